@@ -39,12 +39,13 @@ class Program(NamedTuple):
 def programs() -> list[Program]:
     """All of them, found without loading any: some patch the process that loads them."""
     found = []
-    for path in sorted(HERE.glob("*.py")):
+    for path in sorted([*HERE.glob("*.py"), *HERE.glob("*/__main__.py")]):
+        name = path.parent.name if path.stem == "__main__" else path.stem
         tree = ast.parse(path.read_text())
         for node in tree.body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHORT":
                 question = (ast.get_docstring(tree) or "").partition("\n")[0]
-                found.append(Program(path.stem, question, ast.literal_eval(node.value)))
+                found.append(Program(name, question, ast.literal_eval(node.value)))
     return found
 
 

@@ -21,7 +21,7 @@ from amoc.http.errors import (
 from amoc.http.headers import Headers
 from amoc.http.opening import session
 from amoc.http.request import bearer
-from amoc.http.session import Session
+from amoc.http.user_session import Session
 from amoc.scenario.fd_budget import needs_fds
 
 FDS_PER_USER = 1

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from amoc.base.clock import S_NS
 from amoc.http import checks
-from amoc.http.checks import Wanted
 from amoc.http.errors import AnswerTooLarge
 from amoc.http.headers import Headers, parse, reason
 from amoc.steps import recorder
 
 if TYPE_CHECKING:
+    from amoc.http.call import Call
     from amoc.http.streaming import Stream
-    from amoc.http.urls import Address
 
 MAX_LINE_BYTES: Final = 1 << 20
 _UNREAD: Final = object()
@@ -25,36 +25,39 @@ class Answer:
     """An answer.
 
     Attributes:
-        name: What the request is called in the results.
         status: Its status; 0 where there was no answer and the session does not raise.
-        address: Where it came from, after redirects.
-        elapsed_s: From the call to the last byte, redirects and connecting included, in seconds; of
-            a stream, to its head.
-        first_byte_s: From the request's first byte sent to the answer's first byte read.
-        redirects: How many were followed.
+        ns, first_byte_ns: `elapsed_s` and `first_byte_s` in nanoseconds.
         bytes: The body, decompressed; of a stream, what was not taken from `chunks` is not there.
         cause: Why the request counts as failed; empty while it does not.
         message: What else there is to say of that.
         stream: Gives the body of a stream; None of another answer.
     """
 
-    __slots__ = (
-        *("_head", "_headers", "_json", "address", "bytes", "cause", "elapsed_s", "first_byte_s"),
-        *("message", "name", "redirects", "status", "stream"),
-    )
+    # Defaults of the class: one is made for each request, and most of these are never changed.
+    cause = message = ""
+    stream: Stream | None = None
+    _headers: Headers | None = None
+    _json: Any = _UNREAD
 
     def __init__(
-        self, name: str, status: int, head: bytes, body: bytes, ns: int, first_byte_ns: int
+        self, call: Call, status: int, head: bytes, body: bytes, ns: int, first_byte_ns: int
     ) -> None:
-        self.name, self.status, self._head, self.bytes = name, status, head, body
-        self.elapsed_s = ns / 1e9
-        self.first_byte_s = first_byte_ns / 1e9
-        self._headers: Headers | None = None
-        self._json: Any = _UNREAD
-        self.address: Address | None = None
-        self.stream: Stream | None = None
-        self.cause = self.message = ""
-        self.redirects = 0
+        self._call = call
+        self.status = status
+        self._head = head
+        self.bytes = body
+        self.ns = ns
+        self.first_byte_ns = first_byte_ns
+
+    @property
+    def name(self) -> str:
+        """What the request is called in the results."""
+        return self._call.name
+
+    @property
+    def redirects(self) -> int:
+        """How many were followed."""
+        return self._call.followed
 
     @property
     def ok(self) -> bool:
@@ -62,9 +65,19 @@ class Answer:
         return not self.cause
 
     @property
+    def elapsed_s(self) -> float:
+        """From the call to the last byte, connecting included; of a stream, to its first byte."""
+        return self.ns / S_NS
+
+    @property
+    def first_byte_s(self) -> float:
+        """From the request's sending to its first byte."""
+        return self.first_byte_ns / S_NS
+
+    @property
     def url(self) -> str:
         """Where it came from, after redirects."""
-        return str(self.address or "")
+        return str(self._call.address)
 
     @property
     def headers(self) -> Headers:
@@ -118,8 +131,11 @@ class Answer:
         Returns:
             The answer itself.
         """
+        is_plain = contains is None and json is None and headers is None and faster_than is None
+        if is_plain and self.status == status:
+            return self  # as most are, without another call
         if not self.cause:
-            problem = checks.problem_of(self, Wanted(status, contains, json, headers, faster_than))
+            problem = checks.problem_of(self, status, contains, json, headers, faster_than)
             if problem is not None:
                 self.fail(*problem)
         return self

@@ -33,36 +33,31 @@ class Problem(NamedTuple):
     message: str
 
 
-class Wanted(NamedTuple):
-    """What an answer should be; None where that does not matter."""
-
-    status: int | Iterable[int] | None = None
-    contains: str | Iterable[str] | None = None
-    json: Mapping[str, object] | None = None
-    headers: Mapping[str, str] | None = None
-    faster_than: float | None = None
-
-
-def problem_of(answer: Seen, wanted: Wanted) -> Problem | None:
-    """The first thing that is not as wanted."""
-    status = wanted.status
-    if status is not None and answer.status not in (
-        (status,) if isinstance(status, int) else tuple(status)
-    ):
-        return Problem("check status", f"expected {status}, got {answer.status}")
-    if wanted.faster_than is not None and answer.elapsed_s >= wanted.faster_than:
-        took = f"expected less than {wanted.faster_than:g} s, took {answer.elapsed_s:.3f} s"
+def problem_of(
+    answer: Seen,
+    status: int | Iterable[int] | None = None,
+    contains: str | Iterable[str] | None = None,
+    json: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+    faster_than: float | None = None,
+) -> Problem | None:
+    """The first thing that is not as wanted; None stands for what does not matter."""
+    if status is not None and answer.status != status:
+        wanted = (status,) if isinstance(status, int) else tuple(status)
+        if answer.status not in wanted:
+            return Problem("check status", f"expected {status}, got {answer.status}")
+    if faster_than is not None and answer.elapsed_s >= faster_than:
+        took = f"expected less than {faster_than:g} s, took {answer.elapsed_s:.3f} s"
         return Problem("check faster_than", took)
-    for name, value in (wanted.headers or {}).items():
+    for name, value in headers.items() if headers else ():
         got = answer.headers.get(name)
         if got != value:
             return Problem(f"check header {name}", f"expected {cut(value)}, got {cut(got)}")
-    contains = wanted.contains
     if contains is not None:
         for one in [contains] if isinstance(contains, str) else contains:
             if one not in answer.text:
                 return Problem("check contains", f"{cut(one)} is not in {cut(answer.text)}")
-    return _json_problem(answer, wanted.json) if wanted.json is not None else None
+    return _json_problem(answer, json) if json is not None else None
 
 
 def _json_problem(answer: Seen, wanted: Mapping[str, object]) -> Problem | None:

@@ -7,16 +7,17 @@ is idle is watched, too, so one that the server closes is not used again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
 from amoc.base.tcp import Socket
 from amoc.base.waiting import Waiter, wait
 from amoc.http import errors
-from amoc.http.deadlines import Deadlines
+from amoc.http.call import Terms
+from amoc.http.deadlines import Deadlines, Silence
 from amoc.http.reader import Reader, Violation
 from amoc.http.tls import TlsChannel
 
@@ -36,47 +37,6 @@ _READ: Final = 1
 _WRITE: Final = 2
 _PEEK: Final = 2  # MSG_PEEK
 
-Failure = Callable[[str], errors.RequestError]
-"""Makes the error, given who has asked for what."""
-
-
-class Terms(NamedTuple):
-    """How one request is made and answered."""
-
-    limit: Deadlines
-    """How long it may take."""
-    max_body: int
-    """Bytes that the answer's body may have, chunks and all."""
-    silence: Deadlines | None = None
-    """How long the server may be silent; None: as long as it may take."""
-    bodyless: bool = False
-    """Whether the answer has no body, as that to HEAD."""
-    streams: bool = False
-    """Whether the answer's body is taken with `Connection.read`."""
-    asks_leave: bool = False
-    """Whether the server is to agree before the body is sent (Expect)."""
-
-
-class _Silence:
-    """Watches that a connection says something again and again."""
-
-    __slots__ = ("_connection", "_deadlines")
-
-    def __init__(self, connection: Connection, deadlines: Deadlines) -> None:
-        self._connection = connection
-        self._deadlines = deadlines
-        self.heard(monotonic_ns())
-
-    def heard(self, now_ns: int) -> None:
-        self.stop()
-        self._deadlines.add(self, now_ns)
-
-    def stop(self) -> None:
-        self._deadlines.remove(self)
-
-    def overdue(self) -> None:
-        self._connection.too_late("read", self._deadlines.seconds)
-
 
 class Connection:
     """A connected socket that speaks HTTP/1.1.
@@ -92,7 +52,7 @@ class Connection:
     """
 
     __slots__ = (
-        *("_awaits_leave", "_busy", "_channel", "_idle_since_ns", "_is_last", "_limit"),
+        *("_awaits_leave", "_busy", "_channel", "_is_last", "_limit"),
         *("_pool", "_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
         *("_streams", "_waiter", "_watcher", "_writer"),
         *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "reader", "sent", "uses"),
@@ -105,16 +65,16 @@ class Connection:
         self._channel = channel
         self.reader = Reader()
         self._waiter: Waiter[None] | None = None
-        self._silence: _Silence | None = None
+        self._silence: Silence | None = None
         self._writer: _IoWatcher | None = None
         self._pool: list[Connection] | None = None
         self._limit: Deadlines | None = None
-        self.failure: Failure | None = None
+        self.failure: errors.Failure | None = None
         self._busy = self._sending = self._stalled = self._awaits_leave = self._is_last = False
         self._streams = False
         self._size = READ_BYTES
         self.is_open = True
-        self.uses = self._idle_since_ns = self.sent = 0
+        self.uses = self.sent = 0
         self.begin_ns = self.first_ns = self.end_ns = 0
         self._watcher = get_hub().loop.io(sock.fileno(), _READ)
         self._watcher.start(self._readable)
@@ -144,14 +104,14 @@ class Connection:
         limit = self._limit = terms.limit
         limit.add(self, begin_ns)
         try:
-            if self._channel is None and body is None:
+            if self._channel is None:
                 self._push(data)
             else:
                 self._transmit(data)
-                if body is not None:
-                    self._transmit_body(body, terms.asks_leave)
+            if body is not None:
+                self._transmit_body(body, terms.asks_leave)
             if terms.silence is not None:
-                self._silence = _Silence(self, terms.silence)
+                self._silence = Silence(self.silent, terms.silence)
             while not (reader.complete or self.failure or (streams and reader.in_body)):
                 waiter: Waiter[None] = Waiter()
                 self._waiter = waiter
@@ -191,11 +151,11 @@ class Connection:
             failure, self.failure = self.failure, None
             raise failure(who)
 
-    def take_from(self, pool: list[Connection]) -> bool:
+    def take_from(self, pool: list[Connection], now_ns: int) -> bool:
         """Leave the pool, whose last one this is; whether it is still there, as far as one sees."""
         pool.pop()
         self._pool = None
-        if monotonic_ns() - self._idle_since_ns < FRESH_NS:
+        if now_ns - self.end_ns < FRESH_NS:
             return True
         try:
             self._recv(1, _PEEK)
@@ -208,7 +168,6 @@ class Connection:
 
     def keep_in(self, pool: list[Connection]) -> None:
         """Wait for the next request; one that is lost meanwhile leaves the pool by itself."""
-        self._idle_since_ns = self.end_ns
         self._pool = pool
         pool.append(self)
 
@@ -260,12 +219,14 @@ class Connection:
     def _push(self, data: bytes) -> None:
         """Hand `data` to the kernel, waiting where it takes no more; an answer ends that."""
         view: bytes | memoryview = data
-        while view and not self._is_last:
+        while view:
             try:
                 sent = self._send(view)
             except (BlockingIOError, InterruptedError):
-                self._is_last = not self._wait_writable()
-                continue
+                if self._wait_writable():
+                    continue
+                self._is_last = True
+                return
             except OSError:
                 self._is_last = True  # what the server has said, and why it is gone, is read yet
                 return
@@ -300,7 +261,7 @@ class Connection:
             wait(waiter, CONTINUE_S)
             self._awaits_leave = False
         for piece in body:
-            if self.reader.in_body or self.failure:
+            if self._is_last or self.reader.in_body or self.failure:
                 self._is_last = True  # the server does not want the rest, nor can it be told so
                 break
             self._transmit(piece)
@@ -358,7 +319,10 @@ class Connection:
             return
         if reader.complete:
             self.end_ns = now_ns
-            self._wake()
+            waiter = self._waiter
+            if waiter is not None:
+                self._waiter = None
+                waiter.give(None)
             return
         if self._silence is not None:
             self._silence.heard(now_ns)
@@ -378,7 +342,7 @@ class Connection:
             self.end_ns = monotonic_ns()
             self._wake()
         else:
-            self._fail(_closed(error, not self.reader.received))
+            self._fail(errors.closed(error, not self.reader.received))
 
     def _refuse(self, violation: Violation) -> None:
         is_large = violation.cause == "answer too large"
@@ -389,13 +353,16 @@ class Connection:
         """In the hub: the request takes too long."""
         if self._limit is not None:
             phase = "write" if self._sending else "whole" if self.first_ns else "read"
-            self.too_late(phase, self._limit.seconds)
+            self._too_late(phase, self._limit.seconds)
 
-    def too_late(self, phase: str, seconds: float) -> None:
-        """In the hub: this phase of the request takes longer than so many seconds."""
+    def silent(self, seconds: float) -> None:
+        """In the hub: the server has said nothing for so many seconds."""
+        self._too_late("read", seconds)
+
+    def _too_late(self, phase: str, seconds: float) -> None:
         self._fail(lambda who: errors.timed_out(who, phase, seconds))
 
-    def _fail(self, failure: Failure) -> None:
+    def _fail(self, failure: errors.Failure) -> None:
         """The request under way has failed, and with it the connection."""
         self.failure = self.failure or failure
         waiter = self._waiter
@@ -408,12 +375,3 @@ class Connection:
         if waiter is not None:
             self._waiter = None
             waiter.give(None)
-
-
-def _closed(error: OSError | None, is_silent: bool) -> Failure:
-    what = "before it answered" if is_silent else "before the answer was complete"
-    cause = "closed early" if error is None else errors.cause_of(error)
-    why = "" if error is None else f" ({errors.text_of(error)})"
-    return lambda who: errors.ClosedEarly(
-        f"{who}: the server closed the connection {what}{why}", cause, is_silent
-    )

@@ -6,6 +6,8 @@ to be watched: a request costs an entry in a dict, and no timer of the event loo
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from time import monotonic_ns
 from typing import Protocol
 
@@ -31,19 +33,13 @@ class Deadlines:
         seconds: The limit.
     """
 
-    __slots__ = ("_is_armed", "_loop", "_ns", "_timer", "_waiting", "seconds")
+    __slots__ = ("_is_armed", "_ns", "_timer", "_waiting", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._ns = int(seconds * S_NS)
-        self._loop = get_hub().loop
         self._waiting: dict[Limited, int] = {}
         self._is_armed = False
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether it is of an event loop that is no more, from before a fork."""
-        return self._loop is not get_hub().loop
 
     def add(self, one: Limited, begin_ns: int) -> None:
         """Let `one` be told when it is over, unless it is removed before."""
@@ -55,9 +51,14 @@ class Deadlines:
         """It has ended in time; harmless where it was told."""
         self._waiting.pop(one, None)
 
+    def forget(self) -> None:
+        """Forget who waits, and the event loop that has watched."""
+        self._waiting.clear()
+        self._is_armed = False
+
     def _arm(self, ns: int) -> None:
         self._is_armed = True
-        self._timer = self._loop.timer(max(ns / S_NS, LEAST_S), ref=False)
+        self._timer = get_hub().loop.timer(max(ns / S_NS, LEAST_S), ref=False)
         self._timer.start(self._ring)
 
     def _ring(self) -> None:
@@ -76,14 +77,47 @@ class Deadlines:
             self._arm(next(iter(self._waiting.values())) - now_ns)
 
 
+class Silence:
+    """Watches that somebody says something again and again; else `over` is told how long."""
+
+    __slots__ = ("_deadlines", "_over")
+
+    def __init__(self, over: Callable[[float], object], deadlines: Deadlines) -> None:
+        self._over = over
+        self._deadlines = deadlines
+        self.heard(monotonic_ns())
+
+    def heard(self, now_ns: int) -> None:
+        """Something has come, or is awaited from now on."""
+        self.stop()
+        self._deadlines.add(self, now_ns)
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._deadlines.remove(self)
+
+    def overdue(self) -> None:
+        """In the hub: nothing has come."""
+        self._over(self._deadlines.seconds)
+
+
 _queues: dict[float, Deadlines] = {}
+
+
+def _forget() -> None:
+    """In a forked process: its event loop is another one, and nobody waits."""
+    for queue in _queues.values():
+        queue.forget()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def of(seconds: float) -> Deadlines:
     """The queue of this worker for a limit of so many seconds."""
     queue = _queues.get(seconds)
-    if queue is None or queue.is_stale:
+    if queue is None:
         if len(_queues) >= MAX_QUEUES:  # limits that are computed: each may have its own
-            _queues.clear()
+            del _queues[next(iter(_queues))]
         queue = _queues[seconds] = Deadlines(seconds)
     return queue

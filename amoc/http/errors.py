@@ -21,6 +21,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Callable
 
 from amoc.base.errors import AmocError
 
@@ -79,6 +80,20 @@ class RedirectError(RequestError):
 
 class ProxyError(ConnectError):
     """The proxy refused to connect, or is none."""
+
+
+Failure = Callable[[str], RequestError]
+"""Makes an error, given who has asked for what."""
+
+
+def closed(error: OSError | None, is_silent: bool) -> Failure:
+    """The error of a connection that ended too early: by `error`, or in peace."""
+    what = "before it answered" if is_silent else "before the answer was complete"
+    cause = "closed early" if error is None else cause_of(error)
+    why = "" if error is None else f" ({text_of(error)})"
+    return lambda who: ClosedEarly(
+        f"{who}: the server closed the connection {what}{why}", cause, is_silent
+    )
 
 
 def timed_out(who: str, phase: str, seconds: float) -> RequestTimeout:

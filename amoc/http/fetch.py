@@ -6,15 +6,14 @@ from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.http import decoding, errors, meters
 from amoc.http.answer import Answer
-from amoc.http.bodies import Body
+from amoc.http.call import Call
 from amoc.http.config import Config
 from amoc.http.connecting import open_connection
-from amoc.http.connection import Connection, Terms
+from amoc.http.connection import Connection
 from amoc.http.cookies import Cookies
 from amoc.http.headers import block, parse, value_of
 from amoc.http.request import (
     SAFE,
-    Auth,
     HeaderValues,
     Heads,
     authorization,
@@ -26,39 +25,6 @@ from amoc.http.streaming import Stream
 from amoc.http.urls import Address, Origin, redirected
 
 
-class Call:
-    """One request, with the redirects that it leads to.
-
-    Attributes:
-        method, address, body, headers, auth: What is asked for; the latter three may be None.
-        name: What it is called.
-        terms: How it is answered.
-        begin_ns: When it was begun.
-        redirects: How many may be followed yet.
-        followed: How many were.
-    """
-
-    __slots__ = (
-        *("address", "auth", "begin_ns", "body", "followed", "headers", "method", "name"),
-        *("redirects", "terms"),
-    )
-
-    def __init__(
-        self, method: str, address: Address, name: str, terms: Terms, begin_ns: int, redirects: int
-    ) -> None:
-        self.method, self.address, self.name = method, address, name
-        self.terms, self.begin_ns, self.redirects = terms, begin_ns, redirects
-        self.auth: Auth | None = None
-        self.body: Body | None = None
-        self.headers: HeaderValues | None = None
-        self.followed = 0
-
-    @property
-    def who(self) -> str:
-        """What is asked for, for messages."""
-        return f"{self.method} {self.address}"
-
-
 class Fetcher:
     """Makes the requests of a session.
 
@@ -67,9 +33,15 @@ class Fetcher:
         heads: The headers of all requests.
     """
 
+    __slots__ = ("_config", "_home", "_home_pool", "_pools", "cookies", "heads")
+
     def __init__(self, home: Address | None, config: Config) -> None:
         self._config = config
+        self._home = home.origin if home else None
+        self._home_pool: list[Connection] = []
         self._pools: dict[Origin, list[Connection]] = {}
+        if home is not None:
+            self._pools[home.origin] = self._home_pool
         self.cookies = Cookies()
         auth = config.auth
         if home is not None and home.user is not None and auth is None:
@@ -93,32 +65,28 @@ class Fetcher:
             connection = self._exchange(call)
             reader = connection.reader
             status, head = reader.status, reader.head
-            lower = head.lower()
-            if b"\nset-cookie:" in lower and self._config.keeps_cookies:
+            lower = head.lower()  # short needles, for long ones take three times as long
+            if b"ookie:" in lower and self._config.keeps_cookies:
                 self.cookies.take(parse(head), call.address)
-            if 300 <= status < 400 and call.redirects and b"\nlocation:" in lower:
-                origin = call.address.origin
+            if 300 <= status < 400 and call.redirects:
+                origin = call.origin
                 if _follow(call, status, value_of(head, b"location")):
                     reader.take()
                     self.release(connection, origin)
                     continue
             break
-        encoding = value_of(head, b"content-encoding") if b"\ncontent-encoding:" in lower else ""
+        encoding = value_of(head, b"content-encoding") if b"ncoding:" in lower else ""
         first_byte_ns = connection.first_ns - connection.begin_ns
         if call.terms.streams:
-            ns, body = connection.first_ns - call.begin_ns, b""
-        else:
-            ns, body = connection.end_ns - call.begin_ns, reader.take()
-            self.release(connection, call.address.origin)
-            if encoding and body:
-                body = _decoded(body, encoding, call)
-        answer = Answer(call.name, status, head, body, ns, first_byte_ns)
-        answer.address = call.address
-        if call.followed:
-            answer.redirects = call.followed
-        if call.terms.streams:
+            ns = connection.first_ns - call.begin_ns
+            answer = Answer(call, status, head, b"", ns, first_byte_ns)
             answer.stream = Stream(connection, call.who, encoding)
-        return answer
+            return answer
+        ns, body = connection.end_ns - call.begin_ns, reader.take()
+        self.release(connection, call.origin)
+        if encoding and body:
+            body = _decoded(body, encoding, call)
+        return Answer(call, status, head, body, ns, first_byte_ns)
 
     def release(self, connection: Connection, origin: Origin) -> None:
         """Count what was answered, and keep the connection if it can be used again."""
@@ -128,27 +96,29 @@ class Fetcher:
         if not connection.reader.complete:  # a stream that nobody has read to its end
             connection.close()
             return
-        pool = self._pools.get(origin)
-        if pool is None:
-            pool = self._pools[origin] = []
+        pool = self._pool(origin)
         if len(pool) < self._config.max_idle:
             connection.keep_in(pool)
         else:
             connection.close()
 
+    def _pool(self, origin: Origin) -> list[Connection]:
+        """The connections to a server that wait for a request."""
+        if origin is self._home:
+            return self._home_pool
+        return self._pools.setdefault(origin, [])
+
     def _exchange(self, call: Call) -> Connection:
         """Send a request; the connection that has the answer."""
-        pool = self._pools.get(call.address.origin)
+        pool: list[Connection] | None = self._pool(call.origin)
         while True:
             connection = None
             while pool and connection is None:
                 last = pool[-1]
-                connection = last if last.take_from(pool) else None
+                connection = last if last.take_from(pool, call.begin_ns) else None
             is_kept = connection is not None
             if connection is None:
                 connection = self._connect(call)
-            else:
-                meters.reused.inc()
             body = call.body
             head = self._head(call)
             if body is None:
@@ -171,7 +141,7 @@ class Fetcher:
             pool = None
 
     def _connect(self, call: Call) -> Connection:
-        origin = call.address.origin
+        origin = call.origin
         deadline_ns = call.begin_ns + int(call.terms.limit.seconds * S_NS)
         config = self._config
         proxy = config.proxy_for(origin) if config.proxy else None
@@ -179,14 +149,14 @@ class Fetcher:
 
     def _head(self, call: Call) -> bytes:
         """What is sent before the body, empty line included."""
-        address, body, config = call.address, call.body, self._config
-        origin, target = address.origin, address.target
+        origin, target = call.origin, call.target
+        body, config = call.body, self._config
         if call.headers is None and call.auth is None and not config.netrc:
             lines = self.heads.lines(origin)
         else:
             lines = block(self._headers(call))
         if self.cookies.any:
-            cookie = self.cookies.header(address)
+            cookie = self.cookies.header(call.address)
             if cookie and "\ncookie:" not in lines.lower():
                 lines += f"Cookie: {cookie}\r\n"
         if body is not None or call.method != "GET":
@@ -202,8 +172,8 @@ class Fetcher:
         return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
     def _headers(self, call: Call) -> HeaderValues:
-        headers = self.heads.of(call.address.origin)
-        auth = call.auth or self._config.auth_for(call.address.origin)
+        headers = self.heads.of(call.origin)
+        auth = call.auth or self._config.auth_for(call.origin)
         if auth is not None:
             headers = merged(headers, {"Authorization": authorization(auth)})
         return merged(headers, call.headers or {})
@@ -215,7 +185,7 @@ def _follow(call: Call, status: int, location: str) -> bool:
     Raises:
         RedirectError: It cannot go there.
     """
-    if status in (300, 304, 305) or status > 308:
+    if not location or status in (300, 304, 305) or status > 308:
         return False
     who = call.who
     if call.followed >= call.redirects:
@@ -238,10 +208,10 @@ def _follow(call: Call, status: int, location: str) -> bool:
             f"{who}: redirected to {location}, but its body cannot be sent twice",
             "too many redirects",
         )
-    if there.origin != call.address.origin:
+    if there.origin != call.origin:
         call.auth = None
         call.headers = without_secrets(call.headers) if call.headers else None
-    call.address = there
+    call.origin, call.target = there.origin, there.target
     call.followed += 1
     meters.redirects.inc()
     return True

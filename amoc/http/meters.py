@@ -9,7 +9,7 @@ from typing import Final
 
 from amoc import metrics
 from amoc.http.connection import Connection
-from amoc.metrics import connection_names
+from amoc.metrics import connection_names, together
 
 statuses: Final = tuple(
     metrics.built_in(metrics.Counter, f"http.status.{digit}xx") for digit in range(1, 6)
@@ -34,7 +34,11 @@ first_byte = metrics.built_in(metrics.Timer, "http.first_byte")
 opened = metrics.built_in(metrics.Counter, "http.connections_opened")
 """Connections that were made."""
 reused = metrics.built_in(metrics.Counter, "http.connections_reused")
-"""Requests that took a connection which was there already."""
+"""Requests that were answered on a connection which was there already."""
+_new: Final = [(one,) for one in (statuses[0], *statuses, *[statuses[4]] * 4)]
+_kept: Final = [(*one, reused) for one in _new]
+"""What an answer on a new and on a kept connection counts in, by its status in hundreds; up to 999,
+which some servers send."""
 retried = metrics.built_in(metrics.Counter, "http.retried")
 """Requests that were sent once more, for the server had closed their idle connection."""
 redirects = metrics.built_in(metrics.Counter, "http.redirects")
@@ -46,7 +50,8 @@ unanswered = metrics.built_in(metrics.Counter, "http.unanswered")
 def answered(connection: Connection) -> None:
     """Count an answer, and what went to and fro for it."""
     reader = connection.reader
-    statuses[min(reader.status // 100, 5) - 1].inc()
+    counted = _kept if connection.uses > 1 else _new
+    together.inc(counted[reader.status // 100])
     first_byte.record_ns(connection.first_ns - connection.begin_ns)
     bytes_received.inc(reader.received)
     bytes_sent.inc(connection.sent)

@@ -9,8 +9,8 @@ from amoc.http import decoding, options
 from amoc.http.config import MAX_BODY_BYTES, MAX_IDLE, MAX_REDIRECTS, Config, route
 from amoc.http.connecting import Dns
 from amoc.http.request import Auth, merged
-from amoc.http.session import Session
 from amoc.http.urls import parse
+from amoc.http.user_session import Session
 
 
 def session(

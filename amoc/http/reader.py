@@ -44,13 +44,18 @@ class Reader:
     """
 
     __slots__ = (
-        *("_body", "_bodyless", "_head", "_head_bytes", "_max_body", "_parser", "_surplus"),
-        *("complete", "in_body", "interim", "keep_alive", "on_body", "parts", "received", "status"),
+        *("_beginnings", "_body", "_bodyless", "_head", "_head_bytes", "_max_body", "_parser"),
+        *("_surplus", "complete", "in_body", "interim", "keep_alive", "on_body"),
+        *("on_message_begin", "parts", "received", "status"),
     )
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
-        self.on_body = self.parts.append  # without a function of ours in between
+        # Without functions of ours in between: each answer takes one of the beginnings that it may
+        # have; where none is left the parser fails, which is what more than an answer deserves.
+        self._beginnings: list[None] = []
+        self.on_message_begin = self._beginnings.pop
+        self.on_body = self.parts.append
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.begin(False, 0)
 
@@ -63,15 +68,12 @@ class Reader:
                 pieces, and so has no limit.
         """
         self._bodyless, self._max_body = bodyless, max_body
+        if not self._beginnings:
+            self._beginnings.append(None)
         self._head = b""
         self._body: bytearray | None = None
         self._surplus = self.complete = self.in_body = self.keep_alive = False
         self._head_bytes = self.interim = self.received = self.status = 0
-
-    def on_message_begin(self) -> None:
-        """The parser: a message begins."""
-        if self.complete:
-            self._surplus = True
 
     def on_headers_complete(self) -> None:
         """The parser: a head is there, of the answer or of an interim one."""
@@ -91,6 +93,7 @@ class Reader:
             self.keep_alive = self._parser.should_keep_alive()
         else:
             self.interim += 1
+            self._beginnings.append(None)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes.
@@ -149,7 +152,10 @@ class Reader:
     @property
     def head(self) -> bytes:
         """The answer's head without interim ones."""
-        return head_of(self._head, self.interim)
+        head = self._head
+        if not self.interim and (end := head.find(b"\r\n\r\n")) >= 0:
+            return head[:end]
+        return head_of(head, self.interim)
 
     def take(self) -> bytes:
         """What has come of the body and was not taken."""

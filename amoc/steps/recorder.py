@@ -31,7 +31,7 @@ from amoc import metrics
 from amoc.base import context
 from amoc.base.errors import ScenarioError
 from amoc.base.text import printable
-from amoc.metrics import handles, optional
+from amoc.metrics import handles, optional, together
 from amoc.metrics.step_names import AGGREGATED, BYTES, CAUSE, COUNT, FAILURES, OTHER
 
 MAX_CAUSES = 20
@@ -87,7 +87,10 @@ class Recorder:
         whole: The recorder of all steps.
     """
 
-    __slots__ = ("_bytes", "_causes", "_counter", "count", "failures", "name", "timer", "whole")
+    __slots__ = (
+        *("_bytes", "_causes", "_counter", "_counts", "_timers", "count", "failures", "name"),
+        *("timer", "whole"),
+    )
 
     def __init__(self, name: str) -> None:
         """Declare the metrics of step `name`.
@@ -105,8 +108,10 @@ class Recorder:
         self.count = self._counter(name + COUNT)
         self.failures = self._counter(name + FAILURES)
         self._causes: dict[str, optional.Count] = {}
-        self._bytes: metrics.Counter | None = None
+        self._bytes: tuple[metrics.Counter, ...] = ()
         self.whole: Recorder = self if total else _whole()
+        self._counts = (self.count, self.whole.count)
+        self._timers = (self.timer, self.whole.timer)
 
     def succeeded(self, ns: int, is_leaf: bool = True) -> None:
         """Count an execution that took `ns`.
@@ -115,12 +120,12 @@ class Recorder:
             ns: Its duration.
             is_leaf: Whether no other step was executed within it, so that it is a request.
         """
-        self.count.inc()
-        self.timer.record_ns(ns)
         if is_leaf:
-            whole = self.whole
-            whole.count.inc()
-            whole.timer.record_ns(ns)
+            together.inc(self._counts)
+            together.record_ns(self._timers, ns)
+        else:
+            self.count.inc()
+            self.timer.record_ns(ns)
 
     def failed(self, cause: str, message: str, is_leaf: bool = True) -> None:
         """Count one that failed; `message` is a sample's."""
@@ -140,11 +145,14 @@ class Recorder:
 
     def read(self, size: int, is_leaf: bool = True) -> None:
         """Count bytes."""
-        if self._bytes is None:
-            self._bytes = self._counter(self.name + BYTES)
-        self._bytes.inc(size)
-        if is_leaf and self.whole is not self:
-            self.whole.read(size)
+        if not self._bytes:
+            whole = self.whole
+            both = self._counter(self.name + BYTES), whole._counter(whole.name + BYTES)
+            self._bytes = both
+        if is_leaf:
+            together.add(self._bytes, size)
+        else:
+            self._bytes[0].inc(size)
 
     def _new_cause(self, cause: str, message: str) -> optional.Count:
         """The counter of a cause that this worker sees for the first time, or of all others."""

@@ -7,27 +7,27 @@ from contextlib import contextmanager
 from time import monotonic_ns
 from typing import Any, Final, Self, TypedDict, Unpack
 
+from gevent import getcurrent
+
 from amoc.base import pause
 from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import raise_without_cycle
 from amoc.http import bodies, deadlines, meters, names
 from amoc.http.answer import Answer
 from amoc.http.bodies import Body, Data, File, Form
+from amoc.http.call import Call, Terms
 from amoc.http.config import Config
-from amoc.http.connection import Terms
 from amoc.http.cookies import Cookies
 from amoc.http.errors import RequestError
-from amoc.http.fetch import Call, Fetcher
+from amoc.http.fetch import Fetcher
 from amoc.http.request import Auth
-from amoc.http.urls import PLAIN, Address, Query, fill, join, parse, with_query
+from amoc.http.urls import PLAIN, Address, Origin, Query, fill, join, parse, with_query
 from amoc.metrics import stopwatch
-from amoc.steps import Step, recorder
+from amoc.steps import Step
 from amoc.steps.recorder import Recorder
 
-NOT_GIVEN: Final[Any] = object()
-_METHODS: Final = frozenset(
-    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "REPORT"}
-)
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NOWHERE: Final = Origin("http", "", 0)
 
 
 class Options(TypedDict, total=False):
@@ -64,8 +64,11 @@ class Options(TypedDict, total=False):
 class Session:
     """Connections that are kept, cookies, and headers for all requests. See `amoc.http.session`."""
 
+    __slots__ = ("_base", "_config", "_fetcher", "_is_plain", "_origin", "_terms")
+
     def __init__(self, base: Address | None, config: Config) -> None:
         self._base = base
+        self._origin = base.origin if base else _NOWHERE
         self._is_plain = base is not None and base.target == "/"
         self._config = config
         self._fetcher = Fetcher(base, config)
@@ -82,49 +85,39 @@ class Session:
 
     def get(self, url: str, **options: Unpack[Options]) -> Answer:
         """``GET`` a path of the base URL, or any URL; see `request`."""
-        return self.request("GET", url, **options)
+        return self._perform("GET", url, options)
 
     def head(self, url: str, **options: Unpack[Options]) -> Answer:
         """``HEAD``; see `request`."""
-        return self.request("HEAD", url, **options)
+        return self._perform("HEAD", url, options)
 
     def post(self, url: str, **options: Unpack[Options]) -> Answer:
         """``POST``; see `request`."""
-        return self.request("POST", url, **options)
+        return self._perform("POST", url, options)
 
     def put(self, url: str, **options: Unpack[Options]) -> Answer:
         """``PUT``; see `request`."""
-        return self.request("PUT", url, **options)
+        return self._perform("PUT", url, options)
 
     def patch(self, url: str, **options: Unpack[Options]) -> Answer:
         """``PATCH``; see `request`."""
-        return self.request("PATCH", url, **options)
+        return self._perform("PATCH", url, options)
 
     def delete(self, url: str, **options: Unpack[Options]) -> Answer:
         """``DELETE``; see `request`."""
-        return self.request("DELETE", url, **options)
+        return self._perform("DELETE", url, options)
 
     def options(self, url: str, **options: Unpack[Options]) -> Answer:
         """``OPTIONS``; see `request`."""
-        return self.request("OPTIONS", url, **options)
+        return self._perform("OPTIONS", url, options)
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        name: str | None = None,
-        allow: Iterable[int] = (),
-        **options: Any,
-    ) -> Answer:
+    def request(self, method: str, url: str, **options: Unpack[Options]) -> Answer:
         """Make a request; in the results it is a step of its own.
 
         Args:
             method: Such as ``GET``.
             url: A path of the base URL, or a URL.
-            name: See `Options`.
-            allow: See `Options`.
-            options: The others of `Options`.
+            options: See `Options`.
 
         Returns:
             The answer, whatever its status. One of 400 or above lets the request count as failed.
@@ -134,7 +127,12 @@ class Session:
             ScenarioError: An argument makes no sense.
             UserStopped: The user was asked to stop while it waited.
         """
-        call, one = self._prepared(method, url, name, options, False)
+        return self._perform(method, url, options)
+
+    def _perform(self, method: str, url: str, options: Any) -> Answer:
+        allow = options.pop("allow", ()) if options else ()
+        call = self._prepared(method, url, options, False)
+        one = names.recorder_of(call.name)
         if stopwatch.throttled:  # then it may have a response time, too
             with Step(one) as step:
                 answer, error = self._attempt(call, allow)
@@ -143,7 +141,7 @@ class Session:
                 step.read(len(answer.bytes))
         else:
             answer, error = self._attempt(call, allow)
-            _record(one, answer, int(answer.elapsed_s * 1e9))
+            _record(one, answer)
         if error is not None and self._config.raises:
             holder, error = [error], None
             raise_without_cycle(holder)
@@ -161,8 +159,8 @@ class Session:
         It raises, and takes, what `request` does.
         """
         allow = options.pop("allow", ())
-        call, one = self._prepared(method, url, options.pop("name", None), dict(options), True)
-        with Step(one) as step:
+        call = self._prepared(method, url, options, True)
+        with Step(names.recorder_of(call.name)) as step:
             answer, error = self._attempt(call, allow)
             if answer.cause:
                 step.fail(answer.cause, answer.message)
@@ -177,7 +175,7 @@ class Session:
             finally:
                 if answer.stream is not None:
                     step.read(answer.stream.size)
-                    self._fetcher.release(answer.stream.connection, call.address.origin)
+                    self._fetcher.release(answer.stream.connection, call.origin)
 
     def close(self) -> None:
         """Close the connections. Harmless the second time."""
@@ -194,76 +192,57 @@ class Session:
         if hasattr(self, "_fetcher"):
             self.close()
 
-    def _prepared(
-        self, method: str, url: str, name: str | None, options: dict[str, Any], streams: bool
-    ) -> tuple[Call, Recorder]:
+    def _prepared(self, method: str, url: str, options: Any, streams: bool) -> Call:
         begin_ns = monotonic_ns()
         if pause.clock.since_ns:
             pause.wait_resumed()
             begin_ns = monotonic_ns()
-        if method not in _METHODS and not (method.isascii() and method.isalpha()):
-            raise ScenarioError(f"a method must be a word such as GET, got {method!r}")
+        terms = self._terms
+        if terms is None:
+            terms = self._terms = self._usual_terms()
+        if method not in _METHODS:
+            terms = _special(method, terms)
+        if streams:
+            terms = terms._replace(streams=True)
+        name = options.pop("name", None) if options else None
         if name is None:
             name = f"{method} {url.partition('?')[0]}"
-        config = self._config
-        terms = self._terms
-        if terms is None or terms.limit.is_stale:
-            read_s = config.read_timeout
-            silence = None if read_s is None else deadlines.of(read_s)
-            terms = Terms(deadlines.of(config.timeout), config.max_body, silence)
-            self._terms = terms
-        if method == "HEAD" or streams:
-            terms = terms._replace(bodyless=method == "HEAD", streams=streams)
+        if not options and self._is_plain and PLAIN.fullmatch(url):
+            origin, target = self._origin, url
+        else:
+            origin, target = self._address(url, options)
+        call = Call(method, origin, target, name, terms, begin_ns, self._config.redirects)
         if options:
-            return self._with_options(method, url, name, terms, begin_ns, options)
-        call = Call(method, self._address(url), name, terms, begin_ns, config.redirects)
-        return call, names.recorder_of(name)
+            _apply(options, call)
+        return call
 
-    def _with_options(
-        self, method: str, url: str, name: str, terms: Terms, begin_ns: int, options: dict[str, Any]
-    ) -> tuple[Call, Recorder]:
-        if unknown := options.keys() - Options.__annotations__.keys():
-            raise ScenarioError(
-                f"a request takes {', '.join(Options.__annotations__)}, but not {min(unknown)}"
-            )
-        get = options.get
-        if (values := get("path")) is not None:
+    def _usual_terms(self) -> Terms:
+        config = self._config
+        silence = None if config.read_timeout is None else deadlines.of(config.read_timeout)
+        return Terms(deadlines.of(config.timeout), config.max_body, silence)
+
+    def _address(self, url: str, options: Mapping[str, Any]) -> tuple[Origin, str]:
+        """Where a request goes to: a server, and what is asked for there."""
+        if (values := options.get("path")) is not None:
             url = fill(url, values)
-        address = self._address(url)
-        if (params := get("params")) is not None:
-            address = address._replace(target=with_query(address.target, params))
-        if (timeout := get("timeout")) is not None:
-            if not 0 < timeout < 1e9:
-                raise ScenarioError(f"timeout must be above 0 s, got {timeout}")
-            terms = terms._replace(limit=deadlines.of(timeout))
-        redirects = get("redirects")
-        redirects = self._config.redirects if redirects is None else redirects
-        call = Call(method, address, name, terms, begin_ns, redirects)
-        call.body = _body(options)
-        if get("expect_continue") and call.body is not None:
-            call.terms = terms._replace(asks_leave=True)
-        call.headers = get("headers")
-        call.auth = get("auth")
-        return call, names.recorder_of(name)
-
-    def _address(self, url: str) -> Address:
-        base = self._base
-        if base is None:
-            if "://" not in url:
-                raise ScenarioError(
-                    f"a session without a base URL must be given whole URLs, got {url!r}"
-                )
-            return parse(url)
-        if self._is_plain and PLAIN.fullmatch(url):
-            return Address(base.origin, url)
-        return join(base, url)
+        if self._base is not None:
+            origin, target, *_ = join(self._base, url)
+        elif "://" in url:
+            origin, target, *_ = parse(url)
+        else:
+            raise ScenarioError(
+                f"a session without a base URL must be given whole URLs, got {url!r}"
+            )
+        if (params := options.get("params")) is not None:
+            target = with_query(target, params)
+        return origin, target
 
     def _attempt(self, call: Call, allow: Iterable[int]) -> tuple[Answer, RequestError | None]:
         """The answer, or one that stands for the error that is given with it."""
         try:
             answer = self._fetcher.fetch(call)
         except RequestError as error:
-            answer = Answer(call.name, 0, b"", b"", monotonic_ns() - call.begin_ns, 0)
+            answer = Answer(call, 0, b"", b"", monotonic_ns() - call.begin_ns, 0)
             answer.cause, answer.message = error.cause, str(error)
             return answer, error
         except BaseException:
@@ -275,19 +254,46 @@ class Session:
         return answer, None
 
 
-def _record(one: Recorder, answer: Answer, ns: int) -> None:
+def _record(one: Recorder, answer: Answer) -> None:
     """Record a request that is over."""
     if answer.cause:
         one.failed(answer.cause, answer.message)
     else:
-        one.succeeded(ns)
+        one.succeeded(answer.ns)
     if answer.bytes:
         one.read(len(answer.bytes))
-    outer = recorder.open_step()
+    outer = getattr(getcurrent(), "open_step", None)
     if outer is not None:
         outer.has_inner = True
         if answer.cause:
             outer.inner_failed = True
+
+
+def _special(method: str, terms: Terms) -> Terms:
+    """The terms of a request with a method that is not among the usual ones."""
+    if not (method.isascii() and method.isalpha()):
+        raise ScenarioError(f"a method must be a word such as GET, got {method!r}")
+    return terms._replace(bodyless=True) if method == "HEAD" else terms
+
+
+def _apply(options: dict[str, Any], call: Call) -> None:
+    """Let a call be as its options say."""
+    if unknown := options.keys() - Options.__annotations__.keys():
+        raise ScenarioError(
+            f"a request takes {', '.join(Options.__annotations__)}, but not {min(unknown)}"
+        )
+    get = options.get
+    if (timeout := get("timeout")) is not None:
+        if not 0 < timeout < 1e9:
+            raise ScenarioError(f"timeout must be above 0 s, got {timeout}")
+        call.terms = call.terms._replace(limit=deadlines.of(timeout))
+    if (redirects := get("redirects")) is not None:
+        call.redirects = redirects
+    call.body = _body(options)
+    if get("expect_continue") and call.body is not None:
+        call.terms = call.terms._replace(asks_leave=True)
+    call.headers = get("headers")
+    call.auth = get("auth")
 
 
 def _body(options: Mapping[str, Any]) -> Body | None:

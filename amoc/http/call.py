@@ -1,0 +1,79 @@
+"""One request that a user makes, with the redirects that it leads to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amoc.http.urls import Address, Origin
+
+if TYPE_CHECKING:
+    from amoc.http.bodies import Body
+    from amoc.http.deadlines import Deadlines
+    from amoc.http.request import Auth, HeaderValues
+
+
+class Terms(NamedTuple):
+    """How one request is made and answered."""
+
+    limit: Deadlines
+    """How long it may take."""
+    max_body: int
+    """Bytes that the answer's body may have, chunks and all."""
+    silence: Deadlines | None = None
+    """How long the server may be silent; None: as long as it may take."""
+    bodyless: bool = False
+    """Whether the answer has no body, as that to HEAD."""
+    streams: bool = False
+    """Whether the answer's body is taken with `Connection.read`."""
+    asks_leave: bool = False
+    """Whether the server is to agree before the body is sent (Expect)."""
+
+
+class Call:
+    """What is asked for, of which server, and how it is answered.
+
+    Attributes:
+        method: Such as ``GET``.
+        origin: The server.
+        target: Path and query.
+        name: What it is called in the results.
+        terms: How it is answered.
+        begin_ns: When it was begun.
+        redirects: How many may be followed.
+        followed: How many were.
+        auth, body, headers: Of this request; the latter beside the session's.
+    """
+
+    # Defaults of the class: one is made for each request, and most of these are never changed.
+    auth: Auth | None = None
+    body: Body | None = None
+    headers: HeaderValues | None = None
+    followed = 0
+
+    def __init__(
+        self,
+        method: str,
+        origin: Origin,
+        target: str,
+        name: str,
+        terms: Terms,
+        begin_ns: int,
+        redirects: int,
+    ) -> None:
+        self.method = method
+        self.origin = origin
+        self.target = target
+        self.name = name
+        self.terms = terms
+        self.begin_ns = begin_ns
+        self.redirects = redirects
+
+    @property
+    def address(self) -> Address:
+        """Where it goes to."""
+        return Address(self.origin, self.target)
+
+    @property
+    def who(self) -> str:
+        """What is asked for, for messages."""
+        return f"{self.method} {self.address}"

@@ -1,0 +1,233 @@
+"""What a request costs amoc, wrk, hey and Locust's FastHttpUser, in turn on one nginx.
+
+Wanted of amoc, with its steps, checks and statistics: at most 18 µs of CPU a request with up to 100
+users and 22 with more, within 2.5 times of wrk, a fifth of FastHttpUser; with TLS at most 1.5 times
+of what it is without.
+
+    python -m benchmarks.http [--users 50] [--workers 1] [--seconds 5] [--rounds 3] [--tls]
+        [--only amoc,wrk,hey,locust] [--locust PYTHON]
+
+Each fetches /item/N as fast as it can on as many connections as there are users. Only its own
+processes are charged, from nginx's count of requests and the kernel's of CPU time between two
+moments in the midst of it; the medians of the rounds count. amoc's is the CPU time of its workers;
+what its other processes take is told apart. Who is not installed is left out, and that is said.
+Locust may be installed for another Python, which --locust names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import machine, outcome
+from benchmarks.amoc_run import amoc_run
+from benchmarks.http.server import Web, nginx
+from benchmarks.processes import cpu_s, end_group, family
+
+SHORT = ["--users", "10", "--seconds", "1", "--rounds", "1", "--only", "amoc,wrk"]
+HERE = Path(__file__).resolve().parent
+CONTENDERS = ("amoc", "wrk", "hey", "locust")
+WARM_S = 1.5
+END_S = 30.0
+FEW_USERS, FEW_US, MANY_US = 100, 18.0, 22.0
+MOST_OF_WRK, MOST_OF_LOCUST, MOST_OF_PLAIN = 2.5, 0.2, 1.5
+
+
+class Measured(NamedTuple):
+    """What one contender did in one round."""
+
+    requests: int
+    seconds: float
+    cpu_us: float
+    """A request."""
+    other_cpu_us: float = 0.0
+    late_ms: float | None = None
+    """Its own lateness, at the 99th percentile, where it knows that."""
+
+
+def missing(name: str, locust: str) -> str:
+    """Why a contender cannot take part; empty where it can."""
+    if name in ("wrk", "hey") and not shutil.which(name):
+        return f"{name} is not installed (apt install {name})"
+    if name == "locust":
+        found = subprocess.run(
+            [locust, "-c", "import locust"], capture_output=True, check=False, timeout=END_S
+        )
+        if found.returncode:
+            return "Locust is not installed for that Python (--locust names one)"
+    return ""
+
+
+def command(name: str, url: str, options: argparse.Namespace, directory: Path) -> list[str]:
+    """How a contender other than amoc is called."""
+    users, lasts = str(options.users), f"{round(WARM_S + options.seconds + 5)}s"
+    if name == "wrk":
+        return ["wrk", "-t", "1", "-c", users, "-d", lasts, f"{url}/item/7"]
+    if name == "hey":
+        return ["hey", "-cpus", "1", "-c", users, "-z", lasts, f"{url}/item/7"]
+    return [
+        *(options.locust, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--headless"),
+        *("-u", users, "-r", users, "-t", lasts, "-H", url, "--only-summary"),
+        *("--csv", str(directory / "locust")),
+    ]
+
+
+@contextmanager
+def started(name: str, url: str, options: argparse.Namespace) -> Iterator[int]:
+    """A contender other than amoc, running; its process."""
+    with tempfile.TemporaryDirectory(prefix="amoc-benchmark-") as directory:
+        output = Path(directory) / "output"
+        with output.open("w") as file:
+            process = subprocess.Popen(
+                command(name, url, options, Path(directory)),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield process.pid
+            if process.poll() is not None:
+                outcome.failed(f"{name} ended early:\n{output.read_text()[-2000:]}")
+        finally:
+            end_group(process)
+
+
+def between(pid: int, web: Web, seconds: float) -> tuple[int, float, dict[str, float]]:
+    """Requests, seconds, and CPU seconds by role, between two moments."""
+    roles = family(pid)
+    before, begin, begin_cpu = web.answered(), time.monotonic(), {p: cpu_s(p) for p in roles}
+    time.sleep(seconds)
+    after, end = web.answered(), time.monotonic()
+    used = {f"{role} {p}": cpu_s(p) - begin_cpu[p] for p, role in roles.items()}
+    return after - before - 1, end - begin, used
+
+
+def wait_until_warm(web: Web, users: int) -> None:
+    """Wait until requests are made, and then a little."""
+    give_up = time.monotonic() + END_S
+    before = web.answered()
+    while web.answered() - before < 20 * users:
+        if time.monotonic() > give_up:
+            outcome.failed("nothing was requested")
+            sys.exit(outcome.Exit.FAILED)
+        time.sleep(0.05)
+    time.sleep(WARM_S)
+
+
+def measure(name: str, web: Web, options: argparse.Namespace) -> Measured:
+    """One round of one contender."""
+    url = web.tls_url if options.tls else web.url
+    if name != "amoc":
+        with started(name, url, options) as pid:
+            wait_until_warm(web, options.users)
+            requests, seconds, used = between(pid, web, options.seconds)
+        return Measured(requests, seconds, sum(used.values()) / max(requests, 1) * 1e6)
+    settings = {"base": url, "ca": web.ca if options.tls else ""}
+    scenario = HERE / "scenario.py"
+    with amoc_run(scenario, options.users, options.workers, settings) as run:
+        wait_until_warm(web, options.users)
+        requests, seconds, used = between(run.process.pid, web, options.seconds)
+        summary = run.finish(stop=True)
+    if failures := summary["counters"].get("GET /item/[id].failures", 0):
+        outcome.failed(f"{failures} requests of amoc failed")
+    ours = sum(cpu for role, cpu in used.items() if role.startswith("worker"))
+    others = sum(used.values()) - ours
+    late = summary["timers"]["loop_lag"]["p99_s"] * 1e3
+    per = 1e6 / max(requests, 1)
+    return Measured(requests, seconds, ours * per, others * per, late)
+
+
+def show(results: dict[str, list[Measured]], options: argparse.Namespace) -> dict[str, float]:
+    """Print a line for each; the CPU time of a request by contender."""
+    cost = {
+        name: statistics.median(one.cpu_us for one in rounds) for name, rounds in results.items()
+    }
+    print(f"wanted: as many requests as {options.users} users can make, {options.seconds:g} s")
+    print(
+        f"{'':8}{'done':>10}{'a second':>10}{'a CPU s':>10}{'CPU, µs':>10}{'ratio':>8}"
+        f"{'spread':>15}{'late, ms':>10}"
+    )
+    for name, rounds in results.items():
+        rate = statistics.median(one.requests / one.seconds for one in rounds)
+        low, high = min(one.cpu_us for one in rounds), max(one.cpu_us for one in rounds)
+        late = rounds[-1].late_ms
+        ratio = cost[name] / cost["amoc"] if "amoc" in cost else float("nan")
+        print(
+            f"{name:8}{sum(one.requests for one in rounds):>10}{rate:>10.0f}"
+            f"{1e6 / cost[name]:>10.0f}"
+            f"{cost[name]:>10.1f}{ratio:>8.2f}{f'{low:.1f}-{high:.1f}':>15}"
+            f"{'not told' if late is None else f'{late:.1f}':>10}"
+        )
+        outcome.figure(f"{name}: CPU a request", cost[name], "µs")
+    if "amoc" in results:
+        others = statistics.median(one.other_cpu_us for one in results["amoc"])
+        print(f"amoc's other processes: {others:.1f} µs a request")
+    return cost
+
+
+def judge(cost: dict[str, float], options: argparse.Namespace) -> None:
+    """Say what was wanted and not reached."""
+    ours = cost.get("amoc")
+    if ours is None:
+        return
+    most = FEW_US if options.users <= FEW_USERS else MANY_US
+    if not options.tls and ours > most:
+        outcome.missed(f"{ours:.1f} µs a request, at most {most:g} wanted")
+    if "wrk" in cost and ours > MOST_OF_WRK * cost["wrk"]:
+        outcome.missed(f"{ours / cost['wrk']:.2f} times of wrk, at most {MOST_OF_WRK} wanted")
+    if "locust" in cost and ours > MOST_OF_LOCUST * cost["locust"]:
+        ahead = cost["locust"] / ours
+        outcome.missed(f"{ahead:.1f} times ahead of Locust, {1 / MOST_OF_LOCUST:g} wanted")
+
+
+def main() -> int:
+    """Print what was wanted and what was done."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--users", type=int, default=50)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--only", default=",".join(CONTENDERS), help="of these, by commas")
+    parser.add_argument("--locust", default=sys.executable, metavar="PYTHON")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    if unknown := sorted(set(names) - set(CONTENDERS)):
+        parser.error(f"--only must name some of {', '.join(CONTENDERS)}, got {', '.join(unknown)}")
+    print(machine.describe())
+    taking_part = []
+    for name in names:
+        if reason := missing(name, options.locust):
+            print(f"{name}: left out, {reason}")
+        else:
+            taking_part.append(name)
+    results: dict[str, list[Measured]] = {name: [] for name in taking_part}
+    with nginx() as web:
+        for _ in range(options.rounds):
+            for name in taking_part:
+                results[name].append(measure(name, web, options))
+        cost = show(results, options)
+        if options.tls and "amoc" in cost:
+            plain = argparse.Namespace(**{**vars(options), "tls": False})
+            rounds = [measure("amoc", web, plain) for _ in range(options.rounds)]
+            without = statistics.median(one.cpu_us for one in rounds)
+            print(f"amoc without TLS: {without:.1f} µs, with it {cost['amoc'] / without:.2f} times")
+            if cost["amoc"] > MOST_OF_PLAIN * without:
+                outcome.missed(f"with TLS at most {MOST_OF_PLAIN} times of that is wanted")
+    judge(cost, options)
+    return outcome.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

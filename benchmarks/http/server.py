@@ -1,0 +1,104 @@
+"""nginx for `benchmarks.http`: one worker, short answers, and a count of what it has answered."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import outcome
+from tests.certificates import Authority
+from tests.servers.daemon import DIES_WITH_US, free_ports
+
+_CONFIG = """
+daemon off;
+{user}
+worker_processes 1;
+worker_rlimit_nofile 16384;
+pid {directory}/pid;
+error_log {directory}/error.log;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    keepalive_requests 100000000;
+    default_type text/plain;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{tls_port} ssl backlog=4096;
+        ssl_certificate {certificate};
+        ssl_certificate_key {certificate};
+        location /item/ {{ return 200 "item $uri abcdefghijklmnopqrstuvwxyz"; }}
+        location /count {{ stub_status; }}
+    }}
+}}
+"""
+START_S = 10.0
+
+
+class Web(NamedTuple):
+    """A running nginx."""
+
+    url: str
+    tls_url: str
+    ca: str
+
+    def answered(self) -> int:
+        """How many requests it has answered, this one included."""
+        with urllib.request.urlopen(f"{self.url}/count", timeout=START_S) as answer:
+            return int(answer.read().split(b"\n")[2].split()[2])
+
+
+@contextmanager
+def nginx() -> Iterator[Web]:
+    """Start it, and end it with the block; ends the program where there is none."""
+    if not shutil.which("nginx"):
+        outcome.failed("nginx is not installed (apt install nginx-light)")
+        sys.exit(outcome.Exit.FAILED)
+    with tempfile.TemporaryDirectory(prefix="amoc-benchmark-") as name:
+        directory = Path(name)
+        authority = Authority(directory)
+        port, tls_port = free_ports(2)
+        config = directory / "nginx.conf"
+        config.write_text(
+            _CONFIG.format(
+                user="user root;" if os.geteuid() == 0 else "",
+                directory=directory,
+                port=port,
+                tls_port=tls_port,
+                certificate=authority.issue("web.pem", ["localhost", "127.0.0.1"]),
+            )
+        )
+        command = [*DIES_WITH_US, "nginx", "-c", str(config), "-p", name]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            web = Web(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}", authority.ca)
+            try:
+                _wait_for(web)
+                yield web
+            finally:
+                process.terminate()
+
+
+def _wait_for(web: Web) -> None:
+    give_up = time.monotonic() + START_S
+    while True:
+        try:
+            web.answered()
+        except OSError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
+        else:
+            return
