@@ -8,9 +8,20 @@ processes of one host share. In the public API a duration is a float of seconds.
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from time import monotonic_ns as now_ns
 
-__all__ = ["MS_NS", "S_NS", "US_NS", "format_duration", "now_ns", "parse_duration", "parse_rate"]
+__all__ = [
+    "MS_NS",
+    "S_NS",
+    "US_NS",
+    "format_duration",
+    "now_ns",
+    "parse_duration",
+    "parse_rate",
+    "time_of_day",
+    "until",
+]
 
 US_NS = 1_000
 MS_NS = 1_000_000
@@ -80,3 +91,20 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s"
+
+
+def time_of_day(stamp: str) -> str:
+    """A time in ISO 8601 for people: ``2026-11-25 02:47:59 UTC``; what is none stays as it is."""
+    try:
+        at = datetime.fromisoformat(stamp)
+    except ValueError:
+        return stamp[:40]
+    if at.tzinfo is None:
+        return f"{at:%Y-%m-%d %H:%M:%S}"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def until(begin: str, end: str) -> str:
+    """The time `end` for people, behind `begin`: without the day where that is the same."""
+    day = time_of_day(begin)[:11]
+    return time_of_day(end).removeprefix(day)

@@ -9,7 +9,7 @@ import click
 
 from amoc.base.errors import ExitCode
 from amoc.cli.messages import say
-from amoc.cli.param_types import duration
+from amoc.cli.param_types import duration, json_option
 from amoc.cli.run_data import exit_code, load, output, write_file
 
 
@@ -29,9 +29,9 @@ from amoc.cli.run_data import exit_code, load, output, write_file
     type=duration(zero=True),
     help="Exclude this initial period of both runs.  [default: the --warmup of each]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Output JSON instead of a page.")
+@json_option("the comparison")
 def compare(
-    first: str, second: str, file: str | None, warmup_s: float | None, as_json: bool
+    first: str, second: str, file: str | None, warmup_s: float | None, json_file: str | None
 ) -> ExitCode:
     """Compare two runs, in the terminal and as an HTML page.
 
@@ -46,8 +46,9 @@ def compare(
         if one.running:
             say(f"run {one.directory} is still running; the comparison covers it so far")
     found = comparison.compare(runs[0], runs[1], warmup_s)
-    if as_json:
-        output([json.dumps(found.to_json(), indent=1, allow_nan=False)], file or "-")
+    if json_file is not None:
+        place = json_file if json_file != "-" else file or "-"
+        output([json.dumps(found.to_json(), indent=1, allow_nan=False)], place)
         return exit_code(*runs)
     from amoc.cli.view import comparison as view
     from amoc.cli.view.console import console

@@ -15,6 +15,7 @@ import click
 from amoc.base.text import printable
 from amoc.cli import setting_values
 from amoc.cli.param_types import USER_IDS, whole
+from amoc.cli.run_data import output
 from amoc.control.commands import COMMANDS as TABLE
 from amoc.control.commands import Argument, CommandSpec, Flag, IdRange, WholeNumber, checked
 
@@ -22,17 +23,25 @@ _SHARED = (
     click.Option(
         ["--run"], metavar="DIR", help="The run's directory or id.  [default: the only run]"
     ),
-    click.Option(["--json", "as_json"], is_flag=True, help="Print the whole answer as JSON."),
+    click.Option(
+        ["--json", "json_file"],
+        is_flag=False,
+        flag_value="-",
+        metavar="[FILE]",
+        help="Write the whole answer to FILE as JSON; without FILE, or with -, print it.",
+    ),
 )
 
 
 def command_of(spec: CommandSpec) -> click.Command:
     """The sub-command that gives a run the command `spec`."""
 
-    def send(run: str | None, as_json: bool, comment: str | tuple[str, ...], **own: object) -> None:
+    def send(
+        run: str | None, json_file: str | None, comment: str | tuple[str, ...], **own: object
+    ) -> None:
         text = comment if isinstance(comment, str) else " ".join(comment)
         given = {name: value for name, value in own.items() if value is not None}
-        _send(run, as_json, spec.name, given, text)
+        _send(run, json_file, spec.name, given, text)
 
     instead = {one.instead_of for one in spec.arguments}
     parameters = [_parameter(one, instead) for one in spec.arguments]
@@ -78,15 +87,19 @@ def _comment(spec: CommandSpec) -> click.Parameter:
     )
 
 
-def _send(run: str | None, as_json: bool, name: str, arguments: object, comment: str) -> None:
+def _send(
+    run: str | None, json_file: str | None, name: str, arguments: object, comment: str
+) -> None:
     from amoc.control import answer_text, client
     from amoc.results.run_directory import find
 
     command = checked(name, arguments, comment)
     answer = client.request(find(run).control, *command)
-    lines = [json.dumps(answer, indent=1)] if as_json else answer_text.lines_of(answer)
-    for line in lines:
-        click.echo(line if as_json else printable(line))
+    if json_file is not None:
+        output([json.dumps(answer, indent=1)], json_file)
+        return
+    for line in answer_text.lines_of(answer):
+        click.echo(printable(line))
 
 
 COMMANDS = tuple(map(command_of, TABLE.values()))

@@ -14,7 +14,7 @@ import click
 from amoc import __version__
 from amoc.base import early_interrupt
 from amoc.base.errors import AmocError, ExitCode, UsageError
-from amoc.cli import check, compare, control, export, output, plan, replay, report, run, xmppd
+from amoc.cli import check, compare, control, export, output, plan, replay, report, run, runs, xmppd
 from amoc.cli.messages import fail, say
 
 
@@ -26,7 +26,7 @@ def cli() -> None:
 
 for _command in (
     *(run.run, plan.plan, replay.replay, check.check, *control.COMMANDS),
-    *(report.report, compare.compare, export.export, xmppd.xmppd),
+    *(runs.runs, report.report, compare.compare, export.export, xmppd.xmppd),
 ):
     cli.add_command(_command)
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from amoc.cli import run_options
+from amoc.cli.param_types import json_option
+from amoc.cli.run_data import output
 from amoc.scenario.run_plan import RunPlan
 
 if TYPE_CHECKING:
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Preview a run without running it.")
 @run_options.options
-@click.option("--json", "as_json", is_flag=True, help="Print the preview as JSON.")
-def plan(as_json: bool, **given: Any) -> None:
+@json_option("the preview")
+def plan(json_file: str | None, **given: Any) -> None:
     """Load SCENARIO and show what a run would do when, without running it."""
-    show(run_options.plan(**given), as_json)
+    show(run_options.plan(**given), json_file)
 
 
-def show(run_plan: RunPlan, as_json: bool) -> None:
-    """Load the plan's scenario and print what would happen.
+def show(run_plan: RunPlan, json_file: str | None = None) -> None:
+    """Load the plan's scenario and print what would happen; as JSON into `json_file` if given.
 
     Raises:
         AmocError: What `amoc run` would refuse to start with.
@@ -39,7 +41,10 @@ def show(run_plan: RunPlan, as_json: bool) -> None:
 
     console = make_console(patient=False)
     found = preview(run_plan, _host(run_plan))
-    if as_json:
+    if json_file not in (None, "-"):
+        output([json.dumps(found, indent=1)], json_file)
+        return
+    if json_file:
         console.print(Text(json.dumps(found, indent=1)), soft_wrap=True)
         return
     for part in preview_table.parts(found):

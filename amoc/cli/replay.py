@@ -41,6 +41,6 @@ def replay(
     if comment is not None:
         again = replace(again, comment=comment)
     if only_plan:
-        plan.show(again, as_json=False)
+        plan.show(again)
     else:
         run.execute(again, json_file)

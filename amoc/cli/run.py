@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any, NoReturn
 
@@ -10,6 +11,7 @@ import click
 from amoc.base.errors import AmocError
 from amoc.cli import run_options
 from amoc.cli.messages import say
+from amoc.cli.run_data import output
 from amoc.scenario.run_plan import RunPlan
 
 
@@ -36,8 +38,9 @@ def execute(plan: RunPlan, json_file: str | None) -> NoReturn:
     from amoc.cli.view.summary import print_summary
     from amoc.runtime.controller.controller import Controller
 
-    summary_file = SummaryFile(json_file) if json_file is not None else None
-    console = make_console()
+    printed = json_file == "-"  # the summary as JSON, so all else goes to standard error
+    summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
+    console = make_console(stream=sys.stderr if printed else sys.stdout)
     view = LiveView(console)
     controller = Controller(plan, on_line=view.line, on_event=view.event)
     keyboard = Keyboard(controller.status, controller.operate, view.event, view.show)
@@ -48,6 +51,8 @@ def execute(plan: RunPlan, json_file: str | None) -> NoReturn:
     if outcome.summary is not None:
         print_summary(console, outcome.summary)
     say(outcome.message)
+    if outcome.summary is not None and printed:
+        output([json.dumps(outcome.summary, indent=1, allow_nan=False)], "-")
     if outcome.summary is not None and summary_file is not None:
         try:
             summary_file.write(outcome.summary)

@@ -57,6 +57,22 @@ def output(lines: Iterable[str], file: str) -> None:
     )
 
 
+def write_beside(path: Path, lines: Iterable[str], quietly: bool) -> None:
+    """Write a file beside another one; print where it is unless that is to be done `quietly`."""
+    from amoc.base import atomic_write
+
+    text = "".join(f"{line}\n" for line in lines)
+    try:
+        atomic_write.write_text(path, text)
+    except OSError as error:
+        why = f"{path} cannot be written: {error.strerror}"
+        if not quietly:
+            raise ResourceError(why) from None
+        say(why)  # what was asked for is on standard output
+    if not quietly:
+        click.echo(str(path))
+
+
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
         if failure():  # as of `| head`: the reader has enough

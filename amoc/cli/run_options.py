@@ -11,7 +11,7 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import setting_values
-from amoc.cli.param_types import MAX_ID, STAGES, USER_IDS, whole
+from amoc.cli.param_types import MAX_ID, STAGES, USER_IDS, json_option, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S
@@ -51,9 +51,7 @@ LOG_LEVEL = click.option(
     show_default=True,
     help="Lowest level to log in the run's directory.",
 )
-JSON_FILE = click.option(
-    "--json", "json_file", metavar="FILE", help="Write the summary to this file as JSON."
-)
+JSON_FILE = json_option("the summary")
 # The argument that follows --abort-on-fail may be taken for its time by mistake.
 _HINT = f"; write --abort-on-fail={GRACE_S:g}s, or put it last"
 _OPTIONS = (

@@ -111,16 +111,18 @@ def read(path: Path, check: LineCheck | None = None) -> list[dict[str, Any]]:
     return [old_names.journal_entry(one) for one in json_lines.read(path, _WHAT, "kind", check)]
 
 
-def run_id(path: Path) -> str | None:
-    """The id of the run that wrote the journal, from its first lines; None when it has none."""
+def run_entry(path: Path) -> dict[str, Any] | None:
+    """The ``run`` entry of a journal, from its first lines; None when it has none."""
     try:
         with path.open("rb") as file:
             head = file.read(_MAX_HEAD_BYTES).split(b"\n")
     except OSError:
         return None
-    for line in head[:10]:
-        entry = json_lines.parse(line)
-        if entry is not None and entry.get("kind") == "run":
-            found = entry.get("id")
-            return found if isinstance(found, str) else None
-    return None
+    entries = filter(None, map(json_lines.parse, head[:10]))
+    return next((old_names.journal_entry(one) for one in entries if one.get("kind") == "run"), None)
+
+
+def run_id(path: Path) -> str | None:
+    """The id of the run that wrote the journal; None when it has none."""
+    found = (run_entry(path) or {}).get("id")
+    return found if isinstance(found, str) else None

@@ -30,6 +30,7 @@ _REPORT = "report.html"
 _JUNIT = "junit.xml"
 _LOGS = "logs"
 _CONTROL = "control"
+_LAST = re.compile(r"last(?:~(\d{1,6}))?")
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,10 @@ class RunDirectory:
 
 
 def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
-    """The directory of a run, running or not, by its path, its name, or the run's id.
+    """The directory of a run, running or not.
+
+    It is named by its path, its name or the beginning of it, the run's id, or ``last`` for the
+    newest in `base`, ``last~1`` for the one before it, and so on.
 
     Args:
         run: What the operator calls it.
@@ -179,13 +183,16 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
     """
     if run and Path(run).is_dir():
         return RunDirectory(Path(run))
-    there = _all(base)
+    there = all_runs(base)
+    if (newest := _last(run, there)) is not None:
+        return newest
     found = [one for one in there if one.id == run]
     found = found or [one for one in there if one.id.startswith(run or "\0")]
     found = found or [one for one in there if journal.run_id(one.journal) == run]
     if not found:
         raise UsageError(
-            f"{what} must be the directory of a run or the id of a run in {base}, got {run!r}"
+            f"{what} must be last (or last~1 and so on), the directory of a run or the id of a run"
+            f" in {base}, got {run!r}"
         )
     if len(found) > 1:
         raise UsageError(f"{what} {run} is ambiguous: it may be {_listed(found)}")
@@ -207,7 +214,7 @@ def find(run: str | None = None, base: str = BASE) -> RunDirectory:
         if not chosen.answers():
             raise UsageError(f"run {chosen.path} is not running: it does not answer")
         return chosen
-    running = [one for one in _all(base) if one.control.exists() and one.answers()]
+    running = [one for one in all_runs(base) if one.control.exists() and one.answers()]
     if not running:
         raise UsageError(f"no run is running here (looked in {base}); name one with --run DIR")
     if len(running) > 1:
@@ -215,13 +222,27 @@ def find(run: str | None = None, base: str = BASE) -> RunDirectory:
     return running[0]
 
 
-def _all(base: str) -> list[RunDirectory]:
+def all_runs(base: str = BASE) -> list[RunDirectory]:
     """All run directories in `base`, the newest first."""
     try:
-        paths = sorted((path for path in Path(base).iterdir() if path.is_dir()), reverse=True)
+        paths = [path for path in Path(base).iterdir() if path.is_dir()]
     except OSError:
         return []
-    return [RunDirectory(path) for path in paths]
+    return [RunDirectory(path) for path in sorted(paths, key=_natural, reverse=True)]
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """What puts the tenth run of a second behind its second one."""
+    parts = re.findall(r"\d+|\D+", path.name)
+    return [(int(one), "") if one.isdecimal() else (-1, one) for one in parts]
+
+
+def _last(run: str, there: list[RunDirectory]) -> RunDirectory | None:
+    """The run that is called ``last``, or ``last~1`` and so on; None if it is called otherwise."""
+    found = _LAST.fullmatch(run)
+    runs = [one for one in there if one.journal.exists()] if found else []
+    back = int(found[1] or 0) if found else 0
+    return runs[back] if back < len(runs) else None
 
 
 def _listed(runs: list[RunDirectory]) -> str:

@@ -21,16 +21,15 @@ def cells(one: StepPart) -> list[str]:
     per_s, times = one["per_s"], (one["times"].get(field) for field in _TIMES)
     return [
         f"{one['count']:,}",
-        failed(one),
+        failed(one["failures"], one["failed_share"]),
         NO_VALUE if per_s is None else f"{per_s:,.1f}",
         *(NO_VALUE if time_s is None else format_duration(time_s) for time_s in times),
     ]
 
 
-def failed(one: StepPart) -> str:
+def failed(count: int, share: float | None) -> str:
     """How many executions failed: ``12 (0.13 %)``."""
-    share = one["failed_share"]
-    return f"{one['failures']:,} ({percent(share)})" if one["failures"] else "0"
+    return f"{count:,} ({percent(share)})" if count else "0"
 
 
 def percent(share: float | None) -> str:

@@ -8,7 +8,9 @@ as all was written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from math import isfinite
 from types import MappingProxyType
 from typing import cast
@@ -154,6 +156,9 @@ def _run(
         "comment": plan.get("comment", ""),
         "seed": plan.get("seed"),
         "started_at": run.get("started_at") or run.get("at", ""),
+        "ended_at": _ended_at(facts, whole),
+        "stages": str((plan.get("stages") or {}).get("text", "")),
+        "targets": _targets(run.get("settings", [])),
         "duration_s": round(duration_s, 3),
         "paused_s": round(facts.paused_s(duration_s), 3),
         "active_s": round(whole.active_s, 6),
@@ -164,6 +169,29 @@ def _run(
         "reasons": reasons,
         "notes": list(end["notes"]) if "notes" in end else totals.notes(),
     }
+
+
+_ADDRESS = re.compile(r"(https?|wss?|xmpps?)://.+")
+
+
+def _targets(settings: Sequence[Mapping[str, str]]) -> list[str]:
+    """What is tested, as far as settings say so: XMPP servers, and addresses of the scenario's."""
+    return [
+        one["value"]
+        for one in settings
+        if (one["name"] == "xmpp_servers" and one["value"])
+        or (not one["module"].startswith("amoc.") and _ADDRESS.fullmatch(one["value"]))
+    ]
+
+
+def _ended_at(facts: JournalFacts, whole: Tally) -> str:
+    """When the run ended, or the last second that is known; in UTC, empty if nothing is known."""
+    if facts.end is not None and facts.end.get("at"):
+        return str(facts.end["at"])
+    if whole.last is None or not whole.last.at:
+        return ""
+    last = datetime.fromtimestamp(whole.last.at, UTC).isoformat(timespec="milliseconds")
+    return last.replace("+00:00", "Z")
 
 
 def _end(end: Entry | None, duration_s: float, running: bool) -> tuple[str, int | None, list[str]]:

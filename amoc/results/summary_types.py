@@ -18,6 +18,9 @@ class RunPart(TypedDict):
     comment: str
     seed: int | None
     started_at: str
+    ended_at: str
+    stages: str
+    targets: Sequence[str]
     duration_s: float
     paused_s: float
     active_s: float

@@ -98,21 +98,23 @@ class SafeConsole(Console):
                 yield segment._replace(text=segment.text.translate(_CONTROLS))
 
 
-def console(patient: bool = True) -> SafeConsole:
-    """The console on standard output.
+def console(patient: bool = True, stream: TextIO | None = None) -> SafeConsole:
+    """The console on standard output, or on another `stream`.
 
     FORCE_COLOR, common in CI, does not make it a terminal: that would bring tables that refresh.
 
     Args:
         patient: Whether output may be dropped rather than wait for the reader; must be False where
             the standard library is patched.
+        stream: Where to.
     """
-    sys.stdout.flush()  # from here on it is written to directly
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    stream = cast("TextIO", _Patient(sys.stdout)) if patient else sys.stdout
-    if sys.stdout.isatty():
-        return SafeConsole(file=stream)
-    return SafeConsole(file=stream, width=PLAIN_WIDTH, force_terminal=False)
+    stream = stream or sys.stdout
+    stream.flush()  # from here on it is written to directly
+    stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    file = cast("TextIO", _Patient(stream)) if patient else stream
+    if stream.isatty():
+        return SafeConsole(file=file)
+    return SafeConsole(file=file, width=PLAIN_WIDTH, force_terminal=False)
 
 
 def table(*columns: str, rows: Iterable[Sequence[str | Text]] = (), right: int = 2) -> Table:

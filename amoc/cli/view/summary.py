@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from amoc.base.clock import format_duration
+from amoc.base.clock import format_duration, time_of_day, until
 from amoc.base.text import counted, printable
 from amoc.cli.view import steps as view_steps
 from amoc.cli.view.console import verdict_colour
@@ -53,7 +53,7 @@ def print_summary(console: Console, summary: Summary) -> None:
 
 def render(summary: Summary) -> RenderableType:
     """The final tables of a run."""
-    parts: list[RenderableType] = ["", _title(summary)]
+    parts: list[RenderableType] = ["", _title(summary), _facts(summary)]
     parts += [_indented(reason, "red") for reason in _reasons(summary)]
     parts += [_indented(note, "yellow") for note in summary["run"].get("notes", ())]
     for table in _tables(summary):
@@ -84,6 +84,26 @@ def _title(summary: Summary) -> Text:
     if run["comment"]:
         title.append(f"  {run['comment']}", "italic")
     return title
+
+
+def _facts(summary: Summary) -> Text:
+    """How many users there were, when, by which plan, and against what."""
+    run = summary["run"]
+    users = counted(int(summary["users"].get("peak", 0)), "user")
+    began, end = run.get("started_at", ""), run.get("ended_at", "")
+    when = f"{time_of_day(began)} to {until(began, end)}" if end else time_of_day(began)
+    facts = {
+        "": f"{users} at most" if summary["users"].get("peak") else "no users",
+        "stages": run.get("stages", ""),
+        "target": ", ".join(run.get("targets", ())),
+        "from": when,
+    }
+    text = Text()
+    for name, fact in facts.items():
+        if fact:
+            text.append(f"{name} " if name else "", "dim").append(f"{printable(fact)}  ")
+    text.rstrip()
+    return text
 
 
 def _tables(summary: Summary) -> Iterator[RenderableType]:

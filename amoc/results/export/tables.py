@@ -19,6 +19,7 @@ from amoc.metrics.timer_statistics import FIELDS, statistics
 from amoc.results.export.hdr_log import log_lines
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import USERS, Point
+from amoc.results.steps import TIMES, failures
 
 THROTTLE = ("wanted_per_s", *COUNTS, WAITING)
 
@@ -33,6 +34,31 @@ def csv_lines(record: SavedRun) -> Iterator[str]:
     for point in record.points:
         row = _row(point)
         yield _joined([_text(row.get(column)) for column in columns])
+
+
+def request_lines(record: SavedRun) -> Iterator[str]:
+    """A line of names, then one for each step; `Aggregated` is all requests together."""
+    fields = ("count", "failures", "failed_share", "per_s", "bytes")
+    yield _joined(["name", *fields, *TIMES])
+    for name, one in record.summary.get("steps", {}).items():
+        told: Mapping[str, _Cell] = {**one, **one["times"]}
+        yield _joined(map(_text, [name, *(told.get(field) for field in (*fields, *TIMES))]))
+
+
+def failure_lines(record: SavedRun) -> Iterator[str]:
+    """A line of names, then one for each step and cause, the most frequent first."""
+    fields = ("cause", "count", "first_s", "last_s", "user_id", "message")
+    yield _joined(["name", *fields])
+    for step, cause in failures(record.summary.get("steps", {})):
+        told: Mapping[str, _Cell] = {**cause}
+        yield _joined(map(_text, [step, *(told.get(field) for field in fields)]))
+
+
+BESIDE: Mapping[str, Callable[[SavedRun], Iterator[str]]] = {
+    "requests.csv": request_lines,
+    "failures.csv": failure_lines,
+}
+"""What is written beside a file of CSV."""
 
 
 def json_lines(record: SavedRun) -> Iterator[str]:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amoc.base.text import counted
+from amoc.metrics.step_names import AGGREGATED
 from amoc.metrics.timer_statistics import MAIN
 from amoc.results.report.latency import Pair
 from amoc.results.report.texts import clip, figure, number, shortened
+from amoc.results.step_rows import percent
 from amoc.results.summary_types import CheckPart, RunPart, StepPart, Summary, ThrottlePart, Timers
 from amoc.results.verdict import was_aborted
 
@@ -157,9 +159,33 @@ def cards(summary: Summary, covered: Covered, timers: Sequence[Pair]) -> list[Ca
             "bad" if crashed else "",
         ),
     ]
+    if AGGREGATED in covered.steps and covered.steps[AGGREGATED]["count"]:
+        return shown + _requests(covered.steps[AGGREGATED])  # their times are in the table below
     shown += _throughput(covered)
     shown += [_timer(pair, covered.timers) for pair in timers[:MAIN_TIMERS]]
     return shown
+
+
+def _requests(whole: StepPart) -> list[Card]:
+    """How many requests there were, how many failed, and how fast the others were."""
+    rate = figure(shortened(whole["per_s"]), "/s")
+    failed = number(whole["failures"])
+    times = whole["times"]
+    return [
+        Card("Requests", number(whole["count"]), f"{rate} on average"),
+        Card(
+            "Failed requests",
+            percent(whole["failed_share"]),
+            f"{failed} of {number(whole['count'])}" if whole["failures"] else "none",
+            "bad" if whole["failures"] else "",
+        ),
+        Card(
+            "Time of requests",
+            detail="of those that succeeded",
+            columns=tuple(one.label for one in MAIN),
+            rows=[("", *(figure(times.get(one.field), "s") for one in MAIN))],
+        ),
+    ]
 
 
 def _throughput(covered: Covered) -> list[Card]:

@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from amoc.base.clock import until
 from amoc.metrics.histogram import Histogram
 from amoc.results.report import generator_charts, latency, over_time, run_annotations, shell, tables
 from amoc.results.report.charts import Chart, Group
@@ -61,6 +62,8 @@ def render(record: SavedRun) -> str:
         run=summary["run"],
         complete=record.complete,
         headline=headline(summary["run"]),
+        peak=summary.get("users", {}).get("peak", 0),
+        ended=until(summary["run"].get("started_at", ""), summary["run"].get("ended_at", "")),
         cards=cards(summary, covered, target),
         thresholds=list(summary.get("thresholds", ()))[:MAX_THRESHOLDS],
         judged=health is not None,

@@ -19,7 +19,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from amoc.base import atomic_write
+from amoc.base import atomic_write, clock
 from amoc.base.errors import ResourceError
 from amoc.base.json_plain import JsonObject
 from amoc.results.report import texts
@@ -101,6 +101,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (texts.clip, texts.figure, texts.moment, texts.number, texts.time_of_day, texts.times)
+    filters = (texts.clip, texts.figure, texts.moment, texts.number, clock.time_of_day, texts.times)
     environment.filters |= {one.__name__: one for one in filters}
     return environment

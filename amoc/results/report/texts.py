@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from math import floor, log10
 
 from amoc.base.clock import format_duration
@@ -62,17 +61,6 @@ def size(value: float) -> str:
     while value >= 1024 and power < len(_BYTES) - 1:
         value, power = value / 1024, power + 1
     return f"{value:.3g} {_BYTES[power]}" if value < 999.5 else f"{value:.0f} {_BYTES[power]}"
-
-
-def time_of_day(stamp: str) -> str:
-    """A time in ISO 8601 for people: ``2026-11-25 02:47:59 UTC``; what is none stays as it is."""
-    try:
-        at = datetime.fromisoformat(stamp)
-    except ValueError:
-        return clip(stamp, 40)
-    if at.tzinfo is None:
-        return f"{at:%Y-%m-%d %H:%M:%S}"
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def moment(t_s: float | None) -> str:

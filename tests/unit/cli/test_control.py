@@ -218,8 +218,8 @@ def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
     code, (line,) = ends("replay", "nowhere")
     assert code == ExitCode.USAGE
     assert line == (
-        "amoc: RUN_DIR must be the directory of a run or the id of a run in amoc-runs,"
-        " got 'nowhere'"
+        "amoc: RUN_DIR must be last (or last~1 and so on), the directory of a run or the id of"
+        " a run in amoc-runs, got 'nowhere'"
     )
     code, (line,) = ends("replay", str(tmp_path))
     assert code == ExitCode.RESOURCE

@@ -18,6 +18,9 @@ from amoc.results import summary_file
 from amoc.results.run_directory import RunDirectory
 from amoc.results.summary import rebuild
 from tests.unit.results import runs
+from tests.unit.results.test_steps import RUN
+
+KILLED = [one for one in runs.journal(4) if one["kind"] != "end"]
 
 
 def amoc(*arguments: str) -> tuple[str, str]:
@@ -170,3 +173,72 @@ def test_who_has_read_enough_of_an_export_may_go(killed):
         export.stdout.close()
         assert export.stderr.read() == b"amoc: the output cannot be written: Broken pipe\n"
         assert export.wait(30) == ExitCode.RESOURCE
+
+
+def test_steps_and_failures_are_tables_of_their_own_beside_the_csv(tmp_path):
+    run = runs.leave(tmp_path / "shop", RUN, KILLED)
+    printed, _ = amoc("export", str(run), "--csv", "--output", str(tmp_path / "seconds.csv"))
+    names = ("seconds.csv", "requests.csv", "failures.csv")
+    assert printed.splitlines() == [str(tmp_path / name) for name in names]
+    requests, failures = (
+        list(csv.DictReader(io.StringIO((tmp_path / name).read_text()))) for name in names[1:]
+    )
+    assert [(one["name"], one["count"], one["failures"]) for one in requests] == [
+        ("buy", "19", "7"),
+        ("Aggregated", "19", "7"),
+    ]
+    assert float(requests[0]["p50_s"]) == pytest.approx(0.02, rel=0.004)
+    assert [(one["cause"], one["count"], one["first_s"], one["last_s"]) for one in failures] == [
+        ("late", "4", "3.0", "4.0"),
+        ("refused", "3", "1.0", "4.0"),
+    ]
+
+
+def test_printed_csv_leaves_both_tables_in_the_run_and_says_nothing_else(tmp_path):
+    run = runs.leave(tmp_path / "shop", RUN, KILLED)
+    printed, said = amoc("export", str(run), "--csv")
+    assert len(printed.splitlines()) == 5
+    assert said == ""
+    assert (run / "requests.csv").read_text().startswith("name,count,failures,")
+
+
+def test_runs_are_listed_as_a_table_and_as_json(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    printed, _ = amoc("runs")
+    assert printed == "there are no runs in amoc-runs\n"
+    for name in ("20260101T000000-shop", "20260102T000000-shop"):
+        runs.leave(tmp_path / "amoc-runs" / name, RUN, KILLED)
+    amoc("report", "last~1")
+    printed, _ = amoc("runs")
+    assert [line.split()[0] for line in printed.splitlines()[1:]] == [
+        "20260102T000000-shop",
+        "20260101T000000-shop",
+    ]
+    printed, _ = amoc("runs", "--limit", "1", "--json")
+    assert [one["name"] for one in json.loads(printed)] == ["20260102T000000-shop"]
+    printed, _ = amoc("runs", "--json", "list.json")
+    assert printed == "list.json\n"
+    found = json.loads((tmp_path / "list.json").read_text())
+    assert [(one["verdict"], one["requests"]) for one in found] == [
+        ("killed", None),
+        ("killed", 19),
+    ]
+
+
+def test_json_means_the_same_in_every_command():
+    options = {
+        name: next((p for p in one.params if "--json" in p.opts), None)
+        for name, one in cli.commands.items()
+    }
+    found = {name: one for name, one in options.items() if one is not None}
+    assert {"run", "replay", "plan", "runs", "compare", "export", "status", "add"} <= found.keys()
+    for one in found.values():
+        assert (one.metavar, one.flag_value) == ("[FILE]", "-")
+        assert one.help.endswith("without FILE, or with -, print it.")
+
+
+def test_a_comparison_may_name_the_file_of_its_json(tmp_path, monkeypatch, killed):
+    monkeypatch.chdir(tmp_path)
+    printed, _ = amoc("compare", "killed", "killed", "--json", "both.json")
+    assert printed == "both.json\n"
+    assert len(json.loads((tmp_path / "both.json").read_text())["runs"]) == 2

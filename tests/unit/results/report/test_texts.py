@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from amoc.base.clock import time_of_day
 from amoc.results.report import tables
-from amoc.results.report.texts import around, difference, size, time_of_day
+from amoc.results.report.texts import around, difference, size
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""``amoc runs``: the runs that are there."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from amoc.cli.param_types import json_option, whole
+from amoc.cli.run_data import output
+
+MAX_SHOWN = 20
+
+
+@click.command(short_help="List the runs in amoc-runs.")
+@click.option(
+    "--limit",
+    type=whole(1, 1_000_000),
+    default=MAX_SHOWN,
+    help=f"List so many, the newest.  [default: {MAX_SHOWN}]",
+)
+@json_option("the list")
+def runs(limit: int, json_file: str | None) -> None:
+    """List the runs in amoc-runs, the newest first, with what came of them.
+
+    Commands that take a RUN_DIR also take the name of a run as it is listed, a beginning of it
+    that no other run has, and last for the newest, last~1 for the one before it, and so on.
+    """
+    from amoc.results import run_list
+
+    found = run_list.newest(limit)
+    if json_file is not None:
+        output([json.dumps([one.to_json() for one in found], indent=1)], json_file)
+        return
+    from amoc.cli.view.console import console, table
+
+    if not found:
+        click.echo("there are no runs in amoc-runs")
+        return
+    rows = [run_list.cells(one) for one in found]
+    console(patient=False).print(table(*run_list.HEADS, rows=rows))

@@ -1,0 +1,108 @@
+"""The runs that are there, each in a line: what it was and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from amoc.base.clock import format_duration, time_of_day
+from amoc.base.json_plain import JsonObject
+from amoc.metrics.step_names import AGGREGATED
+from amoc.results import journal, summary_file
+from amoc.results.run_directory import BASE, RunDirectory, all_runs
+from amoc.results.step_rows import NO_VALUE, failed
+
+HEADS = (
+    "run",
+    "scenario",
+    "started",
+    "took",
+    "users",
+    "requests",
+    "failures",
+    "verdict",
+    "comment",
+)
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A run as it is listed; None stands for what its files do not say.
+
+    Attributes:
+        name: Of its directory.
+        directory: Its path.
+        scenario: What was run.
+        started_at: When, ISO 8601.
+        duration_s: How long it took.
+        users: The most that there were at once.
+        requests: How many, and `failures` how many of them failed.
+        verdict: As in its summary; ``running``, or ``killed`` without a summary.
+        comment: As it was given.
+    """
+
+    name: str
+    directory: str
+    scenario: str
+    started_at: str
+    verdict: str
+    comment: str
+    duration_s: float | None = None
+    users: int | None = None
+    requests: int | None = None
+    failures: int | None = None
+
+    def to_json(self) -> JsonObject:
+        """As JSON."""
+        return asdict(self)
+
+
+def newest(limit: int, base: str = BASE) -> list[ListedRun]:
+    """The newest runs in `base`, the newest first."""
+    return [_listed(one) for one in all_runs(base)[:limit]]
+
+
+def _listed(directory: RunDirectory) -> ListedRun:
+    try:
+        summary = summary_file.read(directory.summary)
+    except OSError:
+        summary = None
+    if summary is None:
+        begun = journal.run_entry(directory.journal) or {}
+        scenario = begun.get("scenario") or {}
+        return ListedRun(
+            directory.id,
+            str(directory.path),
+            str(scenario.get("source", "") if isinstance(scenario, dict) else scenario),
+            str(begun.get("started_at", "")),
+            "running" if directory.control.exists() and directory.answers() else "killed",
+            str((begun.get("plan") or {}).get("comment", "")),
+        )
+    run, whole = summary["run"], summary.get("steps", {}).get(AGGREGATED)
+    return ListedRun(
+        directory.id,
+        str(directory.path),
+        run.get("scenario", ""),
+        run.get("started_at", ""),
+        run["verdict"],
+        run.get("comment", ""),
+        run.get("duration_s"),
+        int(summary.get("users", {}).get("peak", 0)),
+        whole["count"] if whole else None,
+        whole["failures"] if whole else None,
+    )
+
+
+def cells(one: ListedRun) -> list[str]:
+    """A run under `HEADS`."""
+    share = one.failures / one.requests if one.requests and one.failures is not None else None
+    counted = [NO_VALUE if n is None else f"{n:,}" for n in (one.users, one.requests)]
+    return [
+        one.name,
+        one.scenario,
+        time_of_day(one.started_at),
+        NO_VALUE if one.duration_s is None else format_duration(one.duration_s),
+        *counted,
+        NO_VALUE if one.failures is None else failed(one.failures, share),
+        one.verdict,
+        one.comment,
+    ]

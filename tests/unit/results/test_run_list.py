@@ -1,0 +1,74 @@
+"""Runs by hand: the list of them, and how they may be called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from amoc.base.errors import UsageError
+from amoc.results import run_directory, run_list, summary_file
+from amoc.results.run_directory import locate
+from amoc.results.summary import rebuild
+from tests.unit.results import runs
+from tests.unit.results.test_steps import RUN
+
+_FIRST = "20260101T000000-shop"
+NAMES = (_FIRST, f"{_FIRST}-2", f"{_FIRST}-10", "20260102T0-x")
+
+
+@pytest.fixture
+def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES:
+        directory = Path(run_directory.BASE) / name
+        runs.leave(directory, runs.points(3))
+    (tmp_path / run_directory.BASE / "99999-no-run").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("last", NAMES[3]),
+        ("last~0", NAMES[3]),
+        ("last~1", NAMES[2]),
+        ("last~2", NAMES[1]),
+        ("last~3", NAMES[0]),
+        ("20260102", NAMES[3]),
+        (NAMES[0], NAMES[0]),  # also the beginning of others
+    ],
+)
+def test_a_run_may_be_called_by_its_age_or_the_beginning_of_its_name(base, name, found):
+    assert locate(name).id == found
+
+
+@pytest.mark.parametrize("name", ["last~4", "last~", "last~x", "lasting", "20260101", ""])
+def test_what_calls_no_run_or_several_is_refused(base, name):
+    with pytest.raises(UsageError, match="RUN_DIR"):
+        locate(name, what="RUN_DIR")
+
+
+def test_a_directory_that_is_called_last_is_itself(base):
+    Path("last").mkdir()
+    assert locate("last").path == Path("last")
+
+
+def test_the_list_says_what_came_of_each_run(base):
+    directory = run_directory.RunDirectory(Path(run_directory.BASE) / NAMES[3])
+    summary = rebuild("", str(directory.path), runs.journal(4), RUN, running=False)
+    summary_file.write(summary, directory.summary)
+    first, *others = run_list.newest(3)
+    assert (first.name, first.requests, first.failures) == (NAMES[3], 19, 7)
+    assert first.verdict == summary["run"]["verdict"]
+    assert [one.name for one in others] == [NAMES[2], NAMES[1]]
+    assert {(one.verdict, one.requests) for one in others} == {("killed", None)}
+    assert run_list.cells(first)[5:7] == ["19", "7 (36.8 %)"]
+    assert len(run_list.cells(others[0])) == len(run_list.HEADS)
+    json.dumps([one.to_json() for one in (first, *others)])
+
+
+def test_where_there_are_no_runs_the_list_is_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_list.newest(9) == []
