@@ -105,6 +105,7 @@ def presence(
     status: str | None,
     priority: int | None,
     payload: str = "",
+    stanza_id: str | None = None,
 ) -> bytes:
     """A presence (RFC 6121 section 4.7), with raw XML as its payload.
 
@@ -118,7 +119,8 @@ def presence(
             )
     if priority is not None and not -128 <= priority <= 127:
         raise ScenarioError(f"a presence's priority must be from -128 to 127, got {priority}")
-    start = "<presence" + attributes(to=None if to is None else address(to), type=kind)
+    recipient = None if to is None else address(to)
+    start = "<presence" + attributes(to=recipient, type=kind, id=stanza_id)
     inside = "" if show is None else f"<show>{show}</show>"
     if status is not None:
         inside += f"<status>{escape(status)}</status>"

@@ -12,7 +12,8 @@
         BadStreamError           the server sent what XMPP forbids, so we ended the stream
       SaslError                  the login was refused, or the server could not prove itself
       IqError                    an iq was answered with an error (section 8.3)
-      RoomError                  a room did not let the user in (XEP-0045 section 7.2)
+      RoomError                  a room did not let a user in (XEP-0045 section 7.2)
+        RoomRefusedError         ... or did not let a member change its nickname or the subject
       RoomLeftError              the user is in a room no more: kicked, banned, the room destroyed
       UploadError                a file could not be uploaded
       Disconnected               the connection was lost without a stream error
@@ -209,6 +210,17 @@ class RoomError(_ConditionError):
     """
 
     happened = "could not join the room"
+
+
+class RoomRefusedError(RoomError):
+    """A room did not let a member change something; the member is still in the room.
+
+    Attributes:
+        condition: The defined condition, such as ``conflict`` for a nickname that is taken.
+        text: The room's explanation, or what the condition means here.
+    """
+
+    happened = "the room refused the change"
 
 
 class RoomLeftError(_ConditionError):

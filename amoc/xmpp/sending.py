@@ -115,6 +115,7 @@ class Sender:
         show: str | None = None,
         status: str | None = None,
         priority: int | None = None,
+        id: str | None = None,
     ) -> None:
         """Send presence (RFC 6121 section 4): by default "I am available", to all subscribers.
 
@@ -125,6 +126,7 @@ class Sender:
             show: ``away``, ``chat``, ``dnd`` or ``xa``.
             status: A text for people.
             priority: From -128 to 127.
+            id: By which an error that answers it can be told.
 
         Raises:
             XmppError, ClosedError: As `send_chat`.
@@ -132,7 +134,7 @@ class Sender:
         """
         features = self._session.features
         caps = "" if features is None or type is not None else disco.caps(features)
-        self._send(encode.presence(to, type, show, status, priority, caps), False)
+        self._send(encode.presence(to, type, show, status, priority, caps, id), False)
         self._session.lane.sent_presence(to, type, priority)
 
     def _send(self, data: bytes, is_message: bool) -> None:

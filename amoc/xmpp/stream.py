@@ -116,6 +116,11 @@ class Stream:
         self._transport.start(self._on_data, self._on_lost)
 
     @property
+    def over_tls(self) -> bool:
+        """Whether TLS begins right below it; over HTTP the address says that."""
+        return isinstance(self._transport, TlsTransport)
+
+    @property
     def channel(self) -> Channel | None:
         """The TLS connection that it goes over, to bind a login to; None without TLS."""
         if not isinstance(self._transport, TlsTransport):

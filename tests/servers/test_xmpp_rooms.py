@@ -145,6 +145,12 @@ def test_subject_nickname_and_private_messages(connect: Connect, room_name: str)
         assert there.nick == "robert"
         here.wait_member("robert", PATIENCE_S)
         assert sorted(here.members) == ["alice", "robert"]
+        with pytest.raises(xmpp.RoomRefusedError, match=r"alice.*conflict") as refused:
+            here.change_nick("robert", PATIENCE_S)
+        assert refused.value.condition == "conflict"
+        assert here.nick == "alice"
+        here.say("still here")
+        assert there.receive(xmpp.has_body("still here"), PATIENCE_S).sender == f"{here.jid}/alice"
         here.say_to("robert", "psst")
         private = bob.receive(xmpp.is_chat, timeout=PATIENCE_S)
         assert (private.body, private.sender) == ("psst", f"{here.jid}/alice")

@@ -21,7 +21,7 @@ from amoc.xmpp.client import Client
 from amoc.xmpp.connection import identity, reaching, resuming, securing, server_addresses
 from amoc.xmpp.connection.identity import Identity
 from amoc.xmpp.connection.login import Negotiation, Terms
-from amoc.xmpp.connection.retrying import Patience, can_follow, persist, usual
+from amoc.xmpp.connection.retrying import Patience, can_follow, persist, usual, worth_retrying
 from amoc.xmpp.connection.server_url import TCP, parse_server
 from amoc.xmpp.managed_stream import ManagedStream
 from amoc.xmpp.options import RESUMABLE, UNMANAGED
@@ -46,15 +46,16 @@ class Plan(NamedTuple):
     max_stanza_bytes: int
     interrupts: bool
 
-    def at(self, target: str | None, attempt: int) -> Plan:
+    def at(self, target: str | None, attempt: int, over_tls: bool = False) -> Plan:
         """The same at another server, if one is named, and no less secure than was asked for.
 
         Args:
             target: The other server, as a server wrote it; see `can_follow`.
             attempt: How many have failed: it says which server was asked for.
+            over_tls: Whether the server that named it is spoken to over TLS, asked for or not.
 
         Raises:
-            SeeOtherHost: TLS was asked for, and the target cannot be reached so.
+            SeeOtherHost: TLS is wanted, and the target cannot be reached so.
         """
         if target is None:
             return self
@@ -63,7 +64,7 @@ class Plan(NamedTuple):
             return self._replace(server=f"xmpps://{target}")
         other = parse_server(target)
         demanded = self.tls in (options.STARTTLS, options.DIRECT)
-        if other.secure or not (asked.secure or demanded):
+        if other.secure or not (asked.secure or demanded or over_tls):
             return self._replace(server=target)
         if other.transport != TCP:
             raise errors.SeeOtherHost(f"{self.me.bare_jid} at {asked}", target, insecure=True)
@@ -263,6 +264,7 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
     begin_ns = monotonic_ns()
     management = cast("ManagedStream", session.stream).management
     assert management is not None
+    over_tls = session.stream.over_tls
 
     def settle(talk: Negotiation, features: Features) -> str:
         if resuming.resume(talk, features, management):
@@ -270,13 +272,21 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
         return _bind(plan, talk, features)
 
     def attempt(failed: int, target: str | None) -> bool:
-        if not failed and target is None and can_follow(management.location, 0):
-            target = management.location
+        if not failed and target is None and _is_usable(plan, management.location, over_tls):
+            try:
+                return attempt_at(management.location, 0)
+            except errors.XmppError as error:
+                if isinstance(error, errors.SeeOtherHost) or worth_retrying(error):
+                    raise
+                meters.attempt_failed(error)  # but the server that was asked for may do better
+        return attempt_at(target, failed)
+
+    def attempt_at(target: str | None, failed: int) -> bool:
         left = max((patience.until_ns - monotonic_ns()) / S_NS, 0.001)
         short = plan._replace(timeout=min(plan.timeout, left))
         handled = management.handled
         try:
-            talk, jid, connect_ns = _log_in(short.at(target, failed), failed, settle)
+            talk, jid, connect_ns = _log_in(short.at(target, failed, over_tls), failed, settle)
         except BaseException:
             # What came after <resumed/> is gone with the attempt: the server has to send it again.
             management.handled = handled
@@ -298,6 +308,17 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
         raise
     pause.wait_resumed()  # not when the user is killed: then it ends in the pause
     return resumed
+
+
+def _is_usable(plan: Plan, location: str, over_tls: bool) -> bool:
+    """Whether to go where a session may be resumed: it is a hint, which TLS outweighs."""
+    if not can_follow(location, 0):
+        return False
+    try:
+        plan.at(location, 0, over_tls)
+    except errors.SeeOtherHost:
+        return False
+    return True
 
 
 def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T, int]:

@@ -69,6 +69,9 @@ def secured(below: Transport, terms: TlsTerms, who: str, deadline_ns: int) -> Tl
             f"{who}: the name to ask for must be a host name, got {terms.server_name!r}; set"
             " xmpp_tls_name"
         ) from None
+    except BaseException:
+        below.close()
+        raise
     try:
         transport.handshake(max((deadline_ns - monotonic_ns()) / S_NS, 0.0))
     except OSError as error:

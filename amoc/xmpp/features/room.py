@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
@@ -10,10 +11,10 @@ from amoc.base.tracebacks import copy_of
 from amoc.users.user import UserStopped
 from amoc.xmpp import options
 from amoc.xmpp.connection.identity import address
-from amoc.xmpp.errors import ReceiveTimeout
+from amoc.xmpp.errors import ReceiveTimeout, RoomRefusedError
 from amoc.xmpp.features.any_room import AnyRoom
-from amoc.xmpp.features.room_state import Occupant, RoomState
-from amoc.xmpp.stanza import Stanza, bare
+from amoc.xmpp.features.room_state import CHANGE_REFUSALS, Occupant, RoomState
+from amoc.xmpp.stanza import Stanza, bare, error_of
 from amoc.xmpp.wire import forms
 from amoc.xmpp.wire.namespaces import NS_FORMS, NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
 from amoc.xmpp.wire.xml_text import attributes, escape
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 CONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
 PREFIX: Final = "muc#roomconfig_"
+_changes = itertools.count(1)
+"""Of the ids of what asks a room for a change."""
 
 
 class Affiliation(NamedTuple):
@@ -136,38 +139,64 @@ class Room(AnyRoom):
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
-            ReceiveTimeout: The room did not confirm it: only moderators may, as a rule.
+            RoomRefusedError: The room did not let the user: only moderators may, as a rule.
+            ReceiveTimeout: It did not confirm it in time.
             RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
         """
-        self.check()
-        self._client.send(
-            f"<message to='{escape(self.jid)}' type='groupchat'>"
-            f"<subject>{escape(subject)}</subject></message>"
-        )
-        self._wait(lambda: self._state.subject == subject, timeout, "the new subject")
+
+        def ask(stanza_id: str) -> None:
+            head = attributes(to=self.jid, type="groupchat", id=stanza_id)
+            self._client.send(f"<message{head}><subject>{escape(subject)}</subject></message>")
+
+        self._change(ask, lambda: self._state.subject == subject, timeout, "the new subject")
 
     def change_nick(self, nick: str, timeout: float | None = None) -> None:
         """Take another nickname, and wait until the room has confirmed it.
 
         Raises:
-            ReceiveTimeout: It did not, because another member has that nickname for example.
+            RoomRefusedError: It did not let the user take it; `condition` is ``conflict`` when
+                another member has that nickname. The user is in the room as before.
+            ReceiveTimeout: It did not answer in time.
             RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
         """
+
+        def ask(stanza_id: str) -> None:
+            self._client.send_presence(f"{self.jid}/{nick}", id=stanza_id)
+
+        self._change(ask, lambda: self._state.nick == nick, timeout, "the new nickname")
+
+    def _change(
+        self,
+        ask: Callable[[str], object],
+        changed: Callable[[], bool],
+        timeout: float | None,
+        what: str,
+    ) -> None:
+        """Wait for a change that `ask` asks the room for, by a stanza with the id it is given."""
         self.check()
-        self._client.send_presence(f"{self.jid}/{nick}")
-        self._wait(lambda: self._state.nick == nick, timeout, "the new nickname")
-
-    def _wait(self, condition: Callable[[], bool], timeout: float | None, what: str) -> None:
+        state = self._state
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
+        stanza_id = f"change{next(_changes)}"
+        refusals: list[Stanza] = []
 
-        def confirmed() -> object:
+        def done() -> object:
             self.check()
-            return condition()
+            return refusals or changed()
 
-        if not self._client.wait_until(confirmed, seconds):
-            raise ReceiveTimeout(
-                f"{self._state.who}: the room did not confirm {what} within {seconds:g} s"
-            )
+        off = self._client.on_received(
+            lambda one: one.id == stanza_id and one.type == "error", refusals.append
+        )
+        try:
+            ask(stanza_id)
+            if not self._client.wait_until(done, seconds):
+                raise ReceiveTimeout(
+                    f"{state.who}: the room did not confirm {what} within {seconds:g} s"
+                )
+        finally:
+            off()
+        if refusals:
+            condition, _, text = error_of(refusals[0].xml)
+            raise RoomRefusedError(state.who, condition, text or CHANGE_REFUSALS.get(condition, ""))
 
     def invite(self, whom: str | int, reason: str | None = None) -> None:
         """Let the room invite a user (section 7.8.2).

@@ -44,6 +44,11 @@ REFUSALS: Final = {
     "resource-constraint": "the room is full",
     "service-unavailable": "the room is full",
 }
+CHANGE_REFUSALS: Final = {
+    "conflict": "the nickname is taken",
+    "forbidden": "only some members may do that",
+    "not-acceptable": "nicknames of this room cannot be changed",
+}
 MAX_MEMBERS: Final = 100_000
 """Of a room; a service that names more is broken."""
 

@@ -244,12 +244,14 @@ class FakeServer:
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(64)
         self.address = f"{self.speaks.scheme}127.0.0.1:{self._listener.getsockname()[1]}"
+        self._accepted: list[Any] = []
         self._greenlets = [gevent.spawn(self._accept)]
 
     def _accept(self) -> None:
         while True:
             sock, _ = self._listener.accept()
             self.connections += 1
+            self._accepted.append(sock)
             self._greenlets.append(gevent.spawn(self._serve, sock))
 
     def _serve(self, sock: Any) -> None:
@@ -263,11 +265,11 @@ class FakeServer:
             self.errors.append(error)
         finally:
             conn.sock.close()
-            sock.close()
 
     def stop(self) -> None:
         gevent.killall(self._greenlets, timeout=PATIENCE_S)
-        self._listener.close()
+        for sock in (self._listener, *self._accepted):  # of some the greenlet had not begun
+            sock.close()
 
 
 @contextmanager

@@ -18,9 +18,11 @@ from amoc.base.tls_context import MAX_SESSIONS, Sessions
 from amoc.xmpp import meters, options
 from tests.certificates import Authority
 from tests.unit.xmpp.fake import (
+    BINDING,
     HEADER,
     LOGIN,
     OFFER,
+    PATIENCE_S,
     Conn,
     FakeServer,
     TlsConn,
@@ -442,3 +444,40 @@ def test_no_password_goes_without_tls_to_a_server_that_a_server_over_tls_names(
                 connect(server, tls=tls, attempts=2)
             assert server.connections == 1
     assert b"<auth" not in b"".join(heard)
+
+
+MANAGED = b"xmlns='urn:xmpp:sm:3'"
+
+
+@pytest.mark.parametrize("scheme", ["", "ws://", "http://"])
+def test_a_session_over_tls_is_resumed_over_tls_wherever_the_server_points(scheme: str) -> None:
+    heard: list[bytes] = []
+    features = BINDING.replace(b"</stream", b"<sm " + MANAGED + b"/></stream")
+    begun: list[Conn] = []
+
+    def plain(conn: Any) -> None:
+        conn.expect(rb"<stream:stream[^>]*>")
+        conn.say(HEADER + OFFER)
+        heard.append(conn.rest())
+
+    def script(conn: StartTlsConn) -> None:
+        conn.proceed()
+        conn.start_tls()
+        conn.log_in([*LOGIN[:2], (LOGIN[2][0], HEADER + features)])
+        begun.append(conn)
+        if len(begun) == 1:
+            place = f" id='x' resume='true' location='{scheme}{other.address}'/>".encode()
+            conn.log_in([LOGIN[3], (rb"<enable [^>]*/>", b"<enabled " + MANAGED + place)])
+        else:
+            conn.expect(rb"<resume [^>]*/>")
+            conn.say(b"<resumed " + MANAGED + b" previd='x' h='0'/>")
+        conn.rest()
+
+    with serving(plain) as other, speaking(StartTlsConn, script) as server:
+        client = connect(server, resumable=True)
+        client.cut(reset=True)
+        assert client.resume(PATIENCE_S)
+        assert server.connections == 2
+        client.abort()
+    assert b"<auth" not in b"".join(heard)
+    assert other.connections == (1 if not scheme else 0)
