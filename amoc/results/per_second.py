@@ -149,15 +149,13 @@ class PointCutter:
         self, moment: Moment, counts: Mapping[str, ThrottleCounts]
     ) -> dict[str, ThrottlePoint]:
         waiting = self._samples.waiting()
-        none = ThrottlePoint()
-        return {
-            name: replace(
-                known.counted(counts.get(name, ThrottleCounts()).plus(known.counts)),
-                waiting=waiting.get(name, 0),
-            )
-            for name in sorted(moment.throttles.keys() | counts.keys())
-            for known in (moment.throttles.get(name, none),)
-        }
+        stopped, nothing = ThrottlePoint(), ThrottleCounts()
+        points = {}
+        for name in sorted(moment.throttles.keys() | counts.keys()):
+            known = moment.throttles.get(name, stopped)
+            counted = counts.get(name, nothing).plus(known.counts)
+            points[name] = replace(known, **counted._asdict(), waiting=waiting.get(name, 0))
+        return points
 
     def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:
         """How the workers of a node did in a second of `span_s`."""

@@ -150,7 +150,7 @@ class Point:
             }
         written.pop("timers", None)
         if self.throttles:
-            written["throttles"] = {name: asdict(one) for name, one in self.throttles.items()}
+            written["throttles"] = {name: dict(vars(one)) for name, one in self.throttles.items()}
         if self.workers:
             written["workers"] = [asdict(one) for one in self.workers]
         if self.nodes:

@@ -135,10 +135,11 @@ class Pacer:
         for throttle in touched.values():
             if throttle.name in self._awaited:
                 self._answer(throttle)
-            if throttle.next_ns(now_ns) <= now_ns:
+            due_ns = throttle.next_ns(now_ns)
+            if due_ns <= now_ns:
                 self._deal(throttle, now_ns)
             else:
-                self._reschedule(throttle, now_ns)
+                self._schedule(throttle.name, due_ns)
 
     def worker_up(self, origin: WorkerId) -> None:
         """A worker is there: it is told of all throttles."""
@@ -368,12 +369,13 @@ class Pacer:
         self._reschedule(throttle, now_ns)
 
     def _reschedule(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
-        name = throttle.name
-        due_ns = throttle.next_ns(now_ns)
+        self._schedule(throttle.name, max(throttle.next_ns(now_ns), now_ns))
+
+    def _schedule(self, name: str, due_ns: int) -> None:
         if due_ns >= NEVER_NS:
             self._due.pop(name, None)
             return
-        due_ns = (max(due_ns, now_ns) // _TICK_NS + 1) * _TICK_NS
+        due_ns = (due_ns // _TICK_NS + 1) * _TICK_NS
         if self._due.get(name) == due_ns:
             return
         self._due[name] = due_ns

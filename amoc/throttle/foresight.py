@@ -15,7 +15,7 @@ from amoc.base.clock import MS_NS
 FORESEE_NS = 30 * MS_NS
 """About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
 MIN_FORESEEN = 2
-MAX_FAR_FORESEEN = 16
+MAX_FAR_FORESEEN = 32
 """Of slots that are far apart."""
 FORESEEN_IF_LATE = 4
 _WEIGH_NS = 10 * MS_NS

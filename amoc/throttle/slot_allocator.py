@@ -34,7 +34,7 @@ HORIZON_NS = 100 * MS_NS
 """How far ahead slots are dealt, if these are not far apart."""
 FAR_APART_NS = 10 * MS_NS
 """From which distance on slots are; a message and its answer take less."""
-AHEAD = 16
+AHEAD = 32
 """How many of those are dealt ahead."""
 MAX_HORIZON_NS = 4 * S_NS
 """Of slots that are far apart."""
@@ -148,6 +148,7 @@ class SlotAllocator(Generic[Asker]):
         self._accounts: dict[Asker, _Account] = {}
         self._turn: list[Asker] = []
         self._returned: list[Block] = []
+        self._wait_ns = 0  # until when what was asked back may come
         self._since_ns = change.from_ns
         self.void = 0
 
@@ -203,6 +204,7 @@ class SlotAllocator(Generic[Asker]):
             return  # overtaken by a newer one, or not of this throttle
         if given_back_ns:
             account.asked_back_ns = 0
+            self._wait_ns = max(one.asked_back_ns for one in self._accounts.values())
             account.heard(0, seen)
             self._take_back(account.cut(given_back_ns))
         idle = not self._wanted
@@ -218,7 +220,7 @@ class SlotAllocator(Generic[Asker]):
             account.forget(now_ns - VOID_NS)
         active = [asker for asker in self._turn if self._accounts[asker].demand]
         dealt: list[tuple[Asker, Block]] = []
-        if active and now_ns >= self._asked_back_ns:
+        if active and now_ns >= self._wait_ns:
             self.void += self._row.skip(now_ns - VOID_NS)
             self._deal_returned(active, now_ns, dealt)
             self._deal_fresh(active, now_ns + self._horizon_ns(now_ns), dealt)
@@ -289,6 +291,7 @@ class SlotAllocator(Generic[Asker]):
         if account is None:
             return
         self._turn.remove(asker)
+        self._wait_ns = 0
         account.seen = account.dealt  # or it was on its way
         self._take_back(account.cut(now_ns + 1))
 
@@ -311,8 +314,9 @@ class SlotAllocator(Generic[Asker]):
         if not self._ask_back_due(now_ns):
             return []
         asked = {one: it for one, it in self._accounts.items() if self._has_later(it, now_ns)}
+        self._wait_ns = now_ns + ASK_BACK_NS
         for account in asked.values():
-            account.asked_back_ns = now_ns + ASK_BACK_NS
+            account.asked_back_ns = self._wait_ns
         return list(asked)
 
     @staticmethod
@@ -328,17 +332,12 @@ class SlotAllocator(Generic[Asker]):
             and any(self._has_later(one, now_ns) for one in accounts)
         )
 
-    @property
-    def _asked_back_ns(self) -> int:
-        """Until when it is waited for what was asked back."""
-        return max(one.asked_back_ns for one in self._accounts.values())
-
     def next_ns(self, now_ns: int) -> int:
         """When to deal again, if nobody asks for more until then."""
         if not self._wanted:
             return NEVER_NS
-        if now_ns < self._asked_back_ns:
-            return self._asked_back_ns
+        if now_ns < self._wait_ns:
+            return self._wait_ns
         if self._returned or self._ask_back_due(now_ns):
             return now_ns
         # At half the horizon, so that there is a block for many slots, and not one for each.

@@ -232,6 +232,8 @@ class Throttle(Generic[Asker]):
             modes.popleft()
 
     def _add_wanted(self, now_ns: int) -> None:
+        if now_ns <= self._wanted_ns:
+            return
         ends_ns = [change.from_ns for change in self._modes][1:]
         for change, next_ns in zip(self._modes, [*ends_ns, now_ns], strict=True):
             begin_ns, end_ns = max(change.from_ns, self._wanted_ns), min(next_ns, now_ns)
@@ -244,7 +246,7 @@ class Throttle(Generic[Asker]):
                 since_ns = max(0, begin_ns - origin_ns)
                 summed = integral(change.profile, since_ns, end_ns - origin_ns)
                 self._wanted += summed / change.interval_ns
-        self._wanted_ns = max(self._wanted_ns, now_ns)
+        self._wanted_ns = now_ns
 
     def take(self, now_ns: int) -> Taken:
         """What came of it since this was asked last."""

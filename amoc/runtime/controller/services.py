@@ -8,8 +8,8 @@ to others what it held.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from math import inf, isfinite
+from typing import Any
 
 import gevent
 from gevent.event import AsyncResult
@@ -296,11 +296,11 @@ class Services:
         states = {one.name: one for one in self._pacer.states()}
         points = {}
         for name, taken in self._pacer.take(at_ns).items():
-            point = ThrottlePoint(wanted=taken.wanted, missed=taken.missed)
+            known: dict[str, Any] = {}
             if one := states.get(name):
                 rate = one.rate if isfinite(one.rate) else None
-                point = replace(point, rate=rate, interval_s=one.interval, mode=one.mode)
-            points[name] = point
+                known = {"rate": rate, "interval_s": one.interval, "mode": one.mode}
+            points[name] = ThrottlePoint(wanted=taken.wanted, missed=taken.missed, **known)
         return points
 
 

@@ -478,7 +478,7 @@ def test_a_late_or_repeated_report_asks_for_nothing_more():
 
 
 def test_slots_that_are_far_apart_are_dealt_further_ahead_while_the_rate_stays():
-    for rate, ahead in ((1000.0, 101), (200.0, 21), (100.0, 17), (10.0, 17), (1.0, 5), (0.1, 1)):
+    for rate, ahead in ((1000.0, 101), (200.0, 21), (100.0, 33), (10.0, 33), (1.0, 5), (0.1, 1)):
         one = SlotAllocator[str](Change(1, START_NS, Mode.RUN, Constant(rate), START_NS, S_NS))
         one.want("a", 1000, 0, START_NS, START_NS)
         assert sum(block.size for _, block in one.deal(START_NS)) == ahead, rate
@@ -507,14 +507,14 @@ def test_slots_that_are_given_back_while_others_wait_are_theirs_at_their_times()
     world = World()
     world.answers = False
     for asker in ("a", "b"):
-        world.add(asker, 20)
+        world.add(asker, 100)
     world.deal()
     world.go_on(250, dealing=True)
     world.leave("a")
     world.go_on(3000, dealing=True)
     slots = [slot for *_, slot in world.used]
     assert slots == list(range(len(slots)))
-    assert len(slots) == 22, "20 of one, and 2 of the other"
+    assert len(slots) == 33
     assert world.ledger.void == 0
 
 

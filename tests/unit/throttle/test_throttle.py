@@ -325,10 +325,10 @@ def test_where_a_rate_had_no_limit_for_a_moment_it_is_not_said_how_many_were_to_
 def test_missed_slots_of_workers_and_of_the_controller_are_one_number():
     one = throttle(10)
     one.want("w0", want(100)._replace(missed=3), START_NS)
-    assert dealt(one, START_NS) == {"w0": 17}, "those of the next 1.6 s"
+    assert dealt(one, START_NS) == {"w0": 33}, "those of the next 3.2 s"
     one.want("w0", want(100, 1)._replace(missed=5), START_NS + S_NS)
     assert one.state(START_NS).missed == 5
-    one.deal(START_NS + 11700 * MS_NS)  # all that are due after these but the last 0.1 s
+    one.deal(START_NS + 13300 * MS_NS)  # all that are due after these but the last 0.1 s
     here = one.take(START_NS + 20 * S_NS).missed
     assert here > 90
     assert one.take(START_NS + 20 * S_NS).missed == 0
