@@ -6,7 +6,8 @@ repeated or late does no harm.
 
 Slots are dealt a short horizon ahead, to those who ask, in turn: with three askers the first gets
 slots 0, 3, 6, the second 1, 4, 7. Who wants no more drops out and the others go on, so no slot is
-kept for one who does not need it, and nobody starves.
+kept for one who does not need it, and nobody starves. Where each slot wakes a process up, the first
+gets 0, 1, 2 and the second 3, 4, 5: waking up again soon costs a quarter less.
 
 Where slots are far apart the horizon is longer, or there would be two messages for each slot of a
 thousand slow throttles. What was dealt so far ahead can be had back: an asker that finds no use for
@@ -26,12 +27,14 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Generic, NamedTuple, TypeVar
 
-from amoc.base.clock import MS_NS, S_NS
+from amoc.base.clock import MS_NS, S_NS, US_NS
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import KEEP_NS, Change, SlotSchedule
 
 HORIZON_NS = 100 * MS_NS
 """How far ahead slots are dealt, if these are not far apart."""
+ALONE_NS = 750 * US_NS
+"""From which distance on each slot wakes a process up, see `amoc.throttle.worker`."""
 FAR_APART_NS = 10 * MS_NS
 """From which distance on slots are; a message and its answer take less."""
 AHEAD = 32
@@ -255,10 +258,12 @@ class SlotAllocator(Generic[Asker]):
             self._row.take(self._share(block, active, dealt))
 
     def _share(self, block: Block, active: list[Asker], dealt: list[tuple[Asker, Block]]) -> int:
-        """Deal the first slots of `block` in turn, as many to each; how many these are."""
+        """Deal the first slots of `block`, as many to each asker; how many these are."""
         askers = active[: block.size]
         stride = len(askers)
         rounds = min(block.size // stride, *(self._accounts[one].demand for one in askers))
+        in_runs = ALONE_NS <= block.spacing_ns < FAR_APART_NS
+        next_one, step = (rounds, 1) if in_runs else (1, stride)
         for index, asker in enumerate(askers):
             account = self._accounts[asker]
             account.dealt += 1
@@ -266,11 +271,11 @@ class SlotAllocator(Generic[Asker]):
             own = Block(
                 account.dealt,
                 block.epoch,
-                block.first + index * block.stride,
-                stride * block.stride,
+                block.first + index * next_one * block.stride,
+                step * block.stride,
                 rounds,
-                block.due_at(index),
-                stride * block.spacing_ns,
+                block.due_at(index * next_one),
+                step * block.spacing_ns,
             )
             account.recent.append(own)
             account.covered_ns = max(account.covered_ns, own.due_at(rounds - 1))

@@ -9,20 +9,9 @@ from __future__ import annotations
 
 from heapq import heappop, heappush, heapreplace
 from math import ceil
-from typing import NamedTuple
 
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import FAR_APART_NS, Block
-
-
-class Slot(NamedTuple):
-    """One of them, taken to be used."""
-
-    due_ns: int
-    block: Block
-    number: int
-    mark: int
-    """What it was put with."""
 
 
 class _Entry(list[int]):
@@ -66,12 +55,16 @@ class SlotsInHand:
             heappush(self._heap, entry)
             self.next_ns = self._heap[0][0]
 
-    def take(self) -> Slot:
-        """Take the next one; there is one."""
+    def take(self) -> tuple[int, Block, int, int]:
+        """Take the next one; there is one.
+
+        Returns:
+            When it is due, its block, its number, and the mark it was put with.
+        """
         heap = self._heap
         entry = heap[0]
         block, index = entry.block, entry.used
-        slot = Slot(entry[0], block, block.first + index * block.stride, entry.mark)
+        slot = entry[0], block, block.first + index * block.stride, entry.mark
         self.size -= 1
         index += 1
         if index == block.size:

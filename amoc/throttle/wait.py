@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from math import inf
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -50,16 +50,18 @@ def wait(name: str, timeout: float = inf) -> None:
         ThrottleTimeout: It has not, within `timeout`.
         ScenarioError: It is not started, or was stopped meanwhile; or `timeout` is no time.
     """
-    timeout = parse_profile.check_timeout(name, timeout)
-    queue = _find(name)
+    if timeout != inf:
+        timeout = parse_profile.check_timeout(name, timeout)
+    gate = gates.current()
+    queue = _find(gate, name)
     if queue.permits and not isinstance(getcurrent(), (User, gevent.Greenlet)):
         raise ScenarioError(
             f"throttle {name} limits concurrency; only a user can wait for it so, others use"
             " `with throttle.permit(…)`"
         )
-    permit = _pass(queue, timeout)
+    permit = _pass(gate, queue, timeout)
     if permit is not None and isinstance(getcurrent(), gevent.Greenlet):
-        _give_back_at_end(gates.current(), getcurrent())
+        _give_back_at_end(gate, getcurrent())
 
 
 def _give_back_at_end(gate: gates.Gate, caller: Any) -> None:
@@ -79,8 +81,9 @@ class permit:  # noqa: N801 - it is used like a function
         self._timeout = parse_profile.check_timeout(name, timeout)
 
     def __enter__(self) -> Self:
-        self._queue = _find(self._name)
-        self._permit = _pass(self._queue, self._timeout)
+        gate = gates.current()
+        self._queue = _find(gate, self._name)
+        self._permit = _pass(gate, self._queue, self._timeout)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -103,7 +106,7 @@ def run(name: str, fn: Callable[..., object], *args: Any) -> None:
     Raises:
         ScenarioError: Too many wait to be run in this worker already.
     """
-    run_when_passed(_find(name), fn, args)
+    run_when_passed(_find(gates.current(), name), fn, args)
 
 
 def send(name: str, message: object, to: int | None = None) -> None:
@@ -117,7 +120,7 @@ def send(name: str, message: object, to: int | None = None) -> None:
     receiver = to if to is not None else _caller().id
     mail.check_user(receiver)
     message = mail.as_it_arrives(message)
-    run_when_passed(_find(name), mail.send, (receiver, message))
+    run_when_passed(_find(gates.current(), name), mail.send, (receiver, message))
 
 
 def send_and_wait(name: str, message: object) -> Any:
@@ -144,9 +147,8 @@ def _caller() -> User:
     return caller
 
 
-def _pass(queue: WorkerQueue, timeout: float) -> Permit | None:
+def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None:
     """Wait in `queue`; the permit, if it is a throttle of permits."""
-    gate = gates.current()
     caller = getcurrent()
     # A hub cannot wait, and a switch to it from itself would be lost.
     if caller is get_hub():
@@ -154,42 +156,37 @@ def _pass(queue: WorkerQueue, timeout: float) -> Permit | None:
     if getattr(caller, "pending_interrupt", None) is not None:
         check_interrupt()
     waiter: Waiter[Token] = Waiter()
-    token = gate.enter_at(queue, waiter)
+    token: Token | None = gate.enter_at(queue, waiter)
     at_once = token is not None
-    if token is None:
-        token = _wait_for_token(gate, queue, waiter, timeout)
+    if not at_once:
+        try:
+            wait_for(waiter, timeout)
+        finally:
+            token = waiter.value
+            if token is None:
+                gate.leave_at(queue, waiter)
+    if type(token) is not int:
+        _refuse(queue, token, timeout)
     permit = None
     if queue.permits and queue.handed is not None:
         permit = gate.hold(caller, queue)
     if not queue.permits:  # those have no slots, so nothing was meant to begin at any time
         metrics.put_token(caller, token, queue.has_slots)
-    try:
-        if at_once:
+    if at_once:
+        try:
             _let_loop_turn(gate)
             pause.wait_resumed()
-    except BaseException:
-        if permit is not None:
-            gate.give_back(caller, queue, permit)
-        raise
+        except BaseException:
+            if permit is not None:
+                gate.give_back(caller, queue, permit)
+            raise
     return permit
 
 
-def _wait_for_token(
-    gate: gates.Gate, queue: WorkerQueue, waiter: Waiter[Token], timeout: float
-) -> int:
-    try:
-        wait_for(waiter, timeout)
-    finally:
-        if waiter.value is None:
-            gate.leave_at(queue, waiter)
-    token = waiter.value
-    if token is None:
-        raise ThrottleTimeout(
-            f"throttle {queue.name} did not let the user pass within {timeout:g} s"
-        )
+def _refuse(queue: WorkerQueue, token: Token | None, timeout: float) -> NoReturn:
     if isinstance(token, AmocError):
         raise token
-    return token
+    raise ThrottleTimeout(f"throttle {queue.name} did not let the user pass within {timeout:g} s")
 
 
 def _let_loop_turn(gate: gates.Gate) -> None:
@@ -200,8 +197,7 @@ def _let_loop_turn(gate: gates.Gate) -> None:
         gevent.sleep(0)
 
 
-def _find(name: str) -> WorkerQueue:
-    gate = gates.current()
+def _find(gate: gates.Gate, name: str) -> WorkerQueue:
     queue = gate.find(name)
     if queue is None:
         # Another worker may just have started it.

@@ -256,7 +256,7 @@ class Gate:
 
     def _attend(self, queue: WorkerQueue) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
-        queue.show()
+        queue.gauge.cells[0] = queue.waiting
         # What can be done at once is due now: were it due at 0, it would come before all slots of
         # the others for as long as anybody waits for it.
         at_ns = queue.next_ns() or monotonic_ns()
@@ -318,7 +318,7 @@ class Gate:
     def ring(self) -> None:
         """The alarm has rung: let those pass whose time has come."""
         now_ns = monotonic_ns()
-        if pause.is_paused():
+        if pause.clock.since_ns:
             self._alarm_ns = now_ns + PAUSED_NS
             self._alarm.set(self._alarm_ns)
             return

@@ -41,8 +41,6 @@ Record = Callable[[str, int, int, int, int], None]
 
 IN_TIME_NS = 20 * MS_NS
 """How long before its time a slot must be here, not to be late on a busy machine."""
-PLENTY = 32
-"""Slots that the controller knows to be wanted, with which it has enough for a while."""
 
 
 class WorkerQueue:
@@ -59,6 +57,7 @@ class WorkerQueue:
         told_ns: When the controller was last told what is wanted.
         record: Gets each slot that is used, if there is one.
         stock: The permits that no user here holds.
+        gauge: Shows how many wait.
     """
 
     def __init__(self, name: str, lateness: metrics.Timer, record: Record | None) -> None:
@@ -85,12 +84,12 @@ class WorkerQueue:
         self.record = record
         meters = optional.throttle(name)
         self._requests, self._executions = meters.requests, meters.executions
-        self._missed, self._gauge = meters.missed, meters.waiting
-        self._gauge.set(0)
+        self._missed, self.gauge = meters.missed, meters.waiting
+        self.gauge.set(0)
 
     def __repr__(self) -> str:
-        waiting, hand = self.waiting, self._hand.size
-        return f"<queue {self.name}, {self._mode}: {waiting} waiting, {hand} slots in hand>"
+        what = f"{self.waiting} waiting, {self._hand.size} slots in hand"
+        return f"<queue {self.name}, {self._mode}: {what}>"
 
     # Users
 
@@ -106,12 +105,8 @@ class WorkerQueue:
         return not self.permits and self._mode is not Mode.OPEN
 
     def enter(self, waiter: Waiter[Token]) -> int | None:
-        """Wait for a turn.
-
-        Returns:
-            The token if there is nothing to wait for, and then `waiter` is not called; else None.
-        """
-        self._requests.inc()
+        """Wait for a turn; the token if there is none to wait for, and `waiter` is not called."""
+        self._requests.cells[0] += 1
         if THROTTLE_REQUEST.heard:
             THROTTLE_REQUEST(user_of(waiter), throttle=self.name, waiting=self.waiting)
         if self._mode is Mode.OPEN or self._changes:
@@ -271,15 +266,10 @@ class WorkerQueue:
         """When to tell the controller what is wanted; soon when the slots in hand are few."""
         if self._is_urgent:
             return self.told_ns + GAP_NS
-        plenty = not self.permits and PLENTY <= self._believed < 2 * self.outstanding
-        hand = self._hand
-        return report_ns(self.told_ns, hand.covered_ns, far_apart=hand.far_apart, plenty=plenty)
+        known = 0 if self.permits else self._believed
+        return report_ns(self.told_ns, self._hand, known, self.outstanding)
 
     # The loop
-
-    def show(self) -> None:
-        """Let the board know how many wait."""
-        self._gauge.set(self.waiting)
 
     def next_ns(self) -> int:
         """When `work` has something to do."""
@@ -350,7 +340,10 @@ class WorkerQueue:
                 record(self.name, block.epoch, number, due_ns, at_ns)
             if heard:
                 self._tell_executed(waiter, at_ns - due_ns)
-            self._call(waiter, due_ns)
+            try:
+                waiter.give(due_ns)
+            except BaseException:
+                self._handle(waiter)
             at_ns = now_ns()
         self._executions.inc(passed)
         if void:
@@ -396,5 +389,10 @@ class WorkerQueue:
     def _call(self, waiter: Waiter[Token], token: Token) -> None:
         try:
             waiter.give(token)
-        except BaseException:  # a greenlet of the scenario's own, perhaps
-            get_hub().handle_error(waiter, *sys.exc_info())
+        except BaseException:
+            self._handle(waiter)
+
+    @staticmethod
+    def _handle(waiter: Waiter[Token]) -> None:
+        """Tell of what was raised by who was given a token: a greenlet of a scenario's own, say."""
+        get_hub().handle_error(waiter, *sys.exc_info())

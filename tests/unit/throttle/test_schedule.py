@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import inf
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -343,10 +344,14 @@ def test_whatever_happens_nobody_starves_afterwards(steps):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(_ASKERS), min_size=1, max_size=3, unique=True))
-def test_who_does_not_ask_holds_no_share(askers):
+@given(
+    st.lists(st.sampled_from(_ASKERS), min_size=1, max_size=3, unique=True),
+    st.sampled_from([(1000, 50), (2000, 2)]),  # what each is dealt at a time, in a run or in turn
+)
+def test_who_does_not_ask_holds_no_share(askers, rate_and_difference):
+    rate, difference = rate_and_difference
     world = World()
-    world.profile = Constant(1000.0)
+    world.profile = Constant(float(rate))
     world.publish(new_profile=True)
     world.go_on(100, dealing=True)
     before = len(world.used)
@@ -355,9 +360,9 @@ def test_who_does_not_ask_holds_no_share(askers):
         world.add(asker, 3000)
     world.go_on(1000, dealing=True)
     passed = len(world.used) - before
-    assert abs(passed - (world.now_ns - begun_ns) // MS_NS) <= 2
+    assert abs(passed - (world.now_ns - begun_ns) * rate // S_NS) <= 2
     shares = [3000 - world.want[asker] - len(world.held[asker]) for asker in askers]
-    assert max(shares) - min(shares) <= 2
+    assert max(shares) - min(shares) <= difference
 
 
 def test_a_dealer_that_slept_catches_up_with_100_ms_and_no_more():
@@ -472,6 +477,22 @@ def test_a_late_or_repeated_report_asks_for_nothing_more():
     assert sum(block.size for _, block in dealt) == 10
     world.ledger.want("a", 10, 0, world.now_ns, world.now_ns)  # has not seen them yet
     assert world.ledger.deal(world.now_ns) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "first", "stride"),
+    [(2000, (0, 1), 2), (1000, (0, 50), 1), (200, (0, 10), 1), (50, (0, 1), 2)],
+)
+def test_where_each_slot_wakes_a_worker_up_it_gets_several_in_a_row(rate, first, stride):
+    one = SlotAllocator[str](Change(1, START_NS, Mode.RUN, Constant(rate), START_NS, S_NS))
+    for asker in ("a", "b"):
+        one.want(asker, 1000, 0, START_NS, START_NS)
+    blocks = [block for _, block in one.deal(START_NS)][:2]
+    assert tuple(block.first for block in blocks) == first
+    assert {block.stride for block in blocks} == {stride}
+    spacing_ns = S_NS // rate
+    assert [block.due_ns for block in blocks] == [START_NS + k * spacing_ns for k in first]
+    assert {block.spacing_ns for block in blocks} == {stride * spacing_ns}
 
 
 # Slots that are far apart are dealt far ahead, and can be had back
