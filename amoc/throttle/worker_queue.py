@@ -314,7 +314,7 @@ class WorkerQueue:
         hand, lateness, record = self._hand, self._lateness, self.record
         queue = self._queue
         heard = bool(THROTTLE_EXECUTE.heard)
-        passed = void = missed = 0
+        void = missed = 0
         while hand.next_ns <= at_ns < until_ns:
             due_ns, block, number, paused_ns = hand.take()
             if at_ns - due_ns > VOID_NS:
@@ -333,7 +333,7 @@ class WorkerQueue:
                     break
                 continue
             self.waiting -= 1
-            passed += 1
+            self._executions.cells[0] += 1  # before anything is done that a kill may come after
             self._foresight.passed += 1
             lateness.record_ns(at_ns - due_ns)
             if record is not None:
@@ -345,7 +345,6 @@ class WorkerQueue:
             except BaseException:
                 self._handle(waiter)
             at_ns = now_ns()
-        self._executions.inc(passed)
         if void:
             self._late += missed
             self._missed.inc(missed)
