@@ -11,6 +11,13 @@ from amoc.base.clock import S_NS
 MAX_LINE = 1 << 16
 """Longer text without a line break is passed on as it is."""
 NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+_ADDRESS = re.compile(
+    r"(?<![\w.:-])(?:"
+    r"\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?"  # IPv4
+    r"|\[[0-9a-fA-F:.]+\](?::\d{1,5})?"  # IPv6, as in a URL
+    r"|(?:localhost|(?:[\w-]+\.)+[A-Za-z]{2,}):\d{1,5}"  # a name with its port
+    r")(?![\w.:-]*\w)"
+)
 
 
 class LineSplitter:
@@ -87,6 +94,15 @@ def printable(text: str, keep: str = "") -> str:
 def numberless(text: str) -> str:
     """`text` with ``#`` for each number."""
     return NUMBER.sub("#", text)
+
+
+def numberless_but_addresses(text: str) -> str:
+    """The same, but an IP address stays, and a port behind a host: there are few of them."""
+    done, end = "", 0
+    for address in _ADDRESS.finditer(text):
+        done += numberless(text[end : address.start()]) + address[0]
+        end = address.end()
+    return done + numberless(text[end:])
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from amoc.base.text import numberless
+from amoc.base.text import numberless_but_addresses
 
 E = TypeVar("E", bound=BaseException)
 
@@ -41,7 +41,9 @@ def describe(error: BaseException, directory: str = "") -> str:
 
 def cause_of(error: BaseException, directory: str) -> str:
     """The cause of `error`, in one line of at most `MAX_CAUSE_BYTES` bytes; see `describe`."""
-    return _with_origin(error, directory, numberless(message_of(error)), MAX_CAUSE_BYTES)
+    return _with_origin(
+        error, directory, numberless_but_addresses(message_of(error)), MAX_CAUSE_BYTES
+    )
 
 
 def headline_of(error: BaseException, directory: str) -> str:

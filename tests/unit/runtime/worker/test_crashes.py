@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -211,6 +212,23 @@ def test_a_message_of_several_lines_is_one_line_that_begins_with_its_class_and_i
     error = ValueError("balance is wrong:\n  expected 5\n  got 7")
     assert headline_of(error, DIRECTORY) == "ValueError: balance is wrong: expected 5 got 7"
     assert cause_of(error, DIRECTORY) == "ValueError: balance is wrong: expected # got #"
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        (
+            "user_17@localhost at 127.0.0.1:5222: 3 tries",
+            "user_#@localhost at 127.0.0.1:5222: # tries",
+        ),
+        ("user_17@a.example at [::1]:5222: gone", "user_#@a.example at [::1]:5222: gone"),
+        ("wss://xmpp-2.example:443/ws gave 500", "wss://xmpp-2.example:443/ws gave #"),
+        ("no way to 10.1.2.3 from localhost:5222.", "no way to 10.1.2.3 from localhost:5222."),
+        ("order:17 of version 1.2.3.4.5 at 12:30:45", "order:# of version #.#.#.#.# at #:#:#"),
+    ],
+)
+def test_addresses_tell_causes_apart(message: str, cause: str) -> None:
+    assert cause_of(ValueError(message), DIRECTORY) == f"ValueError: {cause}"
 
 
 def test_a_headline_is_of_limited_length_and_keeps_its_origin():
