@@ -208,13 +208,13 @@ class Connection:
     # Sending
 
     def _transmit(self, data: bytes) -> None:
-        channel = self._channel
-        if channel is None:
+        if self._channel is None:
             self._push(data)
             return
-        for at in range(0, len(data), MANY_BYTES):
-            channel.encrypt(data[at : at + MANY_BYTES] if len(data) > MANY_BYTES else data)
-            self._push(channel.outgoing())
+        engine = self._channel.engine
+        for at in range(0, len(data), MANY_BYTES):  # what is encrypted is in memory twice
+            engine.encrypt(data[at : at + MANY_BYTES])
+            self._push(engine.outgoing())
 
     def _push(self, data: bytes) -> None:
         """Hand `data` to the kernel, waiting where it takes no more; an answer ends that."""
@@ -289,18 +289,24 @@ class Connection:
         if not data:
             self._lost(None, is_truncated=True)
             return
+        engine = channel.engine
         try:
-            text = channel.received(data)
-            if reply := channel.outgoing():  # of TLS itself, to a new key say
-                self._send(reply)
+            text = engine.received(data)
+            if engine.pending:  # an answer of TLS itself, to a new key say
+                self._send(engine.outgoing())
         except OSError as error:  # ssl.SSLError is one
             self._lost(error.with_traceback(None))
             return
-        if channel.ended:
-            self._is_last = True
+        if channel.is_new and text:
+            channel.remember()
+        if not engine.ended:
+            if text:
+                self._take(text)
+            return
+        self._is_last = True
         if text:
             self._take(text)
-        if channel.ended and self.is_open and not self.reader.complete:
+        if self.is_open and not self.reader.complete:
             self._lost(None)
 
     def _take(self, data: bytes) -> None:

@@ -41,37 +41,27 @@ class TlsChannel:
     """Encrypts what a connection sends, and decrypts what comes.
 
     Attributes:
-        ended: Whether the server has said that it sends no more.
+        engine: Does it.
+        is_new: Whether there may be a session to keep, once the server has said something.
         is_resumed: Whether an earlier session was resumed.
         verifies: Whether the server's certificate has to be valid.
     """
 
-    __slots__ = ("_engine", "_place", "_sessions", "encrypt", "is_resumed", "outgoing", "verifies")
+    __slots__ = ("_place", "_sessions", "engine", "is_new", "is_resumed", "verifies")
 
     def __init__(self, terms: TlsTerms) -> None:
         self._sessions: Sessions | None = terms.sessions
         self._place = terms.place
         session = None if terms.sessions is None else terms.sessions.get(terms.place)
-        self._engine = TlsEngine(terms.context, server_name=terms.server_name, session=session)
-        self.encrypt = self._engine.encrypt
-        self.outgoing = self._engine.outgoing
-        self.is_resumed = False
+        self.engine = TlsEngine(terms.context, server_name=terms.server_name, session=session)
+        self.is_resumed = self.is_new = False
         self.verifies = terms.context.verify_mode != ssl.CERT_NONE
 
-    @property
-    def ended(self) -> bool:
-        """Whether the server has said that it sends no more."""
-        return self._engine.ended
-
-    def received(self, data: bytes) -> bytes:
-        """The plain text that the next bytes complete; raises `ssl.SSLError`."""
-        text = self._engine.received(data)
-        if text and self._sessions is not None:
-            # In TLS 1.3 tickets come after the handshake, and before anything else.
-            if (session := self._engine.session) is not None:
-                self._sessions.put(self._place, session)
-            self._sessions = None
-        return text
+    def remember(self) -> None:
+        """Keep the session: in TLS 1.3 tickets come after the handshake, and before all else."""
+        self.is_new = False
+        if self._sessions is not None and (session := self.engine.session) is not None:
+            self._sessions.put(self._place, session)
 
     def handshake(self, sock: Socket, timeout: float) -> None:
         """Agree with the server on keys, and verify its certificate.
@@ -80,7 +70,7 @@ class TlsChannel:
             TimeoutError: It took longer than so many seconds.
             OSError: It failed; an `ssl.SSLError` where TLS itself did.
         """
-        engine = self._engine
+        engine = self.engine
         deadline_ns = monotonic_ns() + int(timeout * S_NS)
         engine.start()
         reader = get_hub().loop.io(sock.fileno(), 1)
@@ -107,14 +97,15 @@ class TlsChannel:
         if not engine.established:
             raise ConnectionAbortedError("the handshake has no end")
         if engine.resumed:
-            self.is_resumed = True
-            self._sessions = None  # the one that is kept serves; to read one takes 0.4 ms
+            self.is_resumed = True  # the session that is kept serves; to read one takes 0.4 ms
+        else:
+            self.is_new = self._sessions is not None
 
     def _handshake_goes_on(self, sock: Socket, data: bytes) -> None:
         try:
-            early = self._engine.received(data)
+            early = self.engine.received(data)
         except ssl.SSLError:
-            if alert := self._engine.outgoing():
+            if alert := self.engine.outgoing():
                 sock.send(alert)
             raise
         if early:

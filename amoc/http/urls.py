@@ -19,6 +19,7 @@ from amoc.base.text import cut
 PORTS: Final = {"http": 80, "https": 443}
 PLAIN: Final = re.compile(r"/(?!/)[!$%&'()*+,./0-9:;=?@A-Z_a-z~-]*")
 """A path, with or without a query, that needs no quoting."""
+_HOST: Final = re.compile(r"[\w.:%-]+", re.ASCII)
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 Query = Mapping[str, object] | Iterable[tuple[str, object]]
@@ -143,7 +144,7 @@ def _address(url: URL, said: str) -> Address:
         scheme, host, port = url.scheme, url.raw_host, url.port
     except ValueError as error:
         raise ScenarioError(f"{cut(said)} is no URL: {error}") from None
-    if scheme not in PORTS or not host or not port:
+    if scheme not in PORTS or not host or not _HOST.fullmatch(host) or not port:
         raise ScenarioError(
             f"an address must be a URL such as http://host:port/path, got {cut(said)}"
         )

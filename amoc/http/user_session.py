@@ -244,7 +244,7 @@ class Session:
         except RequestError as error:
             answer = Answer(call, 0, b"", b"", monotonic_ns() - call.begin_ns, 0)
             answer.cause, answer.message = error.cause, str(error)
-            return answer, error
+            return answer, error.with_traceback(None)  # which refers to the frames that have it
         except BaseException:
             meters.unanswered.inc()
             raise

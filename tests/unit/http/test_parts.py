@@ -1,0 +1,200 @@
+"""The pure parts of HTTP: laws that hold whatever comes."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote
+
+import brotli
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import ScenarioError
+from amoc.http import bodies, checks, decoding, headers, request, urls
+from amoc.http.reader import Reader, Violation
+from amoc.http.urls import Address, Origin
+
+ENCODERS = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
+}
+BASE = urls.parse("http://shop.example:8080/")
+PIECES = st.lists(st.integers(1, 60), max_size=30)
+
+
+def cut_up(data: bytes, lengths: list[int]) -> list[bytes]:
+    """`data` in pieces of these lengths, and the rest."""
+    pieces = []
+    for length in lengths:
+        pieces.append(data[:length])
+        data = data[length:]
+    return [piece for piece in [*pieces, data] if piece]
+
+
+def answer(status: int, body: bytes, chunks: list[int] | None) -> bytes:
+    head = b"HTTP/1.1 %d Some reason\r\nX-Length: %d\r\n" % (status, len(body))
+    if chunks is None:
+        return head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    parts = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in cut_up(body, chunks))
+    return head + b"Transfer-Encoding: chunked\r\n\r\n" + parts + b"0\r\n\r\n"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([200, 201, 302, 404, 503]),
+            st.binary(max_size=200),
+            st.none() | PIECES,
+            st.integers(0, 2),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    PIECES,
+)
+def test_answers_are_the_same_in_whatever_pieces_they_come(said, lengths):
+    reader = Reader()
+    for status, body, chunks, interim in said:
+        reader.begin(False, 1 << 20)
+        whole = b"HTTP/1.1 103 Early Hints\r\nX-Length: 9\r\n\r\n" * interim
+        for piece in cut_up(whole + answer(status, body, chunks), lengths):
+            assert not reader.complete
+            reader.feed(piece)
+        assert reader.complete
+        assert (reader.status, reader.interim) == (status, interim)
+        assert headers.parse(reader.head)["x-length"] == str(len(body))
+        assert reader.take() == body
+        assert reader.keep_alive
+
+
+@given(st.binary(max_size=300), PIECES)
+def test_nonsense_is_refused_or_has_no_end_and_raises_nothing_else(data, lengths):
+    reader = Reader()
+    reader.begin(False, 1000)
+    with suppress(Violation):
+        for piece in cut_up(data, lengths):
+            reader.feed(piece)
+        reader.end()
+
+
+@pytest.mark.parametrize("encoding", ENCODERS)
+@given(body=st.binary(max_size=3000), lengths=PIECES)
+def test_what_was_compressed_comes_back_whole_and_piece_by_piece(encoding, body, lengths):
+    sent = ENCODERS[encoding](body)
+    assert decoding.decode(sent, encoding, len(body)) == body
+    assert decoding.decode(ENCODERS["gzip"](sent), f"{encoding}, gzip", 9000) == body
+    [one] = decoding.decoders(encoding)
+    pieces = [b"".join(decoding.feed(one, piece, 3000)) for piece in cut_up(sent, lengths)]
+    assert b"".join(pieces) + one.end() == body
+    if body:
+        with pytest.raises(decoding.TooLong):
+            decoding.decode(sent, encoding, len(body) - 1)
+    if sent[:-1]:
+        with pytest.raises(decoding.Undecodable):
+            decoding.decode(sent[:-1], encoding, len(body))
+
+
+def test_deflate_without_its_envelope_is_understood():
+    raw = zlib.compressobj(wbits=-15)
+    assert decoding.decode(raw.compress(b"raw") + raw.flush(), "deflate", 9) == b"raw"
+
+
+@pytest.mark.parametrize("encoding", ENCODERS)
+def test_a_bomb_is_defused(encoding):
+    bomb = ENCODERS[encoding](bytes(64 << 20))
+    assert len(bomb) < 1 << 20
+    with pytest.raises(decoding.TooLong):
+        decoding.decode(bomb, encoding, 1 << 20)
+
+
+@given(st.text(max_size=20), st.text(min_size=1, max_size=20))
+def test_what_fills_a_path_or_a_query_comes_out_as_it_was(value, name):
+    target = urls.join(BASE, urls.fill("/a/{x}/b", {"x": value})).target
+    assert unquote(target) == f"/a/{value}/b"
+    assert target.count("/") == 3
+    queried = urls.with_query(target, {name: value})
+    assert parse_qsl(queried.partition("?")[2], keep_blank_values=True) == [(name, value)]
+    assert queried.isascii()
+    assert not set(queried) & set(" \r\n#")
+
+
+@given(st.text(max_size=30))
+def test_any_path_is_quoted_or_refused(path):
+    try:
+        target = urls.join(BASE, "/" + path).target
+    except ScenarioError:
+        return
+    assert target.startswith("/")
+    assert target.isascii()
+    assert not set(target) & set(" \r\n#")
+
+
+def test_urls_lead_where_browsers_go():
+    base = urls.parse("https://u:p@[::1]/api/v1")
+    assert base == Address(Origin("https", "::1", 443), "/api/v1", "u", "p")
+    assert str(urls.join(base, "items?x=1")) == "https://[::1]/api/v1/items?x=1"
+    assert urls.join(base, "/items").target == "/api/v1/items"
+    assert urls.join(base, "").target == "/api/v1"
+    assert urls.join(base, "http://other:81/x").origin == Origin("http", "other", 81)
+    here = urls.parse("http://a/b/c?d=1")
+    for location, there in {
+        "e": "http://a/b/e",
+        "/e?f=ü": "http://a/e?f=%C3%BC",
+        "//other/": "http://other/",
+        "https://a": "https://a/",
+        "?g": "http://a/b/c?g",
+        "#top": "http://a/b/c?d=1",
+    }.items():
+        assert str(urls.redirected(here, location)) == there
+    for wrong in ("ftp://a/", "mailto:a@b", "http://a:99999/", "http://a b/"):
+        with pytest.raises(ScenarioError):
+            urls.redirected(here, wrong)
+
+
+@given(
+    st.dictionaries(st.text(max_size=8), st.text(max_size=8) | st.lists(st.integers(), max_size=3)),
+    st.dictionaries(st.text(max_size=8), st.binary(max_size=50), max_size=3),
+)
+def test_a_form_with_files_is_as_long_as_it_says(fields, files):
+    for body in (
+        bodies.of_form(fields),
+        bodies.of_files(files, fields),
+        bodies.of_files([*files.items(), ("big", Path(__file__))], fields),
+    ):
+        assert body.length == len(b"".join(body.pieces()))
+        assert b"".join(body.pieces()) == b"".join(body.pieces())  # it can be sent again
+
+
+def test_a_body_of_another_length_than_it_says_is_an_error():
+    for content in ([b"too", b"much"], [b"few"]):
+        with pytest.raises(ScenarioError, match="must have the 5 bytes"):
+            list(bodies.Body(content, 5).pieces())
+
+
+def test_headers_of_a_request():
+    lines = request.Heads({"X": 1, "accept": None}, ("u", "p"), BASE.origin)
+    home = lines.lines(BASE.origin)
+    assert home == "Host: shop.example:8080\r\nAuthorization: Basic dTpw\r\nX: 1\r\n"
+    assert lines.lines(Origin("https", "other", 443)) == "Host: other\r\nX: 1\r\n"
+    lines.set("x", None)
+    lines.set("Host", "virtual")
+    assert lines.lines(BASE.origin) == "Authorization: Basic dTpw\r\nHost: virtual\r\n"
+    for name, value in (("X", "a\nb"), ("X", "☎"), ("X:", ""), ("", ""), ("Ü", "")):
+        with pytest.raises(ScenarioError):
+            headers.line(name, value)
+
+
+def test_paths_into_json():
+    value = {"a": [{"b": None}, 2], "": 1}
+    assert checks.at(value, "a.0.b") is None
+    assert checks.at(value, "a.-1") == 2
+    assert checks.at(value, "") is value
+    for path in ("a.2", "a.x", "b", "a.0.b.c", "a.1.0"):
+        assert checks.at(value, path) is checks.MISSING

@@ -1,0 +1,235 @@
+"""HTTP as part of a user: its names, its end, its pause, its throttle, what it leaves behind."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+
+import gevent
+import pytest
+from gevent import socket
+
+from amoc import http, metrics, step
+from amoc.base import pause
+from amoc.base.clock import now_ns
+from amoc.base.context import WorkerContext
+from amoc.base.waiting import interrupt
+from amoc.http import deadlines, meters, names
+from amoc.http.cookies import Cookies
+from amoc.http.headers import Headers
+from amoc.http.urls import parse
+from amoc.metrics import put_token
+from amoc.users.user import UserStopped
+
+from .conftest import Behaviour, Server
+from .support import counters
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Serve = Callable[[Behaviour], Server]
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    with gevent.Timeout(30):
+        while not condition():
+            gevent.sleep(0.001)
+
+
+def test_names_beyond_the_most_count_as_other_and_that_is_said_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(names, "MAX_NAMES", 5)
+    server = serve(lambda *_: OK)
+    with WorkerContext().activated(), http.session(server.url) as session:
+        for number in range(20):
+            session.get(f"/item/{number}")
+            session.get(f"/item/{number}?q={number}", name="item")
+    found = counters()
+    assert sum(n for name, n in found.items() if name.endswith(".count")) == 2 * 40  # Aggregated
+    assert found["item.count"] == 20
+    assert found["other.count"] == 16
+    assert capsys.readouterr().err.count("more than 5 names of requests") == 1
+
+
+def test_a_request_within_a_step_is_one_of_its_own(serve: Serve) -> None:
+    server = serve(lambda *_: OK.replace(b"200 OK", b"503 No"))
+    with http.session(server.url) as session, step("login"):
+        session.get("/")
+    found = counters()
+    assert (found["GET /.failures"], found["login.failures"]) == (1, 0)
+    assert (found["Aggregated.count"], found["Aggregated.failures"]) == (1, 1)
+
+
+def test_a_check_that_fails_later_fails_a_request_once(serve: Serve) -> None:
+    server = serve(lambda *_: OK)
+    with http.session(server.url) as session:
+        answer = session.get("/").check(contains="nothing").check(status=500)
+        answer.fail("more")
+        assert (answer.ok, answer.cause) == (False, "check contains")
+    found = counters()
+    assert (found["GET /.count"], found["GET /.failures"]) == (1, 1)
+    assert found["Aggregated.failures"] == 1
+
+
+def test_a_user_that_is_to_stop_ends_where_it_waits_for_an_answer(serve: Serve) -> None:
+    server = serve(lambda *_: gevent.sleep(60))
+    before = meters.unanswered.value
+    ended: list[BaseException] = []
+
+    def use() -> None:
+        with http.session(server.url) as session:
+            try:
+                session.get("/")
+            except UserStopped as stopped:
+                ended.append(stopped)
+
+    one = gevent.spawn(use)
+    eventually(lambda: server.heads)
+    interrupt(one, UserStopped())
+    one.join(30)
+    assert len(ended) == 1
+    assert meters.unanswered.value == before + 1
+    assert counters().get("GET /.count", 0) == 0
+
+
+def test_a_pause_of_the_run_holds_the_next_request(serve: Serve) -> None:
+    server = serve(lambda *_: OK)
+    done = []
+
+    def use() -> None:
+        with http.session(server.url) as session:
+            for number in range(2):
+                done.append(session.get("/"))
+                if not number:
+                    pause.pause()
+
+    one = gevent.spawn(use)
+    try:
+        eventually(lambda: done)
+        gevent.sleep(0.05)
+        assert len(server.heads) == 1
+    finally:
+        pause.resume()
+    one.join(30)
+    assert len(server.heads) == len(done) == 2
+    assert done[1].elapsed_s < 0.05
+    pause.reset()
+
+
+def test_under_a_throttle_a_request_has_a_response_time(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(lambda *_: OK)
+
+    def use() -> None:
+        with http.session(server.url) as session:
+            put_token(gevent.getcurrent(), now_ns() - 5_000_000_000)
+            session.get("/late")
+            session.get("/without")
+
+    gevent.spawn(use).get()
+    timers = {one.name: one.value for one in metrics.read() if hasattr(one.value, "count")}
+    assert timers["GET /late.response"].count == 1
+    assert timers["GET /late.response"].quantiles_s(0.5)[0] > 4.9
+    assert timers["GET /late"].quantiles_s(0.5)[0] < 4
+    assert "GET /without.response" not in timers
+
+
+def test_what_ends_leaves_nothing_to_the_garbage_collector(serve: Serve) -> None:
+    server = serve(lambda *_: OK)
+
+    def use() -> None:
+        for said in (OK, b"nonsense", OK[:-1] + b"!!", OK.replace(b"200", b"503")):
+            server.behave = lambda *_, said=said: said
+            with http.session(server.url, raises=False) as session:
+                session.get("/")
+                with session.stream("GET", "/") as answer:
+                    list(answer.chunks())
+            with suppress(http.RequestError), http.session(server.url) as session:
+                session.post("/", json={})
+
+    def round_of_it() -> None:
+        gevent.spawn(use).get()
+        gevent.sleep(0.01)  # the loop lets go of what it was about to call
+
+    round_of_it()  # what is made once
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            round_of_it()
+        gc.set_debug(gc.DEBUG_SAVEALL)  # what would be freed goes to gc.garbage
+        gc.collect()
+        ours = {type(one).__name__ for one in gc.garbage if type(one).__module__ != "builtins"}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not ours & {"Answer", "Call", "Connection", "Reader", "Session", "Stream"}
+    assert not any(name.endswith(("Error", "Early", "Answer")) for name in ours)
+
+
+def test_a_session_that_nobody_closes_closes_its_connections(serve: Serve) -> None:
+    gone = []
+
+    def behave(sock: socket.socket, _: bytes) -> None:
+        sock.sendall(OK)
+        gone.append(sock.recv(1))
+
+    server = serve(behave)
+    session = http.session(server.url)
+    session.get("/")
+    del session
+    eventually(lambda: gone)
+    assert gone == [b""]
+
+
+def test_time_limits_are_kept_in_order_and_by_nobody_else() -> None:
+    told: list[tuple[int, float]] = []
+
+    class One:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def overdue(self) -> None:
+            told.append((self.number, monotonic()))
+
+    queue = deadlines.Deadlines(0.05)
+    begun = {}
+    ones = [One(number) for number in range(20)]
+    for one in ones:
+        begun[one.number] = monotonic()
+        queue.add(one, now_ns())
+        gevent.sleep(0.002)
+    for one in ones[::2]:
+        queue.remove(one)
+    late = {number for number, _ in told}
+    eventually(lambda: len(told) == 10 + len(late & set(range(0, 20, 2))))
+    assert [number for number, _ in told] == sorted(number for number, _ in told)
+    assert set(range(1, 20, 2)) <= {number for number, _ in told}
+    assert all(at - begun[number] >= 0.049 for number, at in told)
+    assert len(told) == len(dict(told))
+
+
+def test_cookies_go_where_they_belong() -> None:
+    here = parse("http://shop.example/cart/x")
+    cookies = Cookies()
+
+    def answer(*lines: str) -> None:
+        cookies.take(Headers([("Set-Cookie", line) for line in lines]), here)
+
+    answer("a=1; Path=/", "b=2; Path=/cart", "c=3; Secure; Path=/", "d=4; Domain=evil.example")
+    assert set(cookies.header(here).split("; ")) == {"a=1", "b=2"}
+    assert cookies.header(parse("http://shop.example/")) == "a=1"
+    assert cookies.header(parse("http://other.example/")) == ""
+    assert set(cookies.header(parse("https://shop.example/")).split("; ")) == {"a=1", "c=3"}
+    answer("b=; Max-Age=0; Path=/cart")
+    assert cookies.header(here) == cookies.header(here) == "a=1"
+    answer("a=9; Path=/")
+    assert cookies.header(here) == "a=9"
+    assert (cookies["a"], "d" in cookies) == ("9", False)
+    answer(*(f"n{number}=x; Path=/" for number in range(1500)))
+    assert len(cookies) == 1000
+    cookies.clear()
+    assert (cookies.header(here), cookies.any) == ("", False)
