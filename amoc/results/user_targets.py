@@ -25,13 +25,16 @@ class StageTargets:
         self._most: dict[int, int] = {}
         self._reached: set[int] = set()
         self._ran_s = 0.0
+        self._running = 0
 
     def take(self, point: Point) -> None:
         """Look at the next second of the run."""
         self._ran_s += point.active_s
         if not point.active_s or self._stages is None:
             return
-        running = point.users.get("running", 0)
+        # In the second in which the run ends, those at its end are the last that are to leave.
+        running = point.users.get("running", 0) if point.state == "running" else self._running
+        self._running = running
         for number, leg in enumerate(self._legs):
             if -BEFORE_S <= self._ran_s - leg.end_ns / S_NS <= AFTER_S:
                 self._most[number] = max(running, self._most.get(number, 0))

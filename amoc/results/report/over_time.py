@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from amoc.metrics.step_names import COUNT, FAILURES
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results import counts
 from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
 from amoc.results.report.columns import growth, highest, latest, quantiles, rates, throttle_level
 from amoc.results.report.rows import Row
 from amoc.results.series import Point
-from amoc.results.summary_types import Summary, ThrottlePart
+from amoc.results.steps import executed, without
+from amoc.results.summary_types import StepPart, Summary, ThrottlePart
 from amoc.scenario.start_rate import USER_RATE
 
 SHOWN = 4
@@ -71,14 +73,34 @@ def _gauge(name: str) -> Callable[[Point], float | None]:
 
 
 def load(rows: Sequence[Row], summary: Summary) -> Group:
-    """The load on the target: users, and rates of counters."""
+    """The load on the target: users, requests, and rates of counters."""
     causes = {one["cause"]: one["count"] for one in summary.get("crashes", ())}
-    shown, more, missing = _counters(rows, summary.get("counters", {}))
-    charts = [users(rows), starts(rows), *shown]
+    steps = summary.get("steps", {})
+    others = without(summary.get("counters", {}), steps, summary.get("checks", {}))
+    shown, more, missing = _counters(rows, others)
+    charts = [users(rows), starts(rows), *_requests(rows, steps), *shown]
     if causes:
         charts.append(crashes(rows, causes))
     title = "Less busy counters"
     return Group("load", "Load", charts, more, title, left_out(missing, "less busy counters"))
+
+
+def _requests(rows: Sequence[Row], steps: Mapping[str, StepPart]) -> list[Chart]:
+    """How many requests a second there were, and how many failed; the busiest by name."""
+    found = executed(steps)
+    charts = []
+    for key, title, end, many in (
+        ("requests", "Requests", COUNT, {name: one["count"] for name, one in found.items()}),
+        ("failures", "Failures", FAILURES, {name: one["failures"] for name, one in found.items()}),
+    ):
+        busy = [name for name in counts.busiest(many) if many[name]][:COLOURS]
+        lines = [
+            Line(name, rates(rows, counts.counter(name + end)), number)
+            for number, name in enumerate(busy, 1)
+        ]
+        if lines:
+            charts.append(Chart(key, title, "/s", lines))
+    return charts
 
 
 def _counters(

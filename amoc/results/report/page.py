@@ -209,7 +209,7 @@ def _tables(
     duration_s = summary["run"].get("duration_s", 0.0)
     return {
         "messages": tables.messages(covered.counters, covered.rates),
-        "requests": tables.requests(covered.steps),
+        "requests": tables.requests(covered.steps, covered.timers),
         "failures": tables.failures(covered.steps),
         "checks": tables.checks(covered.checks),
         "timers": tables.timers(target, covered.timers, "timers"),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amoc.base.clock import format_duration
+from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.results import message_account
 from amoc.results.counts import busiest
 from amoc.results.report import traces
@@ -122,15 +123,27 @@ def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
     return Table("messages", "Messages", heads, rows, note=note)
 
 
-def requests(found: Mapping[str, StepPart]) -> Table:
-    """Steps: how many, how fast, how many failed."""
+def requests(found: Mapping[str, StepPart], times: Timers) -> Table:
+    """Steps: how many, how fast, how many failed.
+
+    Args:
+        found: All.
+        times: Timers, of which those of response times stand beside their steps.
+    """
     shown = executed(found)
+    responds = any(times.get(name + RESPONSE, {}).get("count") for name in shown)
     sized = any(one["bytes"] for one in shown.values())
     rows = [
-        (clip(name, MAX_NAME), *cells(one), *([size(one["bytes"])] if sized else []))
+        (
+            clip(name, MAX_NAME),
+            *cells(one),
+            *([figure(times.get(name + RESPONSE, {}).get("p99_s"), "s")] if responds else []),
+            *([size(one["bytes"]) if one["bytes"] else NO_VALUE] if sized else []),
+        )
         for name, one in shown.items()
     ]
-    heads = ("request", *HEADS, *(["read"] if sized else []))
+    more = (["response p99"] if responds else []) + (["read"] if sized else [])
+    heads = ("request", *HEADS, *more)
     return Table("requests", "Requests", heads, rows)
 
 

@@ -151,12 +151,12 @@ def test_a_share_for_people(share, text):
 
 def test_the_report_has_a_row_for_each_step_and_cause():
     found = steps.steps(Tally.of(RUN), known(*RUN), {"buy": {"late": FailureSample(7, "20 s")}})
-    (row,) = tables.requests(found).rows
+    (row,) = tables.requests(found, {}).rows
     assert row[:4] == ("buy", "19", "7 (36.8 %)", "4.8")
     late, refused = tables.failures(found).rows
     assert late == ("buy", "late", "4", "3.0 s", "4.0 s", "20 s")
     assert refused[:2] == ("buy", "refused")
-    assert not tables.requests({}).rows
+    assert not tables.requests({}, {}).rows
 
 
 def test_a_failure_of_long_ago_keeps_its_place():

@@ -73,3 +73,12 @@ def test_users_that_never_started_are_noted():
     assert notes("1h:0", [61], started=61, waiting=939) == [
         "939 of 1,000 users had not started when the run ended"
     ]
+
+
+def test_users_that_leave_as_the_run_ends_were_there_at_the_end_of_the_last_stage():
+    points = [Point(n + 0.2, 1.0, users={"running": 9}) for n in range(1, 4)]
+    ended = Point(4.2, 1.0, 0.8, state="stopping", users={"running": 0})
+    assert RunTotals.of([*points, ended], stages=Stages.parse("1s:9, 2.9s:9")).notes() == []
+    few = [Point(n + 0.2, 1.0, users={"running": 3}) for n in range(1, 4)]
+    (note, *_) = reversed(RunTotals.of([*few, ended], stages=Stages.parse("1s:9, 2.9s:9")).notes())
+    assert note.endswith("reached 3 of 9 users")

@@ -9,7 +9,8 @@
              lines: [{label, colour, style, values}]}
    spectra   by key: {title, fractions, lines: [{label, colour, values}]}
 
-   A chart is drawn when it comes near the window, and again when its width or the colours change. */
+   A chart is drawn when it comes near the window, or when there is time, and again when its width
+   or the colours change. */
 "use strict";
 const amocReport = (() => {
   const root = document.documentElement;
@@ -378,6 +379,17 @@ const amocReport = (() => {
       for (const { target, isIntersecting } of entries) if (isIntersecting) show(target);
     }, { rootMargin: NEAR });
     for (const figure of figures) near.observe(figure);
+
+    /* What is far from the window is drawn when there is nothing else to do: whoever captures the
+       page as a whole sees all of it, though it never comes near the window. */
+    const idly = window.requestIdleCallback || ((call) => setTimeout(call, 50));
+    function drawNext(rest) {
+      const figure = rest.shift();
+      if (!figure) { root.dataset.drawn = "all"; return; }
+      show(figure);
+      idly(() => drawNext(rest));
+    }
+    idly(() => drawNext([...figures]));
 
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again([...state.drawn.keys()]));
 

@@ -1,0 +1,122 @@
+"""Steps over workers of which some are killed: nothing is lost, nothing counts twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import load
+from tests.process.support import eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+# Each execution is written down, unbuffered, before it ends.
+STEPS = """
+    import os
+    from amoc import check, sleep, step, user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def start(user_id):
+        os.write(log, f"start {user_id}\\n".encode())
+        while not user.stopping:
+            for n in range(10):
+                with step("GET /item/[id]", expected=TimeoutError) as this:
+                    what = "good"
+                    if n == 1:
+                        what = "refused"
+                        this.fail("refused", f"card {user_id}")
+                    elif n == 2:
+                        what = "wrong"
+                        check("total is right", False, "3 and 4")
+                    elif n == 3:
+                        what = "late"
+                    os.write(log, f"{what}\\n".encode())
+                    if n == 3:
+                        raise TimeoutError("20 s")
+                sleep(0.001)
+"""
+CAUSES = {"refused": "refused", "wrong": "check total is right", "late": "TimeoutError"}
+KILLS = 3
+
+
+def executed(log: Path, steps: int, starts: int) -> None:
+    """Wait until so many steps were executed, and users have started so often."""
+
+    def enough() -> bool:
+        found = lines(log) if log.exists() else []
+        started = sum(line.startswith("start") for line in found)
+        return started == starts and len(found) - started >= steps
+
+    eventually(enough, f"{steps} steps after {starts} starts")
+
+
+def test_failures_by_cause_are_exact_over_workers_that_are_killed(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    options = ("--users", "8", "--set", "user_rate=infinity", "--workers", "2", "--duration", "1h")
+    with running(scenario(STEPS), *options, directory=tmp_path) as run:
+        for kill in range(1, KILLS + 1):
+            victim = run.wait_for(f"worker {kill % 2} ")[0]
+            executed(log, 400 * kill, starts=8 + 4 * (kill - 1))
+            run.kill(victim)
+        executed(log, 400 * (KILLS + 1), starts=8 + 4 * KILLS)
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0
+        summary = run.summary()
+    logged = Counter(line for line in lines(log) if not line.startswith("start"))
+    found = summary["steps"]["GET /item/[id]"]
+    # A worker is killed in at most one moment between writing a step down and counting it.
+    assert 0 <= logged.total() - found["count"] <= KILLS
+    causes = {one["cause"]: one for one in found["causes"]}
+    assert causes.keys() == set(CAUSES.values())
+    for what, cause in CAUSES.items():
+        assert 0 <= logged[what] - causes[cause]["count"] <= KILLS
+    assert sum(one["count"] for one in causes.values()) == found["failures"]
+    assert found["count"] - found["failures"] == summary["timers"]["GET /item/[id]"]["count"]
+    assert summary["checks"]["total is right"]["failed"] - causes["check total is right"][
+        "count"
+    ] in range(KILLS + 1)
+    whole = summary["steps"]["Aggregated"]
+    assert (found["count"] - whole["count"]) in range(KILLS + 1)
+    assert causes["TimeoutError"]["message"] == "20 s"
+    assert causes["refused"]["message"].startswith("card ")
+    assert 0 < causes["refused"]["user_id"] <= 8
+    assert 0 <= causes["refused"]["first_s"] < causes["refused"]["last_s"]
+    # What is made of the run's directory without its summary is the same to the last digit.
+    directory = RunDirectory(run.directory)
+    directory.summary.unlink()
+    rebuilt = json.loads(json.dumps(load(directory, lambda _: None).summary))
+    assert rebuilt["steps"] == summary["steps"]
+    assert rebuilt["checks"] == summary["checks"]
+    for field in ("started_at", "ended_at", "duration_s", "active_s"):
+        assert rebuilt["run"][field] == summary["run"][field]
+
+
+def test_causes_beyond_the_limit_are_one_and_said_once(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = """
+        from amoc import step
+
+        def start(user_id):
+            for n in range(100):
+                with step("pay") as this:
+                    this.fail(f"order {n}")
+    """
+    options = ("--users", "2", "--set", "repeat_num=1", "--workers", "1", "--failures-ok")
+    with running(scenario(text), *options, directory=tmp_path) as run:
+        assert run.end() == 0
+        summary, printed = run.summary(), run.output
+    causes = {one["cause"]: one["count"] for one in summary["steps"]["pay"]["causes"]}
+    assert summary["steps"]["pay"]["failures"] == sum(causes.values()) == 200
+    assert causes.pop("other") == 160
+    assert causes == {f"order {n}": 2 for n in range(20)}
+    assert printed.count("the others count as 'other'") == 1
