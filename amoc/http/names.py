@@ -6,12 +6,16 @@ import sys
 from contextlib import suppress
 
 from amoc.base import context
+from amoc.base.text import printable
 from amoc.metrics import handles
+from amoc.metrics.step_names import FAILURES
 from amoc.steps import recorder
 from amoc.steps.recorder import Recorder
 
 MAX_NAMES = 1_000
 """Of requests, in a worker: each takes a histogram."""
+MAX_NAME_BYTES = 120
+"""Longer ones end in an ellipsis, and leave room for a cause of failure behind them."""
 OTHER = "other"
 
 
@@ -30,6 +34,8 @@ def recorder_of(name: str) -> Recorder:
     one = handles.composed.get(name)
     if type(one) is Recorder:
         return one
+    if (shown := _shown(name)) != name:
+        return recorder_of(shown)
     names: _Names | None = handles.composed.get(_Names)
     if names is None:
         names = handles.composed[_Names] = _Names()
@@ -39,6 +45,14 @@ def recorder_of(name: str) -> Recorder:
     made = recorder.of(name)
     names.count += 1
     return made
+
+
+def _shown(name: str) -> str:
+    """A name that a step can have: paths may have any characters, and be long."""
+    one = printable(name).replace(FAILURES, FAILURES.replace(".", "·"))
+    if len(one.encode()) <= MAX_NAME_BYTES + 3:
+        return one
+    return one.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip("…") + "…"
 
 
 def _say() -> None:

@@ -37,7 +37,7 @@ SHORT = ["--users", "10", "--seconds", "1", "--rounds", "1", "--only", "amoc,wrk
 HERE = Path(__file__).resolve().parent
 CONTENDERS = ("amoc", "wrk", "hey", "locust")
 WARM_S = 1.5
-END_S = 30.0
+END_S = 60.0
 FEW_USERS, FEW_US, MANY_US = 100, 18.0, 22.0
 MOST_OF_WRK, MOST_OF_LOCUST, MOST_OF_PLAIN = 2.5, 0.2, 1.5
 
@@ -111,13 +111,13 @@ def between(pid: int, web: Web, seconds: float) -> tuple[int, float, dict[str, f
     return after - before - 1, end - begin, used
 
 
-def wait_until_warm(web: Web, users: int) -> None:
+def wait_until_warm(name: str, web: Web, users: int) -> None:
     """Wait until requests are made, and then a little."""
     give_up = time.monotonic() + END_S
     before = web.answered()
     while web.answered() - before < 20 * users:
         if time.monotonic() > give_up:
-            outcome.failed("nothing was requested")
+            outcome.failed(f"{name} has requested nothing within {END_S:g} s")
             sys.exit(outcome.Exit.FAILED)
         time.sleep(0.05)
     time.sleep(WARM_S)
@@ -128,13 +128,13 @@ def measure(name: str, web: Web, options: argparse.Namespace) -> Measured:
     url = web.tls_url if options.tls else web.url
     if name != "amoc":
         with started(name, url, options) as pid:
-            wait_until_warm(web, options.users)
+            wait_until_warm(name, web, options.users)
             requests, seconds, used = between(pid, web, options.seconds)
         return Measured(requests, seconds, sum(used.values()) / max(requests, 1) * 1e6)
     settings = {"base": url, "ca": web.ca if options.tls else ""}
     scenario = HERE / "scenario.py"
     with amoc_run(scenario, options.users, options.workers, settings) as run:
-        wait_until_warm(web, options.users)
+        wait_until_warm(name, web, options.users)
         requests, seconds, used = between(run.process.pid, web, options.seconds)
         summary = run.finish(stop=True)
     if failures := summary["counters"].get("GET /item/[id].failures", 0):

@@ -43,14 +43,14 @@ def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpBin]:
 @pytest.fixture
 def bin_(httpbin: HttpBin) -> Iterator[http.Session]:
     """A session with httpbin, and metrics of its own."""
-    with handles.separate(), http.session(httpbin.url, timeout=30) as session:
+    with handles.separate(), http.session(httpbin.url, timeout=60, connect_timeout=60) as session:
         yield session
 
 
 @pytest.fixture
 def shop(web: Web) -> Iterator[http.Session]:
     """A session with nginx, and metrics of its own."""
-    with handles.separate(), http.session(web.url, timeout=30) as session:
+    with handles.separate(), http.session(web.url, timeout=60, connect_timeout=60) as session:
         yield session
 
 

@@ -52,6 +52,19 @@ def test_names_beyond_the_most_count_as_other_and_that_is_said_once(
     assert capsys.readouterr().err.count("more than 5 names of requests") == 1
 
 
+def test_any_path_makes_a_name(serve: Serve) -> None:
+    server = serve(lambda *_: OK)
+    with http.session(server.url) as session:
+        for path in ("/" + "ü" * 500, "/a\tb", "/x.failures", "/x.failures.y", "/" + "x" * 112):
+            assert session.get(path).ok
+            assert session.get(path).ok
+    found = {name.removesuffix(".count"): n for name, n in counters().items() if ".count" in name}
+    assert found.pop("Aggregated") == 10
+    assert set(found.values()) == {2}
+    assert len(found) == 5
+    assert f"GET /{'ü' * 57}…" in found
+
+
 def test_a_request_within_a_step_is_one_of_its_own(serve: Serve) -> None:
     server = serve(lambda *_: OK.replace(b"200 OK", b"503 No"))
     with http.session(server.url) as session, step("login"):
