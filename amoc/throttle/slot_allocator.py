@@ -212,6 +212,7 @@ class SlotAllocator(Generic[Asker]):
             self._take_back(account.cut(given_back_ns))
         idle = not self._wanted
         account.heard(outstanding, seen)
+        self._offer_returned(now_ns)
         if idle and account.demand:
             # Reports take a while: who began to wait before now has a right to the slots since.
             self._since_ns = min(now_ns, max(since_ns, now_ns - VOID_NS, self._since_ns))
@@ -299,6 +300,7 @@ class SlotAllocator(Generic[Asker]):
         self._wait_ns = 0
         account.seen = account.dealt  # or it was on its way
         self._take_back(account.cut(now_ns + 1))
+        self._offer_returned(now_ns)
 
     def _take_back(self, blocks: list[Block]) -> None:
         """Nobody will use the slots of `blocks`."""
@@ -313,6 +315,15 @@ class SlotAllocator(Generic[Asker]):
             if last.size > 1:
                 self._returned.append(last.part(0, last.size - 1))
                 self._returned.sort(key=lambda block: block.due_ns)
+
+    def _offer_returned(self, now_ns: int) -> None:
+        """Nobody asks for what came back; but users of who has slots for later may come sooner."""
+        if not self._returned or not self._far_apart or self._wanted:
+            return
+        size = sum(block.size for block in self._returned)
+        holders = [one for one in self._accounts.values() if self._has_later(one, now_ns)]
+        for one in holders:
+            one.outstanding = one.unseen + ceil(size / len(holders))
 
     def ask_back(self, now_ns: int) -> list[Asker]:
         """Who is asked now to give back what it was dealt for later; its answer is waited for."""

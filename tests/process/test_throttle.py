@@ -12,7 +12,7 @@ from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
-from amoc.throttle.slot_allocator import HORIZON_NS
+from amoc.throttle.slot_allocator import AHEAD, HORIZON_NS
 from tests.process.support import eventually, lines, running
 
 pytestmark = pytest.mark.slow
@@ -250,3 +250,45 @@ def test_places_go_round_all_workers_evenly(scenario, tmp_path):
     passed = [int(line) for line in lines(tmp_path / "passed")]
     assert len(passed) == 3
     assert min(passed) * 3 > max(passed) > 0
+
+
+def test_slots_that_a_worker_holds_far_ahead_are_shared_when_users_of_another_one_come(
+    scenario, tmp_path
+):
+    file = scenario(
+        NOTE
+        + """
+    from pathlib import Path
+    from amoc import sleep
+
+    def init():
+        throttle.start("actions", 20, 1)
+
+    def start(user_id):
+        gates.current().record_slots(note)
+        while user_id == 2 and not Path(HERE + "/come").exists():
+            sleep(0.01)
+        for _ in range(20 if user_id == 2 else 10_000):
+            throttle.wait("actions")
+    """
+    )
+    once = ("--set", "user_rate=infinity", "--set", "repeat_num=1", "--stop-timeout", "1s")
+    with running(file, "--users", "2", "--workers", "2", *once, directory=tmp_path) as run:
+        # The longer a worker's users come for each slot the further ahead it asks for them.
+        eventually(lambda: len(slots_of(tmp_path)) > 70, "one worker uses all slots")
+        (tmp_path / "come").touch()
+        before = len(slots_of(tmp_path))
+        first = slots_of(tmp_path)[0].pid
+        eventually(
+            lambda: sum(one.pid != first for one in slots_of(tmp_path)) == 20, "the other, too"
+        )
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        missed = run.summary()["throttles"]["actions"]["missed"]
+    slots = slots_of(tmp_path)
+    check_promises(slots, 20)
+    missing = set(range(slots[-1].number)) - {one.number for one in slots}
+    assert len(missing) <= missed, "what one does not use any more is used by the other"
+    others = [index for index, one in enumerate(slots) if one.pid != first]
+    assert others[0] - before < AHEAD - 10, "it did not wait until those far ahead were over"
+    assert others[-1] - others[0] < 60, "they take turns"
