@@ -3,7 +3,8 @@
     python -m benchmarks.sampling --metrics 1000 --workers 2
 
 Half of the metrics are counters, half timers; in each second all counters grow, and each timer
-records `--hits` durations. CPU time is that of the sampling and of the merging alone.
+records `--hits` durations in each worker. CPU time is that of the sampling and of the merging
+alone, on average and of the longest part: between two parts the loop of a process may turn.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,11 +28,54 @@ from amoc.metrics.board import Board, Kind, record
 from amoc.metrics.health_figures import NodePoint
 from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
-from amoc.results.series import Tally
+from amoc.results.run_totals import RunTotals
+from amoc.results.store.writer import SeriesWriter
 from amoc.runtime.node.sampler import Sampler
 from benchmarks import machine, outcome
 
 SHORT = ["--metrics", "50", "--seconds", "3"]
+WARM_UP = 2
+"""Seconds that are not measured: all metrics are new in the first."""
+
+
+class Clock:
+    """CPU time by stage, and of the longest part of each."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+        self.longest: dict[str, float] = {}
+        self._stage = ""
+        self._since = 0.0
+
+    def part(self) -> None:
+        """A part is done."""
+        now = time.process_time()
+        took, self._since = now - self._since, now
+        if self._stage:
+            self.spent[self._stage] = self.spent.get(self._stage, 0.0) + took
+            self.longest[self._stage] = max(took, self.longest.get(self._stage, 0.0))
+
+    def begin(self, stage: str) -> None:
+        """A stage begins, and the one before is over."""
+        self.part()
+        self._stage = stage
+
+
+def recording(board: Board, metrics: int, hits: int) -> Callable[[], None]:
+    """Declares metrics for each worker; what is returned records a second."""
+    half, areas = metrics // 2, [board.area(worker) for worker in range(board.workers)]
+    counters = [one.declare(Kind.COUNTER, f"counter_{n}") for one in areas for n in range(half)]
+    rest = range(metrics - half)
+    timers = [one.declare(Kind.TIMER, f"timer_{n}") for one in areas for n in rest]
+
+    def second() -> None:
+        for cells in counters:
+            cells[0] += 1
+        for cells in timers:
+            for _ in range(hits):
+                record(cells, int(random.lognormvariate(16, 0.5)))
+
+    return second
 
 
 def main() -> int:
@@ -42,71 +89,56 @@ def main() -> int:
     if not options.plain:
         vectors.use(np)
     print(machine.describe())
-    board = Board(options.workers, 10)
+    board, clock = Board(options.workers, 10), Clock()
     host: Any = SimpleNamespace(figures=lambda: NodePoint(""), fds=lambda _: 0)
-    sampler, samples = Sampler(board, host, 0), SampleMerger()
-    seconds, half, whole = PointCutter(samples), options.metrics // 2, Tally()
-    counters = [
-        board.area(worker).declare(Kind.COUNTER, f"counter_{number}")
-        for worker in range(options.workers)
-        for number in range(half)
-    ]
-    timers = [
-        board.area(worker).declare(Kind.TIMER, f"timer_{number}")
-        for worker in range(options.workers)
-        for number in range(options.metrics - half)
-    ]
-    seconds.begin(now_ns())
-    used = {"sample": 0.0, "pack": 0.0, "merge": 0.0, "cut": 0.0, "add": 0.0, "to_json": 0.0}
-    sizes, lines = [], []
-    for _ in range(options.seconds):
-        for cells in counters:
-            cells[0] += 1
-        for cells in timers:
-            for _ in range(options.hits):
-                ns = int(random.lognormvariate(16, 0.5))
-                record(cells, ns)
-        clock = time.process_time
-        at = [clock()]
-        sample = sampler.take(range(1, 10), 0)
-        at.append(clock())
-        packed = FROM_NODE.pack(sample)
-        at.append(clock())
-        samples.take("node0", FROM_NODE.unpack(packed))
-        sampler.acknowledge(sample.sequence)
-        at.append(clock())
-        end_ns = now_ns()
-        moment = Moment(
-            at=time.time(),
-            ran_ns=end_ns,
-            state="running",
-            waiting=0,
-            throttles={},
-            controller_cpu=0.0,
-            controller_lag_s=0.0,
-        )
-        point = seconds.cut(end_ns, moment)
-        at.append(clock())
-        assert point is not None
-        whole.add(point)
-        at.append(clock())
-        line = point.to_json()
-        at.append(clock())
-        sizes.append(len(packed))
-        lines.append(len(str(line)))
-        for part, begin, end in zip(used, at, at[1:], strict=False):
-            used[part] += end - begin
-    wanted = options.seconds * options.hits * len(timers)
-    done = sum(whole.timers.hits)
-    print(f"{options.metrics} metrics, {options.workers} workers, {options.seconds} samples")
-    print(f"durations: wanted {wanted:,}, done {done:,}")
-    if wanted != done:
-        outcome.failed(f"{wanted - done} durations were lost")
-    for part, spent in used.items():
-        print(f"{part:8} {spent / options.seconds * 1000:6.1f} ms CPU a second")
-        outcome.figure(part, spent / options.seconds * 1000, "ms/s")
-    print(f"a sample {sum(sizes) / len(sizes) / 1000:,.0f} kB, a line of the series", end=" ")
-    print(f"{sum(lines) / len(lines) / 1000:,.0f} kB")
+    sampler, samples, totals = Sampler(board, host, 0, clock.part), SampleMerger(), RunTotals()
+    cutter, size = PointCutter(samples), 0
+    second = recording(board, options.metrics, options.hits)
+    with tempfile.TemporaryDirectory() as directory:
+        series = Path(directory) / "series"
+        writer = SeriesWriter(series)
+        cutter.begin(now_ns())
+        for number in range(-WARM_UP, options.seconds):
+            second()
+            if number == 0:
+                clock.spent.clear()
+                clock.longest.clear()
+            clock.begin("sample")
+            sample = sampler.take(range(1, 10), 0)
+            clock.begin("pack")
+            packed = FROM_NODE.pack(sample)
+            sampler.acknowledge(sample.sequence)
+            clock.begin("unpack")
+            sample = FROM_NODE.unpack(packed)
+            clock.begin("merge")
+            samples.take("node0", sample, clock.part)
+            clock.begin("cut")
+            moment = Moment(time.time(), now_ns(), "running", 0, {}, 0.0, 0.0)
+            point = cutter.cut(now_ns(), moment)
+            assert point is not None
+            clock.begin("add")
+            totals.add(point, breathe=clock.part)
+            clock.begin("write")
+            for _ in writer.pieces(point):
+                clock.part()
+            clock.begin("")
+            size += len(packed)
+        writer.close()
+        seconds = WARM_UP + options.seconds
+        wanted = seconds * options.hits * options.workers * (options.metrics - options.metrics // 2)
+        done = sum(totals.whole.timers.hits)
+        print(f"{options.metrics} metrics, {options.workers} workers, {options.seconds} samples")
+        print(f"durations: wanted {wanted:,}, done {done:,}")
+        if wanted != done:
+            outcome.failed(f"{wanted - done} durations were lost")
+        for stage, spent in clock.spent.items():
+            longest_ms = clock.longest[stage] * 1000
+            print(f"{stage:8} {spent / options.seconds * 1000:6.1f} ms CPU a second", end=", ")
+            print(f"the longest part {longest_ms:4.1f} ms")
+            outcome.figure(stage, spent / options.seconds * 1000, "ms/s")
+            outcome.figure(f"{stage}, longest part", longest_ms, "ms")
+        print(f"a sample {size / seconds / 1000:,.0f} kB,", end=" ")
+        print(f"a second in the run directory {series.stat().st_size / seconds / 1000:,.0f} kB")
     return outcome.exit_code()
 
 

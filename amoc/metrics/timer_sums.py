@@ -172,9 +172,7 @@ class TimerSums(Mapping[str, Histogram]):
             place = self._rows[number * ROWS + row]
             if place >= 0:
                 counts = self._cells[place * ROW : (place + 1) * ROW]
-                cells.update(
-                    (row * ROW + cell, count) for cell, count in enumerate(counts) if count
-                )
+                cells |= {cell: count for cell, count in enumerate(counts, row * ROW) if count}
         return Histogram(cells, self.max_ns[number])
 
     def __iter__(self) -> Iterator[str]:
