@@ -18,6 +18,7 @@ from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
 from amoc.metrics.reserved import ITERATIONS, OUTLIVED
+from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
 from amoc.results import connection_facts, message_account
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
@@ -155,7 +156,12 @@ class RunTotals:
         counters, crashed = self.whole.counters, sum(self.whole.crashes.values())
         if crashed and not counters.get(ITERATIONS):
             return f"no iteration succeeded: {counted(crashed, 'iteration')} crashed"
-        return connection_facts.never_connected(counters, stopped)
+        requests = counters.get(AGGREGATED + COUNT, 0)
+        if never := connection_facts.never_connected(counters, stopped):
+            return never
+        if requests and counters.get(AGGREGATED + FAILURES) == requests:
+            return f"no request succeeded: {counted(requests, 'request')} failed"
+        return ""
 
     def _not_started(self) -> list[str]:
         users = self.whole.last.users if self.whole.last is not None else {}

@@ -24,7 +24,7 @@ from greenlet import GreenletExit, greenlet
 from amoc import metrics
 from amoc.base import guard, pause
 from amoc.base.backoff import backoff
-from amoc.base.clock import now_ns
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ClosedError
 from amoc.base.loop_guard import Killed
 from amoc.base.tracebacks import headline_of
@@ -133,6 +133,7 @@ class User(greenlet):
     spawned: set[greenlet] | None = None
     _has_crashed = False
     _crashes_in_a_row = 0
+    _recovering_since_ns = 0
 
     def __init__(self, user_id: int, pool: UserPool) -> None:
         greenlet.__init__(self, None, get_hub())
@@ -160,6 +161,7 @@ class User(greenlet):
                 outcome = _CRASHED
                 if self._has_crashed:
                     self._has_crashed = False
+                    self._recovering_since_ns = now_ns()
                 try:
                     if ITERATION_START.heard or ITERATION_STOP.heard:
                         self._run_in_span()
@@ -178,7 +180,7 @@ class User(greenlet):
                     break
         except UserStopped:
             outcome = _FINISHED
-            if not self._crashes_in_a_row:  # or it was stopped in an attempt to recover
+            if not self._crashes_in_a_row or self._has_recovered():
                 _iterations.inc()
         except Killed:
             outcome = int(UserState.TIMED_OUT)
@@ -188,6 +190,10 @@ class User(greenlet):
         finally:
             states[user_id] = _REMOVED if self.stop_reason == _BY_REMOVAL else outcome
             pool.left(self)
+
+    def _has_recovered(self) -> bool:
+        """Whether an iteration after a crash that is cut short was more than an attempt."""
+        return now_ns() - self._recovering_since_ns > MAX_CRASH_PAUSE_S * S_NS
 
     def _iteration_over(self) -> int:
         """Count an iteration that was not cut short; how the user is gone if it was the last."""

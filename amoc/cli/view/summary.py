@@ -89,11 +89,10 @@ def _title(summary: Summary) -> Text:
 def _facts(summary: Summary) -> Text:
     """How many users there were, when, by which plan, and against what."""
     run = summary["run"]
-    users = counted(int(summary["users"].get("peak", 0)), "user")
     began, end = run.get("started_at", ""), run.get("ended_at", "")
     when = f"{time_of_day(began)} to {until(began, end)}" if end else time_of_day(began)
     facts = {
-        "": f"{users} at most" if summary["users"].get("peak") else "no users",
+        "users": f"{int(summary['users'].get('peak', 0)):,}",
         "stages": run.get("stages", ""),
         "target": ", ".join(run.get("targets", ())),
         "from": when,
@@ -101,7 +100,7 @@ def _facts(summary: Summary) -> Text:
     text = Text()
     for name, fact in facts.items():
         if fact:
-            text.append(f"{name} " if name else "", "dim").append(f"{printable(fact)}  ")
+            text.append(f"{name} ", "dim").append(f"{printable(fact)}  ")
     text.rstrip()
     return text
 

@@ -178,6 +178,12 @@ def test_points_added_together_or_one_by_one_make_the_same_totals(warmup_s):
             "no connection was established: 2 attempts failed",
         ),
         ({"iterations": 5, "connection_failures": 200, "connections": 1}, {}, ""),
+        (
+            {"iterations": 5, "Aggregated.count": 3, "Aggregated.failures": 3},
+            {},
+            "no request succeeded: 3 requests failed",
+        ),
+        ({"iterations": 5, "Aggregated.count": 3, "Aggregated.failures": 2}, {}, ""),
     ],
 )
 def test_nothing_succeeded_when_every_iteration_or_connection_failed(counters, crashes, told):

@@ -822,8 +822,13 @@ def test_iterations_that_did_not_crash_are_counted():
     assert iterations() - before == 2
 
 
-@pytest.mark.parametrize(("first", "number"), [(int, 2), (crash, 0)])
-def test_an_iteration_that_is_cut_short_counts_unless_the_one_before_crashed(first, number):
+@pytest.mark.parametrize(
+    ("first", "attempt_s", "number"), [(int, 10.0, 2), (crash, 10.0, 0), (crash, 0.0, 1)]
+)
+def test_an_iteration_that_is_cut_short_counts_unless_it_is_an_attempt_after_a_crash(
+    first, attempt_s, number, monkeypatch
+):
+    monkeypatch.setattr("amoc.users.user.MAX_CRASH_PAUSE_S", attempt_s)
     calls = iter([first])
     waiting = Event()
 
