@@ -7,8 +7,7 @@ that several of them share divided by how many do; 0.3 % of a core with idle use
 
 The first user is timed from the start of the command, the interpreter's own start included, with
 bytecode that has been compiled before. Wake-ups are those that the kernel counts as voluntary
-context switches, of all threads of a process. CPU is counted in hundredths of a second, so only
-over some minutes does 0.1 % mean anything.
+context switches, of all threads of a process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import time
 
 from benchmarks import machine, outcome
 from benchmarks.amoc_run import HERE, amoc_run
-from benchmarks.processes import cpu_s, family, pss_bytes, wake_ups
+from benchmarks.processes import exact_cpu_s, family, pss_bytes, wake_ups
 
 SHORT = ["--users", "2", "--seconds", "0.5", "--rounds", "1"]
 WANTED_FIRST_S, WANTED_MB, WANTED_PERCENT = 0.35, 80, 0.3
@@ -37,16 +36,20 @@ def measure(options: argparse.Namespace, seconds: float) -> None:
         roles = family(run.process.pid)
         mb = {pid: pss_bytes([pid]) / 1e6 for pid in roles}
         begun = time.monotonic()
-        before = {pid: (cpu_s(pid), wake_ups(pid)) for pid in roles}
+        before = {pid: (exact_cpu_s(pid), wake_ups(pid)) for pid in roles}
         time.sleep(seconds)
         took_s = time.monotonic() - begun
-        used = {pid: (cpu_s(pid) - before[pid][0], wake_ups(pid) - before[pid][1]) for pid in roles}
+        used = {
+            pid: (exact_cpu_s(pid) - before[pid][0], wake_ups(pid) - before[pid][1])
+            for pid in roles
+        }
         run.finish(stop=True)
     percent = {pid: used[pid][0] / took_s * 100 for pid in roles}
     for pid, role in roles.items():
         woken = used[pid][1] / took_s
         print(f"  {role:<12}{mb[pid]:7.1f} MB {percent[pid]:6.2f} % {woken:7.1f} wake-ups/s")
         outcome.figure(f"{role}, memory", mb[pid], "MB")
+        outcome.figure(f"{role}, CPU", percent[pid], "%")
         outcome.figure(f"{role}, wake-ups", woken, "/s")
     all_mb, all_percent = sum(mb.values()), sum(percent.values())
     print(

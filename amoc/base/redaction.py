@@ -11,10 +11,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import overload
+from typing import TYPE_CHECKING, Any, TypeGuard, overload
 
-from pydantic import BaseModel
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 HIDDEN = "(hidden)"
 MAX_DEPTH = 64
@@ -92,7 +94,7 @@ def fields_of(value: object) -> Mapping[object, object] | None:
     """The values of a mapping or a record by their names; None when `value` is neither."""
     if isinstance(value, Mapping):
         return value
-    if isinstance(value, BaseModel):
+    if _is_model(value):
         known = type(value).model_fields
         return {name: one for name, one in value if name not in known or known[name].repr}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -104,6 +106,12 @@ def fields_of(value: object) -> Mapping[object, object] | None:
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return dict(value._asdict())
     return None
+
+
+def _is_model(value: Any) -> TypeGuard[BaseModel]:
+    """Whether `value` is a model of pydantic; while that is not loaded, nothing is one."""
+    loaded = sys.modules.get("pydantic.main")
+    return loaded is not None and isinstance(value, loaded.BaseModel)
 
 
 def _items(value: object) -> Sequence[object] | None:

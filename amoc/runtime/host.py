@@ -6,6 +6,7 @@ fork would copy them alive. What comes after is `amoc.runtime.node.node`.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -88,6 +89,9 @@ def _run(bootstrap: Bootstrap) -> None:
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
     node_pid = os.getpid()
+    # What is loaded stays shared: the collector would write to each object, here and there.
+    gc.collect()
+    gc.freeze()
     pid = os.fork()
     if pid == 0:
         ours.close()

@@ -6,9 +6,8 @@ import os
 from math import inf
 from typing import Annotated
 
-from pydantic import BeforeValidator
-
 from amoc.base.clock import parse_duration
+from amoc.scenario.conversion import Before
 from amoc.scenario.load_profile import MAX_RATE
 from amoc.scenario.settings import setting
 
@@ -17,7 +16,7 @@ _MIN_MS = 1000 / MAX_RATE
 """The same as an interval: user starts go through a throttle, which takes no higher rate."""
 
 
-def _duration(unit: str, in_a_second: int) -> BeforeValidator:
+def _duration(unit: str, in_a_second: int) -> Before:
     """Reads durations in `unit`s, of which so many make a second."""
 
     def read(raw: object) -> object:
@@ -31,7 +30,7 @@ def _duration(unit: str, in_a_second: int) -> BeforeValidator:
             raise ValueError("must be a duration such as 500ms or 30s")
         return raw
 
-    return BeforeValidator(read)
+    return Before(read)
 
 
 def _not_negative(value: float) -> None:

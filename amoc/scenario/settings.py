@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
-from pydantic import TypeAdapter, ValidationError
-
 from amoc.base import guard, redaction
 from amoc.base.errors import Error, ScenarioError, SettingError
+from amoc.scenario.conversion import Converter
 from amoc.scenario.setting_faults import faults
 
 T = TypeVar("T")
@@ -79,7 +78,7 @@ class Setting(Generic[T]):
         self.type = type
         self.module = module
         self.name = ""
-        self._adapter: TypeAdapter[T] | None = None
+        self._converter = Converter(type)
 
     def get(self) -> T:
         """The value in force.
@@ -124,7 +123,7 @@ class Setting(Generic[T]):
     def _checked(self, raw: object) -> T:
         if isinstance(raw, Error):
             raise raw
-        value = self._typed(raw)
+        value: T = self._converter.convert(raw)
         if self.verify is None:
             return value
         if not callable(self.verify):
@@ -141,32 +140,12 @@ class Setting(Generic[T]):
             raise ValueError(verdict.reason)
         return value if verdict is None or verdict is True else cast("T", verdict)
 
-    def _typed(self, raw: object) -> T:
-        if self._adapter is None:
-            self._adapter = TypeAdapter(self.type)
-        try:
-            return self._adapter.validate_python(raw)
-        except ValidationError as error:
-            if isinstance(raw, str) and raw[:1] in "[{":
-                try:
-                    return self._adapter.validate_json(raw)
-                except ValidationError:
-                    pass
-            raise ValueError(_clause(error)) from None
-
     def __repr__(self) -> str:
         return f"<setting {self.name or '?'} of {self.module}>"
 
 
 AnySetting: TypeAlias = Setting[Any]
 """One of whatever type."""
-
-
-def _clause(error: ValidationError) -> str:
-    """Pydantic's first complaint as a clause: ``must be a valid integer``."""
-    text = error.errors(include_url=False)[0]["msg"]
-    text = text.removeprefix("Value error, ").removesuffix(".")
-    return text.replace("Input should be", "must be").split(", unable to ")[0]
 
 
 def setting(
