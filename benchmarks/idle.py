@@ -29,7 +29,9 @@ SETTLE_S = 3.0
 
 def measure(options: argparse.Namespace, seconds: float) -> None:
     """One run, watched for so many seconds."""
-    with amoc_run(HERE / "idle_scenario.py", options.users, options.workers, {}) as run:
+    with amoc_run(
+        HERE / "idle_scenario.py", options.users, options.workers, {}, "--duration", "1h"
+    ) as run:
         run.wait_for("*.first", options.workers, START_S)
         first_s = min(float(one.read_text()) for one in run.directory.glob("*.first")) - run.started
         time.sleep(min(SETTLE_S, 2 * seconds))

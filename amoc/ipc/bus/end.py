@@ -2,7 +2,8 @@
 
 A socket has a descriptor that becomes readable when something may have come, and stays so until
 somebody reads. Such a watch can miss a wake-up (the socket has noticed while it was asked for
-something else), therefore no wait is longer than `TICK_S` and each ends with a look.
+something else), therefore no wait is longer than `TICK_S` and each ends with a look; than
+`QUIET_TICK_S` where nothing has come and nothing was asked for a while.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from amoc.ipc.messages.lifecycle import Hello, Note
 
 TICK_S = 0.2
 """How long a message can be there unread: how long a missed wake-up can last."""
+QUIET_TICK_S = 0.5
+"""The same where nothing has come for some ticks, so that nothing that was done can have hidden it;
+a silent process is not to wake up for nothing."""
+QUIET_AFTER = 3
 TURN_NS = 10_000_000
 """How long reading may go on before others have their turn."""
 _READ = 1
@@ -65,12 +70,14 @@ class SocketReader:
         loop = get_hub().loop
         self._watcher = loop.io(int(socket.getsockopt(zmq.FD)), _READ)
         self._ticks = loop.timer(TICK_S, TICK_S)
+        self._quiet_ticks = loop.timer(QUIET_TICK_S, QUIET_TICK_S)
+        self._ticks_since = 0  # the last message
         self._socket = socket
 
     def close(self) -> None:
         """Watch no more; readers come to an end. To be called before the socket is closed."""
         self._closed = True
-        for watcher in (self._watcher, self._ticks):
+        for watcher in (self._watcher, self._ticks, self._quiet_ticks):
             watcher.stop()
             watcher.close()
         self._bell.ring()
@@ -82,8 +89,22 @@ class SocketReader:
         self._watcher.start(self.hear)
         if not self._ticking:
             self._ticking = True
-            self._ticks.start(self._bell.ring)
+            self._ticks.start(self._tick)
         self._bell.wait(timeout_s)
+
+    def _tick(self) -> None:
+        self._bell.ring()
+        self._ticks_since += 1
+        if self._ticks_since == QUIET_AFTER:
+            self._ticks.stop()
+            self._quiet_ticks.start(self._tick)
+
+    def _came(self) -> None:
+        """A message has come, the first since a tick."""
+        if self._ticks_since >= QUIET_AFTER:
+            self._quiet_ticks.stop()
+            self._ticks.start(self._tick)
+        self._ticks_since = 0
 
     def hear(self) -> None:
         """The socket may have something: wake who waits, and watch no more until the next wait."""
@@ -93,16 +114,20 @@ class SocketReader:
     def messages(self) -> Iterator[bytes | None]:
         """Messages, of one frame each, as they come, until the socket is closed.
 
-        None at least every `TICK_S`, so that the caller can look around.
+        None at least every `QUIET_TICK_S`, so that the caller can look around.
         """
         turn_ends = now_ns() + TURN_NS
         while not self._closed:
             try:
-                yield self._socket.recv(zmq.NOBLOCK)
+                message = self._socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 self.wait()
                 yield None
                 turn_ends = now_ns() + TURN_NS
+            else:
+                if self._ticks_since:
+                    self._came()
+                yield message
             if now_ns() > turn_ends:
                 gevent.sleep(0)  # however much there is to read, others have their turn
                 turn_ends = now_ns() + TURN_NS

@@ -22,6 +22,8 @@ from amoc.scenario.run_plan import RunPlan
 
 DEAL_S = 0.02
 IDLE_S = 0.1
+LONG_S = 0.5
+"""How long it waits where nothing can happen but what rings, and the end of the run."""
 
 
 class RunLoop:
@@ -78,8 +80,15 @@ class RunLoop:
                 ):
                     return "ok"
             busy = follower is not None or bool(timeline) or services.starts.waiting()
-            self._node.changed.wait(DEAL_S if busy else IDLE_S)
+            self._node.changed.wait(DEAL_S if busy else self._idle_s(run_ns))
         return "stopped"
+
+    def _idle_s(self, run_ns: int) -> float:
+        """How long it may wait when there is nothing to start."""
+        plan = self._plan
+        if plan.duration_s is None or plan.abort_after_s is not None:
+            return IDLE_S  # what samples say, when they have been merged, may end the run
+        return min(max(plan.duration_s - run_ns / S_NS, DEAL_S), LONG_S)
 
     def _operate_again(self, name: str, arguments: Mapping[str, object]) -> None:
         """A command of a run that is run again."""

@@ -210,7 +210,7 @@ class RunResults:
         greenlet of its own, so that other reports need not wait. Does not return.
         """
         while True:
-            self._news.wait(BEAT_S)
+            self._news.wait()
             with self._working:  # the end may come meanwhile
                 self._take_heard()
                 self._cut_if_over()
@@ -269,14 +269,17 @@ class RunResults:
             self._operator.warning(sentence_of(one), one.trace)
 
     def beat(self) -> None:
-        """Note how late this process's loop turns.
+        """Note how late this process's loop turns, and have seconds cut when they are over.
 
         Does not return; to be a greenlet of its own.
         """
         while True:
             due_ns = now_ns() + int(BEAT_S * S_NS)
             gevent.sleep(BEAT_S)
-            self._lag_s = max(self._lag_s, (now_ns() - due_ns) / S_NS)
+            now = now_ns()
+            self._lag_s = max(self._lag_s, (now - due_ns) / S_NS)
+            if self._seconds.over(now):
+                self._news.ring()
 
     def annotate(self, what: str, comment: str, *tags: str) -> None:
         """Tell exporters that something has happened to the run."""

@@ -151,7 +151,6 @@ class Node:
             self._watch_supervisor,
             self._hear_workers,
             self._hear_controller,
-            self._watch.see_peaks,
         ):
             gevent.spawn(self._guarded, task)
         sampling = gevent.spawn(self._guarded, self._watch.sample_each_second)
@@ -227,7 +226,10 @@ class Node:
             match received.record:
                 case Envelope():
                     self._relay(received.record)
-                case Started() | CrashSeen() | FailureSeen() | Note() | Blocked():
+                case Started():
+                    self._watch.note_peak()
+                    self._report(received.record)
+                case CrashSeen() | FailureSeen() | Note() | Blocked():
                     self._report(received.record)
                 case Hello(pid):
                     self._links.joined(received.child, pid, self._shutdown.begun)

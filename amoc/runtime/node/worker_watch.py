@@ -25,8 +25,6 @@ from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.runtime.stack_file import ask, file_of, where_it_hangs
 
 SAMPLE_S = 1.0
-PEAK_S = 0.05
-"""How often the number of users alive is looked at, to know the most there were at once."""
 SILENT_NS = 5 * S_NS
 """The operator is told of a worker whose loop has not turned for so long."""
 _USERS = cell("users")
@@ -88,7 +86,7 @@ class WorkerWatch:
             last: Whether to repeat all that the controller has not acknowledged, for there may be
                 no next sample.
         """
-        self._note_peak()
+        self.note_peak()
         with self._sampling:  # by one greenlet after the other
             self._breathe.begin()
             sample = self._sampler.take(self._workers.ids, self._users_peak, last)
@@ -112,13 +110,8 @@ class WorkerWatch:
         """The controller has sample `sequence`."""
         self._sampler.acknowledge(sequence)
 
-    def see_peaks(self) -> None:
-        """Note how many users there are at once; to be a greenlet of its own."""
-        while True:
-            self._note_peak()
-            gevent.sleep(PEAK_S)
-
-    def _note_peak(self) -> None:
+    def note_peak(self) -> None:
+        """Note how many users there are at once; to be called whenever some have started."""
         rows = [self._board.row(worker) for worker in range(self._board.workers)]
         # Between two looks users may come and go; each worker knows its own peak exactly.
         busiest = max(row[Cell.USERS_PEAK] for row in rows)
