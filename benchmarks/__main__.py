@@ -116,6 +116,11 @@ def run_all(options: argparse.Namespace) -> int:
         "programs": done,
     }
     if options.json:
+        if options.json.exists():
+            try:
+                result = comparison.joined(read(options.json), result)
+            except ValueError as error:
+                sys.exit(f"{options.json} cannot be added to: {error}")
         options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     failed = [name for name, one in done.items() if one["failed"]]
     print(f"failed: {', '.join(failed)}" if failed else f"{len(done)} programs ran", flush=True)
@@ -144,7 +149,7 @@ def main() -> int:
     running.add_argument("names", nargs="*", metavar="NAME", help="all of them without a name")
     running.add_argument("--short", action="store_true", help="a few seconds each: do they run?")
     running.add_argument("--rounds", type=int, default=1, help="how often each")
-    running.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
+    running.add_argument("--json", type=Path, metavar="FILE", help="keep the figures, or add them")
     comparing = commands.add_parser("compare", help="ratios of two files, with their spread")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)

@@ -32,7 +32,32 @@ def ratio(before: Sequence[float], after: Sequence[float]) -> Ratio | None:
     return Ratio(median(found), found[0], found[-1])
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A file with the values of further rounds added, as of two versions measured in turn.
+
+    Raises:
+        ValueError: They are not of the same version, machine and arguments.
+    """
+    if before["version"] != more["version"]:
+        raise ValueError(f"it is of {before['version']}, and this of {more['version']}")
+    if found := [*unlike(before, more)]:
+        raise ValueError(found[0])
+    programs = dict(before["programs"])
+    for name, new in more["programs"].items():
+        old = programs.get(name, {**new, "exit_codes": [], "failed": False, "figures": {}})
+        figures = {key: {**one, "values": [*one["values"]]} for key, one in old["figures"].items()}
+        for key, one in new["figures"].items():
+            figures.setdefault(key, {**one, "values": []})["values"].extend(one["values"])
+        programs[name] = {
+            **old,
+            "exit_codes": [*old["exit_codes"], *new["exit_codes"]],
+            "failed": old["failed"] or new["failed"],
+            "figures": figures,
+        }
+    return {**before, "load": [before["load"][0], more["load"][1]], "programs": programs}
+
+
+def unlike(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """What else is not the same in two files, so that their figures may differ for it."""
     for name in sorted({*before["machine"], *after["machine"]}):
         old, new = before["machine"].get(name, "?"), after["machine"].get(name, "?")
@@ -41,11 +66,14 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
     for name in _shared(before, after):
         old, new = (one["programs"][name]["arguments"] for one in (before, after))
         if old != new:
-            yield f"{name}: arguments {_joined(old)} before, {_joined(new)} after"
+            yield f"{name}: arguments {_in_words(old)} before, {_in_words(new)} after"
+
+
+def _failures(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     for which, one in (("before", before), ("after", after)):
         for name, program in one["programs"].items():
             if program["failed"]:
-                yield f"{name}: failed {which}, so its figures mean nothing"
+                yield f"{name} failed {which}, so its figures mean nothing"
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
@@ -53,8 +81,9 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str
     for which, one in (("before", before), ("after", after)):
         begin, end = one["load"]
         yield f"{which}: {one['version']}, {one['at']}, load {begin:.1f} to {end:.1f}"
-    for line in differences(before, after):
+    for line in unlike(before, after):
         yield f"not the same: {line}"
+    yield from _failures(before, after)
     for name in _shared(before, after):
         old, new = (one["programs"][name]["figures"] for one in (before, after))
         both = [figure for figure in old if figure in new]
@@ -68,7 +97,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str
         yield f"\n{name}: {'before' if name in before['programs'] else 'after'} only"
 
 
-def _joined(arguments: Sequence[str]) -> str:
+def _in_words(arguments: Sequence[str]) -> str:
     return " ".join(arguments) or "none"
 
 

@@ -49,7 +49,12 @@ def test_nothing_is_so_many_times_nothing() -> None:
 
 def result(values: Sequence[float], **changed: Any) -> dict[str, Any]:
     figures = {"CPU": {"unit": "µs", "values": list(values)}}
-    program = {"arguments": ["--users", "10"], "failed": False, "figures": figures}
+    program = {
+        "arguments": ["--users", "10"],
+        "exit_codes": [0],
+        "failed": False,
+        "figures": figures,
+    }
     return {
         "format": comparison.FORMAT,
         "version": "abc",
@@ -75,8 +80,31 @@ def test_a_comparison_says_what_else_is_not_the_same() -> None:
     lines = list(comparison.compare(result([10.0]), after))
     assert "not the same: cores: 2 before, 4 after" in lines
     assert "not the same: users: arguments --users 10 before, none after" in lines
-    assert "not the same: users: failed after, so its figures mean nothing" in lines
+    assert "users failed after, so its figures mean nothing" in lines
     assert "\nreports: after only" in lines
+
+
+def test_further_rounds_of_the_same_are_added() -> None:
+    more = result([7.0], failed=True)
+    more["load"] = [2.0, 3.0]
+    more["programs"]["reports"] = result([1.0])["programs"]["users"]
+    both = comparison.joined(result([5.0, 6.0]), more)
+    assert both["programs"]["users"]["figures"]["CPU"]["values"] == [5.0, 6.0, 7.0]
+    assert both["programs"]["users"]["failed"]
+    assert both["programs"]["reports"]["figures"]["CPU"]["values"] == [1.0]
+    assert both["load"] == [0.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"version": "def"}, "it is of abc, and this of def"),
+        ({"machine": {"cores": "4"}}, "cores: 2 before, 4 after"),
+    ],
+)
+def test_rounds_of_something_else_are_not_added(changed: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=f"^{why}$"):
+        comparison.joined(result([5.0]), {**result([5.0]), **changed})
 
 
 def test_two_files_are_compared_and_one_of_another_format_is_refused(tmp_path: Path) -> None:
