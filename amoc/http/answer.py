@@ -119,7 +119,9 @@ class Answer:
         headers: Mapping[str, str] | None = None,
         faster_than: float | None = None,
     ) -> Self:
-        """Let the request count as failed if the answer is not so; the user goes on.
+        """Let the request, and the step that it is in, count as failed if the answer is not so.
+
+        The user goes on.
 
         Args:
             status: Its status, or those that are fine.
@@ -134,10 +136,11 @@ class Answer:
         is_plain = contains is None and json is None and headers is None and faster_than is None
         if is_plain and self.status == status:
             return self  # as most are, without another call
-        if not self.cause:
-            problem = checks.problem_of(self, status, contains, json, headers, faster_than)
-            if problem is not None:
-                self.fail(*problem)
+        problem = checks.problem_of(self, status, contains, json, headers, faster_than)
+        if problem is not None:
+            self.fail(*problem)
+            if (step := recorder.open_step()) is not None:
+                step.fail(*problem)
         return self
 
     def fail(self, cause: str, message: str = "") -> None:

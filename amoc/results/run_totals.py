@@ -23,9 +23,10 @@ from amoc.results import connection_facts, message_account
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.rest import Rest
-from amoc.results.series import Point, Tally, WarmUp
+from amoc.results.series import Point, Tally
 from amoc.results.store.reader import stretches
 from amoc.results.user_targets import StageTargets
+from amoc.results.warm_up import WarmUp
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.start_rate import USER_RATE
 

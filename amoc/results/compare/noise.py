@@ -30,9 +30,10 @@ from itertools import pairwise
 from math import atan, cos, exp, lgamma, log, pi, sqrt
 from typing import Protocol, Self
 
-from amoc.results.series import Point, Tally, WarmUp
+from amoc.results.series import Point, Tally
 from amoc.results.store.reader import Fine, stretches
 from amoc.results.stretch import Key, Sum, add_levels, seconds_of
+from amoc.results.warm_up import WarmUp
 
 SIGNIFICANCE = 0.01
 MIN_BLOCKS, MAX_BLOCKS = 10, 30

@@ -22,11 +22,12 @@ from amoc.results.report.headline import Covered, cards, headline
 from amoc.results.report.latency import Pair, TimerView
 from amoc.results.report.rows import Row
 from amoc.results.saved_run import SavedRun
-from amoc.results.series import Point, WarmUp
+from amoc.results.series import Point
 from amoc.results.steps import without
 from amoc.results.store.packed import add_to
 from amoc.results.summary import steady_part
 from amoc.results.summary_types import RunPart, Summary
+from amoc.results.warm_up import WarmUp
 
 MAX_THRESHOLDS = 500
 MAX_TIMERS = 12

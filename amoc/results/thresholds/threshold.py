@@ -2,7 +2,6 @@
 
     message_ttd.p99 < 200ms
     messages_sent.rate > 900/s
-    connection_failures / connections < 1%
     login.failures < 1%
     crashes == 0
 
@@ -230,8 +229,8 @@ def _parse(text: str, source: str) -> Threshold:
     else:
         measure, divisor = parse_measure(subject), None
         try:
-            is_share = fitting == (Unit.SHARE,)
-            measure = measure.as_share() if is_share else measure.compared_with(*fitting)
+            shared = fitting == (Unit.SHARE,)
+            measure = measure.as_share() if shared else measure.compared_with(*fitting)
         except ValueError as error:
             raise ValueError(f"{error}, but the limit is {limit_text}") from None
     threshold = Threshold(text, source, measure, divisor, comparison, limit, limit_text, unit)

@@ -30,11 +30,12 @@ from amoc.results import exporters, message_account, verdict
 from amoc.results.exporters import Exporter, RunInfo
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.run_totals import RunTotals
-from amoc.results.series import Point, ThrottlePoint, WarmUp
+from amoc.results.series import Point, ThrottlePoint
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, Threshold
 from amoc.results.user_targets import StageTargets
+from amoc.results.warm_up import WarmUp
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Outcome, Status
 from amoc.runtime.stall_causes import MAX_PLACES, OTHERS, sentence_of

@@ -74,6 +74,19 @@ def test_a_request_within_a_step_is_one_of_its_own(serve: Serve) -> None:
     assert (found["Aggregated.count"], found["Aggregated.failures"]) == (1, 1)
 
 
+@pytest.mark.parametrize("status", [b"201 Created", b"503 No"])
+def test_a_check_of_an_answer_fails_the_step_around_the_request(
+    serve: Serve, status: bytes
+) -> None:
+    server = serve(lambda *_: OK.replace(b"200 OK", status))
+    with http.session(server.url) as session, step("login"):
+        session.get("/").check(status=200)
+    found = counters()
+    assert (found["GET /.failures"], found["login.failures"]) == (1, 1)
+    assert found["login.failures.check status"] == 1
+    assert (found["Aggregated.count"], found["Aggregated.failures"]) == (1, 1)
+
+
 def test_a_check_that_fails_later_fails_a_request_once(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session:

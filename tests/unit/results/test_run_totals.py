@@ -12,7 +12,8 @@ from amoc.metrics.board import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS, Histogram
 from amoc.results.run_totals import RunTotals
-from amoc.results.series import Point, Tally, ThrottlePoint, WarmUp
+from amoc.results.series import Point, Tally, ThrottlePoint
+from amoc.results.warm_up import WarmUp
 from tests.unit.results import runs
 
 MADE = runs.points(67, stall=range(20, 22))

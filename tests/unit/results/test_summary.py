@@ -25,10 +25,11 @@ from amoc.results.journal_facts import JournalFacts
 from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.run_totals import RunTotals
-from amoc.results.series import Point, ThrottlePoint, WarmUp
+from amoc.results.series import Point, ThrottlePoint
 from amoc.results.store.reader import StoredSeries
 from amoc.results.store.writer import SeriesWriter
 from amoc.results.summary import make, rebuild, window_of
+from amoc.results.warm_up import WarmUp
 
 RATES = {"pages": ThrottlePoint(rate=1 / 3, interval_s=0.7, mode="run")}
 THRESHOLDS = ["ttd.p99 < 1s", "sent.rate > 1/s", "level.max < 3", "never == 0", "crashes == 0"]
