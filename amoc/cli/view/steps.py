@@ -8,7 +8,7 @@ from rich.text import Text
 
 from amoc.base.text import printable
 from amoc.cli.view.table_layout import Cell, Section
-from amoc.metrics.step_names import COUNT
+from amoc.metrics.step_names import AGGREGATED, COUNT
 from amoc.results.counts import Count, counter
 from amoc.results.step_rows import HEADS, cells, check_cells, sentence
 from amoc.results.steps import executed, failures, steps
@@ -62,13 +62,15 @@ def live(status: Status, now: Callable[[Count], float]) -> list[Section]:
     totals = status.totals
     found = executed(steps(totals.whole, totals.known, {}))
     rows: list[Sequence[Cell]] = []
-    for name, one in found.items():
+    busiest = sorted(found, key=lambda name: (name != AGGREGATED, -found[name]["count"], name))
+    for name in busiest:
+        one = found[name]
         count, failed, per_s, *times = cells(one)
         how_many = (failed, _BAD if one["failures"] else "")
         rows.append((name, count, how_many, per_s, f"{now(counter(name + COUNT)):,.1f}", *times))
     why: list[Sequence[Cell]] = [((sentence(one), "red"),) for one in failures(found)]
     heads = (*HEADS[:3], "now/s", *HEADS[3:])
     return [
-        Section("requests", heads, rows, len(rows), (3, 8, 5)),
+        Section("requests", heads, rows, len(rows), (3, 8, 5), "total last"),
         Section("failures", (), why, len(why)),
     ]

@@ -34,7 +34,8 @@ class Section:
         rows: The most important first; those that there is no room for are left out.
         count: How many rows there are to be told of, with those that are not in `rows`.
         first_to_go: Columns from 1 on, in the order in which they go where there is no room.
-        order: How the rows stand that there is room for: ``as given``, by ``name``, ``reversed``.
+        order: How the rows stand that there is room for: ``as given``, by ``name``, ``reversed``,
+            or ``total last``: the first of all below the others, which are by name.
     """
 
     title: str
@@ -70,6 +71,8 @@ def lines(section: Section, rows: int, width: int) -> list[Text]:
     shown = list(section.rows[:rows])
     if section.order == "name":
         shown.sort(key=lambda row: _parts(row[0])[0])
+    elif section.order == "total last":
+        shown = [*sorted(shown[1:], key=lambda row: _parts(row[0])[0]), *shown[:1]]
     elif section.order == "reversed":
         shown.reverse()
     cut = f" ({len(shown)} of {section.count})" if len(shown) < section.count else ""

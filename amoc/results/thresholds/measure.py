@@ -132,15 +132,11 @@ class Measure:
             raise ValueError(f"{self.text} is {next(iter(self.units.values())).value}")
         return replace(self, units=fit)
 
-    def as_share(self) -> Measure:
-        """The same as a share of all executions of the step, or of the check.
-
-        Raises:
-            ValueError: It has none; a clause that follows the threshold.
-        """
-        if _shared(self.name) and not self.statistic:
+    def share_or_count(self, *units: Unit) -> Measure:
+        """As `compared_with`; but failures, compared with a share, are one of all executions."""
+        if units == (Unit.SHARE,) and _shared(self.name) and not self.statistic:
             return replace(self, units={Kind.COUNTER: Unit.SHARE}, share=True)
-        return self.compared_with(Unit.SHARE)
+        return self.compared_with(*units)
 
     def trend(self, known: Known) -> Trend:
         """Whether the value can only grow, or only fall, as points are added."""

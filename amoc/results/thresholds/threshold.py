@@ -7,8 +7,8 @@
 
 One is a measure (`amoc.results.thresholds.measure`) or a ratio of two, an operator, and a limit
 with its unit. `parse` refuses what can be seen to make no sense from the text alone, `misfits` what
-does not fit the metrics that are declared. Values are compared as they come from the merged
-figures; `value_text` is rounded, but never across the limit.
+does not fit the metrics that are declared. Values are compared as they are; `value_text` is
+rounded, but never across the limit.
 """
 
 from __future__ import annotations
@@ -229,8 +229,7 @@ def _parse(text: str, source: str) -> Threshold:
     else:
         measure, divisor = parse_measure(subject), None
         try:
-            shared = fitting == (Unit.SHARE,)
-            measure = measure.as_share() if shared else measure.compared_with(*fitting)
+            measure = measure.share_or_count(*fitting)
         except ValueError as error:
             raise ValueError(f"{error}, but the limit is {limit_text}") from None
     threshold = Threshold(text, source, measure, divisor, comparison, limit, limit_text, unit)

@@ -487,3 +487,12 @@ def test_what_cannot_be_printed_does_not_break_the_table():
     assert line.cell_len == 40
     assert "\n" not in line.plain
     assert "\x1b" not in line.plain
+
+
+def test_the_sum_of_all_stays_however_few_rows_there_are():
+    rows = [("Aggregated", "9"), ("b", "5"), ("a", "4")]
+    section = Section("requests", ("count",), rows, 3, order="total last")
+    shown = [line.plain.split()[0] for line in lines(section, 3, 40)]
+    assert shown == ["requests", "a", "b", "Aggregated"]
+    shown = [line.plain.split()[0] for line in lines(section, 2, 40)]
+    assert shown == ["requests", "b", "Aggregated"]
