@@ -8,7 +8,6 @@ where it comes in, so nothing is lost and nothing is counted twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from amoc.base.clock import MS_NS, S_NS
@@ -154,7 +153,14 @@ class PointCutter:
         for name in sorted(moment.throttles.keys() | counts.keys()):
             known = moment.throttles.get(name, stopped)
             counted = counts.get(name, nothing).plus(known.counts)
-            points[name] = replace(known, **counted._asdict(), waiting=waiting.get(name, 0))
+            points[name] = ThrottlePoint(
+                known.rate,
+                known.interval_s,
+                known.mode,
+                *counted,
+                waiting=waiting.get(name, 0),
+                wanted=known.wanted,
+            )
         return points
 
     def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:

@@ -197,6 +197,15 @@ class Throttle(Generic[Asker]):
         no_limit = self._profile.steady and self._profile.at(0)[0] == inf
         return Mode.OPEN if self._unlocked or no_limit else Mode.RUN
 
+    @property
+    def mode_text(self) -> str:
+        """See `ThrottleState.mode`."""
+        if self._run_paused_ns is not None:
+            return "frozen"
+        if self._paused or self._unlocked:
+            return "paused" if self._paused else "unlocked"
+        return str(self.mode)
+
     def _from_ns(self, now_ns: int) -> int:
         return max(now_ns + LEAD_NS, self._modes[-1].from_ns)
 
@@ -234,9 +243,10 @@ class Throttle(Generic[Asker]):
     def _add_wanted(self, now_ns: int) -> None:
         if now_ns <= self._wanted_ns:
             return
-        ends_ns = [change.from_ns for change in self._modes][1:]
-        for change, next_ns in zip(self._modes, [*ends_ns, now_ns], strict=True):
-            begin_ns, end_ns = max(change.from_ns, self._wanted_ns), min(next_ns, now_ns)
+        until_ns = now_ns
+        for change in reversed(self._modes):
+            begin_ns, end_ns = max(change.from_ns, self._wanted_ns), until_ns
+            until_ns = min(change.from_ns, now_ns)
             if begin_ns >= end_ns:
                 continue
             if change.mode is Mode.OPEN or not change.interval_ns:
@@ -323,19 +333,13 @@ class Throttle(Generic[Asker]):
         rate = self.value_at(now_ns)
         self._drop_old(now_ns)
         actual = {Mode.HELD: 0.0, Mode.OPEN: inf}.get(self._modes[0].mode, rate)
-        if self._run_paused_ns is not None:
-            mode = "frozen"
-        elif self._paused or self._unlocked:
-            mode = "paused" if self._paused else "unlocked"
-        else:
-            mode = str(self.mode)
         plan = "" if self._profile.steady else str(self._profile)
         return ThrottleState(
             name=self.name,
             rate=rate,
             actual_rate=actual,
             interval=self.interval_s,
-            mode=mode,
+            mode=self.mode_text,
             plan=plan,
             waiting=sum(self._waiting.values()),
             missed=self._missed,

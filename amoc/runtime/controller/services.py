@@ -14,6 +14,7 @@ from typing import Any
 import gevent
 from gevent.event import AsyncResult
 
+from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.errors import PeerError, UsageError
 from amoc.base.loop_guard import Killed
 from amoc.base.operator import Operator
@@ -293,13 +294,13 @@ class Services:
 
     def throttles(self, at_ns: int) -> dict[str, ThrottlePoint]:
         """What each throttle is configured for, and was since the last call up to `at_ns`."""
-        states = {one.name: one for one in self._pacer.states()}
-        points = {}
+        now_ns, points = monotonic_ns(), {}
         for name, taken in self._pacer.take(at_ns).items():
             known: dict[str, Any] = {}
-            if one := states.get(name):
-                rate = one.rate if isfinite(one.rate) else None
-                known = {"rate": rate, "interval_s": one.interval, "mode": one.mode}
+            if one := self._pacer.throttles.get(name):
+                rate = one.value_at(now_ns)
+                known["rate"] = rate if isfinite(rate) else None
+                known["interval_s"], known["mode"] = one.interval_s, one.mode_text
             points[name] = ThrottlePoint(wanted=taken.wanted, missed=taken.missed, **known)
         return points
 
