@@ -28,7 +28,7 @@ LATE_S = 0.25
 """A worker whose loop is later than this at its 99th percentile makes the figures doubtful."""
 START_S = 120.0
 SETTLE_S = 0.5
-"""For the other worker's last users, and for reports of starts."""
+"""For reports of starts."""
 
 
 class Measured(NamedTuple):
@@ -48,8 +48,10 @@ class Measured(NamedTuple):
 def run_once(users: int, workers: int) -> Measured:
     """Start users, and stop them when all exist."""
     options = ("--stop-timeout", "60s")
-    with amoc_run(HERE / "users_scenario.py", users, workers, {"count": users}, *options) as run:
-        run.wait_for("last", 1, START_S)
+    with amoc_run(
+        HERE / "users_scenario.py", users, workers, {"noted": users - workers + 1}, *options
+    ) as run:
+        run.wait_for("*.begun", workers, START_S)
         time.sleep(SETTLE_S)
         roles = family(run.process.pid)
         pids = [pid for pid, role in roles.items() if role.startswith("worker")]

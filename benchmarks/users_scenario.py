@@ -6,7 +6,7 @@ from time import monotonic
 
 from amoc import metrics, setting, user
 
-count = setting(0, "How many users there are")
+noted = setting(0, "Users from this number on note that they have begun")
 
 first = metrics.gauge("first_start_s", merge="min")
 last = metrics.gauge("last_start_s", merge="max")
@@ -22,6 +22,6 @@ def start(user_id):
         nobody_yet = False
         first.set(now)
     last.set(now)
-    if user_id == count.get():
-        (Path(os.environ["BENCHMARK_DIRECTORY"]) / "last").touch()
+    if user_id >= noted.get():  # the last of each worker
+        (Path(os.environ["BENCHMARK_DIRECTORY"]) / f"{user_id}.begun").touch()
     user.wait_stopping()

@@ -61,6 +61,8 @@ LONG_NS = S_NS
 MAX_LOOKS = 100
 _CLOEXEC = 0o2000000
 _ABSTIME = 1
+_TIMER_SPEC = ctypes.c_long * 4
+"""Interval and value, in s and ns."""
 
 
 @dataclass
@@ -207,7 +209,7 @@ class _Timer:
 
     def set(self, at_ns: int) -> None:
         """Ring at `at_ns` on the monotonic clock."""
-        spec = (ctypes.c_long * 4)(0, 0, *divmod(at_ns, S_NS))  # interval and value, in s and ns
+        spec = _TIMER_SPEC(0, 0, *divmod(at_ns, S_NS))
         self._settime(self._fd, _ABSTIME, spec, None)
 
     def wait(self) -> None:
