@@ -23,7 +23,7 @@ from amoc.xmpp.wire.parser import (
     qualified_keys,
 )
 
-POOL_SIZE: Final = 64
+POOL_SIZE: Final = 16
 ReadWhole = Callable[[bytes, int], list[T] | None]
 _NO_BUILDER: Final = TreeBuilder()
 
