@@ -12,8 +12,10 @@ percentiles, even when they are read while the writer is at work.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import ceil
 
 ROW = 128
@@ -106,15 +108,13 @@ class Histogram:
         Args:
             fractions: Each from 0 to 1: 0.99 is the 99th percentile.
         """
-        ordered = sorted(self.cells.items())
-        count = self.count
-        found: dict[float, float] = {}
-        position, seen = 0, 0
-        for fraction in sorted(fractions):
-            rank = max(1, ceil(round(fraction * count, 6)))  # 0.07 * 100 is above 7
-            while position < len(ordered) and seen + ordered[position][1] < rank:
-                seen += ordered[position][1]
-                position += 1
-            ns = middle_ns(ordered[position][0]) if position < len(ordered) else 0.0
-            found[fraction] = min(ns, float(self.max_ns)) / 1e9
-        return [found[fraction] for fraction in fractions]
+        cells = sorted(self.cells)
+        reached = [*accumulate(map(self.cells.__getitem__, cells))]
+        if not (reached and reached[-1]):
+            return [0.0] * len(fractions)
+        found = []
+        for fraction in fractions:
+            rank = max(1, ceil(round(fraction * reached[-1], 6)))  # 0.07 * 100 is above 7
+            ns = middle_ns(cells[bisect_left(reached, rank)])
+            found.append(min(ns, float(self.max_ns)) / 1e9)
+        return found

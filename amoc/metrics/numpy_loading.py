@@ -28,6 +28,11 @@ def load_for(cells: int) -> None:
         _loading = gevent.spawn(_load)
 
 
+def load_now() -> None:
+    """Load NumPy: a long run is to be read, in a process that does nothing else."""
+    vectors.use(_imported())
+
+
 def _load() -> None:
     vectors.use(gevent.get_hub().threadpool.apply(_imported))
 

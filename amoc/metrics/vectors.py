@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any, TypeAlias
 
 from amoc.metrics.histogram import CELLS, ROW
@@ -52,6 +52,28 @@ def keys_of(numbers: Keys, ends: Cells, cells: Cells) -> Keys:
         keys.extend(base + cell for cell in cells[begin:end])
         begin = end
     return keys
+
+
+def risen(steps: Cells, firsts: Cells, ends: Cells) -> array[int]:
+    """The cells of timers, as unsigned 16-bit numbers.
+
+    Args:
+        steps: Of each cell its distance from the one before it in its timer, 0 for the first.
+        firsts: The first cell of each timer.
+        ends: Where the cells of each end.
+    """
+    if _np is not None and len(steps):
+        sizes = _np.diff(_np.asarray(ends), prepend=_np.uint32(0))
+        reached = _np.cumsum(_np.asarray(steps), dtype=_np.int64)
+        starts = (_np.asarray(ends) - sizes)[sizes > 0]
+        bases = _np.asarray(firsts)[sizes > 0] - reached[starts]
+        return _array("H", reached + _np.repeat(bases, sizes[sizes > 0]))
+    cells, begin = array("H"), 0
+    for first, end in zip(firsts, ends, strict=True):
+        if begin < end:
+            cells.extend(accumulate(steps[begin + 1 : end], initial=first))
+        begin = end
+    return cells
 
 
 def grouped(keys: Keys) -> tuple[list[int], Keys, Keys]:

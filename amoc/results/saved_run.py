@@ -19,6 +19,7 @@ from typing import Any
 from amoc.base.errors import ResourceError, UsageError
 from amoc.base.json_plain import JsonObject
 from amoc.base.line_check import LineCheck
+from amoc.metrics import numpy_loading
 from amoc.results import journal, summary_file
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point
@@ -27,6 +28,8 @@ from amoc.results.store.reader import StoredSeries
 from amoc.results.summary import lacking, rebuild
 from amoc.results.summary_types import Summary
 
+LARGE_BYTES = 4_000_000
+"""A series that is worth NumPy."""
 _Warn = Callable[[str], None]
 
 
@@ -124,6 +127,8 @@ def _series(directory: RunDirectory, end: JsonObject, missing: list[str]) -> Col
             series = LineSeries(path, end.get("seconds"))
         else:
             series = StoredSeries(path, end.get("records"))
+            if path.stat().st_size > LARGE_BYTES:
+                numpy_loading.load_now()
     except ResourceError as error:
         missing.append(f"{error}; what happened second by second is missing")
         return ()

@@ -26,10 +26,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import atan, cos, exp, lgamma, log, pi, sqrt
 from typing import Protocol, Self
 
+from amoc.metrics.timer_block import TimerBlock
 from amoc.results.series import Point, Tally
 from amoc.results.store.reader import Fine, stretches
 from amoc.results.stretch import Key, Sum, add_levels, seconds_of
@@ -192,6 +194,11 @@ class SteadyState:
     levels: Mapping[Key, Sum]
     blocks: Sequence[Tally] = ()
     block_levels: Sequence[Mapping[Key, Sum]] = ()
+
+    @cached_property
+    def block_timers(self) -> list[TimerBlock]:
+        """The timers of each block."""
+        return [one.timers.packed() for one in self.blocks]
 
     @classmethod
     def of(

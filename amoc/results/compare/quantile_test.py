@@ -19,8 +19,10 @@ differed by just enough to be significant.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import sqrt
 
 from amoc.base.clock import S_NS
@@ -31,6 +33,23 @@ MIN_BEYOND = 5
 """Samples beyond a percentile; with fewer it is not tested."""
 CELL = 1 / 128
 """Width of a histogram's cell, as a share of the durations in it."""
+
+
+class Ranked:
+    """How many samples are not above some duration, of samples that do not change.
+
+    Attributes:
+        count: How many there are.
+    """
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._cells = sorted(histogram.cells)
+        self._reached = [0, *accumulate(map(histogram.cells.__getitem__, self._cells))]
+        self.count = self._reached[-1]
+
+    def not_above(self, cell: int) -> int:
+        """How many samples are not above those of `cell`."""
+        return self._reached[bisect_right(self._cells, cell)]
 
 
 @dataclass(frozen=True)
@@ -47,7 +66,7 @@ class Percentile:
     fraction: float
     value: float
     whole: Histogram
-    blocks: Sequence[Histogram]
+    blocks: Sequence[Ranked]
 
     @property
     def resolution(self) -> float:
@@ -90,9 +109,10 @@ class Percentile:
         return [(self._share(cell), other._share(cell)) for cell in cells]
 
     def _share(self, cell: int) -> Estimate:
-        count, number = self.whole.count, len(self.blocks)
-        share = _not_above(self.whole, cell) / count
-        apart = [_not_above(one, cell) - share * one.count for one in self.blocks]
+        number = len(self.blocks)
+        count = sum(one.count for one in self.blocks)
+        share = sum(one.not_above(cell) for one in self.blocks) / count
+        apart = [one.not_above(cell) - share * one.count for one in self.blocks]
         size = effective_size(apart)
         spread = sum(one * one for one in apart) * number / (number - 1)
         return Estimate(share, sqrt(spread * number / size) / count, size - 1, 1 / count)
@@ -112,7 +132,7 @@ def percentiles(
     if whole is None or not steady.blocks:
         return [None] * len(fractions)
     nothing = Histogram()
-    blocks = [one.timers.get(timer, nothing) for one in steady.blocks]
+    blocks = [Ranked(one.get(timer, nothing)) for one in steady.block_timers]
     values, count = whole.quantiles_s(*fractions), whole.count
     return [
         Percentile(fraction, value, whole, blocks) if _enough(count, fraction) else None
@@ -144,8 +164,3 @@ def _within(histogram: Histogram, fraction: float) -> float:
             return (begin + (end - begin) * (wanted - below) / count) / S_NS
         below += count
     return histogram.max_ns / S_NS
-
-
-def _not_above(histogram: Histogram, cell: int) -> int:
-    """How many samples are not above those of `cell`."""
-    return sum(count for one, count in histogram.cells.items() if one <= cell)

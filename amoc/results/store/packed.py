@@ -24,6 +24,7 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from operator import sub
 
+from amoc.metrics import vectors
 from amoc.metrics.histogram import Histogram, end_ns
 from amoc.metrics.timer_block import TimerBlock
 
@@ -101,11 +102,13 @@ class _Group:
         )
         self._steps = _from_planes("H", steps, cells)
         self._counts = _from_planes("Q", counts, cells)
-        self._ends = [*accumulate(sizes, initial=0)]
+        self._ends = array("I", accumulate(sizes, initial=0))
 
     def timer(self, at: int) -> Histogram:
         cells, counts = self._cells(at)
-        return Histogram(dict(zip(cells, counts, strict=True)), self._max_ns(cells, at))
+        return Histogram(
+            dict(zip(cells, counts, strict=True)), self._max_ns(cells[-1] if cells else 0, at)
+        )
 
     def add_to(self, whole: Histogram, at: int) -> None:
         cells, counts = self._cells(at)
@@ -113,7 +116,7 @@ class _Group:
         for cell, count in zip(cells, counts, strict=True):
             mine[cell] = mine.get(cell, 0) + count
         if cells:
-            whole.max_ns = max(whole.max_ns, self._max_ns(cells, at))
+            whole.max_ns = max(whole.max_ns, self._max_ns(cells[-1], at))
 
     def _cells(self, at: int) -> tuple[list[int], array[int]]:
         begin, end = self._ends[at], self._ends[at + 1]
@@ -122,17 +125,17 @@ class _Group:
         steps = accumulate(self._steps[begin + 1 : end], initial=self._firsts[at])
         return [*steps], self._counts[begin:end]
 
-    def _max_ns(self, cells: list[int], at: int) -> int:
-        return (end_ns(cells[-1] if cells else 0) - self._below[at]) % _TWO_64
+    def _max_ns(self, last: int, at: int) -> int:
+        return (end_ns(last) - self._below[at]) % _TWO_64
 
     def extend(self, max_ns: array[int], ends: array[int], cells: array[int]) -> array[int]:
         """Add all timers to the parts of a block; their counts."""
         before = len(cells)
-        for at, end in enumerate(self._ends[1:]):
-            some, _ = self._cells(at)
-            cells.extend(some)
-            max_ns.append(self._max_ns(some, at))
+        some = vectors.risen(self._steps, self._firsts, self._ends[1:])
+        for at, (begin, end) in enumerate(pairwise(self._ends)):
+            max_ns.append(self._max_ns(some[end - 1] if begin < end else 0, at))
             ends.append(before + end)
+        cells += some
         return self._counts
 
 

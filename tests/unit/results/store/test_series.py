@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,13 +15,14 @@ from hypothesis import strategies as st
 from amoc.metrics.histogram import Histogram
 from amoc.results.counts import joined
 from amoc.results.report.rows import row_of
-from amoc.results.series import Point
+from amoc.results.series import Point, Tally
 from amoc.results.store import records, second
 from amoc.results.store.reader import StoredSeries, stretches
 from amoc.results.store.writer import SeriesWriter
 from amoc.results.stretch import seconds_of
 from tests.unit.results import runs
 
+ROOT = Path(__file__).parents[4]
 POINTS = runs.points(150, stall=range(70, 75))
 
 
@@ -89,6 +92,37 @@ def test_what_is_appended_later_is_not_read(tmp_path):
     writer.write(POINTS[1])
     assert list(series) == POINTS[:1]
     assert list(StoredSeries(path)) == POINTS[:2]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from amoc.results.store.writer import SeriesWriter
+from tests.unit.results import runs
+
+writer = SeriesWriter(Path(sys.argv[1]))
+for number, point in enumerate(runs.points(100), 1):
+    writer.write(point)
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [1, 7, 59, 61])
+def test_a_writer_that_is_killed_loses_no_second_that_it_has_written(tmp_path, after):
+    path, points = tmp_path / "series.amoc", runs.points(100)
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == after:
+                process.kill()
+                break
+    series = StoredSeries(path)
+    assert series.problems == []
+    assert after <= len(series) <= 100
+    assert list(series) == points[: len(series)]
+    assert Tally.of(in_minutes(path)).counters == Tally.of(series).counters
 
 
 @pytest.mark.parametrize(
