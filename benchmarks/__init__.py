@@ -6,6 +6,7 @@
     python -m benchmarks.users --users 500000       one of them, with arguments of its own
 
 A program is a module with a `main()` and with `SHORT`, the arguments that let it end within a few
-seconds: that is how it is found, listed and tested. It says what it has found through
-`benchmarks.outcome`. What users run is in modules that end in `_scenario`.
+seconds: that is how it is found, listed and tested. `NEEDS` names other programs without which it
+is left out. It says what it has found through `benchmarks.outcome`.
+What users run is in modules that end in `_scenario`.
 """

@@ -12,6 +12,7 @@ import ast
 import datetime as dt
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,13 @@ class Program(NamedTuple):
     """The first line of its docstring."""
     short: list[str]
     """The arguments that let it end within a few seconds."""
+    needs: list[str]
+    """Other programs without which it cannot run."""
+
+    def missing(self) -> str:
+        """Why it cannot run; empty where it can."""
+        absent = [one for one in self.needs if shutil.which(one) is None]
+        return f"{', '.join(absent)} not installed" if absent else ""
 
 
 def programs() -> list[Program]:
@@ -42,10 +50,15 @@ def programs() -> list[Program]:
     for path in sorted([*HERE.glob("*.py"), *HERE.glob("*/__main__.py")]):
         name = path.parent.name if path.stem == "__main__" else path.stem
         tree = ast.parse(path.read_text())
-        for node in tree.body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHORT":
-                question = (ast.get_docstring(tree) or "").partition("\n")[0]
-                found.append(Program(name, question, ast.literal_eval(node.value)))
+        facts = {
+            target: ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and (target := ast.unparse(node.targets[0])) in ("SHORT", "NEEDS")
+        }
+        if "SHORT" in facts:
+            question = (ast.get_docstring(tree) or "").partition("\n")[0]
+            found.append(Program(name, question, facts["SHORT"], facts.get("NEEDS", [])))
     return found
 
 
@@ -104,6 +117,9 @@ def run_all(options: argparse.Namespace) -> int:
     at, load = dt.datetime.now(dt.UTC), machine.load()
     done = {}
     for name in options.names or known:
+        if why := known[name].missing():
+            print(f"{name}: left out, {why}", flush=True)
+            continue
         arguments = options.arguments or (known[name].short if options.short else [])
         seconds = SHORT_S if options.short else LONG_S
         done[name] = run(known[name], arguments, options.rounds, seconds)

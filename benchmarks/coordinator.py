@@ -22,8 +22,20 @@ from typing import Any
 from benchmarks import machine, outcome
 from benchmarks.amoc_run import HERE, amoc_run
 
-SHORT = ["--rate", "500", "--seconds", "1", "--users", "10", "--barrier", "200", "--rounds", "1"]
-SHORT += ["--settle", "1.5"]
+SHORT = [
+    "--rate",
+    "500",
+    "--seconds",
+    "1",
+    "--users",
+    "10",
+    "--barrier",
+    "200",
+    "--rounds",
+    "1",
+    "--settle",
+    "1.5",
+]
 WANTED_PER_S = 50_000
 LATE_S = 0.05
 """Users that add later than this at the 99th percentile make the figures doubtful."""

@@ -34,6 +34,7 @@ from benchmarks.http.server import Web, nginx
 from benchmarks.processes import cpu_s, end_group, family
 
 SHORT = ["--users", "10", "--seconds", "1", "--rounds", "1", "--only", "amoc,wrk"]
+NEEDS = ["nginx"]
 HERE = Path(__file__).resolve().parent
 CONTENDERS = ("amoc", "wrk", "hey", "locust")
 WARM_S = 1.5
