@@ -102,7 +102,7 @@ class Connection:
         self.first_ns = self.end_ns = self.sent = 0
         self.begin_ns = monotonic_ns()
         limit = self._limit = terms.limit
-        limit.add(self, begin_ns)
+        limit.add(self, begin_ns, self.begin_ns)
         try:
             if self._channel is None:
                 self._push(data)

@@ -1,7 +1,8 @@
 """Time limits of very many requests, with one timer for all that have the same limit.
 
 Requests with the same limit end in the order in which they began, so only the first one's time has
-to be watched: a request costs an entry in a dict, and no timer of the event loop.
+to be watched: a request costs an entry in a dict, and no timer of the event loop. One that joins
+late, after a slow connect say, or a redirect, would break that order and has a timer of its own.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gevent import get_hub
 
 from amoc.base.clock import S_NS
 
+if TYPE_CHECKING:
+    from gevent._types import _TimerWatcher
+
 MAX_QUEUES = 256
 LEAST_S = 0.001
+LATE_NS = 10_000_000
+"""Who joins so long after its beginning has a timer of its own; others may be told so late."""
 
 
 class Limited(Protocol):
@@ -33,33 +39,47 @@ class Deadlines:
         seconds: The limit.
     """
 
-    __slots__ = ("_is_armed", "_ns", "_timer", "_waiting", "seconds")
+    __slots__ = ("_is_armed", "_ns", "_own", "_timer", "_waiting", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._ns = int(seconds * S_NS)
         self._waiting: dict[Limited, int] = {}
+        self._own: dict[Limited, _TimerWatcher] = {}
         self._is_armed = False
 
-    def add(self, one: Limited, begin_ns: int) -> None:
-        """Let `one` be told when it is over, unless it is removed before."""
+    def add(self, one: Limited, begin_ns: int, now_ns: int) -> None:
+        """Let `one`, which began at `begin_ns`, be told when it is over, unless it is removed."""
+        if now_ns - begin_ns > LATE_NS:
+            left_s = (begin_ns + self._ns - now_ns) / S_NS
+            timer = self._own[one] = get_hub().loop.timer(max(left_s, LEAST_S), ref=False)
+            timer.start(self._ring_for, one)
+            return
         self._waiting[one] = begin_ns + self._ns
         if not self._is_armed:
             self._arm(self._ns)
 
     def remove(self, one: Limited) -> None:
         """It has ended in time; harmless where it was told."""
-        self._waiting.pop(one, None)
+        if self._waiting.pop(one, None) is None and self._own:
+            timer = self._own.pop(one, None)
+            if timer is not None:
+                timer.close()
 
     def forget(self) -> None:
         """Forget who waits, and the event loop that has watched."""
         self._waiting.clear()
+        self._own.clear()
         self._is_armed = False
 
     def _arm(self, ns: int) -> None:
         self._is_armed = True
         self._timer = get_hub().loop.timer(max(ns / S_NS, LEAST_S), ref=False)
         self._timer.start(self._ring)
+
+    def _ring_for(self, one: Limited) -> None:
+        self.remove(one)
+        one.overdue()
 
     def _ring(self) -> None:
         self._is_armed = False
@@ -90,7 +110,7 @@ class Silence:
     def heard(self, now_ns: int) -> None:
         """Something has come, or is awaited from now on."""
         self.stop()
-        self._deadlines.add(self, now_ns)
+        self._deadlines.add(self, now_ns, now_ns)
 
     def stop(self) -> None:
         """Watch no more."""

@@ -226,7 +226,7 @@ def test_time_limits_are_kept_in_order_and_by_nobody_else() -> None:
     ones = [One(number) for number in range(20)]
     for one in ones:
         begun[one.number] = monotonic()
-        queue.add(one, now_ns())
+        queue.add(one, now_ns(), now_ns())
         gevent.sleep(0.002)
     for one in ones[::2]:
         queue.remove(one)
@@ -236,6 +236,28 @@ def test_time_limits_are_kept_in_order_and_by_nobody_else() -> None:
     assert set(range(1, 20, 2)) <= {number for number, _ in told}
     assert all(at - begun[number] >= 0.049 for number, at in told)
     assert len(told) == len(dict(told))
+
+
+def test_who_joins_late_is_told_when_its_own_time_is_over() -> None:
+    told = []
+
+    class One:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def overdue(self) -> None:
+            told.append(self.name)
+
+    queue = deadlines.Deadlines(60)
+    queue.add(One("early"), now_ns(), now_ns())
+    queue.add(One("late"), now_ns() - int(59.95e9), now_ns())
+    queue.add(One("too late"), now_ns() - int(99e9), now_ns())
+    ended = One("ended")
+    queue.add(ended, now_ns() - int(59.9e9), now_ns())
+    queue.remove(ended)
+    eventually(lambda: len(told) >= 2)
+    gevent.sleep(0.15)
+    assert told == ["too late", "late"]
 
 
 def test_cookies_go_where_they_belong() -> None:
