@@ -30,7 +30,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 def test_a_scenario_is_shown_with_its_settings_and_where_they_come_from() -> None:
     process = start("scenarios/xmpp/one_to_one.py", "--set", "neighbours=2")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "Users chat with their neighbours" in output
     shown = [line.split() for line in output.splitlines()]
@@ -41,7 +41,7 @@ def test_a_scenario_is_shown_with_its_settings_and_where_they_come_from() -> Non
 
 def try_one(*arguments: str) -> str:
     """What is printed when one user runs until Ctrl-C."""
-    with start("scenarios/xmpp/one_to_one.py", "--run", *arguments) as process:
+    with start("scenarios/xmpp/one_to_one.py", "--run", "--for", "60s", *arguments) as process:
         assert process.stdout is not None
         output = ""
         for line in process.stdout:
@@ -72,7 +72,7 @@ def test_a_user_that_crashes_says_where(tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text("def start(user_id):\n    raise ValueError('no such thing')\n")
     process = start(str(file), "--run")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 4
     assert "ValueError: no such thing" in output
     assert "broken.py" in output
@@ -102,11 +102,11 @@ def test_what_the_scenario_expects_is_shown_or_refused(tmp_path: Path) -> None:
         'import amoc\namoc.expect("crashes  == 0")\n\ndef start(user_id):\n    pass\n'
     )
     process = start(str(scenario))
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "threshold crashes == 0" in output.splitlines()
     scenario.write_text(scenario.read_text().replace("== 0", "< 0"))
     process = start(str(scenario))
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert process.returncode == 4, output
     assert "crashes is never below 0, so this passes in no run (from expecting.py:2)" in output

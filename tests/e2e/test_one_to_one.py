@@ -30,7 +30,7 @@ def chat(run: Run, users: int, messages: int) -> dict[str, Any]:
     tree = set(run.tree())
     run.kill(run.pid, signal.SIGINT)
     assert run.end() == 0, run.output
-    eventually(lambda: not alive(tree), "nothing is left", 10)
+    eventually(lambda: not alive(tree), "nothing is left")
     summary: dict[str, Any] = run.summary()
     return summary
 
@@ -158,7 +158,7 @@ def test_the_run_ends_when_the_embedded_server_dies(tmp_path: Path) -> None:
         run.kill(run.wait_for("xmppd")[0])
         assert run.end() == 8
         assert "the embedded XMPP server was killed by SIGKILL" in run.output
-        eventually(lambda: not alive(tree), "nothing is left", 10)
+        eventually(lambda: not alive(tree), "nothing is left")
 
 
 def test_a_killed_controller_takes_the_embedded_server_along(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_killed_controller_takes_the_embedded_server_along(tmp_path: Path) -> 
         run.wait_for("xmppd")
         tree = set(run.tree())
         run.kill(run.pid)
-        eventually(lambda: not alive(tree), f"nothing is left of {tree}", 30)
+        eventually(lambda: not alive(tree), f"nothing is left of {tree}")
 
 
 def test_a_server_that_is_not_there_crashes_users_but_not_the_run(tmp_path: Path) -> None:

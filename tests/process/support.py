@@ -12,14 +12,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
@@ -102,6 +102,11 @@ class Run:
         """All that was printed so far."""
         return self._output.read_text()
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self._process.poll() is not None
+
     def tree(self) -> dict[int, str]:
         """The processes below the controller and itself, with their titles."""
         above = parents()
@@ -123,7 +128,7 @@ class Run:
         """The processes with that role, once there are `count` of them."""
 
         def there() -> list[int]:
-            if self._process.poll() is not None:
+            if self.ended:
                 pytest.fail(f"amoc ended with {self._process.returncode}:\n{self.output}")
             found = self.find(role)
             return found if len(found) >= count else []
@@ -156,7 +161,8 @@ class Run:
             self._process.kill()
         self._process.wait()
         for pid in alive(tree):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self.temporary)
 
 
@@ -166,6 +172,7 @@ def running(
     *arguments: str,
     directory: Path,
     run_directory: Path | None = None,
+    may_be_limited: bool = True,
     **env: str,
 ) -> Iterator[Run]:
     """``amoc run`` with `arguments`; nothing of it outlives the block.
@@ -175,9 +182,14 @@ def running(
         arguments: Options of the command.
         directory: Of the test, for what is printed and the summary.
         run_directory: The run's own; None means ``run`` in `directory`.
+        may_be_limited: Whether it is as good when this machine, which has other things to do, is
+            too slow for it.
         env: Environment variables.
     """
-    run = Run([str(scenario), *arguments], directory, run_directory or directory / "run", env)
+    options = ["--limited-ok"] if may_be_limited else []
+    run = Run(
+        [str(scenario), *arguments, *options], directory, run_directory or directory / "run", env
+    )
     try:
         yield run
     finally:

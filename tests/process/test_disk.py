@@ -65,7 +65,7 @@ def report(run: Run) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "amoc", "report", str(run.directory)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 

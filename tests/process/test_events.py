@@ -63,7 +63,7 @@ def give(run: Run, *command: str) -> None:
     """Give a command as an operator does in another shell."""
     name, *rest = command
     arguments = [sys.executable, "-m", "amoc", name, "--run", str(run.directory), *rest]
-    subprocess.run(arguments, check=True, capture_output=True, timeout=30)
+    subprocess.run(arguments, check=True, capture_output=True, timeout=120)
 
 
 def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(

@@ -34,7 +34,7 @@ def amoc(
         [sys.executable, "-m", "amoc", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         cwd=ROOT,
         env={**os.environ, **env},
         preexec_fn=set_limits if limits else None,
@@ -49,7 +49,7 @@ def refuses(code: int, message: str, *arguments: str, **options: object) -> None
     assert message in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert len(result.stderr.splitlines()) == 1, result.stderr
-    eventually(lambda: not marked(mark), "nothing is left running", 10)
+    eventually(lambda: not marked(mark), "nothing is left running")
 
 
 def marked(mark: str) -> list[int]:

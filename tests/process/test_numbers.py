@@ -185,7 +185,7 @@ def amoc(*arguments: str) -> Any:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -43,7 +43,7 @@ def amoc(*arguments: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess
         cwd=cwd,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=120,
         **more,
     )
 
@@ -92,7 +92,7 @@ def test_messages_that_cannot_be_written_leave_the_exit_code_alone(here):
             cwd=here,
             stderr=stderr,
             stdout=subprocess.PIPE,
-            timeout=60,
+            timeout=120,
         )
     assert (done.returncode, done.stdout) == (ExitCode.USAGE, b"")
 
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_written_is_one_line_and_exit_7(here, command, kin
         cwd=here,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == ExitCode.RESOURCE, done.stderr
     assert re.fullmatch(f"amoc: .* cannot be written: {os.strerror(kind)}\n", done.stderr)

@@ -123,7 +123,7 @@ def test_a_supervisor_whose_descriptors_live_on_in_a_helper_is_missed_all_the_sa
         run.kill(next(pid for pid in children if pid != helper))
         assert run.end() == 8
         assert "supervisor of node 0 was killed by SIGKILL" in run.output
-        eventually(lambda: not alive({helper}), "the helper is gone with the run", 5)
+        eventually(lambda: not alive({helper}), "the helper is gone with the run")
 
 
 def test_what_a_scenario_forked_does_not_outlive_a_killed_controller(
@@ -134,7 +134,7 @@ def test_what_a_scenario_forked_does_not_outlive_a_killed_controller(
         tree = set(run.tree()) | {helper_of(run)}
         try:
             run.kill(run.pid)
-            eventually(lambda: not alive(tree), f"nothing is left of {tree}", 8)
+            eventually(lambda: not alive(tree), f"nothing is left of {tree}")
         finally:
             for pid in alive(tree):
                 os.kill(pid, signal.SIGKILL)
@@ -157,7 +157,7 @@ def test_programs_that_users_started_end_with_the_run(scenario: Write, tmp_path:
         try:
             run.kill(run.pid, signal.SIGINT)
             assert run.end() == 0
-            eventually(lambda: not alive(program), "the program is gone", 5)
+            eventually(lambda: not alive(program), "the program is gone")
         finally:
             for pid in alive(program):
                 os.kill(pid, signal.SIGKILL)
@@ -175,7 +175,7 @@ def test_a_controller_killed_before_its_node_has_joined_leaves_nothing_behind(
         assert run.has_sockets
         run.kill(run.pid)
         os.kill(node, signal.SIGCONT)
-        eventually(lambda: not alive(tree), f"nothing is left of {tree}", 8)
+        eventually(lambda: not alive(tree), f"nothing is left of {tree}")
         assert not run.has_sockets
 
 
@@ -312,8 +312,8 @@ def test_an_interrupt_is_heeded_while_the_embedded_server_comes_up(tmp_path: Pat
         hold(started_by(run, "xmppd"))  # by the first user that connects
         tree = set(run.tree())
         run.kill(run.pid, signal.SIGINT)
-        assert run.end(8) == 0  # the users are asked to stop, and need not wait for it
-        eventually(lambda: not alive(tree), f"nothing is left of {tree}", 5)
+        assert run.end() == 0  # the users are asked to stop, and need not wait for it
+        eventually(lambda: not alive(tree), f"nothing is left of {tree}")
 
 
 @pytest.fixture
@@ -356,8 +356,8 @@ def test_an_output_that_nobody_reads_does_not_keep_a_run_from_being_ended(
                 process.send_signal(signal.SIGINT)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(1)
-            assert process.wait(5) == 130
-            eventually(lambda: not alive(tree), f"nothing is left of {tree}", 8)
+            assert process.wait(DEADLINE_S) == 130
+            eventually(lambda: not alive(tree), f"nothing is left of {tree}")
         finally:
             tree = set(run.tree())
             process.kill()
@@ -389,7 +389,7 @@ def test_a_scenario_that_floods_its_output_is_stopped_like_any_other(
     with running(floods, "--users", "2", *FAST, directory=tmp_path) as run:
         run.wait_for_output("left out")
         run.kill(run.pid, signal.SIGINT)
-        assert run.end(10) == 0
+        assert run.end() == 0
         accounted_for(run)
 
 
@@ -432,7 +432,7 @@ def test_text_that_the_terminal_cannot_show_is_shown_as_well_as_can_be(
             raise ValueError("caf" + chr(0xE9) + " " + chr(0xD800))
     """)
     with running(odd, *ONCE, "--failures-ok", directory=tmp_path, PYTHONIOENCODING="ascii") as run:
-        assert run.end(10) == 0
+        assert run.end() == 0
         assert r"caf\xe9 \ud800" in run.output
         assert run.summary()["users"]["crashed"] == 1
 
@@ -487,7 +487,7 @@ def test_a_path_too_long_for_sockets_is_avoided(scenario: Write, tmp_path: Path)
     with running(scenario(PATIENT), *FAST, directory=tmp_path, TMPDIR=str(deep)) as run:
         run.wait_for_output("started 1")
         run.kill(run.pid, signal.SIGINT)
-        assert run.end(10) == 0
+        assert run.end() == 0
 
 
 def test_files_where_the_operator_stands_do_not_take_the_place_of_modules(
