@@ -32,8 +32,11 @@ SERVERS = frozenset({"prosody", "xmpp_server"})
 ONCE_FILES = frozenset(
     ROOT / f"tests/{name}.py"
     for name in (
-        *(f"process/test_{name}" for name in ("changes", "control", "events", "logging", "review")),
-        *("process/test_secrets", "unit/test_docs", "unit/test_health_figures", "unit/test_rooms"),
+        *(f"process/test_{name}" for name in ("changes", "control", "damaged_run", "disk")),
+        *(f"process/test_{name}" for name in ("embedded_xmpp", "events", "limited", "logging")),
+        *(f"process/test_{name}" for name in ("numbers", "review", "secrets", "thresholds")),
+        *(f"process/test_{name}" for name in ("xmpp_failures", "xmpp_lives")),
+        *("unit/test_docs", "unit/test_health_figures", "unit/test_rooms"),
     )
 )
 

@@ -70,7 +70,7 @@ def resolve(host: str, port: int, timeout: float) -> tuple[Address, ...]:
         return lookup.value
     if isinstance(lookup.value, OSError):
         raise copy_of(lookup.value)
-    raise OSError("the look-up was cut off")
+    raise OSError("the lookup was interrupted")
 
 
 def _wait_for(lookup: _LookUp, timeout: float) -> bool:

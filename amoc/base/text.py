@@ -80,7 +80,7 @@ def cut(value: object, most: int = 60) -> str:
     try:
         text = repr(value)
     except RecursionError:
-        text = f"a {type(value).__name__} that is nested too deep"
+        text = f"a {type(value).__name__} that is nested too deeply"
     return text if len(text) <= most else text[: most - 3] + "…"
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @run_options.options
 @json_option("the preview")
 def plan(json_file: str | None, **given: Any) -> None:
-    """Load SCENARIO and show what a run would do when, without running it."""
+    """Show what a run of SCENARIO would do and when, without running it."""
     show(run_options.plan(**given), json_file)
 
 

@@ -222,7 +222,7 @@ def _open(plan: RunPlan, host: Host) -> list[str]:
         if plan.duration_s is None:
             found.append("when the run ends")
     else:
-        found.append("which users stop where stages ramp down, and which have finished before")
+        found.append("which users stop when stages ramp down, and which have finished by then")
         rate, source = _start_rate(plan, host)
         fast = [
             f"stage {number}"

@@ -34,7 +34,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         expose_value=False,
         is_eager=True,  # before --set, which takes them over
         callback=_files,
-        help="Set a setting to what a file holds, a secret for example (repeatable).",
+        help="Read a setting's value, a secret for example, from a file (repeatable).",
     )
     directly = click.option(
         "--set",

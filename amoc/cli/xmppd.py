@@ -28,7 +28,7 @@ from amoc.cli.param_types import whole
     type=whole(1, 64),
     default=1,
     show_default=True,
-    help="Processes that hold connections, each as many as it may have file descriptors.",
+    help="Processes that hold connections, each up to its file descriptor limit.",
 )
 @click.option("--lifeline", is_flag=True, hidden=True, help="Exit when standard input ends.")
 @click.option("--stats", is_flag=True, help="Print statistics at the end.")
@@ -38,16 +38,19 @@ from amoc.cli.param_types import whole
     "--tls-certificate",
     default="",
     metavar="FILE",
-    help="PEM file of the certificate; made at the start if not given. Implies --tls.",
+    help="PEM file of the certificate; generated at startup if not given. Implies --tls.",
 )
 @click.option(
-    "--tls-key", default="", metavar="FILE", help="PEM file of its key, if in a file of its own."
+    "--tls-key",
+    default="",
+    metavar="FILE",
+    help="PEM file of the private key, if it is in a separate file.",
 )
 @click.option(
     "--tls-ca-file",
     default="",
     metavar="FILE",
-    help="Where to write the certificate made at the start, for clients to trust. Implies --tls.",
+    help="Where to write the generated certificate, for clients to trust. Implies --tls.",
 )
 def xmppd(**options: Any) -> None:
     """Run an XMPP server for tests and benchmarks.
@@ -60,7 +63,7 @@ def xmppd(**options: Any) -> None:
     options["tls"] = options["tls"] or any(options[name] for name in implied)
     if options["tls_certificate"] and options["tls_ca_file"]:
         raise UsageError(
-            "--tls-ca-file is for a certificate made at the start, so it cannot be used with"
+            "--tls-ca-file is for a generated certificate, so it cannot be used with"
             " --tls-certificate"
         )
     server.serve(**options)

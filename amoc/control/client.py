@@ -46,7 +46,7 @@ def request(
         except TimeoutError:
             raise PeerError(f"the run has not answered within {timeout_s:g} s") from None
         except OSError as error:
-            raise PeerError(f"connection to the run broke: {error.strerror or error}") from None
+            raise PeerError(f"lost the connection to the run: {error.strerror or error}") from None
     return _decoded(answer)
 
 

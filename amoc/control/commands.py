@@ -198,18 +198,23 @@ COMMANDS: dict[str, CommandSpec] = {
         ),
         CommandSpec(
             "add",
-            "Add N users to a run.\n\nIds follow the highest one, unless --ids says which to take;"
+            "Add N users to a run.\n\nIds follow the highest one, unless --ids gives them;"
             " no id is used twice. Users start at the start rate.",
             arguments=(_COUNT, _IDS),
         ),
         CommandSpec(
             "remove",
-            "Remove N users from a run.\n\nUsers that have not started yet go first. Others finish"
-            " their current iteration; with --force they are stopped at once.",
+            "Remove N users from a run.\n\nUsers that have not started yet are removed first."
+            " Others finish their current iteration; with --force they are stopped at once.",
             arguments=(
                 _COUNT,
                 _IDS,
-                Argument("force", Flag(), help="Do not let iterations finish.", default=False),
+                Argument(
+                    "force",
+                    Flag(),
+                    help="Stop them without letting iterations finish.",
+                    default=False,
+                ),
             ),
         ),
         CommandSpec(

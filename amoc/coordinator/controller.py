@@ -139,7 +139,7 @@ class Groups:
             raise ScenarioError(f"coordinator {name} is already started")
         if len(self.started) >= MAX_COORDINATORS:
             raise ScenarioError(
-                f"there may be {MAX_COORDINATORS:,} coordinators at a time, {name} is one more"
+                f"there may be {MAX_COORDINATORS:,} coordinators at a time; {name} is one more"
             )
         new.incarnation = self._incarnations[name] = self._incarnations.get(name, 0) + 1
         self.started[name] = new
@@ -271,8 +271,8 @@ class Groups:
             if not one.refused:
                 what = f"{MAX_HELD:,}" if too_many else f"{MAX_HELD_BYTES >> 20} MiB of"
                 self._operator.warning(
-                    f"coordinator {one.name} may hold {what} adds and groups to run, and has"
-                    " no room for more: adds are refused; what are its actions waiting for?"
+                    f"coordinator {one.name} holds {what} adds and groups to run, its limit:"
+                    " further adds are refused; check what its actions are waiting for"
                 )
             one.refused += len(record.ids)
             return

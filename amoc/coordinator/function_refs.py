@@ -28,8 +28,8 @@ def _reference(name: str, function: Callable[..., object]) -> str:
     qualified = getattr(function, "__qualname__", None) or ""
     if getattr(sys.modules.get(module), qualified, None) is not function:
         raise ScenarioError(
-            f"coordinator {name} is started by a user, so its actions must be functions of a"
-            f" module's top level, but {qualified or function!r} is not; or start it in init()"
+            f"coordinator {name} is started by a user, so its actions must be top-level"
+            f" functions of a module, but {qualified or function!r} is not; or start it in init()"
         )
     return f"{module}:{qualified}"
 

@@ -52,7 +52,7 @@ def _length(data: bytes | bytearray) -> int:
     """How long the message is that `data` begins with."""
     length: int = _LENGTH.unpack_from(data)[0]
     if length > _MAX_BYTES:
-        raise PeerError(f"a message has at most {_MAX_BYTES} bytes, got one of {length}")
+        raise PeerError(f"a message can have at most {_MAX_BYTES} bytes, got one of {length}")
     return length
 
 

@@ -31,7 +31,7 @@ TIMEOUT_S = 10.0
 """How long the controller may take to answer."""
 XMPPD_ADDRESS = "xmppd.address"
 """Asks for the address of the embedded XMPP server, which starts when it is first asked for."""
-XMPPD_S = 15.0
+XMPPD_S = 60.0
 """How long the embedded XMPP server may take to listen."""
 
 
@@ -225,7 +225,7 @@ class RpcServer:
             except AmocError as refused:
                 error = str(refused)
             except TypeError as wrong:
-                error = f"{call.operation} cannot be called so: {wrong}"
+                error = f"{call.operation} cannot be called like this: {wrong}"
             if isinstance(value, Later):
                 value.when_done(partial(self._reply_later, origin, call.number, value))
             else:

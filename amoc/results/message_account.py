@@ -38,13 +38,13 @@ def notes(counters: Mapping[str, int], workers_lost: bool) -> list[str]:
         found.append(f"{unknown:,} of {expected:,} messages are unaccounted for: {why}")
     if rest := unaccounted(counters).get(UNACCOUNTED):
         found.append(
-            f"it is not known which of {rest:,} of {expected:,} messages were lost: the run did not"
-            " come to its end"
+            f"it is unknown which of {rest:,} of {expected:,} messages were lost: the run did not"
+            " complete"
         )
     if untracked := counters.get(UNTRACKED, 0):
         found.append(
-            f"{counted(untracked, 'message')} came or went without an account: workers had more"
-            " pairs of sender and recipient than they keep account of"
+            f"{counted(untracked, 'message')} could not be tracked: workers had more pairs"
+            " of sender and recipient than they can track"
         )
     return found
 

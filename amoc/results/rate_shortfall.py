@@ -76,7 +76,7 @@ def _sentence(name: str, one: _Passed) -> str:
     if one.waited_s > one.wanted_s / 2:
         why = "users were waiting, so the load generator handed out its slots too late"
     elif one.idle_s > IDLE * one.wanted_s:
-        why = f"no user came to it in {one.idle_s:.0f} of {one.wanted_s:.0f} s"
+        why = f"no user reached it in {one.idle_s:.0f} of {one.wanted_s:.0f} s"
     else:
         why = "no users were waiting, so they were too few or the target too slow"
     return f"throttle {name} reached {passed} of the configured {wanted}: {why}"

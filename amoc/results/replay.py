@@ -123,7 +123,7 @@ def prepare(
     check = LineCheck()
     entries = read(directory.journal, check)
     for problem in check.problems():
-        warn(f"{directory.journal}: {problem}; the replay goes by the other lines")
+        warn(f"{directory.journal}: {problem}; the replay uses the other lines")
     record = next((one for one in entries if one["kind"] == "run"), None)
     if record is None:
         raise UsageError(f"{directory.journal} has no run record, so no plan to repeat")

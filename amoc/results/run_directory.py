@@ -74,10 +74,10 @@ class RunDirectory:
         except OSError as error:
             _remove(made)
             raise ResourceError(
-                f"run directory {base}/{name} cannot be made: {_why(error)};"
-                " name another place with --run-dir DIR"
+                f"run directory {base}/{name} cannot be created: {_why(error)};"
+                " choose another place with --run-dir DIR"
             ) from None
-        raise ResourceError(f"run directory {base}/{name} cannot be made: {MAX_TWINS} are there")
+        raise ResourceError(f"run directory {base}/{name} cannot be created: {MAX_TWINS} are there")
 
     @classmethod
     def _at(cls, path: Path) -> RunDirectory:
@@ -94,7 +94,7 @@ class RunDirectory:
             _remove(made)
             if isinstance(error, FileExistsError | NotADirectoryError):
                 raise UsageError(f"--run-dir must be a directory, got the file {path}") from None
-            raise ResourceError(f"--run-dir {path} cannot be made: {_why(error)}") from None
+            raise ResourceError(f"--run-dir {path} cannot be created: {_why(error)}") from None
         return cls(path, (path, *made))
 
     @property
@@ -216,9 +216,9 @@ def find(run: str | None = None, base: str = BASE) -> RunDirectory:
         return chosen
     running = [one for one in all_runs(base) if one.control.exists() and one.answers()]
     if not running:
-        raise UsageError(f"no run is running here (looked in {base}); name one with --run DIR")
+        raise UsageError(f"no run is running here (looked in {base}); choose one with --run DIR")
     if len(running) > 1:
-        raise UsageError(f"several runs are running: {_listed(running)}; name one with --run DIR")
+        raise UsageError(f"several runs are running: {_listed(running)}; choose one with --run DIR")
     return running[0]
 
 

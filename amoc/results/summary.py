@@ -148,7 +148,7 @@ def _run(
     duration_s = facts.duration_s(whole.last.t_s if whole.last is not None else None)
     verdict, exit_code, reasons = _end(facts.end, duration_s, running)
     if not whole.points:
-        reasons.append("its series holds no second, so its totals are unknown")
+        reasons.append("it has no per-second data, so its totals are unknown")
     end = facts.end or {}
     return {
         "id": run.get("id") or name,

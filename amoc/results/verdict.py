@@ -113,7 +113,7 @@ def incomplete(found: Verdict, missing: Sequence[str]) -> Verdict:
         return found
     if found.verdict in (*_BROKEN, "killed", "running", "incomplete"):
         return replace(found, reasons=(*found.reasons, *new))
-    was = f"without that the verdict is: {found.verdict}"
+    was = f"without that, the verdict would be: {found.verdict}"
     return Verdict("incomplete", ExitCode.INCOMPLETE, (*new, was, *found.reasons))
 
 
@@ -122,7 +122,7 @@ def _deaths(deaths: Mapping[str, int]) -> list[str]:
     ranked = sorted(deaths.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{how}, {times:,} times" if times > 1 else how for how, times in ranked[:MAX_DEATHS]]
     rest = sum(times for _, times in ranked[MAX_DEATHS:])
-    return [*told, f"workers died {rest:,} times more"] if rest else told
+    return [*told, f"workers died {rest:,} more times"] if rest else told
 
 
 def tell_of(reasons: Iterable[str], reason: str) -> bool:

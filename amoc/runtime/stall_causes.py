@@ -114,7 +114,7 @@ def sentence_of(blocked: Blocked) -> str:
     if blocked.place == CROWDED:
         return f"{how_long}: {CROWDED}; use more workers (--workers) or hosts, or fewer users"
     if blocked.place == COLLECTOR:
-        return f"{how_long}: {COLLECTOR} held it up; make fewer objects that refer to each other"
+        return f"{how_long}: {COLLECTOR} held it up; create fewer objects with reference cycles"
     return (
         f"{how_long} at {blocked.place}: a user that blocks holds up all others of its worker,"
         " and their measurements are off by as much"

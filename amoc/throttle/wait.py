@@ -56,7 +56,7 @@ def wait(name: str, timeout: float = inf) -> None:
     queue = _find(gate, name)
     if queue.permits and not isinstance(getcurrent(), (User, gevent.Greenlet)):
         raise ScenarioError(
-            f"throttle {name} limits concurrency; only a user can wait for it so, others use"
+            f"throttle {name} limits concurrency; only a user can wait for it like this; others use"
             " `with throttle.permit(…)`"
         )
     permit = _pass(gate, queue, timeout)

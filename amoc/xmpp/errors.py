@@ -146,7 +146,7 @@ class SeeOtherHost(StreamError):
     """
 
     def __init__(self, who: str, target: str, insecure: bool = False) -> None:
-        text = f"{target} is without TLS, which was asked for" if insecure else target
+        text = f"{target} is without TLS, which was required" if insecure else target
         super().__init__(who, "see-other-host", text)
         self.target = target
         self.insecure = insecure
@@ -232,7 +232,7 @@ class RoomLeftError(_ConditionError):
         text: The reason that was given; empty when none was.
     """
 
-    happened = "the user is in the room no more"
+    happened = "the user is no longer in the room"
 
 
 class Disconnected(_CausedError):

@@ -93,13 +93,12 @@ xmpp_servers = setting(
 )
 xmpp_transport = setting(
     "tcp",
-    "How the embedded server is spoken to, tcp or websocket; the addresses of other servers say it"
-    " themselves",
+    "Transport to the embedded server, tcp or websocket; other servers' addresses name theirs",
     verify=["tcp", "websocket"],
 )
 xmpp_domain = setting(
     "localhost",
-    "XMPP domain of the users; of several, comma-separated, each user takes one by its number",
+    "XMPP domain of the users; several, comma-separated, are assigned to users by number",
     verify=_check_domains,
 )
 xmpp_username = setting(
@@ -108,7 +107,7 @@ xmpp_username = setting(
 xmpp_password = setting(
     "password_{id}", "A user's password; {id} is its number", verify=_check_pattern
 )
-xmpp_resource = setting("amoc", "Resource that users ask for; empty: the server chooses one")
+xmpp_resource = setting("amoc", "Resource that users request; empty: the server chooses one")
 xmpp_mechanisms = setting(
     ",".join(PASSWORD_MECHANISMS),
     "SASL mechanisms in order of preference; PLAIN alone saves CPU at login",
@@ -116,7 +115,7 @@ xmpp_mechanisms = setting(
 )
 xmpp_scram_max_iterations = setting(
     MAX_SCRAM_ITERATIONS,
-    "Most SCRAM iterations that a server may ask for; each 1000 cost 0.4 ms of CPU per login",
+    "Maximum SCRAM iterations that a server may ask for; each 1000 cost 0.4 ms of CPU per login",
     verify=_at_least(1),
 )
 xmpp_register = setting(False, "Register each user with the server before it logs in (XEP-0077)")
@@ -136,9 +135,7 @@ xmpp_connect_pause = setting(
     verify=_at_least(0),
 )
 xmpp_max_redirects = setting(
-    3,
-    "How many times in a row a user goes where a server sends it (see-other-host); 0: never",
-    verify=_at_least(0),
+    3, "How many redirects in a row a user follows (see-other-host); 0: none", verify=_at_least(0)
 )
 xmpp_stream_management = setting(
     UNMANAGED,
@@ -148,7 +145,7 @@ xmpp_stream_management = setting(
 )
 xmpp_ack_every = setting(
     10,
-    "With stream management, the server is asked for an acknowledgement after so many stanzas",
+    "With stream management, after how many stanzas the server is asked for an acknowledgement",
     verify=_at_least(1),
 )
 xmpp_ack_interval = setting(
@@ -160,24 +157,24 @@ xmpp_ack_interval = setting(
 )
 xmpp_max_unacknowledged = setting(
     1000,
-    "With stream management, unacknowledged stanzas at which a user that sends waits",
+    "With stream management, unacknowledged stanzas at which sending users wait",
     verify=_at_least(1),
 )
 xmpp_reconnect_pause = setting(
     1.0,
-    "Mean pause before a user that stays connected comes back; it doubles with each failure",
+    "Mean pause before a user that stays connected reconnects; it doubles with each failure",
     type=Seconds,
     verify=_at_least(0),
 )
 xmpp_reconnect_max_pause = setting(
-    60.0, "What the mean pause before a user comes back grows to", type=Seconds, verify=_at_least(0)
+    60.0, "Maximum mean pause before a user reconnects", type=Seconds, verify=_at_least(0)
 )
 xmpp_reconnect_throttle = setting(
     "", "Throttle that users that stay connected pass before each attempt to connect; empty: none"
 )
 xmpp_request_timeout = setting(
     30.0,
-    "How long to wait for the answer to an iq, and for a server that reads no more",
+    "How long to wait for the answer to an iq, and for a server that stops reading",
     type=Seconds,
     verify=_at_least(0.001),
 )
@@ -201,7 +198,7 @@ xmpp_inbox_size = setting(
 )
 xmpp_max_stanza_bytes = setting(
     1 << 20,
-    "Longest stanza that a server may send; a longer one ends the user's stream",
+    "Maximum size of a stanza from a server; a longer one ends the user's stream",
     verify=_at_least(1000),
 )
 xmpp_bosh_wait = setting(
@@ -227,17 +224,17 @@ xmpp_source_addresses = setting(
 )
 xmpp_muc_service = setting(
     "conference.{domain}",
-    "Where rooms are that are given by name; {domain} is the user's",
+    "Domain of rooms that are given by name; {domain} is the user's",
     verify=_check_pattern,
 )
 xmpp_muc_light_service = setting(
     "muclight.{domain}",
-    "Where MongooseIM's light rooms are that are given by name; {domain} is the user's",
+    "Domain of MongooseIM's light rooms that are given by name; {domain} is the user's",
     verify=_check_pattern,
 )
 xmpp_upload_service = setting(
     "upload.{domain}",
-    "Where users ask for a place to upload files to; {domain} is the user's",
+    "Domain of the service that users upload files to; {domain} is the user's",
     verify=_check_pattern,
 )
 xmpp_tls = setting(
@@ -269,7 +266,7 @@ xmpp_tls_key = setting(
     verify=_check_pem("PRIVATE KEY"),
 )
 xmpp_tls_minimum_version = setting(
-    "1.2", "Oldest version of TLS that is accepted", verify=tuple(tls_context.VERSIONS)
+    "1.2", "Minimum version of TLS", verify=tuple(tls_context.VERSIONS)
 )
 xmpp_tls_ciphers = setting(
     "",

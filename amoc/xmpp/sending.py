@@ -166,7 +166,7 @@ class Sender:
             session.tell()
             session.stream.fail(
                 SendTimeout(
-                    f"{session.stream.who}: the server took no more bytes within"
+                    f"{session.stream.who}: the server accepted no more bytes within"
                     f" {seconds:g} s (xmpp_request_timeout)"
                 )
             )

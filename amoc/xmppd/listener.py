@@ -294,7 +294,7 @@ class Server:
         if error.errno not in _EXHAUSTED:
             return  # that client was gone before it was accepted
         if not self._exhausted:
-            log.warning("xmppd cannot accept connections at times: %s", os.strerror(error.errno))
+            log.warning("xmppd sometimes cannot accept connections: %s", os.strerror(error.errno))
             self._exhausted = True
         self._accepting = False
         self._acceptor.stop()

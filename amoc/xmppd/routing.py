@@ -242,7 +242,7 @@ class Domain:
         if count == 1:
             log.error("internal error of xmppd, client disconnected: %s", cause, exc_info=error)
         elif count & (count - 1) == 0:  # 2, 4, 8, ...: a flood of them must not flood the log
-            log.error("internal error of xmppd, %d times by now: %s", count, cause)
+            log.error("internal error of xmppd, %d times so far: %s", count, cause)
 
     def exists(self, local: str) -> bool:
         """Whether there is such an account, or a client is logged in under that name."""

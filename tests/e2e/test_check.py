@@ -28,6 +28,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.once
 def test_a_scenario_is_shown_with_its_settings_and_where_they_come_from() -> None:
     process = start("scenarios/xmpp/one_to_one.py", "--set", "neighbours=2")
     output, _ = process.communicate(timeout=120)
@@ -79,7 +80,7 @@ def test_a_user_that_crashes_says_where(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_when_check_is_killed() -> None:
-    process = start("scenarios/xmpp/one_to_one.py", "--run")
+    process = start("scenarios/xmpp/one_to_one.py", "--run", "--for", "60s")
     assert process.stdout is not None
     for line in process.stdout:
         if ">>> <presence/>" in line:
@@ -91,11 +92,11 @@ def test_nothing_is_left_when_check_is_killed() -> None:
     eventually(
         lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in children),
         "the embedded server leaves",
-        10,
     )
     process.stdout.close()
 
 
+@pytest.mark.once
 def test_what_the_scenario_expects_is_shown_or_refused(tmp_path: Path) -> None:
     scenario = tmp_path / "expecting.py"
     scenario.write_text(

@@ -94,6 +94,7 @@ def test_the_same_scenario_runs_over_another_transport_by_a_setting(
     all_is_well(summary, 50)
 
 
+@pytest.mark.once
 def test_the_embedded_server_is_spoken_to_over_websocket_by_a_setting(tmp_path: Path) -> None:
     options = ("--users", "50", "--set", "interarrival=10", "--stop-timeout", "30s")
     setting = ("--set", "xmpp_transport=websocket")
@@ -102,6 +103,7 @@ def test_the_embedded_server_is_spoken_to_over_websocket_by_a_setting(tmp_path: 
     all_is_well(summary, 50)
 
 
+@pytest.mark.once
 def test_a_server_address_that_cannot_be_is_refused_before_the_run(tmp_path: Path) -> None:
     bad = ("--set", "xmpp_servers=wss://a/b,wsx://c/d")
     with running(SCENARIO, "--users", "1", *bad, directory=tmp_path) as run:
@@ -170,6 +172,7 @@ def test_a_killed_controller_takes_the_embedded_server_along(tmp_path: Path) -> 
         eventually(lambda: not alive(tree), f"nothing is left of {tree}")
 
 
+@pytest.mark.once
 def test_a_server_that_is_not_there_crashes_users_but_not_the_run(tmp_path: Path) -> None:
     with running(
         SCENARIO,

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from amoc.results.saved_run import Series
+from amoc.results.run_directory import RunDirectory
+from amoc.results.store.reader import StoredSeries
 from tests.process.support import ROOT, Run, eventually, running
 from tests.servers.certificates import ServerCertificates
 from tests.servers.daemon import XmppServer
@@ -44,7 +45,7 @@ SCENARIOS: dict[str, tuple[dict[str, object], list[str]]] = {
 def recorded(run: Run) -> set[str]:
     """What the run has counted or timed so far."""
     found = set()
-    for point in Series(run.directory / "series.jsonl"):
+    for point in StoredSeries(RunDirectory(run.directory).series):
         found |= {name for name, count in point.counters.items() if count}
         found |= {name for name, timer in point.timers.items() if timer.count}
     return found
@@ -57,7 +58,7 @@ def is_well(name: str, directory: Path, *options: str) -> None:
     file = ROOT / "scenarios" / "xmpp" / f"{name.partition(' ')[0]}.py"
     arguments = ("--users", str(USERS), "--stop-timeout", "60s", *given, *options)
     with running(file, *arguments, directory=directory) as run:
-        eventually((run.directory / "series.jsonl").exists, f"it runs:\n{run.output}")
+        eventually(RunDirectory(run.directory).series.exists, f"it runs:\n{run.output}")
         eventually(
             lambda: run.ended or recorded(run).issuperset(wanted),
             f"all of {wanted} is recorded:\n{run.output}",

@@ -213,7 +213,7 @@ def test_a_run_stays_incomplete_when_its_summary_was_rebuilt(copy):
     run = json.loads((copy / "summary.json").read_text())["run"]
     assert (run["verdict"], run["exit_code"]) == ("incomplete", ExitCode.INCOMPLETE)
     assert "summary.json is missing, so it was rebuilt" in run["reasons"]
-    assert "without that the verdict is: no criteria" in run["reasons"]
+    assert "without that, the verdict would be: no criteria" in run["reasons"]
 
 
 def test_everything_that_is_missing_is_named(copy):

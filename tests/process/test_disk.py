@@ -80,7 +80,7 @@ def test_a_run_whose_directory_is_deleted_goes_on_and_is_incomplete(scenario, tm
     assert "series.amoc: it was deleted during the run" in told["reasons"]
     assert "journal.jsonl: it was deleted during the run" in told["reasons"]
     assert "summary.json could not be written" in told["reasons"]
-    assert "without that the verdict is: stopped" in told["reasons"]
+    assert "without that, the verdict would be: stopped" in told["reasons"]
     assert counted > 100
     assert "Traceback" not in run.output
 

@@ -87,7 +87,7 @@ class Parent(End, Generic[_C, _R]):
                 socket.bind(endpoint)
             except zmq.ZMQError as error:
                 self.close()
-                raise ResourceError(f"{endpoint} cannot be a socket: {error}") from None
+                raise ResourceError(f"{endpoint} cannot be bound: {error}") from None
         self._commands = commands
         self._reports = reports
         self._lines: dict[str, _Line] = {}

@@ -12,14 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from gevent.lock import BoundedSemaphore
 
 from amoc.base import pause
-from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.clock import now_ns
 from amoc.base.errors import AmocError, ClosedError, PeerError, ResourceError, UsageError
 from amoc.base.text import counted
 from amoc.control.answers import (
     AddAnswer,
     Answer,
     RemoveAnswer,
-    StatusAnswer,
     UsersAnswer,
     WorkerAnswer,
     WorkerUsers,
@@ -37,14 +36,13 @@ from amoc.ipc.messages.orders import (
     UsersRemoved,
 )
 from amoc.ipc.worker_id import WorkerId
-from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.journal import Journal
-from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.orders import Broadcast, Reply
 from amoc.runtime.controller.run_state import State, Step
 from amoc.runtime.controller.settings_update import ORDER_S, SettingsUpdate
 from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
+from amoc.runtime.controller.status_answer import status_answer
 from amoc.scenario import fd_budget
 from amoc.scenario.run_plan import ROOM_FOR_IDS
 from amoc.throttle.controller import Pacer
@@ -175,49 +173,7 @@ class Commands:
 
     def _show_status(self) -> Answer:
         self._refresh()
-        status, samples = self._status, self._status.samples
-        plan = status.plan
-        users = {
-            "running": samples.running,
-            "resting": samples.resting,
-            "waiting": status.waiting,
-            "finished": samples.finished,
-            "crashed": samples.crashed,
-            "removed": samples.removed,
-            "timed out": samples.timed_out,
-            "lost": samples.lost,
-        }
-        passed, looks = status.totals.whole.by_throttle(), self._looks()
-        rest = f"running ({samples.resting:,} resting)" if samples.resting else "running"
-        told = {rest if name == "running" else name: users[name] for name in users}
-        shown = ", ".join(f"{n:,} {name}" for name, n in told.items() if n and name != "resting")
-        return StatusAnswer(
-            summary=f"{self._state()}; users: {shown or '0'}",
-            workers=[
-                WorkerAnswer(f"{node}/{worker}", counted(alive, "user"))
-                for node in sorted(samples.latest)
-                for worker, alive in enumerate(samples.alive(node))
-            ],
-            state=status.state.value,
-            id=status.run_id,
-            scenario=plan.scenario if plan is not None else "",
-            comment=plan.comment if plan is not None else "",
-            elapsed_s=round(status.elapsed_s, 3),
-            paused_s=round(pause.paused_ns() / S_NS, 3),
-            users=users,
-            throttles=[
-                {**one, **_counts(passed.get(str(one["name"])))} for one in looks["throttles"]
-            ],
-            coordinators=looks["coordinators"],
-            barriers=looks["barriers"],
-        )
-
-    def _state(self) -> str:
-        """The run's state and how long it has run, for people."""
-        status = self._status
-        text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
-        paused_s = pause.paused_ns() / S_NS
-        return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
+        return status_answer(self._status, self._looks())
 
     def _show_users(self) -> Answer:
         replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S)
@@ -387,13 +343,6 @@ def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
 def _removal(reply: Reply) -> Removal:
     """What a worker has answered; nothing where it did not."""
     return Removal(*reply.answer[1:]) if isinstance(reply.answer, UsersRemoved) else Removal()
-
-
-def _counts(throttle: ThrottlePoint | None) -> dict[str, int]:
-    """What was counted at a throttle."""
-    if throttle is None:
-        return {}
-    return {kind: getattr(throttle, kind) for kind in (*COUNTS, WAITING)}
 
 
 def _texts(replies: Mapping[WorkerId, Reply]) -> list[WorkerAnswer]:

@@ -18,8 +18,9 @@ from amoc.scenario import events
 from amoc.scenario.plugins import Plugin
 from amoc.scenario.run_plan import RunPlan
 
-JOIN_S = 15.0
-WORKERS_UP_S = 30.0
+JOIN_S = 60.0
+"""A host that is busy may take long to start a few processes; one that died is told at once."""
+WORKERS_UP_S = 60.0
 EACH_WORKER_UP_S = 0.5
 STOP_MARGIN_S = 20.0
 """On top of --stop-timeout: the node itself kills what hangs, well before this."""

@@ -69,7 +69,7 @@ from amoc.runtime.node.worker_links import WorkerLinks
 from amoc.runtime.node.worker_watch import WorkerWatch
 from amoc.runtime.node.workers import WorkerTable
 
-JOIN_S = 10.0
+JOIN_S = 30.0
 
 _log = logging.getLogger(__name__)
 

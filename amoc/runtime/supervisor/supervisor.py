@@ -266,7 +266,7 @@ class Supervisor:
                 )
             )
         except BaseException:
-            _log.exception("the worker fails by an internal error")
+            _log.exception("the worker failed with an internal error")
             traceback.print_exc()
         finally:
             logs.end()
@@ -314,7 +314,7 @@ def main(
         _log.error("%s", error)
         _last_words(line, Failed(int(error.exit_code), str(error)))
     except BaseException:
-        _log.exception("the supervisor fails by an internal error")
+        _log.exception("the supervisor failed with an internal error")
         _last_words(line, Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
     finally:
         logs.end()

@@ -43,7 +43,7 @@ from amoc.steps.recorder import FailureSamples
 from amoc.users.spawned import note_spawned, owner_of
 from amoc.users.user import User
 
-JOIN_S = 10.0
+JOIN_S = 30.0
 GC_GENERATION_0 = 50_000
 """Objects made before the youngest are looked at: users are many, live long, and hold no cycles."""
 
@@ -159,7 +159,7 @@ def _guarded(work: Callable[..., object], *arguments: object) -> None:
     try:
         work(*arguments)
     except BaseException:
-        _log.exception("the worker fails by an internal error")
+        _log.exception("the worker failed with an internal error")
         logs.end()
         traceback.print_exc()
         process.leave(int(ExitCode.INTERNAL))

@@ -55,7 +55,7 @@ def begin(talk: Negotiation, features: Features, resumable: bool) -> None:
         management.location = answer.get("location", "")
     if resumable and not management.id:
         raise errors.ConnectError(
-            f"{who}: the server does not let streams be resumed (XEP-0198)", "unsupported-feature"
+            f"{who}: the server does not allow resuming streams (XEP-0198)", "unsupported-feature"
         )
 
 

@@ -66,7 +66,7 @@ def secured(below: Transport, terms: TlsTerms, who: str, deadline_ns: int) -> Tl
     except (ValueError, UnicodeError):
         below.close()
         raise ScenarioError(
-            f"{who}: the name to ask for must be a host name, got {terms.server_name!r}; set"
+            f"{who}: the TLS server name must be a host name, got {terms.server_name!r}; set"
             " xmpp_tls_name"
         ) from None
     except BaseException:

@@ -55,7 +55,7 @@ def connect_error(error: OSError, who: str, source: str | None) -> errors.Connec
         whose = (
             "this process may have"
             if error.errno == errno.EMFILE
-            else "this host is out of files; a process may have"
+            else "this host is out of file descriptors; a process may have"
         )
         return errors.OutOfFilesError(
             f"{who}: each user needs a file descriptor, but {whose} only {soft}; raise that with"

@@ -101,4 +101,5 @@ def _certificate(error: ssl.SSLCertVerificationError, server_name: str) -> str:
         advice = "set xmpp_tls_ca to the authority's certificate"
     else:
         problem, advice = f"is not valid ({said})", "replace it"
-    return f"the server's certificate {problem}; {advice}, or do without with xmpp_tls_verify=false"
+    instead = "disable the check with xmpp_tls_verify=false"
+    return f"the server's certificate {problem}; {advice}, or {instead}"

@@ -79,7 +79,7 @@ class AnyRoom:
         return self._client.receive(Match(is_ours_or_raises, name), timeout)
 
     def check(self) -> None:
-        """Raise if the user is in the room no more."""
+        """Raise if the user is no longer in the room."""
 
     def archive(self, **query: object) -> Iterator[Page]:
         """Pages of the room's archive; see `Client.archive` for the arguments."""

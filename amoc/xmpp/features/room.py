@@ -71,7 +71,7 @@ class Room(AnyRoom):
         return f"<room {self.jid} as {self.nick}, {state}>"
 
     def check(self) -> None:
-        """Raise if the user is in the room no more.
+        """Raise if the user is no longer in the room.
 
         Raises:
             RoomLeftError: It was kicked or banned, or the room is gone.

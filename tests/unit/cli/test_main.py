@@ -138,7 +138,7 @@ def test_an_option_that_makes_no_sense_is_named_with_its_rule_and_value(
     [
         (["--json", "no/such/x.json"], "--json no/such/x.json cannot be written: No such file"),
         (["--json", "."], "--json . cannot be written: Is a directory"),
-        (["--run-dir", "/proc/x"], "--run-dir /proc/x cannot be made: No such file"),
+        (["--run-dir", "/proc/x"], "--run-dir /proc/x cannot be created: No such file"),
     ],
 )
 def test_output_that_cannot_be_written_is_refused_before_the_run(

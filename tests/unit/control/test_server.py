@@ -18,7 +18,7 @@ from amoc.control import client, server
 from amoc.control.answers import Answer, WorkerAnswer
 from amoc.control.server import ControlServer
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -283,8 +283,8 @@ def test_so_are_too_many_bytes_and_there_is_room_again_when_actions_have_run(
     assert (state.acting, state.adds, state.refused) == (20, 20, 10)
     (note,) = cluster.notes
     assert note == (
-        "coordinator ones may hold 1 MiB of adds and groups to run, and has no room for more: adds"
-        " are refused; what are its actions waiting for?"
+        "coordinator ones holds 1 MiB of adds and groups to run, its limit: further adds are"
+        " refused; check what its actions are waiting for"
     )
     worker.deaf = False
     for body in worker.unheard:

@@ -21,7 +21,7 @@ from amoc.ipc.messages.codec import Codec, pack, unpack
 from amoc.ipc.messages.lifecycle import Go, Hello, Note
 from amoc.ipc.messages.users import CrashSeen, Started, Stopped, StopUsers
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 ANY = Codec(CrashSeen | Go | Hello | Note | Started | Stopped | StopUsers)
 """The same messages go either way here."""
 

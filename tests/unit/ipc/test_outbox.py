@@ -10,7 +10,7 @@ from amoc.ipc.messages.rpc import CALLS, Call
 from amoc.ipc.outbox import FULL_BYTES, GATHER_S, Outbox
 from amoc.ipc.worker_id import WorkerId
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 HERE = WorkerId("node0", 1, 7)
 OTHER = WorkerId("node0", 2, 0)
 

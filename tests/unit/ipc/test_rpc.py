@@ -14,7 +14,7 @@ from amoc.ipc.messages.rpc import ANSWERS, Answer
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 WORKER = WorkerId("node0", 1, 1)
 
 

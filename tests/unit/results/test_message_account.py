@@ -53,9 +53,7 @@ def test_unaccounted_messages_are_noted_with_the_reason(workers_lost: bool, why:
 
 def test_a_run_that_was_killed_does_not_seem_to_have_lost_nothing() -> None:
     (note,) = notes({"messages_expected": 9, "messages_delivered": 7}, workers_lost=False)
-    assert note == (
-        "it is not known which of 2 of 9 messages were lost: the run did not come to its end"
-    )
+    assert note == ("it is unknown which of 2 of 9 messages were lost: the run did not complete")
 
 
 def test_the_table_answers_with_zeros_and_leaves_out_what_is_rare() -> None:
@@ -82,4 +80,4 @@ def test_the_table_is_there_if_anything_is_not_zero(name: str) -> None:
 
 def test_messages_without_an_account_are_noted() -> None:
     (note,) = notes({"messages_untracked": 2_000}, workers_lost=False)
-    assert note.startswith("2,000 messages came or went without an account: ")
+    assert note.startswith("2,000 messages could not be tracked: ")

@@ -54,7 +54,7 @@ def test_a_rate_that_changes_is_held_against_what_was_due_in_each_second():
 )
 def test_seconds_without_users_count_and_are_the_reason(points, idle):
     (note,) = notes(points)
-    assert note.endswith(f"no user came to it in {idle}")
+    assert note.endswith(f"no user reached it in {idle}")
 
 
 def test_a_slot_that_is_used_just_after_the_end_is_not_missing():

@@ -82,7 +82,7 @@ def test_a_file_where_the_directory_should_be_is_one_clear_error():
             create(explicit=explicit)
     Path("amoc-runs").touch()
     with pytest.raises(
-        ResourceError, match=r"cannot be made: .*; name another place with --run-dir DIR"
+        ResourceError, match=r"cannot be created: .*; choose another place with --run-dir DIR"
     ):
         create()
 
@@ -96,7 +96,7 @@ def test_nothing_is_left_when_the_directory_cannot_be_made(monkeypatch):
         made(self, mode)
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(ResourceError, match="--run-dir a/b/deep cannot be made: No space left"):
+    with pytest.raises(ResourceError, match="--run-dir a/b/deep cannot be created: No space left"):
         create(explicit="a/b/deep")
     assert not Path("a").exists()
 
@@ -142,7 +142,7 @@ def test_several_runs_are_named():
     with (
         running(one),
         running(other),
-        pytest.raises(UsageError, match=r"several runs are running: .*other, .*one; name one"),
+        pytest.raises(UsageError, match=r"several runs are running: .*other, .*one; choose one"),
     ):
         find()
 

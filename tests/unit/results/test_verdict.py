@@ -54,7 +54,7 @@ def test_how_workers_died_is_among_the_reasons_of_any_verdict(ended, verdict):
     assert (judged.verdict, judged.reasons) == (verdict, told)
     many = {f"worker {number} exited with 1": 1 for number in range(MAX_DEATHS + 3)}
     assert judge("ok", [], False, False, deaths=many).reasons[MAX_DEATHS:] == (
-        "workers died 3 times more",
+        "workers died 3 more times",
     )
 
 

@@ -24,7 +24,7 @@ from amoc.users.mail import MAX_BYTES, MailRouter
 from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox
 from amoc.users.user import User
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Crowd:

@@ -25,7 +25,7 @@ from amoc.users import api as user_module
 from amoc.users.mailbox import Mailbox
 from amoc.users.user import MAX_CRASH_PAUSE_S, StopReason, User, UserStopped
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Crowd:

@@ -18,7 +18,7 @@ from amoc.xmpp.wire.message_framing import CLOSING, standalone
 from amoc.xmpp.wire.namespaces import NS_FRAMING
 from amoc.xmpp.wire.websocket import FrameReader
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 HEADER = (
     b"<?xml version='1.0'?><stream:stream xmlns='jabber:client'"
     b" xmlns:stream='http://etherx.jabber.org/streams' from='localhost' id='s1' version='1.0'>"

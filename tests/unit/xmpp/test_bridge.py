@@ -21,7 +21,7 @@ from amoc.xmpp import meters
 from tests.unit.xmpp.fake import HEADER, OFFER, SASL, Conn, FakeServer, TlsConn, count, serving
 from tests.unit.xmppd.sockets import Daemon
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 NS_TLS = b"xmlns='urn:ietf:params:xml:ns:xmpp-tls'"
 
 

@@ -17,7 +17,7 @@ from gevent import socket
 from tests.unit.xmppd.lab import HEADER, bind, in_stream, plain_auth
 
 PROJECT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long a test waits for what must happen; long enough for a machine that is busy otherwise."""
 
 

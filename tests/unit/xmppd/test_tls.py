@@ -16,7 +16,7 @@ from amoc.xmppd import Server, certificate
 from tests.unit.xmppd.lab import HEADER, plain_auth
 from tests.unit.xmppd.sockets import Peer
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 MODES = ("starttls", "direct", "auto")
 
 

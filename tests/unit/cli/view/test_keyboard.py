@@ -23,7 +23,7 @@ from amoc.control.answers import Answer, WorkerAnswer
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,7 @@ from amoc.runtime.controller.status import OperatorEvent
 from amoc.scenario.load_profile import Stages
 from tests.unit.results import runs
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def plan(duration_s=None):

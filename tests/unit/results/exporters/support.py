@@ -12,7 +12,7 @@ from gevent import socket
 from amoc.results.exporters import Exporter
 from amoc.results.series import Point, Tally
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:

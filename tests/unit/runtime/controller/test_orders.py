@@ -22,7 +22,7 @@ from amoc.ipc.messages.orders import (
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import LOST, Broadcast, Outcome
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 FIRST, SECOND = WorkerId("node0", 0, 1), WorkerId("node0", 1, 1)
 
 

@@ -286,7 +286,7 @@ def test_a_directory_that_was_deleted_makes_the_run_incomplete(tmp_path):
     assert outcome.exit_code == ExitCode.INCOMPLETE
     assert outcome.summary["run"]["reasons"] == [
         "journal.jsonl: it was deleted during the run",
-        "without that the verdict is: no criteria",
+        "without that, the verdict would be: no criteria",
     ]
 
 

@@ -18,7 +18,7 @@ from amoc.ipc.messages.links import FROM_SUPERVISOR, TO_SUPERVISOR
 from amoc.runtime.node.output import MAX_LINES, OutputRelay
 from amoc.runtime.node.supervisor_link import SupervisorLink
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 def test_what_is_printed_is_passed_on_in_whole_lines_and_the_rest_at_the_end():

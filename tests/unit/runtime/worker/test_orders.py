@@ -35,7 +35,7 @@ from amoc.runtime.worker.orders import OrderHandler
 from amoc.scenario.live_settings import Applied
 from amoc.users.removal import Removal
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 HERE = WorkerId("node0", 1, 2)
 
 

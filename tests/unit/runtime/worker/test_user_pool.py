@@ -23,7 +23,7 @@ from amoc.runtime.worker.user_pool import MAX_NAMED, Orders, UserPool
 from amoc.scenario.start_rate import USER_RATE
 from amoc.users.removal import Removal
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class FakeGate:

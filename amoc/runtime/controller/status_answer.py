@@ -1,0 +1,71 @@
+"""How a run is: the answer to the command ``status``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from amoc.base import pause
+from amoc.base.clock import S_NS, format_duration
+from amoc.base.json_plain import JsonObject
+from amoc.base.text import counted
+from amoc.control.answers import StatusAnswer, WorkerAnswer
+from amoc.metrics.throttle_counts import COUNTS, WAITING
+from amoc.results.series import ThrottlePoint
+from amoc.runtime.controller.status import Status
+
+
+def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> StatusAnswer:
+    """The answer.
+
+    Args:
+        status: The run's.
+        looks: How each throttle, coordinator and barrier is, by which of these.
+    """
+    samples = status.samples
+    plan = status.plan
+    users = {
+        "running": samples.running,
+        "resting": samples.resting,
+        "waiting": status.waiting,
+        "finished": samples.finished,
+        "crashed": samples.crashed,
+        "removed": samples.removed,
+        "timed out": samples.timed_out,
+        "lost": samples.lost,
+    }
+    passed = status.totals.whole.by_throttle()
+    rest = f"running ({samples.resting:,} resting)" if samples.resting else "running"
+    told = {rest if name == "running" else name: users[name] for name in users}
+    shown = ", ".join(f"{n:,} {name}" for name, n in told.items() if n and name != "resting")
+    return StatusAnswer(
+        summary=f"{_state(status)}; users: {shown or '0'}",
+        workers=[
+            WorkerAnswer(f"{node}/{worker}", counted(alive, "user"))
+            for node in sorted(samples.latest)
+            for worker, alive in enumerate(samples.alive(node))
+        ],
+        state=status.state.value,
+        id=status.run_id,
+        scenario=plan.scenario if plan is not None else "",
+        comment=plan.comment if plan is not None else "",
+        elapsed_s=round(status.elapsed_s, 3),
+        paused_s=round(pause.paused_ns() / S_NS, 3),
+        users=users,
+        throttles=[{**one, **_counts(passed.get(str(one["name"])))} for one in looks["throttles"]],
+        coordinators=looks["coordinators"],
+        barriers=looks["barriers"],
+    )
+
+
+def _state(status: Status) -> str:
+    """The run's state and how long it has run, for people."""
+    text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
+    paused_s = pause.paused_ns() / S_NS
+    return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
+
+
+def _counts(throttle: ThrottlePoint | None) -> dict[str, int]:
+    """What was counted at a throttle."""
+    if throttle is None:
+        return {}
+    return {kind: getattr(throttle, kind) for kind in (*COUNTS, WAITING)}
