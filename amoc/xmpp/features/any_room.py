@@ -36,7 +36,7 @@ class AnyRoom:
         """Send a message to all who are in the room, the user itself included.
 
         Raises:
-            RoomLeftError: The user is in the room no more.
+            RoomLeftError: The user is no longer in the room.
             XmppError, ClosedError, ScenarioError: As `Client.send_chat`.
         """
         self.check()
@@ -51,7 +51,7 @@ class AnyRoom:
 
         Raises:
             ReceiveTimeout: None came in time.
-            RoomLeftError: The user is in the room no more, and no such message is left.
+            RoomLeftError: The user is no longer in the room, and no such message is left.
             XmppError, ClosedError: As `Client.receive`.
         """
         wanted = has_text if match is None else plain(match)

@@ -89,7 +89,7 @@ class Room(AnyRoom):
 
         Raises:
             ReceiveTimeout: There were not enough in time; `timeout` is in seconds.
-            RoomLeftError: The user is in the room no more.
+            RoomLeftError: The user is no longer in the room.
             XmppError, ClosedError: The stream has ended.
         """
         state = self._state

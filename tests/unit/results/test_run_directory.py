@@ -151,7 +151,7 @@ def test_no_directory_of_runs_is_no_run():
     with pytest.raises(UsageError, match="no run is running here"):
         find()
     for run in ("nowhere", ""):
-        with pytest.raises(UsageError, match="--run must be the directory of a run"):
+        with pytest.raises(UsageError, match=r"--run must be last .*, the directory of a run"):
             find(run)
 
 
