@@ -74,7 +74,7 @@ def commands() -> Iterator[tuple[str, str]]:
         lines = [line for block in blocks for line in block.splitlines()]
         lines += _INDENTED.findall(_FENCED.sub("", text))
         for line in lines:
-            if found := _AMOC.search(line.split("  #")[0]):
+            if found := _AMOC.search(re.split(r"  #|\s*[|\\]$", line)[0]):
                 yield page.name, found[1].strip()
 
 
@@ -188,8 +188,10 @@ def test_every_setting_of_amoc_is_in_the_settings_page_and_no_other() -> None:
     assert rows == own
 
 
-BY_NAME = ("counters", "counters_per_s", "gauges", "timers", "throttles")
+BY_NAME = ("counters", "counters_per_s", "gauges", "timers", "throttles", "steps", "checks")
 """Parts of a summary whose fields are called as the scenario says."""
+IN_WORDS = ("window.", "steps.NAME.times", "steps.NAME.causes[]")
+"""What the page describes in a sentence, as having the fields of another part."""
 
 
 def _paths(value: Any, path: str = "") -> Iterator[str]:
@@ -197,7 +199,7 @@ def _paths(value: Any, path: str = "") -> Iterator[str]:
     if isinstance(value, list):
         for one in value:
             yield from _paths(one, f"{path}[]")
-    elif isinstance(value, dict) and value and not path.startswith("window."):
+    elif isinstance(value, dict) and value and not path.startswith(IN_WORDS):
         for key, one in value.items():
             name = "NAME" if path in BY_NAME else key
             yield from _paths(one, f"{path}.{name}" if path else name)
@@ -205,15 +207,26 @@ def _paths(value: Any, path: str = "") -> Iterator[str]:
         yield path
 
 
+def _fields(page: str) -> Iterator[str]:
+    """What rows of tables are about; ``| `a.b`, `.c` | …`` is about ``a.b`` and ``a.c``."""
+    for cell in re.findall(r"^\| (`[a-z][^|]*`) \|", page, re.MULTILINE):
+        first, *others = re.findall(r"`([\w.\[\]]+)`", cell)
+        yield first
+        yield from (first.rpartition(".")[0] + other for other in others)
+
+
 EVERYTHING = """
 from gevent.monkey import get_original
-from amoc import metrics, user
+from amoc import check, metrics, setting, step, user
+shop = setting("https://shop.example", "Where users shop")
 block = get_original("time", "sleep")
 def start(user_id):
     block(0.5)
     metrics.counter("rounds").inc()
     metrics.gauge("level").set(user_id)
     metrics.timer("turn").record(0.1)
+    with step("pay"):
+        check("paid", False)
     raise ValueError("that a crash is in the summary")
 """
 
@@ -230,7 +243,7 @@ def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) 
     real.add("run.notes[]")  # there is nothing to note
     real |= {f"health.findings[].{name}" for name in Finding.__annotations__}
     page = (ROOT / "docs/summary.md").read_text()
-    documented = re.findall(r"^\| `([a-z][\w.\[\]]*)` \|", page, re.MULTILINE)
+    documented = list(_fields(page))
     built_in = {"loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay"}
     assert set(documented) - built_in == real
     assert built_in <= set(documented)

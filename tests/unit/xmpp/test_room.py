@@ -88,7 +88,7 @@ def test_who_is_put_out_is_told_why(presence: bytes, name: str, reason: str) -> 
         waiting = gevent.spawn(room.wait_members, 5, PATIENCE_S)
         gevent.idle()
         client.send_presence()
-        with pytest.raises(xmpp.RoomLeftError, match=f"r@.* as user_1: .* no longer in the room: {name}"):
+        with pytest.raises(xmpp.RoomLeftError, match=f"r@.* as user_1: .* in the room: {name}"):
             waiting.get(timeout=PATIENCE_S)
         with pytest.raises(xmpp.RoomLeftError):
             room.receive(timeout=PATIENCE_S)
