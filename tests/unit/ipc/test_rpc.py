@@ -65,7 +65,7 @@ def test_what_is_refused_raises_the_reason(operation, words):
 def test_wrong_arguments_are_refused_and_the_desk_goes_on():
     wire = Wire()
     wire.calls.operations["sums.one"] = lambda _origin: 1
-    with pytest.raises(ScenarioError, match=r"sums\.one cannot be called so"):
+    with pytest.raises(ScenarioError, match=r"sums\.one cannot be called like this"):
         rpc.ask("sums.one", 2)
     assert rpc.ask("sums.one") == 1
 

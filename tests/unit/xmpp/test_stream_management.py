@@ -673,7 +673,7 @@ def test_what_cannot_be_resumed_says_so() -> None:
     stanza_errors = b"xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'"
     refusal = b"<failed " + SM + b"><unexpected-request " + stanza_errors + b"/></failed>"
     for answer, text in (
-        (b"<enabled " + SM + b"/>", "does not let streams be resumed"),
+        (b"<enabled " + SM + b"/>", "does not allow resuming streams"),
         (refusal, "refused stream management: unexpected-request"),
     ):
         steps = (*SM_LOGIN[:4], (SM_LOGIN[4][0], answer))
