@@ -18,6 +18,8 @@ from amoc.xmpp.wire.parser import BLANKS, MAX_TAG_BYTES, MISTAKEN, STANDARD_HEAD
 _LEFT: Final = ord("<")
 _RIGHT: Final = ord(">")
 _BEHIND: Final = b"<a/>"
+_DECLARATION: Final = b"<!"
+"""Begins what is forbidden, or CDATA, which takes in what stands behind it when it is not ended."""
 _LEVEL_BYTES: Final = len(b"<a></a>")
 _BLANK_TEXT: Final = BLANKS.decode()
 _MISTAKEN_TAGS: Final = frozenset(TAGS[name] for name in MISTAKEN)
@@ -49,6 +51,7 @@ class WholeElements:
             not 0 < length <= max_bytes
             or data[0] != _LEFT
             or data[-1] != _RIGHT
+            or _DECLARATION in data
             or (length > self._flat_bytes and self._may_exceed(data))
         ):
             return None

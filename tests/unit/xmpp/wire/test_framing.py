@@ -178,6 +178,9 @@ def test_noise_is_read_or_refused_alike_in_any_pieces_by_all_kinds(
 @example(b"<m><![CDATA[<a>]]></m>")
 @example(b"<![CDATA[hello]]>")
 @example(b"<!DOCTYPE x>")
+@example(b"<![CDATA[>")
+@example(b"<m><![CDATA[>")
+@example(b"<a><![CDATA[>")
 def test_elements_are_read_at_once_only_if_a_parser_reads_the_same(data: bytes) -> None:
     found = whole_elements.WholeElements(MAX_DEPTH).read(data, 1 << 20)
     if found is not None:
