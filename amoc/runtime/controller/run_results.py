@@ -92,6 +92,7 @@ class RunResults:
         self._heard: deque[tuple[str, Sample, Callable[[], None]]] = deque()
         self._news = Notify()
         self._working = BoundedSemaphore()
+        self._closed = False
         self._breathe = Breather()
 
     # The run's phases
@@ -137,12 +138,13 @@ class RunResults:
     def close(self) -> None:
         """The last sample has come; pass on what is left."""
         with self._working:
+            self._closed = True  # no second is cut beside the last one, nor after it
             self._take_heard()
-        if self._seconds.heard:
-            self._cut()
-        # What the last sample said may have ended a second of its own; this is known only after it.
-        if more := message_account.unaccounted(self._status.totals.whole.counters):
-            self._cut(more)
+            if self._seconds.heard:
+                self._cut()
+            # What the last sample said may have ended a second of its own; only then it is known.
+            if more := message_account.unaccounted(self._status.totals.whole.counters):
+                self._cut(more)
         self.annotate("run ends", "", "end")
         closing = [gevent.spawn(one.close, EXPORT_S) for one in self._exporters]
         gevent.joinall(closing, timeout=EXPORT_S + 1.0)
@@ -208,13 +210,14 @@ class RunResults:
         """Take what was heard, and cut seconds that are over.
 
         Merging a sample of thousands of timers takes a while. It is done in parts, and this is a
-        greenlet of its own, so that other reports need not wait. Does not return.
+        greenlet of its own, so that other reports need not wait. Returns once `close` is called.
         """
-        while True:
+        while not self._closed:
             self._news.wait()
-            with self._working:  # the end may come meanwhile
-                self._take_heard()
-                self._cut_if_over()
+            with self._working:
+                if not self._closed:
+                    self._take_heard()
+                    self._cut_if_over()
 
     def _take_heard(self) -> None:
         self._breathe.begin()

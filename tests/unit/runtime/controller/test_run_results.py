@@ -60,8 +60,8 @@ class Bench:
         self.results.ready(Ready((), declared))
         self._sequence = 0
 
-    def begin(self):
-        self.begun_ns = now_ns() - RAN_S * S_NS
+    def begin(self, ago_s=RAN_S):
+        self.begun_ns = now_ns() - ago_s * S_NS
         self.files.users_may_start(self.begun_ns)
         self.results.begin(self.begun_ns)
         return self
@@ -99,8 +99,7 @@ def test_samples_become_seconds_of_the_series_and_of_the_status(tmp_path):
         run.sample(second, counters={"n": 10 * second})
     assert [point.counters["n"] for point in run.status.points] == [10, 10, 10]
     assert [point.span_s for point in run.status.points] == [1.0, 1.0, 1.0]
-    for _ in range(20):
-        gevent.sleep(0)
+    run.files.missing()  # all is written now
     assert [point.t_s for point in StoredSeries(run.left.series)] == [1.0, 2.0, 3.0]
     assert run.status.totals.whole.counters == {"n": 30}
     assert RAN_S <= run.status.elapsed_s < RAN_S + 30
@@ -180,6 +179,31 @@ def test_a_large_sample_is_merged_in_parts_between_which_the_loop_turns(tmp_path
     cells = 50 * 200
     assert len(turns) >= 2 * cells // 1_000, "for what each node has said, and for the run's sums"
     assert run.status.totals.whole.timers == durations
+
+
+def test_no_second_is_cut_beside_the_last_one_nor_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(breather, "HOLD_NS", 0)
+    run = Bench(tmp_path).begin(ago_s=0)
+    durations = {f"t{n}": Histogram(dict.fromkeys(range(200, 400), 1), 2_000) for n in range(50)}
+    run.sample(-0.5, timers=TimerBlock.of(durations).wire())  # this one ends no second
+
+    def go_on_talking() -> None:
+        for count in range(8):
+            gevent.sleep(0)
+            run.sample(0.1 + count / 100, [], counters={"n": count})
+
+    work, talk = gevent.spawn(run.results.work), gevent.spawn(go_on_talking)
+    try:
+        run.results.close()
+        points = list(run.status.points)
+        for _ in range(50):
+            gevent.sleep(0)
+    finally:
+        gevent.killall([talk, work])
+    assert list(run.status.points) == points
+    run.files.missing()  # all is written now
+    times = [point.t_s for point in StoredSeries(run.left.series)]
+    assert times == sorted(set(times)) == [point.t_s for point in points]
 
 
 def test_what_was_heard_before_the_end_is_in_the_run(tmp_path):
