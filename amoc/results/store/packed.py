@@ -112,8 +112,10 @@ class _Group:
 
     def add_to(self, whole: Histogram, at: int) -> None:
         cells, counts = self._cells(at)
-        mine = whole.cells
-        for cell, count in zip(cells, counts, strict=True):
+        mine, more = whole.cells, zip(cells, counts, strict=True)
+        if not mine:
+            mine.update(more)
+        for cell, count in more:
             mine[cell] = mine.get(cell, 0) + count
         if cells:
             whole.max_ns = max(whole.max_ns, self._max_ns(cells[-1], at))
