@@ -90,6 +90,11 @@ class StretchMaker:
         self._workers_cpu = max_or_none((self._workers_cpu, workers_cpu(point)))
         add_levels(self._levels, point)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all sums are: those of a gauge that is huge may not be."""
+        return all(isfinite(total) for total, _ in self._levels.values())
+
     def made(self) -> Stretch:
         """The stretch of what was added, which is at least one point."""
         counted = joined(self._tally)

@@ -104,7 +104,7 @@ class _Account:
     covered_ns: int = 0
     """When the last slot that it holds is due."""
     asked_back_ns: int = 0
-    """Until when it is waited for what it was asked to give back; 0 when it was not asked."""
+    """Until when it is waited for what it was asked to give back; 0 when it owes no answer."""
 
     @property
     def demand(self) -> int:
@@ -326,7 +326,10 @@ class SlotAllocator(Generic[Asker]):
             one.outstanding = one.unseen + ceil(size / len(holders))
 
     def ask_back(self, now_ns: int) -> list[Asker]:
-        """Who is asked now to give back what it was dealt for later; its answer is waited for."""
+        """Who is asked now to give back what it was dealt for later; its answer is waited for.
+
+        Who owes an answer already is not asked again: it may hang.
+        """
         if not self._ask_back_due(now_ns):
             return []
         asked = {one: it for one, it in self._accounts.items() if self._has_later(it, now_ns)}
@@ -337,7 +340,7 @@ class SlotAllocator(Generic[Asker]):
 
     @staticmethod
     def _has_later(account: _Account, now_ns: int) -> bool:
-        return account.covered_ns > now_ns + HORIZON_NS and account.asked_back_ns <= now_ns
+        return account.covered_ns > now_ns + HORIZON_NS and not account.asked_back_ns
 
     def _ask_back_due(self, now_ns: int) -> bool:
         accounts = self._accounts.values()

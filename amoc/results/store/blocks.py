@@ -40,7 +40,7 @@ class BlockMaker:
     @property
     def worthwhile(self) -> bool:
         """Whether a block is to be made."""
-        return self._whole and self._maker.seconds > 1
+        return self._whole and self._maker.seconds > 1 and self._maker.is_finite
 
     def add(self, point: Point, number: int) -> None:
         """Add the next second, which is the record of that number; 0 if it could not be written."""

@@ -197,7 +197,7 @@ class Sampler:
                 if (name := self._timers.names[number]) in health_figures.TIMERS:
                     worker.longest[name] = max_ns
             for name, recent in worker.recent.items():
-                recent.max_ns = worker.longest[name]
+                recent.max_ns = worker.longest.get(name, 0)  # all were 0
         return news
 
     def _count(self, changes: Iterable[Change], news: _News) -> None:

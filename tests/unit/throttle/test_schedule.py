@@ -581,6 +581,9 @@ def test_it_is_not_waited_for_long_when_what_is_asked_back_does_not_come():
     assert not world.held["b"]
     world.now_ns = world.ledger.next_ns(world.now_ns)
     assert world.now_ns <= START_NS + 300 * MS_NS + ASK_BACK_NS
+    assert world.ledger.ask_back(world.now_ns) == [], "who has not answered is not asked again"
+    world.deal()
+    assert world.held["b"]
     world.ledger.lost("a", world.now_ns)
     world.deal()
     assert len(world.held["b"]) == 4

@@ -209,6 +209,14 @@ def test_a_minute_that_is_not_all_of_a_kind_is_told_second_by_second(tmp_path, c
     assert [seconds_of(one) for one in in_minutes(path)] == [60] + [1] * 90
 
 
+def test_a_minute_in_which_a_gauge_is_too_large_to_be_summed_is_told_second_by_second(tmp_path):
+    huge = [replace(point, gauges={"limit": sys.float_info.max}) for point in POINTS[:60]]
+    points = [*huge, *POINTS[60:]]
+    written(path := tmp_path / "series.amoc", points)
+    assert list(StoredSeries(path)) == points
+    assert [seconds_of(one) for one in in_minutes(path)] == [1] * 60 + [60] + [1] * 30
+
+
 @pytest.mark.parametrize("place", [0, 30, 59])
 def test_a_minute_of_which_a_second_is_damaged_is_not_used(tmp_path, place):
     records_ = written(path := tmp_path / "series.amoc", POINTS)

@@ -544,6 +544,12 @@ def test_a_workers_lag_is_the_99th_percentile_of_the_second_and_of_all_its_time(
     assert found[1] == pytest.approx((0.001, 0.05), rel=0.004)
 
 
+def test_a_worker_that_was_never_late_has_no_lag():
+    one = Node()
+    record(one.board.area(0).declare(Kind.TIMER, "loop_lag"), 0)
+    assert TimerBlock(*one.sample().timers)["loop_lag"] == Histogram({0: 1}, 0)
+
+
 @pytest.mark.parametrize(("used_s", "cpu_s"), [(5, 8), (0, 4), (None, 4)])
 def test_a_worker_that_hangs_is_late_by_its_silence_and_uses_what_is_seen_from_outside(
     monkeypatch, used_s, cpu_s
