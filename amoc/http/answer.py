@@ -15,6 +15,7 @@ from amoc.steps import recorder
 if TYPE_CHECKING:
     from amoc.http.call import Call
     from amoc.http.streaming import Stream
+    from amoc.steps import Step
 
 MAX_LINE_BYTES: Final = 1 << 20
 _UNREAD: Final = object()
@@ -31,11 +32,13 @@ class Answer:
         cause: Why the request counts as failed; empty while it does not.
         message: What else there is to say of that.
         stream: Gives the body of a stream; None of another answer.
+        step: The request's own, while it is open, as that of a stream is.
     """
 
     # Defaults of the class: one is made for each request, and most of these are never changed.
     cause = message = ""
     stream: Stream | None = None
+    step: Step | None = None
     _headers: Headers | None = None
     _json: Any = _UNREAD
 
@@ -139,7 +142,10 @@ class Answer:
         problem = checks.problem_of(self, status, contains, json, headers, faster_than)
         if problem is not None:
             self.fail(*problem)
-            if (step := recorder.open_step()) is not None:
+            step = recorder.open_step()
+            if step is not None and step is self.step:
+                step = self.step.outer
+            if step is not None:
                 step.fail(*problem)
         return self
 
@@ -152,7 +158,10 @@ class Answer:
         """
         if not self.cause:
             self.cause, self.message = cause, message
-            recorder.fail_later(self.name, cause, message)
+            if self.step is not None:
+                self.step.fail(cause, message)
+            else:
+                recorder.fail_later(self.name, cause, message)
 
     def chunks(self) -> Iterator[bytes]:
         """The body of a stream, as it comes; of another answer, all at once.

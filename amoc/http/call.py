@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amoc.http.urls import Address, Origin
+from amoc.http.urls import Address, Origin, discreet
 
 if TYPE_CHECKING:
     from amoc.http.bodies import Body
@@ -41,6 +41,7 @@ class Call:
         begin_ns: When it was begun.
         redirects: How many may be followed.
         followed: How many were.
+        strayed: Whether one led to another server.
         auth, body, headers: Of this request; the latter beside the session's.
     """
 
@@ -49,6 +50,7 @@ class Call:
     body: Body | None = None
     headers: HeaderValues | None = None
     followed = 0
+    strayed = False
 
     def __init__(
         self,
@@ -76,4 +78,4 @@ class Call:
     @property
     def who(self) -> str:
         """What is asked for, for messages."""
-        return f"{self.method} {self.address}"
+        return f"{self.method} {discreet(str(self.address))}"

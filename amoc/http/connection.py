@@ -141,9 +141,19 @@ class Connection:
         if self._stalled and self.is_open:
             self._stalled = False
             self._watcher.start(self._readable)
+            if self._silence is not None:
+                self._silence.heard(monotonic_ns())
         if not piece:
             self._over()
         return piece
+
+    def finish(self) -> None:
+        """Want no more of an answer: what is left of a stream is dropped, if need be with this."""
+        if self.reader.complete:
+            self.reader.take()
+            self._over()
+        else:
+            self.close()
 
     def check(self, who: str) -> None:
         """Raise the error of the request that `who` has made, if it has failed."""
@@ -363,9 +373,12 @@ class Connection:
 
     def silent(self, seconds: float) -> None:
         """In the hub: the server has said nothing for so many seconds."""
-        self._too_late("read", seconds)
+        if not self._stalled:  # else nobody has listened
+            self._too_late("read", seconds)
 
     def _too_late(self, phase: str, seconds: float) -> None:
+        if self.reader.complete:
+            return  # all has come in time, and only waits to be taken from a stream
         self._fail(lambda who: errors.timed_out(who, phase, seconds))
 
     def _fail(self, failure: errors.Failure) -> None:

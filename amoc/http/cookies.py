@@ -6,18 +6,21 @@ cookie is set or expires; so it is remembered. The jar takes 30 µs for an answe
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from email.message import Message
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.request import Request
 
+from amoc.base.errors import ScenarioError
 from amoc.http.headers import Headers
 from amoc.http.urls import Address, Origin
 
 MAX_COOKIES = 1_000
 """Of a session; a server that sets more finds the oldest ones gone."""
+_SENT: Final = re.compile(r"[^\x00-\x20;=]+=[^\x00-\x1f;\x7f\u0100-\U0010ffff]*")
 _POLICY = DefaultCookiePolicy()
 
 
@@ -75,7 +78,16 @@ class Cookies:
         return {one.name: one.value or "" for one in self._jar}
 
     def set(self, name: str, value: str, origin: Origin) -> None:
-        """Set one for all paths of a server."""
+        """Set one for all paths of a server.
+
+        Raises:
+            ScenarioError: It cannot be sent.
+        """
+        if not (isinstance(value, str) and _SENT.fullmatch(f"{name}={value}")):
+            raise ScenarioError(
+                f"cookie {name!r} must have a value that is text in Latin-1, in one line and"
+                " without ';'"
+            )
         host = origin.host if "." in origin.host or ":" in origin.host else f"{origin.host}.local"
         self._jar.set_cookie(
             Cookie(

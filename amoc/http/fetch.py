@@ -22,7 +22,7 @@ from amoc.http.request import (
     without_secrets,
 )
 from amoc.http.streaming import Stream
-from amoc.http.urls import Address, Origin, redirected
+from amoc.http.urls import Address, Origin, redirected, shown
 
 
 class Fetcher:
@@ -70,9 +70,13 @@ class Fetcher:
                 self.cookies.take(parse(head), call.address)
             if 300 <= status < 400 and call.redirects:
                 origin = call.origin
-                if _follow(call, status, value_of(head, b"location")):
-                    reader.take()
-                    self.release(connection, origin)
+                try:
+                    follows = _follow(call, status, value_of(head, b"location"))
+                except errors.RedirectError:
+                    self.drop(connection, origin)
+                    raise
+                if follows:
+                    self.drop(connection, origin)
                     continue
             break
         encoding = value_of(head, b"content-encoding") if b"ncoding:" in lower else ""
@@ -88,13 +92,15 @@ class Fetcher:
             body = _decoded(body, encoding, call)
         return Answer(call, status, head, body, ns, first_byte_ns)
 
+    def drop(self, connection: Connection, origin: Origin) -> None:
+        """Want no more of an answer, and `release` its connection."""
+        connection.finish()
+        self.release(connection, origin)
+
     def release(self, connection: Connection, origin: Origin) -> None:
         """Count what was answered, and keep the connection if it can be used again."""
         meters.answered(connection)
         if not connection.is_open:
-            return
-        if not connection.reader.complete:  # a stream that nobody has read to its end
-            connection.close()
             return
         pool = self._pool(origin)
         if len(pool) < self._config.max_idle:
@@ -111,6 +117,7 @@ class Fetcher:
     def _exchange(self, call: Call) -> Connection:
         """Send a request; the connection that has the answer."""
         pool: list[Connection] | None = self._pool(call.origin)
+        head = self._head(call)  # which may raise: no connection is taken before
         while True:
             connection = None
             while pool and connection is None:
@@ -120,7 +127,6 @@ class Fetcher:
             if connection is None:
                 connection = self._connect(call)
             body = call.body
-            head = self._head(call)
             if body is None:
                 connection.exchange(head, call.terms, call.begin_ns)
             elif isinstance(body.content, bytes) and not call.terms.asks_leave:
@@ -151,7 +157,7 @@ class Fetcher:
         """What is sent before the body, empty line included."""
         origin, target = call.origin, call.target
         body, config = call.body, self._config
-        if call.headers is None and call.auth is None and not config.netrc:
+        if call.headers is None and call.auth is None and not (config.netrc or call.strayed):
             lines = self.heads.lines(origin)
         else:
             lines = block(self._headers(call))
@@ -161,9 +167,14 @@ class Fetcher:
                 lines += f"Cookie: {cookie}\r\n"
         if body is not None or call.method != "GET":
             length, media = (0, "") if body is None else (body.length, body.type)
-            lines += framing(
-                call.method, length, "" if "\ncontent-type:" in lines.lower() else media
-            )
+            lower = lines.lower()
+            framed = framing(call.method, length, "" if "\ncontent-type:" in lower else media)
+            if framed and ("\ncontent-length:" in lower or "\ntransfer-encoding:" in lower):
+                raise ScenarioError(
+                    f"{call.who}: Content-Length and Transfer-Encoding must be left to the body,"
+                    " got one of them in headers"
+                )
+            lines += framed
             if call.terms.asks_leave:
                 lines += "Expect: 100-continue\r\n"
         if config.proxy and not origin.secure and (proxy := config.proxy_for(origin)):
@@ -172,7 +183,7 @@ class Fetcher:
         return f"{call.method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
     def _headers(self, call: Call) -> HeaderValues:
-        headers = self.heads.of(call.origin)
+        headers = self.heads.of(call.origin, call.strayed)
         auth = call.auth or self._config.auth_for(call.origin)
         if auth is not None:
             headers = merged(headers, {"Authorization": authorization(auth)})
@@ -190,7 +201,7 @@ def _follow(call: Call, status: int, location: str) -> bool:
     who = call.who
     if call.followed >= call.redirects:
         raise errors.RedirectError(
-            f"{who}: more than {call.redirects} redirects, the last one to {location}",
+            f"{who}: more than {call.redirects} redirects, the last one to {shown(location)}",
             "too many redirects",
         )
     try:
@@ -205,11 +216,11 @@ def _follow(call: Call, status: int, location: str) -> bool:
         call.terms = call.terms._replace(asks_leave=False)
     if call.body is not None and not call.body.is_replayable:
         raise errors.RedirectError(
-            f"{who}: redirected to {location}, but its body cannot be sent twice",
+            f"{who}: redirected to {shown(location)}, but its body cannot be sent twice",
             "too many redirects",
         )
     if there.origin != call.origin:
-        call.auth = None
+        call.auth, call.strayed = None, True
         call.headers = without_secrets(call.headers) if call.headers else None
     call.origin, call.target = there.origin, there.target
     call.followed += 1

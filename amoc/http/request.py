@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from amoc.base.errors import ScenarioError
-from amoc.base.text import cut
-from amoc.http.headers import block, line
+from amoc.http.headers import SECRET, block, line
 from amoc.http.urls import Origin
 
 SAFE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
@@ -43,7 +42,9 @@ def authorization(auth: Auth) -> str:
         return f"Bearer {auth.token}"
     if isinstance(auth, tuple) and len(auth) == 2:
         return "Basic " + b64encode(f"{auth[0]}:{auth[1]}".encode()).decode()
-    raise ScenarioError(f"auth must be (user, password) or http.bearer(token), got {cut(auth)}")
+    raise ScenarioError(
+        f"auth must be (user, password) or http.bearer(token), got {type(auth).__name__}"
+    )
 
 
 class Heads:
@@ -78,10 +79,16 @@ class Heads:
             known = self._known[origin] = block(self.of(origin))
         return known
 
-    def of(self, origin: Origin) -> HeaderValues:
-        """The headers of a request to `origin`, Host first."""
+    def of(self, origin: Origin, strayed: bool = False) -> HeaderValues:
+        """The headers of a request to `origin`, Host first.
+
+        Args:
+            origin: The server.
+            strayed: Whether a redirect led there from another one. Without a home, whoever is asked
+                directly is told the secrets.
+        """
         own = self._headers
-        if self._home is not None and origin != self._home:
+        if origin != self._home if self._home is not None else strayed:
             own = without_secrets(own)
         elif self._auth is not None:
             own = merged({"Authorization": authorization(self._auth)}, own)
@@ -98,9 +105,12 @@ def merged(first: HeaderValues, second: HeaderValues) -> HeaderValues:
 
 
 def without_secrets(headers: HeaderValues) -> HeaderValues:
-    """Headers that any server may see."""
-    secret = ("authorization", "cookie", "proxy-authorization")
-    return {name: value for name, value in headers.items() if name.lower() not in secret}
+    """Headers that a server may see which they are not meant for; nor is it told another's name."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if (lower := name.lower()) not in SECRET and lower != "host"
+    }
 
 
 def framing(method: str, length: int | None, media: str) -> str:

@@ -14,12 +14,14 @@ from urllib.parse import quote
 from yarl import URL
 
 from amoc.base.errors import ScenarioError
+from amoc.base.redaction import HIDDEN, hide, is_secret
 from amoc.base.text import cut
 
 PORTS: Final = {"http": 80, "https": 443}
 PLAIN: Final = re.compile(r"/(?!/)[!$%&'()*+,./0-9:;=?@A-Z_a-z~-]*")
 """A path, with or without a query, that needs no quoting."""
 _HOST: Final = re.compile(r"[\w.:%-]+", re.ASCII)
+_PARAMETER: Final = re.compile(r"([?&]([^=&?#]*)=)[^&#]*")
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 Query = Mapping[str, object] | Iterable[tuple[str, object]]
@@ -132,21 +134,41 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     return _PLACE.sub(lambda found: quote(str(values[found[1]]), safe=""), template)
 
 
+def named(url: str) -> str:
+    """A URL as names of requests have it: without query, fragment and user."""
+    url = url.partition("?")[0].partition("#")[0]
+    scheme, mark, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}" if mark else url
+
+
+def discreet(url: str) -> str:
+    """A URL without its password, and without what its query calls secret."""
+    return _PARAMETER.sub(
+        lambda one: f"{one[1]}{HIDDEN}" if is_secret(one[2]) else one[0], hide(url)
+    )
+
+
+def shown(url: object) -> str:
+    """A URL in a message: `discreet`, and cut."""
+    return cut(discreet(str(url)))
+
+
 def _url(text: str) -> URL:
     try:
         return URL(text)
     except (ValueError, TypeError) as error:
-        raise ScenarioError(f"{cut(text)} is no URL: {error}") from None
+        raise ScenarioError(f"{shown(text)} is no URL: {error}") from None
 
 
 def _address(url: URL, said: str) -> Address:
     try:
         scheme, host, port = url.scheme, url.raw_host, url.port
     except ValueError as error:
-        raise ScenarioError(f"{cut(said)} is no URL: {error}") from None
+        raise ScenarioError(f"{shown(said)} is no URL: {error}") from None
     if scheme not in PORTS or not host or not _HOST.fullmatch(host) or not port:
         raise ScenarioError(
-            f"an address must be a URL such as http://host:port/path, got {cut(said)}"
+            f"an address must be a URL such as http://host:port/path, got {shown(said)}"
         )
     origin = Origin(scheme, host, port)
     return Address(origin, url.raw_path_qs or "/", url.user, url.password)

@@ -11,7 +11,7 @@ from gevent import getcurrent
 
 from amoc.base import pause
 from amoc.base.errors import ScenarioError
-from amoc.base.tracebacks import raise_without_cycle
+from amoc.base.tracebacks import message_of, raise_without_cycle
 from amoc.http import bodies, deadlines, meters, names
 from amoc.http.answer import Answer
 from amoc.http.bodies import Body, Data, File, Form
@@ -21,9 +21,10 @@ from amoc.http.cookies import Cookies
 from amoc.http.errors import RequestError
 from amoc.http.fetch import Fetcher
 from amoc.http.request import Auth
-from amoc.http.urls import PLAIN, Address, Origin, Query, fill, join, parse, with_query
+from amoc.http.urls import PLAIN, Address, Origin, Query, fill, join, named, parse, with_query
 from amoc.metrics import stopwatch
-from amoc.steps import Step
+from amoc.steps import Step, recorder
+from amoc.steps.api import is_end
 from amoc.steps.recorder import Recorder
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -133,6 +134,7 @@ class Session:
         allow = options.pop("allow", ()) if options else ()
         call = self._prepared(method, url, options, False)
         one = names.recorder_of(call.name)
+        call.name = one.name
         if stopwatch.throttled:  # then it may have a response time, too
             with Step(one) as step:
                 answer, error = self._attempt(call, allow)
@@ -140,7 +142,14 @@ class Session:
                     step.fail(answer.cause, answer.message)
                 step.read(len(answer.bytes))
         else:
-            answer, error = self._attempt(call, allow)
+            try:
+                answer, error = self._attempt(call, allow)
+            except BaseException as broken:
+                if not is_end(broken):
+                    recorder.record(
+                        one.name, 0, cause=type(broken).__name__, message=message_of(broken)
+                    )
+                raise
             _record(one, answer)
         if error is not None and self._config.raises:
             holder, error = [error], None
@@ -160,22 +169,26 @@ class Session:
         """
         allow = options.pop("allow", ())
         call = self._prepared(method, url, options, True)
-        with Step(names.recorder_of(call.name)) as step:
+        one = names.recorder_of(call.name)
+        call.name = one.name
+        with Step(one) as step:
             answer, error = self._attempt(call, allow)
             if answer.cause:
                 step.fail(answer.cause, answer.message)
             if error is not None and self._config.raises:
                 holder, error = [error], None
                 raise_without_cycle(holder)
+            answer.step = step
             try:
                 yield answer
             except RequestError as broken:
-                step.fail(broken.cause, str(broken))
+                answer.fail(broken.cause, str(broken))
                 raise
             finally:
+                answer.step = None
                 if answer.stream is not None:
                     step.read(answer.stream.size)
-                    self._fetcher.release(answer.stream.connection, call.origin)
+                    self._fetcher.drop(answer.stream.connection, call.origin)
 
     def close(self) -> None:
         """Close the connections. Harmless the second time."""
@@ -206,14 +219,16 @@ class Session:
             terms = terms._replace(streams=True)
         name = options.pop("name", None) if options else None
         if name is None:
-            name = f"{method} {url.partition('?')[0]}"
+            name = f"{method} {named(url)}"
         if not options and self._is_plain and PLAIN.fullmatch(url):
-            origin, target = self._origin, url
+            origin, target, user = self._origin, url, None
         else:
-            origin, target = self._address(url, options)
+            origin, target, user = self._address(url, options)
         call = Call(method, origin, target, name, terms, begin_ns, self._config.redirects)
         if options:
             _apply(options, call)
+        if user is not None and call.auth is None:
+            call.auth = user
         return call
 
     def _usual_terms(self) -> Terms:
@@ -221,21 +236,24 @@ class Session:
         silence = None if config.read_timeout is None else deadlines.of(config.read_timeout)
         return Terms(deadlines.of(config.timeout), config.max_body, silence)
 
-    def _address(self, url: str, options: Mapping[str, Any]) -> tuple[Origin, str]:
-        """Where a request goes to: a server, and what is asked for there."""
+    def _address(
+        self, url: str, options: Mapping[str, Any]
+    ) -> tuple[Origin, str, tuple[str, str] | None]:
+        """Where a request goes to: a server, what is asked for there, and as what user."""
         if (values := options.get("path")) is not None:
             url = fill(url, values)
-        if self._base is not None:
+        user: str | None = None
+        if "://" in url:
+            origin, target, user, password = parse(url)
+        elif self._base is not None:
             origin, target, *_ = join(self._base, url)
-        elif "://" in url:
-            origin, target, *_ = parse(url)
         else:
             raise ScenarioError(
                 f"a session without a base URL must be given whole URLs, got {url!r}"
             )
         if (params := options.get("params")) is not None:
             target = with_query(target, params)
-        return origin, target
+        return origin, target, None if user is None else (user, password or "")
 
     def _attempt(self, call: Call, allow: Iterable[int]) -> tuple[Answer, RequestError | None]:
         """The answer, or one that stands for the error that is given with it."""
@@ -245,8 +263,9 @@ class Session:
             answer = Answer(call, 0, b"", b"", monotonic_ns() - call.begin_ns, 0)
             answer.cause, answer.message = error.cause, str(error)
             return answer, error.with_traceback(None)  # which refers to the frames that have it
-        except BaseException:
-            meters.unanswered.inc()
+        except BaseException as broken:
+            if is_end(broken):
+                meters.unanswered.inc()
             raise
         if answer.status >= 400 and answer.status not in allow:
             answer.cause = f"status {answer.status}"

@@ -31,11 +31,12 @@ class Step(ThrottledStopwatch):
     Attributes:
         has_inner: Whether another step was executed within it.
         inner_failed: Whether one of those has failed.
+        outer: The step that it is in.
     """
 
     __slots__ = (
-        *("_cause", "_expected", "_message", "_outer", "_recorder"),
-        *("_size", "has_inner", "inner_failed"),
+        *("_cause", "_expected", "_message", "_recorder"),
+        *("_size", "has_inner", "inner_failed", "outer"),
     )
 
     def __init__(self, of: Recorder, expected: Expected = ()) -> None:
@@ -52,7 +53,7 @@ class Step(ThrottledStopwatch):
         outer: Step | None = getattr(whose, "open_step", None)
         if outer is not None:
             outer.has_inner = True
-        self._outer = outer
+        self.outer = outer
         whose.open_step = self
         self._whose, self._token = whose, None
         if stopwatch.throttled:
@@ -105,7 +106,7 @@ class Step(ThrottledStopwatch):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> bool:
         end_ns = perf_counter_ns()
-        outer = self._whose.open_step = self._outer
+        outer = self._whose.open_step = self.outer
         if self._token is not None:
             self._release()
         if error is None and self._cause is None:
@@ -125,7 +126,7 @@ class Step(ThrottledStopwatch):
     def _failed(self, error: BaseException | None, end_ns: int) -> bool:
         """Count an execution that has failed, unless it only ends with its greenlet."""
         if error is not None:
-            if self._cause is None and _is_end(error):
+            if self._cause is None and is_end(error):
                 self._cut_short(end_ns)
                 return False
             self.fail(type(error).__name__, message_of(error))
@@ -137,7 +138,7 @@ class Step(ThrottledStopwatch):
         return True
 
 
-def _is_end(error: BaseException) -> bool:
+def is_end(error: BaseException) -> bool:
     """Whether a greenlet ends, and has not failed."""
     return isinstance(error, GreenletExit) or (isinstance(error, Ended) and error.is_meant())
 

@@ -1,0 +1,150 @@
+"""What is told to whom: secrets, names, and what would break a request's head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import gevent
+import pytest
+
+from amoc import http
+from amoc.base.errors import ScenarioError
+from amoc.base.redaction import HIDDEN
+from amoc.http import meters, urls
+
+from .conftest import Behaviour, Server
+from .support import counters
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+Serve = Callable[[Behaviour], Server]
+
+
+def leads_to(where: str) -> Behaviour:
+    return lambda *_: (
+        f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode()
+    )
+
+
+def sockets() -> int:
+    found = 0
+    for one in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found += str(one.readlink()).startswith("socket:")
+    return found
+
+
+@pytest.mark.parametrize("has_base", [False, True])
+def test_a_redirect_takes_no_secrets_and_no_host_to_another_server(
+    serve: Serve, has_base: bool
+) -> None:
+    other = serve(lambda *_: OK)
+    server = serve(leads_to(f"{other.url}/there"))
+    with http.session(
+        server.url if has_base else "",
+        auth=("ann", "pw"),
+        headers={"Cookie": "a=b", "Host": "shop.example", "X-Kept": "1"},
+    ) as session:
+        assert session.get(f"{server.url}/here").ok
+    here, there = server.heads[0].lower(), other.heads[0].lower()
+    assert b"authorization:" in here
+    assert b"cookie:" in here
+    assert b"host: shop.example" in here
+    assert b"authorization:" not in there
+    assert b"cookie:" not in there
+    assert f"host: 127.0.0.1:{other.port}".encode() in there
+    assert b"x-kept: 1" in there
+
+
+def test_the_user_in_a_requests_url_is_sent_and_not_in_its_name(serve: Serve) -> None:
+    server = serve(lambda *_: OK)
+    url = server.url.replace("//", "//ann:pw@")
+    with http.session() as session:
+        assert session.get(f"{url}/x?y=1#z").name == f"GET {server.url}/x"
+        session.get(f"{url}/x", auth=http.bearer("abc"))
+    assert b"Authorization: Basic YW5uOnB3\r\n" in server.heads[0]
+    assert b"Authorization: Bearer abc\r\n" in server.heads[1]
+    assert not [name for name in counters() if "pw" in name]
+
+
+def test_messages_do_not_tell_secrets(serve: Serve) -> None:
+    server = serve(lambda *_: b"nonsense")
+    with http.session(server.url) as session:
+        with pytest.raises(http.MalformedAnswer) as failed:
+            session.get("/x?access_token=abc&page=2")
+        with pytest.raises(ScenarioError) as refused:
+            session.get("/", headers={"Authorization": "Bearer abc\n"})
+    assert f"/x?access_token={HIDDEN}&page=2: " in str(failed.value)
+    assert str(refused.value) == "header Authorization must have a value in one line"
+    for url in ("http://ann:secret@host:99999", "ftp://ann:secret@host", "http://ann:secret@[x/"):
+        with pytest.raises(ScenarioError) as refused:
+            urls.parse(url)
+        assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a; b=c", "€", 5])
+def test_a_cookie_that_cannot_be_sent_is_refused(value: str) -> None:
+    with pytest.raises(ScenarioError, match="cookie 'n' must have a value"):
+        http.session("http://127.0.0.1:1", cookies={"n": value})
+
+
+def test_a_request_has_one_length(serve: Serve) -> None:
+    server = serve(lambda *_: OK)
+    with http.session(server.url) as session:
+        for name in ("content-length", "Transfer-Encoding"):
+            with pytest.raises(ScenarioError, match="must be left to the body"):
+                session.post("/", data=b"abc", headers={name: "3"})
+    assert not server.heads
+
+
+def test_requests_that_fail_before_or_between_exchanges_leave_no_connection_open(
+    serve: Serve,
+) -> None:
+    server = serve(leads_to("/again"))
+    with http.session(server.url, redirects=1) as session:
+        with pytest.raises(http.RedirectError):
+            session.get("/")
+        before = sockets()
+        for _ in range(5):
+            with pytest.raises(http.RedirectError):
+                session.get("/")
+            with pytest.raises(ScenarioError):
+                session.get("/", headers={"X": "\n"})
+        assert sockets() == before
+    assert server.connections == 1
+
+
+def test_only_requests_of_users_that_end_are_unanswered(serve: Serve) -> None:
+    before = meters.unanswered.value
+    server = serve(lambda *_: gevent.sleep(30))
+    with http.session(server.url) as session:
+        with pytest.raises(ScenarioError):
+            session.get("/bad", headers={"X": "\n"})
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
+            session.get("/slow")
+        killed = gevent.spawn(session.get, "/killed")
+        with gevent.Timeout(30):
+            while not any(b"/killed" in head for head in server.heads):
+                gevent.sleep(0.001)
+        killed.kill()
+    found = counters()
+    assert found["GET /bad.failures.ScenarioError"] == 1
+    assert found["GET /slow.failures.Timeout"] == 1
+    assert found["GET /killed.count"] == 0
+    assert meters.unanswered.value == before + 1
+
+
+def test_checks_of_requests_beyond_the_names_count_where_these_do(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("amoc.http.names.MAX_NAMES", 1)
+    server = serve(lambda *_: OK)
+    with http.session(server.url) as session:
+        session.get("/").check(status=201)
+        for number in range(3):
+            session.get(f"/{number}").check(status=201)
+        session.get("/", name="x" * 200).check(status=201)
+    found = counters()
+    assert found["other.count"] == found["other.failures"] == 4
+    assert not [name for name in found if name.startswith(("GET /0", "x"))]
