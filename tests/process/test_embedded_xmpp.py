@@ -157,4 +157,4 @@ def test_more_users_than_one_process_can_hold_get_a_server_of_several(
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(summary.read_text())["counters"]["request.result"] == 260
+    assert json.loads(summary.read_text())["steps"]["ping"]["count"] == 260

@@ -45,6 +45,12 @@ def accounts(scenario: Callable[[str], Path], tmp_path: Path) -> Path:
     return scenario(ACCOUNTS)
 
 
+def texts(directory: Path) -> list[str]:
+    """What all files of a run hold, whatever they are."""
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return [path.read_text(errors="replace") for path in files]
+
+
 def test_secrets_within_a_list_are_in_no_file_and_no_output_of_a_run(accounts, tmp_path):
     told = []
     config = ("--config", str(tmp_path / "amoc.toml"))
@@ -59,7 +65,8 @@ def test_secrets_within_a_list_are_in_no_file_and_no_output_of_a_run(accounts, t
         assert it.run.end() == ExitCode.OK
         told.append(it.run.output)
     assert lines(tmp_path / "passwords") == ["s3cret-one", "s3cret-one", "s3cret-two"]
-    told += [path.read_text() for path in it.directory.rglob("*") if path.is_file()]
+    told += texts(it.directory)
+    told.append(amoc("export", str(it.directory), "--jsonl", cwd=tmp_path).stdout)
     for command in ("check", "plan"):
         done = amoc(command, str(accounts), cwd=tmp_path)
         assert '[{"user": "a", "password": "(hidden)"}]' in "".join(done.stdout.split("\n"))
@@ -121,5 +128,5 @@ def test_a_secret_from_a_file_or_standard_input_is_in_no_process_list(scenario, 
         assert it.run.end() == ExitCode.OK
         output = it.run.output + done.stdout + done.stderr
     assert lines(tmp_path / "tokens")[0] == "s3cret-one"
-    left = [path.read_text() for path in it.directory.rglob("*") if path.is_file()]
+    left = texts(it.directory)
     assert "s3cret" not in output + "".join(left)
