@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
+from amoc.xmpp.slixmpp import asyncio_greenlet
 from tests.browser.browser import chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One for a module's tests, and gone before others start: playwright's loop is in their way."""
+    asyncio_greenlet.stop()  # that of tests before this one, where it would be in playwright's way
     with chromium() as browser:
         yield browser

@@ -106,15 +106,23 @@ class AsyncioGreenlet:
         self.hub = get_hub()
         self.loop = asyncio.SelectorEventLoop(GeventSelector())
         self.loop.set_exception_handler(self._failed)
+        self._closing = False
         self._greenlet = _LoopGreenlet(self._serve)
         self._greenlet.start()
 
     def _serve(self) -> None:
-        while not self.loop.is_closed():
+        while not self._closing:
             try:
                 self.loop.run_forever()
             except BaseException as error:  # asyncio lets SystemExit end the loop of all
                 self._tell(None, error)
+
+    def close(self) -> None:
+        """End it, and what still runs in it."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._closing = True
+        self._greenlet.join()
+        self.loop.close()
 
     def run(self, work: Work[T], timeout: float, waiting: set[AnyWaiter]) -> T:
         """Let asyncio do `work`, while the calling greenlet waits.
@@ -175,3 +183,11 @@ def running() -> AsyncioGreenlet:
     if _running is None or _running.hub is not get_hub():
         _running = AsyncioGreenlet()
     return _running
+
+
+def stop() -> None:
+    """End that of this process, if there is one: in its thread no other loop of asyncio can run."""
+    global _running
+    if _running is not None and _running.hub is get_hub():
+        _running.close()
+    _running = None
