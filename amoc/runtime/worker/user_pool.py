@@ -18,7 +18,7 @@ from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
 from amoc.base.tracebacks import headline_of, trace_of
-from amoc.base.turns import call_in_turns
+from amoc.base.turns import call_in_turns, let_turn
 from amoc.base.waiting import Notify, Waiter
 from amoc.ipc.messages.lifecycle import Note
 from amoc.ipc.messages.links import FromWorker
@@ -160,7 +160,7 @@ class UserPool:
             else:
                 self._start(ids[at:end])
                 if end - at == STARTS_PER_TURN:
-                    gevent.sleep(0)
+                    let_turn()
             at = end
 
     def _wait_due(self, block: StartUsers, at: int, paused_before_ns: int) -> int:

@@ -7,7 +7,7 @@ import pytest
 from gevent import get_hub
 
 from amoc.base import turns
-from amoc.base.turns import call_in_turns
+from amoc.base.turns import call_in_turns, let_turn
 
 DEADLINE_S = 20.0
 
@@ -33,16 +33,15 @@ def test_all_are_called_in_their_order_and_in_the_hub() -> None:
     assert hubs == {get_hub()}
 
 
-def test_the_loop_turns_between_calls_that_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timers_are_looked_at_between_calls_that_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "HOLD_NS", 0)
     called: list[int] = []
     seen: list[int] = []
     call_in_turns([lambda: called.append(1)] * 100)
     while len(called) < 100:
-        gevent.sleep(0)
+        let_turn()
         seen.append(len(called))
-    assert seen == sorted(set(seen))
-    assert len(seen) >= 50
+    assert len(set(seen)) >= 50
 
 
 def test_one_that_raises_keeps_no_other_from_being_called(monkeypatch: pytest.MonkeyPatch) -> None:
