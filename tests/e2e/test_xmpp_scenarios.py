@@ -42,13 +42,14 @@ SCENARIOS: dict[str, tuple[dict[str, object], list[str]]] = {
 """Each with settings that make it quick, and what it must have counted or timed."""
 
 
-def recorded(run: Run) -> set[str]:
-    """What the run has counted or timed so far."""
-    found = set()
+def has_recorded(run: Run, wanted: list[str]) -> bool:
+    """Whether all users have started, and all of `wanted` was counted or timed."""
+    found, started = set(), 0
     for point in StoredSeries(RunDirectory(run.directory).series):
+        started += point.starts
         found |= {name for name, count in point.counters.items() if count}
         found |= {name for name, timer in point.timers.items() if timer.count}
-    return found
+    return started == USERS and found.issuperset(wanted)
 
 
 def is_well(name: str, directory: Path, *options: str) -> None:
@@ -60,7 +61,7 @@ def is_well(name: str, directory: Path, *options: str) -> None:
     with running(file, *arguments, directory=directory) as run:
         eventually(RunDirectory(run.directory).series.exists, f"it runs:\n{run.output}")
         eventually(
-            lambda: run.ended or recorded(run).issuperset(wanted),
+            lambda: run.ended or has_recorded(run, wanted),
             f"all of {wanted} is recorded:\n{run.output}",
         )
         if not run.ended:
