@@ -180,16 +180,21 @@ class User(greenlet):
                     break
         except UserStopped:
             outcome = _FINISHED
-            if not self._crashes_in_a_row or self._has_recovered():
-                _iterations.inc()
+            self._cut_short()
         except Killed:
             outcome = int(UserState.TIMED_OUT)
+            self._cut_short()
         except BaseException:
             # A defect of ours: the user is lost, but neither is the worker nor is it forgotten.
             traceback.print_exc()
         finally:
             states[user_id] = _REMOVED if self.stop_reason == _BY_REMOVAL else outcome
             pool.left(self)
+
+    def _cut_short(self) -> None:
+        """Count an iteration that the user's end has cut short, unless it was but an attempt."""
+        if not self._crashes_in_a_row or self._has_recovered():
+            _iterations.inc()
 
     def _has_recovered(self) -> bool:
         """Whether an iteration after a crash that is cut short was more than an attempt."""

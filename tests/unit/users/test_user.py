@@ -822,11 +822,12 @@ def test_iterations_that_did_not_crash_are_counted():
     assert iterations() - before == 2
 
 
+@pytest.mark.parametrize("end", [lambda it: it.ask_to_stop(StopReason.RUN_ENDS), User.kill])
 @pytest.mark.parametrize(
     ("first", "attempt_s", "number"), [(int, 10.0, 2), (crash, 10.0, 0), (crash, 0.0, 1)]
 )
 def test_an_iteration_that_is_cut_short_counts_unless_it_is_an_attempt_after_a_crash(
-    first, attempt_s, number, monkeypatch
+    first, attempt_s, number, end, monkeypatch
 ):
     monkeypatch.setattr("amoc.users.user.MAX_CRASH_PAUSE_S", attempt_s)
     calls = iter([first])
@@ -844,6 +845,6 @@ def test_an_iteration_that_is_cut_short_counts_unless_it_is_an_attempt_after_a_c
     crowd = Crowd(start, repeat_num=inf)
     user = begin(crowd)
     assert waiting.wait(10)
-    user.ask_to_stop(StopReason.RUN_ENDS)
+    end(user)
     wait_gone(crowd)
     assert iterations() - before == number
