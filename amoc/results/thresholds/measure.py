@@ -205,6 +205,9 @@ class Measure:
             return self._of_gauge(window)
         if self.share:
             return self._of_share(window)
+        parts = self._parts()
+        if parts and known.keys() >= parts and not self._executions(window):
+            raise NoValue("there is no sample")  # not a single execution, good or bad
         return self._counted(window, counts.counter(self.name))
 
     def _counted(self, window: Tally, count: Callable[[Tally], float]) -> float:
@@ -216,12 +219,19 @@ class Measure:
         return value
 
     def _of_share(self, window: Tally) -> float:
-        end = _shared(self.name)
-        name = self.name.removesuffix(end)
-        whole = sum(window.counters.get(name + one, 0) for one in _SHARES[end])
+        whole = self._executions(window)
         if not whole:
             raise NoValue("there is no sample")
         return window.counters.get(self.name, 0) / whole
+
+    def _parts(self) -> set[str]:
+        """The counters of all executions, if this may be that of failed ones."""
+        end = _shared(self.name)
+        return {self.name.removesuffix(end) + one for one in _SHARES[end]} if end else set()
+
+    def _executions(self, window: Tally) -> int:
+        """How many of a step or check there were."""
+        return sum(window.counters.get(one, 0) for one in self._parts())
 
     def _of_timer(self, window: Tally, known: Known) -> float:
         timer = window.timers.get(self.name, Histogram())

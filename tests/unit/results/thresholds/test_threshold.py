@@ -16,6 +16,7 @@ from amoc.base.errors import ScenarioError, UsageError
 from amoc.metrics import handles
 from amoc.metrics.board import Kind
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.step_names import AGGREGATED
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, Tally, ThrottlePoint
 from amoc.results.thresholds import declared
@@ -230,6 +231,33 @@ def test_without_a_sample_it_is_not_met(text, why):
 def test_an_empty_window_meets_nothing(text):
     result = parse(text).evaluate(Tally(), KNOWN)
     assert (result.passed, result.value) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "login.failures == 0",
+        "login.failures.rate < 1/s",
+        "login.failures < 1%",
+        "failures == 0",
+        "failures < 1%",
+        "total is right.failed == 0",
+        "total is right.failed < 1%",
+    ],
+)
+def test_failures_of_what_was_never_executed_meet_nothing(text):
+    ends = {
+        "login": "count failures",
+        AGGREGATED: "count failures",
+        "total is right": "passed failed",
+    }
+    names = [f"{name}.{end}" for name, all_ends in ends.items() for end in all_ends.split()]
+    known = dict.fromkeys(names, Kind.COUNTER)
+    none = Point(t_s=1, span_s=1, counters=dict.fromkeys(names, 0))
+    result = check(text, none, known=known)
+    assert (result.passed, result.value, result.value_text) == (False, None, "no sample")
+    good = dict.fromkeys((one for one in names if one.endswith(("count", "passed"))), 5)
+    assert check(text, none, Point(t_s=2, span_s=1, counters=good), known=known).passed
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf])
