@@ -10,8 +10,10 @@ import contextlib
 import errno
 import re
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 
 from amoc.base.errors import ResourceError, UsageError
@@ -181,8 +183,9 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
     Raises:
         UsageError: There is none, or there are several.
     """
-    if run and Path(run).is_dir():
-        return RunDirectory(Path(run))
+    with contextlib.suppress(OSError):  # too long to be the name of a file, say
+        if run and Path(run).is_dir():
+            return RunDirectory(Path(run))
     there = all_runs(base)
     if (newest := _last(run, there)) is not None:
         return newest
@@ -231,6 +234,15 @@ def all_runs(base: str = BASE) -> list[RunDirectory]:
     return [RunDirectory(path) for path in sorted(paths, key=_natural, reverse=True)]
 
 
+def runs(base: str = BASE) -> Iterator[RunDirectory]:
+    """Those of `all_runs` in which a run has begun."""
+    return _begun(all_runs(base))
+
+
+def _begun(there: list[RunDirectory]) -> Iterator[RunDirectory]:
+    return (one for one in there if one.journal.exists())
+
+
 def _natural(path: Path) -> list[tuple[int, str]]:
     """What puts the tenth run of a second behind its second one."""
     parts = re.findall(r"\d+|\D+", path.name)
@@ -240,9 +252,8 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 def _last(run: str, there: list[RunDirectory]) -> RunDirectory | None:
     """The run that is called ``last``, or ``last~1`` and so on; None if it is called otherwise."""
     found = _LAST.fullmatch(run)
-    runs = [one for one in there if one.journal.exists()] if found else []
     back = int(found[1] or 0) if found else 0
-    return runs[back] if back < len(runs) else None
+    return next(islice(_begun(there), back, None), None) if found else None
 
 
 def _listed(runs: list[RunDirectory]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 from amoc.base.clock import format_duration, time_of_day
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.step_names import AGGREGATED
 from amoc.results import journal, summary_file
-from amoc.results.run_directory import BASE, RunDirectory, all_runs
+from amoc.results.run_directory import BASE, RunDirectory, runs
 from amoc.results.step_rows import NO_VALUE, failed
 
 HEADS = (
@@ -57,8 +58,8 @@ class ListedRun:
 
 
 def newest(limit: int, base: str = BASE) -> list[ListedRun]:
-    """The newest runs in `base`, the newest first."""
-    return [_listed(one) for one in all_runs(base)[:limit]]
+    """The newest runs in `base`, the newest first, as ``last~1`` and so on count them."""
+    return [_listed(one) for one in islice(runs(base), limit)]
 
 
 def _listed(directory: RunDirectory) -> ListedRun:

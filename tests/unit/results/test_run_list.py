@@ -44,7 +44,9 @@ def test_a_run_may_be_called_by_its_age_or_the_beginning_of_its_name(base, name,
     assert locate(name).id == found
 
 
-@pytest.mark.parametrize("name", ["last~4", "last~", "last~x", "lasting", "20260101", ""])
+@pytest.mark.parametrize(
+    "name", ["last~4", "last~", "last~x", "lasting", "20260101", "", "x" * 5_000, "x\0"]
+)
 def test_what_calls_no_run_or_several_is_refused(base, name):
     with pytest.raises(UsageError, match="RUN_DIR"):
         locate(name, what="RUN_DIR")
@@ -67,6 +69,7 @@ def test_the_list_says_what_came_of_each_run(base):
     assert run_list.cells(first)[5:7] == ["19", "7 (36.8 %)"]
     assert len(run_list.cells(others[0])) == len(run_list.HEADS)
     json.dumps([one.to_json() for one in (first, *others)])
+    assert [one.name for one in run_list.newest(99)] == [*reversed(NAMES)]  # and no other directory
 
 
 def test_where_there_are_no_runs_the_list_is_empty(tmp_path, monkeypatch):
