@@ -8,7 +8,8 @@ from contextlib import suppress
 from amoc.base import context
 from amoc.base.text import printable
 from amoc.metrics import handles
-from amoc.metrics.step_names import FAILURES
+from amoc.metrics.coordinated_omission import RESPONSE
+from amoc.metrics.step_names import BYTES, COUNT, FAILURES
 from amoc.steps import recorder
 from amoc.steps.recorder import Recorder
 
@@ -17,6 +18,8 @@ MAX_NAMES = 1_000
 MAX_NAME_BYTES = 120
 """Longer ones end in an ellipsis, and leave room for a cause of failure behind them."""
 OTHER = "other"
+_TAKEN = (COUNT, BYTES, RESPONSE)
+"""Ends of metrics that another request's name may have."""
 
 
 class _Names:
@@ -50,6 +53,8 @@ def recorder_of(name: str) -> Recorder:
 def _shown(name: str) -> str:
     """A name that a step can have: paths may have any characters, and be long."""
     one = printable(name).replace(FAILURES, FAILURES.replace(".", "·"))
+    if one.endswith(_TAKEN):
+        one = "·".join(one.rsplit(".", 1))
     if len(one.encode()) <= MAX_NAME_BYTES + 3:
         return one
     return one.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip("…") + "…"

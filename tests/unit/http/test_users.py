@@ -52,6 +52,20 @@ def test_names_beyond_the_most_count_as_other_and_that_is_said_once(
     assert capsys.readouterr().err.count("more than 5 names of requests") == 1
 
 
+@pytest.mark.parametrize("end", [".count", ".bytes", ".response", ".failures"])
+@pytest.mark.parametrize("is_longer_first", [False, True])
+def test_a_path_may_end_as_metrics_of_another_one_do(
+    serve: Serve, end: str, is_longer_first: bool
+) -> None:
+    server = serve(lambda *_: OK)
+    paths = sorted(("/x", f"/x{end}"), reverse=is_longer_first)
+    with http.session(server.url) as session:
+        for path in (*paths, *paths):
+            assert session.get(path).ok
+    found = counters()
+    assert found["GET /x.count"] == found[f"GET /x·{end[1:]}.count"] == 2
+
+
 def test_any_path_makes_a_name(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session:
