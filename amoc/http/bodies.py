@@ -53,6 +53,8 @@ class Body(NamedTuple):
             return
         sent = 0
         for piece in self.content:
+            if not isinstance(piece, bytes | bytearray | memoryview | str):
+                raise ScenarioError(f"the pieces of a body must be bytes, got {cut(piece)}")
             data = piece.encode() if isinstance(piece, str) else bytes(piece)
             sent += len(data)
             if self.length is not None and sent > self.length:

@@ -52,7 +52,7 @@ class Options(TypedDict, total=False):
     """Files to upload (multipart/form-data), with the fields of `form`."""
     auth: Auth
     """``(user, password)`` or ``http.bearer(token)``, in the session's stead."""
-    allow: Iterable[int]
+    allow: int | Iterable[int]
     """Statuses of 400 and above with which it does not count as failed."""
     timeout: float
     """In seconds, in the session's stead."""
@@ -255,7 +255,9 @@ class Session:
             target = with_query(target, params)
         return origin, target, None if user is None else (user, password or "")
 
-    def _attempt(self, call: Call, allow: Iterable[int]) -> tuple[Answer, RequestError | None]:
+    def _attempt(
+        self, call: Call, allow: int | Iterable[int]
+    ) -> tuple[Answer, RequestError | None]:
         """The answer, or one that stands for the error that is given with it."""
         try:
             answer = self._fetcher.fetch(call)
@@ -267,7 +269,9 @@ class Session:
             if is_end(broken):
                 meters.unanswered.inc()
             raise
-        if answer.status >= 400 and answer.status not in allow:
+        if answer.status >= 400 and answer.status not in (
+            (allow,) if isinstance(allow, int) else allow
+        ):
             answer.cause = f"status {answer.status}"
             answer.message = answer.reason
         return answer, None

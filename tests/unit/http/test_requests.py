@@ -1,4 +1,4 @@
-"""What is told to whom: secrets, names, and what would break a request's head."""
+"""Requests: what is told to whom, what cannot be sent, and what such requests leave behind."""
 
 from __future__ import annotations
 
@@ -96,6 +96,20 @@ def test_a_request_has_one_length(serve: Serve) -> None:
             with pytest.raises(ScenarioError, match="must be left to the body"):
                 session.post("/", data=b"abc", headers={name: "3"})
     assert not server.heads
+
+
+@pytest.mark.parametrize("piece", [5, None, [b"x"]])
+def test_a_piece_of_a_body_that_is_no_bytes_is_refused(serve: Serve, piece: object) -> None:
+    server = serve(lambda *_: OK)
+    with http.session(server.url) as session, pytest.raises(ScenarioError, match="must be bytes"):
+        session.post("/", data=[b"a", piece])  # type: ignore[list-item]
+
+
+def test_one_status_may_be_allowed_as_a_number(serve: Serve) -> None:
+    server = serve(lambda *_: OK.replace(b"200", b"404"))
+    with http.session(server.url) as session:
+        assert session.get("/", allow=404).ok
+        assert session.get("/", allow=402).cause == "status 404"
 
 
 def test_requests_that_fail_before_or_between_exchanges_leave_no_connection_open(
