@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from amoc.base.errors import ScenarioError
 from amoc.http import decoding, errors
 from amoc.http.connection import Connection
 
@@ -18,19 +19,26 @@ class Stream:
     Attributes:
         connection: Where they come from.
         size: Bytes that were given.
+        is_over: Whether its block has ended: the connection may have another request's answer.
     """
 
     def __init__(self, connection: Connection, who: str, encoding: str) -> None:
         self.connection = connection
         self.size = 0
+        self.is_over = False
         self._who = who
         self._encoding = encoding
+
+    def _read(self) -> bytes:
+        if self.is_over:
+            raise ScenarioError(f"{self._who}: a stream must be read within its block")
+        return self.connection.read()
 
     def __iter__(self) -> Iterator[bytes]:
         connection = self.connection
         try:
             decoders = decoding.decoders(self._encoding)
-            while piece := connection.read():
+            while piece := self._read():
                 for one in decoders:
                     piece = b"".join(decoding.feed(one, piece, MAX_PIECE))
                 self.size += len(piece)

@@ -187,6 +187,7 @@ class Session:
             finally:
                 answer.step = None
                 if answer.stream is not None:
+                    answer.stream.is_over = True
                     step.read(answer.stream.size)
                     self._fetcher.drop(answer.stream.connection, call.origin)
 

@@ -49,8 +49,8 @@ def notes(counters: Mapping[str, int]) -> list[str]:
         )
     if unverified := counters.get(TLS_UNVERIFIED, 0):
         found.append(
-            f"{counted(unverified, 'TLS connection')} accepted any certificate"
-            " (xmpp_tls_verify is false): the server may have been anyone"
+            f"{counted(unverified, 'TLS connection')} accepted any certificate (xmpp_tls_verify,"
+            " http_tls_verify or verify= is false): the server may have been anyone"
         )
     return found
 

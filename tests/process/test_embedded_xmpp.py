@@ -107,7 +107,7 @@ def test_a_run_that_accepts_any_certificate_says_so_at_once_and_in_its_summary(
     with running(file, *USERS, *wanted, directory=tmp_path) as run:
         assert run.end() == 0, run.output
     assert "xmpp_tls_verify is false: users accept any certificate" in run.output
-    assert "2 TLS connections accepted any certificate (xmpp_tls_verify is false)" in run.output
+    assert "2 TLS connections accepted any certificate (xmpp_tls_verify, " in run.output
 
 
 @pytest.mark.parametrize(

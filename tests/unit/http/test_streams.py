@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from amoc import http, step
+from amoc.base.errors import ScenarioError
 from amoc.http.connection import MAX_AHEAD, Connection
 from amoc.metrics.step_names import AGGREGATED
 
@@ -56,6 +57,16 @@ def test_a_stream_that_is_checked_fails_once_and_so_does_the_step_around_it(serv
     assert found["GET /big.failures.check status"] == 1
     assert found["download.count"] == found["download.failures"] == 1
     assert found[f"{AGGREGATED}.count"] == found[f"{AGGREGATED}.failures"] == 1
+
+
+def test_a_stream_is_read_within_its_block(serve: Serve) -> None:
+    server = serve(lambda *_: OK)
+    with http.session(server.url) as session:
+        with session.stream("GET", "/old") as answer:
+            begun = answer.chunks()
+        for chunks in (begun, answer.chunks()):
+            with pytest.raises(ScenarioError, match="must be read within its block"):
+                next(chunks)
 
 
 def test_a_user_that_takes_a_complete_answer_late_has_it(serve: Serve) -> None:

@@ -48,7 +48,7 @@ def test_of_many_causes_the_most_frequent_are_told() -> None:
 def test_servers_whose_certificate_was_not_checked_are_noted() -> None:
     assert notes({"tls_unverified": 0}) == []
     [note] = notes({"tls_unverified": 3})
-    assert note.startswith("3 TLS connections accepted any certificate (xmpp_tls_verify is false)")
+    assert note.startswith("3 TLS connections accepted any certificate (xmpp_tls_verify, http_tls")
 
 
 def test_closes_without_a_goodbye_are_noted() -> None:
