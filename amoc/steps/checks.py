@@ -34,7 +34,7 @@ def check(name: str, passed: object, details: str = "") -> bool:
     Raises:
         ScenarioError: `name` cannot be the name of a metric, or there is no room for it.
     """
-    key = name + FAILED
+    key = _Check, name  # no step's
     one = handles.composed.get(key)
     if one is None:
         one = handles.composed[key] = _Check(name)

@@ -141,6 +141,16 @@ def test_a_check_outside_a_step_is_counted_alone():
     assert counters() == {"total is right.passed": 0, "total is right.failed": 1}
 
 
+@pytest.mark.parametrize("is_step_first", [False, True])
+def test_a_step_cannot_be_called_as_the_counters_of_a_check_are(is_step_first: bool):
+    calls = [lambda: check("total", True), lambda: step("total.failed")]
+    if is_step_first:
+        calls.reverse()
+    calls[0]()
+    with pytest.raises(ScenarioError, match=r"'total\.failed' is a"):
+        calls[1]()
+
+
 def test_steps_around_others_are_no_requests():
     with step("buy"):
         with step("cart"):
