@@ -317,3 +317,21 @@ def test_a_program_that_a_user_detached_ends_with_the_run(
         assert run.end() == (8 if killed in ("supervisor", "node") else 0)
         detached |= {int(pid) for pid in lines(tmp_path / "detached")}
         assert not alive(detached)
+
+
+def test_a_node_that_cannot_read_its_board_says_so_at_once(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = """
+        from amoc import sleep
+        from amoc.metrics import handles
+
+        def start(user_id):
+            # As a library in C might that writes where it must not: many entries of no kind.
+            handles._area.memory[:8] = (5000).to_bytes(8, "little")
+            sleep(1000)
+    """
+    with running(scenario(text), "--users", "1", "--duration", "1h", directory=tmp_path) as run:
+        assert run.end() == 1
+        assert "amoc: ValueError: 0 is not a valid Kind" in run.output
+        assert "has not reported" not in run.output

@@ -176,9 +176,11 @@ class Node:
         self._supervisor.kill()
         for worker in self._workers:
             self._workers.lose(worker)
-        self._watch.report_sample(last=True)
-        self._report(Failed(int(code), message))
-        self._leave.set()
+        try:
+            self._watch.report_sample(last=True)
+        finally:  # it may be sampling that has failed
+            self._report(Failed(int(code), message))
+            self._leave.set()
 
     # From the supervisor
 
