@@ -14,6 +14,7 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.context import find
 from amoc.base.errors import AmocError, ScenarioError
+from amoc.base.turns import let_turn
 from amoc.base.waiting import Waiter, check_interrupt
 from amoc.base.waiting import wait as wait_for
 from amoc.ipc import rpc
@@ -194,7 +195,7 @@ def _let_loop_turn(gate: gates.Gate) -> None:
     gate.passed_in_a_row += 1
     if gate.passed_in_a_row >= BURST:
         gate.passed_in_a_row = 0
-        gevent.sleep(0)
+        let_turn()
 
 
 def _find(gate: gates.Gate, name: str) -> WorkerQueue:

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from math import inf
 from typing import Self
 
-import gevent
 import zmq
 from gevent import get_hub
 
 from amoc.base.clock import now_ns
+from amoc.base.turns import let_turn
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.codec import Codec
 from amoc.ipc.messages.lifecycle import Hello, Note
@@ -129,7 +129,7 @@ class SocketReader:
                     self._came()
                 yield message
             if now_ns() > turn_ends:
-                gevent.sleep(0)  # however much there is to read, others have their turn
+                let_turn()  # however much there is to read, others have their turn
                 turn_ends = now_ns() + TURN_NS
 
 

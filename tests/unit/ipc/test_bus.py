@@ -12,6 +12,7 @@ import pytest
 import zmq
 
 from amoc.base.errors import PeerError
+from amoc.base.turns import let_turn
 from amoc.ipc import bus
 from amoc.ipc.bus import Child, Parent, Received
 from amoc.ipc.bus import child as child_end
@@ -332,6 +333,19 @@ def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
     assert heard[before:].count(child.reader) <= 1
     busy.set()
     wait(lambda: len(got) == 2)
+
+
+def test_timers_have_their_turn_however_much_there_is_to_read(family, monkeypatch):
+    monkeypatch.setattr(both_ends, "TURN_NS", 0)
+    family.join("w0.1")
+    obeyed, seen = family.obeyed["w0.1"], set()
+    for command in numbered(600):
+        family.parent.send("w0.1", command)
+    with gevent.Timeout(DEADLINE_S):
+        while len(obeyed) < 600:
+            let_turn()
+            seen.add(len(obeyed))
+    assert len(seen) >= 100
 
 
 def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
