@@ -126,7 +126,8 @@ def test_a_command_of_a_page_parses(page: str, command: str) -> None:
     name, *arguments = shlex.split(re.sub(r"[\[\]]", "", command))
     chosen = cli.commands[name]
     try:
-        chosen.make_context(name, arguments)
+        # The group says what options for help are called, which a command keeps for good.
+        chosen.make_context(name, arguments, parent=click.Context(cli, **cli.context_settings))
     except click.ClickException as error:
         pytest.fail(f"{page}: amoc {command}: {error.format_message()}")
 

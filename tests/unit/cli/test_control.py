@@ -8,6 +8,7 @@ import sys
 from math import inf
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -234,7 +235,10 @@ def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
 
 
 def plan(*arguments: str):
-    with cli.commands["run"].make_context("run", ["chat.py", *arguments]) as context:
+    # The group says what options for help are called, which a command keeps for good.
+    parent = click.Context(cli, **cli.context_settings)
+    run = cli.commands["run"]
+    with run.make_context("run", ["chat.py", *arguments], parent=parent) as context:
         given = dict(context.params)
         given.pop("json_file")
         return run_options.plan(**given)
