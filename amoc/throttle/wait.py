@@ -14,7 +14,6 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.context import find
 from amoc.base.errors import AmocError, ScenarioError
-from amoc.base.turns import let_turn
 from amoc.base.waiting import Waiter, check_interrupt
 from amoc.base.waiting import wait as wait_for
 from amoc.ipc import rpc
@@ -195,7 +194,7 @@ def _let_loop_turn(gate: gates.Gate) -> None:
     gate.passed_in_a_row += 1
     if gate.passed_in_a_row >= BURST:
         gate.passed_in_a_row = 0
-        let_turn()
+        gevent.sleep(0)
 
 
 def _find(gate: gates.Gate, name: str) -> WorkerQueue:

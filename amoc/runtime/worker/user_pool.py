@@ -96,7 +96,7 @@ class UserPool:
         self._ready: dict[int, OnToken] = {}  # those that wait for the start rate's throttle
         self._unwanted: set[int] = set()  # those that are not to start when they are dealt
         self._started = 0
-        self._wanted = Notify()
+        self._wanted, self._begun = Notify(), Notify()
         self._empty = Event()
         self._removals: list[_Removal] = []
         self._stopping = False
@@ -158,8 +158,10 @@ class UserPool:
                 for user_id in ids[at:end]:
                     self._enter_throttle(user_id)
             else:
-                self._start(ids[at:end])
-                if end - at == STARTS_PER_TURN:
+                is_full = end - at == STARTS_PER_TURN
+                self._start(ids[at:end], [self._begun.ring] if is_full else ())
+                if is_full:
+                    self._begun.wait()  # they may take long until they wait for something
                     let_turn()
             at = end
 
@@ -199,8 +201,8 @@ class UserPool:
         else:
             self._start([user_id])
 
-    def _start(self, ids: Sequence[int]) -> None:
-        """Start users at the loop's next turn, but those that were withdrawn."""
+    def _start(self, ids: Sequence[int], then: Iterable[Callable[[], None]] = ()) -> None:
+        """Start users at the loop's next turn, but those that were withdrawn, and call `then`."""
         row, users, begin = self._row, self._users, []
         for user_id in ids:
             again = self._queued.pop(user_id, None)
@@ -218,7 +220,7 @@ class UserPool:
         if alive > row[_PEAK]:
             row[_PEAK] = alive
         self._tell_started(len(ids))
-        call_in_turns(begin)
+        call_in_turns([*begin, *then])
 
     def _tell_started(self, count: int) -> None:
         if not self._started:

@@ -132,6 +132,16 @@ def test_blocks_start_in_the_order_they_were_dealt(worker):
     assert order == [5, 3, 4, 2, 1]
 
 
+def test_users_that_begin_slowly_are_not_made_faster_than_they_begin(worker, monkeypatch):
+    monkeypatch.setattr(turns, "HOLD_NS", 0)
+    monkeypatch.setattr(crowd_module, "STARTS_PER_TURN", 10)
+    there: list[int] = []
+    one = worker(lambda _: there.append(len(one.crowd)))
+    one.deal(range(1, 201))
+    one.wait(lambda: len(there) == 200)
+    assert max(there) == 10
+
+
 def test_users_wait_for_their_times(worker):
     one = worker(stay)
     one.deal([1, 2], due_ns=now_ns() + 3600 * 10**9, offsets_ns=[0, 1])
