@@ -153,7 +153,11 @@ class Connection:
             self.reader.take()
             self._over()
         else:
+            beside = self._waiter
             self.close()
+            if beside is not None:  # another greenlet, which still reads
+                self.failure = errors.closed(None, False)
+                get_hub().loop.run_callback(beside.give, None)
 
     def check(self, who: str) -> None:
         """Raise the error of the request that `who` has made, if it has failed."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import gevent
 import pytest
+from gevent.event import Event
 
 from amoc import http, step
 from amoc.base.errors import ScenarioError
@@ -67,6 +68,23 @@ def test_a_stream_is_read_within_its_block(serve: Serve) -> None:
         for chunks in (begun, answer.chunks()):
             with pytest.raises(ScenarioError, match="must be read within its block"):
                 next(chunks)
+
+
+def test_a_greenlet_that_reads_a_stream_ends_with_its_block(serve: Serve) -> None:
+    begun = Event()
+
+    def read(answer: http.Answer) -> str:
+        begun.set()
+        with pytest.raises(ScenarioError) as refused:
+            list(answer.chunks())
+        return str(refused.value)
+
+    server = serve(lambda *_: b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+    with http.session(server.url) as session:
+        with session.stream("GET", "/") as answer:
+            beside = gevent.spawn(read, answer)
+            assert begun.wait(30)  # and by the time that this goes on, it waits
+        assert "must be read within its block" in beside.get(timeout=30)
 
 
 def test_a_user_that_takes_a_complete_answer_late_has_it(serve: Serve) -> None:
