@@ -17,7 +17,8 @@ HOLD_NS = MS_NS
 def let_turn() -> None:
     """Let the loop look at its timers and sockets once before the calling greenlet goes on.
 
-    With ``gevent.sleep(0)`` it would do so only after fifty such calls.
+    With ``gevent.sleep(0)`` it would do so only after fifty such calls. For one greenlet at a time:
+    all that wait here at once go on in the same turn.
     """
     Waiter[None]().wait(0.0)
 
