@@ -7,6 +7,7 @@ that its plugins know, and ``stanza["…"]`` reads that one's interfaces.
 
 from __future__ import annotations
 
+import atexit
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import Element
 
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
 MAX_DEPTH: Final = 100
 """How many elements may be open at once inside a stanza, itself included."""
-PARSERS: Final = Parsers(TreeParser, MAX_DEPTH, WholeElements(MAX_DEPTH).read)
+_whole = WholeElements(MAX_DEPTH)
+PARSERS: Final = Parsers(TreeParser, MAX_DEPTH, _whole.read)
 """For all clients of this process."""
+# CPython 3.12 crashes at its end if a parser of ElementTree is still there.
+atexit.register(_whole.close)
 
 MIN_ELEMENT_BYTES: Final = 50
 """What an element takes in memory, however short it is."""

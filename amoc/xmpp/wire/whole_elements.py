@@ -36,8 +36,15 @@ class WholeElements:
         """
         self._max_depth = max_depth
         self._flat_bytes = max_depth * _LEVEL_BYTES  # in which none can be too deep
-        self._fed = 0
-        self._parser, self._root = _inside_a_stream()
+        self._parser: XMLParser
+        self._root: Element
+        self.close()
+
+    def close(self) -> None:
+        """Free the parser; another one is made when there is something to read."""
+        self.__dict__.pop("_parser", None)
+        self.__dict__.pop("_root", None)
+        self._fed = WORN_BYTES + 1
 
     def read(self, data: bytes, max_bytes: int) -> list[Element] | None:
         """The elements that `data` is; None when a `Parser` has to look at it.
