@@ -11,6 +11,8 @@ from tests.servers.daemon import DEADLINE_S, Daemon, free_port, required
 
 _CONFIG = """
 daemon off;
+# One process, so that none is left when it is killed.
+master_process off;
 {user}
 worker_processes 1;
 pid {directory}/nginx.pid;
