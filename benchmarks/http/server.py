@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,24 +16,12 @@ from typing import NamedTuple
 from benchmarks import outcome
 from tests.certificates import Authority
 from tests.servers.daemon import DIES_WITH_US, free_ports
+from tests.servers.nginx import command
 
-_CONFIG = """
-daemon off;
-{user}
-worker_processes 1;
-worker_rlimit_nofile 16384;
-pid {directory}/pid;
-error_log {directory}/error.log;
-events {{ worker_connections 8192; }}
-http {{
+_HTTP = """
     access_log off;
     keepalive_requests 100000000;
     default_type text/plain;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         listen 127.0.0.1:{tls_port} ssl backlog=4096;
@@ -43,7 +30,6 @@ http {{
         location /item/ {{ return 200 "item $uri abcdefghijklmnopqrstuvwxyz"; }}
         location /count {{ stub_status; }}
     }}
-}}
 """
 START_S = 10.0
 
@@ -71,18 +57,14 @@ def nginx() -> Iterator[Web]:
         directory = Path(name)
         authority = Authority(directory)
         port, tls_port = free_ports(2)
-        config = directory / "nginx.conf"
-        config.write_text(
-            _CONFIG.format(
-                user="user root;" if os.geteuid() == 0 else "",
-                directory=directory,
-                port=port,
-                tls_port=tls_port,
-                certificate=authority.issue("web.pem", ["localhost", "127.0.0.1"]),
-            )
+        http = _HTTP.format(
+            port=port,
+            tls_port=tls_port,
+            certificate=authority.issue("web.pem", ["localhost", "127.0.0.1"]),
         )
-        command = [*DIES_WITH_US, "nginx", "-c", str(config), "-p", name]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        # A worker process of its own: nginx raises the limit on files for no other.
+        start = command(directory, http, 8192, "worker_rlimit_nofile 16384;")
+        with subprocess.Popen([*DIES_WITH_US, *start], stderr=subprocess.DEVNULL) as process:
             web = Web(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}", authority.ca)
             try:
                 _wait_for(web)

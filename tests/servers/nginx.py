@@ -11,20 +11,26 @@ from tests.servers.daemon import DEADLINE_S, Daemon, free_port, required
 
 _CONFIG = """
 daemon off;
-# One process, so that none is left when it is killed.
-master_process off;
+{processes}
 {user}
 worker_processes 1;
 pid {directory}/nginx.pid;
 error_log {directory}/error.log;
-events {{ worker_connections 512; }}
+events {{ worker_connections {connections}; }}
 http {{
-    access_log off;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
+{http}
+}}
+"""
+ONE_PROCESS = "master_process off;"
+"""So that none is left when it is killed."""
+
+_HTTP = """
+    access_log off;
     server {{
         listen 127.0.0.1:{port};
         listen 127.0.0.1:{tls_port} ssl;
@@ -42,8 +48,28 @@ http {{
             proxy_read_timeout 120s;
         }}
     }}
-}}
 """
+
+
+def command(
+    directory: Path, http: str, connections: int = 1024, processes: str = ONE_PROCESS
+) -> list[str]:
+    """What starts nginx in `directory`, which gets its configuration.
+
+    Args:
+        directory: Where all its files are.
+        http: What stands in the block of that name.
+        connections: How many it may have.
+        processes: How many it consists of, and what each may do.
+    """
+    config = directory / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""
+    config.write_text(
+        _CONFIG.format(
+            user=user, directory=directory, http=http, connections=connections, processes=processes
+        )
+    )
+    return ["nginx", "-c", str(config), "-p", str(directory)]
 
 
 class Nginx(Daemon):
@@ -73,15 +99,9 @@ class Nginx(Daemon):
             capture_output=True,
             timeout=DEADLINE_S,
         )  # fmt: skip
-        config = directory / "nginx.conf"
-        config.write_text(
-            _CONFIG.format(
-                user="user root;" if os.geteuid() == 0 else "",
-                directory=directory,
-                port=port,
-                tls_port=self.tls_port,
-                upstream=upstream,
-            )
+        http = _HTTP.format(
+            directory=directory, port=port, tls_port=self.tls_port, upstream=upstream
         )
-        command = ["nginx", "-c", str(config), "-p", str(directory)]
-        super().__init__(command, port, directory / "output.log", {}, self.tls_port)
+        super().__init__(
+            command(directory, http), port, directory / "output.log", {}, self.tls_port
+        )

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
 
+from tests.servers import nginx
 from tests.servers.daemon import Daemon, free_port, free_ports, required
 
-_CONFIG = """
-daemon off;
-# One process, so that none is left when it is killed.
-master_process off;
-{user}
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/error.log;
-events {{ worker_connections 1024; }}
-http {{
+_HTTP = """
     access_log {directory}/access.log;
-    client_body_temp_path {directory}/body;
-    proxy_temp_path {directory}/proxy;
-    fastcgi_temp_path {directory}/fastcgi;
-    uwsgi_temp_path {directory}/uwsgi;
-    scgi_temp_path {directory}/scgi;
     default_type text/plain;
     keepalive_requests 100000;
     server {{
@@ -45,7 +31,6 @@ http {{
         location /sink {{ return 200 "taken"; }}
         location /files/ {{ alias {directory}/files/; gzip on; gzip_types *; gzip_min_length 1; }}
     }}
-}}
 """
 
 
@@ -64,18 +49,12 @@ class Web(Daemon):
         self.files = directory / "files"
         self.files.mkdir()
         port, tls_port = free_ports(2)
-        config = directory / "nginx.conf"
-        config.write_text(
-            _CONFIG.format(
-                user="user root;" if os.geteuid() == 0 else "",
-                directory=directory,
-                port=port,
-                tls_port=tls_port,
-                certificate=certificate,
-            )
+        http = _HTTP.format(
+            directory=directory, port=port, tls_port=tls_port, certificate=certificate
         )
-        command = ["nginx", "-c", str(config), "-p", str(directory)]
-        super().__init__(command, port, directory / "output.log", {}, tls_port)
+        super().__init__(
+            nginx.command(directory, http), port, directory / "output.log", {}, tls_port
+        )
         self.url, self.tls_url = f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}"
 
 
