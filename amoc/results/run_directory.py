@@ -79,7 +79,10 @@ class RunDirectory:
                 f"run directory {base}/{name} cannot be created: {_why(error)};"
                 " choose another place with --run-dir DIR"
             ) from None
-        raise ResourceError(f"run directory {base}/{name} cannot be created: {MAX_TWINS} are there")
+        raise ResourceError(
+            f"run directory {base}/{name} cannot be created: {MAX_TWINS - 1} of that name exist;"
+            " choose another place with --run-dir DIR"
+        )
 
     @classmethod
     def _at(cls, path: Path) -> RunDirectory:
