@@ -17,7 +17,7 @@ from amoc.cli import setting_values
 from amoc.cli.param_types import USER_IDS, whole
 from amoc.cli.run_data import output
 from amoc.control.commands import COMMANDS as TABLE
-from amoc.control.commands import Argument, CommandSpec, Flag, IdRange, WholeNumber, checked
+from amoc.control.commands import Argument, CommandSpec, Flag, IdRange, Text, WholeNumber, checked
 
 _SHARED = (
     click.Option(
@@ -70,6 +70,8 @@ def _parameter(argument: Argument, instead: Collection[str]) -> click.Parameter:
             type=whole(kind.low, kind.high),
             required=name not in instead,
         )
+    if isinstance(kind, Text):
+        return click.Argument([name], metavar=argument.metavar)
     return click.Argument(
         [name], metavar=argument.metavar, nargs=-1, required=True, callback=_pairs
     )

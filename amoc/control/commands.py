@@ -24,6 +24,8 @@ from amoc.scenario.settings_sources import cannot_travel
 MAX_COUNT = 1 << 32
 MAX_COMMENT = 1_000
 MAX_VALUES = 1_000
+MAX_TEXT = 1_000
+"""Characters of an argument that is text."""
 
 
 class Command(NamedTuple):
@@ -100,7 +102,18 @@ class SettingValues:
         return dict(value)
 
 
-ArgumentType = WholeNumber | IdRange | Flag | SettingValues
+@dataclass(frozen=True)
+class Text:
+    """A text that is not empty."""
+
+    def check(self, value: object) -> str:
+        """`value`, if it is one."""
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
+            raise ValueError(f"must be text of 1 to {MAX_TEXT} characters, got {cut(value)}")
+        return value
+
+
+ArgumentType = WholeNumber | IdRange | Flag | SettingValues | Text
 
 
 @dataclass(frozen=True)
@@ -221,6 +234,16 @@ COMMANDS: dict[str, CommandSpec] = {
             "set",
             "Change settings of a run.\n\nThey change on all workers, or on none if one refuses.",
             arguments=(Argument("values", SettingValues(), metavar="NAME=VALUE…"),),
+        ),
+        CommandSpec(
+            "throttle",
+            "Change the rate of a throttle of a run.\n\nRATE is 600/min, 10/s or inf (no limit), or"
+            " stages such as 30s:100/s, 2m:100/s. A limit of how many pass at the same time is"
+            " a number.",
+            arguments=(
+                Argument("name", Text(), metavar="NAME"),
+                Argument("rate", Text(), metavar="RATE"),
+            ),
         ),
         CommandSpec(
             "pause", "Pause a run.\n\nEach user stops at its next call of amoc, and no user starts."

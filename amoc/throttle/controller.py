@@ -18,7 +18,7 @@ from typing import Any
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.clock import now_ns as monotonic_ns
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ScenarioError, UsageError
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
@@ -39,6 +39,8 @@ OWN = ("user_rate",)
 MAX_NAMED = 20
 """Throttles named in an error."""
 NOTHING = Taken(0.0, 0)
+IN_FORCE_S = 10.0
+"""How long an operator's change waits for the workers."""
 _MAX_SLEEP_S = 1.0
 _TICK_NS = 10 * MS_NS
 """What nobody has asked for just now is dealt at multiples of that, for many throttles together."""
@@ -235,6 +237,30 @@ class Pacer:
         _log.info("throttle %s is stopped", name)
         if THROTTLE_STOP.heard:
             THROTTLE_STOP(throttle=name)
+
+    def change_rate(self, name: str, text: str) -> str:
+        """Give a throttle another rate, as an operator says it, and wait until it is in force.
+
+        Args:
+            name: The throttle.
+            text: As after ``--throttle NAME=``.
+
+        Returns:
+            What was done.
+
+        Raises:
+            UsageError: There is no such throttle, or no such rate; nothing was changed.
+        """
+        try:
+            throttle = self._find(name)
+            profile = parse_profile.from_text(name, text, throttle.interval_s)
+        except ScenarioError as error:
+            raise UsageError(str(error)) from None
+        self._change(name, lambda one, at_ns: one.change_profile(profile, None, at_ns))
+        later = self._when_in_force(name)
+        if later is not None and not later.wait(IN_FORCE_S):
+            return f"throttle {name} is changed to {text}; not all workers have confirmed it yet"
+        return f"throttle {name} is changed to {text}"
 
     @property
     def unused_rates(self) -> list[str]:

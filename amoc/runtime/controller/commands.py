@@ -73,6 +73,7 @@ class Commands:
         updates: SettingsUpdate,
         refresh: Callable[[], object],
         looks: Callable[[], Mapping[str, list[dict[str, object]]]],
+        change_throttle: Callable[[str, str], str],
         clocks: Sequence[Pacer | Groups],
         step: Callable[[Step], None],
         journal: Journal,
@@ -87,6 +88,7 @@ class Commands:
             updates: Changes settings.
             refresh: Has `status` be that of now.
             looks: Returns the states of `throttles`, `coordinators` and `barriers`.
+            change_throttle: Gives a throttle another rate, as text; what was done, as text.
             clocks: Stop while the run is paused.
             step: Takes the run to its next state.
             journal: Keeps all commands.
@@ -98,6 +100,7 @@ class Commands:
         self._updates = updates
         self._refresh = refresh
         self._looks = looks
+        self._change_throttle = change_throttle
         self._clocks = clocks
         self._step = step
         self._journal = journal
@@ -113,6 +116,7 @@ class Commands:
             "add": self._add,
             "remove": self._remove,
             "set": self._set,
+            "throttle": lambda name, rate: Answer(summary=self._change_throttle(name, rate)),
             "pause": self._pause,
             "resume": self._resume,
             "stop": self._stop,

@@ -129,6 +129,7 @@ class Services:
             self._settings_update,
             self._look_at_users,
             self._looks,
+            self._pacer.change_rate,
             (self._pacer, self._groups),
             step,
             journal,

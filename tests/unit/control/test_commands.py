@@ -39,6 +39,10 @@ from amoc.scenario.settings_sources import MAX_DEPTH
         (("add", {"ids": [5, 9]}), ("add", {"ids": (5, 9)}, "")),
         (("remove", {"ids": (7, 7)}), ("remove", {"ids": (7, 7), "force": False}, "")),
         (("set", {"values": {"rate": "5"}}), Command("set", {"values": {"rate": "5"}})),
+        (
+            ("throttle", {"name": "messages", "rate": "5/s"}),
+            Command("throttle", {"name": "messages", "rate": "5/s"}),
+        ),
         (("note", {}, "it's -- odd # here"), Command("note", {}, "it's -- odd # here")),
     ],
 )
@@ -51,7 +55,7 @@ def test_a_command_has_all_its_arguments(given_, command):
     [
         (
             *("explode", {}),
-            "command must be one of status, users, add, remove, set, pause, resume, stop, note",
+            "command must be one of status, users, add, remove, set, throttle, pause, resume,",
         ),
         (["add"], {}, "command must be one of"),
         (None, {}, "command must be one of"),
@@ -73,6 +77,9 @@ def test_a_command_has_all_its_arguments(given_, command):
         ("add", {"ids": ["1", "2"]}, "got ['1', '2']"),
         ("add", {"ids": [True, 2]}, "got [True, 2]"),
         ("add", {"ids": None}, "got None"),
+        ("throttle", {"name": "messages"}, "throttle requires rate"),
+        ("throttle", {"name": "", "rate": "5/s"}, "name of throttle must be text of 1 to"),
+        ("throttle", {"name": "messages", "rate": 5}, "rate of throttle must be text of 1 to"),
         ("pause", {"x": 1}, "pause takes no arguments, got 'x'"),
         ("pause", {1: 1}, "pause takes no arguments, got 1"),
         (

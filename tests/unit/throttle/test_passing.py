@@ -14,7 +14,7 @@ from gevent import get_hub
 from amoc import metrics, throttle
 from amoc.base import context, pause
 from amoc.base.clock import MS_NS, S_NS, now_ns
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ScenarioError, UsageError
 from amoc.base.operator import Operator
 from amoc.base.waiting import Waiter, interrupt
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER, Permits
@@ -709,6 +709,23 @@ def test_an_operators_rate_rules():
     assert [state.rate for state in pacer.states()] == [1800]
     assert notes == ["throttle a is started with 30/s (from --throttle)"]
     assert pacer.unused_rates == ["b"]
+
+
+def test_an_operator_changes_a_rate_and_a_wrong_one_changes_nothing(here: Here):
+    throttle.start("a", 10, 1)
+    throttle.limit_concurrency("b", 2)
+    assert here.pacer.change_rate("a", "1200/min") == "throttle a is changed to 1200/min"
+    assert (throttle.state("a").rate, throttle.state("a").interval) == (20, 1)
+    here.pacer.change_rate("b", "5")
+    assert (throttle.state("b").rate, throttle.state("b").interval) == (5, 0)
+    for name, rate, message in (
+        ("a", "fast", "throttle a: its rate .*'fast'"),
+        ("b", "5/s", "throttle b: its rate must be a number without a unit"),
+        ("c", "5/s", "throttle c is not started; started: a, b"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            here.pacer.change_rate(name, rate)
+    assert (throttle.state("a").rate, throttle.state("b").rate) == (20, 5)
 
 
 def test_gradual_changes_say_what_they_are(here: Here):

@@ -45,6 +45,7 @@ ARGUMENTS = {
     "add": {"count": 1},
     "remove": {"count": 1, "force": False},
     "set": {"values": {"rate": "5"}},
+    "throttle": {"name": "messages", "rate": "5/s"},
 }
 """Of the commands that take some."""
 
@@ -126,6 +127,7 @@ class Run:
             self.updates,
             lambda: None,
             lambda: {"throttles": [], "coordinators": [], "barriers": []},
+            lambda name, rate: f"throttle {name} is changed to {rate}",
             [self.clock],
             self.step,
             self.journal,  # type: ignore[arg-type]
@@ -139,7 +141,7 @@ class Run:
     def step(self, step: Step) -> None:
         self.status.state = after(self.status.state, step)
 
-    def do(self, name: str, **arguments: Any) -> Any:
+    def do(self, name: str, /, **arguments: Any) -> Any:
         return self.operations.operate(checked(name, arguments, "why"), "terminal")
 
 
