@@ -8,14 +8,15 @@ from pathlib import Path
 import click
 
 from amoc.base.errors import ExitCode
+from amoc.cli import completion
 from amoc.cli.messages import say
 from amoc.cli.param_types import duration, json_option
 from amoc.cli.run_data import exit_code, load, output, write_file
 
 
 @click.command(short_help="Compare two runs.")
-@click.argument("first", metavar="RUN_DIR_A")
-@click.argument("second", metavar="RUN_DIR_B")
+@click.argument("first", metavar="RUN_DIR_A", shell_complete=completion.runs)
+@click.argument("second", metavar="RUN_DIR_B", shell_complete=completion.runs)
 @click.option(
     "--output",
     "file",

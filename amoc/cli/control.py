@@ -13,7 +13,7 @@ from collections.abc import Collection
 import click
 
 from amoc.base.text import printable
-from amoc.cli import setting_values
+from amoc.cli import completion, setting_values
 from amoc.cli.param_types import USER_IDS, whole
 from amoc.cli.run_data import output
 from amoc.control.commands import COMMANDS as TABLE
@@ -21,7 +21,10 @@ from amoc.control.commands import Argument, CommandSpec, Flag, IdRange, Text, Wh
 
 _SHARED = (
     click.Option(
-        ["--run"], metavar="DIR", help="The run's directory or id.  [default: the only run]"
+        ["--run"],
+        metavar="DIR",
+        shell_complete=completion.runs,
+        help="The run's directory or id.  [default: the only run]",
     ),
     click.Option(
         ["--json", "json_file"],

@@ -14,7 +14,20 @@ import click
 from amoc import __version__
 from amoc.base import early_interrupt
 from amoc.base.errors import AmocError, ExitCode, UsageError
-from amoc.cli import check, compare, control, export, output, plan, replay, report, run, runs, xmppd
+from amoc.cli import (
+    check,
+    compare,
+    completion,
+    control,
+    export,
+    output,
+    plan,
+    replay,
+    report,
+    run,
+    runs,
+    xmppd,
+)
 from amoc.cli.messages import fail, say
 
 
@@ -27,6 +40,7 @@ def cli() -> None:
 for _command in (
     *(run.run, plan.plan, replay.replay, check.check, *control.COMMANDS),
     *(runs.runs, report.report, compare.compare, export.export, xmppd.xmppd),
+    completion.completion,
 ):
     cli.add_command(_command)
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import click
 
-from amoc.cli import plan, run, run_options
+from amoc.cli import completion, plan, run, run_options
 from amoc.cli.messages import say
 from amoc.scenario.settings_sources import pairs_of
 
 
 @click.command(short_help="Repeat an earlier run.")
-@click.argument("run_directory", metavar="RUN_DIR")
+@click.argument("run_directory", metavar="RUN_DIR", shell_complete=completion.runs)
 @run_options.RUN_DIRECTORY
 @run_options.SET
 @click.option("--comment", help="A comment to keep with the run.  [default: the same]")

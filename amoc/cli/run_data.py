@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amoc.base.errors import ExitCode, ResourceError
+from amoc.cli import completion
 from amoc.cli.messages import say
 from amoc.cli.output import failure
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from amoc.results.run_directory import RunDirectory
     from amoc.results.saved_run import SavedRun
 
-RUN = click.argument("run", metavar="RUN_DIR")
+RUN = click.argument("run", metavar="RUN_DIR", shell_complete=completion.runs)
 
 
 def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:

@@ -10,7 +10,7 @@ from fractions import Fraction
 import click
 
 from amoc.base.errors import UsageError
-from amoc.cli import setting_values
+from amoc.cli import completion, setting_values
 from amoc.cli.param_types import MAX_ID, STAGES, USER_IDS, json_option, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
@@ -20,11 +20,12 @@ from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
 
-SCENARIO = click.argument("scenario", metavar="SCENARIO")
+SCENARIO = click.argument("scenario", metavar="SCENARIO", shell_complete=completion.files)
 SET = setting_values.options
 CONFIG = click.option(
     "--config",
     metavar="FILE",
+    shell_complete=completion.files,
     help="Read settings from this TOML file.  [default: amoc.toml, if it exists]",
 )
 UNDECLARED = click.option(
@@ -42,6 +43,7 @@ RUN_DIRECTORY = click.option(
     "--run-dir",
     "new_directory",
     metavar="DIR",
+    shell_complete=completion.directories,
     help="Directory for the run's report, data and logs.  [default: a new one in amoc-runs]",
 )
 LOG_LEVEL = click.option(

@@ -1,0 +1,48 @@
+"""``amoc completion``: what makes a shell complete amoc's commands, options, files and runs."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+SHELLS = ("bash", "zsh", "fish")
+MAX_RUNS = 100
+"""How many runs are offered, the newest."""
+
+
+def files(_context: object, _parameter: object, beginning: str) -> list[CompletionItem]:
+    """Have the shell offer files, as it does for its own commands."""
+    return [CompletionItem(beginning, type="file")]
+
+
+def directories(_context: object, _parameter: object, beginning: str) -> list[CompletionItem]:
+    """Have the shell offer directories."""
+    return [CompletionItem(beginning, type="dir")]
+
+
+def runs(_context: object, _parameter: object, beginning: str) -> list[CompletionItem]:
+    """Runs in amoc-runs by name, or directories, for a word that may be either."""
+    from amoc.results import run_directory
+
+    newest = islice(run_directory.runs(), MAX_RUNS)
+    names = ["last", *(one.path.name for one in newest)]
+    found = [CompletionItem(name) for name in names if name.startswith(beginning)]
+    return found or [CompletionItem(beginning, type="dir")]
+
+
+@click.command(short_help="Print what makes a shell complete amoc's commands.")
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    r"""Print the script that makes SHELL complete commands, options, files and runs of amoc.
+
+    \b
+    bash: eval "$(amoc completion bash)"    in ~/.bashrc
+    zsh:  eval "$(amoc completion zsh)"     in ~/.zshrc, below compinit
+    fish: amoc completion fish | source     in ~/.config/fish/config.fish
+    """
+    of_shell = get_completion_class(shell)
+    assert of_shell is not None  # click has one for each of SHELLS
+    click.echo(of_shell(context.find_root().command, {}, "amoc", "_AMOC_COMPLETE").source())
