@@ -171,8 +171,16 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert anchor in map(_slug, _HEADING.findall(there.read_text())), target
 
 
-def test_every_exit_code_is_in_the_readme_and_no_other() -> None:
-    section = (ROOT / "README.md").read_text().split("## Exit codes")[1].split("\n## ")[0]
+def test_every_page_is_in_the_index_and_in_the_site() -> None:
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.stem != "index")
+    index = (ROOT / "docs/index.md").read_text()
+    assert sorted(re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\) \|", index, re.MULTILINE)) == pages
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert sorted(re.findall(r"^      - ([\w-]+\.md)$", site, re.MULTILINE)) == pages
+
+
+def test_every_exit_code_is_in_the_table_and_no_other() -> None:
+    section = (ROOT / "docs/exit-codes.md").read_text()
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section, re.MULTILINE)
     assert rows == [(str(int(code)), code.name) for code in ExitCode]
 
