@@ -4,7 +4,6 @@ A name is loaded when it is first asked for. So a program or a notebook that sta
 gevent, and the command line is quick.
 """
 
-import importlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ early_interrupt.begin()  # before anything that takes long
 
 # ruff: noqa: E402
 from amoc._version import VERSION
-from amoc.base import errors
+from amoc.base import errors, lazy_names
 from amoc.base.errors import AmocError, Error
 
 if TYPE_CHECKING:
@@ -50,36 +49,27 @@ __all__ = [
 ]
 __version__ = VERSION
 
-_MODULES = {
-    "config": "amoc.scenario.settings",
-    "coordinator": "amoc.coordinator",
-    "events": "amoc.scenario.events",
-    "metrics": "amoc.metrics",
-    "throttle": "amoc.throttle",
-    "user": "amoc.users.api",
-}
-_FROM = {
-    "amoc.results.thresholds.declared": ("expect",),
-    "amoc.scenario.settings": ("override", "setting"),
-    "amoc.steps": ("check", "step"),
-    "amoc.users.api": ("receive", "send", "sleep"),
-}
-_PLACES = {name: module for module, names in _FROM.items() for name in names}
-
 # Scenarios of earlier versions import exceptions from here.
 sys.modules.setdefault(f"{__name__}.errors", errors)
 
-
-def __getattr__(name: str) -> object:
-    found: object
-    if name in _MODULES:
-        found = importlib.import_module(_MODULES[name])
-    elif name in _PLACES:
-        found = getattr(importlib.import_module(_PLACES[name]), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found  # the next look-up finds it at once
-    return found
+if not TYPE_CHECKING:  # a checker is to know what is not there
+    __getattr__ = lazy_names.loader(
+        globals(),
+        {
+            "amoc.results.thresholds.declared": ("expect",),
+            "amoc.scenario.settings": ("override", "setting"),
+            "amoc.steps": ("check", "step"),
+            "amoc.users.api": ("receive", "send", "sleep"),
+        },
+        {
+            "config": "amoc.scenario.settings",
+            "coordinator": "amoc.coordinator",
+            "events": "amoc.scenario.events",
+            "metrics": "amoc.metrics",
+            "throttle": "amoc.throttle",
+            "user": "amoc.users.api",
+        },
+    )
 
 
 def __dir__() -> list[str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import Any
-
-import gevent
+from typing import TYPE_CHECKING, Any
 
 from amoc.metrics import vectors
+
+if TYPE_CHECKING:
+    import gevent
 
 WORTH_CELLS = 4_000
 """Cells of timers that grow in a second: from here on NumPy is faster by more than it costs."""
@@ -24,6 +25,8 @@ _loading: gevent.Greenlet[..., None] | None = None
 def load_for(cells: int) -> None:
     """So many cells of timers have grown in a second: load NumPy if that is worth it."""
     global _loading
+    import gevent  # what reads a run has none
+
     if cells >= WORTH_CELLS and _loading is None:
         _loading = gevent.spawn(_load)
 
@@ -34,6 +37,8 @@ def load_now() -> None:
 
 
 def _load() -> None:
+    import gevent
+
     vectors.use(gevent.get_hub().threadpool.apply(_imported))
 
 
