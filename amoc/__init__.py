@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from amoc.scenario.settings import override, setting
     from amoc.steps import check, step
     from amoc.users import api as user
+    from amoc.users import run
     from amoc.users.api import receive, send, sleep
+    from amoc.users.run import stop_run
 
 __all__ = [
     # what a scenario declares
@@ -39,9 +41,11 @@ __all__ = [
     "events",
     "metrics",
     "receive",
+    "run",
     "send",
     "sleep",
     "step",
+    "stop_run",
     "throttle",
     "user",
     # what a user may catch
@@ -60,12 +64,14 @@ if not TYPE_CHECKING:  # a checker is to know what is not there
             "amoc.scenario.settings": ("override", "setting"),
             "amoc.steps": ("check", "step"),
             "amoc.users.api": ("receive", "send", "sleep"),
+            "amoc.users.run": ("stop_run",),
         },
         {
             "config": "amoc.scenario.settings",
             "coordinator": "amoc.coordinator",
             "events": "amoc.scenario.events",
             "metrics": "amoc.metrics",
+            "run": "amoc.users.run",
             "throttle": "amoc.throttle",
             "user": "amoc.users.api",
         },

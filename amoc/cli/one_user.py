@@ -28,6 +28,7 @@ from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.in_process import joined
 from amoc.scenario import fd_budget
 from amoc.throttle import worker as gates
+from amoc.users.run import STOP
 from amoc.users.spawned import end_spawned, note_spawned
 from amoc.users.user import StopReason, User
 
@@ -47,6 +48,7 @@ class _Alone:
         self.run_once = start
         self.error: BaseException | None = None
         self.gone = gevent.event.Event()
+        self.enough = gevent.event.Event()
 
     def crashed(self, user: User, error: BaseException) -> None:  # noqa: ARG002 - a pool is told
         """Keep what start() raised."""
@@ -92,7 +94,12 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
         def find(wanted: int) -> User | None:
             return user if wanted == user_id and not user.dead else None
 
-        with joined(seed, recorder.calls, find, alone.failed, server.operations):
+        def stop_run(_: object, reason: str) -> None:
+            console.print(Text(f"the scenario ends the run: {reason}", style="yellow"))
+            alone.enough.set()
+
+        operations = {**server.operations, STOP: stop_run}
+        with joined(seed, recorder.calls, find, alone.failed, operations):
             console.print(
                 Text(
                     f"\nuser {user_id} starts, for at most {format_duration(seconds)} (--for);"
@@ -115,9 +122,8 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
 
 
 def _let_it_run(user: User, alone: _Alone, console: Console, seconds: float) -> None:
-    enough = gevent.event.Event()
-    interrupt = gevent.signal_handler(signal.SIGINT, enough.set)
-    gevent.wait([alone.gone, enough], timeout=seconds, count=1)
+    interrupt = gevent.signal_handler(signal.SIGINT, alone.enough.set)
+    gevent.wait([alone.gone, alone.enough], timeout=seconds, count=1)
     interrupt.cancel()
     if alone.gone.is_set():
         return

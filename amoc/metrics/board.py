@@ -101,6 +101,8 @@ class Cell(IntEnum):
     MAX_RSS_BYTES = 5
     CPU_BEFORE_NS = 6
     """CPU time of its previous incarnations."""
+    ITERATION_NUMBERS = 7
+    """How many numbers of iterations it has given out, see `amoc.users.run`."""
 
 
 class UserState(IntEnum):

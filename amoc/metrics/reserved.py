@@ -17,10 +17,12 @@ OUTLIVED = "greenlets_left"
 """Counts greenlets that outlived the users that spawned them."""
 ITERATIONS = "iterations"
 """Counts iterations that did not crash."""
+LATE_TURNS = "late_turns"
+"""Counts turns that took longer than `user.pace` has time for."""
 COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
 COORDINATOR, BARRIERS, THROTTLE = "coordinator.", "barriers.", "throttle."
-NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, *COUNTED})
+NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, *COUNTED})
 _PREFIXES = (COORDINATOR, BARRIERS, THROTTLE, *(f"{name}." for name in COUNTED))
 
 

@@ -35,6 +35,8 @@ from amoc.scenario.settings_sources import PREFIX
 
 SOURCE = "replay"
 """The `source` of commands from a timeline."""
+SCENARIO = "scenario"
+"""That of the scenario's own, which gives them again by itself."""
 
 _NOT_IN_PLAN = ("scenario", "run_directory")
 """The record has the scenario with its path; a replay has a directory of its own."""
@@ -161,7 +163,9 @@ def commands_of(
     found: list[_Command] = []
     undone: Counter[str] = Counter()
     for one in entries:
-        if one["kind"] != "command" or is_read(one.get("name")) or one.get("source") == SOURCE:
+        if one["kind"] != "command" or is_read(one.get("name")):
+            continue
+        if one.get("source") in (SOURCE, SCENARIO):
             continue
         if one.get("outcome") != "ok":
             undone[str(one.get("outcome"))] += 1

@@ -1,7 +1,8 @@
 """What a scenario asks about the user that is calling: `from amoc import user`.
 
-`user.id`, `user.iteration`, `user.random` and `user.stopping` are the calling user's, `sleep` and
-`wait_stopping` let it wait.
+`user.id`, `user.iteration`, `user.random` and `user.stopping` are the calling user's, `sleep`,
+`think`, `pace` and `wait_stopping` let it wait, `pick` chooses what it does next, and `stop` ends
+it.
 """
 
 from __future__ import annotations
@@ -9,14 +10,26 @@ from __future__ import annotations
 import random as _random
 import warnings
 from math import inf
-from typing import Any
+from typing import Any, NoReturn
 
 from amoc.base.waiting import Waiter, wait
 from amoc.users.mail import receive, send
+from amoc.users.pacing import pace, pick, think
 from amoc.users.spawned import spawn
 from amoc.users.user import UserStopped, current
 
-__all__ = ["UserStopped", "receive", "send", "sleep", "spawn", "wait_stopping"]
+__all__ = [
+    "UserStopped",
+    "pace",
+    "pick",
+    "receive",
+    "send",
+    "sleep",
+    "spawn",
+    "stop",
+    "think",
+    "wait_stopping",
+]
 
 id: int
 """The calling user's number, unique over the whole run, from 1."""
@@ -41,6 +54,17 @@ def sleep(seconds: float) -> None:
     if not seconds >= 0:
         raise ValueError(f"sleep must be at least 0 s, got {seconds}")
     wait(Waiter(), seconds or MIN_SLEEP_S)
+
+
+def stop() -> NoReturn:
+    """End the calling user for good: it leaves here, and counts as finished.
+
+    ``finally`` blocks and ``with`` statements run, as for a user that is asked to stop.
+
+    Raises:
+        UserStopped: Always.
+    """
+    current().stop()
 
 
 def wait_stopping(timeout: float = inf) -> bool:

@@ -16,7 +16,7 @@ import random as _random
 import traceback
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
@@ -43,9 +43,11 @@ class StopReason(IntEnum):
     """Why a user was asked to stop."""
 
     NONE = 0
-    RUN_ENDS = 1
+    OWN = 1
+    """It has called `user.stop`; counts as finished."""
+    RUN_ENDS = 2
     """Counts as finished when it has returned."""
-    REMOVED = 2
+    REMOVED = 3
     """Counts as removed."""
 
 
@@ -73,6 +75,9 @@ class UserStopped(guard.Ended, GreenletExit):
     def is_meant(self) -> bool:
         """Whether the user was asked to stop."""
         return bool(getattr(getcurrent(), "stop_reason", False))
+
+    def has_ended_user(self) -> None:
+        """A user has not caught it, and is gone for good."""
 
 
 class _UntilStopped(Waiter[None]):
@@ -116,21 +121,26 @@ class User(greenlet):
     Attributes:
         id: Its number, unique over the whole run.
         iteration: How many times it has begun start().
+        turn_ns: When its iteration, or its turn of a paced loop, began: the run's time without
+            pauses.
         stop_reason: Whether and why it was asked to stop.
         mailbox: Made when it is first needed; most users never need one.
         waiting_for: What it waits for (`amoc.base.waiting`).
         pending_interrupt: What it raises when it waits next (`amoc.base.waiting`).
         interrupt_key: By which that can be withdrawn.
         spawned: The greenlets that it has spawned and that have not ended (`amoc.users.spawned`).
+        run_iteration: The number over the whole run (`amoc.users.run`) of
+        numbered: this iteration of its own, the last that was numbered.
     """
 
     # The rest are defaults of the class: a dictionary that most users never need takes 180 bytes.
-    __slots__ = ("id", "iteration", "pool", "stop_reason", "waiting_for")
+    __slots__ = ("id", "iteration", "pool", "stop_reason", "turn_ns", "waiting_for")
 
     mailbox: Mailbox | None = None
     pending_interrupt: BaseException | None = None
     interrupt_key: object = None
     spawned: set[greenlet] | None = None
+    run_iteration = numbered = 0
     _has_crashed = False
     _crashes_in_a_row = 0
     _recovering_since_ns = 0
@@ -139,7 +149,7 @@ class User(greenlet):
         greenlet.__init__(self, None, get_hub())
         self.id = user_id
         self.pool = pool
-        self.iteration = 0
+        self.iteration = self.turn_ns = 0
         self.stop_reason = StopReason.NONE
         self.waiting_for: Waiter[object] | None = None
 
@@ -158,6 +168,7 @@ class User(greenlet):
             while True:
                 states[user_id] = _RUNNING
                 self.iteration += 1
+                self.turn_ns = now_ns() - pause.clock.earlier_ns
                 outcome = _CRASHED
                 if self._has_crashed:
                     self._has_crashed = False
@@ -178,9 +189,10 @@ class User(greenlet):
                 # A time-out that start() has left running may be raised here.
                 if guard.call(self._crashed, self.wait_stopping, self._pause_s()):
                     break
-        except UserStopped:
+        except UserStopped as stopped:
             outcome = _FINISHED
             self._cut_short()
+            stopped.has_ended_user()
         except Killed:
             outcome = int(UserState.TIMED_OUT)
             self._cut_short()
@@ -287,6 +299,16 @@ class User(greenlet):
             (soon or get_hub().loop.run_callback)(waiter.resume)
         else:
             interrupt(self, UserStopped())
+
+    def stop(self) -> NoReturn:
+        """Leave for good, now; to be called by itself.
+
+        Raises:
+            UserStopped: Always.
+        """
+        self.stop_reason = self.stop_reason or StopReason.OWN
+        self.pending_interrupt = None
+        raise UserStopped
 
     def kill(self) -> None:
         """Raise `Killed` where it stands, at the loop's next turn.

@@ -37,6 +37,8 @@ from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost,
 from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode
 from amoc.ipc.messages.samples import Sample, Sampled
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, UsersNow
+from amoc.ipc.worker_id import WorkerId
+from amoc.results.replay import SCENARIO
 from amoc.runtime import logs
 from amoc.runtime.child import ChildProcess
 from amoc.runtime.controller import phases
@@ -51,6 +53,7 @@ from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
 from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
+from amoc.users.run import STOP
 
 _log = logging.getLogger(__name__)
 
@@ -107,15 +110,7 @@ class Controller:
         """Ask the run to end: gracefully the first time, at once the second time."""
         self._interrupts += 1
         if self._graceful() and self._interrupts == 1:
-            self._files.write(
-                "command",
-                name="stop",
-                arguments={},
-                source="signal",
-                comment="",
-                outcome="ok",
-                answer={},
-            )
+            self._note_stop("signal", "")
             timeout = f"{self._plan.stop_timeout_s:g} s"
             self._operator.info(
                 f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once"
@@ -198,7 +193,7 @@ class Controller:
             plan, self.status, loaded, node, journal, self._operator, self._step
         )
         self._xmpp = self._embedded_xmpp(loaded)
-        services.calls.operations.update(self._xmpp.operations)
+        services.calls.operations.update({**self._xmpp.operations, STOP: self._stop_run})
         self._init(services)
         phases.wait_workers(node, loaded.workers, lambda: len(services.broadcast.workers))
         self._step(Step.READY)
@@ -209,6 +204,21 @@ class Controller:
         if self._ended == "ok":
             services.check_rates()
         self._step(Step.ALL_LEFT)
+
+    def _stop_run(self, _: WorkerId | None, reason: str) -> None:
+        """The scenario ends the run; the first time counts."""
+        assert self._services is not None
+        if not self._results.stopped_because:
+            self._results.stopped_because = reason
+            self._operator.info(f"stopping: the scenario ends the run: {reason}")
+            self._note_stop(SCENARIO, reason)
+            self._services.commands.stop_asked = True
+            self._node.changed.ring()
+
+    def _note_stop(self, source: str, comment: str) -> None:
+        """Write down that the run was told to stop, by no command of an operator's."""
+        told = {"arguments": {}, "outcome": "ok", "answer": {}}
+        self._files.write("command", name="stop", source=source, comment=comment, **told)
 
     # Phases
 

@@ -52,6 +52,7 @@ class RunResults:
 
     Attributes:
         aborted: Why the run should end before its time; empty while it should not.
+        stopped_because: Why the scenario has ended the run; empty while it has not.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class RunResults:
         self._thresholds = threshold.of_run(self._plan.thresholds, (), "")
         after_s = self._plan.abort_after_s
         self._abort = AbortOnFail(after_s) if after_s is not None else None
-        self.aborted = ""
+        self.aborted = self.stopped_because = ""
         self._exporters: Sequence[Exporter] = ()
         self._cpu_s = time.process_time()
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
@@ -173,6 +174,7 @@ class RunResults:
             self._plan.limited_ok,
             deaths=self._deaths,
             aborted=self.aborted,
+            stopped=self.stopped_because,
             futile="" if self._plan.failures_ok else totals.futile(ended == "stopped"),
             findings=[one["text"] for one in totals.health.findings()],
             failure=message,

@@ -29,6 +29,7 @@ from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
 from amoc.ipc.messages.users import FailureSeen, StartUsers, StopUsers
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.peer_link import PeerLink
+from amoc.metrics.board import Cell
 from amoc.runtime import logs
 from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.stack_file import file_of
@@ -40,6 +41,7 @@ from amoc.runtime.worker_parts import WorkerParts
 from amoc.runtime.worker_spec import WorkerSpec
 from amoc.scenario import events
 from amoc.steps.recorder import FailureSamples
+from amoc.users.run import IterationNumbers
 from amoc.users.spawned import note_spawned, owner_of
 from amoc.users.user import User
 
@@ -89,7 +91,9 @@ def main(task: WorkerSpec) -> int:
                 FailureSeen(index, step, cause, message, _calling_user() or 0)
             )
         )
-        parts.context(samples).activate()
+        context_of_worker = parts.context(samples)
+        context_of_worker.set(IterationNumbers, _numbers(task))
+        context_of_worker.activate()
         orders = Orders(
             index, task.seed, task.start, task.scenario_directory, line.report_nowait, parts.gate
         )
@@ -152,6 +156,13 @@ def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:
         line.report_nowait,
         lambda: f"worker {task.id.worker} ({len(pool)} users)",
     )
+
+
+def _numbers(task: WorkerSpec) -> IterationNumbers:
+    """Numbers the iterations of this worker, whatever its earlier incarnations have given out."""
+    cell = int(Cell.ITERATION_NUMBERS)
+    given = task.board.row(task.id.worker)[cell : cell + 1]
+    return IterationNumbers(given, task.id.worker, task.board.workers)
 
 
 def _guarded(work: Callable[..., object], *arguments: object) -> None:
