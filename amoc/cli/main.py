@@ -20,6 +20,7 @@ from amoc.cli import (
     completion,
     control,
     export,
+    new,
     output,
     plan,
     replay,
@@ -38,7 +39,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(run.run, plan.plan, replay.replay, check.check, *control.COMMANDS),
+    *(run.run, plan.plan, replay.replay, check.check, new.new, *control.COMMANDS),
     *(runs.runs, report.report, compare.compare, export.export, xmppd.xmppd),
     completion.completion,
 ):

@@ -25,6 +25,8 @@ Answer = tuple[int, object]
 Handler = Callable[..., Answer]
 numbers = itertools.count(1)
 sessions: dict[str, str] = {}
+visits: set[str] = set()
+"""Forms that were handed out and not sent back."""
 tokens: dict[str, float] = {}
 orders: dict[int, dict[str, Any]] = {}
 files: dict[str, int] = {}
@@ -63,6 +65,52 @@ def login(request: Request) -> Answer:
     sessions[session] = request.json()["name"]
     request.headers.append(("Set-Cookie", f"session={session}; Path=/; HttpOnly"))
     return 200, {"hello": sessions[session]}
+
+
+PAGE = "<!doctype html><html><head><title>{title}</title>{head}</head><body>{body}</body></html>"
+FORM = """<form method="post" action="/enter"><input type="hidden" name="csrf" value="{csrf}">
+<input name="name"><input type="password" name="password"><button>Log in</button></form>
+<img src="{tracker}/pixel.png">"""
+CATALOG = """<button id="order">Order</button><p id="said"></p><script>
+document.getElementById("order").onclick = async () => {
+  const answer = await fetch("/token", { method: "POST", body: new URLSearchParams({ secret }) });
+  const authorization = `Bearer ${(await answer.json()).access_token}`;
+  const headers = { authorization, "content-type": "application/json" };
+  const body = JSON.stringify({ item: 7, note: "as a gift" });
+  const made = await (await fetch("/orders", { method: "POST", headers, body })).json();
+  const path = `/orders/${made.order.id}`;
+  await fetch(path, { headers });
+  await fetch(path, { headers, method: "DELETE" });
+  document.getElementById("said").textContent = "done";
+};
+const secret = "secret";
+</script>"""
+PASSWORD = "hunter2 is mine"
+
+
+def entrance(request: Request) -> Answer:
+    csrf = secrets.token_hex(16)
+    visits.add(csrf)
+    form = FORM.format(csrf=csrf, tracker=request.query.get("tracker", ""))
+    return 200, PAGE.format(title="The shop", head="<link rel=stylesheet href=/s.css>", body=form)
+
+
+def enter(request: Request) -> Answer:
+    form = {name: one[0] for name, one in parse_qs(request.body().decode()).items()}
+    if form.get("csrf") not in visits or form.get("password") != PASSWORD:
+        return 403, {}
+    visits.discard(form["csrf"])
+    session = secrets.token_hex(8)
+    sessions[session] = form["name"]
+    request.headers.append(("Set-Cookie", f"session={session}; Path=/; HttpOnly"))
+    request.headers.append(("Location", "/catalog"))
+    return 303, None
+
+
+def catalog(request: Request) -> Answer:
+    if not request.is_logged_in:
+        return 403, {}
+    return 200, PAGE.format(title="Catalog", head="", body=CATALOG)
 
 
 def item(request: Request, number: str) -> Answer:
@@ -144,6 +192,10 @@ def received(request: Request) -> Answer:
 
 
 ROUTES: list[tuple[str, Handler]] = [
+    (r"GET /", entrance),
+    (r"POST /enter", enter),
+    (r"GET /catalog", catalog),
+    (r"GET /(?:s.css|pixel.png|favicon.ico)", lambda _: (200, b"")),
     (r"POST /login", login),
     (r"GET /item/(\d+)", item),
     (r"POST /cart", cart),
@@ -159,6 +211,15 @@ ROUTES: list[tuple[str, Handler]] = [
 ]
 
 
+def encoded(said: object) -> tuple[str, bytes]:
+    """The media type and the bytes of an answer."""
+    if isinstance(said, bytes):
+        return "application/octet-stream", said
+    if isinstance(said, str):
+        return "text/html; charset=utf-8", said.encode()
+    return "application/json", b"" if said is None else json.dumps(said).encode()
+
+
 def application(environ: dict[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
     request = Request(environ)
     asked = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
@@ -167,8 +228,7 @@ def application(environ: dict[str, Any], start: Callable[..., object]) -> Iterab
         if found := re.fullmatch(pattern, asked):
             status, said = handler(request, *found.groups())
             break
-    body = said if isinstance(said, bytes) else b"" if said is None else json.dumps(said).encode()
-    kind = "application/octet-stream" if isinstance(said, bytes) else "application/json"
+    kind, body = encoded(said)
     headers = [("Content-Type", kind), *request.headers]
     if status != 204:
         headers.append(("Content-Length", str(len(body))))

@@ -1,0 +1,93 @@
+"""``amoc new``: write a scenario from a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from amoc.base.errors import ResourceError, UsageError
+from amoc.recording.files import Written
+
+
+@click.command(short_help="Write a scenario, from a recording for instance.")
+@click.argument("name")
+@click.option(
+    "--har",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Repeat what a browser has recorded (HTTP Archive).",
+)
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    metavar="HOST",
+    help="With --har: keep requests to this host, too, as it stands in URLs. Repeatable.",
+)
+@click.option(
+    "--all", "everything", is_flag=True, help="With --har: keep static files and other hosts."
+)
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+def new(name: str, har: Path | None, hosts: tuple[str, ...], everything: bool, force: bool) -> None:
+    """Write the scenario NAME.py, and what it needs beside it.
+
+    NAME may have a directory before it. Files that exist are left alone.
+    """
+    target = Path(name.removesuffix(".py"))
+    if not target.name.isidentifier():
+        raise UsageError(
+            f"NAME must be letters, digits and '_', as a module's is, got {target.name!r}"
+        )
+    if har is None:
+        raise UsageError("amoc new needs --har FILE")
+    from amoc.recording import from_har
+
+    content = _read(har, from_har.MAX_BYTES)
+    written = from_har.convert(content, str(har), target.name, hosts, everything, _settings())
+    _write(target.parent, written, force)
+
+
+def _settings() -> set[str]:
+    """Names of settings that a scenario with HTTP has without declaring them."""
+    import amoc.http  # noqa: F401
+    from amoc.scenario import builtin_settings  # noqa: F401
+    from amoc.scenario.settings import declared
+
+    return {one.name for one in declared()}
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """A file of at most `limit` bytes.
+
+    Raises:
+        UsageError: It cannot be read, is none, or is larger.
+    """
+    try:
+        if not path.is_file():
+            raise UsageError(
+                f"{path} must be a file{'' if path.exists() else ', but does not exist'}"
+            )
+        if (size := path.stat().st_size) > limit:
+            raise UsageError(f"{path} must have at most {limit >> 20} MiB, but has {size >> 20}")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _write(directory: Path, written: Written, force: bool) -> None:
+    """Write all files, or none if one of them exists."""
+    paths = {directory / name: content for name, content in written.files.items()}
+    for path in paths:
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists; --force overwrites it")
+    try:
+        for path, content in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    except OSError as error:
+        raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
+    for path in paths:
+        click.echo(f"written: {path}")
+    for note in written.notes:
+        click.echo(note)

@@ -1,0 +1,176 @@
+"""Pure. Makes the plan of a scenario from what is kept of a recording."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from amoc.recording import request_names, request_plan
+from amoc.recording.answer_values import InHtml
+from amoc.recording.answer_values import values as handed_out
+from amoc.recording.plan import Plan, PlannedRequest, PlannedSetting, PlannedStep
+from amoc.recording.python_text import Code, Node, flat
+from amoc.recording.selection import Kept, Origin, Selection
+from amoc.recording.value_plan import Values
+
+NEW_STEP_S = 1.0
+"""A pause that begins a step, where no page does."""
+MAX_PAUSE_S = 60.0
+MIN_PAUSE_S = 0.05
+MAX_LABEL = 60
+_LABEL = re.compile(r"[^\w /,:()&+#!?'-]+")
+
+
+def plan(
+    selection: Selection, titles: Mapping[str, str], file: str, taken_names: Iterable[str]
+) -> Plan:
+    """The plan of a scenario.
+
+    Args:
+        selection: What is repeated.
+        titles: Of the recording's pages, by their ids.
+        file: The scenario's name; that of its other files begins with it.
+        taken_names: Settings that exist already.
+    """
+    kept = selection.kept
+    values = Values(taken_names)
+    made = Plan("", selection.base.url)
+    servers = _servers(selection, values, made)
+    for step, members in _grouped(kept, titles):
+        made.steps.append(step)
+        for number, one in members:
+            planned, body = request_plan.make(
+                one, number, values, servers.get(one.origin, ""), f"{file}_bodies"
+            )
+            if body is not None:
+                made.files[body[0]] = body[1]
+            step.requests.append(planned)
+            exchange = one.exchange
+            values.origins.answered(
+                number, planned.name, exchange.method, one.parts.path, exchange.answer
+            )
+            if exchange.answer.type == "text/html":
+                values.hidden_fields(
+                    {
+                        (place.name, value)
+                        for value, place in handed_out(exchange.answer)
+                        if isinstance(place, InHtml)
+                    }
+                )
+    flow = [request for step in made.steps for request in step.requests]
+    for number, takes in values.takes.items():
+        flow[number].takes = takes
+    made.settings += values.settings
+    made.columns = values.columns
+    _hoist(made, flow)
+    _note(made, kept)
+    count, steps = len(flow), len(made.steps)
+    made.opening = (
+        f"Recorded from {selection.base.url}: {count} request{'s'[: count != 1]} in {steps}"
+        f" step{'s'[: steps != 1]}."
+    )
+    return made
+
+
+def _servers(selection: Selection, values: Values, made: Plan) -> dict[Origin, str]:
+    """What stands before the paths of other servers, whose URLs are settings."""
+    prefixes: dict[Origin, str] = {}
+    for one in selection.kept:
+        if one.origin == selection.base or one.origin in prefixes:
+            continue
+        name = values.new_name(_server_name(one.origin.host))
+        prefixes[one.origin] = f"{{{name}.get()}}"
+        made.settings.append(PlannedSetting(name, one.origin.url, "Base address of another server"))
+    return prefixes
+
+
+def _server_name(host: str) -> str:
+    first = host.partition(".")[0].partition(":")[0]
+    return f"{first}_url" if first[:1].isalpha() else "other_url"
+
+
+def _grouped(
+    kept: Sequence[Kept], titles: Mapping[str, str]
+) -> Iterable[tuple[PlannedStep, list[tuple[int, Kept]]]]:
+    """The steps, each with its requests and their numbers."""
+    navigations: dict[str, int] = {}
+    for one in kept:
+        if one.exchange.is_navigation:
+            navigations[one.exchange.page] = navigations.get(one.exchange.page, 0) + 1
+    groups: list[tuple[PlannedStep, list[tuple[int, Kept]]]] = []
+    page, ended = None, 0.0
+    names = {request_names.name(one.exchange.method, one.parts.path) for one in kept}
+    for number, one in enumerate(kept):
+        exchange = one.exchange
+        gap = exchange.started_s - ended if groups else 0.0
+        if not groups or exchange.is_navigation or exchange.page != page or gap >= NEW_STEP_S:
+            opened = exchange.page != page and navigations.get(exchange.page, 0) <= 1
+            label = _label(one, titles.get(exchange.page, "") if opened else "")
+            label = f"{label} page" if label in names else label
+            pause = min(gap, MAX_PAUSE_S) if gap >= MIN_PAUSE_S else 0.0
+            groups.append((PlannedStep(label, pause), []))
+        groups[-1][1].append((number, one))
+        page, ended = exchange.page, max(ended, exchange.ended_s)
+    return groups
+
+
+def _label(one: Kept, title: str) -> str:
+    """What a step is called: its page's title, or what its first request does."""
+    title = _LABEL.sub(" ", title).strip()
+    if title and not title.lower().startswith(("http:", "https:", "data:", "about:")):
+        return " ".join(title.split())[:MAX_LABEL].rstrip()
+    segments = request_names.template(one.parts.path).split("/")
+    words = [part for part in segments if part and not part.startswith(request_names.ID)]
+    what = _LABEL.sub(" ", words[-1]).strip() if words else ""
+    method = one.exchange.method
+    does = "open" if method == "GET" else method.lower()
+    return f"{does} {what or 'the first page'}"[:MAX_LABEL].rstrip()
+
+
+def _hoist(made: Plan, flow: Sequence[PlannedRequest]) -> None:
+    """Say once what all requests say, or all that follow an answer."""
+    home = [one for one in flow if one.is_home]
+    for one in home:
+        # Browsers send it when something is changed, and servers that look at it want it there.
+        if origin := one.headers.pop("Origin", None):
+            made.session_headers["Origin"] = origin
+    for name, node in list(home[0].headers.items()) if home else []:
+        if _is_known_before(node) and all(one.headers.get(name) == node for one in home):
+            made.session_headers[name] = node
+            for one in home:
+                del one.headers[name]
+    for at, request in enumerate(flow):
+        later = [one for one in flow[at + 1 :] if one.is_home]
+        variables = {taken.variable for taken in request.takes}
+        for name, node in list(later[0].headers.items()) if later and variables else []:
+            uses = isinstance(node, Code) and any(f"{{{one}}}" in node.text for one in variables)
+            if uses and all(one.headers.get(name) == node for one in later):
+                request.headers_from_here[name] = node
+                for one in later:
+                    del one.headers[name]
+
+
+def _is_known_before(node: Node) -> bool:
+    """Whether an expression has a value when the session begins: text, or a setting."""
+    return isinstance(node, str) or (isinstance(node, Code) and ".get()" in flat(node))
+
+
+def _note(made: Plan, kept: Sequence[Kept]) -> None:
+    before: set[str] = set()
+    set_since: set[str] = set()
+    for one in kept:
+        pairs = one.exchange.header("cookie").split(";")
+        before |= {pair.partition("=")[0].strip() for pair in pairs if "=" in pair} - set_since
+        set_since |= {
+            value.partition("=")[0].strip()
+            for name, value in one.exchange.answer.headers
+            if name == "set-cookie"
+        }
+    if before:
+        shown = ", ".join(sorted(before)[:5])
+        made.notes.append(
+            f"cookies that were there before the recording are not sent: {shown};"
+            " record from the login on"
+        )
+    if any(step.pause_s >= MAX_PAUSE_S for step in made.steps):
+        made.notes.append(f"pauses of more than {MAX_PAUSE_S:g} s were cut to that")

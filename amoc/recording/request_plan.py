@@ -1,0 +1,301 @@
+"""Pure. One recorded request as a call of `amoc.http`: its URL, its headers and what it carries."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import mimetypes
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from amoc.recording import request_names
+from amoc.recording.exchange import Exchange, File, FormBody, JsonBody, RawBody
+from amoc.recording.origins import Use
+from amoc.recording.plan import PlannedRequest
+from amoc.recording.python_text import Code, Node, flat
+from amoc.recording.request_names import ID
+from amoc.recording.selection import Kept
+from amoc.recording.value_plan import Values
+
+MAX_INLINE = 2_000
+"""Characters of a body that stands in the scenario; longer ones are files."""
+_BROWSERS_OWN = re.compile(
+    r"sec-.*|if-.*|:.*|proxy-.*|accept-(encoding|language|charset)|access-control-.*"
+    r"|connection|cache-control|content-(length|type|encoding)|cookie|dnt|expect|host|keep-alive"
+    r"|origin|pragma|priority|referer|te|trailer|transfer-encoding|upgrade|user-agent"
+    r"|upgrade-insecure-requests|x-(client-data|devtools-.*)"
+)
+"""Headers that the client sends by itself, or that say which browser it was."""
+_IN_TEXT = re.compile(
+    r"((?:password|passwd|secret|token|api_?key)[\"']?\s*[>:=]\s*[\"']?)([^<\"'&\s]+)",
+    re.IGNORECASE,
+)
+_SEARCH = re.compile(r"q|query|term|search.*|.*keywords?", re.IGNORECASE)
+"""Parameters of a query that people type."""
+_OPERATION = re.compile(r"[A-Za-z_]\w{0,60}")
+
+
+class Made(NamedTuple):
+    """A call, and the file that its body is in, if it is in one."""
+
+    request: PlannedRequest
+    file: tuple[str, bytes] | None
+
+
+class _Maker:
+    def __init__(self, kept: Kept, number: int, values: Values, prefix: str, files: str) -> None:
+        self.kept = kept
+        self.exchange: Exchange = kept.exchange
+        self.values = values
+        self.prefix = prefix
+        self.file: tuple[str, bytes] | None = None
+        self.comments: list[str] = []
+        self._file_name = f"{files}/{number}"
+        self._sent: list[str] = []
+
+    def node(self, value: str, use: Use, typed: bool = False) -> Node:
+        self._sent.append(value)
+        return self.values.node(value, use, self.comments, typed)
+
+    def make(self) -> Made:
+        url, name = self._path()
+        options: list[tuple[str, Node]] = []
+        raw_query, params = self._query()
+        if raw_query:
+            url = (
+                Code(f'{url.text[:-1]}?{_in_f_string(raw_query)}"')
+                if isinstance(url, Code)
+                else f"{url}?{raw_query}"
+            )
+        if params:
+            options.append(("params", params))
+        body, media = self._body()
+        options += body
+        operation = self._operation()
+        if operation:
+            name = f"{name} {operation}"
+        plain = f"{self.exchange.method} {self.kept.parts.path or '/'}"
+        if name != plain or isinstance(url, Code):
+            options.append(("name", name))
+        if basic := self._basic():
+            user, password = basic
+            options.append(
+                (
+                    "auth",
+                    (
+                        self.values.credential(user, Use("header", "authorization"), "username"),
+                        self.values.credential(
+                            password, Use("header", "authorization"), "password"
+                        ),
+                    ),
+                )
+            )
+        headers = self._headers(basic is not None)
+        if media:
+            headers["Content-Type"] = media
+        if self.exchange.answer.status >= 400:
+            options.append(("allow", self.exchange.answer.status))
+            self.comments.append(f"was {self.exchange.answer.status} when it was recorded")
+        if not self.kept.follows:
+            options.append(("redirects", 0))
+            self.comments.append("leads to a server that is left out")
+        request = PlannedRequest(
+            self.exchange.method,
+            name,
+            url,
+            options,
+            headers,
+            self.comments,
+            is_home=not self.prefix,
+        )
+        for value in self._sent:
+            self.values.origins.sent(value)
+        return Made(request, self.file)
+
+    def _path(self) -> tuple[str | Code, str]:
+        """The path as an expression, and the request's name."""
+        raw = (self.kept.parts.path or "/").split("/")
+        parts, shown = [], []
+        for at, segment in enumerate(raw):
+            node = self.node(unquote(segment), Use("path", "", "/".join(raw[:at])))
+            is_code = isinstance(node, Code)
+            parts.append(f"{{{node.text}}}" if isinstance(node, Code) else _in_f_string(segment))
+            shown.append(ID if is_code else segment)
+        name = request_names.name(self.exchange.method, "/".join(shown))
+        if not self.prefix and shown == raw:
+            return "/".join(raw), name
+        return Code(f'f"{self.prefix}{"/".join(parts)}"'), name
+
+    def _query(self) -> tuple[str, Node]:
+        """What stays in the URL of the query, or its parameters."""
+        query = self.kept.parts.query
+        if not query:
+            return "", None
+        pairs = parse_qsl(query, keep_blank_values=True)
+        if not pairs or any("=" not in one for one in query.split("&")):
+            return query, None
+        return "", _pairs(
+            [
+                (name, self.node(value, Use("query", name), bool(_SEARCH.fullmatch(name))))
+                for name, value in pairs
+            ]
+        )
+
+    def _headers(self, is_authorized: bool) -> dict[str, Node]:
+        found: dict[str, Node] = {}
+        for name, value in self.exchange.headers:
+            if name == "authorization":
+                if not is_authorized:
+                    found["Authorization"] = self._authorization(value)
+            elif name == "origin" and self.exchange.method not in ("GET", "HEAD"):
+                if value == self.kept.origin.url:
+                    found["Origin"] = Code(self.prefix[1:-1] or "base.get()")
+            elif name == "accept" and (value == "*/*" or self.exchange.is_navigation):
+                continue
+            elif not _BROWSERS_OWN.fullmatch(name):
+                found[name.title()] = self.node(value, Use("header", name))
+        return found
+
+    def _authorization(self, value: str) -> Node:
+        scheme, _, rest = value.partition(" ")
+        if scheme.lower() == "bearer" and rest:
+            token, use = rest.strip(), Use("header", "token")
+            node = self.node(token, use)
+            known = node if isinstance(node, Code) else self.values.credential(token, use)
+            return Code(f'f"Bearer {{{known.text}}}"')
+        return self.values.credential(value, Use("header", "authorization"))
+
+    def _basic(self) -> tuple[str, str] | None:
+        """User and password of Basic authorization."""
+        scheme, _, rest = self.exchange.header("authorization").partition(" ")
+        if scheme.lower() != "basic":
+            return None
+        try:
+            user, colon, password = base64.b64decode(rest, validate=True).decode().partition(":")
+        except (binascii.Error, ValueError):
+            return None
+        return (user, password) if colon else None
+
+    def _operation(self) -> str:
+        """The name of a GraphQL operation: all of them go to one path."""
+        body = self.exchange.body
+        if isinstance(body, JsonBody) and isinstance(body.value, dict):
+            name = body.value.get("operationName")
+            if isinstance(name, str) and "query" in body.value and _OPERATION.fullmatch(name):
+                return name
+        return ""
+
+    def _body(self) -> tuple[list[tuple[str, Node]], str]:
+        """The arguments that say what the request carries, and its Content-Type if they do not."""
+        body = self.exchange.body
+        if isinstance(body, FormBody):
+            return self._form(body), ""
+        if isinstance(body, JsonBody):
+            node = self._json(body.value, "", True)
+            text = json.dumps(body.value, ensure_ascii=False, indent=1)
+            if len(text) > MAX_INLINE and not _has_code(node):
+                return [("data", self._in_file(text.encode("utf-8", "replace"), ".json"))], (
+                    "application/json"
+                )
+            return [("json", node)], ""
+        if isinstance(body, RawBody) and body.content:
+            return self._raw(body)
+        return [], ""
+
+    def _json(self, value: object, name: str, is_top: bool = False) -> Node:
+        if isinstance(value, dict):
+            is_typed = is_top and "operationName" not in value
+            return {
+                key: self._leaf(one, key, is_typed)
+                if isinstance(one, str | int) and not isinstance(one, bool)
+                else self._json(one, key)
+                for key, one in value.items()
+            }
+        if isinstance(value, list):
+            return [
+                self._leaf(one, name, False)
+                if isinstance(one, str | int) and not isinstance(one, bool)
+                else self._json(one, name)
+                for one in value
+            ]
+        return value  # type: ignore[return-value]  # a literal
+
+    def _leaf(self, value: str | int, name: str, is_typed: bool) -> Node:
+        node = self.node(str(value), Use("json", name), is_typed and isinstance(value, str))
+        if not isinstance(node, Code):
+            return value
+        is_number = node.text in self.values.numbers
+        if is_number == isinstance(value, int):
+            return node
+        return Code(f"{type(value).__name__}({node.text})")
+
+    def _form(self, body: FormBody) -> list[tuple[str, Node]]:
+        fields = [(name, self.node(value, Use("form", name), True)) for name, value in body.fields]
+        options: list[tuple[str, Node]] = []
+        if body.is_multipart:
+            files = [(name, self._upload(file)) for name, file in body.files]
+            options.append(("files", _pairs(files) if files else []))
+        if fields or not body.is_multipart:
+            options.append(("form", _pairs(fields)))
+        return options
+
+    def _upload(self, file: File) -> Node:
+        kind = file.type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        if file.content is None:
+            self.comments.append(f"the recording lacks the content of {file.name}: zeros stand in")
+            return (file.name, Code("bytes(1000)"), kind)
+        if len(file.content) > MAX_INLINE:
+            return (file.name, self._in_file(file.content, ""), kind)
+        return (file.name, file.content, kind)
+
+    def _raw(self, body: RawBody) -> tuple[list[tuple[str, Node]], str]:
+        try:
+            text = body.content.decode()
+        except ValueError:
+            return [("data", self._in_file(body.content, ".bin"))], body.type
+        hidden = _IN_TEXT.sub(r"\1hidden", text)
+        if hidden != text:
+            self.comments.append("'hidden' stands for a credential that was not written down")
+        if len(hidden) > MAX_INLINE:
+            return [("data", self._in_file(hidden.encode(), ".txt"))], body.type
+        return [("data", hidden)], body.type or "text/plain"
+
+    def _in_file(self, content: bytes, ending: str) -> Node:
+        self.file = (f"{self._file_name}{ending}", content)
+        return Code(f"HERE / {flat(self.file[0])}")
+
+
+def _pairs(pairs: Sequence[tuple[str, Node]]) -> Node:
+    """A dict, or where a name is there twice a list of pairs."""
+    names = [name for name, _ in pairs]
+    return dict(pairs) if len(set(names)) == len(names) else [tuple(one) for one in pairs]
+
+
+def _has_code(node: Node) -> bool:
+    if isinstance(node, Code):
+        return True
+    if isinstance(node, dict):
+        return any(map(_has_code, node.values()))
+    return isinstance(node, list) and any(map(_has_code, node))
+
+
+def _in_f_string(text: str) -> str:
+    """Part of a URL, as it can stand in an f-string."""
+    quoted = text.replace("\\", "%5C").replace('"', "%22").replace("'", "%27")
+    return quoted.replace("{", "{{").replace("}", "}}")
+
+
+def make(kept: Kept, number: int, values: Values, prefix: str, files: str) -> Made:
+    """The call that repeats a request.
+
+    Args:
+        kept: The request.
+        number: Its place among those that are kept.
+        values: Decides what stands for each of its values.
+        prefix: Before the path, in an f-string: ``{other.get()}``; empty for the base URL.
+        files: The directory of bodies that are files.
+    """
+    return _Maker(kept, number, values, prefix, files).make()

@@ -1,0 +1,174 @@
+"""Pure. A plan as the text of a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from amoc.recording.answer_values import InHeader, InHtml, InJson
+from amoc.recording.plan import Plan, PlannedRequest, PlannedSetting, PlannedStep, Taken
+from amoc.recording.python_text import INDENT, WIDTH, Call, Code, Node, flat, rendered
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Those for which a session has a method."""
+_ROWS = """
+
+def init():
+{checks}    with ROWS.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+"""
+_BETWEEN = '''
+
+def between(answer, left, right):
+    """What stands between two texts of a page; empty if they are not there."""
+    _, _, rest = answer.text.partition(left)
+    value, found, _ = rest.partition(right)
+    return html.unescape(value) if found else ""
+'''
+_THINK = """\
+think = setting(1.0, "Times the recorded pauses; 0: none", verify=lambda x: x >= 0)
+"""
+_PAUSE = """
+
+def pause(seconds):
+    user.sleep(seconds * think.get() * user.random.uniform(0.5, 1.5))
+"""
+
+
+def write(plan: Plan, name: str) -> str:
+    """The scenario `name`, which begins a line behind each statement as formatters do."""
+    takes = [taken for step in plan.steps for one in step.requests for taken in one.takes]
+    has_pauses = any(step.pause_s for step in plan.steps[1:])
+    body = "".join(_start(plan))
+    text = "".join(_settings(plan, name, has_pauses))
+    checks = "".join(_checks(plan.settings))
+    if plan.columns:
+        text += _ROWS.format(checks=checks)
+    elif checks:
+        text += f"\n\ndef init():\n{checks.rstrip()}\n"
+    text += body
+    if has_pauses:
+        text += _PAUSE
+    if any(isinstance(one.place, InHtml) for one in takes):
+        text += _BETWEEN
+    return f"{_head(plan, name, text)}{text}"
+
+
+def _head(plan: Plan, name: str, text: str) -> str:
+    """Docstring and imports, of what the text needs."""
+    lines = [f'"""{plan.opening}\n']
+    usage = f"amoc run {name}.py --users 10 --duration 1m"
+    lines.append(f'{usage}\n"""\n')
+    library = [
+        one for one in ("csv", "html") if f"{one}.DictReader" in text or f"{one}.une" in text
+    ]
+    imports = [f"import {one}" for one in library]
+    if "Path(" in text:
+        imports.append("from pathlib import Path")
+    if "unquote(" in text:
+        imports.append("from urllib.parse import unquote")
+    if imports:
+        lines.append("\n".join(imports) + "\n")
+    named = [
+        one
+        for one in ("Error", "http", "override", "setting", "step", "user")
+        if _is_used(one, text)
+    ]
+    lines.append(f"from amoc import {', '.join(named)}\n")
+    return "\n".join(lines) + "\n"
+
+
+def _is_used(name: str, text: str) -> bool:
+    return f"{name}(" in text or f"{name}." in text
+
+
+def _settings(plan: Plan, name: str, has_pauses: bool) -> Iterator[str]:
+    yield _setting("base", plan.base, "Base address of the server")
+    for one in plan.settings:
+        yield _setting(one.name, one.default, one.description)
+    if has_pauses:
+        yield _THINK
+    yield '\noverride("repeat_interval", "1s")  # from the end of a visit to the next one\n'
+    if plan.files:
+        yield "HERE = Path(__file__).parent\n"
+    if plan.columns:
+        yield f"ROWS = Path(__file__).with_name({flat(f'{name}.csv')})\n"
+
+
+def _setting(name: str, default: str, description: str) -> str:
+    call = Call("setting", [("", default), ("", description)])
+    return f"{name} = {rendered(call, 0, len(name) + 3)}\n"
+
+
+def _checks(settings: list[PlannedSetting]) -> Iterator[str]:
+    for one in settings:
+        if one.is_credential:
+            why = f"set {one.name}, say by AMOC_{one.name.upper()}: the recording's is not kept"
+            yield f"    if not {one.name}.get():\n"
+            yield f"        return {rendered(Call('Error', [('', why)]), 2, 7)}\n"
+
+
+def _start(plan: Plan) -> Iterator[str]:
+    yield f"\n\ndef start(user_id{', rows' if plan.columns else ''}):\n"
+    if plan.columns:
+        yield "    row = rows[user_id % len(rows)]\n"
+    arguments: list[tuple[str, Node]] = [("", Code("base.get()"))]
+    if plan.session_headers:
+        arguments.append(("headers", plan.session_headers))
+    opened = rendered(Call("http.session", arguments), 1, len("with "), len(" as client:"))
+    yield f"    with {opened} as client:\n"
+    for at, one in enumerate(plan.steps):
+        yield from _step(one, at > 0)
+
+
+def _step(step: PlannedStep, may_pause: bool) -> Iterator[str]:
+    if may_pause and step.pause_s:
+        yield f"        pause({step.pause_s:.3g})\n"
+    yield f"        with {rendered(Call('step', [('', step.label)]), 2, 5, 1)}:\n"
+    for one in step.requests:
+        yield from _request(one)
+
+
+def _request(one: PlannedRequest) -> Iterator[str]:
+    inner = INDENT * 3
+    for comment in one.comments:
+        yield f"{inner}# {' '.join(comment.split())}\n"
+    arguments: list[tuple[str, Node]] = [("", one.url)]
+    function = f"client.{one.method.lower()}"
+    if one.method not in METHODS:
+        function, arguments = "client.request", [("", one.method), *arguments]
+    arguments += one.options
+    if one.headers:
+        arguments.append(("headers", one.headers))
+    begins = "answer = " if one.takes else ""
+    yield f"{inner}{begins}{rendered(Call(function, arguments), 3, len(begins))}\n"
+    if one.takes:
+        yield f"{inner}if not answer.ok:\n"
+        yield f"{inner}    return  # what follows needs this answer\n"
+    for taken in one.takes:
+        yield from _taken(taken)
+    for name, node in one.headers_from_here.items():
+        call = Call("client.set_header", [("", name), ("", node)])
+        yield f"{inner}{rendered(call, 3)}\n"
+
+
+def _taken(taken: Taken) -> Iterator[str]:
+    inner, place = INDENT * 3, taken.place
+    if isinstance(place, InHtml):
+        call = Call("between", [("", Code("answer")), ("", place.left), ("", place.right)])
+        yield f"{inner}{taken.variable} = {rendered(call, 3, len(taken.variable) + 3)}\n"
+    elif isinstance(place, InJson):
+        # A chain that is too long for a line goes on in the next.
+        expression = "answer.json()"
+        for part in place.path:
+            index = f"[{flat(part)}]"
+            line = f"{inner}{taken.variable} = {expression}"
+            if len(line) + len(index) > WIDTH and expression != taken.variable:
+                yield f"{line}\n"
+                expression = taken.variable
+            expression += index
+        yield f"{inner}{taken.variable} = {expression}\n"
+    elif isinstance(place, InHeader):
+        value = f"answer.headers[{flat(place.name)}]"
+        if place.is_last_segment:
+            value += '.rstrip("/").rpartition("/")[2]'
+        yield f"{inner}{taken.variable} = {value}\n"

@@ -1,0 +1,108 @@
+"""What a browser records becomes a scenario that does the same, against the same server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.browser import DEADLINE_MS
+from tests.process.support import DEADLINE_S, ROOT
+from tests.servers.application import PASSWORD
+from tests.servers.web import Application
+
+pytestmark = pytest.mark.slow
+
+REQUESTS = {
+    "GET /": 1,
+    "POST /enter": 1,
+    "POST /token": 1,
+    "POST /orders": 1,
+    "GET /orders/[id]": 1,
+    "DELETE /orders/[id]": 1,
+}
+"""What is to be repeated; the redirect behind the form is followed."""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    with Application(tmp_path_factory.mktemp("shop")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    with Application(tmp_path_factory.mktemp("tracker")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def har(
+    browser: Browser,
+    shop: Application,
+    tracker: Application,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A visit to the shop."""
+    file = tmp_path_factory.mktemp("har") / "session.har"
+    context = browser.new_context(record_har_path=file)
+    page = context.new_page()
+    page.set_default_timeout(DEADLINE_MS)
+    page.goto(f"{shop.url}/?tracker={tracker.url}")
+    page.fill("[name=name]", "ann")
+    page.fill("[name=password]", PASSWORD)
+    page.click("text=Log in")
+    page.wait_for_url("**/catalog")
+    page.wait_for_timeout(1_200)  # somebody reads: the recording has to have a pause in it
+    page.click("text=Order")
+    page.wait_for_selector("text=done")
+    context.close()
+    return file
+
+
+def amoc(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+
+
+def test_a_recording_runs_against_the_server_that_it_was_made_of(
+    har: Path, shop: Application, tracker: Application, tmp_path: Path
+) -> None:
+    written = amoc("new", "visit", "--har", str(har), cwd=tmp_path)
+    assert written.returncode == 0, written.stdout
+    assert f"1 to {tracker.url.removeprefix('http://')}" in written.stdout
+    scenario = (tmp_path / "visit.py").read_text()
+    recorded = har.read_text()
+    assert PASSWORD in recorded.replace("+", " ")
+    assert PASSWORD not in scenario + (tmp_path / "visit.csv").read_text()
+    assert 'row["name"]' in scenario
+    assert "ann" in (tmp_path / "visit.csv").read_text()
+
+    refused = amoc("run", "visit.py", "--users=1", "--set=repeat_num=1", cwd=tmp_path)
+    assert refused.returncode == 5
+    assert "AMOC_PASSWORD" in refused.stdout
+
+    quick = {"repeat_num": 2, "think": 0.1, "repeat_interval": "0.1s"}
+    settings = [f"--set={name}={value}" for name, value in quick.items()]
+    arguments = ["--users=2", *settings, "--json=summary.json"]
+    secrets = {"AMOC_PASSWORD": PASSWORD, "AMOC_SECRET": "secret"}
+    done = amoc("run", "visit.py", *arguments, cwd=tmp_path, **secrets)
+    assert done.returncode == 0, done.stdout
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    made = {name: row["count"] for name, row in summary["steps"].items()}
+    assert {name: count / 4 for name, count in made.items() if name in REQUESTS} == REQUESTS
+    assert summary["crashes"] == []
+    assert not {name: row for name, row in summary["steps"].items() if row["failures"]}

@@ -1,0 +1,292 @@
+"""What a recording becomes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from amoc.base.errors import UsageError
+from amoc.recording import from_har
+from tests.unit.recording.archive import archive, entry
+
+
+def scenario(*entries: dict[str, Any], **options: Any) -> str:
+    pages = options.pop("pages", None)
+    written = from_har.convert(archive(*entries, pages=pages), "x.har", "shop", **options)
+    return written.files["shop.py"].decode()
+
+
+def notes(*entries: dict[str, Any], **options: Any) -> list[str]:
+    return from_har.convert(archive(*entries), "x.har", "shop", **options).notes
+
+
+def test_pages_are_steps_and_gaps_are_pauses() -> None:
+    text = scenario(
+        entry("GET", "/", page="a"),
+        entry("GET", "/list.json", 0.1, page="a"),
+        entry("GET", "/item/7", 3.0, page="b"),
+        pages={"a": "Start", "b": "Item 7"},
+    )
+    assert 'with step("Start"):' in text
+    assert 'with step("Item 7"):' in text
+    assert "pause(2.89)" in text
+    assert text.count("pause(") == 2  # the other one is its definition
+
+
+def test_a_pause_on_a_page_begins_a_step() -> None:
+    text = scenario(entry("GET", "/"), entry("POST", "/cart", 5.0), entry("GET", "/cart", 5.1))
+    assert 'with step("open the first page"):' in text
+    assert 'with step("post cart"):' in text
+    assert text.count("with step(") == 2
+
+
+def test_ids_in_paths_are_not_in_names() -> None:
+    text = scenario(entry("GET", "/item/7"), entry("GET", "/a/9f86d081884c7d65/x.json", 0.1))
+    assert 'client.get("/item/7", name="GET /item/[id]")' in text
+    assert 'name="GET /a/[id]/x.json"' in text
+
+
+def test_static_files_and_other_hosts_are_left_out_and_counted() -> None:
+    entries = [
+        entry("GET", "/", kind="text/html"),
+        entry("GET", "/a.css", kind="text/css"),
+        entry("GET", "/b.js", kind=""),
+        entry("GET", "http://ads.test/x"),
+        entry("GET", "http://api.test/x", answer={}),
+        entry("GET", "ws://shop.test/live", status=101),
+        entry("OPTIONS", "/x", headers={"Access-Control-Request-Method": "PUT"}),
+        entry("GET", "/gone", status=0),
+    ]
+    text = scenario(*entries)
+    assert text.count("client.get(") == 1
+    said = notes(*entries)
+    assert "left out: 2 of static files (--all)" in said
+    assert "left out: 1 to ads.test (--host ads.test)" in said
+    assert "left out: 1 of WebSocket" in said
+    assert "left out: 1 that a browser asks leave with (CORS)" in said
+    assert "left out: 1 without an answer" in said
+    text = scenario(*entries, hosts=["api.test"])
+    assert 'api_url = setting("http://api.test", ' in text
+    assert 'client.get(f"{api_url.get()}/x", name="GET /x")' in text
+    assert scenario(*entries, everything=True).count("client.get(") == 5
+
+
+def test_an_unknown_host_is_named_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"--host b\.test is not in x\.har; it has shop\.test"):
+        scenario(entry("GET", "/"), hosts=["b.test"])
+
+
+def test_a_file_without_requests_says_what_it_has() -> None:
+    with pytest.raises(UsageError, match=r"no request that HTTP can repeat; left out: 1 of WebS"):
+        scenario(entry("GET", "ws://shop.test/live"))
+    with pytest.raises(UsageError, match=r"x\.har has no request that HTTP can repeat$"):
+        scenario()
+
+
+def test_a_token_of_an_answer_is_taken_from_it() -> None:
+    token = "a1b2c3d4e5f6a7b8"
+    authorized = {"Authorization": f"Bearer {token}"}
+    text = scenario(
+        entry("POST", "/login", answer={"auth": {"access_token": token}}),
+        entry("GET", "/me", 0.1, headers=authorized),
+        entry("GET", "/orders", 0.2, headers=authorized),
+    )
+    assert token not in text
+    assert 'access_token = answer.json()["auth"]["access_token"]' in text
+    assert 'client.set_header("Authorization", f"Bearer {access_token}")' in text
+    assert 'client.get("/me")' in text
+
+
+def test_what_was_created_is_asked_for_by_its_id() -> None:
+    text = scenario(
+        entry("POST", "/orders", status=201, answer={"id": 7}),
+        entry("GET", "/orders/7", 0.1),
+        entry("PUT", "/pay", 0.2, json_body={"order": 7, "as_text": "7", "n": 1}),
+    )
+    assert 'order_id = answer.json()["id"]' in text
+    assert 'client.get(f"/orders/{order_id}", name="GET /orders/[id]")' in text
+    assert 'json={"order": order_id, "as_text": str(order_id), "n": 1}' in text
+
+
+def test_the_location_of_what_was_created_counts_as_well() -> None:
+    text = scenario(
+        entry("POST", "/orders", status=201, answer_headers={"Location": "/orders/7"}),
+        entry("GET", "/orders/7", 0.1),
+    )
+    assert 'order_id = answer.headers["location"].rstrip("/").rpartition("/")[2]' in text
+    assert 'f"/orders/{order_id}"' in text
+
+
+def test_a_likely_id_stays_and_has_a_comment() -> None:
+    text = scenario(
+        entry("GET", "/items", answer={"items": [{"id": 3}, {"id": 17}]}),
+        entry("GET", "/items/17", 0.1),
+    )
+    assert '# 17 is likely json()["items"][1]["id"] of GET /items' in text
+    assert 'client.get("/items/17", name="GET /items/[id]")' in text
+
+
+def test_what_a_request_sent_first_is_no_answers() -> None:
+    name = "customer-4711-abc"
+    text = scenario(
+        entry("POST", "/login", json_body={"n": {"name": name}}, answer={"name": name}),
+        entry("POST", "/hello", 0.1, json_body={"n": {"name": name}}),
+    )
+    assert text.count(name) == 2
+    assert "answer" not in text.partition("def start")[2]
+
+
+def test_hidden_fields_come_from_their_page() -> None:
+    page = '<form><input name="csrf" type="hidden" value="a&amp;b"><input name=q></form>'
+    text = scenario(
+        entry("GET", "/form", kind="text/html", answer=page),
+        entry("POST", "/form", 0.1, form="csrf=a%26b&comment=hi"),
+    )
+    left = '<input name="csrf" type="hidden" value="'
+    assert f"csrf = between(answer, '{left}', '\"')" in text
+    assert 'form={"csrf": csrf, "comment": row["comment"]}' in text
+
+
+def test_cookies_are_left_to_the_session() -> None:
+    set_cookie = {"Set-Cookie": "XSRF-TOKEN=abcdef123456%3D; Path=/"}
+    text = scenario(
+        entry("GET", "/", answer_headers=set_cookie),
+        entry("POST", "/x", 0.1, headers={"Cookie": "a=1", "X-XSRF-TOKEN": "abcdef123456="}),
+    )
+    assert 'headers={"X-Xsrf-Token": unquote(client.cookies["XSRF-TOKEN"])}' in text
+    assert "a=1" not in text
+    assert any(
+        "cookies that were there before" in one
+        for one in notes(entry("GET", "/", headers={"Cookie": "sid=123"}))
+    )
+
+
+def test_redirects_are_followed_not_repeated() -> None:
+    entries = [
+        entry("POST", "/login", status=303, answer_headers={"Location": "/home"}, form="a=1"),
+        entry("GET", "/home", 0.1, answer={"token_id": "abcdef123456"}),
+        entry("GET", "/t/abcdef123456", 0.2),
+    ]
+    text = scenario(*entries)
+    assert '"/home"' not in text
+    assert "answer = client.post(" in text
+    assert 'token_id = answer.json()["token_id"]' in text
+
+
+def test_redirects_to_servers_that_are_left_out_are_not_followed() -> None:
+    away = {"Location": "http://sso.test/login"}
+    text = scenario(
+        entry("GET", "/login", status=302, answer_headers=away),
+        entry("GET", "http://sso.test/login"),
+    )
+    assert 'client.get("/login", redirects=0)' in text
+
+
+def test_statuses_of_failure_are_allowed() -> None:
+    text = scenario(entry("GET", "/me", status=401, answer={}))
+    assert "# was 401 when it was recorded" in text
+    assert 'client.get("/me", allow=401)' in text
+
+
+SECRETS = {
+    "form": entry("POST", "/in", form="name=ann&pass=hunter22secret"),
+    "json": entry("POST", "/in", json_body={"deep": [{"clientSecret": "hunter22secret"}]}),
+    "query": entry("GET", "/in?api_key=hunter22secret"),
+    "header": entry("GET", "/in", headers={"X-Api-Key": "hunter22secret"}),
+    "bearer": entry("GET", "/in", headers={"Authorization": "Bearer hunter22secret"}),
+    "basic": entry("GET", "/in", headers={"Authorization": "Basic YW5uOmh1bnRlcjIyc2VjcmV0"}),
+    "digest": entry("GET", "/in", headers={"Authorization": 'Digest x="hunter22secret"'}),
+    "cookie": entry("GET", "/in", headers={"Cookie": "sid=hunter22secret"}),
+    "url": entry("GET", "http://ann:hunter22secret@shop.test/in"),
+    "xml": entry(
+        "POST", "/in", post={"mimeType": "text/xml", "text": "<password>hunter22secret</password>"}
+    ),
+    "jwt": entry("GET", "/in/eyJhbGciOiJI.eyJodW50ZXIy.hunter22secret"),
+    "again": entry("POST", "/in", form="password=hunter22secret&repeat=hunter22secret"),
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_credentials_are_written_nowhere(kind: str) -> None:
+    written = from_har.convert(archive(SECRETS[kind]), "x.har", "shop")
+    everything = b"".join(written.files.values()).decode() + "".join(written.notes)
+    assert "hunter22secret" not in everything
+    assert "YW5uOmh1bnRlcjIyc2VjcmV0" not in everything
+
+
+def test_credentials_are_asked_for() -> None:
+    text = scenario(SECRETS["form"])
+    assert "pass_ = setting" not in text
+    assert "return Error(" in text
+    text = scenario(SECRETS["basic"])
+    assert "auth=(username.get(), password.get())" in text
+
+
+def test_typed_values_are_a_row_of_the_data_file() -> None:
+    written = from_har.convert(
+        archive(
+            entry("POST", "/in", form="name=ann&city=Ulm%2C+Donau&password=x"),
+            entry("POST", "/other", 0.1, form="name=bob&city=Ulm%2C+Donau"),
+            entry("GET", "/find?q=caf%C3%A9&page=2", 0.2),
+        ),
+        "x.har",
+        "shop",
+    )
+    rows = list(csv.DictReader(io.StringIO(written.files["shop.csv"].decode())))
+    assert rows == [{"name": "ann", "city": "Ulm, Donau", "name_2": "bob", "q": "café"}]
+    text = written.files["shop.py"].decode()
+    assert 'form={"name": row["name_2"], "city": row["city"]}' in text
+    assert 'params={"q": row["q"], "page": "2"}' in text
+
+
+def test_long_bodies_are_files() -> None:
+    text = "<order>" + "x" * 3000 + "</order>"
+    post = {"mimeType": "text/xml", "text": text}
+    written = from_har.convert(archive(entry("POST", "/x", post=post)), "x.har", "shop")
+    assert written.files["shop_bodies/0.txt"].decode() == text
+    assert b'data=HERE / "shop_bodies/0.txt"' in written.files["shop.py"]
+
+
+def test_operations_of_graphql_have_names() -> None:
+    query = {"operationName": "Items", "query": "query Items { items { id } }", "variables": {}}
+    assert 'name="POST /graphql Items"' in scenario(entry("POST", "/graphql", json_body=query))
+
+
+def test_methods_of_all_kinds_can_be_repeated() -> None:
+    assert 'client.request("PROPFIND", "/x")' in scenario(entry("PROPFIND", "/x"))
+
+
+def test_settings_do_not_clash_with_those_that_exist() -> None:
+    text = scenario(entry("GET", "/?token=abc"), taken_names={"token"})
+    assert 'token_2 = setting("", ' in text
+
+
+def test_formatters_and_linters_have_nothing_to_say(tmp_path) -> None:
+    page = '<input name="csrf" type="hidden" value="0123456789ab">'
+    entries = [
+        entry("GET", "/", kind="text/html", answer=page, page="p"),
+        entry("POST", "/in", 3, form="csrf=0123456789ab&name=ann&password=pw", page="q"),
+        entry("POST", "/orders", 4, json_body={"a": list(range(60))}, answer={"id": 7}),
+        entry("GET", f"/orders/7?{'x' * 80}=1", 5, headers={"X-Long": "y" * 90, "X-Other": "z"}),
+        entry("GET", "http://api.test/{brace}'quote", 6),
+        *SECRETS.values(),
+    ]
+    titles = {"p": 'A "title"', "q": "x" * 200}
+    file = tmp_path / "shop.py"
+    file.write_text(scenario(*entries, everything=True, pages=titles))
+    for command in (
+        ["format", "--diff"],
+        ["check", "--select", "ALL", "--ignore", "ANN,CPY,D,E501,INP,S"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command[:1], "--isolated", *command[1:], str(file)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
