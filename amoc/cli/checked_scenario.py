@@ -8,12 +8,12 @@ from rich.text import Text
 
 from amoc.cli.view.console import console as make_console
 from amoc.cli.view.console import table
-from amoc.results.exporters import settings as exporter_settings
 from amoc.results.thresholds import declared
-from amoc.scenario import builtin_settings, settings
+from amoc.scenario import settings
 from amoc.scenario.loader import Scenario, load
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
+from amoc.service.describe import remoteness
 
 
 class Checked:
@@ -41,7 +41,7 @@ def show(source: str, raw: Sequence[settings.Source]) -> Checked:
         console.print(Text(checked.scenario.doc))
     rows = []
     # The scenario's own first, amoc's last.
-    for one in sorted(checked.declared, key=_remoteness):
+    for one in sorted(checked.declared, key=remoteness):
         resolved = checked.values[one.name]
         text = settings.as_text(one.name, resolved) or "(empty)"
         rows.append((one.name, text, resolved.source, one.description))
@@ -50,9 +50,3 @@ def show(source: str, raw: Sequence[settings.Source]) -> Checked:
     for text in checked.expected:
         console.print(Text(f"threshold {text}"))
     return checked
-
-
-def _remoteness(one: settings.Setting[object]) -> int:
-    """How far from the scenario a setting is declared."""
-    own = (builtin_settings.__name__, exporter_settings.__name__)
-    return 2 if one.module in own else one.module.startswith("amoc.")

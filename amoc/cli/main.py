@@ -27,6 +27,7 @@ from amoc.cli import (
     report,
     run,
     runs,
+    serve,
     xmppd,
 )
 from amoc.cli.messages import fail, say
@@ -40,8 +41,8 @@ def cli() -> None:
 
 for _command in (
     *(run.run, plan.plan, replay.replay, check.check, new.new, *control.COMMANDS),
-    *(runs.runs, report.report, compare.compare, export.export, xmppd.xmppd),
-    completion.completion,
+    *(runs.runs, report.report, compare.compare, export.export),
+    *(serve.serve, xmppd.xmppd, completion.completion),
 ):
     cli.add_command(_command)
 

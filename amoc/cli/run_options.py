@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import click
@@ -141,6 +141,7 @@ _OPTIONS = (
         help="Accept a run in which every iteration crashed, or no connection was established.",
     ),
     LOG_LEVEL,
+    setting_values.JSON,
 )
 
 
@@ -174,6 +175,7 @@ def plan(
     limited_ok: bool,
     failures_ok: bool,
     log_level: str,
+    typed: Mapping[str, object],
 ) -> RunPlan:
     """The plan that the options describe.
 
@@ -192,6 +194,7 @@ def plan(
         duration_s=duration,
         sources=(
             Source("--workers", own, strict=not undeclared),
+            Source("--set-json", typed, strict=not undeclared),
             *settings_sources.gather(pairs, os.environ, config, undeclared),
         ),
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,

@@ -7,6 +7,7 @@ history, so a secret comes from a file, or from standard input.
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any
 
 import click
 
-from amoc.base.errors import UsageError
+from amoc.base.errors import SettingError, UsageError
 from amoc.base.redaction import hide, is_secret
 from amoc.cli.messages import say
-from amoc.scenario.settings_sources import pairs_of
+from amoc.scenario.settings_sources import cannot_travel, pairs_of
 
 STDIN = "@-"
 """The value that stands for what comes on standard input."""
@@ -49,7 +50,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _files(context: click.Context, _: click.Parameter, texts: tuple[str, ...]) -> None:
     context.meta[_FROM_FILES] = [
-        f"{name}={_of_file(name, path)}"
+        f"{name}={_of_file(f'--set-from-file {name}={path}', path)}"
         for name, path in pairs_of("--set-from-file", texts, value="PATH").items()
     ]
 
@@ -57,6 +58,34 @@ def _files(context: click.Context, _: click.Parameter, texts: tuple[str, ...]) -
 def _pairs(context: click.Context, _: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
     values = read("--set", texts)
     return (*context.meta[_FROM_FILES], *(f"{name}={value}" for name, value in values.items()))
+
+
+def _typed(_: click.Context, __: click.Parameter, path: str | None) -> dict[str, object]:
+    if path is None:
+        return {}
+    what = f"--set-json {path}"
+    if path == "-":
+        text = _text(what, sys.stdin.buffer.read(MAX_BYTES + 1))
+    else:
+        text = _of_file(what, path)
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{what} must hold JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise UsageError(f"{what} must hold an object of values by setting name")
+    if problems := [found for one in values.items() if (found := cannot_travel(*one))]:
+        raise SettingError(*problems)
+    return values
+
+
+JSON = click.option(
+    "--set-json",
+    "typed",
+    metavar="FILE",
+    callback=_typed,
+    help="Set settings to the values of a JSON object in FILE, or, with -, on standard input.",
+)
 
 
 def read(what: str, texts: Sequence[str]) -> dict[str, str]:
@@ -85,13 +114,12 @@ def read(what: str, texts: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def _of_file(name: str, path: str) -> str:
+def _of_file(what: str, path: str) -> str:
     try:
         with Path(path).open("rb") as file:
-            return _text(f"--set-from-file {name}={path}", file.read(MAX_BYTES + 1))
+            return _text(what, file.read(MAX_BYTES + 1))
     except OSError as error:
-        why = error.strerror
-        raise UsageError(f"--set-from-file {name}={path} cannot be read: {why}") from None
+        raise UsageError(f"{what} cannot be read: {error.strerror}") from None
 
 
 def _of_stdin(what: str, name: str) -> str:

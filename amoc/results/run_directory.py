@@ -64,7 +64,7 @@ class RunDirectory:
         """
         if explicit is not None:
             return cls._at(Path(explicit))
-        name = f"{started_at:%Y%m%dT%H%M%S}-{_plain(scenario_name)}"
+        name = name_of_new(scenario_name, started_at)
         made: list[Path] = []
         try:
             _make_parents(Path(base), made)
@@ -172,6 +172,11 @@ class RunDirectory:
         _remove(self.made)
 
 
+def name_of_new(scenario_name: str, started_at: datetime) -> str:
+    """How the directory of a run is called, if there is none of that name yet."""
+    return f"{started_at:%Y%m%dT%H%M%S}-{_plain(scenario_name)}"
+
+
 def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
     """The directory of a run, running or not.
 
@@ -190,7 +195,7 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
         if run and Path(run).is_dir():
             return RunDirectory(Path(run))
     there = all_runs(base)
-    if (newest := _last(run, there)) is not None:
+    if (newest := last_of(run, there)) is not None:
         return newest
     found = [one for one in there if one.id == run]
     found = found or [one for one in there if one.id.startswith(run or "\0")]
@@ -252,7 +257,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(one), "") if one.isdecimal() else (-1, one) for one in parts]
 
 
-def _last(run: str, there: list[RunDirectory]) -> RunDirectory | None:
+def last_of(run: str, there: list[RunDirectory]) -> RunDirectory | None:
     """The run that is called ``last``, or ``last~1`` and so on; None if it is called otherwise."""
     found = _LAST.fullmatch(run)
     back = int(found[1] or 0) if found else 0

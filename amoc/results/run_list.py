@@ -59,10 +59,11 @@ class ListedRun:
 
 def newest(limit: int, base: str = BASE) -> list[ListedRun]:
     """The newest runs in `base`, the newest first, as ``last~1`` and so on count them."""
-    return [_listed(one) for one in islice(runs(base), limit)]
+    return [listed(one) for one in islice(runs(base), limit)]
 
 
-def _listed(directory: RunDirectory) -> ListedRun:
+def listed(directory: RunDirectory) -> ListedRun:
+    """A run that has begun."""
     try:
         summary = summary_file.read(directory.summary)
     except OSError:

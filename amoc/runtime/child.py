@@ -38,6 +38,12 @@ _START = (
 )
 
 
+def start_command(module: str, arguments: Sequence[str]) -> list[str]:
+    """The command line that runs a module of amoc's as ``python -m`` does."""
+    # -P: a random.py where the operator stands must not become the child's.
+    return [sys.executable, "-P", "-c", _START.format(_HERE, module), *arguments]
+
+
 class ChildProcess:
     """A Python module run as a process of its own.
 
@@ -50,8 +56,7 @@ class ChildProcess:
     ) -> None:
         """Start ``python -m module arguments…``; each line it prints goes to `on_line`."""
         self._process = subprocess.Popen(
-            # -P: a random.py where the operator stands must not become the child's.
-            [sys.executable, "-P", "-c", _START.format(_HERE, module), *arguments],
+            start_command(module, arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,7 +1,7 @@
 """Reads the seconds of a run back from its directory.
 
 All records are checked when a file is opened; seconds are read anew whenever somebody goes through
-them, and only one is held at a time. What is appended later is not among them.
+them, and only one is held at a time. What is appended later is among them after `grow`.
 """
 
 from __future__ import annotations
@@ -51,13 +51,24 @@ class StoredSeries(Collection[Point]):
         self._key, self._key_facts = 0, b""
         self._keys: dict[int, tuple[int, int]] = {0: (0, 0)}
         self._blocks: dict[int, _Block] = {}
-        check = RecordCheck()
+        self._end = 0
+        self._check = RecordCheck()
+        self.grow()
+        self.problems = self._check.problems(written)
+
+    def grow(self) -> None:
+        """Take in what was appended since; of a record that is being written, nothing yet.
+
+        Raises:
+            ResourceError: The file cannot be read.
+        """
         with self._open() as file:
-            for record in records.read(file, file.seek(0, 2)):
-                if check.take(record.number if record is not None else None):
+            for record in records.read(file, file.seek(0, 2), self._end):
+                if self._check.take(record.number if record is not None else None):
                     assert record is not None
-                    self._take(record, check)
-        self.problems = check.problems(written)
+                    self._take(record, self._check)
+                if record is not None:
+                    self._end = record.at + len(record.body)
 
     def _take(self, record: records.Record, check: RecordCheck) -> None:
         """Know where a record is, if it can be read."""
@@ -93,6 +104,12 @@ class StoredSeries(Collection[Point]):
         with self._open() as file:
             for place in range(len(self)):
                 yield self._second(file, place)
+
+    def after(self, number: int, limit: int) -> list[Point]:
+        """At most `limit` points, from the one behind the first `number` of them on."""
+        with self._open() as file:
+            places = range(max(0, number), min(len(self), number + limit))
+            return [self._second(file, place) for place in places]
 
     def stretches(self, fine: Fine) -> Iterator[Point]:
         """The points, minutes of them as one where that is possible and not to be `fine`."""

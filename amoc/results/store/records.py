@@ -44,12 +44,11 @@ def sealed(kind: int, number: int, body: bytes) -> bytes:
     return b"".join((head, _CRC.pack(zlib.crc32(body, zlib.crc32(head))), body))
 
 
-def read(file: BinaryIO, end: int) -> Iterator[Record | None]:
-    """The records of a file up to a place; None for each stretch that is none.
+def read(file: BinaryIO, end: int, at: int = 0) -> Iterator[Record | None]:
+    """The records of a file from one place to another; None for each stretch that is none.
 
     What is torn at the very end, as by a process that was killed while it wrote, is no news.
     """
-    at = 0
     while at < end:
         record = _record(file, at, end)
         if record is not None:

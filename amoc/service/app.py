@@ -1,0 +1,83 @@
+"""The web application: one for REST and pages, made of parts that each register their routes."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from flask import Request
+from flask_openapi3 import Info, OpenAPI, Server
+
+from amoc import __version__
+from amoc.service import (
+    api_pages,
+    guard,
+    problems,
+    rest_execution,
+    rest_runs,
+    rest_scenarios,
+    rest_status,
+)
+from amoc.service.problems import Problem, ProblemBody
+from amoc.service.service import Service
+
+PARTS = (guard, rest_status, rest_scenarios, rest_execution, rest_runs, api_pages)
+"""Modules with a function ``register(app, service)``, in order; `guard` is first."""
+
+MAX_BODY = 1 << 20
+
+
+class JsonRequest(Request):
+    """A request whose body, if it has one, must be JSON and nothing else."""
+
+    def get_json(self, *_: object, **__: object) -> Any:
+        """The body; an empty object where there is none."""
+        data = self.get_data(cache=True)
+        if not data:
+            return {}
+        if not self.is_json:
+            raise Problem(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be of type application/json"
+            )
+        try:
+            return json.loads(data, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            detail = f"the body must be JSON: {error}"
+            raise Problem(HTTPStatus.BAD_REQUEST, detail, [("body", detail)]) from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+class Application(OpenAPI):
+    """Flask with an OpenAPI document."""
+
+    request_class = JsonRequest
+
+
+def create_app(service: Service) -> Application:
+    """The application of a daemon."""
+    app = Application(
+        "amoc.service",
+        info=Info(title="amoc", version=__version__, description=_ABOUT),
+        servers=[Server(url="/")],
+        security_schemes={"token": {"type": "http", "scheme": "bearer"}},
+        validation_error_status=int(HTTPStatus.UNPROCESSABLE_ENTITY),
+        validation_error_model=ProblemBody,
+        validation_error_callback=lambda error: problems.of_validation(error).response(),
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.url_map.strict_slashes = True
+    problems.handle(app)
+    for part in PARTS:
+        part.register(app, service)
+    return app
+
+
+_ABOUT = "Starts, controls and watches load tests. docs/rest.md has examples."

@@ -1,0 +1,72 @@
+"""What a scenario says of itself, found out by a process that imports it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amoc.base.json_plain import plain
+from amoc.base.redaction import is_secret
+from amoc.results.exporters import settings as exporter_settings
+from amoc.results.thresholds import declared as thresholds
+from amoc.runtime.supervisor import monkey_patch
+from amoc.scenario import builtin_settings, settings
+from amoc.scenario.loader import load
+from amoc.service.isolated_main import main_of
+
+
+def scenario(source: str) -> dict[str, object]:
+    """The docstring, settings and thresholds of the scenario in a file.
+
+    Raises:
+        AmocError: It cannot be loaded.
+    """
+    loaded = load(source)
+    return {
+        "doc": loaded.doc,
+        "settings": [setting(one) for one in sorted(settings.declared(), key=remoteness)],
+        "thresholds": [str(one) for one in thresholds.declared()],
+    }
+
+
+def setting(one: settings.AnySetting) -> dict[str, object]:
+    """A setting for people who are to give it a value."""
+    value = one.preset().value
+    required = value is settings.MISSING
+    choices = one.verify if one.verify is not None and not callable(one.verify) else None
+    return {
+        "name": one.name,
+        "description": one.description,
+        "module": one.module,
+        "own": not remoteness(one),
+        "type": _schema(one),
+        "choices": None if choices is None else plain(list(choices)),
+        "required": required,
+        "default": None if required else plain(value),
+        "secret": is_secret(one.name),
+        "update": one.update if isinstance(one.update, str) else "function",
+    }
+
+
+def _schema(one: settings.AnySetting) -> object:
+    """The type of a setting as a JSON schema; an empty one where there is none for it."""
+    from pydantic import TypeAdapter
+
+    try:
+        return plain(TypeAdapter(one.type).json_schema())
+    except Exception:  # a type of the scenario's own, with whatever it raises
+        return {}
+
+
+def remoteness(one: settings.AnySetting) -> int:
+    """How far from the scenario a setting is declared."""
+    own = (builtin_settings.__name__, exporter_settings.__name__)
+    return 2 if one.module in own else int(one.module.startswith("amoc."))
+
+
+def _main(source: str) -> Any:
+    monkey_patch.patch()
+    return scenario(source)
+
+
+if __name__ == "__main__":
+    main_of(_main)

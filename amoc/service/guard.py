@@ -1,0 +1,165 @@
+"""Who may do what: each request is looked at before anything else is done with it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import socket
+import time
+from http import HTTPStatus
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, g, request
+
+from amoc.service.config import is_loopback
+from amoc.service.problems import Problem
+from amoc.service.service import Service
+from amoc.service.tokens import Role, Tokens, WrongTokens
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_IN_URL = ("token", "access_token", "auth", "authorization", "api_key")
+_NEEDS = {"/scenarios/upload": Role.ADMIN}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+"""Nothing inline, nothing from elsewhere, in no frame."""
+
+
+def role() -> Role:
+    """What this request's client may do."""
+    found: Role = g.role
+    return found
+
+
+def register(app: Flask, service: Service) -> None:
+    """Look at each request of `app`, and secure each answer."""
+    config = service.config
+    hosts = _names_of_this_host(config.names, config.is_local)
+    wrong = WrongTokens()
+
+    @app.before_request
+    def look() -> None:
+        _check_host(request.host, hosts)
+        _check_origin()
+        for name in request.args:
+            if name.lower() in _IN_URL:
+                detail = "a token belongs in the header Authorization, never in a URL"
+                raise Problem(HTTPStatus.BAD_REQUEST, detail, [(name, detail)])
+        g.role = Role.ADMIN if config.tokens is None else _role(config.tokens, wrong)
+        needed = _needed()
+        if g.role < needed:
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                f"this needs the role {needed.name.lower()}, but the token's is"
+                f" {g.role.name.lower()}",
+            )
+
+    @app.after_request
+    def secure(answer: Response) -> Response:
+        headers = answer.headers
+        headers.setdefault("Content-Security-Policy", POLICY)
+        headers.setdefault("Cache-Control", "no-store")
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["X-Frame-Options"] = "DENY"
+        headers["Referrer-Policy"] = "no-referrer"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        return answer
+
+
+def _needed() -> Role:
+    """The role that this request needs."""
+    if request.method in _SAFE:
+        return Role.READ
+    if request.method == "DELETE" or request.path == "/scenarios/upload":
+        return Role.ADMIN
+    if request.method == "POST" and request.path == "/scenarios":
+        return Role.ADMIN
+    return Role.RUN
+
+
+def _names_of_this_host(names: tuple[str, ...], local: bool) -> frozenset[str]:
+    own = () if local else (socket.gethostname(), socket.getfqdn())
+    return frozenset(name.lower().rstrip(".") for name in ("localhost", *own, *names))
+
+
+def _check_host(host: str, names: frozenset[str]) -> None:
+    """Refuse names that are not ours: a page of another site may have its name lead to us.
+
+    An address is no name, so it cannot be made to lead here.
+    """
+    name = _host_of(host)
+    if name in names:
+        return
+    try:
+        ip_address(name)
+    except ValueError:
+        detail = f"the host {host[:100]!r} is not served here; amoc serve --name adds a name"
+        raise Problem(HTTPStatus.MISDIRECTED_REQUEST, detail, [("Host", detail)]) from None
+
+
+def _host_of(host: str) -> str:
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    return name.strip("[]").lower().rstrip(".")
+
+
+def _check_origin() -> None:
+    """Refuse what a page of another site has a browser send."""
+    origin = request.headers.get("Origin")
+    foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+    if origin is not None:
+        foreign = urlsplit(origin).netloc.lower() != request.host.lower()
+    elif request.method in _SAFE and request.headers.get("Sec-Fetch-Mode") == "navigate":
+        foreign = False  # a link that somebody has followed
+    if foreign:
+        detail = "pages of other sites may not send requests here"
+        raise Problem(HTTPStatus.FORBIDDEN, detail, [("Origin", detail)])
+
+
+def _role(tokens: Tokens, wrong: WrongTokens) -> Role:
+    """What the request's token allows.
+
+    Raises:
+        Problem: It has none, or a wrong one, or its client was wrong too often.
+    """
+    client = request.remote_addr or ""
+    wait_s = wrong.wait_s(client, time.monotonic())
+    if wait_s:
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "too many wrong tokens from this address; wait",
+            headers=[("Retry-After", str(int(wait_s) + 1))],
+        )
+    token = _token()
+    found = tokens.role_of(token) if token is not None else None
+    if found is not None:
+        return found
+    if token is not None:
+        wrong.note(client, time.monotonic())
+    raise Problem(
+        HTTPStatus.UNAUTHORIZED,
+        "a token is needed: Authorization: Bearer TOKEN"
+        if token is None
+        else "the token is not valid",
+        headers=[("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="amoc"')],
+    )
+
+
+def _token() -> str | None:
+    """The request's token: a bearer token, or the password of a browser's login."""
+    kind, _, value = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return value.strip()
+    if kind.lower() == "basic":
+        try:
+            text = base64.b64decode(value.strip(), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+        return text.partition(":")[2]
+    return None
+
+
+__all__ = ["POLICY", "is_loopback", "register", "role"]

@@ -1,0 +1,101 @@
+"""Work that runs a scenario's code, or much of the processor, in a process with a deadline.
+
+The daemon imports no scenario, and its loop must not stand still while a long run is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import subprocess
+from gevent.lock import BoundedSemaphore
+
+from amoc.base.errors import AmocError, ExitCode, PeerError
+from amoc.runtime.child import start_command
+from amoc.service.problems import Problem
+
+DESCRIBE_S = 30.0
+READ_S = 120.0
+MAX_OUTPUT = 64 << 20
+MAX_AT_ONCE = 2
+WAIT_S = 30.0
+
+_free = BoundedSemaphore(MAX_AT_ONCE)
+
+
+def describe(scenario: Path) -> dict[str, Any]:
+    """What a scenario says of itself, see `amoc.service.describe`.
+
+    Raises:
+        AmocError: It cannot be loaded, or not in time.
+    """
+    return answer_of("amoc.service.describe", [str(scenario)], DESCRIBE_S)
+
+
+def answer_of(module: str, arguments: Sequence[str], deadline_s: float) -> dict[str, Any]:
+    """What a module of amoc's, run as a process, answers: an object of JSON.
+
+    Raises:
+        AmocError: What it refuses with, or it does not answer in time.
+        Problem: Too many such processes are at work.
+    """
+    data = json.loads(output_of(module, arguments, deadline_s) or b"null")
+    if not isinstance(data, dict):
+        raise PeerError("the process ended without an answer")
+    if "error" in data:
+        error = AmocError(str(data["error"]))
+        error.exit_code = ExitCode(int(data["exit_code"]))
+        raise error
+    return data
+
+
+def output_of(module: str, arguments: Sequence[str], deadline_s: float) -> bytes:
+    """What a module of amoc's, run as a process, writes to its standard output.
+
+    Raises:
+        PeerError: It does not end in time, or writes too much.
+        Problem: Too many such processes are at work.
+    """
+    if not _free.acquire(timeout=WAIT_S):
+        raise Problem(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the daemon is too busy; try again",
+            headers=[("Retry-After", "5")],
+        )
+    try:
+        with subprocess.Popen(
+            start_command(module, [str(os.getpid()), *arguments]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,
+        ) as child:
+            try:
+                with gevent.Timeout(deadline_s):
+                    return _read(child)
+            except gevent.Timeout:
+                raise PeerError(f"it took longer than {deadline_s:g} s") from None
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+    finally:
+        _free.release()
+
+
+def _read(child: Any) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while data := child.stdout.read1(1 << 16):
+        parts.append(data)
+        size += len(data)
+        if size > MAX_OUTPUT:
+            raise PeerError(f"it answered with more than {MAX_OUTPUT} bytes")
+    return b"".join(parts)

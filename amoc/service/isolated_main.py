@@ -1,0 +1,29 @@
+"""The other end of `amoc.service.isolated`: a process that answers and leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+from amoc.base import process
+from amoc.base.errors import AmocError
+
+
+def main_of(work: Callable[..., Mapping[str, object]]) -> None:
+    """Answer with what ``work(*arguments)`` returns, or refuses with.
+
+    What a scenario prints does not get into the answer.
+    """
+    _, daemon, *arguments = sys.argv
+    process.die_with(int(daemon))
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        made = work(*arguments)
+    except AmocError as error:
+        made = {"error": str(error), "exit_code": int(error.exit_code)}
+    with os.fdopen(answers, "w") as file:
+        json.dump(made, file, allow_nan=False)
+    process.leave(0)

@@ -1,0 +1,143 @@
+"""Errors as problem documents (RFC 9457): what is wrong, and in which field."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, request
+from pydantic import BaseModel, Field, ValidationError
+from werkzeug.exceptions import HTTPException
+
+from amoc.base.errors import AmocError, ExitCode
+
+log = logging.getLogger(__name__)
+
+MIME = "application/problem+json"
+MAX_ERRORS = 50
+
+_STATUS = {
+    ExitCode.USAGE: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExitCode.SETTING: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExitCode.SCENARIO: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExitCode.INIT_FAILED: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExitCode.INIT_TIMEOUT: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ExitCode.RESOURCE: HTTPStatus.SERVICE_UNAVAILABLE,
+    ExitCode.NODE_LOST: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+"""What a refusal of amoc is over HTTP; anything else is an internal error."""
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(description="The field's path in the body, the query or the path")
+    detail: str = Field(description="What is wrong with it")
+
+
+class ProblemBody(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = Field(description="Always about:blank: the status says what kind it is")
+    title: str = Field(description="The status in words")
+    status: int = Field(description="The HTTP status")
+    detail: str = Field(description="What is wrong, for people")
+    errors: list[FieldError] = Field(description="Each field that is wrong; may be empty")
+
+
+class Problem(Exception):
+    """A request that is refused."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        errors: Sequence[tuple[str, str]] = (),
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers
+
+    def response(self) -> Response:
+        """The answer to the request."""
+        body = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+            "errors": [
+                {"field": name, "detail": detail} for name, detail in self.errors[:MAX_ERRORS]
+            ],
+        }
+        answer = Response(json.dumps(body) + "\n", int(self.status), mimetype=MIME)
+        for name, value in self.headers:
+            answer.headers[name] = value
+        return answer
+
+
+def not_found(what: str, name: str, field: str) -> Problem:
+    """There is no such thing."""
+    detail = f"there is no {what} {name[:100]!r}"
+    return Problem(HTTPStatus.NOT_FOUND, detail, [(field, detail)])
+
+
+def conflict(detail: str, field: str | None = None) -> Problem:
+    """Not now, or not in this state."""
+    return Problem(HTTPStatus.CONFLICT, detail, [(field, detail)] if field else ())
+
+
+def unprocessable(detail: str, field: str) -> Problem:
+    """A field is wrong."""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [(field, detail)])
+
+
+def of_error(error: AmocError, field: str | None = None) -> Problem:
+    """What amoc refused, by its exit code; a line of its message for each thing that is wrong."""
+    status = _STATUS.get(error.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR)
+    lines = str(error).splitlines() or ["internal error of amoc"]
+    return Problem(status, "\n".join(lines), [(field, line) for line in lines] if field else ())
+
+
+def of_validation(error: ValidationError) -> Problem:
+    """What is wrong with a request's fields."""
+    errors = [
+        (_path(one["loc"]), one["msg"].removeprefix("Value error, "))
+        for one in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    first = f"{errors[0][0]}: {errors[0][1]}" if errors else "the request is wrong"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, first + more, errors)
+
+
+def _path(place: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in place) or "body"
+
+
+def handle(app: Flask) -> None:
+    """Have `app` answer each error with a problem document."""
+    app.register_error_handler(Problem, Problem.response)
+    app.register_error_handler(AmocError, lambda error: of_error(error).response())
+    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(Exception, _of_defect)
+
+
+def _of_http(error: HTTPException) -> Any:
+    if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
+        return error  # a redirection
+    answer = Problem(HTTPStatus(error.code), error.description or "").response()
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            answer.headers[name] = value
+    return answer
+
+
+def _of_defect(error: Exception) -> Response:
+    log.error("%s %s", request.method, request.path, exc_info=error)
+    detail = "internal error of amoc; its log has the traceback"
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()

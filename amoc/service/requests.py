@@ -1,0 +1,221 @@
+"""What a client asks for, as types that the API's document is made from. Pure.
+
+Bodies of commands are made from the table of commands, so a new command needs nothing here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, create_model
+
+from amoc.control.commands import (
+    COMMANDS,
+    MAX_COMMENT,
+    MAX_COUNT,
+    MAX_TEXT,
+    MAX_VALUES,
+    Argument,
+    Command,
+    CommandSpec,
+    Flag,
+    Handling,
+    IdRange,
+    Text,
+    WholeNumber,
+)
+
+MAX_LINES = 1_000
+MAX_SECONDS = 1_000
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of printable characters")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line), Field(max_length=500)]
+RUN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,199}$"
+RunId = Annotated[
+    str, Field(pattern=RUN_ID, description="A run's id, as GET /runs lists it; or last, last~1")
+]
+SCENARIO_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_-]{0,99}){0,7}$"
+ScenarioName = Annotated[
+    str, Field(pattern=SCENARIO_NAME, description="A scenario's name, as GET /scenarios lists it")
+]
+Users = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
+
+
+class Strict(BaseModel):
+    """A body in which unknown fields are an error, so that a misspelt one is not passed over."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def option(flag: str, description: str, default: Any = None, **limits: Any) -> Any:
+    """A field that is the option `flag` of ``amoc run``."""
+    return Field(default, description=description, json_schema_extra={"x-option": flag}, **limits)
+
+
+class StartBody(Strict):
+    """A run to start: the options of `amoc run`, by the same names."""
+
+    scenario: ScenarioName
+    users: Users | None = option("--users", "Number of users; ids start at 1 (default: 1)")
+    user_ids: Line | None = option("--user-ids", "Ids of the users, as A-B, instead of users")
+    duration: Line | None = option("--duration", "How long: 30s, 5m; default: until all users left")
+    stages: Line | None = option("--stages", "Users over time, such as 30s:100,2m:1000,30s:0")
+    throttles: dict[Line, Line] = option(
+        "--throttle", "Rates by throttle, instead of the scenario's", {}, max_length=100
+    )
+    workers: Annotated[int, Field(ge=1, le=512, strict=True)] | None = option(
+        "--workers", "Number of worker processes"
+    )
+    settings: dict[str, JsonValue] = Field(
+        default={}, description="Settings by name; values are JSON", max_length=MAX_VALUES
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] | None = option(
+        "--seed", "Seed of all random decisions"
+    )
+    comment: Annotated[str, AfterValidator(_one_line)] = option(
+        "--comment", "A comment to keep with the run", "", max_length=MAX_COMMENT
+    )
+    init_timeout: Line | None = option("--init-timeout", "Timeout for init(), such as 30s")
+    stop_timeout: Line | None = option("--stop-timeout", "Grace period at the end, such as 10s")
+    expect: list[Line] = option("--expect", "Thresholds", [], max_length=100)
+    abort_on_fail: Line | None = option("--abort-on-fail", "Abort after a violation of this long")
+    warmup: Line | None = option("--warmup", "Exclude this initial period from thresholds")
+    limited_ok: bool = option("--limited-ok", "Do not fail the run for a slow generator", False)
+    failures_ok: bool = option("--failures-ok", "Accept a run in which nothing succeeded", False)
+    queue: bool = Field(
+        default=False, description="Wait until earlier runs are over, instead of being refused"
+    )
+    at: datetime | None = Field(
+        default=None, description="When to start, with its time zone; the run is queued until then"
+    )
+
+    def arguments(self) -> list[str]:
+        """The options of ``amoc run`` that say the same; settings go another way."""
+        made: list[str] = []
+        for name, one in type(self).model_fields.items():
+            flag = (
+                one.json_schema_extra["x-option"] if isinstance(one.json_schema_extra, dict) else ""
+            )
+            if flag:
+                made += _options(str(flag), getattr(self, name))
+        return made
+
+
+def _options(flag: str, value: object) -> list[str]:
+    """How an option is given on the command line; nothing where it is as if not given."""
+    if value is None or value is False or value == "":
+        return []
+    if value is True:
+        return [flag]
+    if isinstance(value, dict):
+        return [f"{flag}={key}={text}" for key, text in value.items()]
+    if isinstance(value, list):
+        return [f"{flag}={text}" for text in value]
+    return [f"{flag}={value}"]
+
+
+# Commands for a run.
+
+
+class Addressed(Strict):
+    """What each command takes beside its own arguments."""
+
+    run: RunId | None = Field(
+        default=None, description="Which run; needed only when several are running"
+    )
+    comment: str = Field(
+        default="", max_length=MAX_COMMENT, description="A comment for the run's journal"
+    )
+
+
+_OLD_NAMES = {
+    "add_users": ("add", {"count": "users"}),
+    "remove_users": ("remove", {"count": "users"}),
+    "update_settings": ("set", {"values": "settings"}),
+}
+
+
+class CommandRoute:
+    """How a command is given over REST.
+
+    Attributes:
+        path: Below ``/execution/``.
+        spec: The command.
+        body: What its body is made of.
+    """
+
+    def __init__(self, path: str, spec: CommandSpec, names: dict[str, str]) -> None:
+        self.path = path
+        self.spec = spec
+        self._names = {one.name: names.get(one.name, one.name) for one in spec.arguments}
+        self.body = _body_of(spec, self._names, path)
+
+    def command(self, body: Addressed) -> Command:
+        """The command that a body stands for, not checked yet."""
+        given = body.model_dump(exclude_unset=True)
+        arguments = {
+            name: given[field]
+            for name, field in self._names.items()
+            if given.get(field) is not None
+        }
+        return Command(self.spec.name, arguments, body.comment)
+
+
+def _body_of(spec: CommandSpec, names: dict[str, str], path: str) -> type[Addressed]:
+    title = "".join(part.capitalize() for part in path.split("_")) + "Body"
+    fields: dict[str, Any] = {names[one.name]: _field(one, spec) for one in spec.arguments}
+    if spec.text:
+        text = Field(min_length=1, max_length=MAX_COMMENT, description="The text")
+        fields["comment"] = (str, text)
+    either = [
+        [names[other] for other in (one.instead_of, one.name)]
+        for one in spec.arguments
+        if one.instead_of
+    ]
+    extra: dict[str, Any] = (
+        {"oneOf": [{"required": [name]} for name in either[0]]} if either else {}
+    )
+    made: type[Addressed] = create_model(title, __base__=Addressed, __doc__=spec.help, **fields)
+    made.model_config = ConfigDict(extra="forbid", title=title, json_schema_extra=extra)
+    made.model_rebuild(force=True)
+    return made
+
+
+def _field(argument: Argument, spec: CommandSpec) -> tuple[Any, Any]:
+    """The type of an argument, and whether it must be given."""
+    kind, about = argument.type, argument.help.rstrip(".") or None
+    optional = argument.instead_of or any(one.instead_of == argument.name for one in spec.arguments)
+    form: Any
+    if isinstance(kind, WholeNumber):
+        form = Annotated[int, Field(ge=kind.low, le=kind.high, strict=True)]
+    elif isinstance(kind, IdRange):
+        one_id = Annotated[int, Field(ge=1, le=kind.high, strict=True)]
+        form = Annotated[list[one_id], Field(min_length=2, max_length=2)]
+    elif isinstance(kind, Flag):
+        return bool, Field(bool(argument.default), description=about)
+    elif isinstance(kind, Text):
+        form = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    else:
+        form = Annotated[dict[str, JsonValue], Field(min_length=1, max_length=MAX_VALUES)]
+    if optional:
+        return form, Field(None, description=about)
+    return form, Field(description=about)
+
+
+def command_routes() -> list[CommandRoute]:
+    """Each command that changes a run, and the older spellings."""
+    routes = [
+        CommandRoute(name, spec, {})
+        for name, spec in COMMANDS.items()
+        if spec.handling is not Handling.READ
+    ]
+    return routes + [
+        CommandRoute(path, COMMANDS[name], names) for path, (name, names) in _OLD_NAMES.items()
+    ]

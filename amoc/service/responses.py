@@ -1,0 +1,43 @@
+"""What every route says of its answers."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import BaseModel
+
+from amoc.service.problems import MIME, ProblemBody
+
+_ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_ALWAYS_LATER = (
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+
+
+def responses(*problems: HTTPStatus, **kinds: type[BaseModel]) -> dict[str | int | HTTPStatus, Any]:
+    """The answers of a route, for the API's document.
+
+    Args:
+        problems: Statuses of refusals, beside those that each route may have.
+        kinds: What it answers with, by status: ``ok=…``, ``accepted=…``.
+    """
+    made: dict[str | int | HTTPStatus, Any] = {
+        str(int(HTTPStatus[name.upper()])): kind for name, kind in kinds.items()
+    }
+    for status in (*_ALWAYS, *problems, *_ALWAYS_LATER):
+        schema = {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}
+        made[str(int(status))] = {
+            "description": status.phrase,
+            "content": {MIME: {"schema": schema}},
+        }
+    return made
+
+
+PAGE: dict[str | int | HTTPStatus, Any] = {
+    "200": {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
+}
+NOTHING: dict[str | int | HTTPStatus, Any] = {"204": None}

@@ -1,0 +1,92 @@
+"""REST: the daemon and its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+from flask_openapi3 import OpenAPI, Tag
+from pydantic import BaseModel, Field
+
+from amoc import __version__
+from amoc.base.errors import AmocError
+from amoc.base.json_plain import JsonObject
+from amoc.results.run_directory import RunDirectory
+from amoc.service import guard
+from amoc.service.answers import NodeBody, NodesBody, StatusBody
+from amoc.service.problems import not_found
+from amoc.service.responses import responses
+from amoc.service.service import Service
+
+_TAG = Tag(name="status", description="The daemon and its nodes")
+THIS_HOST = "node0"
+"""The node that is there while nothing runs."""
+
+
+class NodePath(BaseModel):
+    """Which node."""
+
+    node: str = Field(min_length=1, max_length=200)
+
+
+def register(app: OpenAPI, service: Service) -> None:
+    """Add the routes."""
+
+    @app.get("/status", tags=[_TAG], responses=responses(ok=StatusBody))
+    def status() -> Any:
+        """The daemon, and each run that is running."""
+        runs = [{"run": one.id, **answer} for one, answer in statuses(service)]
+        return {
+            "amoc": "up",
+            "version": __version__,
+            "state": runs[0]["state"] if runs else "idle",
+            "runs": runs,
+            "queued": [one.id for one in service.runs.jobs() if one.state == "queued"],
+            "parallel": service.runs.parallel,
+            "uploads": service.config.upload,
+            "role": guard.role().name.lower(),
+        }
+
+    @app.get("/nodes", tags=[_TAG], responses=responses(ok=NodesBody))
+    def nodes() -> Any:
+        """The nodes of the runs that are running; this host when none is."""
+        return {"nodes": {name: one["state"] for name, one in _nodes(service).items()}}
+
+    @app.get("/status/<node>", tags=[_TAG], responses=responses(HTTPStatus.NOT_FOUND, ok=NodeBody))
+    def node_status(path: NodePath) -> Any:
+        """A node, and its users."""
+        found = _nodes(service).get(path.node)
+        if found is None:
+            raise not_found("node", path.node, "node")
+        return found
+
+
+def statuses(service: Service) -> Iterator[tuple[RunDirectory, JsonObject]]:
+    """Each run that is running, with its status; one that just ended is left out."""
+    return _answers(service, "status")
+
+
+def _answers(service: Service, command: str) -> Iterator[tuple[RunDirectory, JsonObject]]:
+    for one in service.runs.running():
+        try:
+            yield one, service.runs.ask(one, command)
+        except AmocError:
+            continue
+
+
+def _nodes(service: Service) -> dict[str, dict[str, Any]]:
+    """Each node of the runs that are running, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for directory, answer in _answers(service, "users"):
+        point = service.series.last(directory)
+        late = set(point.late) if point is not None else set()
+        users: dict[str, int] = {}
+        for one in answer["workers"]:
+            name = str(one["worker"]).rpartition("/")[0]
+            users[name] = users.get(name, 0) + (one["alive"] or 0)
+        for name in sorted(users.keys() | late):
+            node = found.setdefault(name, {"node": name, "state": "up", "runs": []})
+            node["state"] = "late" if name in late else node["state"]
+            node["runs"].append({"run": directory.id, "users": users.get(name, 0)})
+    return found or {THIS_HOST: {"node": THIS_HOST, "state": "up", "runs": []}}

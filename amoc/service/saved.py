@@ -1,0 +1,30 @@
+"""What takes long to make of a run's files, made by a process: summary, report, comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from amoc.base.errors import UsageError
+from amoc.results import saved_run
+from amoc.results.run_directory import RunDirectory
+from amoc.service.isolated_main import main_of
+
+
+def _main(what: str, *paths: str) -> Any:
+    runs = [saved_run.load(RunDirectory(Path(path))) for path in paths]
+    if what == "summary":
+        return runs[0].summary
+    if what == "report":
+        from amoc.results.report import page
+
+        return {"page": page.render(runs[0])}
+    if what == "compare":
+        from amoc.results.compare import comparison
+
+        return comparison.compare(runs[0], runs[1]).to_json()
+    raise UsageError(f"not known: {what}")
+
+
+if __name__ == "__main__":
+    main_of(_main)

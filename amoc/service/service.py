@@ -1,0 +1,37 @@
+"""All that the daemon is made of, for the modules that answer requests."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from amoc.service.config import ServiceConfig
+from amoc.service.live_series import LiveSeries
+from amoc.service.runs import Runs
+from amoc.service.scenarios import Scenarios
+
+
+@dataclass(frozen=True)
+class Service:
+    """The daemon's parts.
+
+    Attributes:
+        config: What it was told at its start.
+        scenarios: What can be run.
+        runs: What runs, ran, and is to run.
+        series: The seconds of runs.
+        began_at: When it started, in seconds since 1970.
+    """
+
+    config: ServiceConfig
+    scenarios: Scenarios
+    runs: Runs
+    series: LiveSeries = field(default_factory=LiveSeries)
+    began_at: float = field(default_factory=time.time)
+
+    @classmethod
+    def of(cls, config: ServiceConfig) -> Service:
+        """The parts of a daemon that is told `config`."""
+        scenarios = Scenarios(config.scenarios, config.uploads)
+        runs = Runs(config.runs, config.parallel, scenarios.find, config.keep, config.keep_days)
+        return cls(config, scenarios, runs)

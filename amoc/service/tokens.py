@@ -1,0 +1,98 @@
+"""Tokens, what each of them allows, and how often a client may be wrong. Pure."""
+
+from __future__ import annotations
+
+import hmac
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from amoc.base.errors import UsageError
+
+MIN_LENGTH = 16
+MAX_TOKENS = 100
+MAX_WRONG = 10
+"""Wrong tokens of one client, before it has to wait."""
+WRONG_PERIOD_S = 60.0
+MAX_CLIENTS = 10_000
+
+
+class Role(IntEnum):
+    """What somebody may do; each role may do what those before it may."""
+
+    READ = 1
+    """Look at runs, scenarios and reports."""
+    RUN = 2
+    """Start runs and give them commands."""
+    ADMIN = 3
+    """Upload scenarios and delete runs."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens that are valid, each with its role; never shown."""
+
+    known: Sequence[tuple[bytes, Role]] = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> Tokens:
+        """The tokens of a file: ``role token`` in each line, or a token alone for `Role.ADMIN`.
+
+        Empty lines and those that begin with ``#`` are passed over.
+
+        Raises:
+            UsageError: A line is something else; no message shows a token.
+        """
+        known: list[tuple[bytes, Role]] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            where = f"{source}, line {number}"
+            role = words[0].upper() if len(words) == 2 else Role.ADMIN.name
+            if len(words) > 2 or role not in Role.__members__:
+                names = ", ".join(one.name.lower() for one in Role)
+                raise UsageError(f"{where}: must be a token, or a role ({names}) and a token")
+            if len(words[-1]) < MIN_LENGTH or not words[-1].isascii():
+                raise UsageError(
+                    f"{where}: a token must have at least {MIN_LENGTH} ASCII characters"
+                )
+            known.append((words[-1].encode(), Role[role]))
+        if not 1 <= len(known) <= MAX_TOKENS:
+            raise UsageError(f"{source} must hold from 1 to {MAX_TOKENS} tokens, got {len(known)}")
+        return cls(tuple(known))
+
+    def role_of(self, token: str) -> Role | None:
+        """What `token` allows; None if it is not valid. Takes the same time for all of them."""
+        given = token.encode("utf-8", "replace")
+        found: Role | None = None
+        for known, role in self.known:
+            if hmac.compare_digest(known, given):
+                found = max(found or role, role)
+        return found
+
+
+class WrongTokens:
+    """Counts wrong tokens by client, so that nobody tries them out.
+
+    Of more than `MAX_CLIENTS` clients those that were wrong longest ago are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._clients: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def wait_s(self, client: str, now_s: float) -> float:
+        """How long `client` has to wait before it may try again; 0 if it may now."""
+        count, since_s = self._clients.get(client, (0, now_s))
+        left_s = since_s + WRONG_PERIOD_S - now_s
+        return left_s if count >= MAX_WRONG and left_s > 0 else 0.0
+
+    def note(self, client: str, now_s: float) -> None:
+        """`client` was wrong."""
+        count, since_s = self._clients.pop(client, (0, now_s))
+        if now_s - since_s >= WRONG_PERIOD_S:
+            count, since_s = 0, now_s
+        self._clients[client] = count + 1, since_s
+        while len(self._clients) > MAX_CLIENTS:
+            self._clients.popitem(last=False)

@@ -1,0 +1,108 @@
+"""A session over REST with a real daemon, and the original's cases for its API."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.process.support import eventually
+from tests.service.support import Daemon
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_is_started_changed_watched_and_stopped(daemon: Daemon) -> None:
+    run = daemon.start(users=10, settings={"pause": 0.05}, comment="by REST", seed=7)
+    daemon.wait_for_users(run, 10)
+    assert daemon.get(f"/runs/{run}")["state"] == "running"
+    assert daemon.get("/nodes") == {"nodes": {"node0": "up"}}
+
+    added = daemon.patch("/execution/add_users", {"users": 50})
+    assert (added["run"], added["first_id"], added["last_id"]) == (run, 11, 60)
+    daemon.patch("/execution/update_settings", {"settings": {"pause": 0.01}})
+    daemon.wait_for_users(run, 60)
+    removed = daemon.patch("/execution/remove_users", {"users": 10, "run": run})
+    assert removed["asked"] == 10
+    daemon.wait_for_users(run, 50)
+    node = eventually(
+        lambda: (found := daemon.get("/status/node0"))["runs"][0]["users"] == 50 and found,
+        "the node's users",
+    )
+    assert node == {"node": "node0", "state": "up", "runs": [{"run": run, "users": 50}]}
+
+    daemon.patch("/execution/pause", {"comment": "a break"})
+    daemon.wait_for_state(run, "paused")
+    daemon.patch("/execution/resume")
+    daemon.patch("/execution/note", {"comment": "half time"})
+    seconds = eventually(
+        lambda: (found := daemon.get(f"/runs/{run}/series"))["total"] > 1 and found, "two seconds"
+    )
+    assert [one["second"] for one in seconds["seconds"]] == list(range(1, seconds["last"] + 1))
+    after = daemon.get(f"/runs/{run}/series?after=1&limit=1")
+    assert after["seconds"] == seconds["seconds"][1:2]
+    assert {line["process"] for line in daemon.get(f"/runs/{run}/log")["lines"]} >= {"controller"}
+
+    assert daemon.patch("/execution/stop")["run"] == run
+    ended = daemon.wait_for_end(run)
+    assert (ended["verdict"], ended["users"], ended["comment"]) == ("stopped", 60, "by REST")
+    summary = daemon.get(f"/runs/{run}/summary")
+    assert summary["run"]["seed"] == 7
+    report = daemon.request("GET", f"/runs/{run}/report")
+    assert (report.status, report.headers.get_content_type()) == (200, "text/html")
+    assert b"by REST" in report.data
+    journal = [
+        json.loads(line) for line in (daemon.runs / run / "journal.jsonl").read_text().splitlines()
+    ]
+    commands = [one["name"] for one in journal if one["kind"] == "command"]
+    assert commands == ["add", "set", "remove", "pause", "resume", "note", "stop"]
+
+
+def test_a_second_run_is_refused(daemon: Daemon) -> None:
+    run = daemon.start(users=1)
+    refused = daemon.patch("/execution/start", {"scenario": "stayers"}, status=409)
+    assert run in refused["detail"]
+    daemon.patch("/execution/stop")
+    daemon.wait_for_end(run)
+
+
+def test_wrong_settings_are_refused_with_all_that_is_wrong(daemon: Daemon) -> None:
+    body = {"scenario": "stayers", "settings": {"pause": -1, "mode": "sad", "paws": 1}}
+    refused = daemon.patch("/execution/start", body, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["settings"] * 3
+    assert "mode must be one of 'calm', 'wild'" in refused["detail"]
+    assert not list(daemon.runs.glob("*/journal.jsonl")) or daemon.get("/status")["runs"] == []
+
+
+def test_a_misspelt_field_is_named(daemon: Daemon) -> None:
+    refused = daemon.patch("/execution/start", {"scenario": "stayers", "user": 3}, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["user"]
+
+
+def test_commands_without_a_run_are_refused(daemon: Daemon) -> None:
+    for path, body in (
+        ("stop", None),
+        ("add_users", {"users": 1}),
+        ("remove_users", {"users": 1}),
+        ("update_settings", {"settings": {"pause": 1}}),
+        ("pause", {}),
+    ):
+        assert daemon.patch(f"/execution/{path}", body, status=409)["detail"] == "no run is running"
+
+
+def test_scenarios_are_listed_and_described(daemon: Daemon) -> None:
+    assert "stayers" in daemon.get("/scenarios")["scenarios"]
+    info = daemon.get("/scenarios/info/stayers")
+    assert info["doc"] == "Users that stay until they are asked to leave."
+    own = {one["name"]: one for one in info["settings"] if one["own"]}
+    assert own["mode"]["choices"] == ["calm", "wild"]
+    assert (own["pause"]["type"], own["pause"]["update"]) == ({"type": "number"}, "free")
+    assert daemon.request("GET", "/scenarios/info/nothing").status == 404
+
+
+def test_what_is_not_there_is_a_problem_document(daemon: Daemon) -> None:
+    for path in ("/status/node7", "/runs/none", "/scenarios/none", "/nothing/at/all"):
+        answer = daemon.request("GET", path)
+        assert answer.status == 404
+        assert answer.headers.get_content_type() == "application/problem+json"
+        assert answer.json["title"] == "Not Found"
