@@ -85,14 +85,20 @@ class RunTotals:
 
     @classmethod
     def of(
-        cls, points: Collection[Point], warmup_s: float = 0.0, stages: Stages | None = None
+        cls,
+        points: Collection[Point],
+        warmup_s: float = 0.0,
+        stages: Stages | None = None,
+        breathe: Callable[[], None] = lambda: None,
     ) -> Self:
-        """The totals of points that are in order."""
+        """The totals of points that are in order; `breathe` is called between two of them."""
         totals = cls(WarmUp(warmup_s), StageTargets(stages))
         for point in points:
             totals.add(point, timers=False)
+            breathe()
         warmup = WarmUp(warmup_s)
         for some in stretches(points, lambda _: not warmup.over):
+            breathe()
             (totals.whole if warmup.take(some) else totals.window).timers.add(some.timers)
         if totals.window is not totals.whole:
             totals.whole.add_timers_of(totals.window)

@@ -12,11 +12,11 @@ from math import ceil
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.counts import Count, all_crashes, counter, throttle
+from amoc.results.report.charted import MAX_CHARTS, SHOWN
 from amoc.results.report.charts import Chart, Group, Line, Spectrum
 from amoc.results.report.columns import Column, highest, quantiles, rates, rounded
 from amoc.results.report.downsample import COARSE, MAX_ROWS, Bucket, buckets
 from amoc.results.report.latency import spectrum
-from amoc.results.report.over_time import MAX_CHARTS, SHOWN
 from amoc.results.report.rows import Row, row_of
 from amoc.results.series import Point
 from amoc.results.store.blocks import BLOCK_S

@@ -15,8 +15,8 @@ from amoc.results.compare import charts as compare_charts
 from amoc.results.compare.comparison import Comparison, Metric, Side
 from amoc.results.counts import busiest
 from amoc.results.report import run_annotations, shell
+from amoc.results.report.charted import MAX_CHARTS
 from amoc.results.report.headline import headline
-from amoc.results.report.over_time import MAX_CHARTS
 from amoc.results.report.tables import Table
 from amoc.results.report.texts import NO_VALUE, around, clip, difference, figure, moment
 from amoc.results.series import add_counts

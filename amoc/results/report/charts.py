@@ -78,12 +78,12 @@ class Chart:
     @property
     def empty(self) -> bool:
         """Whether nothing would be drawn."""
-        return not any(line.known for line in self.lines)
+        return all(value is None for line in self.lines for value in line.values)
 
     @property
     def idle(self) -> bool:
         """Whether nothing but zeros would be drawn."""
-        return not any(any(line.known) for line in self.lines)
+        return not any(value for line in self.lines for value in line.values)
 
     def to_json(self) -> dict[str, object]:
         """The chart for the page's script."""
@@ -99,12 +99,14 @@ class Chart:
             "lines": [{**vars(line), "label": clip(line.label, MAX_LABEL)} for line in self.lines],
         }
 
-    def words(self, times: Sequence[float]) -> list[tuple[str, str, str, str, str]]:
+    def words(self, times: Sequence[float] | None) -> list[tuple[str, str, str, str, str]]:
         """For each line: its label, the least, the mean and the highest of what is drawn, when.
 
         Args:
-            times: Of the rows.
+            times: Of the rows; None if the page's script says it, then there are no words.
         """
+        if times is None:
+            return []
         said = []
         for line in self.lines:
             known = line.known

@@ -53,6 +53,14 @@ class Bucket:
     points: tuple[Point, ...] = ()
     active: bool = False
 
+    def joined(self, later: Bucket) -> Bucket:
+        """This one with the next one."""
+        return Bucket(later.t_s, self.points + later.points, later.active)
+
+    def row(self, timers: Collection[str] = ()) -> Row:
+        """Its row; `timers` are those that it is to have durations of."""
+        return row_of(self.t_s, self.points, self.active, timers)
+
 
 def downsample(
     points: Collection[Point],
@@ -70,34 +78,79 @@ def downsample(
         see: Is shown each point on its way, so that nobody else needs to read them all.
         fine: Whether, of a long run too, the seconds of a stretch are to be shown one by one.
     """
-    size = ceil(len(points) / max_rows)
-    if size < COARSE or not has_stretches(points):
-        some: Iterable[Point] = points
-    else:
-        some = stretches(points, fine)
-        size = STRETCH * ceil(size / STRETCH)
+    some, size = coarse(points, max_rows, fine)
 
     def seen() -> Iterator[Point]:
         for point in some:
             see(point)
             yield point
 
-    return [row_of(one.t_s, one.points, one.active, timers) for one in buckets(seen(), size)]
+    return [one.row(timers) for one in buckets(seen(), size)]
+
+
+def coarse(
+    points: Collection[Point], max_rows: int = MAX_ROWS, fine: Fine = lambda _: False
+) -> tuple[Iterable[Point], int]:
+    """What rows are made of, and how many seconds a row has at the most, see `downsample`."""
+    size = max(1, ceil(len(points) / max_rows))
+    if size < COARSE or not has_stretches(points):
+        return points, size
+    return stretches(points, fine), STRETCH * ceil(size / STRETCH)
 
 
 def buckets(points: Iterable[Point], size: int) -> Iterator[Bucket]:
     """The points in groups of at most `size`, in order, and gaps where something is missing."""
-    last: Bucket | None = None
-    for one in _seconds(points):
+    bucketer = Bucketer(size)
+    for point in points:
+        yield from bucketer.add(point)
+    yield from bucketer.unfinished
+
+
+class Bucketer:
+    """Puts points into buckets as they come, see `buckets`."""
+
+    def __init__(self, size: int = 1) -> None:
+        self._size = size
+        self._last: Bucket | None = None  # may be merged with what comes
+        self._carried: list[Point] = []  # until the node is back that is late
+        self._late, self._last_s = 0, 0.0
+
+    def add(self, point: Point) -> list[Bucket]:
+        """Add the next point; the buckets that will not change any more."""
+        finished: list[Bucket] = []
+        if self._carried:
+            finished += self._merge(Bucket(self._last_s))
+        if point.begin_s - self._last_s > GAP_S:
+            finished += self._merge(Bucket(point.begin_s))
+        self._last_s = point.t_s
+        self._late = self._late + 1 if late_nodes(point) else 0
+        self._carried.append(point)
+        if not 0 < self._late <= MAX_LATE:
+            one = Bucket(point.t_s, tuple(self._carried), point.state in ACTIVE_STATES)
+            self._carried.clear()
+            finished += self._merge(one)
+        return finished
+
+    @property
+    def unfinished(self) -> list[Bucket]:
+        """What else there is if no more points come; at most two buckets."""
+        last = [] if self._last is None else [self._last]
+        if not self._carried:
+            return last
+        points = tuple(self._carried)  # the series ends before the late node has come back
+        rest = Bucket(self._last_s, points, points[-1].state in ACTIVE_STATES)
+        if last and _can_merge(last[0], rest, self._size):
+            return [last[0].joined(rest)]
+        return [*last, rest]
+
+    def _merge(self, one: Bucket) -> list[Bucket]:
+        last, self._last = self._last, one
         if last is None:
-            last = one
-        elif _can_merge(last, one, size):
-            last = Bucket(one.t_s, last.points + one.points, one.active)
-        else:
-            yield last
-            last = one
-    if last is not None:
-        yield last
+            return []
+        if _can_merge(last, one, self._size):
+            self._last = last.joined(one)
+            return []
+        return [last]
 
 
 def _can_merge(last: Bucket, one: Bucket, size: int) -> bool:
@@ -111,22 +164,3 @@ def _can_merge(last: Bucket, one: Bucket, size: int) -> bool:
 def late_nodes(point: Point) -> Sequence[str]:
     """The nodes that were late in a second; who has left before the short last one is not."""
     return point.late if point.span_s >= MIN_S else ()
-
-
-def _seconds(points: Iterable[Point]) -> Iterator[Bucket]:
-    """A group for each point, with gaps where something is missing."""
-    carried: list[Point] = []
-    late, last_s = 0, 0.0
-    for point in points:
-        if carried:
-            yield Bucket(last_s)
-        if point.begin_s - last_s > GAP_S:
-            yield Bucket(point.begin_s)
-        last_s = point.t_s
-        late = late + 1 if late_nodes(point) else 0
-        carried.append(point)
-        if not 0 < late <= MAX_LATE:
-            yield Bucket(last_s, tuple(carried), point.state in ACTIVE_STATES)
-            carried.clear()
-    if carried:  # the series ends before the late node has come back
-        yield Bucket(last_s, tuple(carried), carried[-1].state in ACTIVE_STATES)

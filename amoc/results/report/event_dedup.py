@@ -43,16 +43,36 @@ class Repeated:
 
 def deduplicated(journal: Iterable[JsonObject]) -> list[Repeated]:
     """The entries of a journal, in order of the first of each kind."""
-    found: dict[Hashable, Repeated] = {}
-    for number, entry in enumerate(journal):
+    found = Deduplication()
+    for entry in journal:
+        found.add(entry)
+    return found.events
+
+
+class Deduplication:
+    """Deduplicates the entries of a journal as they come."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._found: dict[Hashable, Repeated] = {}
+
+    @property
+    def events(self) -> list[Repeated]:
+        """What was added, in order of the first of each kind."""
+        return list(self._found.values())
+
+    def add(self, entry: JsonObject) -> None:
+        """Add the next entry."""
+        self._count += 1
         kind, text, count = _read(entry)
-        key, last_s = (number if kind is None else kind), entry.get("t_s")
-        if (before := found.get(key)) is None:
-            found[key] = Repeated({**entry, "text": text}, count, last_s)
+        key, last_s = (self._count if kind is None else kind), entry.get("t_s")
+        if (before := self._found.get(key)) is None:
+            self._found[key] = Repeated({**entry, "text": text}, count, last_s)
         else:
             alike = {**before.entry, "text": _alike(before.entry["text"], text)}
-            found[key] = replace(before, entry=alike, count=before.count + count, last_s=last_s)
-    return list(found.values())
+            self._found[key] = replace(
+                before, entry=alike, count=before.count + count, last_s=last_s
+            )
 
 
 def _read(entry: JsonObject) -> tuple[Hashable, str, int]:

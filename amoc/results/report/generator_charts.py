@@ -6,7 +6,7 @@ are charted for each worker, whether or not any limit was exceeded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 
 from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint, key
@@ -22,17 +22,24 @@ MAX_WORKERS = 6
 
 _Place = tuple[str, int]
 _Rows = Sequence[Mapping[_Place, WorkerPoint]]
+_NONE: Mapping[str, Collection[str]] = {}
 
 _LIMITS = Limits()
 
 
-def workers(rows: Sequence[Row]) -> list[Chart]:
-    """Charts of workers and controller, for each health metric that has one."""
+def workers(rows: Sequence[Row], keep: Mapping[str, Collection[str]] = _NONE) -> list[Chart]:
+    """Charts of workers and controller, for each health metric that has one.
+
+    Args:
+        rows: What they are drawn from.
+        keep: By chart, the workers that have lines in it, whichever are the worst in `rows`.
+    """
     worst = [{(one.node, one.worker): one for one in row.highest.workers} for row in rows]
     places = sorted({place for row in worst for place in row})
     charts = []
     for name, one in WORKER.items() if places else ():
-        lines = _lines({place: _column(worst, place, name, one) for place in places})
+        columns = {place: _column(worst, place, name, one) for place in places}
+        lines = _lines(columns, keep.get(key(name)))
         if one.controller:
             lines.append(
                 Line("controller", highest(rows, attrgetter(one.controller)), GREY, "dash")
@@ -81,7 +88,7 @@ def _column(rows: _Rows, worker: _Place, name: str, one: Figure) -> Column:
     return [rounded(value or None if one.zero_is_none else value) for value in found]
 
 
-def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
+def _lines(columns: Mapping[_Place, Column], keep: Collection[str] | None) -> list[Line]:
     """A line for each worker; of many, the worst, and what lies in the middle."""
 
     def mean(worker: tuple[str, int]) -> float:
@@ -91,7 +98,10 @@ def _lines(columns: Mapping[tuple[str, int], Column]) -> list[Line]:
     chosen = list(columns)
     lines: list[Line] = []
     if len(columns) > MAX_WORKERS:
-        chosen = sorted(sorted(columns, key=mean, reverse=True)[: MAX_WORKERS - 2])
+        if keep is not None:
+            chosen = [place for place in columns if name_of(*place) in keep]
+        else:
+            chosen = sorted(sorted(columns, key=mean, reverse=True)[: MAX_WORKERS - 2])
         rows = [*zip(*columns.values(), strict=True)]
         lines = [
             Line("median of all workers", [*map(_middle, rows)], 5, "dash"),

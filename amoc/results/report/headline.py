@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from amoc.base.text import counted
 from amoc.metrics.step_names import AGGREGATED
 from amoc.metrics.timer_statistics import MAIN
-from amoc.results.report.latency import Pair
 from amoc.results.report.texts import clip, figure, number, shortened
+from amoc.results.report.timer_pairs import Pair
 from amoc.results.step_rows import percent
 from amoc.results.summary_types import CheckPart, RunPart, StepPart, Summary, ThrottlePart, Timers
 from amoc.results.verdict import was_aborted

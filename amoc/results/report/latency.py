@@ -12,34 +12,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from amoc.metrics import reserved
-from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import PERCENTILES
-from amoc.results.counts import busiest
 from amoc.results.report import over_time
 from amoc.results.report.charts import Chart, Spectrum
 from amoc.results.report.columns import rounded
 from amoc.results.report.rows import Row
 from amoc.results.report.texts import NO_VALUE, figure, number
+from amoc.results.report.timer_pairs import Pair
 from amoc.results.summary_types import Timers
 
 QUANTILES = {**{one.label: one.field for one in PERCENTILES}, "max": "max_s"}
 FRACTIONS = tuple(1 - 10 ** -(step / 10) for step in range(3, 41))
 """From the median on, evenly by how rare: ten steps make it ten times rarer."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A timer and its twin, by name; `response` is None where there is none."""
-
-    name: str
-    response: str | None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names that are there."""
-        return (self.name,) if self.response is None else (self.name, self.response)
 
 
 @dataclass(frozen=True)
@@ -59,18 +44,6 @@ class TimerView:
     spectrum: Spectrum
     rows: list[tuple[str, str, str, str]]
     twin: bool
-
-
-def pairs(timers: Timers) -> tuple[list[Pair], list[Pair]]:
-    """The target's timers that recorded something, the busiest first, and amoc's own."""
-    used = {name: one["count"] for name, one in timers.items() if one.get("count")}
-    found = [
-        Pair(name, name + RESPONSE if name + RESPONSE in used else None)
-        for name in busiest(used)
-        if not (name.endswith(RESPONSE) and name.removesuffix(RESPONSE) in used)
-    ]
-    target = [pair for pair in found if pair.name not in reserved.TIMERS]
-    return target, [pair for pair in found if pair.name in reserved.TIMERS]
 
 
 def view(

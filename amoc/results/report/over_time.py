@@ -1,29 +1,18 @@
-"""Which charts a report has over time. Pure.
-
-The busiest metrics come first, and only a limited number is charted, because nobody can read a page
-with a thousand lines. Tables have all of them.
-"""
+"""The charts that a report has over time, of the metrics that `Charted` names. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from amoc.metrics.step_names import COUNT, FAILURES
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results import counts
+from amoc.results.report.charted import SHOWN, Charted, Names
 from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
 from amoc.results.report.columns import growth, highest, latest, quantiles, rates, throttle_level
 from amoc.results.report.rows import Row
 from amoc.results.series import Point
-from amoc.results.steps import executed, without
-from amoc.results.summary_types import StepPart, Summary, ThrottlePart
 from amoc.scenario.start_rate import USER_RATE
-
-SHOWN = 4
-"""Charts of one kind that are visible at once."""
-MAX_CHARTS = 12
-"""Maximum number of charts of one kind."""
-MAX_CAUSES = 6
 
 _COLOUR_OF = {"p50": 1, "p95": 3, "p99": 2, "max": GREY}
 
@@ -54,13 +43,12 @@ def starts(rows: Sequence[Row]) -> Chart:
     return Chart("starts", "User starts", "/s", [Line("starts", values, 1, "area")])
 
 
-def crashes(rows: Sequence[Row], causes: Mapping[str, int]) -> Chart:
-    """Iterations that raised, by cause; `causes` has all of them, the most frequent first."""
-    names = list(causes)
-    own, others = names[:MAX_CAUSES], frozenset(names[MAX_CAUSES:])
+def crashes(rows: Sequence[Row], causes: Names) -> Chart:
+    """Iterations that raised, by cause."""
+    others = causes.others
     lines = [
         Line(name, rates(rows, counts.crashes(name)), colour)
-        for name, colour in zip(own, (2, 1, 3, 4, 5, 6), strict=False)
+        for name, colour in zip(causes.shown, (2, 1, 3, 4, 5, 6), strict=False)
     ]
     if others:
         rest = rates(rows, lambda one: sum(one.crashes[it] for it in one.crashes if it in others))
@@ -72,82 +60,71 @@ def _gauge(name: str) -> Callable[[Point], float | None]:
     return lambda point: point.gauges.get(name)
 
 
-def load(rows: Sequence[Row], summary: Summary) -> Group:
+def load(rows: Sequence[Row], charted: Charted) -> Group:
     """The load on the target: users, requests, and rates of counters."""
-    causes = {one["cause"]: one["count"] for one in summary.get("crashes", ())}
-    steps = summary.get("steps", {})
-    others = without(summary.get("counters", {}), steps, summary.get("checks", {}))
-    shown, more, missing = _counters(rows, others)
-    charts = [users(rows), starts(rows), *_requests(rows, steps), *shown]
-    if causes:
-        charts.append(crashes(rows, causes))
+    charts = [users(rows), starts(rows), *_requests(rows, charted)]
+    shown, more = _counters(rows, charted.counters.shown)
+    charts += shown
+    if charted.causes.shown:
+        charts.append(crashes(rows, charted.causes))
     title = "Less busy counters"
-    return Group("load", "Load", charts, more, title, left_out(missing, "less busy counters"))
+    missing = left_out(len(charted.counters.others), "less busy counters")
+    return Group("load", "Load", charts, more, title, missing)
 
 
-def _requests(rows: Sequence[Row], steps: Mapping[str, StepPart]) -> list[Chart]:
+def _requests(rows: Sequence[Row], charted: Charted) -> list[Chart]:
     """How many requests a second there were, and how many failed; the busiest by name."""
-    found = executed(steps)
     charts = []
-    for key, title, end, many in (
-        ("requests", "Requests", COUNT, {name: one["count"] for name, one in found.items()}),
-        ("failures", "Failures", FAILURES, {name: one["failures"] for name, one in found.items()}),
+    for key, title, end, names in (
+        ("requests", "Requests", COUNT, charted.requests.shown),
+        ("failures", "Failures", FAILURES, charted.failures.shown),
     ):
-        busy = [name for name in counts.busiest(many) if many[name]][:COLOURS]
         lines = [
             Line(name, rates(rows, counts.counter(name + end)), number)
-            for number, name in enumerate(busy, 1)
+            for number, name in enumerate(names, 1)
         ]
         if lines:
             charts.append(Chart(key, title, "/s", lines))
     return charts
 
 
-def _counters(
-    rows: Sequence[Row], totals: Mapping[str, int]
-) -> tuple[list[Chart], list[Chart], int]:
-    """Rates of counters, as many to a chart as there are colours, and how many have none."""
-    busy = counts.busiest({name: count for name, count in totals.items() if count})
+def _counters(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[Chart], list[Chart]]:
+    """Rates of counters, as many to a chart as there are colours."""
     charts = []
-    for at in range(0, min(len(busy), SHOWN * COLOURS), COLOURS):
-        some = busy[at : at + COLOURS]
+    for at in range(0, len(names), COLOURS):
+        some = names[at : at + COLOURS]
         lines = [
             Line(name, rates(rows, counts.counter(name)), number)
             for number, name in enumerate(some, 1)
         ]
         title = "Counters" if at == 0 else f"Counters {at + 1} to {at + len(some)}"
         charts.append(Chart(f"counters{at}", title, "/s", lines))
-    return charts[:1], charts[1:], len(busy) - SHOWN * COLOURS
+    return charts[:1], charts[1:]
 
 
-def gauges(rows: Sequence[Row], names: Sequence[str]) -> Group:
+def gauges(rows: Sequence[Row], names: Names) -> Group:
     """Gauges, each in a chart of its own, for they have nothing in common."""
     charts = [
         Chart(f"gauge{at}", name, "", [Line(name, highest(rows, _gauge(name)))])
-        for at, name in enumerate(names[:MAX_CHARTS])
+        for at, name in enumerate(names.shown)
     ]
-    missing = left_out(len(names) - MAX_CHARTS, "gauges")
+    missing = left_out(len(names.others), "gauges")
     return Group("gauges", "Gauges", charts[:SHOWN], charts[SHOWN:], "More gauges", missing)
 
 
-def throttles(rows: Sequence[Row], found: Mapping[str, ThrottlePart]) -> Group:
-    """Throttles, the busiest first, two charts each.
+def throttles(rows: Sequence[Row], names: Names) -> Group:
+    """Throttles, two charts each.
 
     amoc's own, which starts users, is there only if it was in effect: in most runs nobody has to
     wait there.
     """
-    used = {
-        name: requests
-        for name, one in found.items()
-        if (requests := one.get("requests")) and (name != USER_RATE or _was_in_effect(rows, name))
-    }
-    busy = counts.busiest(used)
     charts = [
         chart
-        for at, name in enumerate(busy[:MAX_CHARTS])
+        for at, name in enumerate(names.shown)
+        if name != USER_RATE or _was_in_effect(rows, name)
         for chart in throttle(rows, f"throttle{at}", name)
     ]
-    missing = left_out(len(busy) - MAX_CHARTS, "throttles")
+    missing = left_out(len(names.others), "throttles")
     shown, more = charts[: 2 * SHOWN], charts[2 * SHOWN :]
     return Group("throttles", "Throttles", shown, more, "More throttles", missing)
 

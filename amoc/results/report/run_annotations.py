@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from amoc.base.json_plain import JsonObject
 from amoc.results.report.downsample import late_nodes
-from amoc.results.report.event_dedup import deduplicated
+from amoc.results.report.event_dedup import Repeated, deduplicated
 from amoc.results.report.texts import clip, moment, times
 from amoc.results.series import Point
 
@@ -81,9 +81,21 @@ def collect(
         journal: The entries of the run's journal.
         interruptions: Of the run, for late nodes.
     """
+    return of_events(deduplicated(journal), interruptions)
+
+
+def of_events(
+    events: Iterable[Repeated], interruptions: Interruptions
+) -> tuple[list[Annotation], int]:
+    """The rows in order of time, and how many are left out.
+
+    Args:
+        events: Of the run's journal, without duplicates.
+        interruptions: Of the run, for late nodes.
+    """
     rows = [
         replace(row, count=one.count, last_s=one.last_s)
-        for one in deduplicated(journal)
+        for one in events
         if (row := _row(one.entry)) is not None
     ]
     rows += [

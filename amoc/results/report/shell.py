@@ -16,13 +16,13 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from amoc.base import atomic_write, clock
 from amoc.base.errors import ResourceError
 from amoc.base.json_plain import JsonObject
-from amoc.results.report import texts
+from amoc.results.report import content, texts
 
 _ESCAPES = {
     "<": "\\u003c",
@@ -49,7 +49,7 @@ def fill(template: str, data: JsonObject, **context: object) -> str:
         f"script-src {_hash(script)}; style-src {_hash(style)}"
     )
     return (
-        _environment()
+        environment()
         .get_template(template)
         .render(
             style=Markup(style),  # noqa: S704 - ours
@@ -93,14 +93,22 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("amoc.results.report", "templates"),
+def environment(*packages: str) -> Environment:
+    """Where templates come from.
+
+    Args:
+        packages: Those whose templates there are besides the report's.
+    """
+    found = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader(one, "templates") for one in (*packages, "amoc.results.report")]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     filters = (texts.clip, texts.figure, texts.moment, texts.number, clock.time_of_day, texts.times)
-    environment.filters |= {one.__name__: one for one in filters}
-    return environment
+    found.filters |= {one.__name__: one for one in filters}
+    found.globals["sections"] = content.SECTIONS
+    return found

@@ -13,7 +13,7 @@ from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.results import message_account
 from amoc.results.counts import busiest
 from amoc.results.report import traces
-from amoc.results.report.latency import QUANTILES, Pair
+from amoc.results.report.latency import QUANTILES
 from amoc.results.report.texts import (
     NO_VALUE,
     clip,
@@ -24,6 +24,7 @@ from amoc.results.report.texts import (
     size,
     worker,
 )
+from amoc.results.report.timer_pairs import Pair
 from amoc.results.step_rows import CHECK_HEADS, HEADS, MAX_SAMPLE, cells, check_cells, span
 from amoc.results.steps import executed
 from amoc.results.steps import failures as every_failure

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.results.report import columns, over_time, run_annotations
+from amoc.results.report.charted import Names
 from amoc.results.report.downsample import MAX_LATE, buckets, downsample
 from amoc.results.series import Point, Tally
 from tests.unit.results import runs
@@ -84,7 +85,7 @@ def test_rates_are_means_and_levels_are_peaks_where_rows_are_put_together():
 
 def test_the_peak_of_a_gauge_stays_in_the_chart_of_a_long_run():
     points = [second(t, gauges={"queue": 1000.0 if t == 4 else 1.0}) for t in range(1, 61)]
-    [chart] = over_time.gauges(downsample(points, 10), ["queue"]).shown
+    [chart] = over_time.gauges(downsample(points, 10), Names(["queue"])).shown
     assert max(chart.lines[0].known) == 1000
 
 

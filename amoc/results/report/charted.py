@@ -1,0 +1,150 @@
+"""Which metrics have charts, the busiest first, and how many have none. Pure.
+
+Nobody can read a page with a thousand lines, so only a limited number is charted; tables have all.
+
+While a run goes on, now one metric is the busiest and now another. What has been charted once stays
+where it is (`Charted.after`), and new metrics come behind it as long as there is room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from amoc.results import counts
+from amoc.results.report import timer_pairs
+from amoc.results.report.charts import COLOURS
+from amoc.results.report.timer_pairs import Pair
+from amoc.results.steps import executed, without
+from amoc.results.summary_types import Summary, Timers
+
+SHOWN = 4
+"""Charts of one kind that are visible at once."""
+MAX_CHARTS = 12
+"""Maximum number of charts of one kind."""
+MAX_TIMERS = 12
+"""Timers of the target with charts."""
+MAX_CAUSES = 6
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of one kind.
+
+    Attributes:
+        shown: Those that are charted.
+        others: Those that are not.
+    """
+
+    shown: Sequence[str] = ()
+    others: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, names: Collection[str], most: int) -> Names:
+        """The first `most` of `names`."""
+        return cls((*islice(names, most),), frozenset(islice(names, most, None)))
+
+    def after(self, before: Names, most: int) -> Names:
+        """The same names, those that were shown before in their places."""
+        there = {*self.shown, *self.others}
+        stayed = [one for one in before.shown if one in there]
+        new = [one for one in (*self.shown, *sorted(self.others)) if one not in before.shown]
+        return Names.of([*stayed, *new], most)
+
+
+@dataclass(frozen=True)
+class Charted:
+    """What has charts.
+
+    Attributes:
+        requests: Steps, for how many there were.
+        failures: Steps, for how many failed.
+        counters: Other counters.
+        causes: Of crashes.
+        gauges: Gauges.
+        throttles: Throttles.
+        timers: Timers of the target, without their twins.
+        built_in: Timers of amoc's own.
+        twins: Those of both that have a response time, too.
+    """
+
+    requests: Names = Names()
+    failures: Names = Names()
+    counters: Names = Names()
+    causes: Names = Names()
+    gauges: Names = Names()
+    throttles: Names = Names()
+    timers: Names = Names()
+    built_in: Names = Names()
+    twins: frozenset[str] = frozenset()
+
+    @property
+    def shown(self) -> Sequence[object]:
+        """All that is charted, to be compared with what was charted before."""
+        return [*(one.shown for one in self._names), self.twins]
+
+    @classmethod
+    def of(cls, summary: Summary, timers: Timers) -> Charted:
+        """What is charted of a run.
+
+        Args:
+            summary: What it has shown.
+            timers: The part of it that its timers' figures cover.
+        """
+        steps = summary.get("steps", {})
+        found = executed(steps)
+        others = without(summary.get("counters", {}), steps, summary.get("checks", {}))
+        used = {name: one.get("requests", 0) for name, one in summary.get("throttles", {}).items()}
+        target, built_in = timer_pairs.pairs(timers)
+        twins = frozenset(one.name for one in (*target, *built_in) if one.response)
+        names = (
+            _busiest({name: one["count"] for name, one in found.items()}),
+            _busiest({name: one["failures"] for name, one in found.items()}),
+            _busiest(others),
+            [one["cause"] for one in summary.get("crashes", ())],
+            list(summary.get("gauges", {})),
+            _busiest(used),
+            [one.name for one in target],
+            [one.name for one in built_in],
+        )
+        return cls._made(map(Names.of, names, _MOST), twins)
+
+    def after(self, before: Charted) -> Charted:
+        """The same metrics, those that were charted before in their places."""
+        names = map(Names.after, self._names, before._names, _MOST)
+        return self._made(names, self.twins)
+
+    @classmethod
+    def _made(cls, names: Iterable[Names], twins: frozenset[str]) -> Charted:
+        return cls(**dict(zip(_KINDS, names, strict=True)), twins=twins)
+
+    @property
+    def _names(self) -> Sequence[Names]:
+        return [getattr(self, kind) for kind in _KINDS]
+
+    @property
+    def pairs(self) -> tuple[list[Pair], list[Pair]]:
+        """The timers with their twins: the target's, and amoc's own."""
+        target, built_in = (
+            [timer_pairs.pair(name, name in self.twins) for name in names.shown]
+            for names in (self.timers, self.built_in)
+        )
+        return target, built_in
+
+    @property
+    def durations(self) -> list[str]:
+        """All timers whose durations charts need."""
+        return [name for pairs in self.pairs for one in pairs for name in one.names]
+
+
+_KINDS = (
+    *("requests", "failures", "counters", "causes"),
+    *("gauges", "throttles", "timers", "built_in"),
+)
+_MOST = (COLOURS, COLOURS, SHOWN * COLOURS, MAX_CAUSES, MAX_CHARTS, MAX_CHARTS, MAX_TIMERS, 12)
+"""How many of each kind are charted."""
+
+
+def _busiest(counted: Mapping[str, int]) -> list[str]:
+    return counts.busiest({name: count for name, count in counted.items() if count})

@@ -1,0 +1,117 @@
+"""What the sections of a report say, as far as it is text: what their templates get. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from amoc.base.clock import until
+from amoc.results.report import tables
+from amoc.results.report.headline import Covered, cards, headline
+from amoc.results.report.run_annotations import Annotation
+from amoc.results.report.timer_pairs import pairs
+from amoc.results.steps import without
+from amoc.results.summary import steady_part
+from amoc.results.summary_types import Summary
+
+MAX_THRESHOLDS = 500
+SECTIONS = (
+    "verdict",
+    "nav",
+    "metrics",
+    "requests",
+    "thresholds",
+    "health",
+    "load",
+    "latency",
+    "throttles",
+    "generator",
+    "events",
+    "crashes",
+    "tables",
+    "again",
+)
+"""Their templates are `templates/sections/NAME.html`; the page has them in this order."""
+
+
+def covered_by(summary: Summary) -> Covered:
+    """What key metrics and tables cover."""
+    run, window = summary["run"], steady_part(summary)
+    part = summary if window is None else window
+    from_s, to_s = 0.0, run.get("duration_s", 0.0)
+    if window is not None:
+        from_s, to_s = window.get("from_s", 0.0), window.get("to_s", window.get("duration_s", 0.0))
+    return Covered(
+        is_part=window is not None,
+        only_warmup=window is None and "window" in summary,
+        from_s=from_s,
+        to_s=to_s,
+        warmup_s=run.get("warmup_s") or 0.0,
+        steps=part.get("steps", {}),
+        checks=part.get("checks", {}),
+        counters=part.get("counters", {}),
+        rates=part.get("counters_per_s", {}),
+        timers=part.get("timers", {}),
+        throttles=part.get("throttles", {}),
+    )
+
+
+def texts(
+    summary: Summary,
+    covered: Covered,
+    events: tuple[Sequence[Annotation], int],
+    directory: str,
+    complete: bool,
+) -> dict[str, object]:
+    """What the templates get besides charts.
+
+    Args:
+        summary: Of the run.
+        covered: What of it key metrics and tables cover.
+        events: The rows of the table of events, and how many are left out.
+        directory: Where the run is.
+        complete: Whether it wrote its summary itself.
+    """
+    run, health = summary["run"], summary.get("health")
+    target, _ = pairs(covered.timers)
+    return {
+        "run": run,
+        "complete": complete,
+        "headline": headline(run),
+        "peak": summary.get("users", {}).get("peak", 0),
+        "ended": until(run.get("started_at", ""), run.get("ended_at", "")),
+        "cards": cards(summary, covered, target),
+        "thresholds": list(summary.get("thresholds", ()))[:MAX_THRESHOLDS],
+        "judged": health is not None,
+        "limited": (health or {}).get("limited", False),
+        "findings": tables.findings(list((health or {}).get("findings", ()))),
+        "blocked": tables.blocked(list(summary.get("blocked", ()))),
+        "covered": covered,
+        "events": events[0],
+        "events_left_out": events[1],
+        "causes": tables.causes(summary.get("crashes", ())),
+        "more_causes": len(summary.get("crashes", ())) - tables.MAX_CAUSES,
+        "tables": _tables(summary, covered),
+        "again": shlex.join(["amoc", "replay", directory]),
+    }
+
+
+def _tables(summary: Summary, covered: Covered) -> dict[str, tables.Table]:
+    duration_s = summary["run"].get("duration_s", 0.0)
+    target, built_in = pairs(covered.timers)
+    return {
+        "messages": tables.messages(covered.counters, covered.rates),
+        "requests": tables.requests(covered.steps, covered.timers),
+        "failures": tables.failures(covered.steps),
+        "checks": tables.checks(covered.checks),
+        "timers": tables.timers(target, covered.timers, "timers"),
+        "generator_timers": tables.timers(built_in, covered.timers, "generator-timers"),
+        "counters": tables.counters(
+            without(covered.counters, covered.steps, covered.checks), covered.rates
+        ),
+        "gauges": tables.gauges(summary.get("gauges", {})),
+        "throttles": tables.throttles(covered.throttles),
+        "workers": tables.workers(summary.get("workers", ()), duration_s),
+        "settings": tables.settings(summary.get("settings", ())),
+        "versions": tables.versions(summary.get("versions", {})),
+    }
