@@ -45,16 +45,17 @@ class Drawing:
             charted: What has charts.
             durations: All durations that percentiles are about, by timer.
             timers: The timers' figures, as in the summary.
-            keep: Labels of lines that charts of many workers are to have, by chart.
+            keep: Labels of lines that charts are to have whatever `rows` say, by chart.
         """
+        keep = keep or {}
         target, built_in = charted.pairs
         own = [
             over_time.timer(rows, f"generator{at}", pair.name, pair.name, "")
             for at, pair in enumerate(built_in)
         ]
-        generator = [*generator_charts.workers(rows, keep or {}), *generator_charts.hosts(rows)]
+        generator = [*generator_charts.workers(rows, keep), *generator_charts.hosts(rows)]
         groups = {
-            "load": over_time.load(rows, charted),
+            "load": over_time.load(rows, charted, keep.get("users", ())),
             "gauges": over_time.gauges(rows, charted.gauges),
             "throttles": over_time.throttles(rows, charted.throttles),
             "generator": Group(

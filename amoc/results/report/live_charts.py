@@ -42,7 +42,7 @@ class LiveCharts:
         self.seconds = 0
         self.row_s = 0.0
         self._bucketer = Bucketer()
-        self._before: list[Row] = []  # the last final row, which growth is measured from
+        self._before: list[Row] = []  # the last final row that is no gap, and the gaps behind it
         self._new: list[Row] = []
         self._keep: dict[str, list[str]] = {}
 
@@ -69,14 +69,13 @@ class LiveCharts:
         for point in some:
             rows += [one.row(charted.durations) for one in self._bucketer.add(point)]
             breathe()
-        self.final, self._before, self._new = len(rows), rows[-1:], []
+        self.final, self._before, self._new = len(rows), _from_the_last(rows), []
         rows += self._unfinished()
         self.times = [row.t_s for row in rows]
         self.row_s = max((row.span_s for row in rows), default=0.0)
         self.drawing = Drawing.of(rows, charted, durations, timers)
         self._keep = {
-            one.key: [line.label for line in one.lines]
-            for one in self.drawing.groups["generator"].shown
+            one.key: [line.label for line in one.lines] for one in self.drawing.all_charts
         }
         self.edition += 1
 
@@ -105,7 +104,7 @@ class LiveCharts:
         self.times[self.final :] = [row.t_s for row in rows[begin:]]
         self.row_s = max([self.row_s, *(row.span_s for row in rows)])
         self.final += len(self._new)
-        self._before, self._new = (self._new or self._before)[-1:], []
+        self._before, self._new = _from_the_last([*self._before, *self._new]), []
         self.drawing = self.drawing.with_timers(tail)
         return fits
 
@@ -123,6 +122,12 @@ class LiveCharts:
 
     def _unfinished(self) -> list[Row]:
         return [one.row(self.charted.durations) for one in self._bucketer.unfinished]
+
+
+def _from_the_last(rows: Sequence[Row]) -> list[Row]:
+    """The last row that is no gap, which growth is measured from, and what follows."""
+    last = next((at for at in reversed(range(len(rows))) if rows[at].seconds), 0)
+    return [*rows[last:]]
 
 
 def _has_all(there: Chart, chart: Chart) -> bool:

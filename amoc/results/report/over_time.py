@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from amoc.metrics.step_names import COUNT, FAILURES
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
@@ -22,8 +22,8 @@ def left_out(count: int, of: str) -> str:
     return f"{count:,} {of} are not charted; see the tables below." if count > 0 else ""
 
 
-def users(rows: Sequence[Row]) -> Chart:
-    """Users by what they do."""
+def users(rows: Sequence[Row], keep: Collection[str] = ()) -> Chart:
+    """Users by what they do; lines that are always 0 are left out, but for those of `keep`."""
     lines = [
         Line("running", highest(rows, lambda one: one.users.get("running")), 1, "area"),
         Line("resting", latest(rows, lambda one: one.users.get("resting")), 2, "dash"),
@@ -34,7 +34,9 @@ def users(rows: Sequence[Row]) -> Chart:
         Line("lost", latest(rows, lambda one: one.users.get("lost")), 7, "dash"),
         Line("restarted", latest(rows, lambda one: one.users.get("restarted")), 2, "dash"),
     ]
-    return Chart("users", "Users", "", [line for line in lines if any(line.known)])
+    return Chart(
+        "users", "Users", "", [one for one in lines if any(one.known) or one.label in keep]
+    )
 
 
 def starts(rows: Sequence[Row]) -> Chart:
@@ -60,9 +62,9 @@ def _gauge(name: str) -> Callable[[Point], float | None]:
     return lambda point: point.gauges.get(name)
 
 
-def load(rows: Sequence[Row], charted: Charted) -> Group:
-    """The load on the target: users, requests, and rates of counters."""
-    charts = [users(rows), starts(rows), *_requests(rows, charted)]
+def load(rows: Sequence[Row], charted: Charted, keep: Collection[str] = ()) -> Group:
+    """The load on the target: users, requests, and rates of counters; `keep` as for `users`."""
+    charts = [users(rows, keep), starts(rows), *_requests(rows, charted)]
     shown, more = _counters(rows, charted.counters.shown)
     charts += shown
     if charted.causes.shown:

@@ -1,0 +1,207 @@
+"""The page of a run that goes on: the sections of a report, made anew as its seconds come.
+
+A page has a version, which grows with each update. Who has seen a version is sent what has changed
+since: the sections whose text differs, and the rows that were added to charts. Versions that are
+not known, or too old, get all of it. So nothing is kept for anybody who looks, and any number may.
+
+Pages of the same run in different lives have different versions: they begin at the time of day.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from amoc.base.json_plain import JsonObject
+from amoc.metrics.histogram import Histogram
+from amoc.results import summary
+from amoc.results.journal_facts import JournalFacts
+from amoc.results.report import content, shell
+from amoc.results.report.charted import Charted
+from amoc.results.report.drawing import along
+from amoc.results.report.event_dedup import Deduplication
+from amoc.results.report.live_charts import LiveCharts
+from amoc.results.report.page import began_at
+from amoc.results.report.run_annotations import Annotation, Interruptions, of_events
+from amoc.results.run_totals import RunTotals
+from amoc.results.series import Point
+from amoc.results.summary_types import Summary
+
+MAX_KNOWN = 600
+"""Versions from which a page can be updated: of ten minutes."""
+
+
+class _Fragment(NamedTuple):
+    version: int
+    html: str
+
+
+class _Version(NamedTuple):
+    edition: int
+    final: int
+    """How many rows of it are still as they were."""
+
+
+class LivePage:
+    """The page of one run.
+
+    Attributes:
+        version: Of what it shows now.
+        summary: Of the run, as it is so far.
+        context: What templates got at last.
+        charts: Its charts.
+        is_over: Whether the run has ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        directory: str,
+        points: Collection[Point],
+        journal: Iterable[JsonObject],
+        version: int,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
+        """The page of a run.
+
+        Args:
+            name: What the run is called.
+            directory: Where it is.
+            points: Its seconds; what is added later must be among them before it is added here.
+            journal: The entries of its journal up to now.
+            version: A number above all that an earlier page of this run has had.
+            breathe: Called between two parts of the work.
+        """
+        self._name, self._directory, self._points = name, directory, points
+        self._breathe = breathe
+        self._facts, self._events = JournalFacts(), Deduplication()
+        self._rows: tuple[list[Annotation], int] = ([], 0)
+        self._interruptions = Interruptions()
+        self._began_at: float | None = None
+        self._fragments: dict[str, _Fragment] = {}
+        self._versions: OrderedDict[int, _Version] = OrderedDict()
+        self.version = version
+        self.charts = LiveCharts()
+        self.is_over = False
+        self.add_entries(journal)
+        self._totals = RunTotals.of(points, self._facts.warmup_s, self._facts.stages, breathe)
+        for point in points:
+            self._note(point)
+            breathe()
+        self.summary = self._summary()
+        self._make(Charted())
+        self.context: dict[str, object] = {}
+        self._show()
+
+    # What happens
+
+    def add_entries(self, entries: Iterable[JsonObject]) -> None:
+        """The run's journal has new entries."""
+        for entry in entries:
+            self._facts.take(entry)
+            self._events.add(entry)
+
+    def add(self, point: Point) -> None:
+        """The run has a new second."""
+        self._totals.add(point, breathe=self._breathe)
+        self.charts.add(point)
+        self._note(point)
+
+    def _note(self, point: Point) -> None:
+        self._interruptions.add(point)
+        if self._began_at is None:
+            self._began_at = began_at(point)
+
+    def update(self, may_make: bool = True, final: Summary | None = None) -> bool:
+        """Show what was added.
+
+        Args:
+            may_make: Whether all charts may be made anew, which takes the longer the run is.
+            final: The summary that the run has left, when it is over.
+
+        Returns:
+            Whether charts were made anew, or should have been.
+        """
+        self.is_over = final is not None
+        self.summary = self._summary() if final is None else final
+        covered = content.covered_by(self.summary)
+        fits = self.charts.update(self._durations, covered.timers)
+        charted = Charted.of(self.summary, covered.timers).after(self.charts.charted)
+        to_make = not fits or self.charts.is_too_long or charted.shown != self.charts.charted.shown
+        if to_make and may_make:
+            self._make(self.charts.charted)
+        self.version += 1
+        self._show()
+        return to_make
+
+    # What is shown
+
+    def _summary(self) -> Summary:
+        return summary.make(
+            self._facts, self._totals, self._directory, name=self._name, running=True
+        )
+
+    @property
+    def _durations(self) -> Mapping[str, Histogram]:
+        covered = content.covered_by(self.summary)
+        return (self._totals.window if covered.is_part else self._totals.whole).timers
+
+    def _make(self, before: Charted) -> None:
+        timers = content.covered_by(self.summary).timers
+        charted = Charted.of(self.summary, timers).after(before)
+        self.charts.make(self._points, charted, self._durations, timers, self._breathe)
+
+    def _show(self) -> None:
+        """Make the sections; those that have changed have the page's version."""
+        self._rows = of_events(self._events.events, self._interruptions)
+        covered = content.covered_by(self.summary)
+        self.context = {
+            **content.texts(self.summary, covered, self._rows, self._directory, True),
+            **self.charts.drawing.texts(None),
+            "row_s": self.charts.row_s,
+            "downsampled": self.charts.row_s >= 2.0,
+        }
+        for name in content.SECTIONS:
+            self._breathe()
+            template = shell.environment().get_template(f"sections/{name}.html")
+            self.show_fragment(name, template.render(self.context))
+        self._versions[self.version] = _Version(self.charts.edition, self.charts.final)
+        while len(self._versions) > MAX_KNOWN:
+            self._versions.popitem(last=False)
+
+    def show_fragment(self, name: str, html: str) -> None:
+        """A part of the page is to be as `html`."""
+        there = self._fragments.get(name)
+        if there is None or there.html != html:
+            self._fragments[name] = _Fragment(self.version, html)
+
+    def data(self) -> dict[str, object]:
+        """What the page's script draws, all of it."""
+        return {
+            **self._along(),
+            **self.charts.drawing.data(self.charts.times),
+            "version": self.version,
+        }
+
+    def since(self, version: int) -> dict[str, object]:
+        """What has changed since a version of the page, for its script."""
+        seen = self._versions.get(version)
+        known = version if seen is not None else 0
+        message: dict[str, object] = {
+            "version": self.version,
+            "over": self.is_over,
+            "fragments": {
+                name: one.html for name, one in self._fragments.items() if one.version > known
+            },
+        }
+        if seen is None or seen.edition != self.charts.edition:
+            message["data"] = self.data()
+        else:
+            message |= {**self._along(), **self.charts.since(seen.final)}
+        return message
+
+    def _along(self) -> dict[str, object]:
+        last_s = self.charts.times[-1] if self.charts.times else 0.0
+        run = self.summary["run"]
+        return along(run, last_s, self._began_at, self._interruptions, self._rows[0])

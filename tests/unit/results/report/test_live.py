@@ -1,0 +1,136 @@
+"""The page of a run that goes on says at each moment what a report made then would say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from amoc.results.report import content, page
+from amoc.results.report.live import MAX_KNOWN, LivePage
+from amoc.results.saved_run import SavedRun
+from amoc.results.series import Point
+from amoc.results.summary import rebuild
+from tests.unit.results import runs
+
+
+class Viewer:
+    """Keeps what it was sent, as the page's script does."""
+
+    def __init__(self, live: LivePage) -> None:
+        self.fragments: dict[str, str] = {}
+        self.data: dict[str, Any] = {}
+        self.version = 0
+        self.drawn_anew = -1
+        self.look(live)
+
+    def look(self, live: LivePage) -> dict[str, Any]:
+        """Catch up with the page; what was sent for that."""
+        sent: dict[str, Any] = live.since(self.version)
+        self.version = sent["version"]
+        self.fragments |= sent["fragments"]
+        if "data" in sent:
+            self.data, self.drawn_anew = sent["data"], self.drawn_anew + 1
+            return sent
+        first = sent["from"]
+        self.data["times"][first:] = sent["times"]
+        for key, columns in sent["columns"].items():
+            for line, column in zip(self.data["charts"][key]["lines"], columns, strict=True):
+                line["values"][first:] = column
+        for key in ("ends_s", "bands", "annotations", "spectra", "began_at"):
+            self.data[key] = sent[key]
+        return sent
+
+
+def live_page(points: list[Point], journal: list[dict[str, Any]]) -> LivePage:
+    return LivePage("run", "there/run", points, journal, 1_000)
+
+
+def frozen(points: list[Point], journal: list[dict[str, Any]]) -> dict[str, object]:
+    """What a report of the same seconds draws."""
+    from pathlib import Path
+
+    made = rebuild("run", "there/run", journal, points, True)
+    data, _ = page.parts(SavedRun(Path("there/run"), made, points, journal, False))
+    return data
+
+
+def begun(seconds: int) -> list[dict[str, Any]]:
+    """The journal of a run that has not ended."""
+    return [one for one in runs.journal(seconds) if one["kind"] != "end"]
+
+
+def test_who_looks_now_and_then_sees_what_a_report_shows():
+    source, journal = runs.points(60), begun(60)
+    points: list[Point] = []
+    live = live_page(points, journal)
+    always, seldom = Viewer(live), Viewer(live)
+    for number, point in enumerate(source):
+        points.append(point)
+        live.add(point)
+        live.update()
+        always.look(live)
+        if number % 17 == 0:
+            seldom.look(live)
+    seldom.look(live)
+    there = frozen(points, journal)
+    for viewer in (always, seldom):
+        shown = {**viewer.data}
+        del shown["version"]
+        # What was charted first stays first, so the order of lines may differ from the report's.
+        assert {**shown, "charts": sorted(shown["charts"])} == {
+            **there,
+            "charts": sorted(there["charts"]),  # type: ignore[call-overload]
+        }
+        assert viewer.fragments.keys() == {*content.SECTIONS}
+    assert always.drawn_anew < 15, "not each second"
+    assert "messages_sent" in always.fragments["tables"]
+
+
+def test_only_what_has_changed_is_sent():
+    source, journal = runs.points(40), begun(40)
+    points = source[:39]
+    live = live_page(points, journal)
+    viewer = Viewer(live)
+    points.append(source[39])
+    live.add(source[39])
+    live.update()
+    sent = viewer.look(live)
+    assert "verdict" in sent["fragments"], "the duration has changed"
+    assert "again" not in sent["fragments"]
+    assert len(sent["times"]) == 2
+    assert len(str(sent)) < 60_000
+
+
+def test_who_was_away_for_too_long_gets_all_of_it():
+    live = live_page(runs.points(10), begun(10))
+    viewer = Viewer(live)
+    for _ in range(MAX_KNOWN + 1):
+        live.update()
+    assert "data" in viewer.look(live)
+    assert viewer.drawn_anew == 1
+    assert "data" in live.since(5_000_000), "a version of a page that there was before"
+
+
+def test_the_last_update_has_the_summary_that_the_run_has_left():
+    points, journal = runs.points(20), runs.journal(20)
+    live = live_page(points, begun(20))
+    viewer = Viewer(live)
+    live.add_entries(journal[-1:])
+    made = rebuild("run", "there/run", journal, points, False)
+    live.update(final=made)
+    sent = viewer.look(live)
+    assert sent["over"]
+    assert ">ok<" in sent["fragments"]["verdict"]
+
+
+def test_charts_are_made_anew_only_when_they_may():
+    points = runs.points(19)
+    live = live_page(points, begun(20))
+    viewer = Viewer(live)
+    points.append(replace(runs.points(20)[-1], gauges={"queue": 5.0}))
+    live.add(points[-1])
+    assert live.update(may_make=False)
+    assert "data" not in viewer.look(live)
+    assert live.update()
+    assert "data" in viewer.look(live)
+    assert any(one["title"] == "queue" for one in viewer.data["charts"].values())
