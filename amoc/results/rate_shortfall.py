@@ -13,8 +13,8 @@ from amoc.results.series import Point
 
 ENOUGH = 0.95
 """The share of the configured rate that counts as reached."""
-MIN_S = 5.0
-"""A throttle that was in use for a shorter time is not mentioned."""
+BEGIN_S = 0.25
+"""What is due in so much time may be missing: the first users take a moment to come."""
 IDLE = 0.1
 """The share of the time without users at a throttle from which on that is the reason."""
 
@@ -32,7 +32,8 @@ class _Passed:
     @property
     def reached(self) -> bool:
         # A slot may be due just before the end, and used just after it.
-        return self.passed >= min(ENOUGH * self.wanted, self.wanted - 1)
+        at_begin = self.wanted * BEGIN_S / self.wanted_s if self.wanted_s else 0.0
+        return self.passed >= self.wanted - max((1 - ENOUGH) * self.wanted, 1, at_begin)
 
 
 @dataclass
@@ -65,9 +66,7 @@ class Shortfall:
     def notes(self) -> list[str]:
         """A sentence for each throttle whose rate was not reached."""
         return [
-            _sentence(name, one)
-            for name, one in sorted(self._throttles.items())
-            if one.wanted_s >= MIN_S and not one.reached
+            _sentence(name, one) for name, one in sorted(self._throttles.items()) if not one.reached
         ]
 
 
@@ -76,7 +75,8 @@ def _sentence(name: str, one: _Passed) -> str:
     if one.waited_s > one.wanted_s / 2:
         why = "users were waiting, so the load generator handed out its slots too late"
     elif one.idle_s > IDLE * one.wanted_s:
-        why = f"no user reached it in {one.idle_s:.0f} of {one.wanted_s:.0f} s"
+        digits = 0 if one.wanted_s >= 10 else 1
+        why = f"no user reached it in {one.idle_s:.{digits}f} of {one.wanted_s:.{digits}f} s"
     else:
         why = "no users were waiting, so they were too few or the target too slow"
     return f"throttle {name} reached {passed} of the configured {wanted}: {why}"

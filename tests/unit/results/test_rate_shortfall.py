@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.series import Point, ThrottlePoint
@@ -50,6 +52,7 @@ def test_a_rate_that_changes_is_held_against_what_was_due_in_each_second():
         ([second(number, 400 * (number < 5)) for number in range(30)], "25 of 30 s"),
         ([second(number, int(number % 3 == 0)) for number in range(30)], "20 of 30 s"),
         ([second(number, 0) for number in range(10)], "10 of 10 s"),
+        ([second(0, 0), second(1, 400)], "1.0 of 2.0 s"),
     ],
 )
 def test_seconds_without_users_count_and_are_the_reason(points, idle):
@@ -71,7 +74,8 @@ def test_late_executions_count_in_a_second_in_which_no_more_was_to_pass():
     "points",
     [
         [second(number, 396) for number in range(10)],  # reached
-        [second(number, 1) for number in range(4)],  # too short
+        [second(0, 8, wanted=10.0), second(1, 10, wanted=10.0)],  # its first user came late
+        [second(0, 0, wanted=20.0, active_s=0.2)],  # in use for less than that may take
         [second(number, 1, wanted=None) for number in range(10)],  # no limit, or not a rate
         [second(number, 1, wanted=0.0) for number in range(10)],  # paused
         [second(number, 1, active_s=0.0) for number in range(10)],
@@ -79,6 +83,40 @@ def test_late_executions_count_in_a_second_in_which_no_more_was_to_pass():
 )
 def test_nothing_is_said_where_there_is_nothing_to_say(points):
     assert notes(points) == []
+
+
+def test_a_throttle_that_was_in_use_for_two_seconds_is_spoken_of():
+    (note,) = notes(second(number, 147) for number in range(2))
+    assert note.startswith("throttle pages reached 147/s of the configured 400/s")
+
+
+@given(
+    rate=st.floats(0.1, 50_000.0),
+    seconds=st.integers(1, 60),
+    last_s=st.floats(0.05, 1.0),
+    share=st.floats(0.0, 1.2),
+)
+def test_what_is_missing_is_spoken_of_unless_it_is_little(rate, seconds, last_s, share):
+    used_s = seconds - 1 + last_s
+    spans = [1.0] * (seconds - 1) + [last_s]
+    passed = int(share * rate * used_s)
+    each, rest = divmod(passed, seconds)
+    made = [
+        second(number, each + (number < rest), wanted=rate * span_s, active_s=span_s)
+        for number, span_s in enumerate(spans)
+    ]
+    missing = rate * used_s - passed
+    little = max(0.05 * rate * used_s, 1.0, 0.25 * rate)
+    if abs(missing - little) > 1e-6 * rate:
+        assert len(notes(made)) == (missing > little)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1000.0), st.integers(0, 1000)), min_size=1, max_size=20))
+def test_no_second_more_in_which_all_passed_brings_a_note_about(seconds):
+    made = [second(n, passed, wanted=wanted) for n, (wanted, passed) in enumerate(seconds)]
+    full = [second(len(made) + n, 1000, wanted=1000.0) for n in range(3)]
+    if not notes(made):
+        assert notes([*made, *full]) == []
 
 
 def test_amocs_own_throttles_are_left_out():
