@@ -30,19 +30,24 @@ def run(json_file: str | None, **given: Any) -> None:
 
 def execute(plan: RunPlan, json_file: str | None) -> NoReturn:
     """Run `plan` to its end, show it, and exit with its code."""
-    from amoc.cli.signals import handle_signals
     from amoc.cli.summary_file import SummaryFile
+    from amoc.runtime import host
+    from amoc.runtime.launched import launch
+
+    printed = json_file == "-"  # the summary as JSON, so all else goes to standard error
+    summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
+    launched = launch(plan, host.start)
+    # The node is on its way.
+    from amoc.cli.signals import handle_signals
     from amoc.cli.view.console import console as make_console
     from amoc.cli.view.keyboard import Keyboard
     from amoc.cli.view.live import LiveView
     from amoc.cli.view.summary import print_summary
     from amoc.runtime.controller.controller import Controller
 
-    printed = json_file == "-"  # the summary as JSON, so all else goes to standard error
-    summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
     console = make_console(stream=sys.stderr if printed else sys.stdout)
     view = LiveView(console)
-    controller = Controller(plan, on_line=view.line, on_event=view.event)
+    controller = Controller(plan, launched, on_line=view.line, on_event=view.event)
     keyboard = Keyboard(controller.status, controller.operate, view.event, view.show)
     view.attach(controller.status, keyboard)
     handle_signals(controller)

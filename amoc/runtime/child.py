@@ -1,9 +1,10 @@
 """A child process that cannot outlive us, whose output we pass on.
 
 Its standard input is a pipe that stays open as long as we live: when it ends, the child must leave.
+It is started anew (`start_module`), or forked off (`start_fork`).
 
 Code that uses `gevent.subprocess`, a plugin say, has the loop reap every child of the process.
-So children are started through it, and it is the loop that tells how they ended. That a child has
+So the loop is asked how a child has ended, and if it does not know, the kernel. That a child has
 ended at all is seen through a pidfd, which nobody else can take: a status that somebody took with
 `os.waitpid(-1)` is lost, and the run goes on without it.
 """
@@ -11,19 +12,25 @@ ended at all is seen through a pidfd, which nobody else can take: a status that 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import gevent
 from gevent import socket as gsocket
-from gevent import subprocess
+from gevent._hub_local import get_hub_if_exists
 
 import amoc
+from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import ExitCode
 from amoc.base.text import LineSplitter
 
 STATUS_TAKEN = 255
@@ -44,50 +51,121 @@ def start_command(module: str, arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-P", "-c", _START.format(_HERE, module), *arguments]
 
 
+class Started(NamedTuple):
+    """A child that has just begun, in a process group of its own."""
+
+    pid: int
+    input: int
+    """Our end of its standard input."""
+    output: int
+    """Our end of its standard output and error."""
+
+
+@contextmanager
+def _pipes() -> Iterator[tuple[int, int, int, int]]:
+    """Our ends of the pipes, and the child's ones, which are open only within."""
+    theirs_in, ours_in = os.pipe()
+    ours_out, theirs_out = os.pipe()
+    try:
+        yield ours_in, ours_out, theirs_in, theirs_out
+    except BaseException:
+        os.close(ours_in)
+        os.close(ours_out)
+        raise
+    finally:
+        os.close(theirs_in)
+        os.close(theirs_out)
+
+
+def start_module(module: str, arguments: Sequence[str]) -> Started:
+    """Start ``python -m module arguments…``."""
+    with _pipes() as (ours_in, ours_out, theirs_in, theirs_out):
+        child = subprocess.Popen(
+            start_command(module, arguments),
+            stdin=theirs_in,
+            stdout=theirs_out,
+            stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C is for us alone; we decide what it means for the run
+        )
+        child.returncode = STATUS_TAKEN  # it is not this object that will see its end
+        return Started(child.pid, ours_in, ours_out)
+
+
+def can_fork() -> bool:
+    """Whether a fork of this process is whole: it has one thread, and no event loop yet."""
+    return get_hub_if_exists() is None and len(list(Path("/proc/self/task").iterdir())) == 1
+
+
+def start_fork(main: Callable[[], object]) -> Started:
+    """Fork off a child that does `main` and ends. It shares with us what is loaded by now.
+
+    To be called where `can_fork`; a child that is started anew takes longer and more memory.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()  # or the child would write it once more
+    gc.freeze()  # the collector would write to each object, here and there
+    with _pipes() as (ours_in, ours_out, theirs_in, theirs_out):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _become_child(theirs_in, theirs_out)
+                main()
+            finally:  # whatever happens, it must not go on with what its parent does
+                process.leave(int(ExitCode.INTERNAL))
+        with contextlib.suppress(OSError):  # it may have come first, or have ended already
+            os.setpgid(pid, pid)
+        return Started(pid, ours_in, ours_out)
+
+
+def _become_child(stdin: int, output: int) -> None:
+    """Have of the parent's what a child has that `start_module` starts."""
+    os.setpgid(0, 0)
+    for fd, own in enumerate((stdin, output, output)):
+        os.dup2(own, fd)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    sys.argv[1:] = []
+    if not sys.flags.safe_path:
+        del sys.path[0]
+    sys.path.append(_HERE)
+
+
 class ChildProcess:
-    """A Python module run as a process of its own.
+    """A child that was started.
 
     Attributes:
         pid: Its process id.
     """
 
-    def __init__(
-        self, module: str, arguments: Sequence[str], on_line: Callable[[str], None]
-    ) -> None:
-        """Start ``python -m module arguments…``; each line it prints goes to `on_line`."""
-        self._process = subprocess.Popen(
-            start_command(module, arguments),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            process_group=0,  # Ctrl-C is for us alone; we decide what it means for the run
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self.pid: int = self._process.pid
+    def __init__(self, started: Started, on_line: Callable[[str], None]) -> None:
+        """Each line that it prints goes to `on_line`."""
+        self.pid, self._input, self._output = started
         self._pidfd = os.pidfd_open(self.pid)
         self._ends = select.poll()
         self._ends.register(self._pidfd, select.POLLIN)
         self._ended_ns = 0
         self._status: int | None = None
-        self._input = self._process.stdin
-        self._output = self._process.stdout
+        self._watcher = gevent.get_hub().loop.child(self.pid, ref=False)
+        self._watcher.start(self._reaped)
         self._on_line = on_line
         self._reader = gevent.spawn(self._read)
 
     def write(self, data: bytes) -> None:
         """Write to its standard input; does nothing when it is gone."""
         with contextlib.suppress(BrokenPipeError):
-            self._input.write(data)
-            self._input.flush()
+            while data:
+                gsocket.wait_write(self._input)
+                data = data[os.write(self._input, data[: select.PIPE_BUF]) :]
+
+    def _reaped(self) -> None:
+        self._watcher.stop()
+        self._status = os.waitstatus_to_exitcode(self._watcher.rstatus)
 
     def _read(self) -> None:
-        fd = self._output.fileno()
         lines = LineSplitter()
         data = b"?"
         while data:
-            gsocket.wait_read(fd)
-            data = os.read(fd, 65536)
+            gsocket.wait_read(self._output)
+            data = os.read(self._output, 65536)
             for line in lines.feed(data):
                 self._on_line(line)
 
@@ -96,19 +174,24 @@ class ChildProcess:
 
         `STATUS_TAKEN` when it has ended and somebody else has taken its status.
         """
-        if self._status is None:
-            self._status = self._process.poll()
         if self._status is None and self._ends.poll(0):
             self._ended_ns = self._ended_ns or now_ns()
-            # The loop may have reaped it and be about to say so.
-            if now_ns() - self._ended_ns > TAKEN_NS:
-                self._status = STATUS_TAKEN
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                # The loop may have reaped it and be about to say so.
+                if now_ns() - self._ended_ns > TAKEN_NS:
+                    self._status = STATUS_TAKEN
+            else:
+                if pid:
+                    self._status = os.waitstatus_to_exitcode(status)
         return self._status
 
     def close_lifeline(self) -> None:
         """Tell it that it is not wanted any more."""
-        with contextlib.suppress(BrokenPipeError):
-            self._input.close()
+        if self._input >= 0:
+            os.close(self._input)
+            self._input = -1
 
     def end(self, deadline_s: float) -> int:
         """Wait for its end, and kill it if it has not left after `deadline_s`; its status.
@@ -126,8 +209,9 @@ class ChildProcess:
         self._reader.join(0.5)
         self._reader.kill()
         self.close_lifeline()
-        self._output.close()
         if self._pidfd >= 0:
+            self._watcher.close()
+            os.close(self._output)
             os.close(self._pidfd)
             self._pidfd = -1
         return status

@@ -17,7 +17,7 @@ from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, PeerError, ResourceError
 from amoc.ipc.rpc import XMPPD_ADDRESS, XMPPD_S, Later
-from amoc.runtime.child import ChildProcess
+from amoc.runtime.child import ChildProcess, start_module
 
 DOMAIN = "xmpp_domain"
 TLS = "xmpp_tls"
@@ -115,7 +115,7 @@ class EmbeddedXmpp:
         self._certificate_file = certificate
         if self._tls:
             arguments.append(f"--tls-ca-file={certificate}")
-        child = ChildProcess("amoc", ["xmppd", *arguments, "--lifeline"], self._heard)
+        child = ChildProcess(start_module("amoc", ["xmppd", *arguments, "--lifeline"]), self._heard)
         self._process = child
         give_up = now_ns() + int(XMPPD_S * S_NS)
         while not self.address and child.exit_status() is None and now_ns() < give_up:

@@ -1,7 +1,8 @@
 """How a node begins: its bootstrap is read, the board mapped, the supervisor forked.
 
 All of this happens before there is a hub, a ZeroMQ context or a second thread in the process, for a
-fork would copy them alive. What comes after is `amoc.runtime.node.node`.
+fork would copy them alive. What comes after is `amoc.runtime.node.node`. The node itself is a fork
+of the process that starts the run, where that may fork: it shares what is loaded there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from amoc.ipc.messages.lifecycle import Bootstrap, Failed
 from amoc.ipc.messages.links import BOOTSTRAP, FROM_NODE, TO_NODE
 from amoc.metrics.board import Board
 from amoc.runtime import logs
+from amoc.runtime.child import Started, can_fork, start_fork, start_module
 from amoc.runtime.node.node import JOIN_S, Ends, Node
 from amoc.runtime.orphans import Orphans
 from amoc.runtime.supervisor import supervisor
@@ -47,11 +49,19 @@ def own_workers(bootstrap: Bootstrap) -> int:
         return 1
 
 
-def main() -> NoReturn:
+def start(directory: str) -> Started:
+    """Start a node for the controller whose sockets will be in `directory`."""
+    if can_fork():
+        return start_fork(lambda: main(directory))
+    return start_module(__name__, [directory])
+
+
+def main(directory: str) -> NoReturn:
     """Be the node whose bootstrap comes on standard input.
 
-    The one argument is the directory of the controller's sockets: when the controller dies before
-    it has said anything, nobody else is left to remove it.
+    Args:
+        directory: That of the controller's sockets: when the controller dies before it has said
+            anything, nobody else is left to remove it.
     """
     code = int(ExitCode.OK)
     process.reset_signals()
@@ -63,7 +73,7 @@ def main() -> NoReturn:
         try:
             bootstrap = pipe.read_one(0, BOOTSTRAP)
         except PeerError:
-            shutil.rmtree(sys.argv[1], ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
             raise
         logs.begin(f"node{bootstrap.node}", bootstrap.log_level)
         _run(bootstrap)
@@ -128,4 +138,4 @@ def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

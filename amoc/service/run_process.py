@@ -15,7 +15,7 @@ import gevent
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.json_plain import JsonObject
 from amoc.results.run_directory import RunDirectory
-from amoc.runtime.child import ChildProcess
+from amoc.runtime.child import ChildProcess, start_module
 
 KEPT_LINES = 200
 LOOK_S = 0.05
@@ -56,7 +56,9 @@ class RunProcess:
             *(str(os.getpid()), "run", *options, "--set-json", "-"),
             *("--run-dir", str(directory), "--", str(scenario)),
         )
-        self._child = ChildProcess("amoc.service.child", arguments, self.output.append)
+        self._child = ChildProcess(
+            start_module("amoc.service.child", arguments), self.output.append
+        )
         self._child.write(json.dumps(settings).encode())
         self._child.close_lifeline()
         self._on_end = on_end

@@ -15,11 +15,8 @@ import logging
 import shutil
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import gevent
-import zmq
 
 from amoc.base import pause, process
 from amoc.base.clock import S_NS, now_ns
@@ -31,10 +28,9 @@ from amoc.base.tracebacks import describe, trace_of
 from amoc.control.answers import Answer
 from amoc.control.commands import Command, is_read
 from amoc.control.server import ControlServer
-from amoc.ipc import bus
 from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost, WorkerUp
-from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode
+from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import Sample, Sampled
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, UsersNow
 from amoc.ipc.worker_id import WorkerId
@@ -42,7 +38,7 @@ from amoc.results.replay import SCENARIO
 from amoc.runtime import logs
 from amoc.runtime.child import ChildProcess
 from amoc.runtime.controller import phases
-from amoc.runtime.controller.node_link import NODE, NodeLink
+from amoc.runtime.controller.node_link import NodeLink
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_loop import RunLoop
 from amoc.runtime.controller.run_results import RunResults
@@ -50,6 +46,7 @@ from amoc.runtime.controller.run_state import State, Step, after
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
 from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
+from amoc.runtime.launched import NODE, Launched
 from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
@@ -74,13 +71,15 @@ class Controller:
     def __init__(
         self,
         plan: RunPlan,
+        launched: Launched,
         on_line: Callable[[str], None] = print,
         on_event: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
-        """Plan a run.
+        """Take over a run that has begun.
 
         Args:
             plan: What to run.
+            launched: The run; it is closed at the end.
             on_line: Gets each line that a process of the run prints.
             on_event: Gets what the operator should read: a level and a line.
         """
@@ -88,9 +87,7 @@ class Controller:
         self._on_line = on_line
         self._on_event = on_event
         self._operator = Operator(self._tell)
-        self._started_at = datetime.now(UTC)
-        # The run's name: when it began, and a part of its seed to tell twins apart.
-        run_id = f"{self._started_at:%Y%m%dT%H%M%S}-{plan.seed % 0x10000:04x}"
+        self._launched, run_id = launched, launched.run_id
         self.status = Status(plan=plan, run_id=run_id)
         self._interrupts = 0
         self._xmpp: EmbeddedXmpp | None = None
@@ -143,14 +140,10 @@ class Controller:
         logs.attach(self._operator)
         unguard_loop = guard_loop(self._failed_in_loop)
         events.happen_in("controller")
-        directory = bus.new_directory()
         failure: AmocError | None = None
-        context = zmq.Context()
         try:
-            # Before there is a directory: from now on, whenever we are killed, it removes it.
-            child = ChildProcess("amoc.runtime.host", [directory], self._on_line)
-            Path(directory).mkdir(0o700)
-            with bus.Parent(context, directory, TO_NODE, FROM_NODE) as parent:
+            child = ChildProcess(self._launched.node, self._on_line)
+            with self._launched.parent as parent:
                 self._node = NodeLink(parent, child, self._take, self._check)
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.guarded, self._node.listen),
@@ -160,32 +153,31 @@ class Controller:
                     gevent.spawn(self._orphans.note_own_forever, self._node.is_running),
                 ]
                 try:
-                    self._go_through_phases(directory)
+                    self._go_through_phases()
                 except Exception as error:
                     failure = (
                         error if isinstance(error, AmocError) else AmocError(traceback.format_exc())
                     )
                     self._fail_run(failure)
                 finally:
-                    outcome = self._clean_up(failure, directory)
+                    outcome = self._clean_up(failure)
                     gevent.killall(tasks, exception=Killed)
         finally:
-            context.destroy(linger=bus.LINGER_MS)
-            shutil.rmtree(directory, ignore_errors=True)
+            self._launched.close()
             unguard_loop()
             events.happen_in("")
             logs.end()
         return outcome
 
-    def _go_through_phases(self, directory: str) -> None:
+    def _go_through_phases(self) -> None:
         plan, node = self._plan, self._node
         self._step(Step.LAUNCH)
         loaded_plugins = plugins.load("controller")
-        loaded = phases.load(node, plan, self.status.run_id, directory, loaded_plugins)
+        loaded = phases.load(node, plan, loaded_plugins)
         self.status.loaded = loaded
         self._results.loaded(loaded)
         fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
-        journal = self._files.begin(loaded, self._started_at)
+        journal = self._files.begin(loaded, self._launched.started_at)
         for plugin in loaded_plugins:
             self._operator.info(f"plugin {plugin} is loaded")
         self._files.write("state", state=self.status.state.value)
@@ -289,14 +281,16 @@ class Controller:
             )
         phases.terminate(self._node, self._plan, stopped)
 
-    def _clean_up(self, failure: AmocError | None, directory: str) -> Outcome:
+    def _clean_up(self, failure: AmocError | None) -> Outcome:
         """Leave nothing running, whatever happened; what has come of the run."""
         ended_ns = now_ns()
         if self._services is not None:
             self._services.end()
         self._orphans.note_own(self._node.is_running)
         self._node.end(at_once=failure is not None)
-        shutil.rmtree(directory, ignore_errors=True)  # killed from now on, we leave nothing
+        shutil.rmtree(
+            self._launched.directory, ignore_errors=True
+        )  # killed from now on, we leave nothing
         if events.NODE_DOWN.heard and Hello in self._node.seen:
             events.NODE_DOWN(node=NODE, reason=str(failure or ""))
         self._results.close()

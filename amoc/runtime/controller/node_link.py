@@ -17,12 +17,12 @@ from amoc.base import process
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.waiting import Notify
-from amoc.ipc import bus, pipe
-from amoc.ipc.messages.lifecycle import Bootstrap, Failed, Hello, Note, Terminated
-from amoc.ipc.messages.links import BOOTSTRAP, FromNode, ToNode
+from amoc.ipc import bus
+from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
+from amoc.ipc.messages.links import FromNode, ToNode
 from amoc.runtime.child import ChildProcess
+from amoc.runtime.launched import NODE
 
-NODE = "node0"
 SILENT_S = 15.0
 """A node that reports nothing for so long counts as lost: it samples every second."""
 SLEPT_S = 2.0
@@ -53,8 +53,8 @@ class NodeLink:
         """Talk through `parent`.
 
         Args:
-            parent: Bound already.
-            child: The node's process, which waits for its bootstrap.
+            parent: Bound already; it expects the node.
+            child: The node's process.
             take: Gets each report with the name of the node that it came from.
             check: Raises what else ends a wait.
         """
@@ -66,11 +66,6 @@ class NodeLink:
         self._check = check
         self._node = child
         self._heard_ns = self._listened_ns = now_ns()
-
-    def launch(self, bootstrap: Bootstrap) -> None:
-        """Tell the node what it is for."""
-        self._bus.expect(NODE)
-        self._node.write(pipe.encode(BOOTSTRAP, bootstrap))
 
     def listen(self) -> None:
         """Take reports until this greenlet is killed."""

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from amoc.base.errors import ExitCode
 from amoc.base.text import counted
-from amoc.ipc.messages.lifecycle import Bootstrap, Hello, Init, Loaded, Ready, Terminate, Terminated
+from amoc.ipc.messages.lifecycle import Hello, Init, Loaded, Ready, Terminate, Terminated
 from amoc.ipc.messages.users import Stopped, StopUsers
-from amoc.runtime.controller.node_link import NODE, NodeLink, failed
+from amoc.runtime.controller.node_link import NodeLink, failed
+from amoc.runtime.launched import NODE
 from amoc.scenario import events
 from amoc.scenario.plugins import Plugin
 from amoc.scenario.run_plan import RunPlan
@@ -28,35 +29,17 @@ STOP_MARGIN_S = 20.0
 _log = logging.getLogger(__name__)
 
 
-def load(
-    node: NodeLink, plan: RunPlan, run_id: str, directory: str, plugins: Sequence[Plugin]
-) -> Loaded:
-    """Have the node load the scenario.
+def load(node: NodeLink, plan: RunPlan, plugins: Sequence[Plugin]) -> Loaded:
+    """Wait until the node has loaded the scenario.
 
     Args:
         node: The line to it.
         plan: What to run.
-        run_id: The run's.
-        directory: Where the controller's sockets are.
         plugins: What is imported besides the scenario.
 
     Raises:
         AmocError: It does not come up in time, or the scenario cannot be loaded.
     """
-    node.launch(
-        Bootstrap(
-            node=0,
-            run_id=run_id,
-            endpoint=directory,
-            scenario=plan.scenario,
-            sources=plan.sources,
-            highest_id=plan.ids[-1],
-            seed=plan.seed,
-            init_timeout_s=plan.init_timeout_s,
-            stop_timeout_s=plan.stop_timeout_s,
-            log_level=plan.log_level,
-        )
-    )
     node.wait_for(Hello, JOIN_S, "the node", "join")
     _log.info("node %s has joined", NODE)
     if events.NODE_UP.heard:

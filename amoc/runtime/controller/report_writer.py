@@ -22,7 +22,7 @@ from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ResourceError
 from amoc.results import saved_run
 from amoc.results.run_directory import RunDirectory
-from amoc.runtime.child import ChildProcess
+from amoc.runtime.child import ChildProcess, start_module
 
 SMALL_BYTES = 1_000_000
 """A series that takes about a second to read."""
@@ -55,7 +55,7 @@ def _write_elsewhere(directory: RunDirectory, say: Callable[[str], None]) -> Non
     skipped = Event()
     begun_ns, told = now_ns(), False
     again = shlex.join(["amoc", "report", str(directory.path)])
-    child = ChildProcess("amoc.results.report", [str(directory.path)], said.append)
+    child = ChildProcess(start_module("amoc.results.report", [str(directory.path)]), said.append)
     try:
         with _interrupts(skipped.set):
             while child.exit_status() is None and not skipped.wait(_LOOK_S):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import gevent
 import gevent.subprocess
 import pytest
 
-from amoc.runtime.child import STATUS_TAKEN, ChildProcess
+from amoc.runtime.child import STATUS_TAKEN, ChildProcess, start_module
 from tests.process.support import eventually
 
 
@@ -24,7 +27,7 @@ def start(tmp_path, monkeypatch):
     def start(code: str, on_line=lambda line: None) -> ChildProcess:
         name = f"told_{len(started)}"
         (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
-        started.append(ChildProcess(name, [], on_line))
+        started.append(ChildProcess(start_module(name, []), on_line))
         return started[-1]
 
     yield start
@@ -83,3 +86,79 @@ def test_a_child_that_does_not_leave_is_killed_with_what_it_has_started(start, t
         return state == "Z"
 
     eventually(gone, "what it has started is gone, too")
+
+
+FORKING = """
+import json, os, sys
+import amoc.runtime.child as child
+
+def main():
+    read = os.read(0, 100).decode()
+    fds = [fd for fd in range(3, 256) if os.path.exists(f"/proc/self/fd/{fd}")]
+    me = {"pid": os.getpid(), "group": os.getpgrp(), "path": sys.path, "argv": sys.argv[1:]}
+    print(json.dumps({"read": read, "fds": fds, **me}), flush=True)
+    os.read(0, 100)  # the end of what is written to it
+    os._exit(5)
+
+print("before the fork")
+low, high = os.pipe()
+os.dup2(high, 200, inheritable=True)
+assert child.can_fork()
+started = child.start_fork(main)
+import gevent  # what follows is as in a controller, with an event loop
+
+gevent.get_hub()
+assert not child.can_fork()
+lines = []
+one = child.ChildProcess(started, lines.append)
+one.write(b"for you")
+while not lines:
+    gevent.sleep(0.01)
+assert one.exit_status() is None
+one.close_lifeline()
+print(json.dumps([*lines, one.pid, one.end(60)]))
+"""
+
+
+def test_a_forked_child_has_nothing_of_its_parent_but_what_is_loaded(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, "an argument"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    first, told = done.stdout.splitlines()
+    line, pid, status = json.loads(told)
+    child = json.loads(line)
+    assert first == "before the fork"
+    assert (child["read"], child["argv"], child["fds"]) == ("for you", [], [])
+    assert child["pid"] == child["group"] == pid
+    assert not {"", str(tmp_path)} & set(child["path"])
+    assert status == 5
+
+
+def test_a_forked_child_ends_with_its_parent(tmp_path: Path):
+    code = """
+import os
+import amoc.runtime.child as child
+
+def main():
+    while os.read(0, 100):
+        pass
+    open("left", "w").close()
+
+print(child.start_fork(main).pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        stdout=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    eventually((tmp_path / "left").exists, "the child has seen its parent's end")
