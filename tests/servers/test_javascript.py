@@ -1,13 +1,8 @@
-"""strophe.js and @xmpp/client, which browsers use, against the embedded server.
-
-They are looked for in the directory that AMOC_NODE_MODULES names, then where npm keeps packages.
-"""
+"""strophe.js and @xmpp/client, which browsers use, against the embedded server."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,28 +11,14 @@ from gevent import subprocess as cooperative
 
 from amoc import xmpp
 from amoc.xmppd import Server
-from tests.servers.daemon import DEADLINE_S, required
+from tests.servers.daemon import DEADLINE_S
+from tests.servers.node import modules
 
 HERE = Path(__file__).parent / "javascript"
 COUNT = 20
 USERS = (901, 902)  # of the programs
 
 pytestmark = pytest.mark.once
-
-
-def modules(package: str) -> Path:
-    """Where `package` of npm is; skips the calling test without it, or fails where it must be."""
-    places = [Path(os.environ["AMOC_NODE_MODULES"])] if "AMOC_NODE_MODULES" in os.environ else []
-    if shutil.which("npm"):
-        done = subprocess.run(
-            ["npm", "root", "-g"], capture_output=True, text=True, timeout=DEADLINE_S, check=False
-        )
-        places.append(Path(done.stdout.strip()))
-    for place in places:
-        if shutil.which("node") and (place / package).exists() and (place / "ws").exists():
-            return place
-    required(f"{package} is not installed (.ci/run shows how; AMOC_NODE_MODULES=node_modules)")
-    raise AssertionError
 
 
 @pytest.fixture
