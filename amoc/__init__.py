@@ -18,13 +18,13 @@ from amoc.base.errors import AmocError, Error
 
 if TYPE_CHECKING:
     from amoc import coordinator, metrics, throttle
+    from amoc.client import RunResult, Stopped, read_run, run
     from amoc.results.thresholds.declared import expect
     from amoc.scenario import events
     from amoc.scenario import settings as config
     from amoc.scenario.settings import override, setting
     from amoc.steps import check, step
     from amoc.users import api as user
-    from amoc.users import run
     from amoc.users.api import receive, send, sleep
     from amoc.users.run import stop_run
 
@@ -50,6 +50,10 @@ __all__ = [
     "user",
     # what a user may catch
     "AmocError",
+    # what a program, a notebook or a test calls, and what that returns and raises; run, too
+    "read_run",
+    "RunResult",
+    "Stopped",
 ]
 __version__ = VERSION
 
@@ -60,6 +64,7 @@ if not TYPE_CHECKING:  # a checker is to know what is not there
     __getattr__ = lazy_names.loader(
         globals(),
         {
+            "amoc.client": ("RunResult", "Stopped", "read_run", "run"),
             "amoc.results.thresholds.declared": ("expect",),
             "amoc.scenario.settings": ("override", "setting"),
             "amoc.steps": ("check", "step"),
@@ -71,7 +76,6 @@ if not TYPE_CHECKING:  # a checker is to know what is not there
             "coordinator": "amoc.coordinator",
             "events": "amoc.scenario.events",
             "metrics": "amoc.metrics",
-            "run": "amoc.users.run",
             "throttle": "amoc.throttle",
             "user": "amoc.users.api",
         },

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from amoc import __version__
+from amoc._version import VERSION
 from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject, plain
 from amoc.base.line_check import LineCheck
@@ -55,7 +55,7 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> JsonObject:
     path = str(Path(plan.scenario).resolve()) if is_path(plan.scenario) else None
     record = {
         "id": run_id,
-        "amoc": __version__,
+        "amoc": VERSION,
         "python": platform.python_version(),
         "directory": str(Path.cwd()),
         "scenario": {
@@ -189,7 +189,7 @@ def differences(record: JsonObject) -> list[str]:
             f" {Path.cwd()}"
         )
     for what, was, now in (
-        ("amoc", record.get("amoc"), __version__),
+        ("amoc", record.get("amoc"), VERSION),
         ("Python", record.get("python"), platform.python_version()),
     ):
         if was != now:

@@ -19,8 +19,8 @@ from tests.rooms import MODULES, ROOT, is_pure, way_to_impure
 
 PURE = [module for module in MODULES if is_pure(module)]
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-PUBLIC = frozenset({"_asdict", "_exit", "_fields", "_make", "_replace"})
-"""Names of the standard library that are documented all the same."""
+PUBLIC = frozenset({"_asdict", "_exit", "_fields", "_make", "_replace", "_repr_html_"})
+"""Names of the standard library and of notebooks that are documented all the same."""
 ALLOWED = frozenset({"_session"})
 """An XMPP client's session is not for scenarios; tests of the wire look at its stream."""
 PATCHING = frozenset({"delattr", "getattr", "hasattr", "object", "patch", "setattr"})

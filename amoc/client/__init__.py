@@ -1,0 +1,29 @@
+"""Runs from a program: started here with `run`, read back with `read_run`, in tests with pytest."""
+
+from typing import TYPE_CHECKING
+
+from amoc.base import lazy_names
+
+if TYPE_CHECKING:
+    from amoc.client.api import run
+    from amoc.client.local import Stopped, read_run
+    from amoc.client.result import RunResult
+
+__all__ = [
+    # what a program calls
+    "read_run",
+    "run",
+    # what those return and raise
+    "RunResult",
+    "Stopped",
+]
+
+if not TYPE_CHECKING:  # pytest loads this for each project, used or not
+    __getattr__ = lazy_names.loader(
+        globals(),
+        {
+            "amoc.client.api": ("run",),
+            "amoc.client.local": ("Stopped", "read_run"),
+            "amoc.client.result": ("RunResult",),
+        },
+    )

@@ -1,0 +1,125 @@
+"""``run``: what a program calls to run a scenario, and what a scenario asks of its own run.
+
+Scenarios import it, too, for `run.iteration`, so what runs a scenario is loaded by the first call.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amoc.client.options import Duration, Stages, UserIds, Value
+    from amoc.client.result import RunResult
+
+
+class Run:
+    """``run("shop.py", users=100)`` runs a scenario; `iteration` is for a scenario's users."""
+
+    def __call__(
+        self,
+        scenario: str | os.PathLike[str],
+        *,
+        users: int | None = None,
+        user_ids: UserIds | None = None,
+        stages: Stages | None = None,
+        duration: Duration | None = None,
+        set: Mapping[str, Value] | None = None,
+        expect: str | Sequence[str] = (),
+        throttles: Mapping[str, str] | None = None,
+        workers: int | None = None,
+        config: str | os.PathLike[str] | None = None,
+        allow_undeclared: bool = False,
+        seed: int | None = None,
+        comment: str | None = None,
+        warmup: Duration | None = None,
+        abort_on_fail: bool | Duration = False,
+        init_timeout: Duration | None = None,
+        stop_timeout: Duration | None = None,
+        limited_ok: bool = False,
+        failures_ok: bool = False,
+        log_level: str | None = None,
+        run_dir: str | os.PathLike[str] | None = None,
+        runs_dir: str | os.PathLike[str] = "amoc-runs",
+        env: Mapping[str, str] | None = None,
+        on_line: Callable[[str], object] | None = None,
+        options: Sequence[str] = (),
+    ) -> RunResult:
+        """Run a scenario to its end: ``amoc run`` as a function.
+
+        The run is a process tree of its own; nothing is patched or imported here. Ctrl-C stops it
+        gracefully, a second one at once. If this process dies, the run stops by itself.
+
+        Args:
+            scenario: A Python file or an importable module.
+            users: Number of users; ids start at 1.
+            user_ids: Ids of the users instead, such as ``range(501, 601)`` or ``"501-600"``.
+            stages: Number of users over time: ``"30s:100,2m:1000"``, or pairs of both.
+            duration: Stop gracefully after this time; without it when all users have finished.
+            set: Values of settings; lists and tables are passed as JSON, secrets in files.
+            expect: Thresholds: ``"login.p95 < 200ms"``.
+            throttles: Rates by throttle: ``{"orders": "10/s"}``.
+            workers: Number of worker processes.
+            config: A TOML file with settings.
+            allow_undeclared: Accept settings that the scenario does not declare.
+            seed: Seed of all random decisions.
+            comment: A comment to keep with the run.
+            warmup: Initial period that thresholds and figures exclude.
+            abort_on_fail: Abort when a threshold has been violated, or for this long.
+            init_timeout: Timeout for loading the scenario and for init().
+            stop_timeout: Grace period for users to finish at the end.
+            limited_ok: Do not fail the run when the load generator was too slow.
+            failures_ok: Accept a run in which nothing succeeded.
+            log_level: Lowest level to log in the run's directory.
+            run_dir: The run's directory, new or empty.
+            runs_dir: Where a directory for it is made otherwise.
+            env: Environment variables for the run, on top of this process's.
+            on_line: Called with each line that the run prints, such as ``print``.
+            options: Further options of ``amoc run``, as on its command line.
+
+        Returns:
+            Its result, whatever the verdict; see `RunResult.check`.
+
+        Raises:
+            AmocError: It failed before a user could start: `UsageError`, `SettingError`,
+                `ScenarioError`, `InitError`, `ResourceError` and others; nothing is left behind.
+            Stopped: This process was interrupted; its `result` is what the run has shown.
+            TypeError: An argument is of a type that it cannot be.
+        """
+        from amoc.client import local
+
+        given: dict[str, object] = {
+            "users": users,
+            "user_ids": user_ids,
+            "stages": stages,
+            "duration": duration,
+            "expect": expect,
+            "throttles": throttles,
+            "workers": workers,
+            "config": config,
+            "allow_undeclared": allow_undeclared,
+            "seed": seed,
+            "comment": comment,
+            "warmup": warmup,
+            "abort_on_fail": abort_on_fail,
+            "init_timeout": init_timeout,
+            "stop_timeout": stop_timeout,
+            "limited_ok": limited_ok,
+            "failures_ok": failures_ok,
+            "log_level": log_level,
+            "options": options,
+        }
+        return local.carry_out(
+            os.fspath(scenario), given, set or {}, run_dir, runs_dir, env, on_line
+        )
+
+    @property
+    def iteration(self) -> int:
+        """The number of the calling user's iteration, which no other of the run has; from 1."""
+        from amoc.users import run
+
+        return run.iteration
+
+
+run = Run()

@@ -1,0 +1,168 @@
+"""``amoc run`` in a process tree of its own, for a caller that has no gevent.
+
+It has its own process group, so Ctrl-C in a terminal or a notebook is the caller's alone, who tells
+the run to stop. When the caller dies, even by SIGKILL, the kernel sends the run a SIGTERM, and it
+stops gracefully.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import amoc
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.text import LineSplitter
+
+KEPT_LINES = 2_000
+LOOK_S = 1.0
+GRACE_S = 60.0
+"""How long a run that is not wanted any more may take beyond its own deadlines."""
+_HERE = str(Path(amoc.__file__).resolve().parents[1])
+# The name is what `amoc.base.early_interrupt` knows the command line by.
+_START = (
+    "import runpy, sys; sys.path.append({!r}); sys.argv[0] = 'amoc';"
+    " from amoc.base import process; process.die_with(int(sys.argv.pop(1)), {});"
+    " runpy.run_module('amoc', run_name='__main__', alter_sys=True)"
+)
+
+
+class Ended(NamedTuple):
+    """How a run's process has ended."""
+
+    status: int
+    """Its exit status, negative for a signal."""
+    output: str
+    """What it printed last, a line each."""
+    errors: str
+    """What it said on standard error."""
+    interrupts: int
+    """How often the caller was interrupted meanwhile."""
+
+
+class RunProcess:
+    """A command of amoc as a process that does not outlive us."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        on_line: Callable[[str], object] | None = None,
+    ) -> None:
+        """Start ``amoc arguments…``.
+
+        Args:
+            arguments: The command and its arguments.
+            environment: Variables on top of our own.
+            on_line: Gets each line that it prints.
+        """
+        self._on_line = on_line or (lambda _: None)
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._errors: deque[str] = deque(maxlen=KEPT_LINES)
+        self._process = subprocess.Popen(
+            # -P: a random.py where the caller stands must not become the run's.
+            [
+                *(sys.executable, "-P", "-c", _START.format(_HERE, int(signal.SIGTERM))),
+                *(str(os.getpid()), *arguments),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **(environment or {})},
+            process_group=0,
+        )
+        self.pid = self._process.pid
+
+    def wait(self) -> Ended:
+        """Wait for its end; an interrupt stops it, and is counted.
+
+        Whatever else is raised meanwhile, by `on_line` say, ends the run, too.
+        """
+        interrupts = 0
+        with selectors.DefaultSelector() as ready:
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                ready.register(pidfd, selectors.EVENT_READ)
+                self._watch(ready)
+                while True:
+                    try:
+                        self._read(ready, pidfd)
+                        break
+                    except KeyboardInterrupt:
+                        interrupts += 1
+                        self._interrupt(interrupts)
+            except BaseException:
+                self._abandon(ready, pidfd)
+                raise
+            finally:
+                os.close(pidfd)
+                self._close()
+        return Ended(
+            self._process.wait(), "\n".join(self._lines), "\n".join(self._errors), interrupts
+        )
+
+    def _watch(self, ready: selectors.BaseSelector) -> None:
+        for stream, kept in (
+            (self._process.stdout, self._lines),
+            (self._process.stderr, self._errors),
+        ):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            ready.register(stream.fileno(), selectors.EVENT_READ, (LineSplitter(), kept))
+
+    def _read(
+        self, ready: selectors.BaseSelector, pidfd: int, give_up_ns: int | None = None
+    ) -> None:
+        """Take what it prints until it has ended, and what is in the pipes then."""
+        ended = False
+        while not ended and (give_up_ns is None or now_ns() < give_up_ns):
+            keys = [key for key, _ in ready.select(LOOK_S)]
+            ended = any(key.fd == pidfd for key in keys)
+            for key in keys if not ended else list(ready.get_map().values()):
+                if key.fd != pidfd:
+                    self._take(ready, key, all_of_it=ended)
+
+    def _take(
+        self, ready: selectors.BaseSelector, key: selectors.SelectorKey, all_of_it: bool
+    ) -> None:
+        lines, kept = key.data
+        while True:
+            try:
+                data = os.read(key.fd, 1 << 16)
+            except BlockingIOError:
+                return
+            if not data:
+                ready.unregister(key.fd)
+            for line in lines.feed(data):
+                kept.append(line)
+                self._on_line(line)
+            if not (data and all_of_it):
+                return
+
+    def _interrupt(self, times: int) -> None:
+        """Stop it: gracefully, the second time at once, the third time whatever it does."""
+        self._signal(signal.SIGINT if times < 3 else signal.SIGKILL)
+
+    def _abandon(self, ready: selectors.BaseSelector, pidfd: int) -> None:
+        self._on_line = lambda _: None
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(BaseException):
+            self._read(ready, pidfd, now_ns() + int(GRACE_S * S_NS))
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, signum: int) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signum)
+
+    def _close(self) -> None:
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()

@@ -1,0 +1,143 @@
+"""``amoc.run``: a run from a program, a notebook or a test, in a process tree of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from amoc.base import errors
+from amoc.base.errors import AmocError, ExitCode
+from amoc.base.process import how_it_ended
+from amoc.client import options as run_options
+from amoc.client.child import Ended, RunProcess
+from amoc.client.options import Value
+from amoc.client.result import RunResult
+from amoc.results import run_directory, saved_run
+from amoc.results.run_directory import BASE, RunDirectory
+from amoc.scenario.loader import name_of
+
+_ERRORS: Mapping[int, type[AmocError]] = {
+    int(kind.exit_code): kind
+    for kind in (
+        errors.UsageError,
+        errors.SettingError,
+        errors.ScenarioError,
+        errors.InitError,
+        errors.ResourceError,
+        errors.PeerError,
+    )
+}
+_SAID = re.compile(r"^amoc: (?!warning: )(.*)$", re.MULTILINE)
+
+
+class Stopped(KeyboardInterrupt):
+    """The caller was interrupted, and the run has been stopped.
+
+    Attributes:
+        result: The run up to then.
+    """
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__(f"the run was stopped; what it has shown is in {result.directory}")
+        self.result = result
+
+
+def carry_out(
+    source: str,
+    given: Mapping[str, object],
+    values: Mapping[str, Value],
+    run_dir: str | os.PathLike[str] | None,
+    runs_dir: str | os.PathLike[str],
+    env: Mapping[str, str] | None,
+    on_line: Callable[[str], object] | None,
+) -> RunResult:
+    """Run the scenario `source` to its end; see `amoc.client.api.Run`.
+
+    Args:
+        source: A file or a module.
+        given: Options by name; None where one was not given.
+        values: Values of settings.
+        run_dir: As the next ones: arguments of `amoc.client.api.Run`.
+        runs_dir: Where a directory for the run is made.
+        env: Environment variables.
+        on_line: Gets what is printed.
+
+    Raises:
+        AmocError: It failed before a user could start.
+        Stopped: It was interrupted.
+    """
+    arguments = ["run", *run_options.arguments(given)]
+    explicit = os.fspath(run_dir) if run_dir is not None else None
+    with tempfile.TemporaryDirectory(prefix="amoc-settings-") as private:
+        settings, files = run_options.settings(values, private)
+        for path, text in files.items():
+            Path(path).write_text(text)
+        directory = RunDirectory.create(
+            explicit, name_of(source), datetime.now(UTC), os.fspath(runs_dir)
+        )
+        arguments += [*settings, f"--run-dir={directory.path}", "--", source]
+        try:
+            ended = RunProcess(arguments, env, on_line).wait()
+        except BaseException:
+            _discard_unused(directory)
+            raise
+    return _result(directory, ended)
+
+
+def read_run(
+    run: str | os.PathLike[str] = "last", runs_dir: str | os.PathLike[str] = BASE
+) -> RunResult:
+    """The result of a run from its directory, as far as it is there.
+
+    Args:
+        run: Its directory, its id, or ``last``, ``last~1`` and so on.
+        runs_dir: Where runs are looked for.
+
+    Raises:
+        UsageError: There is no such run.
+    """
+    directory = run_directory.locate(os.fspath(run), os.fspath(runs_dir), what="run")
+    return RunResult(saved_run.load(directory))
+
+
+def _result(directory: RunDirectory, ended: Ended) -> RunResult:
+    """What came of a run that has ended.
+
+    Raises:
+        AmocError: No user could start.
+        Stopped: It was interrupted.
+        KeyboardInterrupt: It was interrupted before a user could start.
+    """
+    if _discard_unused(directory):
+        if ended.interrupts:
+            raise KeyboardInterrupt
+        raise _error(ended)
+    result = RunResult(saved_run.load(directory), ended.output)
+    if ended.interrupts:
+        raise Stopped(result)
+    return result
+
+
+def _discard_unused(directory: RunDirectory) -> bool:
+    """Remove the directory if the run has left nothing there; whether that is so."""
+    if any(one.exists() for one in (directory.summary, directory.series, directory.journal)):
+        return False
+    directory.discard()
+    return True
+
+
+def _error(ended: Ended) -> AmocError:
+    """Why a run did not begin, as the run itself has said it."""
+    said = "\n".join(_SAID.findall(ended.errors))
+    if not said:
+        said = ended.errors.strip() or f"amoc run {how_it_ended(ended.status)}"
+    known = ended.status in list(ExitCode)
+    error = _ERRORS.get(ended.status, AmocError)(said)
+    if ended.status == ExitCode.INIT_TIMEOUT:
+        error = errors.InitError(said)
+    error.exit_code = ExitCode(ended.status) if known else ExitCode.INTERNAL
+    return error

@@ -1,0 +1,108 @@
+"""The pytest plugin: the fixture `amoc_run` and the marker `amoc`, see `docs/client.md`.
+
+pytest loads this for every project where amoc is installed, so it imports next to nothing until the
+fixture is used, and says nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from amoc.client.result import RunResult
+
+_DIRECTORY = "--amoc-runs-dir"
+_MARKER = "amoc"
+_HELP = (
+    "amoc(scenario=…, users=…, …): the scenario and the options of amoc.run() that amoc_run() uses"
+    " unless it is given others."
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the plugin."""
+    parser.getgroup("amoc", "load tests with amoc").addoption(
+        _DIRECTORY,
+        metavar="DIR",
+        help="Keep the run directories of amoc_run() here.  [default: in the test's tmp_path]",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", _HELP)
+
+
+class AmocRun:
+    """Runs scenarios for a test.
+
+    Attributes:
+        results: Those of the test so far.
+    """
+
+    def __init__(self, item: pytest.Item, runs_dir: Path) -> None:
+        """Run for the test `item`, with run directories in `runs_dir`."""
+        self.results: list[RunResult] = []
+        self._item = item
+        self._runs_dir = runs_dir
+        self._marked: dict[str, Any] = {}
+        for mark in reversed(list(item.iter_markers(_MARKER))):  # the closest comes last
+            self._marked.update(mark.kwargs)
+            if mark.args:
+                self._marked["scenario"] = mark.args[0]
+
+    def __call__(
+        self, scenario: str | Path | None = None, *, check: bool = True, **options: Any
+    ) -> RunResult:
+        """Run a scenario to its end.
+
+        Args:
+            scenario: A file, looked for beside the test first, or a module; the marker's if None.
+            check: Whether the test fails unless the run is fine.
+            options: As in `amoc.run`; they are stronger than the marker's.
+
+        Returns:
+            The result.
+
+        Raises:
+            AssertionError: The run is not fine; the message says which thresholds failed.
+            AmocError: It failed before a user could start.
+        """
+        from amoc.client import Stopped, run
+
+        chosen = {"runs_dir": self._runs_dir, **self._marked, **options}
+        if scenario is not None:
+            chosen["scenario"] = scenario
+        if "scenario" not in chosen:
+            raise TypeError("amoc_run() needs a scenario, from its argument or the marker amoc")
+        source = chosen.pop("scenario")
+        beside = self._item.path.parent / source
+        try:
+            result = run(beside if beside.is_file() else source, **chosen)
+        except Stopped as stopped:
+            self._attach(stopped.result)
+            raise
+        self._attach(result)
+        if check and not result.ok:
+            pytest.fail(result.why, pytrace=False)
+        return result
+
+    def _attach(self, result: RunResult) -> None:
+        """Tell the test's report, and so JUnit XML, where the run is."""
+        self.results.append(result)
+        self._item.user_properties += [
+            ("amoc_verdict", result.verdict),
+            ("amoc_run_directory", str(result.directory)),
+            ("amoc_report", str(result.report)),
+        ]
+        self._item.add_report_section("call", "amoc", f"{result!r}\nreport: {result.report}\n")
+
+
+@pytest.fixture
+def amoc_run(request: pytest.FixtureRequest, tmp_path: Path) -> AmocRun:
+    """Runs a scenario of amoc; fails the test when a threshold fails. See `AmocRun`."""
+    given = request.config.getoption(_DIRECTORY)
+    return AmocRun(request.node, Path(given) if given else tmp_path / "amoc-runs")
