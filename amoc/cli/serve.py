@@ -6,16 +6,15 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from amoc.base.errors import UsageError
 from amoc.cli.param_types import whole
 from amoc.results.run_directory import BASE
-
-if TYPE_CHECKING:
-    from amoc.service.config import ServiceConfig
+from amoc.service.config import PORT, ServiceConfig, is_loopback
+from amoc.service.tokens import Tokens
 
 _OPTIONS = (
     click.option(
@@ -52,6 +51,32 @@ _OPTIONS = (
         show_default=True,
         help="Number of runs that may run side by side.",
     ),
+    click.option(
+        "--keep",
+        type=whole(1, 1_000_000),
+        help="Delete runs in --runs-dir that are over, but for so many, the newest."
+        "  [default: keep all]",
+    ),
+    click.option(
+        "--keep-days",
+        type=whole(1, 100_000),
+        help="Delete runs in --runs-dir that were over so many days ago.  [default: keep all]",
+    ),
+    click.option(
+        "--token-file",
+        metavar="FILE",
+        help="Require a token; FILE has one in each line, with its role before it: read, run or"
+        " admin. Needed to listen beyond this host.",
+    ),
+    click.option(
+        "--name",
+        "names",
+        metavar="HOST",
+        multiple=True,
+        help="A further name under which clients reach this host (repeatable).",
+    ),
+    click.option("--cert", metavar="FILE", help="Certificate for HTTPS (PEM)."),
+    click.option("--key", metavar="FILE", help="Private key for --cert (PEM)."),
 )
 
 
@@ -70,15 +95,26 @@ def config(
     uploads: str,
     no_upload: bool,
     parallel: int,
+    keep: int | None,
+    keep_days: int | None,
+    token_file: str | None,
+    names: tuple[str, ...],
+    cert: str | None,
+    key: str | None,
 ) -> ServiceConfig:
     """What the options say.
 
     Raises:
         UsageError: One of them is wrong.
     """
-    from amoc.service.config import ServiceConfig
-
     host, port = _address(listen)
+    if not is_loopback(host) and token_file is None:
+        raise UsageError(
+            f"--listen {host}:{port} can be reached from other hosts, and whoever reaches it may"
+            " run code here; give --token-file FILE"
+        )
+    if (cert is None) != (key is None):
+        raise UsageError("--cert and --key must be given together")
     return ServiceConfig(
         runs=Path(runs_dir),
         scenarios=Path(scenarios),
@@ -86,13 +122,29 @@ def config(
         host=host,
         port=port,
         parallel=parallel,
+        keep=keep,
+        keep_days=keep_days,
         upload=not no_upload,
+        tokens=_tokens(token_file) if token_file is not None else None,
+        names=names,
+        cert=Path(cert) if cert is not None else None,
+        key=Path(key) if key is not None else None,
     )
 
 
-def _address(listen: str | None) -> tuple[str, int]:
-    from amoc.service.config import PORT
+def _tokens(file: str) -> Tokens:
+    source, path = f"--token-file {file}", Path(file)
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{source} cannot be read: {error}") from None
+    if mode & 0o077:
+        raise UsageError(f"{source} can be read by others than its owner; chmod 600 it")
+    return Tokens.parse(text, source)
 
+
+def _address(listen: str | None) -> tuple[str, int]:
     source, text = "--listen", listen
     if text is None:
         source, text = "AMOC_API_PORT", os.environ.get("AMOC_API_PORT", str(PORT))

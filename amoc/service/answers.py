@@ -146,7 +146,7 @@ class SeriesBody(Open):
     run: str
     seconds: list[JsonValue] = Field(description="As amoc export --jsonl has them, numbered")
     last: int = Field(description="The number of the last one here: ask for those after it")
-    total: int = Field(description="How many there are")
+    total: int = Field(description="How many there are so far")
 
 
 class LogBody(Open):

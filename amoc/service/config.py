@@ -9,8 +9,6 @@ from pathlib import Path
 from amoc.service.tokens import Tokens
 
 PORT = 4000
-KEEP = 50
-KEEP_DAYS = 30
 MAX_UPLOAD = 16 << 20
 
 
@@ -25,9 +23,10 @@ class ServiceConfig:
         host: The address to listen on.
         port: The port; 0 lets the system choose one.
         parallel: How many runs may run side by side.
-        keep: How many runs that are over are kept; the oldest are deleted.
-        keep_days: For how long; None means without end.
+        keep: How many runs that are over are kept; the oldest are deleted. None means all.
+        keep_days: For how many days; None means without end.
         upload: Whether scenarios may be uploaded.
+        max_upload: Of how many bytes.
         tokens: Who may do what; None means that everybody who can connect may do everything.
         names: Further names under which clients reach this host.
         cert: The certificate for TLS, in PEM; None means plain HTTP.
@@ -40,9 +39,10 @@ class ServiceConfig:
     host: str = "127.0.0.1"
     port: int = PORT
     parallel: int = 1
-    keep: int | None = KEEP
-    keep_days: float | None = KEEP_DAYS
+    keep: int | None = None
+    keep_days: float | None = None
     upload: bool = True
+    max_upload: int = MAX_UPLOAD
     tokens: Tokens | None = None
     names: tuple[str, ...] = ()
     cert: Path | None = None

@@ -12,14 +12,12 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, request
 
-from amoc.service.config import is_loopback
 from amoc.service.problems import Problem
 from amoc.service.service import Service
 from amoc.service.tokens import Role, Tokens, WrongTokens
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _IN_URL = ("token", "access_token", "auth", "authorization", "api_key")
-_NEEDS = {"/scenarios/upload": Role.ADMIN}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -160,6 +158,3 @@ def _token() -> str | None:
             return ""
         return text.partition(":")[2]
     return None
-
-
-__all__ = ["POLICY", "is_loopback", "register", "role"]

@@ -77,7 +77,7 @@ class Problem(Exception):
         }
         answer = Response(json.dumps(body) + "\n", int(self.status), mimetype=MIME)
         for name, value in self.headers:
-            answer.headers[name] = value
+            answer.headers.add(name, value)
         return answer
 
 

@@ -45,6 +45,10 @@ SCENARIO_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_-]{0,
 ScenarioName = Annotated[
     str, Field(pattern=SCENARIO_NAME, description="A scenario's name, as GET /scenarios lists it")
 ]
+UploadName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$", description="The scenario's name, without .py"),
+]
 Users = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
 
 

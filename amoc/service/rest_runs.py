@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
+from html import unescape
 from http import HTTPStatus
 from typing import Any
 
 import gevent
-from flask import Response, send_file
+from flask import Response
 from flask_openapi3 import OpenAPI, Tag
 from pydantic import BaseModel, Field
 
@@ -29,6 +31,7 @@ LOOK_S = 0.2
 AT_ONCE = 60
 """Seconds that are read at once for a stream."""
 MAX_LISTED = 1_000
+_OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
 _BEGUN = ("queued", "starting", "failed")
 
 
@@ -107,8 +110,8 @@ def register(app: OpenAPI, service: Service) -> None:
         directory = runs.find(path.id)
         if not directory.report.exists() or directory.control.exists():
             made = answer_of("amoc.service.saved", ["report", str(directory.path)], READ_S)
-            return Response(made["page"], mimetype="text/html")
-        return send_file(directory.report.resolve(), mimetype="text/html")
+            return _report(str(made["page"]))
+        return _report(directory.report.read_text(encoding="utf-8"))
 
     @app.get(
         "/runs/<id>/series",
@@ -118,16 +121,13 @@ def register(app: OpenAPI, service: Service) -> None:
     def get_series(path: RunPath, query: SeriesQuery) -> Any:
         """Seconds of a run, in order; `total` says how many there are."""
         directory = runs.find(path.id)
+        total = service.series.count(directory)
         seconds = []
         for number, point in service.series.after(directory, query.after, query.limit):
             seconds.append(second_of(number, point))
             gevent.sleep(0)
-        return {
-            "run": path.id,
-            "seconds": seconds,
-            "last": seconds[-1]["second"] if seconds else query.after,
-            "total": service.series.count(directory),
-        }
+        last = query.after + len(seconds)
+        return {"run": path.id, "seconds": seconds, "last": last, "total": max(total, last)}
 
     @app.get(
         "/runs/<id>/log",
@@ -155,6 +155,18 @@ def register(app: OpenAPI, service: Service) -> None:
         """Each second as soon as it is known, then the end of the run."""
         directory = runs.find(path.id)
         return sse.stream(events(service, directory, sse.last_seen()))
+
+
+def _report(page: str) -> Response:
+    """A report, which may run its own script and do nothing with it but show itself.
+
+    It says itself which script that is, by its hash. To the browser it is of another site, so it
+    cannot use the login of who looks at it.
+    """
+    found = _OWN_POLICY.search(page)
+    policy = unescape(found[1]) if found is not None else "default-src 'none'"
+    policy += "; frame-ancestors 'none'; sandbox allow-scripts"
+    return Response(page, mimetype="text/html", headers={"Content-Security-Policy": policy})
 
 
 def listed(service: Service, one: ListedRun) -> dict[str, object]:

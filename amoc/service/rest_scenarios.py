@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
-from flask_openapi3 import OpenAPI, Tag
-from pydantic import BaseModel
+from flask_openapi3 import OpenAPI, RawModel, Tag
+from pydantic import BaseModel, Field
 
-from amoc.service.answers import ScenarioBody, ScenariosBody, ScenarioStateBody, StartedBody
-from amoc.service.requests import ScenarioName, StartBody, Strict, Users
+from amoc.service.answers import (
+    ScenarioBody,
+    ScenariosBody,
+    ScenarioStateBody,
+    StartedBody,
+    UploadedBody,
+)
+from amoc.service.intake import MAX_SOURCE_BYTES
+from amoc.service.problems import Problem
+from amoc.service.requests import ScenarioName, StartBody, Strict, UploadName, Users
 from amoc.service.responses import responses
 from amoc.service.rest_execution import started
 from amoc.service.rest_status import statuses
 from amoc.service.service import Service
 
+UPLOAD_TYPES = [
+    *("text/x-python", "text/plain", "application/zip", "application/gzip"),
+    *("application/x-tar", "application/octet-stream"),
+]
 _TAG = Tag(name="scenarios", description="What can be run")
 
 
@@ -22,6 +35,25 @@ class ScenarioPath(BaseModel):
     """Which scenario."""
 
     name: ScenarioName
+
+
+class UploadQuery(BaseModel):
+    """What it is to be called."""
+
+    name: UploadName
+
+
+class Upload(RawModel):
+    """The source of a scenario, or an archive with it and its helper modules."""
+
+    mimetypes: list[str] = UPLOAD_TYPES
+
+
+class SourceBody(Strict):
+    """A scenario as text (an older spelling)."""
+
+    scenario: UploadName
+    module_source: str = Field(min_length=1, max_length=MAX_SOURCE_BYTES)
 
 
 class UsersBody(Strict):
@@ -49,6 +81,42 @@ def register(app: OpenAPI, service: Service) -> None:
         It is imported for that, by a process of its own.
         """
         return service.scenarios.describe(path.name)
+
+    @app.put(
+        "/scenarios/upload",
+        tags=[_TAG],
+        responses=responses(
+            HTTPStatus.CONFLICT,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            ok=UploadedBody,
+        ),
+    )
+    def upload(query: UploadQuery, raw: Upload) -> Any:
+        """Keep a scenario, or replace the one of its name.
+
+        The body is its source, or a zip or tar archive (plain or with gzip) that holds `NAME.py`
+        and what it imports. It is loaded before it is kept, which runs code: this needs the role
+        admin.
+        """
+        if raw.mimetype not in ("", *UPLOAD_TYPES):
+            raise Problem(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"the body must be of one of the types {', '.join(UPLOAD_TYPES)}",
+            )
+        raw.max_content_length = service.config.max_upload
+        return service.uploads.take(query.name, raw.stream)
+
+    @app.post(
+        "/scenarios",
+        tags=[_TAG],
+        responses=responses(
+            HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ok=UploadedBody
+        ),
+    )
+    def upload_source(body: SourceBody) -> Any:
+        """Keep a scenario that is sent as text (an older spelling)."""
+        return service.uploads.take(body.scenario, BytesIO(body.module_source.encode()))
 
     @app.get(
         "/scenarios/<path:name>",

@@ -12,7 +12,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
@@ -25,7 +25,9 @@ from amoc.control import client
 from amoc.control.commands import Command, checked
 from amoc.results import run_list
 from amoc.results.run_directory import RunDirectory, all_runs, last_of, name_of_new
+from amoc.results.run_directory import runs as begun_runs
 from amoc.results.run_list import ListedRun
+from amoc.service import retention
 from amoc.service.problems import Problem, conflict, not_found, of_error
 from amoc.service.requests import RUN_ID, StartBody
 from amoc.service.run_process import RunProcess
@@ -97,6 +99,7 @@ class Runs:
         self._failed: deque[Job] = deque(maxlen=MAX_FAILED)
         self._closing = False
         self._timer: gevent.Greenlet[[], None] | None = None
+        self.tidy()
 
     # What there is.
 
@@ -370,6 +373,16 @@ class Runs:
 
     def tidy(self) -> None:
         """Delete runs that are over, beyond those that are to be kept."""
+        now = datetime.now(UTC)
+        over = [one for one in begun_runs(str(self._base)) if one.id not in self._jobs]
+        ages = [(now - _ended_at(one)) / timedelta(days=1) for one in over]
+        for directory in retention.surplus(over, ages, self._keep, self._keep_days):
+            if directory.control.exists() and directory.answers():
+                continue  # a run of a shell
+            try:
+                self._remove(directory)
+            except Problem as problem:
+                log.warning("%s", problem.detail)
 
     # The end.
 
@@ -380,3 +393,8 @@ class Runs:
             self._timer.kill(block=False)
         processes = [one.process for one in self._active() if one.process is not None]
         gevent.joinall([gevent.spawn(one.end, STOP_S) for one in processes])
+
+
+def _ended_at(directory: RunDirectory) -> datetime:
+    """When a run that is over ended: its journal was not written to since."""
+    return datetime.fromtimestamp(directory.journal.stat().st_mtime, UTC)

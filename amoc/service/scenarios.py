@@ -54,8 +54,13 @@ class Scenarios:
             Problem: There is none.
         """
         if re.fullmatch(SCENARIO_NAME, name):
-            for base in (self.own, self.uploads):
-                path = base / f"{name}.py"
+            last = name.rpartition("/")[2]
+            for path in (
+                self.own / f"{name}.py",
+                self.uploads / f"{name}.py",
+                self.uploads / name / f"{last}.py",  # of an archive
+            ):
+                base = self.uploads if path.is_relative_to(self.uploads) else self.own
                 if path.is_file() and path.resolve().is_relative_to(base.resolve()):
                     return path.resolve()
         raise not_found("scenario", name, "scenario")

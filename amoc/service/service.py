@@ -9,6 +9,7 @@ from amoc.service.config import ServiceConfig
 from amoc.service.live_series import LiveSeries
 from amoc.service.runs import Runs
 from amoc.service.scenarios import Scenarios
+from amoc.service.uploads import Uploads, clear
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Service:
         config: What it was told at its start.
         scenarios: What can be run.
         runs: What runs, ran, and is to run.
+        uploads: Takes scenarios that clients send.
         series: The seconds of runs.
         began_at: When it started, in seconds since 1970.
     """
@@ -26,6 +28,7 @@ class Service:
     config: ServiceConfig
     scenarios: Scenarios
     runs: Runs
+    uploads: Uploads
     series: LiveSeries = field(default_factory=LiveSeries)
     began_at: float = field(default_factory=time.time)
 
@@ -34,4 +37,5 @@ class Service:
         """The parts of a daemon that is told `config`."""
         scenarios = Scenarios(config.scenarios, config.uploads)
         runs = Runs(config.runs, config.parallel, scenarios.find, config.keep, config.keep_days)
-        return cls(config, scenarios, runs)
+        clear(config.uploads)
+        return cls(config, scenarios, runs, Uploads(scenarios, config.upload))

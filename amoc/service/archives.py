@@ -1,0 +1,124 @@
+"""Unpacks an uploaded archive, and refuses whatever a scenario has no need of.
+
+Only files and directories with plain relative names come out of one; no links, no devices. Limits
+are on what comes out, counted while it does, so it does not matter what an archive says of itself.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from amoc.base.errors import UsageError
+
+MAX_FILES = 1_000
+MAX_BYTES = 64 << 20
+MAX_DEPTH = 8
+_CHUNK = 1 << 16
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_ZIP, _GZIP, _TAR = b"PK\x03\x04", b"\x1f\x8b", b"ustar"
+_TAR_AT = 257
+_LINK = 0o120000
+_TYPE_BITS = 0o170000
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins with `head` is an archive, and not the source of a scenario."""
+    return head.startswith((_ZIP, _GZIP)) or head[_TAR_AT : _TAR_AT + 5] == _TAR
+
+
+def extract(archive: Path, target: Path) -> list[Path]:
+    """Write the files of an archive below a new directory; their paths.
+
+    Raises:
+        UsageError: It is damaged, too large, or has something in it that it must not have.
+        OSError: A file cannot be written.
+    """
+    target.mkdir(0o700)
+    written: list[Path] = []
+    left = MAX_BYTES
+    try:
+        for name, file in _members(archive):
+            path = target.joinpath(*_parts(name))
+            if len(written) >= MAX_FILES:
+                raise UsageError(f"an archive must hold at most {MAX_FILES} files")
+            path.parent.mkdir(0o700, parents=True, exist_ok=True)
+            with path.open("xb") as out:
+                while data := file.read(_CHUNK):
+                    left -= len(data)
+                    if left < 0:
+                        raise UsageError(f"an archive must unpack to at most {MAX_BYTES:,} bytes")
+                    out.write(data)
+            written.append(path)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(
+            "an archive must hold each name once, as a file or as a directory"
+        ) from None
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        raise UsageError(f"the archive is damaged: {error}") from None
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or a rare compression
+        raise UsageError(f"the archive cannot be read: {error}") from None
+    if not written:
+        raise UsageError("the archive is empty")
+    return written
+
+
+def _parts(name: str) -> list[str]:
+    """The parts of a member's name."""
+    parts = name.removeprefix("./").split("/")
+    if len(parts) > MAX_DEPTH or not all(_NAME.fullmatch(part) for part in parts):
+        raise UsageError(
+            f"names in an archive must be relative, of letters, digits, _, - and ., at most"
+            f" {MAX_DEPTH} deep, and not hidden; got {name[:100]!r}"
+        )
+    return parts
+
+
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """The files in an archive, each to be read before the next one."""
+    with archive.open("rb") as file:
+        head = file.read(4)
+    return _of_zip(archive) if head.startswith(_ZIP) else _of_tar(archive, head)
+
+
+def _of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as found:
+        for one in found.infolist():
+            kind = (one.external_attr >> 16) & _TYPE_BITS
+            if kind == _LINK:
+                raise UsageError(f"an archive must hold no links, got {one.filename[:100]!r}")
+            if one.is_dir():
+                continue
+            with found.open(one) as file:
+                yield one.filename, file
+
+
+def _of_tar(archive: Path, head: bytes) -> Iterator[tuple[str, IO[bytes]]]:
+    # Unpacked first, for a header of a tar file may claim any length, and would be read at once.
+    data = _unzipped(archive) if head.startswith(_GZIP) else archive.read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as found:
+        for one in found:
+            if one.isdir():
+                continue
+            if not one.isreg() or one.issparse():
+                name = one.name[:100]
+                raise UsageError(f"an archive must hold only files and directories, got {name!r}")
+            file = found.extractfile(one)
+            assert file is not None
+            yield one.name, file
+
+
+def _unzipped(archive: Path) -> bytes:
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    data = unpacker.decompress(archive.read_bytes(), MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"an archive must unpack to at most {MAX_BYTES:,} bytes")
+    if not unpacker.eof:
+        raise UsageError("the archive is damaged: its end is missing")
+    return data

@@ -1,0 +1,354 @@
+"""Each attack on a real daemon, and what becomes of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.certificates import Authority
+from tests.process.support import DEADLINE_S, ROOT
+from tests.service.support import Answer, Daemon, serving
+
+pytestmark = pytest.mark.slow
+
+READ, RUN, ADMIN = (f"{role}-token-0123456789" for role in ("read", "run", "admin"))
+SHOP = b'"""A shop."""\n\n\ndef start(user_id): ...\n'
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon that wants tokens."""
+    directory = tmp_path_factory.mktemp("guarded")
+    tokens = directory / "tokens"
+    tokens.write_text(f"# of the test\nread {READ}\nrun {RUN}\n{ADMIN}\n")
+    tokens.chmod(0o600)
+    with serving(directory, "--token-file", "tokens") as found:
+        yield found
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def detail(answer: Answer, status: int) -> str:
+    """Why a request is refused, with that status and a problem document."""
+    assert answer.status == status, answer.data[:500]
+    assert answer.headers.get_content_type() == "application/problem+json"
+    return str(answer.json["detail"])
+
+
+def test_a_name_that_leads_here_from_elsewhere_is_refused(daemon: Daemon) -> None:
+    port = urlsplit(daemon.url).port
+    for host in ("evil.example", f"evil.example:{port}", "localhost.evil.example"):
+        assert "not served here" in detail(daemon.request("GET", "/status", Host=host), 421)
+    for host in (f"localhost:{port}", "127.0.0.1", f"[::1]:{port}", "LOCALHOST."):
+        assert daemon.request("GET", "/status", Host=host).status == 200
+
+
+def test_pages_of_other_sites_cannot_send_requests(daemon: Daemon) -> None:
+    start = {"scenario": "stayers"}
+    for origin in ("http://evil.example", "null", f"{daemon.url}0", "http://localhost:1"):
+        answer = daemon.request("PATCH", "/execution/start", start, Origin=origin)
+        assert "other sites" in detail(answer, 403)
+        detail(daemon.request("GET", "/runs", Origin=origin), 403)
+    for site in ("cross-site", "same-site"):
+        answer = daemon.request("PATCH", "/execution/start", start, Sec_Fetch_Site=site)
+        assert "other sites" in detail(answer, 403)
+    assert daemon.request("GET", "/status", Origin=daemon.url).status == 200
+    assert "Access-Control-Allow-Origin" not in daemon.request("GET", "/status").headers
+
+
+def test_a_form_of_another_site_is_no_command(daemon: Daemon) -> None:
+    for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data"):
+        data = b'{"scenario": "stayers"}'
+        answer = daemon.request("PATCH", "/execution/start", data=data, Content_Type=kind)
+        detail(answer, 415)
+
+
+def test_without_a_token_nothing_is_shown(guarded: Daemon) -> None:
+    for path in ("/status", "/", "/openapi.json", "/api-docs", "/runs/x/events", "/nothing"):
+        answer = guarded.request("GET", path)
+        detail(answer, 401)
+        assert answer.headers.get_all("WWW-Authenticate") == ["Bearer", 'Basic realm="amoc"']
+
+
+def test_roles_allow_what_they_are_for(guarded: Daemon) -> None:
+    def status(token: str, method: str, path: str, body: Any = None) -> int:
+        return guarded.request(method, path, body, **bearer(token)).status
+
+    for token in (READ, RUN, ADMIN):
+        assert status(token, "GET", "/runs") == 200
+    assert status(READ, "PATCH", "/execution/stop") == 403
+    assert status(RUN, "PATCH", "/execution/stop") == 409  # no run is running
+    source = {"scenario": "shop", "module_source": SHOP.decode()}
+    for token in (READ, RUN):
+        assert status(token, "POST", "/scenarios", source) == 403
+        assert status(token, "PUT", "/scenarios/upload?name=shop") == 403
+        assert status(token, "DELETE", "/runs/none") == 403
+    assert status(ADMIN, "DELETE", "/runs/none") == 404
+    as_browser = base64.b64encode(f"anybody:{READ}".encode()).decode()
+    answer = guarded.request("GET", "/status", Authorization=f"Basic {as_browser}")
+    assert answer.json["role"] == "read"
+
+
+def test_a_token_in_a_url_is_refused(guarded: Daemon) -> None:
+    for name in ("token", "access_token"):
+        answer = guarded.request("GET", f"/status?{name}={ADMIN}")
+        assert "never in a URL" in detail(answer, 400)
+    assert ADMIN not in guarded.output
+
+
+def test_wrong_tokens_cannot_be_tried_out(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(ADMIN)
+    (tmp_path / "tokens").chmod(0o600)
+    with serving(tmp_path, "--token-file", "tokens") as guarded:
+        wrong = [guarded.request("GET", "/status", **bearer(f"wrong-{n}")) for n in range(10)]
+        assert {answer.status for answer in wrong} == {401}
+        answer = guarded.request("GET", "/status", **bearer(ADMIN))
+        detail(answer, 429)
+        assert 0 < int(answer.headers["Retry-After"]) <= 61
+        command_line = Path(f"/proc/{guarded.pid}/cmdline").read_bytes()
+        assert ADMIN.encode() not in command_line
+        assert ADMIN not in guarded.output
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs/..%2f..%2fetc/report",
+        "/runs/%2e%2e/summary",
+        "/runs/../../etc/passwd/log",
+        "/runs/..%00/log",
+        "/scenarios/info/..%2f..%2fetc%2fpasswd",
+        "/scenarios/info/../../etc/passwd",
+        "/scenarios/info/%2fetc%2fpasswd",
+        "/api-docs/../../../etc/passwd",
+        "/api-docs/js/..%2f..%2f..%2fplugins.py",
+    ],
+)
+def test_no_path_leads_out(daemon: Daemon, path: str) -> None:
+    assert daemon.request("GET", path).status in (404, 422)
+    assert daemon.request("DELETE", path).status in (404, 405, 422)
+
+
+def test_a_run_that_is_a_link_is_none(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_text("{}\n")
+    daemon.runs.mkdir(exist_ok=True)
+    link = daemon.runs / "elsewhere"
+    link.symlink_to(tmp_path)
+    try:
+        detail(daemon.request("GET", "/runs/elsewhere/log"), 404)
+        detail(daemon.request("DELETE", "/runs/elsewhere"), 404)
+    finally:
+        link.unlink()
+    assert (tmp_path / "journal.jsonl").exists()
+
+
+def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
+    body = {"scenario": "stayers", "comment": "x" * (1 << 20)}
+    detail(daemon.request("PATCH", "/execution/start", body), 413)
+    line = daemon.connection()
+    line.putrequest("PUT", "/scenarios/upload?name=huge")
+    line.putheader("Content-Type", "text/plain")
+    line.putheader("Content-Length", str(1 << 40))
+    line.endheaders()
+    assert line.getresponse().status == 413  # by what it claims, before any of it is read
+    line.close()
+    assert not list(uploads(daemon).glob("**/huge*"))
+    deep = b"[" * 100_000
+    answer = daemon.request("PATCH", "/execution/start", data=deep, Content_Type="application/json")
+    detail(answer, 400)
+
+
+def uploads(daemon: Daemon) -> Path:
+    return daemon.directory / "amoc-scenarios"
+
+
+def tar(*members: tuple[tarfile.TarInfo, bytes], mode: str = "w:gz") -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
+        for info, data in members:
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def member(name: str, **fields: Any) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+def packed(*files: tuple[str, bytes], attributes: int = 0) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files:
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = attributes << 16
+            archive.writestr(info, data)
+    return file.getvalue()
+
+
+MAIN = (member("shop.py"), SHOP)
+BOMB = bytes(65 << 20)
+
+
+def bomb_in_a_header() -> bytes:
+    """A tar file whose header claims a gigabyte of attributes, all zeros, well compressed."""
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, 1 << 30
+    packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+    parts = [packer.compress(info.tobuf())]
+    parts += [packer.compress(bytes(1 << 20)) for _ in range(70)]
+    return b"".join([*parts, packer.flush()])
+
+
+ATTACKS: dict[str, Callable[[], bytes]] = {
+    "only relative": lambda: tar(MAIN, (member("../../evil.py"), b"")),
+    "only relative, absolute": lambda: tar(MAIN, (member("/tmp/evil.py"), b"")),
+    "only relative, zip": lambda: packed(("shop.py", SHOP), ("../evil.py", b"")),
+    "only relative, backslash": lambda: packed(("shop.py", SHOP), ("..\\evil.py", b"")),
+    "only relative, hidden": lambda: tar(MAIN, (member(".ssh/authorized_keys"), b"")),
+    "only files": lambda: tar(MAIN, (member("x.py", type=tarfile.SYMTYPE, linkname="/etc"), b"")),
+    "only files, hard": lambda: tar(
+        MAIN, (member("x.py", type=tarfile.LNKTYPE, linkname="shop.py"), b"")
+    ),
+    "only files, device": lambda: tar(MAIN, (member("x", type=tarfile.CHRTYPE), b"")),
+    "no links": lambda: packed(("shop.py", b"/etc/passwd"), attributes=0o120777),
+    "at most": lambda: packed(("shop.py", SHOP), ("bomb.bin", BOMB)),
+    "at most, tar": lambda: tar(MAIN, (member("bomb.bin"), BOMB)),
+    "at most, header": bomb_in_a_header,
+    "at most 1000 files": lambda: packed(("shop.py", SHOP), *((f"f{n}", b"") for n in range(1000))),
+    "each name once": lambda: tar(MAIN, MAIN),
+    "damaged": lambda: packed(("shop.py", SHOP * 100))[:-30],
+    "must hold shop.py": lambda: packed(("other.py", SHOP)),
+    "as a file or as": lambda: tar(MAIN, (member("shop.py/x.py"), b"")),
+}
+
+
+@pytest.mark.parametrize("why", ATTACKS)
+def test_no_archive_gets_out_of_hand(daemon: Daemon, why: str) -> None:
+    answer = daemon.request(
+        "PUT",
+        "/scenarios/upload?name=shop",
+        data=ATTACKS[why](),
+        Content_Type="application/octet-stream",
+    )
+    expected = {
+        "only relative": "must be relative",
+        "only files": "only files and directories",
+        "at most": "at most",
+    }
+    text = why.partition(",")[0]
+    assert expected.get(text, text) in detail(answer, 422)
+    assert answer.json["errors"][0]["field"] == "body"
+    assert not list(uploads(daemon).glob("*")) + list(uploads(daemon).glob(".*"))
+    assert not (daemon.directory / "evil.py").exists()
+
+
+def test_uploads_can_be_off(tmp_path: Path) -> None:
+    with serving(tmp_path, "--no-upload") as daemon:
+        answer = daemon.request(
+            "PUT", "/scenarios/upload?name=shop", data=SHOP, Content_Type="text/plain"
+        )
+        assert "--no-upload" in detail(answer, 403)
+        source = {"scenario": "shop", "module_source": SHOP.decode()}
+        detail(daemon.request("POST", "/scenarios", source), 403)
+        assert not daemon.get("/status")["uploads"]
+        assert not uploads(daemon).exists()
+
+
+def refused(directory: Path, *arguments: str) -> str:
+    """What ``amoc serve`` says that does not start, because of how it was called."""
+    done = subprocess.run(
+        [sys.executable, "-m", "amoc", "serve", *arguments],
+        cwd=directory,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    return done.stderr
+
+
+def test_other_hosts_need_a_token(tmp_path: Path) -> None:
+    for host in ("0.0.0.0", "[::]", "192.0.2.1", "load.example"):
+        assert "--token-file" in refused(tmp_path, "--listen", f"{host}:0")
+
+
+def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"admin {ADMIN}")
+    tokens.chmod(0o644)
+    assert "chmod 600" in refused(tmp_path, "--token-file", "tokens", "--listen", "0")
+    tokens.chmod(0o600)
+    for text in ("short", f"boss {ADMIN}", "", f"read {READ} {RUN}"):
+        tokens.write_text(text)
+        said = refused(tmp_path, "--token-file", "tokens", "--listen", "0")
+        assert "token" in said
+        assert READ not in said
+
+
+def test_pages_allow_no_script_but_their_own(daemon: Daemon) -> None:
+    page = daemon.request("GET", "/api-docs")
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src 'self';" in policy
+    text = page.data.decode()
+    for script in re.findall(r"<script[^>]*>(.*?)</script>", text, re.DOTALL):
+        assert script == ""
+    for address in re.findall(r'(?:src|href)="([^"]+)"', text):
+        assert address.startswith("/")
+        assert daemon.request("GET", address).status == 200
+    answer = daemon.request("GET", "/status")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+def test_a_report_runs_its_own_script_and_no_other(daemon: Daemon) -> None:
+    run = daemon.start(users=1, comment="<script>alert(1)</script>")
+    daemon.patch("/execution/stop")
+    daemon.wait_for_end(run)
+    report = daemon.request("GET", f"/runs/{run}/report")
+    policy = report.headers["Content-Security-Policy"]
+    assert "'unsafe-inline'" not in policy
+    assert re.search(r"script-src 'sha256-[^']+'", policy)
+    assert policy.endswith("sandbox allow-scripts")
+    assert b"<script>alert(1)" not in report.data
+
+
+def test_with_a_certificate_it_speaks_tls_only(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    both = authority.issue("server.pem", ["127.0.0.1"])
+    with serving(tmp_path, "--cert", both, "--key", both) as daemon:
+        where = urlsplit(daemon.url)
+        assert where.scheme == "https"
+        context = ssl.create_default_context(cafile=authority.ca)
+        with (
+            socket.create_connection((where.hostname, where.port), DEADLINE_S) as line,
+            context.wrap_socket(line, server_hostname="127.0.0.1") as secure,
+        ):
+            secure.sendall(b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            assert secure.recv(100).startswith(b"HTTP/1.1 200")
+        with socket.create_connection((where.hostname, where.port), DEADLINE_S) as line:
+            line.sendall(b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            with suppress(ConnectionResetError):
+                assert not line.recv(100).startswith(b"HTTP")
