@@ -13,6 +13,9 @@ from amoc.cli.param_types import MAX_ID, duration, whole
 @click.command(short_help="Load a scenario and show its settings.")
 @run_options.SCENARIO
 @run_options.SET
+@run_options.HOST
+@run_options.TAGS
+@run_options.EXCLUDE_TAGS
 @run_options.CONFIG
 @run_options.UNDECLARED
 @run_options.SEED
@@ -32,6 +35,9 @@ from amoc.cli.param_types import MAX_ID, duration, whole
 def check(
     scenario: str,
     pairs: tuple[str, ...],
+    host: str | None,
+    tags: tuple[str, ...],
+    exclude_tags: tuple[str, ...],
     config: str | None,
     undeclared: bool,
     seed: int | None,
@@ -46,7 +52,11 @@ def check(
     from amoc.cli import checked_scenario, one_user
     from amoc.scenario import settings_sources
 
-    sources = settings_sources.gather(pairs, os.environ, config, undeclared)
+    named = {"--host": ("host", host), **run_options.tag_values(tags, exclude_tags)}
+    sources = [
+        *run_options.by_option(named, strict=not undeclared),
+        *settings_sources.gather(pairs, os.environ, config, undeclared),
+    ]
     loaded = checked_scenario.show(scenario, sources)
     if run_user:
         one_user.run_one(loaded, user_id, seed or 0, seconds)

@@ -34,6 +34,26 @@ UNDECLARED = click.option(
     is_flag=True,
     help="Accept settings that the scenario does not declare but reads by config.get(name).",
 )
+HOST = click.option(
+    "--host",
+    "-H",
+    metavar="URL",
+    help="Base URL under load: the setting host, as locustfiles have it.",
+)
+TAGS = click.option(
+    "--tags",
+    "-T",
+    metavar="TAG",
+    multiple=True,
+    help="Do only a locustfile's tasks with such a tag (repeatable).",
+)
+EXCLUDE_TAGS = click.option(
+    "--exclude-tags",
+    "-E",
+    metavar="TAG",
+    multiple=True,
+    help="Do none of its tasks with such a tag (repeatable).",
+)
 SEED = click.option(
     "--seed",
     type=whole(0, 2**63 - 1),
@@ -59,7 +79,16 @@ _HINT = f"; write --abort-on-fail={GRACE_S:g}s, or put it last"
 _OPTIONS = (
     SCENARIO,
     click.option(
-        "--users", type=whole(0, MAX_ID), help="Number of users; ids start at 1.  [default: 1]"
+        "--users",
+        "-u",
+        type=whole(0, MAX_ID),
+        help="Number of users; ids start at 1.  [default: 1]",
+    ),
+    click.option(
+        "--spawn-rate",
+        "-r",
+        type=click.FloatRange(min=0, min_open=True),
+        help="User starts a second: the setting user_rate, which is a minute's.",
     ),
     click.option("--user-ids", type=USER_IDS, help="Ids of the users, instead of --users."),
     click.option(
@@ -78,6 +107,9 @@ _OPTIONS = (
     ),
     click.option(
         "--duration",
+        "--run-time",
+        "-t",
+        "duration",
         type=seconds(),
         help="Stop gracefully after this time, not before: 30s, 5m.  [default: when all users have"
         " finished]",
@@ -88,6 +120,9 @@ _OPTIONS = (
         help="Number of worker processes.  [default: one per CPU core]",
     ),
     SET,
+    HOST,
+    TAGS,
+    EXCLUDE_TAGS,
     CONFIG,
     UNDECLARED,
     SEED,
@@ -156,12 +191,16 @@ def plan(
     *,
     scenario: str,
     users: int | None,
+    spawn_rate: float | None,
     user_ids: range | None,
     stages: Stages | None,
     throttles: Sequence[str],
     duration: float | None,
     workers: int | None,
     pairs: Sequence[str],
+    host: str | None,
+    tags: Sequence[str],
+    exclude_tags: Sequence[str],
     config: str | None,
     undeclared: bool,
     seed: int | None,
@@ -187,13 +226,20 @@ def plan(
         stages = Stages(stages.stages, Fraction(len(ids)))
         duration = min(stages.total_s, duration if duration is not None else stages.total_s)
     _check_criteria(expected, warmup, duration)
-    own = {} if workers is None else {"workers": workers}
     return RunPlan(
         scenario=scenario,
         users=ids,
         duration_s=duration,
         sources=(
-            Source("--workers", own, strict=not undeclared),
+            *by_option(
+                {
+                    "--workers": ("workers", workers),
+                    "--spawn-rate": ("user_rate", spawn_rate and spawn_rate * 60),
+                    "--host": ("host", host),
+                    **tag_values(tags, exclude_tags),
+                },
+                strict=not undeclared,
+            ),
             Source("--set-json", typed, strict=not undeclared),
             *settings_sources.gather(pairs, os.environ, config, undeclared),
         ),
@@ -211,6 +257,23 @@ def plan(
         failures_ok=failures_ok,
         log_level=log_level,
     )
+
+
+def by_option(values: Mapping[str, tuple[str, object]], strict: bool = True) -> list[Source]:
+    """Settings that have options of their own: name and value by the option; None: not given."""
+    return [
+        Source(option, {name: value}, strict)
+        for option, (name, value) in values.items()
+        if value not in (None, "")
+    ]
+
+
+def tag_values(tags: Sequence[str], exclude_tags: Sequence[str]) -> dict[str, tuple[str, object]]:
+    """The tags of a locustfile's tasks, for `by_option`."""
+    return {
+        "--tags": ("tags", " ".join(tags)),
+        "--exclude-tags": ("exclude_tags", " ".join(exclude_tags)),
+    }
 
 
 def _ids(users: int | None, user_ids: range | None, stages: Stages | None) -> range:

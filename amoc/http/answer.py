@@ -15,6 +15,7 @@ from amoc.steps import recorder
 if TYPE_CHECKING:
     from amoc.http.call import Call
     from amoc.http.streaming import Stream
+    from amoc.http.urls import Origin
     from amoc.steps import Step
 
 MAX_LINE_BYTES: Final = 1 << 20
@@ -56,6 +57,11 @@ class Answer:
     def name(self) -> str:
         """What the request is called in the results."""
         return self._call.name
+
+    @property
+    def origin(self) -> Origin:
+        """The server that it came from, after redirects."""
+        return self._call.origin
 
     @property
     def redirects(self) -> int:

@@ -187,9 +187,39 @@ class Session:
             finally:
                 answer.step = None
                 if answer.stream is not None:
-                    answer.stream.is_over = True
                     step.read(answer.stream.size)
-                    self._fetcher.drop(answer.stream.connection, call.origin)
+                    self.finish(answer)
+
+    def attempt(
+        self, method: str, url: str, options: dict[str, Any], *, streams: bool = False
+    ) -> tuple[Answer, RequestError | None]:
+        """Make a request and record nothing, for libraries that record it in words of their own.
+
+        Args:
+            method: Such as ``GET``.
+            url: A path of the base URL, or a URL.
+            options: See `Options`; they are taken out of it.
+            streams: Whether the answer's body is taken as it comes, until `finish`.
+
+        Returns:
+            The answer, and None; or one with the status 0, and why there is no other.
+
+        Raises:
+            ScenarioError: An argument makes no sense.
+            UserStopped: The user was asked to stop while it waited.
+        """
+        allow = options.pop("allow", ())
+        return self._attempt(self._prepared(method, url, options, streams), allow)
+
+    def finish(self, answer: Answer) -> None:
+        """Take no more of an answer that streams."""
+        if answer.stream is not None and not answer.stream.is_over:
+            answer.stream.is_over = True
+            self._fetcher.drop(answer.stream.connection, answer.origin)
+
+    def share_cookies(self, other: Session) -> None:
+        """Keep cookies together with another session from now on."""
+        self._fetcher.cookies = other.cookies
 
     def close(self) -> None:
         """Close the connections. Harmless the second time."""

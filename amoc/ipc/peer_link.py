@@ -40,6 +40,7 @@ class PeerLink:
         worker: This worker.
         workers: How many there are in the run.
         end: Who hears what comes.
+        farewells: Called when this worker's users have left, before `end` is told.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class PeerLink:
         self.worker = worker
         self.workers = workers
         self.end: LibraryEnd | None = None
+        self.farewells: list[Callable[[], object]] = []
         self.crowded = crowded
         self._outbox = outbox
         # Whichever incarnation is up: only the index counts.
@@ -79,6 +81,8 @@ class PeerLink:
 
     def users_gone(self) -> None:
         """The users of this worker have left."""
+        for farewell in self.farewells:
+            farewell()
         if self.end is not None:
             self.end.users_gone()
             self._outbox.flush()

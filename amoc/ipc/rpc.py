@@ -29,6 +29,8 @@ from amoc.ipc.worker_id import WorkerId
 
 TIMEOUT_S = 10.0
 """How long the controller may take to answer."""
+ADD_USERS, REMOVE_USERS = "users.add", "users.remove"
+"""Have users come and go, as an operator's commands do."""
 XMPPD_ADDRESS = "xmppd.address"
 """Asks for the address of the embedded XMPP server, which starts when it is first asked for."""
 XMPPD_S = 60.0

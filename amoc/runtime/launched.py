@@ -83,6 +83,8 @@ def launch(plan: RunPlan, start_node: Callable[[str], Started]) -> Launched:
         init_timeout_s=plan.init_timeout_s,
         stop_timeout_s=plan.stop_timeout_s,
         log_level=plan.log_level,
+        users=(plan.users.start, plan.users.stop),
+        duration_s=plan.duration_s,
     )
     with suppress(BrokenPipeError):  # it has ended already; who waits for it will see that
         pipe.write(node.input, BOOTSTRAP, bootstrap)

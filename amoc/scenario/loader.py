@@ -2,7 +2,8 @@
 
 A scenario is a Python file or an importable module with a `start(user_id, state)` or
 `start(user_id)`; `init()` and `terminate(state)` or `terminate()` are optional. Helper modules
-beside a file are importable. Any error of the scenario becomes one message that names its line.
+beside a file are importable. Any error of the scenario becomes one message that names its line. A
+file in another load generator's words becomes such a module, too (`amoc.scenario.foreign`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from amoc.base import guard
 from amoc.base.errors import AmocError, Error, InitError, ScenarioError
 from amoc.base.signatures import takes
 from amoc.base.tracebacks import describe
-from amoc.scenario import settings
+from amoc.scenario import foreign, settings
 
 FORMS = "define start(user_id, state) or start(user_id)"
 
@@ -146,9 +147,15 @@ def _import(source: str) -> ModuleType:
     sys.modules[name] = module
     loader = spec.loader
 
+    stand_in = foreign.stand_in_for(path)
+
     def execute() -> ModuleType:
-        loader.exec_module(module)
-        return module
+        if stand_in is None:
+            loader.exec_module(module)
+            return module
+        with stand_in.imported():
+            loader.exec_module(module)
+        return stand_in.scenario(module)
 
     return _guarded(source, execute)
 

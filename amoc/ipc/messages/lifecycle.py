@@ -24,6 +24,9 @@ class Bootstrap(NamedTuple):
     stop_timeout_s: float
     log_level: str
     """The least that goes into the logs of the run's processes: ``debug`` to ``error``."""
+    users: tuple[int, int] = (1, 2)
+    """The ids of the users at the start: the first one, and the one behind the last."""
+    duration_s: float | None = None
 
 
 class Hello(NamedTuple):

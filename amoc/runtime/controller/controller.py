@@ -43,6 +43,7 @@ from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_loop import RunLoop
 from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State, Step, after
+from amoc.runtime.controller.scenario_commands import ScenarioCommands
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
 from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
@@ -186,6 +187,7 @@ class Controller:
         )
         self._xmpp = self._embedded_xmpp(loaded)
         services.calls.operations.update({**self._xmpp.operations, STOP: self._stop_run})
+        services.calls.operations.update(ScenarioCommands(self.operate).operations)
         self._init(services)
         phases.wait_workers(node, loaded.workers, lambda: len(services.broadcast.workers))
         self._step(Step.READY)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from amoc import metrics
-from amoc.base import process
+from amoc.base import context, process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.base.operator import Operator
@@ -49,6 +49,7 @@ from amoc.runtime import logs
 from amoc.runtime.supervisor import monkey_patch
 from amoc.runtime.worker_spec import GRACE_S, WorkerSpec
 from amoc.scenario import builtin_settings, events, fd_budget, plugins, settings
+from amoc.scenario.facts import RunFacts
 from amoc.scenario.loader import Scenario, load
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
@@ -137,6 +138,9 @@ class Supervisor:
         monkey_patch.patch()
         plugins.load("supervisor")
         events.begin_scenario()
+        here, bootstrap = context.active(), self._bootstrap
+        here.set(RunFacts, RunFacts(range(*bootstrap.users), bootstrap.duration_s))
+        here.set(Board, self._board)
         scenario = load(self._bootstrap.scenario)
         declared = settings.declared()
         sources = [settings.Source(*source) for source in self._bootstrap.sources]

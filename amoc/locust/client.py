@@ -1,0 +1,351 @@
+"""A user's HTTP client: `amoc.http` behind the words of `requests`, as Locust's clients are."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from amoc import http
+from amoc.http.answer import Answer
+from amoc.http.urls import PLAIN, Address, join, parse, with_query
+from amoc.locust import arguments
+from amoc.locust.exceptions import NotCarried
+from amoc.locust.hooks import EventHook
+from amoc.locust.response import Response
+
+_ABSOLUTE: Final = re.compile(r"https?://", re.IGNORECASE)
+REDIRECTS: Final = 30
+
+
+class CookieJar(MutableMapping[str, str]):
+    """The client's cookies, by name."""
+
+    def __init__(self, client: HttpSession) -> None:
+        self._client = client
+
+    @property
+    def _kept(self) -> Any:
+        return self._client.session().cookies
+
+    def __getitem__(self, name: str) -> str:
+        value: str = self._kept[name]
+        return value
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._kept.set(name, str(value), self._client.base.origin)
+
+    def __delitem__(self, name: str) -> None:
+        left = {one: value for one, value in self._kept.as_dict().items() if one != name}
+        self._kept.clear()
+        self.update(left)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept.as_dict())
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def set(self, name: str, value: str | None, **_: Any) -> None:
+        """Set one for all paths of the host; None takes it away."""
+        if value is None:
+            self.pop(name, None)
+        else:
+            self[name] = value
+
+    def get_dict(self, **_: Any) -> dict[str, str]:
+        """All of them."""
+        return dict(self)
+
+
+class SentHeaders(MutableMapping[str, str]):
+    """The headers that the client sends with each request, by name in any case."""
+
+    def __init__(self, client: HttpSession, given: Mapping[str, str]) -> None:
+        self._client = client
+        self._values = {name.lower(): (name, value) for name, value in given.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()][1]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._values[name.lower()] = name, value
+        self._client.send_always(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        del self._values[name.lower()]
+        self._client.send_always(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._values.values())
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class HttpSession:
+    """A client that keeps connections and cookies.
+
+    Attributes:
+        base_url: What paths come behind.
+        base: The same, taken apart.
+        user: Whose it is, if anybody's.
+        request_event: Fired for each request.
+        request_name: What requests are called that have no name of their own.
+        headers: Sent with each request.
+    """
+
+    NO_TEXT: str | None = ""
+    _SENT: Mapping[str, str] = {"Accept": "*/*"}
+    _KEEPS_QUERY = True
+    """Whether the parameters of a query are part of a request's default name."""
+    _ASKS_FOR_JSON = False
+
+    def __init__(
+        self, base_url: str, request_event: EventHook, user: Any = None, **config: Any
+    ) -> None:
+        """Make a client.
+
+        Args:
+            base_url: What paths come behind.
+            request_event: Fired for each request.
+            user: Whose it is.
+            config: As of `amoc.http.session`.
+        """
+        self.base_url = base_url
+        self.base: Address = parse(base_url.rstrip("/"))
+        self.request_event = request_event
+        self.user = user
+        self.request_name: str | None = None
+        self._verify: bool | str = True
+        self._cert: Any = None
+        self.trust_env = False
+        self.headers = SentHeaders(self, {**self._SENT, **(config.pop("headers", None) or {})})
+        self._config = {"redirects": REDIRECTS, **config}
+        self._auth: tuple[str, str] | None = None
+        self._sessions: dict[tuple[Any, Any], http.Session] = {}
+        self._usual: http.Session | None = None
+
+    @property
+    def verify(self) -> bool | str:
+        """Whether a certificate must be valid, or a file of authorities to trust."""
+        return self._verify
+
+    @verify.setter
+    def verify(self, verify: bool | str) -> None:
+        self._verify, self._usual = verify, None
+
+    @property
+    def cert(self) -> Any:
+        """The client's own certificate: a file, or one and its key's."""
+        return self._cert
+
+    @cert.setter
+    def cert(self, cert: Any) -> None:
+        self._cert = tuple(cert) if isinstance(cert, list) else cert
+        self._usual = None
+
+    @property
+    def auth(self) -> Any:
+        """User and password of all requests."""
+        return self._auth
+
+    @auth.setter
+    def auth(self, auth: Any) -> None:
+        self._auth = None if auth is None else arguments.login(auth)
+
+    @property
+    def cookies(self) -> CookieJar:
+        """Those that it keeps."""
+        return CookieJar(self)
+
+    @contextmanager
+    def rename_request(self, name: str) -> Iterator[None]:
+        """Call all requests in the block `name`."""
+        self.request_name = name
+        try:
+            yield
+        finally:
+            self.request_name = None
+
+    def get(self, url: str, **options: Any) -> Response:
+        """``GET``; see `request`."""
+        return self.request("GET", url, **options)
+
+    def head(self, url: str, **options: Any) -> Response:
+        """``HEAD``; see `request`."""
+        options.setdefault("allow_redirects", False)
+        return self.request("HEAD", url, **options)
+
+    def options(self, url: str, **options: Any) -> Response:
+        """``OPTIONS``; see `request`."""
+        return self.request("OPTIONS", url, **options)
+
+    def delete(self, url: str, **options: Any) -> Response:
+        """``DELETE``; see `request`."""
+        return self.request("DELETE", url, **options)
+
+    def post(self, url: str, data: Any = None, json: Any = None, **options: Any) -> Response:
+        """``POST``; see `request`."""
+        return self.request("POST", url, data=data, json=json, **options)
+
+    def put(self, url: str, data: Any = None, **options: Any) -> Response:
+        """``PUT``; see `request`."""
+        return self.request("PUT", url, data=data, **options)
+
+    def patch(self, url: str, data: Any = None, **options: Any) -> Response:
+        """``PATCH``; see `request`."""
+        return self.request("PATCH", url, data=data, **options)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        name: str | None = None,
+        catch_response: bool = False,
+        **given: Any,
+    ) -> Response:
+        """Make a request; it never raises because there is no answer.
+
+        Args:
+            method: Such as ``GET``.
+            url: A path behind the host, or a whole URL.
+            name: What it is called in the results, behind the method.
+            catch_response: Whether a ``with`` block says how it went.
+            given: ``params``, ``data``, ``json``, ``files``, ``headers``, ``cookies``, ``auth``,
+                ``timeout``, ``allow_redirects``, ``stream``, ``verify``, ``cert``, ``context``.
+
+        Returns:
+            The answer, with the status 0 where there is none.
+
+        Raises:
+            NotCarried: Something else is given.
+            UserStopped: The user was asked to stop while it waited.
+        """
+        begun = time.time()
+        if self._auth is not None:
+            given.setdefault("auth", self._auth)
+        name = name or self.request_name
+        if not given and self.base.target == "/" and PLAIN.fullmatch(url):
+            shown = name or url
+            session = self._usual or self.session()
+            answer, broken = session.attempt(method, url, {"name": f"{method} {shown}"})
+            whole = url
+        else:
+            where, whole = self._where(url, given.get("params"))
+            shown = name or (where if self._KEEPS_QUERY else url)
+            session = self.session(given.get("verify"), given.get("cert"))
+            kept = session.cookies.as_dict() if given.get("cookies") else {}
+            options = arguments.options_of(given, kept, self._ASKS_FOR_JSON)
+            options["name"] = f"{method} {shown}"
+            streams = bool(given.get("stream"))
+            answer, broken = session.attempt(method, whole, options, streams=streams)
+        asked = method, shown, whole, given.get("context"), begun
+        return Response(self, answer, broken, asked, catch_response)
+
+    def _where(self, url: str, params: Any) -> tuple[str, str]:
+        """Path and query that are asked for, and the whole URL."""
+        there = parse(url) if _ABSOLUTE.match(url) else join(self.base, url)
+        target = there.target
+        if isinstance(params, bytes | str):
+            text = params.decode() if isinstance(params, bytes) else params
+            target += f"{'&' if '?' in target else '?'}{text}" if text else ""
+        elif params:
+            target = with_query(target, arguments.query(params))
+        user = there.user
+        login = "" if user is None else f"{user}:{there.password or ''}@"
+        origin = str(there.origin)
+        if login:
+            origin = origin.replace("://", f"://{login}", 1)
+        return target, f"{origin}{target}"
+
+    def session(self, verify: Any = None, cert: Any = None) -> http.Session:
+        """The session for requests with these certificates; its cookies are those of all."""
+        verify = self._verify if verify is None else verify
+        cert = self._cert if cert is None else tuple(cert) if isinstance(cert, list) else cert
+        known = self._sessions.get((verify, cert))
+        if known is None:
+            known = self._sessions[verify, cert] = self._opened(verify, cert)
+        if (verify, cert) == (self._verify, self._cert):
+            self._usual = known
+        return known
+
+    def _opened(self, verify: Any, cert: Any) -> http.Session:
+        given: dict[str, Any] = {"verify": bool(verify)}
+        if isinstance(verify, str):
+            given["ca"] = verify
+        if cert:
+            given["certificate"], given["key"] = (cert, "") if isinstance(cert, str) else cert
+        made = http.session(
+            self.base_url.rstrip("/"),
+            headers=dict(self.headers),
+            raises=False,
+            **given,
+            **self._config,
+        )
+        for other in self._sessions.values():
+            made.share_cookies(other)
+            break
+        return made
+
+    def whole(self, url: str) -> str:
+        """A path with the host before it."""
+        return f"{self.base.origin}{url}" if url.startswith("/") else url
+
+    def send_always(self, name: str, value: str | None) -> None:
+        """Send a header with all further requests; None takes it away."""
+        for one in self._sessions.values():
+            one.set_header(name, value)
+
+    def finish(self, answer: Answer) -> None:
+        """Take no more of a stream."""
+        for one in self._sessions.values():
+            one.finish(answer)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for one in self._sessions.values():
+            one.close()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NotCarried(f"client.{name}")
+
+
+class FastHttpSession(HttpSession):
+    """A client that behaves as that of `FastHttpUser`: it trusts anybody, and asks for JSON."""
+
+    NO_TEXT = None
+    _KEEPS_QUERY = False
+    _ASKS_FOR_JSON = True
+    _SENT: Mapping[str, str] = {}
+
+    def __init__(
+        self,
+        base_url: str,
+        request_event: EventHook,
+        user: Any = None,
+        insecure: bool = True,
+        **config: Any,
+    ) -> None:
+        super().__init__(base_url, request_event, user, **config)
+        self._verify = not insecure
+
+    @property
+    def cookiejar(self) -> CookieJar:
+        """Its cookies."""
+        return self.cookies
+
+    def head(self, url: str, **options: Any) -> Response:
+        """``HEAD``; see `request`."""
+        return self.request("HEAD", url, **options)
+
+    def iter_lines(self, url: str, method: str = "GET", **options: Any) -> Iterable[str]:
+        """The lines of an answer as they come."""
+        response = self.request(method, url, stream=True, **options)
+        response.raise_for_status()
+        lines: Iterable[str] = response.iter_lines(decode_unicode=True)
+        return lines

@@ -1,0 +1,175 @@
+"""What amoc runs of a locustfile: init(), a start() that is one user of it, and terminate().
+
+Listeners are called where Locust calls them. In a run with several workers those of `init`,
+`test_start`, `test_stop`, `quitting` and `quit` are called once for the whole run, before there are
+workers and after them (the runner is a `MasterRunner`), and once in each worker (`WorkerRunner`).
+In a run with one worker they are called there alone (`LocalRunner`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from amoc.base import context
+from amoc.base.errors import Error
+from amoc.ipc.peer_link import PeerLink
+from amoc.locust import environment as run
+from amoc.locust import options
+from amoc.locust.distribution import Mix
+from amoc.locust.hooks import Events
+from amoc.locust.process import Here, Shared, in_no_user
+from amoc.locust.shape import LoadTestShape
+from amoc.locust.stats import RequestStats
+from amoc.locust.tasks import keep_tagged
+from amoc.metrics.board import Board
+from amoc.scenario import builtin_settings
+from amoc.scenario.facts import RunFacts
+
+
+class Locustfile:
+    """A locustfile.
+
+    Attributes:
+        environment: The run, as it sees it.
+    """
+
+    def __init__(
+        self, events: Events, environment: run.Environment, user_classes: list[Any], shape: Any
+    ) -> None:
+        """Run users of these classes.
+
+        Args:
+            events: What its listeners listen to.
+            environment: The run.
+            user_classes: Of its users.
+            shape: The class of its load shape, if it has one.
+        """
+        self.environment = environment
+        self._events = events
+        self._classes = sorted(user_classes, key=lambda one: str(one.__name__))
+        self._mix = Mix(
+            [one.weight for one in self._classes], [one.fixed_count for one in self._classes]
+        )
+        self._shape: LoadTestShape | None = shape() if shape is not None else None
+        self._facts = context.find(RunFacts) or RunFacts()
+        self._is_alone = context.find(RunFacts) is None  # amoc check: all in one process
+        self._board = context.find(Board)
+        self._shared = Shared()
+        self._parser = options.parse(events)
+        self._here: Here | None = None
+
+    def init(self) -> None:
+        """Prepare all users; of several workers, this is what Locust calls the master."""
+        environment, facts = self.environment, self._facts
+        environment.parsed_options = given = options.parsed(self._parser, facts)
+        environment.host = given.host
+        environment.tags, environment.exclude_tags = given.tags, given.exclude_tags
+        environment.user_classes = self._classes
+        environment.shape_class = self._shape
+        for one in self._classes:
+            one.host = given.host or one.host
+            keep_tagged(one, set(given.tags or ()), set(given.exclude_tags or ()))
+            if not one.tasks:
+                raise Error(f"class {one.__name__} has no tasks, or none that tags let it do")
+        if self._is_distributed:
+            environment.runner = run.MasterRunner(environment)
+            self._begin(environment.runner, len(facts.users))
+
+    @property
+    def _is_distributed(self) -> bool:
+        return not self._is_alone and builtin_settings.workers.get() > 1
+
+    def start(self, user_id: int) -> None:
+        """Be user `user_id` to its end."""
+        here = self._process()
+        if not here.wait_begun():
+            return
+        chosen = self._classes[self._mix.class_of(user_id)]
+        is_first = self._shape is not None and user_id == self._facts.users.start
+        while not is_first or here.wait_wanted():
+            user = chosen(self.environment)
+            here.begins(user_id, user)
+            try:
+                user.run()
+            finally:
+                here.left(user_id)
+                user.close()
+            if not (is_first and here.has_idled()):
+                return
+
+    def terminate(self) -> None:
+        """The run is over; of several workers, this is what Locust calls the master."""
+        here = self._here
+        if here is not None and here.pid == os.getpid():
+            here.end()  # amoc check: users were here
+        elif self._is_distributed:
+            self._use_board()
+            self._end(True)
+        if code := self._shared.exit_code:
+            raise Error(f"a listener of events.quitting has set process_exit_code to {code}")
+
+    def _use_board(self) -> None:
+        """Let the figures be those of all workers."""
+        board = self._board
+        if board is not None:
+            self.environment.stats = RequestStats(
+                lambda: [one for index in range(board.workers) for one in board.area(index).read()]
+            )
+
+    def _process(self) -> Here:
+        """What this process knows of its users; made by the first of them."""
+        here = self._here
+        if here is None or here.pid != os.getpid():
+            here = self._here = Here(self, self._facts, self._shape, self._shared)
+            link = context.find(PeerLink)
+            environment = self.environment
+            if self._is_distributed and link is not None:
+                runner = environment.runner = run.WorkerRunner(environment)
+                runner.worker_index = link.worker.worker
+            else:
+                environment.runner = run.LocalRunner(environment)
+            environment.stats.begun_ns = RequestStats(list).begun_ns
+            if link is not None:
+                link.farewells.append(here.end)
+            in_no_user(here.begin)
+        return here
+
+    def _begin(self, runner: run.Runner, users: int) -> None:
+        """Call the listeners of the run's start."""
+        environment = self.environment
+        runner.target_user_count = users
+        if self._shape is not None:
+            self._shape.runner = runner
+        self._events.init.fire(environment=environment, runner=runner, web_ui=None)
+        runner.state = run.STATE_SPAWNING
+        self._events.test_start.fire(environment=environment)
+
+    def begin_here(self, users: int) -> None:
+        """Call the listeners of the run's start in a worker, which is to have so many users."""
+        assert self.environment.runner is not None
+        self._begin(self.environment.runner, users)
+
+    def all_here(self, users: int) -> None:
+        """Call the listeners that wait for a worker's users to be there."""
+        runner = self.environment.runner
+        if runner is not None and runner.state == run.STATE_SPAWNING:
+            runner.state = run.STATE_RUNNING
+        self._events.spawning_complete.fire(user_count=users)
+
+    def end_here(self) -> None:
+        """Call the listeners of the run's end in a worker."""
+        self._end(isinstance(self.environment.runner, run.LocalRunner))
+
+    def _end(self, decides: bool) -> None:
+        """Call the listeners of the run's end; one of the processes decides about the exit code."""
+        environment, events = self.environment, self._events
+        if environment.runner is not None:
+            environment.runner.state = run.STATE_STOPPED
+        events.test_stopping.fire(environment=environment)
+        events.test_stop.fire(environment=environment)
+        events.quitting.fire(environment=environment, reverse=True)
+        code = environment.process_exit_code or 0
+        events.quit.fire(exit_code=code)
+        if decides:
+            self._shared.exit_code = code

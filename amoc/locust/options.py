@@ -1,0 +1,112 @@
+"""Settings of a locustfile, named as Locust names them; its own arguments become settings, too."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from amoc.locust.environment import ParsedOptions
+from amoc.locust.exceptions import NotCarried
+from amoc.locust.hooks import Events
+from amoc.scenario import builtin_settings
+from amoc.scenario.facts import RunFacts
+from amoc.scenario.settings import setting
+
+host = setting("", "Base URL under load (--host); empty: what each class of users says")
+tags = setting("", "Do only tasks with one of these tags, separated by spaces (--tags)")
+exclude_tags = setting("", "Do no tasks with one of these tags (--exclude-tags)")
+
+_IGNORED = {"env_var", "include_in_web_ui", "is_required", "is_secret", "metavar", "required"}
+_UNUSED: dict[str, Any] = {
+    **dict.fromkeys(("master", "worker", "autostart", "only_summary", "csv_full_history")),
+    "csv_prefix": None,
+    "expect_workers": 1,
+    "headless": True,
+    "html_file": None,
+    "json": False,
+    "loglevel": "INFO",
+    "master_host": "127.0.0.1",
+    "stop_timeout": 0.0,
+}
+"""Options of Locust's that have no meaning here, with their defaults."""
+
+
+class Parser:
+    """Takes the arguments that a locustfile adds, each as a setting of that name."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Callable[[], object]] = {}
+
+    def add_argument(self, *flags: str, **how: Any) -> None:
+        """Add an argument: ``parser.add_argument("--depth", type=int, default=3, help="…")``.
+
+        Raises:
+            NotCarried: It is of a kind that settings do not have.
+        """
+        name = how.pop("dest", None) or next(
+            (one for one in flags if one.startswith("--")), flags[0]
+        ).lstrip("-").replace("-", "_")
+        kind, choices = how.pop("type", str), how.pop("choices", None)
+        default, about = how.pop("default", None), how.pop("help", None)
+        action = how.pop("action", None)
+        if unknown := how.keys() - _IGNORED:
+            raise NotCarried(f"{min(unknown)}= of parser.add_argument()")
+        if action in ("store_true", "store_false"):
+            kind, default = bool, action == "store_false" if default is None else default
+        elif action not in (None, "store"):
+            raise NotCarried(f"action={action!r} of parser.add_argument()")
+        self._declare(
+            name, kind, default, choices, about or f"An argument of the locustfile: {name}"
+        )
+
+    def _declare(
+        self, name: str, kind: Any, default: Any, choices: Iterable[Any] | None, about: str
+    ) -> None:
+        if isinstance(kind, type) and kind in (bool, int, float, str):
+            declared = setting(
+                default, about, type=kind if default is not None else kind | None,
+                verify=tuple(choices) if choices is not None else None,
+            )  # fmt: skip
+        else:  # a function of the text
+            declared = setting(default, about, type=Any, parse=kind)
+        setattr(sys.modules[__name__], name, declared)  # by which the setting finds its name
+        self.names[name] = declared.get
+
+    def add_argument_group(self, *_: Any, **__: Any) -> Parser:
+        """A group is but a heading; its arguments are added to the parser itself."""
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotCarried(f"parser.{name}")
+
+
+def parse(events: Events) -> Parser:
+    """Have the locustfile add its arguments."""
+    parser = Parser()
+    for listener in events.init_command_line_parser.listeners:
+        listener(parser=parser)
+    return parser
+
+
+def parsed(parser: Parser, facts: RunFacts) -> ParsedOptions:
+    """What the operator gave, by Locust's names."""
+    rate = builtin_settings.user_rate.get()
+    interval_s = builtin_settings.interarrival.get() / 1000
+    spawn_rate = rate / 60 if rate is not None else 1 / interval_s if interval_s else float("inf")
+    return ParsedOptions(
+        **_UNUSED,
+        host=host.get() or None,
+        num_users=len(facts.users),
+        users=len(facts.users),
+        spawn_rate=spawn_rate,
+        run_time=facts.duration_s,
+        tags=words(tags.get()),
+        exclude_tags=words(exclude_tags.get()),
+        **{name: get() for name, get in parser.names.items()},
+    )
+
+
+def words(text: str) -> list[str] | None:
+    """Tags, of their text; None where there are none."""
+    return text.replace(",", " ").split() or None

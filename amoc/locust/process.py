@@ -1,0 +1,192 @@
+"""One process of a locustfile's run: its users, and the listeners that are called around them."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gevent
+from gevent import get_hub, getcurrent
+from gevent.event import Event
+
+from amoc.base import context
+from amoc.ipc.peer_link import PeerLink
+from amoc.locust.environment import Environment
+from amoc.locust.shape import TICK_S, LoadTestShape, ShapeDriver
+from amoc.scenario.facts import RunFacts
+from amoc.users import placement
+from amoc.users.user import User as Crow
+
+POLL_S = 0.1
+"""How often a user that waits for the listeners looks whether it was asked to leave."""
+
+
+class Shared:
+    """What the processes of a run on a host know together, in a few bytes of memory."""
+
+    def __init__(self) -> None:
+        self._cells = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
+
+    @property
+    def exit_code(self) -> int:
+        """What a listener of `quitting` wants the run to end with."""
+        return int(self._cells[0])
+
+    @exit_code.setter
+    def exit_code(self, code: int) -> None:
+        self._cells[0] = code
+
+    @property
+    def shape_began(self) -> float:
+        """When the load shape began, by `time.perf_counter`; 0 before."""
+        return self._cells[1]
+
+    @shape_began.setter
+    def shape_began(self, at: float) -> None:
+        self._cells[1] = at
+
+
+class Listeners(Protocol):
+    """What calls the listeners of a locustfile."""
+
+    environment: Environment
+
+    def begin_here(self, users: int) -> None:
+        """Call those of the run's start in a process that is to have so many users."""
+
+    def all_here(self, users: int) -> None:
+        """Call those that wait for so many users to be there."""
+
+    def end_here(self) -> None:
+        """Call those of the run's end in this process."""
+
+
+class Here:
+    """The users of one process, and the listeners that are called around them.
+
+    Attributes:
+        pid: The process.
+    """
+
+    def __init__(
+        self, of: Listeners, facts: RunFacts, shape: LoadTestShape | None, shared: Shared
+    ) -> None:
+        """Be the process that this is.
+
+        Args:
+            of: Calls listeners.
+            facts: What the run is to be.
+            shape: Its load shape, if it has one.
+            shared: What its processes know together.
+        """
+        self.pid = os.getpid()
+        self._of = of
+        self._shape = shape
+        self._shared = shared
+        link = context.find(PeerLink)
+        first, last = facts.users.start, facts.users.stop - 1
+        mine = facts.users
+        if link is not None:
+            mine = placement.ids_of(first, last, 0, 1, link.worker.worker, link.workers)
+        self._expected = set(mine)
+        self._users = len(mine)
+        self._alive: dict[int, Any] = {}
+        self._begun, self._changed = Event(), Event()
+        self._first = first
+        self._driver: ShapeDriver | None = None
+        self._has_idled = self._has_ended = False
+
+    def begin(self) -> None:
+        """Call the listeners of the start; then users may begin."""
+        try:
+            self._of.begin_here(self._users)
+            runner = self._of.environment.runner
+            if self._shape is not None and self._first in self._expected:
+                self._shared.shape_began = self._shared.shape_began or time.perf_counter()
+                self._shape.reset_time()
+                self._shape.start_time = self._shared.shape_began
+                self._driver = ShapeDriver(self._shape, runner, self._idle, self._of.all_here)
+        finally:
+            self._begun.set()
+        if self._driver is not None:
+            self._drive(self._driver)
+
+    def _drive(self, driver: ShapeDriver) -> None:
+        try:
+            while not driver.is_over:
+                driver.follow()
+                self._changed.set()
+                gevent.sleep(TICK_S)
+        finally:
+            driver.is_over = True
+            self._changed.set()
+
+    def wait_begun(self) -> bool:
+        """Wait until the listeners of the start have returned; whether the user may begin."""
+        return self._wait(self._begun.wait, self._begun.is_set)
+
+    def wait_wanted(self) -> bool:
+        """Wait until the load shape wants the first user; whether it ever did."""
+        driver = self._driver
+        if driver is None:
+            return True
+        return (
+            self._wait(
+                lambda _: self._changed.wait(POLL_S), lambda: driver.wanted > 0 or driver.is_over
+            )
+            and not driver.is_over
+        )
+
+    def _wait(self, wait: Callable[[float], object], is_done: Callable[[], bool]) -> bool:
+        crow = getcurrent()
+        while not is_done():
+            if isinstance(crow, Crow) and crow.stopping:
+                return False
+            self._changed.clear()
+            wait(POLL_S)
+        return True
+
+    def begins(self, user_id: int, user: Any) -> None:
+        """A user begins; with the last of those that are expected all are there."""
+        self._alive[user_id] = user
+        runner = self._of.environment.runner
+        if runner is not None and self._shape is None:
+            runner.user_count = len(self._alive)
+        if self._shape is None and user_id in self._expected:
+            self._expected.discard(user_id)
+            if not self._expected:
+                in_no_user(self._of.all_here, self._users)
+
+    def left(self, user_id: int) -> None:
+        """A user has left."""
+        self._alive.pop(user_id, None)
+        runner = self._of.environment.runner
+        if runner is not None and self._shape is None:
+            runner.user_count = len(self._alive)
+
+    def _idle(self) -> None:
+        user = self._alive.get(self._first)
+        if user is not None:
+            self._has_idled = True
+            user.stop()
+
+    def has_idled(self) -> bool:
+        """Whether the first user was only told to do nothing for a while; asked once each time."""
+        found, self._has_idled = self._has_idled, False
+        return found
+
+    def end(self) -> None:
+        """All users have left: call the listeners of the end, once."""
+        if self._driver is not None:
+            self._driver.is_over = True
+        if not self._has_ended:
+            self._has_ended = True
+            self._of.end_here()
+
+
+def in_no_user(what: Callable[..., object], *arguments: object) -> None:
+    """Call `what` in a greenlet that belongs to no user, so that it does not end with one."""
+    get_hub().loop.run_callback(gevent.spawn, what, *arguments)

@@ -1,0 +1,321 @@
+"""What came back, as a locustfile reads it: the words of `requests` for amoc's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from http.cookies import SimpleCookie
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from amoc.base.clock import MS_NS, S_NS
+from amoc.http import Answer, Headers, RequestError
+from amoc.locust import recording, request_errors
+from amoc.locust.exceptions import CatchResponseError, LocustError, NotCarried, ResponseError
+
+if TYPE_CHECKING:
+    from amoc.locust.client import HttpSession
+
+_NO_BLOCK = (
+    "success() and failure() need catch_response=True and a with block:"
+    " with self.client.get(…, catch_response=True) as response:"
+)
+
+
+class Request(NamedTuple):
+    """What was asked for."""
+
+    method: str
+    url: str
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotCarried(f"response.request.{name}")
+
+
+class Answers(dict[str, str]):
+    """The cookies that an answer sets, by name."""
+
+    def get_dict(self) -> dict[str, str]:
+        """All of them."""
+        return dict(self)
+
+
+class Response:
+    """An answer, or what stands for one that did not come; then its status is 0.
+
+    Attributes:
+        error: Why there is none.
+        js: The answer's JSON, in `rest`.
+    """
+
+    # Defaults of the class: one is made for each request, and most of these are never changed.
+    js: Any = None
+    encoding: str | None = None
+    _is_over = False
+    _is_entered = False
+    _verdict: Exception | bool | None = None
+    _content: bytes | None = None
+    _error: Exception | None = None
+
+    def __init__(
+        self,
+        session: HttpSession,
+        answer: Answer,
+        broken: RequestError | None,
+        asked: tuple[str, str, str, Any, float],
+        catches: bool,
+    ) -> None:
+        """Stand for `answer`, or for `broken`.
+
+        Args:
+            session: Whose it is.
+            answer: What came.
+            broken: Why nothing did.
+            asked: Method, name, URL, the request's own context, and when it began.
+            catches: Whether a block says how it went; if not, it is told now.
+        """
+        self._session = session
+        self._answer = answer
+        self._broken = broken
+        self._asked = asked
+        self._catches = catches
+        if not catches:
+            self._tell()
+
+    # How it went
+
+    @property
+    def error(self) -> Exception | None:
+        """Why there is no answer; with `FastHttpUser` also a bad status."""
+        if self._broken is not None and self._error is None:
+            self._error = request_errors.of(self._broken)
+        return self._error
+
+    @property
+    def status_code(self) -> int:
+        """0 without an answer."""
+        return self._answer.status
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is an answer with a status below 400."""
+        return 0 < self._answer.status < 400
+
+    def raise_for_status(self) -> None:
+        """Raise why it failed, if it did.
+
+        Raises:
+            HTTPError: The status is 400 or above.
+            RequestException: There is no answer.
+            CatchResponseError: It was marked as a failure.
+        """
+        if self._verdict is not None:
+            if isinstance(self._verdict, Exception):
+                raise self._verdict
+            return
+        if (failure := self._failure(self.url)) is not None:
+            raise failure
+
+    def _failure(self, where: str) -> Exception | None:
+        if self._broken is not None:
+            return self.error
+        status = self._answer.status
+        if status < 400:
+            return None
+        whose = "Client" if status < 500 else "Server"
+        failure = request_errors.HTTPError(
+            f"{status} {whose} Error: {self.reason} for url: {where}", response=self
+        )
+        failure.failed_status = status  # type: ignore[attr-defined] # maybe a class of requests'
+        return failure
+
+    def success(self) -> None:
+        """Let the request count as one that succeeded.
+
+        Raises:
+            LocustError: It is not in a block that catches it.
+        """
+        if not self._is_entered:
+            raise LocustError(_NO_BLOCK)
+        self._verdict = True
+
+    def failure(self, exc: object) -> None:
+        """Let the request count as failed.
+
+        Args:
+            exc: Why, an exception or text.
+
+        Raises:
+            LocustError: It is not in a block that catches it.
+        """
+        if not self._is_entered:
+            raise LocustError(_NO_BLOCK)
+        self._verdict = exc if isinstance(exc, Exception) else CatchResponseError(exc)
+
+    def __enter__(self) -> Self:
+        if not self._catches:
+            raise LocustError(_NO_BLOCK)
+        self._is_entered = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> bool:
+        swallows = kind is None
+        if self._verdict is None and kind is not None:
+            if not isinstance(error, ResponseError):
+                self.close()
+                return False  # and nothing is told of it, as in Locust
+            self._verdict, swallows = error, True
+        self._tell()
+        return swallows
+
+    def _tell(self) -> None:
+        """Fire the event `request`, or where nobody else listens, record it at once."""
+        answer, verdict = self._answer, self._verdict
+        hook = self._session.request_event
+        if len(hook.listeners) == 1:
+            method, name, *_ = self._asked
+            failure: tuple[str, str] | None = None
+            if isinstance(verdict, Exception):
+                failure = recording.cause_of(verdict)
+            elif verdict is None and answer.cause:
+                failure = answer.cause, answer.message
+            recording.put(f"{method} {name}", answer.ns, self._size, failure)
+        else:
+            hook.fire(**self.request_meta)
+        if answer.stream is None or self._catches:
+            self.close()
+
+    @property
+    def request_meta(self) -> dict[str, Any]:
+        """What the event `request` tells of it."""
+        method, name, url, context, begun = self._asked
+        verdict = self._verdict
+        if verdict is None:
+            verdict = self._failure(name)
+        own = self._session.user.context() if self._session.user is not None else {}
+        return {
+            "request_type": method,
+            "response_time": self._answer.ns / MS_NS,
+            "name": name,
+            "context": {**own, **(context or {})},
+            "response": self,
+            "exception": verdict if isinstance(verdict, Exception) else None,
+            "start_time": begun,
+            "url": self._session.whole(url),
+            "response_length": self._size,
+        }
+
+    @property
+    def _size(self) -> int:
+        if self._answer.stream is None:
+            return len(self._answer.bytes)
+        said = self._answer.headers.get("content-length", "0")
+        return int(said) if said.isdecimal() else 0
+
+    # What came
+
+    @property
+    def content(self) -> Any:
+        """The body as bytes; None without an answer."""
+        if self._broken is not None:
+            return None
+        if self._content is None:
+            self._content = b"".join(self._answer.chunks())
+            self.close()
+        return self._content
+
+    @property
+    def text(self) -> Any:
+        """The body as text; empty without an answer, None with `FastHttpUser`."""
+        if self._broken is not None:
+            return self._session.NO_TEXT
+        if self.encoding is not None:
+            return str(self.content, self.encoding, "replace")
+        self._answer.bytes = self.content
+        return self._answer.text
+
+    def json(self, **options: Any) -> Any:
+        """The body as JSON has it.
+
+        Raises:
+            json.JSONDecodeError: It is none.
+        """
+        from json import JSONDecodeError, loads
+
+        try:
+            return loads(self.content or b"", **options)
+        except JSONDecodeError as error:
+            raise request_errors.JSONDecodeError(error.msg, error.doc, error.pos) from None
+
+    def iter_content(
+        self, chunk_size: int | None = 1024, decode_unicode: bool = False, **_: Any
+    ) -> Iterator[Any]:
+        """The body in pieces, as they come with ``stream=True``; `chunk_size` is not looked at."""
+        del chunk_size
+        pieces = iter((self._content,)) if self._content is not None else self._answer.chunks()
+        for piece in pieces:
+            yield piece.decode(self.encoding or "utf-8", "replace") if decode_unicode else piece
+        self.close()
+
+    def iter_lines(self, decode_unicode: bool = False, **_: Any) -> Iterator[Any]:
+        """The body line by line, without their ends."""
+        for line in self._answer.lines() if self._content is None else self._content.splitlines():
+            yield line.decode(self.encoding or "utf-8", "replace") if decode_unicode else line
+        self.close()
+
+    @property
+    def headers(self) -> Headers:
+        """By name in any case."""
+        return self._answer.headers
+
+    @property
+    def reason(self) -> str:
+        """What the server says beside the status."""
+        return self._answer.reason
+
+    @property
+    def elapsed(self) -> timedelta:
+        """How long it took."""
+        return timedelta(seconds=self._answer.ns / S_NS)
+
+    @property
+    def url(self) -> str:
+        """Where it came from, after redirects."""
+        return self._answer.url
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether it leads elsewhere."""
+        return "location" in self.headers and self.status_code in (301, 302, 303, 307, 308)
+
+    @property
+    def cookies(self) -> Answers:
+        """Those that it sets."""
+        found = Answers()
+        for value in self.headers.all("set-cookie"):
+            found.update({name: one.value for name, one in SimpleCookie(value).items()})
+        return found
+
+    @property
+    def request(self) -> Request:
+        """What was asked for."""
+        method, _, url, *_ = self._asked
+        return Request(method, self._session.whole(url))
+
+    def close(self) -> None:
+        """Want no more of it."""
+        if not self._is_over:
+            self._is_over = True
+            self._session.finish(self._answer)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotCarried(f"response.{name}")
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __repr__(self) -> str:
+        return f"<Response [{self.status_code}]>"

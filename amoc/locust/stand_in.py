@@ -1,0 +1,250 @@
+"""Stands in for the package ``locust`` while a locustfile is imported, and makes a scenario of it.
+
+A scenario file without a `start` that imports ``locust`` gets the modules below in its place,
+whether Locust is installed or not; where ``requests`` is not installed, it gets the exceptions of
+that, too. What a locustfile imports and amoc does not have is told in one line, and raises as soon
+as it is used.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import ModuleType
+from typing import Any
+
+from amoc.base.errors import ScenarioError
+from amoc.locust import (
+    client,
+    environment,
+    exceptions,
+    hooks,
+    request_errors,
+    response,
+    shape,
+    stats,
+    tasks,
+    users,
+    wait_time,
+)
+from amoc.locust.exceptions import NotCarried
+from amoc.locust.locustfile import Locustfile
+from amoc.scenario import settings
+
+VERSION = "2"
+"""Whose words these are."""
+
+
+def run_single_user(*_: object, **__: object) -> None:
+    """Does nothing: amoc runs the users; Locust calls it to debug one."""
+
+
+_TASKS = {
+    "task": tasks.task,
+    "tag": tasks.tag,
+    "TaskSet": tasks.TaskSet,
+    "TaskSetMeta": tasks.TaskSetMeta,
+}
+_USERS = {"User": users.User, "HttpUser": users.HttpUser}
+_FAST = {
+    "FastHttpUser": users.FastHttpUser,
+    "FastHttpSession": client.FastHttpSession,
+    "FastResponse": response.Response,
+    "ResponseContextManager": response.Response,
+    "RestResponseContextManager": response.Response,
+}
+_WAITS = {
+    name: getattr(wait_time, name)
+    for name in ("between", "constant", "constant_pacing", "constant_throughput", "poisson")
+}
+_SEQUENTIAL = {"SequentialTaskSet": tasks.SequentialTaskSet}
+_RUNNERS = {
+    name: value
+    for name, value in vars(environment).items()
+    if name.startswith("STATE_") or name.endswith("Runner")
+}
+
+
+def _modules(events: hooks.Events) -> dict[str, dict[str, Any]]:
+    """The names in each module that stands in for one of Locust's."""
+    raised = {name: one for name, one in vars(exceptions).items() if isinstance(one, type)}
+    return {
+        "locust": {
+            **_TASKS,
+            **_USERS,
+            **_SEQUENTIAL,
+            **_WAITS,
+            "FastHttpUser": users.FastHttpUser,
+            "LoadTestShape": shape.LoadTestShape,
+            "events": events,
+            "run_single_user": run_single_user,
+            "__version__": VERSION,
+        },
+        "locust.clients": {
+            "HttpSession": client.HttpSession,
+            "ResponseContextManager": response.Response,
+        },
+        "locust.contrib": {},
+        "locust.contrib.fasthttp": _FAST,
+        "locust.debug": {"run_single_user": run_single_user},
+        "locust.env": {"Environment": environment.Environment},
+        "locust.event": {"EventHook": hooks.EventHook, "Events": hooks.Events},
+        "locust.exception": raised,
+        "locust.runners": _RUNNERS,
+        "locust.shape": {"LoadTestShape": shape.LoadTestShape},
+        "locust.stats": {"RequestStats": stats.RequestStats, "StatsEntry": stats.StatsEntry},
+        "locust.user": {**_USERS, **_TASKS},
+        "locust.user.sequential_taskset": _SEQUENTIAL,
+        "locust.user.task": _TASKS,
+        "locust.user.users": _USERS,
+        "locust.user.wait_time": _WAITS,
+    }
+
+
+class Placeholder:
+    """Stands for what a locustfile imports and amoc does not have: any use of it raises."""
+
+    def __init__(self, what: str) -> None:
+        self.__dict__["what"] = what
+
+    def _refuse(self, *_: object, **__: object) -> Any:
+        raise NotCarried(self.__dict__["what"])
+
+    __call__ = __getitem__ = __mro_entries__ = _refuse
+    __setattr__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotCarried(f"{self.__dict__['what']}.{name}")
+
+
+class _Module(ModuleType):
+    """A module in place of one of Locust's."""
+
+    def __init__(self, name: str, values: Mapping[str, Any], missing: list[str]) -> None:
+        super().__init__(name, f"amoc's stand-in for {name}.")
+        self.__dict__.update(values)
+        self.__path__: list[str] = []  # it may have modules in it
+        self.__missing = missing
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        what = f"{self.__name__}.{name}"
+        if what not in self.__missing:
+            self.__missing.append(what)
+        return Placeholder(what)
+
+
+class StandIn:
+    """Locust's modules, for one locustfile.
+
+    Attributes:
+        missing: What it has imported that amoc does not have.
+    """
+
+    def __init__(self) -> None:
+        self.missing: list[str] = []
+        self._events = hooks.Events()
+        self._environment = environment.Environment(self._events)
+        self._modules = {
+            name: _Module(name, values, self.missing)
+            for name, values in _modules(self._events).items()
+        }
+        for name, module in self._modules.items():
+            outer, _, inner = name.rpartition(".")
+            if outer:
+                setattr(self._modules[outer], inner, module)
+        if importlib.util.find_spec("requests") is None:
+            self._modules.update(_of_requests(self.missing))
+
+    @contextmanager
+    def imported(self) -> Iterator[None]:
+        """Within the block, and after it, imports find these modules in place of Locust's."""
+        for name in [one for one in sys.modules if one.partition(".")[0] == "locust"]:
+            del sys.modules[name]
+        sys.modules.update(self._modules)
+        sys.meta_path.insert(0, self)
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(self)
+
+    def find_spec(self, name: str, *_: object) -> Any:
+        """Find a module of Locust's that has none in its place."""
+        if name.partition(".")[0] not in ("locust", "locust_plugins", "locust_cloud"):
+            return None
+        return importlib.util.spec_from_loader(name, self)  # type: ignore[arg-type]
+
+    def create_module(self, spec: Any) -> ModuleType:
+        """Make one, all of whose names are missing."""
+        return _Module(spec.name, {}, self.missing)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It is empty."""
+
+    def scenario(self, module: ModuleType) -> ModuleType:
+        """What amoc runs of a locustfile that was imported.
+
+        Raises:
+            ScenarioError: There is no class of users in it, or more than one load shape.
+        """
+        found = [one for one in vars(module).values() if isinstance(one, type)]
+        classes = [
+            one
+            for one in dict.fromkeys(found)
+            if issubclass(one, users.User) and not one.abstract and one.weight > 0
+        ]
+        if not classes:
+            raise ScenarioError(
+                f"locustfile {module.__file__} has no class of users with tasks, as in"
+                " class Visitor(HttpUser)"
+            )
+        shapes = [
+            one
+            for one in dict.fromkeys(found)
+            if issubclass(one, shape.LoadTestShape) and not one.abstract
+        ]
+        if len(shapes) > 1:
+            names = ", ".join(one.__name__ for one in shapes)
+            raise ScenarioError(f"a locustfile may have one load shape, got {names}")
+        settings.override("repeat_num", 1)  # a user runs until it leaves
+        if shapes:
+            settings.override("interarrival", 0)  # the shape says when users come
+        file = Locustfile(self._events, self._environment, classes, shapes[0] if shapes else None)
+        self._environment.locustfile = module.__name__
+        self._tell()
+        made = ModuleType(module.__name__, module.__doc__)
+        made.__file__ = module.__file__
+        made.__dict__.update(init=file.init, start=file.start, terminate=file.terminate)
+        return made
+
+    def _tell(self) -> None:
+        """Say what is not carried."""
+        names = [*self.missing, *(f"events.{one}" for one in self._events.heard_in_vain())]
+        if names:
+            with suppress(OSError):
+                print(
+                    f"locust: not carried by amoc, see docs/locust.md: {', '.join(names)}",
+                    file=sys.stderr,
+                )
+
+
+def _of_requests(missing: list[str]) -> dict[str, _Module]:
+    """What a locustfile may use of the package ``requests`` where that is not installed."""
+
+    class HTTPBasicAuth:
+        """User and password."""
+
+        def __init__(self, username: str, password: str) -> None:
+            self.username = username
+            self.password = password
+
+    errors = {name: getattr(request_errors, name) for name in request_errors.NAMES}
+    inner = _Module("requests.exceptions", errors, missing)
+    auth = _Module("requests.auth", {"HTTPBasicAuth": HTTPBasicAuth}, missing)
+    outer = _Module("requests", {**errors, "exceptions": inner, "auth": auth}, missing)
+    return {one.__name__: one for one in (outer, inner, auth)}

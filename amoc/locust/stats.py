@@ -1,0 +1,138 @@
+"""The run's figures, where a locustfile asks for them: ``environment.stats``.
+
+In a worker they are that worker's, as in Locust; for a run with one worker, and in the listeners of
+the run's end, they are the whole run's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from amoc.base.clock import now_ns
+from amoc.locust.exceptions import NotCarried
+from amoc.metrics.board import Metric
+from amoc.metrics.histogram import Histogram
+from amoc.metrics.step_names import AGGREGATED, BYTES, COUNT, FAILURES, steps_in
+
+
+class StatsEntry:
+    """The requests of one name, or all of them; times in milliseconds.
+
+    Attributes:
+        method, name: Of the requests.
+        num_requests: How many there were.
+        num_failures: How many of them failed.
+    """
+
+    def __init__(self, method: str, name: str, values: Mapping[str, Any], seconds: float) -> None:
+        """Take the figures of a step from metrics by their names."""
+        step = f"{method} {name}".strip()
+        self.method = method
+        self.name = name
+        self.num_requests: int = values.get(step + COUNT, 0)
+        self.num_failures: int = values.get(step + FAILURES, 0)
+        self.total_content_length: int = values.get(step + BYTES, 0)
+        self._times: Histogram = values.get(step) or Histogram()
+        self._seconds = seconds
+
+    @property
+    def fail_ratio(self) -> float:
+        """The share of requests that failed, from 0 to 1."""
+        return self.num_failures / self.num_requests if self.num_requests else 0.0
+
+    @property
+    def avg_response_time(self) -> float:
+        """The mean time of those that succeeded."""
+        return self._times.mean_s * 1000
+
+    @property
+    def median_response_time(self) -> float:
+        """Their median."""
+        return self.get_response_time_percentile(0.5)
+
+    @property
+    def max_response_time(self) -> float:
+        """The longest of them."""
+        return self._times.max_ns / 1e6
+
+    @property
+    def total_rps(self) -> float:
+        """Requests a second since the run began."""
+        return self.num_requests / self._seconds if self._seconds else 0.0
+
+    @property
+    def total_fail_per_sec(self) -> float:
+        """Failures a second since the run began."""
+        return self.num_failures / self._seconds if self._seconds else 0.0
+
+    def get_response_time_percentile(self, percent: float) -> float:
+        """A percentile of the times, by a share such as 0.95."""
+        return self._times.quantiles_s(percent)[0] * 1000
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NotCarried(f"stats.{name}")
+
+
+class RequestStats:
+    """Requests by name, and all of them; each look reads what there is by then."""
+
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
+        """Look at metrics.
+
+        Args:
+            read: All of them, of each worker that counts.
+        """
+        self._read = read
+        self.begun_ns = now_ns()
+
+    @property
+    def total(self) -> StatsEntry:
+        """All requests."""
+        return self._entry("", AGGREGATED, self._values())
+
+    @property
+    def entries(self) -> dict[tuple[str, str], StatsEntry]:
+        """All, by name and method."""
+        values = self._values()
+        found = {}
+        for step in steps_in(values):
+            method, _, name = step.partition(" ")
+            if step != AGGREGATED:
+                found[name, method] = self._entry(method, name, values)
+        return found
+
+    @property
+    def num_requests(self) -> int:
+        """How many there were."""
+        return self.total.num_requests
+
+    @property
+    def num_failures(self) -> int:
+        """How many of them failed."""
+        return self.total.num_failures
+
+    def get(self, name: str, method: str) -> StatsEntry:
+        """The requests of a name."""
+        return self._entry(method, name, self._values())
+
+    def _entry(self, method: str, name: str, values: Mapping[str, Any]) -> StatsEntry:
+        return StatsEntry(method, name, values, (now_ns() - self.begun_ns) / 1e9)
+
+    def _values(self) -> dict[str, Any]:
+        """The counters and the times, added up."""
+        found: dict[str, Any] = {}
+        for metric in self._read():
+            value = metric.value
+            if isinstance(value, Histogram):
+                found.setdefault(metric.name, Histogram()).add(value.cells, value.max_ns)
+            elif isinstance(value, int):
+                found[metric.name] = found.get(metric.name, 0) + value
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NotCarried(f"stats.{name}")

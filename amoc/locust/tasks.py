@@ -1,0 +1,295 @@
+"""Tasks and task sets: what a user of a locustfile does, one after another, picked by weight."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from itertools import cycle
+from time import perf_counter
+from typing import Any, TypeVar, cast, overload
+
+from greenlet import GreenletExit
+
+from amoc.locust.exceptions import (
+    InterruptTaskSet,
+    LocustError,
+    RescheduleTask,
+    RescheduleTaskImmediately,
+    StopTest,
+    StopUser,
+)
+
+Task = Callable[..., object]
+"""A function of the user or of the task set, or a task set's class."""
+_T = TypeVar("_T", bound=Task)
+_WEIGHT, _TAGS = "locust_task_weight", "locust_tag_set"
+"""Attributes of tasks, named as Locust names them, for code that looks."""
+_log = logging.getLogger(__name__)
+
+
+@overload
+def task(weight: _T) -> _T: ...
+@overload
+def task(weight: int = 1) -> Callable[[_T], _T]: ...
+def task(weight: Any = 1) -> Any:
+    """Make a method or a nested class a task; with the weight 2 it is picked twice as often."""
+
+    def mark(function: _T, count: int = 1) -> _T:
+        if function.__name__ == "run":
+            raise LocustError("a task must not be called run: the class's own run() calls tasks")
+        setattr(function, _WEIGHT, count)
+        return function
+
+    return mark(weight) if callable(weight) else lambda function: mark(function, weight)
+
+
+def tag(*tags: str) -> Callable[[_T], _T]:
+    """Tag a task, or all in a task set, for ``--tags`` and ``--exclude-tags``.
+
+    Raises:
+        ValueError: There is no tag.
+    """
+    if not tags or callable(tags[0]):
+        raise ValueError('tag must be given names, as in @tag("slow")')
+
+    def mark(tagged: _T) -> _T:
+        inner: Iterable[Task] | None = getattr(tagged, "tasks", None)
+        if inner is not None:
+            for one in inner:
+                mark(cast("_T", one))
+        else:
+            setattr(tagged, _TAGS, {*getattr(tagged, _TAGS, ()), *tags})
+        return tagged
+
+    return mark
+
+
+def tasks_of(bases: Iterable[type], namespace: Mapping[str, Any]) -> list[Task]:
+    """A class's tasks, each as often as its weight says: inherited, listed, and marked ones.
+
+    Raises:
+        LocustError: They are not listed as tasks can be.
+    """
+    found = [one for base in bases for one in getattr(base, "tasks", ())]
+    for name, value in namespace.items():
+        if name == "tasks":
+            found += _listed(value or ())
+        else:
+            found += [value] * getattr(value, _WEIGHT, 0)
+    return found
+
+
+def _listed(tasks: Any) -> list[Task]:
+    if isinstance(tasks, Mapping):
+        tasks = list(tasks.items())
+    if not isinstance(tasks, Iterable):
+        raise LocustError(f"tasks must be a list, or a dict of tasks and weights, got {tasks!r}")
+    pairs = (one if isinstance(one, tuple) else (one, 1) for one in tasks)
+    return [one for one, weight in pairs for _ in range(weight)]
+
+
+def keep_tagged(holder: Any, wanted: set[str], unwanted: set[str]) -> None:
+    """Take the tasks away, in nested task sets too, that tags do not let run.
+
+    Args:
+        holder: The class of a user or of a task set.
+        wanted: A task must have one of these, unless there are none.
+        unwanted: It must have none of these.
+    """
+
+    def stays(one: Any) -> bool:
+        if hasattr(one, "tasks"):
+            keep_tagged(one, wanted, unwanted)
+            return bool(one.tasks)
+        tags: set[str] = getattr(one, _TAGS, set())
+        return not tags & unwanted and (not wanted or bool(tags & wanted))
+
+    keep = {one: stays(one) for one in dict.fromkeys(holder.tasks)}
+    holder.tasks = [one for one in holder.tasks if keep[one]]
+
+
+class TaskSetMeta(type):
+    """Collects a task set's tasks when its class is made."""
+
+    def __new__(  # noqa: D102 - the class says it
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]
+    ) -> TaskSetMeta:
+        return super().__new__(mcs, name, bases, {**namespace, "tasks": tasks_of(bases, namespace)})
+
+
+class TaskSet(metaclass=TaskSetMeta):
+    """Tasks that belong together: a user that enters does them until one of them interrupts.
+
+    Attributes:
+        tasks: Picked from at random; one with a weight is there as many times.
+    """
+
+    tasks: Any = ()
+    wait_time: Any = None
+
+    def __init__(self, parent: Any) -> None:
+        self._parent = parent
+        self._user = parent.user if isinstance(parent, TaskSet) else parent
+        self._queue: deque[Task] = deque()
+        self._born = perf_counter()
+
+    @property
+    def user(self) -> Any:
+        """The user that is in it."""
+        return self._user
+
+    @property
+    def parent(self) -> Any:
+        """The task set, or the user, from which this one was entered."""
+        return self._parent
+
+    @property
+    def client(self) -> Any:
+        """The user's."""
+        return self._user.client
+
+    def on_start(self) -> None:
+        """Called when a user enters."""
+
+    def on_stop(self) -> None:
+        """Called when a user leaves, or is stopped."""
+
+    def interrupt(self, reschedule: bool = True) -> None:
+        """Leave this task set; with `reschedule` the one around it goes on without waiting.
+
+        Raises:
+            InterruptTaskSet: Always.
+        """
+        raise InterruptTaskSet(reschedule)
+
+    def schedule_task(self, task_callable: Task, first: bool = False) -> None:
+        """Have a task done before others are picked; `first`: before those scheduled already."""
+        (self._queue.appendleft if first else self._queue.append)(task_callable)
+
+    def get_next_task(self) -> Task:
+        """The task to do next.
+
+        Raises:
+            LocustError: There is none.
+        """
+        return _picked(self)
+
+    def execute_task(self, task_callable: Any) -> None:
+        """Do a task."""
+        if isinstance(task_callable, type) and issubclass(task_callable, TaskSet):
+            task_callable(self).run()
+        elif getattr(task_callable, "__self__", None) is self:
+            task_callable()
+        else:
+            task_callable(self)
+
+    def execute_next_task(self) -> None:
+        """Do the task that was scheduled first."""
+        self.execute_task(self._queue.popleft())
+
+    def wait(self) -> None:
+        """Wait as `wait_time` says, this set's or the user's.
+
+        Raises:
+            StopUser: The user leaves.
+            UserStopped: It was asked to leave meanwhile.
+        """
+        waits = self.wait_time if self.wait_time is not None else self._user.wait_time
+        self._user.wait_for(waits())
+
+    def run(self) -> None:
+        """Do tasks until one interrupts, or the user leaves."""
+        try:
+            self.on_start()
+        except InterruptTaskSet as interrupt:
+            raise _handed_back(interrupt) from None
+        while True:
+            try:
+                self._go_on()
+            except InterruptTaskSet as interrupt:
+                self._left()
+                raise _handed_back(interrupt) from None
+            except (StopUser, StopTest, GreenletExit):
+                self._left()
+                raise
+
+    def _go_on(self) -> None:
+        """Do the next task, and wait."""
+        try:
+            if not self._queue:
+                self.schedule_task(self.get_next_task())
+            self._user.check_leaving()
+            self.execute_next_task()
+        except RescheduleTaskImmediately:
+            return
+        except RescheduleTask:
+            pass
+        except (InterruptTaskSet, StopUser, StopTest):
+            raise
+        except Exception as error:
+            self._user.task_failed(self, error)
+        self.wait()
+
+    def _left(self) -> None:
+        try:
+            self.on_stop()
+        except (StopUser, StopTest):
+            raise
+        except Exception as error:
+            self._user.task_failed(self, error)
+
+
+class OfUser(TaskSet):
+    """The outermost task set: a user's own tasks, which are called with the user."""
+
+    def get_next_task(self) -> Task:
+        """The task to do next.
+
+        Raises:
+            LocustError: There is none.
+        """
+        return _picked(self._user)
+
+    def execute_task(self, task_callable: Any) -> None:
+        """Do a task."""
+        if isinstance(task_callable, type) and issubclass(task_callable, TaskSet):
+            task_callable(self._user).run()
+        else:
+            task_callable(self._user)
+
+
+class SequentialTaskSet(TaskSet):
+    """Tasks that are done in the order in which they are written, again and again."""
+
+    def __init__(self, parent: Any) -> None:
+        super().__init__(parent)
+        self._in_order = cycle(self.tasks)
+
+    def get_next_task(self) -> Task:
+        """The next one.
+
+        Raises:
+            LocustError: There is none.
+        """
+        if not self.tasks:
+            raise LocustError(f"{type(self).__name__} has no tasks: mark methods with @task")
+        following: Task = next(self._in_order)
+        return following
+
+
+def _picked(holder: Any) -> Task:
+    """One of the tasks of a user or of a task set."""
+    tasks: list[Task] = holder.tasks
+    if not tasks:
+        name = type(holder).__name__
+        raise LocustError(f"{name} has no tasks: mark methods with @task, or set tasks")
+    return random.choice(tasks)
+
+
+def _handed_back(interrupt: InterruptTaskSet) -> Exception:
+    """What the task set around one that was interrupted hears."""
+    if interrupt.reschedule:
+        return RescheduleTaskImmediately(interrupt.reschedule)
+    return RescheduleTask(interrupt.reschedule)

@@ -1,0 +1,239 @@
+"""Users of a locustfile: each runs as one of amoc's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from json import JSONDecodeError
+from time import perf_counter, time
+from typing import Any
+
+from gevent import getcurrent
+from greenlet import GreenletExit
+
+from amoc.base.errors import ScenarioError
+from amoc.locust.client import FastHttpSession, HttpSession
+from amoc.locust.exceptions import StopTest, StopUser
+from amoc.locust.response import Response
+from amoc.locust.tasks import OfUser, TaskSet, tasks_of
+from amoc.locust.wait_time import constant
+from amoc.users import api
+from amoc.users.user import User as Crow
+from amoc.users.user import UserStopped
+
+
+class UserMeta(type):
+    """Collects a user's tasks when its class is made."""
+
+    def __new__(  # noqa: D102 - the class says it
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]
+    ) -> UserMeta:
+        own = {"tasks": tasks_of(bases, namespace), "abstract": namespace.get("abstract", False)}
+        return super().__new__(mcs, name, bases, {**namespace, **own})
+
+
+class User(metaclass=UserMeta):
+    """A user whose client is its own: tasks measure with the event `request`.
+
+    Attributes:
+        abstract: Whether it is but a base of others.
+        weight: How many users are of this class, compared to others.
+        fixed_count: How many are, instead; 0: `weight` counts.
+        host: What is under load.
+        tasks: Picked from at random.
+        environment: The run.
+    """
+
+    abstract = True
+    weight: float = 1
+    fixed_count = 0
+    host: str | None = None
+    wait_time: Any = constant(0)
+    tasks: Any = ()
+
+    def __init__(self, environment: Any) -> None:
+        self.environment = environment
+        self._born = perf_counter()
+        self._leaves = False
+        self._outermost: TaskSet = OfUser(self)
+
+    def on_start(self) -> None:
+        """Called when it starts."""
+
+    def on_stop(self) -> None:
+        """Called when it is stopped, or has stopped itself."""
+
+    def context(self) -> dict[str, Any]:
+        """What each event `request` of this user has in its `context`."""
+        return {}
+
+    @classmethod
+    def fullname(cls) -> str:
+        """Its name with that of its module."""
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+    def wait(self) -> None:
+        """Wait as `wait_time` says."""
+        self._outermost.wait()
+
+    def stop(self, force: bool = False) -> bool:
+        """Leave for good: when the task is done, or now with `force`; whether it was now.
+
+        Raises:
+            StopUser: With `force`.
+        """
+        self._leaves = True
+        if force:
+            raise StopUser
+        return False
+
+    def run(self) -> None:
+        """Be that user to its end."""
+        try:
+            self.on_start()
+            self._outermost.run()
+        except (GreenletExit, StopUser):
+            self.on_stop()
+        except StopTest:
+            self.on_stop()
+            self.environment.runner.quit()
+
+    def wait_for(self, seconds: float) -> None:
+        """Wait so long.
+
+        Raises:
+            StopUser: It leaves.
+            UserStopped: It was asked to meanwhile.
+        """
+        self.check_leaving()
+        api.sleep(max(0.0, seconds))
+
+    def check_leaving(self) -> None:
+        """See whether it leaves, before it begins another task.
+
+        Raises:
+            StopUser: It does.
+            UserStopped: It was asked to.
+        """
+        if self._leaves:
+            raise StopUser
+        crow = getcurrent()
+        if isinstance(crow, Crow) and crow.stopping:
+            raise UserStopped
+
+    def task_failed(self, where: Any, error: Exception) -> None:
+        """A task has raised: it counts as a crash, and the user goes on with the next one."""
+        if isinstance(error, ScenarioError):
+            raise error
+        hook = self.environment.events.user_error
+        hook.fire(user_instance=where, exception=error, tb=error.__traceback__)
+        crow = getcurrent()
+        if not isinstance(crow, Crow) or not self.environment.catch_exceptions:
+            raise error
+        crow.pool.crashed(crow, error)
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class _OverHttp(User):
+    """What both users with an HTTP client have."""
+
+    abstract = True
+    client: HttpSession
+
+    def close(self) -> None:
+        """Close its connections."""
+        self.client.close()
+
+    def _host(self) -> str:
+        if not self.host:
+            raise ScenarioError(
+                f"host must be given: --host URL, or host = … in class {type(self).__name__}"
+            )
+        return self.host
+
+    @contextmanager
+    def rest(
+        self, method: str, url: str, headers: dict[str, str] | None = None, **options: Any
+    ) -> Iterator[Response]:
+        """A request to an API that speaks JSON; the answer's is in `response.js`.
+
+        It fails when there is none, and when the block raises.
+        """
+        own = {"Content-Type": "application/json", "Accept": "application/json"}
+        given = headers or {}
+        lower = {name.lower() for name in given}
+        sent = {name: value for name, value in own.items() if name.lower() not in lower} | given
+        with self.client.request(
+            method, url, catch_response=True, headers=sent, **options
+        ) as response:
+            response.js = None
+            if response.error is not None:
+                response.failure(response.error)
+            elif response.text:
+                try:
+                    response.js = response.json()
+                except JSONDecodeError as error:
+                    response.failure(f"not JSON: {error}")
+            try:
+                yield response
+            except AssertionError as error:
+                response.failure(str(error) or "assertion failed")
+            except Exception as error:
+                response.failure(f"{type(error).__name__}: {error}")
+
+    @contextmanager
+    def rest_(
+        self, method: str, url: str, name: str | None = None, **options: Any
+    ) -> Iterator[Response]:
+        """`rest` with the time in the query, so that no cache answers."""
+        mark = f"{url}{'&' if '?' in url else '?'}_="
+        with self.rest(
+            method, f"{mark}{int(time() * 1000)}", name=name or f"{mark}...", **options
+        ) as response:
+            yield response
+
+
+class HttpUser(_OverHttp):
+    """A user with a client that behaves as `requests` does."""
+
+    abstract = True
+    pool_manager: Any = None
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self.client = HttpSession(self._host(), environment.events.request, self)
+
+
+class FastHttpUser(_OverHttp):
+    """A user with a client that behaves as Locust's faster one does."""
+
+    abstract = True
+    network_timeout = 60.0
+    connection_timeout = 60.0
+    max_redirects = 30
+    max_retries = 0
+    insecure = True
+    default_headers: dict[str, str] | None = None
+    concurrency = 10
+    proxy_host: str | None = None
+    proxy_port: int | None = None
+    client_pool: Any = None
+    ssl_context_factory: Any = None
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        proxy = f"http://{self.proxy_host}:{self.proxy_port}" if self.proxy_host else ""
+        self.client = FastHttpSession(
+            self._host(),
+            environment.events.request,
+            self,
+            insecure=self.insecure,
+            timeout=self.network_timeout,
+            connect_timeout=self.connection_timeout,
+            redirects=self.max_redirects,
+            headers=self.default_headers,
+            proxy=proxy,
+            max_idle=self.concurrency,
+        )

@@ -1,0 +1,59 @@
+"""Pure. How long a user waits between two tasks: what ``wait_time`` may be."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+WaitTime = Callable[[Any], float]
+"""Called with the user or the task set; the seconds to wait."""
+
+
+def between(min_wait: float, max_wait: float) -> WaitTime:
+    """Somewhere between the two, all equally likely."""
+    return lambda _: random.uniform(min_wait, max_wait)
+
+
+def constant(wait_time: float) -> WaitTime:
+    """Always as long."""
+    return lambda _: wait_time
+
+
+def constant_pacing(wait_time: float) -> WaitTime:
+    """As long as it takes until `wait_time` seconds have passed since the task before began."""
+
+    def left(whose: Any) -> float:
+        now = perf_counter()
+        begun = whose.__dict__.get("_pace_begun", whose.__dict__.get("_born", now))
+        seconds: float = max(0.0, wait_time - (now - begun))
+        whose.__dict__["_pace_begun"] = now + seconds
+        return seconds
+
+    return left
+
+
+def constant_throughput(task_runs_per_second: float) -> WaitTime:
+    """`constant_pacing`, as a rate of each user.
+
+    Raises:
+        ValueError: The rate is not above 0.
+    """
+    return constant_pacing(1 / _rate("constant_throughput", task_runs_per_second))
+
+
+def poisson(rate: float) -> WaitTime:
+    """Times as of a Poisson process with this many tasks a second.
+
+    Raises:
+        ValueError: The rate is not above 0.
+    """
+    mean = _rate("poisson", rate)
+    return lambda _: random.expovariate(mean)
+
+
+def _rate(what: str, rate: float) -> float:
+    if not rate > 0:
+        raise ValueError(f"{what}() must be given a rate above 0, got {rate}")
+    return rate

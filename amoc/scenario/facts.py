@@ -1,0 +1,15 @@
+"""What code of a scenario may be told of the plan of its run. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """The plan, as far as users can be told of it."""
+
+    users: range = range(1, 2)
+    """Ids of the users at the start."""
+    duration_s: float | None = None
+    """When they are asked to finish; None: when all have left by themselves."""

@@ -1,0 +1,66 @@
+"""Scenarios in the words of another load generator, which has a stand-in among amoc's rooms.
+
+The stand-in is found by its name, as a plugin is: it is built on what is above this room, and a
+scenario in amoc's own words never loads it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import ModuleType
+from typing import Final, Protocol, cast
+
+STAND_INS: Final = {"locust": "amoc.locust.stand_in"}
+"""Where the class `StandIn` of a package is."""
+
+
+class StandIn(Protocol):
+    """What stands in for a package while a scenario is imported."""
+
+    def imported(self) -> AbstractContextManager[None]:
+        """Within the block imports find it."""
+
+    def scenario(self, module: ModuleType) -> ModuleType:
+        """What amoc runs of the module."""
+
+
+def stand_in_for(path: Path) -> StandIn | None:
+    """The stand-in that a scenario file needs: it imports such a package and has no `start`."""
+    try:
+        source = path.read_bytes()
+        if not any(name.encode() in source for name in STAND_INS):
+            return None
+        tree = ast.parse(source)
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return None  # its import will say it
+    if any(_binds_start(one) for one in tree.body):
+        return None
+    for name in _imported(tree):
+        if name in STAND_INS:
+            return cast("StandIn", importlib.import_module(STAND_INS[name]).StandIn())
+    return None
+
+
+def _binds_start(node: ast.stmt) -> bool:
+    match node:
+        case ast.FunctionDef(name="start") | ast.AsyncFunctionDef(name="start"):
+            return True
+        case ast.Assign(targets=targets):
+            return any(isinstance(one, ast.Name) and one.id == "start" for one in targets)
+        case ast.ImportFrom(names=names) | ast.Import(names=names):
+            return any((one.asname or one.name) == "start" for one in names)
+    return False
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """The packages that are imported anywhere in it."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (one.name.partition(".")[0] for one in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module.partition(".")[0]
