@@ -290,7 +290,7 @@ def timer(name: str) -> Timer:
     return handle if type(handle) is Timer else _declare(Timer, name, Merge.SUM)
 
 
-def built_in(kind: type[_H], name: str) -> _H:
+def built_in(kind: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
     """A metric of amoc's own, whose name no scenario's metric can have.
 
     Raises:
@@ -301,7 +301,7 @@ def built_in(kind: type[_H], name: str) -> _H:
         return handle
     if name in _handles:
         raise ScenarioError(reserved.refusal(name))
-    handle = _built_in[name] = kind(name, Merge.SUM)
+    handle = _built_in[name] = kind(name, merge)
     return handle
 
 

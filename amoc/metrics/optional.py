@@ -1,4 +1,4 @@
-"""Metrics that a run can do without: those of throttles and coordinators.
+"""Metrics that a run can do without: those of throttles, coordinators and causes of failures.
 
 A scenario may create any number of throttles and coordinators, and a board has room for 8,000
 metrics. So these leave `KEPT_FREE` for amoc's own metrics and the scenario's. Further ones count
@@ -14,7 +14,7 @@ from contextlib import suppress
 from amoc import metrics
 from amoc.base import context
 from amoc.base.errors import ScenarioError
-from amoc.metrics.board import Kind
+from amoc.metrics.board import Kind, Merge
 
 KEPT_FREE = 500
 
@@ -26,8 +26,16 @@ class NullCounter:
         """Count nothing."""
 
 
+class NullGauge:
+    """A gauge that keeps nothing."""
+
+    def set(self, value: float) -> None:
+        """Keep nothing."""
+
+
 NOTHING = NullCounter()
 Count = metrics.Counter | NullCounter
+Level = metrics.Gauge | NullGauge
 
 
 def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
@@ -44,6 +52,20 @@ def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
     except ScenarioError as error:  # the scenario has another kind of metric of that name
         _say_why(str(error))
     return NOTHING
+
+
+def gauge(name: str, merge: Merge, kept_free: int = KEPT_FREE) -> Level:
+    """The gauge called `name`, or one that keeps nothing where there is no room, which is not told.
+
+    Args:
+        name: The metric's.
+        merge: How those of several workers are merged.
+        kept_free: How many other metrics there must still be room for.
+    """
+    if metrics.fits(name, kept_free, Kind.GAUGE):
+        with suppress(ScenarioError):  # the name may be too long
+            return metrics.built_in(metrics.Gauge, name, merge)
+    return NullGauge()
 
 
 def throttle(name: str) -> metrics.ThrottleMeters:

@@ -8,6 +8,7 @@ is imported, see `amoc.metrics.handles.built_in`.
 from __future__ import annotations
 
 from amoc.metrics.coordinated_omission import RESPONSE
+from amoc.metrics.step_names import FIRST_FAILURE, LAST_FAILURE
 
 TIMERS = ("loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay")
 """Timers that tell about amoc itself; shown apart from those of the target."""
@@ -23,7 +24,10 @@ COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
 COORDINATOR, BARRIERS, THROTTLE = "coordinator.", "barriers.", "throttle."
 NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, *COUNTED})
-_PREFIXES = (COORDINATOR, BARRIERS, THROTTLE, *(f"{name}." for name in COUNTED))
+_PREFIXES = (
+    *(COORDINATOR, BARRIERS, THROTTLE, FIRST_FAILURE, LAST_FAILURE),
+    *(f"{name}." for name in COUNTED),
+)
 
 
 def is_reserved(name: str) -> bool:

@@ -6,6 +6,10 @@
     login.failures.status 503  counter: those that failed for this cause; they add up to all
     login.bytes                counter: what they have read, where that is known
     Aggregated                 the same for all requests together, without causes
+    first_failure.login.failures.status 503
+    last_failure.login.failures.status 503
+                               gauges: when that was first and last, on the clock of the host; they
+                               are told with the failures, and are among no results' gauges
     total is right.passed      counter: a check that passed
     total is right.failed      counter: one that did not
 
@@ -24,6 +28,8 @@ FAILURES: Final = ".failures"
 BYTES: Final = ".bytes"
 CAUSE: Final = f"{FAILURES}."
 """Between a step's name and a cause."""
+FIRST_FAILURE: Final = "first_failure."
+LAST_FAILURE: Final = "last_failure."
 PASSED: Final = ".passed"
 FAILED: Final = ".failed"
 OTHER: Final = "other"
@@ -35,6 +41,11 @@ def steps_in(names: Collection[str]) -> list[str]:
     stems = (name.removesuffix(FAILURES) for name in names if name.endswith(FAILURES))
     found = [one for one in stems if one in names and one + COUNT in names]
     return sorted(found, key=lambda name: (name == AGGREGATED, name))
+
+
+def is_moment(name: str) -> bool:
+    """Whether that is the gauge of a moment at which a step failed."""
+    return name.startswith((FIRST_FAILURE, LAST_FAILURE))
 
 
 def checks_in(names: Collection[str]) -> list[str]:

@@ -16,6 +16,7 @@ from amoc.ipc.messages.users import UsersNow
 from amoc.metrics.board import Merge, UserState
 from amoc.metrics.health_figures import total
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.step_names import is_moment
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums, together
@@ -198,9 +199,18 @@ class SampleMerger:
 
     def gauges(self) -> dict[str, float]:
         """The gauges, each merged over all workers by its rule."""
+        return self._merged(lambda name: not is_moment(name))
+
+    def moments(self) -> dict[str, float]:
+        """When steps have failed, first and last, see `amoc.metrics.step_names`."""
+        return self._merged(is_moment)
+
+    def _merged(self, wanted: Callable[[str], bool]) -> dict[str, float]:
         values: dict[str, tuple[Merge, list[float]]] = {}
         for sample in self.latest.values():
             for name, (merge, some) in sample.gauges.items():
+                if not wanted(name):
+                    continue
                 values.setdefault(name, (Merge(merge), []))[1].extend(some)
         return {name: _MERGE[merge](every) for name, (merge, every) in sorted(values.items())}
 

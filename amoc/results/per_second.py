@@ -14,6 +14,7 @@ from amoc.base.clock import MS_NS, S_NS
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import health_figures
 from amoc.metrics.health_figures import NODE, NodePoint, WorkerPoint
+from amoc.metrics.step_names import CAUSE, FIRST_FAILURE, LAST_FAILURE
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.results.merge import SampleMerger
 from amoc.results.series import Point, ThrottlePoint
@@ -100,6 +101,7 @@ class PointCutter:
             return None
         late, latest = self._late(), self._samples.latest
         growth = self._samples.take_growth()
+        failing = [name for name, count in growth.counters.items() if count and CAUSE in name]
         point = Point(
             t_s=round((end_ns - self._began_ns) / S_NS, 6),
             span_s=round(span_ns / S_NS, 6),
@@ -112,6 +114,7 @@ class PointCutter:
             gauges=self._samples.gauges(),
             timers=growth.timers,
             crashes=growth.crashes,
+            failed_at=self._failed_at(failing, end_ns) if failing else {},
             throttles=self._throttles(moment, growth.throttles),
             workers=[
                 one
@@ -127,6 +130,25 @@ class PointCutter:
         self._cut_ns, self._before = end_ns, dict(latest)
         self._ran_ns, self._started = moment.ran_ns, self._samples.started
         return point
+
+    def _failed_at(self, names: Iterable[str], end_ns: int) -> dict[str, tuple[float, float]]:
+        """When failures with each cause were first and last in a second that ends at `end_ns`.
+
+        It is the begin and the end of the second where that is not known: of a worker that was
+        killed say, or where they were first counted before it.
+        """
+        moments = self._samples.moments()
+        begin_s, end_s = self._cut_ns / S_NS, end_ns / S_NS
+
+        def moment(name: str, otherwise_s: float) -> float:
+            at_s = moments.get(name, otherwise_s)
+            known_s = at_s if begin_s <= at_s <= end_s else otherwise_s
+            return round(known_s - self._began_ns / S_NS, 3)
+
+        return {
+            name: (moment(FIRST_FAILURE + name, begin_s), moment(LAST_FAILURE + name, end_s))
+            for name in names
+        }
 
     def _users(self, moment: Moment) -> dict[str, int]:
         samples = self._samples

@@ -104,6 +104,8 @@ class Point:
         gauges: As they are at the end, each merged over all workers.
         timers: Durations that were recorded.
         crashes: Iterations that raised, by cause.
+        failed_at: Of counters of failures with a cause that grew: when that was first and last in
+            it, on the scale of `t_s`; its begin and its end where nothing else is known.
         throttles: Those that are there or were used.
         workers: By node and worker.
         nodes: By name.
@@ -123,6 +125,7 @@ class Point:
     gauges: Mapping[str, float] = field(default_factory=dict)
     timers: Mapping[str, Histogram] = field(default_factory=dict)
     crashes: Mapping[str, int] = field(default_factory=dict)
+    failed_at: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     throttles: Mapping[str, ThrottlePoint] = field(default_factory=dict)
     workers: Sequence[WorkerPoint] = ()
     nodes: Sequence[NodePoint] = ()
@@ -187,6 +190,10 @@ class Point:
                 name: _throttle(one, fields.get("active_s", fields["span_s"]))
                 for name, one in fields.get("throttles", {}).items()
             }
+            fields["failed_at"] = {
+                name: (first_s, last_s)
+                for name, (first_s, last_s) in fields.get("failed_at", {}).items()
+            }
             fields["workers"] = [
                 WorkerPoint(**_known(WorkerPoint, one)) for one in fields.get("workers", ())
             ]
@@ -236,8 +243,8 @@ class Tally:
         starts: Users that started.
         counters: As in `Point`, and so are `crashes`.
         throttles: What was counted of each throttle.
-        failed_at: Of each counter of failures with a cause, the begin of the first point in which
-            it grew and the end of the last, in seconds.
+        failed_at: Of each counter of failures with a cause, when it grew first and last, see
+            `Point`.
         lowest: The least that each gauge was at the end of a point in which the run was running.
         highest: The greatest.
         first: The first point; None before it.
@@ -366,8 +373,8 @@ class Tally:
             self.throttles[name] = self.at_throttle(name).plus(throttle.counts)
         for name, count in point.counters.items():
             if CAUSE in name and count:
-                begin_s, _ = self.failed_at.get(name, (point.begin_s, 0.0))
-                self.failed_at[name] = begin_s, point.t_s
+                first_s, last_s = point.failed_at.get(name, (point.begin_s, point.t_s))
+                self.failed_at[name] = self.failed_at.get(name, (first_s,))[0], last_s
         self.first = self.first or point
         self.last = point
 

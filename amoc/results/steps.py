@@ -1,7 +1,6 @@
 """The steps and checks of a run: how many, how fast, how many failed, and why. Pure.
 
-They are found by their metrics, see `amoc.metrics.step_names`. A failure's first and last time are
-those of the seconds in which it happened: the begin of the first, and the end of the last.
+They are found by their metrics, see `amoc.metrics.step_names`.
 """
 
 from __future__ import annotations

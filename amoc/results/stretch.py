@@ -127,6 +127,7 @@ def joined(whole: Tally) -> Point:
         counters=whole.counters,
         timers=whole.timers,
         crashes=whole.crashes,
+        failed_at=whole.failed_at,
         throttles=whole.by_throttle(),
     )
 

@@ -23,6 +23,7 @@ has failed, that is a failure of `AGGREGATED`, too, so none goes unseen.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Protocol
 
 from gevent import getcurrent
@@ -32,7 +33,17 @@ from amoc.base import context
 from amoc.base.errors import ScenarioError
 from amoc.base.text import printable
 from amoc.metrics import handles, optional, together
-from amoc.metrics.step_names import AGGREGATED, BYTES, CAUSE, COUNT, FAILURES, OTHER
+from amoc.metrics.board import Merge
+from amoc.metrics.step_names import (
+    AGGREGATED,
+    BYTES,
+    CAUSE,
+    COUNT,
+    FAILURES,
+    FIRST_FAILURE,
+    LAST_FAILURE,
+    OTHER,
+)
 
 MAX_CAUSES = 20
 """Causes of failures that a worker tells apart in a step."""
@@ -53,6 +64,24 @@ class FailureSamples:
 
     def __init__(self, report: Callable[[str, str, str], None]) -> None:
         self.report = report
+
+
+class _Cause:
+    """Counts failures of a step with a cause, and notes when the first and the last was."""
+
+    __slots__ = ("_counter", "_last", "count")
+
+    def __init__(self, counter: optional.Count, name: str) -> None:
+        """Count with `counter`, which is called `name`."""
+        self._counter = counter
+        first = optional.gauge(FIRST_FAILURE + name, Merge.MIN, KEPT_FREE)
+        self._last = optional.gauge(LAST_FAILURE + name, Merge.MAX, KEPT_FREE)
+        first.set(monotonic())
+
+    def inc(self) -> None:
+        """Count one, now."""
+        self._last.set(monotonic())  # first, or a sample might tell of one without its moment
+        self._counter.inc()
 
 
 class OpenStep(Protocol):
@@ -107,7 +136,7 @@ class Recorder:
         self._counter = _built_in_counter if total else metrics.counter
         self.count = self._counter(name + COUNT)
         self.failures = self._counter(name + FAILURES)
-        self._causes: dict[str, optional.Count] = {}
+        self._causes: dict[str, _Cause] = {}
         self._bytes: tuple[metrics.Counter, ...] = ()
         self.whole: Recorder = self if total else _whole()
         self._counts = (self.count, self.whole.count)
@@ -138,10 +167,10 @@ class Recorder:
     def failed_later(self, cause: str = "", message: str = "") -> None:
         """Count one as failed that was counted before."""
         self.failures.inc()
-        counter = self._causes.get(cause)
-        if counter is None:
-            counter = self._new_cause(cause, message)
-        counter.inc()
+        known = self._causes.get(cause)
+        if known is None:
+            known = self._new_cause(cause, message)
+        known.inc()
 
     def read(self, size: int, is_leaf: bool = True) -> None:
         """Count bytes."""
@@ -154,8 +183,8 @@ class Recorder:
         else:
             self._bytes[0].inc(size)
 
-    def _new_cause(self, cause: str, message: str) -> optional.Count:
-        """The counter of a cause that this worker sees for the first time, or of all others."""
+    def _new_cause(self, cause: str, message: str) -> _Cause:
+        """What counts a cause that this worker sees for the first time, or of all others."""
         shown = _one_line(cause)[:MAX_CAUSE] or OTHER
         known = self._causes
         if shown in known:  # it was written otherwise
@@ -167,11 +196,11 @@ class Recorder:
             if shown in known:
                 return known[shown]
             counter = self._cause(shown, 0)
-        known[shown] = counter
+        found = known[shown] = _Cause(counter, self.name + CAUSE + shown)
         samples = context.find(FailureSamples)
         if samples is not None:
             samples.report(self.name, shown, _one_line(message)[:MAX_MESSAGE])
-        return counter
+        return found
 
     def _cause(self, cause: str, kept_free: int) -> optional.Count:
         return optional.counter(self.name + CAUSE + cause, kept_free)

@@ -120,3 +120,36 @@ def test_causes_beyond_the_limit_are_one_and_said_once(
     assert causes.pop("other") == 160
     assert causes == {f"order {n}": 2 for n in range(20)}
     assert printed.count("the others count as 'other'") == 1
+
+
+def test_first_and_last_failure_are_told_at_the_moments_they_had(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = """
+        from time import monotonic
+        from amoc import sleep, step
+
+        log = open(HERE + "/log", "a", buffering=1)
+
+        def start(user_id):
+            sleep(0.1 + 0.3 * user_id)
+            for _ in range(2):
+                with step("pay") as this:
+                    before = monotonic()
+                    this.fail("refused")
+                log.write(f"{before} {monotonic()}\\n")
+                sleep(1.3)
+    """
+    options = ("--users", "2", "--set", "repeat_num=1", "--workers", "2", "--failures-ok")
+    with running(scenario(text), *options, directory=tmp_path) as run:
+        assert run.end() == 0
+        summary = run.summary()
+    moments = sorted(tuple(map(float, line.split())) for line in lines(tmp_path / "log"))
+    (cause,) = summary["steps"]["pay"]["causes"]
+    assert cause["count"] == len(moments) == 4
+    apart_s = cause["last_s"] - cause["first_s"]
+    (first, first_over), (last, last_over) = moments[0], moments[-1]
+    assert last - first_over - 0.002 <= apart_s <= last_over - first + 0.002
+    directory = RunDirectory(run.directory)
+    directory.summary.unlink()
+    assert load(directory, lambda _: None).summary["steps"]["pay"]["causes"] == [cause]

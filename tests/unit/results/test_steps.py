@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +18,7 @@ from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, Tally
 from amoc.results.step_rows import cells, percent, sentence
 from amoc.results.steps import Failure
+from amoc.results.stretch import joined
 from amoc.results.summary import make
 from amoc.results.thresholds.threshold import parse
 
@@ -27,6 +31,12 @@ def second(t_s: int, good: int = 0, name: str = "buy", **causes: int) -> Point:
     counters |= {f"{name}.failures.{cause}": n for cause, n in causes.items()}
     timer = Histogram.of([20_000_000] * good)
     return Point(float(t_s), 1.0, counters=counters, timers={name: timer, "Aggregated": timer})
+
+
+def moment(point: Point, first_s: float, last_s: float) -> Point:
+    """The second with the moments at which failures in it were first and last."""
+    names = [name for name in point.counters if ".failures." in name]
+    return replace(point, failed_at=dict.fromkeys(names, (first_s, last_s)))
 
 
 def known(*points: Point) -> dict[str, Kind]:
@@ -91,6 +101,17 @@ def test_after_a_warm_up_steps_are_there_that_did_not_fail_in_it():
 def make_window(totals: RunTotals):
     facts = JournalFacts(run={"plan": {"warmup_s": 1.5}})
     return make(facts, totals, "")["window"]
+
+
+def test_failures_are_told_at_their_moments_where_those_are_known():
+    run = [second(1, 1), moment(second(2, 0, refused=2), 1.25, 1.5), second(3, 1)]
+    run += [moment(second(4, 0, refused=1), 3.75, 3.75)]
+    sums = Tally.of(run)
+    assert sums.failed_at == {"buy.failures.refused": (1.25, 3.75)}
+    assert joined(sums).failed_at == sums.failed_at
+    assert Point.from_json(json.loads(json.dumps(run[1].to_json()))).failed_at == run[1].failed_at
+    again = Tally.of([*run, second(9, 0, refused=1)])
+    assert again.failed_at == {"buy.failures.refused": (1.25, 9.0)}
 
 
 def test_samples_are_those_of_the_journal():

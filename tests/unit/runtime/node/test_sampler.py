@@ -597,6 +597,28 @@ def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_l
     assert (last.t_s, last.counters) == (3.5, {"a": 5})
 
 
+def test_failures_have_their_moments_and_else_the_bounds_of_their_second():
+    samples = SampleMerger()
+    seconds = PointCutter(samples)
+    refused, late = "pay.failures.refused", "pay.failures.late"
+    samples.take("node0", sample(1, 9.0))
+    seconds.begin(10 * S_NS)
+    moments = {
+        f"first_failure.{refused}": (Merge.MIN, [10.7, 10.25]),
+        f"last_failure.{refused}": (Merge.MAX, [10.75, 10.5]),
+        "queue": (Merge.SUM, [2.0]),
+    }
+    samples.take("node0", sample(2, 11.0, counters={refused: 4, late: 1}, gauges=moments))
+    first = seconds.cut(seconds.end_ns(int(11.1 * S_NS)), moment())
+    # Of the other cause no worker tells the moments any more.
+    assert first.failed_at == {refused: (0.25, 0.75), late: (0.0, 1.0)}
+    assert first.gauges == {"queue": 2.0}
+    moments[f"last_failure.{refused}"] = (Merge.MAX, [11.5])
+    samples.take("node0", sample(3, 12.0, counters={refused: 5, late: 1}, gauges=moments))
+    second = seconds.cut(seconds.end_ns(int(12.1 * S_NS)), moment())
+    assert second.failed_at == {refused: (1.0, 1.5)}
+
+
 def test_no_time_is_no_second():
     samples = SampleMerger()
     seconds = PointCutter(samples)
