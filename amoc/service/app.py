@@ -67,6 +67,7 @@ def create_app(service: Service) -> Application:
         validation_error_status=int(HTTPStatus.UNPROCESSABLE_ENTITY),
         validation_error_model=ProblemBody,
         validation_error_callback=lambda error: problems.of_validation(error).response(),
+        operation_id_callback=lambda *, name, path, method: name,  # noqa: ARG005 - its signature
         doc_ui=False,
         static_folder=None,
     )

@@ -5,10 +5,21 @@ Bodies of commands are made from the table of commands, so a new command needs n
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, create_model
+from annotated_types import GroupedMetadata
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    create_model,
+)
 
 from amoc.control.commands import (
     COMMANDS,
@@ -36,6 +47,24 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _from_float(value: object) -> object:
+    """JSON has one kind of numbers, so 5.0 is as whole as 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@dataclass(frozen=True)
+class Whole(GroupedMetadata):
+    """In ``Annotated[int, Whole(low, high)]``: a whole number from `low` to `high`."""
+
+    low: int
+    high: int
+
+    def __iter__(self) -> Iterator[object]:
+        """What pydantic is told."""
+        yield Field(strict=True, ge=self.low, le=self.high)
+        yield BeforeValidator(_from_float)
+
+
 Line = Annotated[str, AfterValidator(_one_line), Field(max_length=500)]
 RUN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,199}$"
 RunId = Annotated[
@@ -49,10 +78,10 @@ UploadName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$", description="The scenario's name, without .py"),
 ]
-Users = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
+Users = Annotated[int, Whole(0, MAX_COUNT)]
 
 
-class Strict(BaseModel):
+class Exact(BaseModel):
     """A body in which unknown fields are an error, so that a misspelt one is not passed over."""
 
     model_config = ConfigDict(extra="forbid")
@@ -63,7 +92,7 @@ def option(flag: str, description: str, default: Any = None, **limits: Any) -> A
     return Field(default, description=description, json_schema_extra={"x-option": flag}, **limits)
 
 
-class StartBody(Strict):
+class StartBody(Exact):
     """A run to start: the options of `amoc run`, by the same names."""
 
     scenario: ScenarioName
@@ -74,13 +103,13 @@ class StartBody(Strict):
     throttles: dict[Line, Line] = option(
         "--throttle", "Rates by throttle, instead of the scenario's", {}, max_length=100
     )
-    workers: Annotated[int, Field(ge=1, le=512, strict=True)] | None = option(
+    workers: Annotated[int, Whole(1, 512)] | None = option(
         "--workers", "Number of worker processes"
     )
     settings: dict[str, JsonValue] = Field(
         default={}, description="Settings by name; values are JSON", max_length=MAX_VALUES
     )
-    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] | None = option(
+    seed: Annotated[int, Whole(0, 2**63 - 1)] | None = option(
         "--seed", "Seed of all random decisions"
     )
     comment: Annotated[str, AfterValidator(_one_line)] = option(
@@ -128,7 +157,7 @@ def _options(flag: str, value: object) -> list[str]:
 # Commands for a run.
 
 
-class Addressed(Strict):
+class Addressed(Exact):
     """What each command takes beside its own arguments."""
 
     run: RunId | None = Field(
@@ -178,14 +207,11 @@ def _body_of(spec: CommandSpec, names: dict[str, str], path: str) -> type[Addres
     if spec.text:
         text = Field(min_length=1, max_length=MAX_COMMENT, description="The text")
         fields["comment"] = (str, text)
-    either = [
-        [names[other] for other in (one.instead_of, one.name)]
-        for one in spec.arguments
-        if one.instead_of
-    ]
-    extra: dict[str, Any] = (
-        {"oneOf": [{"required": [name]} for name in either[0]]} if either else {}
-    )
+    extra: dict[str, Any] = {}
+    for one in spec.arguments:
+        if one.instead_of:
+            this, other = ({"required": [names[name]]} for name in (one.name, one.instead_of))
+            extra = {"if": this, "then": {"not": other}, "else": other}
     made: type[Addressed] = create_model(title, __base__=Addressed, __doc__=spec.help, **fields)
     made.model_config = ConfigDict(extra="forbid", title=title, json_schema_extra=extra)
     made.model_rebuild(force=True)
@@ -198,9 +224,9 @@ def _field(argument: Argument, spec: CommandSpec) -> tuple[Any, Any]:
     optional = argument.instead_of or any(one.instead_of == argument.name for one in spec.arguments)
     form: Any
     if isinstance(kind, WholeNumber):
-        form = Annotated[int, Field(ge=kind.low, le=kind.high, strict=True)]
+        form = Annotated[int, Whole(kind.low, kind.high)]
     elif isinstance(kind, IdRange):
-        one_id = Annotated[int, Field(ge=1, le=kind.high, strict=True)]
+        one_id = Annotated[int, Whole(1, kind.high)]
         form = Annotated[list[one_id], Field(min_length=2, max_length=2)]
     elif isinstance(kind, Flag):
         return bool, Field(bool(argument.default), description=about)

@@ -8,6 +8,7 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, RawModel, Tag
 from pydantic import BaseModel, Field
+from werkzeug.routing import BaseConverter
 
 from amoc.service.answers import (
     ScenarioBody,
@@ -18,7 +19,7 @@ from amoc.service.answers import (
 )
 from amoc.service.intake import MAX_SOURCE_BYTES
 from amoc.service.problems import Problem
-from amoc.service.requests import ScenarioName, StartBody, Strict, UploadName, Users
+from amoc.service.requests import Exact, ScenarioName, StartBody, UploadName, Users
 from amoc.service.responses import responses
 from amoc.service.rest_execution import started
 from amoc.service.rest_status import statuses
@@ -49,21 +50,28 @@ class Upload(RawModel):
     mimetypes: list[str] = UPLOAD_TYPES
 
 
-class SourceBody(Strict):
+class SourceBody(Exact):
     """A scenario as text (an older spelling)."""
 
     scenario: UploadName
     module_source: str = Field(min_length=1, max_length=MAX_SOURCE_BYTES)
 
 
-class UsersBody(Strict):
+class UsersBody(Exact):
     """How many users."""
 
     users: Users
 
 
+class ScenarioConverter(BaseConverter):
+    """A scenario's name in a path that is not one of the other routes below ``/scenarios``."""
+
+    regex = "(?!(?:upload|info)$)[^/]+"
+
+
 def register(app: OpenAPI, service: Service) -> None:
     """Add the routes."""
+    app.url_map.converters["scenario"] = ScenarioConverter
 
     @app.get("/scenarios", tags=[_TAG], responses=responses(ok=ScenariosBody))
     def scenarios() -> Any:
@@ -119,7 +127,7 @@ def register(app: OpenAPI, service: Service) -> None:
         return service.uploads.take(body.scenario, BytesIO(body.module_source.encode()))
 
     @app.get(
-        "/scenarios/<path:name>",
+        "/scenarios/<scenario:name>",
         tags=[_TAG],
         responses=responses(HTTPStatus.NOT_FOUND, ok=ScenarioStateBody),
     )
@@ -130,7 +138,7 @@ def register(app: OpenAPI, service: Service) -> None:
         return {"name": path.name, "state": "running" if runs else "loaded", "runs": runs}
 
     @app.patch(
-        "/scenarios/<path:name>",
+        "/scenarios/<scenario:name>",
         tags=[_TAG],
         responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=StartedBody),
     )

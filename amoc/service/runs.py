@@ -301,7 +301,15 @@ class Runs:
             return stopped
         directory = self.reachable(run)
         given = checked(*command)
-        return directory.id, client.request(directory.control, *given, timeout_s=ASK_S)
+        try:
+            return directory.id, client.request(directory.control, *given, timeout_s=ASK_S)
+        except AmocError as error:
+            # What is wrong with the command alone, `checked` has said.
+            if error.exit_code is ExitCode.USAGE:
+                raise conflict(str(error)) from None
+            if not directory.control.exists():
+                raise conflict(f"run {directory.id} ended before it answered") from None
+            raise
 
     def reachable(self, run: str | None) -> RunDirectory:
         """The run that takes commands and that is meant.
