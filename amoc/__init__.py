@@ -17,7 +17,7 @@ from amoc.base import errors, lazy_names
 from amoc.base.errors import AmocError, Error
 
 if TYPE_CHECKING:
-    from amoc import coordinator, metrics, throttle
+    from amoc import coordinator, feed, metrics, throttle
     from amoc.client import RunResult, Stopped, read_run, run
     from amoc.results.thresholds.declared import expect
     from amoc.scenario import events
@@ -39,6 +39,7 @@ __all__ = [
     "config",
     "coordinator",
     "events",
+    "feed",
     "metrics",
     "receive",
     "run",
@@ -75,6 +76,7 @@ if not TYPE_CHECKING:  # a checker is to know what is not there
             "config": "amoc.scenario.settings",
             "coordinator": "amoc.coordinator",
             "events": "amoc.scenario.events",
+            "feed": "amoc.feed",
             "metrics": "amoc.metrics",
             "throttle": "amoc.throttle",
             "user": "amoc.users.api",

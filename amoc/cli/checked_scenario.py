@@ -8,6 +8,7 @@ from rich.text import Text
 
 from amoc.cli.view.console import console as make_console
 from amoc.cli.view.console import table
+from amoc.feed import registry
 from amoc.results.thresholds import declared
 from amoc.scenario import settings
 from amoc.scenario.loader import Scenario, load
@@ -49,4 +50,6 @@ def show(source: str, raw: Sequence[settings.Source]) -> Checked:
     console.print(table("setting", "value", "from", "description", rows=rows, right=4))
     for text in checked.expected:
         console.print(Text(f"threshold {text}"))
+    for feed in registry.declared():
+        console.print(Text(str(feed)))
     return checked

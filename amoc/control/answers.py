@@ -55,6 +55,7 @@ class StatusAnswer(Answer):
     throttles: Sequence[JsonObject]
     coordinators: Sequence[JsonObject]
     barriers: Sequence[JsonObject]
+    feeds: Sequence[JsonObject]
 
 
 @dataclass(frozen=True, kw_only=True)

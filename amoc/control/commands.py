@@ -200,7 +200,7 @@ COMMANDS: dict[str, CommandSpec] = {
     for one in (
         CommandSpec(
             "status",
-            "Show a run's status.\n\nIts state, users, throttles, coordinators and barriers.",
+            "Show a run's status.\n\nIts state, users, throttles, coordinators, barriers, feeds.",
             handling=Handling.READ,
         ),
         CommandSpec(

@@ -22,10 +22,10 @@ LATE_TURNS = "late_turns"
 """Counts turns that took longer than `user.pace` has time for."""
 COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
-COORDINATOR, BARRIERS, THROTTLE = "coordinator.", "barriers.", "throttle."
+COORDINATOR, BARRIERS, THROTTLE, FEED = "coordinator.", "barriers.", "throttle.", "feed."
 NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, *COUNTED})
 _PREFIXES = (
-    *(COORDINATOR, BARRIERS, THROTTLE, FIRST_FAILURE, LAST_FAILURE),
+    *(COORDINATOR, BARRIERS, THROTTLE, FEED, FIRST_FAILURE, LAST_FAILURE),
     *(f"{name}." for name in COUNTED),
 )
 

@@ -19,7 +19,7 @@ from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
 from amoc.metrics.reserved import ITERATIONS, OUTLIVED
 from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
-from amoc.results import connection_facts, message_account
+from amoc.results import connection_facts, feed_facts, message_account
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.rest import Rest
@@ -144,6 +144,7 @@ class RunTotals:
             *message_account.notes(
                 self.whole.counters, any(one.incarnation > 1 for one in self.workers.values())
             ),
+            *feed_facts.notes(self.whole),
             *(() if self.futile() else self.rest.notes()),
             *self.shortfall.notes(),
             *connection_facts.notes(self.whole.counters),

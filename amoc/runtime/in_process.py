@@ -1,7 +1,7 @@
 """All of a run's parts in one process, for ``amoc check --run``: both ends, joined by envelopes.
 
-There is one worker and one user, and no node. What the ends of throttles, coordinators and calls
-say to each other goes straight from one outbox to the other end.
+There is one worker and one user, and no node. What the ends of throttles, coordinators, feeds and
+calls say to each other goes straight from one outbox to the other end.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import gevent
 
 from amoc.base.loop_guard import Killed
 from amoc.coordinator.controller import Groups
+from amoc.feed import registry
+from amoc.feed.controller import Feeds
 from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER
 from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.feed import FEED_TO_WORKER
 from amoc.ipc.messages.rpc import ANSWERS
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
 from amoc.ipc.outbox import ControllerEnd, Outbox, WorkerEnd
@@ -61,14 +64,16 @@ def joined(
     pacer = Pacer(downwards.sender(Part.THROTTLE, THROTTLE_TO_WORKER))
     groups = Groups(downwards.sender(Part.COORDINATOR, COORDINATOR_TO_WORKER), seed)
     calls.operations.update(operations or {})
-    for part in (pacer, groups):
+    feeds = Feeds(downwards.sender(Part.FEED, FEED_TO_WORKER))
+    for part in (pacer, groups, feeds):
         calls.operations.update(part.operations)
-    above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.CALLS: calls})
+    above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.FEED: feeds})
+    above[Part.CALLS] = calls
     parts = WorkerParts.make(HERE, 1, outbox, find_user, crashed, any_function=True)
     here.update(parts.hearers())
     for part in (pacer, groups):
         part.worker_up(HERE)
-    for operation, arguments in noted:
+    for operation, arguments in (*registry.calls(), *noted):
         calls.do(None, operation, *arguments)
     downwards.flush()
     clocks: list[gevent.Greenlet[..., None]] = [gevent.spawn(one.run) for one in (pacer, groups)]

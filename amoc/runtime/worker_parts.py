@@ -1,4 +1,4 @@
-"""The parts of a worker that reach over the whole run: throttles, coordinators, mail and calls.
+"""The parts of a worker that reach over the whole run: throttles, coordinators, feeds, mail, calls.
 
 A worker of a run and ``amoc check --run`` make the same ones, and put them into one context.
 """
@@ -12,6 +12,8 @@ from amoc.base.context import WorkerContext
 from amoc.base.operator import Operator
 from amoc.base.waiting import OpenGate
 from amoc.coordinator.worker import Actions
+from amoc.feed import registry
+from amoc.feed.worker import WorkerFeeds
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox, WorkerEnd
 from amoc.ipc.peer_link import PeerLink
@@ -32,6 +34,7 @@ class WorkerParts:
     router: MailRouter
     calls: RpcClient
     link: PeerLink
+    feeds: WorkerFeeds
 
     @classmethod
     def make(
@@ -69,6 +72,7 @@ class WorkerParts:
             MailRouter(worker, workers, outbox, find_user, operator, is_crowded),
             RpcClient(worker, outbox),
             PeerLink(run_id, worker, workers, outbox, is_crowded or (lambda: False)),
+            WorkerFeeds(worker, outbox, registry.declared()),
         )
 
     def context(self, samples: FailureSamples | None = None) -> WorkerContext:
@@ -94,4 +98,5 @@ class WorkerParts:
             Part.MAIL: self.router,
             Part.CALLS: self.calls,
             Part.LIBRARY: self.link,
+            Part.FEED: self.feeds,
         }

@@ -129,6 +129,7 @@ class User(greenlet):
         pending_interrupt: What it raises when it waits next (`amoc.base.waiting`).
         interrupt_key: By which that can be withdrawn.
         spawned: The greenlets that it has spawned and that have not ended (`amoc.users.spawned`).
+        feed_cursors: How many rows it has read of feeds that it reads by itself (`amoc.feed`).
         run_iteration: The number over the whole run (`amoc.users.run`) of
         numbered: this iteration of its own, the last that was numbered.
     """
@@ -141,6 +142,7 @@ class User(greenlet):
     interrupt_key: object = None
     spawned: set[greenlet] | None = None
     run_iteration = numbered = 0
+    feed_cursors: dict[str, int] | None = None
     _has_crashed = False
     _crashes_in_a_row = 0
     _recovering_since_ns = 0

@@ -33,7 +33,9 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 DEADLINE_S = 60
 
-_MARKED = re.compile(r"<!-- (scenario|file): (\S+) ?(.*?) ?-->\n```python\n(.*?)```", re.DOTALL)
+_MARKED = re.compile(
+    r"<!-- (scenario|file): (\S+) ?(.*?) ?-->\n```(?:python|text)\n(.*?)```", re.DOTALL
+)
 _EXITS = re.compile(r"exits (\d+)$")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)

@@ -31,6 +31,7 @@ class Part(IntEnum):
     """The controller's events, for subscribers of the scenario."""
     LIBRARY = 6
     """From a library's part in a worker to its part in another one."""
+    FEED = 7
 
 
 class Envelope(NamedTuple):

@@ -87,7 +87,7 @@ class Commands:
             starts: Takes the users that are added.
             updates: Changes settings.
             refresh: Has `status` be that of now.
-            looks: Returns the states of `throttles`, `coordinators` and `barriers`.
+            looks: Returns the states of `throttles`, `coordinators`, `barriers` and `feeds`.
             change_throttle: Gives a throttle another rate, as text; what was done, as text.
             clocks: Stop while the run is paused.
             step: Takes the run to its next state.

@@ -20,9 +20,11 @@ from amoc.base.loop_guard import Killed
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
+from amoc.feed.controller import Feeds
 from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.events import EVENTS
+from amoc.ipc.messages.feed import FEED_TO_WORKER
 from amoc.ipc.messages.lifecycle import Loaded, WorkerLost, WorkerUp
 from amoc.ipc.messages.orders import ORDERS, Pause
 from amoc.ipc.messages.rpc import ANSWERS
@@ -109,12 +111,14 @@ class Services:
         self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
         to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
         self._groups = Groups(to_coordinators, plan.seed, operator)
+        self._feeds = Feeds(sender(Part.FEED, FEED_TO_WORKER), operator)
         self.relay = EventRelay(sender(Part.EVENTS, EVENTS))
-        for part in (self._pacer, self._groups):
+        for part in (self._pacer, self._groups, self._feeds):
             self.calls.operations.update(part.operations)
         self._parts: Mapping[Part, ControllerEnd] = {
             Part.THROTTLE: self._pacer,
             Part.COORDINATOR: self._groups,
+            Part.FEED: self._feeds,
             Part.CONTROL: self.broadcast,
             Part.CALLS: self.calls,
         }
@@ -212,7 +216,8 @@ class Services:
                         node=node, worker=worker, incarnation=incarnation, reason=reason
                     )
                 if self._incarnations.pop(worker, None) is not None:
-                    for one in (self.broadcast, self._pacer, self._groups, self.relay):
+                    lost_by = (self.broadcast, self._pacer, self._groups, self._feeds, self.relay)
+                    for one in lost_by:
                         one.worker_lost(WorkerId(node, worker, incarnation))
                 self._operator.error(f"{reason}; its metrics are kept")
 
@@ -287,6 +292,7 @@ class Services:
         return {
             "throttles": [one._asdict() for one in self._pacer.states()],
             "coordinators": [one._asdict() for one in self._groups.states()],
+            "feeds": [one._asdict() for one in self._feeds.states()],
             "barriers": [
                 {"name": name, "waiting": waiting, "users": users}
                 for name, (waiting, users) in self._groups.barriers().items()

@@ -9,6 +9,7 @@ from amoc.base.clock import S_NS, format_duration
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.control.answers import StatusAnswer, WorkerAnswer
+from amoc.metrics.reserved import FEED
 from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.status import Status
@@ -19,7 +20,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
 
     Args:
         status: The run's.
-        looks: How each throttle, coordinator and barrier is, by which of these.
+        looks: How each throttle, coordinator, barrier and feed is, by which of these.
     """
     samples = status.samples
     plan = status.plan
@@ -34,6 +35,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
         "lost": samples.lost,
     }
     passed = status.totals.whole.by_throttle()
+    counters = status.totals.whole.counters
     rest = f"running ({samples.resting:,} resting)" if samples.resting else "running"
     told = {rest if name == "running" else name: users[name] for name in users}
     shown = ", ".join(f"{n:,} {name}" for name, n in told.items() if n and name != "resting")
@@ -54,6 +56,9 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
         throttles=[{**one, **_counts(passed.get(str(one["name"])))} for one in looks["throttles"]],
         coordinators=looks["coordinators"],
         barriers=looks["barriers"],
+        feeds=[
+            {**one, "used": counters.get(f"{FEED}{one['name']}.used", 0)} for one in looks["feeds"]
+        ],
     )
 
 

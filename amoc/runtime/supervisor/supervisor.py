@@ -25,6 +25,7 @@ from amoc.base import context, process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.base.operator import Operator
+from amoc.feed import registry as feeds
 from amoc.ipc import pipe, rpc
 from amoc.ipc.messages.lifecycle import (
     Bootstrap,
@@ -121,7 +122,7 @@ class Supervisor:
             )
         gc.collect()
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
-        self._tell(Ready(recorder.calls, metrics.declared(), events.relayed()))
+        self._tell(Ready([*feeds.calls(), *recorder.calls], metrics.declared(), events.relayed()))
         self._start = scenario.start_with(state)
         self._scenario_directory = scenario.directory
         self._supervise()

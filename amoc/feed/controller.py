@@ -1,0 +1,102 @@
+"""The controller's end of feeds: knows which rows of each were dealt, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from amoc.base.errors import PeerError, ScenarioError
+from amoc.base.operator import Operator
+from amoc.base.text import counted
+from amoc.feed.dealing import Dealer, Dealt
+from amoc.feed.registry import DECLARE
+from amoc.ipc.messages.feed import (
+    FEED_TO_CONTROLLER,
+    FeedAskBack,
+    FeedEnded,
+    FeedReturned,
+    FeedRows,
+    FeedState,
+    FeedToWorker,
+    FeedWant,
+)
+from amoc.ipc.worker_id import WorkerId
+
+Post = Callable[[WorkerId, FeedToWorker], None]
+
+
+class Feeds:
+    """Deals the rows of all feeds of a run.
+
+    Attributes:
+        operations: What the supervisor asks for once init() has returned.
+    """
+
+    def __init__(self, post: Post, operator: Operator | None = None) -> None:
+        """Be the controller's end.
+
+        Args:
+            post: Sends a message to a worker, soon.
+            operator: Warned of rows that are lost with a worker.
+        """
+        self._post = post
+        self._operator = operator or Operator()
+        self._dealers: dict[str, Dealer[WorkerId]] = {}
+        self._declared: dict[str, tuple[str, str, int, bool]] = {}
+        self.operations: Mapping[str, Callable[..., object]] = {DECLARE: self._declare}
+
+    def __repr__(self) -> str:
+        return f"<feeds: {', '.join(self._declared) or 'none'}>"
+
+    def _declare(
+        self, _: WorkerId | None, name: str, order: str, share: str, rows: int, wraps: bool
+    ) -> None:
+        new = (order, share, rows, wraps)
+        known = self._declared.setdefault(name, new)
+        if known != new:
+            raise ScenarioError(
+                f"feed {name} must be the same on all hosts, got {counted(known[2], 'row')} and"
+                f" {rows:,}"
+            )
+        if share == "run" and name not in self._dealers:
+            self._dealers[name] = Dealer(rows, wraps)
+
+    def worker_lost(self, origin: WorkerId) -> None:
+        """A worker is gone, and with it the rows that it had in hand."""
+        for name, dealer in self._dealers.items():
+            rows, told = dealer.lost(origin)
+            self._tell(name, told)
+            if rows and not dealer.wraps:
+                self._operator.warning(
+                    f"worker {origin.worker} was lost with up to {counted(rows, 'row')} of feed"
+                    f" {name} in hand; they are not handed out again"
+                )
+
+    def hear(self, origin: WorkerId, body: memoryview) -> None:
+        """An envelope of a worker has come."""
+        for record in FEED_TO_CONTROLLER.unpack_stream(body):
+            dealer = self._dealers.get(record.feed)
+            if dealer is None:
+                raise PeerError(f"worker {origin} wants rows of {record.feed}, which is no feed")
+            match record:
+                case FeedWant(name):
+                    self._tell(name, dealer.want(origin, *record[1:]))
+                case FeedReturned(name, ranges, received):
+                    told = dealer.returned(origin, [(*one,) for one in ranges], received)
+                    self._tell(name, told)
+
+    def _tell(self, name: str, told: Dealt[WorkerId]) -> None:
+        for worker, ranges in told.rows:
+            self._post(worker, FeedRows(name, ranges))
+        for worker in told.ask_back:
+            self._post(worker, FeedAskBack(name))
+        for worker in told.ended:
+            self._post(worker, FeedEnded(name))
+
+    def states(self) -> list[FeedState]:
+        """How all feeds are."""
+        found = []
+        for name, (order, share, rows, _) in self._declared.items():
+            dealer = self._dealers.get(name)
+            dealt, ended = (dealer.dealt, dealer.ended) if dealer is not None else (None, False)
+            found.append(FeedState(name, order, share, rows, dealt, ended))
+        return found

@@ -1,0 +1,175 @@
+"""A worker's end of feeds: rows in hand, and users that wait for some.
+
+Users take rows from the hand without a message. When it gets low the next block is asked for, and
+when it is empty users wait, in the order in which they came; rows that arrive go to them first. A
+question is repeated each second while users wait, so none waits for an answer that was lost.
+
+When users of another worker wait and nothing is left, the controller asks for what is in hand, and
+all of it is given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from amoc import metrics
+from amoc.base import pause
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import PeerError
+from amoc.base.waiting import Waiter, wait
+from amoc.feed.feed import ROWS, DealtFeed, Feed, metric_name
+from amoc.feed.hand import Hand
+from amoc.ipc.messages.envelope import Part
+from amoc.ipc.messages.feed import (
+    FEED_TO_CONTROLLER,
+    FEED_TO_WORKER,
+    FeedAskBack,
+    FeedEnded,
+    FeedReturned,
+    FeedRows,
+    FeedToController,
+    FeedWant,
+)
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
+
+WAIT_S = 30.0
+"""How long a user may wait for a row."""
+REMIND_S = 1.0
+_NONE_LEFT = -1
+
+
+class WorkerSupply:
+    """The rows of one feed that a worker has."""
+
+    def __init__(
+        self,
+        feed: DealtFeed,
+        send: Callable[[FeedToController], None],
+        at_flush: Callable[[Callable[[], None]], None],
+    ) -> None:
+        """Supply `feed`.
+
+        Args:
+            feed: The feed.
+            send: Sends a message to the controller, soon.
+            at_flush: Calls a function right before messages leave.
+        """
+        self._feed = feed
+        self._send = send
+        self._at_flush = at_flush
+        self._hand = Hand()
+        self._waiting: dict[Waiter[int], None] = {}
+        self._received = 0
+        self._asking = self._asked = self._ended = False
+
+    def take(self) -> tuple[int, int]:
+        """The next numbers, after a wait if none is in hand; see `amoc.feed.feed.Supply`."""
+        if len(self._hand):
+            taken = self._hand.take(self._hand.chunk())
+            if self._hand.is_low and not (self._asked or self._ended):
+                self._ask()
+            return taken
+        return (0, 0) if self._ended else self._wait()
+
+    def _wait(self) -> tuple[int, int]:
+        waiter: Waiter[int] = Waiter()
+        self._waiting[waiter] = None
+        until_ns = pause.run_ns() + int(WAIT_S * S_NS)
+        number = None
+        try:
+            self._ask()
+            while not wait(waiter, REMIND_S):
+                if pause.run_ns() >= until_ns:
+                    raise PeerError(
+                        f"feed {self._feed.name}: no row has come within {WAIT_S:g} s; the"
+                        " controller, or a worker that has rows in hand, does not answer"
+                    )
+                self._ask()
+            number = waiter.value
+        finally:
+            self._waiting.pop(waiter, None)
+            if number is None and waiter.value not in (None, _NONE_LEFT):
+                self._hand.put_back(waiter.value or 0, 1)  # it was killed on its way to the row
+        return (0, 0) if number is None or number == _NONE_LEFT else (number, 1)
+
+    def _ask(self) -> None:
+        self._asked = True
+        if not self._asking:
+            self._asking = True
+            self._at_flush(self._tell)
+
+    def _tell(self) -> None:
+        self._asking = False
+        _, ready = self._feed.unread()
+        self._send(
+            FeedWant(
+                self._feed.name,
+                len(self._waiting),
+                self._hand.wants(now_ns()),
+                len(self._hand) + ready,
+                self._received,
+            )
+        )
+
+    def rows(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Rows have come."""
+        self._asked = self._ended = False
+        for first, count in ranges:
+            self._received += count
+            served = 0
+            for waiter in list(self._waiting)[:count]:
+                self._serve(waiter, first + served)
+                served += 1
+            if count > served:
+                self._hand.add(first + served, count - served)
+        if self._waiting:
+            self._ask()
+
+    def _serve(self, waiter: Waiter[int], number: int) -> None:
+        del self._waiting[waiter]
+        waiter.set(number)
+        waiter.wake()
+
+    def ended(self) -> None:
+        """No row will come."""
+        self._asked, self._ended = False, True
+        for waiter in list(self._waiting):
+            self._serve(waiter, _NONE_LEFT)
+
+    def give_back(self) -> None:
+        """Give the controller all that is in hand."""
+        self._hand.put_back(*self._feed.unread(forget=True))
+        self._send(FeedReturned(self._feed.name, self._hand.give_all(), self._received))
+
+
+class WorkerFeeds:
+    """All feeds of a worker."""
+
+    def __init__(self, worker: WorkerId, outbox: Outbox, feeds: Iterable[Feed]) -> None:
+        """Supply those of `feeds` that are dealt over the whole run."""
+
+        def send(message: FeedToController) -> None:
+            outbox.put(Part.FEED, worker, FEED_TO_CONTROLLER.pack(message))
+
+        self._supplies: dict[str, WorkerSupply] = {}
+        for feed in feeds:
+            if isinstance(feed, DealtFeed):
+                supply = WorkerSupply(feed, send, outbox.at_flush)
+                feed.supply = self._supplies[feed.name] = supply
+                # Gauges of workers are added up, so one worker tells how many rows there are.
+                if feed.is_dealt_once and worker.worker == 0:
+                    gauge = metrics.built_in(metrics.Gauge, metric_name(feed.name, ROWS))
+                    gauge.set(len(feed))
+
+    def hear(self, body: bytes | memoryview) -> None:
+        """An envelope of the controller has come."""
+        for record in FEED_TO_WORKER.unpack_stream(body):
+            supply = self._supplies[record.feed]
+            match record:
+                case FeedRows(_, ranges):
+                    supply.rows(ranges)
+                case FeedAskBack():
+                    supply.give_back()
+                case FeedEnded():
+                    supply.ended()

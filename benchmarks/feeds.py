@@ -1,0 +1,119 @@
+"""What rows of a feed cost: reading a file, taking a row, and dealing them to workers of a run.
+
+Wanted: a row in 1 to 2 µs where it is in hand, and no row used twice.
+
+    python -m benchmarks.feeds [--rows 300000] [--calls 100000] [--rounds 5] [--dealt 1000000]
+
+CPU time of this process, the best of several rounds; rows have three columns of some 40 bytes
+together. Then a run with two workers takes `--dealt` rows as fast as it can, and its processes'
+CPU time is charged to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time_ns
+
+from amoc import feed
+from amoc.feed.sources import CsvRows
+from benchmarks import machine, outcome
+from benchmarks.amoc_run import HERE, amoc_run
+
+SHORT = ["--rows", "3000", "--calls", "2000", "--rounds", "2", "--dealt", "20000"]
+WANTED_US = 2.0
+
+
+def best_us(what: Callable[[], object], calls: int, rounds: int) -> float:
+    """The CPU time of one call, in the best of several rounds."""
+    taken = []
+    for _ in range(rounds):
+        begun = process_time_ns()
+        for _ in range(calls):
+            what()
+        taken.append(process_time_ns() - begun)
+    return min(taken) / calls / 1000
+
+
+def write_files(directory: Path, rows: int) -> None:
+    names = [f"user{number}" for number in range(rows)]
+    lines = [f"{name},pw-{name},{name}@example.org\n" for name in names]
+    (directory / "rows.csv").write_text("name,password,mail\n" + "".join(lines))
+    objects = [{"name": one, "password": f"pw-{one}", "mail": f"{one}@a.org"} for one in names]
+    (directory / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in objects))
+
+
+def show_reading(directory: Path, rows: int) -> None:
+    begun = process_time_ns()
+    CsvRows(directory / "rows.csv", "rows.csv", "utf-8", ",")
+    each_us = (process_time_ns() - begun) / rows / 1000
+    tracemalloc.start()
+    kept = CsvRows(directory / "rows.csv", "rows.csv", "utf-8", ",")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    size = (directory / "rows.csv").stat().st_size
+    print(
+        f"  reading and checking CSV: {each_us:.2f} µs a row; kept for {len(kept):,} rows of"
+        f" {size / rows:.0f} bytes: {held / rows:.0f} bytes a row"
+    )
+    outcome.figure("reading CSV, per row", each_us, "µs")
+    outcome.figure("memory of CSV, per row", held / rows, "B")
+
+
+def show_taking(directory: Path, options: argparse.Namespace) -> None:
+    kinds = {
+        "CSV, unique or circular": feed.csv(directory / "rows.csv", "circular"),
+        "CSV, random": feed.csv(directory / "rows.csv", "random", name="random"),
+        "JSON lines, circular": feed.jsonl(directory / "rows.jsonl", "circular"),
+        "dictionaries of the scenario": feed.rows([{"n": 1}] * 1000, "circular"),
+    }
+    for name, one in kinds.items():
+        each_us = best_us(one.next, options.calls, options.rounds)
+        print(f"  next() of {name:<30} {each_us:.2f} µs")
+        outcome.figure(f"next() of {name}", each_us, "µs")
+        if each_us > WANTED_US:
+            outcome.missed(f"next() of {name} took more than {WANTED_US:g} µs")
+
+
+def show_dealing(rows: int) -> None:
+    os.environ["BENCHMARK_ROWS"] = str(rows)
+    with amoc_run(HERE / "feeds_scenario.py", 20, 2, {"repeat_num": 1}) as run:
+        summary = run.finish()
+    used = summary["counters"]["feed.numbers.used"]
+    if used != rows:
+        outcome.failed(f"{rows:,} rows should have been used, but {used:,} were")
+    cpu_us = sum(one["cpu_s"] for one in summary["workers"]) / rows * 1e6
+    waits = summary["timers"]["next_of_many"]
+    print(
+        f"  a run with two workers used {used:,} rows: {cpu_us:.2f} µs of the workers' CPU each;"
+        f" 100 in a row took {waits['p50_s'] * 1e3:.2f} ms, at the 99th percentile"
+        f" {waits['p99_s'] * 1e3:.2f} ms"
+    )
+    outcome.figure("CPU of the workers per row of a run", cpu_us, "µs")
+
+
+def main() -> int:
+    """Print what was wanted and what was done."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--calls", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dealt", type=int, default=1_000_000)
+    options = parser.parse_args()
+    print(machine.describe())
+    with tempfile.TemporaryDirectory(prefix="amoc-benchmark-") as directory:
+        write_files(Path(directory), options.rows)
+        show_reading(Path(directory), options.rows)
+        show_taking(Path(directory), options)
+    show_dealing(options.dealt)
+    return outcome.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

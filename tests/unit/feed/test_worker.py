@@ -1,0 +1,218 @@
+"""Both ends of feeds, joined: workers ask, the controller deals, users wait if they must."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import gevent
+import pytest
+from gevent import get_hub
+
+from amoc import feed
+from amoc.base.errors import PeerError, ScenarioError
+from amoc.base.operator import Operator
+from amoc.feed import registry
+from amoc.feed import worker as worker_module
+from amoc.feed.controller import Feeds
+from amoc.feed.hand import LASTS_NS, MAX_BLOCK, MIN_BLOCK, Hand
+from amoc.feed.worker import WorkerFeeds
+from amoc.ipc.messages.envelope import Part
+from amoc.ipc.messages.feed import FEED_TO_WORKER
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
+from amoc.metrics.board import UserState
+from amoc.metrics.handles import separate
+from amoc.users.user import StopReason
+from tests.unit.users.test_user import Crowd, begin, wait_gone, wait_until
+
+
+@pytest.fixture(autouse=True)
+def own_metrics():
+    with separate(), registry.separate():
+        yield
+
+
+class Joined:
+    """A controller and some workers, each with a feed of the same rows."""
+
+    def __init__(self, rows, workers=2, order="unique", **how):
+        self.told: list[str] = []
+        self.operator = Operator(lambda level, text: self.told.append(f"{level}: {text}"))
+        self.down = Outbox(self._down, gather_s=0)
+        self.controller = Feeds(self.down.sender(Part.FEED, FEED_TO_WORKER), self.operator)
+        self.feeds = [feed.rows(rows, order, **how) for _ in range(workers)]
+        self.envelopes = 0
+        self.deaf: set[int] = set()
+        for operation in self.controller.operations.values():
+            operation(None, *self.feeds[0].declaration)
+        self.ends = [
+            WorkerFeeds(WorkerId("here", at, 1), Outbox(self._up), [one])
+            for at, one in enumerate(self.feeds)
+        ]
+
+    def _up(self, worker, envelope):
+        self.envelopes += 1
+        self.controller.hear(worker, envelope.body)
+
+    def _down(self, worker, envelope):
+        if worker.worker not in self.deaf:
+            self.ends[worker.worker].hear(envelope.body)
+
+    def take(self, users, worker=0, **settings):
+        """The pool of users of a worker, each of which takes one row; and the rows."""
+        rows: list[object] = []
+        crowd = Crowd(lambda _: rows.append(self.feeds[worker].next()), **settings)
+        for user_id in range(1, users + 1):
+            begin(crowd, user_id)
+        return crowd, rows
+
+
+def test_users_of_all_workers_get_each_row_once_and_the_others_end():
+    joined = Joined(range(100))
+    first, rows = joined.take(60)
+    wait_gone(first, 60)
+    second, more = joined.take(60, worker=1)
+    wait_gone(second, 60)
+    assert rows == sorted(rows)
+    assert sorted([*rows, *more]) == list(range(100))
+    assert first.crashes == second.crashes == []
+    assert second.state(60) is UserState.FINISHED
+    assert joined.controller.states()[0][3:] == (100, 100, True)
+
+
+def test_rows_in_hand_of_a_worker_without_users_go_to_those_who_wait():
+    joined = Joined(range(10))
+    crowd, rows = joined.take(1)
+    wait_gone(crowd)  # now the worker has some more in hand
+    crowd, more = joined.take(12, worker=1)
+    wait_gone(crowd, 12)
+    assert sorted([*rows, *more]) == list(range(10))
+
+
+def test_most_rows_take_no_message():
+    joined = Joined(range(100_000), workers=1)
+    crowd, rows = joined.take(1, repeat_num=50_000)
+    wait_gone(crowd)
+    assert rows == list(range(50_000))
+    assert joined.envelopes < 500
+
+
+def test_workers_share_a_circular_feed_evenly():
+    joined = Joined(range(10), order="circular")
+    crowds = [joined.take(1, worker, repeat_num=1_000) for worker in (0, 1)]
+    for crowd, _ in crowds:
+        wait_gone(crowd)
+    assert not joined.controller.states()[0].ended
+    for _, rows in crowds:
+        steps = {(after - before) % 10 for before, after in pairwise(rows)}
+        assert 1 in steps  # in order, but for where a block of the other worker lies between
+
+
+def test_what_a_lost_worker_had_is_not_dealt_again_and_said():
+    joined = Joined(range(100))
+    crowd, rows = joined.take(1)
+    wait_gone(crowd)
+    joined.controller.worker_lost(WorkerId("here", 0, 1))
+    crowd, more = joined.take(99, worker=1)
+    wait_gone(crowd, 99)
+    assert len(more) == len(set(more)) < 99
+    assert not set(rows) & set(more)
+    (told,) = joined.told
+    assert told.startswith("warning: worker 0 was lost with up to ")
+    assert told.endswith(" rows of feed rows in hand; they are not handed out again")
+
+
+def test_a_worker_that_is_lost_while_it_should_give_back_holds_nobody_up():
+    joined = Joined(range(4))
+    crowd, _ = joined.take(1)
+    wait_gone(crowd)
+    joined.deaf.add(0)
+    crowd, rows = joined.take(8, worker=1)
+    wait_until(lambda: len(rows) > 0)
+    joined.controller.worker_lost(WorkerId("here", 0, 1))
+    wait_gone(crowd, 8)
+    assert not crowd.crashes
+
+
+def test_a_user_that_waits_for_a_row_ends_when_it_is_asked_to_stop():
+    joined = Joined(range(10))
+    joined.deaf.add(0)
+    crowd, rows = joined.take(2)
+    wait_until(lambda: all(crowd.states[user_id] == UserState.RUNNING for user_id in (1, 2)))
+    user = begin(crowd, 3)
+    wait_until(lambda: user.waiting_for is not None)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    wait_gone(crowd)
+    assert crowd.gone == [3]
+    joined.deaf.clear()  # the question is repeated, and rows that were sent in vain are lost
+    wait_gone(crowd, 3)
+    assert len(rows) == 2
+
+
+def test_a_user_waits_for_a_row_only_so_long(monkeypatch):
+    monkeypatch.setattr(worker_module, "WAIT_S", 0.01)
+    monkeypatch.setattr(worker_module, "REMIND_S", 0.01)
+    joined = Joined(range(10), workers=1)
+    joined.deaf.add(0)
+    crowd, _ = joined.take(1)
+    wait_gone(crowd)
+    (crash,) = crowd.crashes
+    assert isinstance(crash, PeerError)
+    assert "feed rows: no row has come within 0.01 s" in str(crash)
+
+
+def test_a_user_that_is_killed_on_its_way_to_a_row_leaves_it_to_another():
+    joined = Joined(range(1), workers=1)
+    crowd, rows = joined.take(1)
+    user = begin(crowd, 2)
+    wait_until(lambda: user.waiting_for is not None)
+    killed, _ = joined.take(0)
+    victim = begin(killed, 3)
+    wait_until(lambda: victim.waiting_for is not None)
+    victim.kill()
+    wait_gone(killed)
+    wait_gone(crowd, 2)
+    assert rows == [0]
+
+
+def test_a_handler_in_the_loop_gets_a_row_if_one_is_in_hand_and_never_waits():
+    joined = Joined(range(10), workers=1)
+    outcomes = []
+
+    def handler():
+        try:
+            outcomes.append(joined.feeds[0].next())
+        except ScenarioError as refused:
+            outcomes.append(str(refused))
+
+    get_hub().loop.run_callback(handler)
+    wait_until(lambda: outcomes)
+    assert "must not wait" in outcomes[0]
+    crowd, _ = joined.take(1)
+    wait_gone(crowd)
+    get_hub().loop.run_callback(handler)
+    wait_until(lambda: len(outcomes) == 2)
+    assert type(outcomes[1]) is int
+
+
+def test_hosts_must_have_the_same_rows():
+    joined = Joined(range(10), workers=1)
+    (declare,) = joined.controller.operations.values()
+    declare(None, *joined.feeds[0].declaration)  # init() of another host
+    with pytest.raises(ScenarioError, match="feed rows must be the same on all hosts, got 10 rows"):
+        declare(None, "rows", "unique", "run", 11, False)
+
+
+def test_a_block_is_what_a_worker_uses_in_a_fifth_of_a_second():
+    hand, now_ns = Hand(), LASTS_NS
+    for _ in range(20):
+        now_ns += LASTS_NS // 2
+        hand.wants(now_ns)
+    assert hand.block == MAX_BLOCK
+    now_ns += 5 * LASTS_NS
+    assert hand.wants(now_ns) == MAX_BLOCK
+    for _ in range(20):
+        now_ns += 11 * LASTS_NS
+        hand.wants(now_ns)
+    assert hand.block == MIN_BLOCK
+    gevent.sleep(0)
