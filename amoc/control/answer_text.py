@@ -9,7 +9,7 @@ from amoc.base.json_plain import JsonObject
 
 
 def lines_of(answer: JsonObject) -> list[str]:
-    """The summary, then a line for each throttle, coordinator, barrier and worker.
+    """The summary, then a line for each throttle, coordinator, barrier, feed and worker.
 
     `answer` is JSON from a run that may be of another version, so nothing in it is certain.
     """
@@ -18,6 +18,7 @@ def lines_of(answer: JsonObject) -> list[str]:
         ("throttle", _throttle),
         ("coordinator", _coordinator),
         ("barrier", _barrier),
+        ("feed", _feed),
     ):
         lines += [
             f"  {kind} {one.get('name', '?')}: {text_of(one)}"
@@ -61,6 +62,14 @@ def _coordinator(one: JsonObject) -> str:
 
 def _barrier(one: JsonObject) -> str:
     return f"{one.get('waiting', 0):,} of {one.get('users', 0):,} users waiting"
+
+
+def _feed(one: JsonObject) -> str:
+    used, rows = one.get("used", 0), one.get("rows", 0)
+    if one.get("order") != "unique" or one.get("share") != "run":
+        return f"{used:,} used, there are {rows:,}"
+    end = ", none is left" if one.get("ended") else ""
+    return f"{used:,} of {rows:,} used{end}"
 
 
 def _records(value: object) -> list[JsonObject]:

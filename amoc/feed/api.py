@@ -151,8 +151,10 @@ def _declared(
 
 
 def _make(name: str, rows: Rows, order: str, share: str, at_end: str) -> Feed:
+    if at_end == "wrap":
+        order = "circular"
     if order == "random":
         return RandomFeed(name, rows, at_end, order, share)
     if share == "user":
-        return UserFeed(name, rows, at_end, order)
+        return UserFeed(name, rows, at_end, order, share)
     return DealtFeed(name, rows, at_end, order)

@@ -135,7 +135,7 @@ class DealtFeed(Feed):
     @property
     def is_dealt_once(self) -> bool:
         """Whether each row is handed out once over the whole run."""
-        return self._order == "unique" and self._at_end != "wrap"
+        return self._order == "unique"
 
     def next(self) -> Any:
         """See `Feed`."""
@@ -202,10 +202,6 @@ class LocalSupply:
 class UserFeed(Feed):
     """Each user reads all rows by itself, in their order."""
 
-    def __init__(self, name: str, rows: Rows, at_end: str, order: str) -> None:
-        super().__init__(name, rows, at_end, order, "user")
-        self._wraps = order == "circular" or at_end == "wrap"
-
     def next(self) -> Any:
         """See `Feed`."""
         if pause.clock.since_ns:
@@ -216,7 +212,7 @@ class UserFeed(Feed):
             cursors = me.feed_cursors = {}
         number = cursors.get(self.name, 0)
         if number >= len(self._source):
-            if not self._wraps:
+            if self._order == "unique":
                 self._end()
             number = 0
         cursors[self.name] = number + 1

@@ -157,6 +157,16 @@ def test_coordinators_and_barriers_are_told_in_words():
     ]
 
 
+def test_feeds_are_told_in_words():
+    once = {"name": "accounts", "order": "unique", "share": "run", "rows": 1_200, "used": 1_000}
+    again = {"name": "terms", "order": "circular", "share": "run", "rows": 20, "used": 4_000}
+    assert lines_of({"feeds": [once, again, {**once, "ended": True}]})[1:] == [
+        "  feed accounts: 1,000 of 1,200 used",
+        "  feed terms: 4,000 used, there are 20",
+        "  feed accounts: 1,000 of 1,200 used, none is left",
+    ]
+
+
 @pytest.mark.parametrize("answer", [{}, {"workers": "x", "throttles": 5}, {"workers": [1, {}]}])
 def test_an_answer_that_lacks_something_can_be_shown(answer):
     assert lines_of(answer)[0] == "done"

@@ -126,7 +126,7 @@ class Run:
             self.starts,
             self.updates,
             lambda: None,
-            lambda: {"throttles": [], "coordinators": [], "barriers": []},
+            lambda: {"throttles": [], "coordinators": [], "barriers": [], "feeds": []},
             lambda name, rate: f"throttle {name} is changed to {rate}",
             [self.clock],
             self.step,
