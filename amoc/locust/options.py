@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
 from amoc.locust.environment import ParsedOptions
@@ -37,6 +38,8 @@ class Parser:
 
     def __init__(self) -> None:
         self.names: dict[str, Callable[[], object]] = {}
+        self._module = ModuleType(f"{__name__}.of_locustfile")
+        sys.modules[self._module.__name__] = self._module
 
     def add_argument(self, *flags: str, **how: Any) -> None:
         """Add an argument: ``parser.add_argument("--depth", type=int, default=3, help="…")``.
@@ -70,7 +73,9 @@ class Parser:
             )  # fmt: skip
         else:  # a function of the text
             declared = setting(default, about, type=Any, parse=kind)
-        setattr(sys.modules[__name__], name, declared)  # by which the setting finds its name
+        # A setting is called by its variable; its module is one that has nothing but these.
+        declared.module = self._module.__name__
+        setattr(self._module, name, declared)
         self.names[name] = declared.get
 
     def add_argument_group(self, *_: Any, **__: Any) -> Parser:

@@ -213,7 +213,7 @@ def test_a_locustfile_and_what_it_is_ported_to(shop: Application, tmp_path: Path
         assert len(source.splitlines()) <= 18
         assert source.count("(1, 3)") == 1
         (tmp_path / name).write_text(source.replace("(1, 3)", "(0.001, 0.01)"))
-        options = ("--users", "20", "--spawn-rate", "1000", "--duration", "2s", "--host", shop.url)
+        options = ("--users", "20", "--spawn-rate", "1000", "--duration", "1s", "--host", shop.url)
         summary = tmp_path / f"{name}.json"
         done = subprocess.run(
             [

@@ -15,7 +15,7 @@ class Visitor(HttpUser):
 
 
 class UpAndDown(LoadTestShape):
-    stages = ((2, 3), (4, 1), (6, 4))
+    stages = ((1.5, 3), (3, 1), (4.5, 4))
 
     def tick(self):
         run_time = self.get_run_time()

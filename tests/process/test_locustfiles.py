@@ -1,0 +1,169 @@
+"""Locustfiles in real processes: which listeners are called where, and how users and runs end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.support import lines, running
+
+pytestmark = pytest.mark.slow
+
+LISTENERS = """
+    import os
+    from locust import User, constant, events, task
+    from locust.exception import StopUser
+    from locust.runners import MasterRunner, WorkerRunner
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    prepared = []
+
+    def note(what, environment):
+        kind = type(environment.runner).__name__
+        os.write(log, f"{kind} {what} {len(prepared)}\\n".encode())
+
+    @events.init.add_listener
+    def begin(environment, **_):
+        note("init", environment)
+
+    @events.test_start.add_listener
+    def prepare(environment, **_):
+        if not isinstance(environment.runner, WorkerRunner):
+            prepared.append(1)
+        note("test_start", environment)
+        raise KeyError("listeners may be wrong")
+
+    @events.test_stop.add_listener
+    def end(environment, **_):
+        note(f"test_stop after {environment.stats.total.num_requests}", environment)
+
+    @events.quitting.add_listener
+    def leave(environment, **_):
+        if environment.stats.total.fail_ratio > 0.2 and isinstance(environment.runner, WHO):
+            environment.process_exit_code = 3
+
+    @events.spawning_complete.add_listener
+    def there(user_count, **_):
+        os.write(log, f"there {user_count}\\n".encode())
+
+    class Visitor(User):
+        wait_time = constant(0.001)
+        turns = 0
+
+        @task
+        def look(self):
+            self.turns += 1
+            if self.turns > 4:
+                raise StopUser
+            error = ValueError("odd") if self.turns % 2 else None
+            self.environment.events.request.fire(
+                request_type="try", name="it", response_time=1, response_length=0, exception=error
+            )
+            if self.turns == 2:
+                raise ZeroDivisionError("in a task")
+
+        def on_stop(self):
+            os.write(log, b"on_stop\\n")
+"""
+
+
+def test_with_several_workers_there_is_a_master_and_workers(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = scenario(LISTENERS.replace("WHO", "MasterRunner"))
+    options = ("--users", "6", "--workers", "2", "--spawn-rate", "1000")
+    with running(str(file), *options, directory=tmp_path) as run:
+        assert run.end() == 9
+        summary = run.summary()
+    noted = lines(tmp_path / "log")
+    assert noted[:2] == ["MasterRunner init 0", "MasterRunner test_start 1"]
+    assert noted[-1] == "MasterRunner test_stop after 24 1"
+    assert sorted(one for one in noted[2:-1] if "Worker" in one) == [
+        *["WorkerRunner init 1"] * 2,
+        *["WorkerRunner test_start 1"] * 2,
+        *["WorkerRunner test_stop after 12 1"] * 2,
+    ]
+    assert noted.count("there 3") == 2
+    assert noted.count("on_stop") == 6
+    assert "a listener of events.quitting has set process_exit_code to 3" in run.output
+    assert "prepare, which listens to an event of Locust's, raised KeyError" in run.output
+    step = summary["steps"]["try it"]
+    assert (step["count"], step["failures"]) == (24, 12)
+    assert [(one["cause"], one["message"]) for one in step["causes"]] == [("ValueError", "odd")]
+    assert summary["users"]["finished"] == 6  # what a task raises ends no user
+    assert sum(one["count"] for one in summary["crashes"]) == 6
+
+
+def test_with_one_worker_all_listeners_are_called_there(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = scenario(LISTENERS.replace("WHO", "object"))
+    with running(str(file), "--users", "2", "--workers", "1", directory=tmp_path) as run:
+        assert run.end() == 9
+    noted = lines(tmp_path / "log")
+    assert noted[:2] == ["LocalRunner init 0", "LocalRunner test_start 1"]
+    assert noted[-1] == "LocalRunner test_stop after 8 1"
+    assert "there 2" in noted
+
+
+WATCH = """
+    import time
+    import gevent
+    from locust import HttpUser, constant_throughput, events, task
+    from locust.runners import STATE_CLEANUP, STATE_STOPPED, STATE_STOPPING
+
+    def watch(environment):
+        while environment.runner.state not in (STATE_STOPPING, STATE_STOPPED, STATE_CLEANUP):
+            time.sleep(0.05)
+            if environment.stats.total.fail_ratio > 0.5 and environment.runner.user_count:
+                environment.runner.quit()
+                return
+
+    @events.init.add_listener
+    def begin(environment, **_):
+        gevent.spawn(watch, environment)
+
+    class Visitor(HttpUser):
+        host = "http://127.0.0.1:9"
+        wait_time = constant_throughput(20)
+
+        @task
+        def look(self):
+            self.client.get("/")
+"""
+
+
+def test_a_greenlet_that_watches_the_figures_can_end_the_run(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    options = ("--users", "4", "--workers", "2", "--failures-ok")
+    with running(str(scenario(WATCH)), *options, directory=tmp_path) as run:
+        assert run.end() == 0
+        summary = run.summary()
+    assert "the locustfile has called environment.runner.quit()" in run.output
+    assert summary["steps"]["GET /"]["causes"][0]["cause"] == "ConnectionRefusedError"
+    assert summary["users"]["finished"] == summary["users"]["started"] > 0
+
+
+WRONG = """
+    from locust import HttpUser, task
+
+    class Visitor(HttpUser):
+        host = "http://127.0.0.1:9"
+
+        @task
+        def look(self):
+            self.client.mount("https://", None)
+"""
+
+
+def test_what_is_not_carried_ends_the_user_with_its_name(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with running(str(scenario(WRONG)), directory=tmp_path) as run:
+        run.end()
+        summary = run.summary()
+    assert "client.mount is Locust's and not carried by amoc" in run.output
+    assert summary["users"]["crashed"] == 1

@@ -1,0 +1,16 @@
+"""A server that does as a test says, and users of locustfiles without a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from amoc.locust.environment import Environment
+from amoc.locust.hooks import Events
+from tests.unit.http.conftest import own_metrics, serve
+
+__all__ = ["own_metrics", "serve"]
+
+
+@pytest.fixture
+def environment() -> Environment:
+    return Environment(Events())
