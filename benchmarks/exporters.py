@@ -7,9 +7,9 @@ for, and never holds the loop, on which throttles are dealt up to 100 ms ahead, 
 
 A third of the metrics are counters, gauges and timers each; every timer has `--values` durations a
 point, spread over a factor of ten. The backends are processes of their own: one takes TCP, one
-UDP, and one scrapes once a point. Points come at their times. A greenlet that wants to wake every
-millisecond says how late the loop is, and how much CPU was used between two turns: what remains of
-lateness is the machine's.
+UDP, one HTTP, and one scrapes once a point. Points come at their times. A greenlet that wants to
+wake every millisecond says how late the loop is, and how much CPU was used between two turns: what
+remains of lateness is the machine's.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
+from threading import Thread
 from urllib.request import ProxyHandler, build_opener
 
 import gevent
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
@@ -88,6 +91,33 @@ def take_udp(parent: Connection) -> None:
             if received or parent.poll():
                 break
     parent.send(received)
+
+
+class _TakeOtlp(BaseHTTPRequestHandler):
+    """Counts the values of requests."""
+
+    protocol_version = "HTTP/1.1"
+    received = 0
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        (of_resource,) = ExportMetricsServiceRequest.FromString(body).resource_metrics
+        for metric in of_resource.scope_metrics[0].metrics:
+            _TakeOtlp.received += len(getattr(metric, metric.WhichOneof("data")).data_points)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def take_http(parent: Connection) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _TakeOtlp)
+    Thread(target=server.serve_forever, daemon=True).start()
+    parent.send(server.server_port)
+    parent.recv()
+    parent.send(_TakeOtlp.received)
 
 
 def scrape(parent: Connection) -> None:
@@ -160,8 +190,9 @@ def feed(
 
 def show(name: str, made: list[Point], interval: float, idle_s: float) -> float:
     """Measure one exporter, or none; the CPU it used."""
-    backends = {"graphite": take_tcp, "statsd": take_udp, "prometheus": scrape}
+    backends = {"graphite": take_tcp, "statsd": take_udp, "prometheus": scrape, "otel": take_http}
     off = {"graphite_host": "", "graphite_web": "", "statsd_host": "", "prometheus_port": "0"}
+    off["otel_endpoint"] = ""
     here, there = multiprocessing.Pipe()
     exporter, child, told = None, None, []
     if name != "nothing":
@@ -177,6 +208,8 @@ def show(name: str, made: list[Point], interval: float, idle_s: float) -> float:
             port = here.recv()
             values = {f"{name}_host": "127.0.0.1", f"{name}_port": str(port)}
             values[f"{name}_prefix"] = "amoc"
+            if name == "otel":
+                values = {"otel_endpoint": f"http://127.0.0.1:{port}"}
         run = exporters.RunInfo("20261125T020000-1a2b", "benchmark")
         (exporter,) = exporters.start({**off, **values}, run, told.append)
         if name == "prometheus":
@@ -225,7 +258,7 @@ def main() -> int:
     print(f"{options.metrics} metrics, timers with {options.values} durations a point")
     # What the loop, the tally and the watcher cost without an exporter is taken off.
     idle_s = show("nothing", made, options.interval, 0.0)
-    for name in ("graphite", "statsd", "prometheus"):
+    for name in ("graphite", "statsd", "prometheus", "otel"):
         show(name, made, options.interval, idle_s)
     return outcome.exit_code()
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
@@ -29,6 +30,7 @@ from tests.servers import graphite as graphite_server
 from tests.servers import statsd as statsd_server
 from tests.servers.daemon import free_port
 from tests.servers.graphite import Graphite
+from tests.servers.oteltap import OtelTap
 from tests.servers.statsd import Statsd
 from tests.unit.results import runs
 from tests.unit.results.exporters.support import Carbon, eventually, feed
@@ -322,3 +324,62 @@ def test_a_port_that_is_taken_ends_a_run_before_its_users_start(tmp_path: Path) 
             assert run.end() == ExitCode.RESOURCE, run.output
             assert run.output.count("prometheus_port must be free to listen on") == 1
             assert not run.json.exists()
+
+
+STEPS = """
+from amoc import check, metrics, sleep, step
+
+def start(user_id):
+    for number in range(5):
+        with step("turn"):
+            sleep(0.005)
+            check("small enough", number < 4)
+    metrics.counter("rounds").inc()
+"""
+
+
+@pytest.mark.parametrize("buckets", ["histogram", "exponentialHistogram"])
+def test_a_receiver_of_otlp_knows_what_the_summary_says(buckets: str, tmp_path: Path) -> None:
+    (tmp_path / "steps.py").write_text(STEPS)
+    env = {
+        "OTEL_SERVICE_NAME": "trial",
+        "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": {
+            "histogram": "explicit_bucket_histogram",
+            "exponentialHistogram": "base2_exponential_bucket_histogram",
+        }[buckets],
+    }
+    chosen = ("--set=repeat_num=1", "--set=user_rate=infinity")
+    with OtelTap(tmp_path) as tap:
+        env["OTEL_EXPORTER_OTLP_ENDPOINT"] = tap.url
+        arguments = ("--users", "10", *chosen)
+        with running(tmp_path / "steps.py", *arguments, directory=tmp_path, **env) as run:
+            assert run.end() == ExitCode.OK, run.output
+            summary = run.summary()
+
+        def latest() -> dict[str, dict[str, Any]]:
+            return {one["name"]: one for one in tap.received()}
+
+        def rounds() -> list[str]:
+            told = latest().get("amoc.counter", {}).get("sum", {}).get("dataPoints", [])
+            return [str(one["asInt"]) for one in told if attributes(one) == {"counter": "rounds"}]
+
+        eventually(lambda: rounds() == ["10"], "all of it is there")
+        known = latest()
+    assert "OpenTelemetry" not in run.output
+    (turn,) = known["amoc.step.duration"][buckets]["dataPoints"]
+    assert attributes(turn) == {"step": "turn"}
+    timer = summary["timers"]["turn"]
+    assert int(turn["count"]) == timer["count"] == 40
+    assert turn["max"] == pytest.approx(timer["max_s"])
+    assert turn["sum"] == pytest.approx(timer["mean_s"] * timer["count"])
+    counts = turn["bucketCounts"] if "bucketCounts" in turn else turn["positive"]["bucketCounts"]
+    assert sum(map(int, counts)) == 40
+    (failed,) = known["amoc.step.failures"]["sum"]["dataPoints"]
+    assert attributes(failed) == {"step": "turn", "cause": "check small enough"}
+    assert int(failed["asInt"]) == 10
+    states = {attributes(one)["state"]: one for one in known["amoc.users"]["gauge"]["dataPoints"]}
+    assert states["finished"]["asDouble"] == 10
+
+
+def attributes(point: dict[str, Any]) -> dict[str, str]:
+    return {one["key"]: one["value"]["stringValue"] for one in point["attributes"]}

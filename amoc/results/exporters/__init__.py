@@ -1,9 +1,13 @@
-"""Where a run's metrics go while it runs: Graphite, statsd, Prometheus."""
+"""Where a run's metrics go while it runs: Graphite, statsd, Prometheus, OpenTelemetry."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 
+from amoc.base.errors import ResourceError
+from amoc.results.exporters import otlp_environment
 from amoc.results.exporters.base import Exporter, RunInfo, Warn
 
 __all__ = ["Exporter", "RunInfo", "start"]
@@ -18,8 +22,11 @@ def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]
         warn: Called with the first problem of each backend; must neither block nor raise.
 
     Raises:
-        ResourceError: prometheus_port cannot be listened on; nothing is left running.
+        ResourceError: prometheus_port cannot be listened on, or otel_endpoint is given and the
+            package that it needs is missing; nothing is left running.
+        SettingError: An environment variable of OpenTelemetry makes no sense.
     """
+    to_otlp = _otlp(values["otel_endpoint"], run, warn)
     # What nobody asks for is not imported either.
     started: list[Exporter] = []
     if port := int(values["prometheus_port"]):
@@ -40,4 +47,25 @@ def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]
 
         port, prefix = int(values["statsd_port"]), values["statsd_prefix"]
         started.append(Statsd(host, port, prefix, warn))
+    if to_otlp is not None:
+        from amoc.results.exporters.otlp import OtlpMetrics
+
+        started.append(OtlpMetrics(*to_otlp, warn))
     return started
+
+
+def _otlp(
+    endpoint: str, run: RunInfo, warn: Warn
+) -> tuple[otlp_environment.Target, dict[str, str], otlp_environment.MetricOptions] | None:
+    """Where metrics go by OTLP, what they are about, and how; None where they do not."""
+    target = otlp_environment.target(os.environ, endpoint, "metrics")
+    if target is None:
+        return None
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.proto") is None:
+        missing = "OpenTelemetry needs opentelemetry-proto: pip install 'amoc[otel]'"
+        if endpoint:
+            raise ResourceError(f"otel_endpoint: {missing}")
+        warn(f"no metrics are sent by OTLP, as the environment wants it: {missing}")
+        return None
+    resource = otlp_environment.resource(os.environ, run)
+    return target, resource, otlp_environment.metric_options(os.environ)

@@ -6,20 +6,16 @@ happened.
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Sequence
 from urllib.parse import urlsplit
-
-import gevent
-from gevent import socket as gsocket
-from gevent import ssl as gssl
 
 from amoc._version import VERSION
 from amoc.results.exporters.background import BackgroundQueue, RefusedError
 from amoc.results.exporters.backlog import ChunkBacklog
 from amoc.results.exporters.base import Exporter, RunInfo, Warn
 from amoc.results.exporters.names import element
+from amoc.results.exporters.poster import Poster
 
 MAX_BYTES = 256 << 10
 POST_S = 5.0
@@ -61,16 +57,10 @@ class GraphiteEvents(Exporter):
             OSError: graphite-web cannot be reached.
             RefusedError: It rejects the event.
         """
-        host, tls = self._url.hostname or "", self._url.scheme == "https"
-        connection = _Connection(host, self._url.port or (443 if tls else 80), tls)
         headers = {"Content-Type": "application/json", "User-Agent": f"amoc/{VERSION}"}
+        connection = Poster(self._url)
         try:
-            with gevent.Timeout(POST_S, TimeoutError(f"no answer within {POST_S:g} s")):
-                path = f"{self._url.path.rstrip('/')}/events/"
-                connection.request("POST", path, body, headers)
-                answer = connection.getresponse()
-        except http.client.HTTPException as error:
-            raise ConnectionError(f"its answer is not HTTP ({error!r})") from None
+            answer = connection.post(f"{self._url.path.rstrip('/')}/events/", body, headers, POST_S)
         finally:
             connection.close()
         if answer.status >= 300:
@@ -82,25 +72,3 @@ def as_event(text: str, tags: Sequence[str], at: float) -> bytes:
     words = dict.fromkeys(element(tag)[:MAX_TAG] for tag in tags)
     event = {"what": text[:MAX_WHAT], "tags": list(words), "when": int(at), "data": text}
     return json.dumps(event).encode()
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP of the standard library on a socket that does not block the loop."""
-
-    def __init__(self, host: str, port: int, tls: bool) -> None:
-        super().__init__(host, port)
-        self._tls = tls
-
-    def connect(self) -> None:
-        """Connect, by name, with TLS if configured."""
-        made = gsocket.create_connection((self.host, self.port))
-        if self._tls:
-            try:
-                # create_default_context() would make one whose sockets block.
-                context = gssl.SSLContext(gssl.PROTOCOL_TLS_CLIENT)
-                context.load_default_certs()
-                made = context.wrap_socket(made, server_hostname=self.host)
-            except BaseException:
-                made.close()
-                raise
-        self.sock = made

@@ -1,10 +1,8 @@
 """A run as Prometheus sees it: families of samples, made when they are asked for. Pure.
 
 What was counted is a total since the run began, so that no scrape misses anything. A timer is a
-histogram with fixed buckets: its cells are at most 0.8 % wide, and a cell is counted below a bound
-when its middle is, so a bucket is as if the bound were moved by at most 0.4 %. Histograms of
-several runs can be added, but are coarse; so the percentiles of the last second, which are not, are
-there too.
+histogram with fixed buckets. Histograms of several runs can be added, but are coarse; so the
+percentiles of the last second, which are not, are there too.
 
 A metric of the scenario is a family of its own: counter ``rounds`` is ``amoc_rounds_total``, timer
 ``turn`` is ``amoc_turn_seconds``. Where a name, or that of one of its samples, is taken already, it
@@ -14,7 +12,6 @@ ends in a hash of the metric's name, as in `amoc.results.exporters.names`.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from math import inf, isfinite
@@ -30,23 +27,16 @@ from prometheus_client.core import (
 
 from amoc._version import VERSION
 from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint
-from amoc.metrics.histogram import CELLS, Histogram, middle_ns
+from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, HELP, WAITING
 from amoc.metrics.timer_statistics import FRACTIONS
 from amoc.results.exporters.base import RunInfo
+from amoc.results.exporters.buckets import BOUNDS_S, BUCKET, MIDDLE_S
 from amoc.results.exporters.names import STATES, Causes, candidates
 from amoc.results.series import Point, Tally
 
 Labels = TypeVar("Labels", bound=tuple[str, ...])
 
-BOUNDS_S = (
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
-)
-"""Where a timer's buckets end, in seconds; the last bucket has no end."""
-# A thousand timers have some hundred thousand cells: they are looked up, not reckoned.
-_MIDDLE_S = tuple(middle_ns(cell) / 1e9 for cell in range(CELLS))
-_BUCKET = tuple(bisect_left(BOUNDS_S, middle_s) for middle_s in _MIDDLE_S)
 QUANTILES = {f"{fraction:g}": fraction for fraction in (*FRACTIONS, 1.0)}
 PREFIX = "amoc_"
 
@@ -78,7 +68,7 @@ def cumulative(timer: Histogram) -> list[tuple[float, int]]:
     """How many durations are up to each bound in seconds, infinity included."""
     counts = [0] * (len(BOUNDS_S) + 1)
     for cell, hits in timer.cells.items():
-        counts[_BUCKET[cell]] += hits
+        counts[BUCKET[cell]] += hits
     return list(zip([*BOUNDS_S, inf], accumulate(counts), strict=True))
 
 
@@ -201,7 +191,7 @@ class Families:
             called = self._names("timer", name, "_seconds")
             histogram = HistogramMetricFamily(called, f"Timer {name}")
             buckets = cumulative(timer)
-            sum_s = sum(_MIDDLE_S[cell] * hits for cell, hits in timer.cells.items())
+            sum_s = sum(MIDDLE_S[cell] * hits for cell, hits in timer.cells.items())
             histogram.add_metric(
                 [],
                 [("+Inf" if end == inf else str(end), hits) for end, hits in buckets],

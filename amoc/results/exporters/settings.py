@@ -75,3 +75,8 @@ prometheus_host = setting(
     "Address on which to serve /metrics; beyond loopback, anybody can read the metrics",
     verify=_listen,
 )
+otel_endpoint = setting(
+    "",
+    "Where to send metrics by OTLP over HTTP, http://host:4318 (empty: as OTEL_… variables say)",
+    verify=_web,
+)

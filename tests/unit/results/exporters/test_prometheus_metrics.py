@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.exporters import RunInfo
-from amoc.results.exporters.prometheus_metrics import BOUNDS_S, Families, cumulative
+from amoc.results.exporters.buckets import BOUNDS_S
+from amoc.results.exporters.prometheus_metrics import Families, cumulative
 from amoc.results.series import Point, Tally, ThrottlePoint
 from tests.unit.results import runs
 

@@ -1,0 +1,86 @@
+"""What a metric of amoc is called in OpenTelemetry, and with which attributes. Pure.
+
+Names there are few and fixed, so what a scenario calls its metrics and steps is an attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from amoc.metrics.step_names import (
+    AGGREGATED,
+    BYTES,
+    CAUSE,
+    COUNT,
+    FAILED,
+    FAILURES,
+    PASSED,
+    checks_in,
+    steps_in,
+)
+
+
+class Named(NamedTuple):
+    """A metric and the attributes of its data points.
+
+    Attributes:
+        name: The metric's.
+        unit: As UCUM has it.
+        attributes: In pairs, so that it can be looked up.
+    """
+
+    name: str
+    unit: str
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+class Names:
+    """Tells metrics of steps and checks from others, by all names that were seen."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._steps: frozenset[str] = frozenset()
+        self._counters: dict[str, Named | None] = {}
+
+    def learn(self, names: Collection[str]) -> None:
+        """Know the names of counters and timers."""
+        if not self._seen.issuperset(names):
+            self._seen.update(names)
+            self._steps = frozenset(steps_in(self._seen))
+            self._counters = self._of_steps()
+
+    def timer(self, name: str) -> Named:
+        """What a timer is called."""
+        if name == AGGREGATED:
+            return Named("amoc.requests.duration", "s")
+        if name in self._steps:
+            return Named("amoc.step.duration", "s", (("step", name),))
+        return Named("amoc.timer.duration", "s", (("timer", name),))
+
+    def counter(self, name: str) -> Named | None:
+        """What a counter is called; None where others add up to it."""
+        if name in self._counters:
+            return self._counters[name]
+        stem, cause, why = name.partition(CAUSE)
+        if cause and stem in self._steps:
+            return Named("amoc.step.failures", "{failure}", (("step", stem), ("cause", why)))
+        return Named("amoc.counter", "1", (("counter", name),))
+
+    def _of_steps(self) -> dict[str, Named | None]:
+        found: dict[str, Named | None] = {}
+        for step in self._steps:
+            if step == AGGREGATED:
+                found[step + COUNT] = Named("amoc.requests", "{request}")
+                found[step + FAILURES] = Named("amoc.requests.failures", "{failure}")
+                found[step + BYTES] = Named("amoc.requests.bytes", "By")
+                continue
+            which = (("step", step),)
+            found[step + COUNT] = Named("amoc.step.executions", "{execution}", which)
+            found[step + FAILURES] = None
+            found[step + BYTES] = Named("amoc.step.bytes", "By", which)
+        for check in checks_in(self._seen):
+            for end, result in ((PASSED, "passed"), (FAILED, "failed")):
+                both = (("check", check), ("result", result))
+                found[check + end] = Named("amoc.checks", "{check}", both)
+        return found

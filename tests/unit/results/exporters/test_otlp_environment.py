@@ -1,0 +1,106 @@
+"""Where OpenTelemetry data goes, by the variables of its specification."""
+
+import pytest
+
+from amoc.base.errors import SettingError
+from amoc.results.exporters.base import RunInfo
+from amoc.results.exporters.otlp_environment import (
+    MetricOptions,
+    Target,
+    metric_options,
+    resource,
+    target,
+)
+
+ALL = "OTEL_EXPORTER_OTLP_"
+OWN = "OTEL_EXPORTER_OTLP_METRICS_"
+RUN = RunInfo("20261125T020000-1a2b", "chat")
+
+
+def url(environ, endpoint=""):
+    found = target(environ, endpoint, "metrics")
+    return found and found.url
+
+
+def test_nothing_is_sent_unless_an_endpoint_is_given():
+    assert url({}) is None
+    assert url({ALL + "ENDPOINT": "  "}) is None
+
+
+def test_paths_are_added_to_an_endpoint_for_all_and_not_to_one_of_its_own():
+    assert url({ALL + "ENDPOINT": "http://otel:4318/"}) == "http://otel:4318/v1/metrics"
+    environ = {ALL + "ENDPOINT": "http://otel", OWN + "ENDPOINT": "https://own/x?y"}
+    assert url(environ) == "https://own/x?y"
+    assert url(environ, "http://setting:1/base/") == "http://setting:1/base/v1/metrics"
+    found = target({ALL + "ENDPOINT": "http://otel"}, "", "traces")
+    assert found is not None
+    assert found.url == "http://otel/v1/traces"
+
+
+@pytest.mark.parametrize("off", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_METRICS_EXPORTER": "none"}])
+def test_the_environment_can_turn_it_off_but_for_the_setting(off):
+    assert url({ALL + "ENDPOINT": "http://otel", **off}) is None
+    assert url(off, "http://otel") is not None
+
+
+def test_variables_of_the_signal_are_stronger():
+    environ = {
+        ALL + "ENDPOINT": "http://otel",
+        ALL + "HEADERS": "a=1",
+        OWN + "HEADERS": "Authorization=Basic%20eDp5, x-y = 2 ,",
+        OWN + "TIMEOUT": "1500",
+        ALL + "TIMEOUT": "1",
+        ALL + "COMPRESSION": "gzip",
+        OWN + "CERTIFICATE": "/ca.pem",
+        ALL + "PROTOCOL": "http/protobuf",
+    }
+    headers = {"Authorization": "Basic eDp5", "x-y": "2"}
+    wanted = Target("http://otel/v1/metrics", headers, 1.5, True, "/ca.pem")
+    assert target(environ, "", "metrics") == wanted
+
+
+def test_all_that_makes_no_sense_is_said_at_once():
+    environ = {
+        ALL + "ENDPOINT": "otel:4318",
+        ALL + "HEADERS": "a",
+        OWN + "TIMEOUT": "1s",
+        ALL + "COMPRESSION": "zip",
+        ALL + "PROTOCOL": "grpc",
+    }
+    with pytest.raises(SettingError) as raised:
+        target(environ, "", "metrics")
+    assert raised.value.problems == (
+        "the endpoint of OTLP must be a URL of HTTP, got 'otel:4318/v1/metrics'",
+        "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, which amoc speaks, got 'grpc'",
+        "OTEL_EXPORTER_OTLP_HEADERS must be key=value, with commas between several",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT must be milliseconds, a whole number above 0, got '1s'",
+        "OTEL_EXPORTER_OTLP_COMPRESSION must be gzip or none, got 'zip'",
+    )
+
+
+def test_metrics_have_options():
+    assert metric_options({}) == MetricOptions(False, False, 1.0)
+    environ = {
+        OWN + "TEMPORALITY_PREFERENCE": "Delta",
+        OWN + "DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram",
+        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+    }
+    assert metric_options(environ) == MetricOptions(True, True, 5.0)
+    with pytest.raises(SettingError, match="must be one of cumulative, delta, lowmemory, got 'x'"):
+        metric_options({OWN + "TEMPORALITY_PREFERENCE": "x"})
+
+
+def test_the_resource_is_the_run_and_what_the_environment_says():
+    found = resource({}, RUN)
+    assert found["service.name"] == "amoc"
+    assert found["service.instance.id"] == RUN.run_id
+    assert found["amoc.scenario"] == "chat"
+    environ = {
+        "OTEL_SERVICE_NAME": "nightly",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.name=x,deployment.environment=test%2C1",
+    }
+    found = resource(environ, RUN)
+    assert found["service.name"] == "nightly"
+    assert found["deployment.environment"] == "test,1"
+    with pytest.raises(SettingError, match="OTEL_RESOURCE_ATTRIBUTES must be key=value"):
+        resource({"OTEL_RESOURCE_ATTRIBUTES": "x"}, RUN)
