@@ -148,6 +148,7 @@ class DealtFeed(Feed):
         return self._next_block()
 
     def _next_block(self) -> Any:
+        context.find(DealtFeed)  # which raises in a process that a user has forked
         supply = self.supply or self._local()
         first, count = supply.take()
         if not count:

@@ -32,6 +32,7 @@ from amoc.ipc.messages.feed import (
 )
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
+from amoc.metrics.board import Merge
 
 WAIT_S = 30.0
 """How long a user may wait for a row."""
@@ -157,10 +158,9 @@ class WorkerFeeds:
             if isinstance(feed, DealtFeed):
                 supply = WorkerSupply(feed, send, outbox.at_flush)
                 feed.supply = self._supplies[feed.name] = supply
-                # Gauges of workers are added up, so one worker tells how many rows there are.
-                if feed.is_dealt_once and worker.worker == 0:
-                    gauge = metrics.built_in(metrics.Gauge, metric_name(feed.name, ROWS))
-                    gauge.set(len(feed))
+                if feed.is_dealt_once:
+                    name = metric_name(feed.name, ROWS)
+                    metrics.built_in(metrics.Gauge, name, Merge.MAX).set(len(feed))
 
     def hear(self, body: bytes | memoryview) -> None:
         """An envelope of the controller has come."""

@@ -17,7 +17,7 @@ SCENARIOS: dict[str, tuple[dict[str, object], list[str], list[str]]] = {
     "browse_and_buy": (
         {"think": 0.1, "buyers": 0.5},
         ["POST /login", "GET /item/{n}", "POST /pay", "buy", "login"],
-        ["buy.failures.payment refused", "has a price.passed"],
+        ["buy.failures.payment refused", "has a price.passed", "feed.accounts.csv.used"],
     ),
     "api_with_token": (
         {"pause": 0.1},

@@ -26,8 +26,9 @@ FORKERS = """
     import time
 
     import gevent
-    from amoc import AmocError, coordinator, metrics, receive, send, sleep, throttle, user
+    from amoc import AmocError, coordinator, feed, metrics, receive, send, sleep, throttle, user
 
+    in_hand, not_yet = feed.rows(range(99), name="in hand"), feed.rows(range(99), name="not yet")
     count = metrics.counter("counted")
     log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
@@ -45,6 +46,8 @@ FORKERS = """
             "send": lambda: send(1, "x"),
             "receive": receive,
             "sleep": lambda: sleep(0),
+            "next": in_hand.next,
+            "first": not_yet.next,
         }
         for name, call in calls.items():
             try:
@@ -88,6 +91,7 @@ FORKERS = """
     def start(user_id):
         metrics.timer("took").record(0.001)
         if user_id == 1:
+            in_hand.next(), in_hand.next()  # the second reads some more than it gives
             for child in (returns, exits, closes, raises):
                 pid = os.getpid()
                 fork(child)
@@ -129,7 +133,8 @@ def test_what_a_user_forks_counts_nothing_hosts_no_users_and_ends(
     forked = [line for line in written if line.startswith("child ")]
     assert len(set(forked)) == len(forked) == 5
     assert [line.split()[1] for line in written if line.startswith("refused ")] == [
-        *("inc", "counter", "record", "wait", "start", "add", "send", "receive", "sleep")
+        *("inc", "counter", "record", "wait", "start", "add", "send", "receive", "sleep"),
+        *("next", "first"),
     ]
     expected = ["returns 0", "raises 1", "multiprocessing 1", "preexec", "subprocess 0", "joined"]
     assert [line for line in expected if written.count(line) != 1] == []
