@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
+from amoc.base.errors import UsageError
+from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import run_options
 from amoc.cli.param_types import MAX_ID, duration, whole
+from amoc.install.choice import Choice
+
+if TYPE_CHECKING:
+    from amoc.install.environment import Preparation
 
 
 @click.command(short_help="Load a scenario and show its settings.")
@@ -19,6 +26,12 @@ from amoc.cli.param_types import MAX_ID, duration, whole
 @run_options.CONFIG
 @run_options.UNDECLARED
 @run_options.SEED
+@scenario_dependencies.options
+@click.option(
+    "--lock",
+    is_flag=True,
+    help="Resolve the scenario's dependencies and write their lock file, and do nothing else.",
+)
 @click.option(
     "--run", "run_user", is_flag=True, help="Run one iteration of one user, tracing its stanzas."
 )
@@ -44,12 +57,27 @@ def check(
     run_user: bool,
     user_id: int,
     seconds: float,
+    lock: bool,
+    dependencies: Choice,
 ) -> None:
-    """Load SCENARIO, and show its docstring and its settings with their values and sources."""
+    """Load SCENARIO, and show its docstring and its settings with their values and sources.
+
+    What it depends on is shown, too, and installed; with --no-install it is only shown.
+    """
+    preparation = scenario_dependencies.preparation(scenario, dependencies)
+    if lock:
+        _make_lock(scenario, preparation)
+        return
+    found = preparation.environment() if preparation is not None else None
+    libraries = found.libraries if found is not None else ""
+    known = found.dependencies if found is not None else ()
+    if preparation is not None and not (libraries or dependencies.install):
+        known = preparation.resolved()
     from amoc.runtime.supervisor import monkey_patch
 
     monkey_patch.patch()
     from amoc.cli import checked_scenario, one_user
+    from amoc.cli.view import dependency_table
     from amoc.scenario import settings_sources
 
     named = {"--host": ("host", host), **run_options.tag_values(tags, exclude_tags)}
@@ -57,6 +85,15 @@ def check(
         *run_options.by_option(named, strict=not undeclared),
         *settings_sources.gather(pairs, os.environ, config, undeclared),
     ]
-    loaded = checked_scenario.show(scenario, sources)
+    dependency_table.show(known)
+    loaded = checked_scenario.show(scenario, sources, libraries)
     if run_user:
         one_user.run_one(loaded, user_id, seed or 0, seconds)
+
+
+def _make_lock(scenario: str, preparation: Preparation | None) -> None:
+    """Write the lock file, and print where it is."""
+    path = preparation.make_lock() if preparation is not None else None
+    if path is None:
+        raise UsageError(f"--lock: {scenario} depends on nothing, so there is nothing to lock")
+    click.echo(str(path))

@@ -20,8 +20,8 @@ from amoc.service.describe import remoteness
 class Checked:
     """A scenario that was loaded in this process, with its settings resolved and in force."""
 
-    def __init__(self, source: str, raw: Sequence[settings.Source]) -> None:
-        self.scenario: Scenario = load(source)
+    def __init__(self, source: str, raw: Sequence[settings.Source], libraries: str = "") -> None:
+        self.scenario: Scenario = load(source, libraries)
         self.declared = settings.declared()
         self.expected = declared.declared()
         own = for_scenario(list(raw), self.scenario.name, self.declared)
@@ -29,13 +29,18 @@ class Checked:
         settings.apply(self.values)
 
 
-def show(source: str, raw: Sequence[settings.Source]) -> Checked:
+def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Checked:
     """Load the scenario and print its docstring, settings and thresholds.
+
+    Args:
+        source: What the operator calls it.
+        raw: Where values of settings come from.
+        libraries: A directory with what it depends on.
 
     Raises:
         AmocError: What `amoc run` would refuse to start with.
     """
-    checked = Checked(source, raw)
+    checked = Checked(source, raw, libraries)
     console = make_console(patient=False)
     console.print(Text(f"scenario {checked.scenario.name} ({source})", style="bold"))
     if checked.scenario.doc:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import run_options
 from amoc.cli.param_types import json_option
 from amoc.cli.run_data import output
+from amoc.install.choice import Choice
 from amoc.scenario.run_plan import RunPlan
 
 if TYPE_CHECKING:
@@ -18,18 +20,20 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Preview a run without running it.")
 @run_options.options
+@scenario_dependencies.options
 @json_option("the preview")
-def plan(json_file: str | None, **given: Any) -> None:
+def plan(json_file: str | None, dependencies: Choice, **given: Any) -> None:
     """Show what a run of SCENARIO would do and when, without running it."""
-    show(run_options.plan(**given), json_file)
+    show(run_options.plan(**given), json_file, dependencies)
 
 
-def show(run_plan: RunPlan, json_file: str | None = None) -> None:
+def show(run_plan: RunPlan, json_file: str | None, dependencies: Choice) -> None:
     """Load the plan's scenario and print what would happen; as JSON into `json_file` if given.
 
     Raises:
         AmocError: What `amoc run` would refuse to start with.
     """
+    run_plan = scenario_dependencies.prepared(run_plan, dependencies)
     from amoc.runtime.supervisor import monkey_patch
 
     monkey_patch.patch()
@@ -58,7 +62,7 @@ def _host(run_plan: RunPlan) -> Host:
     from amoc.cli.preview import Host
     from amoc.scenario import builtin_settings, fd_budget, settings
 
-    checked = Checked(run_plan.scenario, run_plan.sources)
+    checked = Checked(run_plan.scenario, run_plan.sources, run_plan.libraries)
     return Host(
         settings=[
             {

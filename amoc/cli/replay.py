@@ -8,7 +8,9 @@ from dataclasses import replace
 import click
 
 from amoc.cli import completion, plan, run, run_options
+from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli.messages import say
+from amoc.install.choice import Choice
 from amoc.scenario.settings_sources import pairs_of
 
 
@@ -18,6 +20,7 @@ from amoc.scenario.settings_sources import pairs_of
 @run_options.SET
 @click.option("--comment", help="A comment to keep with the run.  [default: the same]")
 @click.option("--plan", "only_plan", is_flag=True, help="Only preview the run.")
+@scenario_dependencies.options
 @run_options.JSON_FILE
 def replay(
     run_directory: str,
@@ -26,6 +29,7 @@ def replay(
     comment: str | None,
     only_plan: bool,
     json_file: str | None,
+    dependencies: Choice,
 ) -> None:
     """Repeat the run in RUN_DIR with the same users, seed, stages, rates and settings.
 
@@ -41,6 +45,6 @@ def replay(
     if comment is not None:
         again = replace(again, comment=comment)
     if only_plan:
-        plan.show(again)
+        plan.show(again, None, dependencies)
     else:
-        run.execute(again, json_file)
+        run.execute(again, json_file, dependencies)

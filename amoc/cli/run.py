@@ -9,26 +9,29 @@ from typing import Any, NoReturn
 import click
 
 from amoc.base.errors import AmocError
+from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import run_options
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
+from amoc.install.choice import Choice
 from amoc.scenario.run_plan import RunPlan
 
 
 @click.command(short_help="Run a scenario.")
 @run_options.options
+@scenario_dependencies.options
 @run_options.JSON_FILE
-def run(json_file: str | None, **given: Any) -> None:
+def run(json_file: str | None, dependencies: Choice, **given: Any) -> None:
     """Run SCENARIO, a Python file or an importable module.
 
     Without --duration the run ends when all users have finished for good, with --stages after the
     last stage. Ctrl-C stops the run gracefully, a second Ctrl-C at once. Control a run with
     keys (? shows them) or from another shell: amoc status, add, remove, set, pause and others.
     """
-    execute(run_options.plan(**given), json_file)
+    execute(run_options.plan(**given), json_file, dependencies)
 
 
-def execute(plan: RunPlan, json_file: str | None) -> NoReturn:
+def execute(plan: RunPlan, json_file: str | None, dependencies: Choice) -> NoReturn:
     """Run `plan` to its end, show it, and exit with its code."""
     from amoc.cli.summary_file import SummaryFile
     from amoc.runtime import host
@@ -36,6 +39,7 @@ def execute(plan: RunPlan, json_file: str | None) -> NoReturn:
 
     printed = json_file == "-"  # the summary as JSON, so all else goes to standard error
     summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
+    plan = scenario_dependencies.prepared(plan, dependencies)
     launched = launch(plan, host.start)
     # The node is on its way.
     from amoc.cli.signals import handle_signals

@@ -85,6 +85,7 @@ def launch(plan: RunPlan, start_node: Callable[[str], Started]) -> Launched:
         log_level=plan.log_level,
         users=(plan.users.start, plan.users.stop),
         duration_s=plan.duration_s,
+        libraries=plan.libraries,
     )
     with suppress(BrokenPipeError):  # it has ended already; who waits for it will see that
         pipe.write(node.input, BOOTSTRAP, bootstrap)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import site
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,8 +92,12 @@ class Scenario:
         guard.call(fail, terminate, *((state,) if takes(terminate, 1) else ()))
 
 
-def load(source: str) -> Scenario:
+def load(source: str, libraries: str = "") -> Scenario:
     """Import the scenario called `source`: a path to a Python file, or a module's name.
+
+    Args:
+        source: What the operator calls it.
+        libraries: A directory with what it depends on, searched after amoc's own libraries.
 
     Raises:
         ScenarioError: There is no such file or module, it does not import, or start() is missing or
@@ -100,6 +105,8 @@ def load(source: str) -> Scenario:
     """
     if not source:
         raise ScenarioError("the scenario's name must not be empty")
+    if libraries:
+        site.addsitedir(libraries)
     settings.importing(True)
     try:
         module = _import(source)

@@ -35,6 +35,7 @@ class RunPlan:
         failures_ok: Whether a run in which nothing succeeded may exit with 0.
         limited_ok: Whether a run whose generator was too slow may exit with 0.
         log_level: The lowest level that is logged.
+        libraries: The directory with what the scenario depends on, see `amoc.install`.
     """
 
     scenario: str
@@ -55,6 +56,7 @@ class RunPlan:
     limited_ok: bool = False
     failures_ok: bool = False
     log_level: str = "info"
+    libraries: str = ""
 
     def to_json(self) -> JsonObject:
         """Every field, in types that JSON has; only values of settings may still need `plain`."""

@@ -27,6 +27,8 @@ class Bootstrap(NamedTuple):
     users: tuple[int, int] = (1, 2)
     """The ids of the users at the start: the first one, and the one behind the last."""
     duration_s: float | None = None
+    libraries: str = ""
+    """A directory with what the scenario depends on; empty if there is none."""
 
 
 class Hello(NamedTuple):

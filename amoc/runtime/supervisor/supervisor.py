@@ -142,7 +142,7 @@ class Supervisor:
         here, bootstrap = context.active(), self._bootstrap
         here.set(RunFacts, RunFacts(range(*bootstrap.users), bootstrap.duration_s))
         here.set(Board, self._board)
-        scenario = load(self._bootstrap.scenario)
+        scenario = load(bootstrap.scenario, bootstrap.libraries)
         declared = settings.declared()
         sources = [settings.Source(*source) for source in self._bootstrap.sources]
         sources = for_scenario(sources, scenario.name, declared)

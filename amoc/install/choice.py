@@ -1,0 +1,20 @@
+"""How dependencies of a scenario are to be had. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How dependencies are to be had.
+
+    Attributes:
+        install: Whether what is missing may be installed.
+        locked: Whether only what is locked may be used.
+        timeout_s: How long resolving and installing may take together.
+    """
+
+    install: bool = True
+    locked: bool = False
+    timeout_s: float = 300.0

@@ -1,0 +1,191 @@
+"""What a scenario says that it depends on: inline metadata (PEP 723), or ``requirements.txt``.
+
+The file beside the scenario counts where the scenario itself says nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from amoc.base.errors import ScenarioError
+from amoc.install.requirements import allows, name_of
+from amoc.scenario.loader import is_path
+
+FILE = "requirements.txt"
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 10
+# The expression of PEP 723.
+_BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+_INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[\s=]\s*(.+)")
+_LINKS = re.compile(r"(-f|--find-links)[\s=]\s*(.+)")
+_COMMENT = re.compile(r"(^|\s+)#.*$")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a scenario depends on.
+
+    Attributes:
+        file: Where it says so.
+        requirements: A line each, without comments.
+        options: Lines for the installer, such as an index.
+        constraints: Requirements that limit versions and ask for nothing.
+    """
+
+    file: Path
+    requirements: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of all lines, whatever their order."""
+        lines = [*self.requirements, *self.options, *(f"-c {one}" for one in self.constraints)]
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+    @property
+    def lock(self) -> Path:
+        """Where the lock file is: ``shop.lock``, or ``requirements.lock``."""
+        return self.file.with_suffix(".lock")
+
+
+def declared(scenario: str) -> Declared | None:
+    """What the scenario in a file depends on; None if it says nothing, or is not a file.
+
+    Raises:
+        ScenarioError: What it says is wrong.
+    """
+    file = Path(scenario)
+    if not (is_path(scenario) and file.is_file()):
+        return None  # who loads it says what is wrong
+    inline = _inline(file)
+    if inline is not None:
+        return Declared(file, inline) if inline else None
+    beside = file.parent / FILE
+    if not beside.is_file():
+        return None
+    found: dict[str, list[str]] = {"requirements": [], "options": [], "constraints": []}
+    _read(beside, found, "requirements", 0)
+    if not found["requirements"]:
+        return None
+    return Declared(beside, **{kind: tuple(dict.fromkeys(some)) for kind, some in found.items()})
+
+
+def _inline(file: Path) -> tuple[str, ...] | None:
+    """The dependencies in a scenario's inline metadata; None if it has none."""
+    text = _text(file)
+    if "# /// script" not in text:
+        return None
+    blocks = [one for one in _BLOCK.finditer(text) if one["type"] == "script"]
+    if not blocks:
+        raise ScenarioError(f"{file}: the block '# /// script' has no end, a line '# ///'")
+    if len(blocks) > 1:
+        raise ScenarioError(f"{file}: there must be one block '# /// script', got {len(blocks)}")
+    content = "".join(
+        line[2:] if line.startswith("# ") else line[1:]
+        for line in blocks[0]["content"].splitlines(keepends=True)
+    )
+    try:
+        data = tomllib.loads(content)
+    except ValueError as error:
+        raise ScenarioError(
+            f"{file}: the block '# /// script' is not valid TOML: {error}"
+        ) from None
+    _check_python(file, data.get("requires-python", ""))
+    if data.get("tool", {}).get("uv"):
+        raise ScenarioError(
+            f"{file}: amoc does not read [tool.uv] of inline metadata; set an index and the like in"
+            " uv's configuration or environment"
+        )
+    wanted = data.get("dependencies", [])
+    if not isinstance(wanted, list) or not all(isinstance(one, str) for one in wanted):
+        raise ScenarioError(f"{file}: dependencies must be a list of texts, got {wanted!r}")
+    for one in wanted:
+        if name_of(one) is None:
+            raise ScenarioError(f"{file}: a dependency must be a name, got {one!r}")
+    return tuple(dict.fromkeys(one.strip() for one in wanted))
+
+
+def _check_python(file: Path, specifier: object) -> None:
+    version = ".".join(map(str, sys.version_info[:3]))
+    found = allows(specifier, version) if isinstance(specifier, str) else None
+    if found is None:
+        raise ScenarioError(f"{file}: requires-python must be such as '>=3.11', got {specifier!r}")
+    if not found:
+        raise ScenarioError(f"{file} requires Python {specifier}, but this is {version}")
+
+
+def _read(file: Path, found: dict[str, list[str]], kind: str, depth: int) -> None:
+    """Add the lines of a requirements file, and of those that it includes, to `found`."""
+    if depth > MAX_DEPTH:
+        raise ScenarioError(f"{file}: files must include each other at most {MAX_DEPTH} deep")
+    for line in _lines(_text(file)):
+        if include := _INCLUDE.fullmatch(line):
+            inner = "constraints" if include[1] in ("-c", "--constraint") else kind
+            _read(file.parent / include[2].strip(), found, inner, depth + 1)
+        elif links := _LINKS.fullmatch(line):
+            found["options"].append(f"--find-links {_absolute(links[2].strip(), file)}")
+        elif line.startswith(("-e ", "--editable")):
+            raise ScenarioError(f"{file}: a scenario cannot depend on what is edited, got {line!r}")
+        elif line.startswith("-"):
+            found["options"].append(line)
+        elif name_of(line) is None:
+            found[kind].append(_local(line, file))
+        else:
+            found[kind].append(line)
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in text.replace("\\\n", " ").splitlines():
+        if stripped := _COMMENT.sub("", line).strip():
+            yield re.sub(r"\s+", " ", stripped)
+
+
+def _absolute(place: str, file: Path) -> str:
+    """A directory beside the file `file`, or else what it is, such as an address."""
+    beside = file.parent / place
+    return str(beside.resolve()) if "://" not in place and beside.exists() else place
+
+
+def _local(line: str, file: Path) -> str:
+    """A requirement that is a file or an address, with the digest of the file."""
+    if "://" in line:
+        return line
+    path = file.parent / line
+    if path.is_dir():
+        raise ScenarioError(
+            f"{file}: a scenario cannot depend on a directory, which may change, got {line!r};"
+            " modules beside the scenario can be imported as they are"
+        )
+    if not path.is_file():
+        raise ScenarioError(f"{file}: {line!r} is neither a requirement nor a file")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"{path.resolve()} --hash=sha256:{digest}"
+
+
+def _text(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            return "" if file.suffix == ".py" else _refuse(file, "is too long")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError:
+        return "" if file.suffix == ".py" else _refuse(file, "is not UTF-8")
+    except OSError as error:
+        return _refuse(file, f"cannot be read: {error.strerror}")
+
+
+def _refuse(file: Path, why: str) -> str:
+    raise ScenarioError(f"{file} {why}")
+
+
+def pinned(requirements: Sequence[str]) -> bool:
+    """Whether each requirement is one version with its hash."""
+    return all("--hash=" in one and ("==" in one or name_of(one) is None) for one in requirements)

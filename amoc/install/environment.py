@@ -1,0 +1,321 @@
+"""Environments of scenarios: directories of libraries in the cache, made once and never changed.
+
+An environment is called by what it is made from: the requirements or the lock, the Python, and the
+versions of all that amoc's own environment has, for it is layered over that one. It is built beside
+its place and renamed when it is complete, so what is there is whole; a lock of the file system lets
+one process at a time build it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.errors import ResourceError, ScenarioError
+from amoc.install import installers, lock_file, own
+from amoc.install.choice import Choice
+from amoc.install.declared import Declared, declared, pinned
+from amoc.install.installers import Installer, Work
+from amoc.install.lock_file import Lock, Pin
+from amoc.install.requirements import constraints, is_met, name_of
+
+FORMAT = 1
+LOOK_S = 0.1
+LIBRARIES, RESOLVED = "lib", "resolved.txt"
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A version that a scenario gets, and where from: ``amoc``, ``installed``, or ``missing``."""
+
+    name: str
+    version: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a scenario is run with.
+
+    Attributes:
+        libraries: The directory that is searched after amoc's own; empty means none.
+        dependencies: All that its requirements lead to, as far as that is known.
+    """
+
+    libraries: str = ""
+    dependencies: tuple[Dependency, ...] = ()
+
+
+class Preparation:
+    """Prepares the environment of one scenario."""
+
+    def __init__(self, scenario: str, choice: Choice, tell: Tell) -> None:
+        """See what the scenario depends on.
+
+        Args:
+            scenario: A file or a module.
+            choice: How dependencies are to be had.
+            tell: Gets lines for the operator.
+
+        Raises:
+            ScenarioError: What it says of its dependencies is wrong.
+        """
+        self._scenario = scenario
+        self._choice = choice
+        self._tell = tell
+        self._declared = declared(scenario)
+        self._own = own.distributions() if self._declared is not None else {}
+        self._wanted: tuple[str, ...] = ()
+        if self._declared is not None:
+            self._wanted = tuple(own.without_amoc(self._declared.requirements, self._declared.file))
+        self._give_up_ns = now_ns() + int(choice.timeout_s * S_NS)
+
+    def environment(self) -> Environment:
+        """The environment, installed if it is not there.
+
+        Raises:
+            ScenarioError: The dependencies cannot be had, in the installer's words.
+            ResourceError: There is no installer, no room, or no time.
+        """
+        needed = self._needed()
+        if self._declared is None or not needed:
+            return Environment(dependencies=self._shown(()))
+        lock = self._lock(self._declared)
+        place = _cache() / self._key(self._declared, needed, lock)
+        if not place.is_dir():
+            if not self._choice.install:
+                self._tell(
+                    f"warning: the dependencies of {self._scenario} are not installed"
+                    " (--no-install)"
+                )
+                return Environment(dependencies=self._shown(()))
+            with self._building(place):
+                if not place.is_dir():
+                    self._build(self._declared, lock, place)
+        found = lock_file.pins((place / RESOLVED).read_text())
+        return Environment(str(place / LIBRARIES), self._shown(found))
+
+    def resolved(self) -> tuple[Dependency, ...]:
+        """All that would be installed, without installing it; for ``amoc check --no-install``.
+
+        Raises:
+            ScenarioError: They cannot be resolved.
+        """
+        if self._declared is None or not self._needed():
+            return self._shown(())
+        lock = self._lock(self._declared)
+        with self._scratch() as directory:
+            pins = lock.pins if lock is not None else self._resolve(self._declared, directory)
+        return self._shown(pins, "missing")
+
+    def make_lock(self) -> Path | None:
+        """Resolve anew and write the lock file; where it is, or None without dependencies.
+
+        Raises:
+            ScenarioError: They cannot be resolved.
+            ResourceError: It cannot be written.
+        """
+        from amoc.base import atomic_write
+
+        if self._declared is None:
+            return None
+        with self._scratch() as directory:
+            pins = self._resolve(self._declared, directory, self._wanted)
+        lock = Lock(self._declared.digest, PYTHON, pins)
+        path = self._declared.lock
+        try:
+            atomic_write.write_text(
+                path, lock.text(self._declared.file.name, self._scenario), mode=0o666
+            )
+        except OSError as error:
+            raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
+        return path
+
+    # What is needed
+
+    def _needed(self) -> tuple[str, ...]:
+        """The requirements that amoc's own environment does not meet."""
+        return tuple(one for one in self._wanted if not is_met(one, self._own))
+
+    def _shown(self, pins: Sequence[Pin], state: str = "installed") -> tuple[Dependency, ...]:
+        """The pins, and what of the requirements amoc has itself."""
+        known = {one.name for one in pins}
+        met = {name_of(one) or "" for one in self._wanted if is_met(one, self._own)} - known
+        mine = [Dependency(name, self._own[name], "amoc") for name in met]
+        theirs = [
+            Dependency(one.name, one.version, "amoc" if one.name in self._own else state)
+            for one in pins
+        ]
+        return tuple(sorted((*mine, *theirs), key=lambda one: one.name))
+
+    def _lock(self, found: Declared) -> Lock | None:
+        """The lock file, if it is there and holds.
+
+        Raises:
+            ScenarioError: It does not, and must.
+        """
+        why = ""
+        if not found.lock.is_file():
+            if self._choice.locked and not pinned(self._needed()):
+                why = f"there is no {found.lock}"
+                why += f", and not every requirement of {found.file} is pinned (==) with its hash"
+        else:
+            try:
+                lock = lock_file.read(found.lock.read_text())
+            except (ValueError, OSError) as error:
+                why = f"{found.lock} is no lock file: {error}"
+            else:
+                why = self._void(found, lock)
+                if not why:
+                    return lock
+        if why and self._choice.locked:
+            raise ScenarioError(
+                f"the dependencies of {self._scenario} are not locked: {why}; lock them with:"
+                f" amoc check {self._scenario} --lock"
+            )
+        if why:
+            self._tell(
+                f"warning: {why}, so it is not used; to renew it:"
+                f" amoc check {self._scenario} --lock"
+            )
+        return None
+
+    def _void(self, found: Declared, lock: Lock) -> str:
+        """Why a lock does not hold; nothing if it does."""
+        if lock.digest != found.digest:
+            return f"{found.lock} does not match what {found.file} requires"
+        if lock.python != PYTHON:
+            return f"{found.lock} is for Python {lock.python}, and this is {PYTHON}"
+        names = {one.name for one in lock.pins}
+        lacking = [one for one in self._needed() if (name_of(one) or "") not in {*names, ""}]
+        if lacking:
+            return f"{found.lock} lacks {', '.join(lacking)}"
+        if self._choice.locked and (bare := [one.name for one in lock.pins if not one.hashed]):
+            return f"{found.lock} has no hashes of {', '.join(bare)}"
+        try:
+            lock_file.to_install(lock.pins, self._own)
+        except ValueError as error:
+            return f"{found.lock} does not hold here: {error}"
+        return ""
+
+    def _key(self, found: Declared, needed: Sequence[str], lock: Lock | None) -> str:
+        parts = (
+            FORMAT,
+            sys.implementation.cache_tag,
+            platform.machine(),
+            sorted(needed) if lock is None else [one.line for one in lock.pins],
+            found.options,
+            found.constraints,
+            list(constraints(self._own)),
+        )
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+    # How it is made
+
+    def _resolve(
+        self, found: Declared, directory: Path, wanted: Sequence[str] | None = None
+    ) -> tuple[Pin, ...]:
+        requirements, limits = directory / "requirements.in", directory / "constraints.txt"
+        lines = (*found.options, *(self._needed() if wanted is None else wanted))
+        _write(requirements, lines)
+        _write(limits, (*found.constraints, *constraints(self._own)))
+        try:
+            return installers.choose().resolve(requirements, limits, self._work(found, directory))
+        except ScenarioError as error:
+            raise ScenarioError(f"{error}{self._hint()}") from None
+
+    def _hint(self) -> str:
+        """What of the requirements amoc has itself, which nothing can change."""
+        names = {name_of(one) for one in self._needed()}
+        mine = [f"{name} {version}" for name, version in self._own.items() if name in names]
+        return (
+            f"\namoc itself has {', '.join(sorted(mine))}, which is used as it is" if mine else ""
+        )
+
+    def _build(self, found: Declared, lock: Lock | None, place: Path) -> None:
+        installer: Installer = installers.choose()
+        self._tell(f"installing the dependencies of {self._scenario} with {installer.name}")
+        for stale in place.parent.glob(f"{place.name}.made-*"):  # of one that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        made = place.with_name(f"{place.name}.made-{os.getpid()}")
+        try:
+            made.mkdir(0o700)
+            (made / LIBRARIES).mkdir()
+            with self._scratch() as directory:
+                pins = lock.pins if lock is not None else self._resolve(found, directory)
+                missing = lock_file.to_install(pins, self._own)
+                if missing:
+                    wanted = directory / "install.txt"
+                    _write(wanted, (*found.options, *(one.line for one in missing)))
+                    installer.install(wanted, made / LIBRARIES, self._work(found, directory))
+            _write(made / RESOLVED, [one.line for one in pins])
+            made.rename(place)
+        except ValueError as error:
+            raise ScenarioError(
+                f"the dependencies of {self._scenario} cannot be installed: {error}"
+            ) from None
+        except OSError as error:
+            raise ResourceError(f"{made} cannot be made: {error.strerror}") from None
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def _work(self, found: Declared, directory: Path) -> Work:
+        what = f"what {found.file} requires"
+        timeout_s = self._choice.timeout_s
+        return Work(what, directory, found.file.resolve().parent, self._give_up_ns, timeout_s)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A directory for an installer's files."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory(prefix="amoc-resolve-") as directory:
+            yield Path(directory)
+
+    @contextmanager
+    def _building(self, place: Path) -> Iterator[None]:
+        """Be the only process that builds the environment `place`."""
+        path = place.with_name(f"{place.name}.lock")
+        try:
+            place.parent.mkdir(0o700, parents=True, exist_ok=True)
+            file = path.open("a")
+        except OSError as error:
+            raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
+        with file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    pass
+                if now_ns() > self._give_up_ns:
+                    raise ResourceError(
+                        f"the dependencies of {self._scenario} are installed by another process,"
+                        f" which has not ended within {format_duration(self._choice.timeout_s)}"
+                        " (--install-timeout)"
+                    )
+                time.sleep(LOOK_S)
+            yield
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    cache = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    return cache / "amoc" / "environments"
+
+
+def _write(path: Path, lines: Sequence[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))

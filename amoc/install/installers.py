@@ -1,0 +1,243 @@
+"""The installers: uv where there is one, else pip. Each resolves, and installs what was resolved.
+
+They read their own configuration and environment, so an index of one's own is given as always.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.errors import ResourceError, ScenarioError
+from amoc.base.process import die_with
+from amoc.base.redaction import HIDDEN
+from amoc.base.text import printable
+from amoc.install.lock_file import Pin, pins
+
+CHOICE = "AMOC_INSTALLER"
+MAX_LINES = 25
+MAX_OUTPUT = 1 << 16
+_CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
+
+
+class Installer(Protocol):
+    """What resolves and installs."""
+
+    name: str
+
+    def resolve(self, requirements: Path, constraints: Path, work: Work) -> tuple[Pin, ...]:
+        """All that the requirements lead to, with hashes as far as they are known."""
+        ...
+
+    def install(self, resolved: Path, target: Path, work: Work) -> None:
+        """Install exactly what is in a file into the directory `target`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of work for an installer.
+
+    Attributes:
+        what: What is resolved or installed, for messages.
+        directory: For files of the installer, and nothing else.
+        place: Where the scenario is, for its paths.
+        give_up_ns: When it has taken too long.
+        timeout_s: How long it was given.
+    """
+
+    what: str
+    directory: Path
+    place: Path
+    give_up_ns: int
+    timeout_s: float
+
+    def run(self, name: str, command: Sequence[str]) -> None:
+        """Run an installer to its end.
+
+        Raises:
+            ScenarioError: It fails; the message has its own words.
+            ResourceError: It cannot be started, or takes too long.
+        """
+        parent = os.getpid()
+        output = self.directory / "output.txt"
+        with output.open("wb") as file:
+            try:
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.place,
+                    env={**os.environ, "NO_COLOR": "1", "UV_NO_PROGRESS": "1"},
+                    process_group=0,
+                    preexec_fn=lambda: die_with(parent),  # noqa: PLW1509 - no threads yet
+                )
+            except OSError as error:
+                raise ResourceError(f"{name} cannot be started: {error.strerror}") from None
+        try:
+            status = child.wait(max(0.0, (self.give_up_ns - now_ns()) / S_NS))
+        except subprocess.TimeoutExpired:
+            raise ResourceError(
+                f"{self.what} could not be installed within {format_duration(self.timeout_s)}"
+                f" (--install-timeout): {name} {_last(self._words(output))}"
+            ) from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)  # and what it has started to build a package
+            child.wait()
+        if status:
+            told = "\n".join(f"  {line}" for line in self._words(output))
+            raise ScenarioError(f"{self.what} cannot be installed: {name} says\n{told}")
+
+    def _words(self, output: Path) -> list[str]:
+        """What an installer has said last, without passwords, and without our own directory."""
+        with output.open("rb") as file:
+            file.seek(max(0, output.stat().st_size - MAX_OUTPUT))
+            text = file.read().decode(errors="replace").replace(f"{self.directory}/", "")
+        lines = [printable(line.rstrip()) for line in hidden(text).splitlines() if line.strip()]
+        return lines[-MAX_LINES:]
+
+
+def _last(lines: Sequence[str]) -> str:
+    return f"said last: {lines[-1].strip()}" if lines else "said nothing"
+
+
+def hidden(text: str) -> str:
+    """`text` without the user names and passwords of addresses: a token may be either."""
+    return _CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
+
+
+class Uv:
+    """uv: https://docs.astral.sh/uv."""
+
+    name = "uv"
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+
+    def resolve(self, requirements: Path, constraints: Path, work: Work) -> tuple[Pin, ...]:
+        """All that the requirements lead to."""
+        resolved = work.directory / "resolved.txt"
+        options = ("--generate-hashes", "--no-header", "--no-annotate", "--quiet")
+        self._run(
+            work,
+            *("compile", str(requirements), "--constraints", str(constraints), *options),
+            *("--output-file", str(resolved)),
+        )
+        return pins(_without_options(resolved.read_text()))
+
+    def install(self, resolved: Path, target: Path, work: Work) -> None:
+        """Install what is in a file."""
+        options = ("--no-deps", "--compile-bytecode", "--quiet")
+        self._run(
+            work, "install", "--target", str(target), *options, "--requirements", str(resolved)
+        )
+
+    def _run(self, work: Work, command: str, *arguments: str) -> None:
+        work.run("uv", [self._program, "pip", command, "--python", sys.executable, *arguments])
+
+
+class Pip:
+    """pip, of the Python that amoc runs with."""
+
+    name = "pip"
+
+    def resolve(self, requirements: Path, constraints: Path, work: Work) -> tuple[Pin, ...]:
+        """All that the requirements lead to."""
+        report = work.directory / "report.json"
+        self._run(
+            work,
+            *("--dry-run", "--ignore-installed", "--report", str(report)),
+            *("--requirement", str(requirements), "--constraint", str(constraints)),
+        )
+        found = json.loads(report.read_text())["install"]
+        return pins("".join(f"{_pin(one)}\n" for one in found))
+
+    def install(self, resolved: Path, target: Path, work: Work) -> None:
+        """Install what is in a file."""
+        options = ("--no-deps", "--no-warn-conflicts", "--no-warn-script-location")
+        self._run(work, "--target", str(target), *options, "--requirement", str(resolved))
+
+    def _run(self, work: Work, *arguments: str) -> None:
+        # Not --quiet, which also means not to say why versions do not fit together.
+        plain = ("--progress-bar=off", "--disable-pip-version-check", "--no-input", "--no-color")
+        work.run("pip", [sys.executable, "-P", "-m", "pip", "install", *plain, *arguments])
+
+
+def _pin(item: dict[str, dict[str, object]]) -> str:
+    """An entry of pip's report as a line: ``name==1.2 --hash=sha256:…``."""
+    metadata, source = item["metadata"], item["download_info"]
+    url = str(source.get("url", ""))
+    archive = source.get("archive_info")
+    hashes = archive.get("hashes", {}) if isinstance(archive, dict) else {}
+    digest = hashes.get("sha256") or _digest_of(url)
+    where = f" @ {url}" if item.get("is_direct") else f"=={metadata['version']}"
+    return f"{metadata['name']}{where}{f' --hash=sha256:{digest}' if digest else ''}"
+
+
+def _digest_of(url: str) -> str:
+    """Of a local file, for which pip names none."""
+    from urllib.parse import unquote, urlsplit
+
+    path = Path(unquote(urlsplit(url).path))
+    if not url.startswith("file:") or not path.is_file():
+        return ""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _without_options(text: str) -> str:
+    """The text of a requirements file without options such as an index."""
+    return "".join(
+        line for line in text.splitlines(keepends=True) if not re.match(r"-(-(?!hash)|[a-z])", line)
+    )
+
+
+def choose() -> Installer:
+    """The installer that there is, or that `CHOICE` names: ``uv``, ``pip``, or a path to uv.
+
+    Raises:
+        ResourceError: There is none.
+    """
+    wanted = os.environ.get(CHOICE, "")
+    if wanted not in ("", "uv", "pip"):
+        return Uv(wanted)
+    for name, find in _FINDERS.items():
+        if wanted in ("", name) and (found := find()) is not None:
+            return found
+    raise ResourceError(
+        f"the scenario's dependencies cannot be installed: {wanted or 'neither uv nor pip'} is"
+        f" {'not ' if wanted else ''}installed (pip install uv)"
+    )
+
+
+def _uv() -> Installer | None:
+    try:
+        from uv import find_uv_bin  # the package brings the program
+    except ImportError:
+        program = shutil.which("uv")
+    else:
+        with suppress(OSError):
+            return Uv(find_uv_bin())
+        program = shutil.which("uv")
+    return Uv(program) if program else None
+
+
+def _pip() -> Installer | None:
+    return Pip() if importlib.util.find_spec("pip") is not None else None
+
+
+_FINDERS: dict[str, Callable[[], Installer | None]] = {"uv": _uv, "pip": _pip}

@@ -1,0 +1,107 @@
+"""The lock file of a scenario: each version that its dependencies were resolved to. Pure.
+
+It is a requirements file with hashes, which pip and uv read as well. Comments at its top say what
+it was made from: a change of that makes it void.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amoc.install.requirements import normal
+
+_FACT = re.compile(r"^# (amoc-lock|requirements|python): (.*)$", re.MULTILINE)
+_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:==([^\s;]+)| @ (\S+))(.*)")
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A version of a distribution.
+
+    Attributes:
+        name: As `normal` writes it.
+        version: Which one; empty for an address.
+        line: All of it, with hashes, for the installer.
+    """
+
+    name: str
+    version: str
+    line: str
+
+    @property
+    def hashed(self) -> bool:
+        """Whether the installer can check what it gets."""
+        return "--hash=" in self.line
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What a lock file says.
+
+    Attributes:
+        digest: Of the requirements that it was made from.
+        python: The version of Python that it is for: ``3.11``.
+        pins: What is to be installed.
+    """
+
+    digest: str
+    python: str
+    pins: tuple[Pin, ...]
+
+    def text(self, source: str, scenario: str) -> str:
+        """The lock file, for what `source` requires."""
+        head = (
+            f"# What {source} depends on, resolved. To renew it: amoc check {scenario} --lock",
+            f"# amoc-lock: {FORMAT}",
+            f"# requirements: sha256:{self.digest}",
+            f"# python: {self.python}",
+        )
+        return "".join(f"{line}\n" for line in (*head, *(one.line for one in self.pins)))
+
+
+def read(text: str) -> Lock:
+    """The lock in a file's text.
+
+    Raises:
+        ValueError: It is none of this format.
+    """
+    facts = dict(_FACT.findall(text))
+    if facts.get("amoc-lock") != FORMAT or not {"requirements", "python"} <= facts.keys():
+        raise ValueError("it was not made by amoc check --lock")
+    return Lock(facts["requirements"].removeprefix("sha256:"), facts["python"], pins(text))
+
+
+def pins(text: str) -> tuple[Pin, ...]:
+    """The versions in the text of a requirements file that names nothing but such.
+
+    Raises:
+        ValueError: A line is something else.
+    """
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        stripped = re.sub(r"\s+", " ", line.partition(" #")[0]).strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _PIN.fullmatch(stripped)
+        if not match:
+            raise ValueError(f"expected a version of a distribution, got {stripped!r}")
+        found.append(Pin(normal(match[1]), match[2] or "", stripped))
+    return tuple(sorted(found, key=lambda one: one.name))
+
+
+def to_install(found: Sequence[Pin], own: dict[str, str]) -> list[Pin]:
+    """What of the pins is not there yet.
+
+    Raises:
+        ValueError: One is there in another version, which is loaded first.
+    """
+    wrong = [one for one in found if own.get(one.name, one.version) != one.version]
+    if wrong:
+        told = ", ".join(
+            f"{one.line.partition(' --')[0]} (amoc has {own[one.name]})" for one in wrong
+        )
+        raise ValueError(f"libraries that amoc has itself cannot be had in other versions: {told}")
+    return [one for one in found if one.name not in own]

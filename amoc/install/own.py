@@ -1,0 +1,58 @@
+"""What amoc's own environment has: it is loaded first, so all versions in it are given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from amoc._version import VERSION
+from amoc.base.errors import ScenarioError
+from amoc.install.requirements import allows, name_of, normal
+
+AMOC = "amoc"
+_EXTRAS = re.compile(r"\s*amoc\s*(?:\[([^\]]*)\])?(.*)", re.IGNORECASE)
+_EXTRA_OF = re.compile(r"(.*?);\s*extra\s*==\s*['\"]([^'\"]+)['\"]\s*")
+_VERSION = re.compile(r"[0-9A-Za-z.!+_-]+")
+
+
+def distributions() -> dict[str, str]:
+    """The version of each distribution that can be imported, by its name."""
+    found: dict[str, str] = {}
+    here = Path.cwd()
+    for one in metadata.distributions():
+        name, version = one.metadata["Name"], one.metadata["Version"]
+        in_sight = Path(str(one.locate_file(""))).resolve() == here  # what is built where we stand
+        if name and version and _VERSION.fullmatch(version) and not in_sight:
+            found.setdefault(normal(name), version)  # the first one is what is imported
+    return {**found, AMOC: VERSION}
+
+
+def without_amoc(requirements: tuple[str, ...], file: Path) -> Iterator[str]:
+    """The requirements without amoc itself, which is there; those of its extras instead.
+
+    Raises:
+        ScenarioError: Another amoc is required.
+    """
+    for one in requirements:
+        if name_of(one) != AMOC:
+            yield one
+            continue
+        parts = _EXTRAS.fullmatch(one)
+        extras, rest = (parts[1] or "", parts[2]) if parts else ("", one)
+        if not allows(rest, VERSION):
+            raise ScenarioError(f"{file} requires {one}, but this is amoc {VERSION}")
+        for extra in filter(None, map(str.strip, extras.split(","))):
+            yield from _extra(extra)
+
+
+def _extra(extra: str) -> Iterator[str]:
+    try:
+        lines = metadata.requires(AMOC) or []
+    except metadata.PackageNotFoundError:  # run from its source
+        return
+    for line in lines:
+        found = _EXTRA_OF.fullmatch(line)
+        if found and found[2] == extra:
+            yield found[1].strip()

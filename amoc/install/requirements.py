@@ -1,0 +1,92 @@
+"""Requirements as text: which of them are met by what is installed. Pure.
+
+Only plain ones are judged here, ``name``, ``name >= 1.2, < 2``: versions that are numbers, no
+extras and no markers. All others are the installer's to judge.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from operator import eq, ge, gt, le, lt, ne
+from typing import TypeAlias
+
+Own: TypeAlias = Mapping[str, str]
+"""Versions of installed distributions by their names, as `normal` writes them."""
+Version: TypeAlias = tuple[int, ...]
+
+_NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*")
+_CLAUSE = re.compile(r"\s*(==|!=|<=|>=|<|>|~=)\s*(\d+(?:\.\d+)*)(\.\*)?\s*")
+_NUMBERS = re.compile(r"\d+(?:\.\d+)*")
+_COMPARE: Mapping[str, Callable[[Version, Version], bool]] = {
+    "==": eq,
+    "!=": ne,
+    "<=": le,
+    ">=": ge,
+    "<": lt,
+    ">": gt,
+}
+
+
+def normal(name: str) -> str:
+    """A distribution's name as all its spellings are compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def name_of(requirement: str) -> str | None:
+    """The name of the distribution that is required; None for a file, an address or an option."""
+    found = _NAME.match(requirement)
+    if not found or requirement.lstrip().startswith((".", "/", "-")):
+        return None
+    rest = requirement[found.end() :]
+    return (
+        normal(found[1]) if rest[:1] in ("", "[", "(", "=", "!", "<", ">", "~", ";", "@") else None
+    )
+
+
+def is_met(requirement: str, own: Own) -> bool:
+    """Whether what is installed meets the requirement, for sure."""
+    name, found = name_of(requirement), _NAME.match(requirement)
+    if name is None or found is None or name not in own:
+        return False
+    return allows(requirement[found.end() :], own[name]) is True
+
+
+def allows(specifier: str, version: str) -> bool | None:
+    """Whether ``>= 1.2, < 2`` allows a version; None where one of the two is not plain."""
+    if not _NUMBERS.fullmatch(version):
+        return None if specifier.strip() else True
+    verdicts = [_allows(clause, version) for clause in specifier.split(",") if clause.strip()]
+    return None if None in verdicts else all(verdicts)
+
+
+def _allows(clause: str, version: str) -> bool | None:
+    found = _CLAUSE.fullmatch(clause)
+    if not found:
+        return None
+    operator, wanted, prefix = found[1], _numbers(found[2]), found[3]
+    have = _numbers(version)
+    if prefix and operator in ("==", "!="):
+        return (have[: len(wanted)] == wanted) is (operator == "==")
+    if prefix:
+        return None
+    if operator == "~=":
+        return (
+            None if len(wanted) < 2 else have >= wanted and have[: len(wanted) - 1] == wanted[:-1]
+        )
+    size = max(len(have), len(wanted))
+    return _COMPARE[operator](_filled(have, size), _filled(wanted, size))
+
+
+def _numbers(version: str) -> Version:
+    return tuple(map(int, version.split(".")))
+
+
+def _filled(version: Version, size: int) -> Version:
+    """1.2 is 1.2.0."""
+    return version + (0,) * (size - len(version))
+
+
+def constraints(own: Own) -> Iterable[str]:
+    """What holds everything that is installed at its version, a line each."""
+    return (f"{name}=={version}" for name, version in sorted(own.items()))

@@ -1,0 +1,289 @@
+"""Scenarios with dependencies, installed by uv and pip from an index of wheels made here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from amoc.base.errors import ResourceError, ScenarioError
+from amoc.install.choice import Choice
+from amoc.install.environment import Dependency, Preparation
+from tests.process import wheels
+from tests.process.support import ROOT
+
+index = wheels.index
+DEADLINE_S = 120
+TREE = '''\
+# /// script
+# dependencies = ["amoctesttree", "amoctestleaf<2", "amoc"]
+# ///
+"""Depends on a tree."""
+import amoctestleaf, amoctesttree, click
+from amoc import metrics
+
+def start(user_id):
+    metrics.counter(f"leaf {amoctestleaf.VERSION} click {click.Group.__name__}").inc()
+'''
+LEAF = "amoctestleaf"
+INSTALLED = (
+    Dependency("amoctestleaf", "1.0", "installed"),
+    Dependency("amoctesttree", "1.5", "installed"),
+)
+
+
+@pytest.fixture(params=["uv", "pip"])
+def installer(request, index, tmp_path, monkeypatch):
+    """Both installers, each with that index and a cache of its own."""
+    use(request.param, index, tmp_path, monkeypatch)
+    return request.param
+
+
+@pytest.fixture
+def uv(index, tmp_path, monkeypatch):
+    use("uv", index, tmp_path, monkeypatch)
+
+
+def use(installer, index, tmp_path, monkeypatch):
+    for name, value in wheels.environment(index, tmp_path / "cache", installer).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def program(uv, tmp_path, monkeypatch):
+    """A program in the place of uv, as a shell script."""
+
+    def write(text):
+        file = tmp_path / "program"
+        file.write_text(f"#!/bin/sh\n{textwrap.dedent(text)}")
+        file.chmod(0o700)
+        monkeypatch.setenv("AMOC_INSTALLER", str(file))
+
+    return write
+
+
+def requires(*requirements: str) -> Path:
+    """A scenario that depends on them."""
+    file = Path("shop.py")
+    listed = ", ".join(f'"{one}"' for one in requirements)
+    file.write_text(f"# /// script\n# dependencies = [{listed}]\n# ///\nstart = print\n")
+    return file
+
+
+def prepare(scenario: Path | str = "shop.py", **choice):
+    """The environment of a scenario, and what the operator was told."""
+    told: list[str] = []
+    return Preparation(str(scenario), Choice(**choice), told.append).environment(), told
+
+
+def environments() -> list[str]:
+    """What is in the cache, but for locks."""
+    cache = Path("cache/amoc/environments")
+    return [one.name for one in cache.iterdir() if one.suffix != ".lock"] if cache.is_dir() else []
+
+
+def amoc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+
+
+def test_users_have_what_their_scenario_depends_on_below_what_amoc_has(installer):
+    Path("shop.py").write_text(TREE)
+
+    first = amoc("run", "shop.py", "--set=repeat_num=1", "--limited-ok", "--json=first.json")
+    assert first.returncode == 0, first.stderr
+    assert f"installing the dependencies of shop.py with {installer}" in first.stderr
+    # The index's own click, which ends the process, was neither installed nor imported.
+    assert '"leaf 1.0 click Group": 1' in Path("first.json").read_text()
+
+    for file in Path("index").iterdir():
+        file.unlink()
+    again = amoc("check", "shop.py", "--run")
+    assert (again.returncode, again.stderr) == (0, "")
+    lines = [line.split() for line in again.stdout.splitlines()[1:4]]
+    assert lines == [
+        ["amoctestleaf", "1.0", "installed"],
+        ["amoctesttree", "1.5", "installed"],
+        ["click", lines[2][1], "amoc", "has", "it"],
+    ]
+
+
+def test_what_quarrels_with_amocs_own_libraries_is_refused_in_the_installers_words(installer):
+    requires("amoctestquarrel")
+
+    with pytest.raises(ScenarioError) as raised:
+        prepare()
+
+    first, *words = str(raised.value).splitlines()
+    assert first == f"what shop.py requires cannot be installed: {installer} says"
+    assert any("click<8" in line and "amoctestquarrel" in line for line in words), words
+    assert environments() == []
+
+
+def test_a_direct_quarrel_names_amocs_own_version(uv):
+    requires("click<8")
+
+    done = amoc("run", "shop.py")
+
+    assert done.returncode == ScenarioError.exit_code
+    assert done.stderr.startswith("amoc: installing the dependencies of shop.py with uv\n")
+    assert "amoc itself has click " in done.stderr.splitlines()[-1]
+    assert not Path("amoc-runs").exists()
+
+
+def test_what_amoc_has_needs_no_installer(uv, monkeypatch):
+    monkeypatch.setenv("AMOC_INSTALLER", "/nowhere")
+    requires("click>=8", "amoc>=0.1", "amoc")
+
+    found, told = prepare()
+
+    assert (found.libraries, told) == ("", [])
+    assert [(one.name, one.state) for one in found.dependencies] == [("click", "amoc")]
+    requires("amoc>=99")
+    with pytest.raises(ScenarioError, match=r"shop\.py requires amoc>=99, but this is amoc \d"):
+        prepare()
+
+
+def test_a_requirements_file_beside_the_scenario_counts(installer):
+    Path("shop.py").write_text("start = print\n")
+    Path("more.txt").write_text(f"{LEAF}<2\n")
+    Path("requirements.txt").write_text("# what we need\namoctesttree\n-r more.txt\n")
+
+    found, _ = prepare()
+
+    assert found.dependencies[:2] == INSTALLED
+
+
+def test_an_environment_is_made_by_one_of_two_at_once(uv):
+    requires(LEAF)
+    command = [sys.executable, "-m", "amoc", "check", "shop.py"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    both = [
+        subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    errors = [one.communicate(timeout=DEADLINE_S)[1] for one in both]
+
+    assert [one.returncode for one in both] == [0, 0], errors
+    assert sum(error.count(b"installing") for error in errors) == 1
+    assert len(environments()) == 1
+
+
+def test_an_environment_that_was_not_finished_does_not_count(uv):
+    requires(LEAF)
+    found, _ = prepare()
+    place = Path(found.libraries).parent
+    half = place.with_name(f"{place.name}.made-1")
+    place.rename(half)
+
+    again, told = prepare()
+
+    assert told == ["installing the dependencies of shop.py with uv"]
+    assert again == found
+    assert environments() == [place.name]
+
+
+def test_nothing_is_installed_when_that_is_not_wanted(uv):
+    requires(LEAF)
+
+    found, told = prepare(install=False)
+    assert (found.libraries, environments()) == ("", [])
+    assert told == ["warning: the dependencies of shop.py are not installed (--no-install)"]
+
+    shown = amoc("check", "shop.py", "--no-install")
+    assert (shown.returncode, shown.stdout.splitlines()[1].split()) == (
+        0,
+        [LEAF, "2.0", "would", "be", "installed"],
+    )
+    assert environments() == []
+
+    made, _ = prepare()
+    assert prepare(install=False) == (made, [])
+
+
+def test_a_lock_holds_versions_until_the_requirements_change(installer, index, monkeypatch):
+    requires(LEAF)
+    with pytest.raises(ScenarioError, match=r"are not locked: there is no shop\.lock"):
+        prepare(locked=True)
+    locked = amoc("check", "shop.py", "--lock")
+    assert (locked.returncode, locked.stdout) == (0, "shop.lock\n"), locked.stderr
+
+    wheels.wheel(index, LEAF, "3.0")
+    found, told = prepare(locked=True)
+    assert found.dependencies == (Dependency(LEAF, "2.0", "installed"),)
+    assert told == [f"installing the dependencies of shop.py with {installer}"]
+
+    wheels.wheel(index, LEAF, "2.0", body="# another one\n")
+    Path(found.libraries).parent.rename("aside")
+    monkeypatch.setenv("UV_CACHE_DIR", "another")
+    with pytest.raises(ScenarioError, match=r"(?is)cannot be installed.*hash"):
+        prepare(locked=True)
+
+    requires(f"{LEAF}>1")
+    message = "shop.lock does not match what shop.py requires"
+    with pytest.raises(ScenarioError, match=f"are not locked: {message}; lock them with"):
+        prepare(locked=True)
+    found, told = prepare()
+    assert found.dependencies == (Dependency(LEAF, "3.0", "installed"),)
+    assert told[0].startswith(f"warning: {message}, so it is not used; to renew it: amoc check")
+
+
+def test_a_requirements_file_with_hashes_is_locked_by_itself(uv, index):
+    Path("shop.py").write_text("start = print\n")
+    Path("requirements.txt").write_text(f"{LEAF}==1.0\n")
+    with pytest.raises(ScenarioError, match=r"there is no requirements\.lock"):
+        prepare(locked=True)
+    lines = amoc("check", "shop.py", "--lock")
+    assert lines.returncode == 0, lines.stderr
+    lock = Path("requirements.lock")
+    lock.rename("requirements.txt")
+
+    found, _ = prepare(locked=True)
+
+    assert found.dependencies == (Dependency(LEAF, "1.0", "installed"),)
+
+
+def test_an_installer_that_takes_too_long_is_ended_with_all_it_has_started(program):
+    program("echo building >&2; sleep 300 & echo $! > child; wait")
+    requires(LEAF)
+
+    with pytest.raises(ResourceError) as raised:
+        prepare(timeout_s=1.0)
+
+    assert str(raised.value) == (
+        "what shop.py requires could not be installed within 1 s (--install-timeout): uv said last:"
+        " building"
+    )
+    assert not Path(f"/proc/{Path('child').read_text().strip()}/exe").exists()
+    assert environments() == []
+
+
+def test_passwords_in_an_installers_words_are_hidden(program):
+    program("echo 'no answer from https://me:s3cret@host/simple, nor https://t0ken@host'; exit 2")
+    requires(LEAF)
+
+    with pytest.raises(ScenarioError) as raised:
+        prepare()
+
+    assert str(raised.value).splitlines()[1] == (
+        "  no answer from https://(hidden)@host/simple, nor https://(hidden)@host"
+    )
+
+
+def test_an_installer_that_is_not_there_is_named(uv, monkeypatch):
+    requires(LEAF)
+    monkeypatch.setenv("AMOC_INSTALLER", "/nowhere/uv")
+
+    with pytest.raises(ResourceError, match="uv cannot be started: No such file or directory"):
+        prepare()

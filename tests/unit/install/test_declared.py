@@ -1,0 +1,121 @@
+import sys
+import textwrap
+
+import pytest
+
+from amoc.base.errors import ScenarioError
+from amoc.install.declared import declared
+
+PYTHON = ".".join(map(str, sys.version_info[:3]))
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    def write(text, name="shop.py"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(textwrap.dedent(text))
+        return str(file)
+
+    return write
+
+
+def inline(*lines):
+    return "\n".join(["# /// script", *(f"# {one}".rstrip() for one in lines), "# ///", ""])
+
+
+def test_inline_metadata_is_read(scenario):
+    found = declared(
+        scenario(
+            inline('requires-python = ">=3.11"', "dependencies = [", '  "faker>=2",', '  "attrs"]')
+        )
+    )
+
+    assert found.requirements == ("faker>=2", "attrs")
+    assert found.lock.name == "shop.lock"
+
+
+def test_a_file_beside_counts_where_the_scenario_says_nothing(scenario, tmp_path):
+    shop = scenario("start = print\n")
+    assert declared(shop) is None
+
+    scenario(
+        """
+        # ours
+        faker >= 2 \\
+            --hash=sha256:1    # pinned
+        -r more/more.txt
+        -c limits.txt
+        --index-url https://host/simple
+        -f wheels
+        """,
+        "requirements.txt",
+    )
+    scenario("attrs\nfaker\n", "more/more.txt")
+    scenario("six<2\n", "limits.txt")
+    (tmp_path / "wheels").mkdir()
+
+    found = declared(shop)
+    assert found.requirements == ("faker >= 2 --hash=sha256:1", "attrs", "faker")
+    assert found.constraints == ("six<2",)
+    assert found.options == (
+        "--index-url https://host/simple",
+        f"--find-links {tmp_path / 'wheels'}",
+    )
+    assert found.lock == tmp_path / "requirements.lock"
+    scenario(inline("dependencies = []"))
+    assert declared(shop) is None
+
+
+def test_a_wheel_is_known_by_what_is_in_it(scenario, tmp_path):
+    shop = scenario("")
+    scenario("./own.whl\n", "requirements.txt")
+    (tmp_path / "own.whl").write_bytes(b"one")
+    before = declared(shop)
+    (tmp_path / "own.whl").write_bytes(b"two")
+
+    assert before.requirements[0].startswith(f"{tmp_path / 'own.whl'} --hash=sha256:")
+    assert declared(shop).digest != before.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# /// script\n# dependencies = []\n", "has no end, a line '# ///'"),
+        (inline("dependencies = 1"), "dependencies must be a list of texts, got 1"),
+        (inline('dependencies = ["./a.whl"]'), "a dependency must be a name, got './a.whl'"),
+        (inline("dependencies ="), "is not valid TOML"),
+        (inline('requires-python = ">=99"'), f"requires Python >=99, but this is {PYTHON}"),
+        (inline('requires-python = "new"'), "requires-python must be such as '>=3.11', got 'new'"),
+        (inline("[tool.uv]", "index-url = 'x'"), r"amoc does not read \[tool.uv\]"),
+        (f"{inline('a = 1')}\n{inline('b = 1')}", "must be one block '# /// script', got 2"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_file(scenario, text, message):
+    shop = scenario(text)
+
+    with pytest.raises(ScenarioError, match=message) as raised:
+        declared(shop)
+    assert shop in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("-e .", "cannot depend on what is edited, got '-e .'"),
+        (".", "cannot depend on a directory"),
+        ("absent.whl/x", "'absent.whl/x' is neither a requirement nor a file"),
+        ("-r requirements.txt", "at most 10 deep"),
+        ("-r absent.txt", "absent.txt cannot be read: No such file"),
+    ],
+)
+def test_what_is_wrong_in_a_requirements_file_is_said(scenario, text, message):
+    scenario(f"{text}\n", "requirements.txt")
+
+    with pytest.raises(ScenarioError, match=message):
+        declared(scenario(""))
+
+
+def test_modules_and_files_that_are_not_there_depend_on_nothing():
+    assert declared("json") is None
+    assert declared("absent.py") is None

@@ -1,0 +1,50 @@
+import pytest
+
+from amoc.install import lock_file
+from amoc.install.lock_file import Lock, Pin
+
+PINS = (
+    Pin("attrs", "25.1", "attrs==25.1 --hash=sha256:1 --hash=sha256:2"),
+    Pin("own", "", "own @ file:///own.whl --hash=sha256:3"),
+)
+
+
+def test_a_lock_is_read_back_as_it_was_written():
+    lock = Lock("abc", "3.11", PINS)
+    text = lock.text("shop.py", "shop.py")
+
+    assert lock_file.read(text) == lock
+    assert "amoc check shop.py --lock" in text
+    assert all(one.hashed for one in lock.pins)
+
+
+def test_what_installers_write_is_read():
+    text = (
+        "Attrs==25.1 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\n# via x\n\nzope_x==1 # why\n"
+    )
+
+    assert lock_file.pins(text) == (
+        Pin("attrs", "25.1", "Attrs==25.1 --hash=sha256:1 --hash=sha256:2"),
+        Pin("zope-x", "1", "zope_x==1"),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "attrs==25.1\n", "# amoc-lock: 2\n# python: 3.11\n"])
+def test_a_file_of_somebody_else_is_no_lock(text):
+    with pytest.raises(ValueError, match="it was not made by amoc check --lock"):
+        lock_file.read(text)
+
+
+def test_a_requirement_that_is_not_one_version_is_no_pin():
+    with pytest.raises(ValueError, match="expected a version of a distribution, got 'attrs>=2'"):
+        lock_file.pins("attrs>=2\n")
+
+
+def test_what_is_there_is_not_installed_again():
+    assert lock_file.to_install(PINS, {"attrs": "25.1"}) == [PINS[1]]
+    assert lock_file.to_install(PINS, {}) == list(PINS)
+
+
+def test_another_version_than_what_is_there_is_refused():
+    with pytest.raises(ValueError, match=r"other versions: attrs==25\.1 \(amoc has 24\.2\)$"):
+        lock_file.to_install(PINS, {"attrs": "24.2"})
