@@ -42,7 +42,7 @@ def cli() -> None:
 for _command in (
     *(run.run, plan.plan, replay.replay, check.check, new.new, *control.COMMANDS),
     *(runs.runs, report.report, compare.compare, export.export),
-    *(serve.serve, xmppd.xmppd, completion.completion),
+    *(*serve.COMMANDS, xmppd.xmppd, completion.completion),
 ):
     cli.add_command(_command)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from amoc.base.errors import UsageError
 from amoc.cli.param_types import whole
@@ -168,3 +169,45 @@ def serve(**given: Any) -> None:
     from amoc.service import daemon
 
     sys.exit(daemon.run(chosen, click.echo))
+
+
+@click.command(short_help="Serve in the background.")
+@options
+@click.pass_context
+def start(context: click.Context, /, **given: Any) -> None:
+    """Serve in the background, with the options of amoc serve; amoc stop-server ends it.
+
+    What it would print goes to .daemon.log in the directory of runs.
+    """
+    from amoc.service import background
+
+    chosen = config(**given)  # what is wrong with it is said here
+    found = background.start(chosen.runs, _again(context))
+    click.echo(f"amoc serves {found.url} (process {found.pid})")
+
+
+def _again(context: click.Context) -> list[str]:
+    """The options that a command was called with, as it was."""
+    made: list[str] = []
+    for one in context.command.params:
+        value = context.params[str(one.name)]
+        if context.get_parameter_source(str(one.name)) is not ParameterSource.COMMANDLINE:
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        made += [one.opts[0] if two is True else f"{one.opts[0]}={two}" for two in values]
+    return made
+
+
+@click.command("stop-server", short_help="End the server in the background.")
+@click.option(
+    "--runs-dir", metavar="DIR", default=BASE, show_default=True, help="Which it was started with."
+)
+def stop_server(runs_dir: str) -> None:
+    """End the server of a directory of runs; its runs stop gracefully before."""
+    from amoc.service import background
+
+    pid = background.stop(Path(runs_dir))
+    click.echo(f"the server (process {pid}) has ended")
+
+
+COMMANDS = (serve, start, stop_server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from amoc.base.errors import ExitCode
 from amoc.service import server
 from amoc.service.app import create_app
 from amoc.service.config import ServiceConfig
+from amoc.service.pid_file import PidFile
 from amoc.service.service import Service
+
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def run(config: ServiceConfig, say: Callable[[str], None]) -> ExitCode:
@@ -29,23 +33,47 @@ def run(config: ServiceConfig, say: Callable[[str], None]) -> ExitCode:
     """
     # For runs and what they start in turn: their commands are for runs of this host.
     os.environ.pop("AMOC_SERVER", None)
+    logging.basicConfig(format=_FORMAT, level=logging.INFO)
     process.raise_fd_limit()
+    lock = PidFile(config.runs)
+    try:
+        _serve(config, lock, say)
+    finally:
+        lock.close()
+    return ExitCode.OK
+
+
+def _serve(config: ServiceConfig, lock: PidFile, say: Callable[[str], None]) -> None:
+    leave = _asked_to_leave()
     service = Service.of(config)
-    leave = Event()
-    loop = gevent.get_hub().loop
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is not signal.SIG_IGN:
-            signal.signal(signum, lambda *_: loop.run_callback_threadsafe(leave.set))
-    with_tls = "https" if config.cert is not None else "http"
     http = server.make(create_app(service), config)
     host, port = str(http.server_host), int(http.server_port)
-    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if config.cert is not None else "http"
+    url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     process.set_title(f"daemon on port {port}")
-    say(f"amoc serves {with_tls}://{shown}:{port}")
+    lock.write(url)
+    say(f"amoc serves {url}")
+    if not config.is_local:
+        say("other hosts can connect, with a token; whoever has one that allows it runs code here")
     try:
         leave.wait()
     finally:
         http.stop_accepting()
         service.runs.close()
         http.stop()
-    return ExitCode.OK
+
+
+def _asked_to_leave() -> Event:
+    """Set by a signal that asks to stop; a second one ends this process, and so its runs."""
+    leave = Event()
+    loop = gevent.get_hub().loop
+
+    def ask(*_: object) -> None:
+        if leave.is_set():
+            os._exit(int(ExitCode.INTERRUPTED))
+        loop.run_callback_threadsafe(leave.set)
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, ask)
+    return leave

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
@@ -57,6 +58,7 @@ class Job:
         process: Once it is started.
         state: ``queued``, ``starting``, ``running``, or ``failed`` before a user could start.
         error: Why it failed.
+        awaited: Whether somebody waits for it to begin, and is told why it does not.
     """
 
     id: str
@@ -66,6 +68,7 @@ class Job:
     process: RunProcess | None = None
     state: str = "queued"
     error: str = ""
+    awaited: bool = False
 
     @property
     def due_at(self) -> datetime:
@@ -198,6 +201,7 @@ class Runs:
         if later or len(busy) >= self._parallel:
             self.work()
             return job
+        job.awaited = True
         self._launch(job)
         self._await_begin(job)
         return job
@@ -222,14 +226,8 @@ class Runs:
             except Problem as problem:
                 log.warning("queued run %s: %s", job.id, problem.detail)
             else:
-                gevent.spawn(self._began, job)
-
-    def _began(self, job: Job) -> None:
-        try:
-            self._await_begin(job)
-        except Problem as problem:
-            job.error = problem.detail
-            self._failed.append(job)
+                assert job.process is not None
+                gevent.spawn(job.process.begun, BEGIN_S).link_value(partial(_began, job))
 
     def _active(self) -> list[Job]:
         return [one for one in self._jobs.values() if one.process is not None]
@@ -264,7 +262,6 @@ class Runs:
             return
         if process.exit_code is None:
             return  # still loading; the run's own deadline is longer than ours
-        job.state = "failed"
         error = AmocError(process.why())
         codes = list(ExitCode)
         error.exit_code = (
@@ -276,6 +273,10 @@ class Runs:
         assert job.process is not None
         log.info("run %s ended with %s", job.id, job.process.exit_code)
         self._jobs.pop(job.id, None)
+        if not job.process.directory.journal.exists():
+            job.state, job.error = "failed", job.process.why()
+            if not job.awaited:
+                self._failed.append(job)
         self.tidy()
         self.work()
 
@@ -406,3 +407,9 @@ class Runs:
 def _ended_at(directory: RunDirectory) -> datetime:
     """When a run that is over ended: its journal was not written to since."""
     return datetime.fromtimestamp(directory.journal.stat().st_mtime, UTC)
+
+
+def _began(job: Job, waited: gevent.Greenlet[[float], bool]) -> None:
+    """A run of the queue has begun, or will never."""
+    if waited.value and job.state == "starting":
+        job.state = "running"

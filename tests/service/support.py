@@ -70,7 +70,7 @@ class Daemon:
         (scenarios / "stayers.py").write_text(textwrap.dedent(STAYERS))
         self.temporary = Path(tempfile.mkdtemp(prefix="amoc-test-"))
         self._output = directory / "serve.txt"
-        with self._output.open("ab") as output:
+        with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "amoc", "serve", "--listen", "0", *arguments],
                 stdout=output,

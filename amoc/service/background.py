@@ -1,0 +1,91 @@
+"""The daemon in the background: started, and ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from amoc.base.errors import PeerError, ResourceError, UsageError
+from amoc.runtime.child import start_command
+from amoc.service import pid_file
+from amoc.service.pid_file import Serving
+
+START_S = 30.0
+STOP_S = 120.0
+"""Longer than the daemon gives its runs."""
+LOOK_S = 0.05
+MAX_LOG = 16 << 20
+SHOWN_LINES = 5
+
+
+def start(runs: Path, options: Sequence[str]) -> Serving:
+    """Start ``amoc serve`` with `options`; it listens when this returns.
+
+    Raises:
+        UsageError: One serves these runs already, or it does not like its options.
+        ResourceError: Its log cannot be written.
+        PeerError: It does not listen in time.
+    """
+    if (found := pid_file.read(runs)) is not None:
+        raise UsageError(f"a daemon serves {runs} already at {found.url} (process {found.pid})")
+    log = pid_file.log_in(runs)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            if log.stat().st_size > MAX_LOG:
+                log.replace(log.with_name(f"{log.name}.1"))
+        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ResourceError(f"{log} cannot be written: {error.strerror}") from None
+    with open(fd, "ab") as output:  # noqa: PTH123 - a descriptor
+        begun = output.tell()
+        child = subprocess.Popen(
+            start_command("amoc", ["serve", *options]),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    give_up = time.monotonic() + START_S
+    while time.monotonic() < give_up:
+        status = child.poll()
+        if (found := pid_file.read(runs)) is not None and found.pid == child.pid:
+            return found
+        if status is not None:
+            said = log.read_bytes()[begun:].decode(errors="replace").splitlines()
+            lines = [line.removeprefix("amoc: ") for line in said[-SHOWN_LINES:]]
+            raise UsageError("\n".join(lines) or f"amoc serve exited with {status}")
+        time.sleep(LOOK_S)
+    child.terminate()
+    raise PeerError(f"amoc serve does not listen after {START_S:g} s; see {log}")
+
+
+def stop(runs: Path) -> int:
+    """End the daemon of a directory of runs; its process id. It is gone when this returns.
+
+    Raises:
+        UsageError: There is none.
+        PeerError: It does not end in time.
+    """
+    found = pid_file.read(runs)
+    if found is None:
+        raise UsageError(f"no daemon serves {runs}; choose another directory with --runs-dir")
+    try:
+        pidfd = os.pidfd_open(found.pid)
+    except ProcessLookupError:
+        return found.pid
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        if not select.select([pidfd], [], [], STOP_S)[0]:
+            raise PeerError(f"process {found.pid} has not ended after {STOP_S:g} s")
+    except PermissionError:
+        raise UsageError(f"process {found.pid} is somebody else's") from None
+    finally:
+        os.close(pidfd)
+    return found.pid

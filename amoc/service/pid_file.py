@@ -1,0 +1,88 @@
+"""The file that says which daemon serves a directory of runs, and where.
+
+The daemon holds a lock on it for as long as it lives. So a file that a killed daemon has left
+behind is known to be stale, and of two daemons for one directory the second does not start.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from amoc.base.errors import ResourceError, UsageError
+
+_NAME = ".daemon"
+
+
+class Serving(NamedTuple):
+    """A daemon that lives."""
+
+    pid: int
+    url: str
+
+
+def path_in(runs: Path) -> Path:
+    """Where the file of a directory of runs is."""
+    return runs / _NAME
+
+
+def log_in(runs: Path) -> Path:
+    """Where the log of a daemon in the background is."""
+    return runs / f"{_NAME}.log"
+
+
+def read(runs: Path) -> Serving | None:
+    """The daemon that serves a directory of runs; None if there is none, or it does not listen yet.
+
+    Raises:
+        ResourceError: The file cannot be read.
+    """
+    try:
+        with path_in(runs).open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid, _, url = file.read().strip().partition(" ")
+                return Serving(int(pid), url) if url else None
+            return None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ResourceError(f"{path_in(runs)} cannot be read: {error.strerror}") from None
+
+
+class PidFile:
+    """The file of this process."""
+
+    def __init__(self, runs: Path) -> None:
+        """Take the lock.
+
+        Raises:
+            UsageError: Another daemon has it.
+            ResourceError: The file cannot be written.
+        """
+        path = path_in(runs)
+        try:
+            runs.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = read(runs)
+            os.close(self._fd)
+            where = f" at {found.url} (process {found.pid})" if found is not None else ""
+            raise UsageError(f"a daemon serves {runs} already{where}") from None
+        os.ftruncate(self._fd, 0)
+
+    def write(self, url: str) -> None:
+        """Say where this process listens."""
+        os.pwrite(self._fd, f"{os.getpid()} {url}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Nobody serves any more. The file stays: to remove it would race with the next daemon."""
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)

@@ -1,0 +1,187 @@
+"""The daemon's life: in the background, with several runs, killed, and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import load
+from tests.process.support import DEADLINE_S, ROOT, alive, eventually
+from tests.service.support import Daemon, serving
+
+pytestmark = pytest.mark.slow
+
+DAY_S = 86_400
+
+
+def amoc(*arguments: str, cwd: Path, code: int = 0) -> str:
+    """What a command prints, which must end with that code."""
+    done = subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == code, (arguments, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def test_in_the_background_until_it_is_stopped(tmp_path: Path) -> None:
+    said = amoc("start", "--listen", "0", cwd=tmp_path)
+    try:
+        assert said.startswith("amoc serves http://127.0.0.1:")
+        assert "already" in amoc("start", "--listen", "0", cwd=tmp_path, code=2)
+        assert "already" in amoc("serve", "--listen", "0", cwd=tmp_path, code=2)
+    finally:
+        ended = amoc("stop-server", cwd=tmp_path)
+    assert "has ended" in ended
+    assert "no daemon" in amoc("stop-server", cwd=tmp_path, code=2)
+    assert (tmp_path / "amoc-runs/.daemon.log").read_text().startswith("amoc serves")
+    # What makes it end at once is told as in the foreground.
+    assert "--token-file" in amoc("start", "--listen", "0.0.0.0:0", cwd=tmp_path, code=2)
+
+
+def complete(daemon: Daemon, run: str) -> None:
+    """A run came to its end, and left all that a run leaves."""
+    saved = load(RunDirectory(daemon.runs / run))
+    assert saved.complete
+    assert list(saved.missing) == []
+    assert (daemon.runs / run / "report.html").exists()
+
+
+def test_when_the_daemon_stops_its_runs_stop_gracefully(tmp_path: Path) -> None:
+    with serving(tmp_path, "--parallel", "2") as daemon:
+        runs = [daemon.start(users=3) for _ in range(2)]
+        tree = daemon.tree()
+        daemon.kill(signal.SIGTERM)
+        assert daemon.end() == 0
+        assert alive(tree) == set()
+        for run in runs:
+            complete(daemon, run)
+
+
+def test_when_the_daemon_is_killed_its_runs_stop_gracefully_and_are_listed_again(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as daemon:
+        run = daemon.start(users=3)
+        daemon.wait_for_users(run, 3)
+        tree = daemon.tree() - {daemon.pid}
+        assert len(tree) >= 3
+        daemon.kill(signal.SIGKILL)
+        eventually(lambda: not alive(tree), "the run's processes have ended")
+        complete(daemon, run)
+    with serving(tmp_path) as again:
+        listed = again.get("/runs")["runs"]
+        assert [(one["id"], one["state"], one["verdict"]) for one in listed] == [
+            (run, "over", "stopped")
+        ]
+        assert again.get(f"/runs/{run}/series")["total"] >= 1
+
+
+def test_runs_wait_for_their_turn(daemon: Daemon) -> None:
+    first = daemon.start(users=1)
+    body = {"scenario": "stayers", "users": 1, "workers": 1, "queue": True}
+    second = daemon.patch("/execution/start", body, status=202)
+    dropped = daemon.patch("/execution/start", body, status=202)
+    assert second["state"] == "queued"
+    assert daemon.get("/status")["queued"] == [second["run"], dropped["run"]]
+    states = {one["id"]: one["state"] for one in daemon.get("/runs")["runs"]}
+    assert (states[first], states[second["run"]]) == ("running", "queued")
+    daemon.patch("/execution/stop", {"run": dropped["run"]})
+    daemon.patch("/execution/stop", {"run": first})
+    daemon.wait_for_state(second["run"], "running")
+    assert daemon.get(f"/runs/{first}")["state"] == "over"
+    daemon.patch("/execution/stop")
+    daemon.wait_for_end(second["run"])
+    assert daemon.request("GET", f"/runs/{dropped['run']}").status == 404
+
+
+def test_a_run_starts_at_its_time(daemon: Daemon) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=1.5)
+    body = {"scenario": "stayers", "users": 1, "workers": 1, "at": at.isoformat()}
+    run = daemon.patch("/execution/start", body, status=202)["run"]
+    daemon.wait_for_state(run, "running")
+    journal = (daemon.runs / run / "journal.jsonl").read_text().splitlines()
+    assert datetime.fromisoformat(json.loads(journal[0])["started_at"]) >= at
+    daemon.patch("/execution/stop")
+    daemon.wait_for_end(run)
+
+
+def test_a_queued_run_that_is_refused_says_why(daemon: Daemon) -> None:
+    at = datetime.now(UTC) + timedelta(seconds=0.5)
+    body = {"scenario": "stayers", "settings": {"mode": "sad"}, "at": at.isoformat()}
+    run = daemon.patch("/execution/start", body, status=202)["run"]
+    found = daemon.wait_for_end(run)
+    assert found["state"] == "failed"
+    assert "mode must be one of 'calm', 'wild'" in found["error"]
+
+
+def test_runs_side_by_side_are_told_apart(tmp_path: Path) -> None:
+    with serving(tmp_path, "--parallel", "2") as daemon:
+        one, other = (daemon.start(users=users) for users in (1, 2))
+        several = daemon.patch("/execution/add_users", {"users": 1}, status=409)
+        assert several["errors"][0]["field"] == "run"
+        daemon.patch("/execution/add_users", {"users": 3, "run": other})
+        daemon.wait_for_users(other, 5)
+        daemon.wait_for_users(one, 1)
+        assert len(daemon.get("/status/node0")["runs"]) == 2
+        daemon.patch("/execution/start", {"scenario": "stayers"}, status=409)
+        for run in (one, other):
+            daemon.patch("/execution/stop", {"run": run})
+            daemon.wait_for_end(run)
+
+
+def test_a_run_of_a_shell_beside_it_is_as_good(daemon: Daemon) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "amoc", "run", "scenarios/stayers.py", "--workers", "1"],
+        cwd=daemon.directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "AMOC_USER_RATE": "inf"},
+        stdout=subprocess.DEVNULL,
+    ) as shell:
+        runs = eventually(lambda: daemon.get("/status")["runs"], "the run is seen")
+        daemon.patch("/execution/add_users", {"users": 2})
+        daemon.wait_for_users(runs[0]["run"], 3)
+        daemon.patch("/execution/stop")
+        assert shell.wait(DEADLINE_S) == 0
+
+
+def descriptors(daemon: Daemon) -> int:
+    """How many it has open when nothing runs."""
+    eventually(lambda: len(daemon.tree()) == 1, "the run's processes have ended")
+    return len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
+
+
+def test_runs_leave_nothing_open_and_are_deleted_by_hand_by_number_and_by_age(
+    tmp_path: Path,
+) -> None:
+    runs = tmp_path / "amoc-runs"
+    with serving(tmp_path) as daemon:
+        made, opened = [], []
+        for _ in range(4):
+            made.append(daemon.start(users=1))
+            refused = daemon.request("DELETE", f"/runs/{made[-1]}")
+            assert refused.status == 409
+            daemon.patch("/execution/stop")
+            daemon.wait_for_end(made[-1])
+            opened.append(descriptors(daemon))
+        assert opened == opened[:1] * 4
+        assert daemon.request("DELETE", f"/runs/{made[0]}").status == 204
+        assert daemon.request("DELETE", f"/runs/{made[0]}").status == 404
+    old = time.time() - 3 * DAY_S
+    os.utime(runs / made[1] / "journal.jsonl", (old, old))
+    with serving(tmp_path, "--keep-days", "2"):
+        assert {one.name for one in runs.iterdir() if one.is_dir()} == set(made[2:])
+    with serving(tmp_path, "--keep", "1"):
+        assert {one.name for one in runs.iterdir() if one.is_dir()} == {made[3]}
