@@ -44,6 +44,7 @@ class Pool:
         self.repeat_num = 1.0
         self.repeat_interval_s = 0.0
         self.crash_pause_s = 0.0
+        self.wait_turn = None
         self.run_once = start
         self.errors: list[BaseException] = []
         self.gone = 0

@@ -45,6 +45,7 @@ class _Alone:
         self.repeat_num = 1.0
         self.repeat_interval_s = 0.0
         self.crash_pause_s = 0.1
+        self.wait_turn = None
         self.run_once = start
         self.error: BaseException | None = None
         self.gone = gevent.event.Event()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from amoc.base.clock import parse_duration
+from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.load_profile import Stages
 
 MAX_ID = 1 << 32
@@ -101,5 +102,7 @@ def _user_ids(text: str) -> range:
 
 STAGES = Parsed("stages", _stages)
 """``30s:100,2m:1000``."""
+ARRIVALS = Parsed("rate", Arrivals.parse)
+"""``200/s``, or stages of it."""
 USER_IDS = Parsed("a-b", _user_ids)
 """``A-B`` as a range of user ids."""

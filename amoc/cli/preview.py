@@ -54,6 +54,7 @@ def preview(plan: RunPlan, host: Host) -> JsonObject:
         "settings": [dict(one) for one in host.settings],
         "users": _users(plan.planned_ids, host.workers),
         "starts": _starts(plan, host),
+        "arrivals": _arrivals(plan),
         "stages": [] if plan.stages is None else [_stage(leg) for leg in plan.stages.legs()],
         "throttles": [_throttle(name, text) for name, text in sorted(plan.rates.items())],
         "commands": [
@@ -92,7 +93,7 @@ def _start_rate(plan: RunPlan, host: Host) -> tuple[float | Stages, str]:
     if USER_RATE in plan.rates:
         return parse_profile(plan.rates[USER_RATE], 60.0), f"--throttle {USER_RATE}"
     sources = {one["name"]: one["from"] for one in host.settings}
-    return first_rate(plan.stages is not None, sources, host.interarrival_ms, host.user_rate)
+    return first_rate(plan.own_starts, sources, host.interarrival_ms, host.user_rate)
 
 
 def _starts(plan: RunPlan, host: Host) -> dict[str, object]:
@@ -102,7 +103,7 @@ def _starts(plan: RunPlan, host: Host) -> dict[str, object]:
     too_late = 0
     if plan.stages is not None:
         first_s, last_s = _starts_by_stages(plan.users, plan.stages)
-    elif not isinstance(rate, Stages) and rate > 0:
+    elif plan.users and not isinstance(rate, Stages) and rate > 0:
         count = len(plan.users)
         first_s, last_s = 0.0, (count - 1) / rate * 60
         if plan.duration_s is not None and last_s > plan.duration_s:
@@ -125,6 +126,17 @@ def _starts_by_stages(users: range, stages: Stages) -> tuple[float | None, float
         last, begin_ns = floor(rises[-1].target), rises[-1].begin_ns
         last_ns = stages.due_ns(last, begin_ns) or stages.due_ns(last - 1, begin_ns)
     return _seconds(first_ns), _seconds(last_ns)
+
+
+def _arrivals(plan: RunPlan) -> dict[str, object] | None:
+    if (one := plan.arrivals) is None:
+        return None
+    until_s = plan.duration_s
+    return {
+        "rate": one.text,
+        "max_users": one.max_users,
+        "iterations": None if until_s is None else round(one.count_until(until_s)),
+    }
 
 
 def _seconds(t_ns: int | None) -> float | None:
@@ -173,12 +185,8 @@ def _has_bare_number(text: str) -> bool:
     return any("/" not in number and number.strip("0.") for number in numbers)
 
 
-def _most_at_once(plan: RunPlan) -> int:
-    return len(plan.users) if plan.stages is None else plan.stages.highest
-
-
 def _descriptors(plan: RunPlan, host: Host) -> dict[str, object]:
-    most = _most_at_once(plan)
+    most = plan.most_users
     needed = -(-most // host.workers) * host.fds_per_user + RESERVED_FDS
     return {
         "per_user": host.fds_per_user,
@@ -192,10 +200,13 @@ def _descriptors(plan: RunPlan, host: Host) -> dict[str, object]:
 def _end(plan: RunPlan, host: Host) -> dict[str, object]:
     stop = f"users then have {plan.stop_timeout_s:g} s to finish"
     if plan.duration_s is not None:
-        by_stages = plan.stages is not None and plan.duration_s == plan.stages.total_s
+        by_stages = plan.duration_s in (
+            plan.stages and plan.stages.total_s,
+            plan.arrivals and plan.arrivals.total_s,
+        )
         why = "the last stage is over" if by_stages else "--duration is over"
         return {"at_s": plan.duration_s, "why": why, "then": stop}
-    if host.repeat_num == inf:
+    if host.repeat_num == inf or plan.arrivals is not None:
         why = "it is stopped: there is no --duration, and users repeat forever"
     else:
         why = (

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import completion, setting_values
-from amoc.cli.param_types import MAX_ID, STAGES, USER_IDS, json_option, whole
+from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, json_option, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S
 from amoc.scenario import settings_sources
+from amoc.scenario.arrivals import MAX_USERS, Arrivals
 from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
@@ -96,6 +98,19 @@ _OPTIONS = (
         type=STAGES,
         help="Number of users over time: 30s:100,2m:1000,30s:0. --users is then the number at the"
         " start, 0 by default.",
+    ),
+    click.option(
+        "--arrival-rate",
+        type=ARRIVALS,
+        metavar="RATE",
+        help="Start iterations at this rate, however slow the target is, instead of a number of"
+        " users: 200/s, or stages such as 30s:10/s,2m:100/s.",
+    ),
+    click.option(
+        "--max-users",
+        type=whole(1, MAX_ID),
+        help="Most users of --arrival-rate at once; iterations for which none is free are dropped."
+        f"  [default: {MAX_USERS}]",
     ),
     click.option(
         "--throttle",
@@ -194,6 +209,8 @@ def plan(
     spawn_rate: float | None,
     user_ids: range | None,
     stages: Stages | None,
+    arrival_rate: Arrivals | None,
+    max_users: int | None,
     throttles: Sequence[str],
     duration: float | None,
     workers: int | None,
@@ -221,7 +238,16 @@ def plan(
     Raises:
         AmocError: They contradict each other, or a source of settings cannot be read.
     """
-    ids = _ids(users, user_ids, stages)
+    arrivals = _arrivals(arrival_rate, max_users)
+    if arrivals is not None:
+        given = {"--users": users, "--user-ids": user_ids, "--stages": stages}
+        for option in (name for name, value in given.items() if value is not None):
+            raise UsageError(
+                f"--arrival-rate and {option} are mutually exclusive; give one of them"
+            )
+        if arrivals.total_s is not None:
+            duration = min(arrivals.total_s, duration or arrivals.total_s)
+    ids = range(1, 1) if arrivals is not None else _ids(users, user_ids, stages)
     if stages is not None:
         stages = Stages(stages.stages, Fraction(len(ids)))
         duration = min(stages.total_s, duration if duration is not None else stages.total_s)
@@ -248,6 +274,7 @@ def plan(
         init_timeout_s=init_timeout,
         stop_timeout_s=stop_timeout,
         stages=stages,
+        arrivals=arrivals,
         rates=rates(throttles),
         run_directory=new_directory,
         thresholds=tuple(expected),
@@ -274,6 +301,12 @@ def tag_values(tags: Sequence[str], exclude_tags: Sequence[str]) -> dict[str, tu
         "--tags": ("tags", " ".join(tags)),
         "--exclude-tags": ("exclude_tags", " ".join(exclude_tags)),
     }
+
+
+def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:
+    if rate is None and max_users is not None:
+        raise UsageError("--max-users needs --arrival-rate: it is the most users of that")
+    return rate if rate is None or max_users is None else replace(rate, max_users=max_users)
 
 
 def _ids(users: int | None, user_ids: range | None, stages: Stages | None) -> range:

@@ -8,8 +8,8 @@
 Rule: a cell has exactly one writer, the worker whose row it is, so no lock is needed.
 A user's byte changes hands but never has two writers at once: the node writes it before it passes
 the user to a worker for the first time, and again when that worker is dead; in between only the
-worker does. Readers may see a row between two writes; never derive a value from two cells that
-must agree.
+worker does. Users of an arrival rate are not passed to a worker, it starts them by itself.
+Readers may see a row between two writes; never derive a value from two cells that must agree.
 
 The block is an anonymous shared mapping created before the fork. It has no name, so no other
 process can open it and nothing is left behind however the processes end. It outlives each of them,
@@ -103,6 +103,8 @@ class Cell(IntEnum):
     """CPU time of its previous incarnations."""
     ITERATION_NUMBERS = 7
     """How many numbers of iterations it has given out, see `amoc.users.run`."""
+    HIGHEST_USER = 8
+    """The highest id of the users that it has started by itself, for an arrival rate."""
 
 
 class UserState(IntEnum):

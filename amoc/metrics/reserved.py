@@ -10,7 +10,9 @@ from __future__ import annotations
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.step_names import FIRST_FAILURE, LAST_FAILURE
 
-TIMERS = ("loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay")
+EVERY_RUN = ("loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay")
+"""Timers that every summary has."""
+TIMERS = (*EVERY_RUN, "arrival_lateness")
 """Timers that tell about amoc itself; shown apart from those of the target."""
 MAIL = ("mail_sent", "mail_received", "mail_refused", "mail_undeliverable")
 """Counters of `amoc.users.mail`."""
@@ -20,10 +22,14 @@ ITERATIONS = "iterations"
 """Counts iterations that did not crash."""
 LATE_TURNS = "late_turns"
 """Counts turns that took longer than `user.pace` has time for."""
+ARRIVALS = "arrivals"
+"""Counts iterations that an arrival rate has started."""
+DROPPED = "dropped"
+"""Counts iterations that were to start, and for which no user was free in time."""
 COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
 COORDINATOR, BARRIERS, THROTTLE, FEED = "coordinator.", "barriers.", "throttle.", "feed."
-NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, *COUNTED})
+NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, ARRIVALS, DROPPED, *COUNTED})
 _PREFIXES = (
     *(COORDINATOR, BARRIERS, THROTTLE, FEED, FIRST_FAILURE, LAST_FAILURE),
     *(f"{name}." for name in COUNTED),

@@ -17,6 +17,7 @@ from amoc.metrics.board import Kind
 from amoc.results.summary_types import BlockedPart
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.threshold import Threshold
+from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.load_profile import Stages
 
 Entry = JsonObject
@@ -147,6 +148,12 @@ class JournalFacts:
     def warmup_s(self) -> float:
         """What the verdict leaves out."""
         return float(self.plan.get("warmup_s") or 0.0)
+
+    @property
+    def arrivals(self) -> Arrivals | None:
+        """At what rate iterations were to begin, if the plan had one."""
+        found = self.plan.get("arrivals")
+        return Arrivals.from_json(found) if found else None
 
     @property
     def stages(self) -> Stages | None:

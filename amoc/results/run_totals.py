@@ -20,6 +20,7 @@ from amoc.metrics.histogram import MAX_NS
 from amoc.metrics.reserved import ITERATIONS, OUTLIVED
 from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
 from amoc.results import connection_facts, feed_facts, message_account
+from amoc.results.arrival_totals import ArrivalTotals
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
 from amoc.results.rest import Rest
@@ -27,6 +28,7 @@ from amoc.results.series import Point, Tally
 from amoc.results.store.reader import stretches
 from amoc.results.user_targets import StageTargets
 from amoc.results.warm_up import WarmUp
+from amoc.scenario.arrivals import ARRIVAL_RATE, Arrivals
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.start_rate import USER_RATE
 
@@ -63,6 +65,7 @@ class RunTotals:
             is `whole`.
         health: How the generator did in the window.
         stages: The targets of its stages, and what came of them.
+        arrivals: Its arrival rate, and what came of it.
         rest: How long users rested in it.
         shortfall: Throttles whose rate was not reached in it.
         known: The metrics that there are.
@@ -71,11 +74,14 @@ class RunTotals:
 
     warmup: WarmUp = field(default_factory=WarmUp)
     stages: StageTargets = field(default_factory=lambda: StageTargets(None))
+    arrivals: ArrivalTotals = field(default_factory=lambda: ArrivalTotals(None))
     whole: Tally = field(default_factory=Tally)
     window: Tally = field(init=False)
     health: Health = field(default_factory=Health)
     rest: Rest = field(default_factory=Rest)
-    shortfall: Shortfall = field(default_factory=lambda: Shortfall(frozenset({USER_RATE})))
+    shortfall: Shortfall = field(
+        default_factory=lambda: Shortfall(frozenset({USER_RATE, ARRIVAL_RATE}))
+    )
     known: dict[str, Kind] = field(default_factory=dict)
     workers: dict[tuple[str, int], WorkerPoint] = field(default_factory=dict)
     _starts: _Peak = field(default_factory=_Peak)
@@ -89,10 +95,11 @@ class RunTotals:
         points: Collection[Point],
         warmup_s: float = 0.0,
         stages: Stages | None = None,
+        arrivals: Arrivals | None = None,
         breathe: Callable[[], None] = lambda: None,
     ) -> Self:
         """The totals of points that are in order; `breathe` is called between two of them."""
-        totals = cls(WarmUp(warmup_s), StageTargets(stages))
+        totals = cls(WarmUp(warmup_s), StageTargets(stages), ArrivalTotals(arrivals))
         for point in points:
             totals.add(point, timers=False)
             breathe()
@@ -123,6 +130,7 @@ class RunTotals:
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)
         self._starts.add(point)
         self.stages.take(point)
+        self.arrivals.take(point)
         for one in point.workers:
             place = (one.node, one.worker)
             self.workers[place] = _since_the_start(self.workers.get(place), one, point.span_s)
@@ -140,12 +148,13 @@ class RunTotals:
         return [
             *self._not_started(),
             *self.stages.notes(),
+            *self.arrivals.notes(self.window.counters),
             *self._outlived(),
             *message_account.notes(
                 self.whole.counters, any(one.incarnation > 1 for one in self.workers.values())
             ),
             *feed_facts.notes(self.whole),
-            *(() if self.futile() else self.rest.notes()),
+            *(() if self.futile() or self.arrivals.arrivals else self.rest.notes()),
             *self.shortfall.notes(),
             *connection_facts.notes(self.whole.counters),
             *(

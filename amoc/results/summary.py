@@ -49,7 +49,7 @@ def rebuild(
         running: Whether it still runs.
     """
     facts = JournalFacts.of(journal)
-    totals = RunTotals.of(points, facts.warmup_s, facts.stages)
+    totals = RunTotals.of(points, facts.warmup_s, facts.stages, facts.arrivals)
     return make(facts, totals, directory, name=name, running=running)
 
 
@@ -77,7 +77,7 @@ def make(
         "counters": dict(sorted(whole.counters.items())),
         "counters_per_s": _counters_per_s(whole),
         "gauges": _gauges(whole.last),
-        "timers": _timers({**{name: Histogram() for name in reserved.TIMERS}, **whole.timers}),
+        "timers": _timers({**{name: Histogram() for name in reserved.EVERY_RUN}, **whole.timers}),
         "throttles": _throttles(whole),
         "workers": [_worker(totals.workers[place]) for place in sorted(totals.workers)],
         "versions": _versions(facts.run),
@@ -158,6 +158,7 @@ def _run(
         "started_at": run.get("started_at") or run.get("at", ""),
         "ended_at": _ended_at(facts, whole),
         "stages": str((plan.get("stages") or {}).get("text", "")),
+        "arrival_rate": str((plan.get("arrivals") or {}).get("rate", "")),
         "targets": _targets(run.get("settings", [])),
         "duration_s": round(duration_s, 3),
         "paused_s": round(facts.paused_s(duration_s), 3),

@@ -20,6 +20,7 @@ class RunPart(TypedDict):
     started_at: str
     ended_at: str
     stages: str
+    arrival_rate: str
     targets: Sequence[str]
     duration_s: float
     paused_s: float

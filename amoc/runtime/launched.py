@@ -86,6 +86,7 @@ def launch(plan: RunPlan, start_node: Callable[[str], Started]) -> Launched:
         users=(plan.users.start, plan.users.stop),
         duration_s=plan.duration_s,
         libraries=plan.libraries,
+        max_users=plan.arrivals.max_users if plan.arrivals is not None else 0,
     )
     with suppress(BrokenPipeError):  # it has ended already; who waits for it will see that
         pipe.write(node.input, BOOTSTRAP, bootstrap)

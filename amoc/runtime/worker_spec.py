@@ -21,6 +21,7 @@ class WorkerSpec:
         directory: Where the node's sockets are.
         start: The scenario's start() as a function of the user's id.
         scenario_directory: Where the scenario's own files are.
+        max_users: The most users of the run's arrival rate; 0 without one.
     """
 
     id: WorkerId
@@ -30,3 +31,4 @@ class WorkerSpec:
     scenario_directory: str
     seed: int
     run_id: str
+    max_users: int = 0

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from math import ceil, floor
 
 from amoc.base.json_plain import JsonObject
+from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.settings import Source
 
@@ -24,6 +25,7 @@ class RunPlan:
         duration_s: When the users are asked to finish; None means when all have left by themselves.
         sources: Raw settings, strongest first.
         stages: How many users there are when, instead of all of `users`.
+        arrivals: At what rate iterations begin, instead of any number of users.
         rates: The rate of a throttle by its name, as text; overrides the scenario's.
         run_directory: Where the run's files go; None means a new one below ``amoc-runs``.
         timeline: Commands at their times: seconds since the first user could start, the command's
@@ -47,6 +49,7 @@ class RunPlan:
     init_timeout_s: float
     stop_timeout_s: float
     stages: Stages | None = None
+    arrivals: Arrivals | None = None
     rates: Mapping[str, str] = field(default_factory=dict)
     run_directory: str | None = None
     timeline: tuple[tuple[float, str, JsonObject], ...] = ()
@@ -63,6 +66,8 @@ class RunPlan:
         made = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.stages is not None:
             made["stages"] = {"text": str(self.stages), "start": int(self.stages.start)}
+        if self.arrivals is not None:
+            made["arrivals"] = self.arrivals.to_json()
         return made | {
             "users": [self.users.start, self.users.stop],
             "rates": dict(self.rates),
@@ -89,23 +94,35 @@ class RunPlan:
         }
         if (stages := data["stages"]) is not None:
             made["stages"] = Stages.parse(stages["text"], stages["start"])
+        if (arrivals := data.get("arrivals")) is not None:
+            made["arrivals"] = Arrivals.from_json(arrivals)
         known = {one.name: data[one.name] for one in fields(cls) if one.name in data}
         return cls(**{**known, **made})
 
     @property
+    def own_starts(self) -> str:
+        """The option that says when users start, if there is one; else empty."""
+        if self.arrivals is not None:
+            return "--arrival-rate"
+        return "--stages" if self.stages is not None else ""
+
+    @property
     def most_users(self) -> int:
         """How many users there are at once at the most, by the plan."""
-        return max(len(self.users), self.stages.highest if self.stages is not None else 0)
+        by_stages = self.stages.highest if self.stages is not None else 0
+        by_arrivals = self.arrivals.max_users if self.arrivals is not None else 0
+        return max(len(self.users), by_stages, by_arrivals)
 
     @property
     def planned_ids(self) -> range:
-        """The numbers of all users of the plan: those of its start, and those that stages add.
+        """The numbers of all users of the plan: those of its start, and those that come later.
 
         Numbers go on from the highest one; that of a user who was removed does not come back.
         """
         rises = 0
         for leg in self.stages.legs() if self.stages is not None else ():
             rises += max(0, ceil(leg.target) - floor(leg.before))
+        rises += self.arrivals.max_users if self.arrivals is not None else 0
         return range(self.users.start, self.users.stop + rises)
 
     @property

@@ -1,8 +1,8 @@
 """The start rate: how many users may start per minute, and which setting decides it. Pure.
 
-``user_rate`` overrides ``interarrival``. Stages decide themselves when users start, so beside them
-these two count only when one is set explicitly. (``--throttle user_rate=…`` overrides all of this,
-as it does for every throttle.)
+``user_rate`` overrides ``interarrival``. Stages and an arrival rate decide themselves when users
+start, so beside them these two count only when one is set explicitly. (``--throttle user_rate=…``
+overrides all of this, as it does for every throttle.)
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from amoc.scenario.settings import DEFAULT
 USER_RATE = "user_rate"
 """The setting, and the throttle through which users start."""
 INTERARRIVAL = "interarrival"
-STAGES = "--stages"
 SETTINGS = frozenset((USER_RATE, INTERARRIVAL))
 """The settings that decide the rate."""
 
@@ -28,17 +27,17 @@ def start_rate(interarrival_ms: float, per_minute: float | None) -> float:
 
 
 def first_rate(
-    has_stages: bool, sources: Mapping[str, str], interarrival_ms: float, per_minute: float | None
+    own_starts: str, sources: Mapping[str, str], interarrival_ms: float, per_minute: float | None
 ) -> tuple[float, str]:
     """User starts per minute at the beginning of a run, and what decides it.
 
     Args:
-        has_stages: Whether the run has stages.
+        own_starts: The option that says when users start, if there is one; else empty.
         sources: The source of each setting's value, by name.
         interarrival_ms: The setting ``interarrival``.
         per_minute: The setting ``user_rate``.
     """
-    if has_stages and all(sources.get(name, DEFAULT) == DEFAULT for name in SETTINGS):
-        return inf, STAGES
+    if own_starts and all(sources.get(name, DEFAULT) == DEFAULT for name in SETTINGS):
+        return inf, own_starts
     source = INTERARRIVAL if per_minute is None else USER_RATE
     return start_rate(interarrival_ms, per_minute), source

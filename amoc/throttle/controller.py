@@ -183,8 +183,12 @@ class Pacer:
 
     # What is asked
 
-    def start(self, name: str, shape: object, interval_s: float = 60.0) -> None:
+    def start(
+        self, name: str, shape: object, interval_s: float = 60.0, *, every: bool = False
+    ) -> None:
         """Start a throttle; `shape` as in `amoc.throttle.parse_profile`.
+
+        With `every`, slots that nobody takes are counted, as those of an arrival rate are.
 
         Raises:
             ScenarioError: It makes no sense, or there is one of that name.
@@ -206,7 +210,7 @@ class Pacer:
             self._operator.info(f"throttle {name} is started with {text} (from --throttle)")
         now_ns = self._now()
         epoch = self._last_epochs.pop(name, 0) + 1
-        throttle = Throttle[WorkerId](name, profile, interval_s, epoch, now_ns)
+        throttle = Throttle[WorkerId](name, profile, interval_s, epoch, now_ns, every=every)
         self.throttles[name] = throttle
         self._shapes[name] = (shape, interval_s)
         self._tell(throttle.news())
@@ -216,6 +220,11 @@ class Pacer:
             THROTTLE_INIT(throttle=name, rate=rate, interval_s=interval_s)
         if self._run_is_paused:
             self._change(name, Throttle.pause_run)
+
+    def end(self, name: str, at_ns: int) -> Later | None:
+        """Let nobody pass from `at_ns` on; what answers when that is so, None if it is now."""
+        self._change(name, lambda one, now_ns: one.end(at_ns, now_ns))
+        return self._when_in_force(name)
 
     def stop(self, name: str) -> None:
         """Stop a throttle; who waits for it gets an error.
@@ -288,7 +297,7 @@ class Pacer:
         return [is_new, self._wire_state(self.throttles[name])]
 
     def _op_stop(self, _: WorkerId | None, name: str) -> None:
-        if name in OWN:
+        if name in OWN or self._find(name).every:
             raise ScenarioError(f"throttle {name} is amoc's own and cannot be stopped; pause it")
         self.stop(name)
 

@@ -21,6 +21,20 @@ FORESEEN_IF_LATE = 4
 _WEIGH_NS = 10 * MS_NS
 
 
+class NoForesight:
+    """Foresees nothing, where users never come back for a slot by themselves."""
+
+    foreseen = passed = 0
+
+    def came_late(self) -> None:
+        """A slot came late."""
+
+    came_too_late = was_in_vain = came_late
+
+    def weigh(self, at_ns: int, waiting: int, *, far_apart: bool) -> None:
+        """Foresee nothing."""
+
+
 class Foresight:
     """Foresees by how many have passed lately.
 

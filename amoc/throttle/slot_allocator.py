@@ -15,7 +15,8 @@ its slots gives back the rest, and one that has none while others have some for 
 asked back, to be dealt anew to all. What comes back last is laid out again, as if it had not been.
 
 No credit is saved: while nobody asks the row slides along, and the first slot is due when somebody
-begins to wait. Slots that are dealt late still count, but what is more than `VOID_NS` late is void,
+begins to wait; unless `every` slot counts, as one of an arrival rate does: then those that nobody
+took are void. Slots that are dealt late still count, but what is more than `VOID_NS` late is void,
 and counted. Slots of a lost worker that are still to come cannot have been used, so they are dealt
 again.
 """
@@ -43,6 +44,9 @@ MAX_HORIZON_NS = 4 * S_NS
 """Of slots that are far apart."""
 VOID_NS = 100 * MS_NS
 """A slot that is later than this is not used any more."""
+SLACK_NS = 20 * MS_NS
+"""How much earlier a slot is void that nobody asked for, where every slot counts: it would be too
+late in the worker."""
 ASK_BACK_NS = 40 * MS_NS
 """How long is waited for what was asked back."""
 _LOOK_NS = 10 * HORIZON_NS
@@ -146,7 +150,9 @@ class SlotAllocator(Generic[Asker]):
         void: Slots that users wanted and that passed before they could be dealt.
     """
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: Change, *, every: bool = False) -> None:
+        self._every = every
+        self._void_ns = VOID_NS - SLACK_NS if every else VOID_NS
         self._row = SlotSchedule(change)
         self._accounts: dict[Asker, _Account] = {}
         self._turn: list[Asker] = []
@@ -160,12 +166,18 @@ class SlotAllocator(Generic[Asker]):
         return self._row.even[0] >= FAR_APART_NS
 
     @property
+    def _slides_far(self) -> bool:
+        return self._far_apart and not self._every
+
+    @property
     def _wanted(self) -> bool:
         return any(account.demand for account in self._accounts.values())
 
     def change(self, change: Change, now_ns: int) -> None:
         """Let `change` hold from its time on."""
-        if not self._wanted:
+        if self._every:
+            self.skip_void(now_ns)
+        elif not self._wanted:
             self._row.slide(now_ns - VOID_NS)  # or an idle row would keep all it ever was
             self._row.forget(now_ns - KEEP_NS)
         self._row.change(change)
@@ -213,7 +225,7 @@ class SlotAllocator(Generic[Asker]):
         idle = not self._wanted
         account.heard(outstanding, seen)
         self._offer_returned(now_ns)
-        if idle and account.demand:
+        if idle and account.demand and not self._every:
             # Reports take a while: who began to wait before now has a right to the slots since.
             self._since_ns = min(now_ns, max(since_ns, now_ns - VOID_NS, self._since_ns))
             self._row.slide(self._since_ns)
@@ -225,11 +237,21 @@ class SlotAllocator(Generic[Asker]):
         active = [asker for asker in self._turn if self._accounts[asker].demand]
         dealt: list[tuple[Asker, Block]] = []
         if active and now_ns >= self._wait_ns:
-            self.void += self._row.skip(now_ns - VOID_NS)
+            self.void += self._row.skip(now_ns - self._void_ns)
             self._deal_returned(active, now_ns, dealt)
             self._deal_fresh(active, now_ns + self._horizon_ns(now_ns), dealt)
         self._row.forget(now_ns - KEEP_NS)
         return dealt
+
+    def skip_void(self, now_ns: int) -> None:
+        """Count the slots as void that are too late by now."""
+        self.void += self._row.skip(now_ns - self._void_ns)
+        self._row.forget(now_ns - KEEP_NS)
+
+    def due_before(self, t_ns: int) -> int:
+        """How many slots were due before `t_ns` in all, where every slot counts."""
+        self.void += self._row.skip(t_ns)
+        return self._row.due_before(t_ns)
 
     def _horizon_ns(self, now_ns: int) -> int:
         spacing_ns, until_ns = self._row.even
@@ -243,9 +265,9 @@ class SlotAllocator(Generic[Asker]):
     ) -> None:
         returned, self._returned = self._returned, []
         for block in returned:
-            late = block.first_from(max(now_ns - VOID_NS, self._since_ns))
+            late = block.first_from(max(now_ns - self._void_ns, self._since_ns))
             # What is given back, and that is done where slots are far apart, nobody has missed.
-            self.void += late - (block.first_from(self._since_ns) if self._far_apart else 0)
+            self.void += late - (block.first_from(self._since_ns) if self._slides_far else 0)
             while late < block.size and active:
                 late += self._share(block.part(late, block.size), active, dealt)
             if late < block.size:

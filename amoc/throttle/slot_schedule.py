@@ -111,6 +111,7 @@ class SlotSchedule:
     def __init__(self, change: Change) -> None:
         self._changes: deque[Change] = deque([change])
         self._forgotten = 0  # changes that came before those
+        self._forgotten_slots = 0  # slots of spans that are forgotten
         self._past: deque[_Span] = deque()
         self._taken = 0  # of the current span
         self._span = self._span_at(change.from_ns, 0, 0.0, 0)
@@ -185,6 +186,14 @@ class SlotSchedule:
             skipped += run.size
         return skipped
 
+    def due_before(self, t_ns: int) -> int:
+        """How many slots were due before `t_ns` since the beginning, taken or not.
+
+        It must have been laid out up to there, by `skip` say, and never have slid.
+        """
+        spans = (*self._past, self._span)
+        return self._forgotten_slots + sum(one.before(min(one.end_ns, t_ns)) for one in spans)
+
     def slide(self, to_ns: int) -> None:
         """Nobody wanted a slot before `to_ns`: the next one is due then, or later."""
         if self.next_ns(to_ns) >= to_ns:
@@ -206,6 +215,7 @@ class SlotSchedule:
     def forget(self, before_ns: int) -> None:
         """Forget what was before `before_ns`; no change goes back so far."""
         while self._past and self._past[0].end_ns < before_ns:
+            self._forgotten_slots += self._past[0].before(self._past[0].end_ns)
             self._past.popleft()
         oldest = self._past[0].change if self._past else self._span.change
         while self._forgotten < oldest:

@@ -16,6 +16,7 @@ from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS
+from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import (
     AskBack,
     Permits,
@@ -76,10 +77,19 @@ class Throttle(Generic[Asker]):
     Attributes:
         name: What it is called.
         interval_s: What its rate is per; 0 when it limits how many pass at the same time.
+        every: Whether slots that nobody takes are counted.
+        untaken: How many these are.
     """
 
     def __init__(
-        self, name: str, profile: Profile, interval_s: float, epoch: int, now_ns: int
+        self,
+        name: str,
+        profile: Profile,
+        interval_s: float,
+        epoch: int,
+        now_ns: int,
+        *,
+        every: bool = False,
     ) -> None:
         """Start it.
 
@@ -89,8 +99,10 @@ class Throttle(Generic[Asker]):
             interval_s: What the profile's values are per.
             epoch: Its first; higher than any that another throttle of that name had.
             now_ns: The time.
+            every: See the attribute.
         """
         self.name = name
+        self.every, self.untaken = every, 0
         self.interval_s = interval_s
         self.first_epoch = self.epoch = epoch
         self._profile = profile
@@ -113,7 +125,7 @@ class Throttle(Generic[Asker]):
         self.first_epoch = change.epoch
         self._slots = self.permits = None
         if change.interval_ns:
-            self._slots = slot_allocator.SlotAllocator(change)
+            self._slots = slot_allocator.SlotAllocator(change, every=self.every)
         else:
             self.permits = permit_allocator.Permits(change)
 
@@ -122,6 +134,8 @@ class Throttle(Generic[Asker]):
     def change_profile(self, profile: Profile, interval_s: float | None, now_ns: int) -> bool:
         """Configure `profile`, and end an unlock; False when that is what there is already."""
         interval_s = self.interval_s if interval_s is None else interval_s
+        if self.every and (not interval_s or profile.at(0)[0] == inf):
+            raise ScenarioError(f"throttle {self.name} starts iterations, so it must have a rate")
         before = self._measure(self._profile, self.interval_s)
         same = profile.steady and before == self._measure(profile, interval_s)
         self._profile, self.interval_s = profile, interval_s
@@ -161,6 +175,8 @@ class Throttle(Generic[Asker]):
 
     def unlock(self, now_ns: int) -> bool:
         """Let everybody pass until `resume` or another rate; False when that is so already."""
+        if self.every:
+            raise ScenarioError(f"throttle {self.name} starts iterations, so it must have a rate")
         return self._overlay(paused=False, unlocked=True, now_ns=now_ns)
 
     def _overlay(self, *, paused: bool, unlocked: bool, now_ns: int) -> bool:
@@ -169,6 +185,23 @@ class Throttle(Generic[Asker]):
         self._paused, self._unlocked = paused, unlocked
         self._publish(now_ns)
         return True
+
+    def end(self, at_ns: int, now_ns: int) -> bool:
+        """Let nobody pass from `at_ns` on, or as soon after that as it can be in force."""
+        self._paused = True
+        self._publish(now_ns, at_ns)
+        return True
+
+    @property
+    def changed_ns(self) -> int:
+        """When the newest change is in force."""
+        return self._modes[-1].from_ns
+
+    @property
+    def due(self) -> int:
+        """How many slots were due before the newest change, where every slot counts."""
+        assert self._slots is not None
+        return self._slots.due_before(self.changed_ns)
 
     def pause_run(self, now_ns: int) -> bool:
         """The run is paused, and the profile with it; False when it is already."""
@@ -213,9 +246,9 @@ class Throttle(Generic[Asker]):
         interval_ns = round(self.interval_s * S_NS)
         return Change(self.epoch, from_ns, self.mode, self._profile, self._origin_ns, interval_ns)
 
-    def _publish(self, now_ns: int) -> None:
+    def _publish(self, now_ns: int, at_ns: int = 0) -> None:
         self.epoch += 1
-        change = self._change(self._from_ns(now_ns))
+        change = self._change(max(self._from_ns(now_ns), at_ns))
         self._drop_old(now_ns)
         self._modes.append(change)
         if bool(change.interval_ns) is not (self._slots is not None):
@@ -261,6 +294,9 @@ class Throttle(Generic[Asker]):
     def take(self, now_ns: int) -> Taken:
         """What came of it since this was asked last."""
         self._add_wanted(now_ns)
+        if self.every and self._slots is not None:
+            self._slots.skip_void(now_ns)
+            self._take_void(self._slots)
         taken = Taken(self._wanted if self._wanted < inf else None, self._missed_here)
         self._wanted, self._missed_here = 0.0, 0
         return taken
@@ -304,12 +340,18 @@ class Throttle(Generic[Asker]):
         if self._slots is not None:
             asked_back = [(who, AskBack(self.name)) for who in self._slots.ask_back(now_ns)]
             dealt = self._slots.deal(now_ns)
-            void, self._slots.void = self._slots.void, 0
-            self._missed += void
-            self._missed_here += void
+            self._take_void(self._slots)
             return [*asked_back, *((who, Tokens(self.name, *block)) for who, block in dealt)]
         assert self.permits is not None
         return [(who, Permits(self.name, *grant)) for who, grant in self.permits.deal(now_ns)]
+
+    def _take_void(self, slots: slot_allocator.SlotAllocator[Asker]) -> None:
+        if self.every:
+            self.untaken += slots.void
+        else:
+            self._missed += slots.void
+            self._missed_here += slots.void
+        slots.void = 0
 
     def lost(self, asker: Asker, now_ns: int) -> None:
         """A worker is no more."""

@@ -29,6 +29,16 @@ class OnToken(Waiter[Token]):
             self._call(value)
 
 
+class OnEveryToken(OnToken):
+    """Calls a function with each token; it may stand in a queue more than once."""
+
+    __slots__ = ()
+
+    def give(self, value: Token) -> None:
+        """One may pass, or the throttle is stopped."""
+        self._call(value)
+
+
 def user_of(waiter: Waiter[Token]) -> int | None:
     """The number of the user that waits, or is about to, if it is one."""
     if isinstance(waiter, OnToken):

@@ -27,7 +27,7 @@ from amoc.base.waiting import Waiter
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
-from amoc.throttle.foresight import Foresight
+from amoc.throttle.foresight import Foresight, NoForesight
 from amoc.throttle.permit_stock import Permit, PermitStock
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.report_time import GAP_NS, report_ns
@@ -58,6 +58,8 @@ class WorkerQueue:
         record: Gets each slot that is used, if there is one.
         stock: The permits that no user here holds.
         gauge: Shows how many wait.
+        foresight: Tells how many slots to ask for ahead.
+        lateness: Records how late slots are used.
     """
 
     def __init__(self, name: str, lateness: metrics.Timer, record: Record | None) -> None:
@@ -79,8 +81,8 @@ class WorkerQueue:
         self._seen = self._back_told = self._late = 0
         self._believed = 0  # what the controller takes us to want
         self._since_ns = 0
-        self._foresight = Foresight()
-        self._lateness = lateness
+        self.foresight: Foresight | NoForesight = Foresight()
+        self.lateness = lateness
         self.record = record
         meters = optional.throttle(name)
         self._requests, self._executions = meters.requests, meters.executions
@@ -162,7 +164,7 @@ class WorkerQueue:
             self._changes.clear()
         self._changes.append(news)
         self.stock.return_kept(NEVER_NS)
-        self._foresight.came_late()
+        self.foresight.came_late()
         self.tell_ns = NEVER_NS
         if self._hand.size:
             self._hand.drop(news.from_ns)
@@ -197,7 +199,7 @@ class WorkerQueue:
                 void_ns = change.from_ns
                 break
         if block.due_ns < now_ns() + IN_TIME_NS:
-            self._foresight.came_late()
+            self.foresight.came_late()
         self._hand.put(block, void_ns, pause.paused_ns())
 
     def hear_permits(self, permits: Permits) -> None:
@@ -216,7 +218,7 @@ class WorkerQueue:
     def want(self, at_ns: int) -> Want:
         """What to tell the controller; it counts as told."""
         self.told_ns = at_ns
-        self._foresight.weigh(at_ns, self.waiting, far_apart=self._hand.far_apart)
+        self.foresight.weigh(at_ns, self.waiting, far_apart=self._hand.far_apart)
         outstanding = self.outstanding
         given_back_ns, self._hand.given_back_ns = self._hand.given_back_ns, 0
         self._believed, self._back_told = outstanding, self.stock.back
@@ -241,7 +243,7 @@ class WorkerQueue:
             return 0
         if self.permits:
             return max(0, self.waiting - len(self.stock.idle))
-        return max(0, self.waiting + self._foresight.foreseen - self._hand.size)
+        return max(0, self.waiting + self.foresight.foreseen - self._hand.size)
 
     @property
     def has_news(self) -> bool:
@@ -293,7 +295,7 @@ class WorkerQueue:
         Returns:
             How many slots were used.
         """
-        before = self._foresight.passed
+        before = self.foresight.passed
         if self._changes:
             self._apply_changes(at_ns)
         if self._hand.next_ns <= at_ns:
@@ -307,11 +309,11 @@ class WorkerQueue:
         epoch, from_ns = self._applied
         if epoch > self._in_force and self._hand.next_ns >= from_ns:  # no slot of an older one
             self._in_force, self.tell_ns = epoch, NEVER_NS
-        return self._foresight.passed - before
+        return self.foresight.passed - before
 
     def _use_slots(self, at_ns: int, until_ns: int) -> None:
         # The hot path: everything that happens for each token is here.
-        hand, lateness, record = self._hand, self._lateness, self.record
+        hand, lateness, record = self._hand, self.lateness, self.record
         queue = self._queue
         heard = bool(THROTTLE_EXECUTE.heard)
         void = missed = 0
@@ -327,14 +329,14 @@ class WorkerQueue:
                 if not waiter.done:
                     break
             else:
-                self._foresight.was_in_vain()
+                self.foresight.was_in_vain()
                 if block.spacing_ns >= FAR_APART_NS:
                     self._give_back(due_ns)
                     break
                 continue
             self.waiting -= 1
             self._executions.cells[0] += 1  # before anything is done that a kill may come after
-            self._foresight.passed += 1
+            self.foresight.passed += 1
             lateness.record_ns(at_ns - due_ns)
             if record is not None:
                 record(self.name, block.epoch, number, due_ns, at_ns)
@@ -348,7 +350,7 @@ class WorkerQueue:
         if void:
             self._late += missed
             self._missed.inc(missed)
-            self._foresight.came_too_late()
+            self.foresight.came_too_late()
             self._note_uncovered()
 
     def _note_uncovered(self) -> None:

@@ -99,6 +99,13 @@ class UserPool(Protocol):
     def states(self) -> memoryview[int] | dict[int, int]:
         """A `UserState` for each id."""
 
+    @property
+    def wait_turn(self) -> Callable[[User], bool] | None:
+        """Waits for the turn of a user's next iteration; whether the user is to leave instead.
+
+        None where iterations begin after a pause.
+        """
+
     def run_once(self, user_id: int) -> object:
         """The scenario's start()."""
 
@@ -167,7 +174,7 @@ class User(greenlet):
             return
         outcome = _FINISHED
         try:
-            while True:
+            while not self._leaves_idle():
                 states[user_id] = _RUNNING
                 self.iteration += 1
                 self.turn_ns = now_ns() - pause.clock.earlier_ns
@@ -187,10 +194,11 @@ class User(greenlet):
                 outcome = self._iteration_over()
                 if self.stop_reason or self.iteration >= pool.repeat_num:
                     break
-                states[user_id] = _BETWEEN
-                # A time-out that start() has left running may be raised here.
-                if guard.call(self._crashed, self.wait_stopping, self._pause_s()):
-                    break
+                if pool.wait_turn is None:
+                    states[user_id] = _BETWEEN
+                    # A time-out that start() has left running may be raised here.
+                    if guard.call(self._crashed, self.wait_stopping, self._pause_s()):
+                        break
         except UserStopped as stopped:
             outcome = _FINISHED
             self._cut_short()
@@ -204,6 +212,11 @@ class User(greenlet):
         finally:
             states[user_id] = _REMOVED if self.stop_reason == _BY_REMOVAL else outcome
             pool.left(self)
+
+    def _leaves_idle(self) -> bool:
+        """Wait for a turn where there are turns; whether the user is to leave instead."""
+        turn = self.pool.wait_turn
+        return turn is not None and bool(guard.call(self._crashed, turn, self))
 
     def _cut_short(self) -> None:
         """Count an iteration that the user's end has cut short, unless it was but an attempt."""

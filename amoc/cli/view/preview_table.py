@@ -25,7 +25,10 @@ def parts(found: JsonObject) -> list[Part]:
     rows = [[one["name"], one["value"] or "(empty)", one["from"]] for one in found["settings"]]
     shown += [_table(["setting", "value", "from"], rows), Text()]
     shown += _users(found["users"])
-    shown += [Text(line) for line in _start_lines(found["starts"])]
+    if (arrivals := found["arrivals"]) is not None:
+        shown.append(Text(_arrivals(arrivals)))
+    else:
+        shown += [Text(line) for line in _start_lines(found["starts"])]
     if found["stages"]:
         shown += [Text(), _stages(found["stages"])]
     for one in found["throttles"]:
@@ -72,6 +75,12 @@ def _start_lines(starts: JsonObject) -> list[str]:
     if starts["too_late"]:
         lines.append(f"{counted(starts['too_late'], 'user')} would start after the end: never")
     return lines
+
+
+def _arrivals(arrivals: JsonObject) -> str:
+    line = f"iterations start at {arrivals['rate']}, on at most {arrivals['max_users']:,} users"
+    count = arrivals["iterations"]
+    return line if count is None else f"{line}: {count:,} until the end"
 
 
 def _stages(stages: list[JsonObject]) -> Table:

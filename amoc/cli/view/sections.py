@@ -27,6 +27,7 @@ from amoc.results.series import Point, ThrottlePoint
 from amoc.results.steps import without
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import OperatorEvent, Status
+from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.start_rate import USER_RATE
 
@@ -88,7 +89,8 @@ class Now:
 def in_use(status: Status) -> dict[str, ThrottlePoint]:
     """The throttles that users requested, with their totals; not the one of user starts."""
     throttles = status.totals.whole.by_throttle()
-    return {name: one for name, one in throttles.items() if one.requests and name != USER_RATE}
+    own = (USER_RATE, ARRIVAL_RATE)
+    return {name: one for name, one in throttles.items() if one.requests and name not in own}
 
 
 def ends_s(plan: RunPlan) -> float | None:

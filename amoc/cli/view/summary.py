@@ -35,6 +35,7 @@ from amoc.results.summary_types import (
     ThrottlePart,
     WorkerPart,
 )
+from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.start_rate import USER_RATE
 
 MAX_CAUSES = 10
@@ -94,6 +95,7 @@ def _facts(summary: Summary) -> Text:
     facts = {
         "users": f"{int(summary['users'].get('peak', 0)):,}",
         "stages": run.get("stages", ""),
+        "arrival rate": run.get("arrival_rate", ""),
         "target": ", ".join(run.get("targets", ())),
         "from": when,
     }
@@ -130,7 +132,7 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
     throttles = {
         name: one
         for name, one in part["throttles"].items()
-        if one["requests"] and name != USER_RATE
+        if one["requests"] and name not in (USER_RATE, ARRIVAL_RATE)
     }
     if throttles:
         yield _throttles(throttles, part["timers"].get("token_lateness"), span)

@@ -29,6 +29,8 @@ class Bootstrap(NamedTuple):
     duration_s: float | None = None
     libraries: str = ""
     """A directory with what the scenario depends on; empty if there is none."""
+    max_users: int = 0
+    """The most users of the run's arrival rate; 0 without one."""
 
 
 class Hello(NamedTuple):

@@ -50,6 +50,9 @@ def _plan(record: SavedRun) -> dict[str, str]:
         setup["users"] = f"{users[0]} to {users[1] - 1}"
     if stages := plan.get("stages"):
         setup["stages"] = str(stages["text"])
+    if arrivals := plan.get("arrivals"):
+        setup["arrival rate"] = str(arrivals["rate"])
+        setup["max users"] = str(arrivals["max_users"])
     if plan.get("duration_s"):
         setup["duration"] = format_duration(plan["duration_s"])
     for name, rate in (plan.get("rates") or {}).items():

@@ -85,7 +85,8 @@ class LivePage:
         self.charts = LiveCharts()
         self.is_over = False
         self.add_entries(journal)
-        self._totals = RunTotals.of(points, self._facts.warmup_s, self._facts.stages, breathe)
+        facts = self._facts
+        self._totals = RunTotals.of(points, facts.warmup_s, facts.stages, facts.arrivals, breathe)
         for point in points:
             self._note(point)
             breathe()

@@ -83,7 +83,11 @@ _BUILT_IN = {
 }
 _FAILURES = FAILURES.removeprefix(".")
 """As a measure of its own, that of all requests."""
-_SHARES: dict[str, tuple[str, ...]] = {FAILURES: (COUNT,), FAILED: (PASSED, FAILED)}
+_SHARES: dict[str, tuple[str, ...]] = {
+    FAILURES: (COUNT,),
+    FAILED: (PASSED, FAILED),
+    reserved.DROPPED: (reserved.ARRIVALS, reserved.DROPPED),
+}
 """Counters that have a share: by the end of their names, what they are a share of."""
 _UP_AND_DOWN = frozenset({"running", "resting", "waiting"})
 
@@ -311,7 +315,8 @@ def _shared(name: str) -> str:
     """The end of a counter's name that has a share, or empty."""
     if name == _FAILURES:
         return FAILURES
-    return next((end for end in _SHARES if name.endswith(end)), "")
+    whole = name == reserved.DROPPED
+    return next((end for end in _SHARES if name.endswith(end) and (whole or end[0] == ".")), "")
 
 
 def has_any_name(text: str) -> bool:

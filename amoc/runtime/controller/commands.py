@@ -217,6 +217,7 @@ class Commands:
         self._used.append(range(first, ids.stop))
 
     def _add(self, count: int = 0, ids: tuple[int, int] | None = None) -> Answer:
+        self._check_closed("add")
         if ids is not None:
             wanted = range(ids[0], ids[1] + 1)
             for used in self._used:
@@ -250,6 +251,13 @@ class Commands:
             last_id=last,
         )
 
+    def _check_closed(self, command: str) -> None:
+        if self._status.plan is not None and self._status.plan.arrivals is not None:
+            raise UsageError(
+                f"a run with --arrival-rate cannot {command} users: it has as many as the rate"
+                " takes, so change that with amoc throttle"
+            )
+
     def _check_room(self, count: int) -> None:
         loaded = self._status.loaded
         if loaded is not None:
@@ -257,6 +265,7 @@ class Commands:
             fd_budget.check_fds(there + count, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
 
     def _remove(self, *, force: bool, count: int = 0, ids: tuple[int, int] | None = None) -> Answer:
+        self._check_closed("remove")
         limit_s = FORCE_S if force else ORDER_S
         if ids is not None:
             first, last = ids

@@ -99,6 +99,7 @@ class Controller:
             self._files,
             self._operator,
             lambda at_ns: self._services.throttles(at_ns) if self._services is not None else {},
+            lambda: self._services.untaken() if self._services is not None else 0,
         )
         self._control: ControlServer | None = None
         self._begun_ns = 0

@@ -54,6 +54,15 @@ class RunLoop:
         Raises:
             AmocError: The run cannot go on.
         """
+        ended = self._run(begun_ns, interrupted)
+        arrivals, duration_s = self._services.arrivals, self._plan.duration_s
+        if arrivals is not None:
+            now = now_ns()
+            by_plan = duration_s is not None and arrivals.is_over(duration_s, now)
+            self._results.due = arrivals.end(duration_s if by_plan else None, now)
+        return ended
+
+    def _run(self, begun_ns: int, interrupted: Callable[[], bool]) -> str:
         plan, services = self._plan, self._services
         follower = StageFollower(plan.stages, len(plan.users)) if plan.stages is not None else None
         timeline = sorted(plan.timeline, key=lambda one: one[0])
@@ -67,7 +76,7 @@ class RunLoop:
                 _, name, arguments = timeline.pop(0)
                 gevent.spawn(self._operate_again, name, arguments)
             run_ns = now - begun_ns - pause.paused_ns()
-            if plan.duration_s is not None and run_ns >= plan.duration_s * S_NS:
+            if plan.duration_s is not None and self._is_over(plan.duration_s, run_ns, now):
                 return "ok"
             if self._status.state is State.RUNNING:
                 services.follow(follower, run_ns, now - run_ns)
@@ -76,12 +85,18 @@ class RunLoop:
                     plan.duration_s is None
                     and (follower is None or follower.done)
                     and not timeline
+                    and services.arrivals is None
                     and services.all_left()
                 ):
                     return "ok"
-            busy = follower is not None or bool(timeline) or services.starts.waiting()
+            busy = bool(plan.own_starts or timeline or services.starts.waiting())
             self._node.changed.wait(DEAL_S if busy else self._idle_s(run_ns))
         return "stopped"
+
+    def _is_over(self, duration_s: float, run_ns: int, now: int) -> bool:
+        if self._services.arrivals is not None:
+            return self._services.arrivals.is_over(duration_s, now)
+        return run_ns >= duration_s * S_NS
 
     def _idle_s(self, run_ns: int) -> float:
         """How long it may wait when there is nothing to start."""

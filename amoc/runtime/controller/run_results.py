@@ -24,9 +24,12 @@ from amoc.base.waiting import Notify
 from amoc.ipc.messages.lifecycle import Loaded, Ready, WorkerLost
 from amoc.ipc.messages.samples import Sample, cells_in
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen
+from amoc.metrics.board import Kind
 from amoc.metrics.numpy_loading import load_for
+from amoc.metrics.reserved import ARRIVALS, DROPPED
 from amoc.metrics.step_names import OTHER
 from amoc.results import exporters, message_account, verdict
+from amoc.results.arrival_totals import ArrivalTotals, with_dropped
 from amoc.results.exporters import Exporter, RunInfo
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.run_totals import RunTotals
@@ -53,6 +56,7 @@ class RunResults:
     Attributes:
         aborted: Why the run should end before its time; empty while it should not.
         stopped_because: Why the scenario has ended the run; empty while it has not.
+        due: How many iterations were to begin, where an arrival rate says so; known at the end.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class RunResults:
         files: RunFiles,
         operator: Operator,
         throttles: Callable[[int], Mapping[str, ThrottlePoint]],
+        untaken: Callable[[], int],
     ) -> None:
         """Measure and judge a run.
 
@@ -69,6 +74,7 @@ class RunResults:
             files: What the run leaves.
             operator: Told of crashes, stalls, thresholds and exporters.
             throttles: What each throttle was configured for up to a time, since the last call.
+            untaken: How many iterations of an arrival rate no user was free for, since that.
 
         Raises:
             UsageError: A threshold of the operator makes no sense.
@@ -78,13 +84,18 @@ class RunResults:
         self._status = status
         self._files = files
         self._operator = operator
-        self._throttles = throttles
-        status.totals = RunTotals(WarmUp(self._plan.warmup_s), StageTargets(self._plan.stages))
+        self._throttles, self._untaken = throttles, untaken
+        status.totals = RunTotals(
+            WarmUp(self._plan.warmup_s),
+            StageTargets(self._plan.stages),
+            ArrivalTotals(self._plan.arrivals),
+        )
         self._seconds = PointCutter(status.samples)
         self._thresholds = threshold.of_run(self._plan.thresholds, (), "")
         after_s = self._plan.abort_after_s
         self._abort = AbortOnFail(after_s) if after_s is not None else None
         self.aborted = self.stopped_because = ""
+        self.due = 0
         self._exporters: Sequence[Exporter] = ()
         self._cpu_s = time.process_time()
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
@@ -117,8 +128,11 @@ class RunResults:
         Raises:
             UsageError: A threshold does not fit the kind of its metric.
         """
-        self._files.write("metrics", declared=ready.metrics)
-        known = threshold.known_of(ready.metrics)
+        metrics = list(ready.metrics)
+        if self._plan.arrivals is not None:
+            metrics += [(ARRIVALS, Kind.COUNTER), (DROPPED, Kind.COUNTER)]
+        self._files.write("metrics", declared=metrics)
+        known = threshold.known_of(metrics)
         self._status.totals.known |= known
         wrong, doubtful = threshold.misfits(self._thresholds, known)
         if wrong:
@@ -144,11 +158,18 @@ class RunResults:
             if self._seconds.heard:
                 self._cut()
             # What the last sample said may have ended a second of its own; only then it is known.
-            if more := message_account.unaccounted(self._status.totals.whole.counters):
+            if more := self._unaccounted(self._status.totals.whole.counters):
                 self._cut(more)
         self.annotate("run ends", "", "end")
         closing = [gevent.spawn(one.close, EXPORT_S) for one in self._exporters]
         gevent.joinall(closing, timeout=EXPORT_S + 1.0)
+
+    def _unaccounted(self, counters: Mapping[str, int]) -> dict[str, int]:
+        """What nobody has counted, and can be known now."""
+        more = dict(message_account.unaccounted(counters))
+        if (dropped := self.due - counters.get(ARRIVALS, 0) - counters.get(DROPPED, 0)) > 0:
+            more[DROPPED] = dropped  # by a worker that has died
+        return more
 
     def end(self, ended: str, failure: AmocError | None, at_ns: int) -> Outcome:
         """Judge the run, and leave its files.
@@ -315,6 +336,8 @@ class RunResults:
         point = self._seconds.cut(end_ns, moment)
         if point is None:
             return
+        if self._plan.arrivals is not None:
+            point = with_dropped(point, self._untaken())
         if more is not None:
             point = replace(point, counters={**point.counters, **more}, late=())
         self._cut_at_ns, self._cpu_s, self._lag_s = at_ns, cpu_s, 0.0

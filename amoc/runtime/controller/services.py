@@ -35,6 +35,7 @@ from amoc.ipc.rpc import Later, RpcServer
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
 from amoc.results.series import ThrottlePoint
+from amoc.runtime.controller.arrival_control import ArrivalControl
 from amoc.runtime.controller.commands import Commands
 from amoc.runtime.controller.event_relay import EventRelay
 from amoc.runtime.controller.node_link import NodeLink
@@ -70,6 +71,7 @@ class Services:
         calls: Carries out the calls of scenarios.
         relay: Delivers events to the scenario's subscribers.
         commands: What an operator can do.
+        arrivals: The run's arrival rate, if it has one.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class Services:
             journal,
             plan.ids,
         )
+        self.arrivals = ArrivalControl(self._pacer, plan.arrivals) if plan.arrivals else None
         self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
         clocks = (self._pacer.run, self._groups.run, self._ramp_down.run)
         self._clocks: list[gevent.Greenlet[..., None]] = [
@@ -150,6 +153,8 @@ class Services:
         for text in self._unused_rates("init() started"):
             self._operator.warning(text)
         self._pacer.begin()
+        if self.arrivals is not None:
+            self.arrivals.begin()
         if self._plan.users:
             self.commands.add_users(len(self._plan.users))
 
@@ -299,6 +304,10 @@ class Services:
             ],
         }
 
+    def untaken(self) -> int:
+        """How many iterations no user was free for in time, since the last call."""
+        return self.arrivals.take_untaken() if self.arrivals is not None else 0
+
     def throttles(self, at_ns: int) -> dict[str, ThrottlePoint]:
         """What each throttle is configured for, and was since the last call up to `at_ns`."""
         now_ns, points = monotonic_ns(), {}
@@ -332,4 +341,4 @@ def _pace(plan: RunPlan, loaded: Loaded) -> float:
 def _first_rate(plan: RunPlan, loaded: Loaded) -> float:
     """User starts per minute at the beginning."""
     sources = {name: source for name, _, source, *_ in loaded.settings}
-    return first_rate(plan.stages is not None, sources, *loaded.pacing)[0]
+    return first_rate(plan.own_starts, sources, *loaded.pacing)[0]

@@ -9,7 +9,7 @@ from amoc.base.clock import S_NS, format_duration
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.control.answers import StatusAnswer, WorkerAnswer
-from amoc.metrics.reserved import FEED
+from amoc.metrics.reserved import ARRIVALS, DROPPED, FEED
 from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.status import Status
@@ -40,7 +40,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
     told = {rest if name == "running" else name: users[name] for name in users}
     shown = ", ".join(f"{n:,} {name}" for name, n in told.items() if n and name != "resting")
     return StatusAnswer(
-        summary=f"{_state(status)}; users: {shown or '0'}",
+        summary=f"{_state(status)}; users: {shown or '0'}{_arrivals(status)}",
         workers=[
             WorkerAnswer(f"{node}/{worker}", counted(alive, "user"))
             for node in sorted(samples.latest)
@@ -67,6 +67,15 @@ def _state(status: Status) -> str:
     text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
     paused_s = pause.paused_ns() / S_NS
     return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
+
+
+def _arrivals(status: Status) -> str:
+    """What has come of an arrival rate so far; empty without one."""
+    if status.plan is None or status.plan.arrivals is None:
+        return ""
+    counters = status.totals.whole.counters
+    arrivals, dropped = counters.get(ARRIVALS, 0), counters.get(DROPPED, 0)
+    return f"; arrivals: {arrivals:,}, {dropped:,} dropped"
 
 
 def _counts(throttle: ThrottlePoint | None) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from amoc.base.clock import S_NS
 from amoc.ipc.messages.users import UsersGone
-from amoc.metrics.board import RESTARTABLE, Board, UserState
+from amoc.metrics.board import RESTARTABLE, Board, Cell, UserState
 from amoc.users import placement
 
 MAX_STILLBORN = 3
@@ -70,14 +70,10 @@ class WorkerState:
 
 
 class WorkerTable:
-    """All workers of a node, by index, and which users were dealt to them.
-
-    Attributes:
-        ids: From the lowest to the highest user that was dealt here.
-    """
+    """All workers of a node, by index, and which users were dealt to them."""
 
     def __init__(self, board: Board) -> None:
-        self.ids = range(0)
+        self._dealt = range(0)
         self._board = board
         self._workers = [WorkerState(index) for index in range(board.workers)]
 
@@ -93,9 +89,18 @@ class WorkerTable:
     def dealt(self, ids: Iterable[int]) -> None:
         """Users are dealt to the node."""
         lowest, highest = min(ids), max(ids)
-        if self.ids:
-            lowest, highest = min(lowest, self.ids.start), max(highest, self.ids.stop - 1)
-        self.ids = range(lowest, highest + 1)
+        if self._dealt:
+            lowest, highest = min(lowest, self._dealt.start), max(highest, self._dealt.stop - 1)
+        self._dealt = range(lowest, highest + 1)
+
+    @property
+    def ids(self) -> range:
+        """From the lowest to the highest user that was dealt here, or that a worker has started."""
+        dealt = self._dealt
+        highest = max(self._board.row(one.index)[Cell.HIGHEST_USER] for one in self)
+        if not highest:
+            return dealt
+        return range(1, max(highest + 1, dealt.stop))
 
     def ids_of(self, worker: WorkerState) -> range:
         """The users of `worker`, as far as any were dealt."""

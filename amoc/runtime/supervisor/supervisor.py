@@ -268,6 +268,7 @@ class Supervisor:
                     scenario_directory=self._scenario_directory,
                     seed=self._bootstrap.seed,
                     run_id=self._bootstrap.run_id,
+                    max_users=self._bootstrap.max_users,
                 )
             )
         except BaseException:

@@ -77,6 +77,8 @@ class _Removal:
 class UserPool:
     """Starts users at their times, knows those that are alive, and lets them leave."""
 
+    wait_turn: Callable[[User], bool] | None = None
+
     def __init__(self, orders: Orders, board: Board) -> None:
         self.seed = orders.seed
         self.states = board.users

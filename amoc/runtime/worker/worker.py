@@ -33,6 +33,7 @@ from amoc.metrics.board import Cell
 from amoc.runtime import logs
 from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.stack_file import file_of
+from amoc.runtime.worker.arrivals import ArrivalPool
 from amoc.runtime.worker.heartbeat import Beat
 from amoc.runtime.worker.orders import OrderHandler
 from amoc.runtime.worker.stall_detector import StallDetector
@@ -97,7 +98,11 @@ def main(task: WorkerSpec) -> int:
         orders = Orders(
             index, task.seed, task.start, task.scenario_directory, line.report_nowait, parts.gate
         )
-        pool = UserPool(orders, task.board)
+        pool = (
+            ArrivalPool(orders, task.board, task.max_users)
+            if task.max_users
+            else UserPool(orders, task.board)
+        )
         take_amoc_from_children()
         note_spawned()
 

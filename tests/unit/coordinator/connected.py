@@ -133,6 +133,7 @@ class Crowd:
     repeat_num = 1.0
     repeat_interval_s = 0.0
     crash_pause_s = 0.1
+    wait_turn = None
 
     def __init__(self, start: Callable[[int], object]) -> None:
         self.states: dict[int, int] = {}

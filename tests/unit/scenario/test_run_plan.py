@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.json_plain import plain
+from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.load_profile import Stage, Stages
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
@@ -50,6 +51,8 @@ PLANS = st.builds(
     init_timeout_s=SECONDS,
     stop_timeout_s=SECONDS,
     stages=st.none() | STAGES,
+    arrivals=st.none()
+    | st.builds(Arrivals, st.sampled_from(["200/s", "1s:5/s,2s:0/s"]), st.integers(1, 1 << 32)),
     rates=st.dictionaries(NAMES, st.sampled_from(["600/min", "1s:5, 2s:0"]), max_size=3),
     thresholds=st.lists(st.sampled_from(["crashes == 0", "turn.p99 < 2s"]), max_size=2).map(tuple),
     abort_after_s=st.none() | SECONDS,
@@ -72,6 +75,7 @@ OTHER = RunPlan(
     users=range(3, 5),
     duration_s=1.5,
     sources=(Source("--set", {"rate": "5"}, True),),
+    arrivals=Arrivals("30/s", 9),
     seed=7,
     comment="a trial",
     init_timeout_s=1.0,

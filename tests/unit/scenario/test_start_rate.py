@@ -18,16 +18,16 @@ def test_the_rate_of_starts_is_that_of_user_rate_or_of_interarrival():
 
 
 @pytest.mark.parametrize(
-    ("has_stages", "sources", "per_minute", "found"),
+    ("own_starts", "sources", "per_minute", "found"),
     [
-        (False, {}, None, (1200.0, "interarrival")),
-        (False, {"user_rate": "--set"}, 600.0, (600.0, "user_rate")),
-        (True, {}, None, (inf, "--stages")),
-        (True, {"user_rate": "default", "interarrival": "default"}, None, (inf, "--stages")),
-        (True, {"rate": "--set"}, None, (inf, "--stages")),
-        (True, {"user_rate": "--set"}, 600.0, (600.0, "user_rate")),
-        (True, {"interarrival": "amoc.toml"}, None, (1200.0, "interarrival")),
+        ("", {}, None, (1200.0, "interarrival")),
+        ("", {"user_rate": "--set"}, 600.0, (600.0, "user_rate")),
+        ("--stages", {}, None, (inf, "--stages")),
+        ("--stages", {"user_rate": "default", "interarrival": "default"}, None, (inf, "--stages")),
+        ("--stages", {"rate": "--set"}, None, (inf, "--stages")),
+        ("--stages", {"user_rate": "--set"}, 600.0, (600.0, "user_rate")),
+        ("--stages", {"interarrival": "amoc.toml"}, None, (1200.0, "interarrival")),
     ],
 )
-def test_stages_rule_unless_somebody_has_set_a_rate(has_stages, sources, per_minute, found):
-    assert first_rate(has_stages, sources, 50.0, per_minute) == found
+def test_stages_rule_unless_somebody_has_set_a_rate(own_starts, sources, per_minute, found):
+    assert first_rate(own_starts, sources, 50.0, per_minute) == found

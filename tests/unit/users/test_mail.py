@@ -34,6 +34,7 @@ class Crowd:
     repeat_num = 1.0
     repeat_interval_s = 0.0
     crash_pause_s = 0.1
+    wait_turn = None
 
     def __init__(self, town: Town) -> None:
         self.town = town

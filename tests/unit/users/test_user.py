@@ -31,6 +31,8 @@ DEADLINE_S = 60.0
 class Crowd:
     """The least that a user belongs to; remembers what it is told."""
 
+    wait_turn = None
+
     def __init__(self, start, repeat_num=1.0, repeat_interval_s=0.0, crash_pause_s=0.1, seed=42):
         self.states = memoryview(bytearray(100))
         self.seed = seed

@@ -68,6 +68,7 @@ def test_a_user_that_is_asked_to_stop_does_not_try_again() -> None:
     class Crowd:
         states = memoryview(bytearray(2))
         seed, repeat_num, repeat_interval_s, crash_pause_s = 1, 1.0, 0.0, 0.1
+        wait_turn = None
         errors: list[BaseException] = []  # noqa: RUF012
         gone = gevent.event.Event()
 

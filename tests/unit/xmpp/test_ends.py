@@ -121,6 +121,7 @@ def test_a_user_between_its_iterations_is_left_alone() -> None:
     class Crowd:
         states = memoryview(bytearray(2))
         seed, repeat_num, repeat_interval_s, crash_pause_s = 1, 2.0, 0.0, 0.1
+        wait_turn = None
         crashes: list[BaseException] = []  # noqa: RUF012
         kept: list[xmpp.Client] = []  # noqa: RUF012
         left_ = gevent.event.Event()

@@ -1,0 +1,56 @@
+"""What came of an arrival rate: iterations that began, and those that were dropped. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from amoc.metrics.reserved import ARRIVALS, DROPPED
+from amoc.results.series import Point
+from amoc.scenario.arrivals import ARRIVAL_RATE, Arrivals
+
+
+def with_dropped(point: Point, untaken: int) -> Point:
+    """`point`, with the iterations that were dropped in that second as a counter.
+
+    Args:
+        point: The second.
+        untaken: Slots for which no user was free in time.
+    """
+    one = point.throttles.get(ARRIVAL_RATE)
+    dropped = untaken + (one.missed if one is not None else 0)
+    return replace(point, counters={**point.counters, DROPPED: dropped}) if dropped else point
+
+
+def share(counters: Mapping[str, int]) -> float:
+    """The share of the iterations that were to begin that was dropped."""
+    dropped = counters.get(DROPPED, 0)
+    return dropped / (dropped + counters.get(ARRIVALS, 0)) if dropped else 0.0
+
+
+class ArrivalTotals:
+    """Looks at how many of the users were busy, to say why iterations were dropped."""
+
+    def __init__(self, arrivals: Arrivals | None) -> None:
+        self.arrivals = arrivals
+        self._most = 0
+
+    def take(self, point: Point) -> None:
+        """Look at the next second of the run."""
+        self._most = max(self._most, point.users.get("peak", 0))
+
+    def notes(self, counters: Mapping[str, int]) -> list[str]:
+        """A sentence if iterations were dropped; `counters` are those of the window."""
+        dropped = counters.get(DROPPED, 0)
+        if self.arrivals is None or not dropped:
+            return []
+        wanted, most = dropped + counters.get(ARRIVALS, 0), self.arrivals.max_users
+        text = f"{dropped:,} of {wanted:,} iterations were dropped ({share(counters):.2%})"
+        if self._most >= most:
+            why = (
+                f"no user was free in time, all {most:,} were busy; raise --max-users, unless the"
+                " target is too slow for this rate"
+            )
+        else:
+            why = "workers were not there or too late at their slots"
+        return [f"{text}: {why}"]

@@ -1,0 +1,139 @@
+"""The pool of one worker's users when iterations start at an arrival rate, an open model.
+
+Iterations begin at the slots of the throttle ``arrival_rate``, whatever the target does. The pool
+stands in its queue once for each iteration that it could begin now: one for each user that is idle,
+and one for each that it may still start. A slot wakes up the user that has been idle for longest,
+or starts a new one where none is. Where all are busy the worker does not stand in the queue, so a
+slot goes to another worker, and if nobody takes it in time it is dropped: the throttle counts it.
+
+Users of a worker that was killed are started again as any others, and are idle until their turn.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import inf
+
+from amoc import metrics
+from amoc.base.errors import AmocError
+from amoc.ipc.messages.lifecycle import Note
+from amoc.metrics import reserved
+from amoc.metrics.board import RESTARTABLE, Board, Cell, UserState
+from amoc.metrics.health_figures import cell
+from amoc.runtime.worker.user_pool import Orders, UserPool
+from amoc.scenario.arrivals import ARRIVAL_RATE
+from amoc.scenario.events import USER_ADDED
+from amoc.throttle.foresight import NoForesight
+from amoc.throttle.token_waiter import OnEveryToken, Token
+from amoc.users import placement
+from amoc.users.user import User
+
+MAX_OFFERS = 4_096
+"""How often a worker stands in the queue at the most: more than it can begin until the controller
+hears of it."""
+_BETWEEN = int(UserState.BETWEEN)
+_USERS, _PEAK, _HIGHEST = cell("users"), int(Cell.USERS_PEAK), int(Cell.HIGHEST_USER)
+
+
+class ArrivalPool(UserPool):
+    """Starts iterations at their slots, on users that are idle or new."""
+
+    def __init__(self, orders: Orders, board: Board, max_users: int) -> None:
+        """Begin without users.
+
+        Args:
+            orders: As for any pool.
+            board: The node's.
+            max_users: How many users all workers together may have at once.
+        """
+        super().__init__(orders, board)
+        place = (0, 1, orders.worker, board.workers)
+        self._ids = placement.ids_of(1, board.highest_id, *place)
+        self._share = len(placement.ids_of(1, max_users, *place))
+        step, begun = board.workers, self._row[_HIGHEST]
+        self._next = (begun - self._ids[0]) // step + 1 if begun else 0
+        # Those of the worker before, which will be dealt again.
+        self._coming = set(board.users_in(RESTARTABLE, self._ids[: self._next]))
+        self._alive = 0
+        self._idle: OrderedDict[User, None] = OrderedDict()
+        self._arrivals = metrics.built_in(metrics.Counter, reserved.ARRIVALS)
+        self._queue = orders.gate.queue(ARRIVAL_RATE)
+        self._queue.foresight = NoForesight()
+        self._queue.lateness = metrics.built_in(metrics.Timer, "arrival_lateness")
+        self._offer_one = OnEveryToken(self._arrive)
+        self._has_told_ids = False
+        self._offer()
+
+    def wait_turn(self, user: User) -> bool:
+        """Let `user` be idle until a slot comes for it; whether it is to leave instead."""
+        self.states[user.id] = _BETWEEN
+        self._idle[user] = None
+        if user.id in self._coming:
+            self._coming.discard(user.id)
+            self._alive += 1
+            self._offer()
+        elif user.iteration:  # a new user is about to take the slot that it was started for
+            self._offer()
+        try:
+            return user.wait_stopping(inf)
+        finally:
+            self._idle.pop(user, None)
+
+    def left(self, user: User) -> None:
+        """Forget a user that is gone for good; another one may be started in its place."""
+        self._alive -= 1
+        self._offer()
+        super().left(user)
+
+    def _offer(self) -> None:
+        """Stand in the queue as often as iterations could begin now."""
+        free = self._share - self._alive - len(self._coming) + len(self._idle)
+        for _ in range(min(free, MAX_OFFERS) - self._queue.waiting):
+            self._gate.enter_at(self._queue, self._offer_one)
+
+    def _arrive(self, token: Token) -> None:
+        """A slot has come."""
+        if isinstance(token, AmocError) or not (user := self._idle_user()):
+            return
+        self._arrivals.inc()  # before anything is done that a kill may come after
+        # Slots go on without this user, so none are missed because the target holds it up.
+        metrics.put_token(user, token, of_slot=False)
+        waiter = user.waiting_for
+        assert waiter is not None
+        waiter.give(None)
+        self._offer()
+
+    def _idle_user(self) -> User | None:
+        """The user that has been idle for longest, or a new one."""
+        while self._idle:
+            user, _ = self._idle.popitem(last=False)
+            if user.waiting_for is not None and not user.waiting_for.done:
+                return user
+        if self._stopping or self._alive + len(self._coming) >= self._share:
+            return None
+        if self._next >= len(self._ids):
+            self._tell_no_ids()
+            return None
+        user = self._add(self._ids[self._next])
+        self._idle.pop(user, None)
+        return user if user.waiting_for is not None else None
+
+    def _add(self, user_id: int) -> User:
+        """Start a user, which is idle."""
+        row, users = self._row, self._users
+        row[_HIGHEST] = user_id
+        self._next += 1
+        self._alive += 1
+        user = users[user_id] = User(user_id, self)
+        row[_USERS] = alive = len(users)
+        row[_PEAK] = max(row[_PEAK], alive)
+        if USER_ADDED.heard:
+            USER_ADDED(user_id, again=False)
+        user.switch()
+        return user
+
+    def _tell_no_ids(self) -> None:
+        if not self._has_told_ids:
+            self._has_told_ids = True
+            text = f"no user id up to {self._board.highest_id} is left for another user"
+            self._report(Note("warning", text))

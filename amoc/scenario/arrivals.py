@@ -1,0 +1,92 @@
+"""The arrival rate: iterations that begin on time, on as many users as that takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+
+from amoc.base.clock import S_NS
+from amoc.scenario.load_profile import Stages, parse_profile
+
+ARRIVAL_RATE = "arrival_rate"
+"""The throttle at whose slots iterations begin."""
+MAX_USERS = 1_000
+"""How many users there may be at once, if nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """How many iterations begin, and on how many users at the most.
+
+    Attributes:
+        text: The rate, ``200/s``, or stages of it, ``30s:10/s,2m:100/s``.
+        max_users: How many users there may be at once.
+    """
+
+    text: str
+    max_users: int = MAX_USERS
+
+    @classmethod
+    def parse(cls, text: str, max_users: int = MAX_USERS) -> Arrivals:
+        """The arrivals of a rate.
+
+        Raises:
+            ValueError: The text is wrong; a clause that follows the option's name.
+        """
+        check_rate(text)
+        return cls(text.strip(), max_users)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Arrivals:
+        """What `to_json` made `data` of.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        return cls.parse(str(data["rate"]), int(str(data["max_users"])))
+
+    def to_json(self) -> dict[str, object]:
+        """As it stands in a run's plan."""
+        return {"rate": self.text, "max_users": self.max_users}
+
+    @property
+    def profile(self) -> float | Stages:
+        """The rate per second, or stages of it."""
+        return parse_profile(self.text, 1.0)
+
+    @property
+    def total_s(self) -> float | None:
+        """How long the stages last; None for a rate that stays."""
+        profile = self.profile
+        return profile.total_s if isinstance(profile, Stages) else None
+
+    def count_until(self, seconds: float) -> float:
+        """How many iterations are to begin in the first `seconds`."""
+        profile = self.profile
+        if not isinstance(profile, Stages):
+            return profile * seconds
+        until_ns, total = round(seconds * S_NS), 0.0
+        for leg in profile.legs():
+            end_ns = min(leg.end_ns, until_ns)
+            if end_ns > leg.begin_ns:
+                mean = (leg.before + leg.value_at(end_ns)) / 2
+                total += float(mean) * (end_ns - leg.begin_ns) / S_NS
+        return total + max(0.0, seconds - profile.total_s) * profile.targets[-1]
+
+
+def check_rate(text: str) -> None:
+    """Check the text of an arrival rate.
+
+    Raises:
+        ValueError: It is wrong; a clause.
+    """
+    profile = parse_profile(text, 1.0)
+    for part in text.split(","):
+        if "/" not in part:
+            raise ValueError(f"must say per what time, such as 200/s or 30s:10/s, got {text!r}")
+    if isinstance(profile, Stages):
+        if not profile.total_ns:
+            raise ValueError(f"must have a total duration above 0 s, got {text!r}")
+    elif profile == inf:
+        raise ValueError(f"must be below infinity, got {text!r}")

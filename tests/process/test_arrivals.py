@@ -1,0 +1,194 @@
+"""An arrival rate: iterations begin on time, and what cannot begin is dropped and counted."""
+
+from __future__ import annotations
+
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from amoc.base.errors import ExitCode
+from tests.process.support import DEADLINE_S, ROOT, Run, eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+ASKING = """
+    import socket
+    from amoc import metrics
+
+    def start(user_id):
+        with metrics.timer("turn").time(), socket.create_connection(("127.0.0.1", PORT)) as line:
+            line.recv(1)
+    """
+NOTING = """
+    import os
+    from amoc import sleep
+
+    FILE = os.open(HERE + "/begun", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def start(user_id):
+        os.write(FILE, f"{user_id} {os.getpid()}\\n".encode())
+        sleep(0.05)
+    """
+
+
+class Target(socketserver.ThreadingTCPServer):
+    """Answers each connection with a byte, unless it stalls."""
+
+    allow_reuse_address = daemon_threads = True
+    block_on_close = False
+    request_queue_size = 1024
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self.came = 0
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
+
+class Answer(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        target = self.server
+        assert isinstance(target, Target)
+        target.came += 1
+        target.goes_on.wait(DEADLINE_S)
+        self.request.sendall(b".")
+
+
+@contextmanager
+def target() -> Iterator[Target]:
+    with Target() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.goes_on.set()
+            server.shutdown()
+            thread.join()
+
+
+def amoc(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments, "--run", str(run.directory)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+
+
+def counted(run: Run) -> tuple[int, int]:
+    """Iterations that began, and those that were dropped."""
+    counters = run.summary()["counters"]
+    return counters["arrivals"], counters.get("dropped", 0)
+
+
+def test_a_target_that_stalls_does_not_lower_the_arrivals(scenario, tmp_path):
+    with target() as server:
+        file = scenario(ASKING.replace("PORT", str(server.port)))
+        arguments = ("--arrival-rate", "100/s", "--duration", "5s", "--workers", "2")
+        with running(file, *arguments, directory=tmp_path) as run:
+            eventually(lambda: server.came > 50, "users come")
+            server.goes_on.clear()
+            before = server.came
+            # None of them was answered: so many more users wait at the same time.
+            eventually(lambda: server.came >= before + 200, "they come although it stalls")
+            server.goes_on.set()
+            assert run.end() == 0, run.output
+            arrivals, dropped = counted(run)
+            summary = run.summary()
+    assert arrivals + dropped == 500
+    assert arrivals == server.came == summary["counters"]["iterations"]
+    assert summary["users"]["peak"] >= 200
+    assert summary["timers"]["arrival_lateness"]["count"] == arrivals
+    response, service = summary["timers"]["turn.response"], summary["timers"]["turn"]
+    assert response["count"] == service["count"] == arrivals, "no turn is made up"
+
+
+def test_what_no_user_is_free_for_is_dropped_and_fails_a_threshold(scenario, tmp_path):
+    with target() as server:
+        file = scenario(ASKING.replace("PORT", str(server.port)))
+        arguments = ("--arrival-rate", "100/s", "--max-users", "7", "--expect", "dropped < 1%")
+        with running(file, *arguments, "--duration", "3s", directory=tmp_path) as run:
+            eventually(lambda: server.came > 20, "users come")
+            server.goes_on.clear()
+            before = server.came
+            eventually(lambda: ", 0 dropped" not in amoc(run, "status").stdout, "some are dropped")
+            assert server.came <= before + 7, "all users are busy"
+            server.goes_on.set()
+            assert run.end() == ExitCode.THRESHOLD, run.output
+            arrivals, dropped = counted(run)
+            summary = run.summary()
+    assert arrivals + dropped == 300
+    assert dropped >= 1
+    assert summary["users"]["peak"] <= 7
+    (note,) = (one for one in summary["run"]["notes"] if "dropped" in one)
+    assert f"{dropped} of 300 iterations were dropped" in note
+    assert "all 7 were busy; raise --max-users" in note
+    assert summary["thresholds"][0]["value"] == pytest.approx(dropped / 300, abs=1e-6)
+
+
+def test_none_is_lost_when_a_worker_is_killed(scenario, tmp_path):
+    arguments = ("--arrival-rate", "200/s", "--duration", "4s", "--workers", "2")
+    with running(scenario(NOTING), *arguments, directory=tmp_path) as run:
+        workers = run.wait_for("worker", 2)
+        eventually(
+            lambda: {int(line.split()[1]) for line in lines(tmp_path / "begun")} >= set(workers),
+            "both workers begin some",
+        )
+        run.kill(workers[0])
+        (third,) = eventually(lambda: set(run.find("worker")) - set(workers), "a replacement")
+        assert run.end() == 0, run.output
+        arrivals, dropped = counted(run)
+        summary = run.summary()
+    begun = [tuple(map(int, line.split())) for line in lines(tmp_path / "begun")]
+    assert arrivals + dropped == 800
+    assert len(begun) <= arrivals <= len(begun) + 1, "at most the one in which it was killed"
+    assert summary["users"]["restarted"] > 0
+    assert summary["users"]["lost"] == 0
+    assert any(pid == third for _, pid in begun)
+    owners = {user_id: {pid for one, pid in begun if one == user_id} for user_id, _ in begun}
+    assert all(not {workers[0], workers[1]} <= pids for pids in owners.values())
+
+
+def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tmp_path):
+    arguments = ("--arrival-rate", "100/s", "--max-users", "50", "--comment", "open")
+    with running(scenario(NOTING), *arguments, directory=tmp_path) as run:
+        eventually(lambda: len(lines(tmp_path / "begun")) > 20, "iterations begin")
+        refused = amoc(run, "add", "5")
+        assert refused.returncode != 0
+        assert "change that with amoc throttle" in refused.stderr
+        assert "must have a rate" in amoc(run, "throttle", "arrival_rate", "inf").stderr
+        assert amoc(run, "throttle", "arrival_rate", "0/s").returncode == 0
+        held = len(lines(tmp_path / "begun"))
+        changed = amoc(run, "throttle", "arrival_rate", "400/s")
+        assert "throttle arrival_rate is changed to 400/s" in changed.stdout
+        eventually(lambda: len(lines(tmp_path / "begun")) > held + 100, "it is faster")
+        assert amoc(run, "pause").returncode == 0
+        paused = len(lines(tmp_path / "begun"))
+        assert "arrivals:" in amoc(run, "status").stdout
+        assert len(lines(tmp_path / "begun")) <= paused + 1
+        assert amoc(run, "resume").returncode == 0
+        eventually(lambda: len(lines(tmp_path / "begun")) > paused + 20, "it goes on")
+        assert amoc(run, "stop").returncode == 0
+        assert run.end() == 0, run.output
+        arrivals, _ = counted(run)
+    assert arrivals == len(lines(tmp_path / "begun"))
+    again = subprocess.run(
+        [sys.executable, "-m", "amoc", "replay", str(run.directory), "--plan"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert "iterations start at 100/s, on at most 50 users" in again.stdout
+    assert "400/s" in again.stdout, "the command is given again, too"

@@ -1,0 +1,130 @@
+"""Where every slot counts, as those of an arrival rate do, each is dealt or known to be void."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.clock import MS_NS, S_NS
+from amoc.base.errors import ScenarioError
+from amoc.throttle.profiles import Constant, Line, Profile, Ramps
+from amoc.throttle.slot_allocator import Block, SlotAllocator
+from amoc.throttle.slot_schedule import Change, Mode
+from amoc.throttle.throttle import LEAD_NS, Throttle
+
+START_NS = 10**15
+RATES = st.integers(0, 3_000).map(float)
+"""Per second; 10 ms and more apart, close together, and not at all."""
+
+
+def change(epoch: int, from_ns: int, profile: Profile, mode: Mode = Mode.RUN) -> Change:
+    return Change(epoch, from_ns, mode, profile, from_ns, S_NS)
+
+
+class Book:
+    """An allocator with a clock, and askers that see and use at once what they are dealt."""
+
+    def __init__(self, rate: float) -> None:
+        self.now_ns = START_NS
+        self.slots = SlotAllocator[str](change(1, START_NS, Constant(rate)), every=True)
+        self.ends_ns = {1: 1 << 62}  # of each epoch
+        self.seen = {"a": 0, "b": 0}
+        self.dealt: list[Block] = []
+
+    def want(self, asker: str, outstanding: int) -> None:
+        self.slots.want(asker, outstanding, self.seen[asker], self.now_ns, self.now_ns)
+        self.deal()
+
+    def deal(self) -> None:
+        for asker, block in self.slots.deal(self.now_ns):
+            self.seen[asker] = block.number
+            self.dealt.append(block)
+
+    def change(self, rate: float, mode: Mode = Mode.RUN) -> None:
+        epoch, from_ns = max(self.ends_ns) + 1, self.now_ns + LEAD_NS
+        self.ends_ns[epoch - 1], self.ends_ns[epoch] = from_ns, 1 << 62
+        self.slots.change(change(epoch, from_ns, Constant(rate), mode), self.now_ns)
+        self.now_ns = from_ns  # changes come one after the other
+
+    def used(self, until_ns: int) -> list[tuple[int, int]]:
+        """Slots that were dealt, and not void because of a change."""
+        return [
+            (block.epoch, block.first + index * block.stride)
+            for block in self.dealt
+            for index in range(block.size)
+            if block.due_at(index) < min(until_ns, self.ends_ns[block.epoch])
+        ]
+
+
+ACTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("later"), st.integers(0, 900)),
+        st.tuples(st.sampled_from("ab"), st.integers(0, 500)),
+        st.tuples(st.just("change"), st.integers(0, 3_000)),
+    ),
+    max_size=25,
+)
+
+
+@given(RATES, ACTS)
+def test_slots_are_dealt_or_void_and_add_up_to_those_that_were_due(rate, acts):
+    book = Book(rate)
+    for what, number in acts:
+        match what:
+            case "later":
+                book.now_ns += number * MS_NS
+                book.deal()
+            case "change":
+                book.change(float(number))
+            case asker:
+                book.want(asker, number)
+    book.change(0.0, Mode.HELD)  # the end, as of a run
+    until_ns = book.now_ns
+    due = book.slots.due_before(until_ns)
+    used = book.used(until_ns)
+    assert len(used) == len(set(used)), "none is dealt twice"
+    assert len(used) + book.slots.void == due
+
+
+@given(st.integers(1, 20_000), st.integers(1, 5_000))
+def test_as_many_are_due_as_the_rate_says_however_long_nobody_asks(rate, length_ms):
+    book = Book(float(rate))
+    until_ns = START_NS + length_ms * MS_NS
+    due = book.slots.due_before(until_ns)
+    assert due == book.slots.void
+    assert due == ceil(rate * length_ms / 1000) or abs(due - rate * length_ms / 1000) < 1e-6
+
+
+def test_a_ramp_has_the_slots_of_its_area_also_when_what_is_over_is_forgotten():
+    ramp = Ramps((Line(0, 10 * S_NS, 0.0, 1_000.0),))
+    one = SlotAllocator[str](change(1, START_NS, ramp), every=True)
+    for second in range(12):
+        one.skip_void(START_NS + second * S_NS)
+    assert one.due_before(START_NS + 10 * S_NS) == pytest.approx(5_000, abs=1)
+    assert one.due_before(START_NS + 12 * S_NS) == pytest.approx(7_000, abs=1)
+
+
+def test_the_end_of_a_throttle_is_exactly_where_it_is_told():
+    one = Throttle[str]("arrival_rate", Constant(0.0), 1.0, 1, START_NS, every=True)
+    one.change_profile(Constant(200.0), 1.0, START_NS)
+    begun_ns = one.changed_ns
+    end_ns = begun_ns + 10 * S_NS
+    one.end(end_ns, end_ns - 60 * MS_NS)
+    assert one.changed_ns == end_ns
+    assert one.due == 2_000
+    assert one.untaken == 0, "not told yet"
+    one.take(end_ns + S_NS)
+    assert one.untaken == 2_000
+    assert one.state(end_ns).missed == 0, "nothing was late"
+
+
+def test_it_has_a_rate_and_is_never_open():
+    one = Throttle[str]("arrival_rate", Constant(5.0), 1.0, 1, START_NS, every=True)
+    with pytest.raises(ScenarioError, match="throttle arrival_rate starts iterations"):
+        one.unlock(START_NS)
+    for interval_s, rate in ((1.0, float("inf")), (0.0, 5.0)):
+        with pytest.raises(ScenarioError, match="must have a rate"):
+            one.change_profile(Constant(rate), interval_s, START_NS)
