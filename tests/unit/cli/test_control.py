@@ -249,8 +249,9 @@ def plan(*arguments: str):
     parent = click.Context(cli, **cli.context_settings)
     run = cli.commands["run"]
     with run.make_context("run", ["chat.py", *arguments], parent=parent) as context:
-        given = dict(context.params)
-        given.pop("json_file")
+        # What is no part of the plan.
+        others = {"json_file", "no_install", "locked", "install_timeout"}
+        given = {name: one for name, one in context.params.items() if name not in others}
         return run_options.plan(**given)
 
 

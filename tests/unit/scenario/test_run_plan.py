@@ -67,6 +67,7 @@ PLANS = st.builds(
     ).map(tuple),
     run_directory=st.none() | st.text(max_size=20),
     log_level=st.sampled_from(["debug", "info", "warning", "error"]),
+    libraries=st.sampled_from(["", "/cache/lib"]),
 )
 
 
@@ -90,6 +91,7 @@ OTHER = RunPlan(
     limited_ok=True,
     failures_ok=True,
     log_level="debug",
+    libraries="/cache/lib",
 )
 """No field has its default."""
 LEAST = RunPlan("other", range(1, 2), None, (), 1, "", 30.0, 10.0)
