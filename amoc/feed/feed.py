@@ -65,6 +65,8 @@ class Feed:
         self._order = order
         self._share = share
         self._used = optional.counter(metric_name(name, USED))
+        if order == "unique" and at_end == "stop":
+            optional.counter(metric_name(name, STOPPED))  # a threshold finds it where it stays 0
 
     def __len__(self) -> int:
         """How many rows it has."""

@@ -39,10 +39,11 @@ class Hand:
         """Whether it is time for the next block."""
         return self._count <= self.block // 2
 
-    def add(self, first: int, count: int) -> None:
-        """Take rows, behind those that are there."""
-        self._ranges.append((first, count))
-        self._count += count
+    def put(self, first: int, count: int) -> None:
+        """Take rows, if there are any; they are used behind those that are there."""
+        if count:
+            self._ranges.append((first, count))
+            self._count += count
 
     def take(self, most: int) -> tuple[int, int]:
         """The next rows, at most `most` that follow each other; none left if their number is 0."""
@@ -58,12 +59,6 @@ class Hand:
     def chunk(self) -> int:
         """How many rows to read together: less than a block, so that the next is asked for."""
         return max(1, min(CHUNK, self.block // 2))
-
-    def put_back(self, first: int, count: int) -> None:
-        """These were taken last and are not used."""
-        if count:
-            self._ranges.appendleft((first, count))
-            self._count += count
 
     def give_all(self) -> list[tuple[int, int]]:
         """All of them, which are then no longer here."""

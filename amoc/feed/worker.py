@@ -90,8 +90,9 @@ class WorkerSupply:
             number = waiter.value
         finally:
             self._waiting.pop(waiter, None)
-            if number is None and waiter.value not in (None, _NONE_LEFT):
-                self._hand.put_back(waiter.value or 0, 1)  # it was killed on its way to the row
+            missed = waiter.value if number is None else None
+            if missed is not None and missed != _NONE_LEFT:
+                self._hand_out(missed, 1)  # to another: it was killed on its way to the row
         return (0, 0) if number is None or number == _NONE_LEFT else (number, 1)
 
     def _ask(self) -> None:
@@ -118,14 +119,18 @@ class WorkerSupply:
         self._asked = self._ended = False
         for first, count in ranges:
             self._received += count
-            served = 0
-            for waiter in list(self._waiting)[:count]:
-                self._serve(waiter, first + served)
-                served += 1
-            if count > served:
-                self._hand.add(first + served, count - served)
+            self._hand_out(first, count)
         if self._waiting:
             self._ask()
+
+    def _hand_out(self, first: int, count: int) -> None:
+        """Give rows to users that wait, and keep the rest."""
+        # One that was interrupted, and has not run yet, takes no row any more.
+        waiting = [one for one in self._waiting if not one.done][:count]
+        for at, waiter in enumerate(waiting):
+            self._serve(waiter, first + at)
+        if rest := count - len(waiting):
+            self._hand.put(first + len(waiting), rest)
 
     def _serve(self, waiter: Waiter[int], number: int) -> None:
         del self._waiting[waiter]
@@ -140,7 +145,7 @@ class WorkerSupply:
 
     def give_back(self) -> None:
         """Give the controller all that is in hand."""
-        self._hand.put_back(*self._feed.unread(forget=True))
+        self._hand.put(*self._feed.unread(forget=True))
         self._send(FeedReturned(self._feed.name, self._hand.give_all(), self._received))
 
 

@@ -22,7 +22,7 @@ from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import UserState
 from amoc.metrics.handles import separate
-from amoc.users.user import StopReason
+from amoc.users.user import StopReason, User
 from tests.unit.users.test_user import Crowd, begin, wait_gone, wait_until
 
 
@@ -43,6 +43,7 @@ class Joined:
         self.feeds = [feed.rows(rows, order, **how) for _ in range(workers)]
         self.envelopes = 0
         self.deaf: set[int] = set()
+        self.on_their_way: list[object] | None = None
         for operation in self.controller.operations.values():
             operation(None, *self.feeds[0].declaration)
         self.ends = [
@@ -55,7 +56,9 @@ class Joined:
         self.controller.hear(worker, envelope.body)
 
     def _down(self, worker, envelope):
-        if worker.worker not in self.deaf:
+        if self.on_their_way is not None:
+            self.on_their_way.append(envelope)
+        elif worker.worker not in self.deaf:
             self.ends[worker.worker].hear(envelope.body)
 
     def take(self, users, worker=0, **settings):
@@ -161,18 +164,22 @@ def test_a_user_waits_for_a_row_only_so_long(monkeypatch):
     assert "feed rows: no row has come within 0.01 s" in str(crash)
 
 
-def test_a_user_that_is_killed_on_its_way_to_a_row_leaves_it_to_another():
+@pytest.mark.parametrize("end", [lambda user: user.ask_to_stop(StopReason.RUN_ENDS), User.kill])
+def test_a_row_for_a_user_that_ends_as_it_comes_goes_to_another(end):
     joined = Joined(range(1), workers=1)
+    joined.on_their_way = []
+    ending, none = joined.take(0)
+    victim = begin(ending, 1)
+    wait_until(lambda: joined.on_their_way)
     crowd, rows = joined.take(1)
-    user = begin(crowd, 2)
-    wait_until(lambda: user.waiting_for is not None)
-    killed, _ = joined.take(0)
-    victim = begin(killed, 3)
-    wait_until(lambda: victim.waiting_for is not None)
-    victim.kill()
-    wait_gone(killed)
-    wait_gone(crowd, 2)
-    assert rows == [0]
+    wait_until(lambda: crowd.state() is UserState.RUNNING)
+    end(victim)
+    (envelope,) = joined.on_their_way  # with the only row; both come in one turn of the loop
+    joined.on_their_way = None
+    joined.ends[0].hear(envelope.body)
+    wait_gone(ending)
+    wait_gone(crowd)
+    assert (rows, none) == ([0], [])
 
 
 def test_a_handler_in_the_loop_gets_a_row_if_one_is_in_hand_and_never_waits():
