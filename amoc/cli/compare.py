@@ -9,19 +9,20 @@ import click
 
 from amoc.base.errors import ExitCode
 from amoc.cli import completion
+from amoc.cli.json_option import JsonCommand, json_option, place_of
 from amoc.cli.messages import say
-from amoc.cli.param_types import duration, json_option
+from amoc.cli.param_types import duration
 from amoc.cli.run_data import exit_code, load, output, write_file
 
 
-@click.command(short_help="Compare two runs.")
+@click.command(cls=JsonCommand, short_help="Compare two runs.")
 @click.argument("first", metavar="RUN_DIR_A", shell_complete=completion.runs)
 @click.argument("second", metavar="RUN_DIR_B", shell_complete=completion.runs)
 @click.option(
     "--output",
     "file",
     metavar="FILE",
-    help="Output file.  [default: compare-<A>-<B>.html in the current directory; with --json -,"
+    help="Output file.  [default: compare-<A>-<B>.html in the current directory; with --json,"
     " print it]",
 )
 @click.option(
@@ -48,7 +49,7 @@ def compare(
             say(f"run {one.directory} is still running; the comparison covers it so far")
     found = comparison.compare(runs[0], runs[1], warmup_s)
     if json_file is not None:
-        place = json_file if json_file != "-" else file or "-"
+        place = place_of(json_file, file)
         output([json.dumps(found.to_json(), indent=1, allow_nan=False)], place)
         return exit_code(*runs)
     from amoc.cli.view import comparison as view

@@ -14,6 +14,7 @@ import click
 
 from amoc.base.text import printable
 from amoc.cli import completion, setting_values
+from amoc.cli.json_option import JsonCommand, json_parameter
 from amoc.cli.param_types import USER_IDS, whole
 from amoc.cli.run_data import output
 from amoc.control.commands import COMMANDS as TABLE
@@ -26,13 +27,7 @@ _SHARED = (
         shell_complete=completion.runs,
         help="The run's directory or id.  [default: the only run]",
     ),
-    click.Option(
-        ["--json", "json_file"],
-        is_flag=False,
-        flag_value="-",
-        metavar="[FILE]",
-        help="Write the whole answer to FILE as JSON; without FILE, or with -, print it.",
-    ),
+    json_parameter("the whole answer"),
 )
 
 
@@ -46,10 +41,14 @@ def command_of(spec: CommandSpec) -> click.Command:
         given = {name: value for name, value in own.items() if value is not None}
         _send(run, json_file, spec.name, given, text)
 
-    instead = {one.instead_of for one in spec.arguments}
+    instead = {one.instead_of: one.name for one in spec.arguments if one.instead_of}
     parameters = [_parameter(one, instead) for one in spec.arguments]
-    return click.Command(
-        spec.name, callback=send, help=spec.help, params=[*parameters, _comment(spec), *_SHARED]
+    return JsonCommand(
+        spec.name,
+        callback=send,
+        help=spec.help,
+        params=[*parameters, _comment(spec), *_SHARED],
+        instead=instead,
     )
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from amoc.base.errors import ExitCode, UsageError
-from amoc.cli.param_types import json_option
+from amoc.cli.json_option import JsonCommand, json_option, place_of
 from amoc.cli.run_data import RUN, exit_code, load, output, write_beside
 
 
-@click.command(short_help="Export a run as CSV, JSON or HdrHistogram log.")
+@click.command(cls=JsonCommand, short_help="Export a run as CSV, JSON or HdrHistogram log.")
 @RUN
 @click.option(
     "--csv",
@@ -22,11 +22,9 @@ from amoc.cli.run_data import RUN, exit_code, load, output, write_beside
 @json_option("the summary and all seconds")
 @click.option("--jsonl", is_flag=True, help="A line of JSON for each second, with histograms.")
 @click.option("--hlog", is_flag=True, help="HdrHistogram interval log of the timers.")
-@click.option(
-    "--output", "file", metavar="FILE", default="-", help="Output file.  [default: -, print it]"
-)
+@click.option("--output", "file", metavar="FILE", help="Output file.  [default: -, print it]")
 def export(
-    run: str, csv: bool, json_file: str | None, jsonl: bool, hlog: bool, file: str
+    run: str, csv: bool, json_file: str | None, jsonl: bool, hlog: bool, file: str | None
 ) -> ExitCode:
     """Export the per-second data of the run in RUN_DIR in one of four formats.
 
@@ -40,11 +38,10 @@ def export(
         told = " and ".join(f"--{name}" for name in chosen) or "none"
         raise UsageError(f"export requires one of --csv, --json, --jsonl and --hlog, got {told}")
     directory, saved = load(run)
-    if json_file not in (None, "-"):
-        file = json_file
-    output(FORMATS[chosen[0]](saved), file)
+    place = place_of(json_file, file)
+    output(FORMATS[chosen[0]](saved), place)
     if csv:
-        place = directory.path if file == "-" else Path(file).parent
+        beside = directory.path if place == "-" else Path(place).parent
         for name, lines in BESIDE.items():
-            write_beside(place / name, lines(saved), file == "-")
+            write_beside(beside / name, lines(saved), place == "-")
     return exit_code(saved)

@@ -17,7 +17,6 @@ FOR_EVER_S = 1e8
 """An infinite timeout is three years, which fit where infinity does not."""
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Parsed(click.ParamType[T]):
@@ -37,22 +36,6 @@ class Parsed(click.ParamType[T]):
             return self._parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-def json_option(what: str) -> Callable[[F], F]:
-    """``--json [FILE]``, which means the same in every command.
-
-    Args:
-        what: What is written as JSON.
-    """
-    return click.option(
-        "--json",
-        "json_file",
-        is_flag=False,
-        flag_value="-",
-        metavar="[FILE]",
-        help=f"Write {what} to FILE as JSON; without FILE, or with -, print it.",
-    )
 
 
 def duration(zero: bool = False, hint: str = "") -> Parsed[float]:

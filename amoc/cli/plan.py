@@ -9,7 +9,7 @@ import click
 
 from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import run_options
-from amoc.cli.param_types import json_option
+from amoc.cli.json_option import JsonCommand, json_option
 from amoc.cli.run_data import output
 from amoc.install.choice import Choice
 from amoc.scenario.run_plan import RunPlan
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from amoc.cli.preview import Host
 
 
-@click.command(short_help="Preview a run without running it.")
+@click.command(cls=JsonCommand, short_help="Preview a run without running it.")
 @run_options.options
 @scenario_dependencies.options
 @json_option("the preview")

@@ -9,12 +9,13 @@ import click
 
 from amoc.cli import completion, plan, run, run_options
 from amoc.cli import dependencies as scenario_dependencies
+from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
 from amoc.install.choice import Choice
 from amoc.scenario.settings_sources import pairs_of
 
 
-@click.command(short_help="Repeat an earlier run.")
+@click.command(cls=JsonCommand, short_help="Repeat an earlier run.")
 @click.argument("run_directory", metavar="RUN_DIR", shell_complete=completion.runs)
 @run_options.RUN_DIRECTORY
 @run_options.SET
@@ -45,6 +46,6 @@ def replay(
     if comment is not None:
         again = replace(again, comment=comment)
     if only_plan:
-        plan.show(again, None, dependencies)
+        plan.show(again, json_file, dependencies)
     else:
         run.execute(again, json_file, dependencies)

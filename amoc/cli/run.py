@@ -11,13 +11,14 @@ import click
 from amoc.base.errors import AmocError
 from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import run_options
+from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
 from amoc.install.choice import Choice
 from amoc.scenario.run_plan import RunPlan
 
 
-@click.command(short_help="Run a scenario.")
+@click.command(cls=JsonCommand, short_help="Run a scenario.")
 @run_options.options
 @scenario_dependencies.options
 @run_options.JSON_FILE

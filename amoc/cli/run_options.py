@@ -12,7 +12,8 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import completion, setting_values
-from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, json_option, whole
+from amoc.cli.json_option import json_option
+from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S

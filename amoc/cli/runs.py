@@ -6,13 +6,14 @@ import json
 
 import click
 
-from amoc.cli.param_types import json_option, whole
+from amoc.cli.json_option import JsonCommand, json_option
+from amoc.cli.param_types import whole
 from amoc.cli.run_data import output
 
 MAX_SHOWN = 20
 
 
-@click.command(short_help="List the runs in amoc-runs.")
+@click.command(cls=JsonCommand, short_help="List the runs in amoc-runs.")
 @click.option(
     "--limit",
     type=whole(1, 1_000_000),

@@ -5,6 +5,7 @@
     login.failures             counter: those that failed
     login.failures.status 503  counter: those that failed for this cause; they add up to all
     login.bytes                counter: what they have read, where that is known
+    login.response             timer: the same under a throttle, from the moment that it gave
     Aggregated                 the same for all requests together, without causes
     first_failure.login.failures.status 503
     last_failure.login.failures.status 503

@@ -99,27 +99,41 @@ class ThrottledStopwatch(Stopwatch):
     def _respond(self, end_ns: int) -> None:
         """Record the response time of a block that has ended at `end_ns`, pauses left out."""
         assert self._token is not None
-        _respond(self._whose, self._timer, self._token, end_ns)
+        _respond(self._whose, self._timer, self._responses(), self._token, end_ns)
+
+    def _responses(self) -> tuple[Timer, ...]:
+        """The timers of its response time."""
+        return (self._timer.response,)
 
     def _cut_short(self, end_ns: int) -> None:
         """It was killed in the middle, perhaps because it hung for so long."""
         if self._token is not None:
-            _respond(self._whose, self._timer, self._token, end_ns - own_paused_ns(), killed=True)
+            end_ns -= own_paused_ns()
+            responses = self._responses()
+            _respond(self._whose, self._timer, responses, self._token, end_ns, killed=True)
 
 
 def _respond(
-    whose: Owner, timer: Timer, token: _Token, end_ns: int, *, killed: bool = False
+    whose: Owner,
+    timer: Timer,
+    responses: tuple[Timer, ...],
+    token: _Token,
+    end_ns: int,
+    *,
+    killed: bool = False,
 ) -> None:
     """Record the response time of a block that `whose` has ended, and of turns it has missed.
+
+    It is recorded in each of `responses`; the turns are those at what `timer` measures.
 
     One that was `killed` would have taken longer: it counts only if it has kept turns from
     happening, for then what is known of it is bad enough.
     """
     intended_ns = token.intended_ns
     response_ns = end_ns - intended_ns
-    response = timer._response or timer.response
     if not killed:
-        response.record_ns(response_ns)
+        for one in responses:
+            one.record_ns(response_ns)
     if not token.of_slot:
         whose.throttle_cadence = None
         return
@@ -134,10 +148,11 @@ def _respond(
             whose.throttle_cadence = Cadence(timer, intended_ns, paused_ns(), first)
     elif cadence.turn(intended_ns, paused_ns(), response_ns):
         if killed:
-            response.record_ns(response_ns)
-        cells = response._cells
+            for one in responses:
+                one.record_ns(response_ns)
         for cell, hits in missed(response_ns, cadence.usual_ns):
-            hit(cells, cell, hits)
+            for one in responses:
+                hit(one._cells, cell, hits)
 
 
 def put_token(whose: Owner, intended_ns: int, of_slot: bool = True) -> None:

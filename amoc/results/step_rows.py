@@ -10,15 +10,23 @@ from amoc.results.summary_types import CheckPart, StepPart
 NO_VALUE = "–"
 HEADS = ("count", "failures", "per second", *(one.label for one in MAIN), "max")
 """What `cells` are, behind a step's name."""
+RESPONSE_HEAD = "response p99"
 CHECK_HEADS = ("passed", "failed", "share passed")
 _TIMES = (*(one.field for one in MAIN), "max_s")
 MAX_SAMPLE = 200
 """Characters of a sample of a failure."""
 
 
-def cells(one: StepPart) -> list[str]:
-    """A step as it stands under `HEADS`."""
-    per_s, times = one["per_s"], (one["times"].get(field) for field in _TIMES)
+def heads(responds: bool) -> tuple[str, ...]:
+    """`HEADS`, and that of response times, where some step has one."""
+    return (*HEADS, RESPONSE_HEAD) if responds else HEADS
+
+
+def cells(one: StepPart, responds: bool = False) -> list[str]:
+    """A step as it stands under `heads`."""
+    per_s, times = one["per_s"], [one["times"].get(field) for field in _TIMES]
+    if responds:
+        times.append(one.get("response", {}).get("p99_s"))
     return [
         f"{one['count']:,}",
         failed(one["failures"], one["failed_share"]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import (
     AGGREGATED,
@@ -27,7 +28,7 @@ from amoc.results.series import Tally
 from amoc.results.summary_types import CausePart, CheckPart, StepPart
 
 TIMES = ("mean_s", *(one.field for one in PERCENTILES), "max_s")
-"""The times of a step; None where no execution has succeeded."""
+"""The times of a step; None where no execution has succeeded, or none under a throttle."""
 Samples = Mapping[str, Mapping[str, FailureSample]]
 """By step and cause."""
 
@@ -44,8 +45,6 @@ def steps(tally: Tally, names: Collection[str], samples: Samples) -> dict[str, S
     found: dict[str, StepPart] = {}
     for name in steps_in(names):
         count, failures = (tally.counters.get(name + end, 0) for end in (COUNT, FAILURES))
-        timer = timers.get(name, Histogram())
-        times = statistics(timer)
         per_s = tally.counter_per_s(name + COUNT)
         found[name] = {
             "count": count,
@@ -53,10 +52,22 @@ def steps(tally: Tally, names: Collection[str], samples: Samples) -> dict[str, S
             "failed_share": failures / count if count else None,
             "per_s": None if per_s is None else round(per_s, 3),
             "bytes": tally.counters.get(name + BYTES, 0),
-            "times": {field: times[field] if timer.cells else None for field in TIMES},
+            "times": _times(timers, name),
+            "response": _times(timers, name + RESPONSE),
             "causes": _causes(tally, name, samples.get(name, {})),
         }
     return found
+
+
+def _times(timers: Mapping[str, Histogram], name: str) -> dict[str, float | None]:
+    timer = timers.get(name, Histogram())
+    times = statistics(timer)
+    return {field: times[field] if timer.cells else None for field in TIMES}
+
+
+def responds(found: Mapping[str, StepPart]) -> bool:
+    """Whether any of some steps has a response time."""
+    return any(one.get("response", {}).get("p99_s") is not None for one in found.values())
 
 
 def _causes(tally: Tally, step: str, samples: Mapping[str, FailureSample]) -> list[CausePart]:

@@ -140,6 +140,7 @@ class StepPart(TypedDict):
     per_s: float | None
     bytes: int
     times: Mapping[str, float | None]
+    response: Mapping[str, float | None]
     causes: Sequence[CausePart]
 
 

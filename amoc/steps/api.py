@@ -16,6 +16,7 @@ from amoc.base.guard import Ended
 from amoc.base.pause import own_paused_ns
 from amoc.base.tracebacks import message_of
 from amoc.metrics import handles, stopwatch
+from amoc.metrics.handles import Timer
 from amoc.metrics.step_names import group_of
 from amoc.metrics.stopwatch import ThrottledStopwatch
 from amoc.steps import recorder
@@ -122,6 +123,10 @@ class Step(ThrottledStopwatch):
         if self._size:
             self._recorder.read(self._size, not self.has_inner)
         return error is not None and isinstance(error, self._expected)
+
+    def _responses(self) -> tuple[Timer, ...]:
+        own = self._timer.response
+        return (own,) if self.has_inner else (own, self._recorder.whole.timer.response)
 
     def _failed(self, error: BaseException | None, end_ns: int) -> bool:
         """Count an execution that has failed, unless it only ends with its greenlet."""

@@ -201,7 +201,7 @@ def test_every_setting_of_amoc_is_in_the_settings_page_and_no_other() -> None:
 
 BY_NAME = ("counters", "counters_per_s", "gauges", "timers", "throttles", "steps", "checks")
 """Parts of a summary whose fields are called as the scenario says."""
-IN_WORDS = ("window.", "steps.NAME.times", "steps.NAME.causes[]")
+IN_WORDS = ("window.", "steps.NAME.times", "steps.NAME.response", "steps.NAME.causes[]")
 """What the page describes in a sentence, as having the fields of another part."""
 
 

@@ -10,8 +10,8 @@ from amoc.base.text import printable
 from amoc.cli.view.table_layout import Cell, Section
 from amoc.metrics.step_names import AGGREGATED, COUNT
 from amoc.results.counts import Count, counter
-from amoc.results.step_rows import HEADS, cells, check_cells, sentence
-from amoc.results.steps import executed, failures, steps
+from amoc.results.step_rows import cells, check_cells, heads, sentence
+from amoc.results.steps import executed, failures, responds, steps
 from amoc.results.summary_types import CheckPart, StepPart
 from amoc.runtime.controller.status import Status
 
@@ -20,9 +20,9 @@ MAX_FAILURES = 10
 _BAD = "bold red"
 
 
-def row(name: str, one: StepPart) -> list[Text]:
-    """A step under `HEADS`, with its name first."""
-    count, failed, *rest = cells(one)
+def row(name: str, one: StepPart, with_response: bool) -> list[Text]:
+    """A step under `heads`, with its name first."""
+    count, failed, *rest = cells(one, with_response)
     return [
         Text(printable(name)),
         Text(count),
@@ -61,16 +61,18 @@ def live(status: Status, now: Callable[[Count], float]) -> list[Section]:
     """
     totals = status.totals
     found = executed(steps(totals.whole, totals.known, {}))
+    with_response = responds(found)
     rows: list[Sequence[Cell]] = []
     busiest = sorted(found, key=lambda name: (name != AGGREGATED, -found[name]["count"], name))
     for name in busiest:
         one = found[name]
-        count, failed, per_s, *times = cells(one)
+        count, failed, per_s, *times = cells(one, with_response)
         how_many = (failed, _BAD if one["failures"] else "")
         rows.append((name, count, how_many, per_s, f"{now(counter(name + COUNT)):,.1f}", *times))
     why: list[Sequence[Cell]] = [((sentence(one), "red"),) for one in failures(found)]
-    heads = (*HEADS[:3], "now/s", *HEADS[3:])
+    first, *others = heads(with_response)
+    names = (first, *others[:2], "now/s", *others[2:])
     return [
-        Section("requests", heads, rows, len(rows), (3, 8, 5), "total last"),
+        Section("requests", names, rows, len(rows), (3, 8, 5), "total last"),
         Section("failures", (), why, len(why)),
     ]

@@ -21,7 +21,7 @@ from amoc.metrics.timer_statistics import TABLE
 from amoc.results import message_account, steps
 from amoc.results.counts import busiest
 from amoc.results.run_directory import RunDirectory
-from amoc.results.step_rows import CHECK_HEADS, HEADS
+from amoc.results.step_rows import CHECK_HEADS, heads
 from amoc.results.summary import steady_part
 from amoc.results.summary_types import (
     BlockedPart,
@@ -315,9 +315,10 @@ def _messages(
 
 def _requests(found: Mapping[str, StepPart], span: str) -> Table:
     """Steps: how many, how fast, how many failed."""
-    table = _table(_named("requests", span), *HEADS)
+    with_response = steps.responds(found)
+    table = _table(_named("requests", span), *heads(with_response))
     for name in _top(found, {name: one["count"] for name, one in found.items()}):
-        table.add_row(*view_steps.row(name, found[name]))
+        table.add_row(*view_steps.row(name, found[name], with_response))
     return _with_more(table, found)
 
 

@@ -39,10 +39,17 @@ def csv_lines(record: SavedRun) -> Iterator[str]:
 def request_lines(record: SavedRun) -> Iterator[str]:
     """A line of names, then one for each step; `Aggregated` is all requests together."""
     fields = ("count", "failures", "failed_share", "per_s", "bytes")
-    yield _joined(["name", *fields, *TIMES])
+    responses = tuple(f"response_{field}" for field in TIMES)
+    yield _joined(["name", *fields, *TIMES, *responses])
     for name, one in record.summary.get("steps", {}).items():
-        told: Mapping[str, _Cell] = {**one, **one["times"]}
-        yield _joined(map(_text, [name, *(told.get(field) for field in (*fields, *TIMES))]))
+        response = one.get("response", {})
+        told: Mapping[str, _Cell] = {
+            **one,
+            **one["times"],
+            **{f"response_{field}": time_s for field, time_s in response.items()},
+        }
+        columns = (*fields, *TIMES, *responses)
+        yield _joined(map(_text, [name, *(told.get(field) for field in columns)]))
 
 
 def failure_lines(record: SavedRun) -> Iterator[str]:

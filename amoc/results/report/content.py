@@ -101,7 +101,7 @@ def _tables(summary: Summary, covered: Covered) -> dict[str, tables.Table]:
     target, built_in = pairs(covered.timers)
     return {
         "messages": tables.messages(covered.counters, covered.rates),
-        "requests": tables.requests(covered.steps, covered.timers),
+        "requests": tables.requests(covered.steps),
         "failures": tables.failures(covered.steps),
         "checks": tables.checks(covered.checks),
         "timers": tables.timers(target, covered.timers, "timers"),

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amoc.base.clock import format_duration
-from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.results import message_account
 from amoc.results.counts import busiest
 from amoc.results.report import traces
@@ -25,8 +24,8 @@ from amoc.results.report.texts import (
     worker,
 )
 from amoc.results.report.timer_pairs import Pair
-from amoc.results.step_rows import CHECK_HEADS, HEADS, MAX_SAMPLE, cells, check_cells, span
-from amoc.results.steps import executed
+from amoc.results.step_rows import CHECK_HEADS, MAX_SAMPLE, cells, check_cells, heads, span
+from amoc.results.steps import executed, responds
 from amoc.results.steps import failures as every_failure
 from amoc.results.summary_types import (
     BlockedPart,
@@ -124,28 +123,21 @@ def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
     return Table("messages", "Messages", heads, rows, note=note)
 
 
-def requests(found: Mapping[str, StepPart], times: Timers) -> Table:
-    """Steps: how many, how fast, how many failed.
-
-    Args:
-        found: All.
-        times: Timers, of which those of response times stand beside their steps.
-    """
+def requests(found: Mapping[str, StepPart]) -> Table:
+    """Steps: how many, how fast, how many failed."""
     shown = executed(found)
-    responds = any(times.get(name + RESPONSE, {}).get("count") for name in shown)
+    with_response = responds(shown)
     sized = any(one["bytes"] for one in shown.values())
     rows = [
         (
             clip(name, MAX_NAME),
-            *cells(one),
-            *([figure(times.get(name + RESPONSE, {}).get("p99_s"), "s")] if responds else []),
+            *cells(one, with_response),
             *([size(one["bytes"]) if one["bytes"] else NO_VALUE] if sized else []),
         )
         for name, one in shown.items()
     ]
-    more = (["response p99"] if responds else []) + (["read"] if sized else [])
-    heads = ("request", *HEADS, *more)
-    return Table("requests", "Requests", heads, rows)
+    names = ("request", *heads(with_response), *(["read"] if sized else []))
+    return Table("requests", "Requests", names, rows)
 
 
 def failures(found: Mapping[str, StepPart]) -> Table:

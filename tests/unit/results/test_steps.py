@@ -121,6 +121,19 @@ def test_samples_are_those_of_the_journal():
     assert (cause["cause"], cause["message"], cause["user_id"]) == ("late", "20 s", 3)
 
 
+def test_response_times_stand_beside_their_steps_where_any_has_one():
+    response = {"buy.response": Histogram.of([50_000_000] * 5)}
+    run = [replace(RUN[0], timers={**RUN[0].timers, **response}), *RUN[1:]]
+    run.append(second(5, 1, name="login"))
+    found = steps.steps(Tally.of(run), known(*run), {})
+    assert found["buy"]["response"]["p99_s"] == pytest.approx(0.05, rel=0.004)
+    assert set(found["login"]["response"].values()) == {None}
+    table = tables.requests(found)
+    assert table.heads[-1] == "response p99"
+    assert [row[-1] for row in table.rows] == ["49.9 ms", "–", "–"]
+    assert not steps.responds(steps.steps(Tally.of(RUN), known(*RUN), {}))
+
+
 def test_one_step_alone_has_no_row_of_all():
     found = steps.steps(Tally.of(RUN), known(*RUN), {})
     assert list(steps.executed(found)) == ["buy"]
@@ -172,12 +185,12 @@ def test_a_share_for_people(share, text):
 
 def test_the_report_has_a_row_for_each_step_and_cause():
     found = steps.steps(Tally.of(RUN), known(*RUN), {"buy": {"late": FailureSample(7, "20 s")}})
-    (row,) = tables.requests(found, {}).rows
+    (row,) = tables.requests(found).rows
     assert row[:4] == ("buy", "19", "7 (36.8 %)", "4.8")
     late, refused = tables.failures(found).rows
     assert late == ("buy", "late", "4", "3.0 s", "4.0 s", "20 s")
     assert refused[:2] == ("buy", "refused")
-    assert not tables.requests({}, {}).rows
+    assert not tables.requests({}).rows
 
 
 def test_a_failure_of_long_ago_keeps_its_place():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import gevent
 import pytest
 from gevent import getcurrent
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc import check, metrics, step
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.loop_guard import Killed
 from amoc.metrics import handles
@@ -222,6 +224,33 @@ def test_under_a_throttle_the_response_time_is_recorded_once():
     assert timer("turn.response").count == 1
     assert timer("turn.response").quantiles_s(0.5)[0] >= 0.99
     assert timer("turn").count == 2
+
+
+TURNS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5000), st.booleans()), max_size=20)
+
+
+@given(TURNS)
+def test_the_response_times_of_all_requests_are_those_of_each(turns):
+    """Turns that were missed included; a step around others is no request."""
+
+    def user() -> None:
+        slot_ns = now_ns() - 120 * S_NS
+        for name, later_ms, within in turns:
+            slot_ns += later_ms * MS_NS
+            metrics.put_token(getcurrent(), slot_ns)
+            with step("around") if within else nullcontext(), step(name):
+                pass
+
+    with handles.separate():
+        gevent.spawn(user).join()
+        names = {name for name, _, _ in turns}
+        every = Histogram()
+        for name in names:
+            one = timer(f"{name}.response")
+            every.add(one.cells, one.max_ns)
+        assert every.count >= len(turns)
+        if names:
+            assert timer("Aggregated.response") == every
 
 
 def test_a_failed_step_uses_up_its_token():

@@ -15,4 +15,4 @@ def test_messages_are_shown_with_their_share_of_what_was_expected() -> None:
 
 def test_a_run_without_messages_or_requests_has_no_such_tables() -> None:
     assert not tables.messages({"pages": 1}, {}).rows
-    assert not tables.requests({}, {}).rows
+    assert not tables.requests({}).rows
