@@ -26,7 +26,7 @@ def take(upload: str, name: str) -> dict[str, object]:
     Raises:
         AmocError: It is no scenario; messages do not show where it was.
     """
-    sent = Path(upload)
+    sent = Path(upload).resolve()
     try:
         path, main = _unpacked(sent, name)
         return {**scenario(str(main)), "path": str(path)}

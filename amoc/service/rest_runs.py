@@ -208,10 +208,10 @@ def events(service: Service, directory: RunDirectory, number: int) -> Iterator[s
 
 def _runs(service: Service, directory: RunDirectory) -> bool:
     """Whether more may come."""
+    if service.runs.job(directory.id) is not None:
+        return True  # until its report is written, too, and the next one can start
     if directory.summary.exists():
         return False
-    if service.runs.job(directory.id) is not None:
-        return True
     return directory.control.exists() and directory.answers()
 
 

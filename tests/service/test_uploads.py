@@ -1,0 +1,137 @@
+"""Scenarios that are sent over REST, good ones and each kind of bad one."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service.support import Answer, Daemon
+
+pytestmark = pytest.mark.slow
+
+GOOD = '''"""A shop."""
+
+from amoc import setting
+
+size = setting(3, "How large a basket is")
+
+
+def start(user_id): ...
+'''
+BAD = {
+    "no start": ("x = 1", "has no start()"),
+    "syntax": ("def start(user_id):\n    if\n", "shop.py:2)"),
+    "indentation": ("def start(user_id):\nreturn 1\n", "shop.py:2)"),
+    "import": ("import nothing_like_that\ndef start(user_id): ...\n", "nothing_like_that"),
+    "raises": ("def start(user_id): ...\n\n\n1 / 0\n", "ZeroDivisionError"),
+    "exits": ("import sys\nsys.exit(3)\ndef start(user_id): ...\n", "SystemExit"),
+    "signature": ("def start(): ...\n", "start() of"),
+    "setting": (
+        "from amoc import setting\nx = setting(1)\ndef start(user_id): ...\n",
+        "description",
+    ),
+    "empty": ("", "from 1 to"),
+    "no text": (b"\xff\xfe\xff" * 100, "cannot be imported"),
+    "too long": ("#" * ((1 << 20) + 1), "from 1 to"),
+}
+
+
+@pytest.fixture
+def shop(daemon: Daemon) -> Iterator[Path]:
+    """Where what is uploaded as ``shop`` will be."""
+    uploads = daemon.directory / "amoc-scenarios"
+    yield uploads
+    for path in uploads.glob("**/*.py"):
+        path.unlink()
+    (uploads / "shop").exists() and (uploads / "shop").rmdir()
+
+
+def put(daemon: Daemon, data: str | bytes, name: str = "shop", kind: str = "text/plain") -> Answer:
+    data = data.encode() if isinstance(data, str) else data
+    return daemon.request("PUT", f"/scenarios/upload?name={name}", data=data, Content_Type=kind)
+
+
+def kept(answer: Answer) -> Any:
+    assert answer.status == 200, answer.data
+    return answer.json
+
+
+def test_what_was_uploaded_can_be_run_and_replaced(daemon: Daemon, shop: Path) -> None:
+    first = kept(put(daemon, GOOD))
+    assert (first["name"], first["doc"], first["replaced"]) == ("shop", "A shop.", False)
+    assert [one["name"] for one in first["settings"] if one["own"]] == ["size"]
+    assert "shop" in daemon.get("/scenarios")["scenarios"]
+    again = kept(put(daemon, GOOD))
+    assert again == {**first, "replaced": True}
+    other = kept(put(daemon, GOOD.replace("A shop", "Another shop"), kind="text/x-python"))
+    assert other["doc"] == "Another shop."
+    assert daemon.get("/scenarios/info/shop")["doc"] == "Another shop."
+    body = {"scenario": "shop", "settings": {"size": 4, "repeat_num": 1}, "workers": 1}
+    assert daemon.wait_for_end(daemon.patch("/execution/start", body)["run"])["users"] == 1
+    assert [path.name for path in shop.iterdir()] == ["shop.py"]
+
+
+def test_older_spellings_work(daemon: Daemon, shop: Path) -> None:
+    source = {"scenario": "shop", "module_source": GOOD}
+    assert kept(daemon.request("POST", "/scenarios", source))["name"] == "shop"
+    assert daemon.get("/scenarios/stayers") == {"name": "stayers", "state": "loaded", "runs": []}
+    run = daemon.patch("/scenarios/stayers", {"users": 2})["run"]
+    daemon.wait_for_users(run, 2)
+    state = daemon.get("/scenarios/stayers")
+    assert (state["state"], state["runs"]) == ("running", [run])
+    daemon.patch("/execution/stop")
+    daemon.wait_for_end(run)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gz"])
+def test_an_archive_brings_its_helper_modules(daemon: Daemon, shop: Path, kind: str) -> None:
+    files = {"shop.py": "from basket import size\n" + GOOD, "basket.py": "size = 2\n"}
+    packed = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            for name, text in files.items():
+                archive.writestr(name, text)
+    else:
+        with tarfile.open(fileobj=packed, mode="w:gz" if kind == "gz" else "w") as tar:
+            for name, text in files.items():
+                info = tarfile.TarInfo(f"./{name}")
+                info.size = len(text)
+                tar.addfile(info, io.BytesIO(text.encode()))
+    kept(put(daemon, packed.getvalue(), kind="application/octet-stream"))
+    assert daemon.get("/scenarios/info/shop")["name"] == "shop"
+    assert {path.name for path in (shop / "shop").glob("*.py")} == set(files)
+    kept(put(daemon, GOOD))  # a file takes the directory's place
+    assert [path.name for path in shop.iterdir()] == ["shop.py"]
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_source_is_refused_and_what_was_there_stays(
+    daemon: Daemon, shop: Path, what: str
+) -> None:
+    if what == "syntax":
+        kept(put(daemon, GOOD))
+    source, why = BAD[what]
+    refused = put(daemon, source)
+    assert refused.status == 422
+    problem = refused.json
+    assert why in problem["detail"]
+    assert "/" not in problem["detail"].replace("1 / 0", ""), "shows where it was"
+    assert problem["errors"][0]["field"] == "body"
+    there = [path.name for path in shop.iterdir()]
+    assert there == (["shop.py"] if what == "syntax" else [])
+
+
+def test_names_are_checked(daemon: Daemon) -> None:
+    for name in ("", "..", "a/b", "a.py", ".hidden", "1st", "x" * 101, "a%00"):
+        refused = put(daemon, GOOD, name=name)
+        assert refused.status == 422, name
+        assert refused.json["errors"][0]["field"] == "name"
+    own = put(daemon, GOOD, name="stayers")
+    assert own.status == 409
+    assert "operator" in own.json["detail"]
