@@ -1,12 +1,14 @@
-"""``amoc new``: write a scenario from a recording."""
+"""``amoc new``: write a scenario, from a recording or of a kind."""
 
 from __future__ import annotations
 
+import keyword
 from pathlib import Path
 
 import click
 
 from amoc.base.errors import ResourceError, UsageError
+from amoc.recording import from_kind
 from amoc.recording.files import Written
 
 
@@ -19,6 +21,11 @@ from amoc.recording.files import Written
     help="Repeat what a browser has recorded (HTTP Archive).",
 )
 @click.option(
+    "--kind",
+    type=click.Choice(from_kind.KINDS),
+    help="A small one of this kind, with a test for pytest.",
+)
+@click.option(
     "--host",
     "hosts",
     multiple=True,
@@ -29,23 +36,40 @@ from amoc.recording.files import Written
     "--all", "everything", is_flag=True, help="With --har: keep static files and other hosts."
 )
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
-def new(name: str, har: Path | None, hosts: tuple[str, ...], everything: bool, force: bool) -> None:
+def new(
+    name: str,
+    har: Path | None,
+    kind: str | None,
+    hosts: tuple[str, ...],
+    everything: bool,
+    force: bool,
+) -> None:
     """Write the scenario NAME.py, and what it needs beside it.
 
     NAME may have a directory before it. Files that exist are left alone.
     """
     target = Path(name.removesuffix(".py"))
-    if not target.name.isidentifier():
+    if not target.name.isidentifier() or keyword.iskeyword(target.name):
         raise UsageError(
             f"NAME must be letters, digits and '_', as a module's is, got {target.name!r}"
         )
-    if har is None:
-        raise UsageError("amoc new needs --har FILE")
+    if (har is None) == (kind is None):
+        raise UsageError("amoc new needs one of --har FILE and --kind KIND")
+    if har is None and (hosts or everything):
+        raise UsageError("--host and --all go together with --har")
+    _write(target.parent, _written(target.name, har, kind, hosts, everything), force)
+
+
+def _written(
+    name: str, har: Path | None, kind: str | None, hosts: tuple[str, ...], everything: bool
+) -> Written:
+    if kind is not None:
+        return from_kind.convert(kind, name)
     from amoc.recording import from_har
 
+    assert har is not None
     content = _read(har, from_har.MAX_BYTES)
-    written = from_har.convert(content, str(har), target.name, hosts, everything, _settings())
-    _write(target.parent, written, force)
+    return from_har.convert(content, str(har), name, hosts, everything, _settings())
 
 
 def _settings() -> set[str]:

@@ -122,8 +122,10 @@ def identifier(text: str, taken: Container[str], otherwise: str = "value") -> st
     """A variable's name for what is called `text`, and not one that is `taken`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
     base = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:40].rstrip("_") or otherwise
-    if base[0].isdigit() or keyword.iskeyword(base) or keyword.issoftkeyword(base):
+    if base[0].isdigit():
         base = f"{otherwise}_{base}"
+    elif keyword.iskeyword(base) or keyword.issoftkeyword(base):
+        base += "_"
     name, number = base, 2
     while name in taken:
         name, number = f"{base}_{number}", number + 1

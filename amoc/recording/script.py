@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 from amoc.recording.answer_values import InHeader, InHtml, InJson
@@ -10,12 +11,12 @@ from amoc.recording.python_text import INDENT, WIDTH, Call, Code, Node, flat, re
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Those for which a session has a method."""
-_ROWS = """
-
-def init():
-{checks}    with ROWS.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-"""
+_OF_AMOC = ("Error", "feed", "http", "override", "setting", "step", "user")
+_IMPORTS = {
+    "html": "import html",
+    "Path": "from pathlib import Path",
+    "unquote": "from urllib.parse import unquote",
+}
 _BETWEEN = '''
 
 def between(answer, left, right):
@@ -41,10 +42,8 @@ def write(plan: Plan, name: str) -> str:
     body = "".join(_start(plan))
     text = "".join(_settings(plan, name, has_pauses))
     checks = "".join(_checks(plan.settings))
-    if plan.columns:
-        text += _ROWS.format(checks=checks)
-    elif checks:
-        text += f"\n\ndef init():\n{checks.rstrip()}\n"
+    if checks:
+        text += f"\n\ndef init():\n{checks}"
     text += body
     if has_pauses:
         text += _PAUSE
@@ -58,27 +57,12 @@ def _head(plan: Plan, name: str, text: str) -> str:
     lines = [f'"""{plan.opening}\n']
     usage = f"amoc run {name}.py --users 10 --duration 1m"
     lines.append(f'{usage}\n"""\n')
-    library = [
-        one for one in ("csv", "html") if f"{one}.DictReader" in text or f"{one}.une" in text
-    ]
-    imports = [f"import {one}" for one in library]
-    if "Path(" in text:
-        imports.append("from pathlib import Path")
-    if "unquote(" in text:
-        imports.append("from urllib.parse import unquote")
+    used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    imports = [line for name, line in _IMPORTS.items() if name in used]
     if imports:
         lines.append("\n".join(imports) + "\n")
-    named = [
-        one
-        for one in ("Error", "http", "override", "setting", "step", "user")
-        if _is_used(one, text)
-    ]
-    lines.append(f"from amoc import {', '.join(named)}\n")
+    lines.append(f"from amoc import {', '.join(one for one in _OF_AMOC if one in used)}\n")
     return "\n".join(lines) + "\n"
-
-
-def _is_used(name: str, text: str) -> bool:
-    return f"{name}(" in text or f"{name}." in text
 
 
 def _settings(plan: Plan, name: str, has_pauses: bool) -> Iterator[str]:
@@ -91,7 +75,8 @@ def _settings(plan: Plan, name: str, has_pauses: bool) -> Iterator[str]:
     if plan.files:
         yield "HERE = Path(__file__).parent\n"
     if plan.columns:
-        yield f"ROWS = Path(__file__).with_name({flat(f'{name}.csv')})\n"
+        call = Call("feed.csv", [("", f"{name}.csv"), ("order", "circular")])
+        yield f"rows = {rendered(call, 0, 7)}\n"
 
 
 def _setting(name: str, default: str, description: str) -> str:
@@ -108,9 +93,9 @@ def _checks(settings: list[PlannedSetting]) -> Iterator[str]:
 
 
 def _start(plan: Plan) -> Iterator[str]:
-    yield f"\n\ndef start(user_id{', rows' if plan.columns else ''}):\n"
+    yield "\n\ndef start(user_id):\n"
     if plan.columns:
-        yield "    row = rows[user_id % len(rows)]\n"
+        yield "    row = rows.next()\n"
     arguments: list[tuple[str, Node]] = [("", Code("base.get()"))]
     if plan.session_headers:
         arguments.append(("headers", plan.session_headers))

@@ -98,7 +98,7 @@ class Values:
         self.secrets.add(value)
         known = self._by_secret.get(value)
         if known is None:
-            known = self.new_name(name or use.name)
+            known = self.new_name(name or use.name or "token")
             self._by_secret[value] = known
             what = _KINDS[use.kind].format(use.name)
             self.settings.append(PlannedSetting(known, "", f"Credential: {what}", True))

@@ -1,17 +1,23 @@
-"""The scenarios of `scenarios/protocols/` against real servers, as processes."""
+"""The scenarios of `scenarios/protocols/`, and what `amoc new --kind` writes, with servers."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.process.support import ROOT, running
+from amoc.recording.from_kind import KINDS
+from tests.process.support import DEADLINE_S, ROOT, running
 from tests.servers.mosquitto import Mosquitto
 from tests.servers.nginx import Nginx
 from tests.servers.node import Echo
+from tests.servers.web import Application
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
@@ -46,21 +52,65 @@ def front(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ngin
         yield server
 
 
-@pytest.mark.parametrize("scheme", ["ws", "wss"])
-def test_websocket(scheme: str, front: Nginx, tmp_path: Path) -> None:
-    port = front.tls_port if scheme == "wss" else front.port
-    settings = {"url": f"{scheme}://127.0.0.1:{port}/"}
+def test_websocket_with_tls(front: Nginx, tmp_path: Path) -> None:
+    settings = {"url": f"wss://127.0.0.1:{front.tls_port}/"}
     summary = ran("websocket_echo", tmp_path, settings, SSL_CERT_FILE=str(front.certificate))
     assert summary["steps"]["connect"]["count"] == USERS
     assert summary["steps"]["message"]["count"] > USERS
     assert summary["checks"]["the answer is ours"]["failed"] == 0
 
 
-@pytest.mark.parametrize("qos", [0, 2])
-def test_mqtt(qos: int, tmp_path: Path) -> None:
-    with Mosquitto(tmp_path) as broker:
-        settings = {"broker": f"127.0.0.1:{broker.port}", "qos": qos}
-        summary = ran("mqtt_publish", tmp_path, settings)
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    with Mosquitto(tmp_path_factory.mktemp("mosquitto")) as server:
+        yield server
+
+
+def test_mqtt(broker: Mosquitto, tmp_path: Path) -> None:
+    settings = {"broker": f"127.0.0.1:{broker.port}", "qos": 2}
+    summary = ran("mqtt_publish", tmp_path, settings)
     assert summary["steps"]["subscribe"]["count"] == USERS
     assert summary["steps"]["message"]["count"] > USERS
     assert summary["checks"]["it is the message"]["failed"] == 0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    with Application(tmp_path_factory.mktemp("site")) as server:
+        yield server
+
+
+def test_what_is_written_passes_its_own_test(
+    site: Application, front: Nginx, broker: Mosquitto, tmp_path: Path
+) -> None:
+    env = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")},
+        "PYTHONPATH": str(ROOT),
+        "AMOC_BASE": site.url,
+        "AMOC_URL": f"ws://127.0.0.1:{front.port}/",
+        "AMOC_BROKER": f"127.0.0.1:{broker.port}",
+    }
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=tmp_path,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=DEADLINE_S,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    for kind in KINDS:
+        run("amoc", "new", f"trial_{kind}", "--kind", kind)
+    # The plugin is named, since pytest finds it by itself only where amoc is installed.
+    plugin = ["-p", "amoc.client.pytest_plugin"] if not has_plugin() else []
+    said = run("pytest", "-q", "-n", str(len(KINDS)), *plugin)
+    assert f"{len(KINDS)} passed" in said
+
+
+def has_plugin() -> bool:
+    return any(one.name == "amoc" for one in entry_points(group="pytest11"))

@@ -66,5 +66,5 @@ def test_an_identifier_is_one_and_is_new(text, taken):
 
 def test_identifiers_are_snake_case():
     assert identifier("accessToken", ()) == "access_token"
-    assert identifier("class", ()) == "value_class"
+    assert identifier("class", ()) == "class_"
     assert identifier("x-csrf-token", {"x_csrf_token"}) == "x_csrf_token_2"

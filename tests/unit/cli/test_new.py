@@ -1,0 +1,72 @@
+"""``amoc new``: which files are written, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from amoc.base.errors import ResourceError, UsageError
+from amoc.cli.main import cli
+from tests.unit.recording.archive import archive, entry
+
+VISIT = archive(entry("POST", "/login", form="name=ann&password=x"))
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("visit.har").write_bytes(VISIT)
+
+
+def new(*arguments: str) -> str:
+    done = CliRunner().invoke(cli, ["new", *arguments], standalone_mode=False)
+    if done.exception is not None:
+        raise done.exception
+    return done.output
+
+
+def test_files_are_written_and_named() -> None:
+    said = new("shop.py", "--har", "visit.har")
+    assert said.splitlines()[:2] == ["written: shop.py", "written: shop.csv"]
+    assert "AMOC_PASSWORD" in said
+    assert {path.name for path in Path().iterdir()} == {"visit.har", "shop.py", "shop.csv"}
+
+
+def test_a_directory_may_stand_before_the_name() -> None:
+    new("some/where/shop", "--kind", "http")
+    assert Path("some/where/test_shop.py").is_file()
+
+
+def test_nothing_is_overwritten_unless_wanted() -> None:
+    Path("shop.csv").write_text("mine")
+    with pytest.raises(UsageError, match=r"shop\.csv exists; --force overwrites it"):
+        new("shop", "--har", "visit.har")
+    assert not Path("shop.py").exists()
+    new("shop", "--har", "visit.har", "--force")
+    assert Path("shop.csv").read_text() == "name\nann\n"
+
+
+REFUSED = [
+    (("my-shop", "--kind", "http"), "NAME must be letters, digits and '_'"),
+    (("class", "--kind", "http"), "NAME must be letters, digits and '_'"),
+    (("shop",), "needs one of --har FILE"),
+    (("shop", "--har", "visit.har", "--kind", "http"), "needs one of --har FILE"),
+    (("shop", "--kind", "http", "--all"), "--host and --all go together with --har"),
+    (("shop", "--har", "none.har"), "none.har must be a file, but does not exist"),
+    (("shop", "--har", "/dev/zero"), "/dev/zero must be a file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "why"), REFUSED)
+def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], why: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        new(*arguments)
+    assert why in str(raised.value)
+    assert [path.name for path in Path().iterdir()] == ["visit.har"]
+
+
+def test_a_file_in_the_way_of_a_directory_is_said() -> None:
+    with pytest.raises(ResourceError, match="cannot be written"):
+        new("visit.har/shop", "--kind", "http")
