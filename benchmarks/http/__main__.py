@@ -1,22 +1,24 @@
-"""What a request costs amoc, wrk, hey and Locust's FastHttpUser, in turn on one nginx.
+"""What a request costs amoc, wrk, hey and Locust, in turn on one nginx.
 
 Wanted of amoc, with its steps, checks and statistics: at most 18 µs of CPU a request with up to 100
 users and 22 with more, within 2.5 times of wrk, a fifth of FastHttpUser; with TLS at most 1.5 times
 of what it is without.
 
     python -m benchmarks.http [--users 50] [--workers 1] [--seconds 5] [--rounds 3] [--tls]
-        [--only amoc,wrk,hey,locust] [--locust PYTHON]
+        [--only amoc,wrk,hey,locust,locustfile] [--locust PYTHON] [--http-user]
 
 Each fetches /item/N as fast as it can on as many connections as there are users. Only its own
 processes are charged, from nginx's count of requests and the kernel's of CPU time between two
 moments in the midst of it; the medians of the rounds count. amoc's is the CPU time of its workers;
 what its other processes take is told apart. Who is not installed is left out, and that is said.
-Locust may be installed for another Python, which --locust names.
+Locust may be installed for another Python, which --locust names; it runs a FastHttpUser, or with
+--http-user an HttpUser. The contender locustfile is amoc that runs Locust's file as it is.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -36,7 +38,8 @@ from benchmarks.processes import cpu_s, end_group, family
 SHORT = ["--users", "10", "--seconds", "1", "--rounds", "1", "--only", "amoc,wrk"]
 NEEDS = ["nginx"]
 HERE = Path(__file__).resolve().parent
-CONTENDERS = ("amoc", "wrk", "hey", "locust")
+CONTENDERS = ("amoc", "wrk", "hey", "locust", "locustfile")
+USER = "BENCHMARK_USER"
 WARM_S = 1.5
 END_S = 60.0
 FEW_USERS, FEW_US, MANY_US = 100, 18.0, 22.0
@@ -128,13 +131,15 @@ def wait_until_warm(name: str, web: Web, users: int) -> None:
 def measure(name: str, web: Web, options: argparse.Namespace) -> Measured:
     """One round of one contender."""
     url = web.tls_url if options.tls else web.url
-    if name != "amoc":
+    if name not in ("amoc", "locustfile"):
         with started(name, url, options) as pid:
             wait_until_warm(name, web, options.users)
             requests, seconds, used = between(pid, web, options.seconds)
         return Measured(requests, seconds, sum(used.values()) / max(requests, 1) * 1e6)
     settings = {"base": url, "ca": web.ca if options.tls else ""}
-    scenario = HERE / "scenario.py"
+    if name == "locustfile":
+        settings = {"host": url}
+    scenario = HERE / ("scenario.py" if name == "amoc" else "locustfile.py")
     with amoc_run(scenario, options.users, options.workers, settings) as run:
         wait_until_warm(name, web, options.users)
         requests, seconds, used = between(run.process.pid, web, options.seconds)
@@ -155,7 +160,7 @@ def show(results: dict[str, list[Measured]], options: argparse.Namespace) -> dic
     }
     print(f"wanted: as many requests as {options.users} users can make, {options.seconds:g} s")
     print(
-        f"{'':8}{'done':>10}{'a second':>10}{'a CPU s':>10}{'CPU, µs':>10}{'ratio':>8}"
+        f"{'':10}{'done':>10}{'a second':>10}{'a CPU s':>10}{'CPU, µs':>10}{'ratio':>8}"
         f"{'spread':>15}{'late, ms':>10}"
     )
     for name, rounds in results.items():
@@ -164,7 +169,7 @@ def show(results: dict[str, list[Measured]], options: argparse.Namespace) -> dic
         late = rounds[-1].late_ms
         ratio = cost[name] / cost["amoc"] if "amoc" in cost else float("nan")
         print(
-            f"{name:8}{sum(one.requests for one in rounds):>10}{rate:>10.0f}"
+            f"{name:10}{sum(one.requests for one in rounds):>10}{rate:>10.0f}"
             f"{1e6 / cost[name]:>10.0f}"
             f"{cost[name]:>10.1f}{ratio:>8.2f}{f'{low:.1f}-{high:.1f}':>15}"
             f"{'not told' if late is None else f'{late:.1f}':>10}"
@@ -203,8 +208,11 @@ def main() -> int:
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--only", default=",".join(CONTENDERS), help="of these, by commas")
     parser.add_argument("--locust", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--http-user", action="store_true")
     options = parser.parse_args()
     names = options.only.split(",")
+    if options.http_user:
+        os.environ[USER] = "HttpUser"
     if unknown := sorted(set(names) - set(CONTENDERS)):
         parser.error(f"--only must name some of {', '.join(CONTENDERS)}, got {', '.join(unknown)}")
     print(machine.describe())

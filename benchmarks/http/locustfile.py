@@ -1,13 +1,15 @@
-"""What `benchmarks.http` lets Locust run: the same as its scenario for amoc."""
+"""What `benchmarks.http` lets Locust run, and amoc as it is: the same as its scenario for amoc."""
 
 import itertools
+import os
 
-from locust import FastHttpUser, constant, task
+from locust import FastHttpUser, HttpUser, constant, task
 
 numbers = itertools.count()
+Base = HttpUser if os.environ.get("BENCHMARK_USER") == "HttpUser" else FastHttpUser
 
 
-class Visitor(FastHttpUser):
+class Visitor(Base):
     """Fetches pages as fast as it can."""
 
     wait_time = constant(0)
