@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @run_options.HOST
 @run_options.TAGS
 @run_options.EXCLUDE_TAGS
+@run_options.REAL_LOCUST
 @run_options.CONFIG
 @run_options.UNDECLARED
 @run_options.SEED
@@ -51,6 +52,7 @@ def check(
     host: str | None,
     tags: tuple[str, ...],
     exclude_tags: tuple[str, ...],
+    real_locust: bool,
     config: str | None,
     undeclared: bool,
     seed: int | None,
@@ -80,7 +82,11 @@ def check(
     from amoc.cli.view import dependency_table
     from amoc.scenario import settings_sources
 
-    named = {"--host": ("host", host), **run_options.tag_values(tags, exclude_tags)}
+    named: dict[str, tuple[str, object]] = {
+        "--host": ("host", host),
+        "--real-locust": ("real_locust", real_locust or None),
+        **run_options.tag_values(tags, exclude_tags),
+    }
     sources = [
         *run_options.by_option(named, strict=not undeclared),
         *settings_sources.gather(pairs, os.environ, config, undeclared),

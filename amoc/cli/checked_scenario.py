@@ -21,7 +21,7 @@ class Checked:
     """A scenario that was loaded in this process, with its settings resolved and in force."""
 
     def __init__(self, source: str, raw: Sequence[settings.Source], libraries: str = "") -> None:
-        self.scenario: Scenario = load(source, libraries)
+        self.scenario: Scenario = load(source, libraries, raw)
         self.declared = settings.declared()
         self.expected = declared.declared()
         own = for_scenario(list(raw), self.scenario.name, self.declared)

@@ -57,6 +57,11 @@ EXCLUDE_TAGS = click.option(
     multiple=True,
     help="Do none of its tasks with such a tag (repeatable).",
 )
+REAL_LOCUST = click.option(
+    "--real-locust",
+    is_flag=True,
+    help="Run a locustfile with Locust's own classes and clients, which must be installed.",
+)
 SEED = click.option(
     "--seed",
     type=whole(0, 2**63 - 1),
@@ -139,6 +144,7 @@ _OPTIONS = (
     HOST,
     TAGS,
     EXCLUDE_TAGS,
+    REAL_LOCUST,
     CONFIG,
     UNDECLARED,
     SEED,
@@ -219,6 +225,7 @@ def plan(
     host: str | None,
     tags: Sequence[str],
     exclude_tags: Sequence[str],
+    real_locust: bool,
     config: str | None,
     undeclared: bool,
     seed: int | None,
@@ -263,6 +270,7 @@ def plan(
                     "--workers": ("workers", workers),
                     "--spawn-rate": ("user_rate", spawn_rate and spawn_rate * 60),
                     "--host": ("host", host),
+                    "--real-locust": ("real_locust", real_locust or None),
                     **tag_values(tags, exclude_tags),
                 },
                 strict=not undeclared,

@@ -76,10 +76,12 @@ class Runner:
         target_user_count: How many there shall be.
     """
 
+    # Of the class, for a class of Locust's that comes behind this one has properties so called.
+    state = STATE_INIT
+    user_count = target_user_count = 0
+
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
-        self.state = STATE_INIT
-        self.user_count = self.target_user_count = 0
 
     @property
     def stats(self) -> RequestStats:

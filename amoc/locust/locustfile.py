@@ -9,21 +9,22 @@ In a run with one worker they are called there alone (`LocalRunner`).
 from __future__ import annotations
 
 import os
+from types import ModuleType
 from typing import Any
 
 from amoc.base import context
-from amoc.base.errors import Error
+from amoc.base.errors import Error, ScenarioError
 from amoc.ipc.peer_link import PeerLink
 from amoc.locust import environment as run
 from amoc.locust import options
+from amoc.locust.classes import Classes
 from amoc.locust.distribution import Mix
-from amoc.locust.hooks import Events
 from amoc.locust.process import Here, Shared, in_no_user
 from amoc.locust.shape import LoadTestShape
 from amoc.locust.stats import RequestStats
 from amoc.locust.tasks import keep_tagged
 from amoc.metrics.board import Board
-from amoc.scenario import builtin_settings
+from amoc.scenario import builtin_settings, settings
 from amoc.scenario.facts import RunFacts
 
 
@@ -34,19 +35,17 @@ class Locustfile:
         environment: The run, as it sees it.
     """
 
-    def __init__(
-        self, events: Events, environment: run.Environment, user_classes: list[Any], shape: Any
-    ) -> None:
+    def __init__(self, known: Classes, user_classes: list[Any], shape: Any) -> None:
         """Run users of these classes.
 
         Args:
-            events: What its listeners listen to.
-            environment: The run.
+            known: What they are made of.
             user_classes: Of its users.
             shape: The class of its load shape, if it has one.
         """
-        self.environment = environment
-        self._events = events
+        self.environment: run.Environment = known.environment
+        self._known = known
+        self._events = known.events
         self._classes = sorted(user_classes, key=lambda one: str(one.__name__))
         self._mix = Mix(
             [one.weight for one in self._classes], [one.fixed_count for one in self._classes]
@@ -56,7 +55,7 @@ class Locustfile:
         self._is_alone = context.find(RunFacts) is None  # amoc check: all in one process
         self._board = context.find(Board)
         self._shared = Shared()
-        self._parser = options.parse(events)
+        self._parser = options.parse(known.events)
         self._here: Here | None = None
 
     def init(self) -> None:
@@ -73,7 +72,7 @@ class Locustfile:
             if not one.tasks:
                 raise Error(f"class {one.__name__} has no tasks, or none that tags let it do")
         if self._is_distributed:
-            environment.runner = run.MasterRunner(environment)
+            environment.runner = self._known.master(environment)
             self._begin(environment.runner, len(facts.users))
 
     @property
@@ -94,7 +93,7 @@ class Locustfile:
                 user.run()
             finally:
                 here.left(user_id)
-                user.close()
+                self._known.close(user)
             if not (is_first and here.has_idled()):
                 return
 
@@ -125,10 +124,10 @@ class Locustfile:
             link = context.find(PeerLink)
             environment = self.environment
             if self._is_distributed and link is not None:
-                runner = environment.runner = run.WorkerRunner(environment)
+                runner = environment.runner = self._known.worker(environment)
                 runner.worker_index = link.worker.worker
             else:
-                environment.runner = run.LocalRunner(environment)
+                environment.runner = self._known.local(environment)
             environment.stats.begun_ns = RequestStats(list).begun_ns
             if link is not None:
                 link.farewells.append(here.end)
@@ -157,6 +156,10 @@ class Locustfile:
             runner.state = run.STATE_RUNNING
         self._events.spawning_complete.fire(user_count=users)
 
+    def pause_here(self, user: Any) -> None:
+        """Have a user end when its task is done."""
+        self._known.pause(user)
+
     def end_here(self) -> None:
         """Call the listeners of the run's end in a worker."""
         self._end(isinstance(self.environment.runner, run.LocalRunner))
@@ -173,3 +176,33 @@ class Locustfile:
         events.quit.fire(exit_code=code)
         if decides:
             self._shared.exit_code = code
+
+
+def scenario_of(module: ModuleType, known: Classes) -> ModuleType:
+    """What amoc runs of a locustfile that was imported: a module with init(), start(), terminate().
+
+    Args:
+        module: The locustfile.
+        known: What its classes are made of.
+
+    Raises:
+        ScenarioError: There is no class of users in it, or more than one load shape.
+    """
+    classes, shapes = known.users_in(vars(module)), known.shapes_in(vars(module))
+    if not classes:
+        raise ScenarioError(
+            f"locustfile {module.__file__} has no class of users with tasks, as in"
+            " class Visitor(HttpUser)"
+        )
+    if len(shapes) > 1:
+        names = ", ".join(one.__name__ for one in shapes)
+        raise ScenarioError(f"a locustfile may have one load shape, got {names}")
+    settings.override("repeat_num", 1)  # a user runs until it leaves
+    if shapes:
+        settings.override("interarrival", 0)  # the shape says when users come
+    file = Locustfile(known, classes, shapes[0] if shapes else None)
+    known.environment.locustfile = module.__name__
+    made = ModuleType(module.__name__, module.__doc__)
+    made.__file__ = module.__file__
+    made.__dict__.update(init=file.init, start=file.start, terminate=file.terminate)
+    return made

@@ -9,7 +9,7 @@ from typing import Any
 
 from amoc.locust.environment import ParsedOptions
 from amoc.locust.exceptions import NotCarried
-from amoc.locust.hooks import Events
+from amoc.locust.hooks import EventHook, Events
 from amoc.scenario import builtin_settings
 from amoc.scenario.facts import RunFacts
 from amoc.scenario.settings import setting
@@ -17,6 +17,7 @@ from amoc.scenario.settings import setting
 host = setting("", "Base URL under load (--host); empty: what each class of users says")
 tags = setting("", "Do only tasks with one of these tags, separated by spaces (--tags)")
 exclude_tags = setting("", "Do no tasks with one of these tags (--exclude-tags)")
+real_locust = setting(False, "Use Locust's own classes, which must be installed (--real-locust)")
 
 _IGNORED = {"env_var", "include_in_web_ui", "is_required", "is_secret", "metavar", "required"}
 _UNUSED: dict[str, Any] = {
@@ -89,7 +90,8 @@ class Parser:
 def parse(events: Events) -> Parser:
     """Have the locustfile add its arguments."""
     parser = Parser()
-    for listener in events.init_command_line_parser.listeners:
+    hook: Any = events.init_command_line_parser
+    for listener in hook.listeners if isinstance(hook, EventHook) else hook._handlers:
         listener(parser=parser)
     return parser
 

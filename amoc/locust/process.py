@@ -63,6 +63,9 @@ class Listeners(Protocol):
     def end_here(self) -> None:
         """Call those of the run's end in this process."""
 
+    def pause_here(self, user: Any) -> None:
+        """Have a user end when its task is done."""
+
 
 class Here:
     """The users of one process, and the listeners that are called around them.
@@ -171,7 +174,7 @@ class Here:
         user = self._alive.get(self._first)
         if user is not None:
             self._has_idled = True
-            user.stop()
+            self._of.pause_here(user)
 
     def has_idled(self) -> bool:
         """Whether the first user was only told to do nothing for a while; asked once each time."""

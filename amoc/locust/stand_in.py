@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
-from amoc.base.errors import ScenarioError
 from amoc.locust import (
     client,
     environment,
@@ -29,9 +28,9 @@ from amoc.locust import (
     users,
     wait_time,
 )
+from amoc.locust.classes import Classes
 from amoc.locust.exceptions import NotCarried
-from amoc.locust.locustfile import Locustfile
-from amoc.scenario import settings
+from amoc.locust.locustfile import scenario_of
 
 VERSION = "2"
 """Whose words these are."""
@@ -187,39 +186,19 @@ class StandIn:
         """It is empty."""
 
     def scenario(self, module: ModuleType) -> ModuleType:
-        """What amoc runs of a locustfile that was imported.
-
-        Raises:
-            ScenarioError: There is no class of users in it, or more than one load shape.
-        """
-        found = [one for one in vars(module).values() if isinstance(one, type)]
-        classes = [
-            one
-            for one in dict.fromkeys(found)
-            if issubclass(one, users.User) and not one.abstract and one.weight > 0
-        ]
-        if not classes:
-            raise ScenarioError(
-                f"locustfile {module.__file__} has no class of users with tasks, as in"
-                " class Visitor(HttpUser)"
-            )
-        shapes = [
-            one
-            for one in dict.fromkeys(found)
-            if issubclass(one, shape.LoadTestShape) and not one.abstract
-        ]
-        if len(shapes) > 1:
-            names = ", ".join(one.__name__ for one in shapes)
-            raise ScenarioError(f"a locustfile may have one load shape, got {names}")
-        settings.override("repeat_num", 1)  # a user runs until it leaves
-        if shapes:
-            settings.override("interarrival", 0)  # the shape says when users come
-        file = Locustfile(self._events, self._environment, classes, shapes[0] if shapes else None)
-        self._environment.locustfile = module.__name__
+        """What amoc runs of a locustfile that was imported; raises as `scenario_of`."""
+        made = scenario_of(
+            module,
+            Classes(
+                user=users.User,
+                shape=shape.LoadTestShape,
+                events=self._events,
+                environment=self._environment,
+                pause=users.User.stop,
+                close=users.User.close,
+            ),
+        )
         self._tell()
-        made = ModuleType(module.__name__, module.__doc__)
-        made.__file__ = module.__file__
-        made.__dict__.update(init=file.init, start=file.start, terminate=file.terminate)
         return made
 
     def _tell(self) -> None:

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Final, Protocol, cast
 
+from amoc.scenario.settings import Source
+
 STAND_INS: Final = {"locust": "amoc.locust.stand_in"}
 """Where the class `StandIn` of a package is."""
+REAL: Final = {"locust": ("real_locust", "amoc.locust.real")}
+"""Where it is if a setting wants the package itself, which is looked at before the import."""
 
 
 class StandIn(Protocol):
@@ -28,8 +32,13 @@ class StandIn(Protocol):
         """What amoc runs of the module."""
 
 
-def stand_in_for(path: Path) -> StandIn | None:
-    """The stand-in that a scenario file needs: it imports such a package and has no `start`."""
+def stand_in_for(path: Path, sources: Sequence[Source] = ()) -> StandIn | None:
+    """The stand-in that a scenario file needs: it imports such a package and has no `start`.
+
+    Args:
+        path: The file.
+        sources: Raw settings, strongest first.
+    """
     try:
         source = path.read_bytes()
         if not any(name.encode() in source for name in STAND_INS):
@@ -41,8 +50,17 @@ def stand_in_for(path: Path) -> StandIn | None:
         return None
     for name in _imported(tree):
         if name in STAND_INS:
-            return cast("StandIn", importlib.import_module(STAND_INS[name]).StandIn())
+            setting, real = REAL[name]
+            where = real if _is_wanted(setting, sources) else STAND_INS[name]
+            return cast("StandIn", importlib.import_module(where).StandIn())
     return None
+
+
+def _is_wanted(setting: str, sources: Sequence[Source]) -> bool:
+    for source in sources:
+        if setting in source.values:
+            return source.values[setting] in (True, "true")
+    return False
 
 
 def _binds_start(node: ast.stmt) -> bool:

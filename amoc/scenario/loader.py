@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import site
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -92,12 +92,13 @@ class Scenario:
         guard.call(fail, terminate, *((state,) if takes(terminate, 1) else ()))
 
 
-def load(source: str, libraries: str = "") -> Scenario:
+def load(source: str, libraries: str = "", sources: Sequence[settings.Source] = ()) -> Scenario:
     """Import the scenario called `source`: a path to a Python file, or a module's name.
 
     Args:
         source: What the operator calls it.
         libraries: A directory with what it depends on, searched after amoc's own libraries.
+        sources: Raw settings, strongest first, of which some decide about its import.
 
     Raises:
         ScenarioError: There is no such file or module, it does not import, or start() is missing or
@@ -109,7 +110,7 @@ def load(source: str, libraries: str = "") -> Scenario:
         site.addsitedir(libraries)
     settings.importing(True)
     try:
-        module = _import(source)
+        module = _import(source, sources)
     finally:
         settings.importing(False)
     file = getattr(module, "__file__", None)
@@ -134,7 +135,7 @@ def is_path(source: str) -> bool:
     return source.endswith(".py") or "/" in source or Path(source).is_dir()
 
 
-def _import(source: str) -> ModuleType:
+def _import(source: str, sources: Sequence[settings.Source]) -> ModuleType:
     if not is_path(source):
         sys.path.insert(0, "")
         return _guarded(source, lambda: importlib.import_module(source))
@@ -154,7 +155,7 @@ def _import(source: str) -> ModuleType:
     sys.modules[name] = module
     loader = spec.loader
 
-    stand_in = foreign.stand_in_for(path)
+    stand_in = foreign.stand_in_for(path, sources)
 
     def execute() -> ModuleType:
         if stand_in is None:

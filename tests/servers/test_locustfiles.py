@@ -95,33 +95,51 @@ class Both:
         self.directory = directory
         self.locust = os.environ.get("AMOC_LOCUST", "")
 
-    def run(self, name: str, *options: str, ends: bool = True, workers: int = 1) -> list[Found]:
-        """Run it; what amoc found, and what Locust did, if it is there."""
+    def run(
+        self, name: str, *options: str, ends: bool = True, workers: int = 1, real: bool = False
+    ) -> list[Found]:
+        """Run it.
+
+        Args:
+            name: Of the file.
+            options: That both of them take.
+            ends: Whether Locust is to end with its last user.
+            workers: Of amoc.
+            real: Whether amoc is to run it with Locust's own classes, too.
+
+        Returns:
+            What amoc found, what Locust did, and what amoc did with Locust's classes.
+        """
         if not self.locust:
             required("AMOC_LOCUST names no Python that has Locust")
-        processes = [
-            self._begin("amoc", self._amoc(FILES / f"{name}.py", options, workers)),
-            self._begin("locust", self._locust(name, options, ends)),
-        ]
+        file = FILES / f"{name}.py"
+        commands = {
+            "amoc": self._amoc(sys.executable, file, "amoc", *options, workers=workers),
+            "locust": self._locust(name, options, ends),
+        }
+        if real:
+            more = (*options, "--real-locust")
+            commands["real"] = self._amoc(self.locust, file, "real", *more, workers=workers)
+        running = {tool: self._begin(tool, command) for tool, command in commands.items()}
         found = []
-        for process, tool in zip(processes, (self._of_amoc, self._of_locust), strict=True):
+        for tool, process in running.items():
             code = process.wait(timeout=DEADLINE_S)
-            output = (self.directory / f"{process.args[1]}.txt").read_text()
-            found.append(tool(output, code))
+            output = (self.directory / f"{tool}.txt").read_text()
+            of = self._of_locust if tool == "locust" else self._of_amoc
+            found.append(of(tool, output, code))
         return found
 
     def _begin(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.directory / f"{name}.txt").open("wb") as output:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command, cwd=self.directory, stdout=output, stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)},
             )  # fmt: skip
-        process.args = [*command[:1], name]
-        return process
 
-    def _amoc(self, file: Path, options: tuple[str, ...], workers: int) -> list[str]:
-        own = ("--workers", str(workers), "--json", "summary.json", "--run-dir", "run")
-        return [sys.executable, "-m", "amoc", "run", str(file), *options, *AT_ONCE, *own]
+    @staticmethod
+    def _amoc(python: str, file: Path, tool: str, *options: str, workers: int) -> list[str]:
+        own = ("--workers", str(workers), "--json", f"{tool}.json", "--run-dir", f"{tool}.run")
+        return [python, "-m", "amoc", "run", str(file), *options, *AT_ONCE, *own]
 
     def _locust(self, name: str, options: tuple[str, ...], ends: bool) -> list[str]:
         file = self.directory / f"{name}_ends.py"
@@ -129,8 +147,11 @@ class Both:
         own = ("--headless", "--exit-code-on-error", "0")
         return [self.locust, "-m", "locust", "-f", str(file), *options, *AT_ONCE, *own]
 
-    def _of_amoc(self, output: str, code: int) -> Found:
-        summary = json.loads((self.directory / "summary.json").read_text())
+    def _of_amoc(self, tool: str, output: str, code: int) -> Found:
+        file = self.directory / f"{tool}.json"
+        if not file.exists():
+            pytest.fail(f"amoc has left no summary:\n{output}")
+        summary = json.loads(file.read_text())
         steps = {name: one for name, one in summary["steps"].items() if name != "Aggregated"}
         return Found(
             {name: one["count"] for name, one in steps.items()},
@@ -139,7 +160,7 @@ class Both:
             code,
         )
 
-    def _of_locust(self, output: str, code: int) -> Found:
+    def _of_locust(self, _: str, output: str, code: int) -> Found:
         file = self.directory / "figures.json"
         if not file.exists():
             pytest.fail(f"Locust has not run:\n{output}")
@@ -167,8 +188,9 @@ def test_weights_names_and_statuses(both: Both, shop: Application) -> None:
 
 
 def test_task_sets_within_others_and_in_order(both: Both, web: Web) -> None:
-    amoc, locust = both.run("nested", "--users", "2", "--host", web.url, workers=2)
-    assert amoc.requests == locust.requests
+    options = ("--users", "2", "--host", web.url)
+    amoc, locust, real = both.run("nested", *options, workers=2, real=True)
+    assert amoc.requests == locust.requests == real.requests
     assert amoc.requests["GET open thread"] == amoc.requests["GET close thread"]
     assert amoc.requests["GET page"] == 3 * amoc.requests["GET open thread"] > 0
     assert amoc.requests["GET read the terms"] == 6
@@ -176,11 +198,13 @@ def test_task_sets_within_others_and_in_order(both: Both, web: Web) -> None:
 
 def test_answers_that_are_looked_at(both: Both, web: Web) -> None:
     options = ("--users", "3", "--host", web.url, "--tags", "right", "--exclude-tags", "wrong")
-    amoc, locust = both.run("checked", *options, workers=2)
-    assert amoc.requests == locust.requests
-    assert amoc.failures == locust.failures
+    amoc, locust, real = both.run("checked", *options, workers=2, real=True)
+    assert amoc.requests == locust.requests == real.requests
+    assert amoc.failures == locust.failures == real.failures
     assert amoc.failures == {"GET /hello": 5 + 10, "GET /down": 5, "GET nobody": 10}
-    assert "5 × GET /hello: no goodbye" in amoc.output.replace("  ", " ")
+    for one in (amoc, real):
+        assert "5 × GET /hello: no goodbye" in one.output
+        assert "5 × GET /down: status 503" in one.output
     assert amoc.requests["GET /away?from=here"] == 5
     assert amoc.requests["GET /item/7?of=1"] == 10
 

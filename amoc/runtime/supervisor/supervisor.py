@@ -142,9 +142,9 @@ class Supervisor:
         here, bootstrap = context.active(), self._bootstrap
         here.set(RunFacts, RunFacts(range(*bootstrap.users), bootstrap.duration_s))
         here.set(Board, self._board)
-        scenario = load(bootstrap.scenario, bootstrap.libraries)
+        sources = [settings.Source(*source) for source in bootstrap.sources]
+        scenario = load(bootstrap.scenario, bootstrap.libraries, sources)
         declared = settings.declared()
-        sources = [settings.Source(*source) for source in self._bootstrap.sources]
         sources = for_scenario(sources, scenario.name, declared)
         values = resolve(declared, sources)
         expected = expecting.declared()

@@ -190,6 +190,18 @@ def test_a_host_and_tags_of_the_operator_count(write: Write) -> None:
         initialised(write(source, "again.py"), tags="c")
 
 
+@pytest.mark.parametrize("given", [True, "true"])
+def test_locust_itself_must_be_installed_where_it_is_wanted(
+    write: Write, monkeypatch: pytest.MonkeyPatch, given: object
+) -> None:
+    monkeypatch.setitem(sys.modules, "locust", None)
+    sources = [settings.Source("--real-locust", {"real_locust": given}, True)]
+    with pytest.raises(ScenarioError, match="--real-locust needs Locust, which cannot be imported"):
+        load(write(FILE), sources=sources)
+    off = [settings.Source("--set", {"real_locust": "false"}, True), *sources]
+    assert load(write(FILE, "other.py"), sources=off).name == "other"
+
+
 def test_without_requests_its_exceptions_are_there(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
