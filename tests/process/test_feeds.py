@@ -52,9 +52,10 @@ def test_users_of_two_workers_use_each_row_once_and_the_feed_ends_the_run(scenar
 
 
 def test_no_row_is_used_twice_though_workers_are_killed(scenario, tmp_path):
-    rows_csv(tmp_path, 30_000)
-    file = scenario(WRITES.replace("PAUSE", "0.001"))
-    used = tmp_path / "used"
+    rows_csv(tmp_path, 20_000)
+    file = scenario(WRITES.replace("PAUSE", 'os.path.exists(HERE + "/slowly") / 100'))
+    used, slowly = tmp_path / "used", tmp_path / "slowly"
+    slowly.touch()
     with running(file, "--users", "20", *AT_ONCE, directory=tmp_path) as run:
         for killed in (0, 1, 0):
             enough = len(lines(used)) + 500
@@ -67,13 +68,14 @@ def test_no_row_is_used_twice_though_workers_are_killed(scenario, tmp_path):
                 ),
                 "the worker is replaced",
             )
+        slowly.unlink()
         assert run.end() == 0, run.output
         summary = run.summary()
     counts = Counter(lines(used))
     assert max(counts.values()) == 1
-    assert not set(counts) - {str(n) for n in range(30_000)}
+    assert not set(counts) - {str(n) for n in range(20_000)}
     # A killed worker takes along what it had in hand, and each of its users the row it was using.
-    assert len(counts) <= summary["counters"]["feed.rows.csv.used"] <= 30_000
+    assert len(counts) <= summary["counters"]["feed.rows.csv.used"] <= 20_000
     assert summary["counters"]["feed.rows.csv.used"] - len(counts) <= 3 * 10
     assert run.output.count("of feed rows.csv in hand; they are not handed out again") <= 3
     assert summary["users"]["finished"] == 20
@@ -83,10 +85,12 @@ def test_the_status_of_a_run_tells_of_feeds(scenario, tmp_path):
     file = scenario("""
         from amoc import coordinator, feed, sleep
 
-        rows = feed.rows(range(100), name="numbers")
         own = feed.rows(range(3), "circular", "user", name="own")
 
-        def start(user_id):
+        def init():
+            return feed.rows((n for n in range(100)), name="numbers")
+
+        def start(user_id, rows):
             rows.next(), own.next(), own.next()
             coordinator.barrier("all", 4)
             print("all have used a row")
