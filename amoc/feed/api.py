@@ -54,8 +54,11 @@ def csv(
         ScenarioError: An argument makes no sense, or the file cannot be read or is not what it
             should be; with the line.
     """
-    if not isinstance(delimiter, str) or len(delimiter) != 1:
-        raise ScenarioError(f"the delimiter of a feed must be one character, got {cut(delimiter)}")
+    if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
+        raise ScenarioError(
+            "the delimiter of a feed must be one character, and no quote or end of a line, got"
+            f" {cut(delimiter)}"
+        )
     return _of_file(
         "csv",
         path,

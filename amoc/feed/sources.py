@@ -12,7 +12,7 @@ import csv
 import json
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -198,7 +198,7 @@ class GivenRows(Rows):
         Raises:
             ScenarioError: There are none, or there is no end of them.
         """
-        if isinstance(rows, str | bytes) or not isinstance(rows, Iterable):
+        if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
             raise ScenarioError(f"feed {name} must be given rows, got {cut(rows)}")
         if not isinstance(rows, Sequence):
             rows = list(islice(rows, MAX_ITERABLE + 1))
@@ -223,6 +223,8 @@ class GivenRows(Rows):
 def _bytes_of(path: Path, name: str, encoding: str) -> bytes:
     """The file's text in UTF-8, without a byte order mark."""
     try:
+        if not path.is_file() and path.exists():
+            raise ScenarioError(f"{name} must be a file, got something else ({path})")
         if (size := path.stat().st_size) > MAX_BYTES:
             raise ScenarioError(f"{name} must have at most {MAX_BYTES:,} bytes, got {size:,}")
         data = path.read_bytes()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amoc.feed.dealing import Dealer
+from amoc.feed.dealing import Dealer, Dealt
 
 
 class Worker:
@@ -201,7 +201,8 @@ def test_rows_in_hand_are_asked_back_only_for_users_that_wait():
     dealer: Dealer[str] = Dealer(4, wraps=False)
     dealer.want("a", 0, 8)  # two rows, as it is the only one that has asked
     dealer.want("b", 2, 0)
-    assert dealer.want("b", 0, 5, received=2) == type(told := dealer.want("c", 0, 5))()
+    assert dealer.want("b", 0, 5, received=2) == Dealt()
+    told = dealer.want("c", 0, 5)
     assert not told.ask_back
     told = dealer.want("b", 1, 0, received=2)
     assert (told.ask_back, told.ended) == (["a"], [])
@@ -217,3 +218,32 @@ def test_a_worker_that_is_lost_while_it_is_asked_ends_the_wait():
     assert dealer.want("b", 1, 0).ask_back == ["a"]
     in_hand, told = dealer.lost("a")
     assert (in_hand, told.ended, dealer.dealt) == (4, ["b"], 4)
+
+
+def test_what_is_on_its_way_to_a_worker_is_not_dealt_again():
+    dealer: Dealer[str] = Dealer(100, wraps=True)
+    assert dealer.want("a", 1, 9).rows == [("a", [(0, 10)])]
+    assert dealer.want("a", 1, 9).rows == []  # asked again before the rows came
+    assert dealer.want("a", 3, 9).rows == [("a", [(10, 2)])]
+    assert dealer.want("a", 20, 0).rows == [("a", [(12, 8)])]
+    assert dealer.want("a", 1, 9, received=20).rows == [("a", [(20, 10)])]
+
+
+def test_rows_that_a_worker_has_used_are_not_lost_with_it():
+    dealer: Dealer[str] = Dealer(100, wraps=False)
+    dealer.want("a", 4, 0)
+    dealer.want("a", 0, 0, in_hand=1, received=4)
+    assert dealer.lost("a") == (1, Dealt())
+    assert dealer.lost("never seen") == (0, Dealt())
+
+
+def test_who_was_told_that_none_is_left_waits_no_more():
+    dealer: Dealer[str] = Dealer(1, wraps=False)
+    dealer.want("a", 1, 0)
+    assert not dealer.ended
+    assert dealer.want("b", 1, 0).ask_back == ["a"]
+    assert dealer.returned("a", [], received=1).ended == ["b"]
+    assert dealer.ended
+    assert dealer.returned("a", [(0, 1)], received=1) == Dealt()
+    assert dealer.want("b", 1, 0).rows == [("b", [(0, 1)])]
+    assert not dealer.ended

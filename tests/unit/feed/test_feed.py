@@ -169,6 +169,8 @@ def test_what_makes_no_sense_is_refused(arguments, message):
         feed.rows(NUMBERS, **arguments)
     with pytest.raises(ScenarioError, match="the delimiter of a feed must be one character"):
         feed.csv("a.csv", delimiter=", ")
+    with pytest.raises(ScenarioError, match=r"and no quote or end of a line, got '\\n'"):
+        feed.csv("a.csv", delimiter="\n")
     with pytest.raises(ScenarioError, match="the path of a feed must be text, got 7"):
         feed.csv(7)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import random
 from itertools import count
 
@@ -106,7 +107,14 @@ def test_a_csv_file_that_is_wrong_is_refused_with_its_line(tmp_path, data, messa
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
-    for name, problem in (("gone.csv", "does not exist"), (".", "cannot be read: Is a directory")):
+    os.mkfifo(tmp_path / "pipe")
+    something_else = "must be a file, got something else"
+    for name, problem in (
+        ("gone.csv", "does not exist"),
+        (".", something_else),
+        ("pipe", something_else),
+        ("x" * 300, "cannot be read: File name too long"),
+    ):
         with pytest.raises(ScenarioError, match=rf"^it {problem} \(.*{tmp_path}"):
             CsvRows(tmp_path / name, "it", "utf-8", ",")
     with pytest.raises(ScenarioError, match="must be one that Python knows, got 'klingon'"):
@@ -171,6 +179,7 @@ def test_rows_of_a_scenario_are_any_iterable_and_a_sequence_is_not_copied():
         (iter(()), "feed it must be given at least one row, got none"),
         ("rows.csv", "feed it must be given rows, got 'rows.csv'"),
         (7, "feed it must be given rows, got 7"),
+        ({"name": "anna"}, "feed it must be given rows, got {'name': 'anna'}"),
     ],
 )
 def test_what_are_no_rows_is_refused(rows, message):
