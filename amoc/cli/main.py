@@ -16,6 +16,7 @@ from amoc.base import early_interrupt
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.cli import (
     check,
+    command_groups,
     compare,
     completion,
     control,
@@ -33,18 +34,23 @@ from amoc.cli import (
 from amoc.cli.messages import fail, say
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=command_groups.Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="amoc")
 def cli() -> None:
     """Run load tests with large numbers of simulated users."""
 
 
-for _command in (
-    *(run.run, plan.plan, replay.replay, check.check, new.new, *control.COMMANDS),
-    *(runs.runs, report.report, compare.compare, export.export),
-    *(*serve.COMMANDS, xmppd.xmppd, completion.completion),
-):
-    cli.add_command(_command)
+cli.fill(
+    explained={
+        "Run": (run.run, plan.plan, replay.replay, check.check, new.new),
+        "Results": (runs.runs, report.report, compare.compare, export.export),
+        "Service": serve.COMMANDS,
+    },
+    named={"Control": control.COMMANDS, "Others": (xmppd.xmppd, completion.completion)},
+)
 
 
 def main() -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -350,3 +351,11 @@ def test_the_number_of_workers_may_be_in_the_scenarios_own_table(directory):
     (workers,) = [one for one in summary["settings"] if one["name"] == "workers"]
     assert (workers["value"], workers["source"]) == ("1", "amoc.toml [calm]")
     assert len(summary["workers"]) == 1
+
+
+def test_the_help_names_every_command_and_fits_onto_a_screen():
+    shown = CliRunner().invoke(cli, ["--help"]).output
+    assert set(cli.commands) <= set(re.findall(r"[\w-]+", shown))
+    lines = shown.splitlines()
+    assert len(lines) < 24
+    assert max(map(len, lines)) <= 80
