@@ -29,7 +29,8 @@ def register(app: OpenAPI, service: Service) -> None:
     def start(body: StartBody) -> Any:
         """Start a run, or queue it.
 
-        Answered when the scenario is loaded and its settings are right. 409 when as many runs as
+        Answered when users may start: the scenario is loaded, its settings are right and init() has
+        run. 409 when as many runs as
         may run are running, unless the body says `queue` or `at`: then 202, and the run waits.
         """
         return started(service, body)

@@ -76,13 +76,13 @@ class RunProcess:
         self._on_end()
 
     def begun(self, timeout_s: float) -> bool:
-        """Wait until its scenario is loaded and its settings are right; whether they are."""
+        """Wait until its users may start and it takes commands; whether they may."""
         give_up_ns = now_ns() + int(timeout_s * S_NS)
         while self.exit_code is None and now_ns() < give_up_ns:
-            if self.directory.journal.exists():
+            if self.directory.control.exists():
                 return True
             gevent.sleep(LOOK_S)
-        return self.directory.journal.exists()
+        return self.directory.summary.exists()  # over already
 
     def interrupt(self) -> None:
         """As Ctrl-C does: the first stops it gracefully, the second at once."""

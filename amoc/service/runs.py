@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 MAX_QUEUED = 100
 MAX_FAILED = 50
 BEGIN_S = 90.0
-"""How long an answer to a start waits for the run to load its scenario."""
+"""How long an answer to a start waits for the run to load its scenario and run init()."""
 ASK_S = 60.0
 STATUS_S = 10.0
 STOP_S = 60.0
@@ -178,7 +178,7 @@ class Runs:
     # Starting.
 
     def start(self, body: StartBody) -> Job:
-        """Start a run, or queue it; it has loaded its scenario when this returns, or it waits.
+        """Start a run, or queue it; its users may start when this returns, or it waits.
 
         Raises:
             Problem: As many as may run are running, the queue is full, or the run is refused.
