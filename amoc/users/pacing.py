@@ -103,12 +103,9 @@ def pace(seconds: float) -> None:
         ScenarioError: `seconds` is not above 0.
         UserStopped: The user was asked to stop.
     """
-    try:
-        period_ns = int(seconds * S_NS)
-    except (TypeError, ValueError, OverflowError):
-        period_ns = 0
-    if period_ns <= 0:
+    if not isinstance(seconds, int | float) or not 0 < seconds < inf:
         raise ScenarioError(f"pace() takes seconds above 0, got {cut(seconds)}")
+    period_ns = int(seconds * S_NS)
     me, now_ns = current(), pause.run_ns()
     due_ns = me.turn_ns + period_ns
     # Declared by the first turn, so that a threshold finds it where no turn is late.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import gevent
 import pytest
 from gevent import get_hub
 
@@ -14,7 +13,6 @@ from amoc.base.operator import Operator
 from amoc.feed import registry
 from amoc.feed import worker as worker_module
 from amoc.feed.controller import Feeds
-from amoc.feed.hand import LASTS_NS, MAX_BLOCK, MIN_BLOCK, Hand
 from amoc.feed.worker import WorkerFeeds
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.messages.feed import FEED_TO_WORKER
@@ -208,18 +206,3 @@ def test_hosts_must_have_the_same_rows():
     declare(None, *joined.feeds[0].declaration)  # init() of another host
     with pytest.raises(ScenarioError, match="feed rows must be the same on all hosts, got 10 rows"):
         declare(None, "rows", "unique", "run", 11, False)
-
-
-def test_a_block_is_what_a_worker_uses_in_a_fifth_of_a_second():
-    hand, now_ns = Hand(), LASTS_NS
-    for _ in range(20):
-        now_ns += LASTS_NS // 2
-        hand.wants(now_ns)
-    assert hand.block == MAX_BLOCK
-    now_ns += 5 * LASTS_NS
-    assert hand.wants(now_ns) == MAX_BLOCK
-    for _ in range(20):
-        now_ns += 11 * LASTS_NS
-        hand.wants(now_ns)
-    assert hand.block == MIN_BLOCK
-    gevent.sleep(0)
