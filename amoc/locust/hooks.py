@@ -14,6 +14,25 @@ _F = TypeVar("_F", bound=Callable[..., object])
 _log = logging.getLogger(__name__)
 
 
+def listeners_of(hook: Any) -> list[Callable[..., object]]:
+    """The listeners of an event, of these here or of Locust's own, as the list that it keeps."""
+    found: list[Callable[..., object]] = (
+        hook.listeners if isinstance(hook, EventHook) else hook._handlers
+    )
+    return found
+
+
+def all_listeners(events: Any) -> dict[str, list[Callable[..., object]]]:
+    """The listeners of all events by now."""
+    return {name: [*listeners_of(hook)] for name, hook in vars(events).items()}
+
+
+def only(events: Any, listeners: dict[str, list[Callable[..., object]]]) -> None:
+    """Let events have these listeners, as `all_listeners` found them, and no others."""
+    for name, hook in vars(events).items():
+        listeners_of(hook)[:] = listeners.get(name, [])
+
+
 class EventHook:
     """One event.
 

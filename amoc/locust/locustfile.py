@@ -19,6 +19,7 @@ from amoc.locust import environment as run
 from amoc.locust import options
 from amoc.locust.classes import Classes
 from amoc.locust.distribution import Mix
+from amoc.locust.hooks import all_listeners, only
 from amoc.locust.process import Here, Shared, in_no_user
 from amoc.locust.shape import LoadTestShape
 from amoc.locust.stats import RequestStats
@@ -57,10 +58,14 @@ class Locustfile:
         self._shared = Shared()
         self._parser = options.parse(known.events)
         self._here: Here | None = None
+        self._own_listeners: dict[str, Any] = {}
 
     def init(self) -> None:
         """Prepare all users; of several workers, this is what Locust calls the master."""
         environment, facts = self.environment, self._facts
+        if self._shape is not None and len(facts.users) != 1:
+            shape = type(self._shape).__name__
+            raise Error(f"load shape {shape} says how many users there are; leave --users out")
         environment.parsed_options = given = options.parsed(self._parser, facts)
         environment.host = given.host
         environment.tags, environment.exclude_tags = given.tags, given.exclude_tags
@@ -73,6 +78,7 @@ class Locustfile:
                 raise Error(f"class {one.__name__} has no tasks, or none that tags let it do")
         if self._is_distributed:
             environment.runner = self._known.master(environment)
+            self._own_listeners = all_listeners(self._events)
             self._begin(environment.runner, len(facts.users))
 
     @property
@@ -124,6 +130,7 @@ class Locustfile:
             link = context.find(PeerLink)
             environment = self.environment
             if self._is_distributed and link is not None:
+                only(self._events, self._own_listeners)  # not those that the master has added
                 runner = environment.runner = self._known.worker(environment)
                 runner.worker_index = link.worker.worker
             else:

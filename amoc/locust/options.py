@@ -9,7 +9,7 @@ from typing import Any
 
 from amoc.locust.environment import ParsedOptions
 from amoc.locust.exceptions import NotCarried
-from amoc.locust.hooks import EventHook, Events
+from amoc.locust.hooks import Events, listeners_of
 from amoc.scenario import builtin_settings
 from amoc.scenario.facts import RunFacts
 from amoc.scenario.settings import setting
@@ -90,8 +90,7 @@ class Parser:
 def parse(events: Events) -> Parser:
     """Have the locustfile add its arguments."""
     parser = Parser()
-    hook: Any = events.init_command_line_parser
-    for listener in hook.listeners if isinstance(hook, EventHook) else hook._handlers:
+    for listener in listeners_of(events.init_command_line_parser):
         listener(parser=parser)
     return parser
 

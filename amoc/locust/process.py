@@ -48,6 +48,15 @@ class Shared:
     def shape_began(self, at: float) -> None:
         self._cells[1] = at
 
+    @property
+    def shape_users(self) -> int:
+        """How many users it has let come, less those that it has let go."""
+        return int(self._cells[2])
+
+    @shape_users.setter
+    def shape_users(self, users: int) -> None:
+        self._cells[2] = users
+
 
 class Listeners(Protocol):
     """What calls the listeners of a locustfile."""
@@ -111,7 +120,10 @@ class Here:
                 self._shared.shape_began = self._shared.shape_began or time.perf_counter()
                 self._shape.reset_time()
                 self._shape.start_time = self._shared.shape_began
-                self._driver = ShapeDriver(self._shape, runner, self._idle, self._of.all_here)
+                users = self._shared.shape_users  # of a worker before, which was lost
+                self._driver = ShapeDriver(
+                    self._shape, runner, self._idle, self._of.all_here, users
+                )
         finally:
             self._begun.set()
         if self._driver is not None:
@@ -121,6 +133,7 @@ class Here:
         try:
             while not driver.is_over:
                 driver.follow()
+                self._shared.shape_users = driver.wanted
                 self._changed.set()
                 gevent.sleep(TICK_S)
         finally:

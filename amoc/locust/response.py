@@ -55,6 +55,7 @@ class Response:
     _verdict: Exception | bool | None = None
     _content: bytes | None = None
     _error: Exception | None = None
+    _meta: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -173,7 +174,7 @@ class Response:
         """Fire the event `request`, or where nobody else listens, record it at once."""
         answer, verdict = self._answer, self._verdict
         hook = self._session.request_event
-        if len(hook.listeners) == 1:
+        if self._meta is None and len(hook.listeners) == 1:
             method, name, *_ = self._asked
             failure: tuple[str, str] | None = None
             if isinstance(verdict, Exception):
@@ -182,29 +183,31 @@ class Response:
                 failure = answer.cause, answer.message
             recording.put(f"{method} {name}", answer.ns, self._size, failure)
         else:
-            hook.fire(**self.request_meta)
+            told = self.request_meta
+            why = self._failure(told["name"]) if verdict is None else verdict
+            told["exception"] = why if isinstance(why, Exception) else None
+            hook.fire(**told)
         if answer.stream is None or self._catches:
             self.close()
 
     @property
     def request_meta(self) -> dict[str, Any]:
-        """What the event `request` tells of it."""
-        method, name, url, context, begun = self._asked
-        verdict = self._verdict
-        if verdict is None:
-            verdict = self._failure(name)
-        own = self._session.user.context() if self._session.user is not None else {}
-        return {
-            "request_type": method,
-            "response_time": self._answer.ns / MS_NS,
-            "name": name,
-            "context": {**own, **(context or {})},
-            "response": self,
-            "exception": verdict if isinstance(verdict, Exception) else None,
-            "start_time": begun,
-            "url": self._session.whole(url),
-            "response_length": self._size,
-        }
+        """What the event `request` will tell of it; a ``with`` block may change it."""
+        if self._meta is None:
+            method, name, url, context, begun = self._asked
+            own = self._session.user.context() if self._session.user is not None else {}
+            self._meta = {
+                "request_type": method,
+                "response_time": self._answer.ns / MS_NS,
+                "name": name,
+                "context": {**own, **(context or {})},
+                "response": self,
+                "exception": None,
+                "start_time": begun,
+                "url": self._session.whole(url),
+                "response_length": self._size,
+            }
+        return self._meta
 
     @property
     def _size(self) -> int:

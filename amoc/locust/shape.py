@@ -72,6 +72,7 @@ class ShapeDriver:
         runner: Any,
         idle: Callable[[], object],
         reached: Callable[[int], object],
+        users: int = 0,
     ) -> None:
         """Drive a run.
 
@@ -80,13 +81,14 @@ class ShapeDriver:
             runner: The run's.
             idle: Has the first user do nothing for a while.
             reached: Called when there are as many users as the shape wants.
+            users: How many there are.
         """
         self._shape = shape
         self._runner = runner
         self._idle = idle
         self._reached = reached
-        self._steps = Steps(0)
-        self.wanted = 0
+        self._steps = Steps(users)
+        self.wanted = users
         self.is_over = False
 
     def follow(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.support import lines, running
+from tests.process.support import eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +27,10 @@ LISTENERS = """
     @events.init.add_listener
     def begin(environment, **_):
         note("init", environment)
+
+        @environment.events.test_stop.add_listener
+        def once(environment, **_):
+            os.write(log, b"once\\n")
 
     @events.test_start.add_listener
     def prepare(environment, **_):
@@ -79,8 +83,9 @@ def test_with_several_workers_there_is_a_master_and_workers(
         summary = run.summary()
     noted = lines(tmp_path / "log")
     assert noted[:2] == ["MasterRunner init 0", "MasterRunner test_start 1"]
-    assert noted[-1] == "MasterRunner test_stop after 24 1"
-    assert sorted(one for one in noted[2:-1] if "Worker" in one) == [
+    assert noted[-2:] == ["MasterRunner test_stop after 24 1", "once"]
+    assert noted.count("once") == 3  # what the master adds, the workers do not have
+    assert sorted(one for one in noted if "Worker" in one) == [
         *["WorkerRunner init 1"] * 2,
         *["WorkerRunner test_start 1"] * 2,
         *["WorkerRunner test_stop after 12 1"] * 2,
@@ -104,7 +109,7 @@ def test_with_one_worker_all_listeners_are_called_there(
         assert run.end() == 9
     noted = lines(tmp_path / "log")
     assert noted[:2] == ["LocalRunner init 0", "LocalRunner test_start 1"]
-    assert noted[-1] == "LocalRunner test_stop after 8 1"
+    assert noted[-2:] == ["LocalRunner test_stop after 8 1", "once"]
     assert "there 2" in noted
 
 
@@ -167,3 +172,44 @@ def test_what_is_not_carried_ends_the_user_with_its_name(
         summary = run.summary()
     assert "client.mount is Locust's and not carried by amoc" in run.output
     assert summary["users"]["crashed"] == 1
+
+
+SHAPE = """
+    import os
+    from locust import LoadTestShape, User, constant, task
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    class Visitor(User):
+        wait_time = constant(0.05)
+
+        def on_start(self):
+            os.write(log, b"begin\\n")
+
+        @task
+        def look(self):
+            pass
+
+    class FourUsers(LoadTestShape):
+        def tick(self):
+            os.write(log, b"tick\\n")
+            return None if os.path.exists(HERE + "/enough") else (4, 100)
+"""
+
+
+def test_a_shape_goes_on_when_its_worker_is_lost(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with running(str(scenario(SHAPE)), "--workers", "2", directory=tmp_path) as run:
+        eventually(lambda: lines(log).count("begin") == 4, "4 users")
+        (first,) = run.find("worker 0")
+        run.kill(first)
+        eventually(lambda: lines(log).count("begin") == 6, "2 users again")
+        ticks = lines(log).count("tick")
+        eventually(lambda: lines(log).count("tick") >= ticks + 3, "3 more ticks")
+        (tmp_path / "enough").touch()
+        assert run.end() == 0
+    assert lines(log).count("begin") == 6
+    users = run.summary()["users"]
+    assert (users["restarted"], users["started"]) == (2, 4)

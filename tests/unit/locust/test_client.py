@@ -233,6 +233,17 @@ def test_a_block_decides_how_it_went(serve: Serve, environment: Environment) -> 
     assert found["GET /ok.failures.ResponseError"] == 1
 
 
+def test_a_block_may_change_what_is_told(serve: Serve, environment: Environment) -> None:
+    made = client(serve(answers(OK)), environment)
+    with made.get("/", catch_response=True) as answer:
+        answer.request_meta["name"] = "/of its own"
+        answer.request_meta["response_length"] = 1000
+        answer.failure("no")
+    found = counters()
+    assert found["GET /of its own.failures.no"] == 1
+    assert found["GET /of its own.bytes"] == 1000
+
+
 def test_what_a_block_raises_is_told_to_nobody_as_in_locust(
     serve: Serve, environment: Environment
 ) -> None:

@@ -148,6 +148,14 @@ def test_a_locustfile_must_have_users_and_one_shape(write: Write) -> None:
         load(write(f"import locust\n{shape.format(n=1)}{shape.format(n=2)}{FILE}"))
 
 
+def test_with_a_shape_nobody_else_says_how_many_users_there_are(write: Write) -> None:
+    run = context.WorkerContext()
+    run.set(RunFacts, RunFacts(range(1, 11)))
+    shape = "class S(locust.LoadTestShape):\n    def tick(self): return None\n"
+    with run.activated(), pytest.raises(InitError, match="S says how many users there are; leave"):
+        initialised(write(f"import locust\n{shape}{FILE}"))
+
+
 def test_arguments_of_a_locustfile_are_settings(write: Write) -> None:
     source = """
 from locust import events, HttpUser, task
