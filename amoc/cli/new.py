@@ -1,4 +1,4 @@
-"""``amoc new``: write a scenario, from a recording or of a kind."""
+"""``amoc new``: write a scenario, from a recording, for an API, or of a kind."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ from amoc.recording.files import Written
     help="Repeat what a browser has recorded (HTTP Archive).",
 )
 @click.option(
+    "--openapi",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Call the operations of an API (OpenAPI 3.0 or 3.1, JSON or YAML).",
+)
+@click.option(
     "--kind",
     type=click.Choice(from_kind.KINDS),
     help="A small one of this kind, with a test for pytest.",
@@ -39,6 +45,7 @@ from amoc.recording.files import Written
 def new(
     name: str,
     har: Path | None,
+    openapi: Path | None,
     kind: str | None,
     hosts: tuple[str, ...],
     everything: bool,
@@ -53,23 +60,31 @@ def new(
         raise UsageError(
             f"NAME must be letters, digits and '_', as a module's is, got {target.name!r}"
         )
-    if (har is None) == (kind is None):
-        raise UsageError("amoc new needs one of --har FILE and --kind KIND")
+    if sum(one is not None for one in (har, openapi, kind)) != 1:
+        raise UsageError("amoc new needs one of --har FILE, --openapi FILE and --kind KIND")
     if har is None and (hosts or everything):
         raise UsageError("--host and --all go together with --har")
-    _write(target.parent, _written(target.name, har, kind, hosts, everything), force)
+    if har is not None:
+        written = _from_har(target.name, har, hosts, everything)
+    elif openapi is not None:
+        written = _from_openapi(target.name, openapi)
+    else:
+        written = from_kind.convert(str(kind), target.name)
+    _write(target.parent, written, force)
 
 
-def _written(
-    name: str, har: Path | None, kind: str | None, hosts: tuple[str, ...], everything: bool
-) -> Written:
-    if kind is not None:
-        return from_kind.convert(kind, name)
+def _from_har(name: str, har: Path, hosts: tuple[str, ...], everything: bool) -> Written:
     from amoc.recording import from_har
 
-    assert har is not None
     content = _read(har, from_har.MAX_BYTES)
     return from_har.convert(content, str(har), name, hosts, everything, _settings())
+
+
+def _from_openapi(name: str, openapi: Path) -> Written:
+    from amoc.recording import from_openapi
+
+    content = _read(openapi, from_openapi.MAX_BYTES)
+    return from_openapi.convert(content, str(openapi), name, _settings())
 
 
 def _settings() -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amoc.recording import data_text, har, planner, script, selection
+from amoc.recording import data_text, har, parts, planner, script, selection
 from amoc.recording.files import Written
 from amoc.recording.har import MAX_BYTES
 
@@ -39,11 +39,7 @@ def convert(
     files |= plan.files
     notes = [plan.opening]
     notes += [f"left out: {count} {reason}" for reason, count in chosen.left_out.most_common()]
-    notes += [
-        f"not written down: {one.description}; give it by AMOC_{one.name.upper()}"
-        for one in plan.settings
-        if one.is_credential
-    ]
+    notes += parts.credential_notes(plan.settings)
     return Written(files, notes + plan.notes)
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 
 from amoc.recording.answer_values import InHeader, InHtml, InJson
-from amoc.recording.plan import Plan, PlannedRequest, PlannedSetting, PlannedStep, Taken
+from amoc.recording.parts import head_text, init_text, setting_text
+from amoc.recording.plan import Plan, PlannedRequest, PlannedStep, Taken
 from amoc.recording.python_text import INDENT, WIDTH, Call, Code, Node, flat, rendered
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Those for which a session has a method."""
-_OF_AMOC = ("Error", "feed", "http", "override", "setting", "step", "user")
-_IMPORTS = {
-    "html": "import html",
-    "Path": "from pathlib import Path",
-    "unquote": "from urllib.parse import unquote",
-}
 _BETWEEN = '''
 
 def between(answer, left, right):
@@ -41,34 +35,18 @@ def write(plan: Plan, name: str) -> str:
     has_pauses = any(step.pause_s for step in plan.steps[1:])
     body = "".join(_start(plan))
     text = "".join(_settings(plan, name, has_pauses))
-    checks = "".join(_checks(plan.settings))
-    if checks:
-        text += f"\n\ndef init():\n{checks}"
-    text += body
+    text += init_text(plan.settings) + body
     if has_pauses:
         text += _PAUSE
     if any(isinstance(one.place, InHtml) for one in takes):
         text += _BETWEEN
-    return f"{_head(plan, name, text)}{text}"
-
-
-def _head(plan: Plan, name: str, text: str) -> str:
-    """Docstring and imports, of what the text needs."""
-    lines = [f'"""{plan.opening}\n']
-    usage = f"amoc run {name}.py --users 10 --duration 1m"
-    lines.append(f'{usage}\n"""\n')
-    used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
-    imports = [line for name, line in _IMPORTS.items() if name in used]
-    if imports:
-        lines.append("\n".join(imports) + "\n")
-    lines.append(f"from amoc import {', '.join(one for one in _OF_AMOC if one in used)}\n")
-    return "\n".join(lines) + "\n"
+    return head_text(plan.opening, name, text) + text
 
 
 def _settings(plan: Plan, name: str, has_pauses: bool) -> Iterator[str]:
-    yield _setting("base", plan.base, "Base address of the server")
+    yield setting_text("base", plan.base, "Base address of the server")
     for one in plan.settings:
-        yield _setting(one.name, one.default, one.description)
+        yield setting_text(one.name, one.default, one.description)
     if has_pauses:
         yield _THINK
     yield '\noverride("repeat_interval", "1s")  # from the end of a visit to the next one\n'
@@ -77,19 +55,6 @@ def _settings(plan: Plan, name: str, has_pauses: bool) -> Iterator[str]:
     if plan.columns:
         call = Call("feed.csv", [("", f"{name}.csv"), ("order", "circular")])
         yield f"rows = {rendered(call, 0, 7)}\n"
-
-
-def _setting(name: str, default: str, description: str) -> str:
-    call = Call("setting", [("", default), ("", description)])
-    return f"{name} = {rendered(call, 0, len(name) + 3)}\n"
-
-
-def _checks(settings: list[PlannedSetting]) -> Iterator[str]:
-    for one in settings:
-        if one.is_credential:
-            why = f"set {one.name}, say by AMOC_{one.name.upper()}: the recording's is not kept"
-            yield f"    if not {one.name}.get():\n"
-            yield f"        return {rendered(Call('Error', [('', why)]), 2, 7)}\n"
 
 
 def _start(plan: Plan) -> Iterator[str]:

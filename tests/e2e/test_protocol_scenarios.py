@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from amoc.recording import from_openapi
 from amoc.recording.from_kind import KINDS
 from tests.process.support import DEADLINE_S, ROOT, running
 from tests.servers.mosquitto import Mosquitto
@@ -110,6 +111,28 @@ def test_what_is_written_passes_its_own_test(
     plugin = ["-p", "amoc.client.pytest_plugin"] if not has_plugin() else []
     said = run("pytest", "-q", "-n", str(len(KINDS)), *plugin)
     assert f"{len(KINDS)} passed" in said
+
+
+def test_what_is_written_for_an_api_calls_all_of_it(site: Application, tmp_path: Path) -> None:
+    pytest.importorskip("yaml")
+    document = ROOT / "tests" / "unit" / "recording" / "shop.yaml"
+    written = from_openapi.convert(document.read_bytes(), "shop.yaml", "shop")
+    (tmp_path / "shop.py").write_bytes(written.files["shop.py"])
+    settings = {"user_rate": "infinity", "pause": 0.02, "base": site.url}
+    given = [f"--set={key}={value}" for key, value in settings.items()]
+    secrets = {"AMOC_TOKEN": "any", "AMOC_SECRET": "secret"}
+    arguments = ("--users=4", "--duration=3s", *given)
+    with running(tmp_path / "shop.py", *arguments, directory=tmp_path, **secrets) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert summary["crashes"] == []
+    counts = {name: row["count"] for name, row in summary["steps"].items()}
+    changes = ("POST /token", "PUT /online/{user_id}", "DELETE /online/{user_id}", "POST /pictures")
+    for name in changes:
+        assert 0 < counts[name] < counts["GET /peer"]
+    # Zeros are no picture.
+    failed = {name for name, row in summary["steps"].items() if row["failures"]}
+    assert failed - {"Aggregated"} == {"POST /pictures"}
 
 
 def has_plugin() -> bool:

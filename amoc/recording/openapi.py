@@ -1,0 +1,219 @@
+"""Pure. Reads OpenAPI documents (3.0 and 3.1) as far as a client needs them.
+
+Nothing in one is trusted: types are checked where they are used, and references lead into the
+document only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+from amoc.base.errors import UsageError
+from amoc.base.text import cut
+
+MAX_BYTES = 32 << 20
+MAX_OPERATIONS = 1_000
+MAX_REFERENCES = 32
+"""In a row, from one to the next."""
+METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+NO_SERVER = "http://127.0.0.1:8080"
+
+Json = Mapping[str, Any]
+
+
+class Operation(NamedTuple):
+    """A method of a path.
+
+    Attributes:
+        parameters: Those of the path, too; references are resolved.
+        body: Its requestBody; empty if it has none.
+        security: Alternatives, each with names of schemes that are wanted together.
+    """
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    parameters: list[Json]
+    body: Json
+    statuses: list[int]
+    security: list[list[str]]
+
+
+class Document:
+    """A document.
+
+    Attributes:
+        name: What messages call it.
+        title: What it describes.
+        server: The base URL.
+    """
+
+    def __init__(self, content: Any, name: str) -> None:
+        """Look at what a parser has made of the file `name`.
+
+        Raises:
+            UsageError: It is no document of OpenAPI 3.
+        """
+        self.name = name
+        self._root = self._object(content, "the document")
+        version = self._root.get("openapi")
+        if "swagger" in self._root:
+            found = cut(self._root["swagger"])
+            raise UsageError(f"{name} must be OpenAPI 3.0 or 3.1, but is Swagger {found}")
+        if not isinstance(version, str) or not version.startswith("3."):
+            raise UsageError(f"{name} must say openapi: 3.0 or 3.1, got {cut(version)}")
+        info = self._object(self._root.get("info") or {}, "info")
+        self.title = f"{info.get('title', 'an API')} {info.get('version', '')}".strip()
+        self.server = self._server()
+        self._paths = self._object(self._root.get("paths") or {}, "paths")
+
+    def resolve(self, value: Any, where: str) -> Json:
+        """`value`, an object, or the one that it refers to.
+
+        Raises:
+            UsageError: It is neither.
+        """
+        for _ in range(MAX_REFERENCES):
+            found = self._object(value, where)
+            reference = found.get("$ref")
+            if reference is None:
+                return found
+            value = self._at(reference, where)
+        raise UsageError(f"{self.name}: {where} refers to itself")
+
+    def scheme(self, name: str) -> Json:
+        """A security scheme; empty if there is none of that name."""
+        components = self.resolve(self._root.get("components") or {}, "components")
+        schemes = self.resolve(components.get("securitySchemes") or {}, "securitySchemes")
+        return self.resolve(schemes.get(name) or {}, f"security scheme {name}")
+
+    def operations(self) -> Iterator[Operation]:
+        """All operations but deprecated ones, in the order of the document.
+
+        Raises:
+            UsageError: Something is not as it must be.
+        """
+        common = self._security(self._root.get("security"), "security")
+        for path, item in self._paths.items():
+            where = f"path {path}"
+            if not isinstance(path, str) or not path.startswith("/"):
+                continue  # an extension
+            of_path = self.resolve(item, where)
+            for method in METHODS:
+                if method not in of_path:
+                    continue
+                here = f"{method.upper()} {path}"
+                one = self.resolve(of_path[method], here)
+                if one.get("deprecated") is not True:
+                    yield self._operation(method, path, here, of_path, one, common)
+
+    def _operation(
+        self, method: str, path: str, where: str, of_path: Json, one: Json, common: list[list[str]]
+    ) -> Operation:
+        parameters: dict[tuple[str, str], Json] = {}
+        for holder in (of_path, one):
+            for parameter in self._list(holder.get("parameters"), f"{where}: parameters"):
+                found = self.resolve(parameter, f"{where}: a parameter")
+                parameters[str(found.get("name")), str(found.get("in"))] = found
+        responses = self._object(one.get("responses") or {}, f"{where}: responses")
+        codes = [str(code) for code in responses]
+        own = self._security(one.get("security"), where)
+        return Operation(
+            method,
+            path,
+            str(one.get("operationId") or ""),
+            " ".join(str(one.get("summary") or "").split()),
+            list(parameters.values()),
+            self.resolve(one.get("requestBody") or {}, f"{where}: requestBody"),
+            [int(code) for code in codes if len(code) == 3 and code.isdecimal()],
+            common if one.get("security") is None else own,
+        )
+
+    def _security(self, value: Any, where: str) -> list[list[str]]:
+        found = self._list(value, f"{where}: security")
+        return [list(map(str, self._object(one, f"{where}: security"))) for one in found]
+
+    def _server(self) -> str:
+        servers = self._list(self._root.get("servers"), "servers")
+        if not servers:
+            return NO_SERVER
+        server = self._object(servers[0], "servers")
+        url = str(server.get("url") or "/")
+        variables = self._object(server.get("variables") or {}, "servers: variables")
+        for name, variable in variables.items():
+            default = self._object(variable, f"server variable {name}").get("default", "")
+            url = url.replace(f"{{{name}}}", str(default))
+        url = url.rstrip("/")
+        return url if url.startswith(("http://", "https://")) else f"{NO_SERVER}{url}"
+
+    def _at(self, reference: Any, where: str) -> Any:
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            raise UsageError(
+                f"{self.name}: {where} refers to {cut(reference)}; amoc reads one file: bundle them"
+            )
+        found: Any = self._root
+        for part in filter(None, reference[1:].split("/")):
+            key = unquote(part).replace("~1", "/").replace("~0", "~")
+            if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+                found = found[int(key)]
+            elif isinstance(found, Mapping) and key in found:
+                found = found[key]
+            else:
+                raise UsageError(f"{self.name}: {where} refers to {reference}, which is not there")
+        return found
+
+    def _object(self, value: Any, where: str) -> Json:
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{self.name}: {where} must be an object, got {cut(value)}")
+        return value
+
+    def _list(self, value: Any, where: str) -> list[Any]:
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise UsageError(f"{self.name}: {where} must be a list, got {cut(value)}")
+        return value
+
+
+def parse(content: bytes, name: str) -> Document:
+    """The document in the file `name`, which is JSON or YAML.
+
+    Raises:
+        UsageError: It is neither, or no document of OpenAPI 3, or the package for YAML is missing.
+    """
+    try:
+        found = json.loads(content)
+    except RecursionError:
+        raise UsageError(f"{name} nests too deeply") from None
+    except ValueError as error:
+        if content.lstrip()[:1] in (b"{", b"["):
+            raise UsageError(f"{name} is not valid JSON: {error}") from None
+        found = _yaml(content, name)
+    return Document(found, name)
+
+
+def _yaml(content: bytes, name: str) -> Any:
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        raise UsageError(f"{name} is YAML, which needs PyYAML: pip install 'amoc[yaml]'") from None
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        """Dates stay text, as they are in JSON."""
+
+        yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's
+            first: [one for one in known if one[0] != "tag:yaml.org,2002:timestamp"]
+            for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    try:
+        return yaml.load(content, Loader)  # noqa: S506 - a safe one
+    except RecursionError:
+        raise UsageError(f"{name} nests too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise UsageError(f"{name} is neither JSON nor valid YAML: {text[:200]}") from None
