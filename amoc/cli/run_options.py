@@ -260,6 +260,7 @@ def plan(
         stages = Stages(stages.stages, Fraction(len(ids)))
         duration = min(stages.total_s, duration if duration is not None else stages.total_s)
     _check_criteria(expected, warmup, duration)
+    directly, *others = settings_sources.gather(pairs, os.environ, config, undeclared)
     return RunPlan(
         scenario=scenario,
         users=ids,
@@ -275,8 +276,9 @@ def plan(
                 },
                 strict=not undeclared,
             ),
+            directly,
             Source("--set-json", typed, strict=not undeclared),
-            *settings_sources.gather(pairs, os.environ, config, undeclared),
+            *others,
         ),
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
         comment=comment,

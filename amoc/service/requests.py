@@ -100,6 +100,12 @@ class StartBody(Exact):
     user_ids: Line | None = option("--user-ids", "Ids of the users, as A-B, instead of users")
     duration: Line | None = option("--duration", "How long: 30s, 5m; default: until all users left")
     stages: Line | None = option("--stages", "Users over time, such as 30s:100,2m:1000,30s:0")
+    arrival_rate: Line | None = option(
+        "--arrival-rate", "Iterations to start, such as 200/s, however slow the target is"
+    )
+    max_users: Annotated[int, Whole(1, MAX_COUNT)] | None = option(
+        "--max-users", "Most users of arrival_rate at once"
+    )
     throttles: dict[Line, Line] = option(
         "--throttle", "Rates by throttle, instead of the scenario's", {}, max_length=100
     )

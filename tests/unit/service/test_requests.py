@@ -1,0 +1,84 @@
+"""Bodies of requests: options of ``amoc run`` and commands, from the tables that declare them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from amoc.base.errors import UsageError
+from amoc.cli.run import run
+from amoc.control.commands import COMMANDS, checked
+from amoc.service.requests import CommandRoute, StartBody, command_routes
+
+ROUTES = {one.path: one for one in command_routes()}
+START = StartBody(
+    scenario="chat",
+    users=0,
+    user_ids="1-2",
+    duration="1s",
+    stages="1s:2",
+    arrival_rate="1/s",
+    max_users=3,
+    throttles={"a": "1/s", "b": "2/s"},
+    workers=1,
+    settings={"x": 1},
+    seed=0,
+    comment="- and spaces",
+    init_timeout="1s",
+    stop_timeout="1s",
+    expect=["crashes == 0", "x < 1"],
+    abort_on_fail="1s",
+    warmup="0s",
+    limited_ok=True,
+    failures_ok=True,
+)
+
+
+def test_a_start_becomes_options_that_amoc_run_knows() -> None:
+    parsed = run.make_context("run", [*START.arguments(), "chat.py"], resilient_parsing=False)
+    given = parsed.params
+    assert (given["users"], given["seed"], given["comment"]) == (0, 0, "- and spaces")
+    assert given["expected"] == ("crashes == 0", "x < 1")
+    assert given["throttles"] == ("a=1/s", "b=2/s")
+    assert given["limited_ok"]
+    assert given["failures_ok"]
+    fields = StartBody.model_fields.values()
+    flags = [str(one.json_schema_extra["x-option"]) for one in fields if one.json_schema_extra]  # type: ignore[index,call-overload]
+    told = {text.partition("=")[0] for text in START.arguments()}
+    assert told == set(flags)
+
+
+def test_what_is_not_given_is_left_to_amoc_run() -> None:
+    assert StartBody(scenario="chat").arguments() == []
+
+
+def test_every_command_that_changes_a_run_has_a_route() -> None:
+    assert set(COMMANDS) - {"status", "users"} <= set(ROUTES)
+    assert {"add_users", "remove_users", "update_settings"} <= set(ROUTES)
+
+
+@given(count=st.integers(1, 1 << 32), force=st.booleans())
+def test_a_body_is_the_command_that_the_table_checks(count: int, force: bool) -> None:
+    for path, field in (("remove", "count"), ("remove_users", "users")):
+        route = ROUTES[path]
+        body = route.body.model_validate({field: count, "force": force})
+        assert checked(*route.command(body)).arguments == {"count": count, "force": force}
+
+
+def refused(route: CommandRoute, body: dict[str, object]) -> None:
+    with pytest.raises((ValidationError, UsageError)):
+        checked(*route.command(route.body.model_validate(body)))
+
+
+def test_wrong_bodies_are_refused() -> None:
+    for body in ({"count": 0}, {"count": True}, {"count": "5"}, {"count": 1.5}, {"amount": 1}, {}):
+        refused(ROUTES["add"], body)
+    refused(ROUTES["add"], {"count": 1, "ids": [1, 2]})
+    refused(ROUTES["add"], {"ids": [2, 1]})
+    refused(ROUTES["set"], {"values": {}})
+    refused(ROUTES["note"], {})
+    refused(ROUTES["stop"], {"run": "../x"})
+    whole = ROUTES["add"].body.model_validate({"count": 5.0})
+    assert checked(*ROUTES["add"].command(whole)).arguments == {"count": 5}

@@ -1,0 +1,74 @@
+"""Tokens and roles, wrong tokens, and which runs are kept."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import UsageError
+from amoc.service.retention import surplus
+from amoc.service.tokens import MAX_CLIENTS, MAX_WRONG, WRONG_PERIOD_S, Role, Tokens, WrongTokens
+
+ONE, OTHER = "one-0123456789abc", "other-0123456789abc"
+
+
+def test_roles_are_read_and_the_highest_counts() -> None:
+    tokens = Tokens.parse(f"# us\n\nread {ONE}\n run {OTHER} \n{ONE}\n", "tokens")
+    assert tokens.role_of(ONE) is Role.ADMIN
+    assert tokens.role_of(OTHER) is Role.RUN
+    for wrong in ("", ONE[:-1], f"{ONE} ", "ü" * 20):
+        assert tokens.role_of(wrong) is None
+    assert ONE not in repr(tokens)
+
+
+@pytest.mark.parametrize("text", ["", "# none", "short", f"boss {ONE}", f"read {ONE} {OTHER}"])
+def test_what_is_wrong_is_said_without_tokens(text: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        Tokens.parse(text, "tokens")
+    assert "token" in str(refusal.value)
+    assert ONE not in str(refusal.value)
+
+
+@given(st.lists(st.floats(0, 100), max_size=60))
+def test_in_no_period_more_than_so_many_wrong_tokens_are_looked_at(gaps_s: list[float]) -> None:
+    wrong, now_s, looked_at = WrongTokens(), 0.0, []
+    for gap_s in gaps_s:
+        now_s += gap_s
+        if not wrong.wait_s("client", now_s):
+            wrong.note("client", now_s)
+            looked_at.append(now_s)
+    for begin_s in looked_at:
+        within = [at for at in looked_at if begin_s <= at < begin_s + WRONG_PERIOD_S]
+        assert len(within) <= 2 * MAX_WRONG  # a period of ours may end within that one
+
+
+def test_others_need_not_wait_and_memory_is_bounded() -> None:
+    wrong = WrongTokens()
+    for _ in range(MAX_WRONG):
+        wrong.note("one", 0.0)
+    assert wrong.wait_s("one", 1.0) == WRONG_PERIOD_S - 1
+    assert wrong.wait_s("other", 1.0) == 0
+    assert wrong.wait_s("one", WRONG_PERIOD_S) == 0
+    for number in range(MAX_CLIENTS + 10):
+        wrong.note(f"client {number}", 2.0)
+    assert wrong.wait_s("one", 3.0) == 0
+
+
+@given(
+    st.lists(st.floats(0, 1000), max_size=30).map(sorted),
+    st.none() | st.integers(1, 40),
+    st.none() | st.floats(1, 500),
+)
+def test_the_newest_are_kept_that_are_young_enough(
+    days: list[float], keep: int | None, keep_days: float | None
+) -> None:
+    runs = list(range(len(days)))
+    gone = set(surplus(runs, days, keep, keep_days))
+    kept = [run for run in runs if run not in gone]
+    assert kept == runs[: len(kept)]
+    assert keep is None or len(kept) <= keep
+    assert keep_days is None or all(days[run] <= keep_days for run in kept)
+    if gone:
+        first = len(kept)
+        assert first == keep or (keep_days is not None and days[first] > keep_days)
