@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from amoc.scenario import events
     from amoc.scenario import settings as config
     from amoc.scenario.settings import override, setting
+    from amoc.scenario.user_kinds import users
     from amoc.steps import check, step
     from amoc.users import api as user
     from amoc.users.api import receive, send, sleep
@@ -34,6 +35,7 @@ __all__ = [
     "expect",
     "override",
     "setting",
+    "users",
     # what a user calls
     "check",
     "config",
@@ -80,6 +82,7 @@ if not TYPE_CHECKING:  # a checker is to know what is not there
             "metrics": "amoc.metrics",
             "throttle": "amoc.throttle",
             "user": "amoc.users.api",
+            "users": "amoc.users",
         },
     )
 

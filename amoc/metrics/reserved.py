@@ -29,9 +29,11 @@ DROPPED = "dropped"
 COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
 COORDINATOR, BARRIERS, THROTTLE, FEED = "coordinator.", "barriers.", "throttle.", "feed."
+KIND = "kind."
+"""Begins what is counted of each kind of user."""
 NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, ARRIVALS, DROPPED, *COUNTED})
 _PREFIXES = (
-    *(COORDINATOR, BARRIERS, THROTTLE, FEED, FIRST_FAILURE, LAST_FAILURE),
+    *(COORDINATOR, BARRIERS, THROTTLE, FEED, KIND, FIRST_FAILURE, LAST_FAILURE),
     *(f"{name}." for name in COUNTED),
 )
 

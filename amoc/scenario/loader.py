@@ -23,7 +23,8 @@ from amoc.base import guard
 from amoc.base.errors import AmocError, Error, InitError, ScenarioError
 from amoc.base.signatures import takes
 from amoc.base.tracebacks import describe
-from amoc.scenario import foreign, settings
+from amoc.scenario import foreign, settings, user_kinds
+from amoc.scenario.user_kinds import StartOfKind, UserKinds
 
 FORMS = "define start(user_id, state) or start(user_id)"
 
@@ -48,6 +49,8 @@ class Scenario:
     def start_with(self, state: object) -> Callable[[int], object]:
         """start() as a function of the user's id alone."""
         start: Callable[..., object] = self.module.start
+        if isinstance(start, UserKinds):
+            return StartOfKind(start, state)
         if takes(start, 2):
             return lambda user_id: start(user_id, state)
         return start
@@ -121,6 +124,10 @@ def load(source: str, libraries: str = "", sources: Sequence[settings.Source] = 
         doc=(module.__doc__ or "").strip(),
         module=module,
     )
+    if (kinds := user_kinds.declared_in(module)) is not None:
+        if hasattr(module, "start"):
+            raise ScenarioError(f"scenario {source} has both start() and amoc.users; leave one out")
+        vars(module)["start"] = kinds
     _check(scenario)
     return scenario
 

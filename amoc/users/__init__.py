@@ -1,1 +1,22 @@
-"""A user, its mailbox, the mail between users, who runs where and who is removed."""
+"""A user, its mailbox, the mail between users, who runs where and who is removed.
+
+Scenarios know it as a function, `amoc.users({Buyer: 1, Browser: 9})`, see
+`amoc.scenario.user_kinds`.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+
+class _Users(ModuleType):
+    """This package, which scenarios call."""
+
+    @property
+    def __call__(self) -> Any:
+        from amoc.scenario.user_kinds import users
+
+        return users
+
+
+sys.modules[__name__].__class__ = _Users

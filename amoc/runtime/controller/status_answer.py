@@ -9,7 +9,7 @@ from amoc.base.clock import S_NS, format_duration
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.control.answers import StatusAnswer, WorkerAnswer
-from amoc.metrics.reserved import ARRIVALS, DROPPED, FEED
+from amoc.metrics.reserved import ARRIVALS, DROPPED, FEED, KIND
 from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.status import Status
@@ -40,7 +40,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
     told = {rest if name == "running" else name: users[name] for name in users}
     shown = ", ".join(f"{n:,} {name}" for name, n in told.items() if n and name != "resting")
     return StatusAnswer(
-        summary=f"{_state(status)}; users: {shown or '0'}{_arrivals(status)}",
+        summary=f"{_state(status)}; users: {shown or '0'}{_arrivals(status)}{_kinds(status)}",
         workers=[
             WorkerAnswer(f"{node}/{worker}", counted(alive, "user"))
             for node in sorted(samples.latest)
@@ -67,6 +67,17 @@ def _state(status: Status) -> str:
     text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
     paused_s = pause.paused_ns() / S_NS
     return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
+
+
+def _kinds(status: Status) -> str:
+    """How many users of each kind have started; empty where there is one kind."""
+    counters, end = status.totals.whole.counters, ".users"
+    kinds = [
+        f"{count:,} {name.removeprefix(KIND).removesuffix(end)}"
+        for name, count in sorted(counters.items())
+        if name.startswith(KIND) and name.endswith(end)
+    ]
+    return f"; started: {', '.join(kinds)}" if kinds else ""
 
 
 def _arrivals(status: Status) -> str:

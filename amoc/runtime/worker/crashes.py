@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from amoc.base.tracebacks import cause_of
 from amoc.metrics.board import MAX_CAUSES, Area, Kind
+from amoc.scenario.user_kinds import StartOfKind
 
 OTHER = "other causes"
 """What all causes after the first `MAX_CAUSES` count as."""
@@ -17,14 +18,19 @@ OTHER = "other causes"
 class CrashCounter:
     """Counts crashes by cause on the board, where they outlive the worker."""
 
-    def __init__(self, area: Area, directory: str) -> None:
+    def __init__(self, area: Area, directory: str, start: object = None) -> None:
         self._area = area
         self._directory = directory
+        self._kinds = start if isinstance(start, StartOfKind) else None
         self._cells: dict[str, memoryview[int]] = {}
 
-    def count(self, error: BaseException) -> tuple[str, bool]:
+    def named(self, user_id: int, text: str) -> str:
+        """What a user raised, with the kind of user where there are several."""
+        return f"{self._kinds.name_of(user_id)}: {text}" if self._kinds and user_id else text
+
+    def count(self, error: BaseException, user_id: int = 0) -> tuple[str, bool]:
         """Count `error`; its cause, and whether this worker sees it for the first time."""
-        cause = cause_of(error, self._directory)
+        cause = self.named(user_id, cause_of(error, self._directory))
         if cause not in self._cells and len(self._cells) >= MAX_CAUSES:
             cause = OTHER
         cells = self._cells.get(cause)

@@ -90,7 +90,7 @@ class UserPool:
         self._gate = orders.gate
         self._row = board.row(orders.worker)
         self._row[_USERS] = self._row[_WAITING] = 0
-        self._causes = CrashCounter(board.area(orders.worker), orders.scenario_directory)
+        self._causes = CrashCounter(board.area(orders.worker), self._directory, orders.start)
         self._lateness = metrics.built_in(metrics.Timer, "user_start_lateness")
         self._users: dict[int, User] = {}
         self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
@@ -261,13 +261,13 @@ class UserPool:
 
     def count_crash(self, error: BaseException, user_id: int = 0) -> None:
         """Count what was raised, by a user or on its behalf (0), and report it the first time."""
-        cause, is_new = self._causes.count(error)
+        cause, is_new = self._causes.count(error, user_id)
         whose = {"cause": cause, "user": user_id or None}
         _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
         if USER_CRASHED.heard:
             USER_CRASHED(user_id or None, cause=cause, exception=error)
         if is_new:
-            headline = headline_of(error, self._directory)
+            headline = self._causes.named(user_id, headline_of(error, self._directory))
             self._report(CrashSeen(self._worker, cause, trace_of(error), user_id, headline))
 
     def iteration_ended(self, user: User) -> None:

@@ -1,0 +1,112 @@
+"""Which kind each user is of: exactly by weight, by the user's number alone. Pure.
+
+Kinds come in a pattern that is as long as the sum of the weights. Of the first *n* users of it, for
+any *n*, each kind has its share of *n*, give or take less than one (Tijdeman, "The chairman
+assignment problem", 1980). So it does not matter how many users there are, where they run, or how
+often their workers are restarted.
+
+The numbers go round the workers, so with one pattern all users of a kind could fall to one of them.
+Therefore each block of users has a pattern of its own: neighbours changed places wherever that
+keeps the promise.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import reduce
+from math import gcd, isfinite, lcm
+from random import Random
+
+MAX_KINDS = 100
+MIN_PATTERNS, MAX_PATTERNS = 4, 1_000
+SWEEPS = 4
+MAX_LENGTH = 10_000
+"""Of a pattern: the sum of the weights, as whole numbers without a common divisor."""
+
+
+def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:
+    """`weights` as the smallest whole numbers in the same proportion.
+
+    Raises:
+        ValueError: One is not above 0, or the proportion is too fine; a clause.
+    """
+    if not 1 <= len(weights) <= MAX_KINDS:
+        raise ValueError(f"must have 1 to {MAX_KINDS} kinds, got {len(weights)}")
+    for one in weights:
+        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one < float("inf"):
+            raise ValueError(f"weights must be numbers above 0, got {one!r}")
+    exact = [Fraction(repr(one)) for one in weights if isfinite(one)]
+    scale = lcm(*(one.denominator for one in exact))
+    whole = [int(one * scale) for one in exact]
+    divisor = reduce(gcd, whole)
+    whole = [one // divisor for one in whole]
+    if sum(whole) > MAX_LENGTH:
+        raise ValueError(
+            f"weights must be in a proportion of whole numbers with a sum up to {MAX_LENGTH:,},"
+            f" got a sum of {sum(whole):,}"
+        )
+    return tuple(whole)
+
+
+def pattern_of(weights: Sequence[int]) -> tuple[int, ...]:
+    """The kinds of the first users, by number, for whole `weights`."""
+    total, kinds = sum(weights), len(weights)
+    if kinds == 1:
+        return (0,) * total
+    # Deviations are at most 1 - 1 / (2 * kinds - 2) shares; all is multiplied by that and `total`.
+    scale = 2 * kinds - 2
+    given = [0] * kinds
+    pattern = []
+    for number in range(1, total + 1):
+        # How much each kind lacks of its share, of which the one whose limit comes first is next.
+        lacks = [scale * (number * weight - total * given[k]) for k, weight in enumerate(weights)]
+        ready = [k for k in range(kinds) if lacks[k] >= total]
+        chosen = min(ready, key=lambda k: Fraction((scale - 1) * total - lacks[k], weights[k]))
+        given[chosen] += 1
+        pattern.append(chosen)
+    return tuple(pattern)
+
+
+def shuffled(pattern: Sequence[int], weights: Sequence[int], draw: Random) -> tuple[int, ...]:
+    """`pattern` with neighbours that have changed places at random; it keeps the same promise."""
+    total, made = len(pattern), list(pattern)
+    for _ in range(SWEEPS):
+        given = [0] * len(weights)
+        for place in range(total - 1):
+            one, other = made[place], made[place + 1]
+            given[one] += 1
+            if one == other or draw.random() < 0.5:
+                continue
+            # If they change, only the users up to this one are other ones than before.
+            count = place + 1
+            less = count * weights[one] - total * (given[one] - 1)
+            more = total * (given[other] + 1) - count * weights[other]
+            if less < total and more < total:
+                made[place], made[place + 1] = other, one
+                given[one] -= 1
+                given[other] += 1
+    return tuple(made)
+
+
+class Mix:
+    """Tells the kind of each user."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        """Mix kinds by their weights.
+
+        Raises:
+            ValueError: See `whole_weights`.
+        """
+        whole = whole_weights(weights)
+        draw = Random(f"mix {whole}")
+        pattern = pattern_of(whole)
+        self._kinds = array("B", pattern)  # of pattern after pattern
+        for _ in range(1, max(MIN_PATTERNS, min(MAX_PATTERNS, MAX_LENGTH // len(pattern)))):
+            pattern = shuffled(pattern, whole, draw)
+            self._kinds.extend(pattern)
+
+    def kind_of(self, user_id: int) -> int:
+        """The kind of a user, as an index of the weights."""
+        return self._kinds[(user_id - 1) % len(self._kinds)]

@@ -1,0 +1,173 @@
+"""`amoc.users`: users of several kinds in one scenario, by weight.
+
+    amoc.users({Buyer: 1, Browser: 9})
+
+A kind is a function that is called as `start` is, or a class with a method `start`: each of its
+users has an instance of its own, made before its first iteration and kept until it leaves. It is
+called at the scenario's top level, in the place of a function `start`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, cast
+
+from gevent import getcurrent
+
+from amoc import metrics
+from amoc.base.errors import ScenarioError
+from amoc.base.names import check_name
+from amoc.base.signatures import takes
+from amoc.metrics import reserved
+from amoc.scenario import settings
+from amoc.scenario.mix import Mix
+
+Start = Callable[..., object]
+Calls = Callable[[int, object], object]
+"""What a kind does for a user, given its number and the state."""
+
+_DECLARED = "__amoc_users__"
+"""What a module's kinds are called in it."""
+
+
+class _Kind:
+    """One kind of user."""
+
+    def __init__(self, what: Start | type, calls: Calls) -> None:
+        self.name = what.__name__
+        self.calls = calls
+        self.users = metrics.built_in(metrics.Counter, f"{reserved.KIND}{self.name}.users")
+        self.iterations = metrics.built_in(
+            metrics.Counter, f"{reserved.KIND}{self.name}.iterations"
+        )
+
+
+class UserKinds:
+    """The `start` of a scenario with several kinds of users."""
+
+    def __init__(self, kinds: Mapping[Start | type, float]) -> None:
+        self._mix = Mix(list(kinds.values()))
+        self._kinds = [_Kind(one, _calls_of(one)) for one in kinds]
+
+    def __call__(self, user_id: int, state: object) -> object:
+        """Run an iteration of a user."""
+        kind = self._kinds[self._mix.kind_of(user_id)]
+        if getattr(getcurrent(), "iteration", 1) == 1:
+            kind.users.inc()
+        kind.iterations.inc()
+        return kind.calls(user_id, state)
+
+    def name_of(self, user_id: int) -> str:
+        """What a user's kind is called."""
+        return self._kinds[self._mix.kind_of(user_id)].name
+
+
+class StartOfKind:
+    """`UserKinds` as a function of the user's number alone."""
+
+    def __init__(self, kinds: UserKinds, state: object) -> None:
+        self._kinds = kinds
+        self._state = state
+
+    def __call__(self, user_id: int) -> object:
+        """Run an iteration of a user."""
+        return self._kinds(user_id, self._state)
+
+    def name_of(self, user_id: int) -> str:
+        """What a user's kind is called."""
+        return self._kinds.name_of(user_id)
+
+
+def users(kinds: Mapping[Start | type, float]) -> None:
+    """Declare the kinds of users that a scenario has, in the place of a function `start`.
+
+    Args:
+        kinds: Each kind's weight, a number above 0. A kind is a function that takes what `start`
+            takes, or a class whose method `start` does.
+
+    Raises:
+        ScenarioError: A kind or weight makes no sense; or it is not called once, at a module's top
+            level.
+    """
+    caller = sys._getframe(1)
+    if settings.in_force() or caller.f_code.co_name != "<module>":
+        raise ScenarioError("amoc.users must be called at a scenario's top level")
+    if _DECLARED in caller.f_globals:
+        raise ScenarioError("amoc.users must be called once in a scenario, with all kinds")
+    if not isinstance(kinds, Mapping):
+        raise ScenarioError(
+            f"amoc.users takes kinds with their weights, such as {{Buyer: 1, Browser: 9}}, got"
+            f" {kinds!r}"
+        )
+    names = [_check(one) for one in kinds]
+    for name in names:
+        if names.count(name) > 1:
+            raise ScenarioError(f"amoc.users has two kinds that are called {name}")
+    try:
+        caller.f_globals[_DECLARED] = UserKinds(kinds)
+    except ValueError as error:
+        raise ScenarioError(f"amoc.users: {error}") from None
+
+
+def declared_in(module: ModuleType) -> UserKinds | None:
+    """The kinds that a module has declared."""
+    found = vars(module).get(_DECLARED)
+    return found if isinstance(found, UserKinds) else None
+
+
+def _check(kind: Any) -> str:
+    """The name of a kind.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    name = getattr(kind, "__name__", "")
+    if isinstance(kind, type):
+        method = getattr(kind, "start", None)
+        if not callable(method):
+            raise ScenarioError(
+                f"amoc.users: class {name} has no start(); define start(self, user_id, state),"
+                " start(self, user_id) or start(self)"
+            )
+        if not takes(kind, 0):
+            raise ScenarioError(f"amoc.users: class {name} must take no arguments")
+        called, count = method, 1
+    elif callable(kind) and name:
+        called, count = kind, 0
+    else:
+        raise ScenarioError(f"amoc.users: a kind must be a function or a class, got {kind!r}")
+    if inspect.isgeneratorfunction(called) or inspect.iscoroutinefunction(called):
+        raise ScenarioError(f"amoc.users: {name} must be plain, got a generator or an async one")
+    if not any(takes(called, count + number) for number in range(3)):
+        raise ScenarioError(
+            f"amoc.users: {name} takes {inspect.signature(called)}; define it with user_id and"
+            " state, with user_id, or without both"
+        )
+    return check_name("user kind", name)
+
+
+def _calls_of(kind: Start | type) -> Calls:
+    if not isinstance(kind, type):
+        return cast("Calls", _with_what_it_takes(kind, 0))
+    method = _with_what_it_takes(cast("Any", kind).start, 1)
+
+    def run(user_id: int, state: object) -> object:
+        user: Any = getcurrent()
+        one = user.__dict__.get("own_kind")
+        if one is None:
+            one = user.own_kind = kind()
+        return method(one, user_id, state)
+
+    return run
+
+
+def _with_what_it_takes(start: Start, first: int) -> Start:
+    """`start` as a function of `first` arguments of its own, the user's number and the state."""
+    if takes(start, first + 2):
+        return start
+    if takes(start, first + 1):
+        return lambda *given: start(*given[:-1])
+    return lambda *given: start(*given[:-2])
