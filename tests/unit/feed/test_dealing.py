@@ -237,8 +237,17 @@ def test_rows_that_a_worker_has_used_are_not_lost_with_it():
     assert dealer.lost("never seen") == (0, Dealt())
 
 
+def test_of_rows_that_were_given_back_a_worker_gets_what_its_users_wait_for():
+    dealer: Dealer[str] = Dealer(4, wraps=False)
+    dealer.want("a", 4, 0)
+    dealer.want("b", 2, 9)
+    assert dealer.returned("a", [(0, 4)], received=4).rows == [("b", [(0, 2)])]
+    assert dealer.want("b", 1, 0, received=2).rows == [("b", [(2, 1)])]
+
+
 def test_who_was_told_that_none_is_left_waits_no_more():
     dealer: Dealer[str] = Dealer(1, wraps=False)
+    assert not dealer.ended
     dealer.want("a", 1, 0)
     assert not dealer.ended
     assert dealer.want("b", 1, 0).ask_back == ["a"]
