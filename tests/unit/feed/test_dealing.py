@@ -11,6 +11,15 @@ from hypothesis import strategies as st
 from amoc.feed.dealing import Dealer, Dealt
 
 
+def ranges_of(rows: list[int]) -> list[tuple[int, int]]:
+    """Rows as ranges, those that follow each other together."""
+    found: list[tuple[int, int]] = []
+    for row in rows:
+        first, count = found.pop() if found and sum(found[-1]) == row else (row, 0)
+        found.append((first, count + 1))
+    return found
+
+
 class Worker:
     """One with users; it hears and says things in order, but each at some later time."""
 
@@ -55,7 +64,7 @@ class Worker:
                 self.ask(ahead=0)
         elif what == "ask_back":
             given, self.hand = self.hand, []
-            self.up.append(("returned", [(row, 1) for row in given], self.received))
+            self.up.append(("returned", ranges_of(given), self.received))
         else:
             self.ended = True
             self.run.told_ended += self.waiting
@@ -243,6 +252,8 @@ def test_of_rows_that_were_given_back_a_worker_gets_what_its_users_wait_for():
     dealer.want("b", 2, 9)
     assert dealer.returned("a", [(0, 4)], received=4).rows == [("b", [(0, 2)])]
     assert dealer.want("b", 1, 0, received=2).rows == [("b", [(2, 1)])]
+    told = dealer.want("b", 2, 0, received=3)
+    assert (told.rows, told.ended) == ([("b", [(3, 1)])], ["b"])
 
 
 def test_who_was_told_that_none_is_left_waits_no_more():
