@@ -68,3 +68,31 @@ class Application(Daemon):
         command = [sys.executable, program, str(port)]
         super().__init__(command, port, directory / "application.log", {})
         self.url = f"http://127.0.0.1:{port}"
+
+
+class Greeter(Daemon):
+    """`tests.servers.greeter`, running: a server of gRPC."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start it; its output goes to `directory`."""
+        port = free_port()
+        program = str(Path(__file__).with_name("greeter.py"))
+        super().__init__([sys.executable, program, str(port)], port, directory / "greeter.log", {})
+
+
+class GrpcFront(Daemon):
+    """nginx before a server of gRPC."""
+
+    def __init__(self, directory: Path, upstream: int) -> None:
+        """Start it in `directory`, in front of the port `upstream`."""
+        if not shutil.which("nginx"):
+            required("nginx is not installed (apt install nginx-light)")
+        port = free_port()
+        http = f"""
+    access_log off;
+    server {{
+        listen 127.0.0.1:{port} http2;
+        location / {{ grpc_pass grpc://127.0.0.1:{upstream}; }}
+    }}
+"""
+        super().__init__(nginx.command(directory, http), port, directory / "front.log", {})
