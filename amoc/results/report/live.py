@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.histogram import Histogram
 from amoc.results import summary
@@ -114,33 +116,40 @@ class LivePage:
         if self._began_at is None:
             self._began_at = began_at(point)
 
-    def update(self, may_make: bool = True, final: Summary | None = None) -> bool:
+    def update(
+        self, may_make: bool = True, over: bool = False, final: Summary | None = None
+    ) -> bool:
         """Show what was added.
 
         Args:
             may_make: Whether all charts may be made anew, which takes the longer the run is.
-            final: The summary that the run has left, when it is over.
+            over: Whether the run is over.
+            final: The summary that it has left then.
 
         Returns:
             Whether charts were made anew, or should have been.
         """
-        self.is_over = final is not None
-        self.summary = self._summary() if final is None else final
+        self.summary = self._summary(running=not over) if final is None else final
         covered = content.covered_by(self.summary)
         fits = self.charts.update(self._durations, covered.timers)
         charted = Charted.of(self.summary, covered.timers).after(self.charts.charted)
         to_make = not fits or self.charts.is_too_long or charted.shown != self.charts.charted.shown
         if to_make and may_make:
             self._make(self.charts.charted)
-        self.version += 1
         self._show()
+        self.is_over = over
         return to_make
 
     # What is shown
 
-    def _summary(self) -> Summary:
+    @property
+    def last(self) -> Point | None:
+        """The newest second; None if there is none yet."""
+        return self._totals.whole.last
+
+    def _summary(self, running: bool = True) -> Summary:
         return summary.make(
-            self._facts, self._totals, self._directory, name=self._name, running=True
+            self._facts, self._totals, self._directory, name=self._name, running=running
         )
 
     @property
@@ -154,7 +163,7 @@ class LivePage:
         self.charts.make(self._points, charted, self._durations, timers, self._breathe)
 
     def _show(self) -> None:
-        """Make the sections; those that have changed have the page's version."""
+        """Make the sections, and a version of them."""
         self._rows = of_events(self._events.events, self._interruptions)
         covered = content.covered_by(self.summary)
         self.context = {
@@ -163,10 +172,13 @@ class LivePage:
             "row_s": self.charts.row_s,
             "downsampled": self.charts.row_s >= 2.0,
         }
+        made = {}
         for name in content.SECTIONS:
             self._breathe()
-            template = shell.environment().get_template(f"sections/{name}.html")
-            self.show_fragment(name, template.render(self.context))
+            made[name] = shell.fragment(name, self.context)
+        self.version += 1  # all at once: somebody may look while the work breathes
+        for name, html in made.items():
+            self.show_fragment(name, html)
         self._versions[self.version] = _Version(self.charts.edition, self.charts.final)
         while len(self._versions) > MAX_KNOWN:
             self._versions.popitem(last=False)
@@ -176,6 +188,14 @@ class LivePage:
         there = self._fragments.get(name)
         if there is None or there.html != html:
             self._fragments[name] = _Fragment(self.version, html)
+
+    @property
+    def fragments(self) -> dict[str, Markup]:
+        """The parts of the page, by name."""
+        return {
+            name: Markup(one.html)  # noqa: S704 - made by templates
+            for name, one in self._fragments.items()
+        }
 
     def data(self) -> dict[str, object]:
         """What the page's script draws, all of it."""

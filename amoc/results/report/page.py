@@ -21,6 +21,7 @@ from amoc.results.report.drawing import Drawing, along
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point
 from amoc.results.store.packed import add_to
+from amoc.results.summary_types import Summary
 from amoc.results.warm_up import WarmUp
 
 
@@ -36,7 +37,15 @@ def write(record: SavedRun, path: Path) -> None:
 def render(record: SavedRun) -> str:
     """The report of a run as a self-contained HTML page."""
     data, context = parts(record)
-    return shell.fill("report.html", data, **context)
+    return shell.fill(
+        "report.html", data, title=title(record.summary), fragments=shell.fragments(context)
+    )
+
+
+def title(summary: Summary) -> str:
+    """What the page of a run is called."""
+    run = summary["run"]
+    return f"{run.get('verdict', 'unknown')}: {run.get('scenario', 'a run')}"
 
 
 def parts(record: SavedRun) -> tuple[dict[str, object], dict[str, object]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -59,6 +60,21 @@ def fill(template: str, data: JsonObject, **context: object) -> str:
             **context,
         )
     )
+
+
+def fragments(context: Mapping[str, object]) -> dict[str, Markup]:
+    """The sections of a report, by name.
+
+    Args:
+        context: What their templates get.
+    """
+    return {name: fragment(name, context) for name in content.SECTIONS}
+
+
+def fragment(name: str, context: Mapping[str, object]) -> Markup:
+    """A section of a report."""
+    template = environment().get_template(f"sections/{name}.html")
+    return Markup(template.render(context))  # noqa: S704 - the template has escaped what is not ours
 
 
 def json_text(value: object) -> Markup:

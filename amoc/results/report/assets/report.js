@@ -10,7 +10,8 @@
    spectra   by key: {title, fractions, lines: [{label, colour, values}]}
 
    A chart is drawn when it comes near the window, or when there is time, and again when its width
-   or the colours change. */
+   or the colours change. The page of a run that goes on has the same data and adds to it: `update`
+   takes what `amoc.results.report.live` sends. */
 "use strict";
 const amocReport = (() => {
   const root = document.documentElement;
@@ -155,11 +156,18 @@ const amocReport = (() => {
   }
 
   function draw(data) {
-    const times = [0, ...data.times, data.ends_s];
-    if (times[1] < 0) times[0] = times[1];
-    const figures = [...document.querySelectorAll("figure[data-chart], figure[data-spectrum]")];
-    const state = { drawn: new Map(), zoom: null, log: true, print: false, palette: colours(), busy: false };
-    const resets = document.querySelectorAll("button.reset");
+    const figures = [];
+    const state = { drawn: new Map(), near: new Set(), zoom: null, log: true, print: false, palette: colours(), busy: false, times: [] };
+
+    /* The run's begin and end, where no row is, belong to the axis. */
+    function setTimes() {
+      const times = [0, ...data.times, data.ends_s];
+      if (times[1] < 0) times[0] = times[1];
+      state.times = times;
+    }
+    setTimes();
+
+    const whole = () => [state.times[0], data.ends_s];
 
     function family(chart) {
       if (!chart.family) return [chart];
@@ -170,10 +178,15 @@ const amocReport = (() => {
       state.zoom = zoom;
       state.busy = true;
       for (const one of state.drawn.values()) {
-        if (one.ofTime && one.plot !== from) one.plot.setScale("x", { min: zoom ? zoom[0] : times[0], max: zoom ? zoom[1] : data.ends_s });
+        if (one.ofTime && one.plot !== from) setRange(one.plot);
       }
       state.busy = false;
-      for (const button of resets) button.hidden = !zoom;
+      for (const button of document.querySelectorAll("button.reset")) button.hidden = !zoom;
+    }
+
+    function setRange(plot) {
+      const [min, max] = state.zoom || whole();
+      plot.setScale("x", { min, max });
     }
 
     /* Bands lie below the lines, annotations above them. */
@@ -272,13 +285,19 @@ const amocReport = (() => {
       return moment(value) + " (" + new Date((data.began_at + value) * 1000).toISOString().slice(11, 19) + " UTC)";
     }
 
-    function timeChart(figure, chart) {
-      const logarithmic = chart.unit === "s" && state.log;
-      const limits = range(family(chart), logarithmic);
+    const isLog = (chart) => chart.unit === "s" && state.log;
+
+    function timeData(chart) {
       const values = chart.lines.map((line) => {
-        const kept = logarithmic ? line.values.map((value) => value == null ? null : Math.max(value, LEAST_S)) : line.values;
+        const kept = isLog(chart) ? line.values.map((value) => value == null ? null : Math.max(value, LEAST_S)) : line.values;
         return [null, ...kept, null];
       });
+      return [state.times, ...values];
+    }
+
+    function timeChart(figure, chart) {
+      const logarithmic = isLog(chart);
+      const one = { limits: range(family(chart), logarithmic), ofTime: true, stale: false };
       const tip = document.createElement("div");
       tip.className = "tip";
       const options = {
@@ -287,7 +306,7 @@ const amocReport = (() => {
         legend: LEGEND,
         scales: {
           x: { time: false, ...(state.zoom ? { min: state.zoom[0], max: state.zoom[1] } : {}) },
-          y: { range: () => limits, distr: logarithmic ? 3 : 1 },
+          y: { range: () => one.limits, distr: logarithmic ? 3 : 1 },
         },
         series: [{ label: "at", value: timeLabel }, ...chart.lines.map((line) => seriesOf(line, state.palette, chart.unit))],
         axes: axes(state.palette, chart.unit, logarithmic, { space: 64, incrs: STEPS_S, values: (u, splits) => splits.map(moment) }),
@@ -305,11 +324,12 @@ const amocReport = (() => {
           setScale: [(u, key) => {
             if (key !== "x" || state.busy || !state.drawn.has(figure)) return;
             const { min, max } = u.scales.x;
-            setZoom(min <= times[0] && max >= data.ends_s ? null : [min, max], u);
+            setZoom(min <= whole()[0] && max >= whole()[1] ? null : [min, max], u);
           }],
         },
       };
-      return new uPlot(options, [times, ...values], figure.querySelector(".plot"));
+      one.plot = new uPlot(options, timeData(chart), figure.querySelector(".plot"));
+      return one;
     }
 
     function spectrumChart(figure, chart) {
@@ -333,7 +353,7 @@ const amocReport = (() => {
         hooks: { ready: [(u) => u.setLegend({ idx: null }, false)] },
         cursor: { sync: { key: "spectrum" }, drag: { x: false, y: false, setScale: false }, points: { size: 6 } },
       };
-      return new uPlot(options, [rare, ...chart.lines.map((line) => line.values)], figure.querySelector(".plot"));
+      return { ofTime: false, stale: false, plot: new uPlot(options, [rare, ...chart.lines.map((line) => line.values)], figure.querySelector(".plot")) };
     }
 
     function size(figure) {
@@ -344,14 +364,97 @@ const amocReport = (() => {
     function show(figure) {
       if (state.drawn.has(figure) || !figure.querySelector(".plot")) return;
       if (!state.print && !figure.querySelector(".plot").clientWidth) return;
-      const { chart, spectrum } = figure.dataset;
-      const found = chart ? data.charts[chart] : data.spectra[spectrum];
+      const found = chartOf(figure);
       if (!found) return;
-      const plot = chart ? timeChart(figure, found) : spectrumChart(figure, found);
-      plot.ctx.canvas.setAttribute("role", "img");
-      plot.ctx.canvas.setAttribute("aria-label", found.title + (chart ? ", over time; its figures are in the table that follows" : ""));
-      state.drawn.set(figure, { plot, ofTime: Boolean(chart) });
+      const one = figure.dataset.chart ? timeChart(figure, found) : spectrumChart(figure, found);
+      one.plot.ctx.canvas.setAttribute("role", "img");
+      one.plot.ctx.canvas.setAttribute("aria-label", found.title + (one.ofTime ? ", over time; its figures are in the table that follows" : ""));
+      state.drawn.set(figure, one);
       widths.observe(figure);
+      if (data.version) say(figure, found);
+    }
+
+    function chartOf(figure) {
+      const { chart, spectrum } = figure.dataset;
+      return chart ? data.charts[chart] : data.spectra[spectrum];
+    }
+
+    /* What a chart says in words, for those who do not see it, where the page came without. */
+    function say(figure, chart) {
+      const body = figure.querySelector("table.words tbody");
+      if (!body) return;
+      body.replaceChildren(...chart.lines.flatMap((line) => {
+        let count = 0, sum = 0, low = Infinity, high = -Infinity, at = 0;
+        line.values.forEach((value, row) => {
+          if (value == null) return;
+          count++;
+          sum += value;
+          low = Math.min(low, value);
+          if (value > high) { high = value; at = row; }
+        });
+        if (!count) return [];
+        const row = document.createElement("tr"), head = document.createElement("th");
+        head.scope = "row";
+        head.textContent = line.label;
+        const cells = [low, sum / count, high].map((value) => shown(value, chart.unit));
+        row.append(head, ...[...cells, moment(data.times[at])].map((text) => {
+          const cell = document.createElement("td");
+          cell.textContent = text;
+          return cell;
+        }));
+        return [row];
+      }));
+    }
+
+    /* Draw what was added to a chart. */
+    function refresh(figure, one) {
+      const chart = chartOf(figure);
+      if (!chart) return;
+      one.stale = false;
+      if (!one.ofTime) { hide(figure); show(figure); return; }
+      one.limits = range(family(chart), isLog(chart));
+      state.busy = true;
+      one.plot.setData(timeData(chart), false);
+      setRange(one.plot);
+      state.busy = false;
+    }
+
+    /* Take what has changed since the page was made, or updated: all charts, or new rows of them. */
+    function update(change) {
+      const anew = change.data !== undefined;
+      if (anew) {
+        Object.assign(data, change.data);
+      } else {
+        data.times.splice(change.from, Infinity, ...change.times);
+        for (const [key, columns] of Object.entries(change.columns)) {
+          data.charts[key].lines.forEach((line, at) => line.values.splice(change.from, Infinity, ...columns[at]));
+        }
+        for (const key of ["began_at", "ends_s", "bands", "annotations", "spectra", "version"]) data[key] = change[key];
+      }
+      setTimes();
+      collect();
+      for (const [figure, one] of [...state.drawn]) {
+        if (!figure.isConnected) hide(figure);
+        else if (anew) { hide(figure); if (state.near.has(figure)) show(figure); }
+        else if (state.near.has(figure)) refresh(figure, one);
+        else one.stale = true;
+      }
+      for (const figure of state.near) if (!state.drawn.has(figure)) show(figure);
+    }
+
+    /* Know the page's figures; those that are new are drawn when they come near. */
+    function collect() {
+      for (const figure of document.querySelectorAll("figure[data-chart], figure[data-spectrum]")) {
+        if (figures.includes(figure)) continue;
+        figures.push(figure);
+        near.observe(figure);
+      }
+      for (const figure of figures.filter((one) => !one.isConnected)) {
+        hide(figure);
+        near.unobserve(figure);
+        state.near.delete(figure);
+        figures.splice(figures.indexOf(figure), 1);
+      }
     }
 
     function hide(figure) {
@@ -376,9 +479,15 @@ const amocReport = (() => {
       }
     });
     const near = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) if (isIntersecting) show(target);
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) { state.near.delete(target); continue; }
+        state.near.add(target);
+        const one = state.drawn.get(target);
+        if (one && one.stale) refresh(target, one);
+        else show(target);
+      }
     }, { rootMargin: NEAR });
-    for (const figure of figures) near.observe(figure);
+    collect();
 
     /* What is far from the window is drawn when there is nothing else to do: whoever captures the
        page as a whole sees all of it, though it never comes near the window. */
@@ -393,15 +502,14 @@ const amocReport = (() => {
 
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again([...state.drawn.keys()]));
 
-    for (const button of resets) button.addEventListener("click", () => setZoom(null, null));
-    const scales = document.querySelectorAll("button.scale");
-    for (const button of scales) {
-      button.addEventListener("click", () => {
-        state.log = button.dataset.scale === "log";
-        for (const one of scales) one.setAttribute("aria-pressed", String(one === button));
-        again([...state.drawn.keys()]);
-      });
-    }
+    document.addEventListener("click", ({ target }) => {
+      if (target.closest("button.reset")) setZoom(null, null);
+      const button = target.closest("button.scale");
+      if (!button) return;
+      state.log = button.dataset.scale === "log";
+      for (const one of document.querySelectorAll("button.scale")) one.setAttribute("aria-pressed", String(one === button));
+      again([...state.drawn.keys()]);
+    });
 
     /* Paper is white and narrow, and nobody opens anything on it. */
     const opened = [];
@@ -419,7 +527,7 @@ const amocReport = (() => {
       const drawn = [...state.drawn.keys()];
       again(drawn);
     });
-    return { state, setZoom, show, figures };
+    return { data, state, setZoom, show, figures, update };
   }
 
   return { draw, duration, moment, range, shown };

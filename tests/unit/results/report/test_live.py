@@ -117,7 +117,7 @@ def test_the_last_update_has_the_summary_that_the_run_has_left():
     viewer = Viewer(live)
     live.add_entries(journal[-1:])
     made = rebuild("run", "there/run", journal, points, False)
-    live.update(final=made)
+    live.update(over=True, final=made)
     sent = viewer.look(live)
     assert sent["over"]
     assert ">ok<" in sent["fragments"]["verdict"]

@@ -1,0 +1,1 @@
+"""The dashboard: pages for a browser, of what REST offers to programs."""

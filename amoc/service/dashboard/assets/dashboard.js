@@ -1,0 +1,180 @@
+/* What is done with the dashboard's buttons and forms: each is a request of REST, with JSON. What an
+   answer says is told in the corner, which screen readers read out. */
+"use strict";
+(() => {
+  const LIST_MS = 2000, SAID_MS = 8000;
+  const byId = (id) => document.getElementById(id);
+  let timer = null;
+
+  function tell(text, wrong = false) {
+    byId("say").textContent = wrong ? "" : text;
+    byId("wrong").textContent = wrong ? text : "";
+    clearTimeout(timer);
+    timer = setTimeout(() => { byId("say").textContent = byId("wrong").textContent = ""; }, wrong ? 3 * SAID_MS : SAID_MS);
+  }
+
+  async function send(method, path, body, type = "application/json") {
+    let answer;
+    try {
+      answer = await fetch(path, { method, body, headers: body === undefined ? {} : { "Content-Type": type } });
+    } catch {
+      throw new Error("The daemon does not answer.");
+    }
+    const text = await answer.text();
+    let data = {};
+    try { data = JSON.parse(text); } catch { /* nothing, or no JSON */ }
+    if (answer.status === 401) location.reload();
+    if (!answer.ok) throw new Error(data.detail || `${answer.status} ${answer.statusText}`);
+    return data;
+  }
+
+  /* Runs `work` once at a time for a button, and tells what went wrong. */
+  async function guarded(button, work) {
+    if (button.dataset.busy) return;
+    button.dataset.busy = "yes";
+    try { await work(); } catch (error) { tell(error.message, true); } finally { delete button.dataset.busy; }
+  }
+
+  function confirmed(what, yes) {
+    const dialog = byId("confirm");
+    byId("confirm-what").textContent = what;
+    byId("confirm-yes").textContent = yes;
+    dialog.returnValue = "no";
+    dialog.showModal();
+    return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true }));
+  }
+
+  async function command(name, body, run) {
+    const answer = await send("PATCH", `/execution/${name}`, JSON.stringify({ run, ...body }));
+    tell(answer.summary || "done");
+  }
+
+  /* A value as somebody types it: JSON where it is some, else text. */
+  function typed(text) {
+    try { return JSON.parse(text); } catch { return text; }
+  }
+
+  function bodyOf(form, name) {
+    const given = Object.fromEntries(new FormData(form));
+    if (name === "update_settings") return { settings: { [given.name]: typed(given.value) } };
+    for (const input of form.querySelectorAll("[data-type=number]")) given[input.name] = Number(given[input.name]);
+    return given;
+  }
+
+  const runOf = () => byId("run-page")?.dataset.run;
+
+  document.addEventListener("submit", (event) => {
+    const form = event.target, button = event.submitter || form.querySelector("button");
+    if (form.dataset.command) {
+      event.preventDefault();
+      const name = button.dataset.command || form.dataset.command;
+      guarded(button, async () => {
+        await command(name, bodyOf(form, name), runOf());
+        if (name === "note" || name === "throttle" || name === "update_settings") form.reset();
+      });
+    } else if (form.id === "start") {
+      event.preventDefault();
+      guarded(button, () => start(form));
+    } else if (form.id === "upload") {
+      event.preventDefault();
+      guarded(button, () => upload());
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button || button.type === "submit") return;
+    const { command: name, confirm, yes, delete: gone, stop } = button.dataset;
+    if (name) {
+      guarded(button, async () => { if (!confirm || await confirmed(confirm, yes)) await command(name, {}, runOf()); });
+    } else if (stop) {
+      guarded(button, async () => { if (await confirmed(`Stop the run ${stop}?`, button.textContent)) await command("stop", {}, stop); });
+    } else if (gone) {
+      guarded(button, async () => {
+        if (!await confirmed(`Delete the run ${gone}, with all that it has left?`, "Delete")) return;
+        await send("DELETE", `/runs/${gone}`);
+        if (runOf()) location.assign("/");
+        else { tell(`${gone} is deleted`); await list(); }
+      });
+    } else if (button.id === "compare") {
+      const [one, other] = selected();
+      location.assign(`/dashboard/compare/${other}/${one}`);
+    }
+  });
+
+  /* Starting */
+
+  const KINDS = {
+    number: (text) => Number(text),
+    json: typed,
+    text: (text) => text,
+  };
+
+  async function start(form) {
+    const body = { scenario: form.dataset.scenario, settings: {}, queue: form.elements.queue.checked };
+    for (const input of form.querySelectorAll("[data-of]")) {
+      const { value, dataset } = input;
+      if (value === dataset.default) continue;
+      const given = input.tagName === "SELECT" ? JSON.parse(value) : KINDS[dataset.kind](value);
+      if (dataset.of === "settings") body.settings[input.name] = given;
+      else if (value !== "") body[input.name] = given;
+    }
+    if (body.expect) body.expect = body.expect.split(";").map((one) => one.trim()).filter(Boolean);
+    tell("The scenario is being loaded…");
+    const answer = await send("PATCH", "/execution/start", JSON.stringify(body));
+    location.assign(answer.state === "queued" ? "/" : `/dashboard/runs/${answer.run}`);
+  }
+
+  async function upload() {
+    const file = byId("file").files[0];
+    await send("PUT", `/scenarios/upload?name=${encodeURIComponent(byId("name").value)}`, file, file.name.endsWith(".py") ? "text/x-python" : "application/octet-stream");
+    location.assign(`/dashboard/start?scenario=${encodeURIComponent(byId("name").value)}`);
+  }
+
+  byId("scenario")?.addEventListener("change", () => byId("choose").submit());
+  byId("file")?.addEventListener("change", () => {
+    const name = byId("file").files[0]?.name || "";
+    if (!byId("name").value) byId("name").value = name.replace(/\..*$/, "").replace(/[^A-Za-z0-9_-]+/g, "_");
+  });
+
+  /* The list of runs */
+
+  const selected = () => [...document.querySelectorAll("input[name=compare]:checked")].map((one) => one.value);
+
+  function count() {
+    const button = byId("compare");
+    if (button) button.disabled = selected().length !== 2;
+  }
+  document.addEventListener("change", count);
+
+  async function list() {
+    const there = document.querySelector("[data-list]");
+    const answer = await fetch(there.dataset.list);
+    if (answer.status === 401) location.reload();
+    if (answer.ok) amocLive.show({ list: await answer.text() });
+    count();
+  }
+
+  if (document.querySelector("[data-list]")) {
+    setInterval(() => { if (!document.hidden) list().catch(() => {}); }, LIST_MS);
+  }
+
+  /* The page of a run */
+
+  const WORDS = { live: "live", lost: "The connection to the daemon is lost; trying again…", over: "The run is over." };
+
+  const page = byId("run-page");
+  if (page?.dataset.live) {
+    amocLive.follow(page.dataset.live, amocReport.page, (state) => {
+      const link = byId("link"), before = link.dataset.state;
+      link.dataset.state = state;
+      link.firstElementChild.textContent = WORDS[state];
+      if (state === "over") {
+        tell("The run is over.");
+        link.append(" ", Object.assign(document.createElement("a"), { href: `/runs/${page.dataset.run}/report`, textContent: "Its report" }), " ",
+          Object.assign(document.createElement("a"), { href: location.pathname, textContent: "Reload" }));
+      } else if (state === "lost") tell(WORDS.lost, true);
+      else if (before === "lost") tell("Connected again.");
+    });
+  }
+})();

@@ -1,0 +1,235 @@
+"""Pages of runs that go on, each made once for all who look at it.
+
+A page is followed for as long as somebody looks, and a little longer; then all that was kept for it
+is let go. Making it may take a tenth of the time at the most: a run with very many metrics is shown
+less often than each second.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import gevent
+from gevent.event import Event
+
+from amoc.base.breather import Breather
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import AmocError, ResourceError
+from amoc.base.json_plain import JsonObject
+from amoc.results import summary_file
+from amoc.results.journal_tail import JournalTail
+from amoc.results.report.live import LivePage
+from amoc.results.run_directory import RunDirectory
+from amoc.results.store.reader import StoredSeries
+from amoc.service import sse
+
+LOOK_S = 0.2
+LINGER_S = 30.0
+"""How long a page is kept up to date for nobody."""
+READY_S = 120.0
+SHARE = 10
+"""One part in so many of the time is spent on a page, at the most."""
+MAKE_SHARE = 20
+"""The same for making all its charts anew."""
+AT_ONCE = 60
+"""Seconds that are read at once."""
+MAX_PAGES = 32
+
+_log = logging.getLogger(__name__)
+
+
+class Watched:
+    """A run that somebody looks at.
+
+    Attributes:
+        page: What it shows; None as long as it is made for the first time.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        on_end: Callable[[], None],
+        add: Callable[[LivePage, RunDirectory], None],
+    ) -> None:
+        """Follow a run.
+
+        Args:
+            directory: Where it is.
+            on_end: Called when it is not followed any more.
+            add: Adds the dashboard's own parts to each version of the page.
+        """
+        self.page: LivePage | None = None
+        self._directory = directory
+        self._add = add
+        self._on_end = on_end
+        self._breathe = Breather()
+        self._ready, self._news = Event(), Event()
+        self._viewers = 0
+        self._last_looked_ns = now_ns()
+        self._sent: dict[tuple[int, bool], tuple[int, str]] = {}
+        self._made_ns, self._make_ns = 0, 0
+        self._greenlet = gevent.spawn(self._run)
+
+    # For those who look
+
+    def ready(self) -> LivePage | None:
+        """The page, once it is there; None if there is nothing to follow."""
+        self._last_looked_ns = now_ns()
+        self._ready.wait(READY_S)
+        return self.page
+
+    def events(self, version: int, controls: bool) -> Iterator[str]:
+        """What changes after a version of the page, until the run is over.
+
+        Args:
+            version: What the client has seen.
+            controls: Whether it may see parts with which the run is changed.
+        """
+        self._viewers += 1
+        try:
+            yield f"retry: {sse.RETRY_MS}\n\n"
+            page = self.ready()
+            while page is not None:
+                news = self._news
+                if version != page.version:
+                    version, text = self._message(page, version, controls)
+                    yield text
+                if page.is_over or self._greenlet.dead:
+                    return
+                if not news.wait(sse.HEARTBEAT_S):
+                    yield sse.HEARTBEAT
+        finally:
+            self._viewers -= 1
+            self._last_looked_ns = now_ns()
+
+    def _message(self, page: LivePage, version: int, controls: bool) -> tuple[int, str]:
+        """What a client gets; many have seen the same version."""
+        found = self._sent.get((version, controls))
+        if found is None:
+            message = page.since(version)
+            if not controls:
+                parts: JsonObject = message["fragments"]  # type: ignore[assignment]
+                message["fragments"] = {
+                    name: html for name, html in parts.items() if name != "controls"
+                }
+            found = page.version, sse.event("update", message, page.version)
+            self._sent[version, controls] = found
+        return found
+
+    # Following
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except (AmocError, OSError) as error:
+            if self._directory.path.exists():
+                _log.warning("run %s cannot be shown: %s", self._directory.id, error)
+        finally:
+            self._ready.set()
+            self._news.set()
+            self._on_end()
+
+    def _follow(self) -> None:
+        journal = JournalTail(self._directory.journal)
+        series = self._series()
+        if series is None:
+            return
+        begun_ns = now_ns()
+        self._breathe.begin()
+        page = LivePage(
+            self._directory.id,
+            str(self._directory.path),
+            series,
+            journal.new(),
+            int(time.time()),
+            self._breathe,
+        )
+        seen = len(series)
+        self._note_made(begun_ns)
+        self._add(page, self._directory)
+        self.page = page
+        self._ready.set()
+        while not page.is_over:
+            if not self._viewers and now_ns() - self._last_looked_ns > LINGER_S * S_NS:
+                return
+            # Looked at before the seconds: what a run writes last must not be missed.
+            over = not runs(self._directory)
+            with suppress(ResourceError):  # deleted just now
+                series.grow()
+            spent_ns = now_ns()
+            self._breathe.begin()
+            entries = journal.new()
+            page.add_entries(entries)
+            points = series.after(seen, AT_ONCE)
+            for point in points:
+                page.add(point)
+                self._breathe()
+            seen += len(points)
+            if len(points) == AT_ONCE:
+                continue  # far behind
+            if points or entries or over:
+                self._update(page, over)
+            spent_ns = now_ns() - spent_ns
+            gevent.sleep(max(LOOK_S, (SHARE - 1) * spent_ns / S_NS))
+
+    def _series(self) -> StoredSeries | None:
+        """The run's seconds; None if there will be none."""
+        while not self._directory.series.exists():
+            if not runs(self._directory):
+                return None
+            gevent.sleep(LOOK_S)
+        return StoredSeries(self._directory.series)
+
+    def _update(self, page: LivePage, over: bool) -> None:
+        begun_ns = now_ns()
+        may_make = over or begun_ns - self._made_ns > MAKE_SHARE * self._make_ns
+        final = summary_file.read(self._directory.summary) if over else None
+        edition = page.charts.edition
+        page.update(may_make, over, final)
+        if page.charts.edition != edition:
+            self._note_made(begun_ns)
+        self._add(page, self._directory)
+        self._sent.clear()
+        news, self._news = self._news, Event()
+        news.set()
+
+    def _note_made(self, begun_ns: int) -> None:
+        self._made_ns = now_ns()
+        self._make_ns = self._made_ns - begun_ns
+
+
+class LivePages:
+    """The runs that somebody looks at."""
+
+    def __init__(self, add: Callable[[LivePage, RunDirectory], None]) -> None:
+        """Follow nobody yet; `add` as for `Watched`."""
+        self._add = add
+        self._watched: dict[str, Watched] = {}
+
+    def of(self, directory: RunDirectory) -> Watched:
+        """The page of a run, which is followed from now on."""
+        there = self._watched.get(directory.id)
+        if there is None:
+
+            def end() -> None:
+                if self._watched.get(directory.id) is there:
+                    del self._watched[directory.id]
+
+            there = Watched(directory, end, self._add)
+            self._watched[directory.id] = there
+        return there
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+
+def runs(directory: RunDirectory) -> bool:
+    """Whether more may come."""
+    if directory.summary.exists():
+        return False
+    return directory.control.exists() and directory.answers()
+
+

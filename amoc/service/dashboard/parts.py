@@ -1,0 +1,61 @@
+"""What the dashboard adds to the page of a run: its controls, and the newest lines of its logs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from amoc.base.json_plain import JsonObject
+from amoc.results.report import shell
+from amoc.results.report.live import LivePage
+from amoc.results.run_directory import RunDirectory
+from amoc.results.series import Point, ThrottlePoint
+from amoc.service import log_tail
+
+PACKAGE = "amoc.service.dashboard"
+LOG_LINES = 100
+MAX_THROTTLES = 100
+
+
+def add(page: LivePage, directory: RunDirectory) -> None:
+    """Add the parts to a version of the page of a run."""
+    last = page.last
+    page.show_fragment("controls", "" if page.is_over else controls(last))
+    page.show_fragment("log", log(log_tail.newest(directory.logs, LOG_LINES)))
+
+
+def controls(last: Point | None) -> str:
+    """What a run can be told, as it is after its last second."""
+    state = last.state if last is not None else "starting"
+    throttles = last.throttles if last is not None else {}
+    template = shell.environment(PACKAGE).get_template("parts/controls.html")
+    return template.render(
+        state=state,
+        users=last.users.get("running", 0) if last is not None else 0,
+        throttles=rates(throttles),
+        left_out=max(0, len(throttles) - MAX_THROTTLES),
+    )
+
+
+def rates(throttles: Mapping[str, ThrottlePoint]) -> list[tuple[str, str, str, int]]:
+    """Name, rate as it can be changed, executions a second, and who waits, of throttles."""
+    return [
+        (name, rate_text(one), f"{one.executions:,}/s", one.waiting)
+        for name, one in sorted(throttles.items())[:MAX_THROTTLES]
+        if one.mode != "stopped"
+    ]
+
+
+def rate_text(one: ThrottlePoint) -> str:
+    """The rate of a throttle as ``amoc throttle NAME RATE`` takes it."""
+    if one.rate is None:
+        return "inf"
+    if not one.interval_s:
+        return f"{one.rate:g}"
+    per_s = one.rate / one.interval_s
+    return f"{per_s:g}/s" if per_s >= 1 or not per_s else f"{per_s * 60:g}/min"
+
+
+def log(lines: Iterable[JsonObject]) -> str:
+    """The newest lines of a run's logs."""
+    template = shell.environment(PACKAGE).get_template("parts/log.html")
+    return template.render(lines=[*lines])
