@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 
 from amoc.base.clock import format_duration, time_of_day
 from amoc.base.json_plain import JsonObject
@@ -12,6 +14,8 @@ from amoc.results import journal, summary_file
 from amoc.results.run_directory import BASE, RunDirectory, runs
 from amoc.results.step_rows import NO_VALUE, failed
 
+MAX_KNOWN = 2_000
+"""Runs whose summary is not read again and again."""
 HEADS = (
     "run",
     "scenario",
@@ -37,6 +41,7 @@ class ListedRun:
         duration_s: How long it took.
         users: The most that there were at once.
         requests: How many, and `failures` how many of them failed.
+        p95_s: The 95th percentile of the times of the others.
         verdict: As in its summary; ``running``, or ``killed`` without a summary.
         comment: As it was given.
     """
@@ -51,6 +56,7 @@ class ListedRun:
     users: int | None = None
     requests: int | None = None
     failures: int | None = None
+    p95_s: float | None = None
 
     def to_json(self) -> JsonObject:
         """As JSON."""
@@ -65,10 +71,11 @@ def newest(limit: int, base: str = BASE) -> list[ListedRun]:
 def listed(directory: RunDirectory) -> ListedRun:
     """A run that has begun."""
     try:
-        summary = summary_file.read(directory.summary)
+        status = directory.summary.stat()
+        over = _over(str(directory.path), directory.id, status.st_mtime_ns, status.st_size)
     except OSError:
-        summary = None
-    if summary is None:
+        over = None
+    if over is None:
         begun = journal.run_entry(directory.journal) or {}
         scenario = begun.get("scenario") or {}
         return ListedRun(
@@ -79,10 +86,19 @@ def listed(directory: RunDirectory) -> ListedRun:
             "running" if directory.control.exists() and directory.answers() else "killed",
             str((begun.get("plan") or {}).get("comment", "")),
         )
+    return over
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def _over(path: str, name: str, _changed_ns: int, _size: int) -> ListedRun | None:
+    """A run that has left a summary, which is read again when it has changed."""
+    summary = summary_file.read(RunDirectory(Path(path)).summary)
+    if summary is None:
+        return None
     run, whole = summary["run"], summary.get("steps", {}).get(AGGREGATED)
     return ListedRun(
-        directory.id,
-        str(directory.path),
+        name,
+        path,
         run.get("scenario", ""),
         run.get("started_at", ""),
         run["verdict"],
@@ -91,6 +107,7 @@ def listed(directory: RunDirectory) -> ListedRun:
         int(summary.get("users", {}).get("peak", 0)),
         whole["count"] if whole else None,
         whole["failures"] if whole else None,
+        whole["times"].get("p95_s") if whole else None,
     )
 
 

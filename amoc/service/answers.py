@@ -28,6 +28,7 @@ class RunBody(Open):
     users: int | None = Field(None, description="The most that there were at once")
     requests: int | None = None
     failures: int | None = None
+    p95_s: float | None = Field(None, description="Of the times of requests that succeeded")
     error: str = Field("", description="Why it could not begin")
 
 

@@ -19,10 +19,11 @@ from amoc.service import (
     rest_scenarios,
     rest_status,
 )
+from amoc.service.dashboard import pages, sign_in
 from amoc.service.problems import Problem, ProblemBody
 from amoc.service.service import Service
 
-PARTS = (guard, rest_status, rest_scenarios, rest_execution, rest_runs, api_pages)
+PARTS = (guard, rest_status, rest_scenarios, rest_execution, rest_runs, api_pages, pages, sign_in)
 """Modules with a function ``register(app, service)``, in order; `guard` is first."""
 
 MAX_BODY = 1 << 20

@@ -8,9 +8,10 @@ import socket
 import time
 from http import HTTPStatus
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, redirect, request
 
 from amoc.service.problems import Problem
 from amoc.service.service import Service
@@ -24,6 +25,11 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 """Nothing inline, nothing from elsewhere, in no frame."""
+COOKIE = "amoc_token"
+SIGN_IN = "/dashboard/sign-in"
+_OPEN = (SIGN_IN, "/dashboard/sign-out")
+"""For everybody, and so are `_OPEN_BELOW`: without them nobody could sign in."""
+_OPEN_BELOW = "/assets/"
 
 
 def role() -> Role:
@@ -32,21 +38,35 @@ def role() -> Role:
     return found
 
 
+def door(app: Flask) -> Door:
+    """What knows the tokens."""
+    found: Door = app.extensions["amoc.door"]
+    return found
+
+
 def register(app: Flask, service: Service) -> None:
     """Look at each request of `app`, and secure each answer."""
     config = service.config
     hosts = _names_of_this_host(config.names, config.is_local)
-    wrong = WrongTokens()
+    doorkeeper = app.extensions["amoc.door"] = Door(config.tokens)
 
     @app.before_request
-    def look() -> None:
+    def look() -> Any:
         _check_host(request.host, hosts)
         _check_origin()
         for name in request.args:
             if name.lower() in _IN_URL:
                 detail = "a token belongs in the header Authorization, never in a URL"
                 raise Problem(HTTPStatus.BAD_REQUEST, detail, [(name, detail)])
-        g.role = Role.ADMIN if config.tokens is None else _role(config.tokens, wrong)
+        if request.path in _OPEN or request.path.startswith(_OPEN_BELOW):
+            g.role = None
+            return None
+        try:
+            g.role = doorkeeper.role(_token())
+        except Problem as problem:
+            if problem.status is HTTPStatus.UNAUTHORIZED and _wants_page():
+                return redirect(f"{SIGN_IN}?to={quote(request.full_path.rstrip('?'))}")
+            raise
         needed = _needed()
         if g.role < needed:
             raise Problem(
@@ -54,6 +74,7 @@ def register(app: Flask, service: Service) -> None:
                 f"this needs the role {needed.name.lower()}, but the token's is"
                 f" {g.role.name.lower()}",
             )
+        return None
 
     @app.after_request
     def secure(answer: Response) -> Response:
@@ -117,37 +138,56 @@ def _check_origin() -> None:
         raise Problem(HTTPStatus.FORBIDDEN, detail, [("Origin", detail)])
 
 
-def _role(tokens: Tokens, wrong: WrongTokens) -> Role:
-    """What the request's token allows.
+class Door:
+    """Knows the tokens, and who was wrong too often."""
 
-    Raises:
-        Problem: It has none, or a wrong one, or its client was wrong too often.
-    """
-    client = request.remote_addr or ""
-    wait_s = wrong.wait_s(client, time.monotonic())
-    if wait_s:
+    def __init__(self, tokens: Tokens | None) -> None:
+        """Let in those who have one of `tokens`; None lets everybody in, to do everything."""
+        self._tokens = tokens
+        self._wrong = WrongTokens()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is needed."""
+        return self._tokens is None
+
+    def role(self, token: str | None) -> Role:
+        """What a token allows the client of this request.
+
+        Raises:
+            Problem: There is none, or it is wrong, or the client was wrong too often.
+        """
+        if self._tokens is None:
+            return Role.ADMIN
+        client = request.remote_addr or ""
+        wait_s = self._wrong.wait_s(client, time.monotonic())
+        if wait_s:
+            raise Problem(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too many wrong tokens from this address; wait",
+                headers=[("Retry-After", str(int(wait_s) + 1))],
+            )
+        found = self._tokens.role_of(token) if token is not None else None
+        if found is not None:
+            return found
+        if token is not None:
+            self._wrong.note(client, time.monotonic())
         raise Problem(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            "too many wrong tokens from this address; wait",
-            headers=[("Retry-After", str(int(wait_s) + 1))],
+            HTTPStatus.UNAUTHORIZED,
+            "a token is needed: Authorization: Bearer TOKEN"
+            if token is None
+            else "the token is not valid",
+            headers=[("WWW-Authenticate", "Bearer")],
         )
-    token = _token()
-    found = tokens.role_of(token) if token is not None else None
-    if found is not None:
-        return found
-    if token is not None:
-        wrong.note(client, time.monotonic())
-    raise Problem(
-        HTTPStatus.UNAUTHORIZED,
-        "a token is needed: Authorization: Bearer TOKEN"
-        if token is None
-        else "the token is not valid",
-        headers=[("WWW-Authenticate", "Bearer"), ("WWW-Authenticate", 'Basic realm="amoc"')],
-    )
+
+
+def _wants_page() -> bool:
+    """Whether a browser asks for a page to show."""
+    return request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
 
 
 def _token() -> str | None:
-    """The request's token: a bearer token, or the password of a browser's login."""
+    """The request's token: a bearer token, the password of a login, or a browser's cookie."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return value.strip()
@@ -157,4 +197,4 @@ def _token() -> str | None:
         except (binascii.Error, UnicodeDecodeError):
             return ""
         return text.partition(":")[2]
-    return None
+    return request.cookies.get(COOKIE)

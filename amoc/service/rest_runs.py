@@ -105,13 +105,13 @@ def register(app: OpenAPI, service: Service) -> None:
         tags=[_TAG],
         responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) | PAGE,
     )
-    def get_report(path: RunPath) -> Any:
+    def getfrozen_page(path: RunPath) -> Any:
         """The report of a run, a page; of one that runs, as it is so far."""
         directory = runs.find(path.id)
         if not directory.report.exists() or directory.control.exists():
             made = answer_of("amoc.service.saved", ["report", str(directory.path)], READ_S)
-            return _report(str(made["page"]))
-        return _report(directory.report.read_text(encoding="utf-8"))
+            return frozen_page(str(made["page"]))
+        return frozen_page(directory.report.read_text(encoding="utf-8"))
 
     @app.get(
         "/runs/<id>/series",
@@ -157,8 +157,8 @@ def register(app: OpenAPI, service: Service) -> None:
         return sse.stream(events(service, directory, sse.last_seen()))
 
 
-def _report(page: str) -> Response:
-    """A report, which may run its own script and do nothing with it but show itself.
+def frozen_page(page: str) -> Response:
+    """A report or comparison, which may run its own script and do nothing with it but show itself.
 
     It says itself which script that is, by its hash. To the browser it is of another site, so it
     cannot use the login of who looks at it.

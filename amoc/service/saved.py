@@ -19,6 +19,17 @@ def _main(what: str, *paths: str) -> Any:
         from amoc.results.report import page
 
         return {"page": page.render(runs[0])}
+    if what == "page":
+        from amoc.results.report import page, shell
+
+        data, context = page.parts(runs[0])
+        fragments = shell.fragments(context)
+        return {"title": page.title(runs[0].summary), "data": data, "fragments": fragments}
+    if what == "compare page":
+        from amoc.results.compare import comparison
+        from amoc.results.compare import page as compare_page
+
+        return {"page": compare_page.render(comparison.compare(runs[0], runs[1]))}
     if what == "compare":
         from amoc.results.compare import comparison
 

@@ -114,6 +114,11 @@ class Card:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
 
+def tone_of(verdict: str) -> str:
+    """The tone of a verdict, as in `Headline`."""
+    return _SENTENCES.get(verdict, ("open", ""))[0]
+
+
 def headline(run: RunPart) -> Headline:
     """The head of the report of `run`, the first part of a summary."""
     word, reasons = str(run.get("verdict", "unknown")), run.get("reasons", ())

@@ -25,6 +25,7 @@ from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
 from amoc.service import sse
+from amoc.service.runs import Runs
 
 LOOK_S = 0.2
 LINGER_S = 30.0
@@ -36,7 +37,6 @@ MAKE_SHARE = 20
 """The same for making all its charts anew."""
 AT_ONCE = 60
 """Seconds that are read at once."""
-MAX_PAGES = 32
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Watched:
     def __init__(
         self,
         directory: RunDirectory,
+        goes_on: Callable[[RunDirectory], bool],
         on_end: Callable[[], None],
         add: Callable[[LivePage, RunDirectory], None],
     ) -> None:
@@ -58,11 +59,12 @@ class Watched:
 
         Args:
             directory: Where it is.
+            goes_on: Whether it may still write something.
             on_end: Called when it is not followed any more.
             add: Adds the dashboard's own parts to each version of the page.
         """
         self.page: LivePage | None = None
-        self._directory = directory
+        self._directory, self._goes_on = directory, goes_on
         self._add = add
         self._on_end = on_end
         self._breathe = Breather()
@@ -156,7 +158,7 @@ class Watched:
             if not self._viewers and now_ns() - self._last_looked_ns > LINGER_S * S_NS:
                 return
             # Looked at before the seconds: what a run writes last must not be missed.
-            over = not runs(self._directory)
+            over = not self._goes_on(self._directory)
             with suppress(ResourceError):  # deleted just now
                 series.grow()
             spent_ns = now_ns()
@@ -178,7 +180,7 @@ class Watched:
     def _series(self) -> StoredSeries | None:
         """The run's seconds; None if there will be none."""
         while not self._directory.series.exists():
-            if not runs(self._directory):
+            if not self._goes_on(self._directory):
                 return None
             gevent.sleep(LOOK_S)
         return StoredSeries(self._directory.series)
@@ -204,9 +206,9 @@ class Watched:
 class LivePages:
     """The runs that somebody looks at."""
 
-    def __init__(self, add: Callable[[LivePage, RunDirectory], None]) -> None:
+    def __init__(self, runs: Runs, add: Callable[[LivePage, RunDirectory], None]) -> None:
         """Follow nobody yet; `add` as for `Watched`."""
-        self._add = add
+        self._runs, self._add = runs, add
         self._watched: dict[str, Watched] = {}
 
     def of(self, directory: RunDirectory) -> Watched:
@@ -218,18 +220,17 @@ class LivePages:
                 if self._watched.get(directory.id) is there:
                     del self._watched[directory.id]
 
-            there = Watched(directory, end, self._add)
+            there = Watched(directory, self.goes_on, end, self._add)
             self._watched[directory.id] = there
         return there
 
+    def goes_on(self, directory: RunDirectory) -> bool:
+        """Whether a run may still write something; those of the daemon from their start on."""
+        if directory.summary.exists():
+            return False
+        if any(job.id == directory.id for job in self._runs.jobs()):
+            return True
+        return directory.control.exists() and directory.answers()
+
     def __len__(self) -> int:
         return len(self._watched)
-
-
-def runs(directory: RunDirectory) -> bool:
-    """Whether more may come."""
-    if directory.summary.exists():
-        return False
-    return directory.control.exists() and directory.answers()
-
-

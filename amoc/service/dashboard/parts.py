@@ -20,7 +20,7 @@ def add(page: LivePage, directory: RunDirectory) -> None:
     """Add the parts to a version of the page of a run."""
     last = page.last
     page.show_fragment("controls", "" if page.is_over else controls(last))
-    page.show_fragment("log", log(log_tail.newest(directory.logs, LOG_LINES)))
+    page.show_fragment("log", log_of(directory))
 
 
 def controls(last: Point | None) -> str:
@@ -55,7 +55,12 @@ def rate_text(one: ThrottlePoint) -> str:
     return f"{per_s:g}/s" if per_s >= 1 or not per_s else f"{per_s * 60:g}/min"
 
 
-def log(lines: Iterable[JsonObject]) -> str:
+def log_of(directory: RunDirectory) -> str:
     """The newest lines of a run's logs."""
+    return log(log_tail.newest(directory.logs, LOG_LINES))
+
+
+def log(lines: Iterable[JsonObject]) -> str:
+    """Lines of logs."""
     template = shell.environment(PACKAGE).get_template("parts/log.html")
     return template.render(lines=[*lines])

@@ -440,6 +440,7 @@ const amocReport = (() => {
         else one.stale = true;
       }
       for (const figure of state.near) if (!state.drawn.has(figure)) show(figure);
+      if (anew) idly(() => drawNext([...figures]));
     }
 
     /* Know the page's figures; those that are new are drawn when they come near. */

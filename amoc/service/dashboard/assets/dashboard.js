@@ -23,7 +23,7 @@
     const text = await answer.text();
     let data = {};
     try { data = JSON.parse(text); } catch { /* nothing, or no JSON */ }
-    if (answer.status === 401) location.reload();
+    if (answer.status === 401 && !byId("sign-in")) location.reload();
     if (!answer.ok) throw new Error(data.detail || `${answer.status} ${answer.statusText}`);
     return data;
   }
@@ -78,6 +78,12 @@
     } else if (form.id === "upload") {
       event.preventDefault();
       guarded(button, () => upload());
+    } else if (form.id === "sign-in") {
+      event.preventDefault();
+      guarded(button, async () => {
+        await send("POST", "/dashboard/sign-in", JSON.stringify({ token: byId("token").value }));
+        location.assign(form.dataset.to);
+      });
     }
   });
 
@@ -96,6 +102,8 @@
         if (runOf()) location.assign("/");
         else { tell(`${gone} is deleted`); await list(); }
       });
+    } else if (button.id === "sign-out") {
+      guarded(button, async () => { await send("POST", "/dashboard/sign-out"); location.assign("/"); });
     } else if (button.id === "compare") {
       const [one, other] = selected();
       location.assign(`/dashboard/compare/${other}/${one}`);

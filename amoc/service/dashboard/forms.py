@@ -1,0 +1,131 @@
+"""The form that starts a run, made of what its scenario declares. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from amoc.service.requests import StartBody
+
+LOAD = ("users", "duration", "stages", "workers", "expect", "warmup", "seed", "comment")
+"""Options of a start that the form has."""
+_PLACEHOLDERS = {
+    "users": "1",
+    "duration": "30s, 5m; empty: until all users have left",
+    "stages": "30s:100, 2m:1000, 30s:0",
+    "workers": "one for each core",
+    "expect": "failures < 1%; login.p95 < 200ms",
+    "warmup": "10s",
+    "seed": "chosen at random",
+    "comment": "kept with the run",
+}
+_LABELS = {"expect": "thresholds"}
+_HELP = {"expect": "Thresholds; several are separated by semicolons"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the form.
+
+    Attributes:
+        name: As REST calls it.
+        of: ``start`` for an option of the start, ``settings`` for a setting.
+        input: The type of the browser's input.
+        kind: How its text becomes a value: ``number``, ``text``, or ``json`` if it is some.
+        default: Its text at first; who leaves it so does not set it.
+        choices: The values there are, as JSON, each with its text; empty if there are others.
+        help: A sentence on it.
+        required: Whether there must be a value.
+        placeholder: Shown where it is empty.
+        step: Of a number.
+    """
+
+    name: str
+    of: str
+    input: str = "text"
+    kind: str = "text"
+    default: str = ""
+    choices: Sequence[tuple[str, str]] = ()
+    help: str = ""
+    required: bool = False
+    placeholder: str = ""
+    step: str = "any"
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return (
+            _LABELS.get(self.name, self.name).replace("_", " ") if self.of == "start" else self.name
+        )
+
+
+def load() -> list[Field]:
+    """The options of a start."""
+    fields = []
+    for name in LOAD:
+        one = StartBody.model_fields[name]
+        number = "int" in str(one.annotation)
+        fields.append(
+            Field(
+                name,
+                "start",
+                "number" if number else "text",
+                "number" if number else "text",
+                help=_HELP.get(name, one.description or ""),
+                placeholder=_PLACEHOLDERS[name],
+                step="1",
+            )
+        )
+    return fields
+
+
+def groups(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Field]]]:
+    """The settings of a scenario: its own, then those of what it uses, and of amoc."""
+    own = [field(one) for one in settings if one["own"]]
+    others = [field(one) for one in settings if not one["own"]]
+    found = [("Settings of the scenario", own)] if own else []
+    return [*found, ("Other settings", others)] if others else found
+
+
+def field(one: Mapping[str, Any]) -> Field:
+    """The field of a setting, as `amoc.service.describe` tells it."""
+    choices = one["choices"]
+    kind = (one["type"] or {}).get("type") if isinstance(one["type"], Mapping) else None
+    if kind == "boolean":
+        choices = [True, False]
+    common: dict[str, Any] = {"help": one["description"], "required": bool(one["required"])}
+    if choices:
+        told = [(_json(value), str(value)) for value in choices]
+        default = "" if one["required"] else _json(one["default"])
+        if all(value != default for value, _ in told):
+            told.insert(0, (default, "choose one…"))
+            default = told[0][0]
+        return Field(one["name"], "settings", choices=told, default=default, **common)
+    number = kind in ("integer", "number")
+    secret = bool(one["secret"])
+    default = "" if one["required"] or secret or one["default"] is None else _text(one["default"])
+    plain_number = number and _is_number(default)
+    return Field(
+        one["name"],
+        "settings",
+        "password" if secret else "number" if plain_number else "text",
+        "number" if plain_number else "text" if kind == "string" else "json",
+        default,
+        step="1" if kind == "integer" else "any",
+        **common,
+    )
+
+
+def _is_number(text: str) -> bool:
+    """Whether a browser's input of numbers can show it; infinity it cannot."""
+    return not text or text.lstrip("-").replace(".", "", 1).replace("e-", "", 1).isdigit()
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else _json(value)

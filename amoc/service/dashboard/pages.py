@@ -1,0 +1,169 @@
+"""The dashboard's pages: runs, a run, the form that starts one, two compared, signing in."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from flask import Response, request, send_from_directory
+from flask_openapi3 import OpenAPI
+from markupsafe import Markup
+
+from amoc.base.errors import AmocError
+from amoc.results.report import shell
+from amoc.service import guard, sse
+from amoc.service.dashboard import forms, parts, runs_table
+from amoc.service.dashboard.live import LivePages
+from amoc.service.isolated import READ_S, answer_of
+from amoc.service.problems import Problem
+from amoc.service.rest_runs import frozen_page
+from amoc.service.service import Service
+from amoc.service.tokens import Role
+
+LIMIT = 100
+MAX_LIMIT = 1_000
+MAX_QUERY = 100
+_OWN = Path(str(files(parts.PACKAGE) / "assets"))
+_REPORTS = Path(str(files("amoc.results.report") / "assets"))
+ASSETS = {
+    "dashboard.css": _OWN,
+    "dashboard.js": _OWN,
+    "live.js": _REPORTS,
+    "report.css": _REPORTS,
+    "report.js": _REPORTS,
+    "uPlot.iife.min.js": _REPORTS,
+    "uPlot.min.css": _REPORTS,
+}
+
+
+def register(app: OpenAPI, service: Service) -> None:
+    """Add the routes; none of them is in the document of REST."""
+    live = LivePages(service.runs, parts.add)
+
+    @app.route("/assets/<name>")
+    def asset(name: str) -> Any:
+        if name not in ASSETS:
+            raise Problem(HTTPStatus.NOT_FOUND, "there is no such file")
+        return send_from_directory(ASSETS[name], name)
+
+    @app.route("/")
+    def runs_page() -> Any:
+        query, limit = _query(), _limit()
+        made = _list(service, query, limit)
+        return page("runs.html", "runs", query=query, limit=limit, list=Markup(made))  # noqa: S704
+
+    @app.route("/dashboard/list")
+    def runs_list() -> Any:
+        return Response(_list(service, _query(), _limit()), mimetype="text/html")
+
+    @app.route("/dashboard/start")
+    def start_page() -> Any:
+        return _start_page(service, request.args.get("scenario", "")[:1000])
+
+    @app.route("/dashboard/runs/<id>")
+    def run_page(id: str) -> Any:
+        directory = service.runs.find(id)
+        shown = live.of(directory).ready() if live.goes_on(directory) else None
+        if shown is not None and not shown.is_over:
+            return page(
+                "run.html",
+                title=_title(shown.summary["run"]),
+                run=directory.id,
+                live=True,
+                fragments=shown.fragments,
+                data=shell.json_text(shown.data()),
+            )
+        found = answer_of("amoc.service.saved", ["page", str(directory.path)], READ_S)
+        made = {name: Markup(html) for name, html in found["fragments"].items()}  # noqa: S704
+        made["log"] = Markup(parts.log_of(directory))  # noqa: S704
+        return page(
+            "run.html",
+            title=found["title"],
+            run=directory.id,
+            live=False,
+            fragments=made,
+            data=shell.json_text(found["data"]),
+        )
+
+    @app.route("/dashboard/runs/<id>/events")
+    def run_events(id: str) -> Any:
+        directory = service.runs.find(id)
+        version = sse.last_seen(request.args.get("after", 0, int))
+        return sse.stream(live.of(directory).events(version, guard.role() >= Role.RUN))
+
+    @app.route("/dashboard/compare/<a>/<b>")
+    def compare_page(a: str, b: str) -> Any:
+        both = [str(service.runs.find(one).path) for one in (a, b)]
+        return frozen_page(answer_of("amoc.service.saved", ["compare page", *both], READ_S)["page"])
+
+
+def page(template: str, here: str = "", **context: object) -> Response:
+    """A page of the dashboard, with what its client may do."""
+    role = guard.role()
+    made = shell.environment(parts.PACKAGE).get_template(template)
+    said = {"title": "amoc", "policy": "", "style": "", "script": "", "data": ""} | context
+    text = made.render(
+        **said,
+        here=here,
+        may_run=role is not None and role >= Role.RUN,
+        may_delete=role is not None and role >= Role.ADMIN,
+        signed_in=guard.COOKIE in request.cookies and role is not None,
+    )
+    return Response(text, mimetype="text/html")
+
+
+def _title(run: Any) -> str:
+    return f"{run.get('verdict', '')}: {run.get('scenario', '')}"
+
+
+def _query() -> str:
+    return request.args.get("q", "")[:MAX_QUERY]
+
+
+def _limit() -> int:
+    return min(MAX_LIMIT, max(1, request.args.get("limit", LIMIT, int)))
+
+
+def _list(service: Service, query: str, limit: int) -> str:
+    """The table of runs."""
+    found = service.runs.newest(MAX_LIMIT if query else limit + 1)
+    some = runs_table.matching(found, query)
+    rows = [runs_table.row(one, service.runs.error_of(one.name)) for one in some[:limit]]
+    role = guard.role()
+    template = shell.environment(parts.PACKAGE).get_template("parts/list.html")
+    return template.render(
+        runs=rows,
+        query=query,
+        more=min(MAX_LIMIT, 2 * limit) if len(some) > limit < MAX_LIMIT else 0,
+        may_compare=True,
+        may_run=role >= Role.RUN,
+        may_delete=role >= Role.ADMIN,
+    )
+
+
+def _start_page(service: Service, chosen: str) -> Response:
+    about, problem = None, ""
+    if guard.role() < Role.RUN:
+        raise Problem(HTTPStatus.FORBIDDEN, "starting a run needs the role run")
+    if chosen:
+        try:
+            about = service.scenarios.describe(chosen)
+        except Problem as error:
+            problem = error.detail
+        except AmocError as error:
+            problem = str(error)
+    settings: Any = about["settings"] if about else ()
+    return page(
+        "start.html",
+        "start",
+        scenarios=service.scenarios.names(),
+        directory=str(service.config.scenarios),
+        chosen=chosen,
+        about=about,
+        problem=problem,
+        load=forms.load(),
+        groups=forms.groups(settings),
+        may_upload=service.config.upload and guard.role() >= Role.ADMIN,
+    )

@@ -1,0 +1,87 @@
+"""The runs as the dashboard lists them: rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from amoc.base.clock import format_duration, time_of_day
+from amoc.results.report.headline import tone_of
+from amoc.results.report.texts import NO_VALUE, figure
+from amoc.results.run_list import ListedRun
+from amoc.results.step_rows import failed
+
+EARLY = ("queued", "starting", "failed")
+"""What a run is called that has no directory yet."""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run in the list.
+
+    Attributes:
+        name: Its id.
+        verdict: What came of it, or what it does.
+        tone: As of a `Headline`.
+        over: Whether it has results that do not change any more.
+        queued: Whether it waits.
+        failed: Whether it could not begin.
+        shown: Whether it has a page.
+        error: Why it could not begin.
+    """
+
+    name: str
+    scenario: str
+    verdict: str
+    tone: str
+    started: str
+    took: str
+    users: str
+    requests: str
+    failures: str
+    p95: str
+    comment: str
+    over: bool
+    queued: bool
+    failed: bool
+    shown: bool
+    error: str = ""
+
+
+def row(one: ListedRun, error: str = "") -> RunRow:
+    """A run in the list; `error` is why it could not begin."""
+    early = one.verdict in EARLY and one.duration_s is None
+    share = one.failures / one.requests if one.requests and one.failures is not None else None
+    return RunRow(
+        one.name,
+        PurePath(one.scenario).name,
+        one.verdict,
+        tone_of(one.verdict),
+        time_of_day(one.started_at),
+        NO_VALUE if one.duration_s is None else format_duration(one.duration_s),
+        _count(one.users),
+        _count(one.requests),
+        NO_VALUE if one.failures is None else failed(one.failures, share),
+        figure(one.p95_s, "s"),
+        one.comment,
+        over=not early and one.verdict != "running",
+        queued=early and one.verdict == "queued",
+        failed=early and one.verdict == "failed",
+        shown=not early,
+        error=error,
+    )
+
+
+def _count(number: int | None) -> str:
+    return NO_VALUE if number is None else f"{number:,}"
+
+
+def matching(runs: Iterable[ListedRun], query: str) -> list[ListedRun]:
+    """Those in whose texts all words of `query` are."""
+    words = query.lower().split()
+
+    def says(one: ListedRun) -> str:
+        return f"{one.name} {one.scenario} {one.verdict} {one.comment}".lower()
+
+    return [one for one in runs if all(word in says(one) for word in words)]

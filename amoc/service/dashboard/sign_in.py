@@ -1,0 +1,43 @@
+"""Signing in: a token that a browser keeps in a cookie which no script can read."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, request
+from flask_openapi3 import OpenAPI
+
+from amoc.service import guard
+from amoc.service.dashboard.pages import page
+from amoc.service.service import Service
+
+
+def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - as all parts
+    """Add the routes."""
+
+    @app.route(guard.SIGN_IN)
+    def sign_in_page() -> Any:
+        return page("sign_in.html", to=_way_back(request.args.get("to", "")))
+
+    @app.route(guard.SIGN_IN, methods=["POST"])
+    def sign_in() -> Any:
+        body = request.get_json()
+        token = body.get("token") if isinstance(body, dict) else None
+        guard.door(app).role(token if isinstance(token, str) else "")
+        answer = Response(status=HTTPStatus.NO_CONTENT)
+        answer.set_cookie(
+            guard.COOKIE, str(token), secure=request.is_secure, httponly=True, samesite="Strict"
+        )
+        return answer
+
+    @app.route("/dashboard/sign-out", methods=["POST"])
+    def sign_out() -> Any:
+        answer = Response(status=HTTPStatus.NO_CONTENT)
+        answer.delete_cookie(guard.COOKIE, httponly=True, samesite="Strict")
+        return answer
+
+
+def _way_back(to: str) -> str:
+    """Where to go after signing in: a page of ours."""
+    return to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/"

@@ -1,0 +1,362 @@
+"""The dashboard as a browser shows it: a run from its form to its report, on a line that breaks."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Error, Page
+
+from tests.browser.browser import DEADLINE_MS, DESKTOP, PHONE
+from tests.browser.cut_line import CutLine
+from tests.process.support import DEADLINE_S, eventually
+from tests.service.support import Daemon, serving
+
+pytestmark = pytest.mark.slow
+
+SHOP = '''
+"""Customers look at things."""
+
+import random
+
+from amoc import setting, step, throttle, user
+
+pause = setting(0.05, "Seconds between two looks", verify=lambda s: s >= 0, update="free")
+buyers = setting("some", "How many customers buy", verify=["none", "some", "all"])
+
+
+def init():
+    throttle.start("looks", 60, 1.0)
+
+
+def start(user_id):
+    while not user.stopping:
+        throttle.wait("looks")
+        with step("look") as this:
+            if random.random() < 0.1:
+                this.fail("sold out")
+        if buyers.get() == "all":
+            with step("buy"):
+                pass
+        user.wait_stopping(pause.get())
+'''
+READER, OPERATOR = "a-token-to-read-with", "a-token-to-run-with"
+QUIET = ("Failed to load resource", "net::ERR")
+"""What the console says of a line that is cut on purpose."""
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    directory = tmp_path_factory.mktemp("daemon")
+    (directory / "scenarios").mkdir()
+    (directory / "scenarios" / "shop.py").write_text(textwrap.dedent(SHOP))
+    with serving(directory) as found:
+        yield found
+
+
+@contextmanager
+def opened(browser: Browser, address: str, **context: object) -> Iterator[Page]:
+    """A page of the dashboard that has nothing to complain of at the end."""
+    opened = browser.new_context(**context)  # type: ignore[arg-type]
+    page = opened.new_page()
+    page.set_default_timeout(DEADLINE_MS)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text) if not message.text.startswith(QUIET) else None
+        ),
+    )
+    try:
+        page.goto(address)
+        yield page
+        assert complaints == []
+    finally:
+        opened.close()
+
+
+def until(page: Page, condition: str, what: str) -> None:
+    """Wait for a condition; the page's own policy forbids what Playwright would do."""
+    give_up = time.monotonic() + DEADLINE_S
+    while not _is(page, condition):
+        assert time.monotonic() < give_up, f"{what}; the page says {page.inner_text('body')[:3000]}"
+        page.wait_for_timeout(50)
+
+
+def _is(page: Page, condition: str) -> bool:
+    try:
+        return bool(page.evaluate(condition))
+    except Error as error:  # it goes to another page just now
+        if "navigation" not in str(error) and "not defined" not in str(error):
+            raise
+        return False
+
+
+def seconds(page: Page) -> int:
+    """How many seconds the charts show."""
+    return int(page.evaluate("amocReport.page.data.times.length"))
+
+
+def started(page: Page, **fields: str) -> str:
+    """Start a run from the form; its id."""
+    page.get_by_role("link", name="Start a run").first.click()
+    page.wait_for_url("**/dashboard/start")
+    page.get_by_label("Scenario").select_option("shop")
+    page.locator("form#start").wait_for()
+    for label, value in {"users": "6", "workers": "1", **fields}.items():
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_role("button", name="Start the run").click()
+    page.wait_for_url("**/dashboard/runs/*")
+    until(page, "amocReport.page.data.times.length > 2", "seconds are shown")
+    return page.url.rpartition("/")[2]
+
+
+def stopped(page: Page) -> None:
+    """Stop the run of a page; what a browser asks first is answered with yes."""
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Stop the run").click()
+    until(page, "document.getElementById('link').dataset.state === 'over'", "the run is over")
+
+
+def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon):
+    with (
+        CutLine(urlsplit(daemon.url).port or 0) as line,
+        opened(browser, f"http://127.0.0.1:{line.port}/", **DESKTOP) as page,
+    ):
+        page.get_by_role("link", name="Start a run").first.click()
+        page.wait_for_url("**/dashboard/start")
+        page.get_by_label("Scenario").select_option("shop")
+        assert page.get_by_label("buyers").input_value() == '"some"'
+        page.get_by_text("How many customers buy").wait_for()
+        page.get_by_label("buyers").select_option("all")
+        page.get_by_label("pause", exact=True).fill("0.02")
+        page.get_by_label("comment").fill("the first one")
+        page.get_by_label("users", exact=True).fill("6")
+        page.get_by_role("button", name="Start the run").click()
+        page.wait_for_url("**/dashboard/runs/*")
+        run = page.url.rpartition("/")[2]
+
+        # Numbers move, in text and in charts.
+        until(page, "amocReport.page.data.times.length > 2", "seconds are shown")
+        requests = page.locator("#table-requests tr", has_text="look").locator("td").first
+        before, there = requests.inner_text(), seconds(page)
+        eventually(lambda: requests.inner_text() != before, "requests are counted")
+        eventually(lambda: seconds(page) > there, "charts grow")
+        settings = {
+            one["name"]: one["value"] for one in daemon.get(f"/runs/{run}/summary")["settings"]
+        }
+        assert (settings["buyers"], settings["pause"]) == ("all", "0.02")
+
+        # A rate is changed; what somebody types stays while the page changes around it.
+        page.get_by_label("Annotation").fill("half typed")
+        page.get_by_label("New rate of looks").fill("5/s")
+        there = seconds(page)
+        eventually(lambda: seconds(page) > there + 1, "charts grow")
+        assert page.get_by_label("New rate of looks").input_value() == "5/s"
+        page.get_by_role("button", name="Change the rate of looks").click()
+        page.get_by_text("throttle looks is changed to 5/s").first.wait_for()
+        until(
+            page,
+            "document.querySelector('[data-key=throttle-looks] td').textContent === '5/s'",
+            "the new rate is shown",
+        )
+        assert page.get_by_label("Annotation").input_value() == "half typed"
+        page.get_by_role("button", name="Add a note").click()
+        page.locator("#events", has_text="half typed").wait_for()
+
+        # The line is cut for some seconds of the run; then all of them are there.
+        line.cut()
+        until(page, "document.getElementById('link').dataset.state === 'lost'", "it is told")
+        there, was = seconds(page), len(daemon.get(f"/runs/{run}/series")["seconds"])
+        eventually(
+            lambda: daemon.get(f"/runs/{run}/series?after={was + 2}")["seconds"], "the run goes on"
+        )
+        assert seconds(page) == there
+        line.mend()
+        until(page, "document.getElementById('link').dataset.state === 'live'", "it heals")
+        until(page, f"amocReport.page.data.times.length > {was + 2}", "nothing is missing")
+        times, users = page.evaluate(
+            "[amocReport.page.data.times, amocReport.page.data.charts.users.lines[0].values]"
+        )
+        series = daemon.get(f"/runs/{run}/series")["seconds"]
+        assert times[: was + 2] == [round(one["t_s"], 3) for one in series][: was + 2]
+        assert None not in users[: was + 2]
+
+        # Users come and go, the run pauses, and it ends.
+        page.get_by_role("spinbutton", name="Users", exact=True).fill("3")
+        page.get_by_role("button", name="Add", exact=True).click()
+        page.get_by_text("9 users running").wait_for()
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_text("paused, 9 users running").wait_for()
+        page.get_by_role("button", name="Resume").click()
+        page.get_by_text("running, 9 users running").wait_for()
+        stopped(page)
+        assert page.locator("h1 .word").inner_text() == "stopped"
+        assert not page.locator("#controls").is_visible()
+        page.get_by_role("link", name="Its report").click()
+        page.locator("#table-requests").wait_for()
+        assert page.locator("h1 .word").inner_text() == "stopped"
+        canvas = page.locator("[data-chart=users] canvas")
+        canvas.scroll_into_view_if_needed()
+        assert (canvas.bounding_box() or {})["width"] > 200
+
+
+def test_runs_are_listed_searched_compared_and_deleted(browser, daemon):
+    with opened(browser, daemon.url, **DESKTOP) as page:
+        runs = []
+        for comment in ("compared, one", "compared, two"):
+            runs.append(started(page, comment=comment))
+            stopped(page)
+        page.goto(daemon.url)
+        page.get_by_label("Search").fill("compared")
+        page.get_by_role("button", name="Search").click()
+        rows = page.locator("table.runs tbody tr")
+        assert rows.count() == 2
+        assert rows.first.get_by_role("link").inner_text() == runs[1], "the newest first"
+        assert "stopped" in rows.first.inner_text()
+        compare = page.get_by_role("button", name="Compare the selected two")
+        assert compare.is_disabled()
+        for run in runs:
+            page.get_by_label(f"Compare {run}").check()
+        compare.click()
+        page.wait_for_url("**/dashboard/compare/*/*")
+        assert page.url.endswith(f"/{runs[0]}/{runs[1]}"), "the older one is A"
+        until(page, "document.querySelectorAll('canvas').length > 0", "charts are drawn")
+        page.goto(f"{daemon.url}/dashboard/runs/{runs[0]}")
+        assert "compared, one" in page.locator("header").inner_text()
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("button", name="Cancel").click()
+        assert (daemon.runs / runs[0]).is_dir()
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        page.wait_for_url(f"{daemon.url}/")
+        assert not (daemon.runs / runs[0]).exists()
+        assert page.get_by_role("link", name=runs[1]).is_visible()
+        assert not page.get_by_role("link", name=runs[0]).is_visible()
+
+
+def test_a_scenario_is_uploaded_and_what_is_wrong_with_a_start_is_told(browser, daemon, tmp_path):
+    file = tmp_path / "till.py"
+    file.write_text('"""A till."""\n\n\ndef start(user_id):\n    pass\n')
+    with opened(browser, f"{daemon.url}/dashboard/start", **DESKTOP) as page:
+        page.get_by_label("File").set_input_files(file)
+        assert page.get_by_label("Name").input_value() == "till"
+        page.get_by_role("button", name="Upload").click()
+        page.get_by_text("A till.", exact=True).wait_for()
+        page.get_by_label("duration").fill("soon")
+        page.get_by_role("button", name="Start the run").click()
+        page.get_by_role("alert").filter(has_text="soon").wait_for()
+        assert page.url.endswith("?scenario=till")
+
+
+def axe() -> str:
+    """The source of axe-core."""
+    place = os.environ.get("AMOC_NODE_MODULES")
+    if not place:
+        if os.environ.get("AMOC_REQUIRE_SERVERS") == "1":
+            pytest.fail("AMOC_REQUIRE_SERVERS is 1, but AMOC_NODE_MODULES is not set")
+        pytest.skip("AMOC_NODE_MODULES is not set: where npm has installed axe-core@4")
+    return (Path(place) / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "screen"), [("light", DESKTOP), ("dark", PHONE)], ids=["light", "dark-phone"]
+)
+def test_no_page_has_a_serious_problem_of_accessibility_or_is_wider_than_the_screen(
+    browser, daemon, scheme, screen
+):
+    source = axe()
+    run = daemon.start("shop", users=3, comment="accessible")
+    past = None
+    try:
+        with opened(browser, daemon.url, color_scheme=scheme, **screen) as page:
+
+            def check(path: str) -> None:
+                page.goto(f"{daemon.url}{path}")
+                if path.startswith("/dashboard/runs/"):
+                    until(page, "amocReport.page.data.times.length > 1", "seconds are shown")
+                page.evaluate(source)
+                found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+                told = [
+                    (one["impact"], one["id"], one["nodes"][0]["html"])
+                    for one in found["violations"]
+                ]
+                assert [one for one in told if one[0] in ("serious", "critical")] == [], path
+                wide = page.evaluate("document.documentElement.scrollWidth")
+                assert wide <= screen["viewport"]["width"], path
+
+            for path in (
+                "/",
+                "/dashboard/start?scenario=shop",
+                f"/dashboard/runs/{run}",
+                "/dashboard/sign-in",
+            ):
+                check(path)
+            daemon.patch("/execution/stop", {"run": run})
+            past, _ = run, daemon.wait_for_end(run)
+            check(f"/dashboard/runs/{past}")
+    finally:
+        if past is None:
+            daemon.patch("/execution/stop", {"run": run})
+            daemon.wait_for_end(run)
+
+
+def test_with_the_keyboard_alone_a_run_is_stopped(browser, daemon):
+    run = daemon.start("shop", users=2)
+    with opened(browser, f"{daemon.url}/dashboard/runs/{run}", **DESKTOP) as page:
+        until(page, "document.querySelector('[data-command=stop]') !== null", "controls are there")
+        page.locator("[data-command=stop]").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").wait_for()
+        assert page.evaluate("document.activeElement.textContent") == "Cancel"
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.dataset.command") == "stop"
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        until(page, "document.getElementById('link').dataset.state === 'over'", "the run is over")
+
+
+def test_who_may_only_read_signs_in_and_sees_no_buttons(browser, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"read {READER}\nrun {OPERATOR}\n")
+    tokens.chmod(0o600)
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "shop.py").write_text(textwrap.dedent(SHOP))
+    with serving(tmp_path, "--token-file", str(tokens)) as daemon:
+        sent = {"Authorization": f"Bearer {OPERATOR}"}
+        answer = daemon.request(
+            "PATCH", "/execution/start", {"scenario": "shop", "users": 2, "workers": 1}, **sent
+        )
+        assert answer.status == 200, answer.data
+        run = answer.json["run"]
+        with opened(browser, f"{daemon.url}/dashboard/runs/{run}", **DESKTOP) as page:
+            assert "/dashboard/sign-in?to=" in page.url
+            page.get_by_label("Token").fill("none of the tokens")
+            page.get_by_role("button", name="Sign in").click()
+            page.get_by_role("alert").filter(has_text="the token is not valid").wait_for()
+            page.get_by_label("Token").fill(READER)
+            page.get_by_role("button", name="Sign in").click()
+            page.wait_for_url(f"**/dashboard/runs/{run}")
+            until(page, "amocReport.page.data.times.length > 1", "seconds are shown")
+            (cookie,) = page.context.cookies()
+            assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Strict")
+            assert page.evaluate("document.cookie") == ""
+            there = seconds(page)
+            eventually(lambda: seconds(page) > there, "charts grow")
+            assert page.locator("[data-command]").count() == 0
+            page.goto(daemon.url)
+            assert page.get_by_role("link", name=run).is_visible()
+            assert page.get_by_role("button", name="Stop").count() == 0
+            assert page.get_by_role("link", name="Start a run").count() == 0
+            page.get_by_role("button", name="Sign out").click()
+            page.wait_for_url("**/dashboard/sign-in**")
+        daemon.request("PATCH", "/execution/stop", {"run": run}, **sent)
+        eventually((daemon.runs / run / "summary.json").exists, "the run is over")

@@ -1,0 +1,143 @@
+"""What the dashboard's forms and tables say, made of what scenarios and runs say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from amoc.results.run_list import ListedRun
+from amoc.results.series import ThrottlePoint
+from amoc.service.dashboard import forms, parts, runs_table
+from amoc.service.requests import StartBody
+
+
+def setting(**given: Any) -> dict[str, Any]:
+    """A setting as `amoc.service.describe` tells it."""
+    return {
+        "name": "pause",
+        "description": "How long to wait",
+        "module": "shop",
+        "own": True,
+        "type": {"type": "number"},
+        "choices": None,
+        "required": False,
+        "default": 0.5,
+        "secret": False,
+        "update": "free",
+        **given,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("number", "number", "0.5")),
+        ({"type": {"type": "integer"}, "default": 3}, ("number", "number", "3")),
+        ({"default": "Infinity"}, ("text", "json", "Infinity")),
+        ({"type": {"type": "string"}, "default": "calm"}, ("text", "text", "calm")),
+        ({"type": {}, "default": [1, 2]}, ("text", "json", "[1,2]")),
+        ({"type": {"type": "string"}, "default": None}, ("text", "text", "")),
+        (
+            {"type": {"type": "string"}, "default": "s3cret", "secret": True},
+            ("password", "text", ""),
+        ),
+    ],
+)
+def test_a_setting_is_a_field_of_its_type(given, expected):
+    field = forms.field(setting(**given))
+    assert (field.input, field.kind, field.default) == expected
+    assert field.help == "How long to wait"
+    assert not field.choices
+
+
+def test_what_has_choices_is_chosen():
+    field = forms.field(setting(choices=["calm", "wild"], default="wild"))
+    assert field.choices == [('"calm"', "calm"), ('"wild"', "wild")]
+    assert field.default == '"wild"'
+    switch = forms.field(setting(type={"type": "boolean"}, default=False))
+    assert switch.choices == [("true", "True"), ("false", "False")]
+    assert switch.default == "false"
+
+
+def test_who_must_choose_has_no_choice_made_yet():
+    field = forms.field(setting(choices=[1, 2], required=True, default=None))
+    assert field.choices[0] == ("", "choose one…")
+    assert field.default == ""
+    assert field.required
+
+
+def test_settings_of_the_scenario_come_before_others():
+    own, other = setting(), setting(name="workers", own=False)
+    assert [
+        (title, [one.name for one in fields]) for title, fields in forms.groups([other, own])
+    ] == [("Settings of the scenario", ["pause"]), ("Other settings", ["workers"])]
+    assert forms.groups([]) == []
+
+
+def test_options_of_a_start_are_those_of_rest():
+    fields = {one.name: one for one in forms.load()}
+    assert fields.keys() <= StartBody.model_fields.keys()
+    assert fields["users"].kind == fields["seed"].kind == "number"
+    assert fields["duration"].kind == "text"
+    assert fields["expect"].label == "thresholds"
+
+
+@pytest.mark.parametrize(
+    ("rate", "interval_s", "text"),
+    [
+        (None, 60.0, "inf"),
+        (600.0, 60.0, "10/s"),
+        (30.0, 60.0, "30/min"),
+        (0.0, 1.0, "0/s"),
+        (5.0, 0.0, "5"),
+    ],
+)
+def test_a_rate_is_shown_as_it_can_be_changed(rate, interval_s, text):
+    assert parts.rate_text(ThrottlePoint(rate, interval_s, "run")) == text
+
+
+def test_throttles_that_are_stopped_have_no_rate_to_change():
+    there = {"b": ThrottlePoint(1.0, 1.0, "run", executions=1200, waiting=3), "a": ThrottlePoint()}
+    assert parts.rates(there) == [("b", "1/s", "1,200/s", 3)]
+
+
+def run(verdict: str = "ok", **given: Any) -> ListedRun:
+    return ListedRun(
+        "20261129T100000-shop", "there", "a/shop.py", "", verdict, "cache off", **given
+    )
+
+
+def test_a_run_that_is_over_has_figures_and_can_be_compared():
+    row = runs_table.row(
+        run(
+            "failed thresholds", duration_s=61.0, users=1500, requests=1000, failures=10, p95_s=0.02
+        )
+    )
+    assert (row.scenario, row.tone, row.users, row.requests) == ("shop.py", "bad", "1,500", "1,000")
+    assert (row.p95, row.took) == ("20 ms", "61 s")
+    assert row.failures.startswith("10")
+    assert (row.over, row.queued, row.failed, row.shown) == (True, False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "over", "queued", "failed", "shown"),
+    [
+        ("running", False, False, False, True),
+        ("queued", False, True, False, False),
+        ("starting", False, False, False, False),
+        ("failed", False, False, True, False),
+        ("killed", True, False, False, True),
+    ],
+)
+def test_what_can_be_done_with_a_run_depends_on_what_it_does(verdict, over, queued, failed, shown):
+    row = runs_table.row(run(verdict), "no such file")
+    assert (row.over, row.queued, row.failed, row.shown) == (over, queued, failed, shown)
+    assert row.error == "no such file"
+
+
+def test_a_run_is_found_by_all_words_of_a_search():
+    found = [run(), run("killed")]
+    assert runs_table.matching(found, "SHOP killed") == [found[1]]
+    assert runs_table.matching(found, " ") == found
+    assert runs_table.matching(found, "shop nothing") == []
