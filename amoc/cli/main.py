@@ -15,6 +15,7 @@ from amoc import __version__
 from amoc.base import early_interrupt
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.cli import (
+    attach,
     check,
     command_groups,
     compare,
@@ -49,7 +50,10 @@ cli.fill(
         "Results": (runs.runs, report.report, compare.compare, export.export),
         "Service": serve.COMMANDS,
     },
-    named={"Control": control.COMMANDS, "Others": (xmppd.xmppd, completion.completion)},
+    named={
+        "Control": (*control.COMMANDS, attach.attach),
+        "Others": (xmppd.xmppd, completion.completion),
+    },
 )
 
 

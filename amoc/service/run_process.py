@@ -103,4 +103,5 @@ class RunProcess:
     def why(self) -> str:
         """What it said last, when it could not begin."""
         told = [line.removeprefix("amoc: ") for line in self.output if line.startswith("amoc: ")]
-        return "\n".join(told or self.output) or f"amoc run exited with {self.exit_code}"
+        last = list(self.output)[-1:] or [f"amoc run exited with {self.exit_code}"]
+        return "\n".join(told or last)

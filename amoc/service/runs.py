@@ -275,6 +275,8 @@ class Runs:
         self._jobs.pop(job.id, None)
         if not job.process.directory.journal.exists():
             job.state, job.error = "failed", job.process.why()
+            if job.process.exit_code == ExitCode.INTERNAL:
+                log.error("run %s: %s", job.id, "\n".join(job.process.output))
             if not job.awaited:
                 self._failed.append(job)
         self.tidy()

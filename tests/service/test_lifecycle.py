@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -155,6 +157,40 @@ def test_a_run_of_a_shell_beside_it_is_as_good(daemon: Daemon) -> None:
         daemon.wait_for_users(runs[0]["run"], 3)
         daemon.patch("/execution/stop")
         assert shell.wait(DEADLINE_S) == 0
+
+
+@contextmanager
+def attached(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """``amoc attach``, once it shows the run."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "amoc", "attach"],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as shell:
+        try:
+            assert shell.stdout is not None
+            line = shell.stdout.readline()
+            assert "users: 2 running" in line, line + shell.stdout.read()
+            yield shell
+        finally:
+            shell.kill()
+
+
+def test_who_is_attached_can_leave_or_stay_to_the_end(daemon: Daemon) -> None:
+    run = daemon.start(users=2)
+    with attached(daemon.directory) as stays, attached(daemon.directory) as leaves:
+        leaves.send_signal(signal.SIGINT)
+        said, _ = leaves.communicate(timeout=DEADLINE_S)
+        assert (leaves.returncode, said) == (0, f"amoc: left run {run}; it goes on\n")
+        assert daemon.status_of(run)["state"] == "running"
+        daemon.patch("/execution/stop")
+        said, _ = stays.communicate(timeout=DEADLINE_S)
+        assert stays.returncode == 0
+        assert "verdict stopped" in said
+    daemon.wait_for_end(run)
 
 
 def descriptors(daemon: Daemon) -> int:

@@ -1,0 +1,165 @@
+"""``amoc attach``: a run of another process, live, as ``amoc run`` shows its own."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import ExitCode
+from amoc.base.json_plain import JsonObject
+
+if TYPE_CHECKING:
+    from amoc.control.commands import Command
+    from amoc.results.run_directory import RunDirectory
+    from amoc.results.series import Point
+    from amoc.results.summary_types import Summary
+
+LOOK_S = 0.1
+AT_ONCE = 100
+"""Seconds that are read at once: when it begins it takes in all that there are."""
+SUMMARY_S = 10.0
+"""How long a run may take for its summary after its last second."""
+
+
+class Followed(Protocol):
+    """A run that is followed, wherever it is."""
+
+    @property
+    def id(self) -> str:
+        """How it is called."""
+
+    def points(self) -> Iterator[Point | None]:
+        """Its seconds, None where there is none yet, until it is over."""
+
+    def give(self, command: Command) -> JsonObject:
+        """What it answers to a command."""
+
+    def summary(self) -> Summary | None:
+        """Its summary, once it is over; None if it left none."""
+
+
+class LocalRun:
+    """A run of this host, read from its directory."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._directory = directory
+
+    @property
+    def id(self) -> str:
+        """How it is called."""
+        return self._directory.id
+
+    def points(self) -> Iterator[Point | None]:
+        """Its seconds as it writes them, until it is over."""
+        from amoc.results.store.reader import StoredSeries
+
+        series = StoredSeries(self._directory.series)
+        taken = 0
+        while True:
+            running = self._directory.control.exists() and self._directory.answers()
+            series.grow()
+            while points := series.after(taken, AT_ONCE):
+                yield from points
+                taken += len(points)
+            if not running:
+                return
+            yield None
+
+    def give(self, command: Command) -> JsonObject:
+        """What it answers to a command."""
+        from amoc.control import client
+
+        return client.request(self._directory.control, *command)
+
+    def summary(self) -> Summary | None:
+        """Its summary, if it writes one soon."""
+        import gevent
+
+        from amoc.results import summary_file
+
+        found = self._directory.summary
+        give_up_ns = now_ns() + int(SUMMARY_S * S_NS)
+        while not found.exists() and now_ns() < give_up_ns:
+            gevent.sleep(LOOK_S)
+        return summary_file.read(found) if found.exists() else None
+
+
+@click.command(short_help="Show a run live, and control it with keys.")
+@click.option("--run", metavar="DIR", help="The run's directory or id.  [default: the only run]")
+def attach(run: str | None) -> None:
+    """Show a run live, as amoc run does, and control it with the same keys.
+
+    Ctrl-C leaves it; the run goes on. The exit code is the run's when it ends meanwhile, else 0.
+    """
+    from amoc.runtime.supervisor import monkey_patch
+
+    monkey_patch.patch()
+    from amoc.results.run_directory import find
+
+    sys.exit(follow(LocalRun(find(run))))
+
+
+def follow(run: Followed) -> int:
+    """Show a run until it ends, or Ctrl-C; the exit code."""
+    import gevent
+    from gevent.event import Event
+
+    from amoc.cli.messages import say
+    from amoc.cli.view.console import console as make_console
+    from amoc.cli.view.followed import FollowedStatus, RelayedAnswer
+    from amoc.cli.view.keyboard import Keyboard
+    from amoc.cli.view.live import LiveView
+    from amoc.cli.view.summary import print_summary
+
+    console = make_console()
+    view, status, over = LiveView(console), FollowedStatus(run_id=run.id), Event()
+    keyboard = Keyboard(
+        status, lambda command, _source: RelayedAnswer.of(run.give(command)), view.event, view.show
+    )
+    view.attach(status, keyboard)
+    left = _leave_by_ctrl_c(over.set)
+
+    def take() -> None:
+        for point in run.points():
+            if point is None:
+                gevent.sleep(LOOK_S)
+            else:
+                status.take(point)
+        over.set()
+
+    with view, keyboard:
+        taking = gevent.spawn(take)
+        over.wait()
+    if left() and not taking.ready():
+        taking.kill()
+        say(f"left run {run.id}; it goes on")
+        return ExitCode.OK
+    taking.get()
+    summary = run.summary()
+    if summary is None:
+        say(f"run {run.id} has ended without a summary")
+        return ExitCode.OK
+    print_summary(console, summary)
+    return int(summary["run"]["exit_code"] or 0)
+
+
+def _leave_by_ctrl_c(leave: Callable[[], None]) -> Callable[[], bool]:
+    """Call `leave` at Ctrl-C; what is returned tells whether there was one."""
+    import gevent
+
+    loop = gevent.get_hub().loop
+    seen = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal seen
+        seen = True
+        loop.run_callback_threadsafe(leave)
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, interrupt)
+    return lambda: seen
