@@ -18,7 +18,7 @@ from amoc.base.errors import AmocError, Error
 
 if TYPE_CHECKING:
     from amoc import coordinator, feed, metrics, throttle
-    from amoc.client import RunResult, Stopped, read_run, run
+    from amoc.client import Client, RunResult, ServiceError, Stopped, read_run, run
     from amoc.results.thresholds.declared import expect
     from amoc.scenario import events
     from amoc.scenario import settings as config
@@ -54,8 +54,10 @@ __all__ = [
     # what a user may catch
     "AmocError",
     # what a program, a notebook or a test calls, and what that returns and raises; run, too
+    "Client",
     "read_run",
     "RunResult",
+    "ServiceError",
     "Stopped",
 ]
 __version__ = VERSION
@@ -67,7 +69,7 @@ if not TYPE_CHECKING:  # a checker is to know what is not there
     __getattr__ = lazy_names.loader(
         globals(),
         {
-            "amoc.client": ("RunResult", "Stopped", "read_run", "run"),
+            "amoc.client": ("Client", "RunResult", "ServiceError", "Stopped", "read_run", "run"),
             "amoc.results.thresholds.declared": ("expect",),
             "amoc.scenario.settings": ("override", "setting"),
             "amoc.steps": ("check", "step"),

@@ -1,4 +1,4 @@
-"""Runs from a program: started here with `run`, read back with `read_run`, in tests with pytest."""
+"""Runs from a program: started here with `run`, or on a daemon with `Client`; and from pytest."""
 
 from typing import TYPE_CHECKING
 
@@ -6,15 +6,19 @@ from amoc.base import lazy_names
 
 if TYPE_CHECKING:
     from amoc.client.api import run
+    from amoc.client.http_line import ServiceError
     from amoc.client.local import Stopped, read_run
+    from amoc.client.remote import Client
     from amoc.client.result import RunResult
 
 __all__ = [
     # what a program calls
+    "Client",
     "read_run",
     "run",
     # what those return and raise
     "RunResult",
+    "ServiceError",
     "Stopped",
 ]
 
@@ -23,6 +27,8 @@ if not TYPE_CHECKING:  # pytest loads this for each project, used or not
         globals(),
         {
             "amoc.client.api": ("run",),
+            "amoc.client.http_line": ("ServiceError",),
+            "amoc.client.remote": ("Client",),
             "amoc.client.local": ("Stopped", "read_run"),
             "amoc.client.result": ("RunResult",),
         },

@@ -24,6 +24,8 @@ class Run:
         users: int | None = None,
         user_ids: UserIds | None = None,
         stages: Stages | None = None,
+        arrival_rate: str | None = None,
+        max_users: int | None = None,
         duration: Duration | None = None,
         set: Mapping[str, Value] | None = None,
         expect: str | Sequence[str] = (),
@@ -40,6 +42,8 @@ class Run:
         limited_ok: bool = False,
         failures_ok: bool = False,
         log_level: str | None = None,
+        install: bool = True,
+        locked: bool = False,
         run_dir: str | os.PathLike[str] | None = None,
         runs_dir: str | os.PathLike[str] = "amoc-runs",
         env: Mapping[str, str] | None = None,
@@ -56,8 +60,10 @@ class Run:
             users: Number of users; ids start at 1.
             user_ids: Ids of the users instead, such as ``range(501, 601)`` or ``"501-600"``.
             stages: Number of users over time: ``"30s:100,2m:1000"``, or pairs of both.
+            arrival_rate: Iterations begin at this rate, ``"200/s"``, instead of a number of users.
+            max_users: Most users of an arrival rate at once.
             duration: Stop gracefully after this time; without it when all users have finished.
-            set: Values of settings; lists and tables are passed as JSON, secrets in files.
+            set: Values of settings; they are passed in a private file.
             expect: Thresholds: ``"login.p95 < 200ms"``.
             throttles: Rates by throttle: ``{"orders": "10/s"}``.
             workers: Number of worker processes.
@@ -72,6 +78,8 @@ class Run:
             limited_ok: Do not fail the run when the load generator was too slow.
             failures_ok: Accept a run in which nothing succeeded.
             log_level: Lowest level to log in the run's directory.
+            install: Whether missing dependencies of the scenario may be installed.
+            locked: Refuse dependencies that are not locked with their hashes.
             run_dir: The run's directory, new or empty.
             runs_dir: Where a directory for it is made otherwise.
             env: Environment variables for the run, on top of this process's.
@@ -93,6 +101,8 @@ class Run:
             "users": users,
             "user_ids": user_ids,
             "stages": stages,
+            "arrival_rate": arrival_rate,
+            "max_users": max_users,
             "duration": duration,
             "expect": expect,
             "throttles": throttles,
@@ -108,6 +118,8 @@ class Run:
             "limited_ok": limited_ok,
             "failures_ok": failures_ok,
             "log_level": log_level,
+            "install": install,
+            "locked": locked,
             "options": options,
         }
         return local.carry_out(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -73,13 +74,14 @@ def carry_out(
     arguments = ["run", *run_options.arguments(given)]
     explicit = os.fspath(run_dir) if run_dir is not None else None
     with tempfile.TemporaryDirectory(prefix="amoc-settings-") as private:
-        settings, files = run_options.settings(values, private)
-        for path, text in files.items():
-            Path(path).write_text(text)
+        if values:  # in a file: on a command line all users of the machine could read them
+            settings = Path(private) / "settings.json"
+            settings.write_text(json.dumps(run_options.settings(values)))
+            arguments.append(f"--set-json={settings}")
         directory = RunDirectory.create(
             explicit, name_of(source), datetime.now(UTC), os.fspath(runs_dir)
         )
-        arguments += [*settings, f"--run-dir={directory.path}", "--", source]
+        arguments += [f"--run-dir={directory.path}", "--", source]
         try:
             ended = RunProcess(arguments, env, on_line).wait()
         except BaseException:

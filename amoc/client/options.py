@@ -1,18 +1,12 @@
-"""The options of a run as a program gives them, as arguments of ``amoc run``. Pure.
-
-Values of settings that must not stand on a command line, where all users of the machine can read
-them, go into files that the caller makes.
-"""
+"""The options of a run as a program gives them, as arguments of ``amoc run``. Pure."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from math import isfinite
 from typing import Any, TypeAlias
-
-from amoc.base.redaction import hide, is_secret
 
 Duration: TypeAlias = str | float | timedelta
 """``"1m30s"``, or a number of seconds."""
@@ -20,8 +14,6 @@ Stages: TypeAlias = str | Sequence[tuple[Duration, int]]
 """``"30s:100,2m:1000"``, or pairs of how long and how many users at its end."""
 UserIds: TypeAlias = str | range
 Value: TypeAlias = object
-Files: TypeAlias = dict[str, str]
-"""The contents of files by their paths."""
 
 
 def arguments(given: Mapping[str, object]) -> list[str]:
@@ -38,48 +30,28 @@ def arguments(given: Mapping[str, object]) -> list[str]:
     ]
 
 
-def settings(values: Mapping[str, Value], directory: str) -> tuple[list[str], Files]:
-    """The arguments that set settings, and the files that hold what must not be seen.
-
-    Args:
-        values: By setting.
-        directory: Where those files will be.
+def settings(values: Mapping[str, Value]) -> dict[str, object]:
+    """Values of settings in types that JSON has, by name.
 
     Raises:
-        TypeError: A value has no text, such as None.
+        TypeError: A value has none, such as None.
     """
-    made: list[str] = []
-    files: Files = {}
-    for name, value in values.items():
-        text = setting_text(name, value)
-        if text and (is_secret(name) or hide(text) is not text or text == "@-"):
-            file = f"{directory}/{len(files)}"
-            files[file] = f"{text}\n"
-            made.append(f"--set-from-file={name}={file}")
-        else:
-            made.append(f"--set={name}={text}")
-    return made, files
+    return {name: _setting(name, value) for name, value in values.items()}
 
 
-def setting_text(name: str, value: Value) -> str:
-    """A setting's value as text; lists and tables as JSON.
-
-    Raises:
-        TypeError: It has none.
-    """
-    if isinstance(value, bool):
-        return str(value).lower()
+def _setting(name: str, value: Value) -> object:
     if isinstance(value, timedelta):
-        return str(value.total_seconds())
-    if isinstance(value, str | int | float):
-        return str(value)
+        value = value.total_seconds()
     if isinstance(value, os.PathLike):
         return str(os.fspath(value))
-    try:
-        if isinstance(value, list | tuple | dict):
-            return json.dumps(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"setting {name} has no text: {error}") from None
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    if isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_setting(name, one) for one in value]
+    if isinstance(value, dict):
+        return {str(key): _setting(name, one) for key, one in value.items()}
     raise TypeError(
         f"setting {name} must be a text, a number, true or false, a list or a table,"
         f" got {type(value).__name__}"
@@ -119,15 +91,16 @@ def _flag(name: str, value: object) -> list[str]:
     return [_option(name)] if value else []
 
 
-def _duration(name: str, value: object) -> list[str]:
-    return [f"{_option(name)}={duration(name, value)}"]
-
-
 def _abort(name: str, value: object) -> list[str]:
-    return _flag(name, value) if isinstance(value, bool) else _duration(name, value)
+    return _flag(name, value) if isinstance(value, bool) else _of(duration)(name, value)
 
 
-def _texts(name: str, value: object) -> list[str]:
+def texts(name: str, value: object) -> list[str]:
+    """A text or a list of texts as a list.
+
+    Raises:
+        TypeError: It is neither.
+    """
     found = [value] if isinstance(value, str) else list(_iterable(name, value, "a list of texts"))
     for one in found:
         if not isinstance(one, str):
@@ -136,7 +109,7 @@ def _texts(name: str, value: object) -> list[str]:
 
 
 def _each(name: str, value: object) -> list[str]:
-    return [f"{_option(name)}={one}" for one in _texts(name, value)]
+    return [f"{_option(name)}={one}" for one in texts(name, value)]
 
 
 def _throttles(name: str, value: object) -> list[str]:
@@ -145,19 +118,34 @@ def _throttles(name: str, value: object) -> list[str]:
     return [f"--throttle={key}={one}" for key, one in value.items()]
 
 
-def _stages(name: str, value: object) -> list[str]:
-    if not isinstance(value, str):
-        pairs = _iterable(name, value, "pairs of a duration and a number of users")
-        value = ",".join(f"{duration(name, one)}:{users}" for one, users in pairs)
-    return [f"{_option(name)}={value}"]
+def stages(name: str, value: object) -> str:
+    """Users over time as ``amoc run`` reads them.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(value, str):
+        return value
+    pairs = _iterable(name, value, "pairs of a duration and a number of users")
+    return ",".join(f"{duration(name, one)}:{users}" for one, users in pairs)
 
 
-def _ids(name: str, value: object) -> list[str]:
+def ids(name: str, value: object) -> str:
+    """Ids of users as ``amoc run`` reads them.
+
+    Raises:
+        TypeError: It is none.
+    """
     if isinstance(value, range) and value.step == 1 and value:
-        value = f"{value[0]}-{value[-1]}"
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a text such as '1-100', or a range, got {value!r}")
-    return [f"{_option(name)}={value}"]
+        return f"{value[0]}-{value[-1]}"
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{name} must be a text such as '1-100', or a range, got {value!r}")
+
+
+def _of(text: Callable[[str, object], str]) -> Callable[[str, object], list[str]]:
+    """An option whose value `text` makes."""
+    return lambda name, value: [f"{_option(name)}={text(name, value)}"]
 
 
 def _iterable(name: str, value: object, what: str) -> Iterable[Any]:
@@ -169,11 +157,14 @@ def _iterable(name: str, value: object, what: str) -> Iterable[Any]:
 _FORMS: Mapping[str, Callable[[str, object], list[str]]] = {
     "abort_on_fail": _abort,
     "expect": _each,
-    "options": _texts,
-    "stages": _stages,
+    "options": texts,
+    "stages": _of(stages),
     "throttles": _throttles,
-    "user_ids": _ids,
-    **dict.fromkeys(("duration", "init_timeout", "stop_timeout", "warmup"), _duration),
-    **dict.fromkeys(("allow_undeclared", "failures_ok", "limited_ok"), _flag),
+    "user_ids": _of(ids),
+    **dict.fromkeys(
+        ("duration", "init_timeout", "install_timeout", "stop_timeout", "warmup"), _of(duration)
+    ),
+    **dict.fromkeys(("allow_undeclared", "failures_ok", "limited_ok", "locked"), _flag),
+    "install": lambda _, value: [] if value else ["--no-install"],
 }
 """How each option is written; the others are a text or a number."""

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from amoc.base.clock import format_duration
 from amoc.base.errors import AmocError, ExitCode
@@ -27,24 +26,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, repr=False)
-class RunResult:
-    """What a run has shown.
+class RunFigures:
+    """The figures of a run.
 
     Attributes:
-        saved: The run as it was read back from its directory.
-        output: What the run printed, the last lines of it; empty for one that was read back.
+        summary: All figures as they are in ``summary.json``, see `docs/summary.md`.
     """
 
-    saved: SavedRun
-    output: str = field(default="", compare=False)
+    def __init__(self, summary: Summary) -> None:
+        """The figures in a summary."""
+        self.summary = summary
 
     # What came of it
-
-    @property
-    def summary(self) -> Summary:
-        """All figures as they are in ``summary.json``, see `docs/summary.md`."""
-        return self.saved.summary
 
     @property
     def id(self) -> str:
@@ -88,9 +81,9 @@ class RunResult:
         lines = [f"verdict of {self.summary['run']['scenario']}: {self.verdict}", *self.reasons]
         if not self.ok:
             lines += [f"{one.count:,} × {one.request}: {one.cause}" for one in self.failures[:5]]
-        return "\n".join([*lines, f"report: {self.report}"])
+        return "\n".join(lines)
 
-    def check(self) -> RunResult:
+    def check(self) -> Self:
         """The result itself if it is `ok`.
 
         Raises:
@@ -99,18 +92,6 @@ class RunResult:
         if not self.ok:
             raise AssertionError(self.why)
         return self
-
-    # Where it is
-
-    @property
-    def directory(self) -> Path:
-        """The run's directory."""
-        return self.saved.directory
-
-    @property
-    def report(self) -> Path:
-        """The HTML report."""
-        return RunDirectory(self.directory).report
 
     # Figures
 
@@ -180,7 +161,52 @@ class RunResult:
             for one in self.summary["crashes"]
         )
 
-    # Forms
+    def __repr__(self) -> str:
+        run = self.summary["run"]
+        facts = [f"{run['scenario']} took {format_duration(run['duration_s'])}"]
+        whole = self.requests.get(AGGREGATED)
+        if whole is not None and whole.count:
+            facts += [counted(whole.count, "request"), f"{percent(whole.failed_share)} failed"]
+        if whole is not None and whole.p95 is not None:
+            facts.append(f"p95 {format_duration(whole.p95)}")
+        return f"<{type(self).__name__} {self.verdict!r}: {', '.join(facts)}; {self._where()}>"
+
+    def _where(self) -> str:
+        """What tells the run from others."""
+        return self.id
+
+
+class RunResult(RunFigures):
+    """What a run has shown: its figures, and where they are.
+
+    Attributes:
+        saved: The run as it was read back from its directory.
+        output: What the run printed, the last lines of it; empty for one that was read back.
+    """
+
+    def __init__(self, saved: SavedRun, output: str = "") -> None:
+        """The result of a run that was read back."""
+        super().__init__(saved.summary)
+        self.saved = saved
+        self.output = output
+
+    @property
+    def directory(self) -> Path:
+        """The run's directory."""
+        return self.saved.directory
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return RunDirectory(self.directory).report
+
+    @property
+    def why(self) -> str:
+        """The verdict and what is behind it, and where the report is."""
+        return f"{super().why}\nreport: {self.report}"
+
+    def _where(self) -> str:
+        return str(self.directory)
 
     def to_pandas(self, what: str = "seconds") -> pd.DataFrame:
         """A data frame with the columns of `docs/export.md`.
@@ -210,16 +236,6 @@ class RunResult:
             raise ValueError(f"what must be {', '.join(forms)}, got {what!r}")
         lines, index = forms[what]
         return pd.read_csv(io.StringIO(_joined(lines(self.saved))), index_col=index)
-
-    def __repr__(self) -> str:
-        run = self.summary["run"]
-        facts = [f"{run['scenario']} took {format_duration(run['duration_s'])}"]
-        whole = self.requests.get(AGGREGATED)
-        if whole is not None and whole.count:
-            facts += [counted(whole.count, "request"), f"{percent(whole.failed_share)} failed"]
-        if whole is not None and whole.p95 is not None:
-            facts.append(f"p95 {format_duration(whole.p95)}")
-        return f"<RunResult {self.verdict!r}: {', '.join(facts)}; {self.directory}>"
 
     def _repr_html_(self) -> str:
         from amoc.client import notebook

@@ -213,11 +213,20 @@ def test_a_callers_event_loop_goes_on_and_needs_no_gevent(shop, tmp_path):
     assert len(ticks) > 3
 
 
+STAY = """
+    from pathlib import Path
+    from amoc import sleep, user
+
+    def start(user_id):
+        Path(HERE, f"user{user_id}").touch()
+        while not user.stopping:
+            sleep(0.05)
+"""
 LONG = """
     import amoc
 
     try:
-        amoc.run("HERE/shop.py", users=2, set={"user_rate": "inf"}, limited_ok=True,
+        amoc.run("HERE/stay.py", users=2, set={"user_rate": "inf"}, limited_ok=True,
                  run_dir="HERE/run", on_line=lambda line: print(line, flush=True))
     except KeyboardInterrupt as stopped:
         result = stopped.result
@@ -234,17 +243,15 @@ def below(pid: int) -> set[int]:
 
 
 def running(tmp_path: Path, pid: int) -> set[int]:
-    """The processes below a caller, once users run: controller, node, supervisor, two workers."""
-
-    def there() -> set[int]:
-        found = below(pid)
-        # The control socket is there when users may start.
-        return found if len(found) >= 4 and (tmp_path / "run/control").exists() else set()
-
-    return eventually(there, "the run has begun")
+    """The processes below a caller, once both users run."""
+    eventually(lambda: len(list(tmp_path.glob("user*"))) == 2, "the users run")
+    found = below(pid)
+    assert len(found) >= 4  # controller, node, supervisor, and a worker at least
+    return found
 
 
-def test_an_interrupted_caller_stops_its_run_gracefully(shop, tmp_path):
+def test_an_interrupted_caller_stops_its_run_gracefully(scenario, tmp_path):
+    scenario(STAY, "stay.py")
     with caller(LONG, tmp_path) as program:
         tree = running(tmp_path, program.pid)
         program.send_signal(signal.SIGINT)
@@ -255,14 +262,16 @@ def test_an_interrupted_caller_stops_its_run_gracefully(shop, tmp_path):
     assert not alive(tree)
 
 
-def test_a_run_does_not_outlive_a_killed_caller(shop, tmp_path):
+def test_a_run_does_not_outlive_a_killed_caller(scenario, tmp_path):
+    scenario(STAY, "stay.py")
     with caller(LONG, tmp_path) as program:
         tree = running(tmp_path, program.pid)
         program.kill()
         program.communicate(timeout=DEADLINE_S)
 
     eventually(lambda: not alive(tree), "the run has ended")
-    assert amoc.read_run(tmp_path / "run").verdict == "stopped"
+    result = amoc.read_run(tmp_path / "run")
+    assert (result.verdict, result.users.finished) == ("stopped", 2)
 
 
 # The plugin
@@ -352,7 +361,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 def test_what_the_page_shows_works(pytester, plugin, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     tmp_path = pytester.path
-    shop, run, read, tests = BLOCK.findall((ROOT / "docs/client.md").read_text())
+    shop, run, read, _, tests = BLOCK.findall((ROOT / "docs/client.md").read_text())
     (tmp_path / "shop.py").write_text(shop)
 
     with caller(f"{run}\n{read}", tmp_path) as program:

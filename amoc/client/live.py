@@ -1,0 +1,60 @@
+"""The seconds of a run as they come: a stream of events that goes on where it was lost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from http import HTTPStatus
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import PeerError
+from amoc.client.answers import Second
+from amoc.client.http_line import Line, LostError, ServiceError, parsed, path_of
+from amoc.client.sse import Event, EventReader
+
+SILENT_S = 45.0
+"""A stream says something every 15 s."""
+PATIENCE_S = 60.0
+
+
+def seconds(line: Line, run: str, after: int, patience_s: float) -> Iterator[Second]:
+    """The seconds of a run after a number, until the run is over; see `amoc.client.remote`.
+
+    Raises:
+        ServiceError: There is no such run.
+        PeerError: The daemon was away for longer than `patience_s`.
+    """
+    reader = EventReader(str(after) if after else "")
+    heard_ns = now_ns()
+    while True:
+        reader.lost()
+        try:
+            with closing(_events(line, run, reader)) as events:
+                for kind, data in events:
+                    heard_ns = now_ns()
+                    if kind == "end":
+                        return
+                    yield Second.of(parsed(data))
+            why = f"{line}: the connection was lost"
+        except LostError as error:
+            why = str(error)
+        except ServiceError as error:
+            if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            why = str(error)
+        if now_ns() - heard_ns > patience_s * S_NS:
+            raise PeerError(f"{why}, and run {run} was not heard of for {patience_s:g} s")
+        time.sleep(min(reader.retry_s, patience_s))
+
+
+def _events(line: Line, run: str, reader: EventReader) -> Generator[Event, None, None]:
+    """The events of one connection; ends when it does."""
+    headers = {"Accept": "text/event-stream"}
+    if reader.last_id:
+        headers["Last-Event-ID"] = reader.last_id
+    with line.open("GET", path_of(run, "events"), headers=headers, timeout_s=SILENT_S) as answer:
+        while text := answer.readline():
+            event = reader.feed(text.decode().rstrip("\r\n"))
+            if event is not None:
+                yield event

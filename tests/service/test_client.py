@@ -1,0 +1,241 @@
+"""``amoc.Client`` with a daemon as an operator starts it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import amoc
+from amoc.base.errors import PeerError, UsageError
+from tests.certificates import Authority
+from tests.process.support import ROOT, eventually
+from tests.service.support import serving
+
+TOKEN = "a-token-that-is-long-enough"
+READER = "another-token-that-reads"
+DEADLINE_S = 60.0
+PAGE = ROOT / "docs/client.md"
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("client")
+    tokens = directory / "tokens"
+    tokens.write_text(f"{TOKEN}\nread {READER}\n")
+    tokens.chmod(0o600)
+    with serving(directory, "--token-file", "tokens") as running:
+        (directory / "token").write_text(f"{TOKEN}\n")
+        yield running
+
+
+@pytest.fixture
+def client(daemon):
+    made = amoc.Client(daemon.url, token_file=daemon.directory / "token")
+    yield made
+    for one in made.status().runs:  # of a test that failed
+        made.stop(one.run)
+        made.wait(one.run, DEADLINE_S)
+
+
+def test_a_run_from_its_start_to_its_report(client, daemon, tmp_path):
+    assert client.scenarios() == ("stayers",)
+    about = client.scenario("stayers")
+    assert about.doc == "Users that stay until they are asked to leave."
+    assert next(one.choices for one in about.settings if one.name == "mode") == ["calm", "wild"]
+
+    run = client.start("stayers", users=3, workers=1, set={"pause": 0.05}, expect="looks > 0").run
+    seconds = client.live(run)
+    first = next(seconds)
+    assert first.second == 1
+    assert client.status().runs[0].run == run
+    assert client.nodes() == {"node0": "up"}
+
+    def users(count):
+        eventually(lambda: client.users(run)["running"] == count, f"{count} users")
+
+    assert client.add(2, comment="more").summary == "users 4 to 5 will start"
+    users(5)
+    client.remove(1, run=run)
+    users(4)
+    client.set({"pause": 0.1}, comment="slower")
+    client.throttle("looks", "500/s")
+    client.pause()
+    assert client.status().runs[0].state == "paused"
+    client.resume(run)
+    client.note("that was it")
+    assert client.node("node0").runs[0] == {"run": run, "users": 4}
+    with pytest.raises(amoc.ServiceError) as raised:
+        client.set({"pause": -1})
+    assert raised.value.status == 422
+    assert "pause" in raised.value.detail
+    assert raised.value.problem["status"] == 422
+    with pytest.raises(amoc.ServiceError) as raised:
+        client.start("stayers")
+    assert raised.value.status == 409
+    client.stop(run)
+
+    later = list(seconds)  # ends with the run
+    numbers = [first.second, *(one.second for one in later)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    info = client.wait(run, DEADLINE_S)
+    assert (info.state, info.comment) == ("over", "")
+    assert [one.second for one in client.series(run)] == numbers
+    assert [one.second for one in client.live(run, after=1)] == numbers[1:]
+
+    result = client.result(run)
+    assert result.verdict == info.verdict
+    assert result.counters["looks"] == sum(one.counters.get("looks", 0) for one in [first, *later])
+    assert [one.passed for one in result.thresholds] == [True]
+    assert client.report(run, to=tmp_path / "report.html").startswith("<!doctype html>")
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert any("supervisor" in str(one["process"]) for one in client.log(run))
+    assert client.runs()[0].id == client.run().id == run
+    client.delete(run)
+    with pytest.raises(amoc.ServiceError) as raised:
+        client.run(run)
+    assert raised.value.status == 404
+
+
+def test_a_run_that_waits_and_two_compared(client):
+    at = datetime.now(UTC) + timedelta(hours=1)
+    waiting = client.start("stayers", users=1, at=at)
+    assert waiting.state == "queued"
+    assert client.run(waiting.run).state == "queued"
+    assert waiting.run in client.status().queued
+    with pytest.raises(TimeoutError, match="is not over after 0 s"):
+        client.wait(waiting.run, 0)
+
+    both = []
+    for _ in range(2):
+        both.append(client.start("stayers", users=1, workers=1, duration=1, queue=True).run)
+        client.wait(both[-1], DEADLINE_S)
+    assert client.compare(*both)
+
+
+def test_uploads_are_what_they_say_or_are_refused(client, tmp_path):
+    shop = tmp_path / "shop.py"
+    shop.write_text('"""A shop."""\nstart = print\n')
+    made = client.upload(shop)
+    assert (made.name, made.doc, made.replaced) == ("shop", "A shop.", False)
+    assert client.upload(shop).replaced
+
+    shop.write_text("start =\n")
+    with pytest.raises(amoc.ServiceError) as raised:
+        client.upload(shop, name="other")
+    assert raised.value.status == 422
+    assert "line 1" in raised.value.detail or ":1" in raised.value.detail
+    with pytest.raises(UsageError, match=r"absent\.py cannot be read"):
+        client.upload(tmp_path / "absent.py")
+
+
+def test_a_token_decides_what_may_be_done(daemon):
+    with pytest.raises(amoc.ServiceError) as raised:
+        amoc.Client(daemon.url).status()
+    assert raised.value.status == 401
+
+    reader = amoc.Client(daemon.url, token=READER)
+    assert reader.status().role == "read"
+    with pytest.raises(amoc.ServiceError) as raised:
+        reader.start("stayers")
+    assert raised.value.status == 403
+    assert TOKEN not in repr(reader)
+    assert READER not in repr(reader) + repr(vars(reader))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"url": "ftp://host"}, "url must be such as http://127.0.0.1:4000"),
+        ({"url": "http://me:s3cret@host"}, "url must be such as"),
+        ({"url": "http://host:99999"}, "url must be such as"),
+        ({"token": "a\nb"}, "token must be printable ASCII"),
+        ({"token": "a", "token_file": "b"}, "mutually exclusive"),
+        ({"token_file": "/absent"}, "token_file /absent cannot be read: No such file"),
+        ({"ca_file": "/absent"}, "ca_file is for https URLs"),
+        ({"url": "https://host", "ca_file": "/absent"}, "ca_file /absent cannot be read"),
+    ],
+)
+def test_wrong_arguments_are_refused_without_their_secrets(arguments, message):
+    with pytest.raises(UsageError, match=message) as raised:
+        amoc.Client(**arguments)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_daemon_that_is_not_there_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(PeerError, match=f"^http://127.0.0.1:{port}: Connection refused$"):
+        amoc.Client(f"http://127.0.0.1:{port}").status()
+
+
+@contextmanager
+def cutting(port: int, after: int) -> Iterator[int]:
+    """A proxy that cuts its first connections after so many bytes of what comes back."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            left = 3
+            while True:
+                try:
+                    line, _ = server.accept()
+                except OSError:
+                    return
+                with line, socket.create_connection(("127.0.0.1", port)) as other:
+                    request = line.recv(1 << 16)
+                    stream = b"/events" in request
+                    other.sendall(request)
+                    passed = 0
+                    while data := other.recv(1 << 12):
+                        line.sendall(data)
+                        passed += len(data)
+                        if stream and left and passed > after:
+                            left -= 1
+                            break
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def test_a_stream_that_is_cut_goes_on_without_gap_or_repetition(client, daemon):
+    run = client.start("stayers", users=1, workers=1, duration="3s").run
+    port = int(daemon.url.rpartition(":")[2])
+
+    with cutting(port, 1_000) as cut:
+        through = amoc.Client(f"http://127.0.0.1:{cut}", token=TOKEN)
+        seconds = [one.second for one in through.live(run)]
+
+    assert seconds == [one.second for one in client.series(run)]
+    assert len(seconds) >= 3
+
+
+def test_tls_is_checked_with_the_file_of_an_authority(tmp_path):
+    authority = Authority(tmp_path)
+    both = authority.issue("both.pem")
+    with serving(tmp_path, "--cert", both, "--key", both) as daemon:
+        url = f"https://localhost:{daemon.url.rpartition(':')[2]}"
+        with pytest.raises(PeerError, match="its certificate is not trusted"):
+            amoc.Client(url).status()
+        assert amoc.Client(url, ca_file=authority.ca).status().state == "idle"
+
+
+def test_what_the_page_shows_works(client, daemon, tmp_path, monkeypatch, capsys):
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    shop, shown = blocks[0], next(one for one in blocks if "amoc.Client(" in one)
+    monkeypatch.chdir(tmp_path)
+    Path("shop.py").write_text(shop)
+    connected = shown.replace('"http://127.0.0.1:4000"', f'"{daemon.url}", token="{TOKEN}"')
+    assert connected != shown
+
+    exec(compile(connected, "client.md", "exec"), {})
+
+    verdict, p95 = capsys.readouterr().out.splitlines()[-1].rsplit(" ", 1)
+    assert verdict == "no criteria"
+    assert 0 < float(p95) < 60
+    assert Path("report.html").is_file()
