@@ -33,7 +33,7 @@ def cell_of(ns: int) -> int:
         return 0
     shift = ns.bit_length() - 8
     cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
-    return min(LAST_CELL, cell)
+    return cell if cell < LAST_CELL else LAST_CELL  # noqa: FURB136 - min() takes twice as long
 
 
 def _middle_ns(cell: int) -> float:

@@ -103,7 +103,8 @@ class ThrottledStopwatch(Stopwatch):
 
     def _responses(self) -> tuple[Timer, ...]:
         """The timers of its response time."""
-        return (self._timer.response,)
+        timer = self._timer
+        return (timer._response or timer.response,)
 
     def _cut_short(self, end_ns: int) -> None:
         """It was killed in the middle, perhaps because it hung for so long."""

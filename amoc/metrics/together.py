@@ -28,8 +28,19 @@ def add(counters: tuple[Counter, ...], n: int) -> None:
             one.inc(n)
 
 
-def record_ns(timers: tuple[Timer, ...], ns: int) -> None:
-    """Record a duration in each, from 0 to below 2**64 ns."""
+def succeeded(counters: tuple[Counter, ...], timers: tuple[Timer, ...], ns: int) -> None:
+    """Count one more event in each counter, and record how long it took in each timer.
+
+    Args:
+        counters: What counts it.
+        timers: What times it.
+        ns: How long it took, from 0 to below 2**64 ns.
+    """
+    for counter in counters:
+        try:
+            counter._cells[0] += 1
+        except ValueError:  # a cell has 64 bits
+            counter.inc()
     cell = cell_of(ns)
     for one in timers:
         # board.record, written out, but for the cell, which is the same in all.

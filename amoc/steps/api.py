@@ -125,8 +125,9 @@ class Step(ThrottledStopwatch):
         return error is not None and isinstance(error, self._expected)
 
     def _responses(self) -> tuple[Timer, ...]:
-        own = self._timer.response
-        return (own,) if self.has_inner else (own, self._recorder.whole.timer.response)
+        own, whole = self._timer, self._recorder.whole.timer
+        response = own._response or own.response
+        return (response,) if self.has_inner else (response, whole._response or whole.response)
 
     def _failed(self, error: BaseException | None, end_ns: int) -> bool:
         """Count an execution that has failed, unless it only ends with its greenlet."""

@@ -150,8 +150,7 @@ class Recorder:
             is_leaf: Whether no other step was executed within it, so that it is a request.
         """
         if is_leaf:
-            together.inc(self._counts)
-            together.record_ns(self._timers, ns)
+            together.succeeded(self._counts, self._timers, ns)
         else:
             self.count.inc()
             self.timer.record_ns(ns)
