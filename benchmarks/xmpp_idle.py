@@ -6,7 +6,7 @@ takes a descriptor on either side, and a process has 20,000 in many places. The 
 process is printed once a minute, with the CPU time that it took since.
 
 Wanted: every user connects and stays connected, none raises, and no process grows by more than
---growth percent and 2 MiB from the first minute with all users to the last.
+--growth percent and 2 MiB, or by a descriptor, from the first minute with all users to the last.
 
     python -m benchmarks.xmpp_idle [--users 50000] [--minutes 10] [--rate 250]
         [--workers N] [--servers N] [--growth 2]
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -33,15 +32,13 @@ from amoc.base.errors import ResourceError
 from amoc.results.store.reader import StoredSeries
 from benchmarks import outcome
 from benchmarks.machine import describe
-from benchmarks.processes import cpu_s, family
+from benchmarks.memory import Memory
 
 HERE = Path(__file__).resolve().parent
 SHORT = ["--users", "20", "--minutes", "0"]
 PER_PROCESS = 17_000
 """Users of a worker, connections of a server: below the 20,000 descriptors of a process."""
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SOURCES = ",".join(f"127.0.0.{last}" for last in range(2, 10))
-SPARE_MIB = 2.0
 START_S = 60.0
 STEP_S = 60.0
 
@@ -108,52 +105,6 @@ class Run:
             raise SystemExit(f"the run left no summary: {error!r}") from None
 
 
-class Memory:
-    """What every process takes, minute by minute."""
-
-    def __init__(self, roles: dict[int, str]) -> None:
-        self.roles = roles
-        self.mib: dict[int, list[float]] = {pid: [] for pid in roles}
-        self._cpu = {pid: cpu_s(pid) for pid in roles}
-        self._at = time.monotonic()
-
-    def step(self, minute: int, connected: float) -> None:
-        """Note and print one minute."""
-        now = time.monotonic()
-        parts = []
-        for pid, role in self.roles.items():
-            self.mib[pid].append(rss_mib(pid))
-            cpu = cpu_s(pid)
-            share = (cpu - self._cpu[pid]) / max(now - self._at, 1e-3)
-            self._cpu[pid] = cpu
-            parts.append(f"{role} {self.mib[pid][-1]:.1f} MiB {share:.1%}")
-            outcome.figure(f"{role}, memory", self.mib[pid][-1], "MiB")
-            if minute:
-                outcome.figure(f"{role}, CPU", share * 100, "%")
-        self._at = now
-        print(f"minute {minute:>3}: {connected:,.0f} connected | " + " | ".join(parts), flush=True)
-
-    def grown(self, percent: float) -> list[str]:
-        """The processes that have grown by more than `percent`."""
-        found = []
-        for pid, steps in self.mib.items():
-            bound = steps[0] * percent / 100 + SPARE_MIB
-            if steps[-1] - steps[0] > bound:
-                found.append(
-                    f"{self.roles[pid]} grew from {steps[0]:.1f} to {steps[-1]:.1f} MiB,"
-                    f" more than {bound:.1f} MiB"
-                )
-        return found
-
-
-def rss_mib(pid: int) -> float:
-    """Resident memory of a process; 0 when it is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
-    except OSError:
-        return 0.0
-
-
 def connect_all(run: Run, args: argparse.Namespace) -> list[str]:
     """Wait until all users are connected; what went wrong."""
     begin = time.monotonic()
@@ -189,10 +140,10 @@ def stay(run: Run, memory: Memory, args: argparse.Namespace) -> list[str]:
                 return ["the run ended before its time"]
             time.sleep(min(left, 1.0))
         connected = run.second().get("gauges", {}).get("connected", 0.0)
-        memory.step(minute, connected)
+        memory.step(f"minute {minute}, {connected:,.0f} connected")
         if connected < args.users:
             return [f"only {connected:,.0f} users were still connected in minute {minute}"]
-    return memory.grown(args.growth)
+    return memory.grown(0, args.growth)
 
 
 def judge(summary: dict[str, Any], users: int) -> list[str]:
@@ -235,9 +186,8 @@ def main() -> int:
         try:
             wrong = connect_all(run, args)
             if not wrong:
-                roles = family(run.process.pid)
-                roles |= {pid: f"server {n}" for n, (_, pid) in enumerate(servers)}
-                memory = Memory(roles)
+                of_servers = {pid: f"server {n}" for n, (_, pid) in enumerate(servers)}
+                memory = Memory(run.process.pid, of_servers)
                 wrong = stay(run, memory, args)
         finally:
             summary = run.stop(300.0)

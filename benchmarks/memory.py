@@ -1,0 +1,79 @@
+"""What every process of a run takes, step by step, and whether it grows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks import outcome
+from benchmarks.processes import cpu_s, family
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+SPARE_MIB = 2.0
+
+
+class Memory:
+    """Memory, descriptors and CPU time of the processes of a run, and of others.
+
+    Attributes:
+        rows: What was seen, as rows of a table, its head first.
+    """
+
+    def __init__(self, controller: int, others: Mapping[int, str] | None = None) -> None:
+        self._roles = family(controller) | dict(others or {})
+        self._mib: dict[int, list[float]] = {pid: [] for pid in self._roles}
+        self._fds: dict[int, list[int]] = {pid: [] for pid in self._roles}
+        self._cpu = {pid: cpu_s(pid) for pid in self._roles}
+        self._at = time.monotonic()
+        self.rows: list[list[object]] = [["step", "process", "MiB", "descriptors", "CPU"]]
+
+    def step(self, name: str) -> None:
+        """Note and print how they are now."""
+        now = time.monotonic()
+        parts = []
+        for pid, role in self._roles.items():
+            self._mib[pid].append(rss_mib(pid))
+            self._fds[pid].append(descriptors(pid))
+            cpu = cpu_s(pid)
+            share = (cpu - self._cpu[pid]) / max(now - self._at, 1e-3)
+            self._cpu[pid] = cpu
+            mib, fds = self._mib[pid][-1], self._fds[pid][-1]
+            self.rows.append([name, role, round(mib, 2), fds, round(share, 4)])
+            parts.append(f"{role} {mib:.1f} MiB, {fds} fds, {share:.1%}")
+            outcome.figure(f"{role}, memory", mib, "MiB")
+            if len(self._mib[pid]) > 1:
+                outcome.figure(f"{role}, CPU", share * 100, "%")
+        self._at = now
+        print(f"{name}: " + " | ".join(parts), flush=True)
+
+    def grown(self, first: int, percent: float) -> list[str]:
+        """The processes that have grown since step `first`: by so much memory, by a descriptor."""
+        found = []
+        for pid, role in self._roles.items():
+            mib, fds = self._mib[pid][first:], self._fds[pid][first:]
+            bound = mib[0] * percent / 100 + SPARE_MIB
+            if mib[-1] - mib[0] > bound:
+                found.append(
+                    f"{role} grew from {mib[0]:.1f} to {mib[-1]:.1f} MiB, more than {bound:.1f} MiB"
+                )
+            if fds[-1] > fds[0]:
+                found.append(f"{role} had {fds[0]} descriptors, then {fds[-1]}")
+        return found
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
+    except OSError:
+        return 0.0
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors a process has open; 0 when it is gone."""
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return 0
