@@ -14,10 +14,12 @@ from typing import Any, NoReturn, Protocol
 from gevent import getcurrent
 
 from amoc.base import context, pause
-from amoc.base.errors import ClosedError, ScenarioError
+from amoc.base.errors import ScenarioError
 from amoc.base.text import counted
 from amoc.feed.hand import CHUNK
+from amoc.feed.registry import is_before_users
 from amoc.feed.sources import Rows
+from amoc.ipc import rpc
 from amoc.metrics import optional, reserved
 from amoc.users.spawned import owner_of
 from amoc.users.user import User, UserStopped, current
@@ -94,11 +96,11 @@ class Feed:
 
         Raises:
             Exhausted: No row is left.
-            ScenarioError: No row is left, and that is to fail the iteration; or the caller is a
-                handler of the event loop, and none is in hand.
+            ScenarioError: No row is left, and that is to fail the iteration; the caller is a
+                handler of the event loop, and none is in hand; or there are no users here, as in
+                init().
             UserStopped: The user was asked to stop while it waited.
             PeerError: The controller has not dealt any for long.
-            ClosedError: There are no users here, as in init().
         """
 
     def _row(self, number: int) -> Any:
@@ -178,9 +180,10 @@ class DealtFeed(Feed):
         return self._ready_end - count, count
 
     def _local(self) -> Supply:
-        if context.active().process:
-            raise ClosedError(
-                f"feed {self.name}: next() is available only to users of a run, and not in init()"
+        if context.active().process or is_before_users(context.find(rpc.Handler)):
+            raise ScenarioError(
+                f"feed {self.name}: next() is for users of a run, and not for init(), terminate()"
+                " or a module's top level"
             )
         self.supply = LocalSupply(len(self._source), not self.is_dealt_once)
         return self.supply

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amoc.base import context
 from amoc.base.errors import ScenarioError
+from amoc.ipc import rpc
+from amoc.scenario import settings
 
 if TYPE_CHECKING:
     from amoc.feed.feed import Feed
@@ -37,13 +39,19 @@ def check_time(what: str) -> None:
     """Nothing, if feeds can be declared now.
 
     Raises:
-        ScenarioError: The process is a worker already.
+        ScenarioError: There are users already.
     """
-    if context.active().process.startswith("worker"):
+    handler = context.find(rpc.Handler)
+    if handler is not None and not is_before_users(handler):
         raise ScenarioError(
             f"{what} must be called at a module's top level or in init(), so that all workers know"
             " it"
         )
+
+
+def is_before_users(handler: rpc.Handler | None) -> bool:
+    """Whether the scenario is imported, or its init() runs, with this handler of calls."""
+    return settings.is_importing() or isinstance(handler, rpc.Recorder)
 
 
 def add(feed: Feed, caller: FrameType) -> None:

@@ -336,6 +336,11 @@ def importing(begun: bool) -> None:
     _state.importing = begun
 
 
+def is_importing() -> bool:
+    """Whether the scenario is being imported."""
+    return _state.importing
+
+
 def get(name: str, default: Any = MISSING, *, _declared: AnySetting | None = None) -> Any:
     """The value of setting `name`, or `default` if it has none.
 

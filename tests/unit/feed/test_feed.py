@@ -10,10 +10,12 @@ import pytest
 
 from amoc import feed, metrics
 from amoc.base.context import WorkerContext
-from amoc.base.errors import ClosedError, ScenarioError
+from amoc.base.errors import ScenarioError
 from amoc.feed import registry
+from amoc.ipc import rpc
 from amoc.metrics.board import UserState
 from amoc.metrics.handles import separate
+from amoc.scenario import settings
 from amoc.users import api as user_module
 from amoc.users.spawned import note_no_more, note_spawned
 from tests.unit.users.test_user import Crowd, begin, wait_gone
@@ -175,18 +177,25 @@ def test_what_makes_no_sense_is_refused(arguments, message):
         feed.csv(7)
 
 
-def in_process(name):
-    context = WorkerContext()
-    context.process = name
-    return context.activated()
-
-
-def test_feeds_are_declared_before_there_are_workers_and_read_after():
+def test_feeds_are_declared_before_there_are_users_and_read_after():
     rows = feed.rows(NUMBERS)
-    with in_process("worker-1"), pytest.raises(ScenarioError, match=r"feed\.rows\(\) must be call"):
+    worker, supervisor = WorkerContext(), WorkerContext()
+    worker.set(rpc.Handler, rpc.Handler())
+    supervisor.process = "supervisor"
+    with worker.activated(), pytest.raises(ScenarioError, match=r"feed\.rows\(\) must be called"):
         feed.rows(NUMBERS)
-    with in_process("supervisor"), pytest.raises(ClosedError, match="and not in init"):
+    not_now = pytest.raises(ScenarioError, match=r"next\(\) is for users of a run, and not for in")
+    with rpc.recording(), not_now:
+        feed.rows(NUMBERS, name="made in init").next()
+    with supervisor.activated(), not_now:
         rows.next()
+    settings.importing(True)
+    try:
+        with not_now:
+            feed.rows(NUMBERS, name="of a module").next()
+    finally:
+        settings.importing(False)
+    assert rows.next() == NUMBERS[0]
 
 
 def module(name, file, source, monkeypatch):
