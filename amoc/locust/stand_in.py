@@ -157,7 +157,7 @@ class StandIn:
             outer, _, inner = name.rpartition(".")
             if outer:
                 setattr(self._modules[outer], inner, module)
-        if importlib.util.find_spec("requests") is None:
+        if _is_missing("requests"):
             self._modules.update(_of_requests(self.missing))
 
     @contextmanager
@@ -210,6 +210,14 @@ class StandIn:
                     f"locust: not carried by amoc, see docs/locust.md: {', '.join(names)}",
                     file=sys.stderr,
                 )
+
+
+def _is_missing(package: str) -> bool:
+    """Whether a package is not installed; one of ours in its place, of before, does not count."""
+    known = sys.modules.get(package)
+    if known is not None:
+        return isinstance(known, _Module)
+    return importlib.util.find_spec(package) is None
 
 
 def _of_requests(missing: list[str]) -> dict[str, _Module]:
