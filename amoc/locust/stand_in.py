@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,6 +32,7 @@ from amoc.locust import (
 from amoc.locust.classes import Classes
 from amoc.locust.exceptions import NotCarried
 from amoc.locust.locustfile import scenario_of
+from amoc.locust.uses import not_carried
 
 VERSION = "2"
 """Whose words these are."""
@@ -198,12 +200,14 @@ class StandIn:
                 close=users.User.close,
             ),
         )
-        self._tell()
+        used = not_carried(Path(module.__file__ or "").read_text()) if module.__file__ else []
+        self._tell(used)
         return made
 
-    def _tell(self) -> None:
+    def _tell(self, used: Iterable[str]) -> None:
         """Say what is not carried."""
-        names = [*self.missing, *(f"events.{one}" for one in self._events.heard_in_vain())]
+        heard = (f"events.{one}" for one in self._events.heard_in_vain())
+        names = [*self.missing, *heard, *used]
         if names:
             with suppress(OSError):
                 print(
