@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from amoc.base.json_plain import plain
 from amoc.base.redaction import is_secret
+from amoc.install.choice import Choice
+from amoc.install.environment import Preparation
 from amoc.results.exporters import settings as exporter_settings
 from amoc.results.thresholds import declared as thresholds
 from amoc.runtime.supervisor import monkey_patch
@@ -13,14 +13,22 @@ from amoc.scenario import builtin_settings, settings
 from amoc.scenario.loader import load
 from amoc.service.isolated_main import main_of
 
+INSTALL_S = 25.0
+"""How long installing what a scenario depends on may take: less than the daemon waits for us."""
+
 
 def scenario(source: str) -> dict[str, object]:
     """The docstring, settings and thresholds of the scenario in a file.
 
+    What it depends on is installed if it is not there. This process is patched for it.
+
     Raises:
         AmocError: It cannot be loaded.
     """
-    loaded = load(source)
+    preparation = Preparation(source, Choice(timeout_s=INSTALL_S), lambda _: None)
+    libraries = preparation.environment().libraries
+    monkey_patch.patch()
+    loaded = load(source, libraries)
     return {
         "doc": loaded.doc,
         "settings": [setting(one) for one in sorted(settings.declared(), key=remoteness)],
@@ -63,10 +71,5 @@ def remoteness(one: settings.AnySetting) -> int:
     return 2 if one.module in own else int(one.module.startswith("amoc."))
 
 
-def _main(source: str) -> Any:
-    monkey_patch.patch()
-    return scenario(source)
-
-
 if __name__ == "__main__":
-    main_of(_main)
+    main_of(scenario)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from amoc.base.errors import AmocError, UsageError
-from amoc.runtime.supervisor import monkey_patch
 from amoc.service import archives
 from amoc.service.describe import scenario
 from amoc.service.isolated_main import main_of
@@ -60,10 +59,5 @@ def _main_of(directory: Path, name: str) -> Path:
     return path
 
 
-def _main(upload: str, name: str) -> dict[str, object]:
-    monkey_patch.patch()
-    return take(upload, name)
-
-
 if __name__ == "__main__":
-    main_of(_main)
+    main_of(take)

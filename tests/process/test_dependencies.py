@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from amoc.base.errors import ResourceError, ScenarioError
+from amoc.base.errors import ExitCode, ResourceError, ScenarioError
 from amoc.install.choice import Choice
 from amoc.install.environment import Dependency, Preparation
 from tests.process import wheels
-from tests.process.support import ROOT
+from tests.process.support import ROOT, eventually, lines
 
 index = wheels.index
 DEADLINE_S = 120
@@ -267,6 +268,23 @@ def test_an_installer_that_takes_too_long_is_ended_with_all_it_has_started(progr
     )
     assert not Path(f"/proc/{Path('child').read_text().strip()}/exe").exists()
     assert environments() == []
+
+
+def test_an_interrupt_ends_the_installer_and_leaves_nothing(program):
+    program("echo $$ > pid; exec sleep 300")
+    requires(LEAF)
+    command = [sys.executable, "-m", "amoc", "run", "shop.py"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE) as run:
+        pid = eventually(lambda: lines(Path("pid")), "the installer has begun")[0]
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=DEADLINE_S)
+
+    assert run.returncode == ExitCode.INTERRUPTED
+    assert errors.strip() == b"amoc: installing the dependencies of shop.py with uv"
+    assert not Path(f"/proc/{pid}/exe").exists()
+    assert environments() == []
+    assert not Path("amoc-runs").exists()
 
 
 def test_passwords_in_an_installers_words_are_hidden(program):

@@ -15,6 +15,7 @@ import pytest
 import amoc
 from amoc.base.errors import PeerError, UsageError
 from tests.certificates import Authority
+from tests.process import wheels
 from tests.process.support import ROOT, eventually
 from tests.service.support import serving
 
@@ -239,3 +240,24 @@ def test_what_the_page_shows_works(client, daemon, tmp_path, monkeypatch, capsys
     assert verdict == "no criteria"
     assert 0 < float(p95) < 60
     assert Path("report.html").is_file()
+
+
+def test_what_an_uploaded_scenario_depends_on_is_installed(tmp_path):
+    index = tmp_path / "index"
+    index.mkdir()
+    wheels.wheel(index, "amoctestleaf", "1.0")
+    shop = tmp_path / "shop.py"
+    head = '# /// script\n# dependencies = ["amoctestleaf"]\n# ///\n'
+    shop.write_text(f"{head}import amoctestleaf\nstart = print\n")
+
+    with serving(tmp_path, **wheels.environment(index, tmp_path / "cache", "uv")) as daemon:
+        client = amoc.Client(daemon.url)
+        assert client.upload(shop).name == "shop"
+        run = client.start("shop", users=1, workers=1, set={"repeat_num": 1}).run
+        assert client.wait(run, DEADLINE_S).verdict == "no criteria"
+
+        shop.write_text(f"{head.replace('leaf', 'absent')}start = print\n")
+        with pytest.raises(amoc.ServiceError) as raised:
+            client.upload(shop)
+    assert raised.value.status == 422
+    assert "amoctestabsent" in raised.value.detail
