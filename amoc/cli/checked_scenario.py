@@ -27,6 +27,7 @@ class Checked:
         own = for_scenario(list(raw), self.scenario.name, self.declared)
         self.values: Mapping[str, settings.Value] = resolve(self.declared, own)
         settings.apply(self.values)
+        registry.calls()  # which refuses two feeds of one name
 
 
 def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Checked:

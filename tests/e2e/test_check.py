@@ -40,6 +40,25 @@ def test_a_scenario_is_shown_with_its_settings_and_where_they_come_from() -> Non
     assert ["repeat_interval", "60000", "default"] in [line[:3] for line in shown]
 
 
+@pytest.mark.once
+def test_feeds_are_shown_and_two_of_one_name_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("n\n1\n2\n")
+    scenario = tmp_path / "fed.py"
+    text = (
+        "from amoc import feed\nrows = feed.csv('rows.csv', 'circular')\n{}\ndef start(n): pass\n"
+    )
+    for line, code, told in (
+        ("", 0, "feed rows.csv: 2 rows, circular, by run"),
+        ("more = feed.csv('rows.csv')", 4, "feed rows.csv must be declared once, got it in line 2"),
+        ("more = feed.csv('rows.csv', name='more')", 0, "feed more: 2 rows, unique, by run"),
+    ):
+        scenario.write_text(text.format(line))
+        process = start(str(scenario))
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == code, output
+        assert told in output
+
+
 def try_one(*arguments: str) -> str:
     """What is printed when one user runs until Ctrl-C."""
     with start("scenarios/xmpp/one_to_one.py", "--run", "--for", "60s", *arguments) as process:
