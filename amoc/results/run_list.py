@@ -13,6 +13,7 @@ from amoc.metrics.step_names import AGGREGATED
 from amoc.results import journal, summary_file
 from amoc.results.run_directory import BASE, RunDirectory, runs
 from amoc.results.step_rows import NO_VALUE, failed
+from amoc.results.summary_types import Summary
 
 MAX_KNOWN = 2_000
 """Runs whose summary is not read again and again."""
@@ -93,8 +94,17 @@ def listed(directory: RunDirectory) -> ListedRun:
 def _over(path: str, name: str, _changed_ns: int, _size: int) -> ListedRun | None:
     """A run that has left a summary, which is read again when it has changed."""
     summary = summary_file.read(RunDirectory(Path(path)).summary)
-    if summary is None:
-        return None
+    return None if summary is None else of_summary(name, path, summary)
+
+
+def of_summary(name: str, path: str, summary: Summary) -> ListedRun:
+    """A run with this summary.
+
+    Args:
+        name: Of its directory.
+        path: Of the same.
+        summary: What it has shown, or shows so far.
+    """
     run, whole = summary["run"], summary.get("steps", {}).get(AGGREGATED)
     return ListedRun(
         name,

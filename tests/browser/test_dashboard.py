@@ -104,27 +104,6 @@ def seconds(page: Page) -> int:
     return int(page.evaluate("amocReport.page.data.times.length"))
 
 
-def started(page: Page, **fields: str) -> str:
-    """Start a run from the form; its id."""
-    page.get_by_role("link", name="Start a run").first.click()
-    page.wait_for_url("**/dashboard/start")
-    page.get_by_label("Scenario").select_option("shop")
-    page.locator("form#start").wait_for()
-    for label, value in {"users": "6", "workers": "1", **fields}.items():
-        page.get_by_label(label, exact=True).fill(value)
-    page.get_by_role("button", name="Start the run").click()
-    page.wait_for_url("**/dashboard/runs/*")
-    until(page, "amocReport.page.data.times.length > 2", "seconds are shown")
-    return page.url.rpartition("/")[2]
-
-
-def stopped(page: Page) -> None:
-    """Stop the run of a page; what a browser asks first is answered with yes."""
-    page.get_by_role("button", name="Stop", exact=True).click()
-    page.get_by_role("button", name="Stop the run").click()
-    until(page, "document.getElementById('link').dataset.state === 'over'", "the run is over")
-
-
 def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon):
     with (
         CutLine(urlsplit(daemon.url).port or 0) as line,
@@ -197,7 +176,9 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         page.get_by_text("paused, 9 users running").wait_for()
         page.get_by_role("button", name="Resume").click()
         page.get_by_text("running, 9 users running").wait_for()
-        stopped(page)
+        page.get_by_role("button", name="Stop", exact=True).click()
+        page.get_by_role("button", name="Stop the run").click()
+        until(page, "document.getElementById('link').dataset.state === 'over'", "the run is over")
         assert page.locator("h1 .word").inner_text() == "stopped"
         assert not page.locator("#controls").is_visible()
         page.get_by_role("link", name="Its report").click()
@@ -209,12 +190,13 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
 
 
 def test_runs_are_listed_searched_compared_and_deleted(browser, daemon):
+    runs = []
+    for comment in ("compared, one", "compared, two"):
+        runs.append(daemon.start("shop", users=3, comment=comment))
+        eventually(lambda: daemon.get(f"/runs/{runs[-1]}/series")["total"] > 1, "two seconds")
+        daemon.patch("/execution/stop", {"run": runs[-1]})
+        daemon.wait_for_end(runs[-1])
     with opened(browser, daemon.url, **DESKTOP) as page:
-        runs = []
-        for comment in ("compared, one", "compared, two"):
-            runs.append(started(page, comment=comment))
-            stopped(page)
-        page.goto(daemon.url)
         page.get_by_label("Search").fill("compared")
         page.get_by_role("button", name="Search").click()
         rows = page.locator("table.runs tbody tr")

@@ -1,4 +1,4 @@
-"""Pages of runs that go on, each made once for all who look at it.
+"""The page of a run that goes on, made once for all who look at it.
 
 A page is followed for as long as somebody looks, and a little longer; then all that was kept for it
 is let go. Making it may take a tenth of the time at the most: a run with very many metrics is shown
@@ -25,7 +25,6 @@ from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
 from amoc.service import sse
-from amoc.service.runs import Runs
 
 LOOK_S = 0.2
 LINGER_S = 30.0
@@ -81,6 +80,11 @@ class Watched:
         """The page, once it is there; None if there is nothing to follow."""
         self._last_looked_ns = now_ns()
         self._ready.wait(READY_S)
+        return self.page
+
+    def looked_at(self) -> LivePage | None:
+        """The page as it is; None as long as it is made for the first time."""
+        self._last_looked_ns = now_ns()
         return self.page
 
     def events(self, version: int, controls: bool) -> Iterator[str]:
@@ -201,36 +205,3 @@ class Watched:
     def _note_made(self, begun_ns: int) -> None:
         self._made_ns = now_ns()
         self._make_ns = self._made_ns - begun_ns
-
-
-class LivePages:
-    """The runs that somebody looks at."""
-
-    def __init__(self, runs: Runs, add: Callable[[LivePage, RunDirectory], None]) -> None:
-        """Follow nobody yet; `add` as for `Watched`."""
-        self._runs, self._add = runs, add
-        self._watched: dict[str, Watched] = {}
-
-    def of(self, directory: RunDirectory) -> Watched:
-        """The page of a run, which is followed from now on."""
-        there = self._watched.get(directory.id)
-        if there is None:
-
-            def end() -> None:
-                if self._watched.get(directory.id) is there:
-                    del self._watched[directory.id]
-
-            there = Watched(directory, self.goes_on, end, self._add)
-            self._watched[directory.id] = there
-        return there
-
-    def goes_on(self, directory: RunDirectory) -> bool:
-        """Whether a run may still write something; those of the daemon from their start on."""
-        if directory.summary.exists():
-            return False
-        if any(job.id == directory.id for job in self._runs.jobs()):
-            return True
-        return directory.control.exists() and directory.answers()
-
-    def __len__(self) -> int:
-        return len(self._watched)

@@ -15,7 +15,7 @@ from amoc.base.errors import AmocError
 from amoc.results.report import shell
 from amoc.service import guard, sse
 from amoc.service.dashboard import forms, parts, runs_table
-from amoc.service.dashboard.live import LivePages
+from amoc.service.dashboard.live_pages import LivePages
 from amoc.service.isolated import READ_S, answer_of
 from amoc.service.problems import Problem
 from amoc.service.rest_runs import frozen_page
@@ -51,12 +51,12 @@ def register(app: OpenAPI, service: Service) -> None:
     @app.route("/")
     def runs_page() -> Any:
         query, limit = _query(), _limit()
-        made = _list(service, query, limit)
+        made = _list(service, live, query, limit)
         return page("runs.html", "runs", query=query, limit=limit, list=Markup(made))  # noqa: S704
 
     @app.route("/dashboard/list")
     def runs_list() -> Any:
-        return Response(_list(service, _query(), _limit()), mimetype="text/html")
+        return Response(_list(service, live, _query(), _limit()), mimetype="text/html")
 
     @app.route("/dashboard/start")
     def start_page() -> Any:
@@ -126,11 +126,13 @@ def _limit() -> int:
     return min(MAX_LIMIT, max(1, request.args.get("limit", LIMIT, int)))
 
 
-def _list(service: Service, query: str, limit: int) -> str:
+def _list(service: Service, live: LivePages, query: str, limit: int) -> str:
     """The table of runs."""
     found = service.runs.newest(MAX_LIMIT if query else limit + 1)
     some = runs_table.matching(found, query)
-    rows = [runs_table.row(one, service.runs.error_of(one.name)) for one in some[:limit]]
+    rows = [
+        runs_table.row(live.so_far(one), service.runs.error_of(one.name)) for one in some[:limit]
+    ]
     role = guard.role()
     template = shell.environment(parts.PACKAGE).get_template("parts/list.html")
     return template.render(

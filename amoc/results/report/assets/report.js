@@ -487,6 +487,7 @@ const amocReport = (() => {
         if (one && one.stale) refresh(target, one);
         else show(target);
       }
+      queueMicrotask(() => performance.mark("amoc-drawn")); // after uPlot's own
     }, { rootMargin: NEAR });
     collect();
 

@@ -145,6 +145,8 @@
     if (!byId("name").value) byId("name").value = name.replace(/\..*$/, "").replace(/[^A-Za-z0-9_-]+/g, "_");
   });
 
+  byId("token")?.focus();
+
   /* The list of runs */
 
   const selected = () => [...document.querySelectorAll("input[name=compare]:checked")].map((one) => one.value);
