@@ -76,6 +76,7 @@ def create_app(service: Service) -> Application:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False
     problems.handle(app)
     for part in PARTS:
         part.register(app, service)

@@ -93,7 +93,7 @@ def _of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             kind = (one.external_attr >> 16) & _TYPE_BITS
             if kind == _LINK:
                 raise UsageError(f"an archive must hold no links, got {one.filename[:100]!r}")
-            if one.is_dir():
+            if one.filename.endswith("/"):
                 continue
             with found.open(one) as file:
                 yield one.filename, file

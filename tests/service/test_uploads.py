@@ -27,17 +27,13 @@ def start(user_id): ...
 BAD = {
     "no start": ("x = 1", "has no start()"),
     "syntax": ("def start(user_id):\n    if\n", "shop.py:2)"),
-    "indentation": ("def start(user_id):\nreturn 1\n", "shop.py:2)"),
     "import": ("import nothing_like_that\ndef start(user_id): ...\n", "nothing_like_that"),
     "raises": ("def start(user_id): ...\n\n\n1 / 0\n", "ZeroDivisionError"),
-    "exits": ("import sys\nsys.exit(3)\ndef start(user_id): ...\n", "SystemExit"),
-    "signature": ("def start(): ...\n", "start() of"),
     "setting": (
         "from amoc import setting\nx = setting(1)\ndef start(user_id): ...\n",
         "description",
     ),
     "empty": ("", "from 1 to"),
-    "no text": (b"\xff\xfe\xff" * 100, "cannot be imported"),
     "too long": ("#" * ((1 << 20) + 1), "from 1 to"),
 }
 
@@ -89,7 +85,7 @@ def test_older_spellings_work(daemon: Daemon, shop: Path) -> None:
     daemon.wait_for_end(run)
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar", "gz"])
+@pytest.mark.parametrize("kind", ["zip", "gz"])
 def test_an_archive_brings_its_helper_modules(daemon: Daemon, shop: Path, kind: str) -> None:
     files = {"shop.py": "from basket import size\n" + GOOD, "basket.py": "size = 2\n"}
     packed = io.BytesIO()
@@ -98,7 +94,7 @@ def test_an_archive_brings_its_helper_modules(daemon: Daemon, shop: Path, kind: 
             for name, text in files.items():
                 archive.writestr(name, text)
     else:
-        with tarfile.open(fileobj=packed, mode="w:gz" if kind == "gz" else "w") as tar:
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
             for name, text in files.items():
                 info = tarfile.TarInfo(f"./{name}")
                 info.size = len(text)

@@ -1,0 +1,73 @@
+"""Unpacking uploads: whatever an archive holds, nothing gets out of its directory."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base.errors import UsageError
+from amoc.service.archives import extract, is_archive
+from tests.service.archives import ATTACKS, packed, reason
+
+NAMES = st.lists(
+    st.sampled_from(["..", ".", "", "a", "b.py", ".c", "d/e", "/f", "g\\h", "i j", "ü", "x" * 101]),
+    min_size=1,
+    max_size=10,
+).map("/".join)
+
+
+@pytest.mark.parametrize("why", [one for one in ATTACKS if one != "must hold shop.py"])
+def test_an_attack_is_refused_by_name(tmp_path: Path, why: str) -> None:
+    (tmp_path / "sent").write_bytes(ATTACKS[why]())
+    with pytest.raises(UsageError, match=reason(why)):
+        extract(tmp_path / "sent", tmp_path / "shop")
+    assert {path.name for path in tmp_path.iterdir()} == {"sent", "shop"}
+
+
+@given(name=NAMES)
+def test_a_file_is_below_the_directory_or_nowhere(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("archive")
+    (directory / "sent").write_bytes(packed((name, b"x")))
+    try:
+        written = extract(directory / "sent", directory / "shop")
+    except UsageError:
+        written = []
+    files = {path for path in directory.rglob("*") if path.is_file()} - {directory / "sent"}
+    assert files == set(written)
+    for path in written:
+        assert path.resolve().is_relative_to(directory / "shop")
+
+
+@given(data=st.binary(max_size=2000))
+def test_any_bytes_are_an_archive_or_a_clear_refusal(
+    data: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("archive")
+    for head in (b"PK\x03\x04", b"\x1f\x8b", bytes(257) + b"ustar"):
+        assert is_archive(head + data)
+        (directory / "sent").write_bytes(head + data)
+        target = directory / f"shop-{head[:1].hex()}"
+        with pytest.raises(UsageError):
+            extract(directory / "sent", target)
+
+
+def test_a_good_archive_is_unpacked(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.mkdir("lib")
+        archive.writestr("shop.py", "a")
+        archive.writestr("lib/basket.py", "b")
+    (tmp_path / "sent").write_bytes(file.getvalue())
+    written = extract(tmp_path / "sent", tmp_path / "shop")
+    assert [path.relative_to(tmp_path / "shop").as_posix() for path in written] == [
+        "shop.py",
+        "lib/basket.py",
+    ]
+    assert written[1].read_text() == "b"
