@@ -67,3 +67,22 @@ def test_it_runs(name: str, application: Application, tmp_path: Path) -> None:
     assert {one.removesuffix(".failures") for one in failed} - {"Aggregated"} <= MAY_FAIL
     opened, reused = counters["http.connections_opened"], counters["http.connections_reused"]
     assert USERS <= opened < reused + USERS
+
+
+def test_visitors_arrive_at_their_rate(application: Application, tmp_path: Path) -> None:
+    given = ("--set", f"base={application.url}", "--set", "think=0.05")
+    arguments = ("--arrival-rate", "30/s", "--max-users", "100", "--duration", "3s", *given)
+    file = ROOT / "scenarios" / "http" / "arrival_rate.py"
+    with running(file, *arguments, directory=tmp_path) as run:
+        run.end()
+        summary = run.summary()
+    counters = summary["counters"]
+    assert summary["crashes"] == []
+    assert counters["arrivals"] + counters.get("dropped", 0) == 90
+    visits = counters["kind.visitor.iterations"] + counters["kind.buyer.iterations"]
+    assert visits == counters["arrivals"]
+    done = counters["visit.count"]  # but for those that the end has cut short
+    assert 0 < done <= visits
+    assert counters["visit.failures"] == 0
+    assert summary["timers"]["visit.response"]["count"] == done
+    assert 3 * done <= counters["GET /item/{n}.count"] <= 3 * visits
