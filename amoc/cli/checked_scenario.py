@@ -11,7 +11,8 @@ from amoc.cli.view.console import table
 from amoc.feed import registry
 from amoc.results.thresholds import declared
 from amoc.scenario import settings
-from amoc.scenario.loader import Scenario, load
+from amoc.scenario.joined import load
+from amoc.scenario.loader import Scenario
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 from amoc.service.describe import remoteness

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import click
 
@@ -17,13 +18,20 @@ from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S
-from amoc.scenario import settings_sources
+from amoc.scenario import scenario_files, settings_sources
 from amoc.scenario.arrivals import MAX_USERS, Arrivals
 from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
 
 SCENARIO = click.argument("scenario", metavar="SCENARIO", shell_complete=completion.files)
+_SCENARIOS = click.argument(
+    "scenarios",
+    metavar="SCENARIO | FILE=USERS…",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.files,
+)
 SET = setting_values.options
 CONFIG = click.option(
     "--config",
@@ -85,7 +93,7 @@ JSON_FILE = json_option("the summary")
 # The argument that follows --abort-on-fail may be taken for its time by mistake.
 _HINT = f"; write --abort-on-fail={GRACE_S:g}s, or put it last"
 _OPTIONS = (
-    SCENARIO,
+    _SCENARIOS,
     click.option(
         "--users",
         "-u",
@@ -211,7 +219,7 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
 
 def plan(
     *,
-    scenario: str,
+    scenarios: Sequence[str],
     users: int | None,
     spawn_rate: float | None,
     user_ids: range | None,
@@ -246,6 +254,11 @@ def plan(
     Raises:
         AmocError: They contradict each other, or a source of settings cannot be read.
     """
+    scenario, its_users = _scenario(scenarios)
+    # Of several scenarios these are weights, where something else says how many users there are.
+    by_weight = scenario_files.parts_of(scenario) and (stages or arrival_rate)
+    if its_users and users is None and user_ids is None and not by_weight:
+        users = its_users
     arrivals = _arrivals(arrival_rate, max_users)
     if arrivals is not None:
         given = {"--users": users, "--user-ids": user_ids, "--stages": stages}
@@ -312,6 +325,21 @@ def tag_values(tags: Sequence[str], exclude_tags: Sequence[str]) -> dict[str, tu
         "--tags": ("tags", " ".join(tags)),
         "--exclude-tags": ("exclude_tags", " ".join(exclude_tags)),
     }
+
+
+def _scenario(words: Sequence[str]) -> tuple[str, int]:
+    """The scenario, or several as one text, and how many users they have; 0 if nothing says so."""
+    if len(words) == 1 and not scenario_files.parts_of(words[0]):
+        one = scenario_files.part_of(words[0])
+        if one is None or Path(words[0]).exists():
+            return words[0], 0
+        return one.source, one.users
+    try:
+        parts = scenario_files.parts_of(words[0]) if len(words) == 1 else ()
+        parts = parts or scenario_files.check(words)
+    except ValueError as error:
+        raise UsageError(f"several scenarios {error}") from None
+    return scenario_files.text_of(parts), sum(one.users for one in parts)
 
 
 def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:

@@ -19,7 +19,7 @@ from amoc.client.options import Value
 from amoc.client.result import RunResult
 from amoc.results import run_directory, saved_run
 from amoc.results.run_directory import BASE, RunDirectory
-from amoc.scenario.loader import name_of
+from amoc.scenario.scenario_files import name_of
 
 _ERRORS: Mapping[int, type[AmocError]] = {
     int(kind.exit_code): kind

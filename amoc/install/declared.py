@@ -15,7 +15,7 @@ from pathlib import Path
 
 from amoc.base.errors import ScenarioError
 from amoc.install.requirements import allows, name_of
-from amoc.scenario.loader import is_path
+from amoc.scenario.scenario_files import is_path
 
 FILE = "requirements.txt"
 MAX_BYTES = 1 << 20

@@ -28,8 +28,9 @@ from amoc.control.commands import is_read
 from amoc.ipc.messages.lifecycle import Loaded, SettingInfo
 from amoc.results.journal import read
 from amoc.results.run_directory import RunDirectory
-from amoc.scenario.loader import is_path
+from amoc.scenario import scenario_files
 from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.scenario_files import is_path, parts_of
 from amoc.scenario.settings import Source
 from amoc.scenario.settings_sources import PREFIX
 
@@ -53,6 +54,8 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> JsonObject:
         run_id: The run's id.
     """
     path = str(Path(plan.scenario).resolve()) if is_path(plan.scenario) else None
+    if parts_of(plan.scenario):
+        path = scenario_files.absolute(plan.scenario)
     record = {
         "id": run_id,
         "amoc": VERSION,
@@ -98,9 +101,10 @@ def plan_of(record: JsonObject) -> RunPlan:
 
 
 def digest(path: str) -> str | None:
-    """The SHA-256 of a scenario's file; None when it cannot be read."""
+    """The SHA-256 of a scenario's file, or of all files of several; None if one cannot be read."""
+    files = [one.source for one in parts_of(path)] or [path]
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        return hashlib.sha256(b"".join(Path(one).read_bytes() for one in files)).hexdigest()
     except OSError:
         return None
 
@@ -251,8 +255,7 @@ def _declared(record: JsonObject) -> set[str]:
 
 def _name(record: JsonObject) -> str:
     """The name of the scenario that was run."""
-    source = str(record["scenario"]["source"])
-    return Path(source).stem if is_path(source) else source
+    return scenario_files.name_of(str(record["scenario"]["source"]))
 
 
 def _given_again(

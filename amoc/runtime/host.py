@@ -33,8 +33,8 @@ from amoc.runtime.orphans import Orphans
 from amoc.runtime.supervisor import supervisor
 from amoc.runtime.worker import worker
 from amoc.scenario import builtin_settings, settings
-from amoc.scenario.loader import name_of
 from amoc.scenario.resolving import resolve
+from amoc.scenario.scenario_files import name_of
 from amoc.scenario.settings_sources import for_scenario
 
 

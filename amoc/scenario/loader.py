@@ -24,6 +24,7 @@ from amoc.base.errors import AmocError, Error, InitError, ScenarioError
 from amoc.base.signatures import takes
 from amoc.base.tracebacks import describe
 from amoc.scenario import foreign, settings, user_kinds
+from amoc.scenario.scenario_files import is_path, name_of
 from amoc.scenario.user_kinds import StartOfKind, UserKinds
 
 FORMS = "define start(user_id, state) or start(user_id)"
@@ -130,16 +131,6 @@ def load(source: str, libraries: str = "", sources: Sequence[settings.Source] = 
         vars(module)["start"] = kinds
     _check(scenario)
     return scenario
-
-
-def name_of(source: str) -> str:
-    """The scenario's name: the file's without its ending, or the module's."""
-    return Path(source).stem if is_path(source) else source
-
-
-def is_path(source: str) -> bool:
-    """Whether `source` means a file rather than a module's name."""
-    return source.endswith(".py") or "/" in source or Path(source).is_dir()
 
 
 def _import(source: str, sources: Sequence[settings.Source]) -> ModuleType:

@@ -20,9 +20,10 @@ from math import gcd, isfinite, lcm
 from random import Random
 
 MAX_KINDS = 100
-MIN_PATTERNS, MAX_PATTERNS = 4, 1_000
+MAX_PATTERNS, ENOUGH = 1_000, 10_000
+"""Patterns that are made, and users in them together; a long one needs no others."""
 SWEEPS = 4
-MAX_LENGTH = 10_000
+MAX_LENGTH = 100_000
 """Of a pattern: the sum of the weights, as whole numbers without a common divisor."""
 
 
@@ -102,11 +103,23 @@ class Mix:
         whole = whole_weights(weights)
         draw = Random(f"mix {whole}")
         pattern = pattern_of(whole)
+        self._ranks, self._each = array("L"), [0]  # made when they are first asked for
         self._kinds = array("B", pattern)  # of pattern after pattern
-        for _ in range(1, max(MIN_PATTERNS, min(MAX_PATTERNS, MAX_LENGTH // len(pattern)))):
+        for _ in range(1, min(MAX_PATTERNS, ENOUGH // len(pattern))):
             pattern = shuffled(pattern, whole, draw)
             self._kinds.extend(pattern)
 
     def kind_of(self, user_id: int) -> int:
         """The kind of a user, as an index of the weights."""
         return self._kinds[(user_id - 1) % len(self._kinds)]
+
+    def rank_of(self, user_id: int) -> int:
+        """Which one a user is of those of its kind, from 1."""
+        if not self._ranks:
+            given = [0] * MAX_KINDS
+            for kind in self._kinds:
+                given[kind] += 1
+                self._ranks.append(given[kind])
+            self._each = given
+        turns, place = divmod(user_id - 1, len(self._kinds))
+        return turns * self._each[self._kinds[place]] + self._ranks[place]

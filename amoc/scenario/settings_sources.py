@@ -11,6 +11,7 @@ from typing import Any, cast
 from amoc.base.errors import SettingError, UsageError
 from amoc.base.redaction import HIDDEN, is_secret
 from amoc.base.text import cut
+from amoc.scenario.scenario_files import JOINS
 from amoc.scenario.settings import Setting, Source
 
 DEFAULT_FILE = "amoc.toml"
@@ -131,9 +132,10 @@ def for_scenario(sources: list[Source], name: str, declared: list[Setting[object
         tables = {
             key for key, value in values.items() if isinstance(value, dict) and key not in names
         }
-        if name in tables:
-            table = cast("Mapping[str, object]", values[name])
-            chosen.append(Source(f"{label} [{name}]", table, strict))
+        for one in [name] if name in tables else name.split(JOINS):
+            if one in tables:
+                table = cast("Mapping[str, object]", values[one])
+                chosen.append(Source(f"{label} [{one}]", table, strict))
         rest = {key: value for key, value in values.items() if key not in tables}
         chosen.append(Source(label, rest, strict))
     return chosen

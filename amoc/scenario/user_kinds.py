@@ -52,9 +52,9 @@ class UserKinds:
         self._mix = Mix(list(kinds.values()))
         self._kinds = [_Kind(one, _calls_of(one)) for one in kinds]
 
-    def __call__(self, user_id: int, state: object) -> object:
-        """Run an iteration of a user."""
-        kind = self._kinds[self._mix.kind_of(user_id)]
+    def __call__(self, user_id: int, state: object, rank: int = 0) -> object:
+        """Run an iteration of a user; see `NamedStart`."""
+        kind = self._kinds[self._mix.kind_of(rank or user_id)]
         if getattr(getcurrent(), "iteration", 1) == 1:
             kind.users.inc()
         kind.iterations.inc()
@@ -65,20 +65,37 @@ class UserKinds:
         return self._kinds[self._mix.kind_of(user_id)].name
 
 
-class StartOfKind:
+class NamedStart:
+    """What users of several kinds run, and what their kinds are called."""
+
+    def __call__(self, user_id: int, rank: int = 0) -> object:
+        """Run an iteration of a user.
+
+        Args:
+            user_id: The user.
+            rank: Which of the users it is that may be of these kinds, from 1; 0 if all may.
+        """
+        raise NotImplementedError
+
+    def name_of(self, rank: int) -> str:
+        """What a user's kind is called."""
+        raise NotImplementedError
+
+
+class StartOfKind(NamedStart):
     """`UserKinds` as a function of the user's number alone."""
 
     def __init__(self, kinds: UserKinds, state: object) -> None:
         self._kinds = kinds
         self._state = state
 
-    def __call__(self, user_id: int) -> object:
+    def __call__(self, user_id: int, rank: int = 0) -> object:
         """Run an iteration of a user."""
-        return self._kinds(user_id, self._state)
+        return self._kinds(user_id, self._state, rank)
 
-    def name_of(self, user_id: int) -> str:
+    def name_of(self, rank: int) -> str:
         """What a user's kind is called."""
-        return self._kinds.name_of(user_id)
+        return self._kinds.name_of(rank)
 
 
 def users(kinds: Mapping[Start | type, float]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from amoc.base.errors import ExitCode
-from tests.process.support import eventually, lines, running
+from tests.process.support import DEADLINE_S, ROOT, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -63,3 +67,90 @@ def test_a_user_stays_of_its_kind_and_crashes_name_it(scenario, tmp_path):
     assert summary["counters"]["kind.Buyer.iterations"] >= 5
     (crash,) = summary["crashes"]
     assert crash["cause"].startswith("Buyer: ValueError: sold out (trial.py:")
+
+
+NOTES = """
+    import os
+    import amoc
+
+    FILE = os.open(HERE + "/notes", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(*words):
+        os.write(FILE, (" ".join(map(str, words)) + "\\n").encode())
+    """
+BUY = """
+    from amoc import expect, setting
+    from notes import note
+
+    price = setting(5, "What it costs")
+    expect("kind.buy.users == 10")
+
+    def init():
+        note("init", "buy", price.get())
+        return "bought"
+
+    def start(user_id, state):
+        note("start", "buy", state)
+        raise ValueError("sold out")
+
+    def terminate(state):
+        note("terminate", "buy", state)
+    """
+BROWSE = """
+    import amoc
+    from amoc import user
+    from notes import note
+
+    def init():
+        note("init", "browse")
+        return "seen"
+
+    class Slow:
+        def start(self, user_id, state):
+            note("start", "browse", state)
+            raise OSError("too slow")
+
+    def quick(user_id, state):
+        note("start", "browse", state)
+        user.wait_stopping()
+
+    def terminate():
+        note("terminate", "browse")
+
+    amoc.users({Slow: 1, quick: 4})
+    """
+
+
+def test_several_scenarios_have_their_own_users(scenario, tmp_path):
+    scenario(NOTES, "notes.py")
+    buy, browse = scenario(BUY, "buy.py"), scenario(BROWSE, "browse.py")
+    several = (f"{browse}=30", "--set", "user_rate=infinity", "--set", "price=7", "--workers", "2")
+    with running(f"{buy}=10", *several, directory=tmp_path) as run:
+        eventually(
+            lambda: sum(line.startswith("start") for line in lines(tmp_path / "notes")) >= 40,
+            "all users start",
+        )
+        run.kill(run.pid, 2)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    notes = lines(tmp_path / "notes")
+    assert {line for line in notes if "init" in line} == {"init buy 7", "init browse"}
+    assert {line for line in notes if "start" in line} == {"start buy bought", "start browse seen"}
+    assert notes[-2:] == ["terminate buy bought", "terminate browse"]
+    counters = summary["counters"]
+    assert counters["kind.buy.users"] == 10
+    assert counters["kind.browse.users"] == 30
+    assert counters["kind.Slow.users"] == 6
+    causes = sorted(crash["cause"] for crash in summary["crashes"])
+    assert causes[0].startswith("browse: Slow: OSError: too slow (browse.py:")
+    assert causes[1].startswith("buy: ValueError: sold out (buy.py:")
+    assert summary["run"]["scenario"] == f"{buy}=10 {browse}=30"
+    again = subprocess.run(
+        [sys.executable, "-m", "amoc", "replay", str(run.directory), "--plan"],
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert "40 users, 1 to 40" in again.stdout, again.stderr

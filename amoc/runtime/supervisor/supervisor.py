@@ -51,7 +51,8 @@ from amoc.runtime.supervisor import monkey_patch
 from amoc.runtime.worker_spec import GRACE_S, WorkerSpec
 from amoc.scenario import builtin_settings, events, fd_budget, plugins, settings
 from amoc.scenario.facts import RunFacts
-from amoc.scenario.loader import Scenario, load
+from amoc.scenario.joined import load
+from amoc.scenario.loader import Scenario
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 

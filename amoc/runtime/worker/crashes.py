@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from amoc.base.tracebacks import cause_of
 from amoc.metrics.board import MAX_CAUSES, Area, Kind
-from amoc.scenario.user_kinds import StartOfKind
+from amoc.scenario.user_kinds import NamedStart
 
 OTHER = "other causes"
 """What all causes after the first `MAX_CAUSES` count as."""
@@ -21,7 +21,7 @@ class CrashCounter:
     def __init__(self, area: Area, directory: str, start: object = None) -> None:
         self._area = area
         self._directory = directory
-        self._kinds = start if isinstance(start, StartOfKind) else None
+        self._kinds = start if isinstance(start, NamedStart) else None
         self._cells: dict[str, memoryview[int]] = {}
 
     def named(self, user_id: int, text: str) -> str:

@@ -66,3 +66,12 @@ def test_weights_are_proportions():
 def test_what_is_no_proportion_is_refused(weights, why):
     with pytest.raises(ValueError, match=why):
         Mix(weights)
+
+
+@given(WEIGHTS, st.integers(1, 3_000))
+def test_the_users_of_a_kind_are_ranked(weights, count):
+    mix, given_out = Mix(weights), [0] * len(weights)
+    for user_id in range(1, count + 1):
+        kind = mix.kind_of(user_id)
+        given_out[kind] += 1
+        assert mix.rank_of(user_id) == given_out[kind]

@@ -1,0 +1,131 @@
+"""Several scenarios that run together: each with its own init(), users and terminate()."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, cast
+
+from gevent import getcurrent
+
+from amoc import metrics
+from amoc.base.errors import ScenarioError
+from amoc.metrics import reserved
+from amoc.scenario import loader
+from amoc.scenario.loader import Scenario
+from amoc.scenario.mix import Mix
+from amoc.scenario.scenario_files import JOINS, Part, parts_of
+from amoc.scenario.settings import Source
+from amoc.scenario.user_kinds import NamedStart
+
+
+class StartOfScenarios(NamedStart):
+    """Runs each user's own scenario; which one that is follows from its number."""
+
+    def __init__(
+        self, names: Sequence[str], mix: Mix, starts: Sequence[Callable[[int], object]]
+    ) -> None:
+        self._names = names
+        self._mix = mix
+        self._starts = starts
+        self._counters = [
+            tuple(
+                metrics.built_in(metrics.Counter, f"{reserved.KIND}{name}.{what}")
+                for what in ("users", "iterations")
+            )
+            for name in names
+        ]
+
+    def __call__(self, user_id: int, rank: int = 0) -> object:
+        """Run an iteration of a user."""
+        number = self._mix.kind_of(rank or user_id)
+        users, iterations = self._counters[number]
+        if getattr(getcurrent(), "iteration", 1) == 1:
+            users.inc()
+        iterations.inc()
+        start = self._starts[number]
+        if isinstance(start, NamedStart):
+            return start(user_id, self._mix.rank_of(rank or user_id))
+        return start(user_id)
+
+    def name_of(self, user_id: int) -> str:
+        """The scenario of a user, and what that calls its kind."""
+        number = self._mix.kind_of(user_id)
+        start, name = self._starts[number], self._names[number]
+        if isinstance(start, NamedStart):
+            return f"{name}: {start.name_of(self._mix.rank_of(user_id))}"
+        return name
+
+
+@dataclass(frozen=True)
+class Joined(Scenario):
+    """Several scenarios as one.
+
+    Attributes:
+        parts: Each of them.
+        mix: Which users are whose.
+    """
+
+    parts: tuple[Scenario, ...]
+    mix: Mix
+
+    def start_with(self, state: object) -> Callable[[int], object]:
+        """start() of each as a function of the user's id alone."""
+        states = cast("Sequence[object]", state)
+        starts = [one.start_with(its) for one, its in zip(self.parts, states, strict=True)]
+        return StartOfScenarios([one.name for one in self.parts], self.mix, starts)
+
+    def init(self) -> object:
+        """Run each scenario's ``init``, in their order."""
+        return [one.init() for one in self.parts]
+
+    def terminate(self, state: object) -> None:
+        """Run each scenario's ``terminate``, also when that of another one has failed."""
+        problems = []
+        for one, its in zip(self.parts, cast("Sequence[object]", state), strict=True):
+            try:
+                one.terminate(its)
+            except ScenarioError as error:
+                problems.append(str(error))
+        if problems:
+            raise ScenarioError("; ".join(problems))
+
+
+def load(source: str, libraries: str = "", sources: Sequence[Source] = ()) -> Scenario:
+    """Import the scenario called `source`, or several, see `amoc.scenario.scenario_files`.
+
+    Args:
+        source: What the operator calls it.
+        libraries: As for `amoc.scenario.loader.load`.
+        sources: As for that.
+
+    Raises:
+        ScenarioError: As that.
+    """
+    parts = parts_of(source)
+    if not parts:
+        return loader.load(source, libraries, sources)
+    return _join(source, parts, [loader.load(one.source, libraries, sources) for one in parts])
+
+
+def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Scenario:
+    try:
+        mix = Mix([one.users for one in parts])
+    except ValueError as error:
+        raise ScenarioError(f"scenarios {source}: {error}") from None
+    name = JOINS.join(one.name for one in loaded)
+    module: Any = ModuleType(name)
+    if any(hasattr(one.module, "init") for one in loaded):
+        module.init = None
+    directories = [one.directory for one in loaded if one.directory]
+    return Joined(
+        name=name,
+        source=source,
+        directory=os.path.commonpath(directories) if directories else "",
+        doc="\n".join(f"{one.name}: {one.doc}" for one in loaded if one.doc),
+        module=module,
+        parts=tuple(loaded),
+        mix=mix,
+    )

@@ -1,0 +1,98 @@
+"""Several scenarios in one run, each with its number of users: ``buy.py=10 browse.py=90``. Pure.
+
+In a plan they are one text, as a shell would take it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+MAX_USERS = 1 << 32
+JOINS = "+"
+"""Between the names of scenarios that run together."""
+_PART = re.compile(r"(.+)=(\d{1,12})")
+
+
+class Part(NamedTuple):
+    """One of several scenarios."""
+
+    source: str
+    users: int
+    """How many users it has, or its weight."""
+
+    @property
+    def name(self) -> str:
+        """What it is called: the file without its ending, or the module."""
+        return name_of(self.source)
+
+
+def is_path(source: str) -> bool:
+    """Whether `source` means a file rather than a module's name."""
+    if parts_of(source):
+        return False
+    return source.endswith(".py") or "/" in source or Path(source).is_dir()
+
+
+def name_of(source: str) -> str:
+    """The scenario's name: the file's without its ending, or the module's; of several, all."""
+    if parts := parts_of(source):
+        return JOINS.join(one.name for one in parts)
+    return Path(source).stem if is_path(source) else source
+
+
+def parts_of(text: str) -> tuple[Part, ...]:
+    """The scenarios of a plan that has several; empty if it has one."""
+    if "=" not in text:
+        return ()
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        return ()
+    found = [part_of(one) for one in words]
+    if len(found) < 2 or None in found:
+        return ()
+    return tuple(one for one in found if one is not None)
+
+
+def part_of(word: str) -> Part | None:
+    """A word such as ``buy.py=10``; None if it is something else."""
+    match = _PART.fullmatch(word)
+    return Part(match[1], int(match[2])) if match is not None else None
+
+
+def text_of(parts: Sequence[Part]) -> str:
+    """Several scenarios as one text."""
+    return shlex.join(f"{one.source}={one.users}" for one in parts)
+
+
+def absolute(text: str) -> str:
+    """Several scenarios, files by their whole paths."""
+    return text_of(
+        [
+            one._replace(source=str(Path(one.source).resolve())) if is_path(one.source) else one
+            for one in parts_of(text)
+        ]
+    )
+
+
+def check(words: Sequence[str]) -> tuple[Part, ...]:
+    """The scenarios that an operator has given, of which there are several.
+
+    Raises:
+        ValueError: A word is wrong; a clause that follows "scenarios".
+    """
+    parts: list[Part] = []
+    for word in words:
+        one = part_of(word)
+        if one is None:
+            raise ValueError(f"must each be FILE=USERS, such as buy.py=10, got {word!r}")
+        if not 1 <= one.users <= MAX_USERS:
+            raise ValueError(f"must each have 1 to {MAX_USERS} users, got {word!r}")
+        if one.name in [other.name for other in parts]:
+            raise ValueError(f"must have names of their own, got {one.name!r} twice")
+        parts.append(one)
+    return tuple(parts)

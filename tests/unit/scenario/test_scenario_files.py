@@ -1,0 +1,60 @@
+"""Several scenarios in one run: how they are written, and which users are whose."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.scenario import scenario_files
+from amoc.scenario.scenario_files import Part, absolute, check, is_path, name_of, parts_of, text_of
+
+NAMES = st.lists(
+    st.text("ab c'\"=$", min_size=1, max_size=6).map(lambda text: f"{text}.py"),
+    min_size=2,
+    max_size=4,
+    unique=True,
+)
+
+
+@given(NAMES, st.integers(1, 10**9))
+def test_they_travel_as_one_text(names, users):
+    parts = tuple(Part(name, users + number) for number, name in enumerate(names))
+    text = text_of(parts)
+    assert parts_of(text) == parts
+    assert shlex.split(text) == [f"{one.source}={one.users}" for one in parts]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["shop.py", "shop", "my shop.py", "shop.py=5", "a=1.py b.py=2", "a.py=1 'b", "a.py=1/s b=2"],
+)
+def test_one_scenario_is_none_of_several(text):
+    assert parts_of(text) == ()
+    assert scenario_files.part_of("shop.py=5") == Part("shop.py", 5)
+
+
+def test_the_name_is_that_of_all(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "shops/buy.py=10 browse.py=90"
+    assert name_of(text) == "buy+browse"
+    assert not is_path(text)
+    assert absolute(text) == f"{tmp_path}/shops/buy.py=10 {tmp_path}/browse.py=90"
+    assert absolute("package.buy=1 browse.py=2").startswith("package.buy=1 /")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["a.py=1", "b.py"], "must each be FILE=USERS, such as buy.py=10, got 'b.py'"),
+        (["a.py=1", "b.py=10/s"], "got 'b.py=10/s'"),
+        (["a.py=1", "b.py=0"], "must each have 1 to 4294967296 users, got 'b.py=0'"),
+        (["a.py=1", "x/a.py=2"], "must have names of their own, got 'a' twice"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(words, why):
+    with pytest.raises(ValueError, match=re.escape(why)):
+        check(words)
