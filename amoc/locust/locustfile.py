@@ -9,8 +9,12 @@ In a run with one worker they are called there alone (`LocalRunner`).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+
+import gevent
 
 from amoc.base import context
 from amoc.base.errors import Error, ScenarioError
@@ -24,9 +28,12 @@ from amoc.locust.process import Here, Shared, in_no_user
 from amoc.locust.shape import LoadTestShape
 from amoc.locust.stats import RequestStats
 from amoc.locust.tasks import keep_tagged
-from amoc.metrics.board import Board
+from amoc.metrics.board import Board, Metric
 from amoc.scenario import builtin_settings, settings
 from amoc.scenario.facts import RunFacts
+
+MAX_CHOSEN = 50
+"""Classes of users among which a load shape can choose: as many bits as a float has, and some."""
 
 
 class Locustfile:
@@ -54,11 +61,14 @@ class Locustfile:
         self._shape: LoadTestShape | None = shape() if shape is not None else None
         self._facts = context.find(RunFacts) or RunFacts()
         self._is_alone = context.find(RunFacts) is None  # amoc check: all in one process
-        self._board = context.find(Board)
+        if (board := context.find(Board)) is not None:
+            self.environment.stats = RequestStats(lambda: _on(board))
         self._shared = Shared()
         self._parser = options.parse(known.events)
         self._here: Here | None = None
         self._own_listeners: dict[str, Any] = {}
+        self._greenlets: Sequence[Any] = ()
+        self._mixes: dict[int, tuple[list[Any], Mix]] = {}
 
     def init(self) -> None:
         """Prepare all users; of several workers, this is what Locust calls the master."""
@@ -79,7 +89,10 @@ class Locustfile:
         if self._is_distributed:
             environment.runner = self._known.master(environment)
             self._own_listeners = all_listeners(self._events)
-            self._begin(environment.runner, len(facts.users))
+            with spawned() as found:
+                self._begin(environment.runner, len(facts.users))
+            # There is no event loop here, before the fork: a worker runs them.
+            self._greenlets = [one for one in found if not one.ready()]
 
     @property
     def _is_distributed(self) -> bool:
@@ -90,10 +103,9 @@ class Locustfile:
         here = self._process()
         if not here.wait_begun():
             return
-        chosen = self._classes[self._mix.class_of(user_id)]
         is_first = self._shape is not None and user_id == self._facts.users.start
         while not is_first or here.wait_wanted():
-            user = chosen(self.environment)
+            user = self._class_of(user_id)(self.environment)
             here.begins(user_id, user)
             try:
                 user.run()
@@ -109,18 +121,39 @@ class Locustfile:
         if here is not None and here.pid == os.getpid():
             here.end()  # amoc check: users were here
         elif self._is_distributed:
-            self._use_board()
             self._end(True)
         if code := self._shared.exit_code:
             raise Error(f"a listener of events.quitting has set process_exit_code to {code}")
 
-    def _use_board(self) -> None:
-        """Let the figures be those of all workers."""
-        board = self._board
-        if board is not None:
-            self.environment.stats = RequestStats(
-                lambda: [one for index in range(board.workers) for one in board.area(index).read()]
+    def _class_of(self, user_id: int) -> Any:
+        """The class of a user that begins now."""
+        chosen = self._shared.classes
+        if not chosen:
+            return self._classes[self._mix.class_of(user_id)]
+        if chosen not in self._mixes:
+            among = [one for index, one in enumerate(self._classes) if chosen >> index & 1]
+            self._mixes[chosen] = among, Mix([one.weight for one in among], [0] * len(among))
+        among, mix = self._mixes[chosen]
+        return among[mix.class_of(user_id)]
+
+    def choose(self, classes: Sequence[Any]) -> None:
+        """From now on users that begin are of these classes; of all, if there are none.
+
+        Raises:
+            ScenarioError: The locustfile has no such class, or too many.
+        """
+        unknown = [one for one in classes if one not in self._classes]
+        if unknown or len(self._classes) > MAX_CHOSEN:
+            raise ScenarioError(
+                f"tick() of a load shape must name classes of its locustfile, {MAX_CHOSEN} at the"
+                f" most, got {unknown or len(self._classes)}"
             )
+        self._shared.classes = sum(1 << self._classes.index(one) for one in set(classes))
+
+    def begin_greenlets(self) -> None:
+        """Begin what listeners of the run's start have spawned for the whole run."""
+        for one in self._greenlets:
+            gevent.spawn(one._run, *one.args, **one.kwargs)
 
     def _process(self) -> Here:
         """What this process knows of its users; made by the first of them."""
@@ -135,7 +168,7 @@ class Locustfile:
                 runner.worker_index = link.worker.worker
             else:
                 environment.runner = self._known.local(environment)
-            environment.stats.begun_ns = RequestStats(list).begun_ns
+            environment.stats.begin()
             if link is not None:
                 link.farewells.append(here.end)
             in_no_user(here.begin)
@@ -183,6 +216,23 @@ class Locustfile:
         events.quit.fire(exit_code=code)
         if decides:
             self._shared.exit_code = code
+
+
+@contextmanager
+def spawned() -> Iterator[list[Any]]:
+    """The greenlets that are spawned within the block."""
+    found: list[Any] = []
+    note = found.append
+    gevent.Greenlet.add_spawn_callback(note)
+    try:
+        yield found
+    finally:
+        gevent.Greenlet.remove_spawn_callback(note)
+
+
+def _on(board: Board) -> list[Metric]:
+    """The metrics of all workers."""
+    return [one for index in range(board.workers) for one in board.area(index).read()]
 
 
 def scenario_of(module: ModuleType, known: Classes) -> ModuleType:

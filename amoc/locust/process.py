@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import gevent
@@ -49,6 +49,15 @@ class Shared:
         self._cells[1] = at
 
     @property
+    def classes(self) -> int:
+        """The classes of users that begin, a bit for each; 0: all."""
+        return int(self._cells[3])
+
+    @classes.setter
+    def classes(self, chosen: int) -> None:
+        self._cells[3] = chosen
+
+    @property
     def shape_users(self) -> int:
         """How many users it has let come, less those that it has let go."""
         return int(self._cells[2])
@@ -74,6 +83,12 @@ class Listeners(Protocol):
 
     def pause_here(self, user: Any) -> None:
         """Have a user end when its task is done."""
+
+    def choose(self, classes: Sequence[Any]) -> None:
+        """Have users that begin be of these classes."""
+
+    def begin_greenlets(self) -> None:
+        """Begin those that one worker runs for all."""
 
 
 class Here:
@@ -115,15 +130,16 @@ class Here:
         """Call the listeners of the start; then users may begin."""
         try:
             self._of.begin_here(self._users)
+            if self._first not in self._expected:
+                return
+            self._of.begin_greenlets()
             runner = self._of.environment.runner
-            if self._shape is not None and self._first in self._expected:
+            if self._shape is not None:
                 self._shared.shape_began = self._shared.shape_began or time.perf_counter()
                 self._shape.reset_time()
                 self._shape.start_time = self._shared.shape_began
                 users = self._shared.shape_users  # of a worker before, which was lost
-                self._driver = ShapeDriver(
-                    self._shape, runner, self._idle, self._of.all_here, users
-                )
+                self._driver = ShapeDriver(self._shape, runner, self._idle, self._of, users)
         finally:
             self._begun.set()
         if self._driver is not None:

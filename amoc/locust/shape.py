@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from amoc.base.errors import ScenarioError
 from amoc.ipc import rpc
-from amoc.locust.exceptions import NotCarried
 from amoc.locust.steps_of_shape import Steps
 
 TICK_S = 1.0
@@ -55,6 +54,16 @@ class LoadTestShape:
         raise NotImplementedError(f"{type(self).__name__} must have a method tick()")
 
 
+class Whole(Protocol):
+    """What a load shape is of."""
+
+    def choose(self, classes: Sequence[Any]) -> None:
+        """Have users that begin be of these classes; of all, if there are none."""
+
+    def all_here(self, users: int) -> None:
+        """There are as many users as the shape wants."""
+
+
 class ShapeDriver:
     """Lets the number of users follow a shape; runs in the worker of the run's first user.
 
@@ -71,7 +80,7 @@ class ShapeDriver:
         shape: LoadTestShape,
         runner: Any,
         idle: Callable[[], object],
-        reached: Callable[[int], object],
+        file: Whole,
         users: int = 0,
     ) -> None:
         """Drive a run.
@@ -80,13 +89,13 @@ class ShapeDriver:
             shape: Says how.
             runner: The run's.
             idle: Has the first user do nothing for a while.
-            reached: Called when there are as many users as the shape wants.
+            file: What the shape is of.
             users: How many there are.
         """
         self._shape = shape
         self._runner = runner
         self._idle = idle
-        self._reached = reached
+        self._file = file
         self._steps = Steps(users)
         self.wanted = users
         self.is_over = False
@@ -99,8 +108,7 @@ class ShapeDriver:
             self._runner.end("the load shape has ended")
             return
         target, rate, *classes = wants
-        if classes and classes[0]:
-            raise NotCarried("user_classes in what tick() of a load shape returns")
+        self._file.choose((classes and classes[0]) or ())
         if target < 0 or rate <= 0:
             raise ScenarioError(
                 f"tick() of {type(self._shape).__name__} must return a number of users from 0 and a"
@@ -112,7 +120,7 @@ class ShapeDriver:
         self._runner.target_user_count, self._runner.user_count = users, steps.count
         self._let_come(before, change)
         if change and steps.count == users:
-            self._reached(users)
+            self._file.all_here(users)
 
     def _let_come(self, before: int, change: int) -> None:
         """Add or remove users; the first one only begins or pauses."""

@@ -1,7 +1,6 @@
 """The run's figures, where a locustfile asks for them: ``environment.stats``.
 
-In a worker they are that worker's, as in Locust; for a run with one worker, and in the listeners of
-the run's end, they are the whole run's.
+They are the whole run's, in each of its workers, too, where Locust has those of the worker.
 """
 
 from __future__ import annotations
@@ -86,7 +85,11 @@ class RequestStats:
             read: All of them, of each worker that counts.
         """
         self._read = read
-        self.begun_ns = now_ns()
+        self.begin()
+
+    def begin(self) -> None:
+        """Let rates be those since now."""
+        self._begun_ns = now_ns()
 
     @property
     def total(self) -> StatsEntry:
@@ -119,7 +122,7 @@ class RequestStats:
         return self._entry(method, name, self._values())
 
     def _entry(self, method: str, name: str, values: Mapping[str, Any]) -> StatsEntry:
-        return StatsEntry(method, name, values, (now_ns() - self.begun_ns) / 1e9)
+        return StatsEntry(method, name, values, (now_ns() - self._begun_ns) / 1e9)
 
     def _values(self) -> dict[str, Any]:
         """The counters and the times, added up."""

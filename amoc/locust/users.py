@@ -179,7 +179,10 @@ class _OverHttp(User):
             try:
                 yield response
             except AssertionError as error:
-                response.failure(str(error) or "assertion failed")
+                said = str(error) or "assertion failed"
+                if said.endswith(","):  # which asks for what came
+                    said += f" response was {(response.text or '')[:200]}"
+                response.failure(said)
             except Exception as error:
                 response.failure(f"{type(error).__name__}: {error}")
 

@@ -1,4 +1,4 @@
-"""Users that come and go as a load shape says."""
+"""Users that come and go as a load shape says, of the classes that it says."""
 
 from locust import HttpUser, LoadTestShape, constant, task
 
@@ -7,19 +7,23 @@ class Visitor(HttpUser):
     wait_time = constant(0.05)
 
     def on_start(self):
-        self.client.get("/hello", name="begin")
+        self.client.get("/hello", name=f"begin {type(self).__name__}")
 
     @task
     def look(self):
         self.client.get("/item/1")
 
 
+class Late(Visitor):
+    weight = 5
+
+
 class UpAndDown(LoadTestShape):
-    stages = ((1.5, 3), (3, 1), (4.5, 4))
+    stages = ((1.5, 3, [Visitor]), (3, 1, None), (4.5, 4, [Late]))
 
     def tick(self):
         run_time = self.get_run_time()
-        for until, users in self.stages:
+        for until, users, classes in self.stages:
             if run_time < until:
-                return users, 10
+                return (users, 10, classes) if classes else (users, 10)
         return None
