@@ -63,18 +63,24 @@ class Failure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timer:
-    """Durations in seconds; all but `count` are None where nothing was recorded."""
+class Times:
+    """Statistics of durations, in seconds; None where nothing was recorded."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    p999: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timer(Times):
+    """A timer: `count` durations."""
 
     name: str
     count: int
-    mean: float | None
-    p50: float | None
-    p90: float | None
-    p95: float | None
-    p99: float | None
-    p999: float | None
-    max: float | None
 
     @classmethod
     def of(cls, name: str, part: Mapping[str, float]) -> Timer:
@@ -84,8 +90,10 @@ class Timer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(Times):
     """A step of the scenario, or all requests together (``Aggregated``).
+
+    Its times are those of executions that succeeded.
 
     Attributes:
         count: Executions, those that failed included.
@@ -93,7 +101,7 @@ class Request:
         failed_share: Their share, from 0 to 1; None without an execution.
         per_s: Executions per second while the run was running.
         bytes: Bytes read, where that is known.
-        mean: Of those that succeeded, in seconds; None where none did. So are the next ones.
+        response: Times from the intended starts, under a throttle or an arrival rate.
         causes: Why they failed, the most frequent cause first.
     """
 
@@ -103,13 +111,7 @@ class Request:
     failed_share: float | None
     per_s: float | None
     bytes: int
-    mean: float | None
-    p50: float | None
-    p90: float | None
-    p95: float | None
-    p99: float | None
-    p999: float | None
-    max: float | None
+    response: Times
     causes: tuple[Failure, ...]
 
     @classmethod
@@ -123,14 +125,14 @@ class Request:
             per_s=part["per_s"],
             bytes=part["bytes"],
             **times(part["times"]),
+            response=Times(**times(part.get("response", {}))),
             causes=tuple(Failure.of(name, one) for one in part["causes"]),
         )
 
 
 def times(part: Mapping[str, float | None]) -> dict[str, float | None]:
     """The durations of a summary by the names that they have here: ``p95_s`` is ``p95``."""
-    names = ("mean", "p50", "p90", "p95", "p99", "p999", "max")
-    return {name: part.get(f"{name}_s") for name in names}
+    return {name: part.get(f"{name}_s") for name in Times.__dataclass_fields__}
 
 
 @dataclass(frozen=True)

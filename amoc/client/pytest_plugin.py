@@ -78,10 +78,8 @@ class AmocRun:
             chosen["scenario"] = scenario
         if "scenario" not in chosen:
             raise TypeError("amoc_run() needs a scenario, from its argument or the marker amoc")
-        source = chosen.pop("scenario")
-        beside = self._item.path.parent / source
         try:
-            result = run(beside if beside.is_file() else source, **chosen)
+            result = run(self._found(chosen.pop("scenario")), **chosen)
         except Stopped as stopped:
             self._attach(stopped.result)
             raise
@@ -89,6 +87,14 @@ class AmocRun:
         if check and not result.ok:
             pytest.fail(result.why, pytrace=False)
         return result
+
+    def _found(self, scenario: str | Path) -> str | Path:
+        """The scenario where it is beside the test, seen from here."""
+        beside = self._item.path.parent / scenario
+        if not beside.is_file():
+            return scenario
+        here = Path.cwd()
+        return beside.relative_to(here) if beside.is_relative_to(here) else beside
 
     def _attach(self, result: RunResult) -> None:
         """Tell the test's report, and so JUnit XML, where the run is."""

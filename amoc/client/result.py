@@ -78,10 +78,10 @@ class RunFigures:
     @property
     def why(self) -> str:
         """The verdict and what is behind it, a line for each thing: for an assertion's message."""
-        lines = [f"verdict of {self.summary['run']['scenario']}: {self.verdict}", *self.reasons]
+        lines = [": ".join([self.verdict, *self.reasons[:1]]), *self.reasons[1:]]
         if not self.ok:
             lines += [f"{one.count:,} × {one.request}: {one.cause}" for one in self.failures[:5]]
-        return "\n".join(lines)
+        return "\n".join([*lines, f"scenario: {self.summary['run']['scenario']}"])
 
     def check(self) -> Self:
         """The result itself if it is `ok`.

@@ -315,8 +315,8 @@ def test_a_failed_threshold_is_what_a_failed_test_says(pytester, shop, plugin, m
     done.assert_outcomes(passed=2, failed=1)
     done.stdout.fnmatch_lines(
         [
-            "verdict of *shop.py: failed thresholds",
-            "look <b>.count must be == 4711, got 3 (from --expect)",
+            "failed thresholds: look <b>.count must be == 4711, got 3 (from --expect)",
+            "scenario: shop.py",
             "*Captured amoc call*",
             "report: kept/*/report.html",
         ]

@@ -155,7 +155,7 @@ def test_what_amoc_has_needs_no_installer(uv, monkeypatch):
         prepare()
 
 
-def test_a_requirements_file_beside_the_scenario_counts(installer):
+def test_a_requirements_file_beside_the_scenario_counts(uv):
     Path("shop.py").write_text("start = print\n")
     Path("more.txt").write_text(f"{LEAF}<2\n")
     Path("requirements.txt").write_text("# what we need\namoctesttree\n-r more.txt\n")
@@ -217,8 +217,7 @@ def test_a_lock_holds_versions_until_the_requirements_change(installer, index, m
     requires(LEAF)
     with pytest.raises(ScenarioError, match=r"are not locked: there is no shop\.lock"):
         prepare(locked=True)
-    locked = amoc("check", "shop.py", "--lock")
-    assert (locked.returncode, locked.stdout) == (0, "shop.lock\n"), locked.stderr
+    assert Preparation("shop.py", Choice(), print).make_lock() == Path("shop.lock")
 
     wheels.wheel(index, LEAF, "3.0")
     found, told = prepare(locked=True)
@@ -245,10 +244,9 @@ def test_a_requirements_file_with_hashes_is_locked_by_itself(uv, index):
     Path("requirements.txt").write_text(f"{LEAF}==1.0\n")
     with pytest.raises(ScenarioError, match=r"there is no requirements\.lock"):
         prepare(locked=True)
-    lines = amoc("check", "shop.py", "--lock")
-    assert lines.returncode == 0, lines.stderr
-    lock = Path("requirements.lock")
-    lock.rename("requirements.txt")
+    locked = amoc("check", "shop.py", "--lock")
+    assert (locked.returncode, locked.stdout) == (0, "requirements.lock\n"), locked.stderr
+    Path("requirements.lock").rename("requirements.txt")
 
     found, _ = prepare(locked=True)
 
