@@ -12,18 +12,23 @@ import click
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode
 from amoc.base.json_plain import JsonObject
+from amoc.cli import server_option
 
 if TYPE_CHECKING:
+    from amoc.client.http_line import Line
     from amoc.control.commands import Command
     from amoc.results.run_directory import RunDirectory
     from amoc.results.series import Point
     from amoc.results.summary_types import Summary
 
-LOOK_S = 0.1
+LOOK_S = 0.25
 AT_ONCE = 100
 """Seconds that are read at once: when it begins it takes in all that there are."""
 SUMMARY_S = 10.0
 """How long a run may take for its summary after its last second."""
+
+
+_LIVE = ("queued", "starting", "running")
 
 
 class Followed(Protocol):
@@ -89,6 +94,40 @@ class LocalRun:
         return summary_file.read(found) if found.exists() else None
 
 
+class RemoteRun:
+    """A run of a daemon."""
+
+    def __init__(self, server: Line, run: str) -> None:
+        self.id = run
+        self._server = server
+
+    def points(self) -> Iterator[Point | None]:
+        """Its seconds as it writes them, until it is over."""
+        from amoc.results.series import Point
+
+        taken = 0
+        while True:
+            over = self._server.ask("GET", f"/runs/{self.id}")["state"] not in _LIVE
+            path = f"/runs/{self.id}/series?histograms=true&limit={AT_ONCE}&after="
+            while seconds := self._server.ask("GET", f"{path}{taken}")["seconds"]:
+                for second in seconds:
+                    yield Point.from_json(second)
+                taken += len(seconds)
+            if over:
+                return
+            yield None
+
+    def give(self, command: Command) -> JsonObject:
+        """What it answers to a command."""
+        return server_option.command(self._server, self.id, command)
+
+    def summary(self) -> Summary | None:
+        """Its summary."""
+        found: Summary = self._server.ask("GET", f"/runs/{self.id}/summary")
+        return found
+
+
+@server_option.options
 @click.command(short_help="Show a run live, and control it with keys.")
 @click.option("--run", metavar="DIR", help="The run's directory or id.  [default: the only run]")
 def attach(run: str | None) -> None:
@@ -101,11 +140,19 @@ def attach(run: str | None) -> None:
     monkey_patch.patch()
     from amoc.results.run_directory import find
 
+    server = server_option.line()
+    if server is not None:
+        sys.exit(follow(RemoteRun(server, server_option.run_of(server, run))))
     sys.exit(follow(LocalRun(find(run))))
 
 
-def follow(run: Followed) -> int:
-    """Show a run until it ends, or Ctrl-C; the exit code."""
+def follow(run: Followed, on_summary: Callable[[Summary], None] = lambda _: None) -> int:
+    """Show a run until it ends, or Ctrl-C; the exit code.
+
+    Args:
+        run: Which one.
+        on_summary: Given its summary when it has ended.
+    """
     import gevent
     from gevent.event import Event
 
@@ -145,6 +192,7 @@ def follow(run: Followed) -> int:
         say(f"run {run.id} has ended without a summary")
         return ExitCode.OK
     print_summary(console, summary)
+    on_summary(summary)
     return int(summary["run"]["exit_code"] or 0)
 
 

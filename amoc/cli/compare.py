@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from amoc.base.errors import ExitCode
-from amoc.cli import completion
+from amoc.cli import completion, server_option
 from amoc.cli.json_option import JsonCommand, json_option, place_of
 from amoc.cli.messages import say
 from amoc.cli.param_types import duration
 from amoc.cli.run_data import exit_code, load, output, write_file
 
 
+@server_option.options
 @click.command(cls=JsonCommand, short_help="Compare two runs.")
 @click.argument("first", metavar="RUN_DIR_A", shell_complete=completion.runs)
 @click.argument("second", metavar="RUN_DIR_B", shell_complete=completion.runs)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 import click
 
 from amoc.base.text import printable
-from amoc.cli import completion, setting_values
+from amoc.cli import completion, server_option, setting_values
 from amoc.cli.json_option import JsonCommand, json_parameter
 from amoc.cli.param_types import USER_IDS, whole
 from amoc.cli.run_data import output
@@ -47,7 +47,7 @@ def command_of(spec: CommandSpec) -> click.Command:
         spec.name,
         callback=send,
         help=spec.help,
-        params=[*parameters, _comment(spec), *_SHARED],
+        params=[*parameters, _comment(spec), *_SHARED, *server_option.PARAMETERS],
         instead=instead,
     )
 
@@ -98,7 +98,10 @@ def _send(
     from amoc.results.run_directory import find
 
     command = checked(name, arguments, comment)
-    answer = client.request(find(run).control, *command)
+    if (server := server_option.line()) is not None:
+        answer = server_option.command(server, run, command)
+    else:
+        answer = client.request(find(run).control, *command)
     if json_file is not None:
         output([json.dumps(answer, indent=1)], json_file)
         return

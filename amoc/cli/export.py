@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from amoc.base.errors import ExitCode, UsageError
+from amoc.cli import server_option
 from amoc.cli.json_option import JsonCommand, json_option, place_of
 from amoc.cli.run_data import RUN, exit_code, load, output, write_beside
 
 
+@server_option.options
 @click.command(cls=JsonCommand, short_help="Export a run as CSV, JSON or HdrHistogram log.")
 @RUN
 @click.option(

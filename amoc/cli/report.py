@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from amoc.base.errors import ExitCode
+from amoc.cli import server_option
 from amoc.cli.messages import say
 from amoc.cli.run_data import RUN, exit_code, load, write_file
 
 
+@server_option.options
 @click.command(short_help="Write a run's report.")
 @RUN
 @click.option(
@@ -28,10 +30,12 @@ def report(run: str, file: str | None) -> ExitCode:
     from amoc.results.report import page
 
     directory, saved = load(run)
-    path = Path(file) if file is not None else directory.report
+    elsewhere = server_option.line() is not None
+    default = Path(f"report-{directory.id}.html") if elsewhere else directory.report
+    path = Path(file) if file is not None else default
     if saved.running:
         say(f"run {directory.path} is still running; the report shows it so far")
-    else:
+    elif not elsewhere:
         if not saved.complete:
             write_file(directory.summary, lambda file: summary_file.write(saved.summary, file))
         write_file(directory.junit, lambda file: junit.write(saved.summary, file))

@@ -10,7 +10,7 @@ import click
 
 from amoc.base.errors import AmocError
 from amoc.cli import dependencies as scenario_dependencies
-from amoc.cli import run_options
+from amoc.cli import run_options, server_option
 from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
@@ -18,6 +18,7 @@ from amoc.install.choice import Choice
 from amoc.scenario.run_plan import RunPlan
 
 
+@server_option.options
 @click.command(cls=JsonCommand, short_help="Run a scenario.")
 @run_options.options
 @scenario_dependencies.options
@@ -29,6 +30,10 @@ def run(json_file: str | None, dependencies: Choice, **given: Any) -> None:
     last stage. Ctrl-C stops the run gracefully, a second Ctrl-C at once. Control a run with
     keys (? shows them) or from another shell: amoc status, add, remove, set, pause and others.
     """
+    if (server := server_option.line()) is not None:
+        from amoc.cli import remote_run
+
+        remote_run.execute(server, click.get_current_context())
     execute(run_options.plan(**given), json_file, dependencies)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amoc.base.errors import ExitCode, ResourceError
-from amoc.cli import completion
+from amoc.cli import completion, server_option
 from amoc.cli.messages import say
 from amoc.cli.output import failure
 
@@ -21,11 +21,23 @@ if TYPE_CHECKING:
 RUN = click.argument("run", metavar="RUN_DIR", shell_complete=completion.runs)
 
 
+def located(run: str, what: str = "RUN_DIR") -> RunDirectory:
+    """The directory of the run that the operator names; of --server, a copy for this command."""
+    from amoc.results import run_directory
+
+    server = server_option.line()
+    if server is None:
+        return run_directory.locate(run, what=what)
+    copy = server_option.fetched(server, run)
+    path = click.get_current_context().with_resource(copy)
+    return run_directory.RunDirectory(path)
+
+
 def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:
     """The run that the operator names, and what it has written; says what is missing."""
-    from amoc.results import run_directory, saved_run
+    from amoc.results import saved_run
 
-    directory = run_directory.locate(run, what=what)
+    directory = located(run, what)
     return directory, saved_run.load(directory, say)
 
 

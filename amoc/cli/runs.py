@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
+from amoc.cli import server_option
 from amoc.cli.json_option import JsonCommand, json_option
 from amoc.cli.param_types import whole
 from amoc.cli.run_data import output
 
+if TYPE_CHECKING:
+    from amoc.client.http_line import Line
+    from amoc.results.run_list import ListedRun
+
 MAX_SHOWN = 20
+MAX_ASKED = 1_000
 
 
+@server_option.options
 @click.command(cls=JsonCommand, short_help="List the runs in amoc-runs.")
 @click.option(
     "--limit",
@@ -29,14 +37,31 @@ def runs(limit: int, json_file: str | None) -> None:
     """
     from amoc.results import run_list
 
-    found = run_list.newest(limit)
+    server = server_option.line()
+    found = run_list.newest(limit) if server is None else _of(server, limit)
     if json_file is not None:
         output([json.dumps([one.to_json() for one in found], indent=1)], json_file)
         return
     from amoc.cli.view.console import console, table
 
     if not found:
-        click.echo("there are no runs in amoc-runs")
+        click.echo(f"there are no runs {'in amoc-runs' if server is None else f'at {server}'}")
         return
     rows = [run_list.cells(one) for one in found]
     console(patient=False).print(table(*run_list.HEADS, rows=rows))
+
+
+def _of(server: Line, limit: int) -> list[ListedRun]:
+    """The runs of a daemon."""
+    from amoc.results.run_list import ListedRun
+
+    names = ListedRun.__dataclass_fields__
+    answer = server.ask("GET", f"/runs?limit={min(limit, MAX_ASKED)}")
+    return [
+        ListedRun(
+            name=one["id"],
+            directory="",
+            **{key: value for key, value in one.items() if key in names},
+        )
+        for one in answer["runs"]
+    ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from amoc.base.errors import AmocError, PeerError, UsageError
+from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
 from amoc.base.json_plain import JsonObject
 
 MAX_ANSWER = 256 << 20
@@ -53,6 +53,8 @@ class ServiceError(AmocError):
             for one in problem.get("errors", ())
         )
         self.problem = problem
+        if problem.get("exit_code") in list(ExitCode):
+            self.exit_code = ExitCode(problem["exit_code"])
         super().__init__(f"{self.detail} ({status} {self.title})")
 
 

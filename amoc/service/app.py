@@ -15,6 +15,7 @@ from amoc.service import (
     guard,
     problems,
     rest_execution,
+    rest_run_files,
     rest_runs,
     rest_scenarios,
     rest_status,
@@ -23,7 +24,17 @@ from amoc.service.dashboard import pages, sign_in
 from amoc.service.problems import Problem, ProblemBody
 from amoc.service.service import Service
 
-PARTS = (guard, rest_status, rest_scenarios, rest_execution, rest_runs, api_pages, pages, sign_in)
+PARTS = (
+    guard,
+    rest_status,
+    rest_scenarios,
+    rest_execution,
+    rest_runs,
+    rest_run_files,
+    api_pages,
+    pages,
+    sign_in,
+)
 """Modules with a function ``register(app, service)``, in order; `guard` is first."""
 
 MAX_BODY = 1 << 20

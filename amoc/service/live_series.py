@@ -67,11 +67,11 @@ class LiveSeries:
         return series
 
 
-def second_of(number: int, point: Point) -> dict[str, object]:
-    """A second as clients get it: as `amoc export --jsonl` has it, numbered, without histograms."""
+def second_of(number: int, point: Point, histograms: bool = False) -> dict[str, object]:
+    """A second as clients get it: as `amoc export --jsonl` has it, and numbered."""
     made = {"second": number, **point.to_json()}
     timers = made.get("timers")
-    if isinstance(timers, dict):
+    if isinstance(timers, dict) and not histograms:
         for one in timers.values():
             del one["cells"]
     return made

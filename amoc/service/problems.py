@@ -46,6 +46,9 @@ class ProblemBody(BaseModel):
     status: int = Field(description="The HTTP status")
     detail: str = Field(description="What is wrong, for people")
     errors: list[FieldError] = Field(description="Each field that is wrong; may be empty")
+    exit_code: int | None = Field(
+        default=None, description="What amoc on the command line would end with"
+    )
 
 
 class Problem(Exception):
@@ -57,8 +60,10 @@ class Problem(Exception):
         detail: str,
         errors: Sequence[tuple[str, str]] = (),
         headers: Sequence[tuple[str, str]] = (),
+        exit_code: ExitCode | None = None,
     ) -> None:
         super().__init__(detail)
+        self.exit_code = exit_code
         self.status = status
         self.detail = detail
         self.errors = errors
@@ -66,7 +71,7 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The answer to the request."""
-        body = {
+        body: dict[str, object] = {
             "type": "about:blank",
             "title": self.status.phrase,
             "status": int(self.status),
@@ -75,6 +80,8 @@ class Problem(Exception):
                 {"field": name, "detail": detail} for name, detail in self.errors[:MAX_ERRORS]
             ],
         }
+        if self.exit_code is not None:
+            body["exit_code"] = int(self.exit_code)
         answer = Response(json.dumps(body) + "\n", int(self.status), mimetype=MIME)
         for name, value in self.headers:
             answer.headers.add(name, value)
@@ -101,7 +108,8 @@ def of_error(error: AmocError, field: str | None = None) -> Problem:
     """What amoc refused, by its exit code; a line of its message for each thing that is wrong."""
     status = _STATUS.get(error.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR)
     lines = str(error).splitlines() or ["internal error of amoc"]
-    return Problem(status, "\n".join(lines), [(field, line) for line in lines] if field else ())
+    errors = [(field, line) for line in lines] if field else ()
+    return Problem(status, "\n".join(lines), errors, exit_code=error.exit_code)
 
 
 def of_validation(error: ValidationError) -> Problem:

@@ -41,3 +41,9 @@ PAGE: dict[str | int | HTTPStatus, Any] = {
     "200": {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
 }
 NOTHING: dict[str | int | HTTPStatus, Any] = {"204": None}
+FILE: dict[str | int | HTTPStatus, Any] = {
+    "200": {
+        "description": "A file",
+        "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}

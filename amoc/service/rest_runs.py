@@ -58,6 +58,7 @@ class SeriesQuery(BaseModel):
     """Which seconds."""
 
     after: int = Field(0, ge=0, le=1 << 53, description="Those after this number")
+    histograms: bool = Field(default=False, description="With the histograms of timers")
     limit: int = Field(MAX_SECONDS, ge=1, le=MAX_SECONDS, description="At most so many")
 
 
@@ -124,7 +125,7 @@ def register(app: OpenAPI, service: Service) -> None:
         total = service.series.count(directory)
         seconds = []
         for number, point in service.series.after(directory, query.after, query.limit):
-            seconds.append(second_of(number, point))
+            seconds.append(second_of(number, point, query.histograms))
             gevent.sleep(0)
         last = query.after + len(seconds)
         return {"run": path.id, "seconds": seconds, "last": last, "total": max(total, last)}

@@ -1,0 +1,130 @@
+"""``--server URL``: a command is for the runs of a daemon, instead of those of this directory."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from amoc.base.errors import PeerError, UsageError
+from amoc.base.json_plain import JsonObject
+
+if TYPE_CHECKING:
+    from amoc.client.http_line import Line
+    from amoc.control.commands import Command
+
+F = TypeVar("F", bound=Callable[..., Any])
+TIMEOUT_S = 150.0
+_KEY = f"{__name__}.line"
+
+
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
+        context.meta[f"{_KEY}.{name}"] = value
+
+    return keep
+
+
+PARAMETERS = (
+    click.Option(
+        ["--server"],
+        metavar="URL",
+        envvar="AMOC_SERVER",
+        expose_value=False,
+        callback=_keep("url"),
+        help="A service (amoc serve) whose runs are meant.  [default: AMOC_SERVER, or this"
+        " directory's runs]",
+    ),
+    click.Option(
+        ["--server-token-file"],
+        metavar="FILE",
+        envvar="AMOC_SERVER_TOKEN_FILE",
+        expose_value=False,
+        callback=_keep("token"),
+        help="File with the token for --server.  [default: AMOC_SERVER_TOKEN_FILE]",
+    ),
+)
+
+
+def options(command: F) -> F:
+    """Give a click command the options."""
+    assert isinstance(command, click.Command)
+    command.params += PARAMETERS
+    return command
+
+
+def line() -> Line | None:
+    """The daemon that the current command is for; None if it is for this directory.
+
+    Raises:
+        UsageError: The URL or the token is wrong.
+    """
+    meta = click.get_current_context().meta
+    url = meta.get(f"{_KEY}.url")
+    if not url:
+        return None
+    from amoc.client.http_line import Line, token_in
+
+    file = meta.get(f"{_KEY}.token")
+    return Line.to(url, token_in(file) if file else None, TIMEOUT_S, None)
+
+
+def run_of(server: Line, run: str | None) -> str:
+    """The id of the run that is meant; None means the only one that is running.
+
+    Raises:
+        UsageError: None is running, or several are.
+    """
+    if run is not None:
+        return str(server.ask("GET", f"/runs/{_quoted(run)}")["id"])
+    running = [str(one["run"]) for one in server.ask("GET", "/status")["runs"]]
+    if not running:
+        raise UsageError(f"no run is running at {server}")
+    if len(running) > 1:
+        raise UsageError(f"several runs are running: {', '.join(running)}; choose one with --run")
+    return running[0]
+
+
+def command(server: Line, run: str | None, given: Command) -> JsonObject:
+    """What a run answers to a command.
+
+    Raises:
+        AmocError: It, or the daemon, refuses.
+    """
+    from amoc.control.commands import is_read
+
+    if is_read(given.name):
+        found: JsonObject = server.ask("GET", f"/runs/{run_of(server, run)}/{given.name}")
+        return found
+    body = {**given.arguments, "comment": given.comment, "run": run}
+    told = {name: value for name, value in body.items() if value not in (None, "")}
+    answer: JsonObject = server.ask("PATCH", f"/execution/{given.name}", told)
+    return answer
+
+
+@contextmanager
+def fetched(server: Line, run: str) -> Iterator[Path]:
+    """A directory with what a run has written so far, for as long as the block lasts."""
+    with tempfile.TemporaryDirectory(prefix="amoc-fetched-") as temporary:
+        path = Path(temporary) / "files.tar"
+        with server.open("GET", f"/runs/{_quoted(run)}/archive") as answer, path.open("wb") as file:
+            while data := answer.read(1 << 16):
+                file.write(data)
+        try:
+            with tarfile.open(path) as archive:
+                archive.extractall(temporary, filter="data")
+        except tarfile.TarError as error:
+            raise PeerError(f"what {server} sent is damaged: {error}") from None
+        path.unlink()
+        yield next(Path(temporary).iterdir())
+
+
+def _quoted(run: str) -> str:
+    from urllib.parse import quote
+
+    return quote(run, safe="")

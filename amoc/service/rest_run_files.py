@@ -1,0 +1,57 @@
+"""REST: what a run answers itself, and what it has written, for commands with ``--server``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response
+from flask_openapi3 import OpenAPI, Tag
+
+from amoc.control.commands import COMMANDS, Command, CommandSpec, Handling
+from amoc.service import run_archive
+from amoc.service.answers import CommandAnswer
+from amoc.service.responses import FILE, responses
+from amoc.service.rest_runs import RunPath
+from amoc.service.service import Service
+
+_TAG = Tag(name="runs")
+
+
+def register(app: OpenAPI, service: Service) -> None:
+    """Add the routes."""
+
+    @app.get(
+        "/runs/<id>/archive",
+        tags=[_TAG],
+        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) | FILE,
+    )
+    def get_archive(path: RunPath) -> Any:
+        """What a run has written, as a tar file: its journal, series and summary."""
+        return Response(
+            run_archive.stream(service.runs.find(path.id)), mimetype="application/x-tar"
+        )
+
+    for spec in COMMANDS.values():
+        if spec.handling is Handling.READ:
+            app.get(
+                f"/runs/<id>/{spec.name}",
+                tags=[_TAG],
+                operation_id=f"run_{spec.name}",
+                summary=spec.help.partition("\n")[0].rstrip("."),
+                description=spec.help,
+                responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=CommandAnswer),
+            )(_reading(service, spec))
+
+
+def _reading(service: Service, spec: CommandSpec) -> Callable[..., Any]:
+    """The function that answers what a command that changes nothing asks."""
+
+    def view(path: RunPath) -> Any:
+        run, answer = service.runs.command(path.id, Command(spec.name, {}))
+        return {"run": run, **answer}
+
+    view.__name__ = f"run_{spec.name}"
+    view.__annotations__ = {"path": RunPath}
+    return view

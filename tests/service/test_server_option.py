@@ -1,0 +1,95 @@
+"""Commands with ``--server``: against a daemon they do what they do for a run beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process.support import DEADLINE_S, ROOT
+from tests.service.support import STAYERS, Daemon, serving
+
+pytestmark = pytest.mark.slow
+
+TOKEN = "admin-token-0123456789"
+
+
+def amoc(directory: Path, url: str, *arguments: str, code: int = 0, token: str = "") -> str:
+    """What a command prints that AMOC_SERVER makes one for a daemon."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "AMOC_SERVER": url}
+    done = subprocess.run(
+        [sys.executable, "-m", "amoc", *arguments],
+        cwd=directory,
+        env=env | ({"AMOC_SERVER_TOKEN_FILE": token} if token else {}),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == code, (arguments, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def test_a_session_of_commands_is_for_the_daemons_run(daemon: Daemon, tmp_path: Path) -> None:
+    def say(*arguments: str, code: int = 0) -> str:
+        return amoc(tmp_path, daemon.url, *arguments, code=code)
+
+    assert "no run is running" in say("status", code=2)
+    run = daemon.start(users=2)
+    daemon.wait_for_users(run, 2)
+    assert "users: 2 running" in say("status")
+    assert json.loads(say("users", "--json"))["highest_id"] == 2
+    say("add", "3")
+    daemon.wait_for_users(run, 5)
+    say("remove", "--ids", "1-2", "--force", "--comment", "enough")
+    daemon.wait_for_users(run, 3)
+    refused = say("set", "pause=-1", code=3)
+    assert "pause must pass its check" in refused
+    say("throttle", "looks", "7/s", "--run", run)
+    assert "looks: 7/s" in say("status", "--run", "last")
+    say("note", "from", "afar")
+    assert run in say("runs")
+    say("stop")
+    daemon.wait_for_end(run)
+
+    listed = json.loads(say("runs", "--json"))
+    assert [(one["name"], one["verdict"]) for one in listed] == [(run, "stopped")]
+    assert f"report-{run}.html" in say("report", "last")
+    assert "from afar" in (tmp_path / f"report-{run}.html").read_text()
+    seconds = say("export", run, "--jsonl").splitlines()
+    assert len(seconds) == daemon.get(f"/runs/{run}/series")["total"]
+    assert json.loads(say("compare", run, run, "--json"))["runs"]
+    assert "no run 'none'" in say("report", "none", code=2)
+    assert {path.name for path in tmp_path.iterdir()} == {f"report-{run}.html"}
+
+
+def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:
+    served, here = tmp_path / "served", tmp_path / "here"
+    served.mkdir()
+    here.mkdir()
+    for directory, text in ((served, f"admin {TOKEN}"), (here, TOKEN)):
+        (directory / "token").write_text(text)
+        (directory / "token").chmod(0o600)
+    (here / "shop.py").write_text(STAYERS)
+    with serving(served, "--token-file", "token") as daemon:
+
+        def run(*arguments: str, code: int) -> str:
+            return amoc(here, daemon.url, "run", *arguments, code=code, token="token")
+
+        options = ("--users", "2", "--workers", "1", "--duration", "1s", "--limited-ok")
+        expected = ("--set", "pause=0.5", "--expect", "looks < 1", "--json", "summary.json")
+        said = run("shop.py", *options, *expected, code=12)
+        assert "looks < 1" in said
+        summary = json.loads((here / "summary.json").read_text())
+        assert summary["users"]["peak"] == 2
+        settings = {one["name"]: one["value"] for one in summary["settings"]}
+        assert settings["pause"] == "0.5"
+        assert (served / "amoc-scenarios/shop.py").read_text() == STAYERS
+        assert not (here / "amoc-runs").exists()
+        assert "must be one of" in run("shop", "--set", "mode=sad", code=3)
+        assert "there is no scenario" in run("none", code=2)
+        assert "--run-dir" in run("shop", "--run-dir", "x", code=2)
+        assert "token" in amoc(here, daemon.url, "status", code=2)
