@@ -60,6 +60,15 @@ class Feeds:
         if share == "run" and name not in self._dealers:
             self._dealers[name] = Dealer(rows, wraps)
 
+    def too_short_for(self, users: int) -> list[str]:
+        """A sentence for each feed that has not even a row for each of so many users."""
+        return [
+            f"feed {name} has {counted(dealer.rows, 'row')}, each for one user, and there will be"
+            f" up to {users:,} users"
+            for name, dealer in self._dealers.items()
+            if not dealer.wraps and dealer.rows < users
+        ]
+
     def worker_lost(self, origin: WorkerId) -> None:
         """A worker is gone, and with it the rows that it had in hand."""
         for name, dealer in self._dealers.items():

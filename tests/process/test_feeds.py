@@ -46,6 +46,7 @@ def test_users_of_two_workers_use_each_row_once_and_the_feed_ends_the_run(scenar
     counted = {name: n for name, n in summary["counters"].items() if name.startswith("feed.")}
     assert counted == {"feed.rows.csv.used": 20_000, "feed.rows.csv.users_stopped": 7}
     assert summary["gauges"]["feed.rows.csv.rows"] == 20_000
+    assert "there will be up to 7 users" not in run.output
     note = "feed rows.csv: 20,000 of 20,000 rows used; it has stopped 7 users"
     assert note in summary["run"]["notes"]
     assert note in run.output

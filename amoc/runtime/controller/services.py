@@ -152,6 +152,9 @@ class Services:
         """Users may start."""
         for text in self._unused_rates("init() started"):
             self._operator.warning(text)
+        if self.arrivals is None:  # whose most users are a limit, and not what is wanted
+            for text in self._feeds.too_short_for(self._plan.most_users):
+                self._operator.info(text)
         self._pacer.begin()
         if self.arrivals is not None:
             self.arrivals.begin()

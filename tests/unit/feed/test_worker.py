@@ -200,6 +200,15 @@ def test_a_handler_in_the_loop_gets_a_row_if_one_is_in_hand_and_never_waits():
     assert type(outcomes[1]) is int
 
 
+def test_a_feed_that_has_fewer_rows_than_there_will_be_users_is_said():
+    joined = Joined(range(10), workers=1)
+    assert joined.controller.too_short_for(10) == []
+    assert joined.controller.too_short_for(1_000) == [
+        "feed rows has 10 rows, each for one user, and there will be up to 1,000 users"
+    ]
+    assert Joined(range(10), workers=1, order="circular").controller.too_short_for(1_000) == []
+
+
 def test_hosts_must_have_the_same_rows():
     joined = Joined(range(10), workers=1)
     (declare,) = joined.controller.operations.values()
