@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -12,13 +13,15 @@ from amoc.service import guard
 from amoc.service.dashboard.pages import page
 from amoc.service.service import Service
 
+_OURS = re.compile(r"/(?:[!-.0-\[\]-~][!-~]*)?")
+
 
 def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - as all parts
     """Add the routes."""
 
     @app.route(guard.SIGN_IN)
     def sign_in_page() -> Any:
-        return page("sign_in.html", to=_way_back(request.args.get("to", "")))
+        return page("sign_in.html", to=way_back(request.args.get("to", "")))
 
     @app.route(guard.SIGN_IN, methods=["POST"])
     def sign_in() -> Any:
@@ -38,6 +41,10 @@ def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - as all p
         return answer
 
 
-def _way_back(to: str) -> str:
-    """Where to go after signing in: a page of ours."""
-    return to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/"
+def way_back(to: str) -> str:
+    r"""Where to go after signing in: a page of ours.
+
+    Browsers leave out tabs and line ends and take \ for /, so //, /\ and a tab between two / all
+    begin an address of somebody else.
+    """
+    return to if _OURS.fullmatch(to) else "/"
