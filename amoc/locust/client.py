@@ -94,7 +94,6 @@ class HttpSession:
         user: Whose it is, if anybody's.
         request_event: Fired for each request.
         request_name: What requests are called that have no name of their own.
-        headers: Sent with each request.
     """
 
     NO_TEXT: str | None = ""
@@ -122,7 +121,7 @@ class HttpSession:
         self._verify: bool | str = True
         self._cert: Any = None
         self.trust_env = False
-        self.headers = SentHeaders(self, {**self._SENT, **(config.pop("headers", None) or {})})
+        self._headers = SentHeaders(self, {**self._SENT, **(config.pop("headers", None) or {})})
         self._config = {"redirects": REDIRECTS, **config}
         self._auth: tuple[str, str] | None = None
         self._sessions: dict[tuple[Any, Any], http.Session] = {}
@@ -157,9 +156,26 @@ class HttpSession:
         self._auth = None if auth is None else arguments.login(auth)
 
     @property
+    def headers(self) -> SentHeaders:
+        """Sent with each request; another mapping may be put in their place."""
+        return self._headers
+
+    @headers.setter
+    def headers(self, headers: Mapping[str, str]) -> None:
+        if headers is not self._headers:  # as after |=
+            self._headers.clear()
+            self._headers.update(headers)
+
+    @property
     def cookies(self) -> CookieJar:
-        """Those that it keeps."""
+        """Those that it keeps; others may be put in their place."""
         return CookieJar(self)
+
+    @cookies.setter
+    def cookies(self, cookies: Mapping[str, str]) -> None:
+        kept = dict(cookies)
+        self.cookies.clear()
+        self.cookies.update(kept)
 
     @contextmanager
     def rename_request(self, name: str) -> Iterator[None]:

@@ -143,6 +143,15 @@ def test_headers_logins_and_cookies(serve: Serve, environment: Environment) -> N
     made.get("/")
     assert b"Authorization: Basic Ym9iOnB3\r\n" in server.heads[-1]
     assert b"Cookie: own=o\r\n" in server.heads[-1]
+    made.cookies = {"new": "n"}
+    made.headers = {"X-New": "5"}
+    made.headers.update({"X-Newer": "6"})
+    made.get("/")
+    head = server.heads[-1]
+    assert b"Cookie: new=n\r\n" in head
+    assert b"X-New: 5\r\n" in head
+    assert b"X-Newer: 6\r\n" in head
+    assert b"own" not in head
     made.cookies.clear()
     assert len(made.cookies) == 0
 
