@@ -15,22 +15,27 @@ from types import ModuleType
 from typing import Any
 
 import gevent
+from gevent import getcurrent
 
+from amoc import metrics
 from amoc.base import context
 from amoc.base.errors import Error, ScenarioError
 from amoc.ipc.peer_link import PeerLink
 from amoc.locust import environment as run
 from amoc.locust import options
 from amoc.locust.classes import Classes
-from amoc.locust.distribution import Mix
+from amoc.locust.distribution import Distribution
 from amoc.locust.hooks import all_listeners, only
 from amoc.locust.process import Here, Shared, in_no_user
 from amoc.locust.shape import LoadTestShape
 from amoc.locust.stats import RequestStats
 from amoc.locust.tasks import keep_tagged
+from amoc.metrics import reserved
 from amoc.metrics.board import Board, Metric
 from amoc.scenario import builtin_settings, settings
 from amoc.scenario.facts import RunFacts
+from amoc.scenario.user_kinds import NamedStart
+from amoc.users.user import User as Crow
 
 MAX_CHOSEN = 50
 """Classes of users among which a load shape can choose: as many bits as a float has, and some."""
@@ -55,7 +60,7 @@ class Locustfile:
         self._known = known
         self._events = known.events
         self._classes = sorted(user_classes, key=lambda one: str(one.__name__))
-        self._mix = Mix(
+        self._distribution = Distribution(
             [one.weight for one in self._classes], [one.fixed_count for one in self._classes]
         )
         self._shape: LoadTestShape | None = shape() if shape is not None else None
@@ -68,14 +73,14 @@ class Locustfile:
         self._here: Here | None = None
         self._own_listeners: dict[str, Any] = {}
         self._greenlets: Sequence[Any] = ()
-        self._mixes: dict[int, tuple[list[Any], Mix]] = {}
+        self._chosen: dict[int, tuple[list[Any], Distribution]] = {}
 
     def init(self) -> None:
         """Prepare all users; of several workers, this is what Locust calls the master."""
         environment, facts = self.environment, self._facts
-        if self._shape is not None and len(facts.users) != 1:
-            shape = type(self._shape).__name__
-            raise Error(f"load shape {shape} says how many users there are; leave --users out")
+        if self._shape is not None and (len(facts.users) != 1 or facts.is_part):
+            shape, hint = type(self._shape).__name__, "leave --users and other scenarios out"
+            raise Error(f"load shape {shape} says how many users there are; {hint}")
         environment.parsed_options = given = options.parsed(self._parser, facts)
         environment.host = given.host
         environment.tags, environment.exclude_tags = given.tags, given.exclude_tags
@@ -95,17 +100,29 @@ class Locustfile:
             self._greenlets = [one for one in found if not one.ready()]
 
     @property
+    def is_part(self) -> bool:
+        """Whether other scenarios run beside it."""
+        return self._facts.is_part
+
+    @property
     def _is_distributed(self) -> bool:
         return not self._is_alone and builtin_settings.workers.get() > 1
 
-    def start(self, user_id: int) -> None:
-        """Be user `user_id` to its end."""
+    def start(self, user_id: int, number: int) -> None:
+        """Be user `user_id` to its end.
+
+        Args:
+            user_id: The user.
+            number: Which of the locustfile's users it is, from 1.
+        """
         here = self._process()
         if not here.wait_begun():
             return
         is_first = self._shape is not None and user_id == self._facts.users.start
         while not is_first or here.wait_wanted():
-            user = self._class_of(user_id)(self.environment)
+            kind = self._class_of(number)
+            user = kind(self.environment)
+            self._count(kind)
             here.begins(user_id, user)
             try:
                 user.run()
@@ -125,16 +142,28 @@ class Locustfile:
         if code := self._shared.exit_code:
             raise Error(f"a listener of events.quitting has set process_exit_code to {code}")
 
-    def _class_of(self, user_id: int) -> Any:
-        """The class of a user that begins now."""
+    def _class_of(self, number: int) -> Any:
+        """The class of a user that begins now, by which of the locustfile's it is."""
         chosen = self._shared.classes
         if not chosen:
-            return self._classes[self._mix.class_of(user_id)]
-        if chosen not in self._mixes:
+            return self._classes[self._distribution.class_of(number)]
+        if chosen not in self._chosen:
             among = [one for index, one in enumerate(self._classes) if chosen >> index & 1]
-            self._mixes[chosen] = among, Mix([one.weight for one in among], [0] * len(among))
-        among, mix = self._mixes[chosen]
-        return among[mix.class_of(user_id)]
+            weights = [one.weight for one in among]
+            self._chosen[chosen] = among, Distribution(weights, [0] * len(among))
+        among, distribution = self._chosen[chosen]
+        return among[distribution.class_of(number)]
+
+    def name_of(self, number: int) -> str:
+        """What the class of a user is called."""
+        return str(self._class_of(number).__name__)
+
+    def _count(self, kind: Any) -> None:
+        """Count a user of a class, where there are several."""
+        if len(self._classes) > 1:
+            for what in ("users", "iterations"):
+                name = f"{reserved.KIND}{kind.__name__}.{what}"
+                metrics.built_in(metrics.Counter, name).inc()
 
     def choose(self, classes: Sequence[Any]) -> None:
         """From now on users that begin are of these classes; of all, if there are none.
@@ -218,6 +247,29 @@ class Locustfile:
             self._shared.exit_code = code
 
 
+class Start(NamedStart):
+    """What amoc's users run of a locustfile."""
+
+    def __init__(self, file: Locustfile) -> None:
+        self._file = file
+
+    def __call__(self, user_id: int, rank: int = 0) -> None:
+        """Be a user to its end; it is gone for good then."""
+        file, user = self._file, getcurrent()
+        if not (file.is_part and isinstance(user, Crow)):
+            file.start(user_id, rank or user_id)
+            return
+        try:
+            file.start(user_id, rank)
+        except Exception as error:
+            user.pool.crashed(user, error)
+        user.stop()  # the others' users may begin again
+
+    def name_of(self, rank: int) -> str:
+        """What the class of a user is called."""
+        return self._file.name_of(rank)
+
+
 @contextmanager
 def spawned() -> Iterator[list[Any]]:
     """The greenlets that are spawned within the block."""
@@ -254,12 +306,16 @@ def scenario_of(module: ModuleType, known: Classes) -> ModuleType:
     if len(shapes) > 1:
         names = ", ".join(one.__name__ for one in shapes)
         raise ScenarioError(f"a locustfile may have one load shape, got {names}")
-    settings.override("repeat_num", 1)  # a user runs until it leaves
+    try:
+        file = Locustfile(known, classes, shapes[0] if shapes else None)
+    except ValueError as error:
+        raise ScenarioError(f"locustfile {module.__file__}: {error}") from None
+    if not file.is_part:
+        settings.override("repeat_num", 1)  # a user runs until it leaves
     if shapes:
         settings.override("interarrival", 0)  # the shape says when users come
-    file = Locustfile(known, classes, shapes[0] if shapes else None)
     known.environment.locustfile = module.__name__
     made = ModuleType(module.__name__, module.__doc__)
     made.__file__ = module.__file__
-    made.__dict__.update(init=file.init, start=file.start, terminate=file.terminate)
+    made.__dict__.update(init=file.init, start=Start(file), terminate=file.terminate)
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from itertools import count
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,7 @@ tags = setting("", "Do only tasks with one of these tags, separated by spaces (-
 exclude_tags = setting("", "Do no tasks with one of these tags (--exclude-tags)")
 real_locust = setting(False, "Use Locust's own classes, which must be installed (--real-locust)")
 
+_numbers = count(1)
 _IGNORED = {"env_var", "include_in_web_ui", "is_required", "is_secret", "metavar", "required"}
 _UNUSED: dict[str, Any] = {
     **dict.fromkeys(("master", "worker", "autostart", "only_summary", "csv_full_history")),
@@ -39,7 +41,7 @@ class Parser:
 
     def __init__(self) -> None:
         self.names: dict[str, Callable[[], object]] = {}
-        self._module = ModuleType(f"{__name__}.of_locustfile")
+        self._module = ModuleType(f"{__name__}.of_locustfile_{next(_numbers)}")
         sys.modules[self._module.__name__] = self._module
 
     def add_argument(self, *flags: str, **how: Any) -> None:

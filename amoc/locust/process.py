@@ -118,6 +118,10 @@ class Here:
         mine = facts.users
         if link is not None:
             mine = placement.ids_of(first, last, 0, 1, link.worker.worker, link.workers)
+        self._hosts_first = first in mine
+        if facts.is_part:  # whose users have other ids
+            self._hosts_first = link is None or link.worker.worker == 0
+            mine = range(0)
         self._expected = set(mine)
         self._users = len(mine)
         self._alive: dict[int, Any] = {}
@@ -130,7 +134,7 @@ class Here:
         """Call the listeners of the start; then users may begin."""
         try:
             self._of.begin_here(self._users)
-            if self._first not in self._expected:
+            if not self._hosts_first:
                 return
             self._of.begin_greenlets()
             runner = self._of.environment.runner

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, cast
 
 from gevent import getcurrent
 
 from amoc import metrics
+from amoc.base import context
 from amoc.base.errors import ScenarioError
 from amoc.metrics import reserved
 from amoc.scenario import loader
+from amoc.scenario.facts import RunFacts
 from amoc.scenario.loader import Scenario
 from amoc.scenario.mix import Mix
 from amoc.scenario.scenario_files import JOINS, Part, parts_of
@@ -107,7 +109,18 @@ def load(source: str, libraries: str = "", sources: Sequence[Source] = ()) -> Sc
     parts = parts_of(source)
     if not parts:
         return loader.load(source, libraries, sources)
-    return _join(source, parts, [loader.load(one.source, libraries, sources) for one in parts])
+    return _join(source, parts, [_load(one, libraries, sources) for one in parts])
+
+
+def _load(part: Part, libraries: str, sources: Sequence[Source]) -> Scenario:
+    here = context.active()
+    facts = context.find(RunFacts)
+    if facts is not None:
+        here.set(RunFacts, replace(facts, users=range(1, part.users + 1), is_part=True))
+    try:
+        return loader.load(part.source, libraries, sources)
+    finally:
+        here.set(RunFacts, facts)
 
 
 def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Scenario:

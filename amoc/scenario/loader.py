@@ -25,7 +25,7 @@ from amoc.base.signatures import takes
 from amoc.base.tracebacks import describe
 from amoc.scenario import foreign, settings, user_kinds
 from amoc.scenario.scenario_files import is_path, name_of
-from amoc.scenario.user_kinds import StartOfKind, UserKinds
+from amoc.scenario.user_kinds import NamedStart, StartOfKind, UserKinds
 
 FORMS = "define start(user_id, state) or start(user_id)"
 
@@ -52,6 +52,8 @@ class Scenario:
         start: Callable[..., object] = self.module.start
         if isinstance(start, UserKinds):
             return StartOfKind(start, state)
+        if isinstance(start, NamedStart):
+            return start
         if takes(start, 2):
             return lambda user_id: start(user_id, state)
         return start

@@ -216,3 +216,51 @@ def test_a_shape_goes_on_when_its_worker_is_lost(
     assert lines(log).count("begin") == 6
     users = run.summary()["users"]
     assert (users["restarted"], users["started"]) == (2, 4)
+
+
+KINDS = """
+    from locust import User, constant, task
+    from locust.exception import StopUser
+
+    class Few(User):
+        fixed_count = 1
+        turns = 0
+        wait_time = constant(0)
+
+        @task
+        def look(self):
+            self.turns += 1
+            if self.turns > 3:
+                raise StopUser
+            self.environment.events.request.fire(
+                request_type="look", name=type(self).__name__, response_time=1, response_length=0
+            )
+
+    class Many(Few):
+        fixed_count = 0
+"""
+BESIDE = """
+    from amoc import override, step
+
+    override("repeat_num", 5)
+    override("repeat_interval", 1)
+
+    def start(user_id):
+        with step("beside"):
+            pass
+"""
+
+
+def test_a_locustfile_runs_beside_another_scenario(
+    scenario: Callable[..., Path], tmp_path: Path
+) -> None:
+    file, beside = scenario(KINDS), scenario(BESIDE, "beside.py")
+    options = (f"{beside}=3", "--workers", "2", "--spawn-rate", "1000")
+    with running(f"{file}=4", *options, directory=tmp_path) as run:
+        assert run.end() == 0
+    summary = run.summary()
+    counts = {name: one["count"] for name, one in summary["steps"].items()}
+    assert counts == {"look Few": 3, "look Many": 9, "beside": 15, "Aggregated": 27}
+    counters = summary["counters"]
+    assert (counters["kind.Few.users"], counters["kind.Many.users"]) == (1, 3)
+    assert summary["users"]["finished"] == 7

@@ -160,7 +160,10 @@ def test_with_a_shape_nobody_else_says_how_many_users_there_are(write: Write) ->
     run = context.WorkerContext()
     run.set(RunFacts, RunFacts(range(1, 11)))
     shape = "class S(locust.LoadTestShape):\n    def tick(self): return None\n"
-    with run.activated(), pytest.raises(InitError, match="S says how many users there are; leave"):
+    with (
+        run.activated(),
+        pytest.raises(InitError, match="S says how many users there are; leave --users"),
+    ):
         initialised(write(f"import locust\n{shape}{FILE}"))
 
 
