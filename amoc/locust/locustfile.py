@@ -25,7 +25,7 @@ from amoc.locust import environment as run
 from amoc.locust import options
 from amoc.locust.classes import Classes
 from amoc.locust.distribution import Distribution
-from amoc.locust.hooks import all_listeners, only
+from amoc.locust.hooks import all_listeners, listeners_of, only
 from amoc.locust.process import Here, Shared, in_no_user
 from amoc.locust.shape import LoadTestShape
 from amoc.locust.stats import RequestStats
@@ -88,6 +88,7 @@ class Locustfile:
         environment.shape_class = self._shape
         for one in self._classes:
             one.host = given.host or one.host
+            self._check_host(one)
             keep_tagged(one, set(given.tags or ()), set(given.exclude_tags or ()))
             if not one.tasks:
                 raise Error(f"class {one.__name__} has no tasks, or none that tags let it do")
@@ -98,6 +99,14 @@ class Locustfile:
                 self._begin(environment.runner, len(facts.users))
             # There is no event loop here, before the fork: a worker runs them.
             self._greenlets = [one for one in found if not one.ready()]
+
+    def _check_host(self, kind: Any) -> None:
+        """Refuse users who would not know whom to ask, unless a listener may tell them yet."""
+        asks = {one.__name__ for one in kind.__mro__} & {"HttpUser", "FastHttpUser"}
+        events = self._events
+        may_come = any(map(listeners_of, (events.init, events.test_start)))
+        if asks and not kind.host and not may_come:
+            raise Error(f"host must be given: --host URL, or host = … in class {kind.__name__}")
 
     @property
     def is_part(self) -> bool:
@@ -121,6 +130,7 @@ class Locustfile:
         is_first = self._shape is not None and user_id == self._facts.users.start
         while not is_first or here.wait_wanted():
             kind = self._class_of(number)
+            kind.host = self.environment.host or kind.host
             user = kind(self.environment)
             self._count(kind)
             here.begins(user_id, user)

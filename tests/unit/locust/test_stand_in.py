@@ -221,6 +221,15 @@ def test_locust_itself_must_be_installed_where_it_is_wanted(
     assert load(write(FILE, "other.py"), sources=off).name == "other"
 
 
+def test_a_host_must_be_known_before_users_start(write: Write) -> None:
+    source = FILE.replace('host = "http://127.0.0.1:9"', "pass")
+    with pytest.raises(InitError, match="host must be given: --host URL, or host = … in class Vis"):
+        initialised(write(source))
+    initialised(write(source, "given.py"), host="http://other")
+    listener = "import locust\n@locust.events.init.add_listener\ndef begin(environment, **_): ...\n"
+    initialised(write(listener + source, "later.py"))
+
+
 def test_without_requests_its_exceptions_are_there(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
