@@ -192,7 +192,7 @@ def show(name: str, made: list[Point], interval: float, idle_s: float) -> float:
     """Measure one exporter, or none; the CPU it used."""
     backends = {"graphite": take_tcp, "statsd": take_udp, "prometheus": scrape, "otel": take_http}
     off = {"graphite_host": "", "graphite_web": "", "statsd_host": "", "prometheus_port": "0"}
-    off["otel_endpoint"] = ""
+    off |= {"otel_endpoint": "", "otel_traces": "0"}
     here, there = multiprocessing.Pipe()
     exporter, child, told = None, None, []
     if name != "nothing":

@@ -42,6 +42,7 @@ class Call:
         redirects: How many may be followed.
         followed: How many were.
         strayed: Whether one led to another server.
+        traceparent: What it says of its trace, see `amoc.steps.tracing`.
         auth, body, headers: Of this request; the latter beside the session's.
     """
 
@@ -51,6 +52,7 @@ class Call:
     headers: HeaderValues | None = None
     followed = 0
     strayed = False
+    traceparent = ""
 
     def __init__(
         self,

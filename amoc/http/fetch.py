@@ -190,6 +190,18 @@ class Fetcher:
         return merged(headers, call.headers or {})
 
 
+class TracedFetcher(Fetcher):
+    """Lets requests say of which trace they are; used where spans are recorded."""
+
+    __slots__ = ()
+
+    def _head(self, call: Call) -> bytes:
+        head = super()._head(call)
+        if not call.traceparent or b"\ntraceparent:" in head.lower():
+            return head
+        return b"%btraceparent: %b\r\n\r\n" % (head[:-2], call.traceparent.encode())
+
+
 def _follow(call: Call, status: int, location: str) -> bool:
     """Let a call go where its answer leads to; whether it leads anywhere.
 

@@ -19,11 +19,12 @@ from amoc.http.call import Call, Terms
 from amoc.http.config import Config
 from amoc.http.cookies import Cookies
 from amoc.http.errors import RequestError
-from amoc.http.fetch import Fetcher
+from amoc.http.fetch import Fetcher, TracedFetcher
 from amoc.http.request import Auth
 from amoc.http.urls import PLAIN, Address, Origin, Query, fill, join, named, parse, with_query
 from amoc.metrics import stopwatch
-from amoc.steps import Step, recorder
+from amoc.steps import Step, recorder, tracing
+from amoc.steps import api as steps
 from amoc.steps.api import is_end
 from amoc.steps.recorder import Recorder
 
@@ -72,7 +73,7 @@ class Session:
         self._origin = base.origin if base else _NOWHERE
         self._is_plain = base is not None and base.target == "/"
         self._config = config
-        self._fetcher = Fetcher(base, config)
+        self._fetcher = (TracedFetcher if tracing.is_on() else Fetcher)(base, config)
         self._terms: Terms | None = None
 
     @property
@@ -136,8 +137,8 @@ class Session:
         one = names.recorder_of(call.name)
         call.name = one.name
         if stopwatch.throttled:  # then it may have a response time, too
-            with Step(one) as step:
-                answer, error = self._attempt(call, allow)
+            with steps.made(one) as step:
+                answer, error = self._traced(call, allow, step)
                 if answer.cause:
                     step.fail(answer.cause, answer.message)
                 step.read(len(answer.bytes))
@@ -171,8 +172,8 @@ class Session:
         call = self._prepared(method, url, options, True)
         one = names.recorder_of(call.name)
         call.name = one.name
-        with Step(one) as step:
-            answer, error = self._attempt(call, allow)
+        with steps.made(one) as step:
+            answer, error = self._traced(call, allow, step)
             if answer.cause:
                 step.fail(answer.cause, answer.message)
             if error is not None and self._config.raises:
@@ -189,6 +190,26 @@ class Session:
                 if answer.stream is not None:
                     step.read(answer.stream.size)
                     self.finish(answer)
+
+    def _traced(
+        self, call: Call, allow: int | Iterable[int], step: Step
+    ) -> tuple[Answer, RequestError | None]:
+        """`_attempt`, within a step that may have a span."""
+        if not (parent := step.traceparent):
+            return self._attempt(call, allow)
+        call.traceparent = parent
+        method, origin = call.method, call.origin
+        answer, error = self._attempt(call, allow)
+        facts: dict[str, str | int] = {
+            "http.request.method": method,
+            "url.scheme": origin.scheme,
+            "server.address": origin.host,
+            "server.port": origin.port,
+        }
+        if answer.status:
+            facts["http.response.status_code"] = answer.status
+        step.describe(facts)
+        return answer, error
 
     def attempt(
         self, method: str, url: str, options: dict[str, Any], *, streams: bool = False

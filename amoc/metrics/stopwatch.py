@@ -156,6 +156,12 @@ def _respond(
                 hit(one._cells, cell, hits)
 
 
+def look() -> None:
+    """Look for tokens from now on, though none may have been given: requests are `Step` then."""
+    global throttled
+    throttled = True
+
+
 def put_token(whose: Owner, intended_ns: int, of_slot: bool = True) -> None:
     """The greenlet `whose` has passed a throttle; a token that it still had is replaced.
 

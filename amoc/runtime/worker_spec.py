@@ -20,6 +20,7 @@ class WorkerSpec:
         id: Which worker it is.
         directory: Where the node's sockets are.
         start: The scenario's start() as a function of the user's id.
+        scenario: Its name.
         scenario_directory: Where the scenario's own files are.
         max_users: The most users of the run's arrival rate; 0 without one.
     """
@@ -32,3 +33,4 @@ class WorkerSpec:
     seed: int
     run_id: str
     max_users: int = 0
+    scenario: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter_ns
 from typing import Any, Self, TypeVar, overload
 
@@ -79,6 +79,14 @@ class Step(ThrottledStopwatch):
         self._size += size
 
     @property
+    def traceparent(self) -> str:
+        """What a request within it says of its trace; empty unless spans are recorded."""
+        return ""
+
+    def describe(self, attributes: Mapping[str, str | int]) -> None:
+        """Say what its span is about: it is a request's. Nothing unless spans are recorded."""
+
+    @property
     def failed(self) -> bool:
         """Whether it counts as failed by now."""
         return self._cause is not None
@@ -98,7 +106,7 @@ class Step(ThrottledStopwatch):
 
         @functools.wraps(function)
         def call(*arguments: Any, **named: Any) -> Any:
-            with Step(of, expected):
+            with made(of, expected):
                 return function(*arguments, **named)
 
         return call  # type: ignore[return-value]
@@ -144,6 +152,10 @@ class Step(ThrottledStopwatch):
         return True
 
 
+made: type[Step] = Step
+"""What `step` makes; another class where spans are recorded, see `amoc.steps.tracing`."""
+
+
 def is_end(error: BaseException) -> bool:
     """Whether a greenlet ends, and has not failed."""
     return isinstance(error, GreenletExit) or (isinstance(error, Ended) and error.is_meant())
@@ -181,7 +193,7 @@ def step(name: str | F, *, group: str = "", expected: Expected = ()) -> Step | F
     if isinstance(name, str):
         if group:
             name = group_of(name, group)
-        return Step(handles.composed.get(name) or recorder.of(name), expected)
+        return made(handles.composed.get(name) or recorder.of(name), expected)
     if callable(name):
         return Step(recorder.of(name.__name__))(name)
     raise ScenarioError(f"the name of a step must be text, got {name!r}")

@@ -193,6 +193,7 @@ def received(request: Request) -> Answer:
 
 ROUTES: list[tuple[str, Handler]] = [
     (r"GET /", entrance),
+    (r"GET /trace", lambda one: (200, one.environ.get("HTTP_TRACEPARENT", "").encode())),
     (r"POST /enter", enter),
     (r"GET /catalog", catalog),
     (r"GET /(?:s.css|pixel.png|favicon.ico)", lambda _: (200, b"")),

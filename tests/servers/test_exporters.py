@@ -32,6 +32,7 @@ from tests.servers.daemon import free_port
 from tests.servers.graphite import Graphite
 from tests.servers.oteltap import OtelTap
 from tests.servers.statsd import Statsd
+from tests.servers.web import Application
 from tests.unit.results import runs
 from tests.unit.results.exporters.support import Carbon, eventually, feed
 
@@ -379,6 +380,48 @@ def test_a_receiver_of_otlp_knows_what_the_summary_says(buckets: str, tmp_path: 
     assert int(failed["asInt"]) == 10
     states = {attributes(one)["state"]: one for one in known["amoc.users"]["gauge"]["dataPoints"]}
     assert states["finished"]["asDouble"] == 10
+
+
+VISITS = """
+from amoc import check, http, setting, step
+
+base = setting("http://127.0.0.1:8080", "The server")
+
+def start(user_id):
+    with http.session(base.get()) as client:
+        with step("visit"):
+            with client.stream("GET", "/trace", name="GET /trace") as answer:
+                said = b"".join(answer.chunks()).decode()
+            check("the server hears of it", said.startswith("00-") and said.endswith("-01"))
+            client.get("/nowhere")
+"""
+
+
+def test_a_receiver_of_otlp_gets_spans_and_the_target_hears_of_them(tmp_path: Path) -> None:
+    (tmp_path / "visits.py").write_text(VISITS)
+    with OtelTap(tmp_path) as tap, Application(tmp_path) as site:
+        chosen = {"repeat_num": 1, "user_rate": "infinity", "otel_traces": 1, "base": site.url}
+        given = [f"--set={name}={value}" for name, value in chosen.items()]
+        env = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{tap.url}/v1/traces"}
+        file = tmp_path / "visits.py"
+        with running(file, "--users", "10", *given, directory=tmp_path, **env) as run:
+            assert run.end() == ExitCode.OK, run.output
+            summary = run.summary()
+        eventually(lambda: sum("traceId" in one for one in tap.received()) == 30, "all are there")
+        spans = [one for one in tap.received() if "traceId" in one]
+    assert summary["counters"]["spans"] == 30
+    checked = summary["checks"]["the server hears of it"]
+    assert (checked["passed"], checked["failed"]) == (10, 0)
+    by_trace: dict[str, dict[str, dict[str, Any]]] = {}
+    for one in spans:
+        by_trace.setdefault(one["traceId"], {})[one["name"]] = one
+    assert len(by_trace) == 10
+    for trace in by_trace.values():
+        visit = trace.pop("visit")
+        assert visit["parentSpanId"] == ""
+        assert {one["parentSpanId"] for one in trace.values()} == {visit["spanId"]}
+        assert set(trace) == {"GET /trace", "GET /nowhere"}
+        assert trace["GET /nowhere"]["status"]["message"].startswith("status 404")
 
 
 def attributes(point: dict[str, Any]) -> dict[str, str]:

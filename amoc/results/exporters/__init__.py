@@ -6,11 +6,14 @@ import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ResourceError, SettingError
 from amoc.results.exporters import otlp_environment
 from amoc.results.exporters.base import Exporter, RunInfo, Warn
 
 __all__ = ["Exporter", "RunInfo", "start"]
+
+
+_MISSING = "OpenTelemetry needs opentelemetry-proto: pip install 'amoc[otel]'"
 
 
 def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]:
@@ -22,11 +25,14 @@ def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]
         warn: Called with the first problem of each backend; must neither block nor raise.
 
     Raises:
-        ResourceError: prometheus_port cannot be listened on, or otel_endpoint is given and the
-            package that it needs is missing; nothing is left running.
+        ResourceError: prometheus_port cannot be listened on, or otel_endpoint or otel_traces is
+            given and the package that they need is missing; nothing is left running.
         SettingError: An environment variable of OpenTelemetry makes no sense.
     """
     to_otlp = _otlp(values["otel_endpoint"], run, warn)
+    if float(values["otel_traces"]):
+        # Workers send spans; what is missing is said once, before they start.
+        traces_target(values["otel_endpoint"])
     # What nobody asks for is not imported either.
     started: list[Exporter] = []
     if port := int(values["prometheus_port"]):
@@ -54,6 +60,25 @@ def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]
     return started
 
 
+def traces_target(endpoint: str) -> otlp_environment.Target:
+    """Where spans go.
+
+    Raises:
+        ResourceError: The package that they need is missing.
+        SettingError: Nothing says where, or an environment variable makes no sense.
+    """
+    target = otlp_environment.target(os.environ, endpoint, "traces")
+    if target is None:
+        raise SettingError("otel_traces needs otel_endpoint, or OTEL_EXPORTER_OTLP_ENDPOINT")
+    if _is_missing():
+        raise ResourceError(f"otel_traces: {_MISSING}")
+    return target
+
+
+def _is_missing() -> bool:
+    return find_spec("opentelemetry") is None or find_spec("opentelemetry.proto") is None
+
+
 def _otlp(
     endpoint: str, run: RunInfo, warn: Warn
 ) -> tuple[otlp_environment.Target, dict[str, str], otlp_environment.MetricOptions] | None:
@@ -61,11 +86,10 @@ def _otlp(
     target = otlp_environment.target(os.environ, endpoint, "metrics")
     if target is None:
         return None
-    if find_spec("opentelemetry") is None or find_spec("opentelemetry.proto") is None:
-        missing = "OpenTelemetry needs opentelemetry-proto: pip install 'amoc[otel]'"
+    if _is_missing():
         if endpoint:
-            raise ResourceError(f"otel_endpoint: {missing}")
-        warn(f"no metrics are sent by OTLP, as the environment wants it: {missing}")
+            raise ResourceError(f"otel_endpoint: {_MISSING}")
+        warn(f"no metrics are sent by OTLP, as the environment wants it: {_MISSING}")
         return None
     resource = otlp_environment.resource(os.environ, run)
     return target, resource, otlp_environment.metric_options(os.environ)

@@ -248,11 +248,11 @@ _ZEROS = (0,) * (len(BOUNDS_S) + 1)
 def attributes(pairs: Iterable[tuple[str, str]]) -> list[KeyValue]:
     """Attributes, whose values are texts that can be sent."""
     return [
-        KeyValue(key=_sendable(key), value=AnyValue(string_value=_sendable(value)))
+        KeyValue(key=sendable(key), value=AnyValue(string_value=sendable(value)))
         for key, value in pairs
     ]
 
 
-def _sendable(text: str) -> str:
+def sendable(text: str) -> str:
     """`text` without halves of characters, which UTF-8 does not have."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

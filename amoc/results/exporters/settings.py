@@ -35,6 +35,11 @@ def _listen(text: str) -> None:
     _host(text)
 
 
+def _share(ratio: float) -> None:
+    if not 0 <= ratio <= 1:
+        raise ValueError("must be from 0 to 1")
+
+
 def _prefix(text: str) -> None:
     if not _PREFIX.fullmatch(text):
         raise ValueError("must be letters, digits, '_' and '-', in parts separated by dots")
@@ -77,6 +82,11 @@ prometheus_host = setting(
 )
 otel_endpoint = setting(
     "",
-    "Where to send metrics by OTLP over HTTP, http://host:4318 (empty: as OTEL_… variables say)",
+    "URL to send metrics and spans to by OTLP: http://host:4318 (empty: as OTEL_… variables say)",
     verify=_web,
+)
+otel_traces = setting(
+    0.0,
+    "Share of traces whose steps are sent as spans by OTLP, from 0 to 1 (0: off)",
+    verify=_share,
 )

@@ -125,6 +125,7 @@ class Supervisor:
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
         self._tell(Ready([*feeds.calls(), *recorder.calls], metrics.declared(), events.relayed()))
         self._start = scenario.start_with(state)
+        self._scenario = scenario.name
         self._scenario_directory = scenario.directory
         self._supervise()
         _log.info("all users have left; terminate() of %s begins", scenario.source)
@@ -270,6 +271,7 @@ class Supervisor:
                     seed=self._bootstrap.seed,
                     run_id=self._bootstrap.run_id,
                     max_users=self._bootstrap.max_users,
+                    scenario=self._scenario,
                 )
             )
         except BaseException:

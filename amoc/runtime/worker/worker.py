@@ -36,6 +36,7 @@ from amoc.runtime.stack_file import file_of
 from amoc.runtime.worker.arrivals import ArrivalPool
 from amoc.runtime.worker.heartbeat import Beat
 from amoc.runtime.worker.orders import OrderHandler
+from amoc.runtime.worker.spans import Spans
 from amoc.runtime.worker.stall_detector import StallDetector
 from amoc.runtime.worker.user_pool import Orders, UserPool
 from amoc.runtime.worker_parts import WorkerParts
@@ -111,6 +112,7 @@ def main(task: WorkerSpec) -> int:
             pool.count_crash(error, owner.id if owner is not None else 0)
 
         guard_loop(failed_in_loop)
+        spans = Spans(task, operator)
         hearers = {
             **parts.hearers(),
             Part.CONTROL: OrderHandler(task.id, pool, outbox),
@@ -134,6 +136,7 @@ def main(task: WorkerSpec) -> int:
                 case Go():
                     _log.info("worker leaves")
                     parts.link.leave()
+                    spans.close()
                     beat.tell()
                     logs.end()
                     outbox.flush()

@@ -13,6 +13,7 @@ from amoc import http
 from amoc.base.errors import ScenarioError
 from amoc.base.redaction import HIDDEN
 from amoc.http import meters, urls
+from amoc.steps import tracing
 
 from .conftest import Behaviour, Server
 from .support import counters
@@ -162,3 +163,28 @@ def test_checks_of_requests_beyond_the_names_count_where_these_do(
     found = counters()
     assert found["other.count"] == found["other.failures"] == 4
     assert not [name for name in found if name.startswith(("GET /0", "x"))]
+
+
+def test_requests_of_a_trace_say_so_and_others_do_not(serve: Serve) -> None:
+    server = serve(lambda *_: OK)
+    spans: list[tracing.Span] = []
+    with http.session(server.url) as session:
+        session.get("/off")
+    tracing.begin(1.0, spans.append)
+    try:
+        with http.session(server.url) as session:
+            session.get("/on")
+            session.get("/own", headers={"Traceparent": "mine"})
+    finally:
+        tracing.end()
+    with http.session(server.url) as session:
+        session.get("/off")
+    off, on, own, after = [head.lower() for head in server.heads]
+    assert b"traceparent" not in off + after
+    trace = f"00-{spans[0].trace_id:032x}-{spans[0].span_id:016x}-01"
+    assert f"\r\ntraceparent: {trace}\r\n".encode() in on
+    assert own.count(b"traceparent") == 1
+    assert b"\r\ntraceparent: mine\r\n" in own
+    assert [one.name for one in spans] == ["GET /on", "GET /own"]
+    assert spans[0].attributes["http.response.status_code"] == 200
+    assert spans[0].attributes["server.port"] == server.port

@@ -28,7 +28,7 @@ from amoc.runtime.stall_causes import MAX_PLACES, OTHERS
 from amoc.scenario.run_plan import RunPlan
 
 RAN_S = 10
-OFF = {"prometheus_port": "0"} | dict.fromkeys(
+OFF = {"prometheus_port": "0", "otel_traces": "0"} | dict.fromkeys(
     ("graphite_host", "graphite_web", "otel_endpoint", "statsd_host"), ""
 )
 SETTINGS = [(name, value, "default", "", "") for name, value in OFF.items()]

@@ -1,0 +1,129 @@
+"""OpenTelemetry: spans of a worker's steps, in batches to a collector.
+
+`take` only keeps a span. Batches are made and sent beside the users, a span at a time, with turns
+of the loop in between. What waits is bounded: more spans than that are dropped and counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+import gevent
+from gevent.event import Event
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1 import trace_pb2 as otlp
+
+from amoc import metrics
+from amoc._version import VERSION
+from amoc.base.clock import S_NS, now_ns
+from amoc.metrics import handles
+from amoc.results.exporters.background import in_turns
+from amoc.results.exporters.base import Warn
+from amoc.results.exporters.otlp_environment import Target
+from amoc.results.exporters.otlp_metrics import attributes, sendable
+from amoc.results.exporters.otlp_sender import Sender
+from amoc.steps.tracing import Span
+
+SAMPLED = 1
+"""As in the header traceparent."""
+MAX_WAITING = 2_048
+"""Spans that wait to be made a batch of, as in OpenTelemetry's own processors."""
+BATCH = 512
+DELAY_S = 5.0
+MAX_BYTES = 2 << 20
+"""What waits for the receiver."""
+
+
+class OtlpSpans:
+    """Sends spans."""
+
+    def __init__(self, target: Target, resource: Mapping[str, str], warn: Warn) -> None:
+        """Start; the receiver need not be reachable yet.
+
+        Args:
+            target: Where spans go.
+            resource: What they are about.
+            warn: Called with warnings for the operator.
+        """
+        self._resource = resource
+        self._waiting: deque[Span] = deque()
+        self._taken = handles.built_in(metrics.Counter, "spans")
+        self._dropped = handles.built_in(metrics.Counter, "spans_dropped")
+        self._sender = Sender(target, _rejected, MAX_BYTES, warn)
+        self._news, self._ends = Event(), False
+        self._greenlet = gevent.spawn(self._run)
+
+    def take(self, span: Span) -> None:
+        """Have a span sent; never blocks."""
+        if len(self._waiting) >= MAX_WAITING:
+            self._dropped.inc()
+            return
+        self._taken.inc()
+        self._waiting.append(span)
+        if len(self._waiting) == BATCH:
+            self._news.set()
+
+    def close(self, deadline_s: float) -> None:
+        """Send what is left, for at most `deadline_s`."""
+        give_up = now_ns() + int(deadline_s * S_NS)
+        self._ends = True
+        self._news.set()
+        self._greenlet.join(deadline_s)
+        self._greenlet.kill()
+        self._sender.close(max(0.0, (give_up - now_ns()) / S_NS))
+
+    def _run(self) -> None:
+        while not (self._ends and not self._waiting):
+            self._news.wait(DELAY_S)
+            self._news.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._sender.put(request(self._resource, in_turns(batch)))
+
+
+def request(resource: Mapping[str, str], spans: Iterable[Span]) -> bytes:
+    """What is sent of some spans."""
+    made = ExportTraceServiceRequest()
+    of_resource = made.resource_spans.add()
+    of_resource.resource.attributes.extend(attributes(resource.items()))
+    scope = of_resource.scope_spans.add()
+    scope.scope.name, scope.scope.version = "amoc", VERSION
+    for one in spans:
+        span = scope.spans.add()
+        span.trace_id = one.trace_id.to_bytes(16, "big")
+        span.span_id = one.span_id.to_bytes(8, "big")
+        if one.parent_id:
+            span.parent_span_id = one.parent_id.to_bytes(8, "big")
+        span.name, span.flags = sendable(one.name), SAMPLED
+        is_request = bool(one.attributes)
+        span.kind = otlp.Span.SPAN_KIND_CLIENT if is_request else otlp.Span.SPAN_KIND_INTERNAL
+        span.start_time_unix_nano, span.end_time_unix_nano = one.begin_ns, one.end_ns
+        span.attributes.extend(_described(one))
+        if one.cause:
+            span.status.code = otlp.Status.STATUS_CODE_ERROR
+            text = f"{one.cause}: {one.message}" if one.message else one.cause
+            span.status.message = sendable(text)
+    return bytes(made.SerializeToString())
+
+
+def _described(one: Span) -> Iterable[KeyValue]:
+    if one.user:
+        yield KeyValue(key="amoc.user", value=AnyValue(int_value=one.user))
+    if one.cause:
+        yield KeyValue(key="error.type", value=AnyValue(string_value=sendable(one.cause)))
+    for key, value in one.attributes.items():
+        if isinstance(value, int):
+            yield KeyValue(key=key, value=AnyValue(int_value=value))
+        else:
+            yield KeyValue(key=key, value=AnyValue(string_value=sendable(value)))
+
+
+def _rejected(answer: bytes) -> str:
+    said = ExportTraceServiceResponse.FromString(answer).partial_success
+    count = said.rejected_spans
+    return f"it rejects {count} spans: {said.error_message[:200]}" if count else ""

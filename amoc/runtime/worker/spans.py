@@ -1,0 +1,41 @@
+"""Spans of a worker's steps, if the setting otel_traces wants some."""
+
+from __future__ import annotations
+
+import os
+
+from amoc.base.operator import Operator
+from amoc.results import exporters
+from amoc.results.exporters import RunInfo, otlp_environment
+from amoc.results.exporters.settings import otel_endpoint, otel_traces
+from amoc.runtime.worker_spec import WorkerSpec
+from amoc.steps import tracing
+
+CLOSE_S = 1.0
+"""How long what is left at the end may take."""
+
+
+class Spans:
+    """Begins to record spans when it is made, if some are wanted."""
+
+    def __init__(self, task: WorkerSpec, operator: Operator) -> None:
+        """Begin.
+
+        Args:
+            task: Which worker it is.
+            operator: Told when spans cannot be sent.
+        """
+        self._exporter = None
+        if ratio := otel_traces.get():
+            from amoc.results.exporters.otlp_spans import OtlpSpans
+
+            resource = otlp_environment.resource(os.environ, RunInfo(task.run_id, task.scenario))
+            resource["service.instance.id"] = f"{task.run_id}/{task.id.node}/{task.id.worker}"
+            target = exporters.traces_target(otel_endpoint.get())
+            self._exporter = OtlpSpans(target, resource, operator.warning)
+            tracing.begin(ratio, self._exporter.take)
+
+    def close(self) -> None:
+        """Send what is left."""
+        if self._exporter is not None:
+            self._exporter.close(CLOSE_S)
