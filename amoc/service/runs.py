@@ -44,6 +44,7 @@ STATUS_S = 10.0
 STOP_S = 60.0
 """How long runs may take to stop when the daemon does."""
 TIDY_S = 60.0
+_DELETED = ".deleted-"
 
 
 @dataclass
@@ -102,6 +103,8 @@ class Runs:
         self._failed: deque[Job] = deque(maxlen=MAX_FAILED)
         self._closing = False
         self._timer: gevent.Greenlet[[], None] | None = None
+        for gone in base.glob(f"{_DELETED}*"):  # by a daemon that was killed meanwhile
+            shutil.rmtree(gone, ignore_errors=True)
         self.tidy()
 
     # What there is.
@@ -373,7 +376,7 @@ class Runs:
 
     def _remove(self, directory: RunDirectory) -> None:
         # Under another name it is gone for everybody at once, however long it takes.
-        gone = directory.path.with_name(f".deleted-{directory.id}")
+        gone = directory.path.with_name(f"{_DELETED}{directory.id}")
         try:
             directory.path.rename(gone)
             shutil.rmtree(gone)

@@ -91,7 +91,7 @@ def test_schemathesis_finds_nothing(tmp_path: Path, tools: Path) -> None:
                 tools.with_name("schemathesis"),
                 *("--config-file", Path(__file__).with_name("schemathesis.toml"), "run"),
                 *(f"{daemon.url}/openapi.json", *options),
-                *("--checks", "all", "--max-examples", "3", "--seed", "1"),
+                *("--checks", "all", "--max-examples", "2", "--seed", "1"),
                 cwd=tmp_path,
             )
             assert "passed" in said

@@ -123,6 +123,17 @@ def test_a_bad_source_is_refused_and_what_was_there_stays(
     assert there == (["shop.py"] if what == "syntax" else [])
 
 
+def test_what_init_refuses_is_the_answer_to_the_start(daemon: Daemon, shop: Path) -> None:
+    source = GOOD.replace(
+        "def start", 'def init():\n    raise ValueError("no shop")\n\n\ndef start'
+    )
+    kept(put(daemon, source))
+    refused = daemon.patch("/execution/start", {"scenario": "shop", "workers": 1}, status=422)
+    assert "no shop" in refused["detail"]
+    assert refused["exit_code"] == 5
+    assert [one for one in daemon.get("/runs")["runs"] if one["scenario"] == "shop"] == []
+
+
 def test_names_are_checked(daemon: Daemon) -> None:
     for name in ("", "..", "a/b", "a.py", ".hidden", "1st", "x" * 101, "a%00"):
         refused = put(daemon, GOOD, name=name)
