@@ -31,6 +31,15 @@ class Request(NamedTuple):
         raise NotCarried(f"response.request.{name}")
 
 
+class Redirected:
+    """An answer that led elsewhere, of which nothing is kept."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotCarried(f"response.history[…].{name}")
+
+
 class Answers(dict[str, str]):
     """The cookies that an answer sets, by name."""
 
@@ -286,6 +295,11 @@ class Response:
     def url(self) -> str:
         """Where it came from, after redirects."""
         return self._answer.url
+
+    @property
+    def history(self) -> list[Redirected]:
+        """One for each redirect that was followed."""
+        return [Redirected() for _ in range(self._answer.redirects)]
 
     @property
     def is_redirect(self) -> bool:

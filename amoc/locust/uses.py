@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Final
 
 _ATTRIBUTES: Final = {
-    "history": "response.history",
     "mount": "client.mount",
     "register_message": "runner.register_message",
     "send_message": "runner.send_message",

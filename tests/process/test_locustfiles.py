@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.process.support import eventually, lines, running
+from tests.process.support import DEADLINE_S, ROOT, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -216,6 +218,27 @@ def test_a_shape_goes_on_when_its_worker_is_lost(
     assert lines(log).count("begin") == 6
     users = run.summary()["users"]
     assert (users["restarted"], users["started"]) == (2, 4)
+
+
+def test_check_runs_a_user_with_its_listeners(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "amoc", "check", "--run"),
+            str(scenario(LISTENERS.replace("WHO", "MasterRunner"))),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == 4  # for what it raises in a task
+    assert "ZeroDivisionError: in a task" in done.stdout + done.stderr
+    assert "try it.count: 4" in done.stdout
+    noted = lines(tmp_path / "log")
+    assert noted[:2] == ["LocalRunner init 0", "LocalRunner test_start 1"]
+    assert noted[-2:] == ["LocalRunner test_stop after 4 1", "once"]
 
 
 KINDS = """

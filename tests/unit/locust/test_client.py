@@ -12,7 +12,7 @@ from amoc.locust import request_errors
 from amoc.locust.client import FastHttpSession, HttpSession
 from amoc.locust.environment import Environment
 from amoc.locust.exceptions import CatchResponseError, LocustError, NotCarried, ResponseError
-from amoc.locust.response import Response
+from amoc.locust.response import Redirected, Response
 from amoc.locust.users import FastHttpUser, HttpUser
 from tests.unit.http.conftest import Behaviour, Server
 from tests.unit.http.support import counters
@@ -178,10 +178,12 @@ def test_redirects(serve: Serve, environment: Environment) -> None:
     server = serve(lambda _, head: away if b" /here" in head else OK)
     made = client(server, environment)
     assert made.get("/here").url.endswith("/there")
+    assert len(made.get("/here").history) == 1
+    assert not made.get("/there").history
     answer = made.get("/here", allow_redirects=False)
     assert (answer.status_code, answer.is_redirect) == (302, True)
     assert made.head("/here").status_code == 302  # as requests does it
-    assert counters()["GET /here.count"] == 2
+    assert counters()["GET /here.count"] == 3
 
 
 def test_a_bad_status_fails_and_nothing_is_raised(serve: Serve, environment: Environment) -> None:
@@ -357,7 +359,8 @@ def test_rest_reads_json_and_fails_without(serve: Serve, environment: Environmen
     [
         (lambda made: made.get("/", hooks={}), "hooks= of a request"),
         (lambda made: made.get("/", auth=object()), "auth=object(…)"),
-        (lambda made: made.get("/").history, "response.history"),
+        (lambda made: made.get("/").links, "response.links"),
+        (lambda _: Redirected().url, "response.history[…].url"),
         (lambda made: made.get("/").request.body, "response.request.body"),
         (lambda made: made.mount("https://", None), "client.mount"),
         (lambda made: made.post("/", files={"a": ("n", b"", "t", {})}), "headers of a file"),
