@@ -26,12 +26,16 @@ ARRIVALS = "arrivals"
 """Counts iterations that an arrival rate has started."""
 DROPPED = "dropped"
 """Counts iterations that were to start, and for which no user was free in time."""
+SPANS = ("otel_spans", "otel_spans_dropped")
+"""Counters of `amoc.results.exporters.otlp_spans`."""
 COUNTED = ("crashes", "starts", "users")
 """What thresholds find in every run, beside metrics."""
 COORDINATOR, BARRIERS, THROTTLE, FEED = "coordinator.", "barriers.", "throttle.", "feed."
 KIND = "kind."
 """Begins what is counted of each kind of user."""
-NAMES = frozenset({*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, ARRIVALS, DROPPED, *COUNTED})
+NAMES = frozenset(
+    {*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, ARRIVALS, DROPPED, *SPANS, *COUNTED}
+)
 _PREFIXES = (
     *(COORDINATOR, BARRIERS, THROTTLE, FEED, KIND, FIRST_FAILURE, LAST_FAILURE),
     *(f"{name}." for name in COUNTED),

@@ -409,7 +409,7 @@ def test_a_receiver_of_otlp_gets_spans_and_the_target_hears_of_them(tmp_path: Pa
             summary = run.summary()
         eventually(lambda: sum("traceId" in one for one in tap.received()) == 30, "all are there")
         spans = [one for one in tap.received() if "traceId" in one]
-    assert summary["counters"]["spans"] == 30
+    assert summary["counters"]["otel_spans"] == 30
     checked = summary["checks"]["the server hears of it"]
     assert (checked["passed"], checked["failed"]) == (10, 0)
     by_trace: dict[str, dict[str, dict[str, Any]]] = {}

@@ -111,8 +111,8 @@ def test_what_there_is_no_room_for_is_counted(receiver: tuple[Receiver, str]) ->
         one.take(PLAIN)
     one.close(30.0)
     assert sum(receiver[0].batches) == MAX_WAITING
-    assert metrics_of("spans") == MAX_WAITING
-    assert metrics_of("spans_dropped") == 5
+    assert metrics_of("otel_spans") == MAX_WAITING
+    assert metrics_of("otel_spans_dropped") == 5
 
 
 def metrics_of(name: str) -> int:
