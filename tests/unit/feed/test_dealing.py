@@ -138,7 +138,7 @@ def play(run: Run, actions, kills: bool = True) -> None:
             run.kill(at % len(run.workers))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.integers(1, 40), WORKERS, ACTIONS)
 def test_no_row_is_used_twice_whatever_workers_do(rows, workers, actions):
     run = Run(rows, workers)
@@ -149,7 +149,7 @@ def test_no_row_is_used_twice_whatever_workers_do(rows, workers, actions):
     assert not any(one.waiting for one in run.workers)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.integers(1, 40), WORKERS, ACTIONS, st.integers(0, 3))
 def test_every_row_is_used_before_a_user_is_told_that_none_is_left(rows, workers, actions, at):
     run = Run(rows, workers)
@@ -164,7 +164,7 @@ def test_every_row_is_used_before_a_user_is_told_that_none_is_left(rows, workers
     assert run.dealer.dealt == rows
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.integers(1, 40), WORKERS, ACTIONS, st.integers(0, 3))
 def test_a_lost_worker_takes_no_more_along_than_is_said(rows, workers, actions, at):
     run = Run(rows, workers)
