@@ -97,11 +97,22 @@ class RunTotals:
         stages: Stages | None = None,
         arrivals: Arrivals | None = None,
         breathe: Callable[[], None] = lambda: None,
+        see: Callable[[Point], None] = lambda _: None,
     ) -> Self:
-        """The totals of points that are in order; `breathe` is called between two of them."""
+        """The totals of points that are in order.
+
+        Args:
+            points: All of them.
+            warmup_s: What the window leaves out.
+            stages: How many users were wanted when.
+            arrivals: How many iterations were to begin when.
+            breathe: Called between two points.
+            see: Is shown each point, so that nobody else needs to read them all.
+        """
         totals = cls(WarmUp(warmup_s), StageTargets(stages), ArrivalTotals(arrivals))
         for point in points:
             totals.add(point, timers=False)
+            see(point)
             breathe()
         warmup = WarmUp(warmup_s)
         for some in stretches(points, lambda _: not warmup.over):

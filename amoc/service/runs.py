@@ -85,7 +85,11 @@ class Job:
 
 
 class Runs:
-    """All runs below one directory, and how many of them the daemon runs at once."""
+    """All runs below one directory, and how many of them the daemon runs at once.
+
+    Attributes:
+        on_begin: Called when one that the daemon has started begins.
+    """
 
     def __init__(
         self,
@@ -102,6 +106,7 @@ class Runs:
         self._jobs: dict[str, Job] = {}
         self._failed: deque[Job] = deque(maxlen=MAX_FAILED)
         self._closing = False
+        self.on_begin: Callable[[RunDirectory], None] = lambda _: None
         self._timer: gevent.Greenlet[[], None] | None = None
         for gone in base.glob(f"{_DELETED}*"):  # by a daemon that was killed meanwhile
             shutil.rmtree(gone, ignore_errors=True)
@@ -262,6 +267,7 @@ class Runs:
         assert process is not None
         if process.begun(BEGIN_S):
             job.state = "running"
+            self.on_begin(process.directory)
             return
         if process.exit_code is None:
             return  # still loading; the run's own deadline is longer than ours

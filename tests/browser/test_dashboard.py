@@ -167,6 +167,9 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         series = daemon.get(f"/runs/{run}/series")["seconds"]
         assert times[: was + 2] == [round(one["t_s"], 3) for one in series][: was + 2]
         assert None not in users[: was + 2]
+        legend = page.locator("[data-chart=users] .u-legend .u-value").nth(1)
+        page.locator("[data-chart=users]").scroll_into_view_if_needed()
+        eventually(lambda: legend.inner_text() == "6", "the maximum is that of all seconds")
 
         # Users come and go, the run pauses, and it ends.
         page.get_by_role("spinbutton", name="Users", exact=True).fill("3")

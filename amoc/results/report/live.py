@@ -88,10 +88,8 @@ class LivePage:
         self.is_over = False
         self.add_entries(journal)
         facts = self._facts
-        self._totals = RunTotals.of(points, facts.warmup_s, facts.stages, facts.arrivals, breathe)
-        for point in points:
-            self._note(point)
-            breathe()
+        planned = facts.warmup_s, facts.stages, facts.arrivals
+        self._totals = RunTotals.of(points, *planned, breathe, self._note)
         self.summary = self._summary()
         self._make(Charted())
         self.context: dict[str, object] = {}

@@ -1,8 +1,11 @@
 """The page of a run that goes on, made once for all who look at it.
 
-A page is followed for as long as somebody looks, and a little longer; then all that was kept for it
-is let go. Making it may take a tenth of the time at the most: a run with very many metrics is shown
-less often than each second.
+A run that the daemon starts is followed from its beginning, so that its page is there at once
+however late somebody looks; another one while somebody looks, and for some minutes more. Then all
+that was kept for it is let go.
+
+The page is made each second only while somebody looks. Making it may take a tenth of the time at
+the most: a run with very many metrics is shown less often than each second.
 """
 
 from __future__ import annotations
@@ -27,8 +30,12 @@ from amoc.results.store.reader import StoredSeries
 from amoc.service import sse
 
 LOOK_S = 0.2
-LINGER_S = 30.0
-"""How long a page is kept up to date for nobody."""
+LINGER_S = 600.0
+"""How long a run is followed for nobody; to begin anew takes the longer the longer it is."""
+LOOKED_S = 10.0
+"""How long the page is made each second for nobody: for lists, and for clients that come back."""
+SELDOM_S = 60.0
+"""How often it is made when nobody looks."""
 READY_S = 120.0
 SHARE = 10
 """One part in so many of the time is spent on a page, at the most."""
@@ -45,6 +52,7 @@ class Watched:
 
     Attributes:
         page: What it shows; None as long as it is made for the first time.
+        to_the_end: Whether it is followed however long nobody looks.
     """
 
     def __init__(
@@ -63,6 +71,7 @@ class Watched:
             add: Adds the dashboard's own parts to each version of the page.
         """
         self.page: LivePage | None = None
+        self.to_the_end = False
         self._directory, self._goes_on = directory, goes_on
         self._add = add
         self._on_end = on_end
@@ -71,7 +80,7 @@ class Watched:
         self._viewers = 0
         self._last_looked_ns = now_ns()
         self._sent: dict[tuple[int, bool], tuple[int, str]] = {}
-        self._made_ns, self._make_ns = 0, 0
+        self._made_ns, self._make_ns, self._updated_ns = 0, 0, 0
         self._greenlet = gevent.spawn(self._run)
 
     # For those who look
@@ -80,6 +89,7 @@ class Watched:
         """The page, once it is there; None if there is nothing to follow."""
         self._last_looked_ns = now_ns()
         self._ready.wait(READY_S)
+        self._last_looked_ns = now_ns()
         return self.page
 
     def looked_at(self) -> LivePage | None:
@@ -158,8 +168,10 @@ class Watched:
         self._add(page, self._directory)
         self.page = page
         self._ready.set()
+        news = False
         while not page.is_over:
-            if not self._viewers and now_ns() - self._last_looked_ns > LINGER_S * S_NS:
+            nobody_s = 0.0 if self._viewers else (now_ns() - self._last_looked_ns) / S_NS
+            if nobody_s > LINGER_S and not self.to_the_end:
                 return
             # Looked at before the seconds: what a run writes last must not be missed.
             over = not self._goes_on(self._directory)
@@ -176,8 +188,11 @@ class Watched:
             seen += len(points)
             if len(points) == AT_ONCE:
                 continue  # far behind
-            if points or entries or over:
+            news = news or bool(points or entries)
+            wanted = nobody_s < LOOKED_S or now_ns() - self._updated_ns > SELDOM_S * S_NS
+            if over or (news and wanted):
                 self._update(page, over)
+                news = False
             spent_ns = now_ns() - spent_ns
             gevent.sleep(max(LOOK_S, (SHARE - 1) * spent_ns / S_NS))
 
@@ -190,7 +205,7 @@ class Watched:
         return StoredSeries(self._directory.series)
 
     def _update(self, page: LivePage, over: bool) -> None:
-        begun_ns = now_ns()
+        begun_ns = self._updated_ns = now_ns()
         may_make = over or begun_ns - self._made_ns > MAKE_SHARE * self._make_ns
         final = summary_file.read(self._directory.summary) if over else None
         edition = page.charts.edition

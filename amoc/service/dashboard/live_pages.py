@@ -12,7 +12,7 @@ from amoc.service.dashboard.live import Watched
 from amoc.service.runs import Runs
 
 MAX_LISTED = 8
-"""Runs that are followed because they are listed."""
+"""Runs that are followed though nobody looks at their pages."""
 
 
 class LivePages:
@@ -35,6 +35,11 @@ class LivePages:
             there = Watched(directory, self.goes_on, end, self._add)
             self._watched[directory.id] = there
         return there
+
+    def begin(self, directory: RunDirectory) -> None:
+        """The daemon has started a run."""
+        if len(self._watched) < MAX_LISTED:
+            self.of(directory).to_the_end = True
 
     def so_far(self, one: ListedRun) -> ListedRun:
         """A run as it is listed, with the figures that it has up to now if it goes on.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
@@ -38,15 +40,27 @@ ASSETS = {
 }
 
 
+@cache
+def version_of_assets() -> str:
+    """Changes when one of them does: browsers keep them."""
+    digest = sha256()
+    for name, directory in sorted(ASSETS.items()):
+        digest.update((directory / name).read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def register(app: OpenAPI, service: Service) -> None:
     """Add the routes; none of them is in the document of REST."""
     live = LivePages(service.runs, parts.add)
+    service.runs.on_begin = live.begin
 
     @app.route("/assets/<name>")
     def asset(name: str) -> Any:
         if name not in ASSETS:
             raise Problem(HTTPStatus.NOT_FOUND, "there is no such file")
-        return send_from_directory(ASSETS[name], name)
+        answer = send_from_directory(ASSETS[name], name)
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"  # by its version
+        return answer
 
     @app.route("/")
     def runs_page() -> Any:
@@ -107,6 +121,7 @@ def page(template: str, here: str = "", **context: object) -> Response:
     text = made.render(
         **said,
         here=here,
+        assets=version_of_assets(),
         may_run=role is not None and role >= Role.RUN,
         may_delete=role is not None and role >= Role.ADMIN,
         signed_in=guard.COOKIE in request.cookies and role is not None,
@@ -139,7 +154,6 @@ def _list(service: Service, live: LivePages, query: str, limit: int) -> str:
         runs=rows,
         query=query,
         more=min(MAX_LIMIT, 2 * limit) if len(some) > limit < MAX_LIMIT else 0,
-        may_compare=True,
         may_run=role >= Role.RUN,
         may_delete=role >= Role.ADMIN,
     )

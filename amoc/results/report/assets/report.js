@@ -126,12 +126,13 @@ const amocReport = (() => {
     return found;
   }
 
+  const highest = (values) => values.reduce((most, value) => value == null || value < most ? most : value, null);
+
   function seriesOf(line, palette, unit) {
     const colour = palette.lines[line.colour];
-    const highest = line.values.reduce((most, value) => value == null ? most : Math.max(most, value), -Infinity);
     const series = {
       label: line.label, stroke: colour, width: 1.75, spanGaps: false,
-      value: (u, value, series, at) => shown(at == null && highest > -Infinity ? highest : value, unit),
+      value: (u, value, index, at) => shown(at == null ? highest(u.data[index]) : value, unit),
       points: { show: true, size: 5, fill: colour, filter: alone },
     };
     if (line.style === "area") series.fill = colour + "2b";
@@ -302,7 +303,7 @@ const amocReport = (() => {
       tip.className = "tip";
       const options = {
         ...size(figure),
-        padding: [data.annotations.length ? 18 : 8, 18, 0, 0],
+        padding: [data.annotations.length || data.version ? 18 : 8, 18, 0, 0],
         legend: LEGEND,
         scales: {
           x: { time: false, ...(state.zoom ? { min: state.zoom[0], max: state.zoom[1] } : {}) },
@@ -416,6 +417,7 @@ const amocReport = (() => {
       state.busy = true;
       one.plot.setData(timeData(chart), false);
       setRange(one.plot);
+      if (one.plot.cursor.idx == null) one.plot.setLegend({ idx: null }, false);
       state.busy = false;
     }
 
