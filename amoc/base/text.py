@@ -39,6 +39,9 @@ class RateLimiter:
     """Passes a limited number of lines and characters per second, and counts the rest.
 
     A process that prints must not be blocked, and the view of its output not be flooded.
+
+    Attributes:
+        dropped: Lines that were dropped since the last remark.
     """
 
     def __init__(self, lines: int, characters: int) -> None:
@@ -46,7 +49,7 @@ class RateLimiter:
         self._allowed = lines, characters
         self._left = self._allowed
         self._ends_ns = 0
-        self._dropped = 0
+        self.dropped = 0
 
     def take(self, lines: list[str], now_ns: int) -> list[str]:
         """Those of `lines` that may pass, after a remark on those dropped in the last second."""
@@ -60,13 +63,13 @@ class RateLimiter:
                 passed.append(line)
                 count, characters = count - 1, characters - len(line)
             else:
-                self._dropped += 1
+                self.dropped += 1
         self._left = count, characters
         return passed
 
     def remark(self) -> list[str]:
         """A remark on the lines that were dropped since the last remark, if any."""
-        dropped, self._dropped = self._dropped, 0
+        dropped, self.dropped = self.dropped, 0
         return [f"amoc: {counted(dropped, 'printed line')} left out: too many"] if dropped else []
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import gevent
 
 from amoc.base import process
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.clock import S_NS, now_ns, to_next_s
 
 REAP_S = 1.0
 END_S = 2.0
@@ -39,7 +39,7 @@ class Orphans:
         """Note the children of this process as its own, as long as none can be an orphan."""
         while True:
             self.note_own(is_shielded)
-            gevent.sleep(REAP_S)
+            gevent.sleep(to_next_s(REAP_S))
 
     def note_own(self, is_shielded: Callable[[], bool]) -> None:
         """Note the children that there are now as this process's own, if none can be an orphan."""
@@ -51,7 +51,7 @@ class Orphans:
         """Reap them as they end."""
         while True:
             self._reap()
-            gevent.sleep(REAP_S)
+            gevent.sleep(to_next_s(REAP_S))
 
     def end(self) -> list[str]:
         """Kill them, and all that they have started.

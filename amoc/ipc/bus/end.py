@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import inf
-from typing import Self
+from typing import Any, Self
 
 import zmq
 from gevent import get_hub
 
-from amoc.base.clock import now_ns
+from amoc.base.clock import now_ns, to_next_s
 from amoc.base.turns import let_turn
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.codec import Codec
@@ -24,9 +24,9 @@ from amoc.ipc.messages.lifecycle import Hello, Note
 TICK_S = 0.2
 """How long a message can be there unread: how long a missed wake-up can last."""
 QUIET_TICK_S = 0.5
-"""The same where nothing has come for some ticks, so that nothing that was done can have hidden it;
+"""The same where nothing has come for a tick, so that nothing that was done can have hidden it;
 a silent process is not to wake up for nothing."""
-QUIET_AFTER = 3
+QUIET_AFTER = 1
 TURN_NS = 10_000_000
 """How long reading may go on before others have their turn."""
 _READ = 1
@@ -70,7 +70,7 @@ class SocketReader:
         loop = get_hub().loop
         self._watcher = loop.io(int(socket.getsockopt(zmq.FD)), _READ)
         self._ticks = loop.timer(TICK_S, TICK_S)
-        self._quiet_ticks = loop.timer(QUIET_TICK_S, QUIET_TICK_S)
+        self._quiet_ticks = _quiet_ticks()
         self._ticks_since = 0  # the last message
         self._socket = socket
 
@@ -97,6 +97,8 @@ class SocketReader:
         self._ticks_since += 1
         if self._ticks_since == QUIET_AFTER:
             self._ticks.stop()
+            self._quiet_ticks.close()
+            self._quiet_ticks = _quiet_ticks()
             self._quiet_ticks.start(self._tick)
 
     def _came(self) -> None:
@@ -131,6 +133,11 @@ class SocketReader:
             if now_ns() > turn_ends:
                 let_turn()  # however much there is to read, others have their turn
                 turn_ends = now_ns() + TURN_NS
+
+
+def _quiet_ticks() -> Any:
+    """A timer for ticks at the moments at which this process does other things, too."""
+    return get_hub().loop.timer(to_next_s(QUIET_TICK_S), QUIET_TICK_S)
 
 
 class End:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import gevent
 
 from amoc.base import pause
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.clock import S_NS, now_ns, to_next_s
 from amoc.base.errors import AmocError
 from amoc.base.operator import Operator
 from amoc.control.answers import Answer
@@ -23,7 +23,7 @@ from amoc.scenario.run_plan import RunPlan
 DEAL_S = 0.02
 IDLE_S = 0.1
 LONG_S = 0.5
-"""How long it waits where nothing can happen but what rings, and the end of the run."""
+"""About how long it waits where nothing can happen but what rings, and the end of the run."""
 
 
 class RunLoop:
@@ -103,7 +103,7 @@ class RunLoop:
         plan = self._plan
         if plan.duration_s is None or plan.abort_after_s is not None:
             return IDLE_S  # what samples say, when they have been merged, may end the run
-        return min(max(plan.duration_s - run_ns / S_NS, DEAL_S), LONG_S)
+        return min(max(plan.duration_s - run_ns / S_NS, DEAL_S), to_next_s(LONG_S))
 
     def _operate_again(self, name: str, arguments: Mapping[str, object]) -> None:
         """A command of a run that is run again."""

@@ -39,13 +39,13 @@ from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, Threshold
 from amoc.results.user_targets import StageTargets
 from amoc.results.warm_up import WarmUp
+from amoc.runtime.controller.loop_lag import BEAT_S, LoopLag
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Outcome, Status
 from amoc.runtime.stall_causes import MAX_PLACES, OTHERS, sentence_of
 from amoc.scenario.run_plan import RunPlan
 from amoc.steps.recorder import MAX_CAUSES
 
-BEAT_S = 0.1
 EXPORT_S = 2.0
 """How long exporters may take together to pass on what is left, once the run is over."""
 
@@ -99,7 +99,7 @@ class RunResults:
         self._exporters: Sequence[Exporter] = ()
         self._cpu_s = time.process_time()
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
-        self._lag_s = 0.0
+        self._lag = LoopLag()
         self._deaths: Counter[str] = Counter()
         self._heard: deque[tuple[str, Sample, Callable[[], None]]] = deque()
         self._news = Notify()
@@ -301,11 +301,8 @@ class RunResults:
         Does not return; to be a greenlet of its own.
         """
         while True:
-            due_ns = now_ns() + int(BEAT_S * S_NS)
-            gevent.sleep(BEAT_S)
-            now = now_ns()
-            self._lag_s = max(self._lag_s, (now - due_ns) / S_NS)
-            if self._seconds.over(now):
+            self._lag.wait(max(self._seconds.left_s(now_ns()), BEAT_S))
+            if self._seconds.over(now_ns()):
                 self._news.ring()
 
     def annotate(self, what: str, comment: str, *tags: str) -> None:
@@ -331,7 +328,7 @@ class RunResults:
             waiting=self._status.waiting,
             throttles=self._throttles(min(end_ns, self._stopped_ns or end_ns)),
             controller_cpu=round((cpu_s - self._cpu_s) / span_s, 4) if span_s > 0 else 0.0,
-            controller_lag_s=self._lag_s,
+            controller_lag_s=self._lag.take_s(),
         )
         point = self._seconds.cut(end_ns, moment)
         if point is None:
@@ -340,7 +337,7 @@ class RunResults:
             point = with_dropped(point, self._untaken())
         if more is not None:
             point = replace(point, counters={**point.counters, **more}, late=())
-        self._cut_at_ns, self._cpu_s, self._lag_s = at_ns, cpu_s, 0.0
+        self._cut_at_ns, self._cpu_s = at_ns, cpu_s
         self._status.points.append(point)
         for text in self._status.totals.add(point, breathe=self._breathe):
             self._operator.warning(text)

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import gevent
 
+from amoc.base.clock import to_next_s
 from amoc.base.operator import Operator
 from amoc.runtime.logs.handler import OWN, Log
 
@@ -129,7 +130,7 @@ def tick() -> None:
 def tick_forever() -> None:
     """Call `tick` each second; to be a greenlet of its own in a process with an event loop."""
     while True:
-        gevent.sleep(TICK_S)
+        gevent.sleep(to_next_s(TICK_S))
         tick()
 
 

@@ -40,9 +40,8 @@ class OutputRelay:
         ended = False
         while not ended:
             whole: list[str] = []
-            # The time-out is for the remark on what was left out.
             with contextlib.suppress(gsocket.timeout):
-                gsocket.wait_read(self._fd, timeout=REMARK_S)
+                gsocket.wait_read(self._fd, timeout=REMARK_S if limiter.dropped else None)
                 data = os.read(self._fd, 65536)
                 whole, ended = lines.feed(data), not data
             passed = limiter.take(whole, now_ns())

@@ -3,6 +3,10 @@
 All of it goes to the worker's row of the board, so it outlives the process: times and counts are
 totals over all incarnations, and a replacement continues where its predecessor was killed. This
 takes some 0.1 ms a second, unless the loop stalls.
+
+A worker that does hardly anything beats every `REST_NS` only, for to wake up is most of what a beat
+costs. Meanwhile each turn of the loop is watched: the stall detector is set for it, and beats that
+were due in it count as late as it was long. When there are many turns it beats as before.
 """
 
 from __future__ import annotations
@@ -12,20 +16,29 @@ import gc
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import gevent
 
 from amoc import metrics
 from amoc.base import process
-from amoc.base.clock import MS_NS, S_NS, now_ns
+from amoc.base.clock import MS_NS, S_NS, now_ns, to_next_s
+from amoc.base.loop_turns import LoopTurns
+from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromWorker
 from amoc.metrics.board import Cell
 from amoc.metrics.health_figures import cell
+from amoc.runtime.worker.skipped_beats import SkippedBeats
 from amoc.runtime.worker.stall_detector import StallDetector
 
 BEAT_NS = 100 * MS_NS
 """How often the worker notes that its loop turns, and how late."""
+REST_NS = 500 * MS_NS
+"""About the same at rest."""
+RESTING_CPU_NS = 10 * MS_NS
+"""A worker that has used less CPU time in a second is at rest."""
+MAX_TURNS = 50
+"""Turns of the loop in `REST_NS` with which it is not."""
 _CPU_NS, _CPU_WAIT_NS, _GC_NS, _RSS_BYTES = map(cell, ("cpu", "cpu_wait_s", "gc_s", "rss_bytes"))
 _PREEMPTED = cell("preemption_rate")
 _HEARTBEAT_NS = int(Cell.HEARTBEAT_NS)  # a name of an enumeration is looked up anew each time
@@ -59,6 +72,11 @@ class Beat:
         self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[_CPU_NS]
         self._cpu_wait_before_ns = row[_CPU_WAIT_NS]
         self._preempted_before = row[_PREEMPTED]
+        self._waited_ns = self._collected_ns = 0  # when the loop was last watched
+        self._resting = False
+        self._usual_ns = 0
+        self._busy = Notify()
+        self._turns = LoopTurns(self._turn_begins, self._turn_ends)
         self._schedstat = Numbers("/proc/self/schedstat")
         self._statm = Numbers("/proc/self/statm")
 
@@ -69,29 +87,89 @@ class Beat:
         try:
             while True:
                 self._each_second()
+                cpu_ns = time.process_time_ns()
                 until_ns = now_ns() + S_NS  # beats that are late make a second no longer
                 while now_ns() < until_ns:
-                    self._beat()
+                    if self._resting:
+                        self._rest()
+                    else:
+                        self._beat()
+                self._resting = time.process_time_ns() - cpu_ns < RESTING_CPU_NS
         finally:
+            self._turns.close()
             gc.callbacks.remove(pauses.note)
 
-    def _beat(self) -> None:
-        row = self._row
-        due_ns = now_ns() + BEAT_NS
-        row[_HEARTBEAT_NS] = due_ns - BEAT_NS
+    def _note(self) -> int:
+        """Note that the loop turns, and what was used; the time."""
+        row, now = self._row, now_ns()
+        row[_HEARTBEAT_NS] = now
         row[_CPU_NS] = self._cpu_before_ns + time.process_time_ns()
         row[_PREEMPTED] = self._preempted_before + _preempted()
-        cpu_wait_ns, collected_ns = row[_CPU_WAIT_NS], row[_GC_NS]
+        return now
+
+    def _watch(self, due_ns: int) -> None:
+        """The loop is to turn again at `due_ns`."""
         self._trap.set(due_ns)
-        gevent.sleep(BEAT_NS / S_NS)
-        late_ns = now_ns() - due_ns
+        self._waited_ns, self._collected_ns = self._row[_CPU_WAIT_NS], self._row[_GC_NS]
+
+    def _turned(self) -> None:
+        """The loop has turned."""
+        row = self._row
         # A thread that has waited for a CPU is not what blocks the loop.
         row[_CPU_WAIT_NS] = self._cpu_wait_before_ns + self._schedstat.get(1)
-        self._trap.turned(row[_CPU_WAIT_NS] - cpu_wait_ns, row[_GC_NS] - collected_ns)
+        self._trap.turned(row[_CPU_WAIT_NS] - self._waited_ns, row[_GC_NS] - self._collected_ns)
+
+    def _beat(self) -> None:
+        due_ns = self._note() + BEAT_NS
+        self._watch(due_ns)
+        gevent.sleep(BEAT_NS / S_NS)
+        late_ns = now_ns() - due_ns
+        self._turned()
         self._lag.record_ns(late_ns)
+        if late_ns < BEAT_NS:
+            self._usual_ns = late_ns
         # A loop that stood still for a second would have been late at each beat it missed.
         while (late_ns := late_ns - BEAT_NS) > 0:
             self._lag.record_ns(late_ns)
+
+    # At rest
+
+    def _rest(self) -> None:
+        """Beat once in the time of several beats, and watch the loop's turns meanwhile."""
+        began_ns = self._turn_ns = self._note()
+        self._watch(began_ns + BEAT_NS)  # for the rest of this turn
+        self._skipped = SkippedBeats(began_ns, BEAT_NS)
+        self._turns_left = MAX_TURNS
+        self._turns.start()
+        rest_s = to_next_s(REST_NS / S_NS)
+        due_ns = began_ns + int(rest_s * S_NS)
+        busy = self._busy.wait(rest_s)
+        self._turns.stop()
+        self._turned()
+        ended_ns = now_ns()
+        if due_ns <= ended_ns < due_ns + BEAT_NS:
+            self._usual_ns = ended_ns - due_ns
+        self._record(self._skipped.end(due_ns, ended_ns, self._usual_ns))
+        if busy:
+            self._resting = False
+
+    def _turn_begins(self) -> None:
+        self._turn_ns = now_ns()
+        self._watch(self._turn_ns + BEAT_NS)
+        self._turns_left -= 1
+        if not self._turns_left:
+            self._busy.ring()
+
+    def _turn_ends(self) -> None:
+        ended_ns = now_ns()
+        if ended_ns - self._turn_ns >= BEAT_NS:
+            self._turned()
+        self._trap.rest()
+        self._record(self._skipped.turn(self._turn_ns, ended_ns))
+
+    def _record(self, late_ns: Iterable[int]) -> None:
+        for one in late_ns:
+            self._lag.record_ns(one)
 
     def _each_second(self) -> None:
         row = self._row

@@ -58,6 +58,7 @@ LOOK_NS = 20 * MS_NS
 """How late a beat is when the stack is looked at first, and how soon it is again."""
 LONG_NS = S_NS
 """What lasts so long is left for the node to read, and looked at ever less often."""
+NEVER_NS = 1 << 62
 MAX_LOOKS = 100
 _CLOEXEC = 0o2000000
 _ABSTIME = 1
@@ -123,6 +124,11 @@ class StallDetector:
         self._stall = _Stall(now_ns(), due_ns, due_ns + LOOK_NS)
         self._timer.set(due_ns + LOOK_NS)
 
+    def rest(self) -> None:
+        """The loop waits for something to do, for as long as that may take."""
+        self._stall = _Stall(now_ns(), NEVER_NS, NEVER_NS)
+        self._timer.set(0)  # it does not ring
+
     def turned(self, cpu_wait_ns: int, collected_ns: int) -> None:
         """The loop has turned; late, perhaps.
 
@@ -163,7 +169,8 @@ class StallDetector:
         now = now_ns()
         late_ns = now - stall.due_ns
         if late_ns < LOOK_NS:  # the beat has come after all
-            self._timer.set(stall.next_ns)
+            if stall.due_ns < NEVER_NS:
+                self._timer.set(stall.next_ns)
             return
         frame = sys._current_frames().get(self._watched)
         if frame is not None:
@@ -208,7 +215,7 @@ class _Timer:
             )
 
     def set(self, at_ns: int) -> None:
-        """Ring at `at_ns` on the monotonic clock."""
+        """Ring at `at_ns` on the monotonic clock; 0 is never."""
         spec = _TIMER_SPEC(0, 0, *divmod(at_ns, S_NS))
         self._settime(self._fd, _ABSTIME, spec, None)
 

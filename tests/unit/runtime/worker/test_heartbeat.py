@@ -17,7 +17,7 @@ from amoc.ipc.messages.users import Blocked
 from amoc.metrics.board import ROW_BYTES, Area, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker import heartbeat
-from amoc.runtime.worker.heartbeat import BEAT_NS, Beat, Pauses
+from amoc.runtime.worker.heartbeat import BEAT_NS, MAX_TURNS, Beat, Pauses
 
 DEADLINE_S = 60.0
 BLOCKED = Blocked(0, "chat.py:12 in talk", 1, S_NS, S_NS, "")
@@ -30,10 +30,14 @@ class FakeTrap:
 
     due_ns: list[int] = field(default_factory=list)
     turned_ns: list[tuple[int, int]] = field(default_factory=list)
+    rests: int = 0
     untold: list[Blocked] = field(default_factory=lambda: [BLOCKED])
 
     def set(self, due_ns: int) -> None:
         self.due_ns.append(due_ns)
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def turned(self, cpu_wait_ns: int, collected_ns: int) -> None:
         self.turned_ns.append((cpu_wait_ns, collected_ns))
@@ -121,6 +125,34 @@ def test_a_stall_counts_at_each_beat_that_it_has_swallowed(beating: Beating) -> 
     (lag,) = [one.value for one in beating.area.read() if one.name == "loop_lag"]
     assert lag.max_ns >= 3 * BEAT_NS
     assert lag.count >= len(beating.trap.turned_ns) + 3
+
+
+@pytest.mark.slow
+def test_a_stall_between_two_beats_at_rest_counts_at_each_that_was_left_out(
+    beating: Beating,
+) -> None:
+    trap = beating.trap
+    beating.until(lambda: trap.rests > 0)
+    beats = len(trap.turned_ns)
+    gevent.spawn(really_sleep, 5 * BEAT_NS / S_NS)
+    beating.until(lambda: len(trap.turned_ns) >= beats + 2)
+    (lag,) = [one.value for one in beating.area.read() if one.name == "loop_lag"]
+    assert lag.max_ns >= 4 * BEAT_NS
+
+
+@pytest.mark.slow
+def test_a_worker_at_rest_that_has_much_to_do_beats_as_before(beating: Beating) -> None:
+    beating.until(lambda: beating.trap.rests > 0)
+
+    def turns() -> bool:
+        """Many turns; where the loop has not turned for long it beats next, and does not rest."""
+        for _ in range(2 * MAX_TURNS):
+            gevent.sleep(1e-6)  # a turn, which 0 is not
+        rests, beats = beating.trap.rests, len(beating.trap.turned_ns)
+        gevent.sleep(2 * BEAT_NS / S_NS)
+        return beating.trap.rests == rests and len(beating.trap.turned_ns) > beats
+
+    beating.until(turns)
 
 
 @pytest.mark.slow

@@ -1,0 +1,63 @@
+"""How late the controller's event loop turns, at the worst.
+
+A loop that does much is asked ten times a second. To wake up an idle one so often would be most of
+its work: it is asked every half second, and each of its turns is timed, for one that takes long
+makes late whatever is due in it.
+"""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+
+from amoc.base.clock import S_NS, now_ns, to_next_s
+from amoc.base.loop_turns import LoopTurns
+
+BEAT_S = 0.1
+REST_S = 0.5
+RESTING_SHARE = 0.01
+"""Of a core, below which the process is idle."""
+
+
+class LoopLag:
+    """Waits from beat to beat, and notes how late the loop was.
+
+    Attributes:
+        resting: Whether it did hardly anything in the last wait.
+    """
+
+    def __init__(self) -> None:
+        self._worst_ns = 0
+        self._turn_ns = 0
+        self.resting = False
+        self._turns = LoopTurns(self._turn_begins, self._turn_ends)
+
+    def take_s(self) -> float:
+        """The most that it was late since this was called before."""
+        worst_ns, self._worst_ns = self._worst_ns, 0
+        return worst_ns / S_NS
+
+    def wait(self, most_s: float) -> None:
+        """Wait for the next beat, `most_s` seconds at the most."""
+        begun_ns, cpu_ns = now_ns(), time.process_time_ns()
+        wait_s = min(to_next_s(REST_S) if self.resting else BEAT_S, most_s)
+        if self.resting:
+            self._turn_ns = begun_ns
+            self._turns.start()
+        try:
+            gevent.sleep(wait_s)
+        finally:
+            self._turns.stop()
+        took_ns = max(now_ns() - begun_ns, 1)
+        self._note(took_ns - int(wait_s * S_NS))
+        self.resting = time.process_time_ns() - cpu_ns < RESTING_SHARE * took_ns
+
+    def _turn_begins(self) -> None:
+        self._turn_ns = now_ns()
+
+    def _turn_ends(self) -> None:
+        self._note(now_ns() - self._turn_ns)
+
+    def _note(self, late_ns: int) -> None:
+        self._worst_ns = max(self._worst_ns, late_ns)

@@ -1,0 +1,41 @@
+"""What makes the controller's loop late is seen, also in a rest between two beats."""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+from gevent import monkey
+
+from amoc.runtime.controller.loop_lag import BEAT_S, REST_S, LoopLag
+
+really_sleep = monkey.get_original("time", "sleep")
+
+
+def rested() -> LoopLag:
+    """A lag whose loop is idle; give it some time, where others keep it from being so."""
+    lag = LoopLag()
+    for _ in range(100):
+        lag.wait(BEAT_S)
+        if lag.resting:
+            return lag
+    raise AssertionError("the loop did not come to rest")
+
+
+def test_an_idle_loop_comes_to_rest_and_is_asked_less_often() -> None:
+    lag, begun_s = rested(), time.monotonic()
+    lag.wait(2 * REST_S)
+    assert time.monotonic() - begun_s >= REST_S / 4 > BEAT_S
+
+
+def test_a_turn_that_takes_long_is_seen_though_it_ends_long_before_the_beat() -> None:
+    lag = rested()
+    lag.take_s()
+
+    def block() -> None:
+        really_sleep(0.2)
+
+    gevent.spawn(block)
+    lag.wait(REST_S)
+    assert lag.take_s() >= 0.2
+    assert lag.take_s() == 0.0
