@@ -238,7 +238,8 @@ class Runs:
                 gevent.spawn(job.process.begun, BEGIN_S).link_value(partial(_began, job))
 
     def _active(self) -> list[Job]:
-        return [one for one in self._jobs.values() if one.process is not None]
+        # Also while its process is being started, which lets other requests through.
+        return [one for one in self._jobs.values() if one.state != "queued"]
 
     def _launch(self, job: Job) -> None:
         job.state = "starting"
@@ -347,9 +348,11 @@ class Runs:
         job = self._jobs.get(run) if run is not None else None
         if job is None or self._directory(job.id).control.exists():
             return None
-        if job.process is None:
+        if job.state == "queued":
             del self._jobs[job.id]
             return job.id, {"summary": f"run {job.id} was taken from the queue", "workers": []}
+        if job.process is None:
+            raise conflict(f"run {job.id} is being started; try again", "run")
         job.process.interrupt()
         return job.id, {"summary": f"run {job.id} is about to stop", "workers": []}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent import socket as gsocket
 from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
@@ -24,6 +25,10 @@ HEAD_S = 30.0
 DRAIN_S = 5.0
 
 
+class _TooSlow(ValueError):
+    """Of this kind the server writes a line, and of others a traceback."""
+
+
 class Handler(WSGIHandler):
     """A connection."""
 
@@ -36,7 +41,7 @@ class Handler(WSGIHandler):
 
     def read_request(self, raw_requestline: str) -> Any:
         """Read the head of a request."""
-        with gevent.Timeout(HEAD_S, TimeoutError("the head of a request took too long")):
+        with gevent.Timeout(HEAD_S, _TooSlow("the head of a request took too long")):
             return super().read_request(raw_requestline)
 
     def format_request(self) -> str:
@@ -71,10 +76,13 @@ def make(app: Any, config: ServiceConfig) -> Any:
         UsageError: The certificate or key cannot be.
     """
     tls = _tls(config.cert, config.key)
+    listener = gsocket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
     try:
-        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        listener = WSGIServer.get_listener((config.host, config.port), family=family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host, config.port))
+        listener.listen(MAX_CONNECTIONS)
     except OSError as error:
+        listener.close()
         why = error.strerror or str(error)
         raise ResourceError(f"cannot listen on {config.host}:{config.port}: {why}") from None
     server: Any = _SERVER(

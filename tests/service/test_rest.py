@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -58,10 +59,15 @@ def test_a_run_is_started_changed_watched_and_stopped(daemon: Daemon) -> None:
     assert commands == ["add", "set", "remove", "pause", "resume", "note", "stop"]
 
 
-def test_a_second_run_is_refused(daemon: Daemon) -> None:
-    run = daemon.start(users=1)
-    refused = daemon.patch("/execution/start", {"scenario": "stayers"}, status=409)
-    assert run in refused["detail"]
+def test_of_several_starts_at_once_one_is_carried_out(daemon: Daemon) -> None:
+    body = {"scenario": "stayers", "users": 1, "workers": 1}
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(daemon.request, "PATCH", "/execution/start", body) for _ in range(4)]
+        answers = sorted((one.result() for one in asked), key=lambda one: one.status)
+    assert [one.status for one in answers] == [200, 409, 409, 409]
+    run = answers[0].json["run"]
+    assert run in answers[1].json["detail"]
+    daemon.wait_for_state(run, "running")
     daemon.patch("/execution/stop")
     daemon.wait_for_end(run)
 
