@@ -19,7 +19,7 @@ from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S
 from amoc.scenario import scenario_files, settings_sources
-from amoc.scenario.arrivals import MAX_USERS, Arrivals
+from amoc.scenario.arrivals import ARRIVAL_RATE, MAX_USERS, Arrivals
 from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
@@ -260,6 +260,9 @@ def plan(
     if its_users and users is None and user_ids is None and not by_weight:
         users = its_users
     arrivals = _arrivals(arrival_rate, max_users)
+    chosen_rates = rates(throttles)
+    if arrivals is not None and ARRIVAL_RATE in chosen_rates:
+        raise UsageError(f"--throttle {ARRIVAL_RATE}=… is what --arrival-rate says; give one")
     if arrivals is not None:
         given = {"--users": users, "--user-ids": user_ids, "--stages": stages}
         for option in (name for name, value in given.items() if value is not None):
@@ -299,7 +302,7 @@ def plan(
         stop_timeout_s=stop_timeout,
         stages=stages,
         arrivals=arrivals,
-        rates=rates(throttles),
+        rates=chosen_rates,
         run_directory=new_directory,
         thresholds=tuple(expected),
         abort_after_s=abort_after,

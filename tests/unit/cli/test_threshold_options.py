@@ -61,3 +61,27 @@ def test_all_that_is_wrong_is_said_at_once():
         plan("chat.py", *words)
     assert len(str(caught.value).splitlines()) == 3
     assert "--warmup must be shorter than the run, got 60 s of 60 s" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "scenario", "users"),
+    [
+        (["buy.py=10"], "buy.py", range(1, 11)),
+        (["buy.py=10", "browse.py=90"], "buy.py=10 browse.py=90", range(1, 101)),
+        (["buy.py=1", "browse.py=9", "--users", "50"], "buy.py=1 browse.py=9", range(1, 51)),
+        (["buy.py=1", "browse.py=9", "--stages", "9s:5"], "buy.py=1 browse.py=9", range(1, 1)),
+        (["buy.py=1 browse.py=9"], "buy.py=1 browse.py=9", range(1, 11)),
+        (["buy.py=1", "my browse.py=9"], "buy.py=1 'my browse.py=9'", range(1, 11)),
+    ],
+)
+def test_scenarios_say_how_many_users_they_have(words, scenario, users):
+    found = plan(*words)
+    assert (found.scenario, found.users) == (scenario, users)
+    assert found.arrivals is None
+
+
+def test_scenarios_share_an_arrival_rate():
+    found = plan("buy.py=1", "browse.py=9", "--arrival-rate", "10s:50/s", "--max-users", "70")
+    assert found.arrivals is not None
+    assert (found.arrivals.text, found.arrivals.max_users) == ("10s:50/s", 70)
+    assert (found.duration_s, len(found.users), found.most_users) == (10.0, 0, 70)
