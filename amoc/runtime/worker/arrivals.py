@@ -81,12 +81,17 @@ class ArrivalPool(UserPool):
 
     def left(self, user: User) -> None:
         """Forget a user that is gone for good; another one may be started in its place."""
-        self._alive -= 1
+        if user.id in self._coming:  # asked to stop before it was idle
+            self._coming.discard(user.id)
+        else:
+            self._alive -= 1
         self._offer()
         super().left(user)
 
     def _offer(self) -> None:
         """Stand in the queue as often as iterations could begin now."""
+        if self._stopping:
+            return
         free = self._share - self._alive - len(self._coming) + len(self._idle)
         for _ in range(min(free, MAX_OFFERS) - self._queue.waiting):
             self._gate.enter_at(self._queue, self._offer_one)

@@ -1,0 +1,172 @@
+"""The pool of an arrival rate: idle users first, new ones up to the limit, and none beyond it."""
+
+from __future__ import annotations
+
+import gevent
+import pytest
+from gevent.event import AsyncResult, Event
+
+from amoc import metrics, user
+from amoc.ipc.messages.users import StartUsers
+from amoc.metrics import handles
+from amoc.metrics.board import Board, Cell, UserState
+from amoc.runtime.worker.arrivals import ArrivalPool
+from amoc.runtime.worker.user_pool import Orders
+from amoc.scenario.arrivals import ARRIVAL_RATE
+from amoc.throttle.slot_schedule import Mode
+from amoc.throttle.worker_queue import WorkerQueue
+
+DEADLINE_S = 60.0
+
+
+class FakeGate:
+    """A throttle whose slots come when the test says so."""
+
+    def __init__(self):
+        self.holders = {}
+        self.line = []
+
+    def queue(self, name):
+        assert name == ARRIVAL_RATE
+        self.one = WorkerQueue(name, metrics.timer("unused"), None)
+        return self.one
+
+    def enter_at(self, queue, waiter):
+        queue.waiting += 1
+        self.line.append(waiter)
+
+    def is_open(self, name):
+        return True
+
+    def slots(self, count):
+        """So many slots come, if anybody waits for them; how many were used."""
+        used = AsyncResult()
+        gevent.get_hub().loop.run_callback(self._come, count, used)  # in the hub, as of the gate
+        return used.get(timeout=DEADLINE_S)
+
+    def _come(self, count, used):
+        taken = 0
+        while taken < count and self.line:
+            self.one.waiting -= 1
+            self.line.pop(0).give(7)
+            taken += 1
+        used.set(taken)
+
+
+class Pool:
+    """An arrival pool whose iterations last until they are let go."""
+
+    def __init__(self, board, max_users):
+        self.board = board
+        self.began = []
+        self.going = {}
+        metrics.attach(board.area(0), inherit=False)
+        self.gate = FakeGate()
+        self.reports = []
+        self.action = lambda user_id: None
+        orders = Orders(0, 42, self.start, "", self.reports.append, self.gate)
+        self.pool = ArrivalPool(orders, board, max_users)
+        self.starter = gevent.spawn(self.pool.start_users)
+
+    def start(self, user_id):
+        self.began.append(user_id)
+        self.going[user_id] = Event()
+        self.going[user_id].wait()
+        self.action(user_id)
+
+    def let_go(self, *user_ids):
+        for user_id in user_ids:
+            self.going[user_id].set()
+            self.wait(lambda user_id=user_id: self.board.users[user_id] != UserState.RUNNING)
+
+    def wait(self, condition):
+        with gevent.Timeout(DEADLINE_S):
+            while not condition():
+                gevent.sleep(0)
+
+
+@pytest.fixture
+def made():
+    pools = []
+
+    def make(max_users=3, board=None):
+        pools.append(Pool(board or Board(workers=1, highest_id=20), max_users))
+        return pools[-1]
+
+    with handles.separate():
+        yield make
+        for one in pools:
+            one.starter.kill()
+            one.pool.stop(0)
+
+
+def test_a_slot_takes_who_has_been_idle_for_longest_and_then_a_new_user(made):
+    one = made()
+    assert one.gate.slots(1) == 1
+    assert one.began == [1]
+    assert one.gate.slots(1) == 1
+    one.let_go(2, 1)
+    assert one.gate.slots(3) == 3
+    assert one.began == [1, 2, 2, 1, 3]
+
+
+def test_it_asks_for_no_more_slots_than_it_has_users_for(made):
+    one = made(max_users=3)
+    assert one.gate.one.waiting == 3
+    assert one.gate.slots(5) == 3, "all are busy"
+    assert one.gate.one.waiting == 0
+    one.let_go(2)
+    assert one.gate.one.waiting == 1
+    assert one.gate.slots(5) == 1
+    assert one.began == [1, 2, 3, 2]
+    counted = {found.name: found.value for found in handles.read()}
+    assert counted["arrivals"] == 4
+
+
+def test_one_that_crashes_is_idle_again_and_one_that_leaves_is_replaced(made):
+    one = made(max_users=2)
+    one.gate.slots(2)
+
+    def crash(user_id):
+        raise ValueError("no")
+
+    one.action = crash
+    one.let_go(1)
+    assert one.gate.one.waiting == 1
+    one.action = lambda user_id: user.stop()
+    one.let_go(2)
+    assert one.gate.one.waiting == 2
+    assert one.gate.slots(5) == 2
+    assert one.began == [1, 2, 1, 3], "no number comes twice"
+    assert one.board.row(0)[Cell.HIGHEST_USER] == 3
+
+
+def test_when_numbers_are_used_up_it_says_so(made):
+    one = made(max_users=1, board=Board(workers=1, highest_id=1))
+    one.action = lambda user_id: user.stop()
+    one.gate.slots(1)
+    one.let_go(1)
+    one.gate.slots(1)
+    assert one.began == [1]
+    assert any("no user id up to 1 is left" in getattr(note, "text", "") for note in one.reports)
+
+
+def test_users_of_a_lost_worker_are_idle_until_their_turn(made):
+    board = Board(workers=1, highest_id=20)
+    board.row(0)[Cell.HIGHEST_USER] = 2
+    for user_id in (1, 2):
+        board.users[user_id] = UserState.RUNNING
+    one = made(max_users=3, board=board)
+    assert one.gate.one.waiting == 1, "two are still to come"
+    for user_id in (1, 2):  # as the node does
+        board.users[user_id] = UserState.RESTARTING
+    one.pool.deal(StartUsers(0, [1, 2], 0, [], again=True))
+    # They start through the throttle of user starts, which is open.
+    one.wait(lambda: one.gate.one.waiting == 3)
+    assert one.began == []
+    assert one.gate.slots(5) == 3
+    assert sorted(one.began) == [1, 2, 3]
+
+
+def test_it_is_never_open(made):
+    assert made().gate.one._mode is Mode.HELD
