@@ -254,7 +254,10 @@ def plan(
     Raises:
         AmocError: They contradict each other, or a source of settings cannot be read.
     """
-    scenario, its_users = _scenario(scenarios)
+    scenario, its_users, its_rate = _scenario(scenarios)
+    if its_rate is not None and arrival_rate is not None:
+        raise UsageError("--arrival-rate and rates of scenarios are mutually exclusive")
+    arrival_rate = arrival_rate or its_rate
     # Of several scenarios these are weights, where something else says how many users there are.
     by_weight = scenario_files.parts_of(scenario) and (stages or arrival_rate)
     if its_users and users is None and user_ids is None and not by_weight:
@@ -330,19 +333,26 @@ def tag_values(tags: Sequence[str], exclude_tags: Sequence[str]) -> dict[str, tu
     }
 
 
-def _scenario(words: Sequence[str]) -> tuple[str, int]:
-    """The scenario, or several as one text, and how many users they have; 0 if nothing says so."""
-    if len(words) == 1 and not scenario_files.parts_of(words[0]):
-        one = scenario_files.part_of(words[0])
-        if one is None or Path(words[0]).exists():
-            return words[0], 0
-        return one.source, one.users
+def _scenario(words: Sequence[str]) -> tuple[str, int, Arrivals | None]:
+    """The scenario, or several as one text; how many users they have, or at what rate they start.
+
+    Of both there is 0, and None, where nothing says so.
+    """
+    if len(words) == 1 and (Path(words[0]).exists() or "=" not in words[0]):
+        return words[0], 0, None
     try:
-        parts = scenario_files.parts_of(words[0]) if len(words) == 1 else ()
-        parts = parts or scenario_files.check(words)
+        parts, rate = scenario_files.with_rate(words)
+        if not rate:
+            parts = (len(words) == 1 and scenario_files.parts_of(words[0])) or ()
+            if not parts and len(words) == 1 and not scenario_files.part_of(words[0]):
+                return words[0], 0, None
+            parts = parts or scenario_files.check(words)
     except ValueError as error:
-        raise UsageError(f"several scenarios {error}") from None
-    return scenario_files.text_of(parts), sum(one.users for one in parts)
+        raise UsageError(f"scenarios {error}") from None
+    text = parts[0].source if len(parts) == 1 else scenario_files.text_of(parts)
+    if rate:
+        return text, 0, Arrivals.parse(rate)
+    return text, sum(one.users for one in parts), None
 
 
 def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:

@@ -20,7 +20,7 @@ from amoc.scenario.loader import Scenario
 from amoc.scenario.mix import Mix
 from amoc.scenario.scenario_files import JOINS, Part, parts_of
 from amoc.scenario.settings import Source
-from amoc.scenario.user_kinds import NamedStart
+from amoc.scenario.user_kinds import NamedStart, is_new
 
 
 class StartOfScenarios(NamedStart):
@@ -44,7 +44,7 @@ class StartOfScenarios(NamedStart):
         """Run an iteration of a user."""
         number = self._mix.kind_of(rank or user_id)
         users, iterations = self._counters[number]
-        if getattr(getcurrent(), "iteration", 1) == 1:
+        if is_new(getcurrent()):
             users.inc()
         iterations.inc()
         start = self._starts[number]

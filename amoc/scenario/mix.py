@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import reduce
-from math import gcd, isfinite, lcm
+from math import gcd, inf, lcm
 from random import Random
 
 MAX_KINDS = 100
@@ -27,7 +27,7 @@ MAX_LENGTH = 100_000
 """Of a pattern: the sum of the weights, as whole numbers without a common divisor."""
 
 
-def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:
+def whole_weights(weights: Sequence[float | Fraction]) -> tuple[int, ...]:
     """`weights` as the smallest whole numbers in the same proportion.
 
     Raises:
@@ -36,9 +36,13 @@ def whole_weights(weights: Sequence[float]) -> tuple[int, ...]:
     if not 1 <= len(weights) <= MAX_KINDS:
         raise ValueError(f"must have 1 to {MAX_KINDS} kinds, got {len(weights)}")
     for one in weights:
-        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 < one < float("inf"):
+        if (
+            isinstance(one, bool)
+            or not isinstance(one, int | float | Fraction)
+            or not 0 < one < inf
+        ):
             raise ValueError(f"weights must be numbers above 0, got {one!r}")
-    exact = [Fraction(repr(one)) for one in weights if isfinite(one)]
+    exact = [one if isinstance(one, Fraction) else Fraction(repr(one)) for one in weights]
     scale = lcm(*(one.denominator for one in exact))
     whole = [int(one * scale) for one in exact]
     divisor = reduce(gcd, whole)

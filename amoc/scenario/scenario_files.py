@@ -8,13 +8,19 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from fractions import Fraction
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
+
+from amoc.base.clock import parse_rate
+from amoc.scenario.mix import whole_weights
 
 MAX_USERS = 1 << 32
 JOINS = "+"
 """Between the names of scenarios that run together."""
 _PART = re.compile(r"(.+)=(\d{1,12})")
+_RATE = re.compile(r"(.+)=([\d.]{1,20}/\w{1,9})")
 
 
 class Part(NamedTuple):
@@ -77,6 +83,37 @@ def absolute(text: str) -> str:
             for one in parts_of(text)
         ]
     )
+
+
+def with_rate(words: Sequence[str]) -> tuple[tuple[Part, ...], str]:
+    """Scenarios with arrival rates, ``buy.py=1/s browse.py=90/min``, and the sum of these.
+
+    Returns:
+        The scenarios, whose users are weights; and the rate of all together. Empty if no scenario
+        has a rate.
+
+    Raises:
+        ValueError: A word is wrong; a clause that follows "scenarios".
+    """
+    found = [_RATE.fullmatch(word) for word in words]
+    if not any(found):
+        return (), ""
+    rates = []
+    for word, one in zip(words, found, strict=True):
+        if one is None:
+            raise ValueError(f"must all have a rate if one has, such as buy.py=10/s, got {word!r}")
+        count, per_s = parse_rate(one[2], 1.0)
+        if not 0 < count < inf:
+            raise ValueError(f"must each have a rate above 0, got {word!r}")
+        rates.append(Fraction(repr(count)) / Fraction(repr(per_s)))
+    parts = check(
+        [f"{one[1]}={n}" for one, n in zip(found, whole_weights(rates), strict=True) if one]
+    )
+    total = sum(rates, Fraction(0))
+    for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
+        if (total * seconds).denominator == 1:
+            return parts, f"{total * seconds}/{unit}"
+    return parts, f"{float(total):.12g}/s"
 
 
 def check(words: Sequence[str]) -> tuple[Part, ...]:

@@ -55,7 +55,7 @@ class UserKinds:
     def __call__(self, user_id: int, state: object, rank: int = 0) -> object:
         """Run an iteration of a user; see `NamedStart`."""
         kind = self._kinds[self._mix.kind_of(rank or user_id)]
-        if getattr(getcurrent(), "iteration", 1) == 1:
+        if is_new(getcurrent()):
             kind.users.inc()
         kind.iterations.inc()
         return kind.calls(user_id, state)
@@ -63,6 +63,11 @@ class UserKinds:
     def name_of(self, user_id: int) -> str:
         """What a user's kind is called."""
         return self._kinds[self._mix.kind_of(user_id)].name
+
+
+def is_new(user: object) -> bool:
+    """Whether a user begins its first iteration, and is of one kind for all that follow."""
+    return getattr(user, "iteration", 1) == 1 and not getattr(user, "arrival", 0)
 
 
 class NamedStart:
@@ -73,7 +78,7 @@ class NamedStart:
 
         Args:
             user_id: The user.
-            rank: Which of the users it is that may be of these kinds, from 1; 0 if all may.
+            rank: Which one it is of those that may be of these kinds, from 1; 0: by its number.
         """
         raise NotImplementedError
 
@@ -173,9 +178,10 @@ def _calls_of(kind: Start | type) -> Calls:
 
     def run(user_id: int, state: object) -> object:
         user: Any = getcurrent()
-        one = user.__dict__.get("own_kind")
+        own = user.__dict__.setdefault("own_kinds", {})  # of an arrival rate it may be several
+        one = own.get(kind)
         if one is None:
-            one = user.own_kind = kind()
+            one = own[kind] = kind()
         return method(one, user_id, state)
 
     return run

@@ -132,6 +132,7 @@ class User(greenlet):
             pauses.
         stop_reason: Whether and why it was asked to stop.
         mailbox: Made when it is first needed; most users never need one.
+        arrival: Which arrival of its worker this iteration is, where a rate starts iterations.
         waiting_for: What it waits for (`amoc.base.waiting`).
         pending_interrupt: What it raises when it waits next (`amoc.base.waiting`).
         interrupt_key: By which that can be withdrawn.
@@ -145,6 +146,7 @@ class User(greenlet):
     __slots__ = ("id", "iteration", "pool", "stop_reason", "turn_ns", "waiting_for")
 
     mailbox: Mailbox | None = None
+    arrival = 0
     pending_interrupt: BaseException | None = None
     interrupt_key: object = None
     spawned: set[greenlet] | None = None

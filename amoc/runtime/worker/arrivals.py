@@ -12,6 +12,8 @@ Users of a worker that was killed are started again as any others, and are idle 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
 from math import inf
 
 from amoc import metrics
@@ -23,6 +25,7 @@ from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.user_pool import Orders, UserPool
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.events import USER_ADDED
+from amoc.scenario.user_kinds import NamedStart
 from amoc.throttle.foresight import NoForesight
 from amoc.throttle.token_waiter import OnEveryToken, Token
 from amoc.users import placement
@@ -33,6 +36,29 @@ MAX_OFFERS = 4_096
 hears of it."""
 _BETWEEN = int(UserState.BETWEEN)
 _USERS, _PEAK, _HIGHEST = cell("users"), int(Cell.USERS_PEAK), int(Cell.HIGHEST_USER)
+
+
+class _KindOfArrival(NamedStart):
+    """Runs iterations of the kinds that arrivals have: their own, and not that of their users.
+
+    Otherwise users that are soon idle again would take the slots of those that are not.
+    """
+
+    def __init__(self, start: NamedStart, find: Callable[[int], User | None]) -> None:
+        self._start = start
+        self._find = find
+
+    def __call__(self, user_id: int, _rank: int = 0) -> object:
+        """Run an iteration of a user."""
+        return self._start(user_id, self._arrival_of(user_id))
+
+    def name_of(self, rank: int) -> str:
+        """What the kind of a user's latest iteration is called."""
+        return self._start.name_of(self._arrival_of(rank))
+
+    def _arrival_of(self, user_id: int) -> int:
+        """Which arrival of its worker a user has taken, from 1."""
+        return getattr(self._find(user_id), "arrival", 0) or user_id
 
 
 class ArrivalPool(UserPool):
@@ -46,6 +72,8 @@ class ArrivalPool(UserPool):
             board: The node's.
             max_users: How many users all workers together may have at once.
         """
+        if isinstance(orders.start, NamedStart):
+            orders = replace(orders, start=_KindOfArrival(orders.start, self.find))
         super().__init__(orders, board)
         place = (0, 1, orders.worker, board.workers)
         self._ids = placement.ids_of(1, board.highest_id, *place)
@@ -101,6 +129,7 @@ class ArrivalPool(UserPool):
         if isinstance(token, AmocError) or not (user := self._idle_user()):
             return
         self._arrivals.inc()  # before anything is done that a kill may come after
+        user.arrival = self._arrivals.value
         # Slots go on without this user, so none are missed because the target holds it up.
         metrics.put_token(user, token, of_slot=False)
         waiter = user.waiting_for

@@ -117,7 +117,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
             ["--arrival-rate", "1/s", "--throttle", "arrival_rate=2/s"],
             "--throttle arrival_rate=… is what --arrival-rate says",
         ),
-        (["b.py=1"], "several scenarios must each be FILE=USERS, such as buy.py=10, got 'calm.py'"),
+        (["b.py=1"], "scenarios must each be FILE=USERS, such as buy.py=10, got 'calm.py'"),
         (["--duration", "0"], "--duration must be above 0, got '0'"),
         (["--duration", "soon"], "--duration must be a duration such as"),
         (["--duration", "-5s"], "--duration must not be negative, got '-5s'"),

@@ -85,3 +85,13 @@ def test_scenarios_share_an_arrival_rate():
     assert found.arrivals is not None
     assert (found.arrivals.text, found.arrivals.max_users) == ("10s:50/s", 70)
     assert (found.duration_s, len(found.users), found.most_users) == (10.0, 0, 70)
+
+
+def test_scenarios_have_arrival_rates_of_their_own():
+    found = plan("buy.py=1/s", "browse.py=9/s", "--duration", "10s", "--max-users", "7")
+    assert found.scenario == "buy.py=1 browse.py=9"
+    assert found.arrivals is not None
+    assert (found.arrivals.text, found.arrivals.max_users) == ("10/s", 7)
+    assert plan("buy.py=30/min").scenario == "buy.py"
+    with pytest.raises(UsageError, match="mutually exclusive"):
+        plan("buy.py=1/s", "browse.py=9/s", "--users", "10")

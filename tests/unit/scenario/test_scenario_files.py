@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.scenario import scenario_files
-from amoc.scenario.scenario_files import Part, absolute, check, is_path, name_of, parts_of, text_of
+from amoc.scenario.scenario_files import (
+    Part,
+    absolute,
+    check,
+    is_path,
+    name_of,
+    parts_of,
+    text_of,
+    with_rate,
+)
 
 NAMES = st.lists(
     st.text("ab c'\"=$", min_size=1, max_size=6).map(lambda text: f"{text}.py"),
@@ -50,7 +59,6 @@ def test_the_name_is_that_of_all(tmp_path, monkeypatch):
     ("words", "why"),
     [
         (["a.py=1", "b.py"], "must each be FILE=USERS, such as buy.py=10, got 'b.py'"),
-        (["a.py=1", "b.py=10/s"], "got 'b.py=10/s'"),
         (["a.py=1", "b.py=0"], "must each have 1 to 4294967296 users, got 'b.py=0'"),
         (["a.py=1", "x/a.py=2"], "must have names of their own, got 'a' twice"),
     ],
@@ -58,3 +66,38 @@ def test_the_name_is_that_of_all(tmp_path, monkeypatch):
 def test_what_is_wrong_is_told_in_a_line(words, why):
     with pytest.raises(ValueError, match=re.escape(why)):
         check(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "weights", "rate"),
+    [
+        (["a.py=30/s", "b.py=10/s"], [3, 1], "40/s"),
+        (["a.py=1/s", "b.py=10/min"], [6, 1], "70/min"),
+        (["a.py=0.5/s", "b.py=1/h"], [1800, 1], "1801/h"),
+        (["a.py=5/s"], [1], "5/s"),
+    ],
+)
+def test_rates_add_up_and_are_weights(words, weights, rate):
+    parts, total = with_rate(words)
+    assert [one.users for one in parts] == weights
+    assert total == rate
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (
+            ["a.py=1/s", "b.py=5"],
+            "must all have a rate if one has, such as buy.py=10/s, got 'b.py=5'",
+        ),
+        (["a.py=0/s", "b.py=5/s"], "must each have a rate above 0, got 'a.py=0/s'"),
+        (["a.py=1/x", "b.py=5/s"], "must be a rate such as"),
+    ],
+)
+def test_rates_that_make_no_sense_are_told_in_a_line(words, why):
+    with pytest.raises(ValueError, match=re.escape(why)):
+        with_rate(words)
+
+
+def test_without_a_rate_there_is_none():
+    assert with_rate(["a.py=1", "b.py=2"]) == ((), "")

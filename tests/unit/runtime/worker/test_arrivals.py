@@ -13,6 +13,7 @@ from amoc.metrics.board import Board, Cell, UserState
 from amoc.runtime.worker.arrivals import ArrivalPool
 from amoc.runtime.worker.user_pool import Orders
 from amoc.scenario.arrivals import ARRIVAL_RATE
+from amoc.scenario.user_kinds import StartOfKind, UserKinds
 from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.worker_queue import WorkerQueue
 
@@ -56,7 +57,7 @@ class FakeGate:
 class Pool:
     """An arrival pool whose iterations last until they are let go."""
 
-    def __init__(self, board, max_users):
+    def __init__(self, board, max_users, start=None):
         self.board = board
         self.began = []
         self.going = {}
@@ -64,7 +65,7 @@ class Pool:
         self.gate = FakeGate()
         self.reports = []
         self.action = lambda user_id: None
-        orders = Orders(0, 42, self.start, "", self.reports.append, self.gate)
+        orders = Orders(0, 42, start or self.start, "", self.reports.append, self.gate)
         self.pool = ArrivalPool(orders, board, max_users)
         self.starter = gevent.spawn(self.pool.start_users)
 
@@ -89,8 +90,8 @@ class Pool:
 def made():
     pools = []
 
-    def make(max_users=3, board=None):
-        pools.append(Pool(board or Board(workers=1, highest_id=20), max_users))
+    def make(max_users=3, board=None, start=None):
+        pools.append(Pool(board or Board(workers=1, highest_id=20), max_users, start))
         return pools[-1]
 
     with handles.separate():
@@ -170,3 +171,23 @@ def test_users_of_a_lost_worker_are_idle_until_their_turn(made):
 
 def test_it_is_never_open(made):
     assert made().gate.one._mode is Mode.HELD
+
+
+def test_iterations_have_kinds_so_quick_ones_do_not_displace_slow_ones(made):
+    began = []
+
+    def slow(user_id):
+        began.append("slow")
+        user.wait_stopping()
+
+    def quick(user_id):
+        began.append("quick")
+
+    kinds = UserKinds({slow: 1, quick: 1})
+    one = made(max_users=50, board=Board(workers=1, highest_id=60), start=StartOfKind(kinds, None))
+    for _ in range(40):
+        assert one.gate.slots(1) == 1
+    assert began.count("slow") == began.count("quick") == 20
+    counted = {found.name: found.value for found in handles.read()}
+    assert counted["kind.slow.iterations"] == counted["kind.quick.iterations"] == 20
+    assert counted["kind.slow.users"] == 0
