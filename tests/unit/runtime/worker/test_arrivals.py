@@ -14,7 +14,6 @@ from amoc.runtime.worker.arrivals import ArrivalPool
 from amoc.runtime.worker.user_pool import Orders
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.user_kinds import StartOfKind, UserKinds
-from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.worker_queue import WorkerQueue
 
 DEADLINE_S = 60.0
@@ -167,10 +166,6 @@ def test_users_of_a_lost_worker_are_idle_until_their_turn(made):
     assert one.began == []
     assert one.gate.slots(5) == 3
     assert sorted(one.began) == [1, 2, 3]
-
-
-def test_it_is_never_open(made):
-    assert made().gate.one._mode is Mode.HELD
 
 
 def test_iterations_have_kinds_so_quick_ones_do_not_displace_slow_ones(made):
