@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import click
 
@@ -35,5 +36,6 @@ class Sections(click.Group):
             for one in commands:
                 formatter.write(f"  {one.name:<{width}}  {one.get_short_help_str(limit=100)}\n")
         for title, commands in self.named.items():
-            formatter.write(f"{title}: {', '.join(one.name or '' for one in commands)}\n")
+            line = f"{title}: {', '.join(one.name or '' for one in commands)}"
+            formatter.write(fill(line, 80, subsequent_indent="  ", break_on_hyphens=False) + "\n")
         formatter.write("--version shows the version, COMMAND --help what a command does.\n")
