@@ -48,6 +48,8 @@ class Answer:
         headers: Names in lower case.
         type: The media type, without parameters.
         text: The body; empty where it is no text.
+        location: Where a redirect leads to.
+        is_cut: Whether the recording lacks its body.
     """
 
     status: int
@@ -55,6 +57,7 @@ class Answer:
     type: str = ""
     text: str = ""
     location: str = ""
+    is_cut: bool = False
 
     def header(self, name: str) -> str:
         """The first header called `name`; empty if there is none."""

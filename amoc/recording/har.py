@@ -108,6 +108,8 @@ def _answer(response: Mapping[str, Any], where: str) -> Answer:
     kind = (_optional(content, "mimeType", str, f"{where}.content") or "").partition(";")[0]
     kind = kind.strip().lower()
     text = ""
+    size = _optional(content, "size", (int, float), f"{where}.content") or 0
+    is_cut = size > 0 and content.get("text") is None
     if not kind or _TEXTUAL.match(kind):
         found = _optional(content, "text", str, f"{where}.content") or ""
         if _optional(content, "encoding", str, f"{where}.content") == "base64":
@@ -115,7 +117,7 @@ def _answer(response: Mapping[str, Any], where: str) -> Answer:
         text = found[:MAX_TEXT]
     location = next((value for name, value in headers if name == "location"), "")
     location = location or _optional(response, "redirectURL", str, where) or ""
-    return Answer(int(status), headers, kind, text, location)
+    return Answer(int(status), headers, kind, text, location, is_cut)
 
 
 def _body(request: Mapping[str, Any], where: str) -> Body | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from amoc.recording import request_names, request_plan
+from amoc.recording import request_plan
 from amoc.recording.answer_values import InHtml
 from amoc.recording.answer_values import values as handed_out
 from amoc.recording.plan import Plan, PlannedRequest, PlannedSetting, PlannedStep
 from amoc.recording.python_text import Code, Node, flat
+from amoc.recording.request_names import ID
 from amoc.recording.selection import Kept, Origin, Selection
 from amoc.recording.value_plan import Values
 
@@ -35,6 +36,8 @@ def plan(
     kept = selection.kept
     values = Values(taken_names)
     made = Plan("", selection.base.url)
+    for one in kept:
+        values.expect(one.exchange)
     servers = _servers(selection, values, made)
     for step, members in _grouped(kept, titles):
         made.steps.append(step)
@@ -58,6 +61,11 @@ def plan(
                     }
                 )
     flow = [request for step in made.steps for request in step.requests]
+    names = {request.name for request in flow}
+    for step in made.steps:
+        if not step.label or any(one in step.label for one in values.secrets):
+            step.label = _does(step.requests[0])
+        step.label = f"{step.label} page" if step.label in names else step.label
     for number, takes in values.takes.items():
         flow[number].takes = takes
     made.settings += values.settings
@@ -99,14 +107,12 @@ def _grouped(
             navigations[one.exchange.page] = navigations.get(one.exchange.page, 0) + 1
     groups: list[tuple[PlannedStep, list[tuple[int, Kept]]]] = []
     page, ended = None, 0.0
-    names = {request_names.name(one.exchange.method, one.parts.path) for one in kept}
     for number, one in enumerate(kept):
         exchange = one.exchange
         gap = exchange.started_s - ended if groups else 0.0
         if not groups or exchange.is_navigation or exchange.page != page or gap >= NEW_STEP_S:
             opened = exchange.page != page and navigations.get(exchange.page, 0) <= 1
-            label = _label(one, titles.get(exchange.page, "") if opened else "")
-            label = f"{label} page" if label in names else label
+            label = _label(titles.get(exchange.page, "")) if opened else ""
             pause = min(gap, MAX_PAUSE_S) if gap >= MIN_PAUSE_S else 0.0
             groups.append((PlannedStep(label, pause), []))
         groups[-1][1].append((number, one))
@@ -114,16 +120,18 @@ def _grouped(
     return groups
 
 
-def _label(one: Kept, title: str) -> str:
-    """What a step is called: its page's title, or what its first request does."""
-    title = _LABEL.sub(" ", title).strip()
-    if title and not title.lower().startswith(("http:", "https:", "data:", "about:")):
-        return " ".join(title.split())[:MAX_LABEL].rstrip()
-    segments = request_names.template(one.parts.path).split("/")
-    words = [part for part in segments if part and not part.startswith(request_names.ID)]
-    what = _LABEL.sub(" ", words[-1]).strip() if words else ""
-    method = one.exchange.method
-    does = "open" if method == "GET" else method.lower()
+def _label(title: str) -> str:
+    """What a step is called after its page's title; empty if that says nothing."""
+    title = " ".join(_LABEL.sub(" ", title).split())
+    is_url = title.lower().startswith(("http:", "https:", "data:", "about:"))
+    return "" if is_url else title[:MAX_LABEL].rstrip()
+
+
+def _does(first: PlannedRequest) -> str:
+    """What a step is called after its first request, whose name has no ids."""
+    words = [part for part in first.name.split("/")[1:] if part and ID not in part]
+    what = " ".join(_LABEL.sub(" ", words[-1]).split()) if words else ""
+    does = "open" if first.method == "GET" else first.method.lower()
     return f"{does} {what or 'the first page'}"[:MAX_LABEL].rstrip()
 
 
@@ -171,6 +179,11 @@ def _note(made: Plan, kept: Sequence[Kept]) -> None:
         made.notes.append(
             f"cookies that were there before the recording are not sent: {shown};"
             " record from the login on"
+        )
+    if cut := sum(one.exchange.answer.is_cut for one in kept):
+        made.notes.append(
+            f"{cut} of the answers have no content in the recording: what they hand out is not"
+            " recognised; record with content"
         )
     if any(step.pause_s >= MAX_PAUSE_S for step in made.steps):
         made.notes.append(f"pauses of more than {MAX_PAUSE_S:g} s were cut to that")

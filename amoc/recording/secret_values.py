@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl
 
 from amoc.base import redaction
+from amoc.recording.exchange import Exchange, FormBody, JsonBody
+
+MIN_SENT = 6
+"""Characters of a credential that is looked for elsewhere; shorter ones are other things, too."""
 
 _NAME = re.compile(
     r"pass(wd|word|phrase|code)?$|pwd|^otp$|^pin$|cvv|cvc|card_?-?(number|no)$|iban|ssn|api_?-?key"
     r"|^auth|credential|signature|^sig$|session_?-?id|^sid$|jwt|assertion|code_?verifier|captcha"
-    r"|totp|recovery_?code|access_?key",
+    r"|^code$|totp|recovery_?code|access_?key",
     re.IGNORECASE,
 )
+_SEGMENT = re.compile(r"reset|invit|magic|verif|confirm|activat|unsubscribe", re.IGNORECASE)
+"""What stands in a path before what was sent by mail."""
 _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*")
 _OPAQUE = re.compile(r"(?=.*\d)(?=.*[a-zA-Z])[\w.~+/=-]{20,}")
 
@@ -21,6 +29,37 @@ def is_secret(name: str, value: str) -> bool:
     return bool(redaction.is_secret(name) or _NAME.search(name) or _JWT.search(value))
 
 
+def is_secret_segment(before: str, segment: str) -> bool:
+    """Whether a segment of a path is a credential, as those behind ``/reset-token/`` are."""
+    name = before.rstrip("/").rpartition("/")[2]
+    is_made = len(segment) >= 8 and any(map(str.isdigit, segment))
+    return bool(is_made and (redaction.is_secret(name) or _SEGMENT.search(name)))
+
+
 def is_opaque(value: str) -> bool:
     """Whether a value looks as if a machine had made it, as tokens are."""
     return bool(_OPAQUE.fullmatch(value))
+
+
+def sent(exchange: Exchange) -> Iterator[tuple[str, str]]:
+    """Values of a request that its names call secret, each with its name."""
+    named: list[tuple[str, str]] = list(exchange.headers)
+    named += parse_qsl(exchange.url.partition("?")[2].partition("#")[0])
+    if isinstance(exchange.body, FormBody):
+        named += exchange.body.fields
+    elif isinstance(exchange.body, JsonBody):
+        named += _leaves(exchange.body.value, "")
+    for name, value in named:
+        if len(value) >= MIN_SENT and is_secret(name, value):
+            yield name, value
+
+
+def _leaves(value: object, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _leaves(one, key)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _leaves(one, name)
+    elif isinstance(value, str):
+        yield name, value

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from amoc.recording import secret_values
 from amoc.recording.answer_values import InCookie, InHeader, InHtml, InJson, Place
+from amoc.recording.exchange import Exchange
 from amoc.recording.origins import Certainty, Handed, Origins, Use
 from amoc.recording.plan import PlannedSetting, Taken
 from amoc.recording.python_text import Code, Node, flat, identifier
@@ -53,7 +54,13 @@ class Values:
         self._names: set[str] = {*RESERVED, *taken_names}
         self._variables: dict[str, Node] = {}
         self._by_secret: dict[str, str] = {}
+        self._expected: dict[str, str] = {}
         self._constants: set[tuple[str, str]] = set()
+
+    def expect(self, exchange: Exchange) -> None:
+        """Know the credentials of a request before any is planned: others may send them, too."""
+        for name, value in secret_values.sent(exchange):
+            self._expected.setdefault(value, name)
 
     def new_name(self, text: str) -> str:
         """A name for what is called `text`, which nothing else gets."""
@@ -81,9 +88,15 @@ class Values:
         found = self.origins.find(value, use)
         if found is not None and found[1] is Certainty.SURE:
             return self._variable(value, found[0], use)
-        if value in self._by_secret or secret_values.is_secret(use.name, value):
+        if (
+            value in self._expected
+            or value in self._by_secret
+            or secret_values.is_secret(use.name, value)
+        ):
             return self.credential(value, use)
-        if use.kind == "header" and secret_values.is_opaque(value):
+        if (use.kind == "header" and secret_values.is_opaque(value)) or (
+            use.kind == "path" and secret_values.is_secret_segment(use.before, value)
+        ):
             return self.credential(value, use)
         if found is not None:
             comments.append(f"{value} is likely {_where(found[0].place)} of {found[0].name}")
@@ -98,7 +111,7 @@ class Values:
         self.secrets.add(value)
         known = self._by_secret.get(value)
         if known is None:
-            known = self.new_name(name or use.name or "token")
+            known = self.new_name(name or self._expected.get(value) or use.name or "token")
             self._by_secret[value] = known
             what = _KINDS[use.kind].format(use.name)
             self.settings.append(PlannedSetting(known, "", f"Credential: {what}", True))

@@ -166,6 +166,12 @@ def test_cookies_are_left_to_the_session() -> None:
     )
 
 
+def test_answers_without_content_are_said() -> None:
+    one = entry("GET", "/")
+    one["response"]["content"] = {"mimeType": "text/html", "size": 100}
+    assert any(text.startswith("1 of the answers have no content") for text in notes(one))
+
+
 def test_redirects_are_followed_not_repeated() -> None:
     entries = [
         entry("POST", "/login", status=303, answer_headers={"Location": "/home"}, form="a=1"),
@@ -207,6 +213,8 @@ SECRETS = {
         "POST", "/in", post={"mimeType": "text/xml", "text": "<password>hunter22secret</password>"}
     ),
     "jwt": entry("GET", "/in/eyJhbGciOiJI.eyJodW50ZXIy.hunter22secret"),
+    "code": entry("GET", "/callback?code=hunter22secret&state=x"),
+    "mailed": entry("GET", "/password/reset/hunter22secret"),
     "again": entry("POST", "/in", form="password=hunter22secret&repeat=hunter22secret"),
 }
 
@@ -217,6 +225,18 @@ def test_credentials_are_written_nowhere(kind: str) -> None:
     everything = b"".join(written.files.values()).decode() + "".join(written.notes)
     assert "hunter22secret" not in everything
     assert "YW5uOmh1bnRlcjIyc2VjcmV0" not in everything
+
+
+def test_a_credential_is_written_nowhere_though_it_was_typed_elsewhere_before() -> None:
+    entries = [
+        entry("GET", "/find?q=hunter22secret"),
+        entry("POST", "/note", 0.1, json_body={"text": "hunter22secret"}),
+        entry("POST", "/in", 0.2, form="password=hunter22secret"),
+    ]
+    written = from_har.convert(archive(*entries), "x.har", "shop")
+    text = b"".join(written.files.values()).decode()
+    assert "hunter22secret" not in text
+    assert 'params={"q": password.get()}' in text
 
 
 def test_credentials_are_asked_for() -> None:
@@ -288,3 +308,11 @@ def test_formatters_and_linters_have_nothing_to_say(tmp_path) -> None:
             timeout=60,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_title_that_tells_a_credential_is_no_name() -> None:
+    text = scenario(
+        entry("GET", "/x?token=hunter22secret", page="p"), pages={"p": "Hello hunter22secret"}
+    )
+    assert 'with step("open x"):' in text
+    assert "hunter22secret" not in text
