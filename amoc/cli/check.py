@@ -9,7 +9,7 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import dependencies as scenario_dependencies
-from amoc.cli import run_options
+from amoc.cli import run_options, server_option
 from amoc.cli.param_types import MAX_ID, duration, whole
 from amoc.install.choice import Choice
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from amoc.install.environment import Preparation
 
 
+@server_option.options
 @click.command(short_help="Load a scenario and show its settings.")
 @run_options.SCENARIO
 @run_options.SET
@@ -66,6 +67,13 @@ def check(
 
     What it depends on is shown, too, and installed; with --no-install it is only shown.
     """
+    if (server := server_option.line()) is not None:
+        if run_user or lock:
+            raise UsageError("--run and --lock are for scenarios of this host, not of --server")
+        from amoc.cli import checked_scenario
+
+        checked_scenario.show_of(server, scenario)
+        return
     preparation = scenario_dependencies.preparation(scenario, dependencies)
     if lock:
         _make_lock(scenario, preparation)

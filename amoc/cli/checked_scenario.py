@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from rich.text import Text
 
@@ -16,6 +19,9 @@ from amoc.scenario.loader import Scenario
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 from amoc.service.describe import remoteness
+
+if TYPE_CHECKING:
+    from amoc.client.http_line import Line
 
 
 class Checked:
@@ -60,3 +66,21 @@ def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Ch
     for feed in registry.declared():
         console.print(Text(str(feed)))
     return checked
+
+
+def show_of(server: Line, name: str) -> None:
+    """Print what a scenario of a daemon says of itself."""
+    found = server.ask("GET", f"/scenarios/info/{quote(name, safe='')}")
+    console = make_console(patient=False)
+    console.print(Text(f"scenario {name} ({server})", style="bold"))
+    if found["doc"]:
+        console.print(Text(found["doc"]))
+    rows = []
+    for one in found["settings"]:
+        default = "(required)" if one["required"] else json.dumps(one["default"])
+        choices = ", ".join(map(json.dumps, one["choices"] or ()))
+        rows.append((one["name"], default, choices, one["description"]))
+    console.print()
+    console.print(table("setting", "default", "choices", "description", rows=rows, right=4))
+    for text in found["thresholds"]:
+        console.print(Text(f"threshold {text}"))

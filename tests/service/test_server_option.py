@@ -38,6 +38,9 @@ def test_a_session_of_commands_is_for_the_daemons_run(daemon: Daemon, tmp_path: 
         return amoc(tmp_path, daemon.url, *arguments, code=code)
 
     assert "no run is running" in say("status", code=2)
+    shown = say("check", "stayers")
+    assert "Users that stay until they are asked to leave." in shown
+    assert '"calm", "wild"' in shown
     run = daemon.start(users=2)
     daemon.wait_for_users(run, 2)
     assert "users: 2 running" in say("status")
