@@ -48,12 +48,9 @@ cli.fill(
     explained={
         "Run": (run.run, plan.plan, replay.replay, check.check, new.new),
         "Results": (runs.runs, report.report, compare.compare, export.export),
-        "Service": serve.COMMANDS,
+        "Service": (*serve.COMMANDS, attach.attach),
     },
-    named={
-        "Control": (*control.COMMANDS, attach.attach),
-        "Others": (xmppd.xmppd, completion.completion),
-    },
+    named={"Control": control.COMMANDS, "Others": (xmppd.xmppd, completion.completion)},
 )
 
 

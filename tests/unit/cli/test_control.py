@@ -98,10 +98,11 @@ def test_the_words_of_a_note_are_its_comment(asked):
 def test_every_command_of_the_table_is_a_sub_command_with_help():
     assert [one.name for one in control.COMMANDS] == list(commands.COMMANDS)
     listed = CliRunner().invoke(cli, ["--help"]).output
+    names = re.findall(r"[\w-]+", listed)
     for spec in commands.COMMANDS.values():
-        first = re.escape(spec.help.split(".")[0])
-        assert re.search(rf"^  {spec.name} +{first}", listed, re.MULTILINE)
+        assert spec.name in names
         shown = CliRunner().invoke(cli, [spec.name, "--help"]).output
+        assert spec.help.split(".")[0] in shown
         assert "--run DIR" in shown
         assert "--json" in shown
         assert ("--comment TEXT" in shown) != bool(spec.text)
