@@ -37,6 +37,8 @@ LOOKED_S = 10.0
 SELDOM_S = 60.0
 """How often it is made when nobody looks."""
 READY_S = 120.0
+SILENT_S = 1.5
+"""A run that has written no second for so long is asked whether it goes on."""
 SHARE = 10
 """One part in so many of the time is spent on a page, at the most."""
 MAKE_SHARE = 20
@@ -81,6 +83,7 @@ class Watched:
         self._last_looked_ns = now_ns()
         self._sent: dict[tuple[int, bool], tuple[int, str]] = {}
         self._made_ns, self._make_ns, self._updated_ns = 0, 0, 0
+        self._heard_ns = 0
         self._greenlet = gevent.spawn(self._run)
 
     # For those who look
@@ -174,7 +177,10 @@ class Watched:
             if nobody_s > LINGER_S and not self.to_the_end:
                 return
             # Looked at before the seconds: what a run writes last must not be missed.
-            over = not self._goes_on(self._directory)
+            silent = now_ns() - self._heard_ns > SILENT_S * S_NS
+            over = self._directory.summary.exists() or (
+                silent and not self._goes_on(self._directory)
+            )
             with suppress(ResourceError):  # deleted just now
                 series.grow()
             spent_ns = now_ns()
@@ -186,6 +192,8 @@ class Watched:
                 page.add(point)
                 self._breathe()
             seen += len(points)
+            if points:
+                self._heard_ns = now_ns()
             if len(points) == AT_ONCE:
                 continue  # far behind
             news = news or bool(points or entries)
