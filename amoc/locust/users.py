@@ -8,6 +8,7 @@ from json import JSONDecodeError
 from time import perf_counter, time
 from typing import Any
 
+import gevent
 from gevent import getcurrent
 from greenlet import GreenletExit
 
@@ -106,7 +107,10 @@ class User(metaclass=UserMeta):
             UserStopped: It was asked to meanwhile.
         """
         self.check_leaving()
-        api.sleep(max(0.0, seconds))
+        if seconds > 0:
+            api.sleep(seconds)
+        else:  # only a turn for others; before the next task it is looked at again
+            gevent.sleep(0)
 
     def check_leaving(self) -> None:
         """See whether it leaves, before it begins another task.
