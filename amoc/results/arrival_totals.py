@@ -46,7 +46,12 @@ class ArrivalTotals:
             return []
         wanted, most = dropped + counters.get(ARRIVALS, 0), self.arrivals.max_users
         text = f"{dropped:,} of {wanted:,} iterations were dropped ({share(counters):.2%})"
-        if self._most >= most:
+        if self._most >= most and counters.get(ARRIVALS, 0) <= self._most:
+            why = (
+                f"none of {most:,} users has finished an iteration; start() must return after each,"
+                " unless it is the target that does not answer"
+            )
+        elif self._most >= most:
             why = (
                 f"no user was free in time, all {most:,} were busy; raise --max-users, unless the"
                 " target is too slow for this rate"
