@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from amoc.base.errors import UsageError
 from amoc.cli.messages import say
 from amoc.cli.param_types import duration
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
 from amoc.scenario.run_plan import RunPlan
-from amoc.scenario.scenario_files import parts_of
 
 if TYPE_CHECKING:
     from amoc.install.environment import Preparation
@@ -61,12 +59,6 @@ def prepared(plan: RunPlan, choice: Choice) -> RunPlan:
     Raises:
         AmocError: It cannot be had.
     """
-    for one in parts_of(plan.scenario):
-        if declared(one.source) is not None:
-            raise UsageError(
-                f"{one.source} depends on packages, which are not installed for several scenarios"
-                " in one run; install them where amoc is"
-            )
     found = preparation(plan.scenario, choice)
     return replace(plan, libraries=found.environment().libraries if found is not None else "")
 

@@ -19,7 +19,7 @@ class Run:
 
     def __call__(
         self,
-        scenario: str | os.PathLike[str],
+        scenario: str | os.PathLike[str] | Mapping[str, int],
         *,
         users: int | None = None,
         user_ids: UserIds | None = None,
@@ -56,7 +56,8 @@ class Run:
         gracefully, a second one at once. If this process dies, the run stops by itself.
 
         Args:
-            scenario: A Python file or an importable module.
+            scenario: A Python file or an importable module; or several files with their numbers of
+                users, ``{"buy.py": 10, "browse.py": 90}``.
             users: Number of users; ids start at 1.
             user_ids: Ids of the users instead, such as ``range(501, 601)`` or ``"501-600"``.
             stages: Number of users over time: ``"30s:100,2m:1000"``, or pairs of both.
@@ -96,6 +97,7 @@ class Run:
             TypeError: An argument is of a type that it cannot be.
         """
         from amoc.client import local
+        from amoc.client import options as options_of
 
         given: dict[str, object] = {
             "users": users,
@@ -123,7 +125,7 @@ class Run:
             "options": options,
         }
         return local.carry_out(
-            os.fspath(scenario), given, set or {}, run_dir, runs_dir, env, on_line
+            options_of.source(scenario), given, set or {}, run_dir, runs_dir, env, on_line
         )
 
     @property

@@ -8,6 +8,8 @@ from datetime import timedelta
 from math import isfinite
 from typing import Any, TypeAlias
 
+from amoc.scenario.scenario_files import Part, text_of
+
 Duration: TypeAlias = str | float | timedelta
 """``"1m30s"``, or a number of seconds."""
 Stages: TypeAlias = str | Sequence[tuple[Duration, int]]
@@ -28,6 +30,13 @@ def arguments(given: Mapping[str, object]) -> list[str]:
         if value is not None
         for text in _FORMS.get(name, _plain)(name, value)
     ]
+
+
+def source(scenario: str | os.PathLike[str] | Mapping[str, int]) -> str:
+    """A scenario, or several with their users, as ``amoc run`` reads them."""
+    if isinstance(scenario, Mapping):
+        return text_of([Part(file, users) for file, users in scenario.items()])
+    return os.fspath(scenario)
 
 
 def settings(values: Mapping[str, Value]) -> dict[str, object]:

@@ -9,13 +9,17 @@ import hashlib
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 from amoc.base.errors import ScenarioError
 from amoc.install.requirements import allows, name_of
-from amoc.scenario.scenario_files import is_path
+from amoc.scenario.scenario_files import is_path, parts_of
+
+T = TypeVar("T")
 
 FILE = "requirements.txt"
 MAX_BYTES = 1 << 20
@@ -32,13 +36,13 @@ class Declared:
     """What a scenario depends on.
 
     Attributes:
-        file: Where it says so.
+        files: Where it says so; several scenarios in one run may do so in several.
         requirements: A line each, without comments.
         options: Lines for the installer, such as an index.
         constraints: Requirements that limit versions and ask for nothing.
     """
 
-    file: Path
+    files: tuple[Path, ...]
     requirements: tuple[str, ...]
     options: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
@@ -50,23 +54,47 @@ class Declared:
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
     @property
-    def lock(self) -> Path:
-        """Where the lock file is: ``shop.lock``, or ``requirements.lock``."""
-        return self.file.with_suffix(".lock")
+    def name(self) -> str:
+        """The files, for messages."""
+        return " and ".join(map(str, self.files))
+
+    @property
+    def lock(self) -> Path | None:
+        """Where the lock file is: ``shop.lock``, or ``requirements.lock``; None of several."""
+        return self.files[0].with_suffix(".lock") if len(self.files) == 1 else None
 
 
 def declared(scenario: str) -> Declared | None:
-    """What the scenario in a file depends on; None if it says nothing, or is not a file.
+    """What a scenario, or several of one run, depend on; None if they say nothing.
 
     Raises:
-        ScenarioError: What it says is wrong.
+        ScenarioError: What they say is wrong.
     """
+    sources = [one.source for one in parts_of(scenario)] or [scenario]
+    found = [one for source in sources if (one := _declared_by(source)) is not None]
+    if not found:
+        return None
+    return Declared(
+        _all(one.files for one in found),
+        _all(one.requirements for one in found),
+        _all(one.options for one in found),
+        _all(one.constraints for one in found),
+    )
+
+
+def _all(some: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
+    """All that is in some tuples, each once, in order."""
+    return tuple(dict.fromkeys(chain.from_iterable(some)))
+
+
+def _declared_by(scenario: str) -> Declared | None:
+    """What the scenario in a file depends on; None if it says nothing, or is not a file."""
     file = Path(scenario)
     if not (is_path(scenario) and file.is_file()):
         return None  # who loads it says what is wrong
     inline = _inline(file)
     if inline is not None:
-        return Declared(file, inline) if inline else None
+        return Declared((file,), inline) if inline else None
     beside = file.parent / FILE
     if not beside.is_file():
         return None
@@ -74,7 +102,7 @@ def declared(scenario: str) -> Declared | None:
     _read(beside, found, "requirements", 0)
     if not found["requirements"]:
         return None
-    return Declared(beside, **{kind: tuple(dict.fromkeys(some)) for kind, some in found.items()})
+    return Declared((beside,), **{kind: tuple(dict.fromkeys(some)) for kind, some in found.items()})
 
 
 def _inline(file: Path) -> tuple[str, ...] | None:

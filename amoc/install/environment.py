@@ -80,7 +80,7 @@ class Preparation:
         self._own = own.distributions() if self._declared is not None else {}
         self._wanted: tuple[str, ...] = ()
         if self._declared is not None:
-            self._wanted = tuple(own.without_amoc(self._declared.requirements, self._declared.file))
+            self._wanted = tuple(own.without_amoc(self._declared.requirements, self._declared.name))
         self._give_up_ns = now_ns() + int(choice.timeout_s * S_NS)
 
     def environment(self) -> Environment:
@@ -136,9 +136,11 @@ class Preparation:
             pins = self._resolve(self._declared, directory, self._wanted)
         lock = Lock(self._declared.digest, PYTHON, pins)
         path = self._declared.lock
+        if path is None:
+            raise ScenarioError(f"there is no lock file for several files: {self._declared.name}")
         try:
             atomic_write.write_text(
-                path, lock.text(self._declared.file.name, self._scenario), mode=0o666
+                path, lock.text(self._declared.files[0].name, self._scenario), mode=0o666
             )
         except OSError as error:
             raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
@@ -168,10 +170,10 @@ class Preparation:
             ScenarioError: It does not, and must.
         """
         why = ""
-        if not found.lock.is_file():
+        if found.lock is None or not found.lock.is_file():
             if self._choice.locked and not pinned(self._needed()):
-                why = f"there is no {found.lock}"
-                why += f", and not every requirement of {found.file} is pinned (==) with its hash"
+                why = f"there is no {found.lock or 'lock file for several files'}"
+                why += f", and not every requirement of {found.name} is pinned (==) with its hash"
         else:
             try:
                 lock = lock_file.read(found.lock.read_text())
@@ -196,7 +198,7 @@ class Preparation:
     def _void(self, found: Declared, lock: Lock) -> str:
         """Why a lock does not hold; nothing if it does."""
         if lock.digest != found.digest:
-            return f"{found.lock} does not match what {found.file} requires"
+            return f"{found.lock} does not match what {found.name} requires"
         if lock.python != PYTHON:
             return f"{found.lock} is for Python {lock.python}, and this is {PYTHON}"
         names = {one.name for one in lock.pins}
@@ -273,9 +275,9 @@ class Preparation:
             shutil.rmtree(made, ignore_errors=True)
 
     def _work(self, found: Declared, directory: Path) -> Work:
-        what = f"what {found.file} requires"
+        what = f"what {found.name} requires"
         timeout_s = self._choice.timeout_s
-        return Work(what, directory, found.file.resolve().parent, self._give_up_ns, timeout_s)
+        return Work(what, directory, found.files[0].resolve().parent, self._give_up_ns, timeout_s)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import amoc
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ResourceError, ScenarioError
-from amoc.base.process import die_with
 from amoc.base.redaction import HIDDEN
 from amoc.base.text import printable
 from amoc.install.lock_file import Pin, pins
@@ -30,6 +30,12 @@ from amoc.install.lock_file import Pin, pins
 CHOICE = "AMOC_INSTALLER"
 MAX_LINES = 25
 MAX_OUTPUT = 1 << 16
+_HERE = str(Path(amoc.__file__).resolve().parents[1])
+# Not preexec_fn: with it Python runs its hooks around a fork, which swallow a Ctrl-C.
+_START = (
+    f"import os, sys; sys.path.append({_HERE!r}); from amoc.base import process;"
+    " process.die_with(int(sys.argv[1])); os.execvp(sys.argv[2], sys.argv[2:])"
+)
 _CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
@@ -72,22 +78,19 @@ class Work:
             ScenarioError: It fails; the message has its own words.
             ResourceError: It cannot be started, or takes too long.
         """
-        parent = os.getpid()
+        if shutil.which(command[0]) is None:
+            raise ResourceError(f"{name} cannot be started: there is no program {command[0]}")
         output = self.directory / "output.txt"
         with output.open("wb") as file:
-            try:
-                child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    cwd=self.place,
-                    env={**os.environ, "NO_COLOR": "1", "UV_NO_PROGRESS": "1"},
-                    process_group=0,
-                    preexec_fn=lambda: die_with(parent),  # noqa: PLW1509 - no threads yet
-                )
-            except OSError as error:
-                raise ResourceError(f"{name} cannot be started: {error.strerror}") from None
+            child = subprocess.Popen(
+                [sys.executable, "-P", "-c", _START, str(os.getpid()), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self.place,
+                env={**os.environ, "NO_COLOR": "1", "UV_NO_PROGRESS": "1"},
+                process_group=0,
+            )
         try:
             status = child.wait(max(0.0, (self.give_up_ns - now_ns()) / S_NS))
         except subprocess.TimeoutExpired:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from amoc.base.errors import ScenarioError
 from amoc.install.requirements import allows, name_of, normal
 
 AMOC = "amoc"
+GIVEN = frozenset({"locust"})
+"""What amoc brings under another's name: a locustfile runs without the original (`amoc.locust`)."""
 _EXTRAS = re.compile(r"\s*amoc\s*(?:\[([^\]]*)\])?(.*)", re.IGNORECASE)
 _EXTRA_OF = re.compile(r"(.*?);\s*extra\s*==\s*['\"]([^'\"]+)['\"]\s*")
 _VERSION = re.compile(r"[0-9A-Za-z.!+_-]+")
@@ -29,20 +31,25 @@ def distributions() -> dict[str, str]:
     return {**found, AMOC: VERSION}
 
 
-def without_amoc(requirements: tuple[str, ...], file: Path) -> Iterator[str]:
+def without_amoc(requirements: Iterable[str], name: str) -> Iterator[str]:
     """The requirements without amoc itself, which is there; those of its extras instead.
+
+    Args:
+        requirements: All.
+        name: Whose they are.
 
     Raises:
         ScenarioError: Another amoc is required.
     """
     for one in requirements:
         if name_of(one) != AMOC:
-            yield one
+            if name_of(one) not in GIVEN:
+                yield one
             continue
         parts = _EXTRAS.fullmatch(one)
         extras, rest = (parts[1] or "", parts[2]) if parts else ("", one)
         if not allows(rest, VERSION):
-            raise ScenarioError(f"{file} requires {one}, but this is amoc {VERSION}")
+            raise ScenarioError(f"{name} requires {one}, but this is amoc {VERSION}")
         for extra in filter(None, map(str.strip, extras.split(","))):
             yield from _extra(extra)
 

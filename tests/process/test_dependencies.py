@@ -165,6 +165,21 @@ def test_a_requirements_file_beside_the_scenario_counts(uv):
     assert found.dependencies[:2] == INSTALLED
 
 
+def test_scenarios_of_one_run_have_what_each_depends_on(uv):
+    requires("amoctesttree", "locust==0.1").rename("buy.py")
+    requires("amoctestleaf<2").rename("browse.py")
+    both = "buy.py=1 browse.py=1"
+
+    found, _ = prepare(both)
+
+    assert found.dependencies[:2] == INSTALLED
+    message = r"there is no lock file for several files, and not every requirement of buy\.py and"
+    with pytest.raises(ScenarioError, match=message):
+        prepare(both, locked=True)
+    with pytest.raises(ScenarioError, match=r"no lock file for several files: buy\.py and browse"):
+        Preparation(both, Choice(), print).make_lock()
+
+
 def test_an_environment_is_made_by_one_of_two_at_once(uv):
     requires(LEAF)
     command = [sys.executable, "-m", "amoc", "check", "shop.py"]
@@ -301,5 +316,7 @@ def test_an_installer_that_is_not_there_is_named(uv, monkeypatch):
     requires(LEAF)
     monkeypatch.setenv("AMOC_INSTALLER", "/nowhere/uv")
 
-    with pytest.raises(ResourceError, match="uv cannot be started: No such file or directory"):
+    with pytest.raises(
+        ResourceError, match="uv cannot be started: there is no program /nowhere/uv"
+    ):
         prepare()

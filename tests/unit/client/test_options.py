@@ -56,6 +56,11 @@ def test_a_wrong_type_is_refused_by_name(given, message):
         options.arguments(given)
 
 
+def test_several_scenarios_are_given_with_their_users():
+    assert options.source({"buy.py": 10, "b c.py": 90}) == "buy.py=10 'b c.py=90'"
+    assert options.source(Path("buy.py")) == "buy.py"
+
+
 @given(st.floats(min_value=0, max_value=1e8))
 def test_seconds_are_read_back_to_the_nanosecond(seconds):
     assert parse_duration(options.duration("duration", seconds)) == pytest.approx(seconds, abs=1e-9)

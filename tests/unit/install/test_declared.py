@@ -116,6 +116,18 @@ def test_what_is_wrong_in_a_requirements_file_is_said(scenario, text, message):
         declared(scenario(""))
 
 
+def test_scenarios_of_one_run_depend_on_what_each_does(scenario):
+    buy = scenario(inline('dependencies = ["attrs", "faker"]'), "buy.py")
+    browse = scenario(inline('dependencies = ["faker", "six"]'), "browse.py")
+    idle = scenario("start = print\n", "idle.py")
+
+    found = declared(f"{buy}=1 {browse}=2 {idle}=3")
+
+    assert found.requirements == ("attrs", "faker", "six")
+    assert (found.name, found.lock) == (f"{buy} and {browse}", None)
+    assert declared(f"{buy}=1 {idle}=2") == declared(buy)
+
+
 def test_modules_and_files_that_are_not_there_depend_on_nothing():
     assert declared("json") is None
     assert declared("absent.py") is None
