@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import amoc
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ResourceError, ScenarioError
 from amoc.base.redaction import HIDDEN
@@ -30,7 +29,7 @@ from amoc.install.lock_file import Pin, pins
 CHOICE = "AMOC_INSTALLER"
 MAX_LINES = 25
 MAX_OUTPUT = 1 << 16
-_HERE = str(Path(amoc.__file__).resolve().parents[1])
+_HERE = str(Path(__file__).resolve().parents[2])
 # Not preexec_fn: with it Python runs its hooks around a fork, which swallow a Ctrl-C.
 _START = (
     f"import os, sys; sys.path.append({_HERE!r}); from amoc.base import process;"
