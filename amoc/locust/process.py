@@ -119,7 +119,7 @@ class Here:
         if link is not None:
             mine = placement.ids_of(first, last, 0, 1, link.worker.worker, link.workers)
         self._hosts_first = first in mine
-        if facts.is_part:  # whose users have other ids
+        if facts.is_part or not facts.users:  # which ids there will be is not known
             self._hosts_first = link is None or link.worker.worker == 0
             mine = range(0)
         self._expected = set(mine)
