@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -15,7 +15,9 @@ from amoc.base.errors import UsageError
 from amoc.cli.param_types import whole
 from amoc.results.run_directory import BASE
 from amoc.service.config import PORT, ServiceConfig, is_loopback
-from amoc.service.tokens import Tokens
+
+if TYPE_CHECKING:
+    from amoc.service.tokens import Tokens
 
 _OPTIONS = (
     click.option(
@@ -134,6 +136,8 @@ def config(
 
 
 def _tokens(file: str) -> Tokens:
+    from amoc.service.tokens import Tokens
+
     source, path = f"--token-file {file}", Path(file)
     try:
         mode = path.stat().st_mode

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,6 +108,9 @@ def command(server: Line, run: str | None, given: Command) -> JsonObject:
 @contextmanager
 def fetched(server: Line, run: str) -> Iterator[Path]:
     """A directory with what a run has written so far, for as long as the block lasts."""
+    import tarfile
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="amoc-fetched-") as temporary:
         path = Path(temporary) / "files.tar"
         with server.open("GET", f"/runs/{_quoted(run)}/archive") as answer, path.open("wb") as file:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 from amoc.recording.files import Written
 
 KINDS = ("http", "xmpp", "websocket", "mqtt")
@@ -19,6 +17,8 @@ def convert(kind: str, name: str) -> Written:
         kind: One of `KINDS`.
         name: The scenario's.
     """
+    from importlib.resources import files  # which `amoc run` loads this module without
+
     templates = files("amoc.recording") / "templates"
     found = {
         f"{name}.py": (templates / f"{kind}.txt").read_text("utf-8"),
