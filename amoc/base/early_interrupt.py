@@ -1,7 +1,8 @@
 """Ctrl-C while the command line is still being imported ends it without a traceback. Pure.
 
-Importing amoc takes some 0.2 s, before `amoc.cli.main.main` could catch anything. Nothing has been
-started until then, so nothing is left behind.
+Importing amoc takes a while before `amoc.cli.main.main` could catch anything, and so does what
+`amoc run` loads before it handles signals. Nothing has been started until then but a node, which
+ends by itself, so nothing is left behind.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from amoc.base.errors import ExitCode
 def begin() -> None:
     """Leave at once at Ctrl-C, if this process is ``python -m amoc`` or ``amoc``."""
     by_module = sys.orig_argv[1:3] == ["-m", "amoc"]
-    if by_module or Path(sys.argv[0]).name == "amoc":
+    is_amoc = by_module or Path(sys.argv[0]).name == "amoc"
+    if is_amoc and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 
 

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
+from amoc.base import early_interrupt
 from amoc.base.errors import AmocError
 from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import run_options, server_option
@@ -39,15 +40,18 @@ def run(json_file: str | None, dependencies: Choice, **given: Any) -> None:
 
 def execute(plan: RunPlan, json_file: str | None, dependencies: Choice) -> NoReturn:
     """Run `plan` to its end, show it, and exit with its code."""
+    early_interrupt.begin()
     from amoc.cli.summary_file import SummaryFile
     from amoc.runtime import host
     from amoc.runtime.launched import launch
 
+    early_interrupt.end()
     printed = json_file == "-"  # the summary as JSON, so all else goes to standard error
     summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
     plan = scenario_dependencies.prepared(plan, dependencies)
+    early_interrupt.begin()
     launched = launch(plan, host.start)
-    # The node is on its way.
+    # The node is on its way; it ends by itself where this process does.
     from amoc.cli.signals import handle_signals
     from amoc.cli.view.console import console as make_console
     from amoc.cli.view.keyboard import Keyboard
