@@ -33,6 +33,7 @@ from amoc.install.requirements import constraints, is_met, name_of
 FORMAT = 1
 LOOK_S = 0.1
 LIBRARIES, RESOLVED = "lib", "resolved.txt"
+_PLACE = "set XDG_CACHE_HOME to a directory that can be written"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 Tell = Callable[[str], object]
 
@@ -295,7 +296,10 @@ class Preparation:
             place.parent.mkdir(0o700, parents=True, exist_ok=True)
             file = path.open("a")
         except OSError as error:
-            raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
+            raise ResourceError(
+                f"dependencies cannot be installed: {path} cannot be written: {error.strerror};"
+                f" {_PLACE}"
+            ) from None
         with file:
             while True:
                 try:
@@ -314,8 +318,16 @@ class Preparation:
 
 
 def _cache() -> Path:
+    """Where environments are.
+
+    Raises:
+        ResourceError: It cannot be told: there is no home directory.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    cache = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    try:
+        cache = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:
+        raise ResourceError(f"there is no home directory to install into; {_PLACE}") from None
     return cache / "amoc" / "environments"
 
 

@@ -320,3 +320,12 @@ def test_an_installer_that_is_not_there_is_named(uv, monkeypatch):
         ResourceError, match="uv cannot be started: there is no program /nowhere/uv"
     ):
         prepare()
+
+
+def test_a_cache_that_cannot_be_written_is_named(uv, monkeypatch):
+    requires(LEAF)
+    Path("file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("file").resolve()))
+
+    with pytest.raises(ResourceError, match=r"Not a directory; set XDG_CACHE_HOME to a directory"):
+        prepare()
