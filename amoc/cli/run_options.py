@@ -5,20 +5,17 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from fractions import Fraction
-from pathlib import Path
 
 import click
 
 from amoc.base.errors import UsageError
-from amoc.cli import completion, setting_values
+from amoc.cli import completion, load_options, setting_values
 from amoc.cli.json_option import json_option
 from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S
-from amoc.scenario import scenario_files, settings_sources
+from amoc.scenario import settings_sources
 from amoc.scenario.arrivals import ARRIVAL_RATE, MAX_USERS, Arrivals
 from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
@@ -254,35 +251,24 @@ def plan(
     Raises:
         AmocError: They contradict each other, or a source of settings cannot be read.
     """
-    scenario, its_users, its_rate = _scenario(scenarios)
-    if its_rate is not None and arrival_rate is not None:
-        raise UsageError("--arrival-rate and rates of scenarios are mutually exclusive")
-    arrival_rate = arrival_rate or its_rate
-    # Of several scenarios these are weights, where something else says how many users there are.
-    by_weight = scenario_files.parts_of(scenario) and (stages or arrival_rate)
-    if its_users and users is None and user_ids is None and not by_weight:
-        users = its_users
-    arrivals = _arrivals(arrival_rate, max_users)
+    load = load_options.load_of(
+        scenarios,
+        users=users,
+        user_ids=user_ids,
+        stages=stages,
+        arrival_rate=arrival_rate,
+        max_users=max_users,
+    )
     chosen_rates = rates(throttles)
-    if arrivals is not None and ARRIVAL_RATE in chosen_rates:
+    if load.arrivals is not None and ARRIVAL_RATE in chosen_rates:
         raise UsageError(f"--throttle {ARRIVAL_RATE}=… is what --arrival-rate says; give one")
-    if arrivals is not None:
-        given = {"--users": users, "--user-ids": user_ids, "--stages": stages}
-        for option in (name for name, value in given.items() if value is not None):
-            raise UsageError(
-                f"--arrival-rate and {option} are mutually exclusive; give one of them"
-            )
-        if arrivals.total_s is not None:
-            duration = min(arrivals.total_s, duration or arrivals.total_s)
-    ids = range(1, 1) if arrivals is not None else _ids(users, user_ids, stages)
-    if stages is not None:
-        stages = Stages(stages.stages, Fraction(len(ids)))
-        duration = min(stages.total_s, duration if duration is not None else stages.total_s)
+    if (load_s := load.total_s) is not None:
+        duration = min(load_s, duration if duration is not None else load_s)
     _check_criteria(expected, warmup, duration)
     directly, *others = settings_sources.gather(pairs, os.environ, config, undeclared)
     return RunPlan(
-        scenario=scenario,
-        users=ids,
+        scenario=load.scenario,
+        users=load.users,
         duration_s=duration,
         sources=(
             *by_option(
@@ -303,8 +289,8 @@ def plan(
         comment=comment,
         init_timeout_s=init_timeout,
         stop_timeout_s=stop_timeout,
-        stages=stages,
-        arrivals=arrivals,
+        stages=load.stages,
+        arrivals=load.arrivals,
         rates=chosen_rates,
         run_directory=new_directory,
         thresholds=tuple(expected),
@@ -331,44 +317,6 @@ def tag_values(tags: Sequence[str], exclude_tags: Sequence[str]) -> dict[str, tu
         "--tags": ("tags", " ".join(tags)),
         "--exclude-tags": ("exclude_tags", " ".join(exclude_tags)),
     }
-
-
-def _scenario(words: Sequence[str]) -> tuple[str, int, Arrivals | None]:
-    """The scenario, or several as one text; how many users they have, or at what rate they start.
-
-    Of both there is 0, and None, where nothing says so.
-    """
-    if len(words) == 1 and (Path(words[0]).exists() or "=" not in words[0]):
-        return words[0], 0, None
-    try:
-        parts, rate = scenario_files.with_rate(words)
-        if not rate:
-            parts = (len(words) == 1 and scenario_files.parts_of(words[0])) or ()
-            if not parts and len(words) == 1 and not scenario_files.part_of(words[0]):
-                return words[0], 0, None
-            parts = parts or scenario_files.check(words)
-    except ValueError as error:
-        raise UsageError(f"scenarios {error}") from None
-    text = parts[0].source if len(parts) == 1 else scenario_files.text_of(parts)
-    if rate:
-        return text, 0, Arrivals.parse(rate)
-    return text, sum(one.users for one in parts), None
-
-
-def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:
-    if rate is None and max_users is not None:
-        raise UsageError("--max-users needs --arrival-rate: it is the most users of that")
-    return rate if rate is None or max_users is None else replace(rate, max_users=max_users)
-
-
-def _ids(users: int | None, user_ids: range | None, stages: Stages | None) -> range:
-    """The ids of the users at the start."""
-    if user_ids is None:
-        count = users if users is not None else 1 if stages is None else 0
-        return range(1, count + 1)
-    if users is not None:
-        raise UsageError("--users and --user-ids are mutually exclusive; give one of them")
-    return user_ids
 
 
 def _check_criteria(expected: Sequence[str], warmup: float, duration_s: float | None) -> None:
