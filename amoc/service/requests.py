@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 
 from annotated_types import GroupedMetadata
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -131,7 +131,7 @@ class StartBody(Exact):
     queue: bool = Field(
         default=False, description="Wait until earlier runs are over, instead of being refused"
     )
-    at: datetime | None = Field(
+    at: AwareDatetime | None = Field(
         default=None, description="When to start, with its time zone; the run is queued until then"
     )
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from contextlib import suppress
+from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
@@ -26,9 +24,9 @@ from amoc.control import client
 from amoc.control.commands import Command, checked
 from amoc.results import run_list
 from amoc.results.run_directory import RunDirectory, all_runs, last_of, name_of_new
-from amoc.results.run_directory import runs as begun_runs
 from amoc.results.run_list import ListedRun
-from amoc.service import retention
+from amoc.service import removal
+from amoc.service.job import Job
 from amoc.service.problems import Problem, conflict, not_found, of_error
 from amoc.service.requests import RUN_ID, StartBody
 from amoc.service.run_process import RunProcess
@@ -44,44 +42,6 @@ STATUS_S = 10.0
 STOP_S = 60.0
 """How long runs may take to stop when the daemon does."""
 TIDY_S = 60.0
-_DELETED = ".deleted-"
-
-
-@dataclass
-class Job:
-    """A run that the daemon was asked for, until its directory says all that there is to say.
-
-    Attributes:
-        id: The run's.
-        body: What was asked for.
-        scenario: The file.
-        asked_at: When.
-        process: Once it is started.
-        state: ``queued``, ``starting``, ``running``, or ``failed`` before a user could start.
-        error: Why it failed.
-        awaited: Whether somebody waits for it to begin, and is told why it does not.
-    """
-
-    id: str
-    body: StartBody
-    scenario: Path
-    asked_at: datetime
-    process: RunProcess | None = None
-    state: str = "queued"
-    error: str = ""
-    awaited: bool = False
-
-    @property
-    def due_at(self) -> datetime:
-        """When it is to start, at the earliest."""
-        return self.body.at or self.asked_at
-
-    def listed(self, directory: Path) -> ListedRun:
-        """The run as others are listed."""
-        started = "" if self.process is None else self.asked_at.isoformat()
-        return ListedRun(
-            self.id, str(directory), self.body.scenario, started, self.state, self.body.comment
-        )
 
 
 class Runs:
@@ -108,8 +68,7 @@ class Runs:
         self._closing = False
         self.on_begin: Callable[[RunDirectory], None] = lambda _: None
         self._timer: gevent.Greenlet[[], None] | None = None
-        for gone in base.glob(f"{_DELETED}*"):  # by a daemon that was killed meanwhile
-            shutil.rmtree(gone, ignore_errors=True)
+        removal.clear(base)
         self.tidy()
 
     # What there is.
@@ -234,8 +193,12 @@ class Runs:
             except Problem as problem:
                 log.warning("queued run %s: %s", job.id, problem.detail)
             else:
-                assert job.process is not None
-                gevent.spawn(job.process.begun, BEGIN_S).link_value(partial(_began, job))
+                gevent.spawn(self._await_queued, job)
+
+    def _await_queued(self, job: Job) -> None:
+        """Wait until a run of the queue has begun; `_ended` keeps why it could not."""
+        with suppress(Problem):
+            self._await_begin(job)
 
     def _active(self) -> list[Job]:
         # Also while its process is being started, which lets other requests through.
@@ -243,8 +206,8 @@ class Runs:
 
     def _launch(self, job: Job) -> None:
         job.state = "starting"
-        self._base.mkdir(parents=True, exist_ok=True)
         try:
+            self._base.mkdir(parents=True, exist_ok=True)
             job.process = RunProcess(
                 job.scenario,
                 job.body.arguments(),
@@ -381,31 +344,11 @@ class Runs:
         directory = self.find(run)
         if directory.control.exists() and directory.answers():
             raise conflict(f"run {run} is running; stop it first", "run")
-        self._remove(directory)
-
-    def _remove(self, directory: RunDirectory) -> None:
-        # Under another name it is gone for everybody at once, however long it takes.
-        gone = directory.path.with_name(f"{_DELETED}{directory.id}")
-        try:
-            directory.path.rename(gone)
-            shutil.rmtree(gone)
-        except OSError as error:
-            why = f"run {directory.id} cannot be deleted: {error.strerror}"
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
-        log.info("run %s deleted", directory.id)
+        removal.remove(directory)
 
     def tidy(self) -> None:
         """Delete runs that are over, beyond those that are to be kept."""
-        now = datetime.now(UTC)
-        over = [one for one in begun_runs(str(self._base)) if one.id not in self._jobs]
-        ages = [(now - _ended_at(one)) / timedelta(days=1) for one in over]
-        for directory in retention.surplus(over, ages, self._keep, self._keep_days):
-            if directory.control.exists() and directory.answers():
-                continue  # a run of a shell
-            try:
-                self._remove(directory)
-            except Problem as problem:
-                log.warning("%s", problem.detail)
+        removal.tidy(self._base, self._jobs.keys(), self._keep, self._keep_days)
 
     # The end.
 
@@ -416,14 +359,3 @@ class Runs:
             self._timer.kill(block=False)
         processes = [one.process for one in self._active() if one.process is not None]
         gevent.joinall([gevent.spawn(one.end, STOP_S) for one in processes])
-
-
-def _ended_at(directory: RunDirectory) -> datetime:
-    """When a run that is over ended: its journal was not written to since."""
-    return datetime.fromtimestamp(directory.journal.stat().st_mtime, UTC)
-
-
-def _began(job: Job, waited: gevent.Greenlet[[float], bool]) -> None:
-    """A run of the queue has begun, or will never."""
-    if waited.value and job.state == "starting":
-        job.state = "running"

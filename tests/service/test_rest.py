@@ -83,6 +83,9 @@ def test_wrong_settings_are_refused_with_all_that_is_wrong(daemon: Daemon) -> No
 def test_a_misspelt_field_is_named(daemon: Daemon) -> None:
     refused = daemon.patch("/execution/start", {"scenario": "stayers", "user": 3}, status=422)
     assert [one["field"] for one in refused["errors"]] == ["user"]
+    at = {"scenario": "stayers", "at": "2030-01-01T00:00:00"}  # in which time zone?
+    refused = daemon.patch("/execution/start", at, status=422)
+    assert [one["field"] for one in refused["errors"]] == ["at"]
 
 
 def test_commands_without_a_run_are_refused(daemon: Daemon) -> None:
