@@ -64,7 +64,7 @@ class Run:
             arrival_rate: Iterations begin at this rate, ``"200/s"``, instead of a number of users.
             max_users: Most users of an arrival rate at once.
             duration: Stop gracefully after this time; without it when all users have finished.
-            set: Values of settings; they are passed in a private file.
+            set: Values of settings; they do not stand on the run's command line.
             expect: Thresholds: ``"login.p95 < 200ms"``.
             throttles: Rates by throttle: ``{"orders": "10/s"}``.
             workers: Number of worker processes.

@@ -13,6 +13,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -56,29 +57,34 @@ class RunProcess:
         arguments: Sequence[str],
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], object] | None = None,
+        text: str = "",
     ) -> None:
         """Start ``amoc arguments…``.
 
         Args:
             arguments: The command and its arguments.
+            text: What it can read from its standard input.
             environment: Variables on top of our own.
             on_line: Gets each line that it prints.
         """
         self._on_line = on_line or (lambda _: None)
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._errors: deque[str] = deque(maxlen=KEPT_LINES)
-        self._process = subprocess.Popen(
-            # -P: a random.py where the caller stands must not become the run's.
-            [
-                *(sys.executable, "-P", "-c", _START.format(_HERE, int(signal.SIGTERM))),
-                *(str(os.getpid()), *arguments),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
-            process_group=0,
-        )
+        with tempfile.TemporaryFile() as given:  # without a name: whoever dies, nothing is left
+            given.write(text.encode())
+            given.seek(0)
+            self._process = subprocess.Popen(
+                # -P: a random.py where the caller stands must not become the run's.
+                [
+                    *(sys.executable, "-P", "-c", _START.format(_HERE, int(signal.SIGTERM))),
+                    *(str(os.getpid()), *arguments),
+                ],
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**os.environ, **(environment or {})},
+                process_group=0,
+            )
         self.pid = self._process.pid
 
     def wait(self) -> Ended:

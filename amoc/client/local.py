@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from amoc.base import errors
 from amoc.base.errors import AmocError, ExitCode
@@ -73,20 +71,19 @@ def carry_out(
     """
     arguments = ["run", *run_options.arguments(given)]
     explicit = os.fspath(run_dir) if run_dir is not None else None
-    with tempfile.TemporaryDirectory(prefix="amoc-settings-") as private:
-        if values:  # in a file: on a command line all users of the machine could read them
-            settings = Path(private) / "settings.json"
-            settings.write_text(json.dumps(run_options.settings(values)))
-            arguments.append(f"--set-json={settings}")
-        directory = RunDirectory.create(
-            explicit, name_of(source), datetime.now(UTC), os.fspath(runs_dir)
-        )
-        arguments += [f"--run-dir={directory.path}", "--", source]
-        try:
-            ended = RunProcess(arguments, env, on_line).wait()
-        except BaseException:
-            _discard_unused(directory)
-            raise
+    text = ""
+    if values:  # not on the command line, where all users of the machine could read them
+        text = json.dumps(run_options.settings(values))
+        arguments.append("--set-json=-")
+    directory = RunDirectory.create(
+        explicit, name_of(source), datetime.now(UTC), os.fspath(runs_dir)
+    )
+    arguments += [f"--run-dir={directory.path}", "--", source]
+    try:
+        ended = RunProcess(arguments, env, on_line, text).wait()
+    except BaseException:
+        _discard_unused(directory)
+        raise
     return _result(directory, ended)
 
 
