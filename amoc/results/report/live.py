@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from amoc.base.clock import now_ns
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.histogram import Histogram
 from amoc.results import summary
@@ -53,6 +54,7 @@ class LivePage:
         summary: Of the run, as it is so far.
         context: What templates got at last.
         charts: Its charts.
+        make_ns: How long it took to make all of them anew, the last time.
         is_over: Whether the run has ended.
     """
 
@@ -85,6 +87,7 @@ class LivePage:
         self._versions: OrderedDict[int, _Version] = OrderedDict()
         self.version = version
         self.charts = LiveCharts()
+        self.make_ns = 0
         self.is_over = False
         self.add_entries(journal)
         facts = self._facts
@@ -158,7 +161,9 @@ class LivePage:
     def _make(self, before: Charted) -> None:
         timers = content.covered_by(self.summary).timers
         charted = Charted.of(self.summary, timers).after(before)
+        begun_ns = now_ns()
         self.charts.make(self._points, charted, self._durations, timers, self._breathe)
+        self.make_ns = now_ns() - begun_ns
 
     def _show(self) -> None:
         """Make the sections, and a version of them."""

@@ -82,7 +82,7 @@ class Watched:
         self._viewers = 0
         self._last_looked_ns = now_ns()
         self._sent: dict[tuple[int, bool], tuple[int, str]] = {}
-        self._made_ns, self._make_ns, self._updated_ns = 0, 0, 0
+        self._made_ns, self._updated_ns = 0, 0
         self._heard_ns = 0
         self._greenlet = gevent.spawn(self._run)
 
@@ -156,7 +156,6 @@ class Watched:
         series = self._series()
         if series is None:
             return
-        begun_ns = now_ns()
         self._breathe.begin()
         page = LivePage(
             self._directory.id,
@@ -167,7 +166,6 @@ class Watched:
             self._breathe,
         )
         seen = len(series)
-        self._note_made(begun_ns)
         self._add(page, self._directory)
         self.page = page
         self._ready.set()
@@ -214,17 +212,13 @@ class Watched:
 
     def _update(self, page: LivePage, over: bool) -> None:
         begun_ns = self._updated_ns = now_ns()
-        may_make = over or begun_ns - self._made_ns > MAKE_SHARE * self._make_ns
+        may_make = over or begun_ns - self._made_ns > MAKE_SHARE * page.make_ns
         final = summary_file.read(self._directory.summary) if over else None
         edition = page.charts.edition
         page.update(may_make, over, final)
         if page.charts.edition != edition:
-            self._note_made(begun_ns)
+            self._made_ns = now_ns()
         self._add(page, self._directory)
         self._sent.clear()
         news, self._news = self._news, Event()
         news.set()
-
-    def _note_made(self, begun_ns: int) -> None:
-        self._made_ns = now_ns()
-        self._make_ns = self._made_ns - begun_ns

@@ -1,0 +1,105 @@
+"""What the page of a run that goes on is sent, and what comes after a lost connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.process.support import eventually
+from tests.service.support import Daemon
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def updates(daemon: Daemon, path: str, **headers: str) -> Iterator[Iterator[tuple[str, Any]]]:
+    """The updates of a stream, each with its id, until it ends."""
+    line = daemon.connection()
+
+    def events() -> Iterator[tuple[str, Any]]:
+        number = ""
+        while text := answer.readline().decode():
+            name, _, value = text.rstrip("\n").partition(": ")
+            if name == "id":
+                number = value
+            elif name == "data":
+                yield number, json.loads(value)
+
+    try:
+        line.request("GET", path, headers=headers)
+        answer = line.getresponse()
+        assert answer.status == 200
+        assert answer.headers.get_content_type() == "text/event-stream"
+        yield events()
+    finally:
+        line.close()
+
+
+def test_who_comes_back_gets_what_was_missed_and_at_last_the_end(daemon):
+    run = daemon.start(users=3)
+    path = f"/dashboard/runs/{run}/events"
+    with updates(daemon, f"{path}?after=0") as stream:
+        number, whole = next(stream)
+        assert whole["data"]["version"] == whole["version"] == int(number)
+        assert {"verdict", "load", "controls", "log"} <= whole["fragments"].keys()
+        while "columns" not in whole:
+            number, whole = next(stream)
+    rows = len(whole["times"]) + whole["from"]
+    total = daemon.get(f"/runs/{run}/series")["total"]
+    eventually(
+        lambda: daemon.get(f"/runs/{run}/series")["total"] > total + 2, "the run goes on meanwhile"
+    )
+    with updates(daemon, path, **{"Last-Event-ID": number}) as stream:
+        again, missed = next(stream)
+        while len(missed.get("times", ())) < 2:  # until the page has them, too
+            again, missed = next(stream)
+        assert int(again) > int(number)
+        assert "data" not in missed, "only what was missed"
+        assert rows - 2 <= missed["from"] <= rows, "without a gap"
+        assert {len(one) for columns in missed["columns"].values() for one in columns} == {
+            len(missed["times"])
+        }
+        daemon.patch("/execution/stop", {"run": run})
+        _, last = [*stream][-1]
+        assert last["over"]
+        assert ">stopped<" in last["fragments"]["verdict"]
+        assert last["fragments"]["controls"] == ""
+    daemon.wait_for_end(run)
+    page = daemon.request("GET", f"/dashboard/runs/{run}")
+    assert page.status == 200
+    assert b"data-live" not in page.data
+    assert b'data-fragment="controls"' not in page.data
+
+
+def test_pages_have_nothing_inline_and_assets_are_kept(daemon):
+    page = daemon.request("GET", "/")
+    assert page.status == 200
+    assert "unsafe-inline" not in page.headers["Content-Security-Policy"]
+    assert b"style=" not in page.data
+    assert page.data.count(b"<script") == page.data.count(b'<script src="/assets/')
+    asset = daemon.request("GET", "/assets/dashboard.js?v=1")
+    assert asset.headers.get_content_type() == "text/javascript"
+    assert "immutable" in asset.headers["Cache-Control"]
+    assert daemon.request("GET", "/assets/pages.py").status == 404
+    assert daemon.request("GET", "/assets/..%2fpages.py").status == 404
+    assert daemon.request("GET", "/dashboard/runs/nothing").status == 404
+    assert daemon.request("GET", "/dashboard/runs/nothing/events").status == 404
+
+
+def test_what_runs_say_of_themselves_is_shown_and_not_obeyed(daemon):
+    hostile = "</script><img src=x onerror=alert(1)>"
+    run = daemon.start(users=1, comment=hostile)
+    try:
+        for path in ("/", f"/dashboard/runs/{run}", f"/dashboard/list?q={run}"):
+            assert b"<img" not in daemon.request("GET", path).data, path
+        with updates(daemon, f"/dashboard/runs/{run}/events?after=0") as stream:
+            _, whole = next(stream)
+            assert "&lt;img src=x" in whole["fragments"]["verdict"]
+            assert not any("<img" in html for html in whole["fragments"].values())
+    finally:
+        daemon.patch("/execution/stop", {"run": run})
+        daemon.wait_for_end(run)
