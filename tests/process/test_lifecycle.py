@@ -484,6 +484,26 @@ def test_a_module_beside_the_caller_can_be_the_scenario(scenario: Write, tmp_pat
         assert "from a module" in run.output
 
 
+def test_ctrl_c_is_ignored_where_it_was_before(scenario: Write, tmp_path: Path) -> None:
+    """A shell has what it starts in the background ignore it."""
+    ignoring = ("sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "amoc")
+    file = scenario("def start(user_id): print('here')")
+    with subprocess.Popen(
+        [*ignoring, "run", str(file), "--duration", "1s", "--run-dir", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert any(line == "here\n" for line in child.stdout)
+        child.send_signal(signal.SIGINT)
+        said, _ = child.communicate(timeout=DEADLINE_S)
+    assert child.returncode == 0, said
+    assert "stopping: users have" not in said
+
+
 @pytest.mark.parametrize("imported", ["gevent", "click"])
 def test_ctrl_c_while_amoc_is_being_imported_is_quiet(imported: str, tmp_path: Path) -> None:
     hangs = "import time; print('here', flush=True); time.sleep(60)"
