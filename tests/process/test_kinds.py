@@ -69,6 +69,37 @@ def test_a_user_stays_of_its_kind_and_crashes_name_it(scenario, tmp_path):
     assert crash["cause"].startswith("Buyer: ValueError: sold out (trial.py:")
 
 
+SLOW_BUYERS = """
+    import amoc
+    from amoc import sleep
+
+    class Buyer:
+        def start(self):
+            sleep(0.3)
+            raise ValueError("sold out")
+
+    def browser():
+        pass
+
+    amoc.users({Buyer: 1, browser: 4})
+    """
+
+
+def test_at_an_arrival_rate_iterations_are_mixed_by_weight_however_long_they_take(
+    scenario, tmp_path
+):
+    arguments = ("--arrival-rate", "100/s", "--duration", "2s", "--workers", "2")
+    with running(scenario(SLOW_BUYERS), *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    begun = summary["counters"]["arrivals"]
+    buyers = summary["counters"]["kind.Buyer.iterations"]
+    assert buyers + summary["counters"]["kind.browser.iterations"] == begun
+    assert abs(buyers - begun / 5) < 2, "off by less than one in each worker"
+    (crash,) = summary["crashes"]
+    assert crash["cause"].startswith("Buyer: ValueError: sold out (trial.py:")
+
+
 NOTES = """
     import os
     import amoc

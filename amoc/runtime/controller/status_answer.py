@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from amoc.base import pause
-from amoc.base.clock import S_NS, format_duration
+from amoc.base.clock import format_duration
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.control.answers import StatusAnswer, WorkerAnswer
@@ -51,7 +50,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
         scenario=plan.scenario if plan is not None else "",
         comment=plan.comment if plan is not None else "",
         elapsed_s=round(status.elapsed_s, 3),
-        paused_s=round(pause.paused_ns() / S_NS, 3),
+        paused_s=round(status.paused_s, 3),
         users=users,
         throttles=[{**one, **_counts(passed.get(str(one["name"])))} for one in looks["throttles"]],
         coordinators=looks["coordinators"],
@@ -65,19 +64,21 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
 def _state(status: Status) -> str:
     """The run's state and how long it has run, for people."""
     text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
-    paused_s = pause.paused_ns() / S_NS
-    return f"{text}, of which {format_duration(paused_s)} paused" if paused_s else text
+    paused = f", of which {format_duration(status.paused_s)} paused" if status.paused_s else ""
+    return text + paused
 
 
 def _kinds(status: Status) -> str:
-    """How many users of each kind have started; empty where there is one kind."""
-    counters, end = status.totals.whole.counters, ".users"
+    """How many users of each kind have started, or iterations; empty where there is one kind."""
+    by_iteration = status.plan is not None and status.plan.arrivals is not None
+    what, end = ("iterations", ".iterations") if by_iteration else ("started", ".users")
+    counters = status.totals.whole.counters
     kinds = [
         f"{count:,} {name.removeprefix(KIND).removesuffix(end)}"
         for name, count in sorted(counters.items())
         if name.startswith(KIND) and name.endswith(end)
     ]
-    return f"; started: {', '.join(kinds)}" if kinds else ""
+    return f"; {what}: {', '.join(kinds)}" if kinds else ""
 
 
 def _arrivals(status: Status) -> str:

@@ -1,0 +1,44 @@
+"""The answer to ``status``: figures of one moment, and kinds of users in words."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.status import Status
+from amoc.runtime.controller.status_answer import status_answer
+from amoc.scenario.arrivals import Arrivals
+
+NOTHING: dict[str, Any] = {"throttles": [], "coordinators": [], "barriers": [], "feeds": []}
+
+
+def test_the_time_of_pauses_is_part_of_the_time_that_is_told():
+    status = Status(state=State.PAUSED, elapsed_s=10.0, paused_s=2.0)
+    answer = status_answer(status, NOTHING)
+    assert answer.summary.startswith("paused, 10 s into the run, of which 2 s paused; ")
+    assert (answer.elapsed_s, answer.paused_s) == (10.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "told"),
+    [
+        (None, "; started: 2 Buyer, 3 browser"),
+        (Arrivals("5/s"), "; arrivals: 8, 0 dropped; iterations: 5 Buyer, 8 browser"),
+    ],
+)
+def test_kinds_are_told_by_what_is_mixed(arrivals, told):
+    plan: Any = SimpleNamespace(arrivals=arrivals, scenario="shop.py", comment="")
+    status = Status(plan=plan)
+    status.totals.whole.counters.update(
+        {
+            "arrivals": 8,
+            "kind.Buyer.users": 2,
+            "kind.Buyer.iterations": 5,
+            "kind.browser.users": 3,
+            "kind.browser.iterations": 8,
+        }
+    )
+    assert status_answer(status, NOTHING).summary.endswith(told)
