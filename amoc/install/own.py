@@ -24,9 +24,12 @@ def distributions() -> dict[str, str]:
     found: dict[str, str] = {}
     here = Path.cwd()
     for one in metadata.distributions():
-        name, version = one.metadata["Name"], one.metadata["Version"]
+        known = one.metadata
+        if not ("Name" in known and "Version" in known):
+            continue  # what is left of one that was removed
+        name, version = known["Name"], known["Version"]
         in_sight = Path(str(one.locate_file(""))).resolve() == here  # what is built where we stand
-        if name and version and _VERSION.fullmatch(version) and not in_sight:
+        if name and _VERSION.fullmatch(version) and not in_sight:
             found.setdefault(normal(name), version)  # the first one is what is imported
     return {**found, AMOC: VERSION}
 
