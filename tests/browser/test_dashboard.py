@@ -170,6 +170,8 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         legend = page.locator("[data-chart=users] .u-legend .u-value").nth(1)
         page.locator("[data-chart=users]").scroll_into_view_if_needed()
         eventually(lambda: legend.inner_text() == "6", "the maximum is that of all seconds")
+        words = page.locator("[data-chart=users] table.words tbody tr").first
+        eventually(lambda: words.locator("td").nth(2).inner_text() == "6", "it is told in words")
 
         # Users come and go, the run pauses, and it ends.
         page.get_by_role("spinbutton", name="Users", exact=True).fill("3")

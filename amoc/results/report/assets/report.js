@@ -20,6 +20,7 @@ const amocReport = (() => {
   const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
   const LOG_STEPS = [1, 2, 5];
   const LEAST_S = 1e-6;
+  const SAID_EVERY = 10;
   const LEGEND = { markers: { width: 0, fill: (u, index) => u.series[index].stroke() } };
 
   const two = (number) => String(number).padStart(2, "0");
@@ -417,6 +418,7 @@ const amocReport = (() => {
       state.busy = true;
       one.plot.setData(timeData(chart), false);
       setRange(one.plot);
+      if (data.version % SAID_EVERY === 0) say(figure, chart);
       if (one.plot.cursor.idx == null) one.plot.setLegend({ idx: null }, false);
       state.busy = false;
     }
