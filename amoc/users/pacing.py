@@ -36,11 +36,13 @@ def pick(choices: Mapping[T, float]) -> T:
 
     Raises:
         ScenarioError: There is nothing to choose, or a weight is none.
+        NotAUser: The caller is not a user.
     """
+    draw = current().random.random  # its error is an AttributeError, too
     try:
         weights = choices.values()
         if min(weights) >= 0:
-            left = current().random.random() * sum(weights)
+            left = draw() * sum(weights)
             for choice, weight in choices.items():
                 left -= weight
                 if left < 0:

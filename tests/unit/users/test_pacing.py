@@ -81,6 +81,11 @@ def test_what_cannot_be_picked_from_is_refused(choices, message):
         outcome(lambda: user_module.pick(choices))
 
 
+def test_nobody_but_a_user_picks():
+    with pytest.raises(ClosedError, match="only to a user"):
+        user_module.pick({"browse": 9, "buy": 1})
+
+
 # think
 
 
