@@ -20,7 +20,7 @@ from amoc.service.requests import StartBody
 if TYPE_CHECKING:
     from amoc.client.http_line import Line
 
-_TAKEN = {"scenario", "pairs", "typed", "json_file"}
+_TAKEN = {"scenarios", "pairs", "typed", "json_file"}
 """Parameters of ``amoc run`` that are no options of the daemon's run."""
 
 
@@ -89,7 +89,11 @@ def _as_json(value: object) -> object:
 
 def _named(server: Line, context: click.Context) -> str:
     """The scenario's name at the daemon."""
-    scenario = str(context.params["scenario"])
+    scenario, *more = map(str, context.params["scenarios"])
+    if more:
+        raise UsageError(
+            "--server takes one scenario; amoc.users can be several kinds of users in it"
+        )
     path = Path(scenario)
     if not path.is_file():
         return scenario.removesuffix(".py")
