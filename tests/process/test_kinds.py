@@ -95,7 +95,7 @@ def test_at_an_arrival_rate_iterations_are_mixed_by_weight_however_long_they_tak
     begun = summary["counters"]["arrivals"]
     buyers = summary["counters"]["kind.Buyer.iterations"]
     assert buyers + summary["counters"]["kind.browser.iterations"] == begun
-    assert abs(buyers - begun / 5) < 2, "off by less than one in each worker"
+    assert abs(buyers - begun / 5) < 4, "off by less than two in each worker"
     (crash,) = summary["crashes"]
     assert crash["cause"].startswith("Buyer: ValueError: sold out (trial.py:")
 

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
+from random import Random
 
 from amoc import metrics
 from amoc.base.errors import AmocError
@@ -23,8 +24,10 @@ from amoc.metrics import reserved
 from amoc.metrics.board import RESTARTABLE, Board, Cell, UserState
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker.user_pool import Orders, UserPool
+from amoc.scenario import builtin_settings
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.events import USER_ADDED
+from amoc.scenario.mix import MAX_LENGTH
 from amoc.scenario.user_kinds import NamedStart
 from amoc.throttle.foresight import NoForesight
 from amoc.throttle.token_waiter import OnEveryToken, Token
@@ -41,24 +44,27 @@ _USERS, _PEAK, _HIGHEST = cell("users"), int(Cell.USERS_PEAK), int(Cell.HIGHEST_
 class _KindOfArrival(NamedStart):
     """Runs iterations of the kinds that arrivals have: their own, and not that of their users.
 
-    Otherwise users that are soon idle again would take the slots of those that are not.
+    Otherwise users that are soon idle again would take the slots of those that are not. Workers
+    begin at different places of the mix: one kind would come to all of them at the same time.
     """
 
-    def __init__(self, start: NamedStart, find: Callable[[int], User | None]) -> None:
+    def __init__(self, start: NamedStart, find: Callable[[int], User | None], place: int) -> None:
         self._start = start
         self._find = find
+        self._place = place
 
     def __call__(self, user_id: int, _rank: int = 0) -> object:
         """Run an iteration of a user."""
-        return self._start(user_id, self._arrival_of(user_id))
+        return self._start(user_id, self._rank_of(user_id))
 
     def name_of(self, rank: int) -> str:
         """What the kind of a user's latest iteration is called."""
-        return self._start.name_of(self._arrival_of(rank))
+        return self._start.name_of(self._rank_of(rank))
 
-    def _arrival_of(self, user_id: int) -> int:
-        """Which arrival of its worker a user has taken, from 1."""
-        return getattr(self._find(user_id), "arrival", 0) or user_id
+    def _rank_of(self, user_id: int) -> int:
+        """Which one of the mix the arrival is that a user has taken."""
+        arrival = getattr(self._find(user_id), "arrival", 0)
+        return self._place + arrival if arrival else user_id
 
 
 class ArrivalPool(UserPool):
@@ -72,12 +78,14 @@ class ArrivalPool(UserPool):
             board: The node's.
             max_users: How many users all workers together may have at once.
         """
-        if isinstance(orders.start, NamedStart):
-            orders = replace(orders, start=_KindOfArrival(orders.start, self.find))
+        # Where each iteration is a new user, its number says its kind.
+        if isinstance(orders.start, NamedStart) and builtin_settings.repeat_num.get() > 1:
+            place = Random(f"mix {orders.seed}/{orders.worker}").randrange(MAX_LENGTH)
+            orders = replace(orders, start=_KindOfArrival(orders.start, self.find, place))
         super().__init__(orders, board)
-        place = (0, 1, orders.worker, board.workers)
-        self._ids = placement.ids_of(1, board.highest_id, *place)
-        self._share = len(placement.ids_of(1, max_users, *place))
+        mine = (0, 1, orders.worker, board.workers)
+        self._ids = placement.ids_of(1, board.highest_id, *mine)
+        self._share = len(placement.ids_of(1, max_users, *mine))
         step, begun = board.workers, self._row[_HIGHEST]
         self._next = (begun - self._ids[0]) // step + 1 if begun else 0
         # Those of the worker before, which will be dealt again.
