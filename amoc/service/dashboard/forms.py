@@ -9,12 +9,17 @@ from typing import Any
 
 from amoc.service.requests import StartBody
 
-LOAD = ("users", "duration", "stages", "workers", "expect", "warmup", "seed", "comment")
+LOAD = (
+    *("users", "duration", "stages", "arrival_rate", "max_users", "workers"),
+    *("expect", "warmup", "seed", "comment"),
+)
 """Options of a start that the form has."""
 _PLACEHOLDERS = {
     "users": "1",
     "duration": "30s, 5m; empty: until all users have left",
     "stages": "30s:100, 2m:1000, 30s:0",
+    "arrival_rate": "200/s, instead of users",
+    "max_users": "1000",
     "workers": "one for each core",
     "expect": "failures < 1%; login.p95 < 200ms",
     "warmup": "10s",
