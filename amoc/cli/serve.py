@@ -159,10 +159,10 @@ def _address(listen: str | None) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-@click.command(short_help="Serve REST and a dashboard.")
+@click.command(short_help="Serve a dashboard and REST.")
 @options
 def serve(**given: Any) -> None:
-    """Serve REST, on port 4000 of this host, until Ctrl-C.
+    """Serve a dashboard and REST, on port 4000 of this host, until Ctrl-C.
 
     Runs that are started over it are processes of their own and stop gracefully when it ends.
     """

@@ -128,7 +128,7 @@ def register(app: OpenAPI, service: Service) -> None:
             seconds.append(second_of(number, point, query.histograms))
             gevent.sleep(0)
         last = query.after + len(seconds)
-        return {"run": path.id, "seconds": seconds, "last": last, "total": max(total, last)}
+        return {"run": directory.id, "seconds": seconds, "last": last, "total": max(total, last)}
 
     @app.get(
         "/runs/<id>/log",
@@ -138,7 +138,7 @@ def register(app: OpenAPI, service: Service) -> None:
     def get_log(path: RunPath, query: LogQuery) -> Any:
         """The newest lines of a run's logs, of all its processes, in order."""
         directory = runs.find(path.id)
-        return {"run": path.id, "lines": log_tail.newest(directory.logs, query.lines)}
+        return {"run": directory.id, "lines": log_tail.newest(directory.logs, query.lines)}
 
     @app.get(
         "/runs/<a>/compare/<b>",

@@ -43,6 +43,8 @@ def test_a_run_is_started_changed_watched_and_stopped(daemon: Daemon) -> None:
     after = daemon.get(f"/runs/{run}/series?after=1&limit=1")
     assert after["seconds"] == seconds["seconds"][1:2]
     assert {line["process"] for line in daemon.get(f"/runs/{run}/log")["lines"]} >= {"controller"}
+    for what in ("series", "log"):
+        assert daemon.get(f"/runs/last/{what}")["run"] == run
 
     assert daemon.patch("/execution/stop")["run"] == run
     ended = daemon.wait_for_end(run)

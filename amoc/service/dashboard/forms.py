@@ -16,7 +16,7 @@ LOAD = (
 """Options of a start that the form has."""
 _PLACEHOLDERS = {
     "users": "1",
-    "duration": "30s, 5m; empty: until all users have left",
+    "duration": "30s, 5m, 1h30m",
     "stages": "30s:100, 2m:1000, 30s:0",
     "arrival_rate": "200/s, instead of users",
     "max_users": "1000",
@@ -59,6 +59,11 @@ class Field:
     step: str = "any"
 
     @property
+    def id(self) -> str:
+        """Its id in the page: a setting may have the name of an option."""
+        return f"{self.of}-{self.name}"
+
+    @property
     def label(self) -> str:
         """What it is called."""
         return (
@@ -87,9 +92,12 @@ def load() -> list[Field]:
 
 
 def groups(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Field]]]:
-    """The settings of a scenario: its own, then those of what it uses, and of amoc."""
+    """The settings of a scenario: its own, then those of what it uses, and of amoc.
+
+    The number of workers, which is an option of a start, too, is not among them.
+    """
     own = [field(one) for one in settings if one["own"]]
-    others = [field(one) for one in settings if not one["own"]]
+    others = [field(one) for one in settings if not one["own"] and one["name"] not in LOAD]
     found = [("Settings of the scenario", own)] if own else []
     return [*found, ("Other settings", others)] if others else found
 

@@ -68,18 +68,29 @@ def test_who_must_choose_has_no_choice_made_yet():
 
 
 def test_settings_of_the_scenario_come_before_others():
-    own, other = setting(), setting(name="workers", own=False)
+    own, other = setting(), setting(name="repeat_num", own=False)
     assert [
         (title, [one.name for one in fields]) for title, fields in forms.groups([other, own])
-    ] == [("Settings of the scenario", ["pause"]), ("Other settings", ["workers"])]
+    ] == [("Settings of the scenario", ["pause"]), ("Other settings", ["repeat_num"])]
     assert forms.groups([]) == []
+
+
+def test_each_field_has_an_id_of_its_own():
+    settings = [setting(name="seed"), setting(name="workers", own=False)]
+    fields = [*forms.load(), *(one for _, found in forms.groups(settings) for one in found)]
+    assert len({one.id for one in fields}) == len(fields)
+    assert [(one.name, one.of) for one in fields if one.name in ("seed", "workers")] == [
+        ("workers", "start"),
+        ("seed", "start"),
+        ("seed", "settings"),
+    ]
 
 
 def test_options_of_a_start_are_those_of_rest():
     fields = {one.name: one for one in forms.load()}
     assert fields.keys() <= StartBody.model_fields.keys()
-    assert fields["users"].kind == fields["seed"].kind == "number"
-    assert fields["duration"].kind == "text"
+    assert fields["users"].kind == fields["max_users"].kind == fields["seed"].kind == "number"
+    assert fields["duration"].kind == fields["arrival_rate"].kind == "text"
     assert fields["expect"].label == "thresholds"
 
 
