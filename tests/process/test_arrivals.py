@@ -176,6 +176,8 @@ def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tm
         assert amoc(run, "pause").returncode == 0
         paused = len(lines(tmp_path / "begun"))
         assert "arrivals:" in amoc(run, "status").stdout
+        ids = [int(line.split()[0]) for line in lines(tmp_path / "begun")]
+        assert f"the highest id is {max(ids)}" in amoc(run, "users").stdout
         assert len(lines(tmp_path / "begun")) <= paused + 1
         assert amoc(run, "resume").returncode == 0
         eventually(lambda: len(lines(tmp_path / "begun")) > paused + 20, "it goes on")

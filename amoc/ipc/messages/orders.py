@@ -102,6 +102,8 @@ class UserCounts(NamedTuple):
     queued: int
     """Those that have not started."""
     removable: int
+    highest_id: int = 0
+    """Of the users that the worker has started by itself, for an arrival rate."""
 
 
 class UsersRemoved(NamedTuple):

@@ -184,7 +184,7 @@ class Commands:
         workers = [_worker_users(origin, reply) for origin, reply in replies.items()]
         alive = sum(one.alive or 0 for one in workers)
         waiting = self._starts.waiting() + sum(one.queued or 0 for one in workers)
-        highest = self.next_id - 1
+        highest = max([self.next_id - 1, *map(_highest_id, replies.values())])
         return UsersAnswer(
             summary=f"{alive:,} running, {waiting:,} pending; the highest id is {highest}",
             workers=workers,
@@ -351,6 +351,10 @@ def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
         return WorkerUsers(str(origin), reply.error)
     alive, queued = reply.answer.alive, reply.answer.queued
     return WorkerUsers(str(origin), f"{counted(alive, 'user')}, {queued:,} pending", alive, queued)
+
+
+def _highest_id(reply: Reply) -> int:
+    return reply.answer.highest_id if isinstance(reply.answer, UserCounts) else 0
 
 
 def _removal(reply: Reply) -> Removal:

@@ -87,6 +87,7 @@ class ArrivalPool(UserPool):
         self._ids = placement.ids_of(1, board.highest_id, *mine)
         self._share = len(placement.ids_of(1, max_users, *mine))
         step, begun = board.workers, self._row[_HIGHEST]
+        self.highest_id = begun
         self._next = (begun - self._ids[0]) // step + 1 if begun else 0
         # Those of the worker before, which will be dealt again.
         self._coming = set(board.users_in(RESTARTABLE, self._ids[: self._next]))
@@ -163,7 +164,7 @@ class ArrivalPool(UserPool):
     def _add(self, user_id: int) -> User:
         """Start a user, which is idle."""
         row, users = self._row, self._users
-        row[_HIGHEST] = user_id
+        self.highest_id = row[_HIGHEST] = user_id
         self._next += 1
         self._alive += 1
         user = users[user_id] = User(user_id, self)

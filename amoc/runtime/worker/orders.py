@@ -68,7 +68,8 @@ class OrderHandler:
         pool = self._pool
         match order:
             case CountUsers(number):
-                return UserCounts(number, len(pool), pool.queued, pool.removable)
+                counts = len(pool), pool.queued, pool.removable
+                return UserCounts(number, *counts, pool.highest_id)
             case RemoveUsers(number, count, force):
                 return UsersRemoved(number, *pool.remove(count, force))
             case RemoveRange(number, first, last, force):

@@ -78,6 +78,7 @@ class UserPool:
     """Starts users at their times, knows those that are alive, and lets them leave."""
 
     wait_turn: Callable[[User], bool] | None = None
+    highest_id = 0  # of the users that it has started by itself
 
     def __init__(self, orders: Orders, board: Board) -> None:
         self.seed = orders.seed
@@ -101,9 +102,8 @@ class UserPool:
         self._wanted, self._begun = Notify(), Notify()
         self._empty = Event()
         self._removals: list[_Removal] = []
-        self._stopping = False
+        self._stopping = self._has_told_outlived = False
         self._done: list[User] = []
-        self._has_told_outlived = False
         self.refresh()
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ HERE = WorkerId("node0", 1, 2)
 class Users:
     """Three users, and two that have not started."""
 
-    queued, removable = 2, 5
+    queued, removable, highest_id = 2, 5, 9
 
     def __init__(self) -> None:
         self.refreshed = 0
@@ -92,7 +92,7 @@ def worker():
 
 def test_each_order_is_answered_with_its_number_and_in_order(worker):
     assert worker.do(CountUsers(1), RemoveUsers(2, 4, False), RemoveUsers(3, 4, True)) == [
-        UserCounts(1, 3, 2, 5),
+        UserCounts(1, 3, 2, 5, 9),
         UsersRemoved(2, 4, 0, 0, 0, []),
         UsersRemoved(3, 0, 4, 0, 0, []),
     ]
