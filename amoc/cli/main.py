@@ -1,7 +1,7 @@
 """The command line: ``amoc run``, ``amoc plan``, ``amoc status`` and the others.
 
-Each command imports what it needs when it is called, so that ``amoc --help`` is quick and ``amoc
-check`` can patch the standard library first.
+Each command is imported when it is called, and imports what it needs then, so that a run begins
+soon and ``amoc check`` can patch the standard library first.
 """
 
 from __future__ import annotations
@@ -14,25 +14,9 @@ import click
 from amoc import __version__
 from amoc.base import early_interrupt
 from amoc.base.errors import AmocError, ExitCode, UsageError
-from amoc.cli import (
-    attach,
-    check,
-    command_groups,
-    compare,
-    completion,
-    control,
-    export,
-    new,
-    output,
-    plan,
-    replay,
-    report,
-    run,
-    runs,
-    serve,
-    xmppd,
-)
+from amoc.cli import command_groups, output
 from amoc.cli.messages import fail, say
+from amoc.control.commands import COMMANDS as CONTROL
 
 
 @click.group(
@@ -46,11 +30,12 @@ def cli() -> None:
 
 cli.fill(
     explained={
-        "Run": (run.run, plan.plan, replay.replay, check.check, new.new),
-        "Results": (runs.runs, report.report, compare.compare, export.export),
-        "Service": (*serve.COMMANDS, attach.attach),
+        "Run": ("run", "plan", "replay", "check", "new"),
+        "Results": ("runs", "report", "compare", "export"),
+        "Service": ("serve", "start", "stop-server", "attach"),
     },
-    named={"Control": control.COMMANDS, "Others": (xmppd.xmppd, completion.completion)},
+    named={"Control": tuple(CONTROL), "Others": ("xmppd", "completion")},
+    modules={"start": "serve", "stop-server": "serve", **dict.fromkeys(CONTROL, "control")},
 )
 
 

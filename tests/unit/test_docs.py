@@ -39,7 +39,7 @@ _MARKED = re.compile(
 _EXITS = re.compile(r"exits (\d+)$")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
-_NAMES = "|".join(sorted(cli.commands))
+_NAMES = "|".join(sorted(cli.all_commands()))
 _AMOC = re.compile(rf"(?:[\w./]*python3? -m |\.venv/bin/)?amoc (?=(?:{_NAMES})\b)(.*)")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -126,7 +126,7 @@ def test_a_scenario_of_a_page_does_what_the_page_says(one: Marked, tmp_path: Pat
 def test_a_command_of_a_page_parses(page: str, command: str) -> None:
     # Brackets around what may be left out: the words in them must be known all the same.
     name, *arguments = shlex.split(re.sub(r"[\[\]]", "", command))
-    chosen = cli.commands[name]
+    chosen = cli.all_commands()[name]
     try:
         # The group says what options for help are called, which a command keeps for good.
         chosen.make_context(name, arguments, parent=click.Context(cli, **cli.context_settings))

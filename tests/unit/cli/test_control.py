@@ -248,7 +248,7 @@ def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
 def plan(*arguments: str):
     # The group says what options for help are called, which a command keeps for good.
     parent = click.Context(cli, **cli.context_settings)
-    run = cli.commands["run"]
+    run = cli.all_commands()["run"]
     with run.make_context("run", ["chat.py", *arguments], parent=parent) as context:
         # What is no part of the plan.
         others = {"json_file", "no_install", "locked", "install_timeout"}

@@ -95,7 +95,7 @@ def test_an_argument_with_an_alternative_is_missing_where_neither_is_given(
 def test_every_command_with_the_option_has_the_same_one() -> None:
     having = {
         name: one
-        for name, one in cli.commands.items()
+        for name, one in cli.all_commands().items()
         if any("--json" in parameter.opts for parameter in one.params)
     }
     assert {"run", "plan", "replay", "compare", "export", "runs", "status", "add"} <= set(having)

@@ -228,7 +228,7 @@ def test_runs_are_listed_as_a_table_and_as_json(tmp_path, monkeypatch):
 def test_json_means_the_same_in_every_command():
     options = {
         name: next((p for p in one.params if "--json" in p.opts), None)
-        for name, one in cli.commands.items()
+        for name, one in cli.all_commands().items()
     }
     found = {name: one for name, one in options.items() if one is not None}
     assert {"run", "replay", "plan", "runs", "compare", "export", "status", "add"} <= found.keys()
