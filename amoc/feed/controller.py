@@ -63,8 +63,8 @@ class Feeds:
     def too_short_for(self, users: int) -> list[str]:
         """A sentence for each feed that has not even a row for each of so many users."""
         return [
-            f"feed {name} has {counted(dealer.rows, 'row')}, each for one user, and there will be"
-            f" up to {users:,} users"
+            f"feed {name} has {counted(dealer.rows, 'row')}, each handed out once, and there will"
+            f" be up to {users:,} users"
             for name, dealer in self._dealers.items()
             if not dealer.wraps and dealer.rows < users
         ]

@@ -102,9 +102,14 @@ def with_rate(words: Sequence[str]) -> tuple[tuple[Part, ...], str]:
     for word, one in zip(words, found, strict=True):
         if one is None:
             raise ValueError(f"must all have a rate if one has, such as buy.py=10/s, got {word!r}")
-        count, per_s = parse_rate(one[2], 1.0)
+        try:
+            count, per_s = parse_rate(one[2], 1.0)
+        except ValueError:
+            count = 0.0
         if not 0 < count < inf:
-            raise ValueError(f"must each have a rate above 0, got {word!r}")
+            raise ValueError(
+                f"must each have a rate such as 10/s or 600/min, above 0, got {word!r}"
+            )
         rates.append(Fraction(repr(count)) / Fraction(repr(per_s)))
     parts = check(
         [f"{one[1]}={n}" for one, n in zip(found, whole_weights(rates), strict=True) if one]

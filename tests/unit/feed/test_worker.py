@@ -204,7 +204,7 @@ def test_a_feed_that_has_fewer_rows_than_there_will_be_users_is_said():
     joined = Joined(range(10), workers=1)
     assert joined.controller.too_short_for(10) == []
     assert joined.controller.too_short_for(1_000) == [
-        "feed rows has 10 rows, each for one user, and there will be up to 1,000 users"
+        "feed rows has 10 rows, each handed out once, and there will be up to 1,000 users"
     ]
     assert Joined(range(10), workers=1, order="circular").controller.too_short_for(1_000) == []
 

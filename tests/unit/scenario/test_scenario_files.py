@@ -90,8 +90,14 @@ def test_rates_add_up_and_are_weights(words, weights, rate):
             ["a.py=1/s", "b.py=5"],
             "must all have a rate if one has, such as buy.py=10/s, got 'b.py=5'",
         ),
-        (["a.py=0/s", "b.py=5/s"], "must each have a rate above 0, got 'a.py=0/s'"),
-        (["a.py=1/x", "b.py=5/s"], "must be a rate such as"),
+        (
+            ["a.py=0/s", "b.py=5/s"],
+            "must each have a rate such as 10/s or 600/min, above 0, got 'a.py=0/s'",
+        ),
+        (
+            ["a.py=1/x", "b.py=5/s"],
+            "must each have a rate such as 10/s or 600/min, above 0, got 'a.py=1/x'",
+        ),
     ],
 )
 def test_rates_that_make_no_sense_are_told_in_a_line(words, why):
