@@ -38,7 +38,8 @@ class Uploads:
             raise Problem(HTTPStatus.FORBIDDEN, "uploads are switched off here (--no-upload)")
         own = self._scenarios.own
         if (own / f"{name}.py").exists() or (own / name).exists():
-            raise conflict(f"{name} is a scenario of the operator's and cannot be replaced", "name")
+            why = "cannot be replaced; start that one by its name, or upload under another name"
+            raise conflict(f"{name} is a scenario of the directory {own.name}, and {why}", "name")
         base = self._scenarios.uploads
         base.mkdir(0o700, parents=True, exist_ok=True)
         with self._one:

@@ -77,6 +77,9 @@ def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:
         (directory / "token").write_text(text)
         (directory / "token").chmod(0o600)
     (here / "shop.py").write_text(STAYERS)
+    (served / "scenarios").mkdir()
+    for directory in (served / "scenarios", here):
+        (directory / "till.py").write_text(STAYERS)
     with serving(served, "--token-file", "token") as daemon:
 
         def run(*arguments: str, code: int) -> str:
@@ -94,5 +97,7 @@ def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:
         assert not (here / "amoc-runs").exists()
         assert "must be one of" in run("shop", "--set", "mode=sad", code=3)
         assert "there is no scenario" in run("none", code=2)
+        assert "start that one by its name" in run("till.py", code=2)
+        assert "must be one of" in run("till", "--set", "mode=sad", code=3)
         assert "--run-dir" in run("shop", "--run-dir", "x", code=2)
         assert "token" in amoc(here, daemon.url, "status", code=2)
