@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import ExitCode
+from amoc.base.errors import AmocError, ExitCode
 from amoc.base.json_plain import JsonObject
 from amoc.cli import server_option
 
@@ -171,22 +171,27 @@ def follow(run: Followed, on_summary: Callable[[Summary], None] = lambda _: None
     view.attach(status, keyboard)
     left = _leave_by_ctrl_c(over.set)
 
-    def take() -> None:
-        for point in run.points():
-            if point is None:
-                gevent.sleep(LOOK_S)
-            else:
-                status.take(point)
-        over.set()
+    def take() -> AmocError | None:
+        try:
+            for point in run.points():
+                if point is None:
+                    gevent.sleep(LOOK_S)
+                else:
+                    status.take(point)
+        except AmocError as error:
+            return error
+        return None
 
     with view, keyboard:
         taking = gevent.spawn(take)
+        taking.link(lambda _: over.set())
         over.wait()
     if left() and not taking.ready():
         taking.kill()
         say(f"left run {run.id}; it goes on")
         return ExitCode.OK
-    taking.get()
+    if (lost := taking.get()) is not None:
+        raise lost
     summary = run.summary()
     if summary is None:
         say(f"run {run.id} has ended without a summary")

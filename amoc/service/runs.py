@@ -98,8 +98,7 @@ class Runs:
         """
         if not re.fullmatch(RUN_ID, run):
             raise not_found("run", run, "run")
-        if (newest := last_of(run, all_runs(str(self._base)))) is not None:
-            return newest
+        run = self._id_of(run)
         directory = self._directory(run)
         if run in self._jobs and not directory.journal.exists():
             raise conflict(
@@ -110,6 +109,13 @@ class Runs:
         ):
             raise not_found("run", run, "run")
         return directory
+
+    def _id_of(self, run: str) -> str:
+        """The id that `run` stands for: the newest's for ``last``, and so on."""
+        if not run.startswith("last"):
+            return run
+        newest = last_of(run, all_runs(str(self._base)))
+        return run if newest is None else newest.path.name
 
     def get(self, run: str) -> ListedRun:
         """A run as it is listed.
@@ -196,7 +202,7 @@ class Runs:
                 gevent.spawn(self._await_queued, job)
 
     def _await_queued(self, job: Job) -> None:
-        """Wait until a run of the queue has begun; `_ended` keeps why it could not."""
+        """Wait until a run has begun whose client does not; `_ended` keeps why it could not."""
         with suppress(Problem):
             self._await_begin(job)
 
@@ -233,8 +239,10 @@ class Runs:
             job.state = "running"
             self.on_begin(process.directory)
             return
-        if process.exit_code is None:
-            return  # still loading; the run's own deadline is longer than ours
+        if process.exit_code is None:  # still loading; its own deadline is longer than ours
+            job.awaited = False
+            gevent.spawn(self._await_queued, job)
+            return
         error = AmocError(process.why())
         codes = list(ExitCode)
         error.exit_code = (
@@ -308,7 +316,7 @@ class Runs:
 
     def _stop_early(self, run: str | None) -> tuple[str, JsonObject] | None:
         """Stop a run that takes no commands yet; None if it is another one that is meant."""
-        job = self._jobs.get(run) if run is not None else None
+        job = self._jobs.get(self._id_of(run)) if run is not None else None
         if job is None or self._directory(job.id).control.exists():
             return None
         if job.state == "queued":
@@ -335,6 +343,7 @@ class Runs:
         Raises:
             Problem: There is no such run, or it still runs.
         """
+        run = self._id_of(run)
         if run in self._jobs:
             raise conflict(f"run {run} is {self._jobs[run].state}; stop it first", "run")
         for job in self._failed:

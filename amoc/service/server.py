@@ -21,7 +21,7 @@ MAX_CONNECTIONS = 256
 SILENT_S = 60.0
 """How long a client may send nothing of what it owes, or take nothing of what it asked for."""
 HEAD_S = 30.0
-"""How long a client may take over the head of a request."""
+"""How long a client may take over the TLS handshake, and over the head of a request."""
 DRAIN_S = 5.0
 
 
@@ -57,6 +57,21 @@ class Handler(WSGIHandler):
 _SERVER: Any = WSGIServer  # its stubs have no variant for options as a dict
 
 
+class _Server(_SERVER):  # type: ignore[misc]
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+        """Agree with a client on how to encrypt, then serve it."""
+        try:
+            with gevent.Timeout(HEAD_S, TimeoutError("it took too long")):
+                secure = self.wrap_socket(client_socket, **self.ssl_args)
+        except OSError as error:  # anybody can cause one: no line of the log
+            log.debug("%s: no TLS: %s", address[0], error)
+            return
+        try:
+            self.handle(secure, address)
+        finally:
+            secure.close()
+
+
 class _Lines:
     """What the server writes to, as lines of the log."""
 
@@ -85,7 +100,7 @@ def make(app: Any, config: ServiceConfig) -> Any:
         listener.close()
         why = error.strerror or str(error)
         raise ResourceError(f"cannot listen on {config.host}:{config.port}: {why}") from None
-    server: Any = _SERVER(
+    server: Any = _Server(
         listener,
         app,
         spawn=Pool(MAX_CONNECTIONS),
@@ -102,7 +117,7 @@ def make(app: Any, config: ServiceConfig) -> Any:
 def _tls(cert: Path | None, key: Path | None) -> dict[str, Any]:
     if cert is None:
         return {}
-    import ssl
+    from gevent import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

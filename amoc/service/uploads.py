@@ -8,8 +8,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
-from gevent.lock import BoundedSemaphore
-
 from amoc.base.errors import AmocError
 from amoc.service.isolated import DESCRIBE_S, answer_of
 from amoc.service.problems import Problem, conflict, of_error
@@ -25,7 +23,6 @@ class Uploads:
     def __init__(self, scenarios: Scenarios, allowed: bool) -> None:
         self._scenarios = scenarios
         self._allowed = allowed
-        self._one = BoundedSemaphore(1)
 
     def take(self, name: str, stream: IO[bytes]) -> dict[str, Any]:
         """Keep the scenario `name` that `stream` holds; what it says of itself.
@@ -42,20 +39,19 @@ class Uploads:
             raise conflict(f"{name} is a scenario of the directory {own.name}, and {why}", "name")
         base = self._scenarios.uploads
         base.mkdir(0o700, parents=True, exist_ok=True)
-        with self._one:
-            staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
-            try:
-                sent = staging / "sent"
-                with sent.open("xb") as file:
-                    while data := stream.read(_CHUNK):
-                        file.write(data)
-                found = self._checked(sent, name)
-                replaced = self._place(Path(found.pop("path")), base, staging)
-            except OSError as error:
-                why = f"the upload cannot be kept: {error.strerror}"
-                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
+        try:
+            sent = staging / "sent"
+            with sent.open("xb") as file:
+                while data := stream.read(_CHUNK):
+                    file.write(data)
+            found = self._checked(sent, name)
+            replaced = self._place(Path(found.pop("path")), base, staging)
+        except OSError as error:
+            why = f"the upload cannot be kept: {error.strerror}"
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
         return {"name": name, **found, "replaced": replaced}
 
     def _checked(self, sent: Path, name: str) -> dict[str, Any]:

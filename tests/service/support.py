@@ -29,6 +29,7 @@ from amoc import metrics, setting, throttle, user
 
 pause = setting(0.02, "Seconds between looks", verify=lambda s: s > 0, update="free")
 mode = setting("calm", "How", verify=["calm", "wild"])
+password = setting("xyzzy", "Of nobody")
 
 
 def init():

@@ -111,7 +111,7 @@ def test_runs_wait_for_their_turn(daemon: Daemon) -> None:
 
 
 def test_a_run_starts_at_its_time(daemon: Daemon) -> None:
-    at = datetime.now(UTC) + timedelta(seconds=1.5)
+    at = datetime.now(UTC) + timedelta(seconds=3)
     body = {"scenario": "stayers", "users": 1, "workers": 1, "at": at.isoformat()}
     run = daemon.patch("/execution/start", body, status=202)["run"]
     daemon.wait_for_state(run, "running")
@@ -122,9 +122,10 @@ def test_a_run_starts_at_its_time(daemon: Daemon) -> None:
 
 
 def test_a_queued_run_that_is_refused_says_why(daemon: Daemon) -> None:
-    at = datetime.now(UTC) + timedelta(seconds=0.5)
-    body = {"scenario": "stayers", "settings": {"mode": "sad"}, "at": at.isoformat()}
+    first = daemon.start(users=1)
+    body = {"scenario": "stayers", "settings": {"mode": "sad"}, "queue": True}
     run = daemon.patch("/execution/start", body, status=202)["run"]
+    daemon.patch("/execution/stop", {"run": first})
     found = daemon.wait_for_end(run)
     assert found["state"] == "failed"
     assert "mode must be one of 'calm', 'wild'" in found["error"]

@@ -104,6 +104,7 @@ def test_commands_without_a_run_are_refused(daemon: Daemon) -> None:
 def test_scenarios_are_listed_and_described(daemon: Daemon) -> None:
     assert "stayers" in daemon.get("/scenarios")["scenarios"]
     info = daemon.get("/scenarios/info/stayers")
+    assert "xyzzy" not in json.dumps(info)  # the default of a secret
     assert info["doc"] == "Users that stay until they are asked to leave."
     own = {one["name"]: one for one in info["settings"] if one["own"]}
     assert own["mode"]["choices"] == ["calm", "wild"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import socket
 import ssl
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.certificates import Authority
-from tests.process.support import DEADLINE_S, ROOT
+from tests.process.support import DEADLINE_S, ROOT, eventually
 from tests.service.archives import ATTACKS, reason
 from tests.service.support import Answer, Daemon, serving
 
@@ -166,6 +167,43 @@ def test_a_run_that_is_a_link_is_none(daemon: Daemon, tmp_path: Path) -> None:
     finally:
         link.unlink()
     assert (tmp_path / "journal.jsonl").exists()
+
+
+def test_the_last_run_is_not_deleted_while_it_is_loaded(daemon: Daemon) -> None:
+    go_on = daemon.directory / "go_on"
+    (daemon.directory / "scenarios" / "slow_init.py").write_text(
+        f"import os, time\n\n\ndef init():\n    while not os.path.exists({str(go_on)!r}):\n"
+        "        time.sleep(0.05)\n\n\ndef start(user_id): ...\n"
+    )
+    start = daemon.connection()
+    body = json.dumps({"scenario": "slow_init", "workers": 1, "settings": {"repeat_num": 1}})
+    start.request("PATCH", "/execution/start", body, {"Content-Type": "application/json"})
+    [journal] = eventually(
+        lambda: [*daemon.runs.glob("*-slow_init/journal.jsonl")], "its directory is there"
+    )
+    run = journal.parent.name
+    try:
+        for name in (run, "last"):
+            assert "stop it first" in detail(daemon.request("DELETE", f"/runs/{name}"), 409)
+    finally:
+        go_on.touch()
+        assert start.getresponse().status == 200
+        start.close()
+    daemon.wait_for_end(run)
+
+
+def test_a_slow_upload_does_not_hold_up_another(daemon: Daemon) -> None:
+    slow = daemon.connection()
+    slow.putrequest("PUT", "/scenarios/upload?name=slow")
+    slow.putheader("Content-Type", "text/x-python")
+    slow.putheader("Content-Length", str(len(SHOP)))
+    slow.endheaders()
+    eventually(lambda: [*uploads(daemon).glob(".upload-*")], "it is being taken")
+    path = "/scenarios/upload?name=quick"
+    assert daemon.request("PUT", path, data=SHOP, Content_Type="text/x-python").status == 200
+    slow.send(SHOP)
+    assert slow.getresponse().status == 200
+    slow.close()
 
 
 def test_what_is_too_large_is_refused(daemon: Daemon) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from amoc.base.errors import ExitCode
 from tests.process.support import DEADLINE_S, ROOT
 from tests.service.support import STAYERS, Daemon, serving
 
@@ -67,6 +69,28 @@ def test_a_session_of_commands_is_for_the_daemons_run(daemon: Daemon, tmp_path: 
     assert json.loads(say("compare", run, run, "--json"))["runs"]
     assert "no run 'none'" in say("report", "none", code=2)
     assert {path.name for path in tmp_path.iterdir()} == {f"report-{run}.html"}
+
+
+def test_who_is_attached_is_told_when_the_daemon_is_lost(tmp_path: Path) -> None:
+    with serving(tmp_path) as daemon:
+        daemon.start(users=1)
+        with subprocess.Popen(
+            [sys.executable, "-m", "amoc", "attach", "--server", daemon.url],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as shell:
+            try:
+                assert shell.stdout is not None
+                assert "users: 1 running" in shell.stdout.readline()
+                daemon.kill(signal.SIGKILL)
+                said, _ = shell.communicate(timeout=DEADLINE_S)
+            finally:
+                shell.kill()
+        assert shell.returncode == ExitCode.NODE_LOST, said
+        assert said.splitlines()[-1].startswith(f"amoc: {daemon.url}: ")
+        assert "Traceback" not in said
 
 
 def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from gevent import socket as gsocket
 from amoc.base.errors import ResourceError
 from amoc.service import server
 from amoc.service.config import ServiceConfig
+from tests.certificates import Authority
 
 CONFIG = ServiceConfig(Path("runs"), Path("scenarios"), Path("uploads"), port=0)
 DEADLINE_S = 60.0
@@ -46,6 +49,21 @@ def test_a_head_that_takes_too_long_is_refused_in_a_line(
     port: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert said(port, b"GET / HTTP/1.1\r\nHost: x\r\n").startswith(b"HTTP/1.1 400")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_tls_handshake_that_is_none_or_takes_too_long_is_ended_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "HEAD_S", 0.2)
+    both = Path(Authority(tmp_path).issue("server.pem", ["127.0.0.1"]))
+    http = server.make(hello, replace(CONFIG, cert=both, key=both))
+    try:
+        assert said(http.server_port, b"") == b""
+        with suppress(ConnectionResetError):
+            assert b"HTTP" not in said(http.server_port, b"GET / HTTP/1.0\r\n\r\n")
+    finally:
+        http.stop(timeout=1)
     assert "Traceback" not in capfd.readouterr().err
 
 
