@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import gevent
 import pytest
 
 from amoc.results.run_directory import RunDirectory
 from amoc.results.saved_run import load
+from amoc.service import runs
+from amoc.service.requests import StartBody
 from tests.process.support import DEADLINE_S, ROOT, alive, eventually
 from tests.service.support import Daemon, serving
 
@@ -222,3 +225,25 @@ def test_runs_leave_nothing_open_and_are_deleted_by_hand_by_number_and_by_age(
         assert {one.name for one in runs.iterdir() if one.is_dir()} == set(made[2:])
     with serving(tmp_path, "--keep", "1"):
         assert {one.name for one in runs.iterdir() if one.is_dir()} == {made[3]}
+
+
+def test_a_run_that_fails_after_its_client_was_answered_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "BEGIN_S", 0.1)
+    scenario, go_on = tmp_path / "late.py", tmp_path / "go_on"
+    scenario.write_text(
+        f"import os, time\n\n\ndef init():\n    while not os.path.exists({str(go_on)!r}):\n"
+        "        time.sleep(0.05)\n    raise ValueError('not today')\n\n\ndef start(user_id): ...\n"
+    )
+    served = runs.Runs(tmp_path / "runs", 1, lambda _: scenario)
+    try:
+        job = served.start(StartBody(scenario="late", workers=1))
+        assert job.state == "starting"
+        go_on.touch()
+        with gevent.Timeout(DEADLINE_S):
+            while served.job(job.id) is not None:
+                gevent.sleep(0.02)
+        assert "not today" in served.error_of(job.id)
+    finally:
+        served.close()
