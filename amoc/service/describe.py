@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amoc.base.json_plain import plain
-from amoc.base.redaction import hide, is_secret
+from amoc.base.redaction import HIDDEN, hide, is_secret
 from amoc.install.choice import Choice
 from amoc.install.environment import Preparation
 from amoc.results.exporters import settings as exporter_settings
@@ -49,7 +49,7 @@ def setting(one: settings.AnySetting) -> dict[str, object]:
         "type": _schema(one),
         "choices": None if choices is None else plain(list(choices)),
         "required": required,
-        "default": None if required else plain(hide({one.name: value})[one.name]),
+        "default": None if required else HIDDEN if is_secret(one.name) else plain(hide(value)),
         "secret": is_secret(one.name),
         "update": one.update if isinstance(one.update, str) else "function",
     }
