@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from amoc.base.errors import ResourceError, UsageError
 
 _NAME = ".daemon"
+LOOKED_AT_S = 1.0
+"""How long the lock may be had by those who look whether a daemon has it, as `read` does."""
+LOOK_S = 0.01
 
 
 class Serving(NamedTuple):
@@ -69,14 +73,22 @@ class PidFile:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        give_up = time.monotonic() + LOOKED_AT_S
+        while not (locked := self._lock()) and time.monotonic() < give_up:
+            time.sleep(LOOK_S)
+        if not locked:
             found = read(runs)
             os.close(self._fd)
             where = f" at {found.url} (process {found.pid})" if found is not None else ""
-            raise UsageError(f"a daemon serves {runs} already{where}") from None
+            raise UsageError(f"a daemon serves {runs} already{where}")
         os.ftruncate(self._fd, 0)
+
+    def _lock(self) -> bool:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def write(self, url: str) -> None:
         """Say where this process listens."""

@@ -1,0 +1,34 @@
+"""The lock of a daemon, beside those who look whether there is one."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from amoc.base.errors import UsageError
+from amoc.service import pid_file
+from amoc.service.pid_file import PidFile
+
+
+def test_who_looks_just_then_does_not_keep_a_daemon_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pid_file.path_in(tmp_path)
+    path.touch()
+    with path.open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        monkeypatch.setattr(pid_file.time, "sleep", lambda _: looking.close())
+        PidFile(tmp_path).close()
+
+
+def test_of_two_daemons_the_second_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pid_file, "LOOKED_AT_S", 0.0)
+    first = PidFile(tmp_path)
+    first.write("http://127.0.0.1:4000")
+    with pytest.raises(UsageError, match="already at http"):
+        PidFile(tmp_path)
+    first.close()
