@@ -36,6 +36,7 @@ ONCE_FILES = frozenset(
         "process/test_dependencies",
         *(f"process/test_{name}" for name in ("embedded_xmpp", "events", "limited", "logging")),
         *(f"process/test_{name}" for name in ("numbers", "review", "secrets", "thresholds")),
+        *(f"process/test_{name}" for name in ("arrivals", "client", "kinds", "locustfiles")),
         *(f"process/test_{name}" for name in ("xmpp_failures", "xmpp_lives")),
         *("unit/test_docs", "unit/test_health_figures", "unit/test_rooms"),
     )
