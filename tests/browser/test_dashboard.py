@@ -305,7 +305,9 @@ def test_with_the_keyboard_alone_a_run_is_stopped(browser, daemon):
         assert page.evaluate("document.activeElement.textContent") == "Cancel"
         page.keyboard.press("Escape")
         assert page.evaluate("document.activeElement.dataset.command") == "stop"
+        until(page, "!document.activeElement.dataset.busy", "the answer is taken")
         page.keyboard.press("Enter")
+        page.get_by_role("dialog").wait_for()
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         until(page, "document.getElementById('link').dataset.state === 'over'", "the run is over")

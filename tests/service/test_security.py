@@ -204,6 +204,8 @@ def test_a_slow_upload_does_not_hold_up_another(daemon: Daemon) -> None:
     slow.send(SHOP)
     assert slow.getresponse().status == 200
     slow.close()
+    for name in ("slow", "quick"):
+        (uploads(daemon) / f"{name}.py").unlink()
 
 
 def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
