@@ -116,7 +116,7 @@ def main() -> int:
     first, last = seen[0], seen[-1]
     outcome.figure("memory", last[0], "MB")
     outcome.figure("growth of memory", last[0] / first[0], "x")
-    outcome.figure("descriptors", last[1], "")
+    outcome.figure("descriptors", last[1], "descriptors")
     for what, before, after in zip(("descriptors", "threads"), first[1:], last[1:], strict=True):
         if after > before:
             outcome.missed(f"wanted {before} {what}, done {after}")

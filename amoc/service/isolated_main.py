@@ -17,6 +17,7 @@ def main_of(work: Callable[..., Mapping[str, object]]) -> None:
     What a scenario prints does not get into the answer.
     """
     _, daemon, *arguments = sys.argv
+    sys.dont_write_bytecode = True  # an uploaded scenario's directory holds what was uploaded
     process.die_with(int(daemon))
     answers = os.dup(1)
     os.dup2(2, 1)
