@@ -64,4 +64,7 @@ def tidy(base: Path, busy: Collection[str], keep: int | None, keep_days: float |
 
 def _ended_at(directory: RunDirectory) -> datetime:
     """When a run that is over ended: its journal was not written to since."""
-    return datetime.fromtimestamp(directory.journal.stat().st_mtime, UTC)
+    try:
+        return datetime.fromtimestamp(directory.journal.stat().st_mtime, UTC)
+    except FileNotFoundError:  # somebody else is deleting it
+        return datetime.now(UTC)

@@ -260,8 +260,8 @@ class Runs:
                 log.error("run %s: %s", job.id, "\n".join(job.process.output))
             if not job.awaited:
                 self._failed.append(job)
-        self.tidy()
         self.work()
+        self.tidy()
 
     def _new_id(self, scenario: str, now: datetime) -> str:
         name = name_of_new(scenario.rpartition("/")[2], now.astimezone())
