@@ -60,7 +60,7 @@ class Beating:
         give_up = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < give_up
-            gevent.sleep(0.01)
+            gevent.sleep(0.04)  # more turns than these are no rest
 
     def beats(self, count: int) -> None:
         """Let it beat that often from now on."""
@@ -75,6 +75,8 @@ def beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
         row[cell(figure)] = 1000 * S_NS  # as the worker before has left it
     area = Area.private()
     monkeypatch.setattr("amoc.base.process.set_title", lambda role: None)
+    # A process of many tests uses more than a worker at rest.
+    monkeypatch.setattr(heartbeat, "RESTING_CPU_NS", S_NS)
     metrics.attach(area, inherit=False)
     trap, reports = FakeTrap(), []
     beat = Beat(row, trap, reports.append, lambda: "worker 0 (0 users)")
