@@ -1,8 +1,7 @@
 """``amoc run`` in a process tree of its own, for a caller that has no gevent.
 
 It has its own process group, so Ctrl-C in a terminal or a notebook is the caller's alone, who tells
-the run to stop. When the caller dies, even by SIGKILL, the kernel sends the run a SIGTERM, and it
-stops gracefully.
+the run to stop. When the caller dies, even by SIGKILL, the run stops gracefully (`amoc.cli.below`).
 """
 
 from __future__ import annotations
@@ -12,28 +11,19 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-import amoc
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.start_command import start_command
 from amoc.base.text import LineSplitter
 
 KEPT_LINES = 2_000
 LOOK_S = 1.0
 GRACE_S = 60.0
 """How long a run that is not wanted any more may take beyond its own deadlines."""
-_HERE = str(Path(amoc.__file__).resolve().parents[1])
-# The name is what `amoc.base.early_interrupt` knows the command line by.
-_START = (
-    "import runpy, sys; sys.path.append({!r}); sys.argv[0] = 'amoc';"
-    " from amoc.base import process; process.die_with(int(sys.argv.pop(1)), {});"
-    " runpy.run_module('amoc', run_name='__main__', alter_sys=True)"
-)
 
 
 class Ended(NamedTuple):
@@ -74,11 +64,7 @@ class RunProcess:
             given.write(text.encode())
             given.seek(0)
             self._process = subprocess.Popen(
-                # -P: a random.py where the caller stands must not become the run's.
-                [
-                    *(sys.executable, "-P", "-c", _START.format(_HERE, int(signal.SIGTERM))),
-                    *(str(os.getpid()), *arguments),
-                ],
+                start_command("amoc.cli.below", [str(os.getpid()), *arguments]),
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -27,28 +27,15 @@ import gevent
 from gevent import socket as gsocket
 from gevent._hub_local import get_hub_if_exists
 
-import amoc
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode
+from amoc.base.start_command import HERE, start_command
 from amoc.base.text import LineSplitter
 
 STATUS_TAKEN = 255
 TAKEN_NS = S_NS // 10
 """How long the loop has to tell how a child ended that is known to have ended."""
-# The child imports this very amoc, which need not be installed; nothing of that reaches the
-# environment of what the child starts in turn.
-_HERE = str(Path(amoc.__file__).resolve().parents[1])
-_START = (
-    "import runpy, sys; sys.path.append({!r});"
-    " runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
-)
-
-
-def start_command(module: str, arguments: Sequence[str]) -> list[str]:
-    """The command line that runs a module of amoc's as ``python -m`` does."""
-    # -P: a random.py where the operator stands must not become the child's.
-    return [sys.executable, "-P", "-c", _START.format(_HERE, module), *arguments]
 
 
 class Started(NamedTuple):
@@ -126,7 +113,7 @@ def _become_child(stdin: int, output: int) -> None:
     sys.argv[1:] = []
     if not sys.flags.safe_path:
         del sys.path[0]
-    sys.path.append(_HERE)
+    sys.path.append(HERE)
 
 
 class ChildProcess:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from amoc.base.errors import PeerError, ResourceError, UsageError
-from amoc.runtime.child import start_command
+from amoc.base.start_command import start_command
 from amoc.service import pid_file
 from amoc.service.pid_file import Serving
 

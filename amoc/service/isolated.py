@@ -19,7 +19,7 @@ from gevent import subprocess
 from gevent.lock import BoundedSemaphore
 
 from amoc.base.errors import AmocError, ExitCode, PeerError
-from amoc.runtime.child import start_command
+from amoc.base.start_command import start_command
 from amoc.service.problems import Problem
 
 DESCRIBE_S = 30.0

@@ -56,9 +56,7 @@ class RunProcess:
             *(str(os.getpid()), "run", *options, "--set-json", "-"),
             *("--run-dir", str(directory), "--", str(scenario)),
         )
-        self._child = ChildProcess(
-            start_module("amoc.service.child", arguments), self.output.append
-        )
+        self._child = ChildProcess(start_module("amoc.cli.below", arguments), self.output.append)
         self._child.write(json.dumps(settings).encode())
         self._child.close_lifeline()
         self._on_end = on_end

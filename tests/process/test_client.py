@@ -262,9 +262,19 @@ def test_an_interrupted_caller_stops_its_run_gracefully(scenario, tmp_path):
     assert not alive(tree)
 
 
-def test_a_run_does_not_outlive_a_killed_caller(scenario, tmp_path):
+THREADS = """
+    import threading, time
+
+    for _ in range(8):
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+"""
+
+
+# The kernel tells of each thread's death.
+@pytest.mark.parametrize("before", ["", THREADS], ids=["alone", "with threads"])
+def test_a_run_does_not_outlive_a_killed_caller(scenario, tmp_path, before):
     scenario(STAY, "stay.py")
-    with caller(LONG, tmp_path) as program:
+    with caller(before + LONG, tmp_path) as program:
         tree = running(tmp_path, program.pid)
         program.kill()
         program.communicate(timeout=DEADLINE_S)
