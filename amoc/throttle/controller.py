@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from heapq import heapify, heappop, heappush
 from typing import Any
 
 from amoc.base.clock import MS_NS, S_NS
@@ -27,6 +26,7 @@ from amoc.ipc.rpc import Later
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.throttle import parse_profile
+from amoc.throttle.due_times import DueTimes
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.throttle import LEAD_NS, Taken, Throttle, ThrottleState
 
@@ -81,8 +81,7 @@ class Pacer:
         self._workers: dict[WorkerId, None] = {}
         self._run_is_paused = False
         self._awaited: dict[str, deque[tuple[int, Later]]] = {}  # epochs to be in force
-        self._heap: list[tuple[int, str]] = []
-        self._due: dict[str, int] = {}
+        self._due = DueTimes()
         self._bell = Notify()
         self.operations: dict[str, Callable[..., object]] = {
             "throttle.start": self._op_start,
@@ -106,18 +105,15 @@ class Pacer:
         while True:
             self.tick()
             now_ns = self._now()
-            wait_ns = self._heap[0][0] - now_ns if self._heap else S_NS
+            due_ns = self._due.next_ns
+            wait_ns = S_NS if due_ns is None else due_ns - now_ns
             self._bell.wait(min(max(wait_ns, MS_NS) / S_NS, _MAX_SLEEP_S))
 
     def tick(self) -> None:
         """Deal what is due now."""
         now_ns = self._now()
-        heap = self._heap
-        while heap and heap[0][0] <= now_ns:
-            due_ns, name = heappop(heap)
-            if self._due.get(name) == due_ns:
-                del self._due[name]
-                self._deal(self.throttles[name], now_ns)
+        for name in self._due.pop(now_ns):
+            self._deal(self.throttles[name], now_ns)
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """A worker has said what its users want.
@@ -234,7 +230,7 @@ class Pacer:
         """
         throttle = self._find(name)
         del self.throttles[name], self._shapes[name]
-        self._due.pop(name, None)
+        self._due.drop(name)
         self._last_epochs[name] = throttle.epoch + 1
         taken = throttle.take(self._now())
         self._stopped[name] = taken.plus(self._stopped.get(name, NOTHING))
@@ -408,16 +404,6 @@ class Pacer:
 
     def _schedule(self, name: str, due_ns: int) -> None:
         if due_ns >= NEVER_NS:
-            self._due.pop(name, None)
-            return
-        due_ns = (due_ns // _TICK_NS + 1) * _TICK_NS
-        if self._due.get(name) == due_ns:
-            return
-        self._due[name] = due_ns
-        earliest = not self._heap or due_ns < self._heap[0][0]
-        heappush(self._heap, (due_ns, name))
-        if len(self._heap) > 4 * len(self._due) + 64:
-            self._heap = [(due, one) for one, due in self._due.items()]
-            heapify(self._heap)
-        if earliest:
+            self._due.drop(name)
+        elif self._due.put(name, (due_ns // _TICK_NS + 1) * _TICK_NS):
             self._bell.ring()

@@ -1,0 +1,46 @@
+"""When each throttle has to be dealt next, the earliest first. Pure.
+
+A heap in which a time that was replaced stays until it comes up, or until most of it is such times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+
+
+class DueTimes:
+    """One time by name."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, str]] = []
+        self._due: dict[str, int] = {}
+
+    @property
+    def next_ns(self) -> int | None:
+        """The earliest time, or one that was replaced; None if there is none."""
+        return self._heap[0][0] if self._heap else None
+
+    def pop(self, now_ns: int) -> Iterator[str]:
+        """Take those out whose time has come; each may be given another one meanwhile."""
+        while self._heap and self._heap[0][0] <= now_ns:
+            due_ns, name = heappop(self._heap)
+            if self._due.get(name) == due_ns:
+                del self._due[name]
+                yield name
+
+    def put(self, name: str, due_ns: int) -> bool:
+        """Give `name` this time instead of its own; whether it is now the earliest of all."""
+        if self._due.get(name) == due_ns:
+            return False
+        self._due[name] = due_ns
+        earliest = not self._heap or due_ns < self._heap[0][0]
+        heappush(self._heap, (due_ns, name))
+        if len(self._heap) > 4 * len(self._due) + 64:
+            self._heap = [(due, one) for one, due in self._due.items()]
+            heapify(self._heap)
+        return earliest
+
+    def drop(self, name: str) -> None:
+        """`name` has no time any more."""
+        self._due.pop(name, None)
