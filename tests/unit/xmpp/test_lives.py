@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -259,7 +259,8 @@ def test_an_attempt_ends_when_its_user_is_asked_to_stop(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options.xmpp_connect_pause, "default", 60.0)
-    monkeypatch.setattr(name_lookup, "getaddrinfo", lambda *_: time.sleep(0.2))
+    over = threading.Event()  # a name is looked up in a thread
+    monkeypatch.setattr(name_lookup, "getaddrinfo", lambda *_: over.wait(PATIENCE_S) and [])
     script = say_error(b"system-shutdown") if where == "in the pause" else Conn.rest
     before = counters()
     with serving(script) as server:
@@ -274,6 +275,7 @@ def test_an_attempt_ends_when_its_user_is_asked_to_stop(
         assert count(meters.connecting) == 1
         interrupt(user, UserStopped())
         user.join(PATIENCE_S)
+    over.set()
     assert isinstance(user.value, UserStopped)
     assert count(meters.connecting) == 0
     assert changes(before, "connections") == {"connections_cancelled": 1}
