@@ -32,7 +32,7 @@ def runs(_context: object, _parameter: object, beginning: str) -> list[Completio
     return found or [CompletionItem(beginning, type="dir")]
 
 
-@click.command(short_help="Print what makes a shell complete amoc's commands.")
+@click.command(short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:

@@ -89,7 +89,7 @@ def _scenario(words: Sequence[str]) -> tuple[str, int, Arrivals | None]:
 
 def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:
     if rate is None and max_users is not None:
-        raise UsageError("--max-users needs --arrival-rate: it is the most users of that")
+        raise UsageError("--max-users requires --arrival-rate")
     return rate if rate is None or max_users is None else replace(rate, max_users=max_users)
 
 

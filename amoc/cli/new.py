@@ -18,28 +18,31 @@ from amoc.recording.files import Written
     "--har",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Repeat what a browser has recorded (HTTP Archive).",
+    help="Write a scenario that repeats a browser's recording (HTTP Archive).",
 )
 @click.option(
     "--openapi",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Call the operations of an API (OpenAPI 3.0 or 3.1, JSON or YAML).",
+    help="Write a scenario that calls an API's operations (OpenAPI 3.0 or 3.1, JSON or YAML).",
 )
 @click.option(
     "--kind",
     type=click.Choice(from_kind.KINDS),
-    help="A small one of this kind, with a test for pytest.",
+    help="Write a small scenario of this kind, and a pytest test of it.",
 )
 @click.option(
     "--host",
     "hosts",
     multiple=True,
     metavar="HOST",
-    help="With --har: keep requests to this host, too, as it stands in URLs. Repeatable.",
+    help="With --har: also keep requests to this host (repeatable).",
 )
 @click.option(
-    "--all", "everything", is_flag=True, help="With --har: keep static files and other hosts."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="With --har: also keep static files and requests to other hosts.",
 )
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
 def new(

@@ -53,14 +53,14 @@ TAGS = click.option(
     "-T",
     metavar="TAG",
     multiple=True,
-    help="Do only a locustfile's tasks with such a tag (repeatable).",
+    help="Run only tasks of a locustfile that have this tag (repeatable).",
 )
 EXCLUDE_TAGS = click.option(
     "--exclude-tags",
     "-E",
     metavar="TAG",
     multiple=True,
-    help="Do none of its tasks with such a tag (repeatable).",
+    help="Skip tasks of a locustfile that have this tag (repeatable).",
 )
 REAL_LOCUST = click.option(
     "--real-locust",
@@ -101,7 +101,7 @@ _OPTIONS = (
         "--spawn-rate",
         "-r",
         type=click.FloatRange(min=0, min_open=True),
-        help="User starts a second: the setting user_rate, which is a minute's.",
+        help="Users to start per second; sets user_rate, which is per minute.",
     ),
     click.option("--user-ids", type=USER_IDS, help="Ids of the users, instead of --users."),
     click.option(
@@ -120,8 +120,8 @@ _OPTIONS = (
     click.option(
         "--max-users",
         type=whole(1, MAX_ID),
-        help="Most users of --arrival-rate at once; iterations for which none is free are dropped."
-        f"  [default: {MAX_USERS}]",
+        help="Maximum number of users with --arrival-rate; iterations that find none free are"
+        f" dropped.  [default: {MAX_USERS}]",
     ),
     click.option(
         "--throttle",

@@ -57,13 +57,12 @@ _OPTIONS = (
     click.option(
         "--keep",
         type=whole(1, 1_000_000),
-        help="Delete runs in --runs-dir that are over, but for so many, the newest."
-        "  [default: keep all]",
+        help="Keep the N newest runs in --runs-dir, and delete older ones.  [default: keep all]",
     ),
     click.option(
         "--keep-days",
         type=whole(1, 100_000),
-        help="Delete runs in --runs-dir that were over so many days ago.  [default: keep all]",
+        help="Delete runs in --runs-dir that ended more than N days ago.  [default: keep all]",
     ),
     click.option(
         "--token-file",
@@ -76,7 +75,7 @@ _OPTIONS = (
         "names",
         metavar="HOST",
         multiple=True,
-        help="A further name under which clients reach this host (repeatable).",
+        help="Another name by which clients reach this host (repeatable).",
     ),
     click.option("--cert", metavar="FILE", help="Certificate for HTTPS (PEM)."),
     click.option("--key", metavar="FILE", help="Private key for --cert (PEM)."),
@@ -204,7 +203,11 @@ def _again(context: click.Context) -> list[str]:
 
 @click.command("stop-server", short_help="End the server in the background.")
 @click.option(
-    "--runs-dir", metavar="DIR", default=BASE, show_default=True, help="Which it was started with."
+    "--runs-dir",
+    metavar="DIR",
+    default=BASE,
+    show_default=True,
+    help="The --runs-dir it was started with.",
 )
 def stop_server(runs_dir: str) -> None:
     """End the server of a directory of runs; its runs stop gracefully before."""

@@ -35,8 +35,8 @@ PARAMETERS = (
         envvar="AMOC_SERVER",
         expose_value=False,
         callback=_keep("url"),
-        help="A service (amoc serve) whose runs are meant.  [default: AMOC_SERVER, or this"
-        " directory's runs]",
+        help="URL of an amoc serve, to act on its runs.  [default: AMOC_SERVER, or the"
+        " runs of this directory]",
     ),
     click.Option(
         ["--server-token-file"],

@@ -34,8 +34,8 @@ class Failure:
         request: Of which request.
         cause: Why: ``status 503``.
         count: How many.
-        first_s: Begin of the first second in which it happened, since the first user could start.
-        last_s: End of the last one.
+        first_s: When it happened first, since the first user could start.
+        last_s: When it happened last.
         user_id: A user to whom it happened.
         message: What it was told.
     """

@@ -233,7 +233,7 @@ class RunResult(RunFigures):
             "failures": (tables.failure_lines, None),
         }
         if what not in forms:
-            raise ValueError(f"what must be {', '.join(forms)}, got {what!r}")
+            raise ValueError(f"to_pandas() takes {', '.join(forms)}, got {what!r}")
         lines, index = forms[what]
         return pd.read_csv(io.StringIO(_joined(lines(self.saved))), index_col=index)
 

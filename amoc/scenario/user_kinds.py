@@ -127,7 +127,7 @@ def users(kinds: Mapping[Start | type, float]) -> None:
     names = [_check(one) for one in kinds]
     for name in names:
         if names.count(name) > 1:
-            raise ScenarioError(f"amoc.users has two kinds that are called {name}")
+            raise ScenarioError(f"amoc.users must have one kind named {name}, got two")
     try:
         caller.f_globals[_DECLARED] = UserKinds(kinds)
     except ValueError as error:

@@ -104,7 +104,7 @@ class StartBody(Exact):
         "--arrival-rate", "Iterations to start, such as 200/s, however slow the target is"
     )
     max_users: Annotated[int, Whole(1, MAX_COUNT)] | None = option(
-        "--max-users", "Most users of arrival_rate at once"
+        "--max-users", "Maximum number of users with arrival_rate"
     )
     throttles: dict[Line, Line] = option(
         "--throttle", "Rates by throttle, instead of the scenario's", {}, max_length=100

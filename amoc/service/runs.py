@@ -161,7 +161,7 @@ class Runs:
         busy = [one.id for one in self._active()]
         later = body.at is not None and body.at > now
         if self._closing:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon is about to stop")
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the daemon is stopping")
         if len(busy) >= self._parallel and not (body.queue or later):
             few = "a run is" if len(busy) == 1 else f"{len(busy)} runs are"
             raise conflict(

@@ -68,7 +68,7 @@ def _last_of(choices: Mapping[T, float]) -> T:
     for choice in reversed(list(choices)):
         if choices[choice] > 0:
             return choice
-    raise ScenarioError("pick() must be given a weight above 0, got only 0")
+    raise ScenarioError("pick() must be given at least one weight above 0")
 
 
 def think(least: float, most: float | None = None) -> None:

@@ -112,7 +112,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
         (["--arrival-rate", "5"], "--arrival-rate must say per what time, such as 200/s"),
         (["--arrival-rate", "1/s", "--users", "1"], "--arrival-rate and --users are mutually"),
         (["--arrival-rate", "1/s", "--stages", "1s:1"], "--arrival-rate and --stages are mutually"),
-        (["--max-users", "5"], "--max-users needs --arrival-rate"),
+        (["--max-users", "5"], "--max-users requires --arrival-rate"),
         (
             ["--arrival-rate", "1/s", "--throttle", "arrival_rate=2/s"],
             "--throttle arrival_rate=… is what --arrival-rate says",

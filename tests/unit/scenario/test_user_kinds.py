@@ -108,7 +108,7 @@ def test_start_takes_what_it_likes(scenario):
         ("amoc.users({Buyer: 1})\namoc.users({browser: 1})", "must be called once"),
         (
             "def a(): ...\nb, a = a, lambda: 1\na.__name__ = 'a'\namoc.users({a: 1, b: 2})",
-            "two kinds that are called a",
+            "must have one kind named a, got two",
         ),
         ("def f(): amoc.users({Buyer: 1})\nf()", "must be called at a scenario's top level"),
         ("amoc.users({Buyer: 1})\ndef start(user_id): ...", "has both start() and amoc.users"),

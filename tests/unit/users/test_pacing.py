@@ -62,7 +62,7 @@ def test_what_is_picked_has_a_weight(weights):
     if sum(weights.values()) > 0:
         assert weights[outcome(lambda: user_module.pick(weights))] > 0
     else:
-        with pytest.raises(ScenarioError, match="a weight above 0, got only 0"):
+        with pytest.raises(ScenarioError, match="at least one weight above 0"):
             outcome(lambda: user_module.pick(weights))
 
 
