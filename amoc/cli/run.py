@@ -44,13 +44,14 @@ def execute(plan: RunPlan, json_file: str | None, dependencies: Choice) -> NoRet
     from amoc.cli.summary_file import SummaryFile
     from amoc.runtime import host
     from amoc.runtime.launched import launch
+    from amoc.runtime.local_launcher import LocalLauncher
 
     early_interrupt.end()
     printed = json_file == "-"  # the summary as JSON, so all else goes to standard error
     summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
     plan = scenario_dependencies.prepared(plan, dependencies)
     early_interrupt.begin()
-    launched = launch(plan, host.start)
+    launched = launch(plan, LocalLauncher(host.start))
     # The node is on its way; it ends by itself where this process does.
     from amoc.cli.signals import handle_signals
     from amoc.cli.view.console import console as make_console

@@ -1,27 +1,24 @@
-"""The beginning of a run: its name, the directory of its sockets, and its node's process.
+"""The beginning of a run: its name, the directory of its sockets, and its nodes.
 
-The node is told at once what to load, so it does that while the controller is still loading what it
-needs itself.
+The nodes are told at once what to load, so they do that while the controller is still loading what
+it needs itself.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import zmq
 
-from amoc.ipc import bus, pipe
+from amoc.ipc import bus
 from amoc.ipc.messages.lifecycle import Bootstrap
-from amoc.ipc.messages.links import BOOTSTRAP, FROM_NODE, TO_NODE, FromNode, ToNode
-from amoc.runtime.child import Started
+from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode, ToNode
+from amoc.runtime.launcher import LaunchedNode, Launcher, node_name
 from amoc.scenario.run_plan import RunPlan
-
-NODE = "node0"
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class Launched:
         run_id: Its name.
         directory: Where its sockets are.
         context: Where they were made.
-        parent: The controller's end of the line to the node.
-        node: The node's process.
+        parent: The controller's end of the line to the nodes.
+        nodes: The nodes, by number.
     """
 
     run_id: str
@@ -41,7 +38,7 @@ class Launched:
     directory: str
     context: zmq.Context[zmq.Socket[bytes]]
     parent: bus.Parent[ToNode, FromNode]
-    node: Started
+    nodes: Sequence[LaunchedNode]
 
     def close(self) -> None:
         """Close the sockets, when all was said, and remove their directory."""
@@ -50,19 +47,19 @@ class Launched:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def launch(plan: RunPlan, start_node: Callable[[str], Started]) -> Launched:
-    """Begin the run of `plan`; `start_node` starts the node's process, for a directory.
+def launch(plan: RunPlan, launcher: Launcher) -> Launched:
+    """Begin the run of `plan` on the nodes that `launcher` starts.
 
     Raises:
-        ResourceError: There can be no sockets in the directory.
+        ResourceError: They cannot be started, or there can be no sockets in the directory.
     """
     started_at = datetime.now(UTC)
     # When it began, and a part of its seed to tell twins apart.
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{plan.seed % 0x10000:04x}"
     directory = bus.new_directory()
-    # Before there is a directory: from now on, whenever we are killed, the node removes it. And
+    # Before there is a directory: from now on, whenever we are killed, a node removes it. And
     # before there is a ZeroMQ context, whose threads would not be in a fork.
-    node = start_node(directory)
+    nodes = launcher.start(directory)
     context = zmq.Context()
     try:
         Path(directory).mkdir(0o700)
@@ -71,9 +68,16 @@ def launch(plan: RunPlan, start_node: Callable[[str], Started]) -> Launched:
         context.destroy(linger=0)
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    parent.expect(NODE)
-    bootstrap = Bootstrap(
-        node=0,
+    for node in nodes:
+        parent.expect(node_name(node.number))
+        node.begin(_bootstrap(plan, run_id, directory, node.number))
+    return Launched(run_id, started_at, directory, context, parent, nodes)
+
+
+def _bootstrap(plan: RunPlan, run_id: str, directory: str, number: int) -> Bootstrap:
+    """What a node needs to begin."""
+    return Bootstrap(
+        node=number,
         run_id=run_id,
         endpoint=directory,
         scenario=plan.scenario,
@@ -88,6 +92,3 @@ def launch(plan: RunPlan, start_node: Callable[[str], Started]) -> Launched:
         libraries=plan.libraries,
         max_users=plan.arrivals.max_users if plan.arrivals is not None else 0,
     )
-    with suppress(BrokenPipeError):  # it has ended already; who waits for it will see that
-        pipe.write(node.input, BOOTSTRAP, bootstrap)
-    return Launched(run_id, started_at, directory, context, parent, node)

@@ -36,7 +36,6 @@ from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Us
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.replay import SCENARIO
 from amoc.runtime import logs
-from amoc.runtime.child import ChildProcess
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.node_link import NodeLink
 from amoc.runtime.controller.run_files import RunFiles
@@ -47,7 +46,8 @@ from amoc.runtime.controller.scenario_commands import ScenarioCommands
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
 from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
-from amoc.runtime.launched import NODE, Launched
+from amoc.runtime.launched import Launched
+from amoc.runtime.launcher import node_name
 from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
@@ -144,9 +144,10 @@ class Controller:
         events.happen_in("controller")
         failure: AmocError | None = None
         try:
-            child = ChildProcess(self._launched.node, self._on_line)
+            (node,) = self._launched.nodes
+            node.watch(self._on_line)
             with self._launched.parent as parent:
-                self._node = NodeLink(parent, child, self._take, self._check)
+                self._node = NodeLink(parent, node, self._take, self._check)
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._node.guarded, self._node.listen),
                     gevent.spawn(self._node.guarded, self._results.beat),
@@ -295,7 +296,7 @@ class Controller:
             self._launched.directory, ignore_errors=True
         )  # killed from now on, we leave nothing
         if events.NODE_DOWN.heard and Hello in self._node.seen:
-            events.NODE_DOWN(node=NODE, reason=str(failure or ""))
+            events.NODE_DOWN(node=node_name(0), reason=str(failure or ""))
         self._results.close()
         if self._xmpp is not None:
             self._xmpp.end()

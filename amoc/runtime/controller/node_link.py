@@ -13,15 +13,13 @@ from typing import TypeVar
 
 import gevent
 
-from amoc.base import process
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.waiting import Notify
 from amoc.ipc import bus
 from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
 from amoc.ipc.messages.links import FromNode, ToNode
-from amoc.runtime.child import ChildProcess
-from amoc.runtime.launched import NODE
+from amoc.runtime.launcher import LaunchedNode, node_name
 
 SILENT_S = 15.0
 """A node that reports nothing for so long counts as lost: it samples every second."""
@@ -46,7 +44,7 @@ class NodeLink:
     def __init__(
         self,
         parent: bus.Parent[ToNode, FromNode],
-        child: ChildProcess,
+        node: LaunchedNode,
         take: Callable[[str, FromNode], None],
         check: Callable[[], None],
     ) -> None:
@@ -54,7 +52,7 @@ class NodeLink:
 
         Args:
             parent: Bound already; it expects the node.
-            child: The node's process.
+            node: The node, which is watched.
             take: Gets each report with the name of the node that it came from.
             check: Raises what else ends a wait.
         """
@@ -64,7 +62,8 @@ class NodeLink:
         self._bus = parent
         self._take = take
         self._check = check
-        self._node = child
+        self._node = node
+        self._name = node_name(node.number)
         self._heard_ns = self._listened_ns = now_ns()
 
     def listen(self) -> None:
@@ -77,7 +76,7 @@ class NodeLink:
                 self._heard_ns += asleep_ns
             if asleep_ns > SLEPT_S * S_NS:
                 text = f"amoc itself was suspended for {format_duration(asleep_ns / S_NS)}"
-                self._take(NODE, Note("warning", f"{text}: no throttle executed"))
+                self._take(self._name, Note("warning", f"{text}: no throttle executed"))
             self._listened_ns = now
             if envelope is not None:
                 self._heard_ns = now
@@ -106,7 +105,7 @@ class NodeLink:
 
     def send(self, command: ToNode) -> None:
         """Send `command` to the node."""
-        self._bus.send(NODE, command)
+        self._bus.send(self._name, command)
 
     def wait_for(
         self,
@@ -159,18 +158,18 @@ class NodeLink:
         if self.failure is not None:
             raise self.failure
         self._check()
-        status = self._node.exit_status()
-        if status is not None:
+        how = self._node.ended()
+        if how is not None:
             gevent.sleep(bus.TICK_S)  # its last report may still be on the way
             if Terminated in self.seen:
                 return
-            raise self.failure or PeerError(f"node 0 {process.how_it_ended(status)}")
+            raise self.failure or PeerError(f"{self._name} {how}")
         if Hello in self.seen and self._listened_ns - self._heard_ns > SILENT_S * S_NS:
-            raise PeerError(f"node 0 has not reported for {SILENT_S:g} s")
+            raise PeerError(f"{self._name} has not reported for {SILENT_S:g} s")
 
     def is_running(self) -> bool:
         """Whether the node's process is there."""
-        return self._node.exit_status() is None
+        return self._node.ended() is None
 
     def end(self, at_once: bool) -> None:
         """End the node's process and all below it, if it is still there."""

@@ -14,7 +14,7 @@ from amoc.base.text import counted
 from amoc.ipc.messages.lifecycle import Hello, Init, Loaded, Ready, Terminate, Terminated
 from amoc.ipc.messages.users import Stopped, StopUsers
 from amoc.runtime.controller.node_link import NodeLink, failed
-from amoc.runtime.launched import NODE
+from amoc.runtime.launcher import node_name
 from amoc.scenario import events
 from amoc.scenario.plugins import Plugin
 from amoc.scenario.run_plan import RunPlan
@@ -41,9 +41,9 @@ def load(node: NodeLink, plan: RunPlan, plugins: Sequence[Plugin]) -> Loaded:
         AmocError: It does not come up in time, or the scenario cannot be loaded.
     """
     node.wait_for(Hello, JOIN_S, "the node", "join")
-    _log.info("node %s has joined", NODE)
+    _log.info("node %s has joined", node_name(0))
     if events.NODE_UP.heard:
-        events.NODE_UP(node=NODE)
+        events.NODE_UP(node=node_name(0))
     imported = ", ".join([*(f"plugin {one}" for one in plugins), plan.scenario])
     return node.wait_for(
         Loaded,

@@ -1,0 +1,75 @@
+"""What starts the nodes of a run and knows what becomes of their processes: the interface. Pure.
+
+A launcher finds the hosts and starts one node on each; what a node is told and reports goes over
+the bus and is no business of the launcher. A run uses it in this order::
+
+    nodes = launcher.start(directory)      before there is an event loop, or a ZeroMQ context
+    node.begin(bootstrap)                  for each, once the sockets of the run are there
+    node.watch(on_line)                    for each, in the event loop
+    node.ended(), node.kill()              at any time from then on
+    node.end(deadline_s)                   for each, once
+
+Names of nodes are not used twice in a run: what comes late from a node that was given up can be
+told by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from amoc.ipc.messages.lifecycle import Bootstrap
+
+
+class LaunchedNode(Protocol):
+    """A node that a launcher has started."""
+
+    @property
+    def number(self) -> int:
+        """Its number in the run, from 0; its name on the bus follows from it, see `node_name`."""
+
+    @property
+    def host(self) -> str:
+        """The host that it is on, as the launcher calls it."""
+
+    @property
+    def engine_id(self) -> str:
+        """What the launcher's engine calls it, for people: ``pid 4711``."""
+
+    def begin(self, bootstrap: Bootstrap, /) -> None:
+        """Give it what it needs to begin; does nothing when it has ended already."""
+
+    def watch(self, on_line: Callable[[str], None], /) -> None:
+        """Pass on each line that its process prints from now on, and note how that ends."""
+
+    def ended(self) -> str | None:
+        """How its process has ended, as ``exited with 3``; None as long as it is known to run."""
+
+    def kill(self) -> None:
+        """End its process and all below it at once; does not wait for that."""
+
+    def end(self, deadline_s: float, /) -> None:
+        """Wait for the end of its process, and kill it if it has not left by then.
+
+        Once this returns nothing of it runs, and all its lines were passed on.
+        """
+
+
+class Launcher(Protocol):
+    """Starts the nodes of a run."""
+
+    def start(self, directory: str, /) -> Sequence[LaunchedNode]:
+        """Start all nodes.
+
+        Args:
+            directory: That of the run's sockets on this host, which is not there yet. A node on
+                this host removes it when the run dies before it has told the node anything.
+
+        Raises:
+            ResourceError: Not all of them can be started; none is left.
+        """
+
+
+def node_name(number: int) -> str:
+    """What the bus, views and figures call a node."""
+    return f"node{number}"

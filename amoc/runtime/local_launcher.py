@@ -1,0 +1,82 @@
+"""Starts nodes on this host: each is a child of this process, with all of its own below it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from amoc.base import process
+from amoc.base.errors import ResourceError
+from amoc.ipc import pipe
+from amoc.ipc.messages.lifecycle import Bootstrap
+from amoc.ipc.messages.links import BOOTSTRAP
+from amoc.runtime.child import ChildProcess, Started
+
+
+class LocalNode:
+    """A node on this host; see `amoc.runtime.launcher.LaunchedNode`."""
+
+    def __init__(self, number: int, started: Started) -> None:
+        self.number = number
+        self.host = socket.gethostname()
+        self.engine_id = f"pid {started.pid}"
+        self._started = started
+        self._child: ChildProcess | None = None
+
+    def forget(self) -> None:
+        """Have it leave, for it will be told nothing."""
+        os.close(self._started.input)
+        os.close(self._started.output)
+
+    def begin(self, bootstrap: Bootstrap) -> None:
+        """Write its bootstrap to its standard input, which then stays open as its lifeline."""
+        with suppress(BrokenPipeError):  # it has ended already; who waits for it will see that
+            pipe.write(self._started.input, BOOTSTRAP, bootstrap)
+
+    def watch(self, on_line: Callable[[str], None]) -> None:
+        """Pass on what it prints, and note how it ends."""
+        self._child = ChildProcess(self._started, on_line)
+
+    @property
+    def _watched(self) -> ChildProcess:
+        assert self._child is not None, "watch() comes first"
+        return self._child
+
+    def ended(self) -> str | None:
+        """How it has ended; None while it runs."""
+        status = self._watched.exit_status()
+        return None if status is None else process.how_it_ended(status)
+
+    def kill(self) -> None:
+        """Kill it; the kernel ends all below it."""
+        self._watched.kill()
+
+    def end(self, deadline_s: float) -> None:
+        """Wait for its end, and kill it if it has not left by then."""
+        self._watched.end(deadline_s)
+
+
+class LocalLauncher:
+    """Starts some nodes on this host."""
+
+    def __init__(self, start: Callable[[str], Started], count: int = 1) -> None:
+        """Start `count` nodes; `start` starts one, for the directory of the run's sockets."""
+        self._start = start
+        self._count = count
+
+    def start(self, directory: str) -> Sequence[LocalNode]:
+        """Start them; see `amoc.runtime.launcher.Launcher`.
+
+        Raises:
+            ResourceError: The system does not let us.
+        """
+        nodes: list[LocalNode] = []
+        try:
+            nodes.extend(LocalNode(number, self._start(directory)) for number in range(self._count))
+        except OSError as error:
+            for one in nodes:
+                one.forget()
+            raise ResourceError(f"node {len(nodes)} cannot be started: {error}") from None
+        return nodes
