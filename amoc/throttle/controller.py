@@ -11,8 +11,7 @@ one message.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from amoc.base.clock import MS_NS, S_NS
@@ -25,8 +24,10 @@ from amoc.ipc.messages.throttle import THROTTLE_TO_CONTROLLER, THROTTLE_TO_WORKE
 from amoc.ipc.rpc import Later
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
-from amoc.throttle import parse_profile
+from amoc.throttle import calls, parse_profile
+from amoc.throttle.calls import OWN
 from amoc.throttle.due_times import DueTimes
+from amoc.throttle.in_force import InForce
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.throttle import LEAD_NS, Taken, Throttle, ThrottleState
 
@@ -34,8 +35,6 @@ __all__ = ["Pacer", "ThrottleState"]
 
 MAX_THROTTLES = 10_000
 """Throttles that a scenario can start."""
-OWN = ("user_rate",)
-"""Throttles without which a run cannot go on."""
 MAX_NAMED = 20
 """Throttles named in an error."""
 NOTHING = Taken(0.0, 0)
@@ -52,7 +51,7 @@ class Pacer:
     """Deals the slots of all throttles.
 
     Attributes:
-        operations: What scenarios and operators may ask, for `amoc.ipc.rpc_server.Desk`.
+        operations: What scenarios and operators may ask, for `amoc.ipc.rpc.RpcServer`.
     """
 
     def __init__(
@@ -80,20 +79,10 @@ class Pacer:
         self._stopped: dict[str, Taken] = {}  # what nobody has taken yet of those
         self._workers: dict[WorkerId, None] = {}
         self._run_is_paused = False
-        self._awaited: dict[str, deque[tuple[int, Later]]] = {}  # epochs to be in force
+        self._in_force = InForce(self._workers.keys())
         self._due = DueTimes()
         self._bell = Notify()
-        self.operations: dict[str, Callable[..., object]] = {
-            "throttle.start": self._op_start,
-            "throttle.change_rate": self._op_change_rate,
-            "throttle.change_shape": self._op_change_shape,
-            "throttle.pause": self._overlay(Throttle.pause),
-            "throttle.resume": self._overlay(Throttle.resume),
-            "throttle.unlock": self._overlay(Throttle.unlock),
-            "throttle.stop": self._op_stop,
-            "throttle.state": lambda _, name: list(self._find(name).state(self._now())),
-            "throttle.find": lambda _, name: self._wire_state(self._find(name)),
-        }
+        self.operations = calls.operations(self)
 
     def __repr__(self) -> str:
         return f"<pacer of {counted(len(self.throttles), 'throttle')}>"
@@ -131,8 +120,7 @@ class Pacer:
                 throttle.want(origin, record, now_ns)
                 touched[record.name] = throttle
         for throttle in touched.values():
-            if throttle.name in self._awaited:
-                self._answer(throttle)
+            self._in_force.look(throttle)
             due_ns = throttle.next_ns(now_ns)
             if due_ns <= now_ns:
                 self._deal(throttle, now_ns)
@@ -156,26 +144,26 @@ class Pacer:
         for throttle in self.throttles.values():
             throttle.lost(origin, now_ns)
             self._reschedule(throttle, now_ns)
-        self._answer_all()
+            self._in_force.look(throttle)
 
     def begin(self) -> None:
         """Users may start."""
         self._stopped.clear()
         for name in self.throttles:
-            self._change(name, Throttle.begin)
+            self.change(name, Throttle.begin)
 
     def pause_run(self) -> None:
         """The run is paused, and all throttles with it."""
         self._run_is_paused = True
-        for name in self.throttles:
-            self._change(name, Throttle.pause_run)
-        self._answer_all()
+        for name, throttle in self.throttles.items():
+            self.change(name, Throttle.pause_run)
+            self._in_force.look(throttle)
 
     def resume_run(self) -> None:
         """The run goes on."""
         self._run_is_paused = False
         for name in self.throttles:
-            self._change(name, Throttle.resume_run)
+            self.change(name, Throttle.resume_run)
 
     # What is asked
 
@@ -215,12 +203,12 @@ class Pacer:
         if THROTTLE_INIT.heard:
             THROTTLE_INIT(throttle=name, rate=rate, interval_s=interval_s)
         if self._run_is_paused:
-            self._change(name, Throttle.pause_run)
+            self.change(name, Throttle.pause_run)
 
     def end(self, name: str, at_ns: int) -> Later | None:
         """Let nobody pass from `at_ns` on; what answers when that is so, None if it is now."""
-        self._change(name, lambda one, now_ns: one.end(at_ns, now_ns))
-        return self._when_in_force(name)
+        self.change(name, lambda one, now_ns: one.end(at_ns, now_ns))
+        return self.when_in_force(name)
 
     def stop(self, name: str) -> None:
         """Stop a throttle; who waits for it gets an error.
@@ -228,14 +216,13 @@ class Pacer:
         Raises:
             ScenarioError: There is none of that name.
         """
-        throttle = self._find(name)
+        throttle = self.find(name)
         del self.throttles[name], self._shapes[name]
         self._due.drop(name)
         self._last_epochs[name] = throttle.epoch + 1
         taken = throttle.take(self._now())
         self._stopped[name] = taken.plus(self._stopped.get(name, NOTHING))
-        for _, later in self._awaited.pop(name, ()):
-            later.done()
+        self._in_force.stopped(name)
         if len(self._last_epochs) > 2 * MAX_THROTTLES:
             self._last_epochs.pop(next(iter(self._last_epochs)))
         self._tell(throttle.gone())
@@ -257,15 +244,26 @@ class Pacer:
             UsageError: There is no such throttle, or no such rate; nothing was changed.
         """
         try:
-            throttle = self._find(name)
+            throttle = self.find(name)
             profile = parse_profile.from_text(name, text, throttle.interval_s)
         except ScenarioError as error:
             raise UsageError(str(error)) from None
-        self._change(name, lambda one, at_ns: one.change_profile(profile, None, at_ns))
-        later = self._when_in_force(name)
+        self.change(name, lambda one, at_ns: one.change_profile(profile, None, at_ns))
+        later = self.when_in_force(name)
         if later is not None and not later.wait(IN_FORCE_S):
             return f"throttle {name} is changed to {text}; not all workers have confirmed it yet"
         return f"throttle {name} is changed to {text}"
+
+    def start_once(self, name: str, shape: object, interval_s: float) -> bool:
+        """Start a throttle unless it was started in the same way; whether it was not.
+
+        Raises:
+            ScenarioError: It makes no sense, or it was started in another way.
+        """
+        is_new = self._shapes.get(name) != (shape, interval_s)
+        if is_new:
+            self.start(name, shape, interval_s)
+        return is_new
 
     @property
     def unused_rates(self) -> list[str]:
@@ -280,49 +278,32 @@ class Pacer:
             taken[name] = one.take(at_ns).plus(taken.get(name, NOTHING))
         return taken
 
+    def state(self, name: str) -> ThrottleState:
+        """How a throttle is.
+
+        Raises:
+            ScenarioError: There is none of that name.
+        """
+        return self.find(name).state(self._now())
+
     def states(self) -> list[ThrottleState]:
         """How all throttles are."""
         now_ns = self._now()
         return [throttle.state(now_ns) for throttle in self.throttles.values()]
 
-    def _op_start(self, _: WorkerId | None, name: str, shape: object, interval_s: float) -> object:
-        """Start it, unless it was started so; whether, and what a worker learns it from."""
-        is_new = self._shapes.get(name) != (shape, interval_s)
-        if is_new:
-            self.start(name, shape, interval_s)
-        return [is_new, self._wire_state(self.throttles[name])]
+    def change_shape(self, name: str, shape: Sequence[Any], interval_s: float | None) -> None:
+        """Give a throttle another profile.
 
-    def _op_stop(self, _: WorkerId | None, name: str) -> None:
-        if name in OWN or self._find(name).every:
-            raise ScenarioError(f"throttle {name} is amoc's own and cannot be stopped; pause it")
-        self.stop(name)
+        Args:
+            name: The throttle.
+            shape: As in `amoc.throttle.parse_profile`; a ramp or stairs from None begin where the
+                throttle is.
+            interval_s: What its rates are per; None leaves that as it is.
 
-    def _overlay(self, act: Callable[[Throttle[WorkerId], int], bool]) -> Callable[..., object]:
-        def operation(_: WorkerId | None, name: str, wait: bool = False) -> Later | None:
-            self._change(name, act)
-            return self._when_in_force(name) if wait else None
-
-        return operation
-
-    def _op_change_rate(
-        self,
-        _: WorkerId | None,
-        name: str,
-        rate: float,
-        interval_s: float | None,
-        wait: bool = False,
-    ) -> Later | None:
-        return self._op_change_shape(_, name, ["constant", rate], interval_s, wait)
-
-    def _op_change_shape(
-        self,
-        _: WorkerId | None,
-        name: str,
-        shape: Any,
-        interval_s: float | None,
-        wait: bool = False,
-    ) -> Later | None:
-        throttle, shape = self._find(name), list(shape)
+        Raises:
+            ScenarioError: There is none of that name, or the profile makes no sense.
+        """
+        throttle, shape = self.find(name), list(shape)
         if interval_s is not None:
             interval_s = parse_profile.check_interval(name, interval_s)
         now_ns = self._now()
@@ -333,31 +314,11 @@ class Pacer:
                 value = value * per_s / throttle.interval_s
             shape = [shape[0], value, *shape[2:]]
         profile = parse_profile.build(name, shape, per_s)
-        self._change(name, lambda one, at_ns: one.change_profile(profile, interval_s, at_ns))
-        return self._when_in_force(name) if wait else None
+        self.change(name, lambda one, at_ns: one.change_profile(profile, interval_s, at_ns))
 
-    def _when_in_force(self, name: str) -> Later | None:
-        """What answers when all workers act by the newest change; None if that is now."""
-        throttle, later = self.throttles[name], Later()
-        self._awaited.setdefault(name, deque()).append((throttle.epoch, later))
-        self._answer(throttle)
-        return None if later.is_done else later
-
-    def _answer(self, throttle: Throttle[WorkerId]) -> None:
-        """Answer those whose change is in force."""
-        awaited = self._awaited[throttle.name]
-        # While the run is paused nobody passes, and before it goes on all have heard of it.
-        while awaited and (self._run_is_paused or throttle.in_force(awaited[0][0], self._workers)):
-            awaited.popleft()[1].done()
-        if not awaited:
-            del self._awaited[throttle.name]
-
-    def _answer_all(self) -> None:
-        for name in list(self._awaited):
-            self._answer(self.throttles[name])
-
-    def _change(self, name: str, act: Callable[[Throttle[WorkerId], int], bool]) -> None:
-        throttle = self._find(name)
+    def change(self, name: str, act: Callable[[Throttle[WorkerId], int], bool]) -> None:
+        """Have `act` change a throttle, and tell the workers if it did."""
+        throttle = self.find(name)
         now_ns = self._now()
         if act(throttle, now_ns):
             self._tell(throttle.news())
@@ -375,7 +336,16 @@ class Pacer:
             plan=state.plan,
         )
 
-    def _find(self, name: str) -> Throttle[WorkerId]:
+    def when_in_force(self, name: str) -> Later | None:
+        """What answers when all workers act by the newest change; None if that is now."""
+        return self._in_force.wait_for(self.throttles[name])
+
+    def find(self, name: str) -> Throttle[WorkerId]:
+        """The throttle of a name.
+
+        Raises:
+            ScenarioError: There is none.
+        """
         throttle = self.throttles.get(name)
         if throttle is None:
             started = sorted(self.throttles)
@@ -384,9 +354,10 @@ class Pacer:
             raise ScenarioError(f"throttle {name} is not started; started: {names}{more}")
         return throttle
 
-    def _wire_state(self, throttle: Throttle[WorkerId]) -> list[object]:
-        """What a worker learns the throttle from that has not heard of it yet."""
-        return [THROTTLE_TO_WORKER.to_wire(mode) for mode in throttle.whole_state(self._now())]
+    def wire_state(self, name: str) -> list[object]:
+        """What a worker learns a throttle from that has not heard of it yet."""
+        state = self.find(name).whole_state(self._now())
+        return [THROTTLE_TO_WORKER.to_wire(mode) for mode in state]
 
     def _tell(self, record: ThrottleToWorker) -> None:
         for origin in self._workers:

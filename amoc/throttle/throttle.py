@@ -315,8 +315,13 @@ class Throttle(Generic[Asker]):
         return self._profile.at(max(0, at_ns - self._origin_ns))[0]
 
     def in_force(self, epoch: int, askers: Iterable[Asker]) -> bool:
-        """Whether the change that began `epoch` is in force at all `askers`."""
-        return all(self._known.get(one, 0) >= epoch for one in askers)
+        """Whether the change that began `epoch` is in force at all `askers`.
+
+        While the run is paused nobody passes, and before it goes on all have heard of it.
+        """
+        return self._run_paused_ns is not None or all(
+            self._known.get(one, 0) >= epoch for one in askers
+        )
 
     # Dealing
 

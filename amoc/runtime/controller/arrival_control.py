@@ -36,10 +36,8 @@ class ArrivalControl:
 
     def change(self, rate: str) -> Later | None:
         """Change the rate, or have it follow stages from now on; answers when that is in force."""
-        change = self._pacer.operations["throttle.change_shape"]
-        answer = change(None, ARRIVAL_RATE, ["stages", rate], 1.0, True)
-        assert answer is None or isinstance(answer, Later)
-        return answer
+        self._pacer.change_shape(ARRIVAL_RATE, ["stages", rate], 1.0)
+        return self._pacer.when_in_force(ARRIVAL_RATE)
 
     def is_over(self, duration_s: float, now_ns: int) -> bool:
         """Whether the last slot of so long a run is near."""
