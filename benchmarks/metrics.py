@@ -23,6 +23,7 @@ from typing import NamedTuple
 from greenlet import greenlet
 
 from amoc import metrics, step
+from amoc.metrics import registry
 from amoc.metrics.board import Board
 from benchmarks import machine, outcome
 
@@ -134,7 +135,7 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=200_000)
     options = parser.parse_args()
     print(machine.describe())
-    metrics.attach(Board(1, 1).area(0), inherit=False)
+    registry.current.attach(Board(1, 1).area(0), inherit=False)
     missed, noisy = [], []
     took_us = {}
     for case in cases(options.metrics):

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from amoc.base import context
 from amoc.base.text import printable
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.step_names import BYTES, COUNT, FAILURES
 from amoc.steps import recorder
@@ -34,14 +34,14 @@ def recorder_of(name: str) -> Recorder:
     Raises:
         ScenarioError: It cannot be the name of a step, or there is no room for it.
     """
-    one = handles.composed.get(name)
+    one = registry.current.composed.get(name)
     if type(one) is Recorder:
         return one
     if (shown := _shown(name)) != name:
         return recorder_of(shown)
-    names: _Names | None = handles.composed.get(_Names)
+    names: _Names | None = registry.current.composed.get(_Names)
     if names is None:
-        names = handles.composed[_Names] = _Names()
+        names = registry.current.composed[_Names] = _Names()
     if names.count >= MAX_NAMES and name != OTHER:
         _say()
         return recorder_of(OTHER)

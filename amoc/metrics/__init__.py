@@ -8,22 +8,8 @@ from typing import TYPE_CHECKING
 from amoc.base import lazy_names
 
 if TYPE_CHECKING:
-    from amoc.metrics.handles import (
-        Counter,
-        Gauge,
-        ThrottleMeters,
-        Timer,
-        attach,
-        built_in,
-        counter,
-        declared,
-        fits,
-        gauge,
-        read,
-        take_away,
-        throttle,
-        timer,
-    )
+    from amoc.metrics.handles import Counter, Gauge, ThrottleMeters, Timer
+    from amoc.metrics.registry import built_in, counter, gauge, read, timer
     from amoc.metrics.stopwatch import drop_token, put_token
 
 __all__ = [
@@ -37,23 +23,18 @@ __all__ = [
     "ThrottleMeters",
     "Timer",
     # what the parts of amoc call
-    "attach",
     "built_in",
-    "declared",
     "drop_token",
-    "fits",
     "put_token",
-    "take_away",
     "read",
-    "throttle",
 ]
 
-_STOPWATCH = ("drop_token", "put_token")
 if not TYPE_CHECKING:  # a checker is to know what is not there
     __getattr__ = lazy_names.loader(
         globals(),
         {
-            "amoc.metrics.handles": [name for name in __all__ if name not in _STOPWATCH],
-            "amoc.metrics.stopwatch": _STOPWATCH,
+            "amoc.metrics.handles": ["Counter", "Gauge", "ThrottleMeters", "Timer"],
+            "amoc.metrics.registry": ["counter", "gauge", "timer", "built_in", "read"],
+            "amoc.metrics.stopwatch": ["drop_token", "put_token"],
         },
     )

@@ -1,55 +1,59 @@
-"""Counters, gauges and timers: declare them by name anywhere, record into memory, send nothing.
+"""What records: counters, gauges and timers, into memory; they send nothing.
 
 A recorded value is a change of a cell in the worker's area of the board (`amoc.metrics.board`), 0.1
-to 0.5 µs; the node reads the board once a second. Until a process is a worker it records into
-private memory, so the same code works in a test, in init() and in a user. Handles that were made
-before a worker was forked, at a module's top level say, are bound to its cells when it starts.
-
-    metrics.counter("rounds").inc()
-    metrics.gauge("queue_length", merge="max").set(12)
-    metrics.timer("round_trip").record(0.021)
-    with metrics.timer("round_trip").time():
-        ...
+to 0.5 µs; the node reads the board once a second. `amoc.metrics.registry` makes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import chain
 from operator import index
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from amoc.base.context import GONE
-from amoc.base.errors import ScenarioError
-from amoc.base.names import check_name
 from amoc.base.text import cut
-from amoc.metrics import reserved, stopwatch
-from amoc.metrics.board import HIT, MAX_COUNT, Area, Cells, Kind, Merge, Metric
+from amoc.metrics import stopwatch
+from amoc.metrics.board import HIT, MAX_COUNT, Area, Cells, Kind, Merge
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import CELLS, LAST_CELL, ROW, ROWS
 from amoc.metrics.stopwatch import Stopwatch, ThrottledStopwatch
 from amoc.metrics.throttle_counts import COUNTS, Count
 
+if TYPE_CHECKING:
+    from amoc.metrics.registry import Registry
+
 MAX_S = 2**64 / 1e9
 _ONE: Final = 1
-MAX_BYTES = 231
-"""Of a metric's name in UTF-8, so that the board has room for a timer's response time, too."""
 
 
-class _Handle:
+class Handle:
     """A metric's name and the cells it writes to in this process."""
 
     __slots__ = ("_cells", "merge", "name")
     kind: Kind
+    _cells: Cells
 
-    def __init__(self, name: str, merge: Merge) -> None:
+    def __init__(self, name: str, merge: Merge, registry: Registry) -> None:
         self.name = name
         self.merge = merge
-        self._bind()
+        self.bind(registry.area)
 
-    def _bind(self) -> None:
-        self._cells = _own_area().declare(self.kind, self.name, self.merge)
+    def bind(self, area: Area, *, inherit: bool = False) -> None:
+        """Write to the cells of `area` from now on.
+
+        Args:
+            area: The worker's own.
+            inherit: Whether these count on from what was counted in the cells before.
+        """
+        before = self._cells if inherit else None
+        self._cells = area.declare(self.kind, self.name, self.merge)
+        if before is not None:
+            self._count_on(before)
+
+    def _count_on(self, before: Cells) -> None:
+        """Add what was counted in other cells of the kind; of a gauge there is nothing to add."""
+
+    def unbind(self, gone: Cells) -> None:
+        """Reach no cells of a worker any more, but only what refuses to be one."""
+        self._cells = gone
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -60,7 +64,7 @@ class _Handle:
         return kind(f"{type(self).__name__.lower()} {self.name} must {rule}, got {cut(value)}")
 
 
-class Counter(_Handle):
+class Counter(Handle):
     """Counts events; never goes down. Shown as a total and as a rate."""
 
     __slots__ = ()
@@ -96,8 +100,11 @@ class Counter(_Handle):
             raise self._refusal(rule, n, error) from None
         return whole
 
+    def _count_on(self, before: Cells) -> None:
+        self._cells[0] += before[0]
 
-class Gauge(_Handle):
+
+class Gauge(Handle):
     """A value that goes up and down; those of several workers are merged by its rule."""
 
     __slots__ = ()
@@ -141,16 +148,16 @@ class Gauge(_Handle):
             raise self._refusal("be changed by, and stay, a finite number", n, error) from None
 
 
-class Timer(_Handle):
+class Timer(Handle):
     """Durations from 1 ns to over an hour, kept as a histogram with less than 0.4 % error."""
 
-    __slots__ = ("_response",)
+    __slots__ = ("_registry", "_response")
     kind = Kind.TIMER
-    _response: Timer | None
 
-    def __init__(self, name: str, merge: Merge) -> None:
-        super().__init__(name, merge)
-        self._response = None
+    def __init__(self, name: str, merge: Merge, registry: Registry) -> None:
+        super().__init__(name, merge, registry)
+        self._registry = registry
+        self._response: Timer | None = None
 
     def record(self, seconds: float) -> None:
         """Record a duration in seconds.
@@ -213,204 +220,38 @@ class Timer(_Handle):
     def response(self) -> Timer:
         """The timer of what is recorded under a throttle's token, since the intended time."""
         if self._response is None:
-            self._response = built_in(Timer, self.name + RESPONSE)
+            self._response = self._registry.built_in(Timer, self.name + RESPONSE)
         return self._response
 
-
-class ThrottleMeters(_Handle):
-    """What this worker counts of a throttle, see `amoc.metrics.throttle_counts`."""
-
-    __slots__ = ("_parts", "executions", "missed", "requests", "waiting")
-    kind = Kind.THROTTLE
-
-    def __init__(self, name: str, counted: bool = True) -> None:
-        """Count throttle `name`; unless it is `counted`, in memory of its own."""
-        self._parts = [Count() for _ in range(len(COUNTS) + 1)]
-        self.requests, self.executions, self.missed, self.waiting = self._parts
-        if counted:
-            super().__init__(name, Merge.SUM)
-
-    def _bind(self) -> None:
-        super()._bind()
-        for at, part in enumerate(self._parts):
-            part.cells = self._cells[at : at + 1]
-
-
-_H = TypeVar("_H", bound=_Handle)
-
-_area: Area | None = None
-_handles: dict[str, _Handle] = {}
-"""The metrics of the scenario, by name."""
-_built_in: dict[str | tuple[Kind, str], _Handle] = {}
-"""Those of amoc: by name; of throttles, whose names may be those of metrics, by kind and name."""
-composed: dict[object, Any] = {}
-"""What is made of several metrics, by name or class: the recorders of steps, see `amoc.steps`."""
-
-
-def counter(name: str) -> Counter:
-    """The counter called `name`.
-
-    Raises:
-        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric.
-    """
-    handle = _handles.get(name)
-    return handle if type(handle) is Counter else _declare(Counter, name, Merge.SUM)
-
-
-def gauge(name: str, merge: str = "sum") -> Gauge:
-    """The gauge called `name`.
-
-    Args:
-        name: Any printable text; see `amoc.base.names.check_name`.
-        merge: How the values of several workers are merged: ``sum``, ``max``, ``min`` or ``mean``.
-
-    Raises:
-        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric,
-            or there is no such rule.
-    """
-    handle = _handles.get(name)
-    if type(handle) is Gauge and handle.merge.name == merge.upper():
-        return handle
-    try:
-        rule = Merge[merge.upper()]
-    except KeyError:
-        raise ScenarioError(
-            f"gauge {name!r} must merge by sum, max, min or mean, got {merge!r}"
-        ) from None
-    return _declare(Gauge, name, rule)
-
-
-def timer(name: str) -> Timer:
-    """The timer called `name`.
-
-    Raises:
-        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric.
-    """
-    handle = _handles.get(name)
-    return handle if type(handle) is Timer else _declare(Timer, name, Merge.SUM)
-
-
-def built_in(kind: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
-    """A metric of amoc's own, whose name no scenario's metric can have.
-
-    Raises:
-        ScenarioError: The scenario has a metric of that name, or there is no room.
-    """
-    handle = _built_in.get(name)
-    if type(handle) is kind:
-        return handle
-    if name in _handles:
-        raise ScenarioError(reserved.refusal(name))
-    handle = _built_in[name] = kind(name, merge)
-    return handle
-
-
-def throttle(name: str) -> ThrottleMeters:
-    """The meters of throttle `name`.
-
-    Raises:
-        ScenarioError: There is no room.
-    """
-    handle = _built_in.get((Kind.THROTTLE, name))
-    if type(handle) is not ThrottleMeters:
-        handle = _built_in[Kind.THROTTLE, name] = ThrottleMeters(name)
-    return handle
-
-
-def _declare(wanted: type[_H], name: str, merge: Merge) -> _H:
-    check_name("metric", name)
-    if len(name.encode()) > MAX_BYTES:
-        raise ScenarioError(
-            f"the name of a metric must have at most {MAX_BYTES} bytes in UTF-8, got"
-            f" {len(name.encode())}: {cut(name, MAX_BYTES)}"
-        )
-    if name in _built_in or reserved.is_reserved(name):
-        raise ScenarioError(reserved.refusal(name))
-    handle = wanted(name, merge)
-    _handles[name] = handle
-    return handle
-
-
-def _own_area() -> Area:
-    global _area
-    if _area is None:
-        _area = Area.private()
-    return _area
-
-
-def attach(area: Area, inherit: bool) -> None:
-    """Record into `area` from now on; called once in a worker, right after it was forked.
-
-    Args:
-        area: The worker's own.
-        inherit: Whether to take over what was counted before the fork, in init() say; one worker
-            of a node does.
-    """
-    global _area
-    _area = area
-    area.forget_gauges()
-    for handle in _all():
-        before = handle._cells
-        handle._bind()
-        if inherit:
-            _count_on(handle.kind, handle._cells, before)
-
-
-def _count_on(kind: Kind, cells: Cells, before: Cells) -> None:
-    """Add to a metric's cells what was counted in others of its kind."""
-    if kind is Kind.TIMER:
+    def _count_on(self, before: Cells) -> None:
+        cells = self._cells
         for row in (row for row in range(ROWS) if before[HIT + row]):
             cells[HIT + row] = 1
             for cell in range(row * ROW, (row + 1) * ROW):
                 cells[cell] += before[cell]
         cells[CELLS] = max(cells[CELLS], before[CELLS])
-    elif kind is Kind.THROTTLE:
-        for index in range(len(COUNTS)):
-            cells[index] += before[index]
-        cells[len(COUNTS)] = before[len(COUNTS)]
-    elif kind is not Kind.GAUGE:
-        cells[0] += before[0]
 
 
-@contextmanager
-def separate(area: Area | None = None) -> Iterator[None]:
-    """Within the block there are no metrics but those declared in it: for tests.
+class ThrottleMeters(Handle):
+    """What this worker counts of a throttle, see `amoc.metrics.throttle_counts`."""
 
-    Args:
-        area: What they record into; private memory where none is given.
-    """
-    global _area, _handles, _built_in, composed
-    before = _area, _handles, _built_in, composed, stopwatch.throttled
-    _area, _handles, _built_in, composed, stopwatch.throttled = area, {}, {}, {}, False
-    try:
-        yield
-    finally:
-        _area, _handles, _built_in, composed, stopwatch.throttled = before
+    __slots__ = ("_parts", "executions", "missed", "requests", "waiting")
+    kind = Kind.THROTTLE
 
+    def __init__(self, name: str, registry: Registry | None) -> None:
+        """Count throttle `name`; where there is no `registry`, in memory of its own."""
+        self._parts = [Count() for _ in range(len(COUNTS) + 1)]
+        self.requests, self.executions, self.missed, self.waiting = self._parts
+        if registry is not None:
+            super().__init__(name, Merge.SUM, registry)
 
-def take_away() -> None:
-    """In a forked process: let no handle reach the cells of the worker that it was copied from."""
-    global _area
-    _area = GONE
-    for handle in _all():
-        handle._cells = GONE
+    def bind(self, area: Area, *, inherit: bool = False) -> None:
+        """Write to the cells of `area` from now on, see `Handle.bind`."""
+        super().bind(area, inherit=inherit)
+        for at, part in enumerate(self._parts):
+            part.cells = self._cells[at : at + 1]
 
-
-def read() -> list[Metric]:
-    """What this process has recorded."""
-    return _own_area().read()
-
-
-def declared() -> list[tuple[str, int]]:
-    """Name and `Kind` of each metric that this process has a handle of."""
-    return sorted((one.name, int(one.kind)) for one in _all() if one.kind is not Kind.THROTTLE)
-
-
-def _all() -> Iterator[_Handle]:
-    return chain(_handles.values(), _built_in.values())
-
-
-def fits(name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:
-    """Whether `name` is a metric already, or can be one and leave room for `kept_free` others."""
-    area = _own_area()
-    return area.has(kind, name) or area.free > kept_free
+    def _count_on(self, before: Cells) -> None:
+        for at in range(len(COUNTS)):
+            self._cells[at] += before[at]
+        self._cells[len(COUNTS)] = before[len(COUNTS)]

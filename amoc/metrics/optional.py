@@ -14,6 +14,7 @@ from contextlib import suppress
 from amoc import metrics
 from amoc.base import context
 from amoc.base.errors import ScenarioError
+from amoc.metrics import registry
 from amoc.metrics.board import Kind, Merge
 
 KEPT_FREE = 500
@@ -46,7 +47,7 @@ def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
         kept_free: How many other metrics there must still be room for.
     """
     try:
-        if metrics.fits(name, kept_free):
+        if registry.current.fits(name, kept_free):
             return metrics.built_in(metrics.Counter, name)
         _say(f"metric {name!r}")
     except ScenarioError as error:  # the scenario has another kind of metric of that name
@@ -62,7 +63,7 @@ def gauge(name: str, merge: Merge, kept_free: int = KEPT_FREE) -> Level:
         merge: How those of several workers are merged.
         kept_free: How many other metrics there must still be room for.
     """
-    if metrics.fits(name, kept_free, Kind.GAUGE):
+    if registry.current.fits(name, kept_free, Kind.GAUGE):
         with suppress(ScenarioError):  # the name may be too long
             return metrics.built_in(metrics.Gauge, name, merge)
     return NullGauge()
@@ -70,10 +71,10 @@ def gauge(name: str, merge: Merge, kept_free: int = KEPT_FREE) -> Level:
 
 def throttle(name: str) -> metrics.ThrottleMeters:
     """The meters of throttle `name`, or ones that are not reported where there is no room."""
-    if metrics.fits(name, KEPT_FREE, Kind.THROTTLE):
-        return metrics.throttle(name)
+    if registry.current.fits(name, KEPT_FREE, Kind.THROTTLE):
+        return registry.current.throttle(name)
     _say(f"throttle {name!r}")
-    return metrics.ThrottleMeters(name, counted=False)
+    return metrics.ThrottleMeters(name, None)
 
 
 def _say(what: str) -> None:

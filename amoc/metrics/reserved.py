@@ -2,7 +2,7 @@
 
 A scenario's metric of such a name would be added to amoc's own, or hide it from thresholds, so it
 is refused where it is declared. Metrics of a library, `amoc.xmpp` say, are reserved as soon as that
-is imported, see `amoc.metrics.handles.built_in`.
+is imported, see `amoc.metrics.registry.Registry.built_in`.
 """
 
 from __future__ import annotations

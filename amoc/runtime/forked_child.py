@@ -21,11 +21,12 @@ from typing import Any, NoReturn, cast
 import gevent
 from gevent import getcurrent
 from gevent._hub_local import get_hub_if_exists, set_hub, set_loop
+from gevent.exceptions import LoopExit
 from gevent.hub import Hub
 from greenlet import greenlet
 
-from amoc import metrics
 from amoc.base import context, guard, pause
+from amoc.metrics import registry
 from amoc.runtime import logs
 
 
@@ -40,7 +41,7 @@ def _take_away() -> None:
     guard.leave = _leave
     context.take_away()
     pause.clock = context.GONE
-    metrics.take_away()
+    registry.current.take_away()
     logs.drop()
     hub = get_hub_if_exists()
     if hub is not None and getcurrent() is not hub:
@@ -70,7 +71,7 @@ def _end_with(starter: greenlet) -> NoReturn:
     error: BaseException | None = None
     try:
         starter.switch()
-    except gevent.exceptions.LoopExit:
+    except LoopExit:
         pass
     except BaseException as raised:
         error = raised

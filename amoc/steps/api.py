@@ -15,7 +15,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.guard import Ended
 from amoc.base.pause import own_paused_ns
 from amoc.base.tracebacks import message_of
-from amoc.metrics import handles, stopwatch
+from amoc.metrics import registry, stopwatch
 from amoc.metrics.handles import Timer
 from amoc.metrics.step_names import group_of
 from amoc.metrics.stopwatch import ThrottledStopwatch
@@ -193,7 +193,7 @@ def step(name: str | F, *, group: str = "", expected: Expected = ()) -> Step | F
     if isinstance(name, str):
         if group:
             name = group_of(name, group)
-        return made(handles.composed.get(name) or recorder.of(name), expected)
+        return made(registry.current.composed.get(name) or recorder.of(name), expected)
     if callable(name):
         return Step(recorder.of(name.__name__))(name)
     raise ScenarioError(f"the name of a step must be text, got {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amoc import metrics
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.metrics.step_names import FAILED, PASSED
 from amoc.steps.recorder import open_step
 
@@ -35,9 +35,9 @@ def check(name: str, passed: object, details: str = "") -> bool:
         ScenarioError: `name` cannot be the name of a metric, or there is no room for it.
     """
     key = _Check, name  # no step's
-    one = handles.composed.get(key)
+    one = registry.current.composed.get(key)
     if one is None:
-        one = handles.composed[key] = _Check(name)
+        one = registry.current.composed[key] = _Check(name)
     if passed:
         one.passed.inc()
         return True

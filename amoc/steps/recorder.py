@@ -32,7 +32,7 @@ from amoc import metrics
 from amoc.base import context
 from amoc.base.errors import ScenarioError
 from amoc.base.text import printable
-from amoc.metrics import handles, optional, together
+from amoc.metrics import optional, registry, together
 from amoc.metrics.board import Merge
 from amoc.metrics.step_names import (
     AGGREGATED,
@@ -216,9 +216,9 @@ class _Whole(Recorder):
 
 
 def _whole() -> Recorder:
-    found: Recorder | None = handles.composed.get(_Whole)
+    found: Recorder | None = registry.current.composed.get(_Whole)
     if found is None:
-        found = handles.composed[_Whole] = _Whole(AGGREGATED)
+        found = registry.current.composed[_Whole] = _Whole(AGGREGATED)
     return found
 
 
@@ -232,9 +232,9 @@ def _one_line(text: str) -> str:
 
 def of(name: str) -> Recorder:
     """The recorder of step `name`; raises what `Recorder` does."""
-    found: Recorder | None = handles.composed.get(name)
+    found: Recorder | None = registry.current.composed.get(name)
     if found is None:
-        found = handles.composed[name] = Recorder(name)
+        found = registry.current.composed[name] = Recorder(name)
     return found
 
 
@@ -254,7 +254,7 @@ def record(
     Raises:
         ScenarioError: `name` cannot be the name of a step, or there is no room for it.
     """
-    one: Recorder = handles.composed.get(name) or of(name)
+    one: Recorder = registry.current.composed.get(name) or of(name)
     if cause is None:
         one.succeeded(ns)
     else:

@@ -324,11 +324,11 @@ def test_a_node_that_cannot_read_its_board_says_so_at_once(
 ) -> None:
     text = """
         from amoc import sleep
-        from amoc.metrics import handles
+        from amoc.metrics import registry
 
         def start(user_id):
             # As a library in C might that writes where it must not: many entries of no kind.
-            handles._area.memory[:8] = (5000).to_bytes(8, "little")
+            registry.current.area.memory[:8] = (5000).to_bytes(8, "little")
             sleep(1000)
     """
     with running(scenario(text), "--users", "1", "--duration", "1h", directory=tmp_path) as run:

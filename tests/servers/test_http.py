@@ -15,7 +15,7 @@ from gevent.server import StreamServer
 from amoc import http
 from amoc.base.errors import ScenarioError
 from amoc.http import meters
-from amoc.metrics import handles
+from amoc.metrics import registry
 from tests.certificates import Authority
 from tests.servers.httpbin import HttpBin
 from tests.servers.web import Web
@@ -43,14 +43,20 @@ def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpBin]:
 @pytest.fixture
 def bin_(httpbin: HttpBin) -> Iterator[http.Session]:
     """A session with httpbin, and metrics of its own."""
-    with handles.separate(), http.session(httpbin.url, timeout=60, connect_timeout=60) as session:
+    with (
+        registry.Registry().activated(),
+        http.session(httpbin.url, timeout=60, connect_timeout=60) as session,
+    ):
         yield session
 
 
 @pytest.fixture
 def shop(web: Web) -> Iterator[http.Session]:
     """A session with nginx, and metrics of its own."""
-    with handles.separate(), http.session(web.url, timeout=60, connect_timeout=60) as session:
+    with (
+        registry.Registry().activated(),
+        http.session(web.url, timeout=60, connect_timeout=60) as session,
+    ):
         yield session
 
 

@@ -21,7 +21,6 @@ from opentelemetry.proto.trace.v1 import trace_pb2 as otlp
 from amoc import metrics
 from amoc._version import VERSION
 from amoc.base.clock import S_NS, now_ns
-from amoc.metrics import handles
 from amoc.metrics.reserved import SPANS
 from amoc.results.exporters.background import in_turns
 from amoc.results.exporters.base import Warn
@@ -53,7 +52,7 @@ class OtlpSpans:
         """
         self._resource = resource
         self._waiting: deque[Span] = deque()
-        self._taken, self._dropped = (handles.built_in(metrics.Counter, one) for one in SPANS)
+        self._taken, self._dropped = (metrics.built_in(metrics.Counter, one) for one in SPANS)
         self._sender = Sender(target, _rejected, MAX_BYTES, warn)
         self._news, self._ends = Event(), False
         self._greenlet = gevent.spawn(self._run)

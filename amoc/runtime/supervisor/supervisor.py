@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from amoc import metrics
 from amoc.base import context, process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
@@ -43,6 +42,7 @@ from amoc.ipc.messages.lifecycle import (
 from amoc.ipc.messages.links import FROM_SUPERVISOR, TO_SUPERVISOR, FromSupervisor, ToSupervisor
 from amoc.ipc.messages.users import StopUsers
 from amoc.ipc.worker_id import WorkerId
+from amoc.metrics import registry
 from amoc.metrics.board import Board, Cell
 from amoc.results.exporters import settings as _exporter_settings  # noqa: F401 - declares them
 from amoc.results.thresholds import declared as expecting
@@ -123,7 +123,9 @@ class Supervisor:
             )
         gc.collect()
         gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
-        self._tell(Ready([*feeds.calls(), *recorder.calls], metrics.declared(), events.relayed()))
+        self._tell(
+            Ready([*feeds.calls(), *recorder.calls], registry.current.declared(), events.relayed())
+        )
         self._start = scenario.start_with(state)
         self._scenario = scenario.name
         self._scenario_directory = scenario.directory

@@ -16,7 +16,6 @@ import gevent
 import zmq
 from gevent import getcurrent
 
-from amoc import metrics
 from amoc.base import process
 from amoc.base.errors import ExitCode
 from amoc.base.loop_guard import guard_loop
@@ -29,6 +28,7 @@ from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
 from amoc.ipc.messages.users import FailureSeen, StartUsers, StopUsers
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.peer_link import PeerLink
+from amoc.metrics import registry
 from amoc.metrics.board import Cell
 from amoc.runtime import logs
 from amoc.runtime.forked_child import take_amoc_from_children
@@ -64,7 +64,7 @@ def main(task: WorkerSpec) -> int:
     random.seed(
         f"{task.seed}/{index}/{task.id.incarnation}"
     )  # or all workers would draw the same numbers
-    metrics.attach(task.board.area(index), inherit=index == 0 and task.id.incarnation == 1)
+    registry.current.attach(task.board.area(index), inherit=index == 0 and task.id.incarnation == 1)
     context = zmq.Context()
     with bus.Child(context, task.directory, task.id.child, TO_WORKER, FROM_WORKER) as line:
         operator = Operator(lambda level, text: line.report_nowait(Note(level, text)))

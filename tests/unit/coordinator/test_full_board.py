@@ -13,7 +13,7 @@ from amoc.base.errors import PeerError
 from amoc.coordinator import api
 from amoc.coordinator.barrier_worker import BarrierTimeout
 from amoc.coordinator.worker import Actions
-from amoc.metrics import handles, optional
+from amoc.metrics import optional, registry
 from amoc.metrics.board import ENTRIES, Area
 from tests.unit.coordinator.connected import Cluster, Crowd, until
 
@@ -21,7 +21,7 @@ from tests.unit.coordinator.connected import Cluster, Crowd, until
 @pytest.fixture(autouse=True)
 def area() -> Iterator[Area]:
     private = Area.private()
-    with handles.separate(private), context.WorkerContext().activated():
+    with registry.Registry(private).activated(), context.WorkerContext().activated():
         yield private
 
 
@@ -31,7 +31,7 @@ def counts() -> dict[str, Any]:
 
 def fill() -> None:
     number = 0
-    while metrics.fits(f"full.{number}", 0):
+    while registry.current.fits(f"full.{number}", 0):
         metrics.counter(f"full.{number}")
         number += 1
 
@@ -81,7 +81,7 @@ def test_coordinators_that_nobody_is_added_to_take_no_room() -> None:
 def test_what_a_predecessor_counted_is_counted_on_where_the_board_is_full(area: Area) -> None:
     optional.counter("coordinator.x.adds").inc()
     fill()
-    with handles.separate(area):
+    with registry.Registry(area).activated():
         optional.counter("coordinator.x.adds").inc()
         optional.counter("coordinator.y.adds").inc()
         assert counts()["coordinator.x.adds"] == 2

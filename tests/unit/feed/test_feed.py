@@ -14,7 +14,7 @@ from amoc.base.errors import ScenarioError
 from amoc.feed import registry
 from amoc.ipc import rpc
 from amoc.metrics.board import UserState
-from amoc.metrics.handles import separate
+from amoc.metrics.registry import Registry
 from amoc.scenario import settings
 from amoc.users import api as user_module
 from amoc.users.spawned import note_no_more, note_spawned
@@ -25,7 +25,7 @@ NUMBERS = [{"n": n} for n in range(5)]
 
 @pytest.fixture(autouse=True)
 def own_metrics():
-    with separate(), registry.separate():
+    with Registry().activated(), registry.separate():
         yield
 
 

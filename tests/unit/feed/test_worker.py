@@ -19,14 +19,14 @@ from amoc.ipc.messages.feed import FEED_TO_WORKER
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import UserState
-from amoc.metrics.handles import separate
+from amoc.metrics.registry import Registry
 from amoc.users.user import StopReason, User
 from tests.unit.users.test_user import Crowd, begin, wait_gone, wait_until
 
 
 @pytest.fixture(autouse=True)
 def own_metrics():
-    with separate(), registry.separate():
+    with Registry().activated(), registry.separate():
         yield
 
 

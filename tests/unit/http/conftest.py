@@ -9,7 +9,7 @@ import pytest
 from gevent import socket
 from gevent.server import StreamServer
 
-from amoc.metrics import handles
+from amoc.metrics import registry
 
 Behaviour = Callable[["socket.socket", bytes], object]
 """Called for each request with its connection and its head; what it returns is sent. What it raises
@@ -70,7 +70,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def own_metrics() -> Iterator[None]:
-    with handles.separate():
+    with registry.Registry().activated():
         yield
 
 

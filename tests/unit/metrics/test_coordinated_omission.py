@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from amoc import metrics
 from amoc.base import pause
-from amoc.metrics import handles, stopwatch
+from amoc.metrics import registry, stopwatch
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.histogram import CELLS, Histogram, cell_of
 
@@ -215,7 +215,7 @@ def clock(monkeypatch):
     pause.reset()
     clock = Clock()
     monkeypatch.setattr(stopwatch, "perf_counter_ns", clock)
-    with handles.separate():
+    with registry.Registry().activated():
         yield clock
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import amoc
 from amoc import metrics
 from amoc.base.errors import ClosedError, ScenarioError
-from amoc.metrics import handles, reserved
+from amoc.metrics import registry, reserved
 from amoc.metrics.board import Area, Kind
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import CELLS, Histogram
@@ -27,7 +27,7 @@ PACKAGE = Path(amoc.__file__).parent
 
 @pytest.fixture(autouse=True)
 def _memory_of_its_own():
-    with handles.separate():
+    with registry.Registry().activated():
         yield
 
 
@@ -89,7 +89,7 @@ def test_what_is_far_too_long_for_a_name_is_not_quoted_as_a_whole():
 
 def test_mail_is_counted_however_many_metrics_a_scenario_has():
     number = 0
-    while metrics.fits(f"c{number}", 0):
+    while registry.current.fits(f"c{number}", 0):
         metrics.counter(f"c{number}")
         number += 1
     with pytest.raises(ScenarioError, match="no room for metric 'one_more'"):
@@ -130,7 +130,7 @@ def test_a_gauge_keeps_the_rule_it_was_declared_with():
 
 @given(st.lists(st.integers(-5, 2**50), min_size=1, max_size=30))
 def test_a_timer_keeps_its_longest_duration_exactly(durations):
-    with handles.separate(Area(memoryview(bytearray(10 << 20)))):
+    with registry.Registry(Area(memoryview(bytearray(10 << 20)))).activated():
         for ns in durations:
             metrics.timer("ttd").record_ns(ns)
         assert read()["ttd"].max_ns == max([0, *durations])
@@ -160,8 +160,8 @@ def test_blocks_may_be_timed_inside_one_another():
 
 def test_a_throttle_may_be_called_as_a_metric_is_and_is_none_of_the_scenario():
     metrics.counter("logins").inc(3)
-    meters = metrics.throttle("logins")
-    assert metrics.throttle("logins") is meters
+    meters = registry.current.throttle("logins")
+    assert registry.current.throttle("logins") is meters
     meters.requests.inc()
     meters.executions.inc(2)
     meters.missed.inc(0)
@@ -171,7 +171,7 @@ def test_a_throttle_may_be_called_as_a_metric_is_and_is_none_of_the_scenario():
         (Kind.COUNTER, "logins", 3),
         (Kind.THROTTLE, "logins", ThrottleCounts(1, 2, 0)),
     ]
-    assert metrics.declared() == [("logins", Kind.COUNTER)]
+    assert registry.current.declared() == [("logins", Kind.COUNTER)]
 
 
 def reader_of(area: Area) -> AreaReader:
@@ -181,10 +181,10 @@ def reader_of(area: Area) -> AreaReader:
 
 
 def test_a_throttle_counts_where_its_process_was_attached_to():
-    meters = metrics.throttle("logins")
+    meters = registry.current.throttle("logins")
     meters.executions.inc(5)
     area = Area(memoryview(bytearray(10 << 20)))
-    metrics.attach(area, inherit=True)
+    registry.current.attach(area, inherit=True)
     meters.executions.inc()
     meters.waiting.set(2)
     assert read() == {"logins": ThrottleCounts(executions=6)}
@@ -192,7 +192,7 @@ def test_a_throttle_counts_where_its_process_was_attached_to():
 
 
 def test_a_throttle_that_there_is_no_room_for_counts_unseen():
-    meters = metrics.ThrottleMeters("logins", counted=False)
+    meters = metrics.ThrottleMeters("logins", None)
     meters.requests.inc()
     meters.waiting.set(1)
     assert read() == {}
@@ -202,7 +202,7 @@ def test_handles_from_before_the_fork_record_into_the_workers_slot():
     counter, gauge, timer = metrics.counter("c"), metrics.gauge("g"), metrics.timer("t")
     counter.inc(100)
     area = Area(memoryview(bytearray(10 << 20)))
-    metrics.attach(area, inherit=False)
+    registry.current.attach(area, inherit=False)
     counter.inc()
     gauge.set(1)
     timer.record(0)
@@ -215,7 +215,7 @@ def test_one_worker_takes_over_what_was_counted_before_the_fork():
     metrics.counter("c").inc(100)
     metrics.gauge("g").set(7)
     metrics.timer("t").record_ns(5000)
-    metrics.attach(Area(memoryview(bytearray(10 << 20))), inherit=True)
+    registry.current.attach(Area(memoryview(bytearray(10 << 20))), inherit=True)
     metrics.counter("c").inc()
     metrics.timer("t").record_ns(1000)
     assert read() == {"c": 101, "t": Histogram.of([5000, 1000])}
@@ -223,11 +223,11 @@ def test_one_worker_takes_over_what_was_counted_before_the_fork():
 
 def test_a_forked_process_reaches_no_cell_of_its_worker():
     area = Area(memoryview(bytearray(10 << 20)))
-    with handles.separate(area):
+    with registry.Registry(area).activated():
         mine, others = metrics.counter("mine"), metrics.built_in(metrics.Counter, "others")
         timer = metrics.timer("timer")
         mine.inc()
-        metrics.take_away()
+        registry.current.take_away()
         for record in (
             *(
                 mine.inc,
@@ -245,7 +245,7 @@ def test_a_forked_process_reaches_no_cell_of_its_worker():
 def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
     memory = memoryview(bytearray(10 << 20))
     for expected in (1, 2, 3):
-        metrics.attach(Area(memory), inherit=False)
+        registry.current.attach(Area(memory), inherit=False)
         metrics.counter("c").inc()
         assert read() == {"c": expected}
         metrics.gauge("g").set(9)
@@ -352,7 +352,7 @@ RESERVED += ["coordinator.x.adds", "barriers.released", "ttd.response"]
 def test_a_name_of_amocs_own_metrics_is_refused(name, declare):
     with pytest.raises(ScenarioError, match=f"a scenario's metric must not be called '{name}': "):
         declare(name)
-    assert metrics.declared() == []
+    assert registry.current.declared() == []
 
 
 def test_a_metric_of_a_library_is_refused_to_the_scenario_and_the_other_way_round():

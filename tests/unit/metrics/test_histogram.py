@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amoc import metrics
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.metrics.board import Area, Kind
 from amoc.metrics.histogram import CELLS, LAST_CELL, ROWS, Histogram, cell_of, middle_ns
 
@@ -112,7 +112,7 @@ def test_a_negative_duration_counts_as_zero():
 def test_a_timer_records_into_the_cells_that_the_histogram_reads(values):
     area = Area(memoryview(_MEMORY))
     area.declare(Kind.TIMER, "round_trip")[:] = _ZEROS
-    with handles.separate(area):
+    with registry.Registry(area).activated():
         timer = metrics.timer("round_trip")
         for ns in values:
             timer.record_ns(ns)

@@ -7,8 +7,9 @@ import sys
 import pytest
 from greenlet import greenlet
 
+from amoc import metrics
 from amoc.base.errors import ScenarioError
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.scenario import settings
 from amoc.scenario.loader import load
 
@@ -45,7 +46,7 @@ class User(greenlet):
 def _imports_leave_no_trace(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
-    with settings.separate(), handles.separate():
+    with settings.separate(), registry.Registry().activated():
         yield
     for name in set(sys.modules) - before:
         del sys.modules[name]
@@ -81,7 +82,7 @@ def test_each_user_is_of_one_kind_and_a_class_has_an_instance_for_each(scenario)
             if kinds[user_id] == "Buyer":
                 expected = ("buyer", user_id, "state", turn)
             assert one.turn() == expected
-    counted = {one.name: one.value for one in handles.read()}
+    counted = {one.name: one.value for one in metrics.read()}
     assert counted["kind.Buyer.users"] == counted["kind.browser.users"] == 2
     assert counted["kind.Buyer.iterations"] == counted["kind.browser.iterations"] == 4
 

@@ -15,7 +15,7 @@ from amoc import check, metrics, step
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.loop_guard import Killed
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.metrics.histogram import Histogram
 from amoc.steps import recorder
 
@@ -24,7 +24,7 @@ from .test_recorder import counters, timer
 
 @pytest.fixture(autouse=True)
 def own_metrics():
-    with handles.separate():
+    with registry.Registry().activated():
         yield
 
 
@@ -202,7 +202,7 @@ def _execute(tree: tuple[bool, tuple]) -> tuple[int, int]:
 
 @given(_trees)
 def test_requests_count_once_and_no_failure_goes_unseen(tree):
-    with handles.separate():
+    with registry.Registry().activated():
         requests, failures = _execute(tree)
         assert row("Aggregated")[:2] == (requests, failures)
         assert failures <= requests
@@ -241,7 +241,7 @@ def test_the_response_times_of_all_requests_are_those_of_each(turns):
             with step("around") if within else nullcontext(), step(name):
                 pass
 
-    with handles.separate():
+    with registry.Registry().activated():
         gevent.spawn(user).join()
         names = {name for name, _, _ in turns}
         every = Histogram()
@@ -258,7 +258,7 @@ def test_a_failed_step_uses_up_its_token():
     with step("turn") as this:
         this.fail("no")
     assert getcurrent().throttle_token is None
-    assert "turn.response" not in {name for name, _ in metrics.declared()}
+    assert "turn.response" not in {name for name, _ in registry.current.declared()}
 
 
 def test_bytes_of_a_step():

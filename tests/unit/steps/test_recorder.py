@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from amoc import metrics
 from amoc.base.context import WorkerContext
 from amoc.base.errors import ScenarioError
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.metrics.board import Area, Kind
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import AGGREGATED, steps_in
@@ -19,7 +19,7 @@ from amoc.steps.recorder import FailureSamples
 
 @pytest.fixture(autouse=True)
 def own_metrics():
-    with handles.separate():
+    with registry.Registry().activated():
         yield
 
 
@@ -78,7 +78,7 @@ def test_a_request_can_fail_after_it_was_counted():
 
 @given(st.lists(st.sampled_from([*range(40)]), min_size=1, max_size=80))
 def test_however_many_causes_they_add_up_to_the_failures(causes: list[int]):
-    with handles.separate():
+    with registry.Registry().activated():
         for one in causes:
             recorder.record("pay", 1, cause=f"order {one}")
         found = counters()
@@ -114,7 +114,7 @@ def test_a_cause_is_one_short_line():
 def test_a_new_worker_counts_on():
     area = Area(memoryview(bytearray(10 << 20)))
     for incarnation in (1, 2):
-        with handles.separate(area):
+        with registry.Registry(area).activated():
             recorder.record("pay", 1)
             recorder.record("pay", 1, cause="status 503")
             assert counters(area)["pay.failures.status 503"] == incarnation
@@ -123,7 +123,7 @@ def test_a_new_worker_counts_on():
 
 def test_where_the_board_is_full_failures_count_as_other():
     area = Area(memoryview(bytearray(10 << 20)))
-    with handles.separate(area):
+    with registry.Registry(area).activated():
         recorder.of("pay")
         while area.free > recorder.KEPT_FREE:
             metrics.counter(f"filler {area.free}")
@@ -143,5 +143,5 @@ def test_steps_are_known_by_their_metrics():
     recorder.of("a")
     metrics.timer("no step")
     metrics.counter("c.failures").inc()
-    names = {name for name, _ in metrics.declared()}
+    names = {name for name, _ in registry.current.declared()}
     assert steps_in(names) == ["a", "b", AGGREGATED]

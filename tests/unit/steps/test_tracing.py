@@ -10,7 +10,7 @@ import pytest
 from gevent import GreenletExit
 
 from amoc import step
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.steps import tracing
 from amoc.steps.api import Step
 from amoc.steps.tracing import Span, TracedStep
@@ -20,7 +20,7 @@ from amoc.steps.tracing import Span, TracedStep
 def spans() -> Iterator[list[Span]]:
     """All that steps of the test give, each trace sampled."""
     taken: list[Span] = []
-    with handles.separate():
+    with registry.Registry().activated():
         tracing.begin(1.0, taken.append)
         yield taken
         tracing.end()
@@ -79,7 +79,7 @@ def test_a_greenlet_has_traces_of_its_own(spans: list[Span]) -> None:
 
 def test_a_decorated_function_has_spans_though_it_was_decorated_before() -> None:
     taken: list[Span] = []
-    with handles.separate():
+    with registry.Registry().activated():
 
         @step
         def browse() -> None:
@@ -105,7 +105,7 @@ def test_requests_say_which_trace_is_sampled(spans: list[Span]) -> None:
 def test_a_share_of_traces_is_sampled_as_a_whole() -> None:
     taken: list[Span] = []
     said: list[str] = []
-    with handles.separate():
+    with registry.Registry().activated():
         tracing.begin(0.25, taken.append)
         for _ in range(2000):
             with step("visit"), step("look") as look:
@@ -120,7 +120,7 @@ def test_a_share_of_traces_is_sampled_as_a_whole() -> None:
 
 
 def test_without_them_steps_are_as_they_are() -> None:
-    with handles.separate(), step("visit") as visit:
+    with registry.Registry().activated(), step("visit") as visit:
         visit.describe({"a": 1})
         assert type(visit) is Step
         assert not isinstance(visit, TracedStep)

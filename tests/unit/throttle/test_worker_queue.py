@@ -8,6 +8,7 @@ from amoc import metrics
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens
+from amoc.metrics import registry
 from amoc.metrics.board import Area
 from amoc.throttle import worker_queue
 from amoc.throttle.foresight import FORESEEN_IF_LATE, MAX_FAR_FORESEEN
@@ -32,7 +33,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    metrics.attach(Area.private(), inherit=False)
+    registry.current.attach(Area.private(), inherit=False)
     clock = Clock()
     monkeypatch.setattr(worker_queue, "now_ns", clock)
     return clock

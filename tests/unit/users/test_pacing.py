@@ -19,7 +19,7 @@ from amoc.base.errors import ClosedError, ScenarioError
 from amoc.ipc import rpc
 from amoc.metrics import reserved
 from amoc.metrics.board import UserState
-from amoc.metrics.handles import separate
+from amoc.metrics.registry import Registry
 from amoc.users import api as user_module
 from amoc.users.run import STOP, IterationNumbers
 from amoc.users.user import StopReason, UserStopped
@@ -171,7 +171,7 @@ def test_turns_begin_at_a_constant_pace_however_long_they_take(monkeypatch):
 
 
 def test_a_late_turn_is_counted_and_not_made_up_for(monkeypatch):
-    with separate():
+    with Registry().activated():
         clock = Clock(monkeypatch)
         assert turns_of(clock, [0, 250, 0, 0]) == [0, 100, 350, 450]
         assert metrics.built_in(metrics.Counter, reserved.LATE_TURNS).value == 1
@@ -245,7 +245,7 @@ def test_a_user_that_stops_leaves_for_good_and_counts_as_finished():
             user_module.sleep(0)  # a user that leaves may still wait for what it says at the end
             said.append("goodbye")
 
-    with separate():
+    with Registry().activated():
         crowd = in_a_user(start, repeat_num=10)
     assert (said, crowd.state(), crowd.crashes) == (["goodbye"], UserState.FINISHED, [])
 

@@ -11,7 +11,7 @@ from gevent import pywsgi
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from amoc import metrics
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.results.exporters import background, otlp_spans
 from amoc.results.exporters.otlp_environment import target
 from amoc.results.exporters.otlp_spans import BATCH, MAX_WAITING, OtlpSpans, request
@@ -27,7 +27,7 @@ FAILED = Span(1, 2**63, 5, "GET /", 10, 20, "status 503", "busy", 7, {"http.requ
 def _own_metrics(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.002)
     monkeypatch.setattr(background, "MAX_PAUSE_S", 0.01)
-    with handles.separate():
+    with registry.Registry().activated():
         yield
 
 
@@ -116,7 +116,7 @@ def test_what_there_is_no_room_for_is_counted(receiver: tuple[Receiver, str]) ->
 
 
 def metrics_of(name: str) -> int:
-    return handles.built_in(metrics.Counter, name).value
+    return metrics.built_in(metrics.Counter, name).value
 
 
 def test_a_receiver_that_is_away_does_not_hold_up_the_end() -> None:

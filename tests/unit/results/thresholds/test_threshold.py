@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import amoc
 from amoc import metrics
 from amoc.base.errors import ScenarioError, UsageError
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.metrics.board import Kind
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import AGGREGATED
@@ -461,11 +461,11 @@ def test_the_summary_has_them_as_they_were_said():
 
 
 def test_kinds_come_as_numbers_and_causes_of_crashes_are_none():
-    with handles.separate():
+    with registry.Registry().activated():
         metrics.counter("rounds")
         metrics.timer("turn")
         metrics.gauge("level")  # never set, and declared all the same
-        declared = metrics.declared()
+        declared = registry.current.declared()
     assert known_of([*declared, ("ValueError: no", Kind.CRASH)]) == {
         "level": Kind.GAUGE,
         "rounds": Kind.COUNTER,

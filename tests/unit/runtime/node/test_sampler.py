@@ -17,7 +17,7 @@ from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample, WorkerFigures
-from amoc.metrics import board_reader, handles, health_figures, vectors
+from amoc.metrics import board_reader, health_figures, registry, vectors
 from amoc.metrics.board import Board, Cell, Kind, Merge, record
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import WORKER, NodePoint, total
@@ -323,9 +323,9 @@ def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
     }[shape]()
     values = np.abs(values)
     nodes, merged = [Node(), Node()], SampleMerger()
-    with handles.separate():
+    with registry.Registry().activated():
         for number, part in enumerate(np.array_split(values, 4)):
-            metrics.attach(nodes[number // 2].board.area(number % 2), inherit=False)
+            registry.current.attach(nodes[number // 2].board.area(number % 2), inherit=False)
             timer = metrics.timer("raw")
             for seconds in part:
                 timer.record(float(seconds))

@@ -8,7 +8,7 @@ from gevent.event import AsyncResult, Event
 
 from amoc import metrics, user
 from amoc.ipc.messages.users import StartUsers
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.runtime.worker.arrivals import ArrivalPool
 from amoc.runtime.worker.user_pool import Orders
@@ -60,7 +60,7 @@ class Pool:
         self.board = board
         self.began = []
         self.going = {}
-        metrics.attach(board.area(worker), inherit=False)
+        registry.current.attach(board.area(worker), inherit=False)
         self.gate = FakeGate()
         self.reports = []
         self.action = lambda user_id: None
@@ -93,7 +93,7 @@ def made():
         pools.append(Pool(board or Board(workers=1, highest_id=20), max_users, start, worker))
         return pools[-1]
 
-    with handles.separate():
+    with registry.Registry().activated():
         yield make
         for one in pools:
             one.starter.kill()
@@ -119,7 +119,7 @@ def test_it_asks_for_no_more_slots_than_it_has_users_for(made):
     assert one.gate.one.waiting == 1
     assert one.gate.slots(5) == 1
     assert one.began == [1, 2, 3, 2]
-    counted = {found.name: found.value for found in handles.read()}
+    counted = {found.name: found.value for found in metrics.read()}
     assert counted["arrivals"] == 4
 
 
@@ -185,7 +185,7 @@ def test_iterations_have_kinds_so_quick_ones_do_not_displace_slow_ones(made):
     slow_ones = began.count("slow")
     assert len(began) == 40
     assert abs(slow_ones - 20) < 2
-    counted = {found.name: found.value for found in handles.read()}
+    counted = {found.name: found.value for found in metrics.read()}
     assert counted["kind.slow.iterations"] == slow_ones
     assert counted["kind.quick.iterations"] == 40 - slow_ones
     assert counted["kind.slow.users"] == 0

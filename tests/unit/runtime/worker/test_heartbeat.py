@@ -10,10 +10,10 @@ import gevent
 import pytest
 from gevent import monkey
 
-from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import Blocked
+from amoc.metrics import registry
 from amoc.metrics.board import ROW_BYTES, Area, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker import heartbeat
@@ -77,14 +77,14 @@ def beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
     monkeypatch.setattr("amoc.base.process.set_title", lambda role: None)
     # A process of many tests uses more than a worker at rest.
     monkeypatch.setattr(heartbeat, "RESTING_CPU_NS", S_NS)
-    metrics.attach(area, inherit=False)
+    registry.current.attach(area, inherit=False)
     trap, reports = FakeTrap(), []
     beat = Beat(row, trap, reports.append, lambda: "worker 0 (0 users)")
     before = len(gc.callbacks)
     greenlet = gevent.spawn(beat.run)
     yield Beating(row, trap, reports, area)
     greenlet.kill()
-    metrics.attach(Area.private(), inherit=False)
+    registry.current.attach(Area.private(), inherit=False)
     assert len(gc.callbacks) == before
 
 

@@ -15,7 +15,7 @@ from amoc.base import turns
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
-from amoc.metrics import handles
+from amoc.metrics import registry
 from amoc.metrics.board import Board, Cell, Kind, UserState
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker import user_pool as crowd_module
@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, start, users=200):
         self.board = Board(workers=1, highest_id=users)
-        metrics.attach(self.board.area(0), inherit=False)
+        registry.current.attach(self.board.area(0), inherit=False)
         self.reports = []
         self.gate = FakeGate()
         orders = Orders(0, 42, start, "", self.reports.append, self.gate)
@@ -101,7 +101,7 @@ def worker():
         made.append(Worker(start, **options))
         return made[-1]
 
-    with handles.separate():
+    with registry.Registry().activated():
         yield make
     for one in made:
         one.starter.kill()

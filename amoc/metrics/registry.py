@@ -1,0 +1,207 @@
+"""Counters, gauges and timers by name: declared anywhere, the same name being the same metric.
+
+Until a process is a worker it records into private memory, so the same code works in a test, in
+init() and in a user. Handles that were made before a worker was forked, at a module's top level
+say, are bound to its cells when it starts.
+
+    metrics.counter("rounds").inc()
+    metrics.gauge("queue_length", merge="max").set(12)
+    metrics.timer("round_trip").record(0.021)
+    with metrics.timer("round_trip").time():
+        ...
+
+A process has one registry, which each metric of it is in. A test makes one of its own:
+
+    with Registry().activated():
+        ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, TypeVar
+
+from amoc.base.context import GONE
+from amoc.base.errors import ScenarioError
+from amoc.base.names import check_name
+from amoc.base.text import cut
+from amoc.metrics import reserved, stopwatch
+from amoc.metrics.board import Area, Kind, Merge, Metric
+from amoc.metrics.handles import Counter, Gauge, Handle, ThrottleMeters, Timer
+
+MAX_BYTES = 231
+"""Of a metric's name in UTF-8, so that the board has room for a timer's response time, too."""
+_H = TypeVar("_H", bound=Handle)
+
+
+class Registry:
+    """The metrics of a process, and where they are recorded.
+
+    Attributes:
+        handles: The metrics of the scenario, by name.
+        composed: What is made of several metrics, by name or class: the recorders of steps, see
+            `amoc.steps`.
+    """
+
+    def __init__(self, area: Area | None = None) -> None:
+        """Begin without metrics.
+
+        Args:
+            area: What they record into; private memory where none is given.
+        """
+        self._area = area
+        self.handles: dict[str, Handle] = {}
+        self.composed: dict[object, Any] = {}
+        # Those of amoc: by name; of throttles, whose names may be those of metrics, by kind, too.
+        self._built_in: dict[str | tuple[Kind, str], Handle] = {}
+
+    @property
+    def area(self) -> Area:
+        """Where they are recorded."""
+        if self._area is None:
+            self._area = Area.private()
+        return self._area
+
+    def declare(self, wanted: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
+        """A metric of the scenario that this process has no handle of.
+
+        Raises:
+            ScenarioError: The name is malformed, one of amoc's own, or that of another kind.
+        """
+        check_name("metric", name)
+        if len(name.encode()) > MAX_BYTES:
+            raise ScenarioError(
+                f"the name of a metric must have at most {MAX_BYTES} bytes in UTF-8, got"
+                f" {len(name.encode())}: {cut(name, MAX_BYTES)}"
+            )
+        if name in self._built_in or reserved.is_reserved(name):
+            raise ScenarioError(reserved.refusal(name))
+        handle = self.handles[name] = wanted(name, merge, self)
+        return handle
+
+    def built_in(self, kind: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
+        """A metric of amoc's own, whose name no scenario's metric can have.
+
+        Raises:
+            ScenarioError: The scenario has a metric of that name, or there is no room.
+        """
+        handle = self._built_in.get(name)
+        if type(handle) is kind:
+            return handle
+        if name in self.handles:
+            raise ScenarioError(reserved.refusal(name))
+        handle = self._built_in[name] = kind(name, merge, self)
+        return handle
+
+    def throttle(self, name: str) -> ThrottleMeters:
+        """The meters of throttle `name`.
+
+        Raises:
+            ScenarioError: There is no room.
+        """
+        handle = self._built_in.get((Kind.THROTTLE, name))
+        if type(handle) is not ThrottleMeters:
+            handle = self._built_in[Kind.THROTTLE, name] = ThrottleMeters(name, self)
+        return handle
+
+    def attach(self, area: Area, inherit: bool) -> None:
+        """Record into `area` from now on; called once in a worker, right after it was forked.
+
+        Args:
+            area: The worker's own.
+            inherit: Whether to take over what was counted before the fork, in init() say; one
+                worker of a node does.
+        """
+        self._area = area
+        area.forget_gauges()
+        for handle in self._all():
+            handle.bind(area, inherit=inherit)
+
+    def take_away(self) -> None:
+        """In a forked process: let no handle reach the cells of the worker it was copied from."""
+        self._area = GONE
+        for handle in self._all():
+            handle.unbind(GONE)
+
+    def declared(self) -> list[tuple[str, int]]:
+        """Name and `Kind` of each metric that this process has a handle of."""
+        return sorted(
+            (one.name, int(one.kind)) for one in self._all() if one.kind is not Kind.THROTTLE
+        )
+
+    def fits(self, name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:
+        """Whether `name` is a metric, or can be one and leave room for `kept_free` others."""
+        return self.area.has(kind, name) or self.area.free > kept_free
+
+    def _all(self) -> Iterator[Handle]:
+        return chain(self.handles.values(), self._built_in.values())
+
+    @contextmanager
+    def activated(self) -> Iterator[None]:
+        """Let this be the registry of the process within the block, in which no token was given."""
+        global current
+        before = current, stopwatch.throttled
+        current, stopwatch.throttled = self, False
+        try:
+            yield
+        finally:
+            current, stopwatch.throttled = before
+
+
+current = Registry()
+"""That of this process."""
+
+
+def counter(name: str) -> Counter:
+    """The counter called `name`.
+
+    Raises:
+        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric.
+    """
+    handle = current.handles.get(name)
+    return handle if type(handle) is Counter else current.declare(Counter, name)
+
+
+def gauge(name: str, merge: str = "sum") -> Gauge:
+    """The gauge called `name`.
+
+    Args:
+        name: Any printable text; see `amoc.base.names.check_name`.
+        merge: How the values of several workers are merged: ``sum``, ``max``, ``min`` or ``mean``.
+
+    Raises:
+        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric,
+            or there is no such rule.
+    """
+    handle = current.handles.get(name)
+    if type(handle) is Gauge and handle.merge.name == merge.upper():
+        return handle
+    try:
+        rule = Merge[merge.upper()]
+    except KeyError:
+        raise ScenarioError(
+            f"gauge {name!r} must merge by sum, max, min or mean, got {merge!r}"
+        ) from None
+    return current.declare(Gauge, name, rule)
+
+
+def timer(name: str) -> Timer:
+    """The timer called `name`.
+
+    Raises:
+        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric.
+    """
+    handle = current.handles.get(name)
+    return handle if type(handle) is Timer else current.declare(Timer, name)
+
+
+def built_in(kind: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
+    """A metric of amoc's own in this process, see `Registry.built_in`."""
+    return current.built_in(kind, name, merge)
+
+
+def read() -> list[Metric]:
+    """What this process has recorded."""
+    return current.area.read()
