@@ -22,6 +22,11 @@ stays where it is made, in users that wait. Mail, hellos and the like go on.
 PUB drops what a late subscriber missed, so a child says hello until it hears welcome; its parent
 learns of it once, when the welcome is acknowledged.
 
+Between hosts (`place`) both ends speak CURVE over TCP. A child has a key, which its parent is told
+before it comes; the parent lets in nobody else, and takes a report only with the key of the child
+that it is said to be of. A name is for one life of a child: once it is forgotten, what was still on
+its way from there is dropped. What is refused is counted (`gate`, `refusals`).
+
 Sockets are plain ZeroMQ ones, watched through their descriptor: one greenlet for each.
 
 An end is given two `Codec`s, which say which messages go either way. What cannot be read is
@@ -31,7 +36,24 @@ miss a command, raises.
 
 from amoc.ipc.bus.child import Child
 from amoc.ipc.bus.directory import new_directory
-from amoc.ipc.bus.end import LINGER_MS, TICK_S, endpoints
+from amoc.ipc.bus.end import LINGER_MS, TICK_S
+from amoc.ipc.bus.gate import Gate
+from amoc.ipc.bus.keys import Keys, new_keys, shared_keys
 from amoc.ipc.bus.parent import Parent, Received
+from amoc.ipc.bus.place import Listen, Remote, endpoints
 
-__all__ = ["LINGER_MS", "TICK_S", "Child", "Parent", "Received", "endpoints", "new_directory"]
+__all__ = [
+    "LINGER_MS",
+    "TICK_S",
+    "Child",
+    "Gate",
+    "Keys",
+    "Listen",
+    "Parent",
+    "Received",
+    "Remote",
+    "endpoints",
+    "new_directory",
+    "new_keys",
+    "shared_keys",
+]

@@ -16,7 +16,8 @@ import zmq
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.base.waiting import Notify, OpenGate
-from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, endpoints, send_nowait
+from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, send_nowait
+from amoc.ipc.bus.place import Remote, endpoints
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
 from amoc.ipc.messages.codec import UNPACKABLE, Codec, culprit, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note, Output
@@ -56,17 +57,17 @@ class Child(End, Generic[_C, _R]):
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        directory: str,
+        place: str | Remote,
         name: str,
         commands: Codec[_C],
         reports: Codec[_R],
         at_crowded: Callable[[bool], object] | None = None,
     ) -> None:
-        """Connect to the parent in `directory`.
+        """Connect to the parent in `place`.
 
         Args:
             context: Where its sockets are made.
-            directory: The parent's.
+            place: The directory of a parent on this host, or where another host's parent is.
             name: What the parent expects it to be called.
             commands: Reads what comes down.
             reports: Packs what goes up.
@@ -77,7 +78,9 @@ class Child(End, Generic[_C, _R]):
         self.room = OpenGate()
         self._topic = f"{name}.".encode()
         self._hears.subscribe(self._topic)
-        for socket, endpoint in zip((self._hears, self._speaks), endpoints(directory), strict=True):
+        for socket, endpoint in zip((self._hears, self._speaks), endpoints(place), strict=True):
+            if isinstance(place, Remote):
+                place.secure(socket)
             socket.connect(endpoint)
         self._heard = 0
         self._gap_at = -1

@@ -8,7 +8,8 @@ something else), therefore no wait is longer than `TICK_S` and each ends with a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from math import inf
 from typing import Any, Self
 
@@ -43,11 +44,6 @@ WELCOME = "welcome"
 """The bus's own first command: the child is known, and what it is sent from now on arrives."""
 
 
-def endpoints(directory: str) -> tuple[str, str]:
-    """Where a parent publishes and where it collects, on this host."""
-    return f"ipc://{directory}/commands", f"ipc://{directory}/reports"
-
-
 def send_nowait(socket: zmq.Socket[bytes], data: bytes) -> bool:
     """Whether there was room for `data` in the queue."""
     try:
@@ -64,7 +60,11 @@ class SocketReader:
     readable until it is read, and the reader may be busy for long. One timer for the ticks.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    def __init__(
+        self, socket: zmq.Socket[bytes], receive: Callable[[], bytes] | None = None
+    ) -> None:
+        """Read from `socket`; by `receive`, where there is more to know than its messages."""
+        self._receive = receive or partial(socket.recv, zmq.NOBLOCK)
         self._bell = Notify()
         self._closed = self._ticking = False
         loop = get_hub().loop
@@ -72,7 +72,6 @@ class SocketReader:
         self._ticks = loop.timer(TICK_S, TICK_S)
         self._quiet_ticks = _quiet_ticks()
         self._ticks_since = 0  # the last message
-        self._socket = socket
 
     def close(self) -> None:
         """Watch no more; readers come to an end. To be called before the socket is closed."""
@@ -121,7 +120,7 @@ class SocketReader:
         turn_ends = now_ns() + TURN_NS
         while not self._closed:
             try:
-                message = self._socket.recv(zmq.NOBLOCK)
+                message = self._receive()
             except zmq.Again:
                 self.wait()
                 yield None
@@ -152,13 +151,14 @@ class End:
         context: zmq.Context[zmq.Socket[bytes]],
         speaking: tuple[int, int],
         hearing: tuple[int, int],
+        receive: Callable[[], bytes] | None = None,
     ) -> None:
         """Make the sockets; of each the kind, and how many messages it holds for one peer."""
         self._speaks, self._hears = (context.socket(kind) for kind, _ in (speaking, hearing))
         for socket, (_, most) in ((self._speaks, speaking), (self._hears, hearing)):
             socket.set_hwm(most)
             socket.linger = LINGER_MS
-        self.reader = SocketReader(self._hears)
+        self.reader = SocketReader(self._hears, receive)
 
     def __enter__(self) -> Self:
         return self

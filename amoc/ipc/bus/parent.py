@@ -12,12 +12,15 @@ import zmq
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, ResourceError
-from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, WELCOME, End, endpoints
+from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, WELCOME, End
+from amoc.ipc.bus.place import Listen, endpoints, tune
 from amoc.ipc.messages.codec import Codec, pack, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note
 
 RESEND_NS = S_NS // 2
 MAX_RESENT = 1_000
+DOMAIN = "nodes"
+"""Whose keys its sockets open to."""
 MAX_RESENT_BYTES = 4 << 20
 """What is published again at once: a child that does not read must not be buried."""
 
@@ -65,42 +68,72 @@ class Parent(End, Generic[_C, _R]):
     """Commands its children by name, and takes what they report.
 
     Attributes:
-        directory: A directory that only we may enter, with the sockets in it.
+        endpoints: Where it publishes and where it collects, with the ports that it has got.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        directory: str,
+        place: str | Listen,
         commands: Codec[_C],
         reports: Codec[_R],
     ) -> None:
-        """Bind both ends in `directory`; what goes down is packed by `commands`.
+        """Bind both ends in `place`; what goes down is packed by `commands`.
+
+        Args:
+            context: Where its sockets are made.
+            place: A directory that only we may enter, or where to listen for other hosts.
+            commands: Packs what goes down.
+            reports: Reads what comes up.
 
         Raises:
             ResourceError: The system does not let us.
         """
-        super().__init__(context, (zmq.PUB, MAX_UNACKED), (zmq.PULL, MAX_BATCHES))
-        self.directory = directory
-        for socket, endpoint in zip((self._speaks, self._hears), endpoints(directory), strict=True):
+        remote = isinstance(place, Listen)
+        receive = self._receive if remote else None
+        super().__init__(context, (zmq.PUB, MAX_UNACKED), (zmq.PULL, MAX_BATCHES), receive)
+        self._gate = place.gate if isinstance(place, Listen) else None
+        self._sender = ""
+        bound: list[str] = []
+        for socket, endpoint in zip((self._speaks, self._hears), endpoints(place), strict=True):
             try:
+                if isinstance(place, Listen):
+                    tune(socket)
+                    place.gate.guard(socket, DOMAIN, place.keys)
                 socket.bind(endpoint)
             except zmq.ZMQError as error:
                 self.close()
                 raise ResourceError(f"{endpoint} cannot be bound: {error}") from None
+            bound.append(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        self.endpoints = bound[0], bound[1]
         self._commands = commands
         self._reports = reports
         self._lines: dict[str, _Line] = {}
         self._next_resend_ns = 0
         self._holding = False
 
-    def expect(self, child: str) -> None:
-        """Let `child` join; reports of children that are not expected are dropped."""
+    def close(self) -> None:
+        """Hear no more, and let what was said leave."""
+        if self._gate is not None:
+            self._gate.leave(self._speaks)
+            self._gate.leave(self._hears)
+        super().close()
+
+    def expect(self, child: str, public_key: bytes = b"") -> None:
+        """Let `child` join; reports of children that are not expected are dropped.
+
+        One on another host has to have the key that goes with `public_key`, and nobody can report
+        in its name without.
+        """
         self._lines[child] = _Line(moved_ns=now_ns())
+        if self._gate is not None:
+            self._gate.allow(DOMAIN, child, public_key)
 
     def forget(self, child: str) -> None:
-        """`child` is no more: nothing is sent to it again."""
+        """`child` is no more: nothing is sent to it again, and it cannot come back."""
         self._lines.pop(child, None)
+        if self._gate is not None:
+            self._gate.forbid(DOMAIN, child)
 
     def send(self, child: str, command: _C) -> None:
         """Send `command` to `child`; does nothing when it is forgotten.
@@ -156,6 +189,8 @@ class Parent(End, Generic[_C, _R]):
         for message in self.reader.messages():
             self._resend()
             if message is None:
+                if self._gate is not None and (news := self._gate.news()):
+                    yield Received("", Note("warning", news))
                 yield None
                 continue
             try:
@@ -166,7 +201,9 @@ class Parent(End, Generic[_C, _R]):
                 text = f"expected reports of a child, got {message[:80]!r}"
                 yield Received("", Note("error", text))
                 continue
-            if line is None:
+            if line is None or (self._gate is not None and child != self._sender):
+                if self._gate is not None:
+                    self._gate.refusals.late()
                 continue
             if missing := line.take(number, acked):
                 note = f"{missing} report(s) of {child} are lost"
@@ -183,6 +220,12 @@ class Parent(End, Generic[_C, _R]):
                 # Only now does it hear us: what was published before would have been lost.
                 hello, line.hello = line.hello, None
                 yield Received(child, hello)
+
+    def _receive(self) -> bytes:
+        """A message from another host; whose key it came with is `_sender`."""
+        frame = self._hears.recv(zmq.NOBLOCK, copy=False)
+        self._sender = str(frame.get("User-Id"))
+        return frame.bytes
 
     def _read(self, child: str, item: object) -> _R | Hello | Note:
         try:
