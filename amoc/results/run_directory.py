@@ -194,12 +194,7 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
     with contextlib.suppress(OSError):  # too long to be the name of a file, say
         if run and Path(run).is_dir():
             return RunDirectory(Path(run))
-    there = all_runs(base)
-    if (newest := last_of(run, there)) is not None:
-        return newest
-    found = [one for one in there if one.id == run]
-    found = found or [one for one in there if one.id.startswith(run or "\0")]
-    found = found or [one for one in there if journal.run_id(one.journal) == run]
+    found = named(run, base)
     if not found:
         raise UsageError(
             f"{what} must be last (or last~1 and so on), the directory of a run or the id of a run"
@@ -208,6 +203,18 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
     if len(found) > 1:
         raise UsageError(f"{what} {run} is ambiguous: it may be {_listed(found)}")
     return found[0]
+
+
+def named(run: str, base: str = BASE) -> list[RunDirectory]:
+    """The runs in `base` that `run` may mean: all that `locate` takes, but a path."""
+    there = all_runs(base)
+    if (newest := last_of(run, there)) is not None:
+        return [newest]
+    return (
+        [one for one in there if one.id == run]
+        or [one for one in there if one.id.startswith(run or "\0")]
+        or [one for one in there if journal.run_id(one.journal) == run]
+    )
 
 
 def find(run: str | None = None, base: str = BASE) -> RunDirectory:
@@ -234,9 +241,9 @@ def find(run: str | None = None, base: str = BASE) -> RunDirectory:
 
 
 def all_runs(base: str = BASE) -> list[RunDirectory]:
-    """All run directories in `base`, the newest first."""
+    """All run directories in `base`, the newest first; hidden ones are something else."""
     try:
-        paths = [path for path in Path(base).iterdir() if path.is_dir()]
+        paths = [one for one in Path(base).iterdir() if one.is_dir() and one.name[0] != "."]
     except OSError:
         return []
     return [RunDirectory(path) for path in sorted(paths, key=_natural, reverse=True)]

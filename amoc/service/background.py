@@ -8,19 +8,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from amoc.base.errors import PeerError, ResourceError, UsageError
 from amoc.base.start_command import start_command
 from amoc.service import pid_file
 from amoc.service.pid_file import Serving
+from amoc.service.server_log import open_new
 
 START_S = 30.0
 STOP_S = 120.0
 """Longer than the daemon gives its runs."""
 LOOK_S = 0.05
-MAX_LOG = 16 << 20
 SHOWN_LINES = 5
 
 
@@ -37,10 +36,7 @@ def start(runs: Path, options: Sequence[str]) -> Serving:
     log = pid_file.log_in(runs)
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            if log.stat().st_size > MAX_LOG:
-                log.replace(log.with_name(f"{log.name}.1"))
-        fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = open_new(log)
     except OSError as error:
         raise ResourceError(f"{log} cannot be written: {error.strerror}") from None
     with open(fd, "ab") as output:  # noqa: PTH123 - a descriptor

@@ -12,10 +12,10 @@ from gevent.event import Event
 
 from amoc.base import process
 from amoc.base.errors import ExitCode
-from amoc.service import server
+from amoc.service import server, server_log
 from amoc.service.app import create_app
 from amoc.service.config import ServiceConfig
-from amoc.service.pid_file import PidFile
+from amoc.service.pid_file import PidFile, log_in
 from amoc.service.service import Service
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -33,7 +33,8 @@ def run(config: ServiceConfig, say: Callable[[str], None]) -> ExitCode:
     """
     # For runs and what they start in turn: their commands are for runs of this host.
     os.environ.pop("AMOC_SERVER", None)
-    logging.basicConfig(format=_FORMAT, level=logging.INFO)
+    handler = server_log.Handler(log_in(config.runs))
+    logging.basicConfig(format=_FORMAT, level=logging.INFO, handlers=[handler])
     process.raise_fd_limit()
     lock = PidFile(config.runs)
     try:
@@ -52,6 +53,7 @@ def _serve(config: ServiceConfig, lock: PidFile, say: Callable[[str], None]) -> 
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     process.set_title(f"daemon on port {port}")
     lock.write(url)
+    service.runs.begin()
     say(f"amoc serves {url}")
     if not config.is_local:
         say("other hosts can connect, with a token; whoever has one that allows it runs code here")

@@ -36,13 +36,13 @@ def remove(directory: RunDirectory) -> None:
 
 
 def clear(base: Path) -> None:
-    """Delete what was being deleted by a daemon that was killed meanwhile."""
+    """Delete what was being deleted by a server that was killed meanwhile."""
     for gone in base.glob(f"{_DELETED}*"):
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def tidy(base: Path, busy: Collection[str], keep: int | None, keep_days: float | None) -> None:
-    """Delete runs that are over, beyond those that are to be kept.
+def tidy(base: Path, busy: Collection[str], keep: int | None, keep_days: float | None) -> float:
+    """Delete runs that are over, beyond those that are to be kept; when to look again, in s.
 
     Args:
         base: Where runs are.
@@ -60,6 +60,7 @@ def tidy(base: Path, busy: Collection[str], keep: int | None, keep_days: float |
             remove(directory)
         except Problem as problem:
             log.warning("%s", problem.detail)
+    return retention.next_look_s(ages, keep_days)
 
 
 def _ended_at(directory: RunDirectory) -> datetime:

@@ -48,7 +48,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
 def started(service: Service, body: StartBody) -> Any:
     """Start a run; the answer to the client."""
-    job = service.runs.start(body)
+    job = service.runs.queue.start(body)
     status = HTTPStatus.ACCEPTED if job.state == "queued" else HTTPStatus.OK
     return {"run": job.id, "state": job.state}, status
 

@@ -32,7 +32,6 @@ AT_ONCE = 60
 """Seconds that are read at once for a stream."""
 MAX_LISTED = 1_000
 _OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
-_BEGUN = ("queued", "starting", "failed")
 
 
 class RunPath(BaseModel):
@@ -178,9 +177,8 @@ def listed(service: Service, one: ListedRun) -> dict[str, object]:
     job = service.runs.job(name)
     if job is not None and one.verdict == "killed":
         made["verdict"] = "running"  # it takes no commands yet, or not any more
-    state = job.state if job is not None else one.verdict
-    if state not in (*_BEGUN, "running"):
-        state = "over"
+    elsewhere = "running" if one.verdict == "running" else "over"
+    state = job.state if job is not None else elsewhere
     return {"id": name, **made, "state": state, "error": service.runs.error_of(name)}
 
 

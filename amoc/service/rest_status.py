@@ -42,8 +42,8 @@ def register(app: OpenAPI, service: Service) -> None:
             "version": __version__,
             "state": runs[0]["state"] if runs else "idle",
             "runs": runs,
-            "queued": [one.id for one in service.runs.jobs() if one.state == "queued"],
-            "parallel": service.runs.parallel,
+            "queued": [one.id for one in service.runs.queue if one.state == "queued"],
+            "parallel": service.runs.queue.parallel,
             "uploads": service.config.upload,
             "role": guard.role().name.lower(),
         }

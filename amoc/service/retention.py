@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+DAY_S = 86_400.0
+LONGEST_S = 3_600.0
+SHORTEST_S = 1.0
 
 
 def surplus(
@@ -24,3 +27,16 @@ def surplus(
         for place, (one, age) in enumerate(zip(runs, days, strict=True))
         if (keep is not None and place >= keep) or (keep_days is not None and age > keep_days)
     ]
+
+
+def next_look_s(days: Sequence[float], keep_days: float | None) -> float:
+    """How long until one more run is too old, as far as that is not more than an hour.
+
+    Args:
+        days: How old each run is that is over.
+        keep_days: As in `surplus`.
+    """
+    left_s = [
+        (keep_days - age) * DAY_S for age in days if keep_days is not None and age <= keep_days
+    ]
+    return min(max(SHORTEST_S, min(left_s, default=LONGEST_S)), LONGEST_S)

@@ -14,6 +14,7 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from amoc.base.errors import ResourceError, UsageError
 from amoc.service.config import ServiceConfig
+from amoc.service.request_body import RequestBody
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,20 @@ class Handler(WSGIHandler):
         """Read the head of a request."""
         with gevent.Timeout(HEAD_S, _TooSlow("the head of a request took too long")):
             return super().read_request(raw_requestline)
+
+    def get_environ(self) -> Any:
+        """What the application is told of a request; its body comes in time, or not at all."""
+        made = super().get_environ()
+        assert self.wsgi_input is not None
+        self.wsgi_input = self._body = RequestBody(self.wsgi_input)
+        made["wsgi.input"] = self._body
+        made["wsgi.input_terminated"] = True
+        return made
+
+    def handle_one_response(self) -> None:
+        """Answer a request."""
+        super().handle_one_response()
+        self.close_connection = self.close_connection or not self._body.has_ended
 
     def format_request(self) -> str:
         """A line of the log; without the query, which somebody may have put a secret into."""

@@ -18,7 +18,7 @@ import pytest
 
 from amoc.results.run_directory import RunDirectory
 from amoc.results.saved_run import load
-from amoc.service import runs
+from amoc.service import run_queue, server_log
 from amoc.service.requests import StartBody
 from tests.process.support import DEADLINE_S, ROOT, alive, eventually
 from tests.service.support import Daemon, serving
@@ -55,6 +55,21 @@ def test_in_the_background_until_it_is_stopped(tmp_path: Path) -> None:
     assert (tmp_path / "amoc-runs/.daemon.log").read_text().startswith("amoc serves")
     # What makes it end at once is told as in the foreground.
     assert "--token-file" in amoc("start", "--listen", "0.0.0.0:0", cwd=tmp_path, code=2)
+
+
+def test_the_log_begins_anew_while_the_server_runs(tmp_path: Path) -> None:
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios/broken.py").write_text("raise ValueError\n")
+    url = amoc("start", "--listen", "0", cwd=tmp_path).split()[2]
+    log = tmp_path / "amoc-runs/.daemon.log"
+    try:
+        os.truncate(log, server_log.MAX_BYTES)
+        for _ in range(2):
+            amoc("run", "--server", url, "broken", cwd=tmp_path, code=4)
+        assert log.with_name(".daemon.log.1").stat().st_size > server_log.MAX_BYTES
+        assert "ended with 4" in log.read_text()
+    finally:
+        amoc("stop-server", cwd=tmp_path)
 
 
 def complete(daemon: Daemon, run: str) -> None:
@@ -132,6 +147,109 @@ def test_a_queued_run_that_is_refused_says_why(daemon: Daemon) -> None:
     found = daemon.wait_for_end(run)
     assert found["state"] == "failed"
     assert "mode must be one of 'calm', 'wild'" in found["error"]
+
+
+def states(daemon: Daemon) -> dict[str, str]:
+    return {one["id"]: one["state"] for one in daemon.get("/runs")["runs"]}
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_what_waits_goes_on_waiting_when_the_server_ends(tmp_path: Path, signum: int) -> None:
+    body = {"scenario": "stayers", "users": 1, "workers": 1, "queue": True}
+    later = datetime.now(UTC) + timedelta(days=1)
+    gone = tmp_path / "scenarios/gone.py"
+    with serving(tmp_path) as daemon:
+        gone.write_text("def start(user_id): ...\n")
+        first = daemon.start(users=1)
+        waiting = [
+            daemon.patch("/execution/start", {**body, **more}, status=202)["run"]
+            for more in (
+                {"scenario": "gone"},
+                {"comment": "next"},
+                {"settings": {"password": "hush"}},
+                {"at": later.isoformat()},
+            )
+        ]
+        dropped = daemon.patch("/execution/start", body, status=202)["run"]
+        daemon.patch("/execution/stop", {"run": dropped})
+        tree = daemon.tree()
+        daemon.kill(signum)
+        eventually(lambda: not alive(tree), "all processes have ended")
+        assert "hush" not in "".join(one.read_text() for one in daemon.runs.glob(".queue/*"))
+    gone.unlink()
+    missing, second, secret, tomorrow = waiting
+    with serving(tmp_path) as again:
+        eventually(lambda: states(again)[second] == "running", "the next one runs")
+        assert states(again) == {
+            first: "over",
+            missing: "failed",
+            second: "running",
+            secret: "failed",
+            tomorrow: "queued",
+        }
+        assert "no scenario 'gone'" in again.get(f"/runs/{missing}")["error"]
+        assert "not kept when the server ends: password" in again.get(f"/runs/{secret}")["error"]
+        assert again.get("/status")["queued"] == [tomorrow]
+        again.patch("/execution/stop", {"run": tomorrow})
+        again.patch("/execution/stop")
+        assert again.wait_for_end(second)["comment"] == "next"
+        for run in (missing, secret):
+            assert again.request("DELETE", f"/runs/{run}").status == 204
+        assert set(states(again)) == {first, second}
+        assert list(again.runs.glob(".queue/*")) == []
+
+
+def test_a_run_that_was_starting_when_the_server_was_killed_does_not_start_again(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as daemon:
+        (tmp_path / "scenarios/slow.py").write_text(
+            "import time\n\n\ntime.sleep(300)\n\n\ndef start(user_id): ...\n"
+        )
+        at = datetime.now(UTC) + timedelta(seconds=1)
+        body = {"scenario": "slow", "at": at.isoformat()}
+        run = daemon.patch("/execution/start", body, status=202)["run"]
+        eventually(lambda: states(daemon)[run] == "starting", "it is loaded")
+        tree = daemon.tree()
+        daemon.kill(signal.SIGKILL)
+        eventually(lambda: not alive(tree), "all processes have ended")
+    with serving(tmp_path) as again:
+        assert states(again) == {run: "failed"}
+        assert "ended while this run was starting" in again.get(f"/runs/{run}")["error"]
+
+
+def test_a_run_has_its_name_its_id_and_a_beginning_of_its_name(daemon: Daemon) -> None:
+    run = daemon.start(users=1)
+    known = daemon.get(f"/runs/{run}/status")["id"]
+    assert known != run
+    assert daemon.patch("/execution/note", {"comment": "by its id", "run": known})["run"] == run
+    daemon.patch("/execution/stop", {"run": known})
+    daemon.wait_for_end(run)
+    assert daemon.get(f"/runs/{known}/summary")["run"]["id"] == known
+    assert daemon.get(f"/runs/{run[:-1]}")["id"] == run
+    again = daemon.start(users=1)
+    daemon.patch("/execution/stop")
+    daemon.wait_for_end(again)
+    several = daemon.request("GET", "/runs/2")
+    assert several.status == 409
+    assert "ambiguous" in several.json["detail"]
+    assert daemon.request("DELETE", f"/runs/{run[:-1]}").status == 404
+    assert daemon.request("DELETE", f"/runs/{known}").status == 204
+    assert daemon.request("GET", f"/runs/{run}").status == 404
+
+
+def test_a_run_is_deleted_when_it_becomes_too_old_while_nothing_else_happens(
+    tmp_path: Path,
+) -> None:
+    old = tmp_path / "amoc-runs/20200101T000000-old"
+    old.mkdir(parents=True)
+    (old / "journal.jsonl").write_text("{}\n")
+    ends = time.time() - DAY_S + 4
+    os.utime(old / "journal.jsonl", (ends, ends))
+    with serving(tmp_path, "--keep-days", "1") as daemon:
+        eventually(lambda: not old.exists(), "the run is deleted")
+        assert time.time() > ends + DAY_S
+        assert daemon.get("/runs")["runs"] == []
 
 
 def test_runs_side_by_side_are_told_apart(tmp_path: Path) -> None:
@@ -221,29 +339,33 @@ def test_runs_leave_nothing_open_and_are_deleted_by_hand_by_number_and_by_age(
         assert daemon.request("DELETE", f"/runs/{made[0]}").status == 404
     old = time.time() - 3 * DAY_S
     os.utime(runs / made[1] / "journal.jsonl", (old, old))
+
+    def are_left(names: list[str]) -> bool:
+        return sorted(one.name for one in runs.glob("[!.]*")) == names
+
     with serving(tmp_path, "--keep-days", "2"):
-        assert {one.name for one in runs.iterdir() if one.is_dir()} == set(made[2:])
+        eventually(lambda: are_left(made[2:]), "the old one is deleted")
     with serving(tmp_path, "--keep", "1"):
-        assert {one.name for one in runs.iterdir() if one.is_dir()} == {made[3]}
+        eventually(lambda: are_left(made[3:]), "all but one are deleted")
 
 
 def test_a_run_that_fails_after_its_client_was_answered_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "BEGIN_S", 0.1)
+    monkeypatch.setattr(run_queue, "BEGIN_S", 0.1)
     scenario, go_on = tmp_path / "late.py", tmp_path / "go_on"
     scenario.write_text(
         f"import os, time\n\n\ndef init():\n    while not os.path.exists({str(go_on)!r}):\n"
         "        time.sleep(0.05)\n    raise ValueError('not today')\n\n\ndef start(user_id): ...\n"
     )
-    served = runs.Runs(tmp_path / "runs", 1, lambda _: scenario)
+    queue = run_queue.RunQueue(tmp_path / "runs", 1, lambda _: scenario)
     try:
-        job = served.start(StartBody(scenario="late", workers=1))
+        job = queue.start(StartBody(scenario="late", workers=1))
         assert job.state == "starting"
         go_on.touch()
         with gevent.Timeout(DEADLINE_S):
-            while served.job(job.id) is not None:
+            while job.state != "failed":
                 gevent.sleep(0.02)
-        assert "not today" in served.error_of(job.id)
+        assert "not today" in job.error
     finally:
-        served.close()
+        queue.close()

@@ -58,7 +58,7 @@ class LivePages:
         """Whether a run may still write something; those of the daemon from their start on."""
         if directory.summary.exists():
             return False
-        if any(job.id == directory.id for job in self._runs.jobs()):
+        if self._runs.job(directory.id) is not None:
             return True
         return directory.control.exists() and directory.answers()
 

@@ -52,7 +52,7 @@ def version_of_assets() -> str:
 def register(app: OpenAPI, service: Service) -> None:
     """Add the routes; none of them is in the document of REST."""
     live = LivePages(service.runs, parts.add)
-    service.runs.on_begin = live.begin
+    service.runs.queue.on_begin = live.begin
 
     @app.route("/assets/<name>")
     def asset(name: str) -> Any:

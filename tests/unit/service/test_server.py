@@ -14,8 +14,9 @@ import pytest
 from gevent import socket as gsocket
 
 from amoc.base.errors import ResourceError
-from amoc.service import server
+from amoc.service import request_body, server
 from amoc.service.config import ServiceConfig
+from amoc.service.problems import Problem
 from tests.certificates import Authority
 
 CONFIG = ServiceConfig(Path("runs"), Path("scenarios"), Path("uploads"), port=0)
@@ -74,6 +75,136 @@ def test_a_client_that_says_nothing_is_disconnected(port: int) -> None:
 def test_a_body_that_does_not_come_is_not_awaited_for_ever(port: int) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
     assert not said(port, head).startswith(b"HTTP/1.1 200")
+
+
+def dripping(port: int, head: bytes, drop: bytes = b"x") -> bytes:
+    """What a client gets that sends a byte of its body now and then, for as long as it may."""
+    with gsocket.create_connection(("127.0.0.1", port), DEADLINE_S) as line:
+        line.sendall(head)
+
+        def drip() -> None:
+            with suppress(OSError):
+                while True:
+                    line.sendall(drop)
+                    gevent.sleep(0.05)
+
+        dripper = gevent.spawn(drip)
+        got = b""
+        try:
+            with gevent.Timeout(DEADLINE_S), suppress(ConnectionResetError):
+                while data := line.recv(1000):
+                    got += data
+        finally:
+            dripper.kill()
+        return got
+
+
+def refusing(_: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+    """Answers without a look at the body."""
+    start("403 Forbidden", [("Content-Length", "2")])
+    return [b"no"]
+
+
+BODIES = [b"Content-Length: 999999999", b"Transfer-Encoding: chunked"]
+
+
+@pytest.mark.parametrize("how", BODIES)
+def test_a_body_that_drips_is_given_up_in_the_end(
+    how: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_body, "BODY_S", 0.4)
+    seen: list[Problem] = []
+
+    def reading(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        try:
+            environ["wsgi.input"].read()
+        except Problem as problem:
+            seen.append(problem)
+        start("408 Request Timeout", [("Content-Length", "4")])
+        return [b"late"]
+
+    http = server.make(reading, CONFIG)
+    try:
+        drop = b"1\r\nx\r\n" if b"chunked" in how else b"x"
+        got = dripping(http.server_port, b"PUT / HTTP/1.1\r\nHost: x\r\n" + how + b"\r\n\r\n", drop)
+    finally:
+        http.stop(timeout=1)
+    assert got == b"" or got.startswith(b"HTTP/1.1 408")  # a reset may have cost it the answer
+    assert [int(one.status) for one in seen] == [408]
+
+
+@pytest.mark.parametrize("how", BODIES)
+def test_a_body_that_nobody_wants_is_not_read_for_ever(
+    how: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_body, "LINGER_S", 0.4)
+    http = server.make(refusing, CONFIG)
+    try:
+        drop = b"1\r\nx\r\n" if b"chunked" in how else b"x"
+        got = dripping(http.server_port, b"PUT / HTTP/1.1\r\nHost: x\r\n" + how + b"\r\n\r\n", drop)
+    finally:
+        http.stop(timeout=1)
+    assert got.startswith(b"HTTP/1.1 403")
+
+
+def test_who_sends_all_before_it_looks_gets_the_answer_and_another_one() -> None:
+    http = server.make(refusing, CONFIG)
+    body = bytes(4 << 20)
+    sent = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    try:
+        assert said(http.server_port, sent + last).count(b"HTTP/1.1 403") == 2
+    finally:
+        http.stop(timeout=1)
+
+
+def test_of_a_body_without_end_no_more_than_so_much_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_body, "LINGER_BYTES", 1 << 20)
+    http = server.make(refusing, CONFIG)
+    head = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000\r\n\r\n"
+    sent = 0
+    try:
+        with gsocket.create_connection(("127.0.0.1", http.server_port), DEADLINE_S) as line:
+            line.sendall(head)
+            with gevent.Timeout(DEADLINE_S), suppress(OSError):
+                while True:
+                    line.sendall(bytes(1 << 16))
+                    sent += 1 << 16
+    finally:
+        http.stop(timeout=1)
+    assert sent >= 1 << 20  # until the connection is closed, or this does not end
+
+
+def test_who_asks_before_it_sends_is_answered_at_once() -> None:
+    http = server.make(refusing, CONFIG)
+    head = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+    try:
+        got = said(http.server_port, head)
+    finally:
+        http.stop(timeout=1)
+    assert got.startswith(b"HTTP/1.1 403")
+    assert b"100 Continue" not in got
+
+
+def test_a_body_that_is_not_in_chunks_as_it_says_is_a_problem_of_the_client() -> None:
+    seen: list[Problem] = []
+
+    def reading(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
+        with pytest.raises(Problem) as refusal:
+            environ["wsgi.input"].read()
+        seen.append(refusal.value)
+        start("400 Bad Request", [("Content-Length", "0")])
+        return []
+
+    http = server.make(reading, CONFIG)
+    head = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    try:
+        assert said(http.server_port, head).startswith(b"HTTP/1.1 400")
+    finally:
+        http.stop(timeout=1)
+    assert [int(one.status) for one in seen] == [400]
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:

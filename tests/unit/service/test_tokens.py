@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.errors import UsageError
-from amoc.service.retention import surplus
 from amoc.service.tokens import MAX_CLIENTS, MAX_WRONG, WRONG_PERIOD_S, Role, Tokens, WrongTokens
 
 ONE, OTHER = "one-0123456789abc", "other-0123456789abc"
@@ -53,22 +52,3 @@ def test_others_need_not_wait_and_memory_is_bounded() -> None:
     for number in range(MAX_CLIENTS + 10):
         wrong.note(f"client {number}", 2.0)
     assert wrong.wait_s("one", 3.0) == 0
-
-
-@given(
-    st.lists(st.floats(0, 1000), max_size=30).map(sorted),
-    st.none() | st.integers(1, 40),
-    st.none() | st.floats(1, 500),
-)
-def test_the_newest_are_kept_that_are_young_enough(
-    days: list[float], keep: int | None, keep_days: float | None
-) -> None:
-    runs = list(range(len(days)))
-    gone = set(surplus(runs, days, keep, keep_days))
-    kept = [run for run in runs if run not in gone]
-    assert kept == runs[: len(kept)]
-    assert keep is None or len(kept) <= keep
-    assert keep_days is None or all(days[run] <= keep_days for run in kept)
-    if gone:
-        first = len(kept)
-        assert first == keep or (keep_days is not None and days[first] > keep_days)

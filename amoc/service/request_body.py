@@ -1,0 +1,84 @@
+"""The body of a request: it comes in time, or the request is refused and the connection closed."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import gevent
+from gevent.pywsgi import Input
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.service.problems import Problem
+
+BODY_S = 300.0
+"""How long a body may take, the time included in which what has come is worked on."""
+LINGER_S = 5.0
+LINGER_BYTES = 16 << 20
+"""How long, and how much, is read of a body that nobody wants. A client may look at the answer only
+after it has sent all, and would not get it if the connection were closed at once."""
+_CHUNK = 1 << 16
+
+
+class RequestBody(Input):
+    """The body of one request.
+
+    Attributes:
+        has_ended: Whether all of it was read, so that another request may follow.
+    """
+
+    def __init__(self, given: Input) -> None:
+        """Take the place of gevent's own, of which nothing was read."""
+        super().__init__(given.rfile, given.content_length, given.socket, given.chunked_input)
+        self.has_ended = True
+        self._give_up_ns = now_ns() + int(BODY_S * S_NS)
+
+    def read(self, length: int | None = None) -> bytes:
+        """The next bytes, none at the end.
+
+        Raises:
+            Problem: They do not come in time, or at all.
+        """
+        return self._in_time(super().read, length)
+
+    def readline(self, size: int | None = None) -> bytes:
+        """The next line; as `read`."""
+        return self._in_time(super().readline, size)
+
+    def _in_time(self, read: Any, length: int | None) -> bytes:
+        left_s = max(0.0, (self._give_up_ns - now_ns()) / S_NS)
+        late = Problem(HTTPStatus.REQUEST_TIMEOUT, "the body of the request took too long")
+        try:
+            with gevent.Timeout(left_s, late):
+                data: bytes = read(length)
+                return data
+        except Problem:
+            self.has_ended = False
+            raise
+        except TimeoutError:
+            self.has_ended = False
+            raise late from None
+        except OSError as error:  # of gevent, too: it is not in chunks as it should be
+            self.has_ended = False
+            detail = f"the body of the request is broken: {error}"
+            raise Problem(HTTPStatus.BAD_REQUEST, detail) from None
+
+    def _discard(self) -> None:
+        """Read what nobody wanted, so that the client gets the answer."""
+        if not self.has_ended or not (self.chunked_input or self.position < self._length):
+            return
+        if self.socket is not None:  # it waits for leave to send it, or may
+            self.has_ended = False
+            return
+        self._give_up_ns = min(self._give_up_ns, now_ns() + int(LINGER_S * S_NS))
+        left = LINGER_BYTES
+        try:
+            while left > 0 and (data := self.read(_CHUNK)):
+                left -= len(data)
+        except Problem:
+            return
+        self.has_ended = left > 0
+
+    @property
+    def _length(self) -> int:
+        return self.content_length or 0

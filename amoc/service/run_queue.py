@@ -1,0 +1,233 @@
+"""Starts runs: at once, when there is room, or at their time.
+
+A run that waits, or that could not begin, is kept in a file as well (`amoc.service.job_files`), so
+the next server goes on where this one ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from itertools import count
+from pathlib import Path
+
+import gevent
+
+from amoc.base.errors import AmocError, ExitCode
+from amoc.results.run_directory import RunDirectory, name_of_new
+from amoc.service.job import FAILED, QUEUED, RUNNING, STARTING, Job
+from amoc.service.job_files import JobFiles
+from amoc.service.problems import Problem, conflict, of_error
+from amoc.service.requests import StartBody
+from amoc.service.run_process import RunProcess
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUED = 100
+MAX_FAILED = 50
+BEGIN_S = 90.0
+"""How long an answer to a start waits for the run to load its scenario and run init()."""
+STOP_S = 60.0
+"""How long runs may take to stop when the server does."""
+LOOK_S = 60.0
+"""How long the clock of this host may go wrong, at most, before the next start is looked for."""
+
+
+class RunQueue:
+    """The runs that this server was asked for, of which so many run at once.
+
+    Attributes:
+        on_begin: Called when one begins.
+        on_end: Called when one is over.
+    """
+
+    def __init__(self, base: Path, parallel: int, find_scenario: Callable[[str], Path]) -> None:
+        """Take up what an earlier server has left; nothing starts before `work`."""
+        self.parallel = parallel
+        self.on_begin: Callable[[RunDirectory], None] = lambda _: None
+        self.on_end: Callable[[], object] = lambda: None
+        self._base = base
+        self._find_scenario = find_scenario
+        self._files = JobFiles(base)
+        self._jobs: dict[str, Job] = {}
+        self._closing = False
+        self._timer: gevent.Greenlet[[], None] | None = None
+        for job in self._files.restore():
+            if self.has_begun(job):
+                self._files.forget(job.id)
+            else:
+                self._jobs[job.id] = job
+
+    def __iter__(self) -> Iterator[Job]:
+        """Those that wait, run, or could not begin, in the order in which they were asked for."""
+        return iter(tuple(self._jobs.values()))
+
+    def __contains__(self, run: object) -> bool:
+        return run in self._jobs
+
+    def get(self, run: str) -> Job | None:
+        """One of them; None for any other run."""
+        return self._jobs.get(run)
+
+    def has_begun(self, job: Job) -> bool:
+        """Whether its directory says what there is to say of it."""
+        return RunDirectory(self._base / job.id).journal.exists()
+
+    # Starting.
+
+    def start(self, body: StartBody) -> Job:
+        """Start a run, or queue it; its users may start when this returns, or it waits.
+
+        Raises:
+            Problem: As many as may run are running, the queue is full, or the run is refused.
+        """
+        self._find_scenario(body.scenario)
+        now = datetime.now(UTC)
+        busy = [one.id for one in self if one.is_active]
+        later = body.at is not None and body.at > now
+        if self._closing:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping")
+        if len(busy) >= self.parallel and not (body.queue or later):
+            few = "a run is" if len(busy) == 1 else f"{len(busy)} runs are"
+            raise conflict(
+                f"{few} running already: {', '.join(busy)}; queue=true waits for its turn"
+            )
+        if sum(one.state == QUEUED for one in self) >= MAX_QUEUED:
+            raise conflict(f"at most {MAX_QUEUED} runs can wait, and so many do", "queue")
+        job = Job(self._new_id(body.scenario, now), body, now)
+        if later or len(busy) >= self.parallel:
+            self._keep(job)
+            self._jobs[job.id] = job
+            self.work()
+            return job
+        self._jobs[job.id] = job
+        job.awaited = True
+        try:
+            self._launch(job)
+        except Problem:
+            self.drop(job.id)
+            raise
+        self._await_begin(job)
+        return job
+
+    def work(self) -> None:
+        """Start what is due and has room; then look again when the next one is due."""
+        if self._timer is not None and self._timer is not gevent.getcurrent():
+            self._timer.kill(block=False)
+        self._timer = None
+        now = datetime.now(UTC)
+        for job in sorted((one for one in self if one.state == QUEUED), key=lambda one: one.due_at):
+            if self._closing or sum(one.is_active for one in self) >= self.parallel:
+                return  # the end of a run calls again
+            if job.due_at > now:
+                wait_s = min((job.due_at - now).total_seconds(), LOOK_S)
+                self._timer = gevent.spawn_later(wait_s, self.work)
+                return
+            try:
+                self._launch(job)
+            except Problem as problem:
+                self._fail(job, problem.detail)
+            else:
+                gevent.spawn(self._await_queued, job)
+
+    def _await_queued(self, job: Job) -> None:
+        """Wait until a run has begun whose client does not; `_ended` keeps why it could not."""
+        with suppress(Problem):
+            self._await_begin(job)
+
+    def _launch(self, job: Job) -> None:
+        scenario = self._find_scenario(job.body.scenario)
+        job.state = STARTING
+        self._keep(job)
+        try:
+            self._base.mkdir(parents=True, exist_ok=True)
+            job.process = RunProcess(
+                scenario,
+                job.body.arguments(),
+                job.body.settings,
+                self._base / job.id,
+                lambda: self._ended(job),
+            )
+        except OSError as error:
+            why = f"the run's process cannot be started: {error.strerror}"
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
+        log.info("run %s of %s started", job.id, job.body.scenario)
+
+    def _await_begin(self, job: Job) -> None:
+        """Wait until the run has begun.
+
+        Raises:
+            Problem: It could not.
+        """
+        process = job.process
+        assert process is not None
+        if process.begun(BEGIN_S):
+            job.state = RUNNING
+            self._files.forget(job.id)
+            self.on_begin(process.directory)
+            return
+        if process.exit_code is None:  # still loading; its own deadline is longer than ours
+            job.awaited = False
+            gevent.spawn(self._await_queued, job)
+            return
+        error = AmocError(process.why())
+        codes = list(ExitCode)
+        error.exit_code = (
+            ExitCode(process.exit_code) if process.exit_code in codes else ExitCode.INTERNAL
+        )
+        raise of_error(error, "settings" if error.exit_code is ExitCode.SETTING else "scenario")
+
+    def _ended(self, job: Job) -> None:
+        assert job.process is not None
+        log.info("run %s ended with %s", job.id, job.process.exit_code)
+        if self.has_begun(job):
+            self.drop(job.id)
+        else:
+            if job.process.exit_code == ExitCode.INTERNAL:
+                log.error("run %s: %s", job.id, "\n".join(job.process.output))
+            if job.awaited:
+                self.drop(job.id)
+            else:
+                self._fail(job, job.process.why())
+        self.work()
+        self.on_end()
+
+    def _fail(self, job: Job, why: str) -> None:
+        """It could not begin; of those the newest are kept."""
+        log.warning("run %s could not begin: %s", job.id, why)
+        job.fail(why)
+        with suppress(Problem):
+            self._keep(job)
+        failed = [one.id for one in self if one.state == FAILED]
+        for run in failed[: max(0, len(failed) - MAX_FAILED)]:
+            self.drop(run)
+
+    def _keep(self, job: Job) -> None:
+        try:
+            self._files.keep(job)
+        except OSError as error:
+            why = f"the run cannot be kept in the queue: {error.strerror}"
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
+
+    def _new_id(self, scenario: str, now: datetime) -> str:
+        name = name_of_new(scenario.rpartition("/")[2], now.astimezone())
+        ids = (name if twin == 1 else f"{name}-{twin}" for twin in count(1))
+        return next(one for one in ids if one not in self._jobs and not (self._base / one).exists())
+
+    # Ending.
+
+    def drop(self, run: str) -> None:
+        """Forget a run that does not run."""
+        self._jobs.pop(run, None)
+        self._files.forget(run)
+
+    def close(self) -> None:
+        """Stop all that run, gracefully; those that wait are left to the next server."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.kill(block=False)
+        processes = [one.process for one in self if one.process is not None]
+        gevent.joinall([gevent.spawn(one.end, STOP_S) for one in processes])
