@@ -9,7 +9,7 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import dependencies as scenario_dependencies
-from amoc.cli import run_options, server_option
+from amoc.cli import load_options, run_options, server_option
 from amoc.cli.param_types import MAX_ID, duration, whole
 from amoc.install.choice import Choice
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @server_option.options
 @click.command(short_help="Load a scenario and show its settings.")
-@run_options.SCENARIO
+@run_options.SCENARIOS
 @run_options.SET
 @run_options.HOST
 @run_options.TAGS
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     help="Stop the user of --run gracefully after this time.  [default: 5s]",
 )
 def check(
-    scenario: str,
+    scenarios: tuple[str, ...],
     pairs: tuple[str, ...],
     host: str | None,
     tags: tuple[str, ...],
@@ -65,8 +65,11 @@ def check(
 ) -> None:
     """Load SCENARIO, and show its docstring and its settings with their values and sources.
 
+    Several are shown as one, as in a run of all: amoc check buy.py=1 browse.py=9.
+
     What it depends on is shown, too, and installed; with --no-install it is only shown.
     """
+    scenario = load_options.scenario_of(scenarios)
     if (server := server_option.line()) is not None:
         if run_user or lock:
             raise UsageError("--run and --lock are for scenarios of this host, not of --server")

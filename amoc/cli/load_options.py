@@ -10,6 +10,7 @@ from pathlib import Path
 from amoc.base.errors import UsageError
 from amoc.scenario import scenario_files
 from amoc.scenario.arrivals import Arrivals
+from amoc.scenario.file_loads import FileLoads
 from amoc.scenario.load_profile import Stages
 
 
@@ -21,10 +22,13 @@ class Load:
     users: range
     stages: Stages | None
     arrivals: Arrivals | None
+    loads: FileLoads | None = None
 
     @property
     def total_s(self) -> float | None:
         """How long its stages last, if it has any."""
+        if self.loads is not None:
+            return self.loads.total_s
         if self.stages is not None:
             return self.stages.total_s
         return self.arrivals.total_s if self.arrivals is not None else None
@@ -44,17 +48,32 @@ def load_of(
     Raises:
         UsageError: They contradict each other.
     """
-    scenario, its_users, its_rate = _scenario(scenarios)
+    scenario, its_users, its_stages, its_rate = _scenario(scenarios)
+    given: dict[str, object] = {
+        "--users": users,
+        "--user-ids": user_ids,
+        "--stages": stages,
+        "--arrival-rate": arrival_rate,
+    }
+    given = {option: value for option, value in given.items() if value is not None}
+    if (loads := _loads(scenario)) is not None or its_stages is not None:
+        for option in given:
+            raise UsageError(
+                f"{option} and scenarios with stages or rates of their own are mutually exclusive"
+            )
+    if loads is not None:
+        its_rate = Arrivals.parse(loads.rate) if loads.rate else None
+        return Load(scenario, loads.fixed, loads.stages, _arrivals(its_rate, max_users), loads)
     if its_rate is not None and arrival_rate is not None:
         raise UsageError("--arrival-rate and rates of scenarios are mutually exclusive")
+    stages = stages or its_stages
     arrivals = _arrivals(arrival_rate or its_rate, max_users)
     # Of several scenarios these are weights, where something else says how many users there are.
     by_weight = scenario_files.parts_of(scenario) and (stages or arrivals)
     if its_users and users is None and user_ids is None and not by_weight:
         users = its_users
     if arrivals is not None:
-        given = {"--users": users, "--user-ids": user_ids, "--stages": stages}
-        for option in (name for name, value in given.items() if value is not None):
+        for option in (one for one in given if one != "--arrival-rate"):
             raise UsageError(
                 f"--arrival-rate and {option} are mutually exclusive; give one of them"
             )
@@ -65,26 +84,56 @@ def load_of(
     return Load(scenario, ids, stages, None)
 
 
-def _scenario(words: Sequence[str]) -> tuple[str, int, Arrivals | None]:
-    """The scenario, or several as one text; how many users they have, or at what rate they start.
+def scenario_of(words: Sequence[str]) -> str:
+    """The scenario that an operator has given, or several as one text, whatever their load is.
 
-    Of both there is 0, and None, where nothing says so.
+    Raises:
+        UsageError: They make no sense.
     """
-    if len(words) == 1 and (Path(words[0]).exists() or "=" not in words[0]):
-        return words[0], 0, None
+    scenario, *_ = _scenario(words)
+    _loads(scenario)
+    return scenario
+
+
+def _scenario(words: Sequence[str]) -> tuple[str, int, Stages | None, Arrivals | None]:
+    """The scenario, or several as one text; how many users all have, by stages, or at what rate.
+
+    Of these there is 0, and None, where nothing says so for all of them.
+    """
+    if len(words) == 1:
+        whole = words[0]
+        several = scenario_files.parts_of(whole)
+        if Path(whole).exists() or not (several or scenario_files.part_of(whole)):
+            return whole, 0, None, None
+        words = [f"{one.source}={one.load}" for one in several] or words
     try:
-        parts, rate = scenario_files.with_rate(words)
-        if not rate:
-            parts = (len(words) == 1 and scenario_files.parts_of(words[0])) or ()
-            if not parts and len(words) == 1 and not scenario_files.part_of(words[0]):
-                return words[0], 0, None
-            parts = parts or scenario_files.check(words)
+        parts = scenario_files.check(words)
+        weighted, rate = scenario_files.with_rate(parts)
+        text = scenario_files.text_of(weighted or parts)
+        if len(parts) == 1:
+            (one,) = parts
+            text = one.source
+            if not rate and not one.is_count:
+                if one.is_rate:
+                    return text, 0, None, Arrivals.parse(one.load)
+                return text, 0, Stages.parse(one.load), None
     except ValueError as error:
         raise UsageError(f"scenarios {error}") from None
-    text = parts[0].source if len(parts) == 1 else scenario_files.text_of(parts)
     if rate:
-        return text, 0, Arrivals.parse(rate)
-    return text, sum(one.users for one in parts), None
+        return text, 0, None, Arrivals.parse(rate)
+    return text, sum(one.users for one in parts), None, None
+
+
+def _loads(scenario: str) -> FileLoads | None:
+    """The loads that scenarios have by themselves.
+
+    Raises:
+        UsageError: One is wrong.
+    """
+    try:
+        return FileLoads.of(scenario)
+    except ValueError as error:
+        raise UsageError(f"scenarios {error}") from None
 
 
 def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:

@@ -21,10 +21,9 @@ from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
 
-SCENARIO = click.argument("scenario", metavar="SCENARIO", shell_complete=completion.files)
-_SCENARIOS = click.argument(
+SCENARIOS = click.argument(
     "scenarios",
-    metavar="SCENARIO | FILE=USERS…",
+    metavar="SCENARIO | FILE=LOAD…",
     nargs=-1,
     required=True,
     shell_complete=completion.files,
@@ -90,7 +89,7 @@ JSON_FILE = json_option("the summary")
 # The argument that follows --abort-on-fail may be taken for its time by mistake.
 _HINT = f"; write --abort-on-fail={GRACE_S:g}s, or put it last"
 _OPTIONS = (
-    _SCENARIOS,
+    SCENARIOS,
     click.option(
         "--users",
         "-u",

@@ -19,7 +19,7 @@ class Run:
 
     def __call__(
         self,
-        scenario: str | os.PathLike[str] | Mapping[str, int],
+        scenario: str | os.PathLike[str] | Mapping[str, int | str],
         *,
         users: int | None = None,
         user_ids: UserIds | None = None,
@@ -57,7 +57,7 @@ class Run:
 
         Args:
             scenario: A Python file or an importable module; or several files with their numbers of
-                users, ``{"buy.py": 10, "browse.py": 90}``.
+                users, ``{"buy.py": 10, "browse.py": 90}``, or loads, ``{"buy.py": "10/s"}``.
             users: Number of users; ids start at 1.
             user_ids: Ids of the users instead, such as ``range(501, 601)`` or ``"501-600"``.
             stages: Number of users over time: ``"30s:100,2m:1000"``, or pairs of both.

@@ -32,10 +32,10 @@ def arguments(given: Mapping[str, object]) -> list[str]:
     ]
 
 
-def source(scenario: str | os.PathLike[str] | Mapping[str, int]) -> str:
-    """A scenario, or several with their users, as ``amoc run`` reads them."""
+def source(scenario: str | os.PathLike[str] | Mapping[str, int | str]) -> str:
+    """A scenario, or several with their loads, as ``amoc run`` reads them."""
     if isinstance(scenario, Mapping):
-        return text_of([Part(file, users) for file, users in scenario.items()])
+        return text_of([Part(file, str(users)) for file, users in scenario.items()])
     return os.fspath(scenario)
 
 

@@ -275,9 +275,9 @@ class Start(NamedStart):
             user.pool.crashed(user, error)
         user.stop()  # the others' users may begin again
 
-    def name_of(self, rank: int) -> str:
+    def name_of(self, user_id: int, rank: int = 0) -> str:
         """What the class of a user is called."""
-        return self._file.name_of(rank)
+        return self._file.name_of(rank or user_id)
 
 
 @contextmanager

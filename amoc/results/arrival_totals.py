@@ -31,13 +31,15 @@ def share(counters: Mapping[str, int]) -> float:
 class ArrivalTotals:
     """Looks at how many of the users were busy, to say why iterations were dropped."""
 
-    def __init__(self, arrivals: Arrivals | None) -> None:
+    def __init__(self, arrivals: Arrivals | None, others: int = 0) -> None:
+        """Look at the users of `arrivals`, beside which there are so many others."""
         self.arrivals = arrivals
-        self._most = 0
+        self._most = -others
+        self._others = others
 
     def take(self, point: Point) -> None:
         """Look at the next second of the run."""
-        self._most = max(self._most, point.users.get("peak", 0))
+        self._most = max(self._most, point.users.get("peak", 0) - self._others)
 
     def notes(self, counters: Mapping[str, int]) -> list[str]:
         """A sentence if iterations were dropped; `counters` are those of the window."""

@@ -160,9 +160,15 @@ class JournalFacts:
         """How many users the plan wanted when, if it had stages."""
         found = self.plan.get("stages")
         try:
-            return Stages.parse(found["text"], found["start"]) if found else None
+            return Stages.from_json(found) if found else None
         except (KeyError, TypeError, ValueError):
             return None
+
+    @property
+    def others(self) -> int:
+        """How many users there were beside those of an arrival rate, at the most."""
+        first, stop = self.plan.get("users") or (1, 1)
+        return self.stages.highest if self.stages is not None else int(stop) - int(first)
 
     @property
     def thresholds(self) -> list[Threshold]:

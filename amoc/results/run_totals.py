@@ -90,12 +90,22 @@ class RunTotals:
         self.window = self.whole if self.warmup.over else Tally()
 
     @classmethod
+    def planned(
+        cls, warmup_s: float, stages: Stages | None, arrivals: Arrivals | None, others: int
+    ) -> Self:
+        """The totals of a run that begins, see `of`."""
+        # Users that arrivals start would count for those that stages lack.
+        targets = StageTargets(stages if arrivals is None else None)
+        return cls(WarmUp(warmup_s), targets, ArrivalTotals(arrivals, others))
+
+    @classmethod
     def of(
         cls,
         points: Collection[Point],
         warmup_s: float = 0.0,
         stages: Stages | None = None,
         arrivals: Arrivals | None = None,
+        others: int = 0,
         breathe: Callable[[], None] = lambda: None,
         see: Callable[[Point], None] = lambda _: None,
     ) -> Self:
@@ -106,10 +116,11 @@ class RunTotals:
             warmup_s: What the window leaves out.
             stages: How many users were wanted when.
             arrivals: How many iterations were to begin when.
+            others: How many users there were beside those of `arrivals`.
             breathe: Called between two points.
             see: Is shown each point, so that nobody else needs to read them all.
         """
-        totals = cls(WarmUp(warmup_s), StageTargets(stages), ArrivalTotals(arrivals))
+        totals = cls.planned(warmup_s, stages, arrivals, others)
         for point in points:
             totals.add(point, timers=False)
             see(point)

@@ -49,7 +49,7 @@ def rebuild(
         running: Whether it still runs.
     """
     facts = JournalFacts.of(journal)
-    totals = RunTotals.of(points, facts.warmup_s, facts.stages, facts.arrivals)
+    totals = RunTotals.of(points, facts.warmup_s, facts.stages, facts.arrivals, facts.others)
     return make(facts, totals, directory, name=name, running=running)
 
 

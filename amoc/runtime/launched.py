@@ -91,4 +91,5 @@ def _bootstrap(plan: RunPlan, run_id: str, directory: str, number: int) -> Boots
         duration_s=plan.duration_s,
         libraries=plan.libraries,
         max_users=plan.arrivals.max_users if plan.arrivals is not None else 0,
+        first_arrival=plan.loads.first_arrival if plan.loads is not None else 1,
     )

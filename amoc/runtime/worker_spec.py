@@ -23,6 +23,7 @@ class WorkerSpec:
         scenario: Its name.
         scenario_directory: Where the scenario's own files are.
         max_users: The most users of the run's arrival rate; 0 without one.
+        first_arrival: The id of the first of these.
     """
 
     id: WorkerId
@@ -33,4 +34,5 @@ class WorkerSpec:
     seed: int
     run_id: str
     max_users: int = 0
+    first_arrival: int = 1
     scenario: str = ""

@@ -16,21 +16,25 @@ from amoc.base.errors import ScenarioError
 from amoc.metrics import reserved
 from amoc.scenario import loader
 from amoc.scenario.facts import RunFacts
+from amoc.scenario.file_loads import FileLoads, Whose
 from amoc.scenario.loader import Scenario
 from amoc.scenario.mix import Mix
 from amoc.scenario.scenario_files import JOINS, Part, parts_of
 from amoc.scenario.settings import Source
 from amoc.scenario.user_kinds import NamedStart, is_new
 
+_Whose = Callable[[int, int], tuple[Sequence[int], Mix, int]]
+"""See `Whose`."""
+
 
 class StartOfScenarios(NamedStart):
     """Runs each user's own scenario; which one that is follows from its number."""
 
     def __init__(
-        self, names: Sequence[str], mix: Mix, starts: Sequence[Callable[[int], object]]
+        self, names: Sequence[str], whose: _Whose, starts: Sequence[Callable[[int], object]]
     ) -> None:
         self._names = names
-        self._mix = mix
+        self._whose = whose
         self._starts = starts
         self._counters = [
             tuple(
@@ -42,22 +46,24 @@ class StartOfScenarios(NamedStart):
 
     def __call__(self, user_id: int, rank: int = 0) -> object:
         """Run an iteration of a user."""
-        number = self._mix.kind_of(rank or user_id)
+        parts, mix, place = self._whose(user_id, rank)
+        number = parts[mix.kind_of(place)]
         users, iterations = self._counters[number]
         if is_new(getcurrent()):
             users.inc()
         iterations.inc()
         start = self._starts[number]
         if isinstance(start, NamedStart):
-            return start(user_id, self._mix.rank_of(rank or user_id))
+            return start(user_id, mix.rank_of(place))
         return start(user_id)
 
-    def name_of(self, user_id: int) -> str:
+    def name_of(self, user_id: int, rank: int = 0) -> str:
         """The scenario of a user, and what that calls its kind."""
-        number = self._mix.kind_of(user_id)
+        parts, mix, place = self._whose(user_id, rank)
+        number = parts[mix.kind_of(place)]
         start, name = self._starts[number], self._names[number]
         if isinstance(start, NamedStart):
-            return f"{name}: {start.name_of(self._mix.rank_of(user_id))}"
+            return f"{name}: {start.name_of(user_id, mix.rank_of(place))}"
         return name
 
 
@@ -67,17 +73,17 @@ class Joined(Scenario):
 
     Attributes:
         parts: Each of them.
-        mix: Which users are whose.
+        whose: Which users are whose.
     """
 
     parts: tuple[Scenario, ...]
-    mix: Mix
+    whose: _Whose
 
     def start_with(self, state: object) -> Callable[[int], object]:
         """start() of each as a function of the user's id alone."""
         states = cast("Sequence[object]", state)
         starts = [one.start_with(its) for one, its in zip(self.parts, states, strict=True)]
-        return StartOfScenarios([one.name for one in self.parts], self.mix, starts)
+        return StartOfScenarios([one.name for one in self.parts], self.whose, starts)
 
     def init(self) -> object:
         """Run each scenario's ``init``, in their order."""
@@ -123,9 +129,21 @@ def _load(part: Part, libraries: str, sources: Sequence[Source]) -> Scenario:
         here.set(RunFacts, facts)
 
 
+def _whose(source: str, parts: Sequence[Part]) -> _Whose:
+    """Which users of `parts` are whose.
+
+    Raises:
+        ValueError: There is no telling by their loads; a clause.
+    """
+    if (loads := FileLoads.of(source)) is not None:
+        return Whose(loads)
+    mix, every = Mix([one.users for one in parts]), range(len(parts))
+    return lambda user_id, arrival: (every, mix, arrival or user_id)
+
+
 def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Scenario:
     try:
-        mix = Mix([one.users for one in parts])
+        whose = _whose(source, parts)
     except ValueError as error:
         raise ScenarioError(f"scenarios {source}: {error}") from None
     name = JOINS.join(one.name for one in loaded)
@@ -140,5 +158,5 @@ def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Sce
         doc="\n".join(f"{one.name}: {one.doc}" for one in loaded if one.doc),
         module=module,
         parts=tuple(loaded),
-        mix=mix,
+        whose=whose,
     )

@@ -10,7 +10,7 @@ nanosecond: user k starts exactly when the ramp reaches k.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, inf
@@ -69,6 +69,19 @@ class Stages:
         """
         return cls(_stages_of(text, _count_of), Fraction(start))
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Stages:
+        """What `to_json` made `data` of; a sum of stages may have fractions.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is something else.
+        """
+        return cls(_stages_of(str(data["text"]), Fraction), Fraction(str(data["start"])))
+
+    def to_json(self) -> dict[str, object]:
+        """As they stand in a run's plan."""
+        return {"text": str(self), "start": int(self.start)}
+
     @property
     def total_ns(self) -> int:
         """How long all stages last."""
@@ -119,6 +132,13 @@ class Stages:
         """The value `t_s` seconds after the beginning."""
         return float(self.exactly_at(round(min(t_s, 2 * MAX_S * MAX_STAGES) * S_NS)))
 
+    def before(self, t_ns: int) -> Fraction:
+        """The value right before `t_ns`, where it may jump."""
+        for leg in self.legs():
+            if leg.begin_ns < t_ns <= leg.end_ns:
+                return leg.value_at(t_ns)
+        return self.exactly_at(t_ns) if t_ns > 0 else self.start
+
     def count_at(self, t_ns: int) -> int:
         """The number of users at `t_ns`: the value, rounded down."""
         return floor(self.exactly_at(t_ns))
@@ -160,6 +180,22 @@ class Stages:
             duration = duration_ns / S_NS
             parts.append(f"{_plain(duration)}s:{_plain(float(target))}")
         return ", ".join(parts)
+
+
+def sum_of(profiles: Sequence[Stages]) -> Stages:
+    """The sum of several profiles, of which each holds its last target."""
+    stages, since_ns = [], 0
+    value = start = sum((one.start for one in profiles), Fraction(0))
+    for t_ns in sorted({0, *(leg.end_ns for one in profiles for leg in one.legs())}):
+        before = sum((one.before(t_ns) for one in profiles), Fraction(0))
+        if t_ns > since_ns:
+            stages.append(Stage(t_ns - since_ns, before))
+            since_ns, value = t_ns, before
+        after = sum((one.exactly_at(t_ns) for one in profiles), Fraction(0))
+        if after != value:
+            stages.append(Stage(0, after))
+            value = after
+    return Stages(tuple(stages) or (Stage(0, value),), start)
 
 
 def parse_profile(text: str, interval_s: float) -> float | Stages:

@@ -8,6 +8,7 @@ from math import ceil, floor
 
 from amoc.base.json_plain import JsonObject
 from amoc.scenario.arrivals import Arrivals
+from amoc.scenario.file_loads import FileLoads
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.settings import Source
 
@@ -65,7 +66,7 @@ class RunPlan:
         """Every field, in types that JSON has; only values of settings may still need `plain`."""
         made = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.stages is not None:
-            made["stages"] = {"text": str(self.stages), "start": int(self.stages.start)}
+            made["stages"] = self.stages.to_json()
         if self.arrivals is not None:
             made["arrivals"] = self.arrivals.to_json()
         return made | {
@@ -93,15 +94,22 @@ class RunPlan:
             "thresholds": tuple(map(str, data.get("thresholds", ()))),
         }
         if (stages := data["stages"]) is not None:
-            made["stages"] = Stages.parse(stages["text"], stages["start"])
+            made["stages"] = Stages.from_json(stages)
         if (arrivals := data.get("arrivals")) is not None:
             made["arrivals"] = Arrivals.from_json(arrivals)
         known = {one.name: data[one.name] for one in fields(cls) if one.name in data}
         return cls(**{**known, **made})
 
     @property
+    def loads(self) -> FileLoads | None:
+        """The load that each of its scenarios has by itself, if they have."""
+        return FileLoads.of(self.scenario)
+
+    @property
     def own_starts(self) -> str:
         """The option that says when users start, if there is one; else empty."""
+        if self.loads is not None:
+            return "the scenarios' own loads"
         if self.arrivals is not None:
             return "--arrival-rate"
         return "--stages" if self.stages is not None else ""
@@ -111,6 +119,8 @@ class RunPlan:
         """How many users there are at once at the most, by the plan."""
         by_stages = self.stages.highest if self.stages is not None else 0
         by_arrivals = self.arrivals.max_users if self.arrivals is not None else 0
+        if (loads := self.loads) is not None:
+            return loads.most_users + by_arrivals
         return max(len(self.users), by_stages, by_arrivals)
 
     @property
@@ -119,6 +129,9 @@ class RunPlan:
 
         Numbers go on from the highest one; that of a user who was removed does not come back.
         """
+        if (loads := self.loads) is not None:
+            arrivals = self.arrivals.max_users if self.arrivals is not None else 0
+            return range(1, loads.first_arrival + arrivals)
         rises = 0
         for leg in self.stages.legs() if self.stages is not None else ():
             rises += max(0, ceil(leg.target) - floor(leg.before))

@@ -1,4 +1,4 @@
-"""Several scenarios in one run, each with its number of users: ``buy.py=10 browse.py=90``. Pure.
+"""Several scenarios in one run, each with its load: ``buy.py=10 browse.py=90``. Pure.
 
 In a plan they are one text, as a shell would take it.
 """
@@ -19,16 +19,36 @@ from amoc.scenario.mix import whole_weights
 MAX_USERS = 1 << 32
 JOINS = "+"
 """Between the names of scenarios that run together."""
-_PART = re.compile(r"(.+)=(\d{1,12})")
-_RATE = re.compile(r"(.+)=([\d.]{1,20}/\w{1,9})")
+_NUMBER = r"[\d.]{1,20}(?:/\w{1,9})?"
+_STAGE = rf"[\d.]{{1,20}}\w{{1,9}}:{_NUMBER}"
+_PART = re.compile(rf"(.+)=({_NUMBER}|{_STAGE}(?:,\s*{_STAGE}){{0,999}})")
+_FORMS = (
+    "must each be FILE=LOAD, where LOAD is a number of users, stages such as 30s:100,2m:1000, or an"
+    " arrival rate such as 10/s"
+)
 
 
 class Part(NamedTuple):
     """One of several scenarios."""
 
     source: str
-    users: int
-    """How many users it has, or its weight."""
+    load: str
+    """How many users it has, or its weight; stages of that; or an arrival rate, or stages of it."""
+
+    @property
+    def is_count(self) -> bool:
+        """Whether its load is a number of users that stays."""
+        return self.load.isdigit()
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether its load is an arrival rate, or stages of one."""
+        return "/" in self.load
+
+    @property
+    def users(self) -> int:
+        """How many users it has from the beginning, or its weight."""
+        return int(self.load) if self.is_count else 0
 
     @property
     def name(self) -> str:
@@ -67,12 +87,12 @@ def parts_of(text: str) -> tuple[Part, ...]:
 def part_of(word: str) -> Part | None:
     """A word such as ``buy.py=10``; None if it is something else."""
     match = _PART.fullmatch(word)
-    return Part(match[1], int(match[2])) if match is not None else None
+    return Part(match[1], match[2].replace(" ", "")) if match is not None else None
 
 
 def text_of(parts: Sequence[Part]) -> str:
     """Several scenarios as one text."""
-    return shlex.join(f"{one.source}={one.users}" for one in parts)
+    return shlex.join(f"{one.source}={one.load}" for one in parts)
 
 
 def absolute(text: str) -> str:
@@ -85,40 +105,36 @@ def absolute(text: str) -> str:
     )
 
 
-def with_rate(words: Sequence[str]) -> tuple[tuple[Part, ...], str]:
-    """Scenarios with arrival rates, ``buy.py=1/s browse.py=90/min``, and the sum of these.
+def with_rate(parts: Sequence[Part]) -> tuple[tuple[Part, ...], str]:
+    """Scenarios that all have arrival rates which stay, ``buy.py=1/s browse.py=90/min``.
 
     Returns:
-        The scenarios, whose users are weights; and the rate of all together. Empty if no scenario
-        has a rate.
+        The scenarios with weights instead; and the rate of all together. Empty if they are others.
 
     Raises:
-        ValueError: A word is wrong; a clause that follows "scenarios".
+        ValueError: A rate is wrong; a clause that follows "scenarios".
     """
-    found = [_RATE.fullmatch(word) for word in words]
-    if not any(found):
+    if not parts or any(not one.is_rate or ":" in one.load for one in parts):
         return (), ""
     rates = []
-    for word, one in zip(words, found, strict=True):
-        if one is None:
-            raise ValueError(f"must all have a rate if one has, such as buy.py=10/s, got {word!r}")
+    for one in parts:
         try:
-            count, per_s = parse_rate(one[2], 1.0)
+            count, per_s = parse_rate(one.load, 1.0)
         except ValueError:
             count = 0.0
         if not 0 < count < inf:
             raise ValueError(
-                f"must each have a rate such as 10/s or 600/min, above 0, got {word!r}"
+                f"must each have a rate such as 10/s or 600/min, above 0, got {text_of([one])!r}"
             )
         rates.append(Fraction(repr(count)) / Fraction(repr(per_s)))
-    parts = check(
-        [f"{one[1]}={n}" for one, n in zip(found, whole_weights(rates), strict=True) if one]
+    weighted = tuple(
+        one._replace(load=str(n)) for one, n in zip(parts, whole_weights(rates), strict=True)
     )
     total = sum(rates, Fraction(0))
     for unit, seconds in (("s", 1), ("min", 60), ("h", 3600)):
         if (total * seconds).denominator == 1:
-            return parts, f"{total * seconds}/{unit}"
-    return parts, f"{float(total):.12g}/s"
+            return weighted, f"{total * seconds}/{unit}"
+    return weighted, f"{float(total):.12g}/s"
 
 
 def check(words: Sequence[str]) -> tuple[Part, ...]:
@@ -131,8 +147,10 @@ def check(words: Sequence[str]) -> tuple[Part, ...]:
     for word in words:
         one = part_of(word)
         if one is None:
-            raise ValueError(f"must each be FILE=USERS, such as buy.py=10, got {word!r}")
-        if not 1 <= one.users <= MAX_USERS:
+            raise ValueError(f"{_FORMS}, got {word!r}")
+        if not (one.is_count or ":" in one.load or one.is_rate):
+            raise ValueError(f"must have whole numbers of users, got {word!r}")
+        if one.is_count and not 1 <= one.users <= MAX_USERS:
             raise ValueError(f"must each have 1 to {MAX_USERS} users, got {word!r}")
         if one.name in [other.name for other in parts]:
             raise ValueError(f"must have names of their own, got {one.name!r} twice")

@@ -82,8 +82,8 @@ class NamedStart:
         """
         raise NotImplementedError
 
-    def name_of(self, rank: int) -> str:
-        """What a user's kind is called."""
+    def name_of(self, user_id: int, rank: int = 0) -> str:
+        """What a user's kind is called; arguments as for a call."""
         raise NotImplementedError
 
 
@@ -98,9 +98,9 @@ class StartOfKind(NamedStart):
         """Run an iteration of a user."""
         return self._kinds(user_id, self._state, rank)
 
-    def name_of(self, rank: int) -> str:
+    def name_of(self, user_id: int, rank: int = 0) -> str:
         """What a user's kind is called."""
-        return self._kinds.name_of(rank)
+        return self._kinds.name_of(rank or user_id)
 
 
 def users(kinds: Mapping[Start | type, float]) -> None:

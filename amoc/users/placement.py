@@ -22,6 +22,13 @@ def ids_of(first: int, last: int, node: int, nodes: int, worker: int, workers: i
     return range(start, last + 1, step)
 
 
+def within(ids: range, first: int, last: int) -> range:
+    """Those of `ids` from `first` to `last`."""
+    if first > ids.start:
+        ids = ids[-(-(first - ids.start) // ids.step) :]
+    return ids[: max(0, (last - ids.start) // ids.step + 1)]
+
+
 def span(ids: range) -> str:
     """Consecutive ids as people are told of them."""
     return f"users {ids[0]} to {ids[-1]}" if len(ids) > 1 else f"user {ids[0]}"

@@ -199,7 +199,7 @@ class User(greenlet):
                 if pool.wait_turn is None:
                     states[user_id] = _BETWEEN
                     # A time-out that start() has left running may be raised here.
-                    if guard.call(self._crashed, self.wait_stopping, self._pause_s()):
+                    if guard.call(self._crashed, self.wait_stopping, self.pause_s()):
                         break
         except UserStopped as stopped:
             outcome = _FINISHED
@@ -239,7 +239,7 @@ class User(greenlet):
         _iterations.inc()
         return _FINISHED
 
-    def _pause_s(self) -> float:
+    def pause_s(self) -> float:
         """How long until the next iteration."""
         if self._crashes_in_a_row:
             first_s = self.pool.crash_pause_s

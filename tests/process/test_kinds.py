@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -185,3 +186,80 @@ def test_several_scenarios_have_their_own_users(scenario, tmp_path):
         timeout=DEADLINE_S,
     )
     assert "40 users, 1 to 40" in again.stdout, again.stderr
+
+
+STAYING = """
+    import os
+    from amoc import user
+
+    FILE = os.open(HERE + "/stayed", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def start(user_id):
+        os.write(FILE, f"{user_id} {os.getpid()}\\n".encode())
+        user.wait_stopping()
+    """
+VISITING = """
+    import os
+    from amoc import sleep
+
+    FILE = os.open(HERE + "/visited", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def start(user_id):
+        os.write(FILE, f"{user_id}\\n".encode())
+        sleep(0.02)
+    """
+
+
+def test_users_of_one_file_and_arrivals_of_another_run_side_by_side(scenario, tmp_path):
+    stay, visit = scenario(STAYING, "stay.py"), scenario(VISITING, "visit.py")
+
+    def stayed() -> list[tuple[int, int]]:
+        found = (line.split() for line in lines(tmp_path / "stayed"))
+        return [(int(user_id), int(pid)) for user_id, pid in found]
+
+    several = (f"{visit}=50/s", "--max-users", "20", "--workers", "2")
+    with running(f"{stay}=12", *several, directory=tmp_path) as run:
+        workers = run.wait_for("worker", 2)
+        eventually(lambda: len({one for one, _ in stayed()}) == 12, "all that stay")
+        run.kill(workers[0])
+        eventually(
+            lambda: len({one for one, pid in stayed() if pid not in workers}) == 6,
+            "those of the lost worker again",
+        )
+        before = len(lines(tmp_path / "visited"))
+        eventually(lambda: len(lines(tmp_path / "visited")) > before + 20, "visits go on")
+        run.kill(run.pid, 2)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    counters = summary["counters"]
+    assert {one for one, _ in stayed()} == set(range(1, 13))
+    visitors = {int(one) for one in lines(tmp_path / "visited")}
+    assert visitors <= set(range(13, 13 + 40)), "no more than --max-users at once"
+    assert counters["kind.stay.users"] == 18, "six of them started again"
+    assert counters["kind.visit.iterations"] == counters["arrivals"]
+    assert counters["arrivals"] >= len(lines(tmp_path / "visited")) > 20
+    again = subprocess.run(
+        [sys.executable, "-m", "amoc", "replay", str(run.directory), "--plan", "--json", "-"],
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    planned = json.loads(again.stdout)
+    assert planned["scenario"] == f"{stay}=12 {visit}=50/s"
+    assert planned["arrivals"]["max_users"] == 20
+
+
+def test_each_file_follows_its_own_stages(scenario, tmp_path):
+    stay, visit = scenario(STAYING, "stay.py"), scenario(VISITING, "visit.py")
+    loads = (f"{stay}=1s:8,1s:8,500ms:2,500ms:2", f"{visit}=500ms:0/s,1s:60/s,1500ms:60/s")
+    with running(*loads, "--workers", "2", directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    counters, users = summary["counters"], summary["users"]
+    assert counters["kind.stay.users"] == 8
+    assert users["removed"] == 6, "those above the line, and no visitors"
+    assert counters["arrivals"] + counters.get("dropped", 0) == 120
+    assert counters["kind.visit.iterations"] == counters["arrivals"]
+    assert summary["run"]["verdict"] == "no criteria", summary["notes"]

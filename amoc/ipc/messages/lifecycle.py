@@ -31,6 +31,8 @@ class Bootstrap(NamedTuple):
     """A directory with what the scenario depends on; empty if there is none."""
     max_users: int = 0
     """The most users of the run's arrival rate; 0 without one."""
+    first_arrival: int = 1
+    """The id of the first of these."""
 
 
 class Hello(NamedTuple):

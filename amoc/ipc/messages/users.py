@@ -59,6 +59,9 @@ class LookAtUsers(NamedTuple):
     number: int
     keep: int = -1
     """Which users are beyond that many? -1: none is asked for."""
+    first: int = 1
+    last: int = 1 << 62
+    """Of which users `keep` are to stay: those with these ids."""
 
 
 class UsersNow(NamedTuple):
@@ -72,6 +75,8 @@ class UsersNow(NamedTuple):
     """How many each worker has."""
     beyond: Sequence[int] = ()
     """The users beyond `LookAtUsers.keep`, the highest ids first."""
+    present: int = 0
+    """How many there are of those that it asks for; 0 if it asks for none."""
 
 
 class CrashSeen(NamedTuple):

@@ -91,7 +91,7 @@ class LivePage:
         self.is_over = False
         self.add_entries(journal)
         facts = self._facts
-        planned = facts.warmup_s, facts.stages, facts.arrivals
+        planned = facts.warmup_s, facts.stages, facts.arrivals, facts.others
         self._totals = RunTotals.of(points, *planned, breathe, self._note)
         self.summary = self._summary()
         self._make(Charted())

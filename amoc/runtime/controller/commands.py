@@ -203,6 +203,12 @@ class Commands:
         """
         self._add_ids(range(self.next_id, self.next_id + count), dues_ns)
 
+    def add_ids(self, ids: range, dues_ns: Sequence[int]) -> None:
+        """Add users that the plan has given ids, none of them before its time."""
+        self.next_id = max(self.next_id, ids.stop)
+        self._status.added += len(ids)
+        self._starts.add(ids, dues_ns)
+
     def _add_ids(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> None:
         if ids and ids[-1] > self._ids[-1]:
             raise ResourceError(
@@ -252,7 +258,13 @@ class Commands:
         )
 
     def _check_closed(self, command: str) -> None:
-        if self._status.plan is not None and self._status.plan.arrivals is not None:
+        plan = self._status.plan
+        if plan is not None and plan.loads is not None:
+            raise UsageError(
+                f"a run of scenarios with loads of their own cannot {command} users: whose would"
+                " they be?"
+            )
+        if plan is not None and plan.arrivals is not None:
             raise UsageError(
                 f"a run with --arrival-rate cannot {command} users: it has as many as the rate"
                 " takes, so change that with amoc throttle"

@@ -19,7 +19,6 @@ from amoc.base.waiting import Notify
 from amoc.ipc.messages.orders import RemoveIds, UsersRemoved
 from amoc.ipc.messages.users import UsersNow
 from amoc.ipc.worker_id import WorkerId
-from amoc.metrics.board import PRESENT
 from amoc.runtime.controller.orders import Broadcast, Outcome
 from amoc.runtime.controller.settings_update import ORDER_S
 from amoc.runtime.controller.start_queue import StartQueue
@@ -42,7 +41,8 @@ class RampDown:
         broadcast: Broadcast,
         status: Status,
         starts: StartQueue,
-        look: Callable[[int], UsersNow | None],
+        look: Callable[[int, range], UsersNow | None],
+        ids: range,
     ) -> None:
         """Begin without users.
 
@@ -50,14 +50,16 @@ class RampDown:
             broadcast: Gives orders to the workers.
             status: Its `added` shrinks by the users that had not started yet.
             starts: The users that have not been dealt.
-            look: Asks the node where users stand and which are beyond that many; None if it does
-                not answer.
+            look: Asks the node where users stand, and which of some ids are beyond that many; None
+                if it does not answer.
+            ids: Those that the stages are about.
         """
         self.line = 0
         self._broadcast = broadcast
         self._status = status
         self._starts = starts
         self._look = look
+        self._ids = ids
         self._leaving: dict[int, set[int]] = {}
         self._told: set[int] = set()
         self._bell = Notify()
@@ -75,14 +77,13 @@ class RampDown:
 
     def _find(self) -> None:
         """Take users above the line from the queue, and find those that are beyond it."""
-        undealt = self._starts.undealt()
-        now = self._look(max(0, self.line - undealt))
+        undealt = self._starts.undealt(self._ids)
+        now = self._look(max(0, self.line - undealt), self._ids)
         if now is None:
             self._bell.ring()  # the node is busy; ask again
             return
-        present = sum(now.users.get(int(state), 0) for state in PRESENT)
-        excess = max(0, present + undealt - self.line)
-        early = len(self._starts.withdraw(excess))
+        excess = max(0, now.present + undealt - self.line)
+        early = len(self._starts.withdraw(excess, self._ids))
         self._status.added -= early
         for user_id in now.beyond[: excess - early]:
             worker = placement.worker_of(user_id, 1, self._starts.workers)

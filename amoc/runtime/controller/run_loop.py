@@ -16,7 +16,6 @@ from amoc.runtime.controller.node_link import NodeLink
 from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.services import Services
-from amoc.runtime.controller.stage_follower import StageFollower
 from amoc.runtime.controller.status import Status
 from amoc.scenario.run_plan import RunPlan
 
@@ -64,7 +63,6 @@ class RunLoop:
 
     def _run(self, begun_ns: int, interrupted: Callable[[], bool]) -> str:
         plan, services = self._plan, self._services
-        follower = StageFollower(plan.stages, len(plan.users)) if plan.stages is not None else None
         timeline = sorted(plan.timeline, key=lambda one: one[0])
         while not (interrupted() or services.commands.stop_asked):
             self._node.check()
@@ -79,11 +77,11 @@ class RunLoop:
             if plan.duration_s is not None and self._is_over(plan.duration_s, run_ns, now):
                 return "ok"
             if self._status.state is State.RUNNING:
-                services.follow(follower, run_ns, now - run_ns)
+                services.stages.follow(run_ns, now - run_ns)
                 services.deal(now)
                 if (
                     plan.duration_s is None
-                    and (follower is None or follower.done)
+                    and services.stages.done
                     and not timeline
                     and services.arrivals is None
                     and services.all_left()

@@ -29,7 +29,7 @@ from amoc.metrics.numpy_loading import load_for
 from amoc.metrics.reserved import ARRIVALS, DROPPED
 from amoc.metrics.step_names import OTHER
 from amoc.results import exporters, message_account, verdict
-from amoc.results.arrival_totals import ArrivalTotals, with_dropped
+from amoc.results.arrival_totals import with_dropped
 from amoc.results.exporters import Exporter, RunInfo
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.run_totals import RunTotals
@@ -37,8 +37,6 @@ from amoc.results.series import Point, ThrottlePoint
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, Threshold
-from amoc.results.user_targets import StageTargets
-from amoc.results.warm_up import WarmUp
 from amoc.runtime.controller.loop_lag import BEAT_S, LoopLag
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Outcome, Status
@@ -85,11 +83,9 @@ class RunResults:
         self._files = files
         self._operator = operator
         self._throttles, self._untaken = throttles, untaken
-        status.totals = RunTotals(
-            WarmUp(self._plan.warmup_s),
-            StageTargets(self._plan.stages),
-            ArrivalTotals(self._plan.arrivals),
-        )
+        plan = self._plan
+        others = plan.stages.highest if plan.stages is not None else len(plan.users)
+        status.totals = RunTotals.planned(plan.warmup_s, plan.stages, plan.arrivals, others)
         self._seconds = PointCutter(status.samples)
         self._thresholds = threshold.of_run(self._plan.thresholds, (), "")
         after_s = self._plan.abort_after_s

@@ -43,8 +43,8 @@ from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.ramp_down import RampDown
 from amoc.runtime.controller.run_state import State, Step
 from amoc.runtime.controller.settings_update import SettingsUpdate
-from amoc.runtime.controller.stage_follower import StageFollower
-from amoc.runtime.controller.start_queue import StartQueue
+from amoc.runtime.controller.stage_groups import StageGroups
+from amoc.runtime.controller.start_queue import ALL, StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario import events
 from amoc.scenario.run_plan import RunPlan
@@ -72,6 +72,7 @@ class Services:
         relay: Delivers events to the scenario's subscribers.
         commands: What an operator can do.
         arrivals: The run's arrival rate, if it has one.
+        stages: Those of its users.
     """
 
     def __init__(
@@ -127,7 +128,6 @@ class Services:
         self._settings_update = SettingsUpdate(
             self.broadcast, loaded.pacing, self._change_start_rate, operator
         )
-        self._ramp_down = RampDown(self.broadcast, status, self.starts, self._look_at_users)
         self.commands = Commands(
             status,
             self.broadcast,
@@ -141,9 +141,17 @@ class Services:
             journal,
             plan.ids,
         )
+        self.stages = StageGroups(
+            plan,
+            start_rate(*loaded.pacing),
+            lambda ids: RampDown(self.broadcast, status, self.starts, self._look_at_users, ids),
+            self.commands.add_users,
+            self.commands.add_ids,
+        )
         self.arrivals = ArrivalControl(self._pacer, plan.arrivals) if plan.arrivals else None
         self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
-        clocks = (self._pacer.run, self._groups.run, self._ramp_down.run)
+        down = [one.run for one in self.stages.ramp_downs]
+        clocks = (self._pacer.run, self._groups.run, *down)
         self._clocks: list[gevent.Greenlet[..., None]] = [
             gevent.spawn(node.guarded, one) for one in clocks
         ]
@@ -158,7 +166,7 @@ class Services:
         self._pacer.begin()
         if self.arrivals is not None:
             self.arrivals.begin()
-        if self._plan.users:
+        if self._plan.users and self._plan.loads is None:
             self.commands.add_users(len(self._plan.users))
 
     def check_rates(self) -> None:
@@ -247,18 +255,6 @@ class Services:
 
     # Users
 
-    def follow(self, follower: StageFollower | None, run_ns: int, run_began_ns: int) -> None:
-        """Have as many users as the stages want at `run_ns`; `run_began_ns` is the clock's zero."""
-        if follower is None:
-            return
-        change = follower.step(run_ns)
-        if change.dues_ns:
-            dues_ns = [run_began_ns + due_ns for due_ns in change.dues_ns]
-            self.commands.add_users(len(dues_ns), dues_ns)
-        self._ramp_down.line = follower.target
-        if change.removed:
-            self._ramp_down.fall()
-
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""
         for block in self.starts.deal(now_ns):
@@ -274,11 +270,12 @@ class Services:
 
     # How it is
 
-    def _look_at_users(self, keep: int = -1) -> UsersNow | None:
+    def _look_at_users(self, keep: int = -1, ids: range = ALL) -> UsersNow | None:
         """Ask the node where users stand, which the run's status says from then on.
 
         Args:
             keep: How many users are to stay; the answer names those beyond that.
+            ids: Of which users.
 
         Returns:
             None if the node does not answer in time, or the run is over.
@@ -288,7 +285,7 @@ class Services:
         number = self._number = self._number + 1
         answer = self._asked[number] = AsyncResult()
         try:
-            self._node.send(LookAtUsers(number, keep))
+            self._node.send(LookAtUsers(number, keep, ids[0], ids[-1]))
             return answer.get(timeout=LOOK_S)
         except gevent.Timeout:
             return None

@@ -23,6 +23,8 @@ MAX_OUTSTANDING = 4_000
 """Users dealt to a worker that it has not started yet, at the most."""
 CHUNK = 1_000
 """Users dealt to a worker at once."""
+ALL = range(1, 1 << 62)
+"""The ids of all users."""
 MAX_SAVED_S = 0.1
 """How much of a pace may be made up for when nothing could be dealt for a while."""
 
@@ -98,7 +100,7 @@ class _Worker:
         above: list[_Batch] = []
         while self.fresh and self.fresh[-1].ids[-1] >= first:
             batch = self.fresh.pop()
-            if last is not None:
+            if last is not None and batch.ids[-1] > last:
                 batch, kept = batch.split(batch.below(last + 1))
                 if kept.ids:
                     above.append(kept)
@@ -171,14 +173,18 @@ class StartQueue:
             if mine:
                 worker.insert(_Batch(mine, dues_ns[mine[0] - ids[0] :: count], paced))
 
-    def withdraw(self, count: int) -> list[int]:
+    def withdraw(self, count: int, among: range = ALL) -> list[int]:
         """Remove the `count` users with the highest ids from the queue, and return their ids.
+
+        Args:
+            count: How many.
+            among: Only users with these ids are removed.
 
         Users that were already dealt to a worker, running or lost, are no longer in it, so there
         may be fewer.
         """
-        first = self._threshold(count)
-        taken = [one for worker in self._workers for one in worker.cut(first)]
+        first = self._threshold(count, among)
+        taken = [one for worker in self._workers for one in worker.cut(first, among[-1])]
         taken.sort(reverse=True)
         return taken
 
@@ -189,22 +195,22 @@ class StartQueue:
         """
         return [one for worker in self._workers for one in worker.cut(first, last)]
 
-    def _threshold(self, count: int) -> int:
-        """The id from which on there are `count` users, or all, in the queue."""
+    def _threshold(self, count: int, among: range) -> int:
+        """The id from which on there are `count` users of `among`, or all, in the queue."""
         fresh = [worker.fresh for worker in self._workers if worker.fresh]
-        low = min((one[0].ids[0] for one in fresh), default=0)
-        high = max((one[-1].ids[-1] for one in fresh), default=-1) + 1
+        low = max(among[0], min((one[0].ids[0] for one in fresh), default=0))
+        high = min(among[-1], max((one[-1].ids[-1] for one in fresh), default=-1)) + 1
         # From `high` on there are none; each step halves what may be the answer.
         while low < high:
             middle = (low + high) // 2
-            if self._from(middle, count + 1) > count:
+            if self._between(middle, among[-1], count + 1) > count:
                 low = middle + 1
             else:
                 high = middle
         return low
 
-    def _from(self, first: int, enough: int) -> int:
-        """How many users of id `first` and above are in the queue; counting stops at `enough`.
+    def _between(self, first: int, last: int, enough: float = inf) -> int:
+        """How many users of id `first` to `last` are in the queue; counting stops at `enough`.
 
         Each worker's ids ascend, so what is below lies in front.
         """
@@ -212,16 +218,16 @@ class StartQueue:
         for worker in self._workers:
             for batch in reversed(worker.fresh):
                 number = batch.below(first)
-                found += len(batch.ids) - number
+                found += max(0, batch.below(last + 1) - number)
                 if number or found >= enough:
                     break
             if found >= enough:
                 break
         return found
 
-    def undealt(self) -> int:
+    def undealt(self, among: range = ALL) -> int:
         """New users that were never dealt; none of them is known to the node."""
-        return sum(len(batch.ids) for worker in self._workers for batch in worker.fresh)
+        return self._between(among[0], among[-1])
 
     def waiting(self) -> int:
         """Users that are waiting to be dealt."""

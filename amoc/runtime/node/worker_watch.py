@@ -23,6 +23,7 @@ from amoc.runtime import logs
 from amoc.runtime.node.sampler import Host, Sampler
 from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.runtime.stack_file import ask, file_of, where_it_hangs
+from amoc.users import placement
 
 SAMPLE_S = 1.0
 SILENT_NS = 5 * S_NS
@@ -100,11 +101,13 @@ class WorkerWatch:
         states = self._board.count_users(self._workers.ids)
         users = {int(state): count for state, count in states.items()}
         alive = [self._board.row(worker)[_USERS] for worker in range(self._board.workers)]
-        beyond = []
+        present, beyond = 0, []
         if asked.keep >= 0:
-            count = sum(states.get(state, 0) for state in PRESENT) - asked.keep
-            beyond = self._board.highest_in(PRESENT, self._workers.ids, count)
-        self._report(UsersNow(asked.number, now_ns(), users, alive, beyond))
+            ids = placement.within(self._workers.ids, asked.first, asked.last)
+            known = states if len(ids) == len(self._workers.ids) else self._board.count_users(ids)
+            present = sum(known.get(state, 0) for state in PRESENT)
+            beyond = self._board.highest_in(PRESENT, ids, present - asked.keep)
+        self._report(UsersNow(asked.number, now_ns(), users, alive, beyond, present))
 
     def acknowledge(self, sequence: int) -> None:
         """The controller has sample `sequence`."""

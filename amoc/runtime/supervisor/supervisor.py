@@ -273,6 +273,7 @@ class Supervisor:
                     seed=self._bootstrap.seed,
                     run_id=self._bootstrap.run_id,
                     max_users=self._bootstrap.max_users,
+                    first_arrival=self._bootstrap.first_arrival,
                     scenario=self._scenario,
                 )
             )

@@ -57,26 +57,28 @@ class _KindOfArrival(NamedStart):
         """Run an iteration of a user."""
         return self._start(user_id, self._rank_of(user_id))
 
-    def name_of(self, rank: int) -> str:
+    def name_of(self, user_id: int, _rank: int = 0) -> str:
         """What the kind of a user's latest iteration is called."""
-        return self._start.name_of(self._rank_of(rank))
+        return self._start.name_of(user_id, self._rank_of(user_id))
 
     def _rank_of(self, user_id: int) -> int:
-        """Which one of the mix the arrival is that a user has taken."""
+        """Which one of the mix the arrival is that a user has taken; 0 if it has taken none."""
         arrival = getattr(self._find(user_id), "arrival", 0)
-        return self._place + arrival if arrival else user_id
+        return self._place + arrival if arrival else 0
 
 
 class ArrivalPool(UserPool):
     """Starts iterations at their slots, on users that are idle or new."""
 
-    def __init__(self, orders: Orders, board: Board, max_users: int) -> None:
+    def __init__(self, orders: Orders, board: Board, max_users: int, first_id: int = 1) -> None:
         """Begin without users.
 
         Args:
             orders: As for any pool.
             board: The node's.
-            max_users: How many users all workers together may have at once.
+            max_users: How many users all workers together may start at once.
+            first_id: The id of the first of these; users with lower ones, which it is dealt, are
+                not started by slots.
         """
         # Where each iteration is a new user, its number says its kind.
         if isinstance(orders.start, NamedStart) and builtin_settings.repeat_num.get() > 1:
@@ -84,8 +86,9 @@ class ArrivalPool(UserPool):
             orders = replace(orders, start=_KindOfArrival(orders.start, self.find, place))
         super().__init__(orders, board)
         mine = (0, 1, orders.worker, board.workers)
-        self._ids = placement.ids_of(1, board.highest_id, *mine)
-        self._share = len(placement.ids_of(1, max_users, *mine))
+        self._first_id = first_id
+        self._ids = placement.ids_of(first_id, board.highest_id, *mine)
+        self._share = len(placement.ids_of(first_id, first_id + max_users - 1, *mine))
         step, begun = board.workers, self._row[_HIGHEST]
         self.highest_id = begun
         self._next = (begun - self._ids[0]) // step + 1 if begun else 0
@@ -103,6 +106,11 @@ class ArrivalPool(UserPool):
 
     def wait_turn(self, user: User) -> bool:
         """Let `user` be idle until a slot comes for it; whether it is to leave instead."""
+        if user.id < self._first_id:
+            if not user.iteration:
+                return False
+            self.states[user.id] = _BETWEEN
+            return user.wait_stopping(user.pause_s())
         self.states[user.id] = _BETWEEN
         self._idle[user] = None
         if user.id in self._coming:
@@ -118,6 +126,9 @@ class ArrivalPool(UserPool):
 
     def left(self, user: User) -> None:
         """Forget a user that is gone for good; another one may be started in its place."""
+        if user.id < self._first_id:
+            super().left(user)
+            return
         if user.id in self._coming:  # asked to stop before it was idle
             self._coming.discard(user.id)
         else:

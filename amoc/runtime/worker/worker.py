@@ -100,7 +100,7 @@ def main(task: WorkerSpec) -> int:
             index, task.seed, task.start, task.scenario_directory, line.report_nowait, parts.gate
         )
         pool = (
-            ArrivalPool(orders, task.board, task.max_users)
+            ArrivalPool(orders, task.board, task.max_users, task.first_arrival)
             if task.max_users
             else UserPool(orders, task.board)
         )

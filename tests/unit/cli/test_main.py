@@ -117,7 +117,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
             ["--arrival-rate", "1/s", "--throttle", "arrival_rate=2/s"],
             "--throttle arrival_rate=… is what --arrival-rate says",
         ),
-        (["b.py=1"], "scenarios must each be FILE=USERS, such as buy.py=10, got 'calm.py'"),
+        (["b.py=1"], "scenarios must each be FILE=LOAD, where LOAD is a number of users"),
         (["--duration", "0"], "--duration must be above 0, got '0'"),
         (["--duration", "soon"], "--duration must be a duration such as"),
         (["--duration", "-5s"], "--duration must not be negative, got '-5s'"),
@@ -311,6 +311,16 @@ def test_check_shows_the_docstring_and_every_setting_with_its_source(directory):
     assert "A user that does nothing." in found.stdout
     (line,) = [line for line in found.stdout.splitlines() if line.startswith("rate")]
     assert line.split() == ["rate", "7", "AMOC_RATE", "Messages", "a", "minute"]
+
+
+@pytest.mark.slow
+def test_check_takes_scenarios_as_run_does(directory):
+    (directory / "hurried.py").write_text('"""In a hurry."""\ndef start(user_id): pass\n')
+    found = amoc("check", "calm.py=1", "hurried.py=30s:5")
+    assert found.returncode == ExitCode.OK
+    assert "scenario calm+hurried (calm.py=1 hurried.py=30s:5)" in found.stdout
+    assert "calm: A user that does nothing." in found.stdout
+    assert "hurried: In a hurry." in found.stdout
 
 
 @pytest.mark.slow

@@ -95,3 +95,34 @@ def test_scenarios_have_arrival_rates_of_their_own():
     assert plan("buy.py=30/min").scenario == "buy.py"
     with pytest.raises(UsageError, match="mutually exclusive"):
         plan("buy.py=1/s", "browse.py=9/s", "--users", "10")
+
+
+def test_scenarios_have_loads_of_their_own():
+    found = plan("buy.py=10/s", "browse.py=100", "see.py=30s:5,1m:0", "--max-users", "7")
+    assert found.scenario == "buy.py=10/s browse.py=100 see.py=30s:5,1m:0"
+    assert found.users == range(1, 101)
+    assert str(found.stages) == "30s:105, 60s:100"
+    assert found.arrivals is not None
+    assert (found.arrivals.text, found.arrivals.max_users) == ("10.0/s", 7)
+    assert (found.duration_s, found.most_users) == (90.0, 112)
+    assert found.planned_ids == range(1, 113)
+    assert RunPlan.from_json(found.to_json()) == found
+    assert plan(found.scenario, "--max-users", "7", "--seed", "1").arrivals == found.arrivals
+    assert plan(*found.scenario.split(), "--duration", "20s").duration_s == 20.0
+
+
+def test_one_scenario_with_its_load_is_a_run_of_that_alone():
+    found = plan("buy.py=30s:5,1m:0")
+    assert (found.scenario, str(found.stages)) == ("buy.py", "30s:5, 60s:0")
+    rate = plan("buy.py=30s:5/s")
+    assert rate.arrivals is not None
+    assert (rate.scenario, rate.arrivals.text, rate.stages) == ("buy.py", "30s:5/s", None)
+
+
+@pytest.mark.parametrize(
+    "option", [["--users", "3"], ["--stages", "1s:2"], ["--arrival-rate", "2/s"]]
+)
+def test_what_says_the_load_of_all_and_loads_of_each_exclude_each_other(option):
+    for loads in (["buy.py=10/s", "browse.py=100"], ["buy.py=30s:5,1m:0"]):
+        with pytest.raises(UsageError, match=f"^{option[0]} and scenarios with stages or rates"):
+            plan(*loads, *option)

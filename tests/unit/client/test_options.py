@@ -58,6 +58,7 @@ def test_a_wrong_type_is_refused_by_name(given, message):
 
 def test_several_scenarios_are_given_with_their_users():
     assert options.source({"buy.py": 10, "b c.py": 90}) == "buy.py=10 'b c.py=90'"
+    assert options.source({"buy.py": "10/s", "see.py": 5}) == "buy.py=10/s see.py=5"
     assert options.source(Path("buy.py")) == "buy.py"
 
 

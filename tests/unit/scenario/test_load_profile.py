@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import S_NS, parse_rate
 from amoc.base.errors import ScenarioError
-from amoc.scenario.load_profile import MAX_COUNT, MAX_RATE, Stage, Stages, parse_profile
+from amoc.scenario.load_profile import MAX_COUNT, MAX_RATE, Stage, Stages, parse_profile, sum_of
 from amoc.throttle import parse_profile as shapes
 
 DURATIONS = st.one_of(st.just(0), st.integers(1, 50), st.integers(0, 10**13))
@@ -246,3 +246,22 @@ def test_the_highest_rate_of_a_text_is_the_highest_of_a_throttle(interval_s):
 )
 def test_the_fastest_rise_of_all_stages_is_known_and_a_jump_takes_a_second(stages, per_s):
     assert Stages.parse(stages).steepest_per_s == per_s
+
+
+@given(st.lists(PROFILES, min_size=1, max_size=4), st.integers(0, 10**13))
+def test_a_sum_is_at_each_time_what_its_parts_are_together(profiles, t_ns):
+    total = sum_of(profiles)
+    times = {t_ns, 0, *(leg.end_ns + d for one in profiles for leg in one.legs() for d in (-1, 0))}
+    for at_ns in times - {-1}:
+        assert total.exactly_at(at_ns) == sum(one.exactly_at(at_ns) for one in profiles)
+    assert total.total_ns == max(one.total_ns for one in profiles)
+    assert total.start == sum(one.start for one in profiles)
+
+
+@given(st.lists(PROFILES, min_size=1, max_size=3))
+def test_a_sum_in_a_file_is_the_same_one_to_nine_digits(profiles):
+    total = sum_of(profiles)
+    again = Stages.from_json(total.to_json())
+    assert again.start == total.start
+    assert [one.duration_ns for one in again.stages] == [one.duration_ns for one in total.stages]
+    assert again.targets == pytest.approx(total.targets, rel=1e-9, abs=1e-9)

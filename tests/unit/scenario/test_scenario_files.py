@@ -31,19 +31,21 @@ NAMES = st.lists(
 
 @given(NAMES, st.integers(1, 10**9))
 def test_they_travel_as_one_text(names, users):
-    parts = tuple(Part(name, users + number) for number, name in enumerate(names))
+    loads = (str(users), "10/s", "30s:100,2m:0", "30s:2/s,0.5m:90.5/min")
+    parts = tuple(Part(name, load) for name, load in zip(names, loads, strict=False))
     text = text_of(parts)
     assert parts_of(text) == parts
-    assert shlex.split(text) == [f"{one.source}={one.users}" for one in parts]
+    assert shlex.split(text) == [f"{one.source}={one.load}" for one in parts]
+    assert parts[0].users == users
 
 
 @pytest.mark.parametrize(
     "text",
-    ["shop.py", "shop", "my shop.py", "shop.py=5", "a=1.py b.py=2", "a.py=1 'b", "a.py=1/s b=2"],
+    ["shop.py", "shop", "my shop.py", "shop.py=5", "a=1.py b.py=2", "a.py=1 'b", "a.py=1s b=2"],
 )
 def test_one_scenario_is_none_of_several(text):
     assert parts_of(text) == ()
-    assert scenario_files.part_of("shop.py=5") == Part("shop.py", 5)
+    assert scenario_files.part_of("shop.py=5") == Part("shop.py", "5")
 
 
 def test_the_name_is_that_of_all(tmp_path, monkeypatch):
@@ -58,8 +60,9 @@ def test_the_name_is_that_of_all(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["a.py=1", "b.py"], "must each be FILE=USERS, such as buy.py=10, got 'b.py'"),
+        (["a.py=1", "b.py"], "or an arrival rate such as 10/s, got 'b.py'"),
         (["a.py=1", "b.py=0"], "must each have 1 to 4294967296 users, got 'b.py=0'"),
+        (["a.py=1.5", "b.py=2"], "must have whole numbers of users, got 'a.py=1.5'"),
         (["a.py=1", "x/a.py=2"], "must have names of their own, got 'a' twice"),
     ],
 )
@@ -78,7 +81,7 @@ def test_what_is_wrong_is_told_in_a_line(words, why):
     ],
 )
 def test_rates_add_up_and_are_weights(words, weights, rate):
-    parts, total = with_rate(words)
+    parts, total = with_rate(check(words))
     assert [one.users for one in parts] == weights
     assert total == rate
 
@@ -86,10 +89,6 @@ def test_rates_add_up_and_are_weights(words, weights, rate):
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (
-            ["a.py=1/s", "b.py=5"],
-            "must all have a rate if one has, such as buy.py=10/s, got 'b.py=5'",
-        ),
         (
             ["a.py=0/s", "b.py=5/s"],
             "must each have a rate such as 10/s or 600/min, above 0, got 'a.py=0/s'",
@@ -102,8 +101,11 @@ def test_rates_add_up_and_are_weights(words, weights, rate):
 )
 def test_rates_that_make_no_sense_are_told_in_a_line(words, why):
     with pytest.raises(ValueError, match=re.escape(why)):
-        with_rate(words)
+        with_rate(check(words))
 
 
-def test_without_a_rate_there_is_none():
-    assert with_rate(["a.py=1", "b.py=2"]) == ((), "")
+@pytest.mark.parametrize(
+    "words", [["a.py=1", "b.py=2"], ["a.py=1/s", "b.py=2"], ["a.py=1/s", "b.py=1s:2/s"]]
+)
+def test_only_rates_that_stay_are_one_rate(words):
+    assert with_rate(check(words)) == ((), "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.users.placement import ids_of, worker_of
+from amoc.users.placement import ids_of, within, worker_of
 
 nodes_and_workers = st.tuples(st.integers(1, 5), st.integers(1, 9))
 
@@ -51,3 +51,10 @@ def test_users_go_round_the_nodes_first_and_then_round_the_workers():
         [2, 6],
         [4, 8],
     ]
+
+
+@given(ids=st.integers(1, 40), size=st.integers(0, 30), step=st.integers(1, 4), data=st.data())
+def test_within_is_what_lies_between(ids, size, step, data):
+    some = range(ids, ids + size * step, step)
+    first, last = data.draw(st.integers(1, 200)), data.draw(st.integers(0, 200))
+    assert list(within(some, first, last)) == [x for x in some if first <= x <= last]

@@ -13,9 +13,9 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import PRESENT, Board, UserState
 from amoc.runtime.controller.orders import LOST, Outcome, Reply
 from amoc.runtime.controller.ramp_down import RampDown
-from amoc.runtime.controller.start_queue import StartQueue
+from amoc.runtime.controller.start_queue import ALL, StartQueue
 from amoc.runtime.controller.status import Status
-from amoc.users.placement import worker_of
+from amoc.users.placement import within, worker_of
 from amoc.users.removal import Removal
 
 IDS = range(1, 41)
@@ -25,24 +25,23 @@ WORKERS = 2
 class World:
     """A node with two workers that do at once what they are told, and its board."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: range = ALL) -> None:
         self.board = Board(workers=WORKERS, highest_id=40)
         self.starts = StartQueue(WORKERS)
         self.status = Status(added=40)
         self.workers = {WorkerId("node0", number, 1) for number in range(WORKERS)}
         self.dies = False
         self.hangs: set[WorkerId] = set()
-        self.down = RampDown(self, self.status, self.starts, self.look)  # type: ignore[arg-type]
+        self.down = RampDown(self, self.status, self.starts, self.look, ids)  # type: ignore[arg-type]
 
     def put(self, ids: Iterable[int], state: UserState) -> None:
         for user_id in ids:
             self.board.users[user_id] = state
 
-    def look(self, keep: int) -> UsersNow:
-        states = self.board.count_users(IDS)
-        there = sum(states.get(one, 0) for one in PRESENT)
-        beyond = self.board.highest_in(PRESENT, IDS, there - keep)
-        return UsersNow(1, 0, {int(one): count for one, count in states.items()}, [], beyond)
+    def look(self, keep: int, ids: range) -> UsersNow:
+        mine = within(IDS, ids[0], ids[-1])
+        there = len(self.board.users_in(PRESENT, mine))
+        return UsersNow(1, 0, {}, [], self.board.highest_in(PRESENT, mine, there - keep), there)
 
     def ask(
         self, order: Callable[[int, WorkerId], RemoveIds], deadline_s: float, to: Iterable[WorkerId]
@@ -104,6 +103,16 @@ def test_users_that_have_not_started_go_first_and_are_wanted_no_longer(world):
     world.fall_to(18)
     assert (world.starts.undealt(), world.status.added) == (0, 19)
     assert world.present() == list(range(1, 19))
+
+
+def test_only_users_of_its_own_ids_are_stopped():
+    world = World(range(11, 31))
+    world.put(range(1, 26), UserState.RUNNING)
+    world.starts.add(range(26, 41))
+    world.fall_to(8)
+    assert world.present() == list(range(1, 19))
+    assert world.starts.undealt(range(11, 31)) == 0
+    assert world.starts.undealt() == 10, "those of others are still to start"
 
 
 def test_users_of_a_lost_worker_count_and_its_successor_is_told(world):

@@ -184,6 +184,12 @@ def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
             st.tuples(st.just("add"), st.integers(1, 400), st.booleans()),
             st.tuples(st.just("fill"), st.integers(0, 20)),
             st.tuples(st.just("withdraw"), st.integers(0, 500)),
+            st.tuples(
+                st.just("withdraw_among"),
+                st.integers(0, 500),
+                st.integers(1, 1500),
+                st.integers(1, 700),
+            ),
             st.tuples(st.just("withdraw_ids"), st.integers(1, 2000), st.integers(0, 500)),
             st.tuples(st.just("up"), st.integers(0, 4)),
             st.tuples(st.just("deal")),
@@ -216,6 +222,13 @@ def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
             case "withdraw", [count]:
                 expected = sorted(listed, reverse=True)[:count]
                 assert starts.withdraw(count) == expected
+                listed = [one for one in listed if one not in set(expected)]
+            case "withdraw_among", [count, first, size]:
+                among = range(first, first + size)
+                there = [one for one in listed if one in among]
+                assert starts.undealt(among) == len(there)
+                expected = sorted(there, reverse=True)[:count]
+                assert starts.withdraw(count, among) == expected
                 listed = [one for one in listed if one not in set(expected)]
             case "up", [worker] if worker < workers:
                 starts.up(worker, [], [])

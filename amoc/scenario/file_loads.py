@@ -1,0 +1,187 @@
+"""Scenarios that run together, each with a load of its own: ``browse.py=100 buy.py=10/s``. Pure.
+
+A load is a number of users, stages of it, an arrival rate or stages of that. Users have ids by what
+they are for: first those of all fixed numbers, which are mixed by these; then those of the stages
+of each scenario; and from there on those that an arrival rate starts. So an id alone says whose
+user it is, on each host and after a restart of its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+
+from amoc.scenario.arrivals import check_rate
+from amoc.scenario.load_profile import Stage, Stages, parse_profile, sum_of
+from amoc.scenario.mix import Mix, whole_weights
+from amoc.scenario.scenario_files import Part, parts_of
+
+
+class Group(NamedTuple):
+    """Scenarios whose users share a range of ids."""
+
+    parts: tuple[int, ...]
+    """Which scenarios, by their places."""
+    weights: tuple[int, ...]
+    ids: range
+    stages: Stages | None
+    """How many of these users there are when; None: all."""
+
+
+@dataclass(frozen=True)
+class FileLoads:
+    """The loads of several scenarios.
+
+    Attributes:
+        groups: Those with users, by their ids.
+        rated: Those with arrival rates; None if there are none. Its ids begin behind all others'.
+        rates: The rates of these, per second.
+    """
+
+    groups: tuple[Group, ...]
+    rated: Group | None
+    rates: tuple[Stages, ...]
+
+    @classmethod
+    def of(cls, scenario: str) -> FileLoads | None:
+        """Those of a plan's `scenario`; None if its scenarios have none of their own.
+
+        Raises:
+            ValueError: One is wrong; a clause that names it.
+        """
+        parts = parts_of(scenario)
+        return cls.of_parts(parts) if any(not one.is_count for one in parts) else None
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Part]) -> FileLoads:
+        """Those of `parts`.
+
+        Raises:
+            ValueError: As `of`.
+        """
+        fixed = tuple(place for place, one in enumerate(parts) if one.is_count)
+        users = [parts[place].users for place in fixed]
+        groups, first = [], 1
+        if fixed:
+            groups.append(Group(fixed, whole_weights(users), range(1, 1 + sum(users)), None))
+            first += sum(users)
+        rated = []
+        for place, one in enumerate(parts):
+            if one.is_rate:
+                rated.append(place)
+            elif not one.is_count:
+                stages = _checked(one, _stages_of)
+                ids = range(first, first + _rises(stages))
+                groups.append(Group((place,), (1,), ids, stages))
+                first = ids.stop
+        rates = tuple(_checked(parts[place], _rate_of) for place in rated)
+        group = None
+        if rated:
+            if len(rated) > 1 and any(one.total_ns for one in rates):
+                raise ValueError(
+                    "may have stages of a rate in one file only, if there is no other with a rate"
+                )
+            weights = whole_weights([one.start for one in rates]) if len(rated) > 1 else (1,)
+            group = Group(tuple(rated), weights, range(first, first), None)
+        return cls(tuple(groups), group, rates)
+
+    @property
+    def fixed(self) -> range:
+        """The ids of the users of all fixed numbers."""
+        return next((one.ids for one in self.groups if one.stages is None), range(1, 1))
+
+    @property
+    def first_arrival(self) -> int:
+        """The id of the first user that an arrival rate starts."""
+        return max([1, *(one.ids.stop for one in self.groups)])
+
+    @property
+    def stages(self) -> Stages | None:
+        """How many users there are when, of all scenarios without a rate; None if that stays."""
+        found = [one.stages for one in self.groups if one.stages is not None]
+        if not found:
+            return None
+        fixed = Fraction(len(self.fixed))
+        return sum_of([*found, Stages((Stage(0, fixed),), fixed)])
+
+    @property
+    def most_users(self) -> int:
+        """How many users of all scenarios without a rate there are at once, at the most."""
+        return sum(
+            len(one.ids) if one.stages is None else one.stages.highest for one in self.groups
+        )
+
+    @property
+    def rate(self) -> str:
+        """The text of the sum of all arrival rates; empty without one."""
+        if not self.rates:
+            return ""
+        total = sum_of(self.rates)
+        return str(total).replace(",", "/s,") + "/s" if total.total_ns else f"{total.targets[0]}/s"
+
+    @property
+    def total_s(self) -> float | None:
+        """How long the longest stages last; None if there are none."""
+        every = [*(one.stages for one in self.groups if one.stages is not None), *self.rates]
+        return max((one.total_s for one in every), default=0.0) or None
+
+
+class Whose:
+    """Tells whose users and arrivals are."""
+
+    def __init__(self, loads: FileLoads) -> None:
+        self._groups = [(one, Mix(one.weights)) for one in loads.groups]
+        self._rated = (loads.rated, Mix(loads.rated.weights)) if loads.rated is not None else None
+
+    def __call__(self, user_id: int, arrival: int = 0) -> tuple[Sequence[int], Mix, int]:
+        """The scenarios a user may be of, how these are mixed, and which one of them it is.
+
+        Args:
+            user_id: The user.
+            arrival: Which one of the arrivals its iteration is, from 1; 0: by its id.
+        """
+        if not arrival:
+            for group, mix in self._groups:
+                if user_id < group.ids.stop:
+                    return group.parts, mix, user_id - group.ids.start + 1
+        assert self._rated is not None
+        group, mix = self._rated
+        return group.parts, mix, arrival or user_id - group.ids.start + 1
+
+
+def _rises(stages: Stages) -> int:
+    """How many ids stages take: one for each user that they add."""
+    return sum(max(0, ceil(leg.target) - floor(leg.before)) for leg in stages.legs())
+
+
+def _heights(rate: Stages) -> list[Fraction]:
+    return [rate.start, *(one.target for one in rate.stages)]
+
+
+def _rate_of(part: Part) -> Stages:
+    """An arrival rate per second, as stages of which the last one holds."""
+    check_rate(part.load)
+    profile = parse_profile(part.load, 1.0)
+    if not isinstance(profile, Stages):
+        exact = Fraction(repr(profile))
+        profile = Stages((Stage(0, exact),), exact)
+    if not max(_heights(profile)):
+        raise ValueError(f"must be above 0, got {part.load!r}")
+    return profile
+
+
+def _stages_of(part: Part) -> Stages:
+    stages = Stages.parse(part.load)
+    if not stages.total_ns:
+        raise ValueError(f"must have a total duration above 0 s, got {part.load!r}")
+    return stages
+
+
+def _checked(part: Part, parse: Callable[[Part], Stages]) -> Stages:
+    try:
+        return parse(part)
+    except ValueError as error:
+        raise ValueError(f"{part.source}: {error}") from None
