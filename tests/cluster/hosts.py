@@ -1,0 +1,231 @@
+"""Hosts in small: namespaces of this kernel for network, processes and mounts, on one bridge.
+
+Each host has an address of IPv4 and one of IPv6, processes of its own that end with it, and sshd.
+`Network.cut` pulls its cable and `Network.heal` plugs it in again; `Network.worsen` delays and
+loses packets. No namespace has a name: they end with the process that holds each of them, and that
+ends when its standard input does. So nothing stays behind, also where the tests are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.servers.daemon import required
+
+DEADLINE_S = 60.0
+PROGRAMS = ("ip", "tc", "unshare", "nsenter", "ssh", "ssh-keygen")
+SSHD = "/usr/sbin/sshd"
+# Children that their parents have left behind become the shell's, and must not be kept as zombies.
+_INIT = 'trap "" CHLD; exec cat'
+_NAMESPACES = ["--net", "--pid", "--mount"]
+ROOT = Path(__file__).parents[2]
+
+
+def available() -> None:
+    """Skip the test where there can be no hosts, or fail it where there have to be."""
+    missing = [one for one in PROGRAMS if shutil.which(one) is None]
+    if missing or not Path(SSHD).exists():
+        required(f"there is no {', '.join(missing) or 'sshd'}")
+    probe = subprocess.run(
+        ["unshare", *_NAMESPACES, "--fork", "true"], capture_output=True, timeout=DEADLINE_S
+    )
+    if os.geteuid() != 0 or probe.returncode:
+        required("namespaces of the network are for root")
+
+
+@cache
+def has_netem() -> bool:
+    """Whether the kernel can delay and lose packets."""
+    tried = "ip link set lo up && tc qdisc add dev lo root netem delay 1ms"
+    command = ["unshare", "--net", "sh", "-c", tried]
+    return subprocess.run(command, capture_output=True, timeout=DEADLINE_S).returncode == 0
+
+
+def checked(command: Sequence[str], data: str = "") -> str:
+    """The output of a command that has to succeed."""
+    done = subprocess.run(command, input=data, capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+class Namespace:
+    """Network, processes and mounts of their own, until it is closed.
+
+    Attributes:
+        pid: Its first process, as it is seen from here.
+    """
+
+    def __init__(self) -> None:
+        command = ["unshare", *_NAMESPACES, "--mount-proc", "--fork", "--kill-child"]
+        self._holder = subprocess.Popen(
+            [*command, "sh", "-c", _INIT], stdin=subprocess.PIPE, start_new_session=True
+        )
+        self.pid = self._first_process()
+
+    def _first_process(self) -> int:
+        children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children")
+        give_up = time.monotonic() + DEADLINE_S
+        while time.monotonic() < give_up and self._holder.poll() is None:
+            for pid in children.read_text().split():
+                # Once it is cat, its namespaces are complete and it minds no children.
+                if Path(f"/proc/{pid}/comm").read_text().strip() == "cat":
+                    return int(pid)
+            time.sleep(0.005)
+        raise AssertionError("no namespaces within the deadline")
+
+    def inside(self, command: Sequence[str], env: dict[str, str] | None = None) -> list[str]:
+        """What runs `command` inside."""
+        variables = [f"{name}={value}" for name, value in (env or {}).items()]
+        entered = ["nsenter", "-t", str(self.pid), "--net", "--mount", "--pid"]
+        return [*entered, "--", "env", *variables, *command]
+
+    def run(self, *command: str, data: str = "") -> str:
+        """The output of a command inside that has to succeed."""
+        return checked(self.inside(command), data)
+
+    def processes(self) -> list[str]:
+        """The command lines of all processes inside but the first one."""
+        found = []
+        namespace = Path(f"/proc/{self.pid}/ns/pid").readlink()
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == self.pid:
+                continue
+            with suppress(OSError):
+                if (entry / "ns/pid").readlink() == namespace:
+                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        return found
+
+    def close(self) -> None:
+        """End all that is inside."""
+        assert self._holder.stdin is not None
+        self._holder.stdin.close()
+        try:
+            self._holder.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._holder.send_signal(signal.SIGKILL)  # the kernel ends what is inside
+            self._holder.wait(DEADLINE_S)
+
+
+class Host(Namespace):
+    """A host on the network.
+
+    Attributes:
+        number: From 1.
+        name: What ssh calls it.
+        address: Its address of IPv4.
+        address6: Its address of IPv6.
+        home: A directory of its own.
+    """
+
+    def __init__(self, number: int, home: Path) -> None:
+        super().__init__()
+        self.number = number
+        self.name = f"h{number}"
+        self.address, self.address6 = f"10.77.0.{number}", f"fd77::{number}"
+        self.home = home
+        home.mkdir()
+
+    def serve_ssh(self, keys: Path) -> None:
+        """Start sshd, which takes the key in `keys`."""
+        config = self.home / "sshd_config"
+        own = f"HOME={self.home} XDG_CACHE_HOME={self.home / 'cache'} TMPDIR={self.home}"
+        config.write_text(
+            f"HostKey {keys / 'host'}\nAuthorizedKeysFile {keys / 'user.pub'}\nStrictModes no\n"
+            f"UsePAM no\nPidFile none\nPermitRootLogin yes\nMaxStartups 100\n"
+            f"SetEnv {own} PATH={os.environ['PATH']} PYTHONPATH={ROOT}\n"
+        )
+        self.run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        self.run("mkdir", "-p", "/run/sshd")
+        self.run(SSHD, "-f", str(config), "-E", str(self.home / "sshd.log"))
+
+
+class Network:
+    """Hosts on a bridge, and what happens to their cables.
+
+    Attributes:
+        hosts: All of them.
+    """
+
+    def __init__(self, count: int, directory: Path) -> None:
+        """Make `count` hosts; what they write goes below `directory`."""
+        self.hosts: list[Host] = []
+        self._switch = Namespace()
+        try:
+            self._switch.run("ip", "link", "add", "bridge0", "type", "bridge")
+            self._switch.run("ip", "link", "set", "bridge0", "up")
+            keys = self._keys(directory, count)
+            for number in range(1, count + 1):
+                host = Host(number, directory / f"h{number}")
+                self.hosts.append(host)
+                self._plug_in(host)
+                host.run("mount", "--bind", str(keys / "client"), "/etc/ssh")
+                host.serve_ssh(keys)
+        except BaseException:
+            self.close()
+            raise
+
+    def _keys(self, directory: Path, count: int) -> Path:
+        """A directory with the keys of ssh, and what its client has to know."""
+        keys = directory / "keys"
+        client = keys / "client"
+        client.mkdir(parents=True)
+        for name in ("host", "user"):
+            checked(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)])
+        host_key = " ".join((keys / "host.pub").read_text().split()[:2])
+        known, config = [], [f"IdentityFile {keys / 'user'}\nGlobalKnownHostsFile {keys / 'known'}"]
+        config.append("UserKnownHostsFile none\nStrictHostKeyChecking yes")
+        for number in range(1, count + 1):
+            known.append(f"10.77.0.{number},fd77::{number},h{number} {host_key}\n")
+            config.append(f"Host h{number}\n    HostName 10.77.0.{number}")
+        (keys / "known").write_text("".join(known))
+        (client / "ssh_config").write_text("\n".join(config) + "\n")
+        return keys
+
+    def _plug_in(self, host: Host) -> None:
+        port = f"port{host.number}"
+        far = ["peer", "name", "eth0", "netns", str(host.pid)]
+        # In the namespaces of its processes the host would not be found by its number.
+        inside = ["nsenter", "-t", str(self._switch.pid), "--net", "--"]
+        checked([*inside, "ip", "link", "add", port, "type", "veth", *far])
+        self._switch.run("ip", "link", "set", port, "master", "bridge0", "up")
+        host.run("ip", "link", "set", "lo", "up")
+        host.run("ip", "address", "add", f"{host.address}/24", "dev", "eth0")
+        host.run("ip", "address", "add", f"{host.address6}/64", "dev", "eth0", "nodad")
+        host.run("ip", "link", "set", "eth0", "up")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def cut(self, host: Host) -> None:
+        """Pull the cable of `host`."""
+        self._switch.run("ip", "link", "set", f"port{host.number}", "down")
+
+    def heal(self, host: Host) -> None:
+        """Plug it in again."""
+        self._switch.run("ip", "link", "set", f"port{host.number}", "up")
+
+    def worsen(self, host: Host, *how: str) -> None:
+        """Do to what goes to `host` what netem is told: ``delay 20ms``, ``loss 5%``."""
+        port = f"port{host.number}"
+        if not has_netem():
+            pytest.skip("this kernel has no netem")
+        self._switch.run("tc", "qdisc", "replace", "dev", port, "root", "netem", *how)
+
+    def close(self) -> None:
+        """End all hosts, and with them the network."""
+        for namespace in (*self.hosts, self._switch):
+            namespace.close()
