@@ -5,28 +5,38 @@
    began_at  that scale's zero, in seconds since 1970; null if unknown
    bands     {kind, from_s, to_s, label}: periods that are shaded
    annotations  {t, number, text, serious}: events that are lines with a number
+   row_s     how long a row is at the most
    charts    by key: {title, unit, family, least_top, limits: [{label, value}],
              lines: [{label, colour, style, values}]}
    spectra   by key: {title, fractions, lines: [{label, colour, values}]}
 
    A chart is drawn when it comes near the window, or when there is time, and again when its width
    or the colours change. The page of a run that goes on has the same data and adds to it: `update`
-   takes what `amoc.results.report.live` sends. */
+   takes what `amoc.results.report.live` sends.
+
+   Rows of a long run are many seconds each. Where a daemon can be asked, it is asked for the single
+   seconds of what somebody zooms into: `page.loader = {most_s, load}`, with a function that answers
+   {times, row_s, columns}, where columns are by chart and label. */
 "use strict";
 const amocReport = (() => {
   const root = document.documentElement;
-  const HEIGHT = 220, PRINT_HEIGHT = 150, PRINT_WIDTH = 324, NEAR = "800px";
+  const HEIGHT = 220, PRINT_HEIGHT = 150, PRINT_WIDTH = 324, NEAR = "150px";
   const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400];
   const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
   const LOG_STEPS = [1, 2, 5];
   const LEAST_S = 1e-6;
   const SAID_EVERY = 10;
+  const ASK_MS = 200;
   const LEGEND = { markers: { width: 0, fill: (u, index) => u.series[index].stroke() } };
 
   const two = (number) => String(number).padStart(2, "0");
 
+  /* To make a format takes a hundred times as long as to use it. */
+  const FORMATS = new Map([3, 4].map((most) => [most, new Intl.NumberFormat("en", { maximumSignificantDigits: most })]));
+  const WHOLE = new Intl.NumberFormat("en");
+
   function digits(value, most) {
-    return Number(value.toPrecision(most)).toLocaleString("en", { maximumSignificantDigits: most });
+    return FORMATS.get(most).format(Number(value.toPrecision(most)));
   }
 
   function duration(value) {
@@ -50,7 +60,7 @@ const amocReport = (() => {
     if (unit === "s") return duration(value);
     if (unit === "%") return digits(value * 100, 3) + " %";
     if (unit === "B") return bytes(value);
-    return (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : digits(value, 4)) + unit;
+    return (Math.abs(value) >= 1000 ? WHOLE.format(Math.round(value)) : digits(value, 4)) + unit;
   }
 
   function moment(t) {
@@ -159,25 +169,47 @@ const amocReport = (() => {
 
   function draw(data) {
     const figures = [];
-    const state = { drawn: new Map(), near: new Set(), zoom: null, log: true, print: false, palette: colours(), busy: false, times: [] };
+    const state = {
+      drawn: new Map(), near: new Set(), zoom: null, detail: null, log: true, print: false, palette: colours(), busy: false, times: [], limits: new Map(),
+    };
+    const page = { data, state, loader: null, setZoom, show: (figure) => show([figure]), figures, update };
 
     /* The run's begin and end, where no row is, belong to the axis. */
     function setTimes() {
-      const times = [0, ...data.times, data.ends_s];
-      if (times[1] < 0) times[0] = times[1];
+      const times = [0, ...(state.detail || data).times, data.ends_s];
+      if (data.times[0] < 0) times[0] = data.times[0];
       state.times = times;
+      state.limits.clear();
     }
     setTimes();
 
     const whole = () => [state.times[0], data.ends_s];
 
-    function family(chart) {
-      if (!chart.family) return [chart];
-      return Object.values(data.charts).filter((one) => one.family === chart.family);
+    /* The values of each line of a chart, for `state.times`. */
+    function valuesOf(key) {
+      const { lines } = data.charts[key];
+      if (!state.detail) return lines.map((line) => line.values);
+      const { times, columns } = state.detail;
+      return lines.map(({ label }) => columns[key]?.[label] || times.map(() => null));
+    }
+
+    /* The range of a chart: that of all of its family, and of all that was ever loaded for it. */
+    function limitsOf(key) {
+      const { family, unit } = data.charts[key], name = `${family ? "family" : "chart"} ${family || key}`;
+      if (!state.limits.has(name)) {
+        const keys = family ? Object.keys(data.charts).filter((one) => data.charts[one].family === family) : [key];
+        const charts = keys.map((one) => {
+          const chart = data.charts[one];
+          return state.detail ? { ...chart, lines: [...chart.lines, ...valuesOf(one).map((values) => ({ values }))] } : chart;
+        });
+        state.limits.set(name, range(charts, unit === "s" && state.log));
+      }
+      return state.limits.get(name);
     }
 
     function setZoom(zoom, from) {
       state.zoom = zoom;
+      queueMicrotask(load); // not within what uPlot is doing
       state.busy = true;
       for (const one of state.drawn.values()) {
         if (one.ofTime && one.plot !== from) setRange(one.plot);
@@ -270,7 +302,7 @@ const amocReport = (() => {
 
     /* What is near the cursor, in words; only in the chart that the pointer is in. */
     function tell(u, tip) {
-      const left = u.over.matches(":hover") ? u.cursor.left : -1;
+      const left = u.cursor.left >= 0 && u.over.matches(":hover") ? u.cursor.left : -1;
       const near = left >= 0 ? data.annotations.filter((mark) => Math.abs(u.valToPos(mark.t, "x") - left) < 6) : [];
       const t = left >= 0 ? u.posToVal(left, "x") : 0;
       const inside = left >= 0 ? data.bands.filter((band) => band.from_s <= t && t <= band.to_s) : [];
@@ -282,28 +314,29 @@ const amocReport = (() => {
 
     /* The legend's first row; without a cursor the others have the maximum of each line. */
     function timeLabel(u, value, series, at) {
-      if (at == null) return "maximum of the whole run:";
+      if (at == null) return state.detail ? "maximum of what is shown:" : "maximum of the whole run:";
       if (data.began_at == null) return moment(value);
       return moment(value) + " (" + new Date((data.began_at + value) * 1000).toISOString().slice(11, 19) + " UTC)";
     }
 
     const isLog = (chart) => chart.unit === "s" && state.log;
 
-    function timeData(chart) {
-      const values = chart.lines.map((line) => {
-        const kept = isLog(chart) ? line.values.map((value) => value == null ? null : Math.max(value, LEAST_S)) : line.values;
+    function timeData(key) {
+      const logarithmic = isLog(data.charts[key]);
+      const values = valuesOf(key).map((some) => {
+        const kept = logarithmic ? some.map((value) => value == null ? null : Math.max(value, LEAST_S)) : some;
         return [null, ...kept, null];
       });
       return [state.times, ...values];
     }
 
-    function timeChart(figure, chart) {
-      const logarithmic = isLog(chart);
-      const one = { limits: range(family(chart), logarithmic), ofTime: true, stale: false };
+    function timeChart(figure, key, size) {
+      const chart = data.charts[key], logarithmic = isLog(chart);
+      const one = { limits: limitsOf(key), ofTime: true, stale: false };
       const tip = document.createElement("div");
       tip.className = "tip";
       const options = {
-        ...size(figure),
+        ...size,
         padding: [data.annotations.length || data.version ? 18 : 8, 18, 0, 0],
         legend: LEGEND,
         scales: {
@@ -330,45 +363,55 @@ const amocReport = (() => {
           }],
         },
       };
-      one.plot = new uPlot(options, timeData(chart), figure.querySelector(".plot"));
+      one.plot = new uPlot(options, timeData(key), figure.querySelector(".plot"));
       return one;
     }
 
-    function spectrumChart(figure, chart) {
-      const limits = range([chart], true);
-      const rare = chart.fractions.map((fraction) => -Math.log10(1 - fraction));
-      const rarest = Math.max(2, ...rare);
-      const labels = [0.5, 0.9, 0.99, 0.999, 0.9999].filter((fraction) => -Math.log10(1 - fraction) <= rarest + 0.01);
+    const rarity = (fraction) => -Math.log10(1 - fraction);
+    const spectrumData = (chart) => [chart.fractions.map(rarity), ...chart.lines.map((line) => line.values)];
+    const rangesOf = (chart) => ({ limits: range([chart], true), rarest: Math.max(2, ...chart.fractions.map(rarity)) });
+
+    function spectrumChart(figure, chart, size) {
+      const one = { ...rangesOf(chart), ofTime: false, stale: false };
+      const labels = () => [0.5, 0.9, 0.99, 0.999, 0.9999].filter((fraction) => rarity(fraction) <= one.rarest + 0.01);
       const options = {
-        ...size(figure),
+        ...size,
         padding: [8, 34, 0, 0],
         legend: LEGEND,
-        scales: { x: { time: false, range: () => [-Math.log10(0.5), rarest] }, y: { range: () => limits, distr: 3 } },
+        scales: { x: { time: false, range: () => [rarity(0.5), one.rarest] }, y: { range: () => one.limits, distr: 3 } },
         series: [
           { label: "percentile", value: (u, value, series, at) => at == null ? "maximum:" : percent(1 - 10 ** -value) },
           ...chart.lines.map((line) => seriesOf(line, state.palette, "s")),
         ],
         axes: axes(state.palette, "s", true, {
-          splits: () => labels.map((fraction) => -Math.log10(1 - fraction)),
-          values: () => labels.map((fraction) => String(+(fraction * 100).toFixed(2)) + " %"),
+          splits: () => labels().map(rarity),
+          values: () => labels().map((fraction) => String(+(fraction * 100).toFixed(2)) + " %"),
         }),
         hooks: { ready: [(u) => u.setLegend({ idx: null }, false)] },
         cursor: { sync: { key: "spectrum" }, drag: { x: false, y: false, setScale: false }, points: { size: 6 } },
       };
-      return { ofTime: false, stale: false, plot: new uPlot(options, [rare, ...chart.lines.map((line) => line.values)], figure.querySelector(".plot")) };
+      one.plot = new uPlot(options, spectrumData(chart), figure.querySelector(".plot"));
+      return one;
     }
 
+    /* How large a figure's chart is to be; null if there is no place for it. */
     function size(figure) {
       if (state.print) return { width: PRINT_WIDTH, height: PRINT_HEIGHT };
-      return { width: Math.max(200, figure.querySelector(".plot").clientWidth), height: HEIGHT };
+      const width = figure.querySelector(".plot").clientWidth;
+      return width ? { width: Math.max(200, width), height: HEIGHT } : null;
     }
 
-    function show(figure) {
-      if (state.drawn.has(figure) || !figure.querySelector(".plot")) return;
-      if (!state.print && !figure.querySelector(".plot").clientWidth) return;
+    /* All places are measured before anything is drawn: what is drawn has the page laid out anew. */
+    function show(some) {
+      const missing = some.filter((figure) => !state.drawn.has(figure) && figure.querySelector(".plot"));
+      const sizes = missing.map(size);
+      missing.forEach((figure, at) => { if (sizes[at]) drawIn(figure, sizes[at]); });
+    }
+
+    function drawIn(figure, size) {
       const found = chartOf(figure);
       if (!found) return;
-      const one = figure.dataset.chart ? timeChart(figure, found) : spectrumChart(figure, found);
+      const one = figure.dataset.chart ? timeChart(figure, figure.dataset.chart, size) : spectrumChart(figure, found, size);
       one.plot.ctx.canvas.setAttribute("role", "img");
       one.plot.ctx.canvas.setAttribute("aria-label", found.title + (one.ofTime ? ", over time; its figures are in the table that follows" : ""));
       state.drawn.set(figure, one);
@@ -410,17 +453,69 @@ const amocReport = (() => {
 
     /* Draw what was added to a chart. */
     function refresh(figure, one) {
-      const chart = chartOf(figure);
+      const chart = chartOf(figure), key = figure.dataset.chart;
       if (!chart) return;
       one.stale = false;
-      if (!one.ofTime) { hide(figure); show(figure); return; }
-      one.limits = range(family(chart), isLog(chart));
       state.busy = true;
-      one.plot.setData(timeData(chart), false);
-      setRange(one.plot);
-      if (data.version % SAID_EVERY === 0) say(figure, chart);
+      if (one.ofTime) {
+        one.limits = limitsOf(key);
+        one.plot.setData(timeData(key), false);
+        setRange(one.plot);
+      } else {
+        Object.assign(one, rangesOf(chart));
+        one.plot.setData(spectrumData(chart));
+      }
+      // Not of all charts at once, which would take long.
+      if ((data.version + figures.indexOf(figure)) % SAID_EVERY === 0) say(figure, chart);
       if (one.plot.cursor.idx == null) one.plot.setLegend({ idx: null }, false);
       state.busy = false;
+    }
+
+    /* Draw the charts near the window anew; the others when they come near. */
+    function refreshAll() {
+      setTimes();
+      for (const [figure, one] of state.drawn) {
+        if (state.near.has(figure)) refresh(figure, one);
+        else one.stale = true;
+      }
+    }
+
+    /* Single seconds, where somebody has zoomed in and rows are longer. */
+
+    let asked = null;
+
+    async function load() {
+      asked?.abort();
+      asked = null;
+      const { zoom } = state, { loader } = page;
+      if (!zoom || !loader || !(data.row_s >= 2)) { tellGrain(""); setDetail(null); return; }
+      if (zoom[1] - zoom[0] > loader.most_s) {
+        tellGrain(`zoom into ${duration(loader.most_s)} or less for single seconds`);
+        setDetail(null);
+        return;
+      }
+      const mine = asked = new AbortController();
+      tellGrain("loading single seconds…");
+      try {
+        await new Promise((resolve) => setTimeout(resolve, ASK_MS));
+        if (mine.signal.aborted) return;
+        const detail = await loader.load(zoom[0], zoom[1], mine.signal);
+        if (mine.signal.aborted) return;
+        setDetail(detail.times.length ? detail : null);
+        tellGrain(detail.row_s < 2 ? "single seconds" : `each point covers up to ${duration(detail.row_s)}`);
+      } catch (error) {
+        if (!mine.signal.aborted) tellGrain(`single seconds cannot be loaded: ${error.message}`);
+      }
+    }
+
+    function setDetail(detail) {
+      if (detail === state.detail) return;
+      state.detail = detail;
+      refreshAll();
+    }
+
+    function tellGrain(text) {
+      for (const place of document.querySelectorAll(".grain")) place.textContent = text;
     }
 
     /* Take what has changed since the page was made, or updated: all charts, or new rows of them. */
@@ -433,18 +528,14 @@ const amocReport = (() => {
         for (const [key, columns] of Object.entries(change.columns)) {
           data.charts[key].lines.forEach((line, at) => line.values.splice(change.from, Infinity, ...columns[at]));
         }
-        for (const key of ["began_at", "ends_s", "bands", "annotations", "spectra", "version"]) data[key] = change[key];
+        for (const key of ["began_at", "ends_s", "bands", "annotations", "row_s", "spectra", "version"]) data[key] = change[key];
       }
-      setTimes();
       collect();
-      for (const [figure, one] of [...state.drawn]) {
-        if (!figure.isConnected) hide(figure);
-        else if (anew) { hide(figure); if (state.near.has(figure)) show(figure); }
-        else if (state.near.has(figure)) refresh(figure, one);
-        else one.stale = true;
-      }
-      for (const figure of state.near) if (!state.drawn.has(figure)) show(figure);
+      setTimes();
+      if (anew) for (const figure of [...state.drawn.keys()]) hide(figure);
+      show([...state.near]);
       if (anew) idly(() => drawNext([...figures]));
+      else refreshAll();
     }
 
     /* Know the page's figures; those that are new are drawn when they come near. */
@@ -472,7 +563,9 @@ const amocReport = (() => {
 
     function again(which) {
       state.palette = colours();
-      for (const figure of which) { hide(figure); show(figure); }
+      state.limits.clear();
+      for (const figure of which) hide(figure);
+      show(which);
     }
 
     const widths = new ResizeObserver((entries) => {
@@ -480,7 +573,7 @@ const amocReport = (() => {
       for (const { target } of entries) {
         const one = state.drawn.get(target);
         const wanted = size(target);
-        if (one && one.plot.width !== wanted.width && target.querySelector(".plot").clientWidth) one.plot.setSize(wanted);
+        if (one && wanted && one.plot.width !== wanted.width) one.plot.setSize(wanted);
       }
     });
     const near = new IntersectionObserver((entries) => {
@@ -488,9 +581,9 @@ const amocReport = (() => {
         if (!isIntersecting) { state.near.delete(target); continue; }
         state.near.add(target);
         const one = state.drawn.get(target);
-        if (one && one.stale) refresh(target, one);
-        else show(target);
+        if (one?.stale) refresh(target, one);
       }
+      show([...state.near]);
       queueMicrotask(() => performance.mark("amoc-drawn")); // after uPlot's own
     }, { rootMargin: NEAR });
     collect();
@@ -501,7 +594,7 @@ const amocReport = (() => {
     function drawNext(rest) {
       const figure = rest.shift();
       if (!figure) { root.dataset.drawn = "all"; return; }
-      show(figure);
+      show([figure]);
       idly(() => drawNext(rest));
     }
     idly(() => drawNext([...figures]));
@@ -533,7 +626,7 @@ const amocReport = (() => {
       const drawn = [...state.drawn.keys()];
       again(drawn);
     });
-    return { data, state, setZoom, show, figures, update };
+    return page;
   }
 
   return { draw, duration, moment, range, shown };
