@@ -8,7 +8,7 @@ A long run's points do not fit into memory, so each is looked at once and let go
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -70,6 +70,8 @@ class RunTotals:
         shortfall: Throttles whose rate was not reached in it.
         known: The metrics that there are.
         workers: Each as it was last, by node and number.
+        judged: Whether each second was looked at; if not, `health` and what depends on single
+            seconds, such as `shortfall`, say nothing yet.
     """
 
     warmup: WarmUp = field(default_factory=WarmUp)
@@ -84,6 +86,7 @@ class RunTotals:
     )
     known: dict[str, Kind] = field(default_factory=dict)
     workers: dict[tuple[str, int], WorkerPoint] = field(default_factory=dict)
+    judged: bool = True
     _starts: _Peak = field(default_factory=_Peak)
 
     def __post_init__(self) -> None:
@@ -121,17 +124,46 @@ class RunTotals:
             see: Is shown each point, so that nobody else needs to read them all.
         """
         totals = cls.planned(warmup_s, stages, arrivals, others)
-        for point in points:
-            totals.add(point, timers=False)
+        for point in totals.reading(points, breathe):
             see(point)
             breathe()
-        warmup = WarmUp(warmup_s)
+        return totals
+
+    @classmethod
+    def overview(
+        cls,
+        points: Collection[Point],
+        warmup_s: float = 0.0,
+        breathe: Callable[[], None] = lambda: None,
+        see: Callable[[Point], None] = lambda _: None,
+    ) -> Self:
+        """All counts and durations of a long run, from its minutes; it is not `judged`.
+
+        They are read in a fiftieth of the time. Arguments are those of `of`.
+        """
+        totals = cls(WarmUp(warmup_s), judged=False)
+        for some in stretches(points, lambda _: not totals.warmup.over):
+            totals._count(some)
+            see(some)
+            breathe()
+        return totals
+
+    def reading(
+        self, points: Collection[Point], breathe: Callable[[], None] = lambda: None
+    ) -> Iterator[Point]:
+        """Add points one by one, with each step; those too that come while others are read.
+
+        The last step adds their timers.
+        """
+        warmup = WarmUp(self.warmup.left_s)
+        for point in points:
+            self.add(point, timers=False)
+            yield point
         for some in stretches(points, lambda _: not warmup.over):
             breathe()
-            (totals.whole if warmup.take(some) else totals.window).timers.add(some.timers)
-        if totals.window is not totals.whole:
-            totals.whole.add_timers_of(totals.window)
-        return totals
+            (self.whole if warmup.take(some) else self.window).timers.add(some.timers)
+        if self.window is not self.whole:
+            self.whole.add_timers_of(self.window)
 
     def add(
         self, point: Point, timers: bool = True, breathe: Callable[[], None] = lambda: None
@@ -146,23 +178,31 @@ class RunTotals:
         Returns:
             What the operator should know now about the generator, see `Health.take`.
         """
+        warm = self._count(point, timers, breathe)
+        self._starts.add(point)
+        self.stages.take(point)
+        self.arrivals.take(point)
+        if warm or not self.judged:
+            return []
+        self.rest.take(point)
+        self.shortfall.take(point)
+        return self.health.take(point)
+
+    def _count(
+        self, point: Point, timers: bool = True, breathe: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Add what adds up, whether the point is a second or more; whether it is of the warm-up."""
         self.whole.add(point, timers, breathe)
         self.known |= dict.fromkeys(point.counters, Kind.COUNTER)
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)
-        self._starts.add(point)
-        self.stages.take(point)
-        self.arrivals.take(point)
         for one in point.workers:
             place = (one.node, one.worker)
             self.workers[place] = _since_the_start(self.workers.get(place), one, point.span_s)
-        if self.warmup.take(point):
-            return []
-        if self.window is not self.whole:
+        warm = self.warmup.take(point)
+        if not warm and self.window is not self.whole:
             self.window.add(point, timers, breathe)
-        self.rest.take(point)
-        self.shortfall.take(point)
-        return self.health.take(point)
+        return warm
 
     def notes(self) -> list[str]:
         """What should be known about the results, a sentence each."""

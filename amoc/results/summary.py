@@ -85,12 +85,13 @@ def make(
         "thresholds": [
             threshold.to_json(one, one.evaluate(totals.window, known)) for one in facts.thresholds
         ],
-        "health": totals.health.to_json(),
         "blocked": [
             one.to_json(place)
             for place, one in sorted(facts.blocked.items(), key=lambda item: -item[1].total_ns)
         ],
     }
+    if totals.judged:
+        summary["health"] = totals.health.to_json()
     if facts.warmup_s:
         summary["window"] = window_of(totals.window, known, facts.failures)
     return summary

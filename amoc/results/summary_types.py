@@ -187,6 +187,6 @@ class Summary(Measured):
     versions: Mapping[str, str]
     settings: Sequence[SettingPart]
     thresholds: Sequence[ThresholdPart]
-    health: HealthPart
+    health: NotRequired[HealthPart]
     blocked: Sequence[BlockedPart]
     window: NotRequired[WindowPart]

@@ -5,12 +5,15 @@ since: the sections whose text differs, and the rows that were added to charts. 
 not known, or too old, get all of it. So nothing is kept for anybody who looks, and any number may.
 
 Pages of the same run in different lives have different versions: they begin at the time of day.
+
+A long run is there at once, as its minutes tell it (`RunTotals.overview`); its single seconds, by
+which its load generator is judged, are read then (`LivePage.read_on`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -31,6 +34,8 @@ from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point
 from amoc.results.summary_types import Summary
 
+SHORT = 1_000
+"""Seconds of a run that are read one by one before it is shown."""
 MAX_KNOWN = 600
 """Versions from which a page can be updated: of ten minutes."""
 
@@ -92,7 +97,13 @@ class LivePage:
         self.add_entries(journal)
         facts = self._facts
         planned = facts.warmup_s, facts.stages, facts.arrivals, facts.others
-        self._totals = RunTotals.of(points, *planned, breathe, self._note)
+        self._rest: Iterator[Point] = iter(())
+        if len(points) <= SHORT:
+            self._totals = RunTotals.of(points, *planned, breathe, self._note)
+        else:
+            self._totals = RunTotals.overview(points, facts.warmup_s, breathe, self._note)
+            self._judged = RunTotals.planned(*planned)
+            self._rest = self._judged.reading(points, breathe)
         self.summary = self._summary()
         self._make(Charted())
         self.context: dict[str, object] = {}
@@ -111,6 +122,21 @@ class LivePage:
         self._totals.add(point, breathe=self._breathe)
         self.charts.add(point)
         self._note(point)
+
+    @property
+    def read_share(self) -> float:
+        """The share of the run's seconds that was read one by one."""
+        return 1.0 if self._totals.judged else self._judged.whole.points / len(self._points)
+
+    def read_on(self, until_ns: int) -> None:
+        """Read on until a moment, or until all is read; all points must have been added before."""
+        if self._totals.judged:
+            return
+        for _ in self._rest:
+            self._breathe()
+            if now_ns() > until_ns:
+                return
+        self._totals = self._judged
 
     def _note(self, point: Point) -> None:
         self._interruptions.add(point)
@@ -172,6 +198,7 @@ class LivePage:
         self.context = {
             **content.texts(self.summary, covered, self._rows, self._directory, True),
             **self.charts.drawing.texts(None),
+            "read_share": self.read_share,
             "row_s": self.charts.row_s,
             "downsampled": self.charts.row_s >= 2.0,
         }

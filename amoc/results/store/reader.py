@@ -102,8 +102,10 @@ class StoredSeries(Collection[Point]):
 
     def __iter__(self) -> Iterator[Point]:
         with self._open() as file:
-            for place in range(len(self)):
+            place = 0
+            while place < len(self):  # it may grow meanwhile
                 yield self._second(file, place)
+                place += 1
 
     def after(self, number: int, limit: int) -> list[Point]:
         """At most `limit` points, from the one behind the first `number` of them on."""

@@ -37,6 +37,8 @@ LOOKED_S = 10.0
 SELDOM_S = 60.0
 """How often it is made when nobody looks."""
 READY_S = 120.0
+READ_S = 0.8
+"""Of a long run that is read on, how often it is shown."""
 SILENT_S = 1.5
 """A run that has written no second for so long is asked whether it goes on."""
 SHARE = 10
@@ -194,12 +196,15 @@ class Watched:
                 self._heard_ns = now_ns()
             if len(points) == AT_ONCE:
                 continue  # far behind
-            news = news or bool(points or entries)
+            partial = page.read_share < 1.0
+            page.read_on(spent_ns + int(READ_S * S_NS))
+            over = over and page.read_share == 1.0
+            news = news or partial or bool(points or entries)
             wanted = nobody_s < LOOKED_S or now_ns() - self._updated_ns > SELDOM_S * S_NS
             if over or (news and wanted):
                 self._update(page, over)
                 news = False
-            spent_ns = now_ns() - spent_ns
+            spent_ns = 0 if partial else now_ns() - spent_ns
             gevent.sleep(max(LOOK_S, (SHARE - 1) * spent_ns / S_NS))
 
     def _series(self) -> StoredSeries | None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from amoc.base.clock import S_NS, now_ns
 from amoc.results.report import content, page
+from amoc.results.report import live as live_pages
 from amoc.results.report.live import MAX_KNOWN, LivePage
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import Point
+from amoc.results.store.reader import StoredSeries
+from amoc.results.store.writer import SeriesWriter
 from amoc.results.summary import rebuild
 from tests.unit.results import runs
 
@@ -47,8 +54,6 @@ def live_page(points: list[Point], journal: list[dict[str, Any]]) -> LivePage:
 
 def frozen(points: list[Point], journal: list[dict[str, Any]]) -> dict[str, object]:
     """What a report of the same seconds draws."""
-    from pathlib import Path
-
     made = rebuild("run", "there/run", journal, points, True)
     data, _ = page.parts(SavedRun(Path("there/run"), made, points, journal, False))
     return data
@@ -134,3 +139,40 @@ def test_charts_are_made_anew_only_when_they_may():
     assert live.update()
     assert "data" in viewer.look(live)
     assert any(one["title"] == "queue" for one in viewer.data["charts"].values())
+
+
+@pytest.mark.slow
+def test_a_long_run_is_there_before_its_seconds_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(live_pages, "SHORT", 100)
+    path, source, journal = tmp_path / "series.amoc", runs.points(260), begun(260)
+    writer = SeriesWriter(path)
+    for point in source[:250]:
+        writer.write(point)
+    stored = StoredSeries(path)
+    live = LivePage("run", "there/run", stored, journal, 1_000)
+    viewer = Viewer(live)
+
+    whole = rebuild("run", "there/run", journal, source[:250], True)
+    for part in ("counters", "counters_per_s", "timers", "throttles", "steps", "crashes"):
+        assert live.summary[part] == whole[part], part  # type: ignore[literal-required]
+    assert "health" not in live.summary
+    assert "This is being evaluated: 0 % of the run" in viewer.fragments["health"]
+
+    live.read_on(now_ns())  # one second of it
+    live.update()
+    assert 0 < live.read_share < 1
+    for point in source[250:]:  # the run goes on meanwhile
+        writer.write(point)
+        stored.grow()
+        live.add(point)
+    live.read_on(now_ns() + 3600 * S_NS)
+    live.update()
+    viewer.look(live)
+    assert live.read_share == 1
+    assert live.summary == rebuild("run", "there/run", journal, source, True)
+    assert "being evaluated" not in viewer.fragments["health"]
+    writer.write(replace(source[-1], t_s=261.0))
+    stored.grow()
+    live.add(replace(source[-1], t_s=261.0))
+    live.update()
+    assert live.summary["run"]["duration_s"] == 261
