@@ -7,7 +7,6 @@ processes of one host share. In the public API a duration is a float of seconds.
 
 from __future__ import annotations
 
-import os
 import re
 from datetime import UTC, datetime
 from time import monotonic_ns as now_ns
@@ -21,7 +20,6 @@ __all__ = [
     "parse_duration",
     "parse_rate",
     "time_of_day",
-    "to_next_s",
     "until",
 ]
 
@@ -29,22 +27,9 @@ US_NS = 1_000
 MS_NS = 1_000_000
 S_NS = 1_000_000_000
 
-_PHASE_NS = 50 * MS_NS
 _UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|m|h|d)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-def to_next_s(period_s: float) -> float:
-    """How long it is to a moment at which this process does what it does each `period_s`.
-
-    These moments are the same for all that has the period, or one that divides it, in half seconds:
-    so an idle process wakes up once for all of it. Others of the host have other moments.
-    """
-    period_ns = int(period_s * S_NS)
-    left_ns = period_ns - (now_ns() + os.getpid() % 10 * _PHASE_NS) % period_ns
-    # A timer may ring a moment too early; it is not to ring twice.
-    return (left_ns if left_ns > period_ns // 4 else left_ns + period_ns) / S_NS
 
 
 def parse_duration(text: str, bare_unit: str = "s") -> float:

@@ -64,10 +64,6 @@ class PointCutter:
             return True
         return now_ns - self._cut_ns >= MAX_NS
 
-    def left_s(self, now_ns: int) -> float:
-        """How long it is until a second is over of which no sample comes."""
-        return (self._cut_ns + MAX_NS - now_ns) / S_NS if self._cut_ns else MAX_NS / S_NS
-
     @property
     def heard(self) -> bool:
         """Whether any node has sent a sample since the last cut."""

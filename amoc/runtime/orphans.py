@@ -17,7 +17,8 @@ from pathlib import Path
 import gevent
 
 from amoc.base import process
-from amoc.base.clock import S_NS, now_ns, to_next_s
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.moments import to_next_s
 
 REAP_S = 1.0
 END_S = 2.0

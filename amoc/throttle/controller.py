@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from amoc.base.clock import MS_NS, S_NS
@@ -40,7 +41,6 @@ MAX_NAMED = 20
 NOTHING = Taken(0.0, 0)
 IN_FORCE_S = 10.0
 """How long an operator's change waits for the workers."""
-_MAX_SLEEP_S = 1.0
 _TICK_NS = 10 * MS_NS
 """What nobody has asked for just now is dealt at multiples of that, for many throttles together."""
 
@@ -95,8 +95,7 @@ class Pacer:
             self.tick()
             now_ns = self._now()
             due_ns = self._due.next_ns
-            wait_ns = S_NS if due_ns is None else due_ns - now_ns
-            self._bell.wait(min(max(wait_ns, MS_NS) / S_NS, _MAX_SLEEP_S))
+            self._bell.wait(inf if due_ns is None else max(due_ns - now_ns, MS_NS) / S_NS)
 
     def tick(self) -> None:
         """Deal what is due now."""

@@ -27,6 +27,7 @@ from amoc.base.clock import MS_NS, S_NS, US_NS
 from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.context import find
 from amoc.base.errors import ClosedError
+from amoc.base.moments import to_next_s
 from amoc.base.timerfd import PreciseTimer
 from amoc.base.waiting import Waiter
 from amoc.ipc.messages.envelope import Part
@@ -114,7 +115,7 @@ class Gate:
         self._flush_asked = False
         self._speak_ns = NEVER_NS
         self._speak = get_hub().loop.timer(0)
-        self._reminder = get_hub().loop.timer(REMIND_S, REMIND_S)
+        self._reminder = get_hub().loop.timer(to_next_s(REMIND_S), REMIND_S)
         self._reminder.start(self._remind)
 
     def __repr__(self) -> str:

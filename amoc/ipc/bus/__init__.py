@@ -36,7 +36,7 @@ miss a command, raises.
 
 from amoc.ipc.bus.child import Child
 from amoc.ipc.bus.directory import new_directory
-from amoc.ipc.bus.end import LINGER_MS, TICK_S
+from amoc.ipc.bus.end import LINGER_MS
 from amoc.ipc.bus.gate import Gate
 from amoc.ipc.bus.keys import Keys, new_keys, shared_keys
 from amoc.ipc.bus.parent import Parent, Received
@@ -44,7 +44,6 @@ from amoc.ipc.bus.place import Listen, Remote, endpoints
 
 __all__ = [
     "LINGER_MS",
-    "TICK_S",
     "Child",
     "Gate",
     "Keys",

@@ -144,7 +144,7 @@ class Child(End, Generic[_C, _R]):
     # Commands
 
     def commands(self) -> Iterator[_C | None]:
-        """Commands in order, without end; None at least every `QUIET_TICK_S`.
+        """Commands in order, without end; None at least every `TICK_S`.
 
         Raises:
             PeerError: A command cannot be read. None may be left out, so there is no going on.

@@ -2,8 +2,7 @@
 
 A socket has a descriptor that becomes readable when something may have come, and stays so until
 somebody reads. Such a watch can miss a wake-up (the socket has noticed while it was asked for
-something else), therefore no wait is longer than `TICK_S` and each ends with a look; than
-`QUIET_TICK_S` where nothing has come and nothing was asked for a while.
+something else), therefore no wait is longer than `TICK_S` and each ends with a look.
 """
 
 from __future__ import annotations
@@ -16,18 +15,15 @@ from typing import Any, Self
 import zmq
 from gevent import get_hub
 
-from amoc.base.clock import now_ns, to_next_s
+from amoc.base.clock import now_ns
+from amoc.base.moments import to_next_s
 from amoc.base.turns import let_turn
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.codec import Codec
 from amoc.ipc.messages.lifecycle import Hello, Note
 
-TICK_S = 0.2
+TICK_S = 1.0
 """How long a message can be there unread: how long a missed wake-up can last."""
-QUIET_TICK_S = 0.5
-"""The same where nothing has come for a tick, so that nothing that was done can have hidden it;
-a silent process is not to wake up for nothing."""
-QUIET_AFTER = 1
 TURN_NS = 10_000_000
 """How long reading may go on before others have their turn."""
 _READ = 1
@@ -57,7 +53,8 @@ class SocketReader:
     """Waits until a socket may have something to read.
 
     One watcher for all waits, which is off from its call to the next wait: the descriptor stays
-    readable until it is read, and the reader may be busy for long. One timer for the ticks.
+    readable until it is read, and the reader may be busy for long. One timer for the ticks, at the
+    moments at which this process does other things, too.
     """
 
     def __init__(
@@ -66,19 +63,17 @@ class SocketReader:
         """Read from `socket`; by `receive`, where there is more to know than its messages."""
         self._receive = receive or partial(socket.recv, zmq.NOBLOCK)
         self._bell = Notify()
-        self._closed = self._ticking = False
-        loop = get_hub().loop
-        self._watcher = loop.io(int(socket.getsockopt(zmq.FD)), _READ)
-        self._ticks = loop.timer(TICK_S, TICK_S)
-        self._quiet_ticks = _quiet_ticks()
-        self._ticks_since = 0  # the last message
+        self._closed = False
+        self._watcher = get_hub().loop.io(int(socket.getsockopt(zmq.FD)), _READ)
+        self._ticks: Any = None
 
     def close(self) -> None:
         """Watch no more; readers come to an end. To be called before the socket is closed."""
         self._closed = True
-        for watcher in (self._watcher, self._ticks, self._quiet_ticks):
-            watcher.stop()
-            watcher.close()
+        for watcher in (self._watcher, self._ticks):
+            if watcher is not None:
+                watcher.stop()
+                watcher.close()
         self._bell.ring()
 
     def wait(self, timeout_s: float = inf) -> None:
@@ -86,26 +81,10 @@ class SocketReader:
         if self._closed:
             return
         self._watcher.start(self.hear)
-        if not self._ticking:
-            self._ticking = True
-            self._ticks.start(self._tick)
+        if self._ticks is None:
+            self._ticks = get_hub().loop.timer(to_next_s(TICK_S), TICK_S)
+            self._ticks.start(self._bell.ring)
         self._bell.wait(timeout_s)
-
-    def _tick(self) -> None:
-        self._bell.ring()
-        self._ticks_since += 1
-        if self._ticks_since == QUIET_AFTER:
-            self._ticks.stop()
-            self._quiet_ticks.close()
-            self._quiet_ticks = _quiet_ticks()
-            self._quiet_ticks.start(self._tick)
-
-    def _came(self) -> None:
-        """A message has come, the first since a tick."""
-        if self._ticks_since >= QUIET_AFTER:
-            self._quiet_ticks.stop()
-            self._ticks.start(self._tick)
-        self._ticks_since = 0
 
     def hear(self) -> None:
         """The socket may have something: wake who waits, and watch no more until the next wait."""
@@ -115,7 +94,7 @@ class SocketReader:
     def messages(self) -> Iterator[bytes | None]:
         """Messages, of one frame each, as they come, until the socket is closed.
 
-        None at least every `QUIET_TICK_S`, so that the caller can look around.
+        None at least every `TICK_S`, so that the caller can look around.
         """
         turn_ends = now_ns() + TURN_NS
         while not self._closed:
@@ -126,17 +105,10 @@ class SocketReader:
                 yield None
                 turn_ends = now_ns() + TURN_NS
             else:
-                if self._ticks_since:
-                    self._came()
                 yield message
             if now_ns() > turn_ends:
                 let_turn()  # however much there is to read, others have their turn
                 turn_ends = now_ns() + TURN_NS
-
-
-def _quiet_ticks() -> Any:
-    """A timer for ticks at the moments at which this process does other things, too."""
-    return get_hub().loop.timer(to_next_s(QUIET_TICK_S), QUIET_TICK_S)
 
 
 class End:

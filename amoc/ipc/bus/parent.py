@@ -182,7 +182,7 @@ class Parent(End, Generic[_C, _R]):
         return line.unacked_bytes if line is not None else 0
 
     def reports(self) -> Iterator[Received[_R | Hello | Note] | None]:
-        """Reports as they come, without end; None at least every `QUIET_TICK_S`.
+        """Reports as they come, without end; None at least every `TICK_S`.
 
         In place of one that cannot be read there is a `Note` that names what came.
         """

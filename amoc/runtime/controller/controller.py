@@ -31,7 +31,7 @@ from amoc.control.server import ControlServer
 from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode
-from amoc.ipc.messages.samples import Sample, Sampled
+from amoc.ipc.messages.samples import Sample, Sampled, is_acknowledged
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, UsersNow
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.replay import SCENARIO
@@ -321,8 +321,7 @@ class Controller:
                 if isinstance(record, WorkerLost):
                     self._results.worker_lost(record)
             case Sample():
-                sequence = record.sequence
-                self._results.hear(node, record, lambda: self._node.send(Sampled(sequence)))
+                self._results.hear(node, record, lambda: self._taken(record))
             case CrashSeen():
                 self._results.crashed(record)
             case FailureSeen():
@@ -334,6 +333,12 @@ class Controller:
             case Output(lines):
                 for line in lines:
                     self._on_line(line)
+
+    def _taken(self, sample: Sample) -> None:
+        """What a sample says is known, which may end the run."""
+        if is_acknowledged(sample):
+            self._node.send(Sampled(sample.sequence))
+        self._node.changed.ring()
 
     def _check(self) -> None:
         """Raise what ends the run before its time, as far as it is not the node's doing."""

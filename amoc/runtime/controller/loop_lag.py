@@ -1,7 +1,7 @@
 """How late the controller's event loop turns, at the worst.
 
 A loop that does much is asked ten times a second. To wake up an idle one so often would be most of
-its work: it is asked every half second, and each of its turns is timed, for one that takes long
+its work: it is asked once a second, and each of its turns is timed, for one that takes long
 makes late whatever is due in it.
 """
 
@@ -11,11 +11,12 @@ import time
 
 import gevent
 
-from amoc.base.clock import S_NS, now_ns, to_next_s
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.loop_turns import LoopTurns
+from amoc.base.moments import to_next_s
 
 BEAT_S = 0.1
-REST_S = 0.5
+REST_S = 1.0
 RESTING_SHARE = 0.01
 """Of a core, below which the process is idle."""
 
@@ -38,10 +39,10 @@ class LoopLag:
         worst_ns, self._worst_ns = self._worst_ns, 0
         return worst_ns / S_NS
 
-    def wait(self, most_s: float) -> None:
-        """Wait for the next beat, `most_s` seconds at the most."""
+    def wait(self) -> None:
+        """Wait for the next beat."""
         begun_ns, cpu_ns = now_ns(), time.process_time_ns()
-        wait_s = min(to_next_s(REST_S) if self.resting else BEAT_S, most_s)
+        wait_s = to_next_s(REST_S) if self.resting else BEAT_S
         if self.resting:
             self._turn_ns = begun_ns
             self._turns.start()

@@ -27,6 +27,8 @@ SLEPT_S = 2.0
 """After so long that the controller has not run, stopped by Ctrl-Z say, the operator is told."""
 LEAVE_S = 5.0
 LOOK_S = 0.1
+LAST_WORDS_S = 0.2
+"""How long the last report of a node that has died may still be on the way."""
 
 
 M = TypeVar("M")
@@ -71,10 +73,9 @@ class NodeLink:
         for envelope in self._bus.reports():
             now = now_ns()
             asleep_ns = now - self._listened_ns
-            if asleep_ns > S_NS:
+            if asleep_ns > SLEPT_S * S_NS:
                 # We slept (a stopped job, a slow terminal), not the node.
                 self._heard_ns += asleep_ns
-            if asleep_ns > SLEPT_S * S_NS:
                 text = f"amoc itself was suspended for {format_duration(asleep_ns / S_NS)}"
                 self._take(self._name, Note("warning", f"{text}: no throttle executed"))
             self._listened_ns = now
@@ -160,7 +161,7 @@ class NodeLink:
         self._check()
         how = self._node.ended()
         if how is not None:
-            gevent.sleep(bus.TICK_S)  # its last report may still be on the way
+            gevent.sleep(LAST_WORDS_S)
             if Terminated in self.seen:
                 return
             raise self.failure or PeerError(f"{self._name} {how}")

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import gevent
 
 from amoc.base import pause
-from amoc.base.clock import S_NS, now_ns, to_next_s
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
+from amoc.base.moments import to_next_s
 from amoc.base.operator import Operator
 from amoc.control.answers import Answer
 from amoc.control.commands import Command, checked
@@ -20,8 +21,7 @@ from amoc.runtime.controller.status import Status
 from amoc.scenario.run_plan import RunPlan
 
 DEAL_S = 0.02
-IDLE_S = 0.1
-LONG_S = 0.5
+IDLE_S = 1.0
 """About how long it waits where nothing can happen but what rings, and the end of the run."""
 
 
@@ -98,10 +98,10 @@ class RunLoop:
 
     def _idle_s(self, run_ns: int) -> float:
         """How long it may wait when there is nothing to start."""
-        plan = self._plan
-        if plan.duration_s is None or plan.abort_after_s is not None:
-            return IDLE_S  # what samples say, when they have been merged, may end the run
-        return min(max(plan.duration_s - run_ns / S_NS, DEAL_S), to_next_s(LONG_S))
+        duration_s, idle_s = self._plan.duration_s, to_next_s(IDLE_S)
+        if duration_s is None:
+            return idle_s
+        return min(idle_s, max(duration_s - run_ns / S_NS, DEAL_S))
 
     def _operate_again(self, name: str, arguments: Mapping[str, object]) -> None:
         """A command of a run that is run again."""

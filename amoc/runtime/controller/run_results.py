@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import gevent
+from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
 from amoc.base import pause
@@ -31,13 +32,13 @@ from amoc.metrics.step_names import OTHER
 from amoc.results import exporters, message_account, verdict
 from amoc.results.arrival_totals import with_dropped
 from amoc.results.exporters import Exporter, RunInfo
-from amoc.results.per_second import Moment, PointCutter
+from amoc.results.per_second import MAX_NS, Moment, PointCutter
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, ThrottlePoint
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, Threshold
-from amoc.runtime.controller.loop_lag import BEAT_S, LoopLag
+from amoc.runtime.controller.loop_lag import LoopLag
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.status import Outcome, Status
 from amoc.runtime.stall_causes import MAX_PLACES, OTHERS, sentence_of
@@ -96,6 +97,8 @@ class RunResults:
         self._cpu_s = time.process_time()
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
         self._lag = LoopLag()
+        # Rings for a second of which no sample comes.
+        self._overdue = get_hub().loop.timer(MAX_NS / S_NS, MAX_NS / S_NS)
         self._deaths: Counter[str] = Counter()
         self._heard: deque[tuple[str, Sample, Callable[[], None]]] = deque()
         self._news = Notify()
@@ -140,6 +143,7 @@ class RunResults:
         """The first user may start."""
         self._seconds.begin(at_ns)
         self._begun_ns = self._cut_at_ns = at_ns
+        self._overdue.again(self._news.ring)
         self.annotate("run begins", self._plan.comment, "begin")
 
     def stop(self, at_ns: int) -> None:
@@ -156,6 +160,7 @@ class RunResults:
             # What the last sample said may have ended a second of its own; only then it is known.
             if more := self._unaccounted(self._status.totals.whole.counters):
                 self._cut(more)
+            self._overdue.close()
         self.annotate("run ends", "", "end")
         closing = [gevent.spawn(one.close, EXPORT_S) for one in self._exporters]
         gevent.joinall(closing, timeout=EXPORT_S + 1.0)
@@ -292,14 +297,9 @@ class RunResults:
             self._operator.warning(sentence_of(one), one.trace)
 
     def beat(self) -> None:
-        """Note how late this process's loop turns, and have seconds cut when they are over.
-
-        Does not return; to be a greenlet of its own.
-        """
+        """Note how late this process's loop turns, for ever; to be a greenlet of its own."""
         while True:
-            self._lag.wait(max(self._seconds.left_s(now_ns()), BEAT_S))
-            if self._seconds.over(now_ns()):
-                self._news.ring()
+            self._lag.wait()
 
     def annotate(self, what: str, comment: str, *tags: str) -> None:
         """Tell exporters that something has happened to the run."""
@@ -334,6 +334,7 @@ class RunResults:
         if more is not None:
             point = replace(point, counters={**point.counters, **more}, late=())
         self._cut_at_ns, self._cpu_s = at_ns, cpu_s
+        self._overdue.again(self._news.ring)
         self._status.points.append(point)
         for text in self._status.totals.add(point, breathe=self._breathe):
             self._operator.warning(text)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import gevent
 
-from amoc.base.clock import to_next_s
+from amoc.base.moments import to_next_s
 from amoc.base.operator import Operator
 from amoc.runtime.logs.handler import OWN, Log
 

@@ -121,7 +121,13 @@ class Node:
             workers, board, self._bus, report, self._operator, self._supervisor.tell
         )
         self._watch = WorkerWatch(
-            board, workers, report, self._operator, HostStats(), process.raise_fd_limit(), directory
+            board,
+            workers,
+            self._controller.report_urgent,
+            self._operator,
+            HostStats(),
+            process.raise_fd_limit(),
+            directory,
         )
         self._shutdown = Shutdown(workers, self._links.send, self._supervisor.tell, self._operator)
 

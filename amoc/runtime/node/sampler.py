@@ -32,7 +32,7 @@ from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums
 from amoc.metrics.vectors import Keys
 
-SILENT_NS = S_NS
+SILENT_NS = 2 * S_NS
 """After so long without a heartbeat a worker's CPU time is read from outside."""
 MAX_UNACKNOWLEDGED = 8
 """Samples that are on their way at the same time, each a second."""

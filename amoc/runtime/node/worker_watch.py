@@ -11,6 +11,7 @@ from gevent.lock import BoundedSemaphore
 from amoc.base import process
 from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.moments import to_next_s
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.ipc.messages.links import FromNode
@@ -69,16 +70,13 @@ class WorkerWatch:
 
     def sample_each_second(self) -> None:
         """Report a sample each second; to be a greenlet of its own."""
-        due_ns = now_ns()
         while True:
             if self._sampler.due:
                 self.report_sample()
             self._speak_of_silence()
             self._speak_of_mail()
             logs.tick()
-            # After a long sleep it samples once, not for each second that has passed.
-            due_ns = max(due_ns + int(SAMPLE_S * S_NS), now_ns())
-            gevent.sleep(max(0, due_ns - now_ns()) / S_NS)
+            gevent.sleep(to_next_s(SAMPLE_S))
 
     def report_sample(self, last: bool = False) -> None:
         """Report what the board says now; the loop turns meanwhile.

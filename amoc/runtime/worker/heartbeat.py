@@ -22,8 +22,9 @@ import gevent
 
 from amoc import metrics
 from amoc.base import process
-from amoc.base.clock import MS_NS, S_NS, now_ns, to_next_s
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.loop_turns import LoopTurns
+from amoc.base.moments import to_next_s
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromWorker
 from amoc.metrics.board import Cell
@@ -33,7 +34,7 @@ from amoc.runtime.worker.stall_detector import StallDetector
 
 BEAT_NS = 100 * MS_NS
 """How often the worker notes that its loop turns, and how late."""
-REST_NS = 500 * MS_NS
+REST_NS = S_NS
 """About the same at rest."""
 RESTING_CPU_NS = 10 * MS_NS
 """A worker that has used less CPU time in a second is at rest."""

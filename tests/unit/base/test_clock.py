@@ -8,8 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amoc.base import clock
-from amoc.base.clock import S_NS, format_duration, parse_duration, to_next_s
+from amoc.base.clock import format_duration, parse_duration
 
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -87,16 +86,3 @@ def test_a_shown_duration_is_within_one_percent_and_has_no_exponent(seconds):
     shown = format_duration(seconds)
     assert "e" not in shown
     assert parse_duration(shown.replace("µ", "u")) == pytest.approx(seconds, rel=0.01, abs=5e-10)
-
-
-@given(st.lists(st.integers(0, 10**18), min_size=1, max_size=5), st.sampled_from([0.5, 1.0, 2.0]))
-def test_what_has_a_period_is_done_at_the_same_moments(times_ns, period_s):
-    """And at those of half a second, so all of it is done at one of these."""
-    moments = set()
-    for now_ns in times_ns:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(clock, "now_ns", lambda now_ns=now_ns: now_ns)
-            left_s = to_next_s(period_s)
-        assert period_s / 4 < left_s <= period_s * 1.25
-        moments.add((now_ns + round(left_s * S_NS)) % (S_NS // 2))
-    assert len(moments) == 1

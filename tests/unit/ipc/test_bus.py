@@ -355,29 +355,6 @@ def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
     wait(lambda: family.obeyed["w0.1"])
 
 
-def test_ticks_are_fewer_while_nothing_comes_and_as_many_when_something_does(family, monkeypatch):
-    monkeypatch.setattr(both_ends, "TICK_S", 0.001)
-    monkeypatch.setattr(both_ends, "QUIET_TICK_S", 3600.0)
-    looks: list[object] = []
-    look = both_ends.SocketReader.wait
-    monkeypatch.setattr(
-        both_ends.SocketReader, "wait", lambda one, *args: looks.append(one) or look(one, *args)
-    )
-    reader = family.join("w0.1").reader
-
-    def is_quiet() -> bool:
-        before = looks.count(reader)
-        gevent.sleep(0.05)
-        return looks.count(reader) == before
-
-    wait(is_quiet)
-    before = looks.count(reader)
-    family.parent.send("w0.1", Go())
-    wait(lambda: looks.count(reader) > before + both_ends.QUIET_AFTER)
-    assert family.obeyed["w0.1"] == [Go()]
-    wait(is_quiet)
-
-
 def test_who_reads_comes_to_an_end_when_the_bus_is_closed(tmp_path):
     context = zmq.Context()
     parent, child = (

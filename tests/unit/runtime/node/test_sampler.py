@@ -522,7 +522,7 @@ def test_what_a_dead_worker_used_comes_to_what_those_before_it_used(monkeypatch)
     assert one.row[cpu] == 8 * S_NS
 
 
-@pytest.mark.parametrize("heartbeat_s", [0, 99, 99.5])
+@pytest.mark.parametrize("heartbeat_s", [0, 98.5, 99, 99.5])
 def test_who_was_on_time_or_never_began_was_not_silent(monkeypatch, heartbeat_s):
     one = Fallen(monkeypatch, heartbeat_s)
     sampler.note_silence(one.board, 1, 5 * S_NS)

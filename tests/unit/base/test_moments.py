@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amoc.base import moments
+from amoc.base.clock import S_NS
+from amoc.base.moments import to_next_s
+
+
+@given(st.lists(st.integers(0, 10**18), min_size=1, max_size=5), st.sampled_from([0.5, 1.0, 2.0]))
+def test_what_has_a_period_is_done_at_the_same_moments(times_ns, period_s):
+    """And at those of half a second, so all of it is done at one of these."""
+    found = set()
+    for now_ns in times_ns:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(moments, "now_ns", lambda now_ns=now_ns: now_ns)
+            left_s = to_next_s(period_s)
+        assert period_s / 4 < left_s <= period_s * 1.25
+        found.add((now_ns + round(left_s * S_NS)) % (S_NS // 2))
+    assert len(found) == 1
