@@ -23,7 +23,7 @@ from pathlib import Path
 
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ResourceError, ScenarioError
-from amoc.install import installers, lock_file, own
+from amoc.install import cache, installers, lock_file, own
 from amoc.install.choice import Choice
 from amoc.install.declared import Declared, declared, pinned
 from amoc.install.installers import Installer, Work
@@ -33,7 +33,6 @@ from amoc.install.requirements import constraints, is_met, name_of
 FORMAT = 1
 LOOK_S = 0.1
 LIBRARIES, RESOLVED = "lib", "resolved.txt"
-_PLACE = "set XDG_CACHE_HOME to a directory that can be written"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 Tell = Callable[[str], object]
 
@@ -95,7 +94,7 @@ class Preparation:
         if self._declared is None or not needed:
             return Environment(dependencies=self._shown(()))
         lock = self._lock(self._declared)
-        place = _cache() / self._key(self._declared, needed, lock)
+        place = cache.directory("environments") / self._key(self._declared, needed, lock)
         if not place.is_dir():
             if not self._choice.install:
                 self._tell(
@@ -298,7 +297,7 @@ class Preparation:
         except OSError as error:
             raise ResourceError(
                 f"dependencies cannot be installed: {path} cannot be written: {error.strerror};"
-                f" {_PLACE}"
+                f" {cache.PLACE}"
             ) from None
         with file:
             while True:
@@ -315,20 +314,6 @@ class Preparation:
                     )
                 time.sleep(LOOK_S)
             yield
-
-
-def _cache() -> Path:
-    """Where environments are.
-
-    Raises:
-        ResourceError: It cannot be told: there is no home directory.
-    """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        cache = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
-        raise ResourceError(f"there is no home directory to install into; {_PLACE}") from None
-    return cache / "amoc" / "environments"
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

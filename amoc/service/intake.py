@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from amoc.base import archives
 from amoc.base.errors import AmocError, UsageError
-from amoc.service import archives
 from amoc.service.describe import scenario
 from amoc.service.isolated_main import main_of
 

@@ -1,4 +1,4 @@
-"""Unpacks an uploaded archive, and refuses whatever a scenario has no need of.
+"""Unpacks an archive that came from elsewhere, and refuses whatever a scenario has no need of.
 
 Only files and directories with plain relative names come out of one; no links, no devices. Limits
 are on what comes out, counted while it does, so it does not matter what an archive says of itself.
@@ -45,7 +45,7 @@ def extract(archive: Path, target: Path) -> list[Path]:
     left = MAX_BYTES
     try:
         for name, file in _members(archive):
-            path = target.joinpath(*_parts(name))
+            path = target.joinpath(*parts_of(name))
             if len(written) >= MAX_FILES:
                 raise UsageError(f"an archive must hold at most {MAX_FILES} files")
             path.parent.mkdir(0o700, parents=True, exist_ok=True)
@@ -69,8 +69,12 @@ def extract(archive: Path, target: Path) -> list[Path]:
     return written
 
 
-def _parts(name: str) -> list[str]:
-    """The parts of a member's name."""
+def parts_of(name: str) -> list[str]:
+    """The parts of a member's name.
+
+    Raises:
+        UsageError: It is none that an archive may hold.
+    """
     parts = name.removeprefix("./").split("/")
     if len(parts) > MAX_DEPTH or not all(_NAME.fullmatch(part) for part in parts):
         raise UsageError(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.base.archives import extract, is_archive
 from amoc.base.errors import UsageError
-from amoc.service.archives import extract, is_archive
 from tests.service.archives import ATTACKS, packed, reason
 
 NAMES = st.lists(

@@ -1,0 +1,178 @@
+"""A scenario and its files as one archive, for hosts that do not have them.
+
+The archive is a plain tar file with nothing in it but names and contents, in order, so the same
+files make the same archive everywhere; it is called by its SHA-256. A host keeps those that it was
+sent in its cache, and unpacks one anew for each run: what a scenario writes beside itself changes
+no other run.
+
+What belongs to a scenario in a file is all of its directory: helper modules, data files, and the
+lock of its dependencies. Left out are hidden files, environments, results of runs and what Python
+has compiled. A scenario that is a module is not sent, for it is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from amoc.base import archives
+from amoc.base.errors import PeerError, ResourceError, ScenarioError, UsageError
+from amoc.install import cache
+from amoc.scenario.scenario_files import Part, is_path, parts_of, text_of
+
+KEPT = 20
+"""Archives that a cache keeps: those used last."""
+_LEFT_OUT = frozenset({"__pycache__", "node_modules", "amoc-runs"})
+_NOT_OF_THE_SCENARIO = ("pyvenv.cfg", "series.amoc")
+"""What an environment has, and the results of a run."""
+_ADVICE = "give the scenario a directory of its own, with nothing in it that it does not need"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An archive.
+
+    Attributes:
+        data: It, as a tar file; empty if there is nothing to send.
+        scenario: What to run where it is unpacked.
+    """
+
+    data: bytes = field(repr=False)
+    scenario: str
+
+    @property
+    def digest(self) -> str:
+        """What it is called; empty if there is nothing to send."""
+        return digest_of(self.data)
+
+
+def digest_of(data: bytes) -> str:
+    """What an archive is called; empty if there is none."""
+    return hashlib.sha256(data).hexdigest() if data else ""
+
+
+def made_of(scenario: str) -> Bundle:
+    """The bundle of a scenario, or of several.
+
+    Raises:
+        ScenarioError: It is too large, or has files that cannot be sent.
+        ResourceError: A file cannot be read.
+    """
+    several = parts_of(scenario)
+    sources = [one.source for one in several] or [scenario]
+    files = [Path(one).resolve() for one in sources if is_path(one) and Path(one).exists()]
+    if not files:
+        return Bundle(b"", scenario)
+    tops = [one if one.is_dir() else one.parent for one in files]
+    root = Path(os.path.commonpath([one.parent if one in files else one for one in tops]))
+
+    def here(source: str) -> str:
+        path = Path(source).resolve()
+        return str(path.relative_to(root)) if path in files else source
+
+    renamed = [Part(here(one.source), one.load) for one in several]
+    found = {path: None for top in tops for path in _files(top)}
+    data = _packed(root, sorted(found))
+    return Bundle(data, text_of(renamed) if renamed else here(scenario))
+
+
+def _files(top: Path) -> Iterator[Path]:
+    """What belongs to the scenarios in a directory; links to directories are not followed."""
+    for at, directories, names in os.walk(top):
+        if any(one in names for one in _NOT_OF_THE_SCENARIO) and Path(at) != top:
+            directories.clear()
+            continue
+        directories[:] = [one for one in directories if one[0] != "." and one not in _LEFT_OUT]
+        for name in names:
+            path = Path(at, name)
+            if name[0] != "." and not name.endswith(".pyc") and path.is_file():
+                yield path
+
+
+def _packed(root: Path, paths: Sequence[Path]) -> bytes:
+    if len(paths) > archives.MAX_FILES:
+        rule = f"at most {archives.MAX_FILES:,} files can be sent to the nodes"
+        raise ScenarioError(f"{rule}, and {root} has {len(paths):,}: {_ADVICE}")
+    made, size = io.BytesIO(), 0
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in paths:
+            name = path.relative_to(root).as_posix()
+            try:
+                archives.parts_of(name)
+                content = path.read_bytes()
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(content), 0o600
+                archive.addfile(member, io.BytesIO(content))
+            except (UsageError, ValueError) as error:
+                raise ScenarioError(f"{path} cannot be sent to the nodes: {error}") from None
+            except OSError as error:
+                raise ResourceError(f"{path} cannot be read: {error.strerror}") from None
+            size += len(content)
+            if size > archives.MAX_BYTES:
+                rule = f"at most {archives.MAX_BYTES:,} bytes can be sent to the nodes"
+                raise ScenarioError(f"{rule}, and {root} has more: {_ADVICE}")
+    return made.getvalue()
+
+
+def cached(digest: str) -> bytes | None:
+    """The archive of that name, if the cache has it, whole."""
+    path = cache.directory("bundles") / digest
+    try:
+        data = path.read_bytes()
+        if digest_of(data) != digest:
+            path.unlink()
+            return None
+        os.utime(path)
+    except OSError:
+        return None
+    return data
+
+
+def keep(data: bytes, digest: str) -> None:
+    """Put an archive that has come into the cache, and remove those that were not used for long.
+
+    Raises:
+        PeerError: It is not the one of that name.
+        ResourceError: It cannot be written.
+    """
+    if digest_of(data) != digest:
+        raise PeerError("the bundle that has come is not the one that was announced")
+    place = cache.directory("bundles")
+    unfinished = place / f".{digest}.{os.getpid()}"
+    try:
+        place.mkdir(0o700, parents=True, exist_ok=True)
+        try:
+            unfinished.touch(0o600)
+            unfinished.write_bytes(data)
+            unfinished.replace(place / digest)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{place / digest} cannot be written: {error.strerror}; {cache.PLACE}"
+        ) from None
+    with suppress(OSError):  # another node of this host may tidy up, too
+        by_use = sorted(place.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
+        for old in by_use[KEPT:]:
+            old.unlink(missing_ok=True)
+
+
+def unpack(data: bytes, target: Path) -> None:
+    """Write the files of an archive below the new directory `target`.
+
+    Raises:
+        UsageError: It has something in it that it must not have.
+        OSError: A file cannot be written.
+    """
+    archive = target.with_name(f"{target.name}.tar")
+    try:
+        archive.write_bytes(data)
+        archives.extract(archive, target)
+    finally:
+        archive.unlink(missing_ok=True)

@@ -1,0 +1,146 @@
+"""A bundle is the same wherever it is made, has all a scenario needs, and is unpacked as it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amoc.base import archives
+from amoc.base.errors import PeerError, ScenarioError, UsageError
+from amoc.install import bundle
+from tests.service.archives import ATTACKS
+
+WORD = st.from_regex(r"[a-z0-9_][a-z0-9_.-]{0,8}", fullmatch=True).filter(
+    lambda word: not word.endswith(".pyc") and word not in ("pyvenv.cfg", "series.amoc", "chat.py")
+)
+FILES = st.dictionaries(WORD, st.binary(max_size=200), max_size=8)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/amoc/bundles"
+
+
+def write(directory: Path, files: dict[str, bytes]) -> Path:
+    for name, content in {"chat.py": b"def start(user_id): pass\n", **files}.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return directory / "chat.py"
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in directory.rglob("*")
+        if path.is_file()
+    }
+
+
+@settings(max_examples=30)
+@given(files=FILES)
+def test_what_is_unpacked_is_what_was_there_and_the_archive_is_reproducible(
+    files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
+    made = bundle.made_of(str(write(first, files)))
+    shutil.copytree(first, second / "copy", copy_function=shutil.copyfile)
+    os.utime(second / "copy/chat.py", (1, 1))
+    assert made == bundle.made_of(str(second / "copy/chat.py"))
+    assert made.scenario == "chat.py"
+    bundle.unpack(made.data, second / "unpacked")
+    assert contents(second / "unpacked") == contents(first)
+
+
+def test_helpers_and_data_go_along_and_what_is_no_part_of_it_stays(tmp_path: Path) -> None:
+    wanted = {"helpers/__init__.py": b"", "helpers/a.py": b"x = 1", "users.csv": b"name\nann\n"}
+    left = {
+        ".git/config": b"",
+        ".env": b"secret",
+        "__pycache__/chat.cpython-311.pyc": b"",
+        "amoc-runs/1/summary.json": b"",
+        "of-yesterday/series.amoc": b"",
+        "of-yesterday/summary.json": b"",
+        "venv/pyvenv.cfg": b"",
+        "venv/lib/big.py": b"",
+    }
+    made = bundle.made_of(str(write(tmp_path / "here", {**wanted, **left})))
+    bundle.unpack(made.data, tmp_path / "there")
+    assert set(contents(tmp_path / "there")) == {"chat.py", *wanted}
+
+
+def test_several_scenarios_and_their_loads_go_together(tmp_path: Path) -> None:
+    write(tmp_path / "here/buy", {"buy.py": b""})
+    write(tmp_path / "here/browse", {"browse.py": b""})
+    made = bundle.made_of(f"{tmp_path}/here/buy/buy.py=10 {tmp_path}/here/browse/browse.py=90")
+    assert made.scenario == "buy/buy.py=10 browse/browse.py=90"
+    bundle.unpack(made.data, tmp_path / "there")
+    assert {"buy/buy.py", "browse/browse.py"} <= set(contents(tmp_path / "there"))
+
+
+def test_a_directory_of_a_scenario_goes_as_that(tmp_path: Path) -> None:
+    write(tmp_path / "chat", {"__init__.py": b""})
+    write(tmp_path / "other", {})
+    made = bundle.made_of(str(tmp_path / "chat"))
+    assert made.scenario == "chat"
+    bundle.unpack(made.data, tmp_path / "there")
+    assert set(contents(tmp_path / "there")) == {"chat/chat.py", "chat/__init__.py"}
+
+
+def test_a_module_is_not_sent() -> None:
+    assert bundle.made_of("shop.checkout") == bundle.Bundle(b"", "shop.checkout")
+    assert bundle.made_of("shop.checkout").digest == ""
+
+
+def test_a_name_that_no_archive_may_hold_is_said_where_it_is(tmp_path: Path) -> None:
+    path = write(tmp_path, {"my notes.txt": b""})
+    with pytest.raises(ScenarioError, match=r"my notes\.txt cannot be sent to the nodes: names in"):
+        bundle.made_of(str(path))
+
+
+def test_limits_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, {f"{number}.csv": b"12345" for number in range(10)})
+    monkeypatch.setattr(archives, "MAX_BYTES", 50)
+    with pytest.raises(ScenarioError, match=r"at most 50 bytes can be sent.*directory of its own"):
+        bundle.made_of(str(path))
+    monkeypatch.setattr(archives, "MAX_FILES", 10)
+    with pytest.raises(
+        ScenarioError, match=r"at most 10 files can be sent to the nodes, and .* 11"
+    ):
+        bundle.made_of(str(path))
+
+
+@pytest.mark.parametrize("why", [one for one in ATTACKS if one != "must hold shop.py"])
+def test_an_archive_that_attacks_is_refused(tmp_path: Path, why: str) -> None:
+    with pytest.raises(UsageError):
+        bundle.unpack(ATTACKS[why](), tmp_path / "there")
+
+
+def test_the_cache_has_what_was_kept_and_nothing_that_is_damaged(own_cache: Path) -> None:
+    digest = bundle.digest_of(b"data")
+    assert bundle.cached(digest) is None
+    bundle.keep(b"data", digest)
+    assert bundle.cached(digest) == b"data"
+    (own_cache / digest).write_bytes(b"dat")
+    assert bundle.cached(digest) is None
+    assert not (own_cache / digest).exists()
+    with pytest.raises(PeerError, match="not the one that was announced"):
+        bundle.keep(b"other", digest)
+
+
+def test_the_cache_forgets_what_was_not_used_for_longest(own_cache: Path) -> None:
+    kept = [f"{number}".encode() for number in range(bundle.KEPT)]
+    for age, data in enumerate(kept):
+        bundle.keep(data, bundle.digest_of(data))
+        os.utime(own_cache / bundle.digest_of(data), (age, age))
+    assert bundle.cached(bundle.digest_of(kept[0])) == kept[0]
+    bundle.keep(b"new", bundle.digest_of(b"new"))
+    assert bundle.cached(bundle.digest_of(kept[1])) is None
+    assert bundle.cached(bundle.digest_of(kept[0])) == kept[0]
+    assert len(list(own_cache.iterdir())) == bundle.KEPT
