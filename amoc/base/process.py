@@ -67,21 +67,6 @@ def raise_fd_limit() -> int:
     return soft
 
 
-def max_rss_bytes() -> int:
-    """The most memory this process ever had resident.
-
-    Not ru_maxrss: a forked process inherits the peak of its parent there.
-    """
-    try:
-        status = Path("/proc/self/status").read_bytes()
-    except OSError:
-        return 0  # no descriptor is free; load tests run out of them
-    for line in status.splitlines():
-        if line.startswith(b"VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 def leave(code: int) -> NoReturn:
     """Exit at once, with output flushed.
 

@@ -17,7 +17,7 @@ limited (`amoc.runtime.logs.file`), and warnings are shown to the operator, a fe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import gevent
@@ -50,6 +50,8 @@ LEVELS = {
 
 _log: Log | None = None
 _level = logging.INFO
+_own: list[str] = []
+_looked_at = 0
 _directory: str | None = None
 
 
@@ -112,12 +114,23 @@ def keep() -> None:
         root = logging.getLogger()
         if _log not in root.handlers:
             root.addHandler(_log)
-        _log.setLevel(_level)
+        if _log.level != _level:
+            _log.setLevel(_level)
         if root.level == logging.NOTSET or root.level > _level:
             root.setLevel(_level)
-        for name, logger in logging.root.manager.loggerDict.items():
-            if name.startswith(OWN) and isinstance(logger, logging.Logger):
+        known = logging.root.manager.loggerDict
+        for name in _own_names(known):
+            if isinstance(logger := known[name], logging.Logger):
                 logger.disabled = False  # dictConfig() disables loggers that it does not know
+
+
+def _own_names(known: Collection[str]) -> list[str]:
+    """Amoc's own of the loggers that are known; they only become more."""
+    global _looked_at
+    if len(known) != _looked_at:
+        _looked_at = len(known)
+        _own[:] = [name for name in known if name.startswith(OWN)]
+    return _own
 
 
 def tick() -> None:

@@ -25,6 +25,7 @@ from itertools import chain
 from pathlib import Path
 
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.kept_files import KeptFiles
 from amoc.metrics.health_figures import NodePoint
 
 LOOK_NS = 5 * S_NS
@@ -35,6 +36,8 @@ PORTS_MATTER = 0.5
 """Sockets as a share of the ephemeral ports, below which nobody looks how many of them are used."""
 _UNLIMITED = 1 << 60
 """Bytes: control groups write a limit of about 2**63 where there is none."""
+_MEM_TOTAL = re.compile(rb"^MemTotal: +(\d+) kB", re.MULTILINE)
+_MEM_AVAILABLE = re.compile(rb"^MemAvailable: +(\d+) kB", re.MULTILINE)
 _LISTENING, _TIME_WAIT = b"0A", b"06"
 _SOCKET = re.compile(
     rb"^ *\d+: ([0-9A-F]{8,32}):([0-9A-F]{4}) ([0-9A-F]{8,32}:[0-9A-F]{4}) ([0-9A-F]{2})",
@@ -55,11 +58,12 @@ class HostStats:
 
     def __init__(self, proc: str = "/proc", cgroups: str = "/sys/fs/cgroup") -> None:
         """Look at this host, or at what two directories say in its place."""
-        self._proc = Path(proc)
-        groups = _groups(_read(self._proc / "self/cgroup"), Path(cgroups))
+        self._proc = proc
+        self._read = KeptFiles().read
+        groups = _groups(self._read(f"{proc}/self/cgroup"), Path(cgroups))
         # A limit that is set during the run is not seen: looking for one is dearer than reading it.
-        self._limiting_cpu = [group for group in groups if _quota_used(group)]
-        self._limiting_memory = [group for group in groups if _group_memory(group)]
+        self._limiting_cpu = [group for group in groups if _quota_used(group, self._read)]
+        self._limiting_memory = [group for group in groups if _group_memory(group, self._read)]
         self._cores = os.sched_getaffinity(0)
         self._before: list[tuple[int, int] | None] = []
         self._ports = _Ports(self._count_ports)
@@ -70,7 +74,7 @@ class HostStats:
     def figures(self) -> NodePoint:
         """How the host is, without a name; CPU is that of the time since the call before."""
         memory_bytes, free_bytes = self._memory()
-        ports = port_range(_read(self._proc / "sys/net/ipv4/ip_local_port_range"))
+        ports = port_range(self._read(f"{self._proc}/sys/net/ipv4/ip_local_port_range"))
         return NodePoint(
             name="",
             cpu=self._cpu(),
@@ -92,29 +96,31 @@ class HostStats:
 
     def _fds_by_size(self, pid: int) -> int:
         try:
-            return (self._proc / str(pid) / "fd").stat().st_size
+            return os.stat(f"{self._proc}/{pid}/fd").st_size  # noqa: PTH116 - a path is dearer
         except OSError:
             return 0
 
     def _fds_by_list(self, pid: int) -> int:
         try:
-            return sum(1 for _ in (self._proc / str(pid) / "fd").iterdir())
+            return sum(1 for _ in Path(f"{self._proc}/{pid}/fd").iterdir())
         except OSError:
             return 0
 
     def _cpu(self) -> float:
         """Share of what this process may use that was used, by whomever."""
         now = [
-            cpu_ticks(_read(self._proc / "stat"), self._cores),
-            *map(_quota_used, self._limiting_cpu),
+            cpu_ticks(self._read(f"{self._proc}/stat"), self._cores),
+            *(_quota_used(group, self._read) for group in self._limiting_cpu),
         ]
         before, self._before = self._before, now
         return max(map(_share, before, now), default=0.0)
 
     def _memory(self) -> tuple[int, int]:
         """Bytes that may be used, and that are left: the least of the host and its groups."""
-        limits = [memory_left(_read(self._proc / "meminfo"))]
-        limits += [limit for group in self._limiting_memory if (limit := _group_memory(group))]
+        limits = [memory_left(self._read(f"{self._proc}/meminfo"))]
+        limits += [
+            limit for one in self._limiting_memory if (limit := _group_memory(one, self._read))
+        ]
         known = [limit for limit in limits if limit[0]]
         return (
             min((total for total, _ in known), default=0),
@@ -123,15 +129,15 @@ class HostStats:
 
     def _sockets(self) -> int:
         """TCP sockets of the host: never fewer than it has used ports."""
-        net = self._proc / "self/net"
-        return sockets_of(_read(net / "sockstat") + _read(net / "sockstat6"))
+        net = f"{self._proc}/self/net"
+        return sockets_of(self._read(f"{net}/sockstat") + self._read(f"{net}/sockstat6"))
 
     def _count_ports(self) -> int:
-        net, ipv4 = self._proc / "self/net", self._proc / "sys/net/ipv4"
+        net, ipv4 = Path(self._proc, "self/net"), f"{self._proc}/sys/net/ipv4"
         return fullest_pair(
             chain(pieces(net / "tcp"), pieces(net / "tcp6")),
-            port_range(_read(ipv4 / "ip_local_port_range")),
-            reuse=_read(ipv4 / "tcp_tw_reuse").strip(),
+            port_range(self._read(f"{ipv4}/ip_local_port_range")),
+            reuse=self._read(f"{ipv4}/tcp_tw_reuse").strip(),
         )
 
 
@@ -198,8 +204,8 @@ def cpu_ticks(stat: bytes, cores: Iterable[int]) -> tuple[int, int] | None:
 
 def memory_left(meminfo: bytes) -> tuple[int, int]:
     """Bytes of memory that a host has, and that are left: of ``/proc/meminfo``."""
-    kib = dict(re.findall(rb"^(\w+): +(\d+) kB", meminfo, re.MULTILINE))
-    return int(kib.get(b"MemTotal", 0)) * 1024, int(kib.get(b"MemAvailable", 0)) * 1024
+    total, available = _MEM_TOTAL.search(meminfo), _MEM_AVAILABLE.search(meminfo)
+    return (int(total[1]) * 1024 if total else 0, int(available[1]) * 1024 if available else 0)
 
 
 def port_range(text: bytes) -> range:
@@ -237,7 +243,7 @@ def fullest_pair(tables: Iterable[bytes], ports: range, reuse: bytes) -> int:
     return max(used.values(), default=0)
 
 
-def _groups(membership: bytes, root: Path) -> list[Path]:
+def _groups(membership: bytes, root: Path) -> list[str]:
     """The directories of the groups this process is in, and of those around them.
 
     Args:
@@ -245,7 +251,7 @@ def _groups(membership: bytes, root: Path) -> list[Path]:
             which only the root is there.
         root: Where control groups are mounted, of version 1 or 2 or both.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, None] = {}
     for line in membership.decode(errors="replace").splitlines():
         _, controllers, name = line.split(":", 2)
         bases = [root / controllers] if controllers else [root, root / "unified"]
@@ -253,35 +259,35 @@ def _groups(membership: bytes, root: Path) -> list[Path]:
             here = base / name.strip("/")
             for group in (here, *here.parents):
                 if group.is_relative_to(base) and group.is_dir():
-                    found[group] = None
+                    found[str(group)] = None
     return list(found)
 
 
-def _quota_used(group: Path) -> tuple[int, int] | None:
+def _quota_used(group: str, read: Callable[[str], bytes]) -> tuple[int, int] | None:
     """CPU time that a group has used, and that it was allowed to until now, in ns."""
-    quota, _, period = _read(group / "cpu.max").partition(b" ")
-    used = re.search(rb"usage_usec (\d+)", _read(group / "cpu.stat"))
-    used_ns = int(used[1]) * 1000 if used else _number(_read(group / "cpuacct.usage"))
+    quota, _, period = read(f"{group}/cpu.max").partition(b" ")
+    used = re.search(rb"usage_usec (\d+)", read(f"{group}/cpu.stat"))
+    used_ns = int(used[1]) * 1000 if used else _number(read(f"{group}/cpuacct.usage"))
     if not quota:
-        quota = _read(group / "cpu.cfs_quota_us").strip()
-        period = _read(group / "cpu.cfs_period_us").strip()
+        quota = read(f"{group}/cpu.cfs_quota_us").strip()
+        period = read(f"{group}/cpu.cfs_period_us").strip()
     allowed, of = _number(quota), _number(period)
     if allowed <= 0 or of <= 0 or used_ns < 0:
         return None
     return used_ns, now_ns() * allowed // of
 
 
-def _group_memory(group: Path) -> tuple[int, int] | None:
+def _group_memory(group: str, read: Callable[[str], bytes]) -> tuple[int, int] | None:
     """Bytes that a group may use, and that are left; None where it has no limit."""
     for limit, usage, cache in (
         ("memory.max", "memory.current", rb"^inactive_file (\d+)"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", rb"^total_inactive_file (\d+)"),
     ):
-        most = _number(_read(group / limit))
+        most = _number(read(f"{group}/{limit}"))
         if 0 <= most < _UNLIMITED:
             # The kernel takes files' pages back before it kills anybody.
-            cached = re.search(cache, _read(group / "memory.stat"), re.MULTILINE)
-            used = _number(_read(group / usage)) - (int(cached[1]) if cached else 0)
+            cached = re.search(cache, read(f"{group}/memory.stat"), re.MULTILINE)
+            used = _number(read(f"{group}/{usage}")) - (int(cached[1]) if cached else 0)
             return most, max(0, most - max(0, used))
     return None
 
@@ -299,14 +305,6 @@ def _number(text: bytes) -> int:
         return int(text)
     except ValueError:
         return -1
-
-
-def _read(path: Path) -> bytes:
-    """What `path` holds; nothing where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
 
 
 def pieces(path: Path, size: int = 1 << 16) -> Iterator[bytes]:

@@ -11,9 +11,7 @@ were due in it count as late as it was long. When there are many turns it beats 
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import os
 import resource
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +21,7 @@ import gevent
 from amoc import metrics
 from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
+from amoc.base.kept_files import KeptFile
 from amoc.base.loop_turns import LoopTurns
 from amoc.base.moments import to_next_s
 from amoc.base.waiting import Notify
@@ -43,7 +42,6 @@ MAX_TURNS = 50
 _CPU_NS, _CPU_WAIT_NS, _GC_NS, _RSS_BYTES = map(cell, ("cpu", "cpu_wait_s", "gc_s", "rss_bytes"))
 _PREEMPTED = cell("preemption_rate")
 _HEARTBEAT_NS = int(Cell.HEARTBEAT_NS)  # a name of an enumeration is looked up anew each time
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Beat:
@@ -67,7 +65,7 @@ class Beat:
         self._row = row
         self._trap = trap
         self._report = report
-        self._title = title
+        self._make_title = title
         self._lag = metrics.built_in(metrics.Timer, "loop_lag")
         # Of its previous incarnations.
         self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[_CPU_NS]
@@ -78,8 +76,9 @@ class Beat:
         self._usual_ns = 0
         self._busy = Notify()
         self._turns = LoopTurns(self._turn_begins, self._turn_ends)
-        self._schedstat = Numbers("/proc/self/schedstat")
-        self._statm = Numbers("/proc/self/statm")
+        self._schedstat = KeptFile("/proc/self/schedstat")
+        self._status = KeptFile("/proc/self/status")
+        self._title = ""
 
     def run(self) -> None:
         """Beat until the worker ends."""
@@ -117,7 +116,7 @@ class Beat:
         """The loop has turned."""
         row = self._row
         # A thread that has waited for a CPU is not what blocks the loop.
-        row[_CPU_WAIT_NS] = self._cpu_wait_before_ns + self._schedstat.get(1)
+        row[_CPU_WAIT_NS] = self._cpu_wait_before_ns + waited_ns(self._schedstat.read())
         self._trap.turned(row[_CPU_WAIT_NS] - self._waited_ns, row[_GC_NS] - self._collected_ns)
 
     def _beat(self) -> None:
@@ -174,9 +173,14 @@ class Beat:
 
     def _each_second(self) -> None:
         row = self._row
-        row[_RSS_BYTES] = self._statm.get(1) * _PAGE_BYTES
-        row[Cell.MAX_RSS_BYTES] = max(row[Cell.MAX_RSS_BYTES], process.max_rss_bytes())
-        process.set_title(self._title())
+        status = self._status.read()
+        row[_RSS_BYTES] = bytes_of(b"VmRSS", status)
+        # Not ru_maxrss: a forked process inherits the peak of its parent there.
+        row[Cell.MAX_RSS_BYTES] = max(row[Cell.MAX_RSS_BYTES], bytes_of(b"VmHWM", status))
+        title = self._make_title()
+        if title != self._title:
+            self._title = title
+            process.set_title(title)
         self.tell()
 
     def tell(self) -> None:
@@ -206,17 +210,13 @@ class Pauses:
             self._began_ns = 0
 
 
-class Numbers:
-    """A file of numbers that is kept open: later there may be no descriptor left."""
+def waited_ns(schedstat: bytes) -> int:
+    """For how long a thread has waited for a CPU: of ``/proc/self/schedstat``; 0 if not known."""
+    fields = schedstat.split()
+    return int(fields[1]) if len(fields) > 1 else 0
 
-    def __init__(self, path: str) -> None:
-        self._fd = -1
-        with contextlib.suppress(OSError):  # the kernel may be built without it
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def get(self, column: int) -> int:
-        """The number in that column; 0 where there is none."""
-        try:
-            return int(os.pread(self._fd, 200, 0).split()[column])
-        except (OSError, ValueError, IndexError):
-            return 0
+def bytes_of(name: bytes, status: bytes) -> int:
+    """One of the sizes in ``/proc/self/status``; 0 where it is not there."""
+    _, _, rest = status.partition(name + b":")
+    return int(rest.split(None, 1)[0]) * 1024 if rest else 0

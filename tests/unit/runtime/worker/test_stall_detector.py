@@ -84,10 +84,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(sys.argv[1]).parent))
 import load
 from amoc.runtime.worker.stall_detector import StallDetector
-from amoc.runtime.worker.heartbeat import BEAT_NS, Numbers, Pauses
+from amoc.runtime.worker.heartbeat import BEAT_NS, Pauses, waited_ns
 from amoc.metrics.board import ROW_BYTES, Cell
 from amoc.metrics.health_figures import cell
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.kept_files import KeptFile
 
 row = memoryview(bytearray(ROW_BYTES)).cast("Q")
 gc.callbacks.append(Pauses(row).note)
@@ -97,12 +98,12 @@ beats = 0
 
 def beat():
     global beats
-    queue = Numbers("/proc/self/schedstat")
+    queue = KeptFile("/proc/self/schedstat")
     while True:
-        cpu_wait_ns, collected_ns = queue.get(1), row[cell("gc_s")]
+        cpu_wait_ns, collected_ns = waited_ns(queue.read()), row[cell("gc_s")]
         trap.set(now_ns() + BEAT_NS)
         gevent.sleep(BEAT_NS / S_NS)
-        trap.turned(queue.get(1) - cpu_wait_ns, row[cell("gc_s")] - collected_ns)
+        trap.turned(waited_ns(queue.read()) - cpu_wait_ns, row[cell("gc_s")] - collected_ns)
         beats += 1
 
 gevent.spawn(beat)

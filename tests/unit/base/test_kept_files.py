@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from amoc.base.kept_files import KeptFile, KeptFiles
+
+
+def test_a_kept_file_says_what_it_holds_now(tmp_path: Path) -> None:
+    path, files = tmp_path / "stat", KeptFiles()
+    assert files.read(str(path)) == b""  # it is not there
+    for content in (b"cpu 1\n", b"cpu 2, and more\n", b"", os.urandom(200_000), b"x"):
+        path.write_bytes(content)
+        assert files.read(str(path)) == content
+
+
+def test_a_kept_file_of_the_kernel_is_whole_however_long() -> None:
+    file = KeptFile("/proc/self/smaps")
+    first, second = file.read(), file.read()
+    assert len(first) > 4096
+    for found in (first, second):
+        assert found.endswith(b"\n")
+        assert found.count(b"\nVmFlags:") == found.count(b"\nSize:")
+
+
+def test_a_kept_file_takes_one_descriptor_and_gives_it_back() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    file = KeptFile("/proc/self/schedstat")
+    for _ in range(3):
+        assert file.read()
+        assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+    del file
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
