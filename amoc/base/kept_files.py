@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 
 _AT_ONCE = 1 << 16
-_PIECE = 4000
-"""Bytes: what is shorter is whole. The kernel may end a longer piece anywhere, at a page say."""
 
 
 class KeptFile:
@@ -31,7 +29,8 @@ class KeptFile:
             if self._fd < 0:
                 self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             found = os.pread(self._fd, _AT_ONCE, 0)
-            while len(found) > _PIECE and (more := os.pread(self._fd, _AT_ONCE, len(found))):
+            # The kernel may end a piece anywhere; only an empty one says that there is no more.
+            while more := os.pread(self._fd, _AT_ONCE, len(found)):
                 found += more
         except OSError:
             return b""

@@ -16,11 +16,11 @@ def test_a_kept_file_says_what_it_holds_now(tmp_path: Path) -> None:
 
 def test_a_kept_file_of_the_kernel_is_whole_however_long() -> None:
     file = KeptFile("/proc/self/smaps")
-    first, second = file.read(), file.read()
-    assert len(first) > 4096
-    for found in (first, second):
+    for _ in range(2):
+        found = file.read()
+        assert len(found) > 2 * 4096
         assert found.endswith(b"\n")
-        assert found.count(b"\nVmFlags:") == found.count(b"\nSize:")
+        assert found.count(b"\nVmFlags:") == found.count(b"\nSize:") > 10
 
 
 def test_a_kept_file_takes_one_descriptor_and_gives_it_back() -> None:
