@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import click
+from click.core import ParameterSource
 
 from amoc.base.errors import UsageError
 from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import load_options, run_options, server_option
 from amoc.cli.param_types import MAX_ID, duration, whole
+from amoc.cli.server_option import PARAMETERS
 from amoc.install.choice import Choice
 
 if TYPE_CHECKING:
+    from amoc.client.http_line import Line
     from amoc.install.environment import Preparation
 
 
@@ -71,11 +76,7 @@ def check(
     """
     scenario = load_options.scenario_of(scenarios)
     if (server := server_option.line()) is not None:
-        if run_user or lock:
-            raise UsageError("--run and --lock are for scenarios of this host, not of --server")
-        from amoc.cli import checked_scenario
-
-        checked_scenario.show_of(server, scenario)
+        _check_at(server, click.get_current_context())
         return
     preparation = scenario_dependencies.preparation(scenario, dependencies)
     if lock:
@@ -114,3 +115,32 @@ def _make_lock(scenario: str, preparation: Preparation | None) -> None:
     if path is None:
         raise UsageError(f"--lock: {scenario} depends on nothing, so there is nothing to lock")
     click.echo(str(path))
+
+
+_NOT_THERE = {
+    "--run": "it traces a user of this process; amoc run --server runs users there",
+    "--lock": "it writes a file beside a scenario of this host",
+}
+
+
+def _check_at(server: Line, context: click.Context) -> None:
+    """Show what a scenario of a server says of itself; a file here is loaded there, not kept.
+
+    Raises:
+        UsageError: An option was given that is for scenarios of this host; the message says why.
+    """
+    from amoc.cli import checked_scenario, remote_run
+
+    for parameter in context.command.params:
+        given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if given and isinstance(parameter, click.Option) and parameter not in PARAMETERS:
+            flag = parameter.opts[0]
+            why = _NOT_THERE.get(flag, "the server shows defaults; amoc plan shows given values")
+            raise UsageError(f"{flag} cannot be used with --server: {why}")
+    scenario = str(context.params["scenario"])
+    if Path(scenario).is_file():
+        found = remote_run.upload(server, Path(scenario), keep=False)
+    else:
+        name = scenario.removesuffix(".py")
+        found = server.ask("GET", f"/scenarios/info/{quote(name)}")
+    checked_scenario.show_description(found, str(server))

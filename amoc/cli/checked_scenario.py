@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-from urllib.parse import quote
+from typing import Any
 
 from rich.text import Text
 
@@ -19,9 +18,6 @@ from amoc.scenario.loader import Scenario
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 from amoc.service.describe import remoteness
-
-if TYPE_CHECKING:
-    from amoc.client.http_line import Line
 
 
 class Checked:
@@ -68,11 +64,10 @@ def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Ch
     return checked
 
 
-def show_of(server: Line, name: str) -> None:
-    """Print what a scenario of a daemon says of itself."""
-    found = server.ask("GET", f"/scenarios/info/{quote(name, safe='')}")
+def show_description(found: Mapping[str, Any], where: str) -> None:
+    """Print what a scenario says of itself at a server, which is at `where`."""
     console = make_console(patient=False)
-    console.print(Text(f"scenario {name} ({server})", style="bold"))
+    console.print(Text(f"scenario {found['name']} ({where})", style="bold"))
     if found["doc"]:
         console.print(Text(found["doc"]))
     rows = []

@@ -7,6 +7,8 @@ from itertools import islice
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from amoc.cli import server_option
+
 SHELLS = ("bash", "zsh", "fish")
 MAX_RUNS = 100
 """How many runs are offered, the newest."""
@@ -32,6 +34,7 @@ def runs(_context: object, _parameter: object, beginning: str) -> list[Completio
     return found or [CompletionItem(beginning, type="dir")]
 
 
+@server_option.refused("amoc completion is for the shell of this host")
 @click.command(short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context

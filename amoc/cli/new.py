@@ -8,10 +8,12 @@ from pathlib import Path
 import click
 
 from amoc.base.errors import ResourceError, UsageError
+from amoc.cli import server_option
 from amoc.recording import from_kind
 from amoc.recording.files import Written
 
 
+@server_option.refused("amoc new writes files of this host; amoc run --server uploads a scenario")
 @click.command(short_help="Write a scenario, from a recording for instance.")
 @click.argument("name")
 @click.option(

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from amoc.base.json_plain import JsonObject
 from amoc.cli import dependencies as scenario_dependencies
-from amoc.cli import run_options
+from amoc.cli import run_options, server_option
 from amoc.cli.json_option import JsonCommand, json_option
 from amoc.cli.run_data import output
 from amoc.install.choice import Choice
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
     from amoc.cli.preview import Host
 
 
+@server_option.options
 @click.command(cls=JsonCommand, short_help="Preview a run without running it.")
 @run_options.options
 @scenario_dependencies.options
 @json_option("the preview")
 def plan(json_file: str | None, dependencies: Choice, **given: Any) -> None:
     """Show what a run of SCENARIO would do and when, without running it."""
+    if (server := server_option.line()) is not None:
+        from amoc.cli import remote_run
+
+        put_out(remote_run.preview(server, click.get_current_context()), json_file)
+        return
     show(run_options.plan(**given), json_file, dependencies)
 
 
@@ -37,14 +44,19 @@ def show(run_plan: RunPlan, json_file: str | None, dependencies: Choice) -> None
     from amoc.runtime.supervisor import monkey_patch
 
     monkey_patch.patch()
+    from amoc.cli.preview import preview
+
+    put_out(preview(run_plan, _host(run_plan)), json_file)
+
+
+def put_out(found: JsonObject, json_file: str | None) -> None:
+    """Print a preview; as JSON into `json_file` if given."""
     from rich.text import Text
 
-    from amoc.cli.preview import preview
     from amoc.cli.view import preview_table
     from amoc.cli.view.console import console as make_console
 
     console = make_console(patient=False)
-    found = preview(run_plan, _host(run_plan))
     if json_file not in (None, "-"):
         output([json.dumps(found, indent=1)], json_file)
         return

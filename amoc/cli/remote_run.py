@@ -1,4 +1,8 @@
-"""``amoc run --server URL``: the run is the daemon's, and is shown here."""
+"""``amoc run``, ``plan`` and ``replay`` with ``--server URL``: done there, and shown here.
+
+Options are those of the bodies that the server takes (`amoc.service.start_bodies`); one that it
+has no field for is refused.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,23 @@ import click
 from click.core import ParameterSource
 
 from amoc.base.errors import UsageError
+from amoc.base.json_plain import JsonObject
 from amoc.cli import attach
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
-from amoc.service.requests import StartBody
+from amoc.service.start_bodies import Options, PlanBody, RepeatBody
 
 if TYPE_CHECKING:
     from amoc.client.http_line import Line
 
-_TAKEN = {"scenarios", "pairs", "typed", "json_file"}
-"""Parameters of ``amoc run`` that are no options of the daemon's run."""
+_TAKEN = {"scenarios", "run_directory", "pairs", "typed", "json_file", "only_plan"}
+"""Parameters that are no options of what the server does."""
+_NOT_THERE = {
+    "--run-dir": "the server names the directories of its runs",
+    "--config": "the server reads the amoc.toml of its own directory; --set takes values from here",
+}
+_FRACTIONS = ("spawn_rate",)
+"""Fields that are numbers; other fractions are durations, which a server takes as text."""
 
 
 def execute(server: Line, context: click.Context) -> NoReturn:
@@ -29,11 +40,42 @@ def execute(server: Line, context: click.Context) -> NoReturn:
 
     A scenario that is a file here is uploaded before.
     """
-    body = body_of(context)
+    body = body_of(context, PlanBody)
+    _show(server, context, "start", {**body, "scenario": uploaded(server, context)})
+
+
+def preview(server: Line, context: click.Context) -> JsonObject:
+    """What the run that the options describe would do on the server.
+
+    A scenario that is a file here is uploaded before.
+    """
+    body = body_of(context, PlanBody)
+    found: JsonObject = server.ask(
+        "POST", "/execution/plan", {**body, "scenario": uploaded(server, context)}
+    )
+    return found
+
+
+def replay(server: Line, context: click.Context) -> None:
+    """Repeat a run of the server there, and show that; with ``--plan`` only preview it."""
+    from amoc.cli.plan import put_out
+
+    body = {**body_of(context, RepeatBody), "run": context.params["run_directory"]}
+    if context.params["only_plan"]:
+        found = server.ask("POST", "/execution/plan_replay", body)
+        put_out(found, context.params["json_file"])
+        return
+    _show(server, context, "replay", body)
+
+
+def _show(server: Line, context: click.Context, how: str, body: JsonObject) -> NoReturn:
+    """Have a run started, show it to its end, and exit with its code."""
     from amoc.runtime.supervisor import monkey_patch
 
     monkey_patch.patch()
-    started = server.ask("PATCH", "/execution/start", {**body, "scenario": _named(server, context)})
+    started = server.ask("PATCH", f"/execution/{how}", body)
+    for note in started["notes"]:
+        say(note)
     say(f"run {started['run']} at {server}; Ctrl-C leaves it, amoc stop ends it")
     file = context.params["json_file"]
 
@@ -44,16 +86,13 @@ def execute(server: Line, context: click.Context) -> NoReturn:
     sys.exit(attach.follow(attach.RemoteRun(server, started["run"]), write))
 
 
-def body_of(context: click.Context) -> dict[str, object]:
-    """What the daemon is asked for, but the scenario.
+def body_of(context: click.Context, kind: type[Options]) -> dict[str, object]:
+    """What the options say, as fields of a body.
 
     Raises:
-        UsageError: An option was given that is for runs of this directory.
+        UsageError: An option was given that the server has none for; the message says why.
     """
-    fields = {}
-    for name, one in StartBody.model_fields.items():
-        if isinstance(one.json_schema_extra, dict):
-            fields[str(one.json_schema_extra["x-option"])] = name
+    fields = kind.flags()
     body: dict[str, object] = {}
     for parameter in context.command.params:
         name = str(parameter.name)
@@ -62,24 +101,27 @@ def body_of(context: click.Context) -> dict[str, object]:
             continue
         field = next((fields[flag] for flag in parameter.opts if flag in fields), None)
         if field is None:
-            raise UsageError(f"{parameter.opts[0]} is for runs of this directory, not of --server")
-        value = _as_json(context.params[name])
-        body[field] = _by_name(value) if field == "throttles" else value
-    settings = {**context.params["typed"], **_by_name(context.params["pairs"])}
+            flag = parameter.opts[0]
+            why = _NOT_THERE.get(flag, "the server does not take it")
+            raise UsageError(f"{flag} cannot be used with --server: {why}")
+        value = _as_json(field, context.params[name])
+        body[field] = by_name(value) if field == "throttles" else value
+    settings = {**context.params["typed"], **by_name(context.params["pairs"])}
     return {**body, "settings": settings} if settings else body
 
 
-def _by_name(pairs: object) -> dict[str, str]:
+def by_name(pairs: object) -> dict[str, str]:
+    """Texts ``NAME=VALUE`` as values by name."""
     assert isinstance(pairs, list | tuple)
     return {name.strip(): text for name, _, text in (str(one).partition("=") for one in pairs)}
 
 
-def _as_json(value: object) -> object:
-    """The value of an option as the daemon takes it: as text where it is not a number or a flag."""
-    if isinstance(value, bool | int):
+def _as_json(field: str, value: object) -> object:
+    """The value of an option as the server takes it: as text where it is no number or flag."""
+    if isinstance(value, bool | int) or field in _FRACTIONS:
         return value
     if isinstance(value, float):
-        return f"{value:.9g}s"  # all of them are durations
+        return f"{value:.9g}s"
     if isinstance(value, range):
         return f"{value[0]}-{value[-1]}"
     if isinstance(value, Mapping):
@@ -87,15 +129,32 @@ def _as_json(value: object) -> object:
     return list(value) if isinstance(value, tuple) else str(value)
 
 
-def _named(server: Line, context: click.Context) -> str:
-    """The scenario's name at the daemon."""
+def uploaded(server: Line, context: click.Context) -> str:
+    """The scenario's name at the server, which has it then."""
     scenario, *more = map(str, context.params["scenarios"])
     if more:
         raise UsageError(
             "--server takes one scenario; amoc.users can be several kinds of users in it"
         )
-    path = Path(scenario)
-    if not path.is_file():
-        return scenario.removesuffix(".py")
-    server.fetch("PUT", f"/scenarios/upload?name={path.stem}", path.read_bytes(), "text/x-python")
-    return path.stem
+    if Path(scenario).is_file():
+        return str(upload(server, Path(scenario))["name"])
+    return scenario.removesuffix(".py")
+
+
+def upload(server: Line, file: Path, keep: bool = True) -> dict[str, object]:
+    """Send a scenario; what the server says of it.
+
+    Args:
+        server: Where to.
+        file: Where it is.
+        keep: Whether it is kept, or only loaded.
+    """
+    from urllib.parse import quote
+
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    path = f"/scenarios/upload?name={quote(file.stem)}&keep={'true' if keep else 'false'}"
+    found: dict[str, object] = json.loads(server.fetch("PUT", path, data, "text/x-python"))
+    return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 
 import click
 
-from amoc.cli import completion, plan, run, run_options
+from amoc.cli import completion, plan, run, run_options, server_option, setting_values
 from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
@@ -15,10 +16,12 @@ from amoc.install.choice import Choice
 from amoc.scenario.settings_sources import pairs_of
 
 
+@server_option.options
 @click.command(cls=JsonCommand, short_help="Repeat an earlier run.")
 @click.argument("run_directory", metavar="RUN_DIR", shell_complete=completion.runs)
 @run_options.RUN_DIRECTORY
 @run_options.SET
+@setting_values.JSON
 @click.option("--comment", help="A comment to keep with the run.  [default: the same]")
 @click.option("--plan", "only_plan", is_flag=True, help="Only preview the run.")
 @scenario_dependencies.options
@@ -27,6 +30,7 @@ def replay(
     run_directory: str,
     new_directory: str | None,
     pairs: tuple[str, ...],
+    typed: Mapping[str, object],
     comment: str | None,
     only_plan: bool,
     json_file: str | None,
@@ -37,11 +41,17 @@ def replay(
     Commands that were given during that run are given again at their times. Secrets are not kept,
     so they must be given again, with AMOC_NAME, --set-from-file or --set NAME=@-.
     """
+    if (server := server_option.line()) is not None:
+        from amoc.cli import remote_run
+
+        remote_run.replay(server, click.get_current_context())
+        return
     from amoc.results import replay as replaying
     from amoc.results import run_directory as rundir
 
     directory = rundir.locate(run_directory, what="RUN_DIR")
-    again = replaying.prepare(directory, pairs_of("--set", pairs), os.environ, say)
+    given = {**typed, **pairs_of("--set", pairs)}
+    again = replaying.prepare(directory, given, os.environ, say)
     again = replace(again, run_directory=new_directory)
     if comment is not None:
         again = replace(again, comment=comment)

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from amoc.base.errors import UsageError
+from amoc.cli import server_option
 from amoc.cli.param_types import whole
 from amoc.results.run_directory import BASE
 from amoc.service.config import PORT, ServiceConfig, is_loopback
@@ -158,6 +159,7 @@ def _address(listen: str | None) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+@server_option.refused("amoc serve is itself the server; --listen says where")
 @click.command(short_help="Serve a dashboard and REST.")
 @options
 def serve(**given: Any) -> None:
@@ -174,6 +176,7 @@ def serve(**given: Any) -> None:
     sys.exit(daemon.run(chosen, click.echo))
 
 
+@server_option.refused("amoc start starts the server; --listen says where")
 @click.command(short_help="Serve in the background.")
 @options
 @click.pass_context
@@ -201,6 +204,9 @@ def _again(context: click.Context) -> list[str]:
     return made
 
 
+@server_option.refused(
+    "amoc stop-server is for a server of this host, by its --runs-dir; over REST nobody can end one"
+)
 @click.command("stop-server", short_help="End the server in the background.")
 @click.option(
     "--runs-dir",

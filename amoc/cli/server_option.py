@@ -56,6 +56,26 @@ def options(command: F) -> F:
     return command
 
 
+def refused(why: str) -> Callable[[F], F]:
+    """Have a command that is for this host refuse the option, and say why.
+
+    AMOC_SERVER does not concern it.
+    """
+
+    def refuse(_: click.Context, __: click.Parameter, url: str | None) -> None:
+        if url is not None:
+            raise UsageError(f"--server cannot be used here: {why}")
+
+    def give(command: F) -> F:
+        assert isinstance(command, click.Command)
+        command.params.append(
+            click.Option(["--server"], hidden=True, expose_value=False, callback=refuse)
+        )
+        return command
+
+    return give
+
+
 def line() -> Line | None:
     """The daemon that the current command is for; None if it is for this directory.
 

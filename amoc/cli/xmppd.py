@@ -7,9 +7,13 @@ from typing import Any
 import click
 
 from amoc.base.errors import UsageError
+from amoc.cli import server_option
 from amoc.cli.param_types import whole
 
 
+@server_option.refused(
+    "amoc xmppd runs on this host; on a server a scenario starts its own, without xmpp_servers"
+)
 @click.command(short_help="Run an XMPP server for testing.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(

@@ -111,7 +111,7 @@ def digest(path: str) -> str | None:
 
 def prepare(
     directory: RunDirectory,
-    given: Mapping[str, str],
+    given: Mapping[str, object],
     environment: Mapping[str, str],
     warn: Callable[[str], None],
 ) -> RunPlan:
@@ -259,7 +259,10 @@ def _name(record: JsonObject) -> str:
 
 
 def _given_again(
-    record: JsonObject, hidden: set[str], given: Mapping[str, str], environment: Mapping[str, str]
+    record: JsonObject,
+    hidden: set[str],
+    given: Mapping[str, object],
+    environment: Mapping[str, str],
 ) -> dict[str, str]:
     """The values of hidden settings, from the environment.
 

@@ -131,6 +131,17 @@ class StartedBody(Open):
 
     run: str
     state: str
+    notes: list[str] = Field(description="What amoc has told so far, such as a warning")
+
+
+class PreviewBody(Open):
+    """What a run would do, as `amoc plan --json` has it."""
+
+    scenario: str
+    settings: list[JsonValue]
+    users: JsonValue
+    end: JsonValue
+    open: list[str] = Field(description="What cannot be known before the run")
 
 
 class CommandAnswer(Open):

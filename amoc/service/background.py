@@ -71,7 +71,7 @@ def stop(runs: Path) -> int:
     """
     found = pid_file.read(runs)
     if found is None:
-        raise UsageError(f"no daemon serves {runs}; choose another directory with --runs-dir")
+        raise UsageError(f"no server runs for {runs}; choose another directory with --runs-dir")
     try:
         pidfd = os.pidfd_open(found.pid)
     except ProcessLookupError:

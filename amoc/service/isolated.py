@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gevent
@@ -19,6 +20,7 @@ from gevent import subprocess
 from gevent.lock import BoundedSemaphore
 
 from amoc.base.errors import AmocError, ExitCode, PeerError
+from amoc.base.json_plain import JsonObject
 from amoc.base.start_command import start_command
 from amoc.service.problems import Problem
 
@@ -57,6 +59,36 @@ def answer_of(module: str, arguments: Sequence[str], deadline_s: float) -> dict[
     return data
 
 
+def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict[str, Any]:
+    """What ``amoc COMMAND --json FILE -- TARGET`` writes, an object of JSON.
+
+    Args:
+        command: The command and its options.
+        target: A scenario's file, or the directory of a run.
+        settings: Values by name, which go through a pipe.
+
+    Raises:
+        AmocError: What it refuses with, or it does not answer in time.
+        Problem: Too many such processes are at work.
+    """
+    with TemporaryDirectory(prefix="amoc-answer-") as directory:
+        answer = Path(directory) / "answer.json"
+        arguments = [*command, "--set-json", "-", "--json", str(answer), "--", str(target)]
+        with _started("amoc.cli.below", arguments, READ_S, both=True) as child:
+            with suppress(BrokenPipeError):
+                child.stdin.write(json.dumps(settings).encode())
+                child.stdin.close()
+            said = _read(child).decode(errors="replace").splitlines()
+            code = child.wait()
+        if code != ExitCode.OK:
+            told = [line.removeprefix("amoc: ") for line in said if line.startswith("amoc: ")]
+            error = AmocError("\n".join(told or said[-1:]) or f"amoc exited with {code}")
+            error.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
+            raise error
+        made: dict[str, Any] = json.loads(answer.read_bytes())
+        return made
+
+
 def output_of(module: str, arguments: Sequence[str], deadline_s: float) -> bytes:
     """What a module of amoc's, run as a process, writes to its standard output.
 
@@ -64,23 +96,39 @@ def output_of(module: str, arguments: Sequence[str], deadline_s: float) -> bytes
         PeerError: It does not end in time, or writes too much.
         Problem: Too many such processes are at work.
     """
+    with _started(module, arguments, deadline_s) as child:
+        return _read(child)
+
+
+@contextmanager
+def _started(
+    module: str, arguments: Sequence[str], deadline_s: float, both: bool = False
+) -> Iterator[Any]:
+    """A process of one of amoc's modules, which is gone after the block.
+
+    Args:
+        module: Which one.
+        arguments: For it, after our process id.
+        deadline_s: How long the block may take.
+        both: Whether it is given something, and what it says as errors is read, too.
+    """
     if not _free.acquire(timeout=WAIT_S):
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "the daemon is too busy; try again",
+            "the server is too busy; try again",
             headers=[("Retry-After", "5")],
         )
     try:
         with subprocess.Popen(
             start_command(module, [str(os.getpid()), *arguments]),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if both else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT if both else subprocess.DEVNULL,
             process_group=0,
         ) as child:
             try:
                 with gevent.Timeout(deadline_s):
-                    return _read(child)
+                    yield child
             except gevent.Timeout:
                 raise PeerError(f"it took longer than {deadline_s:g} s") from None
             finally:

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 from amoc.base.json_plain import JsonObject
 from amoc.base.redaction import hide, holds_hidden
 from amoc.results.run_list import ListedRun
-from amoc.service.requests import StartBody
+from amoc.service.start_bodies import ReplayBody, StartBody
 
 if TYPE_CHECKING:
     from amoc.service.run_process import RunProcess
 
 QUEUED, STARTING, RUNNING, FAILED = "queued", "starting", "running", "failed"
+_BODIES: dict[str, type[StartBody | ReplayBody]] = {
+    one.verb: one for one in (StartBody, ReplayBody)
+}
 _CUT_OFF = "the server ended while this run was starting; start it again"
 
 
@@ -25,6 +28,7 @@ class Job:
 
     Attributes:
         id: The run's.
+        scenario: What is run, for people.
         body: What was asked for.
         asked_at: When.
         process: Once it is started.
@@ -34,7 +38,8 @@ class Job:
     """
 
     id: str
-    body: StartBody
+    scenario: str
+    body: StartBody | ReplayBody
     asked_at: datetime
     process: RunProcess | None = None
     state: str = QUEUED
@@ -59,7 +64,7 @@ class Job:
         """The run as others are listed."""
         started = "" if self.process is None else self.asked_at.isoformat()
         return ListedRun(
-            self.id, str(directory), self.body.scenario, started, self.state, self.body.comment
+            self.id, str(directory), self.scenario, started, self.state, self.body.comment
         )
 
     def to_json(self) -> JsonObject:
@@ -70,6 +75,8 @@ class Job:
             "asked_at": self.asked_at.isoformat(),
             "state": self.state,
             "error": self.error,
+            "scenario": self.scenario,
+            "verb": self.body.verb,
             "body": body,
         }
 
@@ -84,9 +91,10 @@ class Job:
             ValueError: That is not what `to_json` makes; of pydantic's too.
             LookupError: A part of it is missing.
         """
-        body = StartBody.model_validate(kept["body"])
+        body = _BODIES[kept["verb"]].model_validate(kept["body"])
         asked_at = datetime.fromisoformat(kept["asked_at"])
-        job = cls(run, body, asked_at, state=kept["state"], error=str(kept["error"]))
+        scenario, error = str(kept["scenario"]), str(kept["error"])
+        job = cls(run, scenario, body, asked_at, state=kept["state"], error=error)
         if job.state == STARTING:
             job.fail(_CUT_OFF)
         hidden = [name for name, one in body.settings.items() if holds_hidden(one)]

@@ -12,7 +12,6 @@ from typing import Annotated, Any
 from annotated_types import GroupedMetadata
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -41,7 +40,12 @@ MAX_LINES = 1_000
 MAX_SECONDS = 1_000
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """`text`, if it is one line.
+
+    Raises:
+        ValueError: It is not.
+    """
     if not text.isprintable():
         raise ValueError("must be one line of printable characters")
     return text
@@ -65,7 +69,7 @@ class Whole(GroupedMetadata):
         yield BeforeValidator(_from_float)
 
 
-Line = Annotated[str, AfterValidator(_one_line), Field(max_length=500)]
+Line = Annotated[str, AfterValidator(one_line), Field(max_length=500)]
 RUN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,199}$"
 RunId = Annotated[
     str, Field(pattern=RUN_ID, description="A run's id, as GET /runs lists it; or last, last~1")
@@ -85,79 +89,6 @@ class Exact(BaseModel):
     """A body in which unknown fields are an error, so that a misspelt one is not passed over."""
 
     model_config = ConfigDict(extra="forbid")
-
-
-def option(flag: str, description: str, default: Any = None, **limits: Any) -> Any:
-    """A field that is the option `flag` of ``amoc run``."""
-    return Field(default, description=description, json_schema_extra={"x-option": flag}, **limits)
-
-
-class StartBody(Exact):
-    """A run to start: the options of `amoc run`, by the same names."""
-
-    scenario: ScenarioName
-    users: Users | None = option("--users", "Number of users; ids start at 1 (default: 1)")
-    user_ids: Line | None = option("--user-ids", "Ids of the users, as A-B, instead of users")
-    duration: Line | None = option("--duration", "How long: 30s, 5m; default: until all users left")
-    stages: Line | None = option("--stages", "Users over time, such as 30s:100,2m:1000,30s:0")
-    arrival_rate: Line | None = option(
-        "--arrival-rate", "Iterations to start, such as 200/s, however slow the target is"
-    )
-    max_users: Annotated[int, Whole(1, MAX_COUNT)] | None = option(
-        "--max-users", "Maximum number of users with arrival_rate"
-    )
-    throttles: dict[Line, Line] = option(
-        "--throttle", "Rates by throttle, instead of the scenario's", {}, max_length=100
-    )
-    workers: Annotated[int, Whole(1, 512)] | None = option(
-        "--workers", "Number of worker processes"
-    )
-    settings: dict[str, JsonValue] = Field(
-        default={}, description="Settings by name; values are JSON", max_length=MAX_VALUES
-    )
-    seed: Annotated[int, Whole(0, 2**63 - 1)] | None = option(
-        "--seed", "Seed of all random decisions"
-    )
-    comment: Annotated[str, AfterValidator(_one_line)] = option(
-        "--comment", "A comment to keep with the run", "", max_length=MAX_COMMENT
-    )
-    init_timeout: Line | None = option("--init-timeout", "Timeout for init(), such as 30s")
-    stop_timeout: Line | None = option("--stop-timeout", "Grace period at the end, such as 10s")
-    expect: list[Line] = option("--expect", "Thresholds", [], max_length=100)
-    abort_on_fail: Line | None = option("--abort-on-fail", "Abort after a violation of this long")
-    warmup: Line | None = option("--warmup", "Exclude this initial period from thresholds")
-    limited_ok: bool = option("--limited-ok", "Do not fail the run for a slow generator", False)
-    failures_ok: bool = option("--failures-ok", "Accept a run in which nothing succeeded", False)
-    queue: bool = Field(
-        default=False, description="Wait until earlier runs are over, instead of being refused"
-    )
-    at: AwareDatetime | None = Field(
-        default=None, description="When to start, with its time zone; the run is queued until then"
-    )
-
-    def arguments(self) -> list[str]:
-        """The options of ``amoc run`` that say the same; settings go another way."""
-        made: list[str] = []
-        for name, one in type(self).model_fields.items():
-            flag = (
-                one.json_schema_extra["x-option"] if isinstance(one.json_schema_extra, dict) else ""
-            )
-            if flag:
-                made += _options(str(flag), getattr(self, name))
-        return made
-
-
-def _options(flag: str, value: object) -> list[str]:
-    """How an option is given on the command line; nothing where it is as if not given."""
-    if value is None or value is False or value == "":
-        return []
-    if value is True:
-        return [flag]
-    if isinstance(value, dict):
-        return [f"{flag}={key}={text}" for key, text in value.items()]
-    if isinstance(value, list):
-        return [f"{flag}={text}" for text in value]
-    return [f"{flag}={value}"]
 
 
 # Commands for a run.

@@ -8,24 +8,25 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
-from amoc.service.answers import CommandAnswer, StartedBody
-from amoc.service.requests import Addressed, CommandRoute, StartBody, command_routes
+from amoc.service.answers import CommandAnswer, PreviewBody, StartedBody
+from amoc.service.isolated import cli_json
+from amoc.service.job import QUEUED, Job
+from amoc.service.requests import Addressed, CommandRoute, command_routes
 from amoc.service.responses import responses
 from amoc.service.service import Service
+from amoc.service.start_bodies import PlanBody, RepeatBody, ReplayBody, StartBody
 
 _TAG = Tag(name="execution", description="Runs that are running")
+_STARTED = responses(
+    HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=StartedBody, accepted=StartedBody
+)
 
 
 def register(app: OpenAPI, service: Service) -> None:
     """Add the routes."""
+    runs = service.runs
 
-    @app.patch(
-        "/execution/start",
-        tags=[_TAG],
-        responses=responses(
-            HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=StartedBody, accepted=StartedBody
-        ),
-    )
+    @app.patch("/execution/start", tags=[_TAG], responses=_STARTED)
     def start(body: StartBody) -> Any:
         """Start a run, or queue it.
 
@@ -33,7 +34,30 @@ def register(app: OpenAPI, service: Service) -> None:
         run. 409 when as many runs as
         may run are running, unless the body says `queue` or `at`: then 202, and the run waits.
         """
-        return started(service, body)
+        return started(runs.start(body))
+
+    @app.patch("/execution/replay", tags=[_TAG], responses=_STARTED)
+    def replay(body: ReplayBody) -> Any:
+        """Repeat a run, as `amoc replay` does, or queue that; answered as a start is."""
+        return started(runs.replay(body))
+
+    @app.post(
+        "/execution/plan", tags=[_TAG], responses=responses(HTTPStatus.NOT_FOUND, ok=PreviewBody)
+    )
+    def plan(body: PlanBody) -> Any:
+        """What a run would do and when, without running it, as `amoc plan --json` has it."""
+        options = ["plan", *body.arguments()]
+        return cli_json(options, service.scenarios.find(body.scenario), body.settings)
+
+    @app.post(
+        "/execution/plan_replay",
+        tags=[_TAG],
+        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=PreviewBody),
+    )
+    def plan_replay(body: RepeatBody) -> Any:
+        """What the repetition of a run would do, as `amoc replay --plan --json` has it."""
+        options = ["replay", "--plan", *body.arguments()]
+        return cli_json(options, runs.find(body.run).path.resolve(), body.settings)
 
     for route in command_routes():
         app.patch(
@@ -46,11 +70,11 @@ def register(app: OpenAPI, service: Service) -> None:
         )(_view(service, route))
 
 
-def started(service: Service, body: StartBody) -> Any:
-    """Start a run; the answer to the client."""
-    job = service.runs.queue.start(body)
-    status = HTTPStatus.ACCEPTED if job.state == "queued" else HTTPStatus.OK
-    return {"run": job.id, "state": job.state}, status
+def started(job: Job) -> Any:
+    """The answer to a client that has started a run."""
+    status = HTTPStatus.ACCEPTED if job.state == QUEUED else HTTPStatus.OK
+    notes = job.process.said() if job.process is not None else []
+    return {"run": job.id, "state": job.state, "notes": notes}, status
 
 
 def _view(service: Service, route: CommandRoute) -> Callable[..., Any]:

@@ -19,11 +19,12 @@ from amoc.service.answers import (
 )
 from amoc.service.intake import MAX_SOURCE_BYTES
 from amoc.service.problems import Problem
-from amoc.service.requests import Exact, ScenarioName, StartBody, UploadName, Users
+from amoc.service.requests import Exact, ScenarioName, UploadName, Users
 from amoc.service.responses import responses
 from amoc.service.rest_execution import started
 from amoc.service.rest_status import statuses
 from amoc.service.service import Service
+from amoc.service.start_bodies import StartBody
 
 UPLOAD_TYPES = [
     *("text/x-python", "text/plain", "application/zip", "application/gzip"),
@@ -42,6 +43,7 @@ class UploadQuery(BaseModel):
     """What it is to be called."""
 
     name: UploadName
+    keep: bool = Field(default=True, description="Keep it; else it is only loaded, and described")
 
 
 class Upload(RawModel):
@@ -113,7 +115,7 @@ def register(app: OpenAPI, service: Service) -> None:
                 f"the body must be of one of the types {', '.join(UPLOAD_TYPES)}",
             )
         raw.max_content_length = service.config.max_upload
-        return service.uploads.take(query.name, raw.stream)
+        return service.uploads.take(query.name, raw.stream, query.keep)
 
     @app.post(
         "/scenarios",
@@ -144,4 +146,4 @@ def register(app: OpenAPI, service: Service) -> None:
     )
     def start_scenario(path: ScenarioPath, body: UsersBody) -> Any:
         """Start a scenario with so many users (an older spelling)."""
-        return started(service, StartBody(scenario=path.name, users=body.users))
+        return started(service.runs.start(StartBody(scenario=path.name, users=body.users)))

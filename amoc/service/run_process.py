@@ -34,8 +34,8 @@ class RunProcess:
 
     def __init__(
         self,
-        scenario: Path,
-        options: Sequence[str],
+        command: Sequence[str],
+        target: Path,
         settings: JsonObject,
         directory: Path,
         on_end: Callable[[], None],
@@ -43,8 +43,8 @@ class RunProcess:
         """Start it.
 
         Args:
-            scenario: The file.
-            options: Of ``amoc run``.
+            command: ``run`` or ``replay``, and options.
+            target: A scenario's file, or the directory of the run that is repeated.
             settings: Values by name; they go through a pipe, so `ps` does not show them.
             directory: Where it is to write.
             on_end: Called when it is over.
@@ -53,8 +53,8 @@ class RunProcess:
         self.output: deque[str] = deque(maxlen=KEPT_LINES)
         self.exit_code: int | None = None
         arguments = (
-            *(str(os.getpid()), "run", *options, "--set-json", "-"),
-            *("--run-dir", str(directory), "--", str(scenario)),
+            *(str(os.getpid()), *command, "--set-json", "-"),
+            *("--run-dir", str(directory), "--", str(target)),
         )
         self._child = ChildProcess(start_module("amoc.cli.below", arguments), self.output.append)
         self._child.write(json.dumps(settings).encode())
@@ -98,8 +98,11 @@ class RunProcess:
         self._child.kill()
         self._watch.join()
 
+    def said(self) -> list[str]:
+        """What it has told the operator so far."""
+        return [line.removeprefix("amoc: ") for line in self.output if line.startswith("amoc: ")]
+
     def why(self) -> str:
         """What it said last, when it could not begin."""
-        told = [line.removeprefix("amoc: ") for line in self.output if line.startswith("amoc: ")]
         last = list(self.output)[-1:] or [f"amoc run exited with {self.exit_code}"]
-        return "\n".join(told or last)
+        return "\n".join(self.said() or last)

@@ -21,8 +21,8 @@ from amoc.results.run_directory import RunDirectory, name_of_new
 from amoc.service.job import FAILED, QUEUED, RUNNING, STARTING, Job
 from amoc.service.job_files import JobFiles
 from amoc.service.problems import Problem, conflict, of_error
-from amoc.service.requests import StartBody
 from amoc.service.run_process import RunProcess
+from amoc.service.start_bodies import ReplayBody, StartBody
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,22 @@ class RunQueue:
         on_end: Called when one is over.
     """
 
-    def __init__(self, base: Path, parallel: int, find_scenario: Callable[[str], Path]) -> None:
-        """Take up what an earlier server has left; nothing starts before `work`."""
+    def __init__(
+        self, base: Path, parallel: int, target_of: Callable[[StartBody | ReplayBody], Path]
+    ) -> None:
+        """Take up what an earlier server has left; nothing starts before `work`.
+
+        Args:
+            base: Where the directories of runs are.
+            parallel: How many may run at once.
+            target_of: The file of a scenario that is to be run, or the directory of a run that is
+                to be repeated; raises a `Problem` where there is none.
+        """
         self.parallel = parallel
         self.on_begin: Callable[[RunDirectory], None] = lambda _: None
         self.on_end: Callable[[], object] = lambda: None
         self._base = base
-        self._find_scenario = find_scenario
+        self._target_of = target_of
         self._files = JobFiles(base)
         self._jobs: dict[str, Job] = {}
         self._closing = False
@@ -78,13 +87,17 @@ class RunQueue:
 
     # Starting.
 
-    def start(self, body: StartBody) -> Job:
+    def start(self, body: StartBody | ReplayBody, scenario: str) -> Job:
         """Start a run, or queue it; its users may start when this returns, or it waits.
+
+        Args:
+            body: What is asked for.
+            scenario: What is run, for people.
 
         Raises:
             Problem: As many as may run are running, the queue is full, or the run is refused.
         """
-        self._find_scenario(body.scenario)
+        self._target_of(body)
         now = datetime.now(UTC)
         busy = [one.id for one in self if one.is_active]
         later = body.at is not None and body.at > now
@@ -97,7 +110,7 @@ class RunQueue:
             )
         if sum(one.state == QUEUED for one in self) >= MAX_QUEUED:
             raise conflict(f"at most {MAX_QUEUED} runs can wait, and so many do", "queue")
-        job = Job(self._new_id(body.scenario, now), body, now)
+        job = Job(self._new_id(scenario, now), scenario, body, now)
         if later or len(busy) >= self.parallel:
             self._keep(job)
             self._jobs[job.id] = job
@@ -139,14 +152,14 @@ class RunQueue:
             self._await_begin(job)
 
     def _launch(self, job: Job) -> None:
-        scenario = self._find_scenario(job.body.scenario)
+        target = self._target_of(job.body)
         job.state = STARTING
         self._keep(job)
         try:
             self._base.mkdir(parents=True, exist_ok=True)
             job.process = RunProcess(
-                scenario,
-                job.body.arguments(),
+                [job.body.verb, *job.body.arguments()],
+                target,
                 job.body.settings,
                 self._base / job.id,
                 lambda: self._ended(job),
@@ -154,7 +167,7 @@ class RunQueue:
         except OSError as error:
             why = f"the run's process cannot be started: {error.strerror}"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
-        log.info("run %s of %s started", job.id, job.body.scenario)
+        log.info("run %s of %s started", job.id, job.scenario)
 
     def _await_begin(self, job: Job) -> None:
         """Wait until the run has begun.
@@ -213,7 +226,7 @@ class RunQueue:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
 
     def _new_id(self, scenario: str, now: datetime) -> str:
-        name = name_of_new(scenario.rpartition("/")[2], now.astimezone())
+        name = name_of_new(Path(scenario).stem, now.astimezone())
         ids = (name if twin == 1 else f"{name}-{twin}" for twin in count(1))
         return next(one for one in ids if one not in self._jobs and not (self._base / one).exists())
 

@@ -24,6 +24,7 @@ from amoc.service.job import FAILED, QUEUED, Job
 from amoc.service.problems import conflict, not_found
 from amoc.service.requests import RUN_ID
 from amoc.service.run_queue import RunQueue
+from amoc.service.start_bodies import ReplayBody, StartBody
 
 ASK_S = 60.0
 STATUS_S = 10.0
@@ -46,7 +47,8 @@ class Runs:
         keep_days: float | None = None,
     ) -> None:
         self.base = base
-        self.queue = RunQueue(base, parallel, find_scenario)
+        self._find_scenario = find_scenario
+        self.queue = RunQueue(base, parallel, self._target_of)
         self.queue.on_end = self.tidy  # the one that ended may be one too many
         self._keep, self._keep_days = keep, keep_days
         self._tidying: gevent.Greenlet[[], None] | None = None
@@ -118,6 +120,23 @@ class Runs:
     def error_of(self, run: str) -> str:
         """Why a run could not begin; empty for any other."""
         return job.error if (job := self.job(run)) is not None else ""
+
+    # Starting.
+
+    def start(self, body: StartBody) -> Job:
+        """Start a run, or queue it, as `RunQueue.start` does."""
+        return self.queue.start(body, body.scenario)
+
+    def replay(self, body: ReplayBody) -> Job:
+        """Repeat a run, or queue that."""
+        again = self.find(body.run)
+        exactly = body.model_copy(update={"run": again.id})  # the last one may be another later
+        return self.queue.start(exactly, run_list.listed(again).scenario)
+
+    def _target_of(self, body: StartBody | ReplayBody) -> Path:
+        if isinstance(body, ReplayBody):
+            return self.find(body.run).path.resolve()
+        return self._find_scenario(body.scenario)
 
     # Commands.
 

@@ -24,8 +24,13 @@ class Uploads:
         self._scenarios = scenarios
         self._allowed = allowed
 
-    def take(self, name: str, stream: IO[bytes]) -> dict[str, Any]:
+    def take(self, name: str, stream: IO[bytes], keep: bool = True) -> dict[str, Any]:
         """Keep the scenario `name` that `stream` holds; what it says of itself.
+
+        Args:
+            name: What it is called.
+            stream: Its source, or an archive with it.
+            keep: Whether it is kept; else it is only loaded.
 
         Raises:
             Problem: There are no uploads here, the name is one of the operator's scenarios, or it
@@ -34,7 +39,7 @@ class Uploads:
         if not self._allowed:
             raise Problem(HTTPStatus.FORBIDDEN, "uploads are switched off here (--no-upload)")
         own = self._scenarios.own
-        if (own / f"{name}.py").exists() or (own / name).exists():
+        if keep and ((own / f"{name}.py").exists() or (own / name).exists()):
             why = "cannot be replaced; start that one by its name, or upload under another name"
             raise conflict(f"{name} is a scenario of the directory {own.name}, and {why}", "name")
         base = self._scenarios.uploads
@@ -46,7 +51,8 @@ class Uploads:
                 while data := stream.read(_CHUNK):
                     file.write(data)
             found = self._checked(sent, name)
-            replaced = self._place(Path(found.pop("path")), base, staging)
+            made = Path(found.pop("path"))
+            replaced = keep and self._place(made, base, staging)
         except OSError as error:
             why = f"the upload cannot be kept: {error.strerror}"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None

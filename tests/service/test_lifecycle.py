@@ -19,7 +19,7 @@ import pytest
 from amoc.results.run_directory import RunDirectory
 from amoc.results.saved_run import load
 from amoc.service import run_queue, server_log
-from amoc.service.requests import StartBody
+from amoc.service.start_bodies import StartBody
 from tests.process.support import DEADLINE_S, ROOT, alive, eventually
 from tests.service.support import Daemon, serving
 
@@ -51,7 +51,7 @@ def test_in_the_background_until_it_is_stopped(tmp_path: Path) -> None:
     finally:
         ended = amoc("stop-server", cwd=tmp_path)
     assert "has ended" in ended
-    assert "no daemon" in amoc("stop-server", cwd=tmp_path, code=2)
+    assert "no server runs for" in amoc("stop-server", cwd=tmp_path, code=2)
     assert (tmp_path / "amoc-runs/.daemon.log").read_text().startswith("amoc serves")
     # What makes it end at once is told as in the foreground.
     assert "--token-file" in amoc("start", "--listen", "0.0.0.0:0", cwd=tmp_path, code=2)

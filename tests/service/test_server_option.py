@@ -7,13 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 
 from amoc.base.errors import ExitCode
+from amoc.cli.main import cli
 from tests.process.support import DEADLINE_S, ROOT
-from tests.service.support import STAYERS, Daemon, serving
+from tests.service.support import STAYERS, serving
+from tests.unit.cli.test_server_option import REFUSED
 
 pytestmark = pytest.mark.slow
 
@@ -35,59 +40,88 @@ def amoc(directory: Path, url: str, *arguments: str, code: int = 0, token: str =
     return done.stdout + done.stderr
 
 
-def test_a_session_of_commands_is_for_the_daemons_run(daemon: Daemon, tmp_path: Path) -> None:
-    def say(*arguments: str, code: int = 0) -> str:
-        return amoc(tmp_path, daemon.url, *arguments, code=code)
+def test_every_command_acts_on_the_server_or_says_why_it_does_not(tmp_path: Path) -> None:
+    served, here = tmp_path / "served", tmp_path / "here"
+    for one in (served, here):
+        one.mkdir()
+    (here / "shop.py").write_text(STAYERS)
+    (here / "given.json").write_text('{"mode": "wild"}')
+    walked = set(REFUSED)  # by tests/unit/cli/test_server_option.py
+    with serving(served) as daemon:
 
-    assert "no run is running" in say("status", code=2)
-    shown = say("check", "stayers")
-    assert "Users that stay until they are asked to leave." in shown
-    assert '"calm", "wild"' in shown
-    run = daemon.start(users=2)
-    daemon.wait_for_users(run, 2)
-    assert "users: 2 running" in say("status")
-    assert json.loads(say("users", "--json"))["highest_id"] == 2
-    say("add", "3")
-    daemon.wait_for_users(run, 5)
-    say("remove", "--ids", "1-2", "--force", "--comment", "enough")
-    daemon.wait_for_users(run, 3)
-    refused = say("set", "pause=-1", code=3)
-    assert "pause must pass its check" in refused
-    say("throttle", "looks", "7/s", "--run", run)
-    assert "looks: 7/s" in say("status", "--run", "last")
-    say("note", "from", "afar")
-    assert run in say("runs")
-    say("stop")
-    daemon.wait_for_end(run)
+        def say(*arguments: str, code: int = 0) -> str:
+            walked.add(arguments[0])
+            return amoc(here, daemon.url, *arguments, code=code)
 
-    listed = json.loads(say("runs", "--json"))
-    assert [(one["name"], one["verdict"]) for one in listed] == [(run, "stopped")]
-    assert f"report-{run}.html" in say("report", "last")
-    assert "from afar" in (tmp_path / f"report-{run}.html").read_text()
-    seconds = say("export", run, "--jsonl").splitlines()
-    assert len(seconds) == daemon.get(f"/runs/{run}/series")["total"]
-    assert json.loads(say("compare", run, run, "--json"))["runs"]
-    assert "no run 'none'" in say("report", "none", code=2)
-    assert {path.name for path in tmp_path.iterdir()} == {f"report-{run}.html"}
+        assert "no run is running" in say("status", code=2)
+        shown = say("check", "shop.py")
+        assert "Users that stay until they are asked to leave." in shown
+        assert '"calm", "wild"' in shown
+        assert not (served / "amoc-scenarios/shop.py").exists()
+        load = ("--users", "3", "--workers", "1", "--set", "pause=0.1", "--throttle", "looks=9/s")
+        planned = say("plan", "shop.py", *load, "--duration", "3s", "--set-json", "given.json")
+        assert "plan of" in planned
+        assert "--duration is over" in planned
+        assert (served / "amoc-scenarios/shop.py").exists()
+        preview = json.loads(say("plan", "shop", "--spawn-rate", "0.5", "--json"))
+        assert preview["starts"]["per_minute"] == 30
+        assert "mode must be one of" in say("plan", "shop", "--set", "mode=sad", code=3)
+        assert not list(daemon.runs.glob("[!.]*"))
+
+        quick = ("--duration", "1s", "--limited-ok", "--log-level", "debug", "--no-install")
+        assert "verdict no criteria" in say("run", "shop", *load, *quick, "--seed", "7")
+        [first] = daemon.runs.glob("[!.]*")
+        began = json.loads((first / "journal.jsonl").read_text().splitlines()[0])
+        assert (began["plan"]["log_level"], began["plan"]["seed"]) == ("debug", 7)
+        assert "plan of" in say("replay", "last", "--plan")
+        (served / "amoc-scenarios/shop.py").write_text(STAYERS + "# changed\n")
+        again = ("--set", "pause=0.2", "--comment", "again", "--json", "made.json")
+        assert "has changed since that run" in say("replay", "last", *again)
+        summary = json.loads((here / "made.json").read_text())
+        assert (summary["run"]["comment"], summary["run"]["seed"]) == ("again", 7)
+        settings = {one["name"]: one["value"] for one in summary["settings"]}
+        assert (settings["pause"], summary["users"]["peak"]) == ("0.2", 3)
+
+        run = daemon.start("shop", users=2)
+        daemon.wait_for_users(run, 2)
+        assert "users: 2 running" in say("status")
+        assert json.loads(say("users", "--json"))["highest_id"] == 2
+        say("add", "3")
+        daemon.wait_for_users(run, 5)
+        say("remove", "--ids", "1-2", "--force", "--comment", "enough")
+        daemon.wait_for_users(run, 3)
+        assert "pause must pass its check" in say("set", "pause=-1", code=3)
+        say("throttle", "looks", "7/s", "--run", run)
+        assert "looks: 7/s" in say("status", "--run", "last")
+        say("pause")
+        daemon.wait_for_state(run, "paused")
+        say("resume")
+        say("note", "from", "afar")
+        assert run in say("runs")
+        with attached(daemon.url) as shell:
+            say("stop")
+            said, _ = shell.communicate(timeout=DEADLINE_S)
+            assert "verdict stopped" in said
+        daemon.wait_for_end(run)
+
+        listed = json.loads(say("runs", "--json"))
+        assert [(one["name"], one["verdict"]) for one in listed[:1]] == [(run, "stopped")]
+        assert f"report-{run}.html" in say("report", "last")
+        assert "from afar" in (here / f"report-{run}.html").read_text()
+        seconds = say("export", run, "--jsonl").splitlines()
+        assert len(seconds) == daemon.get(f"/runs/{run}/series")["total"]
+        assert json.loads(say("compare", "last~1", run, "--json"))["runs"]
+        assert "no run 'none'" in say("report", "none", code=2)
+        assert not (here / "amoc-runs").exists()
+        assert {*walked, "attach"} == set(cli.list_commands(click.Context(cli)))
 
 
 def test_who_is_attached_is_told_when_the_daemon_is_lost(tmp_path: Path) -> None:
     with serving(tmp_path) as daemon:
         daemon.start(users=1)
-        with subprocess.Popen(
-            [sys.executable, "-m", "amoc", "attach", "--server", daemon.url],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as shell:
-            try:
-                assert shell.stdout is not None
-                assert "users: 1 running" in shell.stdout.readline()
-                daemon.kill(signal.SIGKILL)
-                said, _ = shell.communicate(timeout=DEADLINE_S)
-            finally:
-                shell.kill()
+        with attached(daemon.url) as shell:
+            daemon.kill(signal.SIGKILL)
+            said, _ = shell.communicate(timeout=DEADLINE_S)
         assert shell.returncode == ExitCode.NODE_LOST, said
         assert said.splitlines()[-1].startswith(f"amoc: {daemon.url}: ")
         assert "Traceback" not in said
@@ -125,3 +159,21 @@ def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:
         assert "must be one of" in run("till", "--set", "mode=sad", code=3)
         assert "--run-dir" in run("shop", "--run-dir", "x", code=2)
         assert "token" in amoc(here, daemon.url, "status", code=2)
+
+
+@contextmanager
+def attached(url: str) -> Iterator[subprocess.Popen[str]]:
+    """``amoc attach``, once it shows the run."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "amoc", "attach", "--server", url],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as shell:
+        try:
+            assert shell.stdout is not None
+            assert "running" in shell.stdout.readline()
+            yield shell
+        finally:
+            shell.kill()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amoc.service.requests import StartBody
+from amoc.service.start_bodies import StartBody
 
 LOAD = (
     *("users", "duration", "stages", "arrival_rate", "max_users", "workers"),

@@ -9,7 +9,7 @@ import pytest
 from amoc.results.run_list import ListedRun
 from amoc.results.series import ThrottlePoint
 from amoc.service.dashboard import forms, parts, runs_table
-from amoc.service.requests import StartBody
+from amoc.service.start_bodies import StartBody
 
 
 def setting(**given: Any) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from amoc.service.job import FAILED, QUEUED, RUNNING, STARTING, Job
 from amoc.service.job_files import JobFiles
-from amoc.service.requests import StartBody
+from amoc.service.start_bodies import ReplayBody, StartBody
 
 NOW = datetime(2026, 12, 1, 2, tzinfo=UTC)
 TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
-BODIES = st.builds(
+REPLAYS = st.builds(ReplayBody, run=st.just("one"), queue=st.booleans(), comment=TEXTS)
+BODIES = REPLAYS | st.builds(
     StartBody,
     scenario=st.just("chat"),
     users=st.none() | st.integers(0, 1 << 32),
@@ -34,8 +35,10 @@ def again(job: Job) -> Job:
 
 
 @given(BODIES)
-def test_a_run_that_waits_is_the_same_again_unless_a_secret_is_missing(body: StartBody) -> None:
-    found = again(Job("one", body, NOW))
+def test_a_run_that_waits_is_the_same_again_unless_a_secret_is_missing(
+    body: StartBody | ReplayBody,
+) -> None:
+    found = again(Job("one", "chat", body, NOW))
     if found.state == QUEUED:
         assert (found.body, found.asked_at, found.due_at) == (body, NOW, body.at or NOW)
     else:
@@ -47,7 +50,7 @@ def test_a_run_that_waits_is_the_same_again_unless_a_secret_is_missing(body: Sta
     [("password", "hush"), ("servers", "http://me:hush@there"), ("login", {"token": ["hush"]})],
 )
 def test_no_secret_is_kept_and_nothing_starts_without_it(name: str, value: object) -> None:
-    job = Job("one", StartBody(scenario="chat", settings={name: value, "pause": 1}), NOW)
+    job = Job("one", "chat", StartBody(scenario="chat", settings={name: value, "pause": 1}), NOW)
     assert "hush" not in json.dumps(job.to_json())
     found = again(job)
     assert found.state == FAILED
@@ -56,8 +59,8 @@ def test_no_secret_is_kept_and_nothing_starts_without_it(name: str, value: objec
 
 def test_nothing_starts_twice_and_what_failed_stays_so() -> None:
     body = StartBody(scenario="chat")
-    assert again(Job("one", body, NOW, state=STARTING)).state == FAILED
-    failed = again(Job("one", body, NOW, state=FAILED, error="no such user"))
+    assert again(Job("one", "chat", body, NOW, state=STARTING)).state == FAILED
+    failed = again(Job("one", "chat", body, NOW, state=FAILED, error="no such user"))
     assert (failed.state, failed.error) == (FAILED, "no such user")
 
 
@@ -68,7 +71,7 @@ def test_a_file_that_is_damaged_or_of_another_version_costs_no_other_run(
     assert files.restore() == []
     for number, run in enumerate(("second", "first")):
         body = StartBody(scenario="chat", comment=run)
-        files.keep(Job(run, body, NOW - timedelta(seconds=number)))
+        files.keep(Job(run, "chat", body, NOW - timedelta(seconds=number)))
     whole = json.loads((tmp_path / ".queue/first.json").read_text())
     damaged = {
         "empty": "",

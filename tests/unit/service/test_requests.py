@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from amoc.base.errors import UsageError
+from amoc.cli.replay import replay
 from amoc.cli.run import run
 from amoc.control.commands import COMMANDS, checked
-from amoc.service.requests import CommandRoute, StartBody, command_routes
+from amoc.service.requests import CommandRoute, command_routes
+from amoc.service.start_bodies import ReplayBody, StartBody
 
 ROUTES = {one.path: one for one in command_routes()}
 START = StartBody(
@@ -33,6 +36,16 @@ START = StartBody(
     warmup="0s",
     limited_ok=True,
     failures_ok=True,
+    spawn_rate=0.5,
+    host="http://localhost",
+    tags=["a", "b"],
+    exclude_tags=["c"],
+    real_locust=True,
+    allow_undeclared=True,
+    log_level="debug",
+    no_install=True,
+    locked=True,
+    install_timeout="9s",
 )
 
 
@@ -44,10 +57,24 @@ def test_a_start_becomes_options_that_amoc_run_knows() -> None:
     assert given["throttles"] == ("a=1/s", "b=2/s")
     assert given["limited_ok"]
     assert given["failures_ok"]
-    fields = StartBody.model_fields.values()
-    flags = [str(one.json_schema_extra["x-option"]) for one in fields if one.json_schema_extra]  # type: ignore[index,call-overload]
     told = {text.partition("=")[0] for text in START.arguments()}
-    assert told == set(flags)
+    assert told == set(StartBody.flags())
+
+
+def test_what_amoc_run_takes_a_server_takes_but_what_is_of_a_host() -> None:
+    flags = {flag for one in run.params if isinstance(one, click.Option) for flag in one.opts}
+    own = {"--set", "--set-from-file", "--set-json", "--config", "--run-dir", "--json"}
+    long = {max(one.opts, key=len) for one in run.params if one.name != "duration"}
+    known = {*StartBody.flags(), *own, "--server", "--server-token-file", "scenarios"}
+    assert set(StartBody.flags()) <= flags
+    assert long <= known
+
+
+def test_a_replay_becomes_options_that_amoc_replay_knows() -> None:
+    body = ReplayBody(run="one", comment="c", no_install=True, locked=True, install_timeout="9s")
+    parsed = replay.make_context("replay", [*body.arguments(), "one"], resilient_parsing=False)
+    assert parsed.params["install_timeout"] == 9
+    assert len(body.arguments()) == len(ReplayBody.flags())
 
 
 def test_what_is_not_given_is_left_to_amoc_run() -> None:

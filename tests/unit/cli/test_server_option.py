@@ -1,0 +1,71 @@
+"""What ``--server`` cannot do is refused with a line that says why, before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from amoc.base.errors import UsageError
+from amoc.cli.main import cli
+
+REFUSED = {
+    "serve": "is itself the server",
+    "start": "starts the server",
+    "stop-server": "of this host",
+    "xmppd": "runs on this host",
+    "new": "files of this host",
+    "completion": "the shell of this host",
+}
+"""Commands that are for this host, and a part of why."""
+URL = "http://127.0.0.1:1"
+
+
+def refusal(*arguments: str) -> str:
+    """Why a command is refused."""
+    error = CliRunner().invoke(cli, arguments).exception
+    assert isinstance(error, UsageError), (arguments, error)
+    assert len(str(error).splitlines()) == 1
+    return str(error)
+
+
+@pytest.mark.parametrize(("name", "why"), REFUSED.items())
+def test_a_command_for_this_host_says_so(name: str, why: str) -> None:
+    said = refusal(name, "--server", URL)
+    assert said.startswith("--server cannot be used here: ")
+    assert why in said
+
+
+def test_the_variable_does_not_concern_such_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AMOC_SERVER", URL)
+    made = CliRunner().invoke(cli, ["new", "made", "--kind", "http"])
+    assert (made.exception, (tmp_path / "made.py").exists()) == (None, True)
+    assert CliRunner().invoke(cli, ["completion", "bash"]).exception is None
+    assert refusal("stop-server").startswith("no server runs for amoc-runs")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("run", "shop", "--run-dir", "x"), "names the directories"),
+        (("plan", "shop", "--run-dir", "x"), "names the directories"),
+        (("replay", "last", "--run-dir", "x"), "names the directories"),
+        (("run", "shop", "--config", "c.toml"), "amoc.toml of its own"),
+        (("check", "shop", "--run"), "of this process"),
+        (("check", "shop", "--lock"), "of this host"),
+        (("check", "shop", "--set", "a=1"), "amoc plan shows"),
+    ],
+)
+def test_an_option_for_this_host_says_so(arguments: Sequence[str], why: str) -> None:
+    said = refusal(*arguments, "--server", URL)
+    assert "cannot be used with --server: " in said
+    assert why in said
+
+
+def test_several_scenarios_are_refused() -> None:
+    assert "one scenario" in refusal("run", "buy.py=1", "browse.py=2", "--server", URL)
