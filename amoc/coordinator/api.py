@@ -21,7 +21,6 @@ from amoc.base.names import check_name
 from amoc.base.waiting import wait
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import SCOPES
-from amoc.coordinator.counters import counter
 from amoc.coordinator.function_refs import found, references
 from amoc.coordinator.plan import MAX_USERS, parse
 from amoc.coordinator.worker import Actions
@@ -116,7 +115,7 @@ def add(name: str, /, *arguments: object) -> None:
             raise TypeError(f"add() takes (name, data) or (name, user, data), not {arguments!r}")
     if not here.room.is_open:
         _wait_for_room(here, name)
-    if not here.knows(name):
+    if name not in here.adding:
         _find(here, name)
     if here.add(name, user_id, data) and getcurrent() is not get_hub():
         gevent.sleep(0)
@@ -134,7 +133,7 @@ def _wait_for_room(here: Actions, name: str) -> None:
     while not here.room.is_open:  # others may have been quicker, and have filled it again
         left_s = (until_ns - pause.run_ns()) / S_NS
         if in_handler or left_s <= 0:
-            counter(name, Counted.ADDS_REFUSED).inc()
+            here.counters(name)[Counted.ADDS_REFUSED].inc()
             when = "at once, for a handler must not wait" if in_handler else f"within {ROOM_S:g} s"
             raise PeerError(
                 f"an add to coordinator {name} could not leave worker {here.worker.worker}"

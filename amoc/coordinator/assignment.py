@@ -48,31 +48,28 @@ class _Worker(Generic[C]):
 
 
 class Tasks(Generic[C]):
-    """Gives tasks to workers and keeps them until they are done."""
+    """Gives tasks to workers and keeps them until they are done.
+
+    Attributes:
+        workers: Those that are up, each with what it has.
+    """
 
     def __init__(self) -> None:
-        self._workers: dict[WorkerId, _Worker[C]] = {}
+        self.workers: dict[WorkerId, _Worker[C]] = {}
         self._homeless: deque[Task[C]] = deque()
         self._number = 0
         self._turn = 0
 
-    def __contains__(self, origin: WorkerId) -> bool:
-        return origin in self._workers
-
-    def __iter__(self) -> Iterator[WorkerId]:
-        """The workers that are up."""
-        return iter(self._workers)
-
     def up(self, origin: WorkerId) -> None:
         """A worker takes tasks from now on."""
-        self._workers[origin] = _Worker()
+        self.workers[origin] = _Worker()
         homeless, self._homeless = self._homeless, deque()
         for task in homeless:
             self._give(task)
 
     def lost(self, origin: WorkerId) -> list[Task[C]]:
         """A worker is gone; what it had goes elsewhere, what was tried too often is returned."""
-        worker = self._workers.pop(origin, None)
+        worker = self.workers.pop(origin, None)
         given_up = []
         if worker is not None:
             for task in worker.unacknowledged.values():
@@ -92,7 +89,7 @@ class Tasks(Generic[C]):
         return self._number
 
     def _give(self, task: Task[C]) -> None:
-        workers, homes = self._workers, task.homes
+        workers, homes = self.workers, task.homes
         self._turn += 1
         home = homes[self._turn % len(homes)] if homes else None
         if home is None or home not in workers:
@@ -110,7 +107,7 @@ class Tasks(Generic[C]):
 
     def done(self, origin: WorkerId, numbers: Iterable[int]) -> list[Task[C]]:
         """A worker has run these; those among them that were not known to be run."""
-        worker = self._workers[origin]
+        worker = self.workers[origin]
         done = [
             task
             for task in (worker.unacknowledged.pop(number, None) for number in numbers)
@@ -124,7 +121,7 @@ class Tasks(Generic[C]):
 
     def unsent(self) -> Iterator[tuple[WorkerId, list[Task[C]]]]:
         """What each worker has been given since the last time, to be sent to it now."""
-        for origin, worker in self._workers.items():
+        for origin, worker in self.workers.items():
             if worker.unsent:
                 unsent, worker.unsent = worker.unsent, []
                 yield origin, unsent

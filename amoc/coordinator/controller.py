@@ -143,7 +143,7 @@ class Groups:
             )
         new.incarnation = self._incarnations[name] = self._incarnations.get(name, 0) + 1
         self.started[name] = new
-        for worker in self._runs:
+        for worker in self._runs.workers:
             self._announce(worker, new)
         _log.info("coordinator %s is started", name)
         if COORDINATOR_START.heard:
@@ -167,7 +167,7 @@ class Groups:
         one.stopped = True
         del self.started[name]
         self.ended.add(one)
-        for worker in self._runs:
+        for worker in self._runs.workers:
             self._post(worker, CoordinatorStopped(name, one.incarnation, forget=False))
         done = self._end_batches(one, STOP)
         self._runs.send()
@@ -208,7 +208,7 @@ class Groups:
 
     def worker_up(self, origin: WorkerId) -> None:
         """A worker runs actions from now on."""
-        if origin in self._runs:
+        if origin in self._runs.workers:
             return
         for name, incarnation in self._stopped_inits:
             self._post(origin, CoordinatorStopped(name, incarnation, forget=True))
@@ -245,7 +245,8 @@ class Groups:
         """
         if origin.incarnation <= self._lost.get((origin.node, origin.worker), 0):
             return  # its users start again, and with them all that they do here
-        self.worker_up(origin)
+        if origin not in self._runs.workers:
+            self.worker_up(origin)
         for record in COORDINATOR_TO_CONTROLLER.unpack_stream(body):
             match record:
                 case CoordinatorAdds():
@@ -295,7 +296,9 @@ class Groups:
 
     def _end_batches(self, one: Started, kind: str) -> Later:
         """End the groups of every node that is there, or the one set of the whole run."""
-        ended = [batches.end(kind) for batches in one.all(origin.node for origin in self._runs)]
+        ended = [
+            batches.end(kind) for batches in one.all(origin.node for origin in self._runs.workers)
+        ]
         return self._runs.end(one, ended, self._now())
 
     # Timeouts.
@@ -355,5 +358,5 @@ class Groups:
             self._said.append(one.regrets())
         if one.functions is None:
             self._stopped_inits.append((one.name, one.incarnation))
-        for worker in self._runs:
+        for worker in self._runs.workers:
             self._post(worker, CoordinatorStopped(one.name, one.incarnation, forget=True))

@@ -26,9 +26,24 @@ class Barriers(StrEnum):
     """Users that gave up."""
 
 
-def counter(coordinator: str, what: Counted) -> Count:
-    """A counter of a coordinator, or one that counts nothing where there is no room for it."""
-    return optional.counter(f"{reserved.COORDINATOR}{coordinator}.{what}")
+class Counters:
+    """Those of one coordinator, each made when it is first needed.
+
+    One that there is no room for counts nothing.
+    """
+
+    __slots__ = ("_made", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._made: dict[Counted, Count] = {}
+
+    def __getitem__(self, what: Counted) -> Count:
+        made = self._made.get(what)
+        if made is None:
+            made = optional.counter(f"{reserved.COORDINATOR}{self._name}.{what}")
+            self._made[what] = made
+        return made
 
 
 def barriers(what: Barriers) -> Count:

@@ -8,7 +8,7 @@ those of all adds after them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from amoc.coordinator.assignment import Task, Tasks
 from amoc.coordinator.coordinator import Ending, Entry, Started
@@ -19,7 +19,11 @@ from amoc.ipc.worker_id import WorkerId
 
 
 class GroupRuns:
-    """Has workers run groups."""
+    """Has workers run groups.
+
+    Attributes:
+        workers: Those that are up.
+    """
 
     def __init__(
         self,
@@ -35,13 +39,7 @@ class GroupRuns:
         self._post = post
         self._forget = forget
         self._tasks: Tasks[Started] = Tasks()
-
-    def __contains__(self, origin: WorkerId) -> bool:
-        return origin in self._tasks
-
-    def __iter__(self) -> Iterator[WorkerId]:
-        """The workers that are up."""
-        return iter(self._tasks)
+        self.workers = self._tasks.workers.keys()
 
     def up(self, origin: WorkerId) -> None:
         """A worker runs groups from now on."""

@@ -29,7 +29,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.waiting import OpenGate
 from amoc.coordinator import init_plans
 from amoc.coordinator.barrier_worker import WorkerBarriers
-from amoc.coordinator.counters import OF_EVENT, counter
+from amoc.coordinator.counters import OF_EVENT, Counters
 from amoc.coordinator.function_refs import found
 from amoc.coordinator.plan import Event, Item, arguments
 from amoc.ipc.messages import codec
@@ -51,7 +51,6 @@ from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.coordinator_counts import Counted
-from amoc.metrics.optional import Count
 from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
 
 MAX_RUNNERS = 1_000
@@ -67,20 +66,13 @@ MAX_DATA = 1 << 16
 class _Adding:
     """What a coordinator that takes adds needs in this worker."""
 
-    __slots__ = ("_count", "at_ns", "data", "ids", "incarnation", "name", "size")
+    __slots__ = ("at_ns", "counters", "data", "ids", "incarnation", "name", "size")
 
-    def __init__(self, name: str, incarnation: int) -> None:
+    def __init__(self, name: str, incarnation: int, counters: Counters) -> None:
         self.name = name
         self.incarnation = incarnation
-        self._count: Count | None = None
+        self.counters = counters
         self.clear()
-
-    @property
-    def count(self) -> Count:
-        """Counts the adds; made by the first one, for there may be coordinators without any."""
-        if self._count is None:
-            self._count = counter(self.name, Counted.ADDS)
-        return self._count
 
     def clear(self) -> None:
         self.ids: list[int] = []
@@ -117,6 +109,7 @@ class Actions:
         barriers: Where users wait for each other.
         room: Open while there is room for what goes to the controller.
         alone: Whether the controller's end is in this process, so that any function will do.
+        adding: The coordinators that take adds, by name.
         plans: What to run for a group, by name and incarnation of its coordinator.
         runners: How many greenlets run groups, or have nothing to do.
         idle: Those that have nothing to do.
@@ -149,7 +142,8 @@ class Actions:
         self.report = report
         self._packer = codec.packer()
         self.plans: dict[tuple[str, int], list[Item]] = {}
-        self._adding: dict[str, _Adding] = {}
+        self.adding: dict[str, _Adding] = {}
+        self._counters: dict[str, Counters] = {}
         self._gathered: list[_Adding] = []
         self._queue: deque[tuple[int, str, int, Sequence[PartFields]]] = deque()
         self._acted: list[int] = []
@@ -159,7 +153,7 @@ class Actions:
         for name, incarnation, items, taking in init_plans.plans():
             self.plans[name, incarnation] = items
             if taking:
-                self._adding[name] = _Adding(name, incarnation)
+                self.adding[name] = _Adding(name, incarnation, self.counters(name))
 
     def __repr__(self) -> str:
         busy = self.runners - len(self.idle)
@@ -169,11 +163,14 @@ class Actions:
         """Whether the caller is an action."""
         return isinstance(getcurrent(), _Runner)
 
-    # Adds.
+    def counters(self, name: str) -> Counters:
+        """What is counted of a coordinator in this worker."""
+        found = self._counters.get(name)
+        if found is None:
+            found = self._counters[name] = Counters(name)
+        return found
 
-    def knows(self, name: str) -> bool:
-        """Whether `add` can take users for that coordinator."""
-        return name in self._adding
+    # Adds.
 
     def add(self, name: str, user_id: int, data: object) -> bool:
         """Add a user; the controller hears of it about a millisecond later.
@@ -185,7 +182,7 @@ class Actions:
             KeyError: There is no such coordinator, as far as this worker knows.
             ScenarioError: `data` cannot travel.
         """
-        adding = self._adding[name]
+        adding = self.adding[name]
         try:
             packed = self._packer.pack(data)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -207,7 +204,7 @@ class Actions:
         adding.at_ns.append(now_ns())
         adding.data.append(packed)
         adding.size += len(packed)
-        adding.count.inc()
+        adding.counters[Counted.ADDS].inc()
         if COORDINATOR_ADD.heard:
             COORDINATOR_ADD(user_id, coordinator=name)
         if len(ids) < GATHERED and adding.size < GATHERED_BYTES:
@@ -256,17 +253,19 @@ class Actions:
     def learn(self, name: str, incarnation: int, items: list[Item]) -> None:
         """A coordinator was started; `items` are its plan."""
         self.plans.setdefault((name, incarnation), items)
-        adding = self._adding.get(name)
+        adding = self.adding.get(name)
         if adding is None or adding.incarnation < incarnation:
-            self._adding[name] = _Adding(name, incarnation)
+            self.adding[name] = _Adding(name, incarnation, self.counters(name))
 
     def _stopped(self, name: str, incarnation: int, forget: bool) -> None:
-        adding = self._adding.get(name)
+        adding = self.adding.get(name)
         if adding is not None and adding.incarnation <= incarnation:
             self._put_adds(adding)  # the controller says what becomes of them
-            del self._adding[name]
+            del self.adding[name]
         if forget:
             self.plans.pop((name, incarnation), None)
+            if name not in self.adding:
+                self._counters.pop(name, None)
 
     # Groups are run.
 
@@ -335,7 +334,11 @@ class Actions:
         part: GroupPart,
         failed: Callable[[BaseException], None],
     ) -> None:
-        self._count(name, part)
+        self._delay.record_ns(now_ns() - part.at_ns)
+        counters = self.counters(name)
+        counters[Counted.GROUPS].inc()
+        if part.kind in OF_EVENT and part.item == 0:
+            counters[OF_EVENT[part.kind]].inc()
         if items is None:
             raise ScenarioError(f"this worker has no plan of coordinator {name}")
         if COORDINATOR_EXECUTE.heard:
@@ -345,14 +348,8 @@ class Actions:
             for arguments_ in arguments(form, event, users):
                 guard.call(failed, function, *arguments_)
 
-    def _count(self, name: str, part: GroupPart) -> None:
-        self._delay.record_ns(now_ns() - part.at_ns)
-        counter(name, Counted.GROUPS).inc()
-        if part.kind in OF_EVENT and part.item == 0:
-            counter(name, OF_EVENT[part.kind]).inc()
-
     def _failed(self, name: str, error: BaseException) -> None:
-        counter(name, Counted.ACTION_ERRORS).inc()
+        self.counters(name)[Counted.ACTION_ERRORS].inc()
         self.report(error)
 
 

@@ -6,7 +6,8 @@ process that relays it neither reads it nor packs it again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import count
 from typing import Any, Generic, TypeVar, get_args
 
@@ -86,10 +87,8 @@ def packer() -> msgpack.Packer:
     return msgpack.Packer(unicode_errors="surrogatepass")
 
 
-def pack(value: object) -> bytes:
-    """`value` as msgpack."""
-    packed: bytes = msgpack.packb(value, unicode_errors="surrogatepass")
-    return packed
+pack: Callable[[object], bytes] = partial(msgpack.packb, unicode_errors="surrogatepass")
+"""A value as msgpack."""
 
 
 def culprit(value: object, path: str) -> str:

@@ -179,7 +179,7 @@ class Services:
             raise UsageError("; ".join(unused))
 
     def _unused_rates(self, who: str) -> list[str]:
-        started = ", ".join(one.name for one in self._pacer.states()[:MAX_NAMED])
+        started = ", ".join(list(self._pacer.throttles)[:MAX_NAMED])
         return [
             f"--throttle {name}=…: {who} no throttle {name}; started: {started}"
             for name in self._pacer.unused_rates

@@ -60,10 +60,10 @@ def test_without_workers_tasks_wait_for_the_first_that_comes():
     one.add("x", PARTS, [A])
     one.add("x", PARTS, [])
     assert sent(one) == {}
-    assert A not in one
+    assert A not in one.workers
     one.up(B)
-    assert B in one
-    assert list(one) == [B]
+    assert B in one.workers
+    assert list(one.workers) == [B]
     assert sent(one) == {B: [1, 2]}
     one.up(C)
     assert sent(one) == {}

@@ -1,0 +1,243 @@
+"""How many functions of amoc a thing passes on its way through the processes of a run.
+
+A walk begins when one function is entered and ends when another is. What counts is each function of
+amoc, and each file, that any process of a run with one worker enters in between; a lambda or a
+comprehension is none. What goes on anyway is left out: a call counts only if no call with the same
+callers, up to the process's first one, is seen while the only user of such a run sleeps. So what a
+heartbeat sends is not counted, but what a throttle sends in the same way is.
+
+A function counts if it is found in each of several runs, so one that the clock has brought into a
+single walk is left out. Where that is possible, a thing is done once before it is counted, so that
+what happens the first time only is left out, too.
+
+    python -m benchmarks.walks              # all, a line each
+    python -m benchmarks.walks throttle     # one, with its functions in their order
+
+It needs Python 3.12, whose `sys.monitoring` sees all greenlets of a process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks import outcome
+
+SHORT = ["coordinator", "--runs", "1"]
+ROOT = Path(__file__).parents[1]
+LENGTH = ("--duration=8s", "--stop-timeout=2s")
+RUN_S = 60.0
+"""How long a run may take."""
+PROBE = """
+import json, mmap, os, sys
+config = json.loads(os.environ["AMOC_WALK"])
+flag = mmap.mmap(os.open(config["flag"], os.O_RDWR), 1)
+BEFORE, WALKING, OVER = 0, 1, 2
+seen, tool, events = set(), sys.monitoring.PROFILER_ID, sys.monitoring.events
+os.register_at_fork(after_in_child=seen.clear)
+
+def name_of(code):
+    return os.path.relpath(code.co_filename, config["root"]) + ":" + code.co_qualname
+
+def callers():
+    frame, names = sys._getframe(2), []
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(config["root"]):
+            names.append(name_of(frame.f_code))
+        frame = frame.f_back
+    return " < ".join(names)
+
+def entered(code, offset):
+    if not code.co_filename.startswith((config["root"], config["scenario"])):
+        return sys.monitoring.DISABLE
+    name = name_of(code)
+    if flag[0] == BEFORE:
+        if name.endswith(config["begin"]):
+            flag[0] = WALKING
+        else:
+            return None
+    if flag[0] != WALKING:
+        return None
+    if name.endswith(config["end"]):
+        flag[0] = OVER
+    way = callers()
+    if code.co_filename.startswith(config["root"]) and way not in seen:
+        seen.add(way)
+        with open(config["out"], "ab", buffering=0) as out:  # a node closes what it inherits
+            out.write((way + "\\n").encode())
+    return None
+
+sys.monitoring.use_tool_id(tool, "walks")
+sys.monitoring.register_callback(tool, events.PY_START, entered)
+sys.monitoring.set_events(tool, events.PY_START)
+"""
+
+SCENARIO = """
+import os, signal
+from amoc import coordinator, metrics, setting, sleep, throttle
+
+def begin_walk(): pass
+def end_walk(*_): pass
+
+def changed(*_):
+    if ready: end_walk()
+
+ready = False
+limit = setting(1, "What to keep to.", update=changed)
+counter = metrics.counter("counted")
+
+def init():
+    throttle.start("logins", 6000)
+    coordinator.start("pairs", (1, met))
+
+meetings = []
+
+def met(event, users):
+    meetings.append(users)
+    if len(meetings) == 2:
+        end_walk()
+
+def start(user_id):
+    global ready
+    {body}
+    sleep(1000)
+"""
+
+
+class Walk(NamedTuple):
+    """What is walked: where it begins and ends, and what the user does."""
+
+    what: str
+    begin: str
+    end: str
+    body: str
+    commands: tuple[tuple[str, ...], ...] = ()
+
+
+IDLE = Walk("idle", ":begin_walk", ":end_walk", "sleep(2); begin_walk(); sleep(5); end_walk()")
+TWICE = "sleep(2); {0}; sleep(1); begin_walk(); {0}; "
+WALKS = {
+    "start": Walk("the start of a user", ":Services.begin", "walk.py:start", "pass"),
+    "throttle": Walk(
+        "a slot of a throttle",
+        ":begin_walk",
+        ":end_walk",
+        TWICE.format("throttle.wait('logins')") + "end_walk()",
+    ),
+    "coordinator": Walk(
+        "a group of a coordinator",
+        ":begin_walk",
+        ":end_walk",
+        TWICE.format("coordinator.add('pairs')") + "sleep(2)",
+    ),
+    "counter": Walk(
+        "a counter",
+        ":begin_walk",
+        ":end_walk",
+        "sleep(1); counter.inc(); sleep(2.2); begin_walk(); counter.inc(); sleep(2.5); end_walk()",
+    ),
+    "setting": Walk(
+        "a change of a setting",
+        ":ControlServer._serve",
+        ":end_walk",
+        "ready = True; open('ready', 'w').close()",
+        (("set", "limit=2"),),
+    ),
+    "death": Walk(
+        "a worker's death",
+        ":begin_walk",
+        ":end_walk",
+        "end_walk() if os.path.exists('died') else"
+        " (sleep(2), open('died', 'w').close(), begin_walk(), os.kill(os.getpid(), 9))",
+    ),
+}
+
+
+def walk(one: Walk, root: Path) -> list[str]:
+    """The calls that it takes, each with its callers, in the order in which they came first."""
+    with tempfile.TemporaryDirectory() as place:
+        here = Path(place)
+        (here / "probe").mkdir()
+        (here / "probe/sitecustomize.py").write_text(PROBE)
+        (here / "flag").write_bytes(b"\0")
+        (here / "out").touch()
+        (here / "walk.py").write_text(SCENARIO.replace("{body}", one.body))
+        config = {
+            "flag": str(here / "flag"),
+            "out": str(here / "out"),
+            "root": str(root / "amoc") + "/",
+            "scenario": str(here / "walk.py"),
+            "begin": one.begin,
+            "end": one.end,
+        }
+        environment = {
+            **os.environ,
+            "PYTHONPATH": f"{here / 'probe'}:{root}",
+            "AMOC_WALK": json.dumps(config),
+        }
+        command = [sys.executable, "-m", "amoc"]
+        run = subprocess.Popen(
+            [*command, "run", "walk.py", "--users=1", "--workers=1", "--run-dir=run", *LENGTH],
+            cwd=here,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            for arguments in one.commands:
+                until = time.monotonic() + RUN_S
+                while not (here / "ready").exists() and time.monotonic() < until:
+                    time.sleep(0.1)
+                plain = {**os.environ, "PYTHONPATH": str(root)}
+                subprocess.run(
+                    [*command, *arguments, "--run", "run"], cwd=here, env=plain, check=True
+                )
+            said, _ = run.communicate(timeout=RUN_S)
+        except BaseException:
+            run.kill()
+            run.wait()
+            raise
+        if (here / "flag").read_bytes() != b"\2":
+            raise RuntimeError(f"{one.what}: the walk did not come to its end:\n{said}")
+        return list(dict.fromkeys((here / "out").read_text().splitlines()))
+
+
+def passed(calls: list[str], idle: set[str]) -> list[str]:
+    """The functions that they enter but for those of a run at rest, each with its file."""
+    names = [one.partition(" < ")[0] for one in calls if one not in idle]
+    return [one for one in dict.fromkeys(names) if not one.endswith(">")]
+
+
+def main() -> int:
+    """Walk, and say how long the ways were."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("walk", nargs="?", choices=WALKS, help="only this one, with its functions")
+    parser.add_argument("--root", type=Path, default=ROOT, help="where the amoc to look at lies")
+    parser.add_argument("--runs", type=int, default=2, help="how often each is walked")
+    options = parser.parse_args()
+    if sys.version_info < (3, 12):
+        outcome.missed(f"wanted Python 3.12 or later, got {sys.version.split()[0]}")
+        return outcome.exit_code()
+    idle = {call for _ in range(options.runs) for call in walk(IDLE, options.root)}
+    for name in [options.walk] if options.walk else WALKS:
+        runs = [passed(walk(WALKS[name], options.root), idle) for _ in range(options.runs)]
+        functions = [one for one in runs[0] if all(one in run for run in runs)]
+        files = {one.partition(":")[0] for one in functions}
+        if options.walk:
+            print(*functions, sep="\n")
+        print(f"{WALKS[name].what}: {len(functions)} functions in {len(files)} files")
+        outcome.figure(f"{WALKS[name].what}, functions", len(functions), "")
+        outcome.figure(f"{WALKS[name].what}, files", len(files), "")
+    return outcome.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
