@@ -42,14 +42,23 @@ def describe(scenario: Path) -> dict[str, Any]:
     return answer_of("amoc.service.describe", [str(scenario)], DESCRIBE_S)
 
 
-def answer_of(module: str, arguments: Sequence[str], deadline_s: float) -> dict[str, Any]:
+def answer_of(
+    module: str, arguments: Sequence[str], deadline_s: float, given: JsonObject | None = None
+) -> dict[str, Any]:
     """What a module of amoc's, run as a process, answers: an object of JSON.
+
+    Args:
+        module: Which one; it calls `amoc.service.isolated_main.main_of`.
+        arguments: Of its function.
+        deadline_s: How long it may take.
+        given: What it can read as JSON from its standard input.
 
     Raises:
         AmocError: What it refuses with, or it does not answer in time.
         Problem: Too many such processes are at work.
     """
-    data = json.loads(output_of(module, arguments, deadline_s) or b"null")
+    with _started(module, arguments, deadline_s, given) as child:
+        data = json.loads(_read(child) or b"null")
     if not isinstance(data, dict):
         raise PeerError("the process ended without an answer")
     if "error" in data:
@@ -74,10 +83,7 @@ def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict
     with TemporaryDirectory(prefix="amoc-answer-") as directory:
         answer = Path(directory) / "answer.json"
         arguments = [*command, "--set-json", "-", "--json", str(answer), "--", str(target)]
-        with _started("amoc.cli.below", arguments, READ_S, both=True) as child:
-            with suppress(BrokenPipeError):
-                child.stdin.write(json.dumps(settings).encode())
-                child.stdin.close()
+        with _started("amoc.cli.below", arguments, READ_S, settings, errors=True) as child:
             said = _read(child).decode(errors="replace").splitlines()
             code = child.wait()
         if code != ExitCode.OK:
@@ -102,7 +108,11 @@ def output_of(module: str, arguments: Sequence[str], deadline_s: float) -> bytes
 
 @contextmanager
 def _started(
-    module: str, arguments: Sequence[str], deadline_s: float, both: bool = False
+    module: str,
+    arguments: Sequence[str],
+    deadline_s: float,
+    given: JsonObject | None = None,
+    errors: bool = False,
 ) -> Iterator[Any]:
     """A process of one of amoc's modules, which is gone after the block.
 
@@ -110,7 +120,8 @@ def _started(
         module: Which one.
         arguments: For it, after our process id.
         deadline_s: How long the block may take.
-        both: Whether it is given something, and what it says as errors is read, too.
+        given: What it can read as JSON from its standard input.
+        errors: Whether what it says as errors is read, too.
     """
     if not _free.acquire(timeout=WAIT_S):
         raise Problem(
@@ -121,13 +132,17 @@ def _started(
     try:
         with subprocess.Popen(
             start_command(module, [str(os.getpid()), *arguments]),
-            stdin=subprocess.PIPE if both else subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if both else subprocess.DEVNULL,
+            stderr=subprocess.STDOUT if errors else subprocess.DEVNULL,
             process_group=0,
         ) as child:
             try:
                 with gevent.Timeout(deadline_s):
+                    if given is not None:
+                        with suppress(BrokenPipeError):  # it ends without reading it
+                            child.stdin.write(json.dumps(given).encode())
+                            child.stdin.close()
                     yield child
             except gevent.Timeout:
                 raise PeerError(f"it took longer than {deadline_s:g} s") from None

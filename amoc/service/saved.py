@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from amoc.base.errors import UsageError
 from amoc.results import saved_run
 from amoc.results.run_directory import RunDirectory
+from amoc.results.store.reader import StoredSeries
 from amoc.service.isolated_main import main_of
 
 
 def _main(what: str, *paths: str) -> Any:
+    if what == "detail":
+        from amoc.results.report import detail
+
+        path, from_s, to_s = paths
+        points = StoredSeries(RunDirectory(Path(path)).series)
+        shown = detail.Shown.from_json(json.load(sys.stdin))
+        return detail.columns(points, float(from_s), float(to_s), shown)
     runs = [saved_run.load(RunDirectory(Path(path))) for path in paths]
     if what == "summary":
         return runs[0].summary
@@ -20,11 +30,15 @@ def _main(what: str, *paths: str) -> Any:
 
         return {"page": page.render(runs[0])}
     if what == "page":
-        from amoc.results.report import page, shell
+        from amoc.results.report import detail, page, shell
 
-        data, context = page.parts(runs[0])
-        fragments = shell.fragments(context)
-        return {"title": page.title(runs[0].summary), "data": data, "fragments": fragments}
+        data, context, shown = page.parts_and_shown(runs[0])
+        return {
+            "title": page.title(runs[0].summary),
+            "data": data,
+            "fragments": shell.fragments({**context, "detail_s": detail.MAX_S}),
+            "shown": shown.to_json(),
+        }
     if what == "compare page":
         from amoc.results.compare import comparison
         from amoc.results.compare import page as compare_page

@@ -13,10 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Error, Page
 
+from amoc.results.series import Point
+from amoc.results.summary import rebuild
 from tests.browser.browser import DEADLINE_MS, DESKTOP, PHONE
 from tests.browser.cut_line import CutLine
 from tests.process.support import DEADLINE_S, eventually
 from tests.service.support import Daemon, serving
+from tests.unit.results import runs
 
 pytestmark = pytest.mark.slow
 
@@ -195,38 +198,73 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
 
 
 def test_runs_are_listed_searched_compared_and_deleted(browser, daemon):
-    runs = []
+    both = []
     for comment in ("compared, one", "compared, two"):
-        runs.append(daemon.start("shop", users=3, comment=comment))
-        eventually(lambda: daemon.get(f"/runs/{runs[-1]}/series")["total"] > 1, "two seconds")
-        daemon.patch("/execution/stop", {"run": runs[-1]})
-        daemon.wait_for_end(runs[-1])
+        both.append(daemon.start("shop", users=3, comment=comment))
+        eventually(lambda: daemon.get(f"/runs/{both[-1]}/series")["total"] > 1, "two seconds")
+        daemon.patch("/execution/stop", {"run": both[-1]})
+        daemon.wait_for_end(both[-1])
     with opened(browser, daemon.url, **DESKTOP) as page:
         page.get_by_label("Search").fill("compared")
         page.get_by_role("button", name="Search").click()
         rows = page.locator("table.runs tbody tr")
         assert rows.count() == 2
-        assert rows.first.get_by_role("link").inner_text() == runs[1], "the newest first"
+        assert rows.first.get_by_role("link").inner_text() == both[1], "the newest first"
         assert "stopped" in rows.first.inner_text()
         compare = page.get_by_role("button", name="Compare the selected two")
         assert compare.is_disabled()
-        for run in runs:
+        for run in both:
             page.get_by_label(f"Compare {run}").check()
         compare.click()
         page.wait_for_url("**/dashboard/compare/*/*")
-        assert page.url.endswith(f"/{runs[0]}/{runs[1]}"), "the older one is A"
+        assert page.url.endswith(f"/{both[0]}/{both[1]}"), "the older one is A"
         until(page, "document.querySelectorAll('canvas').length > 0", "charts are drawn")
-        page.goto(f"{daemon.url}/dashboard/runs/{runs[0]}")
+        page.goto(f"{daemon.url}/dashboard/runs/{both[0]}")
         assert "compared, one" in page.locator("header").inner_text()
         page.get_by_role("button", name="Delete").click()
         page.get_by_role("button", name="Cancel").click()
-        assert (daemon.runs / runs[0]).is_dir()
+        assert (daemon.runs / both[0]).is_dir()
         page.get_by_role("button", name="Delete").click()
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         page.wait_for_url(f"{daemon.url}/")
-        assert not (daemon.runs / runs[0]).exists()
-        assert page.get_by_role("link", name=runs[1]).is_visible()
-        assert not page.get_by_role("link", name=runs[0]).is_visible()
+        assert not (daemon.runs / both[0]).exists()
+        assert page.get_by_role("link", name=both[1]).is_visible()
+        assert not page.get_by_role("link", name=both[0]).is_visible()
+
+
+def test_zooming_into_a_long_run_shows_its_single_seconds(browser, daemon):
+    points = [
+        Point(float(t), 1.0, users={"running": 5}, counters={"looks": 1000 if t == 2001 else 1})
+        for t in range(1, 3_701)
+    ]
+    journal = runs.journal(3_700)
+    summary = rebuild("long", "long", journal, points, False)
+    runs.leave(daemon.runs / "long", points, journal, summary)
+    looks = "amocReport.page.state.detail?.columns.counters0.looks"
+    with opened(browser, f"{daemon.url}/dashboard/runs/long#load", **DESKTOP) as page:
+        until(page, "document.documentElement.dataset.drawn === 'all'", "all is drawn")
+        assert page.evaluate("amocReport.page.data.row_s") == 3
+        chart = page.locator("[data-chart=counters0]")
+        legend = chart.locator(".u-legend .u-value").nth(1)
+        assert legend.inner_text() == "334/s", "the mean of three seconds"
+        page.get_by_text("down to single seconds").wait_for()
+
+        page.evaluate("amocReport.page.setZoom([1990, 2010], null)")
+        page.locator(".grain", has_text="single seconds").wait_for()
+        values = page.evaluate(looks)
+        times = page.evaluate("amocReport.page.state.detail.times")
+        assert times == list(range(1991, 2011))
+        assert values == [1000 if t == 2001 else 1 for t in times]
+        chart.scroll_into_view_if_needed()
+        eventually(lambda: legend.inner_text() == "1,000/s", "the peak of a second is shown")
+
+        page.get_by_role("button", name="Whole run").click()
+        until(page, "amocReport.page.state.detail === null", "the whole run is shown")
+        eventually(lambda: legend.inner_text() == "334/s", "the mean of three seconds")
+    answer = daemon.request("GET", "/dashboard/runs/long/detail?from=0&to=9000")
+    assert answer.status == 422
+    with opened(browser, f"{daemon.url}/runs/long/report", **DESKTOP) as page:
+        page.get_by_text("Single seconds are not in this file").wait_for()
 
 
 def test_a_scenario_is_uploaded_and_what_is_wrong_with_a_start_is_told(browser, daemon, tmp_path):

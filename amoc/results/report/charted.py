@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from amoc.base.json_plain import JsonObject
 from amoc.results import counts
 from amoc.results.report import timer_pairs
 from amoc.results.report.charts import COLOURS
@@ -110,6 +111,18 @@ class Charted:
         )
         return cls._made(map(Names.of, names, _MOST), twins)
 
+    def to_json(self) -> JsonObject:
+        """As JSON."""
+        names = zip(_KINDS, self._names, strict=True)
+        told = {kind: [[*one.shown], sorted(one.others)] for kind, one in names}
+        return {**told, "twins": sorted(self.twins)}
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Charted:
+        """What `to_json` made `data` of."""
+        names = (Names(data[kind][0], frozenset(data[kind][1])) for kind in _KINDS)
+        return cls._made(names, frozenset(data["twins"]))
+
     def after(self, before: Charted) -> Charted:
         """The same metrics, those that were charted before in their places."""
         names = map(Names.after, self._names, before._names, _MOST)
@@ -133,6 +146,14 @@ class Charted:
         return target, built_in
 
     @property
+    def lines(self) -> int:
+        """How many lines its charts have at the most, those of the generator's health included."""
+        return _OTHER_LINES + sum(
+            each * len(names.shown) * (2 if kind == "timers" else 1)
+            for kind, names, each in zip(_KINDS, self._names, _LINES, strict=True)
+        )
+
+    @property
     def durations(self) -> list[str]:
         """All timers whose durations charts need."""
         return [name for pairs in self.pairs for one in pairs for name in one.names]
@@ -144,6 +165,9 @@ _KINDS = (
 )
 _MOST = (COLOURS, COLOURS, SHOWN * COLOURS, MAX_CAUSES, MAX_CHARTS, MAX_CHARTS, MAX_TIMERS, 12)
 """How many of each kind are charted."""
+_LINES = (1, 1, 1, 1, 1, 4, 4, 4)
+"""How many lines each of these has, without a timer's twin."""
+_OTHER_LINES = 70
 
 
 def _busiest(counted: Mapping[str, int]) -> list[str]:

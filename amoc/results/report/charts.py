@@ -7,8 +7,9 @@ is also a small table, for people who do not see it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from amoc.results.report.columns import Column
 from amoc.results.report.texts import clip, figure, moment
@@ -17,6 +18,8 @@ MAX_LABEL = 48
 GREY = 0
 """A line's colour that is none of the palette's."""
 COLOURS = 8
+Labels: TypeAlias = Mapping[str, Collection[str]]
+"""Lines of charts by their `Line.name`, by chart."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Line:
     values: Column
     colour: int = 1
     style: str = "line"
+
+    @property
+    def name(self) -> str:
+        """What tells the line from others of its chart in the page."""
+        return clip(self.label, MAX_LABEL)
 
     @property
     def known(self) -> list[float]:
@@ -96,7 +104,7 @@ class Chart:
                 {"label": f"limit of the {of}" if of else "limit", "value": limit}
                 for of, limit in self.limits.items()
             ],
-            "lines": [{**vars(line), "label": clip(line.label, MAX_LABEL)} for line in self.lines],
+            "lines": [{**vars(line), "label": line.name} for line in self.lines],
         }
 
     def words(self, times: Sequence[float] | None) -> list[tuple[str, str, str, str, str]]:
@@ -113,9 +121,11 @@ class Chart:
             if known:
                 highest = max(known)
                 when = moment(times[line.values.index(highest)])
-                shown = (min(known), sum(known) / len(known), highest)
-                said.append((line.label, *(figure(one, self.unit) for one in shown), when))
-        return [(clip(label, MAX_LABEL), *rest) for label, *rest in said]  # type: ignore[misc]
+                low, mean, high = (
+                    figure(one, self.unit) for one in (min(known), sum(known) / len(known), highest)
+                )
+                said.append((line.name, low, mean, high, when))
+        return said
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def texts(
         events: The rows of the table of events, and how many are left out.
         directory: Where the run is.
         complete: Whether it wrote its summary itself.
+
+    Where a daemon can be asked for the single seconds of a run, `detail_s` is how many at once.
     """
     run, health = summary["run"], summary.get("health")
     target, _ = pairs(covered.timers)
@@ -84,6 +86,7 @@ def texts(
         "thresholds": list(summary.get("thresholds", ()))[:MAX_THRESHOLDS],
         "judged": health is not None,
         "read_share": 1.0,
+        "detail_s": 0.0,
         "limited": health["limited"] if health is not None else False,
         "findings": tables.findings(list(health["findings"]) if health is not None else []),
         "blocked": tables.blocked(list(summary.get("blocked", ()))),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.report import generator_charts, latency, over_time, run_annotations
 from amoc.results.report.charted import SHOWN, Charted
-from amoc.results.report.charts import Chart, Group
+from amoc.results.report.charts import Chart, Group, Labels
 from amoc.results.report.latency import TimerView
 from amoc.results.report.rows import Row
 from amoc.results.report.run_annotations import Annotation, Interruptions
@@ -36,7 +36,7 @@ class Drawing:
         charted: Charted,
         durations: Mapping[str, Histogram],
         timers: Timers,
-        keep: Mapping[str, Collection[str]] | None = None,
+        keep: Labels | None = None,
     ) -> Drawing:
         """The charts of `rows`.
 
@@ -45,29 +45,21 @@ class Drawing:
             charted: What has charts.
             durations: All durations that percentiles are about, by timer.
             timers: The timers' figures, as in the summary.
-            keep: Labels of lines that charts are to have whatever `rows` say, by chart.
+            keep: Lines that charts are to have whatever `rows` say.
         """
-        keep = keep or {}
-        target, built_in = charted.pairs
-        own = [
-            over_time.timer(rows, f"generator{at}", pair.name, pair.name, "")
-            for at, pair in enumerate(built_in)
-        ]
-        generator = [*generator_charts.workers(rows, keep), *generator_charts.hosts(rows)]
-        groups = {
-            "load": over_time.load(rows, charted, keep.get("users", ())),
-            "gauges": over_time.gauges(rows, charted.gauges),
-            "throttles": over_time.throttles(rows, charted.throttles),
-            "generator": Group(
-                "generator", "Load generator", generator, own, "Charts of its timers"
-            ),
-        }
+        target, _ = charted.pairs
+        groups = groups_of(rows, charted, keep or {})
         views = [
             latency.view(pair, f"timer{at}", rows, durations, timers)
             for at, pair in enumerate(target)
         ]
         left_out = over_time.left_out(len(charted.timers.others), "less busy timers")
         return cls(groups, views, left_out)
+
+    @property
+    def labels(self) -> Labels:
+        """The lines of all charts over time."""
+        return {one.key: [line.name for line in one.lines] for one in self.all_charts}
 
     @property
     def charts(self) -> Iterator[Chart]:
@@ -126,6 +118,33 @@ class Drawing:
             "charts": {chart.key: chart.to_json() for chart in self.charts},
             "spectra": self.spectra(),
         }
+
+
+def groups_of(rows: Sequence[Row], charted: Charted, keep: Labels) -> dict[str, Group]:
+    """Charts over time by what they are about, but for those of the target's timers.
+
+    Arguments are those of `Drawing.of`.
+    """
+    _, built_in = charted.pairs
+    own = [
+        over_time.timer(rows, f"generator{at}", pair.name, pair.name, "")
+        for at, pair in enumerate(built_in)
+    ]
+    generator = [*generator_charts.workers(rows, keep), *generator_charts.hosts(rows)]
+    return {
+        "load": over_time.load(rows, charted, keep),
+        "gauges": over_time.gauges(rows, charted.gauges),
+        "throttles": over_time.throttles(rows, charted.throttles, keep),
+        "generator": Group("generator", "Load generator", generator, own, "Charts of its timers"),
+    }
+
+
+def charts_of(rows: Sequence[Row], charted: Charted, keep: Labels) -> Iterator[Chart]:
+    """All charts over time; arguments are those of `Drawing.of`."""
+    for group in groups_of(rows, charted, keep).values():
+        yield from (*group.shown, *group.more)
+    for at, pair in enumerate(charted.pairs[0]):
+        yield from latency.charts(pair, f"timer{at}", rows)
 
 
 def along(

@@ -11,9 +11,10 @@ from operator import attrgetter
 
 from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint, key
 from amoc.results.generator_health import Limits
-from amoc.results.report.charts import COLOURS, GREY, Chart, Line
+from amoc.results.report.charts import COLOURS, GREY, MAX_LABEL, Chart, Labels, Line
 from amoc.results.report.columns import Column, highest, rounded
 from amoc.results.report.rows import Row
+from amoc.results.report.texts import clip
 from amoc.results.report.texts import worker as name_of
 from amoc.results.series import Point
 
@@ -22,17 +23,17 @@ MAX_WORKERS = 6
 
 _Place = tuple[str, int]
 _Rows = Sequence[Mapping[_Place, WorkerPoint]]
-_NONE: Mapping[str, Collection[str]] = {}
+_NONE: Labels = {}
 
 _LIMITS = Limits()
 
 
-def workers(rows: Sequence[Row], keep: Mapping[str, Collection[str]] = _NONE) -> list[Chart]:
+def workers(rows: Sequence[Row], keep: Labels = _NONE) -> list[Chart]:
     """Charts of workers and controller, for each health metric that has one.
 
     Args:
         rows: What they are drawn from.
-        keep: By chart, the workers that have lines in it, whichever are the worst in `rows`.
+        keep: Lines of charts: of many workers these have some, whichever are the worst in `rows`.
     """
     worst = [{(one.node, one.worker): one for one in row.highest.workers} for row in rows]
     places = sorted({place for row in worst for place in row})
@@ -99,7 +100,7 @@ def _lines(columns: Mapping[_Place, Column], keep: Collection[str] | None) -> li
     lines: list[Line] = []
     if len(columns) > MAX_WORKERS:
         if keep is not None:
-            chosen = [place for place in columns if name_of(*place) in keep]
+            chosen = [place for place in columns if clip(name_of(*place), MAX_LABEL) in keep]
         else:
             chosen = sorted(sorted(columns, key=mean, reverse=True)[: MAX_WORKERS - 2])
         rows = [*zip(*columns.values(), strict=True)]

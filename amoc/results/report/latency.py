@@ -58,11 +58,6 @@ def view(
         steady: All durations that percentiles are about, by timer.
         timers: The timers' figures for the table, as in the summary.
     """
-    titles = ("service time", "response time") if pair.response else ("",)
-    charts = [
-        over_time.timer(rows, f"{key}{at}", f"{pair.name} {title}".strip(), name, key)
-        for at, (name, title) in enumerate(zip(pair.names, titles, strict=True))
-    ]
     labels = ("service time", "response time") if pair.response else (pair.name,)
     lines = {
         label: spectrum(steady.get(name, Histogram()))
@@ -70,11 +65,20 @@ def view(
     }
     return TimerView(
         name=pair.name,
-        charts=charts,
+        charts=charts(pair, key, rows),
         spectrum=Spectrum(f"{key}spectrum", f"{pair.name} by percentile", lines),
         rows=list(compared(pair, timers)),
         twin=pair.response is not None,
     )
+
+
+def charts(pair: Pair, key: str, rows: Sequence[Row]) -> list[Chart]:
+    """A timer over time; arguments are those of `view`."""
+    titles = ("service time", "response time") if pair.response else ("",)
+    return [
+        over_time.timer(rows, f"{key}{at}", f"{pair.name} {title}".strip(), name, key)
+        for at, (name, title) in enumerate(zip(pair.names, titles, strict=True))
+    ]
 
 
 def spectrum(timer: Histogram) -> list[tuple[float, float]]:

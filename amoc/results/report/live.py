@@ -23,7 +23,7 @@ from amoc.base.json_plain import JsonObject
 from amoc.metrics.histogram import Histogram
 from amoc.results import summary
 from amoc.results.journal_facts import JournalFacts
-from amoc.results.report import content, shell
+from amoc.results.report import content, detail, shell
 from amoc.results.report.charted import Charted
 from amoc.results.report.drawing import along
 from amoc.results.report.event_dedup import Deduplication
@@ -201,6 +201,7 @@ class LivePage:
             "read_share": self.read_share,
             "row_s": self.charts.row_s,
             "downsampled": self.charts.row_s >= 2.0,
+            "detail_s": detail.MAX_S,
         }
         made = {}
         for name in content.SECTIONS:
@@ -252,7 +253,13 @@ class LivePage:
             message |= {**self._along(), **self.charts.since(seen.final)}
         return message
 
+    @property
+    def shown(self) -> detail.Shown:
+        """What its charts show."""
+        return detail.Shown(self.charts.charted, self.charts.drawing.labels)
+
     def _along(self) -> dict[str, object]:
         last_s = self.charts.times[-1] if self.charts.times else 0.0
         run = self.summary["run"]
-        return along(run, last_s, self._began_at, self._interruptions, self._rows[0])
+        row_s = {"row_s": round(self.charts.row_s, 3)}
+        return row_s | along(run, last_s, self._began_at, self._interruptions, self._rows[0])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from amoc.metrics.histogram import Histogram
 from amoc.results.report.charted import Charted
-from amoc.results.report.charts import Chart
+from amoc.results.report.charts import Chart, Labels
 from amoc.results.report.downsample import MAX_ROWS, Bucketer, coarse
 from amoc.results.report.drawing import Drawing
 from amoc.results.report.rows import Row
@@ -44,7 +44,7 @@ class LiveCharts:
         self._bucketer = Bucketer()
         self._before: list[Row] = []  # the last final row that is no gap, and the gaps behind it
         self._new: list[Row] = []
-        self._keep: dict[str, list[str]] = {}
+        self._keep: Labels = {}
 
     def make(
         self,
@@ -74,9 +74,7 @@ class LiveCharts:
         self.times = [row.t_s for row in rows]
         self.row_s = max((row.span_s for row in rows), default=0.0)
         self.drawing = Drawing.of(rows, charted, durations, timers)
-        self._keep = {
-            one.key: [line.label for line in one.lines] for one in self.drawing.all_charts
-        }
+        self._keep = self.drawing.labels
         self.edition += 1
 
     def add(self, point: Point) -> None:

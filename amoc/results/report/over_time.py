@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from amoc.metrics.step_names import COUNT, FAILURES
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results import counts
 from amoc.results.report.charted import SHOWN, Charted, Names
-from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Line
+from amoc.results.report.charts import COLOURS, GREY, Chart, Group, Labels, Line
 from amoc.results.report.columns import growth, highest, latest, quantiles, rates, throttle_level
 from amoc.results.report.rows import Row
 from amoc.results.series import Point
@@ -22,7 +22,7 @@ def left_out(count: int, of: str) -> str:
     return f"{count:,} {of} are not charted; see the tables below." if count > 0 else ""
 
 
-def users(rows: Sequence[Row], keep: Collection[str] = ()) -> Chart:
+def users(rows: Sequence[Row], keep: Labels) -> Chart:
     """Users by what they do; lines that are always 0 are left out, but for those of `keep`."""
     lines = [
         Line("running", highest(rows, lambda one: one.users.get("running")), 1, "area"),
@@ -34,9 +34,8 @@ def users(rows: Sequence[Row], keep: Collection[str] = ()) -> Chart:
         Line("lost", latest(rows, lambda one: one.users.get("lost")), 7, "dash"),
         Line("restarted", latest(rows, lambda one: one.users.get("restarted")), 2, "dash"),
     ]
-    return Chart(
-        "users", "Users", "", [one for one in lines if any(one.known) or one.label in keep]
-    )
+    kept = keep.get("users", ())
+    return Chart("users", "Users", "", [one for one in lines if any(one.known) or one.name in kept])
 
 
 def starts(rows: Sequence[Row]) -> Chart:
@@ -62,7 +61,7 @@ def _gauge(name: str) -> Callable[[Point], float | None]:
     return lambda point: point.gauges.get(name)
 
 
-def load(rows: Sequence[Row], charted: Charted, keep: Collection[str] = ()) -> Group:
+def load(rows: Sequence[Row], charted: Charted, keep: Labels) -> Group:
     """The load on the target: users, requests, and rates of counters; `keep` as for `users`."""
     charts = [users(rows, keep), starts(rows), *_requests(rows, charted)]
     shown, more = _counters(rows, charted.counters.shown)
@@ -114,17 +113,17 @@ def gauges(rows: Sequence[Row], names: Names) -> Group:
     return Group("gauges", "Gauges", charts[:SHOWN], charts[SHOWN:], "More gauges", missing)
 
 
-def throttles(rows: Sequence[Row], names: Names) -> Group:
+def throttles(rows: Sequence[Row], names: Names, keep: Labels) -> Group:
     """Throttles, two charts each.
 
     amoc's own, which starts users, is there only if it was in effect: in most runs nobody has to
-    wait there.
+    wait there. `keep` as for `users`.
     """
     charts = [
         chart
         for at, name in enumerate(names.shown)
-        if name != USER_RATE or _was_in_effect(rows, name)
-        for chart in throttle(rows, f"throttle{at}", name)
+        if name != USER_RATE or f"throttle{at}flow" in keep or _was_in_effect(rows, name)
+        for chart in throttle(rows, f"throttle{at}", name, keep)
     ]
     missing = left_out(len(names.others), "throttles")
     shown, more = charts[: 2 * SHOWN], charts[2 * SHOWN :]
@@ -152,7 +151,7 @@ def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> 
     return Chart(key, title, "s", lines, family=family)
 
 
-def throttle(rows: Sequence[Row], key: str, name: str) -> list[Chart]:
+def throttle(rows: Sequence[Row], key: str, name: str, keep: Labels) -> list[Chart]:
     """A throttle's target rate, its requests and executions, and who waited."""
     flow = [
         Line("requests", rates(rows, counts.throttle(name, "requests")), 5),
@@ -164,7 +163,8 @@ def throttle(rows: Sequence[Row], key: str, name: str) -> list[Chart]:
             "step",
         ),
     ]
-    shown = [line for line in flow if line.known]
+    kept = keep.get(f"{key}flow", ())
+    shown = [line for line in flow if line.known or line.name in kept]
     waiting = highest(rows, throttle_level(name, lambda one: one.waiting))
     return [
         Chart(f"{key}flow", f"{name}: rate", "/s", shown),

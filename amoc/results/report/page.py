@@ -4,6 +4,10 @@ Tables show the summary, charts the series. A warm-up is excluded from key metri
 of timers and counters and from distributions, as it is from the verdict. Of very long lists the
 page shows a part and says so; `summary.json` and the series have it all.
 
+A run of up to an hour has each of its seconds in the page, unless there would be more than
+`MAX_VALUES`; of a longer one those that somebody zooms into are to be had from a daemon
+(`amoc.results.report.detail`).
+
 The series is read once: `Reading`. The page of a run that goes on (`amoc.results.report.live`) has
 the same sections and the same charts.
 """
@@ -16,6 +20,7 @@ from pathlib import Path
 from amoc.metrics.histogram import Histogram
 from amoc.results.report import content, run_annotations, shell
 from amoc.results.report.charted import Charted
+from amoc.results.report.detail import Shown
 from amoc.results.report.downsample import MAX_ROWS, downsample
 from amoc.results.report.drawing import Drawing, along
 from amoc.results.saved_run import SavedRun
@@ -23,6 +28,10 @@ from amoc.results.series import Point
 from amoc.results.store.packed import add_to
 from amoc.results.summary_types import Summary
 from amoc.results.warm_up import WarmUp
+
+SINGLE_S = 3_600
+MAX_VALUES = 500_000
+"""Of all lines of all charts: they take some 2.5 MB."""
 
 
 def write(record: SavedRun, path: Path) -> None:
@@ -50,11 +59,16 @@ def title(summary: Summary) -> str:
 
 def parts(record: SavedRun) -> tuple[dict[str, object], dict[str, object]]:
     """What the page's script draws, and what its templates get."""
+    return parts_and_shown(record)[:2]
+
+
+def parts_and_shown(record: SavedRun) -> tuple[dict[str, object], dict[str, object], Shown]:
+    """The same, and what `amoc.results.report.detail` has to know of the charts."""
     summary = record.summary
     covered = content.covered_by(summary)
     charted = Charted.of(summary, covered.timers)
     warmup_s = covered.warmup_s if covered.is_part else 0.0
-    reading = Reading(record.points, warmup_s, charted.durations)
+    reading = Reading(record.points, warmup_s, charted)
     rows = reading.rows
     times = [row.t_s for row in rows]
     drawing = Drawing.of(rows, charted, reading.durations, covered.timers)
@@ -62,12 +76,15 @@ def parts(record: SavedRun) -> tuple[dict[str, object], dict[str, object]]:
     last_s = times[-1] if times else 0.0
     said = along(summary["run"], last_s, reading.began_at, reading.interruptions, events[0])
     directory = str(record.directory)
-    return {**said, **drawing.data(times)}, {
+    row_s = max((row.span_s for row in rows), default=0.0)
+    context = {
         **content.texts(summary, covered, events, directory, record.complete),
         **drawing.texts(times),
-        "row_s": max((row.span_s for row in rows), default=0.0),
-        "downsampled": len(record.points) > MAX_ROWS,
+        "row_s": row_s,
+        "downsampled": len(record.points) > reading.max_rows,
     }
+    data = {**said, **drawing.data(times), "row_s": round(row_s, 3)}
+    return data, context, Shown(charted, drawing.labels)
 
 
 class Reading:
@@ -75,25 +92,29 @@ class Reading:
 
     Attributes:
         rows: What charts over time are drawn from.
+        max_rows: How many there may be, apart from those that pauses and gaps need.
         interruptions: When the run was paused, and nodes late.
         began_at: When the first user could start, in seconds since 1970; None if nothing says so.
         durations: Of the charted timers, after the warm-up.
     """
 
-    def __init__(self, points: Collection[Point], warmup_s: float, timers: Collection[str]) -> None:
+    def __init__(self, points: Collection[Point], warmup_s: float, charted: Charted) -> None:
         """Read `points`.
 
         Args:
             points: The seconds of a run.
             warmup_s: How long its warm-up was, if that is excluded.
-            timers: Those that are charted.
+            charted: What has charts.
         """
+        timers = charted.durations
+        single = len(points) <= SINGLE_S and len(points) * charted.lines <= MAX_VALUES
+        self.max_rows = SINGLE_S if single else MAX_ROWS
         self.interruptions = run_annotations.Interruptions()
         self.began_at: float | None = None
         self.durations = {name: Histogram() for name in timers}
         self._warmup, self._begun = WarmUp(warmup_s), False
         self.rows = downsample(
-            points, timers=timers, see=self._see, fine=lambda _: not self._warmup.over
+            points, self.max_rows, timers, self._see, fine=lambda _: not self._warmup.over
         )
 
     def _see(self, point: Point) -> None:

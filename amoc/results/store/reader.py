@@ -7,7 +7,7 @@ them, and only one is held at a time. What is appended later is among them after
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -113,6 +113,14 @@ class StoredSeries(Collection[Point]):
             places = range(max(0, number), min(len(self), number + limit))
             return [self._second(file, place) for place in places]
 
+    def between(self, from_s: float, to_s: float) -> list[Point]:
+        """The points that end after a moment and begin before another one."""
+        with self._open() as file:
+            places = range(len(self))
+            begin = bisect_right(places, from_s, key=lambda at: self._second(file, at).t_s)
+            end = bisect_left(places, to_s, key=lambda at: self._second(file, at).begin_s)
+            return [self._second(file, at) for at in range(begin, end)]
+
     def stretches(self, fine: Fine) -> Iterator[Point]:
         """The points, minutes of them as one where that is possible and not to be `fine`."""
         with self._open() as file:
@@ -163,6 +171,13 @@ def _bytes(file: BinaryIO, at: int, length: int) -> bytes:
 def has_stretches(points: Collection[Point]) -> bool:
     """Whether minutes of a run can be had as one."""
     return isinstance(points, StoredSeries)
+
+
+def between(points: Collection[Point], from_s: float, to_s: float) -> list[Point]:
+    """The points of a run that end after a moment and begin before another one."""
+    if isinstance(points, StoredSeries):
+        return points.between(from_s, to_s)
+    return [one for one in points if one.t_s > from_s and one.begin_s < to_s]
 
 
 def stretches(points: Collection[Point], fine: Fine = lambda _: False) -> Iterator[Point]:

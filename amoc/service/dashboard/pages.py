@@ -6,6 +6,7 @@ from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from markupsafe import Markup
 
 from amoc.base.errors import AmocError
 from amoc.results.report import shell
+from amoc.results.report.detail import MAX_S
 from amoc.service import guard, sse
 from amoc.service.dashboard import forms, parts, runs_table
+from amoc.service.dashboard.details import Details
 from amoc.service.dashboard.live_pages import LivePages
 from amoc.service.isolated import READ_S, answer_of
-from amoc.service.problems import Problem
+from amoc.service.problems import Problem, unprocessable
 from amoc.service.rest_runs import frozen_page
 from amoc.service.service import Service
 from amoc.service.tokens import Role
@@ -53,6 +56,7 @@ def register(app: OpenAPI, service: Service) -> None:
     """Add the routes; none of them is in the document of REST."""
     live = LivePages(service.runs, parts.add)
     service.runs.queue.on_begin = live.begin
+    details = Details()
 
     @app.route("/assets/<name>")
     def asset(name: str) -> Any:
@@ -85,21 +89,30 @@ def register(app: OpenAPI, service: Service) -> None:
                 "run.html",
                 title=_title(shown.summary["run"]),
                 run=directory.id,
+                detail_s=MAX_S,
                 live=True,
                 fragments=shown.fragments,
                 data=shell.json_text(shown.data()),
             )
-        found = answer_of("amoc.service.saved", ["page", str(directory.path)], READ_S)
+        found = details.page_of(directory)
         made = {name: Markup(html) for name, html in found["fragments"].items()}  # noqa: S704
         made["log"] = Markup(parts.log_of(directory))  # noqa: S704
         return page(
             "run.html",
             title=found["title"],
             run=directory.id,
+            detail_s=MAX_S,
             live=False,
             fragments=made,
             data=shell.json_text(found["data"]),
         )
+
+    @app.route("/dashboard/runs/<id>/detail")
+    def run_detail(id: str) -> Any:
+        directory = service.runs.find(id)
+        watched = live.of(directory).ready() if live.goes_on(directory) else None
+        shown = None if watched is None else watched.shown.to_json()
+        return details.between(directory, _moment("from"), _moment("to"), shown)
 
     @app.route("/dashboard/runs/<id>/events")
     def run_events(id: str) -> Any:
@@ -131,6 +144,14 @@ def page(template: str, here: str = "", **context: object) -> Response:
 
 def _title(run: Any) -> str:
     return f"{run.get('verdict', '')}: {run.get('scenario', '')}"
+
+
+def _moment(name: str) -> float:
+    """A moment of a run in a request's query, in seconds since the first user could start."""
+    value = request.args.get(name, nan, float)
+    if not isfinite(value):
+        raise unprocessable(f"{name} must be a number of seconds", name)
+    return value
 
 
 def _query() -> str:

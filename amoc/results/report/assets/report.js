@@ -490,12 +490,12 @@ const amocReport = (() => {
       const { zoom } = state, { loader } = page;
       if (!zoom || !loader || !(data.row_s >= 2)) { tellGrain(""); setDetail(null); return; }
       if (zoom[1] - zoom[0] > loader.most_s) {
-        tellGrain(`zoom into ${duration(loader.most_s)} or less for single seconds`);
+        tellGrain(`zoom into ${loader.most_s / 60} minutes or less for more detail`);
         setDetail(null);
         return;
       }
       const mine = asked = new AbortController();
-      tellGrain("loading single seconds…");
+      tellGrain("loading more detail…");
       try {
         await new Promise((resolve) => setTimeout(resolve, ASK_MS));
         if (mine.signal.aborted) return;
@@ -504,7 +504,7 @@ const amocReport = (() => {
         setDetail(detail.times.length ? detail : null);
         tellGrain(detail.row_s < 2 ? "single seconds" : `each point covers up to ${duration(detail.row_s)}`);
       } catch (error) {
-        if (!mine.signal.aborted) tellGrain(`single seconds cannot be loaded: ${error.message}`);
+        if (!mine.signal.aborted) tellGrain(`no more detail: ${error.message}`);
       }
     }
 

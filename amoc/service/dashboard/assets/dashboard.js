@@ -13,10 +13,10 @@
     timer = setTimeout(() => { byId("say").textContent = byId("wrong").textContent = ""; }, wrong ? 3 * SAID_MS : SAID_MS);
   }
 
-  async function send(method, path, body, type = "application/json") {
+  async function send(method, path, body, { type = "application/json", signal } = {}) {
     let answer;
     try {
-      answer = await fetch(path, { method, body, headers: body === undefined ? {} : { "Content-Type": type } });
+      answer = await fetch(path, { method, body, signal, headers: body === undefined ? {} : { "Content-Type": type } });
     } catch {
       throw new Error("The daemon does not answer.");
     }
@@ -135,7 +135,7 @@
 
   async function upload() {
     const file = byId("file").files[0];
-    await send("PUT", `/scenarios/upload?name=${encodeURIComponent(byId("name").value)}`, file, file.name.endsWith(".py") ? "text/x-python" : "application/octet-stream");
+    await send("PUT", `/scenarios/upload?name=${encodeURIComponent(byId("name").value)}`, file, { type: file.name.endsWith(".py") ? "text/x-python" : "application/octet-stream" });
     location.assign(`/dashboard/start?scenario=${encodeURIComponent(byId("name").value)}`);
   }
 
@@ -174,6 +174,11 @@
   const WORDS = { live: "live", lost: "The connection to the daemon is lost; trying again…", over: "The run is over." };
 
   const page = byId("run-page");
+  if (page) {
+    const { detail, detailS } = page.dataset;
+    const load = (from, to, signal) => send("GET", `${detail}?from=${from}&to=${to}`, undefined, { signal });
+    amocReport.page.loader = { most_s: Number(detailS), load };
+  }
   if (page?.dataset.live) {
     amocLive.follow(page.dataset.live, amocReport.page, (state) => {
       const link = byId("link"), before = link.dataset.state;

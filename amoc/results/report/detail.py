@@ -1,0 +1,72 @@
+"""The single seconds of a part of a run, for charts of a long one that somebody zooms into. Pure.
+
+They are those of charts that are drawn already, with the same lines: `Shown` says which, and is
+kept by who has made the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from amoc.base.json_plain import JsonObject
+from amoc.results.report.charted import Charted
+from amoc.results.report.charts import Labels
+from amoc.results.report.downsample import MAX_ROWS, downsample
+from amoc.results.report.drawing import charts_of
+from amoc.results.series import Point
+from amoc.results.store.reader import between
+
+MAX_S = 7_200.0
+"""The longest part: its rows are of five seconds each."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the charts of a page show.
+
+    Attributes:
+        charted: The metrics.
+        labels: The lines.
+    """
+
+    charted: Charted
+    labels: Labels
+
+    def to_json(self) -> JsonObject:
+        """As JSON."""
+        return {
+            "charted": self.charted.to_json(),
+            "labels": {key: [*some] for key, some in self.labels.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: JsonObject) -> Shown:
+        """What `to_json` made `data` of."""
+        return cls(Charted.from_json(data["charted"]), data["labels"])
+
+
+def columns(
+    points: Collection[Point], from_s: float, to_s: float, shown: Shown
+) -> dict[str, object]:
+    """The rows of a part of a run, each a second if it is short enough, for the page's script.
+
+    Args:
+        points: The seconds of the run.
+        from_s: Where the part begins, since the first user could start.
+        to_s: Where it ends.
+        shown: What its charts show.
+    """
+    # What grows is measured from the row before, so one more is read.
+    size = int(max(0.0, to_s - from_s) // MAX_ROWS) + 1
+    some = between(points, from_s - size, to_s)
+    rows = downsample(some, timers=shown.charted.durations)
+    first = next((at for at, row in enumerate(rows) if row.t_s > from_s), len(rows))
+    made = charts_of(rows, shown.charted, shown.labels)
+    return {
+        "times": [round(row.t_s, 3) for row in rows[first:]],
+        "row_s": round(max((row.span_s for row in rows[first:]), default=0.0), 3),
+        "columns": {
+            chart.key: {line.name: line.values[first:] for line in chart.lines} for chart in made
+        },
+    }
