@@ -139,7 +139,7 @@ def _started(
         ) as child:
             try:
                 with gevent.Timeout(deadline_s):
-                    if given is not None:
+                    if child.stdin is not None:
                         with suppress(BrokenPipeError):  # it ends without reading it
                             child.stdin.write(json.dumps(given).encode())
                             child.stdin.close()
