@@ -159,33 +159,46 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
     clock = pause.clock
     paused_ns = clock.paused_ns() if clock.since_ns else clock.earlier_ns
     begun_ns = now_ns() - paused_ns if timeout < inf else 0
-    left_s = timeout
     me.waiting_for = waiter
     try:
-        while True:
-            if not waiter.done:
-                waiter.park(left_s)
-            if waiter.error is not None:
-                waiter.raise_error()
-            if not clock.since_ns and clock.earlier_ns == paused_ns:
-                return waiter.done
-            while clock.since_ns and not waiter.done:
-                # Its time was up in the pause: it stays parked, to be served or ended as before.
-                pause.paused_waits[waiter.wake] = None
+        if not waiter.done:
+            if timeout < inf or me is get_hub():
+                waiter.park(timeout)
+            else:
+                waiter.greenlet = me  # as `park`
                 try:
-                    waiter.park(inf)
+                    _switch(get_hub())
                 finally:
-                    pause.paused_waits.pop(waiter.wake, None)
-            if waiter.error is not None:
-                waiter.raise_error()
-            pause.wait_resumed(paused_ns)
-            paused_ns = clock.earlier_ns
-            if timeout < inf:
-                left_s = timeout - (clock.run_ns() - begun_ns) / S_NS
-            if left_s <= 0 and not waiter.done:
-                return False
+                    waiter.greenlet = None
+        if waiter.error is not None:
+            waiter.raise_error()
+        if clock.since_ns or clock.earlier_ns != paused_ns:
+            _wait_on(waiter, timeout, begun_ns, paused_ns)
+        return waiter.done
     finally:
         me.waiting_for = None
+
+
+def _wait_on(waiter: AnyWaiter, timeout: float, begun_ns: int, paused_ns: int) -> None:
+    """Go on with a wait during which the run was paused, or is."""
+    clock = pause.clock
+    while clock.since_ns or clock.earlier_ns != paused_ns:
+        while clock.since_ns and not waiter.done:
+            # Its time was up in the pause: it stays parked, to be served or ended as before.
+            pause.paused_waits[waiter.wake] = None
+            try:
+                waiter.park(inf)
+            finally:
+                pause.paused_waits.pop(waiter.wake, None)
+        if waiter.error is not None:
+            waiter.raise_error()
+        pause.wait_resumed(paused_ns)
+        paused_ns = clock.earlier_ns
+        left_s = timeout - (clock.run_ns() - begun_ns) / S_NS
+        if left_s > 0 and not waiter.done:
+            waiter.park(left_s)
+            if waiter.error is not None:
+                waiter.raise_error()
 
 
 def check_interrupt() -> None:

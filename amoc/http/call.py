@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from amoc.http.urls import Address, Origin, discreet
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from amoc.http.request import Auth, HeaderValues
 
 
-class Terms(NamedTuple):
-    """How one request is made and answered."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How one request is made and answered; a request looks at them often."""
 
     limit: Deadlines
     """How long it may take."""
@@ -44,15 +46,13 @@ class Call:
         strayed: Whether one led to another server.
         traceparent: What it says of its trace, see `amoc.steps.tracing`.
         auth, body, headers: Of this request; the latter beside the session's.
+        is_bare: Whether it is a GET of a path, with nothing of its own: what most requests are.
     """
 
-    # Defaults of the class: one is made for each request, and most of these are never changed.
-    auth: Auth | None = None
-    body: Body | None = None
-    headers: HeaderValues | None = None
-    followed = 0
-    strayed = False
-    traceparent = ""
+    __slots__ = (
+        *("auth", "begin_ns", "body", "followed", "headers", "is_bare", "method", "name"),
+        *("origin", "redirects", "strayed", "target", "terms", "traceparent"),
+    )
 
     def __init__(
         self,
@@ -71,6 +71,13 @@ class Call:
         self.terms = terms
         self.begin_ns = begin_ns
         self.redirects = redirects
+        self.is_bare = False
+        self.auth: Auth | None = None
+        self.body: Body | None = None
+        self.headers: HeaderValues | None = None
+        self.followed = 0
+        self.strayed = False
+        self.traceparent = ""
 
     @property
     def address(self) -> Address:

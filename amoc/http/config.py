@@ -5,8 +5,9 @@ from __future__ import annotations
 import netrc as _netrc
 import urllib.request
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from gevent import getcurrent
 
@@ -23,7 +24,8 @@ MAX_IDLE: Final = 8
 MAX_REDIRECTS: Final = 10
 
 
-class Config(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Config:
     """How a session makes its requests."""
 
     route: Route

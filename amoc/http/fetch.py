@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from typing import Final
+
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.http import decoding, errors, meters
@@ -24,6 +28,9 @@ from amoc.http.request import (
 from amoc.http.streaming import Stream
 from amoc.http.urls import Address, Origin, redirected, shown
 
+_HEEDED: Final = re.compile(rb"\n(?i:set-cookie|content-encoding)[ \t]*:")
+"""Headers that matter whatever the scenario asks for; most answers have neither."""
+
 
 class Fetcher:
     """Makes the requests of a session.
@@ -33,10 +40,11 @@ class Fetcher:
         heads: The headers of all requests.
     """
 
-    __slots__ = ("_config", "_home", "_home_pool", "_pools", "cookies", "heads")
+    __slots__ = ("_config", "_home", "_home_pool", "_is_usual", "_pools", "cookies", "heads")
 
     def __init__(self, home: Address | None, config: Config) -> None:
         self._config = config
+        self._is_usual = not (config.netrc or config.proxy)
         self._home = home.origin if home else None
         self._home_pool: list[Connection] = []
         self._pools: dict[Origin, list[Connection]] = {}
@@ -64,10 +72,10 @@ class Fetcher:
         while True:
             connection = self._exchange(call)
             reader = connection.reader
-            status, head = reader.status, reader.head
-            lower = head.lower()  # short needles, for long ones take three times as long
-            if b"ookie:" in lower and self._config.keeps_cookies:
-                self.cookies.take(parse(head), call.address)
+            status, head = reader.status, reader.head()
+            heeded = parse(head) if _HEEDED.search(head) else None
+            if heeded is not None and "set-cookie" in heeded and self._config.keeps_cookies:
+                self.cookies.take(heeded, call.address)
             if 300 <= status < 400 and call.redirects:
                 origin = call.origin
                 try:
@@ -79,7 +87,7 @@ class Fetcher:
                     self.drop(connection, origin)
                     continue
             break
-        encoding = value_of(head, b"content-encoding") if b"ncoding:" in lower else ""
+        encoding = "" if heeded is None else heeded.get("content-encoding", "")
         first_byte_ns = connection.first_ns - connection.begin_ns
         if call.terms.streams:
             ns = connection.first_ns - call.begin_ns
@@ -156,6 +164,8 @@ class Fetcher:
     def _head(self, call: Call) -> bytes:
         """What is sent before the body, empty line included."""
         origin, target = call.origin, call.target
+        if call.is_bare and self._is_usual and not self.cookies.any:
+            return f"GET {target} HTTP/1.1\r\n{self.heads.lines(origin)}\r\n".encode("latin-1")
         body, config = call.body, self._config
         if call.headers is None and call.auth is None and not (config.netrc or call.strayed):
             lines = self.heads.lines(origin)
@@ -225,7 +235,7 @@ def _follow(call: Call, status: int, location: str) -> bool:
         status in (301, 302) and call.method == "POST"
     ):
         call.method, call.body = "GET", None
-        call.terms = call.terms._replace(asks_leave=False)
+        call.terms = replace(call.terms, asks_leave=False)
     if call.body is not None and not call.body.is_replayable:
         raise errors.RedirectError(
             f"{who}: redirected to {shown(location)}, but its body cannot be sent twice",
@@ -234,6 +244,7 @@ def _follow(call: Call, status: int, location: str) -> bool:
     if there.origin != call.origin:
         call.auth, call.strayed = None, True
         call.headers = without_secrets(call.headers) if call.headers else None
+    call.is_bare = False
     call.origin, call.target = there.origin, there.target
     call.followed += 1
     meters.redirects.inc()

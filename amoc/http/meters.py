@@ -31,6 +31,7 @@ tls_unverified = metrics.built_in(metrics.Counter, connection_names.TLS_UNVERIFI
 """Handshakes in which the server's certificate was not checked."""
 first_byte = metrics.built_in(metrics.Timer, "http.first_byte")
 """From a request's first byte sent to its answer's first byte read."""
+_timed: Final = (first_byte,)
 opened = metrics.built_in(metrics.Counter, "http.connections_opened")
 """Connections that were made."""
 reused = metrics.built_in(metrics.Counter, "http.connections_reused")
@@ -51,10 +52,12 @@ def answered(connection: Connection) -> None:
     """Count an answer, and what went to and fro for it."""
     reader = connection.reader
     counted = _kept if connection.uses > 1 else _new
-    together.inc(counted[reader.status // 100])
-    first_byte.record_ns(connection.first_ns - connection.begin_ns)
-    bytes_received.inc(reader.received)
-    bytes_sent.inc(connection.sent)
+    together.record(
+        counted[reader.status // 100],
+        ((bytes_received, reader.received), (bytes_sent, connection.sent)),
+        _timed,
+        connection.first_ns - connection.begin_ns,
+    )
 
 
 def failed(connection: Connection) -> None:

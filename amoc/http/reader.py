@@ -44,19 +44,22 @@ class Reader:
     """
 
     __slots__ = (
-        *("_beginnings", "_body", "_bodyless", "_head", "_head_bytes", "_max_body", "_parser"),
-        *("_surplus", "complete", "in_body", "interim", "keep_alive", "on_body"),
-        *("on_message_begin", "parts", "received", "status"),
+        *("_beginnings", "_body", "_bodyless", "_ends", "_head", "_head_bytes", "_max_body"),
+        *("_parser", "_surplus", "complete", "in_body", "interim", "keep_alive", "on_body"),
+        *("on_message_begin", "on_message_complete", "parts", "received", "status"),
     )
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
-        # Without functions of ours in between: each answer takes one of the beginnings that it may
-        # have; where none is left the parser fails, which is what more than an answer deserves.
+        # Without functions of ours in between, for a call of one takes the parser longer than what
+        # it does. Each answer takes one of the beginnings that it may have; where none is left the
+        # parser fails, which is what more than an answer deserves. So it is with their ends.
         self._beginnings: list[None] = []
+        self._ends: list[None] = []
         self.on_message_begin = self._beginnings.pop
+        self.on_message_complete = self._ends.pop
         self.on_body = self.parts.append
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parser = httptools.HttpResponseParser(self)
         self.begin(False, 0)
 
     def begin(self, bodyless: bool, max_body: int | None) -> None:
@@ -70,6 +73,8 @@ class Reader:
         self._bodyless, self._max_body = bodyless, max_body
         if not self._beginnings:
             self._beginnings.append(None)
+        if not self._ends:
+            self._ends.append(None)
         self._head = b""
         self._body: bytearray | None = None
         self._surplus = self.complete = self.in_body = self.keep_alive = False
@@ -77,23 +82,15 @@ class Reader:
 
     def on_headers_complete(self) -> None:
         """The parser: a head is there, of the answer or of an interim one."""
-        if self.complete or self._parser is None:
-            return
-        self.status = self._parser.get_status_code()
-        if self.status >= 200:
+        status = self.status = self._parser.get_status_code()
+        if status >= 200:
             self.in_body = True
             self._head_bytes = len(self._head)
-
-    def on_message_complete(self) -> None:
-        """The parser: a message has ended."""
-        if self.complete or self._parser is None:
-            return
-        if self.in_body:
-            self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
         else:
             self.interim += 1
             self._beginnings.append(None)
+            self._ends.append(None)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes.
@@ -101,7 +98,6 @@ class Reader:
         Raises:
             Violation: They are not HTTP, or too many.
         """
-        assert self._parser is not None
         self.received += len(data)
         if not self.in_body:
             self._head += data
@@ -110,9 +106,13 @@ class Reader:
         except httptools.HttpParserUpgrade:
             raise Violation("malformed answer", "it must not switch protocols unasked") from None
         except httptools.HttpParserError as error:
-            if not self.complete:
+            if self._ends:
                 raise Violation("malformed answer", f"it must answer in HTTP ({error})") from None
             self._surplus = True
+        if not self._ends:
+            self.complete = True
+            if not self._surplus:
+                return
         if self.in_body and not self.complete:
             self._go_on()
         elif not self.in_body and len(self._head) > MAX_HEAD_BYTES:
@@ -123,11 +123,10 @@ class Reader:
     def _go_on(self) -> None:
         if self._bodyless:
             # The parser waits for a body, so it is replaced.
-            assert self._parser is not None
             is_new = self._parser.get_http_version() == "1.1"
             self._parser = httptools.HttpResponseParser(self)
             self.complete = True
-            self.keep_alive = is_new and "close" not in value_of(self.head, b"connection").lower()
+            self.keep_alive = is_new and "close" not in value_of(self.head(), b"connection").lower()
             self._surplus = bool(self.parts)
         elif self._max_body is None:
             return
@@ -141,7 +140,7 @@ class Reader:
 
     def end(self) -> bool:
         """The connection has ended; whether that completes the answer."""
-        head = self.head if self.in_body else b""
+        head = self.head() if self.in_body else b""
         if not self.in_body or value_of(head, b"content-length"):
             return False
         if "chunked" in value_of(head, b"transfer-encoding").lower():
@@ -149,7 +148,6 @@ class Reader:
         self.complete = True
         return True
 
-    @property
     def head(self) -> bytes:
         """The answer's head without interim ones."""
         head = self._head
@@ -170,7 +168,7 @@ class Reader:
 
     def close(self) -> None:
         """No more comes. What is left can be taken; nothing refers to this in a circle any more."""
-        self._parser = None
+        del self._parser
 
 
 def _too_large(part: str, most: int) -> Violation:

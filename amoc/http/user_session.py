@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from time import monotonic_ns
 from typing import Any, Final, Self, TypedDict, Unpack
 
@@ -262,21 +263,21 @@ class Session:
         if pause.clock.since_ns:
             pause.wait_resumed()
             begin_ns = monotonic_ns()
-        terms = self._terms
-        if terms is None:
-            terms = self._terms = self._usual_terms()
+        terms = self._terms or self._usual_terms()
         if method not in _METHODS:
             terms = _special(method, terms)
         if streams:
-            terms = terms._replace(streams=True)
+            terms = replace(terms, streams=True)
         name = options.pop("name", None) if options else None
         if name is None:
             name = f"{method} {named(url)}"
+        redirects = self._config.redirects
         if not options and self._is_plain and PLAIN.fullmatch(url):
-            origin, target, user = self._origin, url, None
-        else:
-            origin, target, user = self._address(url, options)
-        call = Call(method, origin, target, name, terms, begin_ns, self._config.redirects)
+            call = Call(method, self._origin, url, name, terms, begin_ns, redirects)
+            call.is_bare = method == "GET"
+            return call
+        origin, target, user = self._address(url, options)
+        call = Call(method, origin, target, name, terms, begin_ns, redirects)
         if options:
             _apply(options, call)
         if user is not None and call.auth is None:
@@ -286,7 +287,8 @@ class Session:
     def _usual_terms(self) -> Terms:
         config = self._config
         silence = None if config.read_timeout is None else deadlines.of(config.read_timeout)
-        return Terms(deadlines.of(config.timeout), config.max_body, silence)
+        self._terms = Terms(deadlines.of(config.timeout), config.max_body, silence)
+        return self._terms
 
     def _address(
         self, url: str, options: Mapping[str, Any]
@@ -331,12 +333,12 @@ class Session:
 
 def _record(one: Recorder, answer: Answer) -> None:
     """Record a request that is over."""
-    if answer.cause:
-        one.failed(answer.cause, answer.message)
+    if not answer.cause:
+        one.succeeded(answer.ns, True, len(answer.bytes))
     else:
-        one.succeeded(answer.ns)
-    if answer.bytes:
-        one.read(len(answer.bytes))
+        one.failed(answer.cause, answer.message)
+        if answer.bytes:
+            one.read(len(answer.bytes))
     outer = getattr(getcurrent(), "open_step", None)
     if outer is not None:
         outer.has_inner = True
@@ -348,7 +350,7 @@ def _special(method: str, terms: Terms) -> Terms:
     """The terms of a request with a method that is not among the usual ones."""
     if not (method.isascii() and method.isalpha()):
         raise ScenarioError(f"a method must be a word such as GET, got {method!r}")
-    return terms._replace(bodyless=True) if method == "HEAD" else terms
+    return replace(terms, bodyless=True) if method == "HEAD" else terms
 
 
 def _apply(options: dict[str, Any], call: Call) -> None:
@@ -361,12 +363,12 @@ def _apply(options: dict[str, Any], call: Call) -> None:
     if (timeout := get("timeout")) is not None:
         if not 0 < timeout < 1e9:
             raise ScenarioError(f"timeout must be above 0 s, got {timeout}")
-        call.terms = call.terms._replace(limit=deadlines.of(timeout))
+        call.terms = replace(call.terms, limit=deadlines.of(timeout))
     if (redirects := get("redirects")) is not None:
         call.redirects = redirects
     call.body = _body(options)
     if get("expect_continue") and call.body is not None:
-        call.terms = call.terms._replace(asks_leave=True)
+        call.terms = replace(call.terms, asks_leave=True)
     call.headers = get("headers")
     call.auth = get("auth")
 

@@ -67,8 +67,14 @@ class Handle:
 class Counter(Handle):
     """Counts events; never goes down. Shown as a total and as a rate."""
 
-    __slots__ = ()
+    __slots__ = ("_count",)
     kind = Kind.COUNTER
+
+    def bind(self, area: Area, *, inherit: bool = False) -> None:
+        """Write to the cells of `area` from now on, see `Handle.bind`."""
+        super().bind(area, inherit=inherit)
+        # Nobody else writes to the cell, and to read it takes as long as to write to it.
+        self._count = int(self._cells[0])
 
     @property
     def value(self) -> int:
@@ -86,10 +92,10 @@ class Counter(Handle):
         if n is not _ONE and (type(n) is not int or n < 0):
             n = self._whole(n)
         try:
-            self._cells[0] += n
+            self._cells[0] = self._count = self._count + n
         except ValueError:  # a cell has 64 bits
             self._whole(n)
-            self._cells[0] = MAX_COUNT
+            self._cells[0] = self._count = MAX_COUNT
 
     def _whole(self, n: int) -> int:
         try:
@@ -151,13 +157,18 @@ class Gauge(Handle):
 class Timer(Handle):
     """Durations from 1 ns to over an hour, kept as a histogram with less than 0.4 % error."""
 
-    __slots__ = ("_registry", "_response")
+    __slots__ = ("_max_ns", "_registry", "_response")
     kind = Kind.TIMER
 
     def __init__(self, name: str, merge: Merge, registry: Registry) -> None:
         super().__init__(name, merge, registry)
         self._registry = registry
         self._response: Timer | None = None
+
+    def bind(self, area: Area, *, inherit: bool = False) -> None:
+        """Write to the cells of `area` from now on, see `Handle.bind`."""
+        super().bind(area, inherit=inherit)
+        self._max_ns = self._cells[CELLS]  # as a counter's count
 
     def record(self, seconds: float) -> None:
         """Record a duration in seconds.
@@ -192,8 +203,8 @@ class Timer(Handle):
             shift = ns.bit_length() - 8
             cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
             # The maximum first: a reader in between must not find a duration above it.
-            if ns > cells[CELLS]:
-                cells[CELLS] = ns
+            if ns > self._max_ns:
+                cells[CELLS] = self._max_ns = ns
         except (AttributeError, TypeError, ValueError) as error:
             rule = "record an int of nanoseconds below 2**64"
             raise self._refusal(rule, ns, error) from None

@@ -137,20 +137,25 @@ class Recorder:
         self.count = self._counter(name + COUNT)
         self.failures = self._counter(name + FAILURES)
         self._causes: dict[str, _Cause] = {}
-        self._bytes: tuple[metrics.Counter, ...] = ()
+        self._bytes: tuple[metrics.Counter, metrics.Counter] | None = None
         self.whole: Recorder = self if total else _whole()
         self._counts = (self.count, self.whole.count)
         self._timers = (self.timer, self.whole.timer)
 
-    def succeeded(self, ns: int, is_leaf: bool = True) -> None:
+    def succeeded(self, ns: int, is_leaf: bool = True, size: int = 0) -> None:
         """Count an execution that took `ns`.
 
         Args:
             ns: Its duration.
             is_leaf: Whether no other step was executed within it, so that it is a request.
+            size: Bytes that such a request has read.
         """
         if is_leaf:
-            together.succeeded(self._counts, self._timers, ns)
+            amounts: together.Amounts = ()
+            if size:
+                own, all_ = self._bytes or self._count_bytes()
+                amounts = ((own, size), (all_, size))
+            together.record(self._counts, amounts, self._timers, ns)
         else:
             self.count.inc()
             self.timer.record_ns(ns)
@@ -173,14 +178,17 @@ class Recorder:
 
     def read(self, size: int, is_leaf: bool = True) -> None:
         """Count bytes."""
-        if not self._bytes:
-            whole = self.whole
-            both = self._counter(self.name + BYTES), whole._counter(whole.name + BYTES)
-            self._bytes = both
+        own, all_ = self._bytes or self._count_bytes()
+        own.inc(size)
         if is_leaf:
-            together.add(self._bytes, size)
-        else:
-            self._bytes[0].inc(size)
+            all_.inc(size)
+
+    def _count_bytes(self) -> tuple[metrics.Counter, metrics.Counter]:
+        """Declare what counts bytes, of this step and of all; not all kinds of steps read any."""
+        whole = self.whole
+        both = self._counter(self.name + BYTES), whole._counter(whole.name + BYTES)
+        self._bytes = both
+        return both
 
     def _new_cause(self, cause: str, message: str) -> _Cause:
         """What counts a cause that this worker sees for the first time, or of all others."""
@@ -256,11 +264,11 @@ def record(
     """
     one: Recorder = registry.current.composed.get(name) or of(name)
     if cause is None:
-        one.succeeded(ns)
+        one.succeeded(ns, size=size)
     else:
         one.failed(cause, message)
-    if size:
-        one.read(size)
+        if size:
+            one.read(size)
     outer = getattr(getcurrent(), "open_step", None)
     if outer is not None:
         outer.has_inner = True

@@ -69,7 +69,7 @@ def test_answers_are_the_same_in_whatever_pieces_they_come(said, lengths):
             reader.feed(piece)
         assert reader.complete
         assert (reader.status, reader.interim) == (status, interim)
-        assert headers.parse(reader.head)["x-length"] == str(len(body))
+        assert headers.parse(reader.head())["x-length"] == str(len(body))
         assert reader.take() == body
         assert reader.keep_alive
 
