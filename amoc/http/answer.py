@@ -37,7 +37,6 @@ class Answer:
     """
 
     # Defaults of the class: one is made for each request, and most of these are never changed.
-    cause = message = ""
     stream: Stream | None = None
     step: Step | None = None
     _headers: Headers | None = None
@@ -47,6 +46,7 @@ class Answer:
         self, call: Call, status: int, head: bytes, body: bytes, ns: int, first_byte_ns: int
     ) -> None:
         self._call = call
+        self.cause = self.message = ""
         self.status = status
         self._head = head
         self.bytes = body

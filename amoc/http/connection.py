@@ -39,7 +39,7 @@ _PEEK: Final = 2  # MSG_PEEK
 
 
 class Connection:
-    """A connected socket that speaks HTTP/1.1.
+    """A connected socket that speaks HTTP/1.1. It has a time limit while a request is under way.
 
     Attributes:
         is_open: Whether another request can be made.
@@ -52,7 +52,7 @@ class Connection:
     """
 
     __slots__ = (
-        *("_awaits_leave", "_busy", "_channel", "_is_last", "_limit"),
+        *("_awaits_leave", "_channel", "_is_last", "_limit"),
         *("_pool", "_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
         *("_streams", "_waiter", "_watcher", "_writer"),
         *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "reader", "sent", "uses"),
@@ -70,7 +70,7 @@ class Connection:
         self._pool: list[Connection] | None = None
         self._limit: Deadlines | None = None
         self.failure: errors.Failure | None = None
-        self._busy = self._sending = self._stalled = self._awaits_leave = self._is_last = False
+        self._sending = self._stalled = self._awaits_leave = self._is_last = False
         self._streams = False
         self._size = READ_BYTES
         self.is_open = True
@@ -93,16 +93,14 @@ class Connection:
         Raises:
             UserStopped: The user was asked to stop while it waited; the connection is closed.
         """
-        streams = terms.streams
+        streams = self._streams = terms.streams
         reader = self.reader
         reader.begin(terms.bodyless, None if streams else terms.max_body)
-        self._streams = streams
-        self._busy = True
         self.uses += 1
-        self.first_ns = self.end_ns = self.sent = 0
-        self.begin_ns = monotonic_ns()
+        self.first_ns = self.sent = 0
+        now_ns = self.begin_ns = monotonic_ns()
         limit = self._limit = terms.limit
-        limit.add(self, begin_ns, self.begin_ns)
+        limit.add(self, begin_ns, now_ns)
         try:
             if self._channel is None:
                 self._push(data)
@@ -113,8 +111,7 @@ class Connection:
             if terms.silence is not None:
                 self._silence = Silence(self.silent, terms.silence)
             while not (reader.complete or self.failure or (streams and reader.in_body)):
-                waiter: Waiter[None] = Waiter()
-                self._waiter = waiter
+                waiter = self._waiter = Waiter()
                 wait(waiter)
         except BaseException:
             self.close()
@@ -131,8 +128,7 @@ class Connection:
         reader = self.reader
         try:
             while not (reader.parts or reader.complete or self.failure):
-                waiter: Waiter[None] = Waiter()
-                self._waiter = waiter
+                waiter = self._waiter = Waiter()
                 wait(waiter)
         except BaseException:
             self.close()
@@ -206,13 +202,11 @@ class Connection:
 
     def _over(self) -> None:
         """The request is over, well or not."""
-        if not self._busy:
+        limit = self._limit
+        if limit is None:
             return
-        self._busy = False
-        self._waiter = None
-        if self._limit is not None:
-            self._limit.remove(self)
-            self._limit = None
+        self._limit = self._waiter = None
+        limit.remove(self)
         if self._silence is not None:
             self._silence.stop()
             self._silence = None
@@ -256,8 +250,7 @@ class Connection:
         if self._writer is None:
             self._writer = get_hub().loop.io(self._sock.fileno(), _WRITE)
         self._sending = True
-        waiter: Waiter[None] = Waiter()
-        self._waiter = waiter
+        waiter = self._waiter = Waiter()
         self._writer.start(self._wake)
         try:
             wait(waiter)
@@ -270,8 +263,7 @@ class Connection:
     def _transmit_body(self, body: Iterable[bytes], asks_leave: bool) -> None:
         if asks_leave:
             self._awaits_leave = True
-            waiter: Waiter[None] = Waiter()
-            self._waiter = waiter
+            waiter = self._waiter = Waiter()
             wait(waiter, CONTINUE_S)
             self._awaits_leave = False
         for piece in body:
@@ -325,7 +317,7 @@ class Connection:
 
     def _take(self, data: bytes) -> None:
         """The next bytes of an answer."""
-        if not self._busy:
+        if self._limit is None:
             self.close()  # nobody has asked
             return
         now_ns = monotonic_ns()
@@ -356,7 +348,7 @@ class Connection:
 
     def _lost(self, error: OSError | None, is_truncated: bool = False) -> None:
         """The connection is gone."""
-        if not self._busy or self.reader.complete:
+        if self._limit is None or self.reader.complete:
             self.close()
         elif error is None and not is_truncated and self.reader.end():
             self.end_ns = monotonic_ns()

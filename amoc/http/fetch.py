@@ -124,17 +124,10 @@ class Fetcher:
 
     def _exchange(self, call: Call) -> Connection:
         """Send a request; the connection that has the answer."""
-        pool: list[Connection] | None = self._pool(call.origin)
-        head = self._head(call)  # which may raise: no connection is taken before
+        head, body = self._head(call), call.body  # may raise: no connection is taken before
+        kept = self._kept(call)
         while True:
-            connection = None
-            while pool and connection is None:
-                last = pool[-1]
-                connection = last if last.take_from(pool, call.begin_ns) else None
-            is_kept = connection is not None
-            if connection is None:
-                connection = self._connect(call)
-            body = call.body
+            connection = kept or self._connect(call)
             if body is None:
                 connection.exchange(head, call.terms, call.begin_ns)
             elif isinstance(body.content, bytes) and not call.terms.asks_leave:
@@ -149,10 +142,19 @@ class Fetcher:
             except errors.ClosedEarly as error:
                 # The server closed it while it was idle, and has not seen the request.
                 replayable = call.method in SAFE and (body is None or body.is_replayable)
-                if not (is_kept and error.is_silent and replayable):
+                if not (kept and error.is_silent and replayable):
                     raise
             meters.retried.inc()
-            pool = None
+            kept = None
+
+    def _kept(self, call: Call) -> Connection | None:
+        """A connection that is there already."""
+        pool = self._pool(call.origin)
+        while pool:
+            connection = pool[-1]
+            if connection.take_from(pool, call.begin_ns):
+                return connection
+        return None
 
     def _connect(self, call: Call) -> Connection:
         origin = call.origin

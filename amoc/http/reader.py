@@ -45,7 +45,7 @@ class Reader:
 
     __slots__ = (
         *("_beginnings", "_body", "_bodyless", "_ends", "_head", "_head_bytes", "_max_body"),
-        *("_parser", "_surplus", "complete", "in_body", "interim", "keep_alive", "on_body"),
+        *("_parser", "complete", "in_body", "interim", "keep_alive", "on_body"),
         *("on_message_begin", "on_message_complete", "parts", "received", "status"),
     )
 
@@ -60,6 +60,9 @@ class Reader:
         self.on_message_complete = self._ends.pop
         self.on_body = self.parts.append
         self._parser = httptools.HttpResponseParser(self)
+        self._body: bytearray | None = None
+        self._head_bytes = 0
+        self.keep_alive = False
         self.begin(False, 0)
 
     def begin(self, bodyless: bool, max_body: int | None) -> None:
@@ -70,15 +73,15 @@ class Reader:
             max_body: Bytes that the body may have, chunks and all; None where it is taken in
                 pieces, and so has no limit.
         """
-        self._bodyless, self._max_body = bodyless, max_body
+        self._bodyless = bodyless
+        self._max_body = max_body
         if not self._beginnings:
             self._beginnings.append(None)
         if not self._ends:
             self._ends.append(None)
         self._head = b""
-        self._body: bytearray | None = None
-        self._surplus = self.complete = self.in_body = self.keep_alive = False
-        self._head_bytes = self.interim = self.received = self.status = 0
+        self.complete = self.in_body = False
+        self.interim = self.received = self.status = 0
 
     def on_headers_complete(self) -> None:
         """The parser: a head is there, of the answer or of an interim one."""
@@ -108,26 +111,25 @@ class Reader:
         except httptools.HttpParserError as error:
             if self._ends:
                 raise Violation("malformed answer", f"it must answer in HTTP ({error})") from None
-            self._surplus = True
+            self.complete = True
+            raise _surplus() from None
         if not self._ends:
             self.complete = True
-            if not self._surplus:
-                return
-        if self.in_body and not self.complete:
+        elif self.in_body:
             self._go_on()
-        elif not self.in_body and len(self._head) > MAX_HEAD_BYTES:
+        elif len(self._head) > MAX_HEAD_BYTES:
             raise _too_large("head", MAX_HEAD_BYTES)
-        if self._surplus:
-            raise Violation("malformed answer", "it must answer a request once, but sent more")
 
     def _go_on(self) -> None:
+        """The head is there, and as far as the parser knows a body follows."""
         if self._bodyless:
             # The parser waits for a body, so it is replaced.
             is_new = self._parser.get_http_version() == "1.1"
             self._parser = httptools.HttpResponseParser(self)
             self.complete = True
             self.keep_alive = is_new and "close" not in value_of(self.head(), b"connection").lower()
-            self._surplus = bool(self.parts)
+            if self.parts:
+                raise _surplus()
         elif self._max_body is None:
             return
         elif self.received - self._head_bytes > self._max_body:
@@ -169,6 +171,10 @@ class Reader:
     def close(self) -> None:
         """No more comes. What is left can be taken; nothing refers to this in a circle any more."""
         del self._parser
+
+
+def _surplus() -> Violation:
+    return Violation("malformed answer", "it must answer a request once, but sent more")
 
 
 def _too_large(part: str, most: int) -> Violation:
