@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc import metrics
-from amoc.metrics import handles, together
+from amoc.metrics import registry, together
 from amoc.metrics.board import MAX_COUNT
 
 DURATIONS = st.one_of(st.integers(-5, 300), st.integers(0, 2**50), st.just(2**64 - 1))
@@ -19,7 +19,7 @@ def read() -> dict[str, object]:
 
 @given(st.lists(st.tuples(DURATIONS, st.integers(0, 2**40)), max_size=20))
 def test_together_is_as_one_after_another(events):
-    with handles.separate():
+    with registry.Registry().activated():
         events_counted, amount, timer = (
             metrics.counter("events"),
             metrics.counter("amount"),
@@ -30,7 +30,7 @@ def test_together_is_as_one_after_another(events):
             amount.inc(size)
             timer.record_ns(ns)
         wanted = read()
-    with handles.separate():
+    with registry.Registry().activated():
         counters, amounts = (metrics.counter("events"),), metrics.counter("amount")
         timers = (metrics.timer("time"),)
         for ns, size in events:
@@ -40,7 +40,7 @@ def test_together_is_as_one_after_another(events):
 
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_counter_that_is_full_stays_full_and_the_others_go_on(left):
-    with handles.separate():
+    with registry.Registry().activated():
         full, other, timer = metrics.counter("full"), metrics.counter("b"), metrics.timer("t")
         full.inc(MAX_COUNT - left)
         for _ in range(3):
@@ -53,7 +53,7 @@ def test_a_counter_that_is_full_stays_full_and_the_others_go_on(left):
 
 
 def test_one_after_another_and_together_count_in_the_same_cells():
-    with handles.separate():
+    with registry.Registry().activated():
         one, timer = metrics.counter("one"), metrics.timer("t")
         one.inc(2)
         timer.record_ns(9_000_000)
