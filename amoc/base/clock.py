@@ -51,29 +51,33 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
     return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
 
 
-def parse_rate(text: str, interval_s: float = 60.0) -> tuple[float, float]:
+def parse_rate(text: str, interval_s: float = 60.0, *, finite: bool = False) -> tuple[float, float]:
     """`text` as a count and its interval in seconds: ``10/s``, ``600/min``, ``5/10s``.
 
     Args:
         text: A number, or ``inf``, with or without an interval.
         interval_s: The interval of a number without one.
+        finite: Whether ``inf`` is none.
 
     Raises:
         ValueError: `text` is not a rate; the message has the rule and the text.
     """
+    forms = "10/s, 600/min or 3600/h" if finite else "10/s, 600/min, 3600/h or inf"
     number, slash, per = text.strip().lower().replace(" ", "").partition("/")
     infinite = number in ("inf", "infinity")
     if number.startswith("-"):
         raise ValueError(f"must not be negative, got {text!r}")
     if not (infinite or (_NUMBER.fullmatch(number) and len(number) <= 20)) or (slash and not per):
-        raise ValueError(f"must be a rate such as 10/s, 600/min, 3600/h or inf, got {text!r}")
+        raise ValueError(f"must be a rate such as {forms}, got {text!r}")
+    if infinite and finite:
+        raise ValueError(f"must be below infinity, got {text!r}")
     if slash:
         try:
             interval_s = parse_duration(f"1{per}" if per in _UNIT_S else per)
         except ValueError:
             interval_s = 0.0
         if not 0 < interval_s < float("inf"):
-            raise ValueError(f"must be a rate such as 10/s, 600/min, 3600/h or inf, got {text!r}")
+            raise ValueError(f"must be a rate such as {forms}, got {text!r}")
     return float("inf") if infinite else float(number), interval_s
 
 

@@ -41,6 +41,7 @@ class Feeds:
         self._post = post
         self._operator = operator or Operator()
         self._dealers: dict[str, Dealer[WorkerId]] = {}
+        self._scenarios: dict[str, str] = {}
         self._declared: dict[str, tuple[str, str, int, bool]] = {}
         self.operations: Mapping[str, Callable[..., object]] = {DECLARE: self._declare}
 
@@ -48,7 +49,14 @@ class Feeds:
         return f"<feeds: {', '.join(self._declared) or 'none'}>"
 
     def _declare(
-        self, _: WorkerId | None, name: str, order: str, share: str, rows: int, wraps: bool
+        self,
+        _: WorkerId | None,
+        name: str,
+        order: str,
+        share: str,
+        rows: int,
+        wraps: bool,
+        scenario: str = "",
     ) -> None:
         new = (order, share, rows, wraps)
         known = self._declared.setdefault(name, new)
@@ -59,15 +67,28 @@ class Feeds:
             )
         if share == "run" and name not in self._dealers:
             self._dealers[name] = Dealer(rows, wraps)
+            self._scenarios[name] = scenario
 
-    def too_short_for(self, users: int) -> list[str]:
-        """A sentence for each feed that has not even a row for each of so many users."""
-        return [
-            f"feed {name} has {counted(dealer.rows, 'row')}, each handed out once, and there will"
-            f" be up to {users:,} users"
-            for name, dealer in self._dealers.items()
-            if not dealer.wraps and dealer.rows < users
-        ]
+    def too_short_for(self, users_of: Callable[[str], int], *, mixed: bool = False) -> list[str]:
+        """A sentence for each feed that has not even a row for each user that may take one.
+
+        Args:
+            users_of: How many users a scenario has, by its file; all users where that is empty.
+            mixed: Whether not all of them do the same.
+        """
+        told = []
+        for name, dealer in self._dealers.items():
+            scenario = self._scenarios[name]
+            if dealer.wraps or dealer.rows >= (users := users_of(scenario)):
+                continue
+            whose = ", of several kinds; it is enough if few of them take rows" if mixed else ""
+            if scenario:
+                whose = f" of {scenario}"
+            told.append(
+                f"feed {name} has {counted(dealer.rows, 'row')}, each handed out once, and there"
+                f" will be up to {users:,} users{whose}"
+            )
+        return told
 
     def worker_lost(self, origin: WorkerId) -> None:
         """A worker is gone, and with it the rows that it had in hand."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,7 @@ from amoc.base import context
 from amoc.base.errors import ScenarioError
 from amoc.ipc import rpc
 from amoc.scenario import settings
+from amoc.scenario.facts import RunFacts
 
 if TYPE_CHECKING:
     from amoc.feed.feed import Feed
@@ -30,6 +32,8 @@ class _Declared(NamedTuple):
     module: str
     file: str
     line: int
+    scenario: str
+    """Whose file has declared it, of several that run together; empty where nobody else can."""
 
 
 _said: list[_Declared] = []
@@ -56,8 +60,12 @@ def is_before_users(handler: rpc.Handler | None) -> bool:
 
 def add(feed: Feed, caller: FrameType) -> None:
     """Note a feed that code in the frame `caller` has declared."""
-    module = caller.f_globals.get("__name__", "")
-    _said.append(_Declared(feed, module, caller.f_code.co_filename, caller.f_lineno))
+    module, file = caller.f_globals.get("__name__", ""), caller.f_code.co_filename
+    facts = context.find(RunFacts)
+    scenario = facts.scenario if facts is not None else ""
+    if scenario and Path(scenario).resolve() != Path(file):
+        scenario = ""  # a module that all of them may import
+    _said.append(_Declared(feed, module, file, caller.f_lineno, scenario))
 
 
 def declared() -> list[Feed]:
@@ -88,7 +96,7 @@ def calls() -> list[tuple[str, tuple[object, ...]]]:
             )
     if len(found) > MAX_FEEDS:
         raise ScenarioError(f"there can be at most {MAX_FEEDS:,} feeds, got {len(found):,}")
-    return [(DECLARE, one.feed.declaration) for one in found.values()]
+    return [(DECLARE, (*one.feed.declaration, one.scenario)) for one in found.values()]
 
 
 @contextmanager

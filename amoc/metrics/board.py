@@ -265,6 +265,13 @@ class Area:
             elif kind is Kind.THROTTLE:
                 cells[len(COUNTS)] = 0
 
+    def throttle(self, name: str) -> ThrottleCounts:
+        """What was counted of a throttle."""
+        for kind, _, one, cells, _ in self.entries():
+            if kind is Kind.THROTTLE and one == name:
+                return ThrottleCounts(*cells[: len(COUNTS)])
+        return ThrottleCounts()
+
     def has(self, kind: Kind, name: str) -> bool:
         """Whether there is such a metric."""
         self._read_directory()

@@ -11,14 +11,14 @@ from amoc.scenario.arrivals import ARRIVAL_RATE, Arrivals
 
 
 def with_dropped(point: Point, untaken: int) -> Point:
-    """`point`, with the iterations that were dropped in that second as a counter.
+    """`point`, with all iterations that were dropped in that second in the counter.
 
     Args:
         point: The second.
-        untaken: Slots for which no user was free in time.
+        untaken: Slots for which no user was free in time, or whose worker was lost.
     """
     one = point.throttles.get(ARRIVAL_RATE)
-    dropped = untaken + (one.missed if one is not None else 0)
+    dropped = point.counters.get(DROPPED, 0) + untaken + (one.missed if one is not None else 0)
     return replace(point, counters={**point.counters, DROPPED: dropped}) if dropped else point
 
 

@@ -36,11 +36,13 @@ class FileLoads:
     """The loads of several scenarios.
 
     Attributes:
+        parts: The scenarios.
         groups: Those with users, by their ids.
         rated: Those with arrival rates; None if there are none. Its ids begin behind all others'.
         rates: The rates of these, per second.
     """
 
+    parts: tuple[Part, ...]
     groups: tuple[Group, ...]
     rated: Group | None
     rates: tuple[Stages, ...]
@@ -86,7 +88,7 @@ class FileLoads:
                 )
             weights = whole_weights([one.start for one in rates]) if len(rated) > 1 else (1,)
             group = Group(tuple(rated), weights, range(first, first), None)
-        return cls(tuple(groups), group, rates)
+        return cls(tuple(parts), tuple(groups), group, rates)
 
     @property
     def fixed(self) -> range:
@@ -113,6 +115,18 @@ class FileLoads:
         return sum(
             len(one.ids) if one.stages is None else one.stages.highest for one in self.groups
         )
+
+    def users_of(self, source: str) -> int:
+        """How many users a scenario without a rate has at once, at the most; all if it is empty."""
+        if not source:
+            return self.most_users
+        place = next(at for at, one in enumerate(self.parts) if one.source == source)
+        staged = [
+            one.stages.highest
+            for one in self.groups
+            if one.stages is not None and place in one.parts
+        ]
+        return staged[0] if staged else self.parts[place].users
 
     @property
     def rate(self) -> str:

@@ -122,7 +122,8 @@ def _load(part: Part, libraries: str, sources: Sequence[Source]) -> Scenario:
     here = context.active()
     facts = context.find(RunFacts)
     if facts is not None:
-        here.set(RunFacts, replace(facts, users=range(1, part.users + 1), is_part=True))
+        users = range(1, part.users + 1)
+        here.set(RunFacts, replace(facts, users=users, is_part=True, scenario=part.source))
     try:
         return loader.load(part.source, libraries, sources)
     finally:

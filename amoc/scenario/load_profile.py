@@ -198,13 +198,14 @@ def sum_of(profiles: Sequence[Stages]) -> Stages:
     return Stages(tuple(stages) or (Stage(0, value),), start)
 
 
-def parse_profile(text: str, interval_s: float) -> float | Stages:
+def parse_profile(text: str, interval_s: float, *, finite: bool = False) -> float | Stages:
     """The rate of a throttle from text: constant (``600/min``), or in stages.
 
     Args:
         text: ``600/min``, ``0``, ``inf``, or ``30s:10/s, 2m:1000/min``.
         interval_s: The interval of a number without a unit; 0 for a limit of concurrency, which
             takes no units.
+        finite: Whether ``inf`` is no rate.
 
     Returns:
         The rate per `interval_s`, or stages of such rates.
@@ -214,17 +215,15 @@ def parse_profile(text: str, interval_s: float) -> float | Stages:
     """
 
     def rate_of(number: str) -> Fraction:
-        rate = _per(number, interval_s)
-        if rate == inf:
-            raise ValueError(f"must be a rate below infinity in a stage, got {number!r}")
+        rate = _per(number, interval_s, finite=True)
         return Fraction(repr(rate)) if isinstance(rate, float) else rate
 
     if ":" not in text:
-        return float(_per(text, interval_s))
+        return float(_per(text, interval_s, finite=finite))
     return Stages(_stages_of(text, rate_of))
 
 
-def _per(text: str, interval_s: float) -> Fraction | float:
+def _per(text: str, interval_s: float, *, finite: bool) -> Fraction | float:
     """The text of a rate as a number per `interval_s`."""
     if interval_s == 0:
         if "/" in text:
@@ -232,8 +231,8 @@ def _per(text: str, interval_s: float) -> Fraction | float:
                 "must be a number without a unit, since the throttle limits concurrency,"
                 f" got {text!r}"
             )
-        return parse_rate(text, 1.0)[0]
-    count, per_s = parse_rate(text, interval_s)
+        return parse_rate(text, 1.0, finite=finite)[0]
+    count, per_s = parse_rate(text, interval_s, finite=finite)
     if count == inf:
         return inf
     exact = Fraction(repr(count)) * Fraction(repr(interval_s)) / Fraction(repr(per_s))

@@ -10,6 +10,7 @@ from amoc.base.json_plain import JsonObject
 from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.file_loads import FileLoads
 from amoc.scenario.load_profile import Stages
+from amoc.scenario.scenario_files import parts_of
 from amoc.scenario.settings import Source
 
 ROOM_FOR_IDS = 1_000_000
@@ -122,6 +123,19 @@ class RunPlan:
         if (loads := self.loads) is not None:
             return loads.most_users + by_arrivals
         return max(len(self.users), by_stages, by_arrivals)
+
+    def users_of(self, source: str) -> int:
+        """How many users one of several scenarios has at once, at the most, by the plan.
+
+        None of an arrival rate: their most is a limit, and not what is wanted.
+        """
+        if (loads := self.loads) is not None:
+            return loads.users_of(source)
+        parts = parts_of(self.scenario)
+        weight = sum(one.users for one in parts if one.source == source or not source)
+        every = sum(one.users for one in parts)
+        most = 0 if self.arrivals is not None else self.most_users
+        return -(-most * weight // every) if every else most
 
     @property
     def planned_ids(self) -> range:

@@ -24,6 +24,7 @@ from amoc.base.waiting import Notify
 from amoc.ipc.messages.throttle import THROTTLE_TO_CONTROLLER, THROTTLE_TO_WORKER, ThrottleToWorker
 from amoc.ipc.rpc import Later
 from amoc.ipc.worker_id import WorkerId
+from amoc.scenario.arrivals import check_rate
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.throttle import calls, parse_profile
 from amoc.throttle.calls import OWN
@@ -134,14 +135,20 @@ class Pacer:
             for mode in throttle.whole_state(now_ns):
                 self._post(origin, mode)
 
-    def worker_lost(self, origin: WorkerId) -> None:
-        """A worker is no more: what it cannot have used is dealt to others."""
+    def worker_lost(self, origin: WorkerId, passed: Mapping[str, int] | None = None) -> None:
+        """A worker is no more: what it cannot have used is dealt to others.
+
+        Args:
+            origin: Which.
+            passed: How many slots it has used, or knew to be missed, by throttle; needed of those
+                of which every slot counts.
+        """
         if origin not in self._workers:
             return
         del self._workers[origin]
         now_ns = self._now()
-        for throttle in self.throttles.values():
-            throttle.lost(origin, now_ns)
+        for name, throttle in self.throttles.items():
+            throttle.lost(origin, now_ns, (passed or {}).get(name, 0))
             self._reschedule(throttle, now_ns)
             self._in_force.look(throttle)
 
@@ -244,7 +251,11 @@ class Pacer:
         """
         try:
             throttle = self.find(name)
+            if throttle.every:
+                check_rate(text)
             profile = parse_profile.from_text(name, text, throttle.interval_s)
+        except ValueError as error:
+            raise UsageError(f"throttle {name}: its rate {error}") from None
         except ScenarioError as error:
             raise UsageError(str(error)) from None
         self.change(name, lambda one, at_ns: one.change_profile(profile, None, at_ns))

@@ -24,6 +24,7 @@ again.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Generic, NamedTuple, TypeVar
@@ -107,6 +108,8 @@ class _Account:
     """Blocks that it has not seen or that are not long over."""
     covered_ns: int = 0
     """When the last slot that it holds is due."""
+    had: int = 0
+    """All slots that it was dealt, but those that are void or that others get."""
     asked_back_ns: int = 0
     """Until when it is waited for what it was asked to give back; 0 when it owes no answer."""
 
@@ -180,9 +183,11 @@ class SlotAllocator(Generic[Asker]):
         elif not self._wanted:
             self._row.slide(now_ns - VOID_NS)  # or an idle row would keep all it ever was
             self._row.forget(now_ns - KEEP_NS)
+        before = [self._size(one.recent) for one in self._accounts.values()]
         self._row.change(change)
         self._returned = self._not_void(self._returned)
-        for account in self._accounts.values():
+        for account, size in zip(self._accounts.values(), before, strict=True):
+            account.had -= size - self._size(account.recent)
             account.covered_ns = min(account.covered_ns, change.from_ns)
 
     def _not_void(self, blocks: list[Block]) -> list[Block]:
@@ -191,6 +196,10 @@ class SlotAllocator(Generic[Asker]):
             for block in blocks
             if (left := block.first_from(self._row.ends_ns(block.epoch)))
         ]
+
+    def _size(self, blocks: Iterable[Block]) -> int:
+        """How many slots of `blocks` are not void."""
+        return sum(block.first_from(self._row.ends_ns(block.epoch)) for block in blocks)
 
     def want(
         self,
@@ -221,7 +230,7 @@ class SlotAllocator(Generic[Asker]):
             account.asked_back_ns = 0
             self._wait_ns = max(one.asked_back_ns for one in self._accounts.values())
             account.heard(0, seen)
-            self._take_back(account.cut(given_back_ns))
+            self._take_back(account, given_back_ns)
         idle = not self._wanted
         account.heard(outstanding, seen)
         self._offer_returned(now_ns)
@@ -291,6 +300,7 @@ class SlotAllocator(Generic[Asker]):
             account = self._accounts[asker]
             account.dealt += 1
             account.unseen += rounds
+            account.had += rounds
             own = Block(
                 account.dealt,
                 block.epoch,
@@ -313,22 +323,23 @@ class SlotAllocator(Generic[Asker]):
         rest = active[served:]
         active[:] = rest + [one for one in done if self._accounts[one].demand]
 
-    def lost(self, asker: Asker, now_ns: int) -> None:
-        """`asker` is no more: what it was dealt for later is dealt again."""
+    def lost(self, asker: Asker, now_ns: int) -> int:
+        """`asker` is no more: what it was dealt for later is dealt again; how many it has had."""
         account = self._accounts.pop(asker, None)
         if account is None:
-            return
+            return 0
         self._turn.remove(asker)
         self._wait_ns = 0
         account.seen = account.dealt  # or it was on its way
-        self._take_back(account.cut(now_ns + 1))
+        self._take_back(account, now_ns + 1)
         self._offer_returned(now_ns)
+        return account.had
 
-    def _take_back(self, blocks: list[Block]) -> None:
-        """Nobody will use the slots of `blocks`."""
-        self._returned = sorted(
-            self._returned + self._not_void(blocks), key=lambda block: block.due_ns
-        )
+    def _take_back(self, account: _Account, from_ns: int) -> None:
+        """The owner of `account` will not use what is due at `from_ns` or later."""
+        blocks = self._not_void(account.cut(from_ns))
+        account.had -= sum(block.size for block in blocks)
+        self._returned = sorted(self._returned + blocks, key=lambda block: block.due_ns)
         while self._returned and self._far_apart:
             last = max(self._returned, key=lambda block: block.due_at(block.size - 1))
             if not self._row.untake(last.epoch, last.first + (last.size - 1) * last.stride):

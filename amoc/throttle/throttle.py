@@ -358,13 +358,15 @@ class Throttle(Generic[Asker]):
             self._missed_here += slots.void
         slots.void = 0
 
-    def lost(self, asker: Asker, now_ns: int) -> None:
-        """A worker is no more."""
+    def lost(self, asker: Asker, now_ns: int, passed: int = 0) -> None:
+        """A worker is no more; `passed` of its slots were used, or known to be missed."""
         self._waiting.pop(asker, None)
         self._known.pop(asker, None)
         self._late.pop(asker, None)
         if self._slots is not None:
-            self._slots.lost(asker, now_ns)
+            had = self._slots.lost(asker, now_ns)
+            if self.every:
+                self.untaken += max(0, had - passed)
         elif self.permits is not None:
             self.permits.lost(asker)
 

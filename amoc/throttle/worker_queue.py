@@ -60,6 +60,7 @@ class WorkerQueue:
         gauge: Shows how many wait.
         foresight: Tells how many slots to ask for ahead.
         lateness: Records how late slots are used.
+        every: Whether each slot counts, as of an arrival rate: none is passed over in silence.
     """
 
     def __init__(self, name: str, lateness: metrics.Timer, record: Record | None) -> None:
@@ -68,7 +69,7 @@ class WorkerQueue:
         self._first_epoch = 0  # since when slots, or permits, are what it deals with
         self._in_force = self._in_force_told = 0
         self._applied = (0, 0)  # the newest change whose time has come: epoch, time
-        self.permits = False
+        self.permits = self.every = False
         self.waiting = 0
         self.handed: Permit | None = None
         self.armed_ns = NEVER_NS
@@ -322,7 +323,7 @@ class WorkerQueue:
             if at_ns - due_ns > VOID_NS:
                 void += 1
                 # One that came due while the run stood still was meant for nobody.
-                missed += pause.paused_ns() == paused_ns
+                missed += self.every or pause.paused_ns() == paused_ns
                 continue
             while queue:
                 waiter = queue.popleft()
@@ -333,6 +334,7 @@ class WorkerQueue:
                 if block.spacing_ns >= FAR_APART_NS:
                     self._give_back(due_ns)
                     break
+                missed += self.every
                 continue
             self.waiting -= 1
             self._executions.cells[0] += 1  # before anything is done that a kill may come after
@@ -347,9 +349,10 @@ class WorkerQueue:
             except BaseException:
                 self._handle(waiter)
             at_ns = now_ns()
-        if void:
+        if missed:
             self._late += missed
             self._missed.inc(missed)
+        if void:
             self.foresight.came_too_late()
             self._note_uncovered()
 

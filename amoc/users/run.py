@@ -14,7 +14,7 @@ import gevent
 from gevent import get_hub, getcurrent
 
 from amoc.base.context import find
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ClosedError, ScenarioError
 from amoc.base.text import cut
 from amoc.ipc import rpc
 from amoc.users.user import current
@@ -79,6 +79,11 @@ def stop_run(reason: str) -> None:
         raise ScenarioError(
             f"stop_run() must be given a reason, text of 1 to {MAX_REASON:,} characters, got"
             f" {cut(reason)}"
+        )
+    if find(rpc.Handler) is None:
+        raise ClosedError(
+            "stop_run() is for users, their handlers and init(), and not for terminate(): there is"
+            " no run to stop; to try it, use amoc check --run"
         )
     ask: Callable[..., object] = rpc.ask
     if getcurrent() is get_hub():

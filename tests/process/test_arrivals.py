@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socketserver
 import subprocess
 import sys
@@ -12,6 +14,8 @@ from contextlib import contextmanager
 import pytest
 
 from amoc.base.errors import ExitCode
+from amoc.results.run_directory import RunDirectory
+from amoc.results.saved_run import load
 from tests.process.support import DEADLINE_S, ROOT, Run, eventually, lines, running
 
 pytestmark = pytest.mark.slow
@@ -86,6 +90,19 @@ def amoc(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def told(run: Run) -> tuple[int, int]:
+    """Iterations that have begun, and those that were dropped, as a run tells while it goes on."""
+    found = re.search(r"arrivals: ([\d,]+), ([\d,]+) dropped", amoc(run, "status").stdout)
+    assert found is not None
+    arrivals, dropped = (int(one.replace(",", "")) for one in found.groups())
+    return arrivals, dropped
+
+
+def elapsed_s(run: Run) -> float:
+    """How far the run is."""
+    return float(json.loads(amoc(run, "status", "--json").stdout)["elapsed_s"])
+
+
 def counted(run: Run) -> tuple[int, int]:
     """Iterations that began, and those that were dropped."""
     counters = run.summary()["counters"]
@@ -138,25 +155,38 @@ def test_what_no_user_is_free_for_is_dropped_and_fails_a_threshold(scenario, tmp
 
 
 def test_none_is_lost_when_a_worker_is_killed(scenario, tmp_path):
-    arguments = ("--arrival-rate", "200/s", "--duration", "4s", "--workers", "2")
-    with running(scenario(NOTING), *arguments, directory=tmp_path) as run:
+    rates = "0s:200/s,3s:200/s,0s:0/s,1h:0/s"
+    with running(
+        scenario(NOTING), "--arrival-rate", rates, "--workers", "2", directory=tmp_path
+    ) as run:
         workers = run.wait_for("worker", 2)
-        eventually(
-            lambda: {int(line.split()[1]) for line in lines(tmp_path / "begun")} >= set(workers),
-            "both workers begin some",
-        )
+
+        def begun() -> list[tuple[int, int]]:
+            found = (line.split() for line in lines(tmp_path / "begun"))
+            return [(int(user_id), int(pid)) for user_id, pid in found]
+
+        eventually(lambda: {pid for _, pid in begun()} >= set(workers), "both workers begin some")
         run.kill(workers[0])
         (third,) = eventually(lambda: set(run.find("worker")) - set(workers), "a replacement")
+        # What it took along is counted while the run goes on, and not only at its end.
+        eventually(lambda: sum(told(run)) == 600, "each slot is counted")
+        changed = amoc(run, "throttle", "arrival_rate", "0s:100/s,2s:100/s,0s:0/s,1h:0/s")
+        assert changed.returncode == 0
+        eventually(lambda: sum(told(run)) == 800, "each slot is counted")
+        last = told(run)
+        assert amoc(run, "stop").returncode == 0
         assert run.end() == 0, run.output
         arrivals, dropped = counted(run)
         summary = run.summary()
-    begun = [tuple(map(int, line.split())) for line in lines(tmp_path / "begun")]
-    assert arrivals + dropped == 800
-    assert len(begun) <= arrivals <= len(begun) + 1, "at most the one in which it was killed"
+        (run.directory / "summary.json").unlink()
+        rebuilt = load(RunDirectory(run.directory), lambda _: None).summary
+    assert last == (arrivals, dropped) == (rebuilt["counters"]["arrivals"], 800 - arrivals)
+    assert rebuilt["counters"] == summary["counters"]
+    assert len(begun()) <= arrivals <= len(begun()) + 1, "at most the one in which it was killed"
     assert summary["users"]["restarted"] > 0
     assert summary["users"]["lost"] == 0
-    assert any(pid == third for _, pid in begun)
-    owners = {user_id: {pid for one, pid in begun if one == user_id} for user_id, _ in begun}
+    assert any(pid == third for _, pid in begun())
+    owners = {user_id: {pid for one, pid in begun() if one == user_id} for user_id, _ in begun()}
     assert all(not {workers[0], workers[1]} <= pids for pids in owners.values())
 
 
@@ -167,7 +197,8 @@ def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tm
         refused = amoc(run, "add", "5")
         assert refused.returncode != 0
         assert "change that with amoc throttle" in refused.stderr
-        assert "must have a rate" in amoc(run, "throttle", "arrival_rate", "inf").stderr
+        assert "must be below infinity" in amoc(run, "throttle", "arrival_rate", "inf").stderr
+        assert "must say per what time" in amoc(run, "throttle", "arrival_rate", "5").stderr
         assert amoc(run, "throttle", "arrival_rate", "0/s").returncode == 0
         held = len(lines(tmp_path / "begun"))
         changed = amoc(run, "throttle", "arrival_rate", "400/s")
@@ -181,9 +212,14 @@ def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tm
         assert len(lines(tmp_path / "begun")) <= paused + 1
         assert amoc(run, "resume").returncode == 0
         eventually(lambda: len(lines(tmp_path / "begun")) > paused + 20, "it goes on")
+        assert amoc(run, "throttle", "arrival_rate", "0/s").returncode == 0
+        since_s = elapsed_s(run)
+        eventually(lambda: elapsed_s(run) > since_s + 2.5, "two further seconds are told")
+        last = told(run)
         assert amoc(run, "stop").returncode == 0
         assert run.end() == 0, run.output
-        arrivals, _ = counted(run)
+        arrivals, dropped = counted(run)
+    assert last == (arrivals, dropped), "what a pause has dropped was told while the run went on"
     assert arrivals == len(lines(tmp_path / "begun"))
     again = subprocess.run(
         [sys.executable, "-m", "amoc", "replay", str(run.directory), "--plan"],

@@ -137,6 +137,8 @@ class WorkerLost(NamedTuple):
     worker: int
     incarnation: int
     reason: str
+    arrival_slots: int = 0
+    """Slots of an arrival rate that all its incarnations have used, or knew to be missed."""
 
 
 class Go(NamedTuple):

@@ -33,6 +33,7 @@ from amoc.ipc.messages.users import LookAtUsers, Started, UsersNow
 from amoc.ipc.outbox import ControllerEnd, Outbox
 from amoc.ipc.rpc import Later, RpcServer
 from amoc.ipc.worker_id import WorkerId
+from amoc.metrics.reserved import KIND
 from amoc.results.journal import Journal
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.arrival_control import ArrivalControl
@@ -47,6 +48,7 @@ from amoc.runtime.controller.stage_groups import StageGroups
 from amoc.runtime.controller.start_queue import ALL, StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario import events
+from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.start_rate import USER_RATE, first_rate, start_rate
 from amoc.throttle.controller import Pacer
@@ -101,6 +103,7 @@ class Services:
         self._node = node
         self._operator = operator
         self._incarnations: dict[int, int] = {}
+        self._arrival_slots: dict[int, int] = {}  # that workers had used when they were lost
         self._quiet_ns = 0
         self._ended = False
         self._number = 0
@@ -160,9 +163,9 @@ class Services:
         """Users may start."""
         for text in self._unused_rates("init() started"):
             self._operator.warning(text)
-        if self.arrivals is None:  # whose most users are a limit, and not what is wanted
-            for text in self._feeds.too_short_for(self._plan.most_users):
-                self._operator.info(text)
+        mixed = any(name.startswith(KIND) for name in self._status.totals.known)
+        for text in self._feeds.too_short_for(self._plan.users_of, mixed=mixed):
+            self._operator.info(text)
         self._pacer.begin()
         if self.arrivals is not None:
             self.arrivals.begin()
@@ -225,16 +228,19 @@ class Services:
                     answer.set(record)
             case WorkerUp():
                 self._worker_up(node, record)
-            case WorkerLost(worker, incarnation, reason):
+            case WorkerLost(worker, incarnation, reason, arrival_slots):
                 self.starts.down(worker)
                 if events.WORKER_DOWN.heard:
                     events.WORKER_DOWN(
                         node=node, worker=worker, incarnation=incarnation, reason=reason
                     )
                 if self._incarnations.pop(worker, None) is not None:
-                    lost_by = (self.broadcast, self._pacer, self._groups, self._feeds, self.relay)
-                    for one in lost_by:
-                        one.worker_lost(WorkerId(node, worker, incarnation))
+                    origin = WorkerId(node, worker, incarnation)
+                    for one in (self.broadcast, self._groups, self._feeds, self.relay):
+                        one.worker_lost(origin)
+                    before = self._arrival_slots.get(worker, 0)  # of earlier incarnations
+                    self._arrival_slots[worker] = arrival_slots
+                    self._pacer.worker_lost(origin, {ARRIVAL_RATE: arrival_slots - before})
                 self._operator.error(f"{reason}; its metrics are kept")
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:

@@ -16,6 +16,7 @@ from amoc.ipc.messages.users import StartUsers, StopUsers
 from amoc.metrics.board import RESTARTABLE, Board, UserState
 from amoc.runtime.node.sampler import note_silence
 from amoc.runtime.node.workers import WorkerState, WorkerTable
+from amoc.scenario.arrivals import ARRIVAL_RATE
 
 MAX_MAIL = 5_000
 MAX_MAIL_BYTES = 32 << 20
@@ -141,6 +142,8 @@ class WorkerLinks:
         how = f"worker {died.worker} {process.how_it_ended(died.status)}"
         which = {"worker": died.worker, "incarnation": died.incarnation}
         _log.warning("%s", how, extra=which)
-        self._report(WorkerLost(died.worker, died.incarnation, how))
+        slots = self._board.area(died.worker).throttle(ARRIVAL_RATE)
+        passed = slots.executions + slots.missed
+        self._report(WorkerLost(died.worker, died.incarnation, how, passed))
         hopeless = self._workers[died.worker].count_loss(was_up, died.age_ns)
         return f"{how} {hopeless}" if hopeless else ""

@@ -97,8 +97,9 @@ class ArrivalPool(UserPool):
         self._alive = 0
         self._idle: OrderedDict[User, None] = OrderedDict()
         self._arrivals = metrics.built_in(metrics.Counter, reserved.ARRIVALS)
+        self._dropped = metrics.built_in(metrics.Counter, reserved.DROPPED)
         self._queue = orders.gate.queue(ARRIVAL_RATE)
-        self._queue.foresight = NoForesight()
+        self._queue.foresight, self._queue.every = NoForesight(), True
         self._queue.lateness = metrics.built_in(metrics.Timer, "arrival_lateness")
         self._offer_one = OnEveryToken(self._arrive)
         self._has_told_ids = False
@@ -146,7 +147,10 @@ class ArrivalPool(UserPool):
 
     def _arrive(self, token: Token) -> None:
         """A slot has come."""
-        if isinstance(token, AmocError) or not (user := self._idle_user()):
+        if isinstance(token, AmocError):
+            return
+        if not (user := self._idle_user()):
+            self._dropped.inc()
             return
         self._arrivals.inc()  # before anything is done that a kill may come after
         user.arrival = self._arrivals.value

@@ -16,6 +16,7 @@ from amoc.ipc import rpc
 from amoc.metrics.board import UserState
 from amoc.metrics.registry import Registry
 from amoc.scenario import settings
+from amoc.scenario.facts import RunFacts
 from amoc.users import api as user_module
 from amoc.users.spawned import note_no_more, note_spawned
 from tests.unit.users.test_user import Crowd, begin, wait_gone
@@ -214,8 +215,19 @@ def test_two_feeds_of_one_name_are_refused_but_not_those_of_a_replaced_module(
     module("some_scenario", tmp_path / "two.py", source.format("some rows"), monkeypatch)
     mine = [one for one in registry.declared() if one.name == "some rows"]
     assert len(mine) == 1
-    assert (registry.DECLARE, ("some rows", "unique", "run", 1, False)) in registry.calls()
+    assert (registry.DECLARE, ("some rows", "unique", "run", 1, False, "")) in registry.calls()
     module("another", tmp_path / "three.py", source.format("some rows"), monkeypatch)
     assert len(registry.declared()) == 2
     with pytest.raises(ScenarioError, match="got it in line 2 of some_scenario and line 2 of ano"):
         registry.calls()
+
+
+def test_a_scenario_s_own_feeds_are_known_as_its_own(tmp_path, monkeypatch):
+    source = "from amoc import feed\nrows = feed.rows([1], name={!r})\n"
+    here = WorkerContext()
+    here.set(RunFacts, RunFacts(is_part=True, scenario=str(tmp_path / "buy.py")))
+    with registry.separate(), here.activated():
+        module("buy", tmp_path / "buy.py", source.format("its own"), monkeypatch)
+        module("shop", tmp_path / "shop.py", source.format("for all"), monkeypatch)
+        calls = {arguments[0]: arguments[-1] for _, arguments in registry.calls()}
+    assert calls == {"its own": str(tmp_path / "buy.py"), "for all": ""}

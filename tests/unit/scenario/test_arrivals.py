@@ -33,7 +33,7 @@ def test_stages_ramp_from_0_and_end_with_the_last_one():
         ("200", "must say per what time, such as 200/s"),
         ("30s:10", "must say per what time"),
         ("inf/s", "must be"),
-        ("inf", "must say per what time"),
+        ("inf", "must be below infinity"),
         ("-1/s", "must not be negative"),
         ("fast", "must be a rate such as 10/s"),
         ("0s:10/s", "must have a total duration above 0 s"),

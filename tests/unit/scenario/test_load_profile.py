@@ -216,7 +216,7 @@ def test_a_limit_of_how_many_at_once_takes_plain_numbers():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("1s:inf", "stage 1: its target must be a rate below infinity in a stage, got 'inf'"),
+        ("1s:inf", "stage 1: its target must be below infinity, got 'inf'"),
         ("1000001/s", "must be at most 1000000/s (or inf), got '1000001/s'"),
         ("1s:x", "stage 1: its target must be a rate such as 10/s"),
     ],

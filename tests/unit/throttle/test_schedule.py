@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from math import inf
 
@@ -176,6 +177,8 @@ class World:
     )
     used: list[tuple[int, int, int, int]] = field(default_factory=list)
     """When, due, epoch, slot."""
+    used_by: Counter[str] = field(default_factory=Counter)
+    """How many each asker has used since it came."""
     answers: bool = True
     """Whether askers give back what they are asked for."""
 
@@ -262,13 +265,16 @@ class World:
             self.use()
 
     def use(self) -> None:
-        for held in self.held.values():
+        for asker, held in self.held.items():
             while held and held[0][0] <= self.now_ns:
                 due_ns, epoch, slot = held.pop(0)
+                self.used_by[asker] += 1
                 self.used.append((self.now_ns, due_ns, epoch, slot))
 
     def lose(self, asker: str) -> None:
-        self.ledger.lost(asker, self.now_ns)
+        had = self.ledger.lost(asker, self.now_ns)
+        due = sum(due_ns <= self.now_ns for due_ns, *_ in self.held[asker])
+        assert had == self.used_by.pop(asker, 0) + due, "each slot that it had is known"
         self.held[asker].clear()
         self.want[asker] = self.seen[asker] = 0
         self.sent[asker].clear()
