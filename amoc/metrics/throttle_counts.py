@@ -8,6 +8,7 @@ the summary, thresholds, exporters and exports take the names from here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import add
 from typing import NamedTuple
 
 
@@ -23,13 +24,12 @@ class ThrottleCounts(NamedTuple):
 
     def plus(self, more: Sequence[int]) -> ThrottleCounts:
         """The sum of both."""
-        return ThrottleCounts(*map(int.__add__, self, more))
+        return ThrottleCounts._make(map(add, self, more))
 
     def beyond(self, known: Sequence[int]) -> ThrottleCounts:
         """By how much each count is above that of `known`, if it is."""
-        return ThrottleCounts(
-            *(max(0, now - before) for now, before in zip(self, known, strict=True))
-        )
+        grown = [now - before for now, before in zip(self, known, strict=True)]
+        return ThrottleCounts._make([max(0, more) for more in grown])
 
 
 class Count:

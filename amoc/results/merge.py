@@ -102,11 +102,15 @@ class SampleMerger:
         _raise(node.counters, sample.counters, every.counters, growth.counters)
         self.crashed += _raise(node.crashes, sample.crashes, every.crashes, growth.crashes)
         for throttle, said in sample.throttles.items():
-            known = node.throttles.get(throttle, ThrottleCounts())
-            more = ThrottleCounts(*said).beyond(known)
-            node.throttles[throttle] = known.plus(more)
-            grown_by = growth.throttles.get(throttle, ThrottleCounts())
-            growth.throttles[throttle] = grown_by.plus(more)
+            more = counts = ThrottleCounts._make(said)
+            if (known := node.throttles.get(throttle)) is not None:
+                more = counts.beyond(known)
+                if not any(more):
+                    continue  # it was said before
+                counts = known.plus(more)
+            node.throttles[throttle] = counts
+            grown_by = growth.throttles.get(throttle)
+            growth.throttles[throttle] = more if grown_by is None else grown_by.plus(more)
         if sample.timers:
             grown = node.timers.raise_to(TimerBlock(*sample.timers), breathe)
             if grown:

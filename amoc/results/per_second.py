@@ -174,14 +174,12 @@ class PointCutter:
         points = {}
         for name in sorted(moment.throttles.keys() | counts.keys()):
             known = moment.throttles.get(name, stopped)
-            counted = counts.get(name, nothing).plus(known.counts)
-            points[name] = ThrottlePoint(
-                known.rate,
-                known.interval_s,
-                known.mode,
-                *counted,
+            requests, executions, missed = counts.get(name, nothing)
+            points[name] = known._replace(
+                requests=known.requests + requests,
+                executions=known.executions + executions,
+                missed=known.missed + missed,
                 waiting=waiting.get(name, 0),
-                wanted=known.wanted,
             )
         return points
 

@@ -13,9 +13,9 @@ second is absent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
@@ -47,8 +47,7 @@ running that are between two iterations), waiting and peak.
 """
 
 
-@dataclass(frozen=True)
-class ThrottlePoint:
+class ThrottlePoint(NamedTuple):
     """What passed through a throttle in a second.
 
     Attributes:
@@ -77,7 +76,7 @@ class ThrottlePoint:
 
     def counted(self, counts: ThrottleCounts) -> ThrottlePoint:
         """The same throttle, with other counts."""
-        return replace(self, **counts._asdict())
+        return self._replace(**counts._asdict())
 
     @property
     def wanted_per_s(self) -> float | None:
@@ -153,7 +152,7 @@ class Point:
             }
         written.pop("timers", None)
         if self.throttles:
-            written["throttles"] = {name: dict(vars(one)) for name, one in self.throttles.items()}
+            written["throttles"] = {name: one._asdict() for name, one in self.throttles.items()}
         if self.workers:
             written["workers"] = [asdict(one) for one in self.workers]
         if self.nodes:
@@ -214,11 +213,12 @@ def _known(kind: type, found: JsonObject) -> dict[str, Any]:
 
 
 def _throttle(found: JsonObject, active_s: float) -> ThrottlePoint:
-    throttle = ThrottlePoint(**_known(ThrottlePoint, found))
+    known = renamed(found).items()
+    throttle = ThrottlePoint(**{name: one for name, one in known if name in ThrottlePoint._fields})
     if "wanted" in found or throttle.wanted_per_s is None:
         return throttle
     # Earlier versions wrote only the rate at the end of the second.
-    return replace(throttle, wanted=throttle.wanted_per_s * active_s)
+    return throttle._replace(wanted=throttle.wanted_per_s * active_s)
 
 
 def _timer_json(timer: Histogram) -> dict[str, object]:
@@ -370,7 +370,9 @@ class Tally:
         self.points += 1
         self._add(point)
         for name, throttle in point.throttles.items():
-            self.throttles[name] = self.at_throttle(name).plus(throttle.counts)
+            before = self.throttles.get(name)
+            counts = throttle.counts
+            self.throttles[name] = counts if before is None else before.plus(counts)
         for name, count in point.counters.items():
             if CAUSE in name and count:
                 first_s, last_s = point.failed_at.get(name, (point.begin_s, point.t_s))

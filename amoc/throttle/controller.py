@@ -285,7 +285,9 @@ class Pacer:
         """What came of each throttle since the last call, of those too that were stopped since."""
         taken, self._stopped = self._stopped, {}
         for name, one in self.throttles.items():
-            taken[name] = one.take(at_ns).plus(taken.get(name, NOTHING))
+            now = one.take(at_ns)
+            before = taken.get(name)
+            taken[name] = now if before is None else now.plus(before)
         return taken
 
     def state(self, name: str) -> ThrottleState:

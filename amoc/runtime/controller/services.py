@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
-from typing import Any
 
 import gevent
 from gevent.event import AsyncResult
@@ -318,12 +317,17 @@ class Services:
         """What each throttle is configured for, and was since the last call up to `at_ns`."""
         now_ns, points = monotonic_ns(), {}
         for name, taken in self._pacer.take(at_ns).items():
-            known: dict[str, Any] = {}
-            if one := self._pacer.throttles.get(name):
-                rate = one.value_at(now_ns)
-                known["rate"] = rate if isfinite(rate) else None
-                known["interval_s"], known["mode"] = one.interval_s, one.mode_text
-            points[name] = ThrottlePoint(wanted=taken.wanted, missed=taken.missed, **known)
+            if (one := self._pacer.throttles.get(name)) is None:
+                points[name] = ThrottlePoint(wanted=taken.wanted, missed=taken.missed)
+                continue
+            rate = one.value_at(now_ns)
+            points[name] = ThrottlePoint(
+                rate if isfinite(rate) else None,
+                one.interval_s,
+                one.mode_text,
+                missed=taken.missed,
+                wanted=taken.wanted,
+            )
         return points
 
 

@@ -168,3 +168,11 @@ def test_users_are_where_the_node_said_last():
     assert samples.alive("node0") == [0]
     samples.take_users("node0", UsersNow(1, at_ns - 1, {}, [7]))  # it was long on its way
     assert (samples.running, samples.removed, samples.at_ns) == (5, 0, at_ns)
+
+
+def test_what_a_sample_repeats_of_a_throttle_is_no_growth():
+    samples, said = SampleMerger(), {"a": (3, 2, 0), "b": (1, 1, 0)}
+    samples.take("node0", sample(1.0, throttles=said))
+    assert samples.take_growth().throttles == {"a": (3, 2, 0), "b": (1, 1, 0)}
+    samples.take("node0", sample(2.0, throttles={**said, "b": (4, 2, 1)}))
+    assert samples.take_growth().throttles == {"b": (3, 1, 1)}

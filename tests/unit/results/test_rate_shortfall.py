@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +13,7 @@ from amoc.results.series import Point, ThrottlePoint
 def second(number: int, executions: int, waiting: int = 0, **fields) -> Point:
     wanted = fields.pop("wanted", 400 * fields.get("active_s", 1.0))
     throttle = ThrottlePoint(24_000.0, 60.0, "run", executions=executions, waiting=waiting)
-    throttles = {"pages": replace(throttle, wanted=wanted)}
+    throttles = {"pages": throttle._replace(wanted=wanted)}
     return Point(t_s=float(number), span_s=1.0, throttles=throttles, **fields)
 
 

@@ -555,7 +555,7 @@ def test_a_throttle_is_drawn_with_its_target_rate_and_who_waited():
 def test_the_rate_of_starts_is_charted_only_if_it_had_a_say(waiting, rate, charted):
     own = ThrottlePoint(rate=100.0, interval_s=1.0, mode="run", requests=5, executions=5)
     points = [replace(point, throttles={"user_rate": own}) for point in runs.points(5)]
-    changed = replace(own, waiting=waiting, rate=rate)
+    changed = own._replace(waiting=waiting, rate=rate)
     points[3] = replace(points[3], throttles={"user_rate": changed})
     found = Page(render(record(points)))
     assert ("throttle0flow" in found.data["charts"]) is charted
