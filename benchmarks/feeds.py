@@ -3,10 +3,12 @@
 Wanted: a row in 1 to 2 µs where it is in hand, and no row used twice.
 
     python -m benchmarks.feeds [--rows 300000] [--calls 100000] [--rounds 5] [--dealt 1000000]
+        [--large 10000000]
 
 CPU time of this process, the best of several rounds; rows have three columns of some 40 bytes
 together. Then a run with two workers takes `--dealt` rows as fast as it can, and its processes'
-CPU time is charged to them.
+CPU time is charged to them. At last a run with two workers takes a fifth of the rows of a file with
+`--large` rows, and each worker says how much of its memory it shares with nobody.
 """
 
 from __future__ import annotations
@@ -26,7 +28,11 @@ from amoc.feed.sources import CsvRows
 from benchmarks import machine, outcome
 from benchmarks.amoc_run import HERE, amoc_run
 
-SHORT = ["--rows", "3000", "--calls", "2000", "--rounds", "2", "--dealt", "20000"]
+# fmt: off
+SHORT = [
+    "--rows", "3000", "--calls", "2000", "--rounds", "2", "--dealt", "20000", "--large", "20000",
+]
+# fmt: on
 WANTED_US = 2.0
 
 
@@ -98,6 +104,35 @@ def show_dealing(rows: int) -> None:
     outcome.figure("CPU of the workers per row of a run", cpu_us, "µs")
 
 
+def show_large(directory: Path, rows: int) -> None:
+    """A run with a file that is read once and shared by all workers."""
+    file = directory / "large.csv"
+    with file.open("w") as out:
+        out.write("name,password,mail\n")
+        out.writelines(f"user{n},pw-user{n},user{n}@example.org\n" for n in range(rows))
+    begun = process_time_ns()
+    CsvRows(file, file.name, "utf-8", ",")
+    load_s = (process_time_ns() - begun) / 1e9
+    users, each = 20, rows // 5 // 20
+    os.environ |= {"BENCHMARK_FILE": str(file), "BENCHMARK_ROWS": str(each)}
+    scenario, values = HERE / "feeds_large_scenario.py", {"repeat_num": 1}
+    with amoc_run(scenario, users, 2, values, "--init-timeout", "10m") as run:
+        summary = run.finish()
+    used = summary["counters"]["feed.accounts.used"]
+    if used != users * (each // 100) * 100:
+        outcome.failed(f"{users * each:,} rows should have been used, but {used:,} were")
+    private = summary["gauges"]["private_bytes"] / 2**20
+    cpu_us = sum(one["cpu_s"] for one in summary["workers"]) / used * 1e6
+    print(
+        f"  a file of {rows:,} rows, {file.stat().st_size / 2**20:,.0f} MiB, was read in"
+        f" {load_s:.2f} s of CPU; each of two workers had {private:.1f} MiB of its own, and"
+        f" {used:,} rows took {cpu_us:.2f} µs of the workers' CPU each"
+    )
+    outcome.figure("reading a large CSV", load_s, "s")
+    outcome.figure("memory of its own of a worker with a large CSV", private, "MiB")
+    outcome.figure("CPU of the workers per row of a large CSV", cpu_us, "µs")
+
+
 def main() -> int:
     """Print what was wanted and what was done."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -105,12 +140,14 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dealt", type=int, default=1_000_000)
+    parser.add_argument("--large", type=int, default=10_000_000)
     options = parser.parse_args()
     print(machine.describe())
     with tempfile.TemporaryDirectory(prefix="amoc-benchmark-") as directory:
         write_files(Path(directory), options.rows)
         show_reading(Path(directory), options.rows)
         show_taking(Path(directory), options)
+        show_large(Path(directory), options.large)
     show_dealing(options.dealt)
     return outcome.exit_code()
 

@@ -78,6 +78,33 @@ def test_whatever_a_csv_writer_writes_is_read_in_any_order(tmp_path_factory, wha
         assert rows.row(first) == expected[first]
 
 
+class ReadOneByOne(CsvRows):
+    """Rows of a file that is not taken to be regular."""
+
+    def _index_regular(self) -> bool:
+        return False
+
+
+@given(st.text(st.sampled_from('ab;,\n\n\r"é '), max_size=30), st.sampled_from([",", ";"]))
+def test_a_regular_file_is_what_it_would_be_line_by_line(tmp_path_factory, text, by):
+    path = tmp_path_factory.getbasetemp() / "rows.csv"
+    for data in (text, "a;b\n" + text, text.replace("\r", "\r\n").replace('"', "")):
+        path.write_bytes(data.encode())
+        outcomes = []
+        for kind in (CsvRows, ReadOneByOne):
+            try:
+                outcomes.append(everything(kind(path, "rows.csv", "utf-8", by)))
+            except ScenarioError as error:
+                outcomes.append(str(error))
+        assert outcomes[0] == outcomes[1]
+
+
+def test_a_field_that_is_too_long_is_refused_however_regular_the_file_is(tmp_path):
+    limit = csv.field_size_limit()
+    with pytest.raises(ScenarioError, match="line 2: field larger than field limit"):
+        csv_rows(tmp_path, "name\n" + "x" * (limit + 1) + "\n")
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
