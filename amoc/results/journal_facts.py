@@ -22,6 +22,8 @@ from amoc.scenario.load_profile import Stages
 
 Entry = JsonObject
 """A line of a journal."""
+_SETS = ("set", "update_settings")
+"""What the command that changes settings is called, and was called."""
 
 
 @dataclass
@@ -91,6 +93,7 @@ class JournalFacts:
         failures: By step and cause.
         blocked: By the scenario's line.
         known: The metrics that were declared when users could start.
+        changed: Values of settings that were changed during the run, by name.
     """
 
     run: Entry = field(default_factory=dict)
@@ -99,6 +102,7 @@ class JournalFacts:
     failures: dict[str, dict[str, FailureSample]] = field(default_factory=dict)
     blocked: dict[str, BlockedPlace] = field(default_factory=dict)
     known: dict[str, Kind] = field(default_factory=dict)
+    changed: dict[str, object] = field(default_factory=dict)
     _latest_s: float = 0.0
     _paused_s: float = 0.0
     _paused_from_s: float | None = None
@@ -118,6 +122,8 @@ class JournalFacts:
         match entry["kind"]:
             case "run":
                 self.run = self.run or entry
+            case "command" if entry.get("name") in _SETS and entry.get("outcome") == "ok":
+                self.changed |= (entry.get("arguments") or {}).get("values") or {}
             case "metrics":
                 self.known = threshold.known_of(entry["declared"])
             case "state":

@@ -27,11 +27,16 @@ SHOP = '''
 """Customers look at things."""
 
 import random
+from typing import Annotated
+
+from annotated_types import Interval
 
 from amoc import setting, step, throttle, user
 
 pause = setting(0.05, "Seconds between two looks", verify=lambda s: s >= 0, update="free")
 buyers = setting("some", "How many customers buy", verify=["none", "some", "all"])
+goods = setting(3, "How many are left", type=Annotated[int, Interval(ge=1, le=9)], update="free")
+mood = setting("calm", "How customers feel", verify=["calm", "wild"], update="free")
 
 
 def init():
@@ -153,6 +158,22 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         page.get_by_role("button", name="Add a note").click()
         page.locator("#events", has_text="half typed").wait_for()
 
+        # Settings are changed as they are set at the start, within their limits.
+        goods = page.get_by_label("New value of goods")
+        goods.fill("12")
+        page.get_by_role("button", name="Change goods").click()
+        assert goods.evaluate("(input) => input.validity.rangeOverflow")
+        goods.fill("7")
+        page.get_by_role("button", name="Change goods").click()
+        shown = "document.querySelector('[data-key=setting-goods] td').textContent"
+        until(page, f"{shown} === '7'", "the new value is shown")
+        page.get_by_label("New value of mood").select_option("wild")
+        page.get_by_role("button", name="Change mood").click()
+        shown = shown.replace("goods", "mood")
+        until(page, f"{shown} === 'wild'", "the new value is shown")
+        assert page.get_by_label("New value of mood").input_value() == '"wild"'
+        assert page.get_by_label("New value of buyers").count() == 0, "it is read-only"
+
         # The line is cut for some seconds of the run; then all of them are there.
         line.cut()
         until(page, "document.getElementById('link').dataset.state === 'lost'", "it is told")
@@ -180,7 +201,7 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         page.get_by_role("spinbutton", name="Users", exact=True).fill("3")
         page.get_by_role("button", name="Add", exact=True).click()
         page.get_by_text("9 users running").wait_for()
-        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("button", name="Pause", exact=True).click()
         page.get_by_text("paused, 9 users running").wait_for()
         page.get_by_role("button", name="Resume").click()
         page.get_by_text("running, 9 users running").wait_for()

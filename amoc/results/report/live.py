@@ -13,11 +13,12 @@ which its load generator is judged, are read then (`LivePage.read_on`).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
+from amoc.base import redaction
 from amoc.base.clock import now_ns
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.histogram import Histogram
@@ -32,7 +33,7 @@ from amoc.results.report.page import began_at
 from amoc.results.report.run_annotations import Annotation, Interruptions, of_events
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point
-from amoc.results.summary_types import Summary
+from amoc.results.summary_types import SettingPart, Summary
 
 SHORT = 1_000
 """Seconds of a run that are read one by one before it is shown."""
@@ -173,6 +174,23 @@ class LivePage:
     def last(self) -> Point | None:
         """The newest second; None if there is none yet."""
         return self._totals.whole.last
+
+    @property
+    def scenario(self) -> JsonObject:
+        """The scenario of the run as its journal has it; empty for one of an early version."""
+        found = self._facts.run.get("scenario")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def settings(self) -> Sequence[SettingPart]:
+        """The settings of the run, those that were changed with their values now."""
+        changed = self._facts.changed
+        return [
+            {**one, "value": redaction.as_text(changed[one["name"]])}
+            if one["name"] in changed
+            else one
+            for one in self.summary["settings"]
+        ]
 
     def _summary(self, running: bool = True) -> Summary:
         return summary.make(

@@ -1,12 +1,14 @@
-"""The form that starts a run, made of what its scenario declares. Pure."""
+"""The forms that start a run and change its settings, of what its scenario declares. Pure."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
+from amoc.base.redaction import is_secret
+from amoc.results.summary_types import SettingPart
 from amoc.service.start_bodies import StartBody
 
 LOAD = (
@@ -30,6 +32,10 @@ _LABELS = {"expect": "thresholds"}
 _HELP = {"expect": "Thresholds; several are separated by semicolons"}
 
 
+Changes: TypeAlias = "Sequence[tuple[Field, str]]"
+"""Fields for other values of settings, each with the value that is in force."""
+
+
 @dataclass(frozen=True)
 class Field:
     """A field of the form.
@@ -45,6 +51,8 @@ class Field:
         required: Whether there must be a value.
         placeholder: Shown where it is empty.
         step: Of a number.
+        low: The least that it may be; None means no limit.
+        high: The most.
     """
 
     name: str
@@ -57,6 +65,8 @@ class Field:
     required: bool = False
     placeholder: str = ""
     step: str = "any"
+    low: float | None = None
+    high: float | None = None
 
     @property
     def id(self) -> str:
@@ -105,7 +115,8 @@ def groups(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Field]
 def field(one: Mapping[str, Any]) -> Field:
     """The field of a setting, as `amoc.service.describe` tells it."""
     choices = one["choices"]
-    kind = (one["type"] or {}).get("type") if isinstance(one["type"], Mapping) else None
+    form = one["type"] if isinstance(one["type"], Mapping) else {}
+    kind = form.get("type")
     if kind == "boolean":
         choices = [True, False]
     common: dict[str, Any] = {"help": one["description"], "required": bool(one["required"])}
@@ -127,8 +138,54 @@ def field(one: Mapping[str, Any]) -> Field:
         "number" if plain_number else "text" if kind == "string" else "json",
         default,
         step="1" if kind == "integer" else "any",
+        low=form.get("minimum"),
+        high=form.get("maximum"),
         **common,
     )
+
+
+def changeable(
+    described: Sequence[Mapping[str, Any]] | None, now: Sequence[SettingPart]
+) -> list[tuple[str, Changes]]:
+    """The settings that can be changed during a run, with their values now, as `groups` has them.
+
+    Args:
+        described: Those that its scenario declares; None where they cannot be known.
+        now: Those of the run.
+    """
+    values = {one["name"]: one["value"] for one in now}
+    if described is None:
+        described = [_undescribed(one) for one in now if not one["module"].startswith("amoc.")]
+    parts: dict[bool, list[tuple[Field, str]]] = {True: [], False: []}
+    for one in described:
+        value = values.get(one["name"])
+        if value is not None and one["update"] != "read-only":
+            parts[one["own"]].append((_change(one, value), value))
+    made = (("Settings", parts[True]), ("Other settings", parts[False]))
+    return [(title, fields) for title, fields in made if fields]
+
+
+def _undescribed(one: SettingPart) -> dict[str, Any]:
+    """A setting of which its name, value and description are known."""
+    return {
+        **one,
+        "own": True,
+        "type": {},
+        "choices": None,
+        "required": True,
+        "default": None,
+        "secret": is_secret(one["name"]),
+        "update": "free",
+    }
+
+
+def _change(one: Mapping[str, Any], value: str) -> Field:
+    """The field for another value of a setting; of choices the one that is in force is chosen."""
+    made = field({**one, "required": True})
+    chosen = next((told for told, text in made.choices if text == value), None)
+    if chosen is None:
+        return made
+    return replace(made, default=chosen, choices=made.choices[1:])
 
 
 def _is_number(text: str) -> bool:

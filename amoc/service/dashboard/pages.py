@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
@@ -19,6 +19,7 @@ from amoc.results.report import shell
 from amoc.results.report.detail import MAX_S
 from amoc.service import guard, sse
 from amoc.service.dashboard import forms, parts, runs_table
+from amoc.service.dashboard.declared import Declared
 from amoc.service.dashboard.details import Details
 from amoc.service.dashboard.live_pages import LivePages
 from amoc.service.isolated import READ_S, answer_of
@@ -54,7 +55,8 @@ def version_of_assets() -> str:
 
 def register(app: OpenAPI, service: Service) -> None:
     """Add the routes; none of them is in the document of REST."""
-    live = LivePages(service.runs, parts.add)
+    declared = Declared()
+    live = LivePages(service.runs, partial(parts.add, declared=declared))
     service.runs.queue.on_begin = live.begin
     details = Details()
 
@@ -85,6 +87,8 @@ def register(app: OpenAPI, service: Service) -> None:
         directory = service.runs.find(id)
         shown = live.of(directory).ready() if live.goes_on(directory) else None
         if shown is not None and not shown.is_over:
+            if guard.role() >= Role.RUN:
+                declared.look(directory.id, shown)
             return page(
                 "run.html",
                 title=_title(shown.summary["run"]),

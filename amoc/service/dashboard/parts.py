@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from amoc.base.json_plain import JsonObject
 from amoc.results.report import shell
@@ -10,26 +10,34 @@ from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point, ThrottlePoint
 from amoc.service import log_tail
+from amoc.service.dashboard.declared import Declared
+from amoc.service.dashboard.forms import Changes
 
 PACKAGE = "amoc.service.dashboard"
 LOG_LINES = 100
 MAX_THROTTLES = 100
 
 
-def add(page: LivePage, directory: RunDirectory) -> None:
+def add(page: LivePage, directory: RunDirectory, declared: Declared) -> None:
     """Add the parts to a version of the page of a run."""
-    last = page.last
-    page.show_fragment("controls", "" if page.is_over else controls(last))
+    settings = declared.fields(directory.id, page)
+    page.show_fragment("controls", "" if page.is_over else controls(page.last, settings))
     page.show_fragment("log", log_of(directory))
 
 
-def controls(last: Point | None) -> str:
-    """What a run can be told, as it is after its last second."""
+def controls(last: Point | None, settings: Sequence[tuple[str, Changes]] = ()) -> str:
+    """What a run can be told, as it is after its last second.
+
+    Args:
+        last: That second; None before it.
+        settings: Those that can be changed, see `amoc.service.dashboard.forms.changeable`.
+    """
     state = last.state if last is not None else "starting"
     throttles = last.throttles if last is not None else {}
     template = shell.environment(PACKAGE).get_template("parts/controls.html")
     return template.render(
         state=state,
+        settings=settings,
         users=last.users.get("running", 0) if last is not None else 0,
         throttles=rates(throttles),
         left_out=max(0, len(throttles) - MAX_THROTTLES),

@@ -8,6 +8,7 @@ import pytest
 
 from amoc.results.run_list import ListedRun
 from amoc.results.series import ThrottlePoint
+from amoc.results.summary_types import SettingPart
 from amoc.service.dashboard import forms, parts, runs_table
 from amoc.service.start_bodies import StartBody
 
@@ -73,6 +74,49 @@ def test_settings_of_the_scenario_come_before_others():
         (title, [one.name for one in fields]) for title, fields in forms.groups([other, own])
     ] == [("Settings of the scenario", ["pause"]), ("Other settings", ["repeat_num"])]
     assert forms.groups([]) == []
+
+
+def in_force(name: str, value: str, module: str = "shop") -> SettingPart:
+    return {
+        "name": name,
+        "value": value,
+        "source": "default",
+        "description": "How long to wait",
+        "module": module,
+    }
+
+
+def test_a_setting_is_changed_by_the_field_that_sets_it_at_the_start():
+    limits = {"type": "integer", "minimum": 1, "maximum": 9}
+    described = [
+        setting(name="goods", type=limits, default=3),
+        setting(name="mood", choices=["calm", "wild"], default="calm"),
+        setting(name="fixed", update="read-only"),
+        setting(name="repeat_num", own=False, type={"type": "integer"}),
+    ]
+    now = [in_force("goods", "4"), in_force("mood", "wild"), in_force("fixed", "1")]
+    now.append(in_force("repeat_num", "7", "amoc.scenario.builtin_settings"))
+    (title, own), (other_title, others) = forms.changeable(described, now)
+    assert (title, other_title) == ("Settings", "Other settings")
+    (goods, goods_now), (mood, mood_now) = own
+    assert (goods.input, goods.low, goods.high, goods.default) == ("number", 1, 9, "")
+    assert (goods_now, mood_now) == ("4", "wild")
+    assert goods.required
+    assert mood.choices == [('"calm"', "calm"), ('"wild"', "wild")]
+    assert mood.default == '"wild"', "what is in force is chosen"
+    assert [(one.name, value) for one, value in others] == [("repeat_num", "7")]
+
+
+def test_a_setting_of_an_unknown_scenario_is_changed_by_its_text():
+    now = [in_force("pause", "0.5"), in_force("repeat_num", "7", "amoc.scenario.builtin_settings")]
+    [(_, [(field, value)])] = forms.changeable(None, now)
+    assert (field.name, field.kind, field.help, value) == (
+        "pause",
+        "json",
+        "How long to wait",
+        "0.5",
+    )
+    assert forms.changeable([], now) == []
 
 
 def test_each_field_has_an_id_of_its_own():

@@ -54,9 +54,21 @@
     try { return JSON.parse(text); } catch { return text; }
   }
 
+  const KINDS = {
+    number: (text) => Number(text),
+    json: typed,
+    text: (text) => text,
+  };
+
+  /* What a field says, in the type that is wanted. */
+  const valueOf = (input) => input.tagName === "SELECT" ? JSON.parse(input.value) : KINDS[input.dataset.kind](input.value);
+
   function bodyOf(form, name) {
+    if (name === "update_settings") {
+      const input = form.querySelector("[data-of=settings]");
+      return { settings: { [input.name]: valueOf(input) } };
+    }
     const given = Object.fromEntries(new FormData(form));
-    if (name === "update_settings") return { settings: { [given.name]: typed(given.value) } };
     for (const input of form.querySelectorAll("[data-type=number]")) given[input.name] = Number(given[input.name]);
     return given;
   }
@@ -112,18 +124,12 @@
 
   /* Starting */
 
-  const KINDS = {
-    number: (text) => Number(text),
-    json: typed,
-    text: (text) => text,
-  };
-
   async function start(form) {
     const body = { scenario: form.dataset.scenario, settings: {}, queue: form.elements.queue.checked };
     for (const input of form.querySelectorAll("[data-of]")) {
       const { value, dataset } = input;
       if (value === dataset.default) continue;
-      const given = input.tagName === "SELECT" ? JSON.parse(value) : KINDS[dataset.kind](value);
+      const given = valueOf(input);
       if (dataset.of === "settings") body.settings[input.name] = given;
       else if (value !== "") body[input.name] = given;
     }
