@@ -43,7 +43,9 @@ def _main(what: str, *paths: str) -> Any:
         from amoc.results.compare import comparison
         from amoc.results.compare import page as compare_page
 
-        return {"page": compare_page.render(comparison.compare(runs[0], runs[1]))}
+        found = comparison.compare(runs[0], runs[1])
+        data, compared = compare_page.parts(found)
+        return {"title": compare_page.title(found), "data": data, "compared": compared}
     if what == "compare":
         from amoc.results.compare import comparison
 

@@ -240,6 +240,10 @@ def test_runs_are_listed_searched_compared_and_deleted(browser, daemon):
         page.wait_for_url("**/dashboard/compare/*/*")
         assert page.url.endswith(f"/{both[0]}/{both[1]}"), "the older one is A"
         until(page, "document.querySelectorAll('canvas').length > 0", "charts are drawn")
+        page.get_by_role("link", name=both[1]).click()
+        page.wait_for_url(f"**/dashboard/runs/{both[1]}")
+        page.go_back()
+        page.get_by_role("link", name="All runs").wait_for()
         page.goto(f"{daemon.url}/dashboard/runs/{both[0]}")
         assert "compared, one" in page.locator("header").inner_text()
         page.get_by_role("button", name="Delete").click()
@@ -298,8 +302,24 @@ def test_a_scenario_is_uploaded_and_what_is_wrong_with_a_start_is_told(browser, 
         page.get_by_text("A till.", exact=True).wait_for()
         page.get_by_label("duration").fill("soon")
         page.get_by_role("button", name="Start the run").click()
-        page.get_by_role("alert").filter(has_text="soon").wait_for()
+        wrong = page.get_by_role("alert").filter(has_text="soon")
+        wrong.wait_for()
+        assert wrong.inner_text().startswith("duration must be a duration such as 500ms, 30s,")
+        assert page.evaluate("document.activeElement.name") == "duration"
+        page.locator(".field", has_text="duration").get_by_text("got 'soon'").wait_for()
+        page.get_by_label("duration").fill("10s")
+        page.get_by_label("users", exact=True).fill("3")
+        page.get_by_label("arrival rate").fill("5/s")
+        page.get_by_role("button", name="Start the run").click()
+        both = "arrival rate and users are mutually exclusive; give one of them"
+        page.get_by_role("alert").filter(has_text=both).wait_for()
+        assert page.get_by_text("got 'soon'").count() == 0
         assert page.url.endswith("?scenario=till")
+        page.goto(f"{daemon.url}/dashboard/runs/absent")
+        page.get_by_role("heading", name="Not Found").wait_for()
+        page.get_by_text("there is no run 'absent'").wait_for()
+        page.get_by_role("link", name="All runs").click()
+        page.wait_for_url(f"{daemon.url}/")
 
 
 def axe() -> str:
@@ -326,7 +346,7 @@ def test_no_page_has_a_serious_problem_of_accessibility_or_is_wider_than_the_scr
 
             def check(path: str) -> None:
                 page.goto(f"{daemon.url}{path}")
-                if path.startswith("/dashboard/runs/"):
+                if path.startswith(f"/dashboard/runs/{run}"):
                     until(page, "amocReport.page.data.times.length > 1", "seconds are shown")
                 page.evaluate(source)
                 found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
@@ -348,6 +368,9 @@ def test_no_page_has_a_serious_problem_of_accessibility_or_is_wider_than_the_scr
             daemon.patch("/execution/stop", {"run": run})
             past, _ = run, daemon.wait_for_end(run)
             check(f"/dashboard/runs/{past}")
+            check(f"/dashboard/compare/{past}/{past}")
+            check(f"/runs/{past}/report")
+            check("/dashboard/runs/absent")
     finally:
         if past is None:
             daemon.patch("/execution/stop", {"run": run})

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from amoc.metrics import reserved
 from amoc.metrics.histogram import Histogram
 from amoc.results.compare import charts as compare_charts
@@ -39,6 +41,18 @@ def write(found: Comparison, path: Path) -> None:
 
 def render(found: Comparison) -> str:
     """The comparison as a self-contained HTML page."""
+    data, compared = parts(found)
+    return shell.fill("compare.html", data, title=title(found), compared=compared)
+
+
+def title(found: Comparison) -> str:
+    """What the page is called."""
+    first, second = (side.run.get("id") or side.label for side in found.sides)
+    return f"{first} and {second}"
+
+
+def parts(found: Comparison) -> tuple[dict[str, object], Markup]:
+    """What the page's script draws, and the page's content."""
     timers = _timers(found.sides)[:MAX_CHARTS]
     rows = compare_charts.steps(
         [(side.label, side.record.points) for side in found.sides],
@@ -59,35 +73,33 @@ def render(found: Comparison) -> str:
     )
     charts = [chart for group in groups.values() for chart in (*group.shown, *group.more)]
     metrics = found.all_metrics
-    return shell.fill(
-        "compare.html",
-        {
-            "began_at": None,
-            "ends_s": times[-1] if times else 0.0,
-            "times": times,
-            "bands": _bands(found.sides),
-            "annotations": [one for some in events.values() for one in _numbered(*some)],
-            "charts": {
-                chart.key: chart.to_json()
-                for chart in (*charts, *load, *generator)
-                if not chart.empty
-            },
-            "spectra": {one.key: one.to_json() for one in spectra if not one.empty},
+    data: dict[str, object] = {
+        "began_at": None,
+        "ends_s": times[-1] if times else 0.0,
+        "times": times,
+        "bands": _bands(found.sides),
+        "annotations": [one for some in events.values() for one in _numbered(*some)],
+        "charts": {
+            chart.key: chart.to_json() for chart in (*charts, *load, *generator) if not chart.empty
         },
-        sides=[(side, headline(side.run)) for side in found.sides],
-        conclusion=found.conclusion(),
-        tested=found.tested,
-        significant=_rows(found.significant),
-        metrics=_rows(metrics[:MAX_METRICS]),
-        metrics_left_out=max(0, len(metrics) - MAX_METRICS),
-        setup=_setup(found),
-        events=_events_table(events),
-        groups=groups,
-        spectra=spectra,
-        load=load,
-        generator=generator,
-        times=times,
-    )
+        "spectra": {one.key: one.to_json() for one in spectra if not one.empty},
+    }
+    context = {
+        "sides": [(side, headline(side.run)) for side in found.sides],
+        "conclusion": found.conclusion(),
+        "tested": found.tested,
+        "significant": _rows(found.significant),
+        "metrics": _rows(metrics[:MAX_METRICS]),
+        "metrics_left_out": max(0, len(metrics) - MAX_METRICS),
+        "setup": _setup(found),
+        "events": _events_table(events),
+        "groups": groups,
+        "spectra": spectra,
+        "load": load,
+        "generator": generator,
+        "times": times,
+    }
+    return data, shell.fragment("compare", context)
 
 
 def _timers(sides: Sequence[Side]) -> list[str]:

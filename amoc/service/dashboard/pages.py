@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
+from collections.abc import Callable
+from functools import cache, partial, wraps
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
@@ -23,8 +24,7 @@ from amoc.service.dashboard.declared import Declared
 from amoc.service.dashboard.details import Details
 from amoc.service.dashboard.live_pages import LivePages
 from amoc.service.isolated import READ_S, answer_of
-from amoc.service.problems import Problem, unprocessable
-from amoc.service.rest_runs import frozen_page
+from amoc.service.problems import Problem, of_error, unprocessable
 from amoc.service.service import Service
 from amoc.service.tokens import Role
 
@@ -69,6 +69,7 @@ def register(app: OpenAPI, service: Service) -> None:
         return answer
 
     @app.route("/")
+    @_told
     def runs_page() -> Any:
         query, limit = _query(), _limit()
         made = _list(service, live, query, limit)
@@ -79,10 +80,12 @@ def register(app: OpenAPI, service: Service) -> None:
         return Response(_list(service, live, _query(), _limit()), mimetype="text/html")
 
     @app.route("/dashboard/start")
+    @_told
     def start_page() -> Any:
         return _start_page(service, request.args.get("scenario", "")[:1000])
 
     @app.route("/dashboard/runs/<id>")
+    @_told
     def run_page(id: str) -> Any:
         directory = service.runs.find(id)
         shown = live.of(directory).ready() if live.goes_on(directory) else None
@@ -125,9 +128,35 @@ def register(app: OpenAPI, service: Service) -> None:
         return sse.stream(live.of(directory).events(version, guard.role() >= Role.RUN))
 
     @app.route("/dashboard/compare/<a>/<b>")
+    @_told
     def compare_page(a: str, b: str) -> Any:
-        both = [str(service.runs.find(one).path) for one in (a, b)]
-        return frozen_page(answer_of("amoc.service.saved", ["compare page", *both], READ_S)["page"])
+        both = [service.runs.find(one) for one in (a, b)]
+        paths = [str(one.path) for one in both]
+        found = answer_of("amoc.service.saved", ["compare page", *paths], READ_S)
+        return page(
+            "compare_runs.html",
+            title=found["title"],
+            runs=[one.id for one in both],
+            compared=Markup(found["compared"]),  # noqa: S704 - a template has made it
+            data=shell.json_text(found["data"]),
+        )
+
+
+def _told(view: Callable[..., Any]) -> Callable[..., Any]:
+    """The view of a page; what is refused is a page, too."""
+
+    @wraps(view)
+    def told(**arguments: str) -> Any:
+        try:
+            return view(**arguments)
+        except Problem as problem:
+            refused = problem
+        except AmocError as error:
+            refused = of_error(error)
+        made = page("refused.html", phrase=refused.status.phrase, detail=refused.detail)
+        return made, int(refused.status), refused.headers
+
+    return told
 
 
 def page(template: str, here: str = "", **context: object) -> Response:

@@ -24,15 +24,61 @@
     let data = {};
     try { data = JSON.parse(text); } catch { /* nothing, or no JSON */ }
     if (answer.status === 401 && !byId("sign-in")) location.reload();
-    if (!answer.ok) throw new Error(data.detail || `${answer.status} ${answer.statusText}`);
+    if (!answer.ok) throw new Refused({ detail: `${answer.status} ${answer.statusText}`, ...data });
     return data;
   }
 
-  /* Runs `work` once at a time for a button, and tells what went wrong. */
-  async function guarded(button, work) {
+  /* What the daemon refuses, with its problem document. */
+  class Refused extends Error {
+    constructor(problem) {
+      super(problem.detail);
+      this.problem = problem;
+    }
+  }
+
+  const labelOf = (input) => input.labels?.[0]?.firstChild.textContent.trim() || input.name;
+
+  /* Each thing that is wrong, in the words of the page, and the field of `form` that it is about:
+     fields of REST and options of the command line have labels there. */
+  function wrongs({ detail, errors = [] }, form) {
+    const named = (name) => form?.querySelector(`[data-of][name="${CSS.escape(name.replaceAll("-", "_"))}"]`);
+    const lines = errors.length ? errors : detail.split("\n").map((line) => ({ field: "", detail: line }));
+    return lines.map(({ field, detail: said }) => {
+      const first = /^(?:--)?([A-Za-z_][\w-]*)/.exec(said)?.[1] || "";
+      const input = named(field) || named(first === "threshold" ? "expect" : first);
+      const text = said
+        .replace(/ \(from [^)]*\)/g, "")
+        .replace("; queue=true waits", "; tick “wait if another run is running”, and this one waits")
+        .replace(/^(Input|String|Value) should /, "must ")
+        .replace(/--([a-z][a-z-]*)/g, (option, name) => named(name) ? labelOf(named(name)) : option);
+      return { input, text: text.startsWith("must ") ? `${input ? labelOf(input) : field} ${text}` : text };
+    });
+  }
+
+  /* Runs `work` once at a time for a button, and tells what went wrong, beside the fields of a form, too. */
+  async function guarded(button, work, form = null) {
     if (button.dataset.busy) return;
     button.dataset.busy = "yes";
-    try { await work(); } catch (error) { tell(error.message, true); } finally { delete button.dataset.busy; }
+    for (const old of form?.querySelectorAll("[data-wrong]") || []) old.remove();
+    for (const input of form?.querySelectorAll("[aria-invalid]") || []) input.removeAttribute("aria-invalid");
+    try {
+      await work();
+    } catch (error) {
+      const found = error instanceof Refused ? wrongs(error.problem, form) : [{ text: error.message }];
+      tell(found.map(({ text }) => text).join("\n"), true);
+      for (const { input, text } of found) if (input) mark(input, text);
+      found.find(({ input }) => input)?.input.focus();
+    } finally {
+      delete button.dataset.busy;
+    }
+  }
+
+  function mark(input, text) {
+    input.setAttribute("aria-invalid", "true");
+    const folded = input.closest("details");
+    if (folded) folded.open = true;
+    input.after(Object.assign(document.createElement("p"), { className: "bad", textContent: text }));
+    input.nextElementSibling.dataset.wrong = "yes";
   }
 
   function confirmed(what, yes) {
@@ -86,7 +132,7 @@
       });
     } else if (form.id === "start") {
       event.preventDefault();
-      guarded(button, () => start(form));
+      guarded(button, () => start(form), form);
     } else if (form.id === "upload") {
       event.preventDefault();
       guarded(button, () => upload());
