@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from amoc.base.clock import parse_duration
+from amoc.scenario import cluster
 from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.load_profile import Stages
 
@@ -83,6 +84,13 @@ def _user_ids(text: str) -> range:
     return range(int(found[1]), int(found[2]) + 1)
 
 
+def _cluster(text: str) -> str:
+    cluster.parse(text)
+    return text
+
+
+CLUSTERS = Parsed("cluster", _cluster)
+"""``local:3``, as `amoc.scenario.cluster` reads it."""
 STAGES = Parsed("stages", _stages)
 """``30s:100,2m:1000``."""
 ARRIVALS = Parsed("rate", Arrivals.parse)

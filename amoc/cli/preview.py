@@ -12,11 +12,12 @@ from math import floor, inf
 
 from amoc.base.clock import S_NS
 from amoc.base.json_plain import JsonObject, plain
+from amoc.scenario import cluster
 from amoc.scenario.fd_budget import RESERVED_FDS
 from amoc.scenario.load_profile import Leg, Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.start_rate import USER_RATE, first_rate
-from amoc.users import placement
+from amoc.users.placement import Placement, layout_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def preview(plan: RunPlan, host: Host) -> JsonObject:
         "comment": plan.comment,
         "seed": plan.seed,
         "settings": [dict(one) for one in host.settings],
-        "users": _users(plan.planned_ids, host.workers),
+        "users": _users(plan, host.workers),
         "starts": _starts(plan, host),
         "arrivals": _arrivals(plan),
         "stages": [] if plan.stages is None else [_stage(leg) for leg in plan.stages.legs()],
@@ -67,17 +68,23 @@ def preview(plan: RunPlan, host: Host) -> JsonObject:
     }
 
 
-def _users(ids: range, workers: int) -> dict[str, object]:
+def _users(plan: RunPlan, workers: int) -> dict[str, object]:
+    ids, nodes = plan.planned_ids, cluster.parse(plan.cluster).nodes
+    # Nodes of one host are all alike, and so each worker's users are one progression.
+    layout = layout_of(
+        plan.placement, [workers] * nodes, [1] * nodes, ids, by_slots=plan.arrivals is not None
+    )
+    place = Placement(layout)
     places = []
-    for worker in range(workers):
-        mine = placement.ids_of(ids.start, ids.stop - 1, 0, 1, worker, workers) if ids else range(0)
+    for worker in range(place.workers):
+        (mine,) = place.ids_of(ids.start, ids.stop - 1, worker) or [range(0)]
         places.append(
             {
-                "worker": f"node0/{worker}",
+                "worker": f"node{worker // workers}/{worker}",
                 "count": len(mine),
                 "first": mine[0] if mine else None,
                 "last": mine[-1] if mine else None,
-                "step": workers,
+                "step": mine.step,
             }
         )
     return {

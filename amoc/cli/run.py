@@ -16,6 +16,7 @@ from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
 from amoc.install.choice import Choice
+from amoc.scenario import cluster
 from amoc.scenario.run_plan import RunPlan
 
 
@@ -51,7 +52,7 @@ def execute(plan: RunPlan, json_file: str | None, dependencies: Choice) -> NoRet
     summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
     plan = scenario_dependencies.prepared(plan, dependencies)
     early_interrupt.begin()
-    launched = launch(plan, LocalLauncher(host.start))
+    launched = launch(plan, LocalLauncher(host.start, cluster.parse(plan.cluster).nodes))
     # The node is on its way; it ends by itself where this process does.
     from amoc.cli.signals import handle_signals
     from amoc.cli.view.console import console as make_console

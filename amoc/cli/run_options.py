@@ -11,7 +11,7 @@ import click
 from amoc.base.errors import UsageError
 from amoc.cli import completion, load_options, setting_values
 from amoc.cli.json_option import json_option
-from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
+from amoc.cli.param_types import ARRIVALS, CLUSTERS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S
@@ -20,6 +20,7 @@ from amoc.scenario.arrivals import ARRIVAL_RATE, MAX_USERS, Arrivals
 from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
+from amoc.users import placement as rules
 
 SCENARIOS = click.argument(
     "scenarios",
@@ -84,6 +85,14 @@ LOG_LEVEL = click.option(
     default="info",
     show_default=True,
     help="Lowest level to log in the run's directory.",
+)
+CLUSTER = click.option(
+    "--cluster",
+    type=CLUSTERS,
+    metavar="local:N",
+    default="local:1",
+    help="Nodes to run on: local:3 starts three on this host, each with its own workers.  [default:"
+    " local:1]",
 )
 JSON_FILE = json_option("the summary")
 # The argument that follows --abort-on-fail may be taken for its time by mistake.
@@ -154,6 +163,20 @@ _OPTIONS = (
     SEED,
     click.option("--comment", default="", help="A comment to keep with the run."),
     RUN_DIRECTORY,
+    CLUSTER,
+    click.option(
+        "--placement",
+        type=click.Choice(rules.RULES),
+        help="Distribution of users over the nodes of a cluster: one by one, in blocks of"
+        " consecutive ids, or weighted by CPU cores.  [default: round-robin]",
+    ),
+    click.option(
+        "--on-node-loss",
+        type=click.Choice(("restart", "continue", "fail")),
+        default="restart",
+        help="When a node is lost: restart its users on the others, continue without them, or fail"
+        " the run.  [default: restart]",
+    ),
     click.option(
         "--init-timeout",
         type=seconds(),
@@ -235,6 +258,9 @@ def plan(
     seed: int | None,
     comment: str,
     new_directory: str | None,
+    cluster: str,
+    placement: str | None,
+    on_node_loss: str,
     init_timeout: float,
     stop_timeout: float,
     expected: Sequence[str],
@@ -261,6 +287,8 @@ def plan(
     chosen_rates = rates(throttles)
     if load.arrivals is not None and ARRIVAL_RATE in chosen_rates:
         raise UsageError(f"--throttle {ARRIVAL_RATE}=… is what --arrival-rate says; give one")
+    if load.arrivals is not None and placement is not None:
+        raise UsageError("--placement does not apply to --arrival-rate, whose users start anywhere")
     if (load_s := load.total_s) is not None:
         duration = min(load_s, duration if duration is not None else load_s)
     _check_criteria(expected, warmup, duration)
@@ -298,6 +326,9 @@ def plan(
         limited_ok=limited_ok,
         failures_ok=failures_ok,
         log_level=log_level,
+        cluster=cluster,
+        placement=placement or rules.RULES[0],
+        on_node_loss=on_node_loss,
     )
 
 

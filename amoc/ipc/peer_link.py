@@ -11,7 +11,7 @@ never used in this worker concerns nothing that is here, and is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from amoc.ipc.messages.envelope import Part
@@ -32,13 +32,25 @@ class LibraryEnd(Protocol):
         """The worker leaves now."""
 
 
+class Places(Protocol):
+    """Who runs where: `amoc.users.placement.Placement`."""
+
+    workers: int
+
+    def worker_of(self, user_id: int, /) -> int:
+        """The worker of a user."""
+
+    def ids_of(self, first: int, last: int, worker: int, /) -> Sequence[range]:
+        """Those of the ids `first` to `last` that are on `worker`."""
+
+
 class PeerLink:
     """A worker's link to the others.
 
     Attributes:
         run: The run's id.
         worker: This worker.
-        workers: How many there are in the run.
+        places: Who runs where.
         end: Who hears what comes.
         farewells: Called when this worker's users have left, before `end` is told.
     """
@@ -47,7 +59,7 @@ class PeerLink:
         self,
         run: str,
         worker: WorkerId,
-        workers: int,
+        places: Places,
         outbox: Outbox,
         crowded: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -56,19 +68,19 @@ class PeerLink:
         Args:
             run: The run's id.
             worker: This worker.
-            workers: How many there are.
+            places: Who runs where.
             outbox: What leads to them.
             crowded: Whether the way out is full.
         """
         self.run = run
         self.worker = worker
-        self.workers = workers
+        self.places = places
         self.end: LibraryEnd | None = None
         self.farewells: list[Callable[[], object]] = []
         self.crowded = crowded
         self._outbox = outbox
         # Whichever incarnation is up: only the index counts.
-        self._to = [WorkerId(worker.node, index, 0) for index in range(workers)]
+        self._to = [WorkerId(worker.node, index, 0) for index in range(places.workers)]
 
     def send(self, index: int, item: bytes) -> None:
         """Send a packed `item` to the library's end in another worker."""

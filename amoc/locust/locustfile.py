@@ -294,7 +294,7 @@ def spawned() -> Iterator[list[Any]]:
 
 def _on(board: Board) -> list[Metric]:
     """The metrics of all workers."""
-    return [one for index in range(board.workers) for one in board.area(index).read()]
+    return [one for index in board.numbers for one in board.area(index).read()]
 
 
 def scenario_of(module: ModuleType, known: Classes) -> ModuleType:

@@ -6,6 +6,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import gevent
@@ -17,7 +18,6 @@ from amoc.ipc.peer_link import PeerLink
 from amoc.locust.environment import Environment
 from amoc.locust.shape import TICK_S, LoadTestShape, ShapeDriver
 from amoc.scenario.facts import RunFacts
-from amoc.users import placement
 from amoc.users.user import User as Crow
 
 POLL_S = 0.1
@@ -115,15 +115,15 @@ class Here:
         self._shared = shared
         link = context.find(PeerLink)
         first, last = facts.users.start, facts.users.stop - 1
-        mine = facts.users
+        mine: Sequence[range] = [facts.users]
         if link is not None:
-            mine = placement.ids_of(first, last, 0, 1, link.worker.worker, link.workers)
-        self._hosts_first = first in mine
+            mine = link.places.ids_of(first, last, link.worker.worker)
+        self._hosts_first = any(first in ids for ids in mine)
         if facts.is_part or not facts.users:  # which ids there will be is not known
             self._hosts_first = link is None or link.worker.worker == 0
-            mine = range(0)
-        self._expected = set(mine)
-        self._users = len(mine)
+            mine = []
+        self._expected = set(chain.from_iterable(mine))
+        self._users = len(self._expected)
         self._alive: dict[int, Any] = {}
         self._begun, self._changed = Event(), Event()
         self._first = first

@@ -345,6 +345,7 @@ class Board:
 
     Attributes:
         workers: How many rows there are.
+        first: The number of the first of its workers in the run.
         highest_id: The highest user id that has a byte.
         users: The users' bytes; the index is the id.
     """
@@ -356,6 +357,7 @@ class Board:
             ResourceError: The system does not give that much shared memory.
         """
         self.workers = workers
+        self.first = 0
         self.highest_id = highest_id
         size = workers * (ROW_BYTES + AREA_BYTES) + highest_id + 1
         try:
@@ -378,11 +380,16 @@ class Board:
 
     def row(self, worker: int) -> memoryview:
         """The row of `worker`: cells by `Cell`."""
-        return self._rows[worker]
+        return self._rows[worker - self.first]
 
     def area(self, worker: int) -> Area:
         """The metrics of `worker`."""
-        return self._areas[worker]
+        return self._areas[worker - self.first]
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of its workers in the run."""
+        return range(self.first, self.first + self.workers)
 
     def count_users(self, ids: range) -> dict[UserState, int]:
         """How many of the users `ids` are in each state; empty states are absent."""

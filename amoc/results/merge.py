@@ -28,6 +28,7 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.MEAN: lambda values: sum(values) / len(values),
 }
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
+_ENDED = frozenset({UserState.FINISHED, UserState.CRASHED, UserState.REMOVED, UserState.TIMED_OUT})
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.STOPPING})
 _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
 
@@ -81,6 +82,9 @@ class SampleMerger:
         self.latest: dict[str, Sample] = {}
         self.peak = self.crashed = 0
         self._now: dict[str, UsersNow] = {}
+        self._left: dict[int, int] = {}  # users that nodes were lost with, by how they had ended
+        self._restarted = 0  # by workers of these nodes
+        self._moments: dict[str, tuple[Merge, list[float]]] = {}
         self._nodes: dict[str, _Node] = {}
         self._every = _Names()
         self._growth = Counts()
@@ -126,6 +130,29 @@ class SampleMerger:
         """Take where users of node `name` stand, between two samples."""
         self._now[name] = now
 
+    def lose(self, name: str, lost: int) -> None:
+        """A node is no more: what it has counted stays, and how users of it have ended.
+
+        Args:
+            name: The node.
+            lost: How many of its users will not start again on another one.
+        """
+        if name not in self.latest:
+            return
+        self._restarted += sum(one.restarted for one in self.workers(name))
+        for gauge, (merge, values) in self.latest[name].gauges.items():
+            if is_moment(gauge):
+                self._moments.setdefault(gauge, (Merge(merge), []))[1].extend(values)
+        last = max(self.latest[name], self._now.get(name, self.latest[name]), key=_at_ns)
+        for state, count in last.users.items():
+            # Those that a command had removed will not come back to end their iteration.
+            ended = UserState.REMOVED if state == UserState.STOPPING else UserState(state)
+            if ended in _ENDED:
+                self._left[ended] = self._left.get(ended, 0) + count
+        self._left[UserState.LOST] = self._left.get(UserState.LOST, 0) + lost
+        del self.latest[name]
+        self._now.pop(name, None)
+
     def _newest(self) -> list[Sample | UsersNow]:
         """What each node said last of its users."""
         return [
@@ -147,9 +174,8 @@ class SampleMerger:
         return growth
 
     def _users(self, states: frozenset[UserState]) -> int:
-        return sum(
-            count for one in self._newest() for state, count in one.users.items() if state in states
-        )
+        every = [self._left, *(one.users for one in self._newest())]
+        return sum(count for users in every for state, count in users.items() if state in states)
 
     @property
     def at_ns(self) -> int:
@@ -199,7 +225,8 @@ class SampleMerger:
     @property
     def restarted(self) -> int:
         """Users started again because their worker was lost."""
-        return sum(one.restarted for node in self.latest for one in self.workers(node))
+        there = sum(one.restarted for node in self.latest for one in self.workers(node))
+        return self._restarted + there
 
     def gauges(self) -> dict[str, float]:
         """The gauges, each merged over all workers by its rule."""
@@ -210,7 +237,8 @@ class SampleMerger:
         return self._merged(is_moment)
 
     def _merged(self, wanted: Callable[[str], bool]) -> dict[str, float]:
-        values: dict[str, tuple[Merge, list[float]]] = {}
+        values = {name: (merge, list(some)) for name, (merge, some) in self._moments.items()}
+        values = {name: one for name, one in values.items() if wanted(name)}
         for sample in self.latest.values():
             for name, (merge, some) in sample.gauges.items():
                 if not wanted(name):

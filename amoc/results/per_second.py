@@ -109,7 +109,7 @@ class PointCutter:
             at=round(moment.at, 3),
             state=moment.state,
             users=self._users(moment),
-            starts=self._samples.started - self._started,
+            starts=max(0, self._samples.started - self._started),
             counters=growth.counters,
             gauges=self._samples.gauges(),
             timers=growth.timers,
@@ -128,7 +128,9 @@ class PointCutter:
             late=late,
         )
         self._cut_ns, self._before = end_ns, dict(latest)
-        self._ran_ns, self._started = moment.ran_ns, self._samples.started
+        self._ran_ns = moment.ran_ns
+        # Users of a lost node are not there for a moment, until they start elsewhere.
+        self._started = max(self._started, self._samples.started)
         return point
 
     def _failed_at(self, names: Iterable[str], end_ns: int) -> dict[str, tuple[float, float]]:

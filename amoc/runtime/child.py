@@ -36,6 +36,8 @@ from amoc.base.text import LineSplitter
 STATUS_TAKEN = 255
 TAKEN_NS = S_NS // 10
 """How long the loop has to tell how a child ended that is known to have ended."""
+started: set[int] = set()
+"""The children that were started here, ever."""
 
 
 class Started(NamedTuple):
@@ -75,6 +77,7 @@ def start_module(module: str, arguments: Sequence[str]) -> Started:
             process_group=0,  # Ctrl-C is for us alone; we decide what it means for the run
         )
         child.returncode = STATUS_TAKEN  # it is not this object that will see its end
+        started.add(child.pid)
         return Started(child.pid, ours_in, ours_out)
 
 
@@ -99,6 +102,7 @@ def start_fork(main: Callable[[], object]) -> Started:
                 main()
             finally:  # whatever happens, it must not go on with what its parent does
                 process.leave(int(ExitCode.INTERNAL))
+        started.add(pid)
         with contextlib.suppress(OSError):  # it may have come first, or have ended already
             os.setpgid(pid, pid)
         return Started(pid, ours_in, ours_out)

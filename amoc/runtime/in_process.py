@@ -25,6 +25,7 @@ from amoc.ipc.rpc import RpcServer
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.worker_parts import WorkerParts
 from amoc.throttle.controller import Pacer
+from amoc.users.placement import Placement, one_node
 from amoc.users.user import User
 
 HERE = WorkerId("here", 0, 1)
@@ -69,7 +70,9 @@ def joined(
         calls.operations.update(part.operations)
     above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.FEED: feeds})
     above[Part.CALLS] = calls
-    parts = WorkerParts.make(HERE, 1, outbox, find_user, crashed, any_function=True)
+    parts = WorkerParts.make(
+        HERE, Placement(one_node(1)), outbox, find_user, crashed, any_function=True
+    )
     here.update(parts.hearers())
     for part in (pacer, groups):
         part.worker_up(HERE)

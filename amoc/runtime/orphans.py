@@ -19,6 +19,7 @@ from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.kept_files import KeptFile
 from amoc.base.moments import to_next_s
+from amoc.runtime import child
 
 REAP_S = 1.0
 END_S = 2.0
@@ -70,7 +71,8 @@ class Orphans:
         return [f"{process.name_of(pid)} (pid {pid})" for pid in left]
 
     def _adopted(self) -> list[int]:
-        return [pid for pid in children(os.getpid()) if pid not in self._own]
+        known = self._own | child.started
+        return [pid for pid in children(os.getpid()) if pid not in known]
 
     def _all(self) -> list[int]:
         found = self._adopted()

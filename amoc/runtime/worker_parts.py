@@ -22,6 +22,7 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.steps.recorder import FailureSamples
 from amoc.throttle.worker import Gate
 from amoc.users.mail import MailRouter
+from amoc.users.placement import Placement
 from amoc.users.user import User
 
 
@@ -40,7 +41,7 @@ class WorkerParts:
     def make(
         cls,
         worker: WorkerId,
-        workers: int,
+        placement: Placement,
         outbox: Outbox,
         find_user: Callable[[int], User | None],
         on_crash: Callable[[BaseException], object],
@@ -55,7 +56,7 @@ class WorkerParts:
 
         Args:
             worker: The worker.
-            workers: How many there are in the run.
+            placement: Who runs where.
             outbox: What leads to the controller and to other workers.
             find_user: The user of this worker with a number.
             on_crash: Told what code raised that throttles and coordinators have called.
@@ -69,9 +70,9 @@ class WorkerParts:
         return cls(
             Gate(worker, outbox, on_crash),
             Actions(worker, outbox, on_crash, alone=any_function, room=room),
-            MailRouter(worker, workers, outbox, find_user, operator, is_crowded),
+            MailRouter(worker, placement, outbox, find_user, operator, is_crowded),
             RpcClient(worker, outbox),
-            PeerLink(run_id, worker, workers, outbox, is_crowded or (lambda: False)),
+            PeerLink(run_id, worker, placement, outbox, is_crowded or (lambda: False)),
             WorkerFeeds(worker, outbox, registry.declared()),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import Board
+from amoc.users.placement import Placement
 
 GRACE_S = 2.0
 """How long workers may take to leave by themselves at the end."""
@@ -18,6 +19,7 @@ class WorkerSpec:
 
     Attributes:
         id: Which worker it is.
+        placement: Who runs where.
         directory: Where the node's sockets are.
         start: The scenario's start() as a function of the user's id.
         scenario: Its name.
@@ -27,6 +29,7 @@ class WorkerSpec:
     """
 
     id: WorkerId
+    placement: Placement
     board: Board
     directory: str
     start: Callable[[int], object]

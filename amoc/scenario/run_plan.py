@@ -40,6 +40,10 @@ class RunPlan:
         limited_ok: Whether a run whose generator was too slow may exit with 0.
         log_level: The lowest level that is logged.
         libraries: The directory with what the scenario depends on, see `amoc.install`.
+        cluster: Where its nodes are: ``local:3`` for three on this host.
+        placement: Which node a user is on, see `amoc.users.placement`.
+        on_node_loss: What becomes of the users of a node that is lost: ``restart``, ``continue``
+            (without them) or ``fail``.
     """
 
     scenario: str
@@ -62,6 +66,9 @@ class RunPlan:
     failures_ok: bool = False
     log_level: str = "info"
     libraries: str = ""
+    cluster: str = "local:1"
+    placement: str = "round-robin"
+    on_node_loss: str = "restart"
 
     def to_json(self) -> JsonObject:
         """Every field, in types that JSON has; only values of settings may still need `plain`."""

@@ -44,8 +44,8 @@ from amoc.ipc.messages import codec
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
-from amoc.users import placement
 from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox, Match
+from amoc.users.placement import Placement
 from amoc.users.user import User
 
 MAX_BYTES = 1 << 20
@@ -77,7 +77,7 @@ class MailRouter:
     def __init__(
         self,
         worker: WorkerId,
-        workers: int,
+        placement: Placement,
         outbox: Outbox | None,
         find_user: Callable[[int], User | None],
         operator: Operator | None = None,
@@ -87,16 +87,16 @@ class MailRouter:
 
         Args:
             worker: Which one.
-            workers: How many workers there are in the run.
+            placement: Who runs where.
             outbox: What leads to the other workers; None when there are none.
             find_user: The user of this worker with that number, None when it is not there.
             operator: Warned, once, when mail is refused.
             crowded: Whether the way out is full.
         """
         self._worker, self._incarnation = worker.worker, worker.incarnation
-        self._workers = workers
+        self._placement = placement
         # Mail is for whichever incarnation is up: only its index counts.
-        self._to = [WorkerId(worker.node, index, 0) for index in range(workers)]
+        self._to = [WorkerId(worker.node, index, 0) for index in range(placement.workers)]
         self._outbox = outbox
         self._find_user = find_user
         self._operator = operator
@@ -115,9 +115,8 @@ class MailRouter:
     )
 
     def __repr__(self) -> str:
-        return (
-            f"<post of worker {self._worker}/{self._workers}, {len(self._checks)} checks under way>"
-        )
+        workers, checks = self._placement.workers, len(self._checks)
+        return f"<post of worker {self._worker}/{workers}, {checks} checks under way>"
 
     def send(self, user_id: int, message: object, check: bool) -> None:
         """See `send` of the module."""
@@ -129,7 +128,7 @@ class MailRouter:
             if isinstance(getcurrent(), User):
                 gevent.sleep(0)
                 pause.wait_resumed()
-        worker = placement.worker_of(user_id, 1, self._workers)
+        worker = self._placement.worker_of(user_id)
         if worker == self._worker or self._outbox is None:
             verdict: int = self._deliver(user_id, data)
         elif self._crowded is not None and self._crowded():

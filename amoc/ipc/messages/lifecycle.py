@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from amoc.ipc.messages.placement import Layout
+
 
 class Bootstrap(NamedTuple):
     """Down, controller to node, on the node's standard input: all it needs to begin."""
@@ -46,6 +48,8 @@ class Init(NamedTuple):
 
     log_directory: str
     """Where the logs of the run's processes go; empty means nowhere."""
+    layout: Layout
+    """Which users will be here, and by that which numbers the workers have."""
 
 
 class SettingInfo(NamedTuple):
@@ -73,6 +77,12 @@ class Loaded(NamedTuple):
     """File descriptors that a worker may have."""
     thresholds: Sequence[str]
     """The scenario's thresholds, see `amoc.results.thresholds.threshold`."""
+    cores: int = 1
+    """CPU cores that the node may use."""
+    version: str = ""
+    """amoc's."""
+    digest: str = ""
+    """Of the scenario's file."""
 
 
 class Ready(NamedTuple):

@@ -22,6 +22,7 @@ from amoc.ipc.messages.lifecycle import (
     WorkerLost,
     WorkerUp,
 )
+from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.samples import Sample, Sampled
 from amoc.ipc.messages.users import (
     Blocked,
@@ -37,7 +38,7 @@ from amoc.ipc.messages.users import (
 )
 
 # Controller and node.
-ToNode = Init | StartUsers | StopUsers | Terminate | Sampled | LookAtUsers | Envelope
+ToNode = Init | StartUsers | StopUsers | Terminate | Sampled | LookAtUsers | Move | Envelope
 FromNode = (
     Hello
     | Loaded
@@ -68,7 +69,7 @@ TO_SUPERVISOR: Codec[ToSupervisor] = Codec(ToSupervisor)
 FROM_SUPERVISOR: Codec[FromSupervisor] = Codec(FromSupervisor)
 
 # Node and worker.
-ToWorker = StartUsers | StopUsers | Go | Envelope
+ToWorker = StartUsers | StopUsers | Go | Move | Envelope
 FromWorker = Hello | Started | CrashSeen | FailureSeen | Blocked | UsersGone | Note | Envelope
 TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
 FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)

@@ -56,6 +56,10 @@ class Sample(NamedTuple):
     """Each a `WorkerFigures`."""
     host: Sequence[float]
     """The host's health figures, in the order of `health_figures.NODE`."""
+    gone: Sequence[tuple[int, int]] = ()
+    """Where there are several nodes: users that were dealt here and have left for good, or will at
+    the end of their iteration. Each the first of some ids and how many follow each other from it.
+    As of counts, only those that are new or were in a sample that is lost."""
 
 
 class Sampled(NamedTuple):

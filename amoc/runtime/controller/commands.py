@@ -47,6 +47,7 @@ from amoc.scenario import fd_budget
 from amoc.scenario.run_plan import ROOM_FOR_IDS
 from amoc.throttle.controller import Pacer
 from amoc.users import placement
+from amoc.users.placement import Placement
 from amoc.users.removal import Removal
 
 FORCE_S = 10.0
@@ -78,6 +79,7 @@ class Commands:
         step: Callable[[Step], None],
         journal: Journal,
         ids: range,
+        placement: Placement,
     ) -> None:
         """Operate a run.
 
@@ -93,6 +95,7 @@ class Commands:
             step: Takes the run to its next state.
             journal: Keeps all commands.
             ids: The ids that added users can have.
+            placement: Who runs where.
         """
         self._status = status
         self._broadcast = broadcast
@@ -105,6 +108,7 @@ class Commands:
         self._step = step
         self._journal = journal
         self._ids = ids
+        self._placement = placement
         self._one_at_a_time = BoundedSemaphore()
         self._added_by_hand = 0
         self.next_id = ids[0]
@@ -245,13 +249,16 @@ class Commands:
         self._check_room(count)
         self._add_ids(wanted, paced=True)
         self._added_by_hand += taken
-        first, last, number = wanted[0], wanted[-1], self._starts.workers
-        shares = [placement.ids_of(first, last, 0, 1, index, number) for index in range(number)]
+        first, last = wanted[0], wanted[-1]
+        shares = {
+            origin: sum(map(len, self._placement.ids_of(first, last, origin.worker)))
+            for origin in workers
+        }
         return AddAnswer(
             summary=f"{placement.span(wanted)} will start",
             workers=[
-                WorkerAnswer(str(origin), f"{counted(len(shares[origin.worker]), 'user')} to start")
-                for origin in workers
+                WorkerAnswer(str(origin), f"{counted(share, 'user')} to start")
+                for origin, share in shares.items()
             ],
             first_id=first,
             last_id=last,

@@ -31,13 +31,15 @@ from amoc.control.server import ControlServer
 from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode
+from amoc.ipc.messages.placement import Layout
 from amoc.ipc.messages.samples import Sample, Sampled, is_acknowledged
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, UsersNow
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.replay import SCENARIO
 from amoc.runtime import logs
 from amoc.runtime.controller import phases
-from amoc.runtime.controller.node_link import NodeLink
+from amoc.runtime.controller.agreement import agreed, together
+from amoc.runtime.controller.nodes import Node, Nodes
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_loop import RunLoop
 from amoc.runtime.controller.run_results import RunResults
@@ -47,10 +49,10 @@ from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
 from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
 from amoc.runtime.launched import Launched
-from amoc.runtime.launcher import node_name
 from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
+from amoc.users.placement import Placement, layout_of
 from amoc.users.run import STOP
 
 _log = logging.getLogger(__name__)
@@ -104,6 +106,7 @@ class Controller:
         self._control: ControlServer | None = None
         self._begun_ns = 0
         self._ended = "ok"
+        self._lost_at_end: list[str] = []
 
     def interrupt(self) -> None:
         """Ask the run to end: gracefully the first time, at once the second time."""
@@ -114,7 +117,7 @@ class Controller:
             self._operator.info(
                 f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once"
             )
-        self._node.changed.ring()
+        self._nodes.changed.ring()
 
     def _graceful(self) -> bool:
         return self.status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
@@ -130,7 +133,7 @@ class Controller:
         answer = self._services.commands.operate(command, source)
         if not is_read(command.name):
             self._results.annotate(answer.summary, command.comment, "command", command.name)
-        self._node.changed.ring()
+        self._nodes.changed.ring()
         return answer
 
     def run(self) -> Outcome:
@@ -144,16 +147,18 @@ class Controller:
         events.happen_in("controller")
         failure: AmocError | None = None
         try:
-            (node,) = self._launched.nodes
-            node.watch(self._on_line)
+            for node in self._launched.nodes:
+                node.watch(self._on_line)
             with self._launched.parent as parent:
-                self._node = NodeLink(parent, node, self._take, self._check)
+                self._nodes = Nodes(
+                    parent, self._launched.nodes, self._take, self._check, self._spare
+                )
                 tasks: list[gevent.Greenlet[..., None]] = [
-                    gevent.spawn(self._node.guarded, self._node.listen),
-                    gevent.spawn(self._node.guarded, self._results.beat),
-                    gevent.spawn(self._node.guarded, self._results.work),
-                    gevent.spawn(self._node.guarded, logs.tick_forever),
-                    gevent.spawn(self._orphans.note_own_forever, self._node.is_running),
+                    gevent.spawn(self._nodes.guarded, self._nodes.listen),
+                    gevent.spawn(self._nodes.guarded, self._results.beat),
+                    gevent.spawn(self._nodes.guarded, self._results.work),
+                    gevent.spawn(self._nodes.guarded, logs.tick_forever),
+                    gevent.spawn(self._orphans.note_own_forever, self._nodes.are_running),
                 ]
                 try:
                     self._go_through_phases()
@@ -173,25 +178,36 @@ class Controller:
         return outcome
 
     def _go_through_phases(self) -> None:
-        plan, node = self._plan, self._node
+        plan, nodes = self._plan, self._nodes
         self._step(Step.LAUNCH)
         loaded_plugins = plugins.load("controller")
-        loaded = phases.load(node, plan, loaded_plugins)
-        self.status.loaded = loaded
+        of_nodes = phases.load(nodes, plan, loaded_plugins)
+        loaded = self.status.loaded = agreed(of_nodes)
+        workers = [one.workers for one in of_nodes.values()]
+        nodes.number_workers(workers)
+        layout = layout_of(
+            plan.placement,
+            workers,
+            [one.cores for one in of_nodes.values()],
+            plan.planned_ids,
+            by_slots=plan.arrivals is not None,
+        )
         self._results.loaded(loaded)
         fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         journal = self._files.begin(loaded, self._launched.started_at)
         for plugin in loaded_plugins:
             self._operator.info(f"plugin {plugin} is loaded")
         self._files.write("state", state=self.status.state.value)
+        for node in nodes.all:
+            self._files.write("node", **node.to_json(), state="up")
         services = self._services = Services(
-            plan, self.status, loaded, node, journal, self._operator, self._step
+            plan, self.status, loaded, nodes, Placement(layout), journal, self._operator, self._step
         )
         self._xmpp = self._embedded_xmpp(loaded)
         services.calls.operations.update({**self._xmpp.operations, STOP: self._stop_run})
         services.calls.operations.update(ScenarioCommands(self.operate).operations)
-        self._init(services)
-        phases.wait_workers(node, loaded.workers, lambda: len(services.broadcast.workers))
+        self._init(services, layout)
+        phases.wait_workers(nodes, loaded.workers, lambda: len(services.broadcast.workers))
         self._step(Step.READY)
         self._control = self._control_socket()
         self._run_users(services)
@@ -209,7 +225,7 @@ class Controller:
             self._operator.info(f"stopping: the scenario ends the run: {reason}")
             self._note_stop(SCENARIO, reason)
             self._services.commands.stop_asked = True
-            self._node.changed.ring()
+            self._nodes.changed.ring()
 
     def _note_stop(self, source: str, comment: str) -> None:
         """Write down that the run was told to stop, by no command of an operator's."""
@@ -233,11 +249,11 @@ class Controller:
             values, self._plan.most_users * loaded.fds_per_user, self._on_line, self._operator.info
         )
 
-    def _init(self, services: Services) -> None:
+    def _init(self, services: Services, layout: Layout) -> None:
         assert self._files.directory is not None
         logs_directory = str(self._files.directory.logs.resolve())
         logs.open_directory(logs_directory)
-        ready = phases.init(self._node, self._plan, logs_directory)
+        ready = together(phases.init(self._nodes, self._plan, logs_directory, layout))
         self._results.ready(ready)
         services.relay.want(ready.events)
         for operation, arguments in ready.calls:
@@ -259,7 +275,7 @@ class Controller:
             self.status,
             services,
             self._results,
-            self._node,
+            self._nodes,
             self.operate,
             self._operator,
         )
@@ -276,27 +292,30 @@ class Controller:
     def _stop(self) -> None:
         pause.resume()
         self._results.stop(now_ns())
-        stopped = phases.stop_users(self._node, self._plan)
+        stopped = phases.stop_users(self._nodes, self._plan)
         if stopped.killed:
             users = counted(stopped.killed, "user")
             timeout = f"{self._plan.stop_timeout_s:g} s (--stop-timeout)"
             self._operator.warning(
                 f"{users} did not finish within {timeout} and were stopped forcibly"
             )
-        phases.terminate(self._node, self._plan, stopped)
+        phases.terminate(self._nodes, self._plan, stopped)
+        if self._lost_at_end:
+            raise PeerError("; ".join(self._lost_at_end))
 
     def _clean_up(self, failure: AmocError | None) -> Outcome:
         """Leave nothing running, whatever happened; what has come of the run."""
         ended_ns = now_ns()
         if self._services is not None:
             self._services.end()
-        self._orphans.note_own(self._node.is_running)
-        self._node.end(at_once=failure is not None)
+        self._orphans.note_own(self._nodes.are_running)
+        self._nodes.end(at_once=failure is not None)
         shutil.rmtree(
             self._launched.directory, ignore_errors=True
         )  # killed from now on, we leave nothing
-        if events.NODE_DOWN.heard and Hello in self._node.seen:
-            events.NODE_DOWN(node=node_name(0), reason=str(failure or ""))
+        for node in self._nodes.there if events.NODE_DOWN.heard else ():
+            if Hello in node.seen:
+                events.NODE_DOWN(node=node.name, reason=str(failure or ""))
         self._results.close()
         if self._xmpp is not None:
             self._xmpp.end()
@@ -311,6 +330,33 @@ class Controller:
             events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
         return outcome
 
+    def _spare(self, node: Node, error: AmocError) -> bool:
+        """Go on without a node that is lost, if that is wanted; whether it is."""
+        plan, state = self._plan, self.status.state
+        services = self._services
+        if plan.on_node_loss == "fail" or services is None:
+            return False
+        if state not in (State.RUNNING, State.PAUSED, State.STOPPING):
+            return False
+        for one in self._orphans.end():  # no user of it is to run beside its successor
+            self._operator.warning(f"{one} was started by a user and cannot be killed")
+        shutil.rmtree(f"{self._launched.directory}/{node.name}", ignore_errors=True)
+        restart = plan.on_node_loss == "restart" and state is not State.STOPPING
+        again, lost = services.node_lost(node, restart)
+        self._results.node_lost(node.name, str(error), lost)
+        fate = f"{counted(again, 'user')} start again on the others"
+        if not restart:
+            fate = f"{counted(lost, 'user')} were lost with it"
+        text = f"{error}: {fate}; its metrics are kept up to its last sample"
+        if state is State.STOPPING:
+            self._lost_at_end.append(text)
+        self._operator.error(text)
+        lost_node = {"name": node.name, "reason": str(error), "restarted": again, "lost": lost}
+        self._files.write("node", **lost_node, state="lost")
+        if events.NODE_DOWN.heard:
+            events.NODE_DOWN(node=node.name, reason=str(error))
+        return True
+
     # Hearing
 
     def _take(self, node: str, record: FromNode) -> None:
@@ -321,7 +367,9 @@ class Controller:
                 if isinstance(record, WorkerLost):
                     self._results.worker_lost(record)
             case Sample():
-                self._results.hear(node, record, lambda: self._taken(record))
+                if self._services is not None:
+                    self._services.sampled(record)
+                self._results.hear(node, record, lambda: self._taken(node, record))
             case CrashSeen():
                 self._results.crashed(record)
             case FailureSeen():
@@ -334,11 +382,11 @@ class Controller:
                 for line in lines:
                     self._on_line(line)
 
-    def _taken(self, sample: Sample) -> None:
+    def _taken(self, node: str, sample: Sample) -> None:
         """What a sample says is known, which may end the run."""
         if is_acknowledged(sample):
-            self._node.send(Sampled(sample.sequence))
-        self._node.changed.ring()
+            self._nodes.send(node, Sampled(sample.sequence))
+        self._nodes.changed.ring()
 
     def _check(self) -> None:
         """Raise what ends the run before its time, as far as it is not the node's doing."""

@@ -1,7 +1,7 @@
-"""What a node goes through, as the controller waits for it: load, init(), users, terminate().
+"""What nodes go through, as the controller waits for them: load, init(), users, terminate().
 
-Each phase is a function: it tells the node what to do and waits for its answer, or raises what went
-wrong. None of them knows the other parts of the controller.
+Each phase is a function: it tells the nodes what to do and waits for all answers, or raises what
+went wrong. None of them knows the other parts of the controller.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from amoc.base.errors import ExitCode
 from amoc.base.text import counted
 from amoc.ipc.messages.lifecycle import Hello, Init, Loaded, Ready, Terminate, Terminated
+from amoc.ipc.messages.placement import Layout
 from amoc.ipc.messages.users import Stopped, StopUsers
-from amoc.runtime.controller.node_link import NodeLink, failed
-from amoc.runtime.launcher import node_name
+from amoc.runtime.controller.nodes import Nodes, failed
 from amoc.scenario import events
 from amoc.scenario.plugins import Plugin
 from amoc.scenario.run_plan import RunPlan
@@ -29,23 +29,26 @@ STOP_MARGIN_S = 20.0
 _log = logging.getLogger(__name__)
 
 
-def load(node: NodeLink, plan: RunPlan, plugins: Sequence[Plugin]) -> Loaded:
-    """Wait until the node has loaded the scenario.
+def load(nodes: Nodes, plan: RunPlan, plugins: Sequence[Plugin]) -> dict[str, Loaded]:
+    """Wait until all nodes have loaded the scenario.
 
     Args:
-        node: The line to it.
+        nodes: The lines to them.
         plan: What to run.
         plugins: What is imported besides the scenario.
 
+    Returns:
+        What each has loaded, by its name.
+
     Raises:
-        AmocError: It does not come up in time, or the scenario cannot be loaded.
+        AmocError: One does not come up in time, or the scenario cannot be loaded.
     """
-    node.wait_for(Hello, JOIN_S, "the node", "join")
-    _log.info("node %s has joined", node_name(0))
-    if events.NODE_UP.heard:
-        events.NODE_UP(node=node_name(0))
+    for name in nodes.wait_for(Hello, JOIN_S, _whom(nodes), "join"):
+        _log.info("node %s has joined", name)
+        if events.NODE_UP.heard:
+            events.NODE_UP(node=name)
     imported = ", ".join([*(f"plugin {one}" for one in plugins), plan.scenario])
-    return node.wait_for(
+    return nodes.wait_for(
         Loaded,
         plan.init_timeout_s,
         f"importing {imported}",
@@ -55,14 +58,14 @@ def load(node: NodeLink, plan: RunPlan, plugins: Sequence[Plugin]) -> Loaded:
     )
 
 
-def init(node: NodeLink, plan: RunPlan, logs_directory: str) -> Ready:
-    """Have the node initialise the scenario.
+def init(nodes: Nodes, plan: RunPlan, logs_directory: str, layout: Layout) -> dict[str, Ready]:
+    """Have each node initialise the scenario; what that has declared, by the node's name.
 
     Raises:
         AmocError: It does not return in time, or fails.
     """
-    node.send(Init(logs_directory))
-    return node.wait_for(
+    nodes.send_all(Init(logs_directory, layout))
+    return nodes.wait_for(
         Ready,
         plan.init_timeout_s,
         f"init() of {plan.scenario}",
@@ -72,40 +75,50 @@ def init(node: NodeLink, plan: RunPlan, logs_directory: str) -> Ready:
     )
 
 
-def wait_workers(node: NodeLink, workers: int, up: Callable[[], int]) -> None:
+def wait_workers(nodes: Nodes, workers: int, up: Callable[[], int]) -> None:
     """Wait until all `workers` are up, as `up` counts them.
 
     Raises:
         AmocError: They are not, in time.
     """
     deadline_s = WORKERS_UP_S + EACH_WORKER_UP_S * workers
-    node.until(lambda: up() == workers, deadline_s, "the workers", "come up")
+    nodes.until(lambda: up() == workers, deadline_s, "the workers", "come up")
 
 
-def stop_users(node: NodeLink, plan: RunPlan) -> Stopped:
+def stop_users(nodes: Nodes, plan: RunPlan) -> Stopped:
     """Have all users leave; how that went.
 
     Raises:
-        AmocError: The node does not say in time.
+        AmocError: A node does not say in time.
     """
-    node.send(StopUsers(plan.stop_timeout_s))
+    nodes.send_all(StopUsers(plan.stop_timeout_s))
     deadline_s = plan.stop_timeout_s + STOP_MARGIN_S
-    return node.wait_for(Stopped, deadline_s, "the node", "stop its users")
+    stopped = nodes.wait_for(Stopped, deadline_s, _whom(nodes), "stop its users").values()
+    return Stopped(
+        killed=sum(one.killed for one in stopped),
+        stuck=[user_id for one in stopped for user_id in one.stuck],
+        lost=sum(one.lost for one in stopped),
+    )
 
 
-def terminate(node: NodeLink, plan: RunPlan, stopped: Stopped) -> None:
-    """Have the node end its workers and tidy up, after its users have `stopped`.
+def terminate(nodes: Nodes, plan: RunPlan, stopped: Stopped) -> None:
+    """Have each node end its workers and tidy up, after all users have `stopped`.
 
     Raises:
         AmocError: terminate() fails or does not return in time; or not all users have left.
     """
-    node.send(Terminate())
+    nodes.send_all(Terminate())
     deadline_s = plan.init_timeout_s + STOP_MARGIN_S
-    last = node.wait_for(Terminated, deadline_s, f"terminate() of {plan.scenario}", "return")
-    if last.error:
-        raise failed(ExitCode.TERMINATE_FAILED, last.error)
+    what = f"terminate() of {plan.scenario}"
+    errors = [one.error for one in nodes.wait_for(Terminated, deadline_s, what, "return").values()]
+    for error in filter(None, errors):
+        raise failed(ExitCode.TERMINATE_FAILED, error)
     if stopped.stuck or stopped.lost:
         raise failed(ExitCode.STUCK, _who_stayed(stopped))
+
+
+def _whom(nodes: Nodes) -> str:
+    return "the node" if len(nodes.all) == 1 else "each node"
 
 
 def _who_stayed(stopped: Stopped) -> str:

@@ -10,7 +10,7 @@ is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import inf
 
 import gevent
@@ -23,7 +23,7 @@ from amoc.runtime.controller.orders import Broadcast, Outcome
 from amoc.runtime.controller.settings_update import ORDER_S
 from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
-from amoc.users import placement
+from amoc.users.placement import Placement
 
 RETRY_S = 0.1
 """How long to wait for a worker that is being replaced."""
@@ -43,6 +43,7 @@ class RampDown:
         starts: StartQueue,
         look: Callable[[int, range], UsersNow | None],
         ids: range,
+        placement: Placement,
     ) -> None:
         """Begin without users.
 
@@ -50,9 +51,10 @@ class RampDown:
             broadcast: Gives orders to the workers.
             status: Its `added` shrinks by the users that had not started yet.
             starts: The users that have not been dealt.
-            look: Asks the node where users stand, and which of some ids are beyond that many; None
-                if it does not answer.
+            look: Asks the nodes where users stand, and which of some ids are beyond that many; None
+                if one does not answer.
             ids: Those that the stages are about.
+            placement: Who runs where.
         """
         self.line = 0
         self._broadcast = broadcast
@@ -60,6 +62,7 @@ class RampDown:
         self._starts = starts
         self._look = look
         self._ids = ids
+        self._placement = placement
         self._leaving: dict[int, set[int]] = {}
         self._told: set[int] = set()
         self._bell = Notify()
@@ -67,6 +70,12 @@ class RampDown:
     def fall(self) -> None:
         """The line has fallen."""
         self._bell.ring()
+
+    def moved(self, workers: Iterable[int]) -> None:
+        """The users of these workers are elsewhere, or gone."""
+        for worker in workers:
+            if self._leaving.pop(worker, None):
+                self._bell.ring()
 
     def run(self) -> None:
         """Tell the workers, for ever; runs in its own greenlet."""
@@ -86,7 +95,7 @@ class RampDown:
         early = len(self._starts.withdraw(excess, self._ids))
         self._status.added -= early
         for user_id in now.beyond[: excess - early]:
-            worker = placement.worker_of(user_id, 1, self._starts.workers)
+            worker = self._placement.worker_of(user_id)
             self._leaving.setdefault(worker, set()).add(user_id)
 
     def _tell(self) -> None:

@@ -13,7 +13,7 @@ from amoc.base.moments import to_next_s
 from amoc.base.operator import Operator
 from amoc.control.answers import Answer
 from amoc.control.commands import Command, checked
-from amoc.runtime.controller.node_link import NodeLink
+from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.services import Services
@@ -34,7 +34,7 @@ class RunLoop:
         status: Status,
         services: Services,
         results: RunResults,
-        node: NodeLink,
+        nodes: Nodes,
         operate: Callable[[Command, str], Answer],
         operator: Operator,
     ) -> None:
@@ -43,7 +43,7 @@ class RunLoop:
         self._status = status
         self._services = services
         self._results = results
-        self._node = node
+        self._nodes = nodes
         self._operate = operate
         self._operator = operator
 
@@ -65,7 +65,7 @@ class RunLoop:
         plan, services = self._plan, self._services
         timeline = sorted(plan.timeline, key=lambda one: one[0])
         while not (interrupted() or services.commands.stop_asked):
-            self._node.check()
+            self._nodes.check()
             if aborted := self._results.aborted:
                 self._operator.error(aborted)
                 return "ok"
@@ -88,7 +88,7 @@ class RunLoop:
                 ):
                     return "ok"
             busy = bool(plan.own_starts or timeline or services.starts.waiting())
-            self._node.changed.wait(DEAL_S if busy else self._idle_s(run_ns))
+            self._nodes.changed.wait(DEAL_S if busy else self._idle_s(run_ns))
         return "stopped"
 
     def _is_over(self, duration_s: float, run_ns: int, now: int) -> bool:

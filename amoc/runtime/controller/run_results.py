@@ -286,6 +286,13 @@ class RunResults:
         """A worker has died that was not asked to."""
         self._deaths[lost.reason] += 1
 
+    def node_lost(self, name: str, reason: str, lost: int) -> None:
+        """A node is no more, for some reason; so many of its users are lost with it."""
+        with self._working:
+            self._take_heard()
+            self._status.samples.lose(name, lost)
+        self._deaths[reason] += 1
+
     def blocked(self, one: Blocked) -> None:
         """A line of the scenario has kept a worker from turning its loop."""
         known = self._files.facts.blocked

@@ -11,24 +11,25 @@ from collections.abc import Callable, Mapping
 from math import inf, isfinite
 
 import gevent
-from gevent.event import AsyncResult
 
 from amoc.base.clock import now_ns as monotonic_ns
-from amoc.base.errors import PeerError, UsageError
+from amoc.base.errors import UsageError
 from amoc.base.loop_guard import Killed
 from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
 from amoc.feed.controller import Feeds
 from amoc.ipc.messages.coordinator import COORDINATOR_TO_WORKER
-from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope, Part
 from amoc.ipc.messages.events import EVENTS
 from amoc.ipc.messages.feed import FEED_TO_WORKER
 from amoc.ipc.messages.lifecycle import Loaded, WorkerLost, WorkerUp
 from amoc.ipc.messages.orders import ORDERS, Pause
+from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.rpc import ANSWERS
+from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
-from amoc.ipc.messages.users import LookAtUsers, Started, UsersNow
+from amoc.ipc.messages.users import Started, UsersNow
 from amoc.ipc.outbox import ControllerEnd, Outbox
 from amoc.ipc.rpc import Later, RpcServer
 from amoc.ipc.worker_id import WorkerId
@@ -38,7 +39,7 @@ from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.arrival_control import ArrivalControl
 from amoc.runtime.controller.commands import Commands
 from amoc.runtime.controller.event_relay import EventRelay
-from amoc.runtime.controller.node_link import NodeLink
+from amoc.runtime.controller.nodes import Node, Nodes
 from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.ramp_down import RampDown
 from amoc.runtime.controller.run_state import State, Step
@@ -46,19 +47,21 @@ from amoc.runtime.controller.settings_update import SettingsUpdate
 from amoc.runtime.controller.stage_groups import StageGroups
 from amoc.runtime.controller.start_queue import ALL, StartQueue
 from amoc.runtime.controller.status import Status
+from amoc.runtime.controller.user_looks import UserLooks
+from amoc.runtime.controller.whereabouts import Whereabouts
 from amoc.scenario import events
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.start_rate import USER_RATE, first_rate, start_rate
 from amoc.throttle.controller import Pacer
+from amoc.users.placement import Placement
 
 FromWorkers = WorkerUp | WorkerLost | Started | UsersNow | Envelope
 MINUTE_S = 60.0
 """What `user_rate` is per."""
-LOOK_S = 1.0
-"""How long a node may take to say where its users stand."""
 START_RATE_S = 5.0
 """How long workers may take to act by a new start rate."""
+ALL_SLOTS = 1 << 62
 MAX_NAMED = 20
 """Throttles that a message names."""
 
@@ -81,7 +84,8 @@ class Services:
         plan: RunPlan,
         status: Status,
         loaded: Loaded,
-        node: NodeLink,
+        nodes: Nodes,
+        placement: Placement,
         journal: Journal,
         operator: Operator,
         step: Callable[[Step], None],
@@ -92,25 +96,28 @@ class Services:
             plan: What is run.
             status: How it is.
             loaded: What is known of the scenario.
-            node: The line to the workers' node.
+            nodes: The lines to the workers' nodes.
+            placement: Who runs where.
             journal: Where commands are written down.
             operator: Told of throttles, workers and coordinators.
             step: Takes the run to its next state.
         """
         self._plan = plan
         self._status = status
-        self._node = node
+        self._nodes = nodes
+        self._placement = placement
+        several = len(nodes.all) > 1
+        self._whereabouts = Whereabouts(placement, plan.ids[-1]) if several else None
         self._operator = operator
         self._incarnations: dict[int, int] = {}
         self._arrival_slots: dict[int, int] = {}  # that workers had used when they were lost
         self._quiet_ns = 0
         self._ended = False
-        self._number = 0
-        self._asked: dict[int, AsyncResult[UsersNow]] = {}
+        self._user_looks = UserLooks(nodes, status.samples.take_users)
         self._outbox = Outbox(self._send, gather_s=0)
         sender = self._outbox.sender
         self.broadcast = Broadcast(sender(Part.CONTROL, ORDERS))
-        self.starts = StartQueue(loaded.workers, _pace(plan, loaded))
+        self.starts = StartQueue(placement, _pace(plan, loaded))
         self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
         self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
@@ -142,11 +149,14 @@ class Services:
             step,
             journal,
             plan.ids,
+            placement,
         )
         self.stages = StageGroups(
             plan,
             start_rate(*loaded.pacing),
-            lambda ids: RampDown(self.broadcast, status, self.starts, self._look_at_users, ids),
+            lambda ids: RampDown(
+                self.broadcast, status, self.starts, self._look_at_users, ids, placement
+            ),
             self.commands.add_users,
             self.commands.add_ids,
         )
@@ -155,7 +165,7 @@ class Services:
         down = [one.run for one in self.stages.ramp_downs]
         clocks = (self._pacer.run, self._groups.run, *down)
         self._clocks: list[gevent.Greenlet[..., None]] = [
-            gevent.spawn(node.guarded, one) for one in clocks
+            gevent.spawn(nodes.guarded, one) for one in clocks
         ]
 
     def begin(self) -> None:
@@ -197,11 +207,8 @@ class Services:
         for text in self._groups.regrets():
             self._operator.warning(text)
 
-    def _send(self, _: WorkerId, envelope: Envelope) -> None:
-        try:
-            self._node.send(envelope)
-        except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
-            self._node.failure = error
+    def _send(self, worker: WorkerId, envelope: Envelope) -> None:
+        self._nodes.send(worker.node, envelope)
 
     def _change_start_rate(self, per_minute: float) -> str:
         """Change the rate at which users start; what is worth saying about that."""
@@ -217,30 +224,59 @@ class Services:
         match record:
             case Envelope():
                 part, worker, incarnation = record.header()
-                if incarnation == self._incarnations.get(worker):
+                if part in BETWEEN_WORKERS:
+                    self._nodes.pass_on(record)
+                elif incarnation == self._incarnations.get(worker):
                     self._parts[part].hear(WorkerId(node, worker, incarnation), record.body)
             case Started(worker, number):
                 self.starts.started(worker, number)
             case UsersNow():
-                self._status.samples.take_users(node, record)
-                if (answer := self._asked.get(record.number)) is not None:
-                    answer.set(record)
+                self._user_looks.hear(node, record)
             case WorkerUp():
                 self._worker_up(node, record)
             case WorkerLost(worker, incarnation, reason, arrival_slots):
                 self.starts.down(worker)
+                before = self._arrival_slots.get(worker, 0)  # of earlier incarnations
+                self._arrival_slots[worker] = arrival_slots
+                self._forget(WorkerId(node, worker, incarnation), arrival_slots - before)
                 if events.WORKER_DOWN.heard:
                     events.WORKER_DOWN(
                         node=node, worker=worker, incarnation=incarnation, reason=reason
                     )
-                if self._incarnations.pop(worker, None) is not None:
-                    origin = WorkerId(node, worker, incarnation)
-                    for one in (self.broadcast, self._groups, self._feeds, self.relay):
-                        one.worker_lost(origin)
-                    before = self._arrival_slots.get(worker, 0)  # of earlier incarnations
-                    self._arrival_slots[worker] = arrival_slots
-                    self._pacer.worker_lost(origin, {ARRIVAL_RATE: arrival_slots - before})
                 self._operator.error(f"{reason}; its metrics are kept")
+
+    def _forget(self, worker: WorkerId, arrival_slots: int) -> None:
+        """A worker is no more, and had used so many slots: all that it held is given to others."""
+        if self._incarnations.pop(worker.worker, None) is not None:
+            for one in (self.broadcast, self._groups, self._feeds, self.relay):
+                one.worker_lost(worker)
+            self._pacer.worker_lost(worker, {ARRIVAL_RATE: arrival_slots})
+
+    def node_lost(self, node: Node, restart: bool) -> tuple[int, int]:
+        """A node is no more: its users go to the others.
+
+        Args:
+            node: Which one.
+            restart: Whether those start again that it had and that have not left.
+
+        Returns:
+            How many of its users start again, and how many do not.
+        """
+        for worker in node.workers:
+            if (incarnation := self._incarnations.get(worker)) is not None:
+                # Which slots it has used is not known: those that were not are counted at the end.
+                self._forget(WorkerId(node.name, worker, incarnation), ALL_SLOTS)
+        assert self._whereabouts is not None  # the only node is not given up
+        users = self._whereabouts.on(node.workers)
+        left = [one for other in self._nodes.there if other is not node for one in other.workers]
+        move = Move(1, self._plan.ids[-1], list(node.workers), left)
+        self._placement.move(move)
+        self._nodes.send_all(move)
+        again = users if restart else ()
+        self.starts.lose(node.workers, again)
+        for one in self.stages.ramp_downs:
+            one.moved(node.workers)
+        return len(again), len(users) - len(again)
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
         origin = WorkerId(node, up.worker, up.incarnation)
@@ -263,7 +299,9 @@ class Services:
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""
         for block in self.starts.deal(now_ns):
-            self._node.send(block)
+            if self._whereabouts is not None:
+                self._whereabouts.dealt(block.ids)
+            self._nodes.send_to_worker(block.worker, block)
         if self.starts.waiting() or self.starts.outstanding():
             self._quiet_ns = now_ns
 
@@ -275,27 +313,14 @@ class Services:
 
     # How it is
 
+    def sampled(self, sample: Sample) -> None:
+        """A node has said which users have left."""
+        if self._whereabouts is not None:
+            self._whereabouts.gone((first, count) for first, count in sample.gone)
+
     def _look_at_users(self, keep: int = -1, ids: range = ALL) -> UsersNow | None:
-        """Ask the node where users stand, which the run's status says from then on.
-
-        Args:
-            keep: How many users are to stay; the answer names those beyond that.
-            ids: Of which users.
-
-        Returns:
-            None if the node does not answer in time, or the run is over.
-        """
-        if self._ended:
-            return None
-        number = self._number = self._number + 1
-        answer = self._asked[number] = AsyncResult()
-        try:
-            self._node.send(LookAtUsers(number, keep, ids[0], ids[-1]))
-            return answer.get(timeout=LOOK_S)
-        except gevent.Timeout:
-            return None
-        finally:
-            del self._asked[number]
+        """Ask where users stand, which the run's status says from then on; see `UserLooks.look`."""
+        return None if self._ended else self._user_looks.look(keep, ids)
 
     def _looks(self) -> dict[str, list[dict[str, object]]]:
         """What `amoc status` tells of the parts."""

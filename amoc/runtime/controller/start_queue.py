@@ -1,6 +1,6 @@
 """The controller's queue of users to start, and which worker gets which. Pure.
 
-A user's number alone decides its worker (`amoc.users.placement`). A worker gets its users in order,
+A user's number decides its worker (`amoc.users.placement`). A worker gets its users in order,
 a few thousand ahead of those that it has started; it starts them through the throttle
 ``user_rate``, so this module does not know that rate. Users of a lost worker are restarted first.
 Users from stages have a time before which they do not start; beside them, those that have none
@@ -9,15 +9,17 @@ Users from stages have a time before which they do not start; beside them, those
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from math import inf
 from typing import NamedTuple
 
 from amoc.base.clock import S_NS
 from amoc.ipc.messages.users import StartUsers
-from amoc.users import placement
+from amoc.users.placement import Placement
 
 MAX_OUTSTANDING = 4_000
 """Users dealt to a worker that it has not started yet, at the most."""
@@ -32,7 +34,8 @@ MAX_SAVED_S = 0.1
 class _Batch(NamedTuple):
     """Users of one worker that were added together."""
 
-    ids: range
+    ids: Sequence[int]
+    """Ascending."""
     dues_ns: Sequence[int]
     """When each may start; empty means at once."""
     paced: bool = False
@@ -44,8 +47,7 @@ class _Batch(NamedTuple):
 
     def below(self, first: int) -> int:
         """How many of its users have ids below `first`."""
-        number = -(-(first - self.ids[0]) // self.ids.step)
-        return min(max(0, number), len(self.ids))
+        return bisect_left(self.ids, first)
 
 
 class _Pace:
@@ -81,12 +83,16 @@ class _Worker:
     up: bool = False
     outstanding: int = 0
     again: deque[int] = field(default_factory=deque)
+    moved: deque[int] = field(default_factory=deque)
+    """As `again`, but on a node that is lost."""
     unstarted: deque[int] = field(default_factory=deque)
     fresh: deque[_Batch] = field(default_factory=deque)
+    in_order: bool = True
+    """Whether each of the batches has lower ids only than the next."""
 
     def waiting(self) -> int:
         fresh = sum(len(batch.ids) for batch in self.fresh)
-        return len(self.again) + len(self.unstarted) + fresh
+        return len(self.again) + len(self.moved) + len(self.unstarted) + fresh
 
     def insert(self, batch: _Batch) -> None:
         """Add a batch of new users where its ids belong."""
@@ -94,19 +100,31 @@ class _Worker:
         while at and self.fresh[at - 1].ids[0] > batch.ids[0]:
             at -= 1
         self.fresh.insert(at, batch)
+        above = at and self.fresh[at - 1].ids[-1] >= batch.ids[0]
+        below = at + 1 < len(self.fresh) and self.fresh[at + 1].ids[0] <= batch.ids[-1]
+        self.in_order &= not above and not below
+
+    @property
+    def highest(self) -> int:
+        """The highest new id."""
+        batches = [self.fresh[-1]] if self.in_order else self.fresh
+        return max(batch.ids[-1] for batch in batches)
 
     def cut(self, first: int, last: int | None = None) -> Iterator[int]:
         """Remove the new users from id `first` to `last`, or all above, whole batches at once."""
         above: list[_Batch] = []
-        while self.fresh and self.fresh[-1].ids[-1] >= first:
+        while self.fresh and (self.fresh[-1].ids[-1] >= first or not self.in_order):
             batch = self.fresh.pop()
+            if batch.ids[-1] < first:
+                above.append(batch)
+                continue
             if last is not None and batch.ids[-1] > last:
                 batch, kept = batch.split(batch.below(last + 1))
                 if kept.ids:
                     above.append(kept)
             if batch.ids and (below := batch.below(first)):
                 kept, batch = batch.split(below)
-                self.fresh.append(kept)
+                above.append(kept)
             yield from batch.ids
         self.fresh.extend(reversed(above))
 
@@ -115,9 +133,9 @@ class _Worker:
         room = min(CHUNK, MAX_OUTSTANDING - self.outstanding)
         if not self.up or room <= 0:
             return None
-        queue = self.again or self.unstarted
+        queue = self.again or self.moved or self.unstarted
         if queue and (number := pace.take(min(room, share, len(queue)))):
-            again = queue is self.again
+            again = queue is not self.unstarted
             self.outstanding += number
             ids = [queue.popleft() for _ in range(number)]
             return StartUsers(self.index, ids, now_ns, [], again)
@@ -143,35 +161,36 @@ class _Worker:
 
 
 class StartQueue:
-    """The users of one node that are waiting to start."""
+    """The users that are waiting to start."""
 
-    def __init__(self, workers: int, pace_per_s: float = inf) -> None:
+    def __init__(self, placement: Placement, pace_per_s: float = inf) -> None:
         """Begin without users.
 
         Args:
-            workers: How many workers there are.
+            placement: Who runs where.
             pace_per_s: How many users of lost workers, and of those that are added as `paced`, are
                 dealt a second at the most.
         """
-        self._workers = [_Worker(index) for index in range(workers)]
+        self._placement = placement
+        self._workers = {index: _Worker(index) for index in range(placement.workers)}
         self._pace = _Pace(pace_per_s)
         self._first = 0
-
-    @property
-    def workers(self) -> int:
-        """How many workers there are."""
-        return len(self._workers)
 
     def add(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> None:
         """Add users with consecutive `ids`, of which none was added before.
 
         With `dues_ns`, each starts not before its time; those that are `paced` start at the pace.
         """
-        count = len(self._workers)
-        for worker in self._workers if ids else ():
-            mine = placement.ids_of(ids[0], ids[-1], 0, 1, worker.index, count)
-            if mine:
-                worker.insert(_Batch(mine, dues_ns[mine[0] - ids[0] :: count], paced))
+        for worker in self._workers.values() if ids else ():
+            some = self._placement.ids_of(ids[0], ids[-1], worker.index)
+            if len(some) == 1:
+                (mine,) = some
+                dues = dues_ns[mine[0] - ids[0] : mine[-1] - ids[0] + 1 : mine.step]
+                worker.insert(_Batch(mine, dues, paced))
+            elif some:
+                merged = sorted(chain.from_iterable(some))
+                dues = [dues_ns[one - ids[0]] for one in merged] if dues_ns else ()
+                worker.insert(_Batch(merged, dues, paced))
 
     def withdraw(self, count: int, among: range = ALL) -> list[int]:
         """Remove the `count` users with the highest ids from the queue, and return their ids.
@@ -184,7 +203,7 @@ class StartQueue:
         may be fewer.
         """
         first = self._threshold(count, among)
-        taken = [one for worker in self._workers for one in worker.cut(first, among[-1])]
+        taken = [one for worker in self._workers.values() for one in worker.cut(first, among[-1])]
         taken.sort(reverse=True)
         return taken
 
@@ -193,13 +212,13 @@ class StartQueue:
 
         Those that were already dealt to a worker are no longer in it.
         """
-        return [one for worker in self._workers for one in worker.cut(first, last)]
+        return [one for worker in self._workers.values() for one in worker.cut(first, last)]
 
     def _threshold(self, count: int, among: range) -> int:
         """The id from which on there are `count` users of `among`, or all, in the queue."""
-        fresh = [worker.fresh for worker in self._workers if worker.fresh]
-        low = max(among[0], min((one[0].ids[0] for one in fresh), default=0))
-        high = min(among[-1], max((one[-1].ids[-1] for one in fresh), default=-1)) + 1
+        waiting = [worker for worker in self._workers.values() if worker.fresh]
+        low = max(among[0], min((one.fresh[0].ids[0] for one in waiting), default=0))
+        high = min(among[-1], max((one.highest for one in waiting), default=-1)) + 1
         # From `high` on there are none; each step halves what may be the answer.
         while low < high:
             middle = (low + high) // 2
@@ -215,11 +234,11 @@ class StartQueue:
         Each worker's ids ascend, so what is below lies in front.
         """
         found = 0
-        for worker in self._workers:
+        for worker in self._workers.values():
             for batch in reversed(worker.fresh):
                 number = batch.below(first)
                 found += max(0, batch.below(last + 1) - number)
-                if number or found >= enough:
+                if (number and worker.in_order) or found >= enough:
                     break
             if found >= enough:
                 break
@@ -231,11 +250,11 @@ class StartQueue:
 
     def waiting(self) -> int:
         """Users that are waiting to be dealt."""
-        return sum(worker.waiting() for worker in self._workers)
+        return sum(worker.waiting() for worker in self._workers.values())
 
     def outstanding(self) -> int:
         """Users that were dealt and have not started yet."""
-        return sum(worker.outstanding for worker in self._workers)
+        return sum(worker.outstanding for worker in self._workers.values())
 
     def up(self, worker: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
         """`worker` is up; `again` ran in its last incarnation, `unstarted` only waited."""
@@ -254,13 +273,37 @@ class StartQueue:
         one = self._workers[worker]
         one.outstanding = max(0, one.outstanding - count)
 
+    def lose(self, workers: Sequence[int], again: Iterable[int]) -> None:
+        """`workers` are no more, and the placement says so: their users go to others.
+
+        Args:
+            workers: Which ones.
+            again: Those of their users, of all that were dealt, that are to start again.
+        """
+        for lost in [self._workers.pop(index) for index in workers]:
+            for batch in lost.fresh:
+                self._insert_elsewhere(batch)
+        for user_id in again:
+            self._workers[self._placement.worker_of(user_id)].moved.append(user_id)
+
+    def _insert_elsewhere(self, batch: _Batch) -> None:
+        found: dict[int, tuple[list[int], list[int]]] = {}
+        for at, user_id in enumerate(batch.ids):
+            ids, dues_ns = found.setdefault(self._placement.worker_of(user_id), ([], []))
+            ids.append(user_id)
+            dues_ns += batch.dues_ns[at : at + 1]
+        for worker, (ids, dues_ns) in found.items():
+            self._workers[worker].insert(_Batch(ids, dues_ns, batch.paced))
+
     def deal(self, now_ns: int) -> list[StartUsers]:
         """Blocks of users for the workers that have room for them."""
         blocks: list[StartUsers] = []
         while True:
             share = self._pace.share(len(self._workers), now_ns)
             # Where there is one start for many workers, they take turns.
-            order = [*self._workers[self._first :], *self._workers[: self._first]]
+            order = sorted(
+                self._workers.values(), key=lambda one: (one.index < self._first, one.index)
+            )
             dealt = [
                 block
                 for worker in order
@@ -268,5 +311,5 @@ class StartQueue:
             ]
             if not dealt:
                 return blocks
-            self._first = (dealt[-1].worker + 1) % len(self._workers)
+            self._first = dealt[-1].worker + 1
             blocks += dealt

@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import gevent
 import zmq
@@ -48,6 +49,7 @@ from amoc.ipc.messages.links import (
     FromNode,
     FromSupervisor,
 )
+from amoc.ipc.messages.placement import Layout, Move
 from amoc.ipc.messages.samples import Sampled
 from amoc.ipc.messages.users import (
     Blocked,
@@ -68,6 +70,7 @@ from amoc.runtime.node.supervisor_link import SupervisorLink
 from amoc.runtime.node.worker_links import WorkerLinks
 from amoc.runtime.node.worker_watch import WorkerWatch
 from amoc.runtime.node.workers import WorkerTable
+from amoc.users.placement import Placement
 
 JOIN_S = 30.0
 
@@ -180,8 +183,7 @@ class Node:
         """End the supervisor (the kernel ends its workers), say why, leave."""
         _log.error("%s", message)
         self._supervisor.kill()
-        for worker in self._workers:
-            self._workers.lose(worker)
+        self._workers.give_up()
         try:
             self._watch.report_sample(last=True)
         finally:  # it may be sampling that has failed
@@ -246,7 +248,7 @@ class Node:
 
     def _relay(self, envelope: Envelope) -> None:
         part = envelope.part
-        if part in BETWEEN_WORKERS:
+        if part in BETWEEN_WORKERS and envelope.header()[1] in self._workers:
             self._links.pass_down(envelope)
         # The caller of a call that is left out hears of it at its deadline, and may ask again.
         elif part is not Part.CALLS or not self._controller.crowded():
@@ -267,7 +269,11 @@ class Node:
                     self._watch.report_users(command)
                 case Init():
                     logs.open_directory(command.log_directory)
+                    placement = Placement(Layout(*command.layout))
+                    self._workers.take_numbers(placement, self._bootstrap.node)
                     self._supervisor.tell(command)
+                case Move():
+                    self._links.move(command)
                 case StopUsers(timeout_s):
                     gevent.spawn(self._guarded, lambda: self._stop(timeout_s))
                 case Terminate():
@@ -291,8 +297,15 @@ class Node:
         if self._ready:
             self._stop(self._bootstrap.stop_timeout_s)
             self._terminate()
-        shutil.rmtree(self._bootstrap.endpoint, ignore_errors=True)  # nobody else is left to do it
+        self._remove_directory()
         self._leave.set()
+
+    def _remove_directory(self) -> None:
+        """Remove this node's directory, and the run's where it is the last: nobody else will."""
+        run = Path(self._bootstrap.endpoint)
+        shutil.rmtree(run / f"node{self._bootstrap.node}", ignore_errors=True)
+        if not any(run.glob("node*")):
+            shutil.rmtree(run, ignore_errors=True)
 
     # The end
 

@@ -14,7 +14,7 @@ between two of them the node's loop may turn.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,6 +62,7 @@ class _News:
     throttles: set[str] = field(default_factory=set)
     timers: set[int] = field(default_factory=set)
     """Those that are new, by number."""
+    gone: list[tuple[int, int]] = field(default_factory=list)
     keys: list[Keys] = field(default_factory=list)
 
     def add(self, more: _News) -> None:
@@ -69,6 +70,7 @@ class _News:
         self.crashes |= more.crashes
         self.throttles |= more.throttles
         self.timers |= more.timers
+        self.gone += more.gone
         if more.keys:
             self.keys = [vectors.united([*self.keys, *more.keys])]
 
@@ -108,7 +110,7 @@ class Sampler:
         self._timers = TimerSums()
         self._workers = [
             _Worker(AreaReader(board.area(worker), self._timers.number, health_figures.TIMERS))
-            for worker in range(board.workers)
+            for worker in board.numbers
         ]
         self._declared: dict[str, Entry] = {}  # as the first worker has declared it
         self._notes: list[str] = []
@@ -137,15 +139,19 @@ class Sampler:
         self._noted += len(notes)
         return notes
 
-    def take(self, ids: range, users_peak: int, last: bool = False) -> Sample:
+    def take(
+        self, ids: range, users_peak: int, last: bool = False, gone: Sequence[tuple[int, int]] = ()
+    ) -> Sample:
         """A sample of now, of the users `ids`.
 
         Args:
             ids: The node's users.
             users_peak: The most that were alive at once.
             last: Whether to repeat all that was not acknowledged: there may be no next sample.
+            gone: Users that have left since the sample before, see `Sample.gone`.
         """
         news = self._look()
+        news.gone += gone
         lost, self._lost = self._lost, _News()
         news.add(lost)
         if last:
@@ -170,8 +176,9 @@ class Sampler:
             crashes={name: crashes[name] for name in news.crashes},
             throttles={name: tuple(self._throttles[name]) for name in news.throttles},
             waiting=self._waiting(),
-            workers=[tuple(self._figures(number)) for number in range(len(self._workers))],
+            workers=[tuple(self._figures(number)) for number in self._board.numbers],
             host=[getattr(host, name) for name in health_figures.NODE],
+            gone=news.gone,
         )
 
     def _packed(self, news: _News) -> TimerBlock:
@@ -268,7 +275,7 @@ class Sampler:
         return {name: (int(merge), values) for name, (merge, values) in gauges.items()}
 
     def _figures(self, number: int) -> WorkerFigures:
-        worker, row = self._workers[number], self._board.row(number)
+        worker, row = self._workers[number - self._board.first], self._board.row(number)
         if recent := worker.recent.get("loop_lag"):
             worker.lag.add(recent.cells, recent.max_ns)
         all_lag_s, pid = _p99_s(worker.lag), row[Cell.PID]

@@ -12,6 +12,7 @@ from amoc.ipc import bus
 from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode, FromWorker, ToWorker
+from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import StartUsers, StopUsers
 from amoc.metrics.board import RESTARTABLE, Board, UserState
 from amoc.runtime.node.sampler import note_silence
@@ -68,17 +69,25 @@ class WorkerLinks:
     def start_users(self, command: StartUsers) -> None:
         """Deal users to their worker."""
         self._workers.dealt(command.ids)
-        if not command.again:
-            self._workers.mark(command.ids, UserState.STARTING)
+        # Users that run again may come from another node, on whose board they were.
+        state = UserState.RESTARTING if command.again else UserState.STARTING
+        self._workers.mark(command.ids, state)
         worker = self._workers[command.worker]
         if worker.up:
             self.send(worker, command)
         # Else its worker has just died; the next one will find these users on the board.
 
+    def move(self, move: Move) -> None:
+        """Some users are elsewhere from now on, and mail for them, too."""
+        self._workers.placement.move(move)
+        for worker in self._workers:
+            if worker.up:
+                self.send(worker, move)
+
     def pass_down(self, envelope: Envelope) -> None:
         """Give an envelope to the worker it is for; one whose worker is no more goes nowhere."""
         part, index, incarnation = envelope.header()
-        if index >= len(self._workers):
+        if index not in self._workers:
             return
         worker = self._workers[index]
         if part in BETWEEN_WORKERS and not self._has_room(worker):
@@ -111,10 +120,11 @@ class WorkerLinks:
         if stopping:
             self.send(worker, StopUsers(0.0))
             return
-        ids = self._workers.ids_of(worker)
-        restart = self._board.users_in(RESTARTABLE, ids)
+        for move in self._workers.placement.moves:
+            self.send(worker, move)
+        restart = self._workers.users_in(RESTARTABLE, worker)
         self._workers.mark(restart, UserState.RESTARTING)
-        start = self._board.users_in((UserState.STARTING,), ids)
+        start = self._workers.users_in((UserState.STARTING,), worker)
         which = {"worker": worker.index, "incarnation": worker.incarnation, "pid": pid}
         _log.info("worker has joined; %d users to start again", len(restart), extra=which)
         self._report(WorkerUp(worker.index, worker.incarnation, pid, restart, start))
@@ -127,7 +137,7 @@ class WorkerLinks:
         if died.status:
             self._board.area(died.worker).forget_gauges()  # they are of a worker that is no more
         # Their worker is dead: until they are dealt anew the bytes of its users are ours.
-        removed = self._board.users_in((UserState.STOPPING,), self._workers.ids_of(worker))
+        removed = self._workers.users_in((UserState.STOPPING,), worker)
         self._workers.mark(removed, UserState.REMOVED)
         if was_up:
             note_silence(self._board, died.worker, worker.cpu_ns)

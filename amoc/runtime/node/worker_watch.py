@@ -88,7 +88,8 @@ class WorkerWatch:
         self.note_peak()
         with self._sampling:  # by one greenlet after the other
             self._breathe.begin()
-            sample = self._sampler.take(self._workers.ids, self._users_peak, last)
+            gone = self._workers.take_gone()
+            sample = self._sampler.take(self._workers.ids, self._users_peak, last, gone)
         self._report(sample)
         load_for(cells_in(sample))
         for note in self._sampler.take_notes():
@@ -98,7 +99,7 @@ class WorkerWatch:
         """Report where users stand now; the figures of a second come with its sample."""
         states = self._board.count_users(self._workers.ids)
         users = {int(state): count for state, count in states.items()}
-        alive = [self._board.row(worker)[_USERS] for worker in range(self._board.workers)]
+        alive = [self._board.row(worker)[_USERS] for worker in self._board.numbers]
         present, beyond = 0, []
         if asked.keep >= 0:
             ids = placement.within(self._workers.ids, asked.first, asked.last)
@@ -113,7 +114,7 @@ class WorkerWatch:
 
     def note_peak(self) -> None:
         """Note how many users there are at once; to be called whenever some have started."""
-        rows = [self._board.row(worker) for worker in range(self._board.workers)]
+        rows = [self._board.row(worker) for worker in self._board.numbers]
         # Between two looks users may come and go; each worker knows its own peak exactly.
         busiest = max(row[Cell.USERS_PEAK] for row in rows)
         self._users_peak = max(self._users_peak, busiest, sum(row[_USERS] for row in rows))

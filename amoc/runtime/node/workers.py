@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from amoc.base.clock import S_NS
 from amoc.ipc.messages.users import UsersGone
 from amoc.metrics.board import RESTARTABLE, Board, Cell, UserState
 from amoc.users import placement
+from amoc.users.placement import Placement
 
 MAX_STILLBORN = 3
 """Incarnations of one worker that may die before they take users; then the run is given up."""
@@ -16,6 +18,9 @@ SHORT_LIFE_NS = 2 * S_NS
 MAX_SHORT_LIVES = 10
 """Incarnations of one worker that may die within `SHORT_LIFE_NS` in a row; then the run is given
 up."""
+_STAY = frozenset({UserState.STARTING, *RESTARTABLE})
+_LEFT = bytes(int(state not in _STAY) for state in range(256))
+"""By state: whether a user that was dealt has left, or will with the end of its iteration."""
 
 
 @dataclass
@@ -23,7 +28,7 @@ class WorkerState:
     """What a node knows of a worker, over all its incarnations.
 
     Attributes:
-        index: Its index on its host, from 0.
+        index: Its number in the run, from 0.
         incarnation: Which life of it that is, from 1; 0 before the first.
         pid: Its process; 0 while there is none.
         up: Whether it has joined.
@@ -70,12 +75,27 @@ class WorkerState:
 
 
 class WorkerTable:
-    """All workers of a node, by index, and which users were dealt to them."""
+    """All workers of a node, by number, and which users were dealt to them.
+
+    Attributes:
+        placement: Who runs where.
+    """
 
     def __init__(self, board: Board) -> None:
         self._dealt = range(0)
+        self._present = bytearray()  # by id: whether it was dealt and is not known to have left
         self._board = board
         self._workers = [WorkerState(index) for index in range(board.workers)]
+        self.placement = Placement(placement.one_node(board.workers))
+
+    def take_numbers(self, placement: Placement, node: int) -> None:
+        """It is known which numbers the workers of this node, the one with that number, have."""
+        self.placement = placement
+        self._board.first = placement.numbers(node).start
+        if len(placement.layout.workers) > 1:
+            self._present = bytearray(self._board.highest_id + 1)
+        for number, worker in zip(self._board.numbers, self._workers, strict=True):
+            worker.index = number
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -84,14 +104,39 @@ class WorkerTable:
         return iter(self._workers)
 
     def __getitem__(self, index: int) -> WorkerState:
-        return self._workers[index]
+        return self._workers[index - self._board.first]
 
-    def dealt(self, ids: Iterable[int]) -> None:
+    def __contains__(self, index: int) -> bool:
+        return index in self._board.numbers
+
+    def dealt(self, ids: Collection[int]) -> None:
         """Users are dealt to the node."""
         lowest, highest = min(ids), max(ids)
         if self._dealt:
             lowest, highest = min(lowest, self._dealt.start), max(highest, self._dealt.stop - 1)
         self._dealt = range(lowest, highest + 1)
+        if self._present:
+            for user_id in ids:
+                self._present[user_id] = 1
+
+    def take_gone(self) -> list[tuple[int, int]]:
+        """Users that were dealt here and have left for good since this was last asked.
+
+        Returns:
+            Of each run of ids the first, and how many follow each other from it; none where this is
+            the only node.
+        """
+        ids = self._dealt
+        if not self._present or not ids:
+            return []
+        left = bytes(self._board.users[ids.start : ids.stop]).translate(_LEFT)
+        both = int.from_bytes(left) & int.from_bytes(self._present[ids.start : ids.stop])
+        found = []
+        for run in re.finditer(b"\x01+", both.to_bytes(len(ids))):
+            first, count = ids.start + run.start(), len(run[0])
+            self._present[first : first + count] = bytes(count)
+            found.append((first, count))
+        return found
 
     @property
     def ids(self) -> range:
@@ -102,10 +147,14 @@ class WorkerTable:
             return dealt
         return range(1, max(highest + 1, dealt.stop))
 
-    def ids_of(self, worker: WorkerState) -> range:
-        """The users of `worker`, as far as any were dealt."""
+    def users_in(self, states: tuple[UserState, ...], worker: WorkerState) -> list[int]:
+        """The users of `worker` that are in one of `states`, as far as any were dealt."""
         first, last = self.ids.start, self.ids.stop - 1
-        return placement.ids_of(first, last, 0, 1, worker.index, len(self))
+        return sorted(
+            user_id
+            for ids in self.placement.ids_of(first, last, worker.index)
+            for user_id in self._board.users_in(states, ids)
+        )
 
     def mark(self, ids: Iterable[int], state: UserState) -> None:
         """Note the state of users whose worker cannot, for it is dead or does not have them yet."""
@@ -117,9 +166,14 @@ class WorkerTable:
 
         Their worker is dead, or has said that it has no users any more.
         """
-        ids = self.ids_of(worker)
-        self.mark(self._board.users_in(states, ids), UserState.LOST)
-        self.mark(self._board.users_in((UserState.STARTING,), ids), UserState.NONE)
+        self.mark(self.users_in(states, worker), UserState.LOST)
+        self.mark(self.users_in((UserState.STARTING,), worker), UserState.NONE)
+
+    def give_up(self) -> None:
+        """All users are lost for this node; where there are others, they may start again there."""
+        self._present = bytearray()  # so none is told to have left
+        for worker in self:
+            self.lose(worker)
 
     @property
     def lost(self) -> int:

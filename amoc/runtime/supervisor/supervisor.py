@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import logging
 import os
 import select
@@ -18,8 +19,10 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
+from amoc._version import VERSION
 from amoc.base import context, process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
@@ -40,6 +43,7 @@ from amoc.ipc.messages.lifecycle import (
     Terminated,
 )
 from amoc.ipc.messages.links import FROM_SUPERVISOR, TO_SUPERVISOR, FromSupervisor, ToSupervisor
+from amoc.ipc.messages.placement import Layout
 from amoc.ipc.messages.users import StopUsers
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import registry
@@ -55,6 +59,7 @@ from amoc.scenario.joined import load
 from amoc.scenario.loader import Scenario
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
+from amoc.users.placement import Placement
 
 # Taken before the standard library is patched: these must block this process, not a greenlet.
 _poll = select.poll
@@ -97,7 +102,7 @@ class Supervisor:
         self._directory = directory
         self._line = line
         self._work = work
-        self._workers = [_Worker() for _ in range(board.workers)]
+        self._workers: dict[int, _Worker] = {}
         self._replacing = True
         self._wakeup = (-1, -1)
 
@@ -111,6 +116,9 @@ class Supervisor:
         if not isinstance(init, Init):
             raise PeerError(f"expected Init from the node, got {type(init).__name__}")
         logs.open_directory(init.log_directory)
+        self._placement = Placement(Layout(*init.layout))
+        self._board.first = self._placement.numbers(self._bootstrap.node).start
+        self._workers = {number: _Worker() for number in self._board.numbers}
         with rpc.recording() as recorder, events.span(events.INIT_START, events.INIT_STOP):
             state = scenario.init()
         logs.keep()
@@ -172,6 +180,9 @@ class Supervisor:
                 fds_per_user=fd_budget.fds_per_user(),
                 fd_limit=process.raise_fd_limit(),
                 thresholds=expected,
+                cores=len(os.sched_getaffinity(0)),
+                version=VERSION,
+                digest=_digest(scenario),
             )
         )
         return scenario
@@ -184,7 +195,7 @@ class Supervisor:
         poll = _poll()
         poll.register(self._line, select.POLLIN)
         poll.register(self._wakeup[0], select.POLLIN)
-        for number in range(len(self._workers)):
+        for number in self._workers:
             self._fork(number)
         while True:
             for fd, _ in poll.poll(self._next_ms()):
@@ -213,16 +224,16 @@ class Supervisor:
         return True
 
     def _next_ms(self) -> int:
-        due = [worker.fork_at_ns for worker in self._workers if worker.fork_at_ns]
+        due = [worker.fork_at_ns for worker in self._workers.values() if worker.fork_at_ns]
         return min(TICK_MS, max(0, (min(due) - now_ns()) // MS_NS + 1)) if due else TICK_MS
 
     def _fork_due(self) -> None:
-        for number, worker in enumerate(self._workers):
+        for number, worker in self._workers.items():
             if worker.fork_at_ns and worker.fork_at_ns <= now_ns() and self._replacing:
                 self._fork(number)
 
     def _reap(self) -> None:
-        for number, worker in enumerate(self._workers):
+        for number, worker in self._workers.items():
             if not worker.pid:
                 continue
             pid, status = os.waitpid(worker.pid, os.WNOHANG)
@@ -266,6 +277,7 @@ class Supervisor:
             code = self._work(
                 WorkerSpec(
                     id=WorkerId(f"node{self._bootstrap.node}", number, incarnation),
+                    placement=self._placement,
                     board=self._board,
                     directory=self._directory,
                     start=self._start,
@@ -286,16 +298,22 @@ class Supervisor:
 
     def _end_workers(self) -> None:
         give_up = now_ns() + int(GRACE_S * S_NS)
-        while any(worker.pid for worker in self._workers):
+        while any(worker.pid for worker in self._workers.values()):
             self._reap()
             if now_ns() > give_up:
-                for worker in self._workers:
+                for worker in self._workers.values():
                     if worker.pid:
                         os.kill(worker.pid, signal.SIGKILL)
             _sleep(0.005)
 
     def _tell(self, report: FromSupervisor) -> None:
         pipe.write(self._line, FROM_SUPERVISOR, report)
+
+
+def _digest(scenario: Scenario) -> str:
+    """Of the scenario's file; empty where it has none."""
+    file = getattr(scenario.module, "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def _which(worker: int, incarnation: int) -> dict[str, int]:
@@ -317,7 +335,8 @@ def main(
         process.die_with(parent_pid)
         process.reset_signals()
         process.set_title("supervisor")
-        logs.begin("supervisor", bootstrap.log_level)
+        name = f"supervisor-{bootstrap.node}" if bootstrap.node else "supervisor"
+        logs.begin(name, bootstrap.log_level)
         events.happen_in("supervisor")
         Supervisor(bootstrap, board, directory, line, work).run()
         code = ExitCode.OK

@@ -31,7 +31,6 @@ from amoc.scenario.mix import MAX_LENGTH
 from amoc.scenario.user_kinds import NamedStart
 from amoc.throttle.foresight import NoForesight
 from amoc.throttle.token_waiter import OnEveryToken, Token
-from amoc.users import placement
 from amoc.users.user import User
 
 MAX_OFFERS = 4_096
@@ -85,13 +84,13 @@ class ArrivalPool(UserPool):
             place = Random(f"mix {orders.seed}/{orders.worker}").randrange(MAX_LENGTH)
             orders = replace(orders, start=_KindOfArrival(orders.start, self.find, place))
         super().__init__(orders, board)
-        mine = (0, 1, orders.worker, board.workers)
-        self._first_id = first_id
-        self._ids = placement.ids_of(first_id, board.highest_id, *mine)
-        self._share = len(placement.ids_of(first_id, first_id + max_users - 1, *mine))
-        step, begun = board.workers, self._row[_HIGHEST]
+        # One progression, by the layout of such runs (`amoc.users.placement.by_worker`).
+        (self._ids,) = orders.placement.planned_ids(first_id, board.highest_id, orders.worker)
+        self._first_id, self._max_users = first_id, max_users
+        self._share = self._placement.share(max_users, self._worker)
+        begun = self._row[_HIGHEST]
         self.highest_id = begun
-        self._next = (begun - self._ids[0]) // step + 1 if begun else 0
+        self._next = self._ids.index(begun) + 1 if begun else 0
         # Those of the worker before, which will be dealt again.
         self._coming = set(board.users_in(RESTARTABLE, self._ids[: self._next]))
         self._alive = 0
@@ -103,6 +102,11 @@ class ArrivalPool(UserPool):
         self._queue.lateness = metrics.built_in(metrics.Timer, "arrival_lateness")
         self._offer_one = OnEveryToken(self._arrive)
         self._has_told_ids = False
+        self._offer()
+
+    def moved(self) -> None:
+        """Take a part of what the users of a lost node would have done."""
+        self._share = self._placement.share(self._max_users, self._worker)
         self._offer()
 
     def wait_turn(self, user: User) -> bool:

@@ -33,7 +33,7 @@ from amoc.scenario.events import USER_ADDED, USER_CRASHED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
 from amoc.throttle.token_waiter import OnToken, Token
 from amoc.throttle.worker import Gate
-from amoc.users import placement
+from amoc.users.placement import Placement
 from amoc.users.removal import FINALLY_S, Removal
 from amoc.users.spawned import end_spawned
 from amoc.users.user import HOW_GONE, StopReason, User
@@ -64,6 +64,7 @@ class Orders:
     report: Callable[[FromWorker], None]
     """May be called from anywhere, and never waits."""
     gate: Gate
+    placement: Placement
 
 
 @dataclass
@@ -89,6 +90,7 @@ class UserPool:
         self._report = orders.report
         self._directory = orders.scenario_directory
         self._gate = orders.gate
+        self._placement = orders.placement
         self._row = board.row(orders.worker)
         self._row[_USERS] = self._row[_WAITING] = 0
         self._causes = CrashCounter(board.area(orders.worker), self._directory, orders.start)
@@ -112,6 +114,9 @@ class UserPool:
     def __repr__(self) -> str:
         waiting = len(self._queued)
         return f"<users of worker {self._worker}: {len(self._users)} users, {waiting} to start>"
+
+    def moved(self) -> None:
+        """Some users are on other workers from now on."""
 
     def refresh(self) -> None:
         """Take over the settings as they are now."""
@@ -324,14 +329,19 @@ class UserPool:
 
     def remove_range(self, first: int, last: int, force: bool) -> Removal:
         """Take out the users with ids from `first` to `last` that are here or are to start here."""
-        mine = placement.ids_of(first, last, 0, 1, self._worker, self._board.workers)
+        mine = self._placement.ids_of(first, last, self._worker)
         there = [
             user_id
             for user_id, user in self._users.items()
             if first <= user_id <= last and not user.stop_reason
         ]
-        to_come = self._board.users_in((UserState.STARTING, UserState.RESTARTING), mine)
-        return self.remove_ids([*there, *(one for one in to_come if one not in self._users)], force)
+        to_come = [
+            user_id
+            for ids in mine
+            for user_id in self._board.users_in((UserState.STARTING, UserState.RESTARTING), ids)
+            if user_id not in self._users
+        ]
+        return self.remove_ids([*there, *to_come], force)
 
     def remove_ids(self, ids: Iterable[int], force: bool) -> Removal:
         """Take out the users `ids`; those that are still to be dealt are not started then."""

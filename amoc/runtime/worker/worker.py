@@ -25,6 +25,7 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.events import EVENTS
 from amoc.ipc.messages.lifecycle import Go, Note
 from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
+from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import FailureSeen, StartUsers, StopUsers
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.peer_link import PeerLink
@@ -64,7 +65,8 @@ def main(task: WorkerSpec) -> int:
     random.seed(
         f"{task.seed}/{index}/{task.id.incarnation}"
     )  # or all workers would draw the same numbers
-    registry.current.attach(task.board.area(index), inherit=index == 0 and task.id.incarnation == 1)
+    is_first = (index, task.id.incarnation) == (task.board.first, 1)
+    registry.current.attach(task.board.area(index), inherit=is_first)
     context = zmq.Context()
     with bus.Child(context, task.directory, task.id.child, TO_WORKER, FROM_WORKER) as line:
         operator = Operator(lambda level, text: line.report_nowait(Note(level, text)))
@@ -79,7 +81,7 @@ def main(task: WorkerSpec) -> int:
 
         parts = WorkerParts.make(
             task.id,
-            task.board.workers,
+            task.placement,
             outbox,
             find_user,
             on_crash,
@@ -97,7 +99,13 @@ def main(task: WorkerSpec) -> int:
         context_of_worker.set(IterationNumbers, _numbers(task))
         context_of_worker.activate()
         orders = Orders(
-            index, task.seed, task.start, task.scenario_directory, line.report_nowait, parts.gate
+            index,
+            task.seed,
+            task.start,
+            task.scenario_directory,
+            line.report_nowait,
+            parts.gate,
+            task.placement,
         )
         pool = (
             ArrivalPool(orders, task.board, task.max_users, task.first_arrival)
@@ -128,6 +136,9 @@ def main(task: WorkerSpec) -> int:
             match command:
                 case StartUsers():
                     pool.deal(command)
+                case Move():
+                    task.placement.move(command)
+                    pool.moved()
                 case Envelope():
                     hearers[command.part].hear(command.body)
                 case StopUsers(timeout_s):
@@ -170,7 +181,7 @@ def _numbers(task: WorkerSpec) -> IterationNumbers:
     """Numbers the iterations of this worker, whatever its earlier incarnations have given out."""
     cell = int(Cell.ITERATION_NUMBERS)
     given = task.board.row(task.id.worker)[cell : cell + 1]
-    return IterationNumbers(given, task.id.worker, task.board.workers)
+    return IterationNumbers(given, task.id.worker, task.placement.workers)
 
 
 def _guarded(work: Callable[..., object], *arguments: object) -> None:

@@ -26,7 +26,6 @@ from amoc.base.clock import S_NS
 from amoc.base.context import active, find
 from amoc.ipc.messages import codec
 from amoc.ipc.peer_link import PeerLink
-from amoc.users import placement
 from amoc.xmpp import meters, options
 from amoc.xmpp.account import stamps
 from amoc.xmpp.account.lane import Lane
@@ -200,11 +199,11 @@ class Ledger:
 
     def _workers_of(self, pair: Pair) -> range:
         """Where the recipient may be: a user has one worker, members of a room are anywhere."""
-        workers = self._link.workers if self._link is not None else 1
+        workers = self._link.places.workers if self._link is not None else 1
         user_id = None if pair.room else identity.number_of(bare(pair.to))
         if user_id is None:
             return range(workers)
-        index = placement.worker_of(user_id, 1, workers)
+        index = self._link.places.worker_of(user_id) if self._link is not None else 0
         return range(index, index + 1)
 
     def _take(self, record: Any) -> None:

@@ -90,7 +90,7 @@ def test_every_message_of_a_link_is_known_by_its_name(name):
 
 def test_every_message_goes_over_a_link_or_is_part_of_another():
     known = {kind for one in CODECS.values() for kind in one.kinds.values()}
-    parts = {"GroupPart", "CoordinatorState", "SettingInfo", "WorkerFigures"}
+    parts = {"GroupPart", "CoordinatorState", "Layout", "SettingInfo", "WorkerFigures"}
     found = {one for one in NAMED.values() if isinstance(one, type) and hasattr(one, "_fields")}
     assert {one.__name__ for one in found - known} == parts
 

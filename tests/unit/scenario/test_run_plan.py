@@ -92,6 +92,9 @@ OTHER = RunPlan(
     failures_ok=True,
     log_level="debug",
     libraries="/cache/lib",
+    cluster="local:3",
+    placement="blocks",
+    on_node_loss="fail",
 )
 """No field has its default."""
 LEAST = RunPlan("other", range(1, 2), None, (), 1, "", 30.0, 10.0)

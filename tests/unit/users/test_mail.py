@@ -19,9 +19,10 @@ from amoc.base.operator import Operator
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
-from amoc.users import mail, placement
+from amoc.users import mail
 from amoc.users.mail import MAX_BYTES, MailRouter
 from amoc.users.mailbox import MAX_BOX_BYTES, MAX_MESSAGES, Mailbox
+from amoc.users.placement import Placement, one_node
 from amoc.users.user import User
 
 DEADLINE_S = 60.0
@@ -60,7 +61,7 @@ class Town:
     """Some workers in one process: a post each, and a node that passes envelopes on at once."""
 
     def __init__(self, workers: int) -> None:
-        self.workers = workers
+        self.placement = Placement(one_node(workers))
         self.users: dict[int, User] = {}
         self.results: dict[int, object] = {}
         self.scripts: dict[int, object] = {}
@@ -73,14 +74,14 @@ class Town:
 
     def open(self, worker: int, incarnation: int) -> MailRouter:
         def find(user_id):
-            here = placement.worker_of(user_id, 1, self.workers) == worker
+            here = self.placement.worker_of(user_id) == worker
             return self.users.get(user_id) if here else None
 
         outbox = Outbox(self.carry)
         crowded = lambda: self.crowded  # noqa: E731
         return MailRouter(
             WorkerId("node0", worker, incarnation),
-            self.workers,
+            self.placement,
             outbox,
             find,
             Operator(lambda _, text: self.notes.append(text)),
@@ -95,7 +96,7 @@ class Town:
             get_hub().loop.run_callback(self.posts[worker].hear, envelope.body)
 
     def post(self, user_id: int) -> MailRouter:
-        return self.posts[placement.worker_of(user_id, 1, self.workers)]
+        return self.posts[self.placement.worker_of(user_id)]
 
     def settle(self, *user_ids: int) -> None:
         """Users that are there, and never run."""

@@ -2,55 +2,138 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.users.placement import ids_of, within, worker_of
+from amoc.ipc.messages.placement import Layout, Move
+from amoc.users import placement
+from amoc.users.placement import Placement, within
 
-nodes_and_workers = st.tuples(st.integers(1, 5), st.integers(1, 9))
+WORKERS = st.lists(st.integers(1, 6), min_size=1, max_size=5)
+FIRST = st.integers(1, 10**9)
 
 
-@given(nodes_and_workers, st.integers(1, 10**9), st.integers(0, 200))
-def test_every_id_of_a_range_belongs_to_exactly_one_worker(shape, first, count):
-    nodes, workers = shape
+@st.composite
+def layouts(draw: st.DrawFn) -> Layout:
+    workers = draw(WORKERS)
+    which = draw(st.sampled_from(["round-robin", "blocks", "weighted", "by worker"]))
+    if which == "blocks":
+        first = draw(st.integers(1, 1000))
+        return placement.blocks(workers, range(first, first + draw(st.integers(0, 300))))
+    if which == "weighted":
+        weights = draw(st.lists(st.integers(1, 16), min_size=len(workers), max_size=len(workers)))
+        return placement.weighted(workers, weights)
+    return {"round-robin": placement.round_robin, "by worker": placement.by_worker}[which](workers)
+
+
+@st.composite
+def places(draw: st.DrawFn) -> Placement:
+    """A layout, and nodes that are lost and users that are put elsewhere after that."""
+    place = Placement(draw(layouts()))
+    left = list(range(len(place.layout.workers)))
+    for _ in range(draw(st.integers(0, 3))):
+        if len(left) > 1 and draw(st.booleans()):
+            lost = left.pop(draw(st.integers(0, len(left) - 1)))
+            place.move(Move(1, 10**12, list(place.numbers(lost)), workers_of(place, left)))
+        else:
+            first = draw(st.integers(1, 300))
+            chosen = draw(st.lists(st.sampled_from(left), min_size=1, unique=True))
+            place.move(Move(first, first + 20, [], workers_of(place, chosen)))
+    return place
+
+
+def workers_of(place: Placement, nodes: Sequence[int]) -> list[int]:
+    return [worker for node in nodes for worker in place.numbers(node)]
+
+
+@given(places(), st.integers(1, 400) | FIRST, st.integers(0, 200))
+def test_every_id_of_a_range_belongs_to_exactly_one_worker_and_all_agree(place, first, count):
     last = first + count - 1
-    dealt = [
-        user_id
-        for node in range(nodes)
-        for worker in range(workers)
-        for user_id in ids_of(first, last, node, nodes, worker, workers)
-    ]
+    dealt = []
+    for worker in range(place.workers):
+        for ids in place.ids_of(first, last, worker):
+            assert {place.worker_of(user_id) for user_id in ids} == {worker}
+            dealt += ids
     assert sorted(dealt) == list(range(first, last + 1))
 
 
-@given(nodes_and_workers, st.integers(1, 10**9), st.integers(1, 200))
-def test_a_users_own_sum_agrees_with_the_slots_list(shape, first, count):
-    nodes, workers = shape
-    for node in range(nodes):
-        for worker in range(workers):
-            for user_id in ids_of(first, first + count - 1, node, nodes, worker, workers):
-                assert worker_of(user_id, nodes, workers) == worker
-                assert (user_id - 1) % nodes == node
+@given(WORKERS, FIRST, st.integers(1, 500))
+def test_users_go_round_the_nodes_first_and_then_round_their_workers(workers, first, count):
+    place = Placement(placement.round_robin(workers))
+    ids = range(first, first + count)
+    for user_id in ids:
+        assert place.worker_of(user_id) in place.numbers((user_id - 1) % len(workers))
+    for node in range(len(workers)):
+        shares = Counter(dict.fromkeys(place.numbers(node), 0))
+        shares.update(one for one in map(place.worker_of, ids) if one in place.numbers(node))
+        assert max(shares.values()) - min(shares.values()) <= 1
 
 
-@given(nodes_and_workers, st.integers(1, 10**6), st.integers(1, 500))
-def test_no_slot_has_more_than_one_user_above_another(shape, first, count):
-    nodes, workers = shape
-    shares = [
-        len(ids_of(first, first + count - 1, node, nodes, worker, workers))
-        for node in range(nodes)
-        for worker in range(workers)
+def test_two_nodes_of_two_workers():
+    place = Placement(placement.round_robin([2, 2]))
+    assert [[list(ids) for ids in place.ids_of(1, 8, worker)] for worker in range(4)] == [
+        [[1, 5]],
+        [[3, 7]],
+        [[2, 6]],
+        [[4, 8]],
     ]
-    assert max(shares) - min(shares) <= 1
 
 
-def test_users_go_round_the_nodes_first_and_then_round_the_workers():
-    assert [list(ids_of(1, 8, node, 2, worker, 2)) for node in (0, 1) for worker in (0, 1)] == [
-        [1, 5],
-        [3, 7],
-        [2, 6],
-        [4, 8],
+@given(WORKERS, st.integers(1, 10**6), st.integers(1, 500))
+def test_blocks_give_each_node_neighbours_and_an_even_part_of_the_plan(workers, first, count):
+    place = Placement(placement.blocks(workers, range(first, first + count)))
+    nodes = [
+        next(node for node in range(len(workers)) if place.worker_of(one) in place.numbers(node))
+        for one in range(first, first + count)
     ]
+    assert nodes == sorted(nodes)
+    assert max(Counter(nodes).values()) == -(-count // len(workers))
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 32)), min_size=1, max_size=6), FIRST)
+def test_weights_are_met_in_each_period_and_nearly_in_between(nodes, first):
+    workers, weights = zip(*nodes, strict=True)
+    place, whole = Placement(placement.weighted(workers, weights)), sum(weights)
+    found = Counter(
+        next(node for node in range(len(workers)) if place.worker_of(one) in place.numbers(node))
+        for one in range(first, first + whole)
+    )
+    assert [found[node] for node in range(len(nodes))] == list(weights)
+
+
+@given(WORKERS, st.integers(1, 5000))
+def test_by_worker_each_worker_has_one_progression(workers, last):
+    place = Placement(placement.by_worker(workers))
+    shares = [place.ids_of(1, last, worker) for worker in range(place.workers)]
+    assert all(len(ids) <= 1 for ids in shares)
+    counts = [sum(map(len, ids)) for ids in shares]
+    assert max(counts) - min(counts) <= 1
+
+
+@given(st.integers(2, 8), st.integers(1, 8), st.data())
+def test_a_lost_nodes_users_are_spread_over_the_others_and_nobody_else_moves(nodes, each, data):
+    place = Placement(placement.round_robin([each] * nodes))
+    ids = range(1, 1 + 200 * nodes * each)
+    before = {one: place.worker_of(one) for one in ids}
+    lost = data.draw(st.integers(0, nodes - 1))
+    left = workers_of(place, [one for one in range(nodes) if one != lost])
+    place.move(Move(1, ids[-1], list(place.numbers(lost)), left))
+    moved = Counter[int](dict.fromkeys(left, 0))
+    for one in ids:
+        if before[one] in place.numbers(lost):
+            moved[place.worker_of(one)] += 1
+        else:
+            assert place.worker_of(one) == before[one]
+    mean = 200 * each / len(left)
+    assert all(0.7 * mean - 3 <= count <= 1.3 * mean + 3 for count in moved.values())
+
+
+@given(st.sets(st.integers(1, 300)))
+def test_progressions_hold_the_same_ids(ids):
+    assert [one for some in placement.progressions(sorted(ids)) for one in some] == sorted(ids)
 
 
 @given(ids=st.integers(1, 40), size=st.integers(0, 30), step=st.integers(1, 4), data=st.data())

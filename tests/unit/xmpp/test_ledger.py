@@ -14,6 +14,7 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.peer_link import PeerLink
 from amoc.ipc.worker_id import WorkerId
+from amoc.users.placement import Placement, one_node
 from amoc.xmpp import meters
 from amoc.xmpp.account import ledger as ledger_module
 from amoc.xmpp.account import stamps
@@ -55,8 +56,9 @@ class Run:
     """A run of some workers, in one process."""
 
     def __init__(self, workers: int, name: str = "run") -> None:
+        places = Placement(one_node(workers))
         self.links = [
-            PeerLink(name, WorkerId("node0", index, 1), workers, Outbox(self._send))
+            PeerLink(name, WorkerId("node0", index, 1), places, Outbox(self._send))
             for index in range(workers)
         ]
         self.ledgers = [Ledger(link) for link in self.links]

@@ -38,6 +38,7 @@ from amoc.runtime.controller.settings_update import SettingsUpdate
 from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario.run_plan import RunPlan
+from amoc.users.placement import Placement, one_node
 from amoc.users.removal import Removal
 
 IDS = range(1, 1001)
@@ -114,7 +115,8 @@ class Run:
         self.broadcast = FakeOrdering(
             {WorkerId("node0", n, 1): count for n, count in enumerate(have)}
         )
-        self.starts = StartQueue(max(1, len(have)))
+        placement = Placement(one_node(max(1, len(have))))
+        self.starts = StartQueue(placement)
         self.rates: list[float] = []
         self.rate_remark = ""
         self.clock = FakeClock()
@@ -132,6 +134,7 @@ class Run:
             self.step,
             self.journal,  # type: ignore[arg-type]
             IDS,
+            placement,
         )
 
     def change_rate(self, per_minute: float) -> str:

@@ -15,11 +15,12 @@ from amoc.runtime.controller.orders import LOST, Outcome, Reply
 from amoc.runtime.controller.ramp_down import RampDown
 from amoc.runtime.controller.start_queue import ALL, StartQueue
 from amoc.runtime.controller.status import Status
-from amoc.users.placement import within, worker_of
+from amoc.users.placement import Placement, one_node, within
 from amoc.users.removal import Removal
 
 IDS = range(1, 41)
 WORKERS = 2
+PLACEMENT = Placement(one_node(WORKERS))
 
 
 class World:
@@ -27,12 +28,12 @@ class World:
 
     def __init__(self, ids: range = ALL) -> None:
         self.board = Board(workers=WORKERS, highest_id=40)
-        self.starts = StartQueue(WORKERS)
+        self.starts = StartQueue(PLACEMENT)
         self.status = Status(added=40)
         self.workers = {WorkerId("node0", number, 1) for number in range(WORKERS)}
         self.dies = False
         self.hangs: set[WorkerId] = set()
-        self.down = RampDown(self, self.status, self.starts, self.look, ids)  # type: ignore[arg-type]
+        self.down = RampDown(self, self.status, self.starts, self.look, ids, PLACEMENT)  # type: ignore[arg-type]
 
     def put(self, ids: Iterable[int], state: UserState) -> None:
         for user_id in ids:
@@ -52,7 +53,7 @@ class World:
         return {origin: self._remove(origin, order(1, origin).ids)}
 
     def _remove(self, origin: WorkerId, ids: Iterable[int]) -> Reply:
-        assert all(worker_of(one, 1, WORKERS) == origin.worker for one in ids)
+        assert all(PLACEMENT.worker_of(one) == origin.worker for one in ids)
         if self.dies:
             return LOST
         fresh = [one for one in ids if self.board.users[one] == UserState.STARTING]

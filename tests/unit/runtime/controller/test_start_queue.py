@@ -12,9 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from amoc.base.clock import S_NS
 from amoc.ipc.messages.users import StartUsers
 from amoc.runtime.controller.start_queue import CHUNK, MAX_OUTSTANDING, StartQueue
-from amoc.users.placement import worker_of
+from amoc.users.placement import Placement, one_node
 
 NOW_NS = 10**15
+
+
+def queue(workers: int, **more: float) -> StartQueue:
+    return StartQueue(Placement(one_node(workers)), **more)
 
 
 class World(RuleBasedStateMachine):
@@ -23,7 +27,7 @@ class World(RuleBasedStateMachine):
     @initialize(workers=st.integers(1, 4))
     def begin(self, workers: int) -> None:
         self.workers = workers
-        self.starts = StartQueue(workers)
+        self.starts = queue(workers)
         self.next_id = 1
         self.up = [False] * workers
         self.dealt: list[list[tuple[int, bool]]] = [[] for _ in range(workers)]
@@ -53,7 +57,7 @@ class World(RuleBasedStateMachine):
             assert self.up[block.worker], "a worker that is down is dealt nothing"
             assert 0 < len(block.ids) <= CHUNK
             for user_id in block.ids:
-                assert worker_of(user_id, 1, self.workers) == block.worker, (
+                assert Placement(one_node(self.workers)).worker_of(user_id) == block.worker, (
                     "a user keeps its worker"
                 )
                 assert user_id not in self.withdrawn, "whoever was taken back does not come"
@@ -134,7 +138,7 @@ TestWorld.settings = settings(max_examples=60, stateful_step_count=30, deadline=
 
 @given(st.integers(1, 9), st.integers(1, 500), st.integers(1, 10**6))
 def test_users_with_times_keep_them_whatever_their_worker(workers, count, first):
-    starts = StartQueue(workers)
+    starts = queue(workers)
     for worker in range(workers):
         starts.up(worker, [], [])
     dues = [NOW_NS + 7 * number for number in range(count)]
@@ -148,7 +152,7 @@ def test_users_with_times_keep_them_whatever_their_worker(workers, count, first)
 
 
 def test_users_of_a_lost_worker_start_again_before_all_others():
-    starts = StartQueue(1)
+    starts = queue(1)
     starts.add(range(1, 4))
     starts.up(0, [8, 9], [7])
     kinds = [(list(block.ids), block.again) for block in starts.deal(NOW_NS)]
@@ -156,7 +160,7 @@ def test_users_of_a_lost_worker_start_again_before_all_others():
 
 
 def test_a_worker_that_is_behind_gets_no_more_until_it_has_started_some():
-    starts = StartQueue(1)
+    starts = queue(1)
     starts.up(0, [], [])
     starts.add(range(1, 2 * MAX_OUTSTANDING + 1))
     assert sum(len(block.ids) for block in starts.deal(NOW_NS)) == MAX_OUTSTANDING
@@ -168,7 +172,7 @@ def test_a_worker_that_is_behind_gets_no_more_until_it_has_started_some():
 
 
 def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
-    starts = StartQueue(2)
+    starts = queue(2)
     starts.add(range(1, 11))
     assert starts.withdraw(3) == [10, 9, 8]
     starts.up(0, [], [])
@@ -198,7 +202,7 @@ def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
     ),
 )
 def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
-    starts, listed, dues, next_id = StartQueue(workers), [], {}, 7
+    starts, listed, dues, next_id = queue(workers), [], {}, 7
     gaps = []
     for step, *arguments in steps:
         match step, arguments:
@@ -241,7 +245,7 @@ def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
 
 
 def test_withdrawing_many_users_with_times_looks_at_each_once():
-    starts = StartQueue(4)
+    starts = queue(4)
     reads = 0
 
     class Times(list):
@@ -267,7 +271,7 @@ def dealt(starts: StartQueue, *at_s: float) -> list[int]:
 
 
 def test_users_of_lost_workers_are_dealt_at_the_pace_all_workers_together():
-    starts = StartQueue(2, pace_per_s=100.0)
+    starts = queue(2, pace_per_s=100.0)
     for worker in (0, 1):
         starts.up(worker, range(1 + worker, 201 + worker, 2), [])
     # After a while without any, a tenth of a second may be made up for, and no more.
@@ -276,7 +280,7 @@ def test_users_of_lost_workers_are_dealt_at_the_pace_all_workers_together():
 
 
 def test_users_that_were_added_at_a_pace_hold_up_no_others():
-    starts = StartQueue(1, pace_per_s=10.0)
+    starts = queue(1, pace_per_s=10.0)
     starts.up(0, [], [])
     starts.add(range(1, 101), paced=True)
     starts.add(range(101, 104), [NOW_NS, NOW_NS, NOW_NS])
@@ -288,7 +292,7 @@ def test_users_that_were_added_at_a_pace_hold_up_no_others():
 
 
 def test_without_a_pace_all_are_dealt_at_once():
-    starts = StartQueue(1)
+    starts = queue(1)
     starts.up(0, range(1, 11), range(11, 21))
     starts.add(range(21, 31), paced=True)
     assert dealt(starts, 0.0) == [30]
@@ -296,7 +300,7 @@ def test_without_a_pace_all_are_dealt_at_once():
 
 @pytest.mark.parametrize("per_s", [10.0, 50.0, 1000.0])
 def test_workers_share_the_pace_evenly(per_s):
-    starts = StartQueue(5, pace_per_s=per_s)
+    starts = queue(5, pace_per_s=per_s)
     for worker in range(5):
         starts.up(worker, [], [])
     starts.add(range(1, 10_001), paced=True)

@@ -239,7 +239,8 @@ def test_the_table_knows_whose_users_are_whose_and_which_are_lost(here):
     workers = here.workers
     workers.dealt([3, 4, 5])
     workers.dealt([6])
-    assert (workers.ids, list(workers.ids_of(workers[0]))) == (range(3, 7), [3, 5])
+    assert workers.ids == range(3, 7)
+    assert workers.users_in((UserState.NONE,), workers[0]) == [3, 5]
     workers.mark([3], UserState.RUNNING)
     workers.mark([5], UserState.STARTING)
     workers.lose(workers[0])

@@ -15,6 +15,7 @@ from amoc.runtime.worker.user_pool import Orders
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.user_kinds import StartOfKind, UserKinds
 from amoc.throttle.worker_queue import WorkerQueue
+from amoc.users.placement import Placement, one_node
 
 DEADLINE_S = 60.0
 
@@ -64,7 +65,15 @@ class Pool:
         self.gate = FakeGate()
         self.reports = []
         self.action = lambda user_id: None
-        orders = Orders(worker, 42, start or self.start, "", self.reports.append, self.gate)
+        orders = Orders(
+            worker,
+            42,
+            start or self.start,
+            "",
+            self.reports.append,
+            self.gate,
+            Placement(one_node(board.workers)),
+        )
         self.pool = ArrivalPool(orders, board, max_users)
         self.starter = gevent.spawn(self.pool.start_users)
 

@@ -21,8 +21,10 @@ from amoc.metrics.health_figures import cell
 from amoc.runtime.worker import user_pool as crowd_module
 from amoc.runtime.worker.user_pool import MAX_NAMED, Orders, UserPool
 from amoc.scenario.start_rate import USER_RATE
+from amoc.users.placement import Placement, one_node
 from amoc.users.removal import Removal
 
+PLACEMENT = Placement(one_node(1))
 DEADLINE_S = 60.0
 
 
@@ -58,7 +60,7 @@ class Worker:
         registry.current.attach(self.board.area(0), inherit=False)
         self.reports = []
         self.gate = FakeGate()
-        orders = Orders(0, 42, start, "", self.reports.append, self.gate)
+        orders = Orders(0, 42, start, "", self.reports.append, self.gate, PLACEMENT)
         self.crowd = UserPool(orders, self.board)
         self.crowd.repeat_num, self.crowd.repeat_interval_s = 1.0, 0.0
         self.starter = gevent.spawn(self.crowd.start_users)

@@ -1,0 +1,78 @@
+"""What the nodes of a run have loaded, held against each other: it must be the same. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from amoc.base.errors import PeerError, SettingError
+from amoc.ipc.messages.lifecycle import Loaded, Ready
+
+PER_NODE = frozenset({"workers"})
+"""Settings that may differ from host to host."""
+
+
+def agreed(loaded: Mapping[str, Loaded]) -> Loaded:
+    """What all nodes have loaded: as the first one says, with the workers of all.
+
+    Args:
+        loaded: What each has, by its name; at least one.
+
+    Raises:
+        PeerError: Versions of amoc or the scenario differ.
+        SettingError: Settings do.
+    """
+    (first_name, first), *others = loaded.items()
+    for name, one in others:
+        if one.version != first.version:
+            raise PeerError(
+                f"amoc must be the same version on all nodes, got {first.version} on {first_name}"
+                f" and {one.version} on {name}"
+            )
+        if (one.name, one.digest) != (first.name, first.digest):
+            raise PeerError(
+                f"scenario {first.name} must be the same on all nodes, but that of {name} differs"
+                f" from that of {first_name}"
+            )
+        if conflict := _conflict(first_name, first, name, one):
+            raise SettingError(conflict)
+        if list(one.thresholds) != list(first.thresholds):
+            raise PeerError(
+                f"thresholds of {first.name} must be the same on all nodes, but those of {name}"
+                f" differ from those of {first_name}"
+            )
+    return first._replace(
+        workers=sum(one.workers for one in loaded.values()),
+        cores=sum(one.cores for one in loaded.values()),
+        fds_per_user=max(one.fds_per_user for one in loaded.values()),
+        fd_limit=min(one.fd_limit for one in loaded.values()),
+    )
+
+
+def _conflict(first_name: str, first: Loaded, name: str, other: Loaded) -> str:
+    """Which setting differs, in a line; empty where none does."""
+    here = {setting: (value, source) for setting, value, source, *_ in first.settings}
+    there = {setting: (value, source) for setting, value, source, *_ in other.settings}
+    for setting in sorted(here.keys() | there.keys() - PER_NODE):
+        if setting in PER_NODE:
+            continue
+        mine, theirs = here.get(setting), there.get(setting)
+        if mine is None or theirs is None:
+            which = name if mine is None else first_name
+            return f"setting {setting} must be declared on all nodes, but only {which} declares it"
+        if mine[0] != theirs[0]:
+            return (
+                f"setting {setting} must be the same on all nodes, got {mine[0]} on {first_name}"
+                f" ({mine[1]}) and {theirs[0]} on {name} ({theirs[1]})"
+            )
+    return ""
+
+
+def together(ready: Mapping[str, Ready]) -> Ready:
+    """What init() of all nodes has declared; its calls are of each node."""
+    metrics: dict[str, int] = {}
+    for one in ready.values():
+        metrics = dict(one.metrics) | metrics
+    events = dict.fromkeys(name for one in ready.values() for name in one.events)
+    return Ready(
+        [call for one in ready.values() for call in one.calls], [*metrics.items()], [*events]
+    )

@@ -1,0 +1,318 @@
+"""What the controller hears from its nodes, and how it waits for them.
+
+Reports come in all the time and wake what waits. A wait ends when its condition holds for all nodes
+that are there, or with an error: a node has died, has said that it cannot go on, has been silent
+for too long, or has not done in time what it was to do. Where the run may go on without a node, it
+is given up instead: nothing of it is heard or left running from then on.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import gevent
+
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
+from amoc.base.json_plain import JsonObject
+from amoc.base.text import counted
+from amoc.base.waiting import Notify
+from amoc.ipc import bus
+from amoc.ipc.messages.envelope import Envelope
+from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
+from amoc.ipc.messages.links import FromNode, ToNode
+from amoc.runtime.launcher import LaunchedNode, node_name
+
+SILENT_S = 15.0
+"""A node that reports nothing for so long counts as lost: it samples every second."""
+SLEPT_S = 2.0
+"""After so long that the controller has not run, stopped by Ctrl-Z say, the operator is told."""
+LEAVE_S = 5.0
+LOOK_S = 0.1
+LAST_WORDS_S = 0.2
+"""How long the last report of a node that has died may still be on the way."""
+MAX_MAIL = 5_000
+MAX_MAIL_BYTES = 32 << 20
+"""Commands on their way to one node, beyond which mail for it is dropped, counted and reported."""
+
+
+M = TypeVar("M")
+
+
+@dataclass(eq=False)
+class Node:
+    """A node, as the controller knows it.
+
+    Attributes:
+        launched: Its process.
+        name: What the bus, views and figures call it.
+        seen: The latest report of each kind.
+        workers: The numbers of its workers, once they are known.
+        failure: Why it cannot go on, when it has said so or does not listen.
+        lost: Why the run goes on without it; empty as long as it is there.
+    """
+
+    launched: LaunchedNode
+    name: str
+    heard_ns: int
+    seen: dict[type, FromNode] = field(default_factory=dict)
+    workers: range = range(0)
+    failure: AmocError | None = None
+    lost: str = ""
+    mail_dropped: int = 0
+
+    def to_json(self) -> JsonObject:
+        """Which one it is and where, for the journal and the status."""
+        return {
+            "name": self.name,
+            "host": self.launched.host,
+            "id": self.launched.engine_id,
+            "workers": list(self.workers),
+        }
+
+
+class Nodes:
+    """The controller's lines to its nodes.
+
+    Attributes:
+        all: The nodes, by number; with those that were lost.
+        there: Those that were not.
+        failure: What ends the run, when something has.
+        changed: Rings when something was heard.
+    """
+
+    def __init__(
+        self,
+        parent: bus.Parent[ToNode, FromNode],
+        nodes: Sequence[LaunchedNode],
+        take: Callable[[str, FromNode], None],
+        check: Callable[[], None],
+        spare: Callable[[Node, AmocError], bool] = lambda *_: False,
+    ) -> None:
+        """Talk through `parent`.
+
+        Args:
+            parent: Bound already; it expects the nodes.
+            nodes: The nodes, which are watched.
+            take: Gets each report with the name of the node that it came from.
+            check: Raises what else ends a wait.
+            spare: Told of a node that is lost, when nothing of it runs any more; whether the run
+                goes on without it.
+        """
+        now = now_ns()
+        self.all = [Node(one, node_name(one.number), now) for one in nodes]
+        self.there = list(self.all)
+        self.failure: AmocError | None = None
+        self.changed = Notify()
+        self._bus = parent
+        self._take = take
+        self._check = check
+        self._spare = spare
+        self._by_name = {node.name: node for node in self.all}
+        self._homes: list[Node] = []
+        self._listened_ns = now
+
+    def listen(self) -> None:
+        """Take reports until this greenlet is killed."""
+        for envelope in self._bus.reports():
+            now = now_ns()
+            self._note_sleep(now - self._listened_ns)
+            self._listened_ns = now
+            if envelope is not None:
+                try:
+                    self._hear(envelope.child, envelope.record)
+                except Exception as error:  # one report must not deafen us to all that follow
+                    self._fail(error)
+
+    def _note_sleep(self, asleep_ns: int) -> None:
+        if asleep_ns > SLEPT_S * S_NS:
+            # We slept (a stopped job, a slow terminal), not the nodes.
+            for node in self.there:
+                node.heard_ns += asleep_ns
+            text = f"amoc itself was suspended for {format_duration(asleep_ns / S_NS)}"
+            self._take("", Note("warning", f"{text}: no throttle executed"))
+
+    def _hear(self, name: str, record: FromNode) -> None:
+        node = self._by_name.get(name)
+        if node is not None:
+            node.heard_ns = self._listened_ns
+            node.seen[type(record)] = record
+            if isinstance(record, Failed):
+                node.failure = failed(ExitCode(record.exit_code), record.message)
+        self._take(name, record)
+        self.changed.ring()
+
+    def guarded(self, task: Callable[[], object]) -> None:
+        """Run `task`; a defect in it ends the run, not only this greenlet."""
+        try:
+            task()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error if isinstance(error, AmocError) else AmocError(traceback.format_exc())
+        self.changed.ring()
+
+    # Sending
+
+    def number_workers(self, counts: Sequence[int]) -> None:
+        """How many workers each node has is known: they are numbered, node by node."""
+        for node, count in zip(self.all, counts, strict=True):
+            node.workers = range(len(self._homes), len(self._homes) + count)
+            self._homes += [node] * count
+
+    def home_of(self, worker: int) -> Node:
+        """The node of a worker."""
+        return self._homes[worker]
+
+    def send(self, name: str, command: ToNode) -> None:
+        """Send `command` to a node; one that is lost does not hear it."""
+        try:
+            self._bus.send(name, command)
+        except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
+            self._by_name[name].failure = error
+            self.changed.ring()
+
+    def send_all(self, command: ToNode) -> None:
+        """Send `command` to all nodes."""
+        for node in self.there:
+            self.send(node.name, command)
+
+    def send_to_worker(self, worker: int, command: ToNode) -> None:
+        """Send `command` to the node of a worker."""
+        self.send(self._homes[worker].name, command)
+
+    def pass_on(self, envelope: Envelope) -> None:
+        """Pass mail of another node's worker on to the node of the worker that it is for."""
+        _, worker, _ = envelope.header()
+        if worker >= len(self._homes):
+            return
+        node = self._homes[worker]
+        if node.lost:
+            return  # its users are elsewhere, or gone, and so is what was sent to them there
+        has_room = (
+            self._bus.backlog(node.name) < MAX_MAIL
+            and self._bus.backlog_bytes(node.name) < MAX_MAIL_BYTES
+        )
+        if has_room:
+            self.send(node.name, envelope)
+        else:
+            node.mail_dropped += 1
+
+    # Waiting
+
+    def wait_for(
+        self,
+        kind: type[M],
+        deadline_s: float,
+        what: str,
+        rule: str,
+        option: str = "",
+        code: ExitCode = ExitCode.NODE_LOST,
+    ) -> dict[str, M]:
+        """Wait for a report of that kind from all nodes, as `until` does; the latest of each.
+
+        Raises:
+            AmocError: The run cannot go on.
+        """
+
+        def have_all() -> bool:
+            return all(kind in node.seen for node in self.there)
+
+        self.until(have_all, deadline_s, what, rule, option, code)
+        reports = {node.name: node.seen[kind] for node in self.there}
+        assert all(isinstance(one, kind) for one in reports.values())
+        return reports  # type: ignore[return-value]
+
+    def until(
+        self,
+        condition: Callable[[], bool],
+        deadline_s: float,
+        what: str,
+        rule: str,
+        option: str = "",
+        code: ExitCode = ExitCode.NODE_LOST,
+    ) -> None:
+        """Wait for `condition`; if it is not met in time, `what` did not do `rule`.
+
+        Raises:
+            AmocError: The run cannot go on.
+        """
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while not condition():
+            self.check()
+            if now_ns() > give_up:
+                option = f" {option}" if option else ""
+                text = f"{what} did not {rule} within {deadline_s:g} s{option}"
+                if code is ExitCode.INIT_TIMEOUT:
+                    error: AmocError = InitError(text)
+                    error.exit_code = code
+                    raise error
+                raise PeerError(text)
+            self.changed.wait(LOOK_S)
+
+    def check(self) -> None:
+        """Give up nodes that are lost; raise what ends the run before its time."""
+        if self.failure is not None:
+            raise self.failure
+        self._check()
+        for node in list(self.there):
+            error = self._trouble_of(node)
+            if error is not None:
+                self._lose(node, error)
+            if node.mail_dropped:
+                dropped, node.mail_dropped = node.mail_dropped, 0
+                text = f"{counted(dropped, 'envelope')} of mail to {node.name} dropped"
+                self._take(node.name, Note("warning", f"{text}: it does not keep up"))
+
+    def _trouble_of(self, node: Node) -> AmocError | None:
+        """Why there is no going on with a node; None where there is."""
+        if node.failure is not None:
+            return node.failure
+        how = node.launched.ended()
+        if how is not None:
+            gevent.sleep(LAST_WORDS_S)
+            if Terminated in node.seen:
+                return None
+            return node.failure or PeerError(f"{node.name} {how}")
+        if Hello in node.seen and self._listened_ns - node.heard_ns > SILENT_S * S_NS:
+            return PeerError(f"{node.name} has not reported for {SILENT_S:g} s")
+        return None
+
+    def _lose(self, node: Node, error: AmocError) -> None:
+        """Go on without a node, if that may be.
+
+        Raises:
+            AmocError: It may not.
+        """
+        if len(self.there) > 1 and error.exit_code is ExitCode.NODE_LOST:
+            node.launched.kill()
+            node.launched.end(LEAVE_S)
+            self._bus.forget(node.name)  # whatever comes late from it is not taken
+            node.lost = str(error)
+            if self._spare(node, error):
+                self.there.remove(node)
+                return
+        raise error
+
+    def are_running(self) -> bool:
+        """Whether the processes of all nodes are there that should be."""
+        return all(node.launched.ended() is None for node in self.there)
+
+    def end(self, at_once: bool) -> None:
+        """End the processes of all nodes and all below them, if they are still there."""
+        for node in self.there:
+            if at_once and Terminated not in node.seen:
+                node.launched.kill()  # the kernel ends all below it
+        for node in self.there:
+            node.launched.end(LEAVE_S)
+
+
+def failed(code: ExitCode, message: str) -> AmocError:
+    """An error with the exit code `code`."""
+    error = AmocError(message)
+    error.exit_code = code
+    return error

@@ -1,0 +1,44 @@
+"""Which users were given to a node, and which have left there for good: a byte for each. Pure.
+
+A node that is lost takes its board along. Who is to start again elsewhere is known from this:
+whoever was dealt and had not left by its last sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from amoc.users.placement import Placement
+
+_DEALT, _GONE = 1, 2
+
+
+class Whereabouts:
+    """Knows who was dealt and has not left."""
+
+    def __init__(self, placement: Placement, highest_id: int) -> None:
+        """Begin with nobody; ids are at most `highest_id`."""
+        self._placement = placement
+        self._states = bytearray(highest_id + 1)
+
+    def dealt(self, ids: Iterable[int]) -> None:
+        """These users are given to their worker's node."""
+        for user_id in ids:
+            self._states[user_id] = _DEALT
+
+    def gone(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """These users have left for good; ranges are first ids and how many follow each other."""
+        for first, count in ranges:
+            self._states[first : first + count] = bytes([_GONE]) * count
+
+    def on(self, workers: Sequence[int]) -> list[int]:
+        """The users of these workers that have not left, in the order of their ids."""
+        found = []
+        for worker in workers:
+            for ids in self._placement.ids_of(1, len(self._states) - 1, worker):
+                states = self._states[ids.start : ids.stop : ids.step]
+                at = states.find(_DEALT)
+                while at >= 0:
+                    found.append(ids[at])
+                    at = states.find(_DEALT, at + 1)
+        return sorted(found)

@@ -1,0 +1,311 @@
+"""A run on three nodes keeps the promises of a run on one, also when a node is killed."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amoc.results.journal import read
+from tests.process.support import Run, alive, eventually, lines, running
+
+pytestmark = pytest.mark.slow
+
+THREE = ("--cluster", "local:3", "--workers", "1", "--set", "user_rate=infinity")
+
+# Each user passes a throttle, takes a row that nobody else has, writes to its neighbour, who is on
+# another node, joins a group with users of other nodes, and waits for all of them at a barrier.
+EVERYTHING = """
+    import os
+    from amoc import coordinator, feed, metrics, run, throttle, user
+
+    USERS = 12
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    rows = feed.csv("rows.csv", order="unique")
+    done = metrics.counter("done")
+
+    def say(*words):
+        os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+
+    def init():
+        say("init")
+        throttle.start("pass", 40, interval=1)
+        coordinator.start("fours", [(4, lambda _, users: say("group", *(i for i, _ in users)))])
+        coordinator.start(
+            "near", [(2, lambda _, users: say("near", *(i for i, _ in users)))], scope="node"
+        )
+
+    def start(user_id):
+        say("runs", user_id, os.getppid())
+        for _ in range(5):
+            throttle.wait("pass")
+            say("row", rows.next()["n"])
+        say("number", run.iteration)
+        user.send(user_id % USERS + 1, ["from", user_id], check=False)
+        say("mail", user_id, *user.receive(timeout=60))
+        coordinator.add("fours", None)
+        coordinator.add("near", None)
+        coordinator.barrier("all", USERS)
+        done.inc()
+
+    def terminate():
+        say("terminate")
+"""
+
+
+def test_what_holds_on_one_node_holds_over_three(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "rows.csv").write_text("n\n" + "".join(f"{n}\n" for n in range(60)))
+    once = ("--users", "12", "--set", "repeat_num=1")
+    with running(scenario(EVERYTHING), *once, *THREE, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    said = defaultdict(list)
+    for line in lines(tmp_path / "log"):
+        word, *rest = line.split(" ")
+        said[word].append(rest)
+    assert (len(said["init"]), len(said["terminate"])) == (3, 3)
+    nodes = {int(user_id): supervisor for user_id, supervisor in said["runs"]}
+    assert Counter(nodes.values()) == dict.fromkeys(set(nodes.values()), 4)
+    assert len(set(nodes.values())) == 3
+    for user_id in range(1, 13):
+        assert (nodes[user_id] == nodes[user_id % 12 + 1]) is False, "neighbours are apart"
+        assert nodes[user_id] == nodes[(user_id + 2) % 12 + 1], "they go round the nodes"
+    assert sorted(int(row) for (row,) in said["row"]) == list(range(60))
+    numbers = [number for (number,) in said["number"]]
+    assert len(set(numbers)) == len(numbers) == 12
+    expected = [[str(one % 12 + 1), "from", str(one)] for one in range(1, 13)]
+    assert sorted(said["mail"]) == sorted(expected)
+    assert sorted(int(one) for group in said["group"] for one in group) == list(range(1, 13))
+    assert [len(group) for group in said["group"]] == [4, 4, 4]
+    assert len(said["near"]) == 6
+    assert all(len({nodes[int(one)] for one in pair}) == 1 for pair in said["near"])
+    # Slots are 25 ms apart, so those of 60 rows take 59 of these at least.
+    throttle = summary["throttles"]["pass"]
+    assert throttle["executions"] == 60
+    assert summary["run"]["duration_s"] >= 59 * 0.025
+    counters = summary["counters"]
+    assert (counters["done"], counters["mail_sent"], counters["mail_received"]) == (12, 12, 12)
+    assert summary["users"]["finished"] == 12
+    workers = [(one["node"], one["worker"]) for one in summary["workers"]]
+    assert workers == [("node0", 0), ("node1", 1), ("node2", 2)]
+
+
+# Each user writes down, unbuffered, in which process it is and whenever it counts.
+COUNTING = """
+    import os
+    from amoc import metrics, sleep, user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    counts = metrics.counter("counts")
+
+    def start(user_id):
+        where = os.getpid()
+        while not user.stopping:
+            counts.inc()
+            os.write(log, f"count {user_id} {where}\\n".encode())
+            sleep(0.02)
+
+    def terminate():
+        os.write(log, b"terminate\\n")
+"""
+USERS = 12
+
+
+def users_by_process(log: Path) -> dict[str, set[int]]:
+    """Which users each process has had so far."""
+    found = defaultdict(set)
+    for line in lines(log):
+        if line.startswith("count"):
+            _, user_id, where = line.split(" ")
+            found[where].add(int(user_id))
+    return found
+
+
+def counting(run: Run, log: Path) -> dict[str, set[int]]:
+    """Which users each of the three processes has, once all have counted."""
+    return eventually(
+        lambda: (
+            found
+            if sum(map(len, (found := users_by_process(log)).values())) == USERS and len(found) == 3
+            else None
+        ),
+        f"{USERS} users count in three processes:\n{run.output}",
+    )
+
+
+@pytest.mark.parametrize("role", ["node", "supervisor"])
+def test_users_of_a_killed_node_start_again_on_the_others_and_none_runs_twice(
+    scenario: Callable[[str], Path], tmp_path: Path, role: str
+) -> None:
+    log = tmp_path / "log"
+    with running(
+        scenario(COUNTING), "--users", str(USERS), *THREE, "--duration", "1h", directory=tmp_path
+    ) as run:
+        before = counting(run, log)
+        run.kill(run.find(role)[0])
+        lost = eventually(
+            lambda: [where for where in before if not alive({int(where)})],
+            f"the workers of the {role} end:\n{run.output}",
+        )
+        (gone,) = lost
+        eventually(
+            lambda: (
+                sum(
+                    len(users & before[gone])
+                    for where, users in users_by_process(log).items()
+                    if where != gone
+                )
+                == len(before[gone])
+            ),
+            f"its users start again elsewhere:\n{run.output}",
+        )
+        assert len(run.find("node")) == len(run.find("supervisor")) == 2
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary, journal = run.summary(), read(run.directory / "journal.jsonl")
+    said = [line.split(" ") for line in lines(log) if line.startswith("count")]
+    moved = {}
+    for _, user_id, where in said:
+        if where != gone and int(user_id) in before[gone]:
+            moved[user_id] = where
+        assert not (where == gone and user_id in moved), f"user {user_id} runs twice"
+    assert set(moved.values()) == before.keys() - {gone}, "they are spread over the others"
+    assert summary["users"]["restarted"] == len(before[gone]) == 4
+    assert (summary["users"]["finished"], summary["users"]["lost"]) == (USERS, 0)
+    # What was counted since the last sample of the lost node is gone with its board, no more.
+    counts, lost_at_most = len(said), sum(where == gone for _, _, where in said)
+    assert counts - lost_at_most <= summary["counters"]["counts"] <= counts
+    (entry,) = [one for one in journal if one["kind"] == "node" and one["state"] == "lost"]
+    assert (entry["restarted"], entry["lost"]) == (4, 0)
+    reason = f"{entry['name']} was killed by SIGKILL" if role == "node" else "supervisor of node"
+    assert any(reason in one for one in summary["run"]["reasons"])
+    assert "4 users start again on the others" in run.output
+    assert lines(log).count("terminate") == 2
+
+
+def test_counts_that_a_killed_node_had_reported_stay(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = """
+        import os
+        from amoc import metrics, user
+
+        counts = metrics.counter("counts")
+        log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+        def start(user_id):
+            if not os.path.exists(f"{HERE}/{user_id}"):
+                open(f"{HERE}/{user_id}", "w").close()
+                counts.inc(100)
+            os.write(log, f"count {user_id} {os.getpid()}\\n".encode())
+            user.wait_stopping()
+    """
+    log = tmp_path / "log"
+    with running(
+        scenario(text), "--users", str(USERS), *THREE, "--duration", "1h", directory=tmp_path
+    ) as run:
+        counting(run, log)
+        series = run.directory / "series.amoc"
+        size = series.stat().st_size if series.exists() else 0
+        # A second that begins now is known to the controller when the one after it is.
+        for _ in range(3):
+            eventually(lambda size=size: series.stat().st_size > size, "another second is written")
+            size = series.stat().st_size
+        run.kill(run.find("node")[1])
+        eventually(lambda: len(lines(log)) == USERS + 4, f"4 users start again:\n{run.output}")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        assert run.summary()["counters"]["counts"] == 100 * USERS
+
+
+@pytest.mark.parametrize(("policy", "code"), [("continue", 0), ("fail", 8)])
+def test_the_operator_says_what_a_lost_node_means(
+    scenario: Callable[[str], Path], tmp_path: Path, policy: str, code: int
+) -> None:
+    with running(
+        scenario(COUNTING),
+        *("--users", str(USERS), *THREE, "--duration", "1h", "--on-node-loss", policy),
+        directory=tmp_path,
+    ) as run:
+        counting(run, tmp_path / "log")
+        tree = set(run.tree())
+        run.kill(run.find("node")[1])
+        if policy == "continue":
+            run.wait_for_output("4 users were lost with it")
+            run.kill(run.pid, signal.SIGINT)
+        assert run.end() == code, run.output
+        eventually(lambda: not alive(tree), "nothing is left")
+        assert not run.has_sockets
+        users = run.summary()["users"]
+    assert users["restarted"] == 0
+    if policy == "continue":
+        assert (users["finished"], users["lost"]) == (8, 4)
+
+
+def test_a_killed_worker_is_replaced_on_its_own_node(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with running(
+        scenario(COUNTING), "--users", str(USERS), *THREE, "--duration", "1h", directory=tmp_path
+    ) as run:
+        before = counting(run, log)
+        victim = run.wait_for("worker 1 ")[0]
+        run.kill(victim)
+        mine = before[str(victim)]
+        eventually(
+            lambda: any(
+                users == mine and where not in before
+                for where, users in users_by_process(log).items()
+            ),
+            f"its users start again in one process:\n{run.output}",
+        )
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert [(one["node"], one["restarts"]) for one in summary["workers"]] == [
+        ("node0", 0),
+        ("node1", 1),
+        ("node2", 0),
+    ]
+    assert summary["run"]["reasons"] == ["worker 1 was killed by SIGKILL"]
+
+
+def test_a_killed_controller_lets_users_of_all_nodes_finish_and_leaves_nothing_behind(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with running(
+        scenario(COUNTING), "--users", str(USERS), *THREE, "--duration", "1h", directory=tmp_path
+    ) as run:
+        counting(run, tmp_path / "log")
+        tree = set(run.tree())
+        run.kill(run.pid)
+        eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}")
+        eventually(lambda: not run.has_sockets, "the last one removes the sockets")
+    assert lines(tmp_path / "log").count("terminate") == 3
+
+
+def test_nodes_that_do_not_agree_are_refused_before_a_user_starts(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = """
+        import os
+        from amoc import setting
+
+        chosen = setting(os.getpid(), "Another one on each node")
+
+        def start(user_id): ...
+    """
+    with running(scenario(text), "--users", "3", *THREE, directory=tmp_path) as run:
+        assert run.end() == 3
+        tree = set(run.tree())
+        rule = r"amoc: setting chosen must be the same on all nodes, got \d+ on node0 \(.*\) and"
+        assert re.search(rule, run.output)
+        eventually(lambda: not alive(tree), "nothing is left")
+    assert not (tmp_path / "run" / "summary.json").exists()
