@@ -13,6 +13,24 @@ class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+def linked(**links: JsonValue) -> ConfigDict:
+    """The configuration of an answer that leads to other operations: links of OpenAPI, by name."""
+    made = ConfigDict(extra="allow")
+    made["openapi_extra"] = {"links": links}  # type: ignore[typeddict-unknown-key]  # flask-openapi3's
+    return made
+
+
+def _of_run(operation: str, where: str, **body: JsonValue) -> JsonValue:
+    """A link to an operation for the run whose name is at `where` in the answer."""
+    name = f"$response.body#{where}"
+    if body:
+        return {"operationId": operation, "requestBody": {**body, "run": name}}
+    return {"operationId": operation, "parameters": {"id": name}}
+
+
+_RUN_LINKS = ("get_run", "run_status", "run_users", "get_series", "get_log", "get_summary")
+
+
 class RunBody(Open):
     """A run as it is listed."""
 
@@ -34,6 +52,8 @@ class RunBody(Open):
 
 class RunsBody(Open):
     """Runs, the newest first."""
+
+    model_config = linked(newest=_of_run("get_run", "/runs/0/id"))
 
     runs: list[RunBody]
 
@@ -123,11 +143,28 @@ class ScenarioStateBody(Open):
 class UploadedBody(ScenarioBody):
     """A scenario that was uploaded."""
 
+    model_config = linked(
+        info={"operationId": "scenario_info", "parameters": {"name": "$response.body#/name"}},
+        start={
+            "operationId": "start",
+            "requestBody": {"scenario": "$response.body#/name", "users": 1},
+        },
+    )
+
     replaced: bool = Field(description="Whether there was one of that name")
 
 
 class StartedBody(Open):
     """A run that was started or queued."""
+
+    model_config = linked(
+        **{name: _of_run(name, "/run") for name in (*_RUN_LINKS, "delete_run")},
+        note=_of_run("execution_note", "/run", comment="by a link"),
+        add=_of_run("execution_add", "/run", count=1),
+        pause=_of_run("execution_pause", "/run", comment=""),
+        resume=_of_run("execution_resume", "/run", comment=""),
+        stop=_of_run("execution_stop", "/run", comment=""),
+    )
 
     run: str
     state: str

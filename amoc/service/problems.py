@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from amoc.base.errors import AmocError, ExitCode
+from amoc.service.field_errors import field_errors
 
 log = logging.getLogger(__name__)
 
@@ -114,17 +115,10 @@ def of_error(error: AmocError, field: str | None = None) -> Problem:
 
 def of_validation(error: ValidationError) -> Problem:
     """What is wrong with a request's fields."""
-    errors = [
-        (_path(one["loc"]), one["msg"].removeprefix("Value error, "))
-        for one in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-    first = f"{errors[0][0]}: {errors[0][1]}" if errors else "the request is wrong"
+    errors = field_errors(error.errors(include_url=False))
+    first = " ".join(errors[0]) if errors else "the request is wrong"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, first + more, errors)
-
-
-def _path(place: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in place) or "body"
 
 
 def handle(app: Flask) -> None:

@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from annotated_types import GroupedMetadata
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    create_model,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, create_model
 
 from amoc.control.commands import (
     COMMANDS,
@@ -40,15 +32,8 @@ MAX_LINES = 1_000
 MAX_SECONDS = 1_000
 
 
-def one_line(text: str) -> str:
-    """`text`, if it is one line.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if not text.isprintable():
-        raise ValueError("must be one line of printable characters")
-    return text
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$"
+"""No line ends, and nothing that changes how a terminal shows what follows."""
 
 
 def _from_float(value: object) -> object:
@@ -69,7 +54,7 @@ class Whole(GroupedMetadata):
         yield BeforeValidator(_from_float)
 
 
-Line = Annotated[str, AfterValidator(one_line), Field(max_length=500)]
+Line = Annotated[str, Field(pattern=ONE_LINE, max_length=500)]
 RUN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,199}$"
 RunId = Annotated[
     str, Field(pattern=RUN_ID, description="A run's id, as GET /runs lists it; or last, last~1")
@@ -78,9 +63,9 @@ SCENARIO_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_-]{0,
 ScenarioName = Annotated[
     str, Field(pattern=SCENARIO_NAME, description="A scenario's name, as GET /scenarios lists it")
 ]
+UPLOAD_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 UploadName = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$", description="The scenario's name, without .py"),
+    str, Field(pattern=UPLOAD_NAME, description="The scenario's name, without .py")
 ]
 Users = Annotated[int, Whole(0, MAX_COUNT)]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from amoc.control.commands import MAX_COMMENT, MAX_COUNT, MAX_VALUES
-from amoc.service.requests import Exact, Line, RunId, ScenarioName, Users, Whole, one_line
+from amoc.service.requests import ONE_LINE, Exact, Line, RunId, ScenarioName, Users, Whole
 
 _Lines = Annotated[list[Line], Field(max_length=100)]
 
@@ -33,8 +33,8 @@ class Options(Exact):
     settings: dict[str, JsonValue] = Field(
         default={}, description="Settings by name; values are JSON", max_length=MAX_VALUES
     )
-    comment: Annotated[str, AfterValidator(one_line)] = option(
-        "--comment", "A comment to keep with the run", "", max_length=MAX_COMMENT
+    comment: str = option(
+        "--comment", "A comment to keep with the run", "", max_length=MAX_COMMENT, pattern=ONE_LINE
     )
 
     @classmethod

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.support import DEADLINE_S, eventually
+from tests.process.support import DEADLINE_S
 from tests.servers.daemon import required
 from tests.service.support import Daemon, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
-COSTLY = "/(summary|report|compare|info|upload)"
+COSTLY = "/(summary|report|compare|info|upload|plan)"
 """Paths that are answered by a process of their own."""
 CLIENT = """
 import sys, time
@@ -80,25 +80,36 @@ def done(*command: str | Path, cwd: Path) -> str:
     return ended.stdout
 
 
-def test_schemathesis_finds_nothing(tmp_path: Path, tools: Path) -> None:
-    with serving(tmp_path, "--parallel", "2") as daemon:
+@pytest.mark.parametrize(
+    "rounds",
+    [
+        [("--phases", "coverage,fuzzing", "--max-examples", "3", "--exclude-path-regex", COSTLY)],
+        [
+            ("--phases", "fuzzing", "--max-examples", "1", "--include-path-regex", COSTLY),
+            ("--phases", "stateful", "--max-examples", "8"),
+        ],
+    ],
+    ids=["each", "costly and linked"],
+)
+def test_schemathesis_finds_nothing(
+    tmp_path: Path, tools: Path, rounds: list[tuple[str, ...]]
+) -> None:
+    with serving(tmp_path, "--parallel", "4") as daemon:
         runs = [daemon.start(users=1) for _ in range(2)]
-        for options in (
-            ("--phases", "coverage,fuzzing", "--exclude-path-regex", COSTLY),
-            ("--phases", "fuzzing", "--include-path-regex", COSTLY),
-        ):
+        for options in rounds:
             said = done(
                 tools.with_name("schemathesis"),
                 *("--config-file", Path(__file__).with_name("schemathesis.toml"), "run"),
-                *(f"{daemon.url}/openapi.json", *options),
-                *("--checks", "all", "--max-examples", "2", "--seed", "1"),
+                *(f"{daemon.url}/openapi.json", *options, "--checks", "all", "--seed", "1"),
                 cwd=tmp_path,
             )
             assert "passed" in said
         assert "internal error" not in daemon.output, daemon.output
+        if "stateful" in rounds[-1]:
+            names = {one.name.partition("-")[2] for one in daemon.runs.glob("[!.]*")}
+            assert "greeter" in names, "no link from an upload to a start was followed"
         for run in runs:  # unless that was among what was tried
             daemon.request("PATCH", "/execution/stop", {"run": run})
-        eventually(lambda: not daemon.get("/status")["runs"], "all runs are over")
 
 
 def test_a_generated_client_starts_watches_and_stops_a_run(
