@@ -124,7 +124,13 @@ class Walk(NamedTuple):
 IDLE = Walk("idle", ":begin_walk", ":end_walk", "sleep(2); begin_walk(); sleep(5); end_walk()")
 TWICE = "sleep(2); {0}; sleep(1); begin_walk(); {0}; "
 WALKS = {
-    "start": Walk("the start of a user", ":Services.begin", "walk.py:start", "pass"),
+    "start": Walk(
+        "the start of a user that is added",
+        ":ControlServer._serve",
+        "walk.py:start",
+        "open('ready', 'w').close()",
+        (("add", "1"),),
+    ),
     "throttle": Walk(
         "a slot of a throttle",
         ":begin_walk",
