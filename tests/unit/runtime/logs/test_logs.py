@@ -9,7 +9,7 @@ import logging
 import logging.config
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -586,14 +586,14 @@ def test_what_a_thread_logs_is_written_and_the_operator_is_told_how_much(process
 
 
 @pytest.fixture
-def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
-    """The root logger, as before when the test is over."""
-    root = logging.getLogger()
+def log() -> Iterator[logs.ProcessLog]:
+    """A process's log; loggers are as before when the test is over."""
+    root, log = logging.getLogger(), logs.ProcessLog()
     level, threads = root.level, logging.logThreads
     known = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
     disabled = [one for one in known if one.disabled]
-    yield root
-    logs.end()
+    yield log
+    log.end()
     for one in known:
         one.disabled = one in disabled
     logging.logThreads = threads
@@ -604,27 +604,27 @@ def read(directory: Path, process: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (directory / f"{process}.jsonl").read_text().splitlines()]
 
 
-def test_a_process_logs_to_its_own_file(root: logging.Logger, tmp_path: Path) -> None:
-    logs.begin("supervisor", "debug")
+def test_a_process_logs_to_its_own_file(log: logs.ProcessLog, tmp_path: Path) -> None:
+    log.begin("supervisor", "debug")
     logging.getLogger("anybody").debug("early")
-    logs.open_directory(tmp_path / "logs")
+    log.open_directory(tmp_path / "logs")
     logging.getLogger("anybody").info("hello")
-    logs.end()
+    log.end()
     logging.getLogger("anybody").info("too late")
     lines = read(tmp_path / "logs", "supervisor")
     assert [line["message"] for line in lines] == ["early", "hello"]
 
 
 def test_a_forked_process_begins_anew_and_leaves_what_its_parent_holds(
-    root: logging.Logger, tmp_path: Path
+    log: logs.ProcessLog, tmp_path: Path
 ) -> None:
-    logs.begin("supervisor", "info")
-    logs.open_directory(tmp_path / "logs")
+    log.begin("supervisor", "info")
+    log.open_directory(tmp_path / "logs")
     for _ in range(5):
         logging.getLogger("chat").error("no")
-    logs.begin("worker-0", worker=0, incarnation=1)  # as in the child
+    log.begin("worker-0", worker=0, incarnation=1)  # as in the child
     logging.getLogger("chat").error("no")
-    logs.end()
+    log.end()
     assert [line.get("count", 1) for line in read(tmp_path / "logs", "supervisor")] == [1]
     (line,) = read(tmp_path / "logs", "worker-0")
     assert (line["message"], line["worker"]) == ("no", 0)
@@ -632,34 +632,34 @@ def test_a_forked_process_begins_anew_and_leaves_what_its_parent_holds(
 
 @pytest.mark.parametrize("force", [False, True])
 def test_basic_config_of_a_scenario_neither_doubles_nor_breaks_it(
-    root: logging.Logger, tmp_path: Path, force: bool, capsys: pytest.CaptureFixture[str]
+    log: logs.ProcessLog, tmp_path: Path, force: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[tuple[str, str]] = []
-    logs.begin("supervisor", "info")
-    logs.open_directory(tmp_path / "logs")
-    logs.attach(Operator(lambda *note: told.append(note)))
+    log.begin("supervisor", "info")
+    log.open_directory(tmp_path / "logs")
+    log.attach(Operator(lambda *note: told.append(note)))
     logging.basicConfig(level=logging.ERROR, force=force)
-    logs.keep()
+    log.keep()
     logging.getLogger("chat").info("hello")
     logging.getLogger("chat").warning("careful")
-    logs.end()
+    log.end()
     lines = read(tmp_path / "logs", "supervisor")
     assert [line["message"] for line in lines] == ["hello", "careful"]
     # Shown once: by amoc, or by the handler that the scenario insists on.
     assert [bool(told), "careful" in capsys.readouterr().err] == [not force, force]
 
 
-@pytest.mark.parametrize("put_right", [logs.keep, logs.tick])
+@pytest.mark.parametrize("put_right", ["keep", "tick"])
 def test_a_configuration_of_a_scenario_does_not_silence_amoc(
-    root: logging.Logger, tmp_path: Path, put_right: Callable[[], None]
+    log: logs.ProcessLog, tmp_path: Path, put_right: str
 ) -> None:
     own = logging.getLogger("amoc.runtime.supervisor.supervisor")
-    logs.begin("supervisor", "info")
-    logs.open_directory(tmp_path / "logs")
+    log.begin("supervisor", "info")
+    log.open_directory(tmp_path / "logs")
     logging.config.dictConfig({"version": 1, "root": {"level": "ERROR", "handlers": []}})
-    put_right()
+    getattr(log, put_right)()
     own.info("worker is forked")
-    logging.getLogger(f"made after {put_right.__name__}").info("hello")
-    logs.end()
+    logging.getLogger(f"made after {put_right}").info("hello")
+    log.end()
     lines = read(tmp_path / "logs", "supervisor")
     assert [line["message"] for line in lines] == ["worker is forked", "hello"]
