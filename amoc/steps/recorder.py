@@ -246,8 +246,21 @@ def of(name: str) -> Recorder:
     return found
 
 
+Observer = Callable[[str, int, str, str, "OpenStep | None"], object]
+"""Takes a step's name, how long it took, why it failed, what else there is to say, and the step
+around it."""
+observer: Observer | None = None
+"""Sees what `record` records, where somebody wants to (`amoc.steps.tracing`)."""
+
+
 def record(
-    name: str, ns: int, *, size: int = 0, cause: str | None = None, message: str = ""
+    name: str,
+    ns: int,
+    *,
+    size: int = 0,
+    cause: str | None = None,
+    message: str = "",
+    failed_ns: int = 0,
 ) -> None:
     """Record a request that is over, as an execution of step `name`.
 
@@ -258,6 +271,7 @@ def record(
         cause: Why it failed, in a few words that other failures share: ``status 503``. None means
             that it succeeded.
         message: What else there is to say of this failure; one for each cause is kept as a sample.
+        failed_ns: After how long it failed, for its span.
 
     Raises:
         ScenarioError: `name` cannot be the name of a step, or there is no room for it.
@@ -273,6 +287,8 @@ def record(
     if outer is not None:
         outer.has_inner = True
         outer.inner_failed |= cause is not None
+    if observer is not None:
+        observer(name, failed_ns or ns, cause or "", message, outer)
 
 
 def fail_later(name: str, cause: str, message: str = "") -> None:

@@ -4,6 +4,9 @@ A trace is an execution of a step that is in no other, with all those within it.
 sampled is decided when it begins; requests tell the target by the header ``traceparent`` (W3C Trace
 Context), also where it is not, so that the target samples the same traces.
 
+What libraries record when it is over (`amoc.steps.recorder`), as that for XMPP does, is a span of
+the step that it is in.
+
 Nothing of this costs anything until a worker calls `begin`, which lets steps be `TracedStep`.
 """
 
@@ -14,8 +17,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Self
 
+from gevent import getcurrent
+
 from amoc.metrics import stopwatch
-from amoc.steps import api
+from amoc.steps import api, recorder
 from amoc.steps.api import Expected, Step
 from amoc.steps.recorder import Recorder
 
@@ -132,6 +137,31 @@ class TracedStep(Step):
             self._attributes.update(attributes)
 
 
+def recorded(name: str, ns: int, cause: str = "", message: str = "", outer: object = None) -> None:
+    """Take the span of something that is over, within the step `outer` or a trace by itself."""
+    if isinstance(outer, TracedStep):
+        trace_id, parent_id, is_sampled = outer.trace_id, outer.span_id, outer.is_sampled
+    else:
+        trace_id, parent_id, is_sampled = 0, 0, _tracer.is_sampled()
+    if not is_sampled:
+        return
+    end_ns = time.time_ns()
+    _tracer.take(
+        Span(
+            trace_id or _tracer.new_id(128),
+            _tracer.new_id(64),
+            parent_id,
+            name,
+            end_ns - ns,
+            end_ns,
+            cause,
+            message,
+            getattr(getcurrent(), "id", 0),
+            {},
+        )
+    )
+
+
 def begin(ratio: float, take: Callable[[Span], None]) -> None:
     """Record spans in this process from now on.
 
@@ -141,7 +171,7 @@ def begin(ratio: float, take: Callable[[Span], None]) -> None:
     """
     global _tracer
     _tracer = _Tracer(ratio, take)
-    api.made = TracedStep
+    api.made, recorder.observer = TracedStep, recorded
     stopwatch.look()  # requests are steps then
 
 
@@ -154,4 +184,4 @@ def end() -> None:
     """The opposite of `begin`, for tests."""
     global _tracer
     _tracer = _Tracer(0.0, lambda _: None)
-    api.made = Step
+    api.made, recorder.observer = Step, None

@@ -102,7 +102,7 @@ def component(
             talk.stream.abort()
             raise
     except errors.XmppError as error:
-        meters.attempt_failed(error)
+        meters.attempt_failed(error, begin_ns)
         meters.connections_given_up.inc()
         raise
     meters.attempt_succeeded(begin_ns)

@@ -91,9 +91,10 @@ def attempt_succeeded(begin_ns: int) -> None:
     connections.inc()
 
 
-def attempt_failed(error: BaseException) -> None:
-    """Count a failed attempt, in all and by its cause."""
-    recorder.record(connection.name, 0, cause=causes.of(error), message=str(error))
+def attempt_failed(error: BaseException, begin_ns: int) -> None:
+    """Count a failed attempt that began at `begin_ns`, in all and by its cause."""
+    cause, ns = causes.of(error), monotonic_ns() - begin_ns
+    recorder.record(connection.name, 0, cause=cause, message=str(error), failed_ns=ns)
     _count_by_cause(connection_failures, error)
 
 

@@ -8,6 +8,7 @@ the peer's invention and counts as ``undefined-condition``.
 
 from __future__ import annotations
 
+from time import monotonic_ns
 from typing import Final
 
 from greenlet import GreenletExit
@@ -34,14 +35,18 @@ def wait_counted(waiter: AnyWaiter, seconds: float, name: str) -> bool:
 
     Without a name, nothing is counted. Nor is it when the user is asked to stop or killed.
     """
+    begin_ns = monotonic_ns()
     try:
         came = wait(waiter, seconds)
     except GreenletExit:
         raise
     except BaseException as error:
         if name:
-            recorder.record(name, 0, cause=STREAM_ENDED, message=str(error))
+            ns = monotonic_ns() - begin_ns
+            recorder.record(name, 0, cause=STREAM_ENDED, message=str(error), failed_ns=ns)
         raise
     if not came and name:
-        recorder.record(name, 0, cause=TIMEOUT, message=f"no answer within {seconds:g} s")
+        late = f"no answer within {seconds:g} s"
+        ns = monotonic_ns() - begin_ns
+        recorder.record(name, 0, cause=TIMEOUT, message=late, failed_ns=ns)
     return came

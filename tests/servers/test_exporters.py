@@ -424,5 +424,39 @@ def test_a_receiver_of_otlp_gets_spans_and_the_target_hears_of_them(tmp_path: Pa
         assert trace["GET /nowhere"]["status"]["message"].startswith("status 404")
 
 
+CHATS = """
+from amoc import step, xmpp
+
+def start(user_id):
+    with xmpp.connect(user_id) as client:
+        client.send_presence()
+        with step("talk"):
+            client.ping()
+            client.send_chat(user_id, "hello")
+            client.receive(timeout=30)
+"""
+
+
+def test_a_receiver_of_otlp_gets_spans_of_xmpp(tmp_path: Path) -> None:
+    file = tmp_path / "chats.py"
+    file.write_text(CHATS)
+    with OtelTap(tmp_path) as tap:
+        given = [f"--set={one}" for one in ("repeat_num=1", "user_rate=infinity", "otel_traces=1")]
+        env = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{tap.url}/v1/traces"}
+        with running(file, "--users", "5", *given, directory=tmp_path, **env) as run:
+            assert run.end() == ExitCode.OK, run.output
+        eventually(lambda: sum("traceId" in one for one in tap.received()) == 20, "all are there")
+        spans = [one for one in tap.received() if "traceId" in one]
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for one in spans:
+        by_name.setdefault(one["name"], []).append(one)
+    kinds = ("connection", "talk", "ping", "message delivery")
+    assert {name: len(found) for name, found in by_name.items()} == dict.fromkeys(kinds, 5)
+    talks = {one["traceId"]: one["spanId"] for one in by_name["talk"]}
+    assert all(talks[one["traceId"]] == one["parentSpanId"] for one in by_name["ping"])
+    assert all(one["parentSpanId"] == "" for one in by_name["connection"])
+    assert all(int(one["endTimeUnixNano"]) > int(one["startTimeUnixNano"]) for one in spans)
+
+
 def attributes(point: dict[str, Any]) -> dict[str, str]:
     return {one["key"]: one["value"]["stringValue"] for one in point["attributes"]}

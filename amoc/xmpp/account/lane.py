@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
+from amoc.steps import recorder
 from amoc.xmpp import meters
 from amoc.xmpp.account import stamps
 from amoc.xmpp.account.stamps import MARK, MAX_NS, Head
@@ -49,6 +50,8 @@ _OWN_PRESENCE: Final = "110"
 _NO_PAIRS: Final[dict[str | int, Pair]] = {}
 _NO_NUMBERS: Final[list[Pair]] = []
 _NO_FLOWS: Final[dict[str, Flow]] = {}
+DELIVERY: Final = "message delivery"
+"""What the span of a live message is called, from its sending to its reading."""
 _DUPLICATE: Final = Arrival.DUPLICATE
 _REORDERED: Final = Arrival.REORDERED
 
@@ -222,6 +225,8 @@ class Lane:
                 if flow.room:
                     meters.messages_expected.inc()
                 meters.message_ttd.record_ns(ns)
+                if recorder.observer is not None:
+                    recorder.observer(DELIVERY, ns, "", "", None)
                 return
         self._received(stanza, delayed)
 
@@ -261,6 +266,8 @@ class Lane:
             meters.message_delayed.record_ns(ns)
             return
         meters.message_ttd.record_ns(ns)
+        if recorder.observer is not None:
+            recorder.observer(DELIVERY, ns, "", "", None)
         if ns > self._ledger.late_ns:
             meters.messages_late.inc()
 

@@ -273,12 +273,14 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
 
     def attempt(failed: int, target: str | None) -> bool:
         if not failed and target is None and _is_usable(plan, management.location, over_tls):
+            first_ns = monotonic_ns()
             try:
                 return attempt_at(management.location, 0)
             except errors.XmppError as error:
                 if isinstance(error, errors.SeeOtherHost) or worth_retrying(error):
                     raise
-                meters.attempt_failed(error)  # but the server that was asked for may do better
+                # But the server that was asked for may do better.
+                meters.attempt_failed(error, first_ns)
         return attempt_at(target, failed)
 
     def attempt_at(target: str | None, failed: int) -> bool:

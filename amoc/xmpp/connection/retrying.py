@@ -102,12 +102,13 @@ def _attempts(make: Callable[[int, str | None], T], patience: Patience) -> T:
     target: str | None = None
     while True:
         patience.before()
+        begin_ns = monotonic_ns()
         try:
             return make(failed, target)
         except errors.SeeOtherHost as error:
             target = error.target
             if error.insecure or not can_follow(target, hops):
-                _count_failure(error, gives_up=True)
+                _count_failure(error, begin_ns, gives_up=True)
                 raise
             meters.redirects.inc()
             hops += 1
@@ -117,15 +118,15 @@ def _attempts(make: Callable[[int, str | None], T], patience: Patience) -> T:
             seconds = patience.pause_s(failed)
             late = monotonic_ns() + seconds * S_NS > patience.until_ns
             gives_up = failed >= patience.attempts or not worth_retrying(error) or late
-            _count_failure(error, gives_up)
+            _count_failure(error, begin_ns, gives_up)
             if gives_up:
                 raise
         target, hops = None, 0
         wait(Waiter(), seconds)
 
 
-def _count_failure(error: errors.XmppError, gives_up: bool) -> None:
-    meters.attempt_failed(error)
+def _count_failure(error: errors.XmppError, begin_ns: int, gives_up: bool) -> None:
+    meters.attempt_failed(error, begin_ns)
     if gives_up:
         meters.connections_given_up.inc()
 

@@ -11,7 +11,7 @@ from gevent import GreenletExit
 
 from amoc import step
 from amoc.metrics import registry
-from amoc.steps import tracing
+from amoc.steps import recorder, tracing
 from amoc.steps.api import Step
 from amoc.steps.tracing import Span, TracedStep
 
@@ -125,3 +125,28 @@ def test_without_them_steps_are_as_they_are() -> None:
         assert type(visit) is Step
         assert not isinstance(visit, TracedStep)
         assert visit.traceparent == ""
+
+
+def test_what_a_library_records_is_a_span_of_the_step_around_it(spans: list[Span]) -> None:
+    with step("visit"):
+        recorder.record("ping", 5_000_000)
+        recorder.record("iq", 0, cause="timeout", message="no answer", failed_ns=7_000_000)
+    recorder.record("ping", 3_000)
+    ping, iq, visit, alone = spans
+    assert (ping.name, ping.end_ns - ping.begin_ns, ping.cause) == ("ping", 5_000_000, "")
+    assert (iq.cause, iq.message, iq.end_ns - iq.begin_ns) == ("timeout", "no answer", 7_000_000)
+    assert ping.parent_id == iq.parent_id == visit.span_id
+    assert ping.trace_id == visit.trace_id != alone.trace_id
+    assert (alone.parent_id, alone.end_ns - alone.begin_ns) == (0, 3_000)
+
+
+def test_what_is_recorded_in_a_trace_that_is_not_sampled_has_no_span() -> None:
+    taken: list[Span] = []
+    with registry.Registry().activated():
+        tracing.begin(0.0, taken.append)
+        with step("visit"):
+            recorder.record("ping", 1)
+        recorder.record("ping", 1)
+        tracing.end()
+        recorder.record("ping", 1)
+    assert taken == []
