@@ -1,11 +1,10 @@
-"""The session of docs/rest.md works as it stands, and so does the unit for systemd."""
+"""The session of docs/rest.md works as it stands."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -41,17 +40,3 @@ def test_the_session_of_the_page_works(daemon: Daemon) -> None:
     summary = daemon.get(f"/runs/{run['id']}/summary")
     settings = {one["name"]: one["value"] for one in summary["settings"]}
     assert settings["pause"] == "0.5"
-
-
-def test_the_unit_is_one(tmp_path: Path) -> None:
-    if shutil.which("systemd-analyze") is None:
-        pytest.skip("systemd is not installed")
-    unit = tmp_path / "amoc.service"
-    text = (ROOT / "deploy/amoc.service").read_text()
-    assert "/opt/amoc/bin/amoc serve" in text
-    unit.write_text(text.replace("/opt/amoc/bin/amoc", "/bin/true"))
-    done = subprocess.run(
-        ["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=DEADLINE_S
-    )
-    ours = [line for line in done.stderr.splitlines() if unit.name in line]
-    assert (done.returncode, ours) == (0, [])
