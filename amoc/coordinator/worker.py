@@ -51,6 +51,7 @@ from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.coordinator_counts import Counted
+from amoc.metrics.optional import Count
 from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
 
 MAX_RUNNERS = 1_000
@@ -66,12 +67,12 @@ MAX_DATA = 1 << 16
 class _Adding:
     """What a coordinator that takes adds needs in this worker."""
 
-    __slots__ = ("at_ns", "counters", "data", "ids", "incarnation", "name", "size")
+    __slots__ = ("at_ns", "count", "data", "ids", "incarnation", "name", "size")
 
-    def __init__(self, name: str, incarnation: int, counters: Counters) -> None:
+    def __init__(self, name: str, incarnation: int) -> None:
         self.name = name
         self.incarnation = incarnation
-        self.counters = counters
+        self.count: Count | None = None  # of the adds, from the first one on
         self.clear()
 
     def clear(self) -> None:
@@ -153,7 +154,7 @@ class Actions:
         for name, incarnation, items, taking in init_plans.plans():
             self.plans[name, incarnation] = items
             if taking:
-                self.adding[name] = _Adding(name, incarnation, self.counters(name))
+                self.adding[name] = _Adding(name, incarnation)
 
     def __repr__(self) -> str:
         busy = self.runners - len(self.idle)
@@ -204,7 +205,9 @@ class Actions:
         adding.at_ns.append(now_ns())
         adding.data.append(packed)
         adding.size += len(packed)
-        adding.counters[Counted.ADDS].inc()
+        if adding.count is None:
+            adding.count = self.counters(name)[Counted.ADDS]
+        adding.count.inc()
         if COORDINATOR_ADD.heard:
             COORDINATOR_ADD(user_id, coordinator=name)
         if len(ids) < GATHERED and adding.size < GATHERED_BYTES:
@@ -255,7 +258,7 @@ class Actions:
         self.plans.setdefault((name, incarnation), items)
         adding = self.adding.get(name)
         if adding is None or adding.incarnation < incarnation:
-            self.adding[name] = _Adding(name, incarnation, self.counters(name))
+            self.adding[name] = _Adding(name, incarnation)
 
     def _stopped(self, name: str, incarnation: int, forget: bool) -> None:
         adding = self.adding.get(name)
