@@ -138,10 +138,17 @@ def field(one: Mapping[str, Any]) -> Field:
         "number" if plain_number else "text" if kind == "string" else "json",
         default,
         step="1" if kind == "integer" else "any",
+        placeholder=_limits(form.get("minimum"), form.get("maximum")) if plain_number else "",
         low=form.get("minimum"),
         high=form.get("maximum"),
         **common,
     )
+
+
+def _limits(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    return f"at least {low}" if low is not None else f"at most {high}" if high is not None else ""
 
 
 def changeable(

@@ -100,6 +100,7 @@ def test_a_setting_is_changed_by_the_field_that_sets_it_at_the_start():
     assert (title, other_title) == ("Settings", "Other settings")
     (goods, goods_now), (mood, mood_now) = own
     assert (goods.input, goods.low, goods.high, goods.default) == ("number", 1, 9, "")
+    assert goods.placeholder == "1 to 9"
     assert (goods_now, mood_now) == ("4", "wild")
     assert goods.required
     assert mood.choices == [('"calm"', "calm"), ('"wild"', "wild")]
