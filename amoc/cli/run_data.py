@@ -28,7 +28,9 @@ def located(run: str, what: str = "RUN_DIR") -> RunDirectory:
     server = server_option.line()
     if server is None:
         return run_directory.locate(run, what=what)
-    copy = server_option.fetched(server, run)
+    from amoc.client.fetched import fetched
+
+    copy = fetched(server, run)
     path = click.get_current_context().with_resource(copy)
     return run_directory.RunDirectory(path)
 

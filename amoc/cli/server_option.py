@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from amoc.base.errors import PeerError, UsageError
+from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject
 
 if TYPE_CHECKING:
@@ -123,26 +121,6 @@ def command(server: Line, run: str | None, given: Command) -> JsonObject:
     told = {name: value for name, value in body.items() if value not in (None, "")}
     answer: JsonObject = server.ask("PATCH", f"/execution/{given.name}", told)
     return answer
-
-
-@contextmanager
-def fetched(server: Line, run: str) -> Iterator[Path]:
-    """A directory with what a run has written so far, for as long as the block lasts."""
-    import tarfile
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="amoc-fetched-") as temporary:
-        path = Path(temporary) / "files.tar"
-        with server.open("GET", f"/runs/{_quoted(run)}/archive") as answer, path.open("wb") as file:
-            while data := answer.read(1 << 16):
-                file.write(data)
-        try:
-            with tarfile.open(path) as archive:
-                archive.extractall(temporary, filter="data")
-        except tarfile.TarError as error:
-            raise PeerError(f"what {server} sent is damaged: {error}") from None
-        path.unlink()
-        yield next(Path(temporary).iterdir())
 
 
 def _quoted(run: str) -> str:

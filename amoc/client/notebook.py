@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from html import escape
-from pathlib import Path
 
 from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
 from amoc.results.counts import counter
@@ -28,20 +27,22 @@ WIDTH, HEIGHT, LEFT = 640, 72, 8
 _TONES = {"good": "#1a7f37", "bad": "#cf222e", "doubt": "#9a6700"}
 
 
-def page(summary: Summary, part: Measured, points: Collection[Point], report: Path) -> str:
+def page(
+    summary: Summary, part: Measured, points: Collection[Point], link: tuple[str, str] | None
+) -> str:
     """The run as HTML.
 
     Args:
         summary: All of it.
         part: The part of it that its figures are of.
         points: Its seconds.
-        report: The whole report, which is linked to.
+        link: The address of a page with all of it, and what the link says.
     """
-    return "".join(_parts(summary, part, points, report))
+    return "".join(_parts(summary, part, points, link))
 
 
 def _parts(
-    summary: Summary, part: Measured, points: Collection[Point], report: Path
+    summary: Summary, part: Measured, points: Collection[Point], link: tuple[str, str] | None
 ) -> Iterator[str]:
     run, head = summary["run"], headline(summary["run"])
     colour = _TONES.get(head.tone, "inherit")
@@ -53,9 +54,9 @@ def _parts(
     yield from _listed(head.reasons)
     yield from _charts(part, points)
     yield from _table(part)
-    if report.is_file():
-        address = escape(report.resolve().as_uri(), quote=True)
-        yield f'<p>Report: <a href="{address}">{escape(str(report))}</a></p>'
+    if link is not None:
+        address, said = link
+        yield f'<p><a href="{escape(address, quote=True)}">{escape(said)}</a></p>'
     yield "</div>"
 
 

@@ -27,7 +27,7 @@ from amoc.client.answers import (
 )
 from amoc.client.http_line import Line, parsed, path_of, token_in
 from amoc.client.options import Duration, Stages, UserIds, Value
-from amoc.client.result import RunFigures
+from amoc.client.result import FetchedResult
 
 TIMEOUT_S = 150.0
 """A daemon may take two minutes to read a long run."""
@@ -312,9 +312,9 @@ class Client:
         """A run, by its id, or ``last``, ``last~1`` and so on."""
         return RunInfo.of(self._line.ask("GET", path_of(run)))
 
-    def result(self, run: str = "last") -> RunFigures:
+    def result(self, run: str = "last") -> FetchedResult:
         """The figures of a run; of one that is running, as they are so far."""
-        return RunFigures(self._line.ask("GET", path_of(run, "summary")))
+        return FetchedResult(self._line, self._line.ask("GET", path_of(run, "summary")))
 
     def report(self, run: str = "last", to: str | os.PathLike[str] | None = None) -> str:
         """The HTML report of a run; written to the file `to`, too, if that is given."""

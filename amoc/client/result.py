@@ -6,16 +6,24 @@ Figures are those of the run's tables: of the whole run, or of what followed its
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+from weakref import finalize
 
 from amoc.base.clock import format_duration
 from amoc.base.errors import AmocError, ExitCode
 from amoc.base.text import counted
+from amoc.client.fetched import fetch
 from amoc.client.figures import Check, Crash, Failure, Named, Request, Threshold, Timer, Users
+from amoc.client.http_line import Line
 from amoc.metrics.step_names import AGGREGATED
+from amoc.results import saved_run
 from amoc.results.run_directory import RunDirectory
 from amoc.results.saved_run import SavedRun
 from amoc.results.step_rows import percent
@@ -26,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class RunFigures:
+class RunFigures(ABC):
     """The figures of a run.
 
     Attributes:
@@ -175,20 +183,69 @@ class RunFigures:
         """What tells the run from others."""
         return self.id
 
+    # All seconds
+
+    @property
+    @abstractmethod
+    def saved(self) -> SavedRun:
+        """All that the run has written."""
+
+    @abstractmethod
+    def _link(self) -> tuple[str, str] | None:
+        """The address of a page with all of it, and what the link says; None if there is none."""
+
+    def to_pandas(self, what: str = "seconds") -> pd.DataFrame:
+        """A data frame with the columns of `docs/export.md`.
+
+        Args:
+            what: ``seconds``: a row for each second, by ``t_s``; ``requests``: one for each step,
+                by name; ``failures``: one for each step and cause.
+
+        Raises:
+            ValueError: `what` is something else.
+            AmocError: pandas is not installed, or the run cannot be read.
+        """
+        from amoc.results.export import tables
+
+        try:
+            import pandas as pd
+        except ModuleNotFoundError:
+            raise AmocError(
+                "to_pandas() needs pandas, which is not installed (pip install pandas)"
+            ) from None
+        forms: dict[str, tuple[Any, str | None]] = {
+            "seconds": (tables.csv_lines, "t_s"),
+            "requests": (tables.request_lines, "name"),
+            "failures": (tables.failure_lines, None),
+        }
+        if what not in forms:
+            raise ValueError(f"what must be {', '.join(forms)}, got {what!r}")
+        lines, index = forms[what]
+        return pd.read_csv(io.StringIO(_joined(lines(self.saved))), index_col=index)
+
+    def _repr_html_(self) -> str:
+        from amoc.client import notebook
+
+        return notebook.page(self.summary, self._part, self.saved.points, self._link())
+
 
 class RunResult(RunFigures):
     """What a run has shown: its figures, and where they are.
 
     Attributes:
-        saved: The run as it was read back from its directory.
         output: What the run printed, the last lines of it; empty for one that was read back.
     """
 
     def __init__(self, saved: SavedRun, output: str = "") -> None:
         """The result of a run that was read back."""
         super().__init__(saved.summary)
-        self.saved = saved
+        self._saved = saved
         self.output = output
+
+    @property
+    def saved(self) -> SavedRun:
+        """The run as it was read back from its directory."""
+        return self._saved
 
     @property
     def directory(self) -> Path:
@@ -208,39 +265,36 @@ class RunResult(RunFigures):
     def _where(self) -> str:
         return str(self.directory)
 
-    def to_pandas(self, what: str = "seconds") -> pd.DataFrame:
-        """A data frame with the columns of `docs/export.md`.
+    def _link(self) -> tuple[str, str] | None:
+        if not self.report.is_file():
+            return None
+        return self.report.resolve().as_uri(), f"Report: {self.report}"
 
-        Args:
-            what: ``seconds``: a row for each second, by ``t_s``; ``requests``: one for each step,
-                by name; ``failures``: one for each step and cause.
+
+class FetchedResult(RunFigures):
+    """What a run of a daemon has shown; its seconds are fetched when they are needed."""
+
+    def __init__(self, line: Line, summary: Summary) -> None:
+        """The result of a run that the daemon at `line` knows."""
+        super().__init__(summary)
+        self._line = line
+
+    @cached_property
+    def saved(self) -> SavedRun:
+        """The run, fetched with all its seconds.
+
+        It is on this host for as long as the result is, also if the run is deleted there.
 
         Raises:
-            ValueError: `what` is something else.
-            AmocError: pandas is not installed.
+            ServiceError: It is not there any more.
+            PeerError: There is no daemon.
         """
-        from amoc.results.export import tables
+        directory = mkdtemp(prefix="amoc-fetched-")
+        finalize(self, rmtree, directory, ignore_errors=True)
+        return saved_run.load(RunDirectory(fetch(self._line, self.id, Path(directory))))
 
-        try:
-            import pandas as pd
-        except ModuleNotFoundError:
-            raise AmocError(
-                "to_pandas() needs pandas, which is not installed (pip install pandas)"
-            ) from None
-        forms: dict[str, tuple[Any, str | None]] = {
-            "seconds": (tables.csv_lines, "t_s"),
-            "requests": (tables.request_lines, "name"),
-            "failures": (tables.failure_lines, None),
-        }
-        if what not in forms:
-            raise ValueError(f"to_pandas() takes {', '.join(forms)}, got {what!r}")
-        lines, index = forms[what]
-        return pd.read_csv(io.StringIO(_joined(lines(self.saved))), index_col=index)
-
-    def _repr_html_(self) -> str:
-        from amoc.client import notebook
-
-        return notebook.page(self.summary, self._part, self.saved.points, self.report)
+    def _link(self) -> tuple[str, str] | None:
+        return f"{self._line}/dashboard/runs/{quote(self.id, safe='')}", f"Run {self.id}"
 
 
 def _joined(lines: Iterable[str]) -> str:

@@ -12,7 +12,6 @@ import textwrap
 import xml.etree.ElementTree as ET
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -107,25 +106,6 @@ def test_a_notebook_shows_a_chart_and_escapes_what_is_foreign(shop, tmp_path):
     assert "seen.rate must be > 1000000/s" in page.replace("&gt;", ">")
     with pytest.raises(AssertionError, match=r"seen\.rate must be > 1000000/s"):
         result.check()
-
-
-def test_seconds_are_a_data_frame_where_pandas_is_installed(shop, tmp_path, monkeypatch):
-    result = amoc.run(shop, users=1, set=ONCE, limited_ok=True, run_dir=tmp_path / "run")
-
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(amoc.AmocError, match=r"^to_pandas\(\) needs pandas, which is not"):
-        result.to_pandas()
-    # What pandas is given; it is too large for the tests.
-    reader = SimpleNamespace(read_csv=lambda file, index_col: (file.read().splitlines(), index_col))
-    monkeypatch.setitem(sys.modules, "pandas", reader)
-    lines, index = result.to_pandas()
-    assert index == "t_s"
-    assert len(lines) == 1 + len(result.saved.points)
-    assert "counters.seen.count" in lines[0].split(",")
-    (lines, index) = result.to_pandas("requests")
-    assert (index, lines[1].split(",")[:2]) == ("name", ["look <b>", "1"])
-    with pytest.raises(ValueError, match="what must be seconds, requests, failures"):
-        result.to_pandas("minutes")
 
 
 @pytest.mark.parametrize(
