@@ -62,7 +62,7 @@ HOW_GONE: Mapping[int, str] = {
 """What subscribers are told of a user that is gone; all others were removed."""
 # As numbers: names of an enumeration are looked up anew each time, and each user has several.
 _RUNNING, _BETWEEN = int(UserState.RUNNING), int(UserState.BETWEEN)
-_BY_REMOVAL = int(StopReason.REMOVED)
+_GOES_ON, _BY_REMOVAL = StopReason.NONE, StopReason.REMOVED
 _FINISHED, _CRASHED, _REMOVED = map(int, (UserState.FINISHED, UserState.CRASHED, UserState.REMOVED))
 
 
@@ -161,7 +161,7 @@ class User(greenlet):
         self.id = user_id
         self.pool = pool
         self.iteration = self.turn_ns = 0
-        self.stop_reason = StopReason.NONE
+        self.stop_reason = _GOES_ON
         self.waiting_for: Waiter[object] | None = None
 
     @staticmethod
@@ -176,7 +176,8 @@ class User(greenlet):
             return
         outcome = _FINISHED
         try:
-            while not self._leaves_idle():
+            # Where there are turns it waits for one, and may have to leave instead.
+            while (turn := pool.wait_turn) is None or not guard.call(self._crashed, turn, self):
                 states[user_id] = _RUNNING
                 self.iteration += 1
                 self.turn_ns = now_ns() - pause.clock.earlier_ns
@@ -196,7 +197,7 @@ class User(greenlet):
                 outcome = self._iteration_over()
                 if self.stop_reason or self.iteration >= pool.repeat_num:
                     break
-                if pool.wait_turn is None:
+                if turn is None:
                     states[user_id] = _BETWEEN
                     # A time-out that start() has left running may be raised here.
                     if guard.call(self._crashed, self.wait_stopping, self.pause_s()):
@@ -214,11 +215,6 @@ class User(greenlet):
         finally:
             states[user_id] = _REMOVED if self.stop_reason == _BY_REMOVAL else outcome
             pool.left(self)
-
-    def _leaves_idle(self) -> bool:
-        """Wait for a turn where there are turns; whether the user is to leave instead."""
-        turn = self.pool.wait_turn
-        return turn is not None and bool(guard.call(self._crashed, turn, self))
 
     def _cut_short(self) -> None:
         """Count an iteration that the user's end has cut short, unless it was but an attempt."""
@@ -306,7 +302,7 @@ class User(greenlet):
         is_first = not self.stop_reason
         if why > self.stop_reason:
             self.stop_reason = why
-        if why is StopReason.REMOVED and self.pool.states[self.id] == UserState.RUNNING:
+        if why is _BY_REMOVAL and self.pool.states[self.id] == UserState.RUNNING:
             self.pool.states[self.id] = UserState.STOPPING  # who would not start again
         if not is_first:
             return
