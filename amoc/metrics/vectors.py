@@ -17,6 +17,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, groupby
+from operator import sub
 from typing import Any, TypeAlias
 
 from amoc.metrics.histogram import CELLS, ROW
@@ -52,6 +53,35 @@ def keys_of(numbers: Keys, ends: Cells, cells: Cells) -> Keys:
         keys.extend(base + cell for cell in cells[begin:end])
         begin = end
     return keys
+
+
+def steps_of(cells: Cells, ends: Cells) -> array[int]:
+    """Of each cell of timers its distance from the one before it in its timer, 0 for the first.
+
+    Args:
+        cells: The cells of all timers, as unsigned 16-bit numbers; rising in each.
+        ends: Where the cells of each end.
+    """
+    if _np is not None and len(cells):
+        steps = _np.diff(_np.asarray(cells), prepend=cells[:1])  # modulo 2**16 at the borders
+        begins = _np.append(_np.uint32(0), _np.asarray(ends))
+        steps[begins[begins < len(cells)]] = 0
+        return _array("H", steps)
+    found, begin = array("H"), 0
+    for end in ends:
+        if begin < end:
+            some = cells[begin:end]
+            found.append(0)
+            found.extend(map(sub, some[1:], some))
+        begin = end
+    return found
+
+
+def highest(numbers: Cells) -> int:
+    """The highest of them; 0 if there is none."""
+    if _np is not None and len(numbers):
+        return int(_np.asarray(numbers).max())
+    return max(numbers, default=0)
 
 
 def risen(steps: Cells, firsts: Cells, ends: Cells) -> array[int]:

@@ -22,7 +22,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from operator import sub
 
 from amoc.metrics import vectors
 from amoc.metrics.histogram import Histogram, end_ns
@@ -45,18 +44,16 @@ def pack(timers: Mapping[str, Histogram]) -> Iterator[bytes]:
 def _group(block: TimerBlock, begin: int, end: int) -> bytes:
     start = block.ends[begin - 1] if begin else 0
     ends = [one - start for one in block.ends[begin:end]]
-    cells = block.cells[start : start + ends[-1]].tolist()
+    cells = array("H", block.cells[start : start + ends[-1]])
     sizes, firsts, below = array("H"), array("H"), array("Q")
-    steps = [*map(sub, cells, [0, *cells])]
     for max_ns, (first, after) in zip(block.max_ns[begin:end], pairwise((0, *ends)), strict=True):
         sizes.append(after - first)
         firsts.append(cells[first] if after > first else 0)
         below.append((end_ns(cells[after - 1] if after > first else 0) - max_ns) % _TWO_64)
-        if after > first:
-            steps[first] = 0
+    steps = vectors.steps_of(cells, array("I", ends))
     counts = array("Q", block.counts[start : start + ends[-1]])
     about = b"".join(_little(one).tobytes() for one in (sizes, firsts, below))
-    columns = [_deflated(one) for one in (about, _planes(array("H", steps)), _planes(counts))]
+    columns = [_deflated(one) for one in (about, _planes(steps), _planes(counts))]
     return b"".join((_SIZES.pack(end - begin, len(cells), *map(len, columns)), *columns))
 
 
@@ -69,7 +66,7 @@ def _little(numbers: array[int]) -> array[int]:
 def _planes(numbers: array[int]) -> bytes:
     """Their lowest bytes, then the next ones, up to the last that are not all zero."""
     width = numbers.itemsize
-    needed = (max(numbers, default=0).bit_length() + 7) // 8 or 1
+    needed = (vectors.highest(numbers).bit_length() + 7) // 8 or 1
     data = _little(numbers).tobytes()
     return b"".join(data[plane::width] for plane in range(needed))
 

@@ -137,3 +137,16 @@ def test_a_row_that_was_never_hit_takes_no_memory(numpy):
     assert sums.rows == 1_000
     sums.add({"t0": Histogram({ROW * 20: 1}, 10**9)})
     assert sums.rows == 1_001
+
+
+@given(recorded=RECORDED)
+def test_cells_are_what_their_distances_add_up_to(numpy, recorded):
+    vectors.use(numpy)
+    block = TimerBlock.of(histograms(recorded))
+    cells, ends = array("H", block.cells), array("I", block.ends)
+    begins = [0, *ends][: len(ends)]
+    firsts = [cells[begin] if begin < end else 0 for begin, end in zip(begins, ends, strict=True)]
+    steps = vectors.steps_of(cells, ends)
+    assert not any(steps[begin] for begin, end in zip(begins, ends, strict=True) if begin < end)
+    assert vectors.risen(steps, firsts, ends) == cells
+    assert vectors.highest(cells) == max(cells, default=0)
