@@ -18,7 +18,16 @@ from amoc.cli.json_option import JsonCommand, json_parameter
 from amoc.cli.param_types import USER_IDS, whole
 from amoc.cli.run_data import output
 from amoc.control.commands import COMMANDS as TABLE
-from amoc.control.commands import Argument, CommandSpec, Flag, IdRange, Text, WholeNumber, checked
+from amoc.control.commands import (
+    Argument,
+    CommandSpec,
+    Flag,
+    IdRange,
+    NodeNames,
+    Text,
+    WholeNumber,
+    checked,
+)
 
 _SHARED = (
     click.Option(
@@ -63,6 +72,13 @@ def _parameter(argument: Argument, instead: Collection[str]) -> click.Parameter:
             metavar=argument.metavar,
             type=USER_IDS,
             callback=lambda _context, _parameter, ids: ids and (ids[0], ids[-1]),
+            help=argument.help,
+        )
+    if isinstance(kind, NodeNames):
+        return click.Option(
+            [f"--{name.replace('_', '-')}"],
+            metavar=argument.metavar,
+            callback=lambda _context, _parameter, names: names and names.split(","),
             help=argument.help,
         )
     if isinstance(kind, WholeNumber):

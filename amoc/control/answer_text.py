@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from amoc.base.json_plain import JsonObject
+from amoc.base.text import counted
 
 
 def lines_of(answer: JsonObject) -> list[str]:
-    """The summary, then a line for each throttle, coordinator, barrier, feed and worker.
+    """The summary, then a line for each node (of several), throttle, coordinator and so on.
 
     `answer` is JSON from a run that may be of another version, so nothing in it is certain.
     """
     lines = [str(answer.get("summary", "done"))]
+    nodes = _records(answer.get("nodes"))
+    if len(nodes) > 1:
+        lines += [f"  {node.get('name', '?')}: {_node(node)}" for node in nodes]
     for kind, text_of in (
         ("throttle", _throttle),
         ("coordinator", _coordinator),
@@ -27,6 +31,13 @@ def lines_of(answer: JsonObject) -> list[str]:
     for worker in _records(answer.get("workers")):
         lines.append(f"  {worker.get('worker', '?')}: {worker.get('text', '')}")
     return lines
+
+
+def _node(one: JsonObject) -> str:
+    workers = f"{one.get('host', '?')}, {counted(len(one.get('workers', ())), 'worker')}"
+    if one.get("state") == "lost":
+        return f"{workers}, lost: {one.get('reason', '?')}"
+    return f"{workers}, {counted(one.get('users', 0), 'user')}, {one.get('state', '?')}"
 
 
 def _throttle(one: JsonObject) -> str:

@@ -52,6 +52,7 @@ class StatusAnswer(Answer):
     elapsed_s: float
     paused_s: float
     users: Mapping[str, int]
+    nodes: Sequence[JsonObject]
     throttles: Sequence[JsonObject]
     coordinators: Sequence[JsonObject]
     barriers: Sequence[JsonObject]

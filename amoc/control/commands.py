@@ -22,6 +22,7 @@ from amoc.base.text import cut
 from amoc.scenario.settings_sources import cannot_travel
 
 MAX_COUNT = 1 << 32
+MAX_NODES = 1_000
 MAX_COMMENT = 1_000
 MAX_VALUES = 1_000
 MAX_TEXT = 1_000
@@ -113,7 +114,21 @@ class Text:
         return value
 
 
-ArgumentType = WholeNumber | IdRange | Flag | SettingValues | Text
+@dataclass(frozen=True)
+class NodeNames:
+    """Names of nodes or of their hosts."""
+
+    def check(self, value: object) -> tuple[str, ...]:
+        """`value`, if it is such names."""
+        if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_NODES:
+            raise ValueError(f"must be 1 to {MAX_NODES} names of nodes, got {cut(value)}")
+        for one in value:
+            if not isinstance(one, str) or not 0 < len(one) <= MAX_TEXT:
+                raise ValueError(f"must be names of nodes, got {cut(one)}")
+        return tuple(value)
+
+
+ArgumentType = WholeNumber | IdRange | Flag | SettingValues | Text | NodeNames
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,7 @@ class Argument:
     Attributes:
         metavar: How the command line shows its value.
         default: What it is when it is not given; None means that it must be given.
+        optional: Whether it may be left out and has no default.
         instead_of: Another argument, which must be given if this one is not, and only then.
     """
 
@@ -132,6 +148,7 @@ class Argument:
     help: str = ""
     default: object = None
     instead_of: str = ""
+    optional: bool = False
 
 
 class Handling(Enum):
@@ -180,7 +197,7 @@ class CommandSpec:
         if either and sum(name in arguments for name in either) != 1:
             raise UsageError(f"{self.name} requires either {' or '.join(either)}")
         for one in self.arguments:
-            if one.name in either and one.name not in arguments:
+            if one.name not in arguments and (one.optional or one.name in either):
                 continue
             value = arguments.get(one.name, one.default)
             if value is None and one.name not in arguments:
@@ -194,13 +211,21 @@ class CommandSpec:
 
 _COUNT = Argument("count", WholeNumber(1, MAX_COUNT), metavar="N")
 _IDS = Argument("ids", IdRange(MAX_COUNT), "A-B", "The users with these ids.", instead_of="count")
+_ON_NODES = Argument(
+    "on_nodes",
+    NodeNames(),
+    "NODE,…",
+    "Only on these nodes, named as in amoc status, or by their host.",
+    optional=True,
+)
 
 COMMANDS: dict[str, CommandSpec] = {
     one.name: one
     for one in (
         CommandSpec(
             "status",
-            "Show a run's status.\n\nIts state, users, throttles, coordinators, barriers, feeds.",
+            "Show a run's status.\n\nIts state, users, nodes, throttles, coordinators, barriers and"
+            " feeds.",
             handling=Handling.READ,
         ),
         CommandSpec(
@@ -213,7 +238,7 @@ COMMANDS: dict[str, CommandSpec] = {
             "add",
             "Add N users to a run.\n\nIds follow the highest one, unless --ids gives them;"
             " no id is used twice. Users start at the start rate.",
-            arguments=(_COUNT, _IDS),
+            arguments=(_COUNT, _IDS, _ON_NODES),
         ),
         CommandSpec(
             "remove",
@@ -228,6 +253,7 @@ COMMANDS: dict[str, CommandSpec] = {
                     help="Stop them without letting iterations finish.",
                     default=False,
                 ),
+                _ON_NODES,
             ),
         ),
         CommandSpec(

@@ -14,7 +14,7 @@ from amoc.base.clock import S_NS
 from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.board import Kind
-from amoc.results.summary_types import BlockedPart
+from amoc.results.summary_types import BlockedPart, NodePart
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.threshold import Threshold
 from amoc.scenario.arrivals import Arrivals
@@ -92,6 +92,7 @@ class JournalFacts:
         crashes: By cause.
         failures: By step and cause.
         blocked: By the scenario's line.
+        nodes: By name.
         known: The metrics that were declared when users could start.
         changed: Values of settings that were changed during the run, by name.
     """
@@ -101,6 +102,7 @@ class JournalFacts:
     crashes: dict[str, CrashSample] = field(default_factory=dict)
     failures: dict[str, dict[str, FailureSample]] = field(default_factory=dict)
     blocked: dict[str, BlockedPlace] = field(default_factory=dict)
+    nodes: dict[str, NodePart] = field(default_factory=dict)
     known: dict[str, Kind] = field(default_factory=dict)
     changed: dict[str, object] = field(default_factory=dict)
     _latest_s: float = 0.0
@@ -137,8 +139,25 @@ class JournalFacts:
                 of_step.setdefault(str(entry.get("cause")), one)
             case "blocked":
                 self.blocked.setdefault(str(entry["place"]), BlockedPlace()).add(entry)
+            case "node":
+                self._take_node(entry, at_s)
             case "end":
                 self.end = entry
+
+    def _take_node(self, entry: Entry, at_s: float) -> None:
+        name, is_lost = str(entry["name"]), entry.get("state") == "lost"
+        before = self.nodes.get(name)
+        self.nodes[name] = {
+            "name": name,
+            "host": before["host"] if before else str(entry.get("host", "")),
+            "id": before["id"] if before else str(entry.get("id", "")),
+            "workers": before["workers"] if before else len(entry.get("workers", ())),
+            "state": str(entry.get("state", "")),
+            "reason": str(entry.get("reason", "")),
+            "lost_at_s": round(at_s, 3) if is_lost else None,
+            "restarted": int(entry.get("restarted", 0)),
+            "lost": int(entry.get("lost", 0)),
+        }
 
     def _take_state(self, state: str, at_s: float) -> None:
         if self._paused_from_s is not None:

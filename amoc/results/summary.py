@@ -79,6 +79,7 @@ def make(
         "gauges": _gauges(whole.last),
         "timers": _timers({**{name: Histogram() for name in reserved.EVERY_RUN}, **whole.timers}),
         "throttles": _throttles(whole),
+        "nodes": list(facts.nodes.values()),
         "workers": [_worker(totals.workers[place]) for place in sorted(totals.workers)],
         "versions": _versions(facts.run),
         "settings": facts.run.get("settings", []),

@@ -55,6 +55,20 @@ class ThrottlePart(TypedDict):
     executions_per_s: float | None
 
 
+class NodePart(TypedDict):
+    """A node of the run."""
+
+    name: str
+    host: str
+    id: str
+    workers: int
+    state: str
+    reason: str
+    lost_at_s: float | None
+    restarted: int
+    lost: int
+
+
 class WorkerPart(TypedDict):
     """A worker over the whole run."""
 
@@ -183,6 +197,7 @@ class Summary(Measured):
     run: RunPart
     users: Mapping[str, float]
     gauges: Mapping[str, float | None]
+    nodes: Sequence[NodePart]
     workers: Sequence[WorkerPart]
     versions: Mapping[str, str]
     settings: Sequence[SettingPart]

@@ -16,6 +16,7 @@ from amoc.control.commands import (
     COMMANDS,
     MAX_COMMENT,
     MAX_COUNT,
+    MAX_NODES,
     MAX_TEXT,
     MAX_VALUES,
     Argument,
@@ -24,6 +25,7 @@ from amoc.control.commands import (
     Flag,
     Handling,
     IdRange,
+    NodeNames,
     Text,
     WholeNumber,
 )
@@ -143,13 +145,20 @@ def _body_of(spec: CommandSpec, names: dict[str, str], path: str) -> type[Addres
 def _field(argument: Argument, spec: CommandSpec) -> tuple[Any, Any]:
     """The type of an argument, and whether it must be given."""
     kind, about = argument.type, argument.help.rstrip(".") or None
-    optional = argument.instead_of or any(one.instead_of == argument.name for one in spec.arguments)
+    optional = (
+        argument.optional
+        or argument.instead_of
+        or any(one.instead_of == argument.name for one in spec.arguments)
+    )
     form: Any
     if isinstance(kind, WholeNumber):
         form = Annotated[int, Whole(kind.low, kind.high)]
     elif isinstance(kind, IdRange):
         one_id = Annotated[int, Whole(1, kind.high)]
         form = Annotated[list[one_id], Field(min_length=2, max_length=2)]
+    elif isinstance(kind, NodeNames):
+        name = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+        form = Annotated[list[name], Field(min_length=1, max_length=MAX_NODES)]
     elif isinstance(kind, Flag):
         return bool, Field(bool(argument.default), description=about)
     elif isinstance(kind, Text):

@@ -79,6 +79,13 @@ class PlanBody(Options):
     workers: Annotated[int, Whole(1, 512)] | None = option(
         "--workers", "Number of worker processes"
     )
+    cluster: Line | None = option("--cluster", "Nodes to run on, such as local:3")
+    placement: Literal["round-robin", "blocks", "weighted"] | None = option(
+        "--placement", "Distribution of users over nodes (default: round-robin)"
+    )
+    on_node_loss: Literal["restart", "continue", "fail"] | None = option(
+        "--on-node-loss", "What happens when a node is lost (default: restart its users)"
+    )
     host: Line | None = option("--host", "Base URL under load: the setting host")
     tags: _Lines = option("--tags", "Run only tasks of a locustfile that have one of these", [])
     exclude_tags: _Lines = option("--exclude-tags", "Skip tasks that have one of these tags", [])

@@ -7,10 +7,14 @@ import signal
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from amoc.base.errors import AmocError
+from amoc.control.client import request
 from amoc.results.journal import read
+from amoc.results.run_directory import RunDirectory
 from tests.process.support import Run, alive, eventually, lines, running
 
 pytestmark = pytest.mark.slow
@@ -309,3 +313,53 @@ def test_nodes_that_do_not_agree_are_refused_before_a_user_starts(
         assert re.search(rule, run.output)
         eventually(lambda: not alive(tree), "nothing is left")
     assert not (tmp_path / "run" / "summary.json").exists()
+
+
+def test_users_are_added_and_removed_on_all_nodes_or_on_chosen_ones(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = """
+        from amoc import setting, user
+
+        pause = setting(0.02, "Seconds between looks", verify=lambda s: s > 0, update="free")
+
+        def start(user_id):
+            while not user.stopping:
+                user.wait_stopping(pause.get())
+    """
+    with running(
+        scenario(text), "--users", "6", *THREE, "--duration", "1h", directory=tmp_path
+    ) as run:
+        control = RunDirectory(run.directory).control
+        eventually(control.exists, f"a control socket:\n{run.output}")
+
+        def ask(name: str, **arguments: object) -> dict[str, Any]:
+            return request(control, name, arguments)
+
+        def users_of_nodes() -> list[int]:
+            return [one["users"] for one in ask("status")["nodes"]]
+
+        eventually(lambda: users_of_nodes() == [2, 2, 2], "6 users on three nodes")
+        ask("add", count=6)
+        eventually(lambda: users_of_nodes() == [4, 4, 4], "6 more")
+        answer = ask("add", count=6, on_nodes=["node1", "node2"])
+        assert [one["worker"] for one in answer["workers"]] == ["node1/1", "node2/2"]
+        eventually(lambda: users_of_nodes() == [4, 7, 7], "6 more on two of them")
+        ask("remove", count=4, on_nodes=["node1"], force=True)
+        eventually(lambda: users_of_nodes() == [4, 3, 7], "4 of one of them leave")
+        ask("remove", count=5)
+        eventually(lambda: sum(users_of_nodes()) == 9, "5 leave wherever they are")
+        with pytest.raises(AmocError, match=r"nodes of the run \(node0, node1, node2\), got here"):
+            ask("add", count=1, on_nodes=["here"])
+        assert len(ask("set", values={"pause": 0.05})["workers"]) == 3
+        with pytest.raises(AmocError, match="pause"):
+            ask("set", values={"pause": -1})
+        assert len(ask("pause")["workers"]) == 3
+        assert ask("status")["state"] == "paused"
+        ask("resume")
+        ask("stop")
+        assert run.end() == 0, run.output
+        nodes = run.summary()["nodes"]
+    assert [(one["name"], one["state"], one["workers"]) for one in nodes] == [
+        (f"node{number}", "up", 1) for number in range(3)
+    ]

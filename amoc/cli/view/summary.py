@@ -29,6 +29,7 @@ from amoc.results.summary_types import (
     CrashPart,
     Finding,
     Measured,
+    NodePart,
     StepPart,
     Summary,
     ThresholdPart,
@@ -143,6 +144,13 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
     }
     if target:
         yield _timers(target, span)
+    yield from _places(summary)
+
+
+def _places(summary: Summary) -> Iterator[RenderableType]:
+    """Nodes, if there are several, and workers."""
+    if len(summary.get("nodes", ())) > 1:
+        yield _nodes(summary["nodes"])
     if summary["workers"]:
         yield _workers(summary["workers"], summary["run"]["duration_s"])
 
@@ -380,6 +388,17 @@ def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
         figures = (timer[field] for field in TABLE.values())
         table.add_row(Text(name), f"{timer['count']:,}", *map(format_duration, figures))
     return _with_more(table, timers)
+
+
+def _nodes(nodes: Sequence[NodePart]) -> Table:
+    table = _table("nodes", "workers", "host", "state", "users restarted elsewhere", "users lost")
+    for node in nodes:
+        state = node["state"]
+        if node["lost_at_s"] is not None:
+            state = f"lost at {format_duration(node['lost_at_s'])}"
+        counts = (f"{node[name]:,}" for name in ("restarted", "lost"))
+        table.add_row(node["name"], f"{node['workers']}", Text(node["host"]), state, *counts)
+    return table
 
 
 def _workers(workers: Sequence[WorkerPart], duration_s: float) -> Table:

@@ -115,6 +115,7 @@ def _tables(summary: Summary, covered: Covered) -> dict[str, tables.Table]:
         ),
         "gauges": tables.gauges(summary.get("gauges", {})),
         "throttles": tables.throttles(covered.throttles),
+        "nodes": tables.nodes(summary.get("nodes", ())),
         "workers": tables.workers(summary.get("workers", ()), duration_s),
         "settings": tables.settings(summary.get("settings", ())),
         "versions": tables.versions(summary.get("versions", {})),

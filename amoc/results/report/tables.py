@@ -32,6 +32,7 @@ from amoc.results.summary_types import (
     CheckPart,
     CrashPart,
     Finding,
+    NodePart,
     SettingPart,
     StepPart,
     ThrottlePart,
@@ -210,6 +211,29 @@ def _limit(one: ThrottlePart) -> str:
     if rate is None:
         return "no limit"
     return f"{number(rate / interval_s)}/s" if interval_s else f"{number(rate)} at once"
+
+
+def nodes(found: Sequence[NodePart]) -> Table:
+    """The nodes of a run that has several."""
+    rows = [
+        (
+            one["name"],
+            one["host"],
+            number(one["workers"]),
+            one["state"],
+            NO_VALUE if one["lost_at_s"] is None else figure(one["lost_at_s"], "s"),
+            number(one["restarted"]),
+            number(one["lost"]),
+            one["reason"],
+        )
+        for one in found
+        if len(found) > 1
+    ]
+    heads = (
+        *("node", "host", "workers", "state", "lost at"),
+        *("users restarted elsewhere", "users lost", "reason"),
+    )
+    return Table("nodes", "Nodes", heads, rows, frozenset({1, 3, 7}))
 
 
 def workers(found: Iterable[WorkerPart], duration_s: float) -> Table:

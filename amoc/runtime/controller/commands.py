@@ -37,6 +37,7 @@ from amoc.ipc.messages.orders import (
 )
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
+from amoc.runtime.controller.chosen_nodes import ChosenNodes
 from amoc.runtime.controller.orders import Broadcast, Reply
 from amoc.runtime.controller.run_state import State, Step
 from amoc.runtime.controller.settings_update import ORDER_S, SettingsUpdate
@@ -80,6 +81,7 @@ class Commands:
         journal: Journal,
         ids: range,
         placement: Placement,
+        nodes: ChosenNodes,
     ) -> None:
         """Operate a run.
 
@@ -89,13 +91,15 @@ class Commands:
             starts: Takes the users that are added.
             updates: Changes settings.
             refresh: Has `status` be that of now.
-            looks: Returns the states of `throttles`, `coordinators`, `barriers` and `feeds`.
+            looks: Returns the states of `nodes`, `throttles`, `coordinators`, `barriers` and
+                `feeds`.
             change_throttle: Gives a throttle another rate, as text; what was done, as text.
             clocks: Stop while the run is paused.
             step: Takes the run to its next state.
             journal: Keeps all commands.
             ids: The ids that added users can have.
             placement: Who runs where.
+            nodes: Knows which workers nodes have, and puts users there.
         """
         self._status = status
         self._broadcast = broadcast
@@ -109,6 +113,7 @@ class Commands:
         self._journal = journal
         self._ids = ids
         self._placement = placement
+        self._nodes = nodes
         self._one_at_a_time = BoundedSemaphore()
         self._added_by_hand = 0
         self.next_id = ids[0]
@@ -226,7 +231,12 @@ class Commands:
         first = self._used.pop().start if follows else ids.start
         self._used.append(range(first, ids.stop))
 
-    def _add(self, count: int = 0, ids: tuple[int, int] | None = None) -> Answer:
+    def _add(
+        self,
+        count: int = 0,
+        ids: tuple[int, int] | None = None,
+        on_nodes: Sequence[str] | None = None,
+    ) -> Answer:
         self._check_closed("add")
         if ids is not None:
             wanted = range(ids[0], ids[1] + 1)
@@ -243,10 +253,15 @@ class Commands:
                 f"at most {ROOM_FOR_IDS} ids can be taken by users that are added during a run, got"
                 f" {taken} more after {self._added_by_hand}"
             )
-        workers = sorted(self._broadcast.workers)
+        chosen = self._nodes.workers_of(on_nodes) if on_nodes is not None else None
+        workers = [
+            one for one in sorted(self._broadcast.workers) if chosen is None or one.worker in chosen
+        ]
         if not workers:
             raise PeerError("no worker is ready to take users; try again in a moment")
         self._check_room(count)
+        if chosen is not None:
+            self._nodes.put(wanted, chosen)
         self._add_ids(wanted, paced=True)
         self._added_by_hand += taken
         first, last = wanted[0], wanted[-1]
@@ -283,19 +298,28 @@ class Commands:
             there = self._status.samples.running + self._status.waiting
             fd_budget.check_fds(there + count, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
 
-    def _remove(self, *, force: bool, count: int = 0, ids: tuple[int, int] | None = None) -> Answer:
+    def _remove(
+        self,
+        *,
+        force: bool,
+        count: int = 0,
+        ids: tuple[int, int] | None = None,
+        on_nodes: Sequence[str] | None = None,
+    ) -> Answer:
         self._check_closed("remove")
         limit_s = FORCE_S if force else ORDER_S
+        on = self._nodes.workers_of(on_nodes) if on_nodes is not None else None
+        workers = [one for one in self._broadcast.workers if on is None or one.worker in on]
         if ids is not None:
             first, last = ids
             count = last - first + 1
-            early = len(self._starts.withdraw_ids(first, last))
+            early = len(self._starts.withdraw_ids(first, last, on))
             replies = self._broadcast.ask(
-                lambda number, _: RemoveRange(number, first, last, force), limit_s
+                lambda number, _: RemoveRange(number, first, last, force), limit_s, to=workers
             )
         else:
-            early = len(self._starts.withdraw(count))
-            shares = self._shares(count - early)
+            early = len(self._starts.withdraw(count, on=on))
+            shares = self._shares(count - early, workers)
             replies = self._broadcast.ask(
                 lambda number, origin: RemoveUsers(number, shares[origin], force),
                 limit_s,
@@ -307,15 +331,15 @@ class Commands:
         text = removal.text()
         if removal.total < count:
             text = f"there were only {counted(removal.total, 'user')} to remove: {text}"
-        workers = [
+        said = [
             WorkerAnswer(str(origin), one.error or _removal(one).text())
             for origin, one in replies.items()
         ]
-        return RemoveAnswer(summary=text, workers=workers, **removal._asdict())
+        return RemoveAnswer(summary=text, workers=said, **removal._asdict())
 
-    def _shares(self, count: int) -> dict[WorkerId, int]:
+    def _shares(self, count: int, workers: Sequence[WorkerId]) -> dict[WorkerId, int]:
         """How many of `count` users each worker has to remove: as evenly as their users allow."""
-        replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S)
+        replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S, to=workers)
         have = {
             origin: reply.answer.removable if isinstance(reply.answer, UserCounts) else 0
             for origin, reply in replies.items()

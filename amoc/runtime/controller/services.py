@@ -37,6 +37,7 @@ from amoc.metrics.reserved import KIND
 from amoc.results.journal import Journal
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.arrival_control import ArrivalControl
+from amoc.runtime.controller.chosen_nodes import ChosenNodes
 from amoc.runtime.controller.commands import Commands
 from amoc.runtime.controller.event_relay import EventRelay
 from amoc.runtime.controller.nodes import Node, Nodes
@@ -150,6 +151,7 @@ class Services:
             journal,
             plan.ids,
             placement,
+            ChosenNodes(nodes, placement),
         )
         self.stages = StageGroups(
             plan,
@@ -325,6 +327,10 @@ class Services:
     def _looks(self) -> dict[str, list[dict[str, object]]]:
         """What `amoc status` tells of the parts."""
         return {
+            "nodes": [
+                {**one.to_json(), "state": "lost" if one.lost else "up", "reason": one.lost}
+                for one in self._nodes.all
+            ],
             "throttles": [one._asdict() for one in self._pacer.states()],
             "coordinators": [one._asdict() for one in self._groups.states()],
             "feeds": [one._asdict() for one in self._feeds.states()],

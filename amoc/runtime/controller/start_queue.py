@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from math import inf
@@ -192,49 +192,57 @@ class StartQueue:
                 dues = [dues_ns[one - ids[0]] for one in merged] if dues_ns else ()
                 worker.insert(_Batch(merged, dues, paced))
 
-    def withdraw(self, count: int, among: range = ALL) -> list[int]:
+    def withdraw(
+        self, count: int, among: range = ALL, on: Collection[int] | None = None
+    ) -> list[int]:
         """Remove the `count` users with the highest ids from the queue, and return their ids.
 
         Args:
             count: How many.
             among: Only users with these ids are removed.
+            on: Only users of these workers; None: of all.
 
         Users that were already dealt to a worker, running or lost, are no longer in it, so there
         may be fewer.
         """
-        first = self._threshold(count, among)
-        taken = [one for worker in self._workers.values() for one in worker.cut(first, among[-1])]
+        first = self._threshold(count, among, on)
+        taken = [one for worker in self._those(on) for one in worker.cut(first, among[-1])]
         taken.sort(reverse=True)
         return taken
 
-    def withdraw_ids(self, first: int, last: int) -> list[int]:
+    def withdraw_ids(self, first: int, last: int, on: Collection[int] | None = None) -> list[int]:
         """Remove the users from id `first` to `last` from the queue, and return their ids.
 
         Those that were already dealt to a worker are no longer in it.
         """
-        return [one for worker in self._workers.values() for one in worker.cut(first, last)]
+        return [one for worker in self._those(on) for one in worker.cut(first, last)]
 
-    def _threshold(self, count: int, among: range) -> int:
+    def _those(self, on: Collection[int] | None) -> list[_Worker]:
+        return [one for one in self._workers.values() if on is None or one.index in on]
+
+    def _threshold(self, count: int, among: range, on: Collection[int] | None) -> int:
         """The id from which on there are `count` users of `among`, or all, in the queue."""
-        waiting = [worker for worker in self._workers.values() if worker.fresh]
+        waiting = [worker for worker in self._those(on) if worker.fresh]
         low = max(among[0], min((one.fresh[0].ids[0] for one in waiting), default=0))
         high = min(among[-1], max((one.highest for one in waiting), default=-1)) + 1
         # From `high` on there are none; each step halves what may be the answer.
         while low < high:
             middle = (low + high) // 2
-            if self._between(middle, among[-1], count + 1) > count:
+            if self._between(middle, among[-1], count + 1, on) > count:
                 low = middle + 1
             else:
                 high = middle
         return low
 
-    def _between(self, first: int, last: int, enough: float = inf) -> int:
+    def _between(
+        self, first: int, last: int, enough: float = inf, on: Collection[int] | None = None
+    ) -> int:
         """How many users of id `first` to `last` are in the queue; counting stops at `enough`.
 
         Each worker's ids ascend, so what is below lies in front.
         """
         found = 0
-        for worker in self._workers.values():
+        for worker in self._those(on):
             for batch in reversed(worker.fresh):
                 number = batch.below(first)
                 found += max(0, batch.below(last + 1) - number)

@@ -19,7 +19,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
 
     Args:
         status: The run's.
-        looks: How each throttle, coordinator, barrier and feed is, by which of these.
+        looks: How each node, throttle, coordinator, barrier and feed is, by which of these.
     """
     samples = status.samples
     plan = status.plan
@@ -41,9 +41,9 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
     return StatusAnswer(
         summary=f"{_state(status)}; users: {shown or '0'}{_arrivals(status)}{_kinds(status)}",
         workers=[
-            WorkerAnswer(f"{node}/{worker}", counted(alive, "user"))
+            WorkerAnswer(f"{node}/{one.worker}", counted(alive, "user"))
             for node in sorted(samples.latest)
-            for worker, alive in enumerate(samples.alive(node))
+            for one, alive in zip(samples.workers(node), samples.alive(node), strict=True)
         ],
         state=status.state.value,
         id=status.run_id,
@@ -52,6 +52,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
         elapsed_s=round(status.elapsed_s, 3),
         paused_s=round(status.paused_s, 3),
         users=users,
+        nodes=[{**one, "users": _users_of(status, str(one["name"]))} for one in looks["nodes"]],
         throttles=[{**one, **_counts(passed.get(str(one["name"])))} for one in looks["throttles"]],
         coordinators=looks["coordinators"],
         barriers=looks["barriers"],
@@ -59,6 +60,11 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
             {**one, "used": counters.get(f"{FEED}{one['name']}.used", 0)} for one in looks["feeds"]
         ],
     )
+
+
+def _users_of(status: Status, node: str) -> int:
+    """How many users a node has."""
+    return sum(status.samples.alive(node)) if node in status.samples.latest else 0
 
 
 def _state(status: Status) -> str:

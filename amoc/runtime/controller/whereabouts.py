@@ -20,11 +20,13 @@ class Whereabouts:
         """Begin with nobody; ids are at most `highest_id`."""
         self._placement = placement
         self._states = bytearray(highest_id + 1)
+        self._highest = 0  # that was dealt
 
-    def dealt(self, ids: Iterable[int]) -> None:
-        """These users are given to their worker's node."""
+    def dealt(self, ids: Sequence[int]) -> None:
+        """These users, some at least, are given to their worker's node."""
         for user_id in ids:
             self._states[user_id] = _DEALT
+        self._highest = max(self._highest, *ids)
 
     def gone(self, ranges: Iterable[tuple[int, int]]) -> None:
         """These users have left for good; ranges are first ids and how many follow each other."""
@@ -35,7 +37,7 @@ class Whereabouts:
         """The users of these workers that have not left, in the order of their ids."""
         found = []
         for worker in workers:
-            for ids in self._placement.ids_of(1, len(self._states) - 1, worker):
+            for ids in self._placement.ids_of(1, self._highest, worker):
                 states = self._states[ids.start : ids.stop : ids.step]
                 at = states.find(_DEALT)
                 while at >= 0:

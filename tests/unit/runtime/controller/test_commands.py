@@ -128,13 +128,14 @@ class Run:
             self.starts,
             self.updates,
             lambda: None,
-            lambda: {"throttles": [], "coordinators": [], "barriers": [], "feeds": []},
+            lambda: {"nodes": [], "throttles": [], "coordinators": [], "barriers": [], "feeds": []},
             lambda name, rate: f"throttle {name} is changed to {rate}",
             [self.clock],
             self.step,
             self.journal,  # type: ignore[arg-type]
             IDS,
             placement,
+            None,  # type: ignore[arg-type]
         )
 
     def change_rate(self, per_minute: float) -> str:

@@ -12,7 +12,13 @@ from amoc.runtime.controller.status import Status
 from amoc.runtime.controller.status_answer import status_answer
 from amoc.scenario.arrivals import Arrivals
 
-NOTHING: dict[str, Any] = {"throttles": [], "coordinators": [], "barriers": [], "feeds": []}
+NOTHING: dict[str, Any] = {
+    "nodes": [],
+    "throttles": [],
+    "coordinators": [],
+    "barriers": [],
+    "feeds": [],
+}
 
 
 def test_the_time_of_pauses_is_part_of_the_time_that_is_told():

@@ -1,0 +1,54 @@
+"""Nodes that an operator chooses for a command, and users that are put on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+from amoc.base.errors import ResourceError, UsageError
+from amoc.ipc.messages.placement import Move
+from amoc.runtime.controller.nodes import Nodes
+from amoc.users.placement import Placement
+
+MAX_MOVES = 1_000
+"""How often users may be put on chosen nodes: to look up a user's worker takes longer each time."""
+
+
+class ChosenNodes:
+    """Finds nodes by their names or hosts, and has users start there."""
+
+    def __init__(self, nodes: Nodes, placement: Placement) -> None:
+        """Choose among `nodes`; `placement` is told where users are."""
+        self._nodes = nodes
+        self._placement = placement
+
+    def workers_of(self, names: Sequence[str]) -> list[int]:
+        """The workers of the nodes with these names, or on these hosts, by turns.
+
+        Raises:
+            UsageError: There is none of a name.
+        """
+        chosen = []
+        for name in names:
+            found = [one for one in self._nodes.there if name in (one.name, one.launched.host)]
+            if not found:
+                there = ", ".join(one.name for one in self._nodes.there)
+                raise UsageError(f"--on-nodes must name nodes of the run ({there}), got {name}")
+            chosen += [one for one in found if one not in chosen]
+        turns = zip_longest(*(one.workers for one in chosen))
+        return [worker for worker in chain.from_iterable(turns) if worker is not None]
+
+    def put(self, ids: range, workers: Sequence[int]) -> None:
+        """Have these users, which have not started yet, be on these workers by turns.
+
+        Raises:
+            ResourceError: That was done too often.
+        """
+        if len(self._placement.moves) >= MAX_MOVES:
+            raise ResourceError(
+                f"users may be added on chosen nodes {MAX_MOVES:,} times in a run; leave out"
+                " --on-nodes"
+            )
+        move = Move(ids[0], ids[-1], [], list(workers))
+        self._placement.move(move)
+        self._nodes.send_all(move)
