@@ -16,6 +16,7 @@ from gevent import get_hub
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ResourceError
+from amoc.base.run_clock import to_host_ns
 
 _READ = 1
 _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
@@ -56,7 +57,7 @@ class PreciseTimer:
     def set(self, at_ns: int) -> None:
         """Ring at `at_ns` and at no other time; at once if that has passed."""
         spec = self._spec
-        spec.value_s, spec.value_ns = divmod(at_ns if at_ns > 0 else 1, S_NS)
+        spec.value_s, spec.value_ns = divmod(max(to_host_ns(at_ns), 1), S_NS)
         self._settime(self._fd, _ABSTIME, self._pointer, None)
 
     def stop(self) -> None:

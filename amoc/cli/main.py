@@ -34,7 +34,7 @@ cli.fill(
         "Results": ("runs", "report", "compare", "export"),
         "Service": ("serve", "start", "stop-server", "attach"),
     },
-    named={"Control": tuple(CONTROL), "Others": ("xmppd", "completion")},
+    named={"Control": tuple(CONTROL), "Others": ("node", "xmppd", "completion")},
     modules={"start": "serve", "stop-server": "serve", **dict.fromkeys(CONTROL, "control")},
 )
 

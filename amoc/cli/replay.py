@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import click
 
-from amoc.cli import completion, plan, run, run_options, server_option, setting_values
+from amoc.cli import cluster, completion, plan, run, run_options, server_option, setting_values
 from amoc.cli import dependencies as scenario_dependencies
+from amoc.cli.cluster import Reach
 from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
 from amoc.install.choice import Choice
@@ -25,6 +26,7 @@ from amoc.scenario.settings_sources import pairs_of
 @click.option("--comment", help="A comment to keep with the run.  [default: the same]")
 @click.option("--plan", "only_plan", is_flag=True, help="Only preview the run.")
 @scenario_dependencies.options
+@cluster.options
 @run_options.JSON_FILE
 def replay(
     run_directory: str,
@@ -35,6 +37,7 @@ def replay(
     only_plan: bool,
     json_file: str | None,
     dependencies: Choice,
+    reach: Reach,
 ) -> None:
     """Repeat the run in RUN_DIR with the same users, seed, stages, rates and settings.
 
@@ -58,4 +61,4 @@ def replay(
     if only_plan:
         plan.show(again, json_file, dependencies)
     else:
-        run.execute(again, json_file, dependencies)
+        run.execute(again, json_file, dependencies, reach)

@@ -10,13 +10,13 @@ import click
 
 from amoc.base import early_interrupt
 from amoc.base.errors import AmocError
+from amoc.cli import cluster, run_options, server_option
 from amoc.cli import dependencies as scenario_dependencies
-from amoc.cli import run_options, server_option
+from amoc.cli.cluster import Reach
 from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
 from amoc.install.choice import Choice
-from amoc.scenario import cluster
 from amoc.scenario.run_plan import RunPlan
 
 
@@ -24,8 +24,9 @@ from amoc.scenario.run_plan import RunPlan
 @click.command(cls=JsonCommand, short_help="Run a scenario.")
 @run_options.options
 @scenario_dependencies.options
+@cluster.options
 @run_options.JSON_FILE
-def run(json_file: str | None, dependencies: Choice, **given: Any) -> None:
+def run(json_file: str | None, dependencies: Choice, reach: Reach, **given: Any) -> None:
     """Run SCENARIO, a Python file or an importable module.
 
     Without --duration the run ends when all users have finished for good, with --stages after the
@@ -36,23 +37,21 @@ def run(json_file: str | None, dependencies: Choice, **given: Any) -> None:
         from amoc.cli import remote_run
 
         remote_run.execute(server, click.get_current_context())
-    execute(run_options.plan(**given), json_file, dependencies)
+    execute(run_options.plan(**given), json_file, dependencies, reach)
 
 
-def execute(plan: RunPlan, json_file: str | None, dependencies: Choice) -> NoReturn:
+def execute(plan: RunPlan, json_file: str | None, dependencies: Choice, reach: Reach) -> NoReturn:
     """Run `plan` to its end, show it, and exit with its code."""
     early_interrupt.begin()
     from amoc.cli.summary_file import SummaryFile
-    from amoc.runtime import host
     from amoc.runtime.launched import launch
-    from amoc.runtime.local_launcher import LocalLauncher
 
     early_interrupt.end()
     printed = json_file == "-"  # the summary as JSON, so all else goes to standard error
     summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
     plan = scenario_dependencies.prepared(plan, dependencies)
     early_interrupt.begin()
-    launched = launch(plan, LocalLauncher(host.start, cluster.parse(plan.cluster).nodes))
+    launched = launch(plan, cluster.launcher(plan, reach))
     # The node is on its way; it ends by itself where this process does.
     from amoc.cli.signals import handle_signals
     from amoc.cli.view.console import console as make_console

@@ -15,7 +15,7 @@ from amoc.cli.param_types import ARRIVALS, CLUSTERS, MAX_ID, STAGES, USER_IDS, w
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S
-from amoc.scenario import settings_sources
+from amoc.scenario import cluster, settings_sources
 from amoc.scenario.arrivals import ARRIVAL_RATE, MAX_USERS, Arrivals
 from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
@@ -88,11 +88,18 @@ LOG_LEVEL = click.option(
 )
 CLUSTER = click.option(
     "--cluster",
+    "where",
     type=CLUSTERS,
-    metavar="local:N",
+    metavar="CLUSTER",
     default="local:1",
-    help="Nodes to run on: local:3 starts three on this host, each with its own workers.  [default:"
-    " local:1]",
+    help="Nodes to run on: local:3 starts three on this host, each with its own workers;"
+    " ssh://h1,h2,user@h3 starts one on each of these hosts; join waits for --nodes that come by"
+    " themselves (amoc node).  [default: local:1]",
+)
+NODES = click.option(
+    "--nodes",
+    type=whole(1, cluster.MAX_NODES),
+    help="Number of nodes to wait for with --cluster join.",
 )
 JSON_FILE = json_option("the summary")
 # The argument that follows --abort-on-fail may be taken for its time by mistake.
@@ -164,6 +171,7 @@ _OPTIONS = (
     click.option("--comment", default="", help="A comment to keep with the run."),
     RUN_DIRECTORY,
     CLUSTER,
+    NODES,
     click.option(
         "--placement",
         type=click.Choice(rules.RULES),
@@ -236,6 +244,18 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+def _cluster(where: str, nodes: int | None) -> str:
+    """``--cluster`` and ``--nodes`` as one text.
+
+    Raises:
+        UsageError: They do not go together.
+    """
+    try:
+        return cluster.with_nodes(where, nodes)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def plan(
     *,
     scenarios: Sequence[str],
@@ -258,7 +278,8 @@ def plan(
     seed: int | None,
     comment: str,
     new_directory: str | None,
-    cluster: str,
+    where: str,
+    nodes: int | None,
     placement: str | None,
     on_node_loss: str,
     init_timeout: float,
@@ -326,7 +347,7 @@ def plan(
         limited_ok=limited_ok,
         failures_ok=failures_ok,
         log_level=log_level,
-        cluster=cluster,
+        cluster=_cluster(where, nodes),
         placement=placement or rules.RULES[0],
         on_node_loss=on_node_loss,
     )

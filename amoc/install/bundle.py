@@ -16,14 +16,17 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from amoc.base import archives
 from amoc.base.errors import PeerError, ResourceError, ScenarioError, UsageError
-from amoc.install import cache
+from amoc.install import cache, lock_file
+from amoc.install.declared import declared
+from amoc.install.environment import PYTHON, RESOLVED
+from amoc.install.lock_file import Lock
 from amoc.scenario.scenario_files import Part, is_path, parts_of, text_of
 
 KEPT = 20
@@ -57,8 +60,13 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest() if data else ""
 
 
-def made_of(scenario: str) -> Bundle:
+def made_of(scenario: str, libraries: str = "") -> Bundle:
     """The bundle of a scenario, or of several.
+
+    Args:
+        scenario: As in a plan.
+        libraries: Where what it depends on is installed here. All hosts get the same versions,
+            also where it has no lock file.
 
     Raises:
         ScenarioError: It is too large, or has files that cannot be sent.
@@ -77,8 +85,9 @@ def made_of(scenario: str) -> Bundle:
         return str(path.relative_to(root)) if path in files else source
 
     renamed = [Part(here(one.source), one.load) for one in several]
-    found = {path: None for top in tops for path in _files(top)}
-    data = _packed(root, sorted(found))
+    contents: dict[Path, bytes | None] = {path: None for top in tops for path in _files(top)}
+    contents |= _lock(scenario, libraries)
+    data = _packed(root, dict(sorted(contents.items())))
     return Bundle(data, text_of(renamed) if renamed else here(scenario))
 
 
@@ -95,17 +104,32 @@ def _files(top: Path) -> Iterator[Path]:
                 yield path
 
 
-def _packed(root: Path, paths: Sequence[Path]) -> bytes:
-    if len(paths) > archives.MAX_FILES:
+def _lock(scenario: str, libraries: str) -> dict[Path, bytes | None]:
+    """A lock file of what is installed here, where the scenario has none that holds."""
+    found = declared(scenario) if libraries else None
+    if found is None or found.lock is None:
+        return {}
+    resolved = Path(libraries).with_name(RESOLVED)
+    pins = lock_file.pins(resolved.read_text())
+    with suppress(OSError, ValueError):
+        if lock_file.read(found.lock.read_text()).pins == pins:
+            return {}
+    lock = Lock(found.digest, PYTHON, pins)
+    return {found.lock.resolve(): lock.text(found.files[0].name, scenario).encode()}
+
+
+def _packed(root: Path, contents: Mapping[Path, bytes | None]) -> bytes:
+    """An archive of files; of those whose content is None, what is there."""
+    if len(contents) > archives.MAX_FILES:
         rule = f"at most {archives.MAX_FILES:,} files can be sent to the nodes"
-        raise ScenarioError(f"{rule}, and {root} has {len(paths):,}: {_ADVICE}")
+        raise ScenarioError(f"{rule}, and {root} has {len(contents):,}: {_ADVICE}")
     made, size = io.BytesIO(), 0
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for path in paths:
+        for path, given in contents.items():
             name = path.relative_to(root).as_posix()
             try:
                 archives.parts_of(name)
-                content = path.read_bytes()
+                content = path.read_bytes() if given is None else given
                 member = tarfile.TarInfo(name)
                 member.size, member.mode = len(content), 0o600
                 archive.addfile(member, io.BytesIO(content))

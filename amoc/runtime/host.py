@@ -28,7 +28,7 @@ from amoc.ipc.messages.links import BOOTSTRAP, FROM_NODE, TO_NODE
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.child import Started, can_fork, start_fork, start_module
-from amoc.runtime.node.node import JOIN_S, Ends, Node
+from amoc.runtime.node.node import JOIN_S, Ends, Node, controller_of
 from amoc.runtime.orphans import Orphans
 from amoc.runtime.supervisor import supervisor
 from amoc.runtime.worker import worker
@@ -130,7 +130,7 @@ def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
     """Tell the controller why there will be no node."""
     context = zmq.Context()
     name = f"node{bootstrap.node}"
-    with bus.Child(context, bootstrap.endpoint, name, TO_NODE, FROM_NODE) as controller:
+    with bus.Child(context, controller_of(bootstrap), name, TO_NODE, FROM_NODE) as controller:
         controller.join(JOIN_S)
         controller.report(Failed(int(error.exit_code), str(error)))
         controller.flush(2.0)

@@ -7,7 +7,7 @@ it needs itself.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ class Launched:
         context: Where they were made.
         parent: The controller's end of the line to the nodes.
         nodes: The nodes, by number.
+        close_launcher: Ends what the launcher has open.
     """
 
     run_id: str
@@ -39,10 +40,12 @@ class Launched:
     context: zmq.Context[zmq.Socket[bytes]]
     parent: bus.Parent[ToNode, FromNode]
     nodes: Sequence[LaunchedNode]
+    close_launcher: Callable[[], object]
 
     def close(self) -> None:
         """Close the sockets, when all was said, and remove their directory."""
         self.parent.close()
+        self.close_launcher()
         self.context.destroy(linger=bus.LINGER_MS)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -60,18 +63,20 @@ def launch(plan: RunPlan, launcher: Launcher) -> Launched:
     # Before there is a directory: from now on, whenever we are killed, a node removes it. And
     # before there is a ZeroMQ context, whose threads would not be in a fork.
     nodes = launcher.start(directory)
-    context = zmq.Context()
+    context, place = launcher.listen(directory)
     try:
         Path(directory).mkdir(0o700)
-        parent = bus.Parent(context, directory, TO_NODE, FROM_NODE)
+        parent = bus.Parent(context, place, TO_NODE, FROM_NODE)
     except BaseException:
+        launcher.close()
         context.destroy(linger=0)
         shutil.rmtree(directory, ignore_errors=True)
         raise
+    launcher.took(parent.endpoints)
     for node in nodes:
-        parent.expect(node_name(node.number))
+        parent.expect(node_name(node.number), node.public_key)
         node.begin(_bootstrap(plan, run_id, directory, node.number))
-    return Launched(run_id, started_at, directory, context, parent, nodes)
+    return Launched(run_id, started_at, directory, context, parent, nodes, launcher.close)
 
 
 def _bootstrap(plan: RunPlan, run_id: str, directory: str, number: int) -> Bootstrap:

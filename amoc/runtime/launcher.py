@@ -1,13 +1,16 @@
-"""What starts the nodes of a run and knows what becomes of their processes: the interface. Pure.
+"""What starts the nodes of a run and knows what becomes of their processes: the interface.
 
 A launcher finds the hosts and starts one node on each; what a node is told and reports goes over
 the bus and is no business of the launcher. A run uses it in this order::
 
     nodes = launcher.start(directory)      before there is an event loop, or a ZeroMQ context
+    launcher.listen(directory)             where the run's sockets are to be
+    launcher.took(endpoints)               they are there
     node.begin(bootstrap)                  for each, once the sockets of the run are there
     node.watch(on_line)                    for each, in the event loop
     node.ended(), node.kill()              at any time from then on
     node.end(deadline_s)                   for each, once
+    launcher.close()                       when all was said
 
 Names of nodes are not used twice in a run: what comes late from a node that was given up can be
 told by its name.
@@ -18,6 +21,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import zmq
+
+from amoc.ipc.bus import Listen
 from amoc.ipc.messages.lifecycle import Bootstrap
 
 
@@ -35,6 +41,10 @@ class LaunchedNode(Protocol):
     @property
     def engine_id(self) -> str:
         """What the launcher's engine calls it, for people: ``pid 4711``."""
+
+    @property
+    def public_key(self) -> bytes:
+        """What it proves itself with, on another host; empty on this one."""
 
     def begin(self, bootstrap: Bootstrap, /) -> None:
         """Give it what it needs to begin; does nothing when it has ended already."""
@@ -68,6 +78,15 @@ class Launcher(Protocol):
         Raises:
             ResourceError: Not all of them can be started; none is left.
         """
+
+    def listen(self, directory: str, /) -> tuple[zmq.Context[zmq.Socket[bytes]], str | Listen]:
+        """The context in which the run's sockets are made, and where its nodes come to."""
+
+    def took(self, endpoints: tuple[str, str], /) -> None:
+        """The run's sockets are bound there."""
+
+    def close(self) -> None:
+        """End what is left of it."""
 
 
 def node_name(number: int) -> str:

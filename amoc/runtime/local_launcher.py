@@ -7,6 +7,8 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import zmq
+
 from amoc.base import process
 from amoc.base.errors import ResourceError
 from amoc.ipc import pipe
@@ -22,6 +24,7 @@ class LocalNode:
         self.number = number
         self.host = socket.gethostname()
         self.engine_id = f"pid {started.pid}"
+        self.public_key = b""
         self._started = started
         self._child: ChildProcess | None = None
 
@@ -80,3 +83,13 @@ class LocalLauncher:
                 one.forget()
             raise ResourceError(f"node {len(nodes)} cannot be started: {error}") from None
         return nodes
+
+    def listen(self, directory: str) -> tuple[zmq.Context[zmq.Socket[bytes]], str]:
+        """A context, and the directory itself."""
+        return zmq.Context(), directory
+
+    def took(self, endpoints: tuple[str, str]) -> None:
+        """Its nodes know the directory."""
+
+    def close(self) -> None:
+        """Nothing is left."""

@@ -12,8 +12,8 @@ from tests.cluster.hosts import Network, available
 
 
 @pytest.fixture
-def hosts(tmp_path: Path) -> Iterator[Callable[[int], Network]]:
+def hosts(tmp_path: Path) -> Iterator[Callable[..., Network]]:
     """Makes a network of so many hosts, that is there until the test has ended."""
     available()
     with ExitStack() as stack:
-        yield lambda count: stack.enter_context(Network(count, tmp_path / "network"))
+        yield lambda *how: stack.enter_context(Network(how[0], tmp_path / "network", *how[1:]))

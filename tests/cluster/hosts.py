@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -59,6 +59,14 @@ def checked(command: Sequence[str], data: str = "") -> str:
     return done.stdout
 
 
+def eventually(condition: Callable[[], object], what: Callable[[], str]) -> None:
+    """Wait until a condition holds; the test fails with `what` if it does not."""
+    give_up = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < give_up, what()
+        time.sleep(0.05)
+
+
 class Namespace:
     """Network, processes and mounts of their own, until it is closed.
 
@@ -66,8 +74,12 @@ class Namespace:
         pid: Its first process, as it is seen from here.
     """
 
-    def __init__(self) -> None:
-        command = ["unshare", *_NAMESPACES, "--mount-proc", "--fork", "--kill-child"]
+    def __init__(self, ahead_s: int = 0) -> None:
+        """Make them; the monotonic clock is `ahead_s` ahead of ours."""
+        self._kinds = [*_NAMESPACES, "--time"] if ahead_s else _NAMESPACES
+        command = ["unshare", *self._kinds, "--mount-proc", "--fork", "--kill-child"]
+        if ahead_s:
+            command += ["--monotonic", str(ahead_s)]
         self._holder = subprocess.Popen(
             [*command, "sh", "-c", _INIT], stdin=subprocess.PIPE, start_new_session=True
         )
@@ -87,7 +99,7 @@ class Namespace:
     def inside(self, command: Sequence[str], env: dict[str, str] | None = None) -> list[str]:
         """What runs `command` inside."""
         variables = [f"{name}={value}" for name, value in (env or {}).items()]
-        entered = ["nsenter", "-t", str(self.pid), "--net", "--mount", "--pid"]
+        entered = ["nsenter", "-t", str(self.pid), *self._kinds]
         return [*entered, "--", "env", *variables, *command]
 
     def run(self, *command: str, data: str = "") -> str:
@@ -128,8 +140,8 @@ class Host(Namespace):
         home: A directory of its own.
     """
 
-    def __init__(self, number: int, home: Path) -> None:
-        super().__init__()
+    def __init__(self, number: int, home: Path, ahead_s: int = 0) -> None:
+        super().__init__(ahead_s)
         self.number = number
         self.name = f"h{number}"
         self.address, self.address6 = f"10.77.0.{number}", f"fd77::{number}"
@@ -157,8 +169,11 @@ class Network:
         hosts: All of them.
     """
 
-    def __init__(self, count: int, directory: Path) -> None:
-        """Make `count` hosts; what they write goes below `directory`."""
+    def __init__(self, count: int, directory: Path, ahead_s: int = 0) -> None:
+        """Make `count` hosts; what they write goes below `directory`.
+
+        The clock of the last one is `ahead_s` ahead of the others.
+        """
         self.hosts: list[Host] = []
         self._switch = Namespace()
         try:
@@ -166,7 +181,8 @@ class Network:
             self._switch.run("ip", "link", "set", "bridge0", "up")
             keys = self._keys(directory, count)
             for number in range(1, count + 1):
-                host = Host(number, directory / f"h{number}")
+                ahead = ahead_s if number == count else 0
+                host = Host(number, directory / f"h{number}", ahead)
                 self.hosts.append(host)
                 self._plug_in(host)
                 host.run("mount", "--bind", str(keys / "client"), "/etc/ssh")

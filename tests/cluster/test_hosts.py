@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cluster.hosts import DEADLINE_S, Host
+from tests.cluster.hosts import DEADLINE_S, Host, eventually
 
 
 def reaches(source: Host, target: str) -> bool:
@@ -16,17 +16,10 @@ def reaches(source: Host, target: str) -> bool:
     return subprocess.run(command, capture_output=True, timeout=DEADLINE_S).returncode == 0
 
 
-def wait(condition) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
-
-
 def test_hosts_reach_each_other_until_one_is_cut_off_and_again_when_it_is_healed(hosts):
     network = hosts(3)
     first, second, third = network.hosts
-    wait(lambda: reaches(first, second.address))
+    eventually(lambda: reaches(first, second.address), lambda: "hosts are as expected")
     assert reaches(first, second.address6)
     assert first.run("ssh", second.name, "hostname; echo $XDG_CACHE_HOME").split()[-1] == str(
         second.home / "cache"
@@ -35,7 +28,7 @@ def test_hosts_reach_each_other_until_one_is_cut_off_and_again_when_it_is_healed
     assert not reaches(first, second.address)
     assert reaches(first, third.address)
     network.heal(second)
-    wait(lambda: reaches(first, second.address))
+    eventually(lambda: reaches(first, second.address), lambda: "hosts are as expected")
 
 
 def test_what_goes_to_a_host_can_be_delayed(hosts):
@@ -43,7 +36,7 @@ def test_what_goes_to_a_host_can_be_delayed(hosts):
     first, second = network.hosts
     network.worsen(second, "delay", "60ms")
     begun = time.monotonic()
-    wait(lambda: reaches(first, second.address))
+    eventually(lambda: reaches(first, second.address), lambda: "hosts are as expected")
     assert time.monotonic() - begun >= 0.06
 
 
@@ -51,7 +44,10 @@ def test_nothing_is_left_of_hosts_that_are_gone(hosts):
     network = hosts(1)
     (host,) = network.hosts
     left = subprocess.Popen(host.inside(["setsid", "sleep", "600"]))
-    wait(lambda: any("sleep 600" in line for line in host.processes()))
+    eventually(
+        lambda: any("sleep 600" in line for line in host.processes()),
+        lambda: "hosts are as expected",
+    )
     network.close()
     left.wait(DEADLINE_S)
     assert not Path(f"/proc/{host.pid}").exists()

@@ -19,8 +19,6 @@ from amoc.ipc.messages.lifecycle import Hello, Note
 
 RESEND_NS = S_NS // 2
 MAX_RESENT = 1_000
-DOMAIN = "nodes"
-"""Whose keys its sockets open to."""
 MAX_RESENT_BYTES = 4 << 20
 """What is published again at once: a child that does not read must not be buried."""
 
@@ -93,13 +91,14 @@ class Parent(End, Generic[_C, _R]):
         receive = self._receive if remote else None
         super().__init__(context, (zmq.PUB, MAX_UNACKED), (zmq.PULL, MAX_BATCHES), receive)
         self._gate = place.gate if isinstance(place, Listen) else None
+        self._domain = place.domain if isinstance(place, Listen) else ""
         self._sender = ""
         bound: list[str] = []
         for socket, endpoint in zip((self._speaks, self._hears), endpoints(place), strict=True):
             try:
                 if isinstance(place, Listen):
                     tune(socket)
-                    place.gate.guard(socket, DOMAIN, place.keys)
+                    place.gate.guard(socket, place.domain, place.keys)
                 socket.bind(endpoint)
             except zmq.ZMQError as error:
                 self.close()
@@ -127,13 +126,13 @@ class Parent(End, Generic[_C, _R]):
         """
         self._lines[child] = _Line(moved_ns=now_ns())
         if self._gate is not None:
-            self._gate.allow(DOMAIN, child, public_key)
+            self._gate.allow(self._domain, child, public_key)
 
     def forget(self, child: str) -> None:
         """`child` is no more: nothing is sent to it again, and it cannot come back."""
         self._lines.pop(child, None)
         if self._gate is not None:
-            self._gate.forbid(DOMAIN, child)
+            self._gate.forbid(self._domain, child)
 
     def send(self, child: str, command: _C) -> None:
         """Send `command` to `child`; does nothing when it is forgotten.

@@ -57,12 +57,14 @@ class Listen:
         keys: The parent's.
         address: The address of an interface, or ``*`` for all; IPv6 in brackets.
         ports: That of commands and that of reports; 0 is any that is free.
+        domain: Whose keys it opens to.
     """
 
     gate: Gate
     keys: Keys
     address: str = "127.0.0.1"
     ports: tuple[int, int] = (0, 0)
+    domain: str = "nodes"
 
 
 def endpoints(place: str | Remote | Listen) -> tuple[str, str]:

@@ -33,6 +33,9 @@ class Bootstrap(NamedTuple):
     """A directory with what the scenario depends on; empty if there is none."""
     max_users: int = 0
     """The most users of the run's arrival rate; 0 without one."""
+    remote: tuple[str, str, bytes, bytes, bytes] | tuple[()] = ()
+    """Where a controller on another host is: the endpoint of its commands and that of reports, its
+    public key, and this node's keys. `endpoint` is a directory of the node's own then."""
     first_arrival: int = 1
     """The id of the first of these."""
 

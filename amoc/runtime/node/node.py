@@ -73,6 +73,10 @@ from amoc.runtime.node.workers import WorkerTable
 from amoc.users.placement import Placement
 
 JOIN_S = 30.0
+MAX_SILENCE_S = 3.0
+"""How long the keeper of a node on another host may say nothing, which does so twice a second. With
+the time that users have to stop then, less than what a controller waits before it gives up a node:
+see `amoc.runtime.remote.fencing`."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +92,15 @@ class Ends:
 
     line: int
     output: int
+
+
+def controller_of(bootstrap: Bootstrap) -> str | bus.Remote:
+    """Where a node finds its controller: in a directory of this host, or on another one."""
+    if not bootstrap.remote:
+        return bootstrap.endpoint
+    commands, reports, parent_key, public, secret = bootstrap.remote
+    keys = bus.Keys(bytes(public), bytes(secret))
+    return bus.Remote(str(commands), str(reports), bytes(parent_key), keys)
 
 
 class Node:
@@ -109,7 +122,7 @@ class Node:
         # While the controller stands still, workers keep what is for it, in users that wait.
         self._controller = bus.Child(
             self._context,
-            bootstrap.endpoint,
+            controller_of(bootstrap),
             f"node{bootstrap.node}",
             TO_NODE,
             FROM_NODE,
@@ -268,10 +281,7 @@ class Node:
                 case LookAtUsers():
                     self._watch.report_users(command)
                 case Init():
-                    logs.open_directory(command.log_directory)
-                    placement = Placement(Layout(*command.layout))
-                    self._workers.take_numbers(placement, self._bootstrap.node)
-                    self._supervisor.tell(command)
+                    self._init(command)
                 case Move():
                     self._links.move(command)
                 case StopUsers(timeout_s):
@@ -279,12 +289,26 @@ class Node:
                 case Terminate():
                     gevent.spawn(self._guarded, self._terminate)
 
+    def _init(self, init: Init) -> None:
+        if self._bootstrap.remote:  # the directory for logs is one of the controller's host
+            init = init._replace(log_directory="")
+        logs.open_directory(init.log_directory)
+        placement = Placement(Layout(*init.layout))
+        self._workers.take_numbers(placement, self._bootstrap.node)
+        self._supervisor.tell(init)
+
     def _watch_lifeline(self) -> None:
-        while True:
-            gsocket.wait_read(0)
-            if not os.read(0, 4096):
-                self._lost_controller("the controller is gone")
-                return
+        # On another host there is a keeper in between, which may be frozen.
+        silence_s = MAX_SILENCE_S if self._bootstrap.remote else None
+        try:
+            while True:
+                gsocket.wait_read(0, silence_s)
+                if not os.read(0, 4096):
+                    break
+        except TimeoutError:
+            self._lost_controller(f"its keeper has said nothing for {silence_s:g} s")
+        else:
+            self._lost_controller("the controller is gone")
 
     def _lost_controller(self, why: str) -> None:
         _log.warning(why)

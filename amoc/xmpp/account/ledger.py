@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import zlib
-from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +23,7 @@ import gevent
 
 from amoc.base.clock import S_NS
 from amoc.base.context import active, find
+from amoc.base.run_clock import clock
 from amoc.ipc.messages import codec
 from amoc.ipc.peer_link import PeerLink
 from amoc.xmpp import meters, options
@@ -49,19 +49,8 @@ Record = tuple[str, str, int, int, tuple[int, ...]]
 """Head, recipient, how many were sent, when the last, and refused numbers: first, last, …"""
 
 
-def _clock() -> str:
-    """A word for this host's monotonic clock since its last boot."""
-    found = b""
-    for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/timens_offsets"):
-        try:
-            found += Path(source).read_bytes()
-        except OSError:
-            continue
-    # Where clocks cannot be told apart, only processes forked from one another compare theirs.
-    return f"{zlib.crc32(found or os.urandom(8)):08x}"
-
-
-CLOCK: Final = _clock()
+# Where clocks cannot be told apart, only processes forked from one another compare theirs.
+CLOCK: Final = clock() or f"{zlib.crc32(os.urandom(8)):08x}"
 
 
 class Ledger:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from amoc.base import archives
 from amoc.base.errors import PeerError, ScenarioError, UsageError
-from amoc.install import bundle
+from amoc.install import bundle, lock_file
+from amoc.install.declared import declared
 from tests.service.archives import ATTACKS
 
 WORD = st.from_regex(r"[a-z0-9_][a-z0-9_.-]{0,8}", fullmatch=True).filter(
@@ -144,3 +145,21 @@ def test_the_cache_forgets_what_was_not_used_for_longest(own_cache: Path) -> Non
     assert bundle.cached(bundle.digest_of(kept[1])) is None
     assert bundle.cached(bundle.digest_of(kept[0])) == kept[0]
     assert len(list(own_cache.iterdir())) == bundle.KEPT
+
+
+def test_versions_that_are_installed_here_go_along_as_a_lock(tmp_path: Path) -> None:
+    text = b"# /// script\n# dependencies = ['colorama']\n# ///\n"
+    path = write(tmp_path / "here", {"chat.py": text})
+    libraries = tmp_path / "environments/1/lib"
+    libraries.mkdir(parents=True)
+    (libraries.parent / "resolved.txt").write_text("colorama==0.4.6\n")
+    bundle.unpack(bundle.made_of(str(path), str(libraries)).data, tmp_path / "there")
+    locked = lock_file.read((tmp_path / "there/chat.lock").read_text())
+    assert [(one.name, one.version) for one in locked.pins] == [("colorama", "0.4.6")]
+    found = declared(str(tmp_path / "there/chat.py"))
+    assert found is not None
+    assert locked.digest == found.digest
+    assert not (tmp_path / "here/chat.lock").exists()
+    (tmp_path / "here/chat.lock").write_text(locked.text("chat.py", "chat.py") + "# as it was\n")
+    bundle.unpack(bundle.made_of(str(path), str(libraries)).data, tmp_path / "once-more")
+    assert (tmp_path / "once-more/chat.lock").read_text().endswith("# as it was\n")

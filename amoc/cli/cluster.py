@@ -1,0 +1,145 @@
+"""``--secret-file``, ``--bind`` and others: how a run finds its nodes on other hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from amoc.base.errors import UsageError
+from amoc.cli.messages import say
+from amoc.cli.param_types import duration
+from amoc.scenario import cluster
+from amoc.scenario.run_plan import RunPlan
+
+if TYPE_CHECKING:
+    from amoc.runtime.launcher import Launcher
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How nodes on other hosts are reached.
+
+    Attributes:
+        secret_file: What holds the secret that hosts join with.
+        bind: Where they come to.
+        advertise: The controller's host, as hosts of ssh see it.
+        join_timeout_s: How long all may take to come.
+        remote_amoc: What runs amoc on hosts of ssh.
+    """
+
+    secret_file: str | None = None
+    bind: str | None = None
+    advertise: str | None = None
+    join_timeout_s: float = 60.0
+    remote_amoc: str = "amoc"
+
+
+_OPTIONS = (
+    click.option(
+        "--secret-file",
+        metavar="FILE",
+        help="File with the secret that nodes of --cluster join must have, too.",
+    ),
+    click.option(
+        "--bind",
+        metavar="ADDRESS",
+        help="Address that nodes on other hosts connect to, as 10.0.0.1:4100; the four ports behind"
+        " it are used as well.  [default: *:4100 for join; all interfaces and any ports for ssh]",
+    ),
+    click.option(
+        "--advertise",
+        metavar="HOST",
+        help="This host, as nodes of --cluster ssh:// are to call it.  [default: the address that"
+        " ssh connects from]",
+    ),
+    click.option(
+        "--join-timeout",
+        type=duration(),
+        default=Reach().join_timeout_s,
+        help="Timeout for all nodes on other hosts to join.  [default: 1m]",
+    ),
+    click.option(
+        "--remote-amoc",
+        metavar="COMMAND",
+        default=Reach().remote_amoc,
+        show_default=True,
+        help="Command that runs amoc on hosts of --cluster ssh://.",
+    ),
+)
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options; it is called with ``reach``, a `Reach`."""
+
+    @wraps(command)
+    def reached(
+        *,
+        secret_file: str | None,
+        bind: str | None,
+        advertise: str | None,
+        join_timeout: float,
+        remote_amoc: str,
+        **given: Any,
+    ) -> Any:
+        reach = Reach(secret_file, bind, advertise, join_timeout, remote_amoc)
+        return command(reach=reach, **given)
+
+    made: Callable[..., Any] = reached
+    for option in reversed(_OPTIONS):
+        made = option(made)
+    return made
+
+
+def launcher(plan: RunPlan, reach: Reach) -> Launcher:
+    """What starts the nodes of `plan`.
+
+    Raises:
+        AmocError: Options do not fit together, or the scenario cannot be sent.
+    """
+    wanted = cluster.parse(plan.cluster)
+    _check(wanted, reach)
+    if wanted.engine == cluster.LOCAL:
+        from amoc.runtime import host
+        from amoc.runtime.local_launcher import LocalLauncher
+
+        return LocalLauncher(host.start, wanted.nodes)
+    from amoc.install import bundle
+    from amoc.runtime.remote import address, secret
+    from amoc.runtime.remote.launcher import RemoteLauncher
+    from amoc.runtime.remote.ssh import SshStarter
+
+    by_ssh = wanted.engine == cluster.SSH
+    port = 0 if by_ssh else address.DEFAULT_PORT
+    bind = address.parse(reach.bind or "*", "--bind", port)
+    starter = None
+    if by_ssh:
+        host_here = address.parse(reach.advertise or "", "--advertise").host
+        starter = SshStarter(wanted.hosts, reach.remote_amoc, host_here)
+    known = secret.fresh() if reach.secret_file is None else secret.in_file(reach.secret_file)
+    return RemoteLauncher(
+        wanted.nodes,
+        known,
+        bind,
+        bundle.made_of(plan.scenario, plan.libraries),
+        reach.join_timeout_s,
+        starter,
+        say,
+    )
+
+
+def _check(wanted: cluster.Cluster, reach: Reach) -> None:
+    """Refuse options that do not belong to the cluster."""
+    if wanted.engine == cluster.JOIN and reach.secret_file is None:
+        raise UsageError(
+            "--cluster join needs --secret-file FILE, with a secret that only nodes of the run know"
+        )
+    if wanted.engine != cluster.JOIN and reach.secret_file is not None:
+        raise UsageError("--secret-file belongs to --cluster join")
+    if wanted.engine != cluster.SSH and reach.advertise is not None:
+        raise UsageError("--advertise belongs to --cluster ssh://")
+    if wanted.engine == cluster.LOCAL and reach.bind is not None:
+        raise UsageError("--bind belongs to --cluster join and ssh://")

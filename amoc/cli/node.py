@@ -1,0 +1,84 @@
+"""``amoc node``: be a node of a run on another host."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from amoc.base.errors import ExitCode, UsageError
+from amoc.cli.messages import say
+from amoc.cli.param_types import duration
+
+MAX_LINE = 8192
+
+
+@click.command(short_help="Be a node of a run on another host.")
+@click.option(
+    "--controller",
+    metavar="ADDRESS",
+    required=True,
+    help="Address of the run, as tcp://10.0.0.1:4100. Without a host, the one that ssh comes from.",
+)
+@click.option(
+    "--secret-file",
+    metavar="FILE",
+    required=True,
+    help="File with the run's secret; - reads it from standard input, which then stays open for as"
+    " long as the node is wanted.",
+)
+@click.option(
+    "--timeout", type=duration(), default=60.0, help="How long to wait for the run.  [default: 1m]"
+)
+def node(controller: str, secret_file: str, timeout: float) -> NoReturn:
+    """Join the run at ADDRESS, run a part of its users, and exit when it is over.
+
+    The run is one of: amoc run --cluster join. The scenario and what it depends on come from there;
+    amoc and Python must be of the same version.
+    """
+    from amoc.runtime.remote import address, secret
+
+    place = address.parse(controller, "--controller")
+    if not place.host:
+        place = place._replace(host=_ssh_client())
+    is_stdin = secret_file == secret.STDIN
+    known = (
+        secret.checked(_first_line(), "--secret-file -")
+        if is_stdin
+        else secret.in_file(secret_file)
+    )
+    import zmq
+
+    from amoc.base import process
+    from amoc.ipc import bus
+    from amoc.runtime.remote.joining import join
+    from amoc.runtime.remote.keeper import Keeper, on_signals
+
+    process.set_title("node keeper")
+    context = zmq.Context()
+    code = int(ExitCode.INTERNAL)
+    try:
+        keeper = Keeper(context, join(context, place, known, timeout), say)
+        on_signals(keeper.stop)
+        code = keeper.run(0 if is_stdin else None)
+    finally:
+        context.destroy(linger=bus.LINGER_MS)
+    sys.exit(code)
+
+
+def _ssh_client() -> str:
+    """The host that the ssh connection comes from in which this runs."""
+    client = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    if not client:
+        raise UsageError("--controller has no host, and this is no ssh connection; give both")
+    return f"[{client}]" if ":" in client else client
+
+
+def _first_line() -> bytes:
+    """The first line of standard input; nothing behind it is consumed."""
+    line = b""
+    while len(line) < MAX_LINE and (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
+    return line

@@ -1,0 +1,124 @@
+"""How a node on another host is started, watched and ended, by a keeper on that host. Pure.
+
+A keeper says what it is (`Join`) and learns where to connect (`Joined`), or why it cannot
+(`Turned`). All else goes over a bus between the controller and its keepers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from amoc.ipc.messages.codec import Codec
+from amoc.ipc.messages.lifecycle import Hello, Note
+
+
+class Join(NamedTuple):
+    """Up, again and again until there is an answer: a host offers itself."""
+
+    version: str
+    """amoc's."""
+    python: str
+    """Python's, with all its numbers."""
+    host: str
+    """What the host calls itself."""
+    pid: int
+    keeper_key: bytes
+    """The public key of the keeper."""
+    node_key: bytes
+    """That of the node that it will start."""
+
+
+class Joined(NamedTuple):
+    """Down: the host is taken."""
+
+    number: int
+    """The number that its node has in the run."""
+    ports: Sequence[int]
+    """Where the keeper hears commands and sends reports, at the address that it knows already."""
+    parent_key: bytes
+    clock: str
+    """Which clock the controller has, see `amoc.base.run_clock.host_clock`."""
+
+
+class Turned(NamedTuple):
+    """Down: the host is turned away."""
+
+    why: str
+
+
+class Begin(NamedTuple):
+    """Down: start the node."""
+
+    bootstrap: bytes
+    """What the node is told; the keeper adds the directory, and the node's keys."""
+    ports: Sequence[int]
+    """Where the node hears commands and sends reports."""
+    digest: str
+    """Of the bundle; empty if there is none."""
+    size: int
+    """Its bytes."""
+
+
+class Chunk(NamedTuple):
+    """Down: a part of the bundle."""
+
+    offset: int
+    data: bytes
+
+
+class Fetch(NamedTuple):
+    """Up: the keeper does not have the bundle, and asks for the part from here."""
+
+    offset: int
+
+
+class Beat(NamedTuple):
+    """Up, twice a second: the keeper is there."""
+
+    asked_ns: int
+    """When, by its own clock."""
+    bound_ns: int = 0
+    """How far the node's clock can be from the controller's."""
+
+
+class Echo(NamedTuple):
+    """Down, for each `Beat`: it was heard. The times say how far apart the clocks are."""
+
+    asked_ns: int
+    received_ns: int
+    """When the beat came, by the controller's clock."""
+    answered_ns: int
+    """When this left."""
+
+
+class Printed(NamedTuple):
+    """Up: lines that the node has printed."""
+
+    lines: Sequence[str]
+
+
+class Ended(NamedTuple):
+    """Up: nothing of the node is running any more."""
+
+    how: str
+    """As ``exited with 3``."""
+
+
+class Kill(NamedTuple):
+    """Down: end the node and all below it at once."""
+
+
+class Leave(NamedTuple):
+    """Down: the run is over; the keeper ends, and its node, if that is still there."""
+
+
+FromHost = Join
+ToHost = Joined | Turned
+FROM_HOST: Codec[FromHost] = Codec(FromHost)
+TO_HOST: Codec[ToHost] = Codec(ToHost)
+
+ToKeeper = Begin | Chunk | Echo | Kill | Leave
+FromKeeper = Hello | Note | Fetch | Beat | Printed | Ended
+TO_KEEPER: Codec[ToKeeper] = Codec(ToKeeper)
+FROM_KEEPER: Codec[FromKeeper] = Codec(FromKeeper)

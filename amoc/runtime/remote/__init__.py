@@ -1,0 +1,13 @@
+"""Nodes on other hosts: a keeper on each starts the node there, and ends it in time.
+
+    rendezvous    the controller's side of joining: who knows the secret of the run may come
+    joining       the host's side
+    launcher      the nodes, as a run sees them
+    keeper        the process on the host; it is the node's parent and its lifeline
+    ssh           keepers by OpenSSH's client
+    address       addresses, as operators write them
+    secret        the secret that operators share
+    fencing       when a node that is cut off has to be gone, on either side
+
+Four ports in a row follow the one that hosts join at: two for keepers and two for nodes.
+"""

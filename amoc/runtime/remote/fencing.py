@@ -1,0 +1,51 @@
+"""When a node that is cut off from its controller has to be gone, on either side. Pure.
+
+Users of a node that is given up start again elsewhere, so before that they must have stopped where
+they were, also when nothing gets through. The keeper sends beats with its own time, and the
+controller sends each back. The keeper counts from the newest beat of its own that has come back:
+however long that was on its way, the controller has heard it at the time of the beat or later, and
+counts from then. So with one clock or two, the keeper's limit is over before the controller's:
+
+    beat made ── ORPHANED ── its users are to stop ── KILLED ── nothing of it runs
+       beat heard, here or later ──────────────── GIVEN_UP ── users start elsewhere
+"""
+
+from __future__ import annotations
+
+from amoc.base.clock import S_NS
+
+BEAT_S = 0.5
+ORPHANED_NS = 3 * S_NS
+"""Without its controller for so long, a node's users are to stop."""
+KILLED_NS = 5 * S_NS
+"""After so long it is killed."""
+GIVEN_UP_NS = 8 * S_NS
+"""A controller that has heard no beat for so long knows that the node is gone. The difference is
+for a host so slow that its keeper comes late."""
+
+
+class Fence:
+    """A keeper's view: how long ago the controller is known to have been there."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._known_ns = now_ns
+        self._orphaned = False
+
+    def echoed(self, asked_ns: int) -> None:
+        """The beat that was made at `asked_ns` has come back."""
+        if not self._orphaned:
+            self._known_ns = max(self._known_ns, asked_ns)
+
+    def is_orphaned(self, now_ns: int) -> bool:
+        """Whether the node has to stop; once that is so it stays so."""
+        self._orphaned |= now_ns - self._known_ns >= ORPHANED_NS
+        return self._orphaned
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether nothing of the node may run any more."""
+        return self._orphaned and now_ns - self._known_ns >= KILLED_NS
+
+
+def is_given_up(heard_ns: int, now_ns: int) -> bool:
+    """The controller's view: whether a keeper that was heard last at `heard_ns` has no node."""
+    return now_ns - heard_ns >= GIVEN_UP_NS

@@ -1,0 +1,93 @@
+"""A host offers itself to a run, and learns where to connect, or why it is not wanted."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket as sockets
+from typing import NamedTuple
+
+import zmq
+
+from amoc import __version__
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.errors import PeerError
+from amoc.ipc.bus import Keys, Remote, new_keys, shared_keys
+from amoc.ipc.bus.end import SocketReader
+from amoc.ipc.bus.place import tune
+from amoc.ipc.messages.keeper import FROM_HOST, TO_HOST, Join, Joined, Turned
+from amoc.runtime.remote.address import Address
+from amoc.runtime.remote.rendezvous import CONTROLLER, HOST
+
+AGAIN_S = 0.5
+
+
+class Place(NamedTuple):
+    """What a keeper has learnt."""
+
+    number: int
+    remote: Remote
+    """Where the controller is, for the keeper itself."""
+    node_keys: Keys
+    """Those of the node that it will start."""
+    clock: str
+    """The controller's."""
+
+
+def join(
+    context: zmq.Context[zmq.Socket[bytes]], address: Address, secret: bytes, deadline_s: float
+) -> Place:
+    """Offer this host to the controller at `address`.
+
+    Raises:
+        PeerError: It does not want this host, or does not answer within `deadline_s`.
+    """
+    keeper, node = new_keys(), new_keys()
+    names = __version__, platform.python_version(), sockets.gethostname()
+    offer = FROM_HOST.pack(Join(*names, os.getpid(), keeper.public, node.public))
+    mine, theirs = shared_keys(secret, HOST), shared_keys(secret, CONTROLLER)
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 0
+    reader = SocketReader(socket)
+    try:
+        tune(socket)
+        socket.immediate = True
+        socket.curve_serverkey = theirs.public
+        socket.curve_publickey, socket.curve_secretkey = mine.public, mine.secret
+        socket.connect(str(address))
+        answer = _answer(socket, reader, offer, deadline_s)
+    except zmq.ZMQError as error:
+        raise PeerError(f"{address} cannot be connected to: {error}") from None
+    finally:
+        reader.close()
+        socket.close()
+    if answer is None:
+        raise PeerError(
+            f"{address} has not answered within {format_duration(deadline_s)}: is a run there that"
+            " waits for nodes (amoc run --cluster), is the way to it open, and is the secret the"
+            " same?"
+        )
+    if isinstance(answer, Turned):
+        raise PeerError(f"{address} does not take this host: {answer.why}")
+    commands, reports = (f"tcp://{address.host}:{port}" for port in answer.ports)
+    remote = Remote(commands, reports, answer.parent_key, keeper)
+    return Place(answer.number, remote, node, answer.clock)
+
+
+def _answer(
+    socket: zmq.Socket[bytes], reader: SocketReader, offer: bytes, deadline_s: float
+) -> Joined | Turned | None:
+    """What the controller says to an offer; None if it says nothing."""
+    give_up = now_ns() + int(deadline_s * S_NS)
+    next_ns = 0
+    while (now := now_ns()) < give_up:
+        if now >= next_ns:
+            if socket.poll(0, zmq.POLLOUT):
+                socket.send(offer, zmq.NOBLOCK)
+            next_ns = now + int(AGAIN_S * S_NS)
+        reader.wait(min(next_ns, give_up) / S_NS - now / S_NS)
+        try:
+            return TO_HOST.unpack(socket.recv(zmq.NOBLOCK))
+        except zmq.Again:
+            continue
+    return None

@@ -1,0 +1,278 @@
+"""The keeper: ``amoc node``, on a host that takes part in a controller's run.
+
+It joins, fetches what the scenario needs, starts the node as a child whose standard input is the
+node's lifeline, and passes on what the node prints. It ends the node when it is told to, when its
+own lifeline ends, or when the controller is gone for too long (`fencing`). Should it be killed
+itself, the lifeline ends with it; should it be frozen, the node misses its beats: in both cases the
+node stops its users and leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import zmq
+from gevent import socket as gsocket
+from gevent.event import Event
+
+from amoc.base import process
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
+from amoc.install import bundle
+from amoc.install.choice import Choice
+from amoc.install.declared import declared
+from amoc.ipc import bus
+from amoc.ipc.messages.keeper import (
+    FROM_KEEPER,
+    TO_KEEPER,
+    Beat,
+    Begin,
+    Chunk,
+    Echo,
+    Ended,
+    Fetch,
+    FromKeeper,
+    Kill,
+    Leave,
+    Printed,
+    ToKeeper,
+)
+from amoc.ipc.messages.lifecycle import Note
+from amoc.ipc.messages.links import BOOTSTRAP
+from amoc.ipc.pipe import encode
+from amoc.runtime.child import ChildProcess
+from amoc.runtime.remote import fencing
+from amoc.runtime.remote.joining import Place
+from amoc.runtime.remote.node_clock import NodeClock
+
+JOIN_S = 30.0
+LOOK_S = 0.1
+QUICK_BEAT_S = 0.02
+ALONE_S = (fencing.KILLED_NS - fencing.ORPHANED_NS) / S_NS
+"""How long a node may take to leave where nobody is left to ask."""
+STOP_S = 1.0
+"""How long its users may take of that, before they are killed."""
+FLUSH_S = 2.0
+
+
+class Keeper:
+    """Keeps one node."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], place: Place, tell: Callable[[str], object]
+    ) -> None:
+        """Connect to the controller; `tell` shows lines to whoever started this."""
+        self._number = place.number
+        self._place = place
+        self._tell = tell
+        # Where sockets may be, but not called like the directory of a run, which others tidy up.
+        base = Path(bus.new_directory()).parent
+        self._directory = base / f"amoc-node-{secrets.token_hex(8)}"
+        self._line: bus.Child[ToKeeper, FromKeeper] = bus.Child(
+            context, place.remote, f"keeper{place.number}", TO_KEEPER, FROM_KEEPER
+        )
+        self._fence = fencing.Fence(now_ns())
+        self._clock = NodeClock(place.clock)
+        self._node: ChildProcess | None = None
+        self._told: ChildProcess | None = None
+        self._begin: Begin | None = None
+        self._data = bytearray()
+        self._leave = Event()
+        self._why = ""
+        self._code = ExitCode.OK
+
+    def run(self, lifeline: int | None) -> int:
+        """Keep the node until the run is over; the exit code.
+
+        Args:
+            lifeline: A descriptor; when it ends, nobody wants the node any more.
+        """
+        self._directory.mkdir(0o700)
+        with self._line:
+            try:
+                self._line.join(JOIN_S)
+                self._fence = fencing.Fence(now_ns())
+                tasks = [self._hear, self._beat, self._guard, self._clock.follow]
+                if lifeline is not None:
+                    tasks.append(lambda: self._watch(lifeline))
+                spawned = [gevent.spawn(self._guarded, task) for task in tasks]
+                self._leave.wait()
+                self._end_node()
+                gevent.killall(spawned)
+                self._line.flush(FLUSH_S)
+            except AmocError as error:
+                self._give_up(error.exit_code, str(error))
+            finally:
+                self._end_node()
+                shutil.rmtree(self._directory, ignore_errors=True)
+        if self._why:
+            self._tell(self._why)
+        return int(self._code)
+
+    def stop(self) -> None:
+        """Leave, as nobody wants the node any more; from a signal, say."""
+        self._give_up(ExitCode.INTERRUPTED, "interrupted")
+
+    def _guarded(self, task: Callable[[], object]) -> None:
+        try:
+            task()
+        except AmocError as error:
+            self._give_up(error.exit_code, str(error))
+        except OSError as error:
+            self._give_up(ExitCode.RESOURCE, str(error))
+
+    def _give_up(self, code: ExitCode, why: str) -> None:
+        if not self._why:
+            self._why, self._code = why, code
+            if self._node is None:
+                self._line.report_urgent(Note("error", why))
+                self._line.report_urgent(Ended(f"was not started: {why}"))
+        self._leave.set()
+
+    # The controller
+
+    def _hear(self) -> None:
+        for command in self._line.commands():
+            match command:
+                case Echo(asked_ns, received_ns, answered_ns):
+                    self._fence.echoed(asked_ns)
+                    self._clock.note(asked_ns, received_ns, answered_ns, now_ns())
+                case Begin():
+                    self._begin = command
+                    self._fetch()
+                case Chunk(offset, data):
+                    self._take(offset, data)
+                case Kill():
+                    if self._node is not None:
+                        self._node.kill()
+                    else:  # or it has ended already, and that is said once more
+                        self._line.report_urgent(Ended("was not running"))
+                case Leave():
+                    self._leave.set()
+
+    def _beat(self) -> None:
+        while True:
+            self._line.report_urgent(Beat(now_ns(), self._clock.bound_ns))
+            # What a node begins with is known soon; from then on clocks drift slowly.
+            gevent.sleep(fencing.BEAT_S if self._clock.is_known else QUICK_BEAT_S)
+            if self._told is not None and not self._fence.is_orphaned(now_ns()):
+                self._told.write(b".")  # it would stop if this process were frozen
+
+    def _guard(self) -> None:
+        while not self._fence.is_orphaned(now_ns()):
+            gevent.sleep(LOOK_S)
+        why = f"the controller has been gone for {fencing.ORPHANED_NS // S_NS} s; the node stops"
+        self._tell(why)
+        if self._node is not None:
+            self._node.close_lifeline()
+        while not self._fence.is_over(now_ns()) and self._runs():
+            gevent.sleep(LOOK_S)
+        self._give_up(ExitCode.NODE_LOST, "the controller is gone")
+
+    def _watch(self, lifeline: int) -> None:
+        while True:
+            gsocket.wait_read(lifeline)
+            if not os.read(lifeline, 4096):
+                self._give_up(ExitCode.NODE_LOST, "who started this has gone")
+                return
+
+    # The bundle
+
+    def _fetch(self) -> None:
+        assert self._begin is not None
+        digest = self._begin.digest
+        data = bundle.cached(digest) if digest else b""
+        if data is None:
+            self._line.report_urgent(Fetch(0))
+        else:
+            gevent.spawn(self._guarded, lambda: self._start(data))
+
+    def _take(self, offset: int, data: bytes) -> None:
+        if self._begin is None or offset != len(self._data):
+            return  # asked for twice
+        self._data += data
+        if len(self._data) < self._begin.size:
+            if not data:
+                raise PeerError("the bundle has ended before its end")
+            self._line.report_urgent(Fetch(len(self._data)))
+            return
+        whole = bytes(self._data)
+        bundle.keep(whole, self._begin.digest)
+        gevent.spawn(self._guarded, lambda: self._start(whole))
+
+    # The node
+
+    def _start(self, data: bytes) -> None:
+        assert self._begin is not None
+        bootstrap = BOOTSTRAP.unpack(self._begin.bootstrap)
+        if data:
+            try:
+                bundle.unpack(data, self._directory / "bundle")
+            except UsageError as error:
+                raise PeerError(f"the bundle cannot be used: {error}") from None
+            os.chdir(self._directory / "bundle")
+        libraries = ""
+        if declared(bootstrap.scenario) is not None:
+            # It may take minutes, and beats must go on.
+            libraries = gevent.get_hub().threadpool.apply(_libraries, (bootstrap.scenario,))
+        remote, keys = self._place.remote, self._place.node_keys
+        address = remote.commands.rpartition(":")[0]
+        commands, reports = (f"{address}:{port}" for port in self._begin.ports)
+        told = bootstrap._replace(
+            endpoint=str(self._directory),
+            libraries=libraries,
+            stop_timeout_s=min(bootstrap.stop_timeout_s, STOP_S),
+            remote=(commands, reports, remote.parent_key, keys.public, keys.secret),
+        )
+        while not self._clock.is_known and not self._leave.is_set():
+            gevent.sleep(QUICK_BEAT_S)
+        if self._leave.is_set():
+            return
+        started = self._clock.start_node(self._directory)
+        node = self._node = ChildProcess(started, self._printed)
+        node.write(encode(BOOTSTRAP, told))
+        self._told = node
+        while (status := node.exit_status()) is None:
+            gevent.sleep(LOOK_S)
+        self._end_node()
+        self._line.report_urgent(Ended(process.how_it_ended(status)))
+
+    def _printed(self, line: str) -> None:
+        self._line.report_nowait(Printed([line]))
+
+    def _runs(self) -> bool:
+        return self._node is not None and self._node.exit_status() is None
+
+    def _end_node(self) -> None:
+        """End the node, and whatever of it is left."""
+        node, self._told = self._node, None
+        if node is None:
+            return
+        node.close_lifeline()
+        until_ns = now_ns() + int(ALONE_S * S_NS)
+        while self._runs() and now_ns() < until_ns and not self._fence.is_over(now_ns()):
+            gevent.sleep(LOOK_S)
+        if self._node is node:
+            self._node = None
+            node.end(0.0)
+
+
+def _libraries(scenario: str) -> str:
+    """Where what the scenario depends on is, installed if need be."""
+    from amoc.install.environment import Preparation
+
+    return Preparation(scenario, Choice(), lambda _line: None).environment().libraries
+
+
+def on_signals(stop: Callable[[], object]) -> None:
+    """Have the signals that mean the end call `stop`."""
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with contextlib.suppress(ValueError, OSError):
+            gevent.signal_handler(signum, stop)

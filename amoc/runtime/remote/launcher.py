@@ -1,0 +1,322 @@
+"""Starts the nodes of a run on other hosts, through a keeper on each.
+
+Hosts come by themselves (`join`), or a starter brings them (`ssh`); either way they join with the
+secret, get keys of their own, and are told what to run. A node counts as ended when its keeper says
+so, or when the keeper was not heard for so long that it must have ended it, see `fencing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import Protocol
+
+import gevent
+import zmq
+
+from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.errors import PeerError, ResourceError
+from amoc.base.run_clock import host_clock
+from amoc.base.text import counted
+from amoc.base.waiting import Notify
+from amoc.install.bundle import Bundle
+from amoc.ipc import bus
+from amoc.ipc.messages.keeper import (
+    FROM_KEEPER,
+    TO_KEEPER,
+    Beat,
+    Begin,
+    Chunk,
+    Echo,
+    Ended,
+    Fetch,
+    FromKeeper,
+    Join,
+    Joined,
+    Kill,
+    Leave,
+    Printed,
+    ToKeeper,
+    Turned,
+)
+from amoc.ipc.messages.lifecycle import Bootstrap, Hello, Note
+from amoc.ipc.messages.links import BOOTSTRAP
+from amoc.runtime.remote import fencing
+from amoc.runtime.remote.address import Address
+from amoc.runtime.remote.rendezvous import Rendezvous
+
+CHUNK_BYTES = 1 << 20
+LOOK_S = 0.05
+MAX_EARLY_LINES = 1_000
+
+
+class Starter(Protocol):
+    """What brings hosts to a run."""
+
+    def start(self, port: int, secret: bytes, /) -> None:
+        """Begin; hosts are to join at `port`."""
+
+    def trouble(self) -> str:
+        """What has gone wrong so that a host will not come; empty if nothing."""
+
+    def close(self) -> None:
+        """End what was begun."""
+
+
+class RemoteNode:
+    """A node on another host; see `amoc.runtime.launcher.LaunchedNode`."""
+
+    def __init__(self, number: int, join: Join, launcher: RemoteLauncher) -> None:
+        self.number = number
+        self.host = str(join.host)
+        self.engine_id = f"{join.host} pid {join.pid}"
+        self.join = join
+        self.heard_ns = now_ns()
+        self.clock_bound_ns = 0
+        self.is_there = False
+        self.how: str | None = None
+        self.early: list[str] = []
+        self._launcher = launcher
+        self._on_line: Callable[[str], None] = self._keep_line
+
+    @property
+    def public_key(self) -> bytes:
+        """What the run's parent knows it by."""
+        return self.join.node_key
+
+    @property
+    def keeper(self) -> str:
+        """What its keeper is called."""
+        return f"keeper{self.number}"
+
+    def _keep_line(self, line: str) -> None:
+        if len(self.early) < MAX_EARLY_LINES:
+            self.early.append(line)
+
+    def begin(self, bootstrap: Bootstrap) -> None:
+        """Have its keeper start it."""
+        self._launcher.begin(self, bootstrap)
+
+    def watch(self, on_line: Callable[[str], None]) -> None:
+        """Pass on what it prints."""
+        self._on_line = on_line
+        for line in self.early:
+            on_line(line)
+        self.early.clear()
+
+    def print(self, lines: Sequence[str]) -> None:
+        """It has printed that."""
+        for line in lines:
+            self._on_line(line)
+
+    def ended(self) -> str | None:
+        """How it has ended; None while it may run."""
+        if self.how is None and fencing.is_given_up(self.heard_ns, now_ns()):
+            silent = format_duration(fencing.GIVEN_UP_NS / S_NS)
+            self.how = f"on {self.host} has not been heard of for {silent}"
+            self._launcher.forget(self)
+        return self.how
+
+    def kill(self) -> None:
+        """Have its keeper kill it."""
+        if self.how is None:
+            self._launcher.tell(self, Kill())
+
+    def end(self, deadline_s: float) -> None:
+        """Wait for its end, and have it killed if it has not left by then."""
+        self._until_ended(deadline_s)
+        self.kill()
+        self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
+        self._launcher.tell(self, Leave())
+
+    def _until_ended(self, deadline_s: float) -> None:
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while self.ended() is None and now_ns() < give_up:
+            gevent.sleep(LOOK_S)
+
+
+class RemoteLauncher:
+    """Starts a number of nodes on other hosts; see `amoc.runtime.launcher.Launcher`.
+
+    Attributes:
+        nodes: Those that have joined.
+        timeout_s: How long all may take to come.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        secret: bytes,
+        bind: Address,
+        bundle: Bundle,
+        timeout_s: float,
+        starter: Starter | None = None,
+        tell: Callable[[str], object] = lambda _line: None,
+    ) -> None:
+        """Prepare; nothing is bound yet.
+
+        Args:
+            count: How many nodes there are to be.
+            secret: What hosts have to know to join.
+            bind: Where they come to; four more ports follow.
+            bundle: What they get.
+            timeout_s: How long all may take to come.
+            starter: What brings them; without one they are waited for.
+            tell: Shows lines to the operator.
+        """
+        self.nodes: list[RemoteNode] = []
+        self._count = count
+        self._secret = secret
+        self._bind = bind
+        self._bundle = bundle
+        self.timeout_s = timeout_s
+        self._starter = starter
+        self._tell = tell
+        self._changed = Notify()
+        self._ports: tuple[int, ...] = ()
+        self._opened = ExitStack()
+        self._rendezvous: Rendezvous | None = None
+
+    @property
+    def port(self) -> int:
+        """Where hosts join; 0 before that is known."""
+        return self._rendezvous.port if self._rendezvous is not None else 0
+
+    def start(self, _directory: str) -> Sequence[RemoteNode]:
+        """Wait until all nodes have joined.
+
+        Raises:
+            ResourceError: They have not in time, or the address cannot be bound.
+        """
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._gate = bus.Gate(self._context)
+        self._opened.callback(self._gate.close)
+        self._keys = bus.new_keys()
+        try:
+            self._open()
+            self._wait()
+        except BaseException:
+            for node in self.nodes:
+                self.tell(node, Leave())
+            self.nodes.clear()
+            self.close()
+            self._context.destroy(linger=bus.LINGER_MS)
+            raise
+        return self.nodes
+
+    def _open(self) -> None:
+        host = self._bind.host or "*"
+        listen = bus.Listen(self._gate, self._keys, host, self._bind.ports(1), "keepers")
+        self._parent: bus.Parent[ToKeeper, FromKeeper] = bus.Parent(
+            self._context, listen, TO_KEEPER, FROM_KEEPER
+        )
+        self._opened.callback(self._parent.close)
+        self._opened.callback(gevent.spawn(self._hear).kill)
+        self._rendezvous = Rendezvous(
+            self._context, self._gate, self._secret, self._bind, self._take
+        )
+        self._opened.callback(self._rendezvous.close)
+        if self._starter is not None:
+            self._opened.callback(self._starter.close)
+            self._starter.start(self._rendezvous.port, self._secret)
+        else:
+            where = Address(host, self._rendezvous.port)
+            self._tell(f"waiting for {counted(self._count, 'node')} at {where}")
+
+    def _wait(self) -> None:
+        begun_ns = now_ns()
+        while sum(node.is_there for node in self.nodes) < self._count:
+            trouble = self._starter.trouble() if self._starter is not None else ""
+            if trouble or now_ns() - begun_ns > self.timeout_s * S_NS:
+                raise ResourceError(self._lacking(trouble))
+            self._changed.wait(LOOK_S)
+
+    def _lacking(self, trouble: str) -> str:
+        """Why the run cannot begin."""
+        there = [node.host for node in self.nodes if node.is_there]
+        text = f"{len(there)} of {self._count} nodes have joined"
+        text += f" ({', '.join(there)})" if there else ""
+        text += f": {trouble}" if trouble else f" within {format_duration(self.timeout_s)}"
+        assert self._rendezvous is not None
+        for host, why in self._rendezvous.turned.items():
+            text += f"; {host} was turned away: {why}"
+        refused = self._gate.refused().text()
+        return f"{text}; {refused}" if refused else text
+
+    def listen(self, _directory: str) -> tuple[zmq.Context[zmq.Socket[bytes]], bus.Listen]:
+        """Where the run's sockets are made, and where its nodes come to."""
+        host = self._bind.host or "*"
+        listen = bus.Listen(self._gate, self._keys, host, self._bind.ports(3))
+        return self._context, listen
+
+    def took(self, endpoints: tuple[str, str]) -> None:
+        """The run's sockets are bound: nodes are to come there."""
+        self._ports = tuple(int(one.rpartition(":")[2]) for one in endpoints)
+
+    def _take(self, join: Join) -> Joined | Turned:
+        """What becomes of a host that offers itself."""
+        known = [node for node in self.nodes if node.join.keeper_key == join.keeper_key]
+        if not known and len(self.nodes) >= self._count:
+            return Turned(f"the run has all of its {self._count} nodes")
+        node = known[0] if known else RemoteNode(len(self.nodes), join, self)
+        if not known:
+            self._parent.expect(node.keeper, bytes(join.keeper_key))
+            self.nodes.append(node)
+        ports = [int(one.rpartition(":")[2]) for one in self._parent.endpoints]
+        return Joined(node.number, ports, self._keys.public, host_clock())
+
+    # Keepers
+
+    def tell(self, node: RemoteNode, command: ToKeeper) -> None:
+        """Tell the keeper of a node; one that does not listen is given up soon."""
+        with suppress(PeerError):
+            self._parent.send(node.keeper, command)
+
+    def forget(self, node: RemoteNode) -> None:
+        """Hear nothing of its keeper any more."""
+        self._parent.forget(node.keeper)
+
+    def begin(self, node: RemoteNode, bootstrap: Bootstrap) -> None:
+        """Have the keeper of a node start it."""
+        told = bootstrap._replace(scenario=self._bundle.scenario, endpoint="", libraries="")
+        packed, data = BOOTSTRAP.pack(told), self._bundle.data
+        self.tell(node, Begin(packed, self._ports, self._bundle.digest, len(data)))
+
+    def _hear(self) -> None:
+        for received in self._parent.reports():
+            if received is None:
+                continue
+            node = next((one for one in self.nodes if one.keeper == received.child), None)
+            if node is not None:
+                self._take_report(node, received.record)
+            elif self.nodes and isinstance(received.record, Note):
+                self.nodes[0].print([f"amoc: {received.record.text}"])
+
+    def _came(self, node: RemoteNode) -> None:
+        """The keeper of a node is there."""
+        node.is_there = True
+        there = sum(one.is_there for one in self.nodes)
+        self._tell(f"node{node.number} is on {node.host} ({there} of {self._count})")
+        self._changed.ring()
+
+    def _take_report(self, node: RemoteNode, report: FromKeeper) -> None:
+        match report:
+            case Hello():
+                self._came(node)
+            case Beat(asked_ns, bound_ns):
+                node.heard_ns = now_ns()
+                node.clock_bound_ns = bound_ns
+                self.tell(node, Echo(asked_ns, node.heard_ns, now_ns()))
+            case Printed(lines):
+                node.print(lines)
+            case Ended(how):
+                node.how = node.how or how
+            case Note(_, text):
+                node.print([text])
+            case Fetch(offset):
+                part = self._bundle.data[offset : offset + CHUNK_BYTES]
+                self.tell(node, Chunk(offset, part))
+
+    def close(self) -> None:
+        """End what is left of keepers, and close what leads to them."""
+        self._opened.close()

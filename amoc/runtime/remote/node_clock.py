@@ -1,0 +1,85 @@
+"""The clock of a keeper's node: the controller's, as far as it is known from here.
+
+Where the controller is on another host, the node is started with an offset in a file of its
+directory (`amoc.base.run_clock`), and this process brings it up to date: in steps of `STEP_NS`, so
+the clock that the node sees never jumps.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gevent
+
+from amoc.base.clock import S_NS, US_NS, now_ns
+from amoc.base.run_clock import host_clock, shared
+from amoc.ipc.clock_offset import MAX_DRIFT_PPM, ClockOffset
+from amoc.runtime import host
+from amoc.runtime.child import Started, start_module
+from amoc.runtime.remote import node_main
+
+STEP_S = 0.01
+STEP_NS = int(STEP_S * S_NS) * MAX_DRIFT_PPM // 1_000_000
+"""As much as two clocks drift apart meanwhile, at the most."""
+TOLERATED_NS = 20 * US_NS
+"""A smaller difference is left as it is."""
+LOOK_S = 0.25
+FIRST_ANSWERS = 8
+"""So many answers have to be there before a node starts."""
+
+
+def step(have_ns: int, want_ns: int) -> int:
+    """The next offset on the way from one to the other."""
+    return have_ns + max(-STEP_NS, min(STEP_NS, want_ns - have_ns))
+
+
+class NodeClock:
+    """Keeps a node's clock."""
+
+    def __init__(self, controllers: str) -> None:
+        """Know which clock the controller has, see `run_clock.host_clock`."""
+        same = controllers and controllers == host_clock()
+        self._offset = None if same else ClockOffset()
+        self._controllers = controllers
+        self._cell: memoryview | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a node can start."""
+        return self._offset is None or self._offset.answers >= FIRST_ANSWERS
+
+    @property
+    def bound_ns(self) -> int:
+        """How far the node's clock can be from the controller's."""
+        known = self._offset.at(now_ns()) if self._offset is not None else None
+        if known is None:
+            return 0
+        have = self._cell[0] if self._cell is not None else known.middle_ns
+        return max(abs(known.high_ns - have), abs(known.low_ns - have))
+
+    def note(self, asked_ns: int, received_ns: int, answered_ns: int, heard_ns: int) -> None:
+        """An answer has come, with these times; see `ClockOffset.note`."""
+        if self._offset is not None:
+            self._offset.note(asked_ns, received_ns, answered_ns, heard_ns)
+
+    def start_node(self, directory: Path) -> Started:
+        """Start the node's process, which has the controller's clock."""
+        known = self._offset.at(now_ns()) if self._offset is not None else None
+        if known is None:
+            return start_module(host.__name__, [str(directory)])
+        file = directory / "clock"
+        self._cell = shared(file)
+        self._cell[0] = known.middle_ns
+        return start_module(node_main.__name__, [str(directory), str(file), self._controllers])
+
+    def follow(self) -> None:
+        """Bring the offset up to date, without end."""
+        while True:
+            gevent.sleep(LOOK_S)
+            known = self._offset.at(now_ns()) if self._offset is not None else None
+            if known is None or self._cell is None:
+                continue
+            if abs(known.middle_ns - self._cell[0]) > TOLERATED_NS:
+                while self._cell[0] != known.middle_ns:
+                    self._cell[0] = step(self._cell[0], known.middle_ns)
+                    gevent.sleep(STEP_S)

@@ -1,0 +1,17 @@
+"""A node's process on a host with another clock than the controller's: that comes first.
+
+Nothing else of amoc may be imported before, for it would take the host's clock.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    from amoc.base import run_clock
+
+    run_clock.follow(Path(sys.argv[2]), sys.argv[3])
+    from amoc.runtime import host
+
+    host.main(sys.argv[1])

@@ -1,0 +1,53 @@
+"""The secret that a controller shares with the hosts that may join its run.
+
+It is read from a file that only its owner can read, or from standard input; it is never an argument
+and never shown.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from amoc.base.errors import UsageError
+
+MIN_LENGTH = 16
+MAX_LENGTH = 4096
+STDIN = "-"
+
+
+def fresh() -> bytes:
+    """One that nobody has had before."""
+    return secrets.token_hex(32).encode()
+
+
+def in_file(file: str) -> bytes:
+    """The secret in `file`, without blanks around it.
+
+    Raises:
+        UsageError: It cannot be read, or others can read it, or it is too short.
+    """
+    source, path = f"--secret-file {file}", Path(file)
+    try:
+        mode = path.stat().st_mode
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{source} cannot be read: {error.strerror}") from None
+    if mode & 0o077:
+        raise UsageError(f"{source} can be read by others than its owner; chmod 600 it")
+    return checked(text, source)
+
+
+def checked(text: bytes, source: str) -> bytes:
+    """The secret in `text`.
+
+    Raises:
+        UsageError: It is too short, or too long.
+    """
+    secret = text.strip()
+    if not MIN_LENGTH <= len(secret) <= MAX_LENGTH:
+        raise UsageError(
+            f"{source} must hold a secret of {MIN_LENGTH} to {MAX_LENGTH:,} characters, got"
+            f" {len(secret):,}; make one with: openssl rand -hex 32"
+        )
+    return secret

@@ -1,0 +1,145 @@
+"""Keepers by OpenSSH: ``ssh HOST amoc node …`` for each host, which all end with their connection.
+
+The secret of the run goes over standard input, which then stays open as the keeper's lifeline. How
+a host is reached is for ssh to know: its configuration, keys and agent are used, and nobody is
+asked for a password.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import gevent
+from gevent import socket as gsocket
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import ResourceError
+from amoc.base.text import LineSplitter, printable
+
+MAX_LINES = 20
+LEAVE_S = 6.0
+"""How long keepers may take to leave once the run is over; longer than they give their nodes."""
+LOOK_S = 0.02
+_HOST = re.compile(r"(?:([^@]+)@)?(\[.+\]|[^:]+)(?::(\d+))?")
+_OPTIONS = (
+    *("-o", "BatchMode=yes"),
+    *("-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"),
+    *("-o", "ConnectTimeout=15"),
+    "-T",
+)
+
+
+def command(host: str, amoc: str, address: str) -> list[str]:
+    """What starts a keeper on `host`.
+
+    Args:
+        host: As in `amoc.scenario.cluster.Cluster`.
+        amoc: What runs amoc there.
+        address: Where the controller is.
+    """
+    match = _HOST.fullmatch(host)
+    assert match is not None
+    user, name, port = match.groups()
+    target = name.strip("[]")
+    target = f"{user}@{target}" if user else target
+    chosen = ["-p", port] if port else []
+    # exec: what sshd starts is a shell, which would stay in between.
+    remote = f"exec {amoc} node --controller '{address}' --secret-file -"
+    return ["ssh", *_OPTIONS, *chosen, "--", target, remote]
+
+
+@dataclass
+class _Line:
+    """The connection to a host."""
+
+    host: str
+    process: subprocess.Popen[bytes]
+    said: list[str] = field(default_factory=list)
+
+
+class SshStarter:
+    """Starts a keeper on each of some hosts."""
+
+    def __init__(self, hosts: Sequence[str], amoc: str, advertise: str) -> None:
+        """Prepare.
+
+        Args:
+            hosts: As in `amoc.scenario.cluster.Cluster`.
+            amoc: What runs amoc there.
+            advertise: The controller's host, as they see it; empty if it is where ssh comes from.
+        """
+        self._hosts = hosts
+        self._amoc = amoc
+        self._advertise = advertise
+        self._lines: list[_Line] = []
+        self._readers: list[gevent.Greenlet[..., None]] = []
+
+    def start(self, port: int, secret: bytes) -> None:
+        """Start all of them, to join at `port`.
+
+        Raises:
+            ResourceError: There is no ssh.
+        """
+        address = f"tcp://{self._advertise}:{port}"
+        for host in self._hosts:
+            try:
+                process = subprocess.Popen(
+                    command(host, self._amoc, address),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    process_group=0,  # Ctrl-C is for us alone
+                )
+            except OSError as error:
+                raise ResourceError(f"ssh cannot be started: {error.strerror}") from None
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(secret + b"\n")
+                process.stdin.flush()
+            line = _Line(host, process)
+            self._lines.append(line)
+            self._readers.append(gevent.spawn(self._read, line))
+
+    def _read(self, line: _Line) -> None:
+        """Note what ssh and the keeper say."""
+        assert line.process.stdout is not None
+        fd = line.process.stdout.fileno()
+        splitter = LineSplitter()
+        data = b"?"
+        while data:
+            gsocket.wait_read(fd)
+            data = os.read(fd, 4096)
+            line.said = [*line.said, *splitter.feed(data)][-MAX_LINES:]
+
+    def trouble(self) -> str:
+        """Which host will not come, and why; empty if none is known not to."""
+        for line in self._lines:
+            code = line.process.poll()
+            if code is not None:
+                gevent.sleep(LOOK_S)  # what it said last may still be in the pipe
+                said = f": {printable(line.said[-1])}" if line.said else ""
+                return f"ssh {line.host} ended with {code}{said}"
+        return ""
+
+    def close(self) -> None:
+        """End all connections, and with them what they have started."""
+        for line in self._lines:
+            assert line.process.stdin is not None
+            with suppress(BrokenPipeError):
+                line.process.stdin.close()
+        give_up = now_ns() + int(LEAVE_S * S_NS)
+        while any(one.process.poll() is None for one in self._lines) and now_ns() < give_up:
+            gevent.sleep(LOOK_S)
+        for line in self._lines:
+            if line.process.poll() is None:
+                line.process.kill()
+                line.process.wait()
+        gevent.killall(self._readers)
+        for line in self._lines:
+            assert line.process.stdout is not None
+            line.process.stdout.close()

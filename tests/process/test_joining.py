@@ -1,0 +1,187 @@
+"""Hosts that join a run: real keepers, on loopback, and what happens to those that may not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+import zmq
+
+from amoc.base.errors import ResourceError
+from amoc.install.bundle import Bundle
+from amoc.ipc import bus
+from amoc.runtime.remote import rendezvous
+from amoc.runtime.remote.address import Address
+from amoc.runtime.remote.launcher import RemoteLauncher
+
+DEADLINE_S = 60.0
+SECRET = "a secret of the run that is long enough"
+ROOT = Path(__file__).parents[2]
+
+
+class Controller:
+    """A launcher, and keepers that come to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.keepers: list[subprocess.Popen[str]] = []
+        self.launchers: list[RemoteLauncher] = []
+
+    def secret_file(self, secret: str = SECRET) -> Path:
+        path = self.directory / f"secret{len(self.keepers)}"
+        path.touch(0o600)
+        path.write_text(secret)
+        return path
+
+    def launcher(self, count: int, timeout_s: float, address: str = "127.0.0.1") -> RemoteLauncher:
+        made = RemoteLauncher(
+            count, SECRET.encode(), Address(address, 0), Bundle(b"", "none"), timeout_s
+        )
+        self.launchers.append(made)
+        return made
+
+    def starting(self, launcher: RemoteLauncher) -> gevent.Greenlet:
+        """The launcher's start, under way; its port is known then."""
+        starting = gevent.spawn(launcher.start, "")
+        with gevent.Timeout(DEADLINE_S):
+            while not launcher.port:
+                gevent.sleep(0.005)
+        return starting
+
+    def keeper(
+        self, port: int, secret: str = SECRET, timeout: str = "60s"
+    ) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "amoc", "node", "--controller", f"tcp://127.0.0.1:{port}"]
+        options = ["--secret-file", str(self.secret_file(secret)), "--timeout", timeout]
+        keeper = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        self.keepers.append(keeper)
+        return keeper
+
+    def end(self) -> None:
+        for launcher in self.launchers:
+            for node in launcher.nodes:
+                node.end(0.0)
+            launcher.close()
+            launcher.listen("")[0].destroy(linger=1000)
+        for keeper in self.keepers:
+            try:
+                keeper.wait(DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                keeper.kill()
+                raise
+            assert keeper.stderr is not None
+            keeper.stderr.close()
+
+
+def ended(keeper: subprocess.Popen[str]) -> tuple[int, str]:
+    """How a keeper has ended, and what it has said; the loop goes on meanwhile."""
+    give_up = time.monotonic() + DEADLINE_S
+    while keeper.poll() is None:
+        assert time.monotonic() < give_up
+        gevent.sleep(0.02)
+    assert keeper.stderr is not None
+    return keeper.returncode, keeper.stderr.read()
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Iterator[Controller]:
+    made = Controller(tmp_path)
+    yield made
+    made.end()
+
+
+def test_hosts_join_with_the_secret_until_the_run_has_all_its_nodes(controller):
+    launcher = controller.launcher(2, DEADLINE_S)
+    starting = controller.starting(launcher)
+    for _ in range(2):
+        controller.keeper(launcher.port)
+    nodes = starting.get(timeout=DEADLINE_S)
+    assert [node.number for node in nodes] == [0, 1]
+    assert len({node.public_key for node in nodes}) == 2
+    assert all(node.ended() is None for node in nodes)
+    code, said = ended(controller.keeper(launcher.port))
+    assert code == 8
+    assert "does not take this host: the run has all of its 2 nodes" in said
+    for keeper in controller.keepers:
+        if keeper.poll() is None:
+            assert SECRET not in Path(f"/proc/{keeper.pid}/cmdline").read_text()
+            assert SECRET not in Path(f"/proc/{keeper.pid}/environ").read_text()
+
+
+def test_who_does_not_know_the_secret_does_not_join_and_is_counted(controller):
+    launcher = controller.launcher(1, DEADLINE_S)
+    starting = controller.starting(launcher)
+    code, said = ended(
+        controller.keeper(launcher.port, "another secret, as long as it has to be", "1s")
+    )
+    assert code == 8
+    assert "has not answered within 1 s" in said
+    launcher.timeout_s = 0.1
+    with pytest.raises(ResourceError, match="0 of 1 nodes have joined within 100 ms; refused"):
+        starting.get(timeout=DEADLINE_S)
+
+
+def test_when_time_is_over_it_is_said_how_many_have_joined(controller):
+    launcher = controller.launcher(3, DEADLINE_S)
+    starting = controller.starting(launcher)
+    keeper = controller.keeper(launcher.port)
+    with gevent.Timeout(DEADLINE_S):
+        while not any(node.is_there for node in launcher.nodes):
+            gevent.sleep(0.02)
+    launcher.timeout_s = 0.1
+    with pytest.raises(ResourceError, match=r"1 of 3 nodes have joined \(\S+\) within 100 ms"):
+        starting.get(timeout=DEADLINE_S)
+    code, said = ended(keeper)
+    assert (code, said) == (0, "")
+
+
+def test_a_host_with_another_version_is_turned_away_on_both_sides(controller, monkeypatch):
+    monkeypatch.setattr(rendezvous, "__version__", "99.0")
+    launcher = controller.launcher(1, DEADLINE_S)
+    starting = controller.starting(launcher)
+    code, said = ended(controller.keeper(launcher.port))
+    assert code == 8
+    assert "and the controller 99.0" in said
+    launcher.timeout_s = 0.1
+    with pytest.raises(
+        ResourceError, match=r"was turned away: it has amoc \S+, and the controller"
+    ):
+        starting.get(timeout=DEADLINE_S)
+
+
+def test_what_knows_the_secret_and_talks_nonsense_does_no_harm(controller):
+    launcher = controller.launcher(1, DEADLINE_S)
+    starting = controller.starting(launcher)
+    context = zmq.Context()
+    mine = bus.shared_keys(SECRET.encode(), rendezvous.HOST)
+    theirs = bus.shared_keys(SECRET.encode(), rendezvous.CONTROLLER)
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 0
+    socket.curve_serverkey = theirs.public
+    socket.curve_publickey, socket.curve_secretkey = mine.public, mine.secret
+    socket.connect(f"tcp://127.0.0.1:{launcher.port}")
+    for nonsense in ([b"x"], [b""], [b"a", b"b"], [b"\x92\xa4Join\x01"]):
+        socket.send_multipart(nonsense)
+    controller.keeper(launcher.port)
+    starting.get(timeout=DEADLINE_S)
+    assert socket.poll(1000)
+    assert b"Turned" in socket.recv()
+    socket.close()
+    context.term()
+
+
+def test_a_port_that_is_taken_is_named(controller):
+    launcher = controller.launcher(1, 5.0)
+    starting = controller.starting(launcher)
+    other = RemoteLauncher(
+        1, SECRET.encode(), Address("127.0.0.1", launcher.port), Bundle(b"", "none"), 5.0
+    )
+    controller.launchers.append(other)
+    with pytest.raises(ResourceError, match="cannot be bound: Address already in use"):
+        other.start("")
+    starting.kill()

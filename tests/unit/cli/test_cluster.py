@@ -1,0 +1,72 @@
+"""Options of a cluster go together, or are refused by name before anything is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from amoc.base.errors import UsageError
+from amoc.cli import cluster, run_options
+from amoc.runtime.local_launcher import LocalLauncher
+from amoc.runtime.remote.launcher import RemoteLauncher
+
+
+def launcher(*arguments: str):
+    """What starts the nodes of such a run."""
+    made = []
+
+    @click.command()
+    @run_options.options
+    @cluster.options
+    def run(reach, **given):
+        made.append(cluster.launcher(run_options.plan(**given), reach))
+
+    CliRunner().invoke(run, ["chat.py", *arguments], catch_exceptions=False, standalone_mode=False)
+    return made[0]
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> str:
+    path = tmp_path / "secret"
+    path.touch(0o600)
+    path.write_text("a secret that is long enough")
+    return str(path)
+
+
+def test_a_run_without_options_is_on_this_host():
+    assert isinstance(launcher(), LocalLauncher)
+    assert isinstance(launcher("--cluster", "local:2"), LocalLauncher)
+
+
+def test_hosts_are_waited_for_or_fetched(secret):
+    join = ("--cluster", "join", "--nodes", "2", "--secret-file", secret)
+    assert isinstance(launcher(*join), RemoteLauncher)
+    assert isinstance(launcher(*join, "--bind", "[::1]:4200"), RemoteLauncher)
+    assert isinstance(
+        launcher("--cluster", "ssh://h1,h2", "--advertise", "10.0.0.1"), RemoteLauncher
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--cluster", "join", "--nodes", "2"], "--cluster join needs --secret-file FILE"),
+        (["--cluster", "join"], "--cluster join needs --nodes N"),
+        (["--secret-file", "s"], "--secret-file belongs to --cluster join"),
+        (["--cluster", "ssh://h1", "--secret-file", "s"], "--secret-file belongs to"),
+        (["--cluster", "local:2", "--bind", "*"], "--bind belongs to --cluster join and ssh://"),
+        (["--advertise", "h"], "--advertise belongs to --cluster ssh://"),
+        (["--cluster", "ssh://h1", "--nodes", "2"], "has 1 nodes, and --nodes says 2"),
+        (["--cluster", "ssh://h1", "--bind", "a b"], "--bind must be an address such as"),
+        (
+            ["--cluster", "join", "--nodes", "1", "--secret-file", "/nowhere"],
+            "--secret-file /nowhere cannot be read",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments, why):
+    with pytest.raises(UsageError, match=why):
+        launcher(*arguments)
