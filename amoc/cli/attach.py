@@ -95,7 +95,7 @@ class LocalRun:
 
 
 class RemoteRun:
-    """A run of a daemon."""
+    """A run of a server."""
 
     def __init__(self, server: Line, run: str) -> None:
         self.id = run

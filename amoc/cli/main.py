@@ -32,7 +32,7 @@ cli.fill(
     explained={
         "Run": ("run", "plan", "replay", "check", "new"),
         "Results": ("runs", "report", "compare", "export"),
-        "Service": ("serve", "start", "stop-server", "attach"),
+        "Server": ("serve", "start", "stop-server", "attach"),
     },
     named={"Control": tuple(CONTROL), "Others": ("node", "xmppd", "completion")},
     modules={"start": "serve", "stop-server": "serve", **dict.fromkeys(CONTROL, "control")},

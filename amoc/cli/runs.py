@@ -52,7 +52,7 @@ def runs(limit: int, json_file: str | None) -> None:
 
 
 def _of(server: Line, limit: int) -> list[ListedRun]:
-    """The runs of a daemon."""
+    """The runs of a server."""
     from amoc.results.run_list import ListedRun
 
     names = ListedRun.__dataclass_fields__

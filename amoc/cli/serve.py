@@ -1,4 +1,4 @@
-"""``amoc serve``: the daemon, in the foreground."""
+"""``amoc serve``: the server, in the foreground."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ _OPTIONS = (
 
 
 def options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the daemon; `config` takes their values."""
+    """Give a command the options of the server; `config` takes their values."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -171,9 +171,9 @@ def serve(**given: Any) -> None:
 
     chosen = config(**given)
     monkey_patch.patch()
-    from amoc.service import daemon
+    from amoc.service import main
 
-    sys.exit(daemon.run(chosen, click.echo))
+    sys.exit(main.run(chosen, click.echo))
 
 
 @server_option.refused("amoc start starts the server; --listen says where")
@@ -196,6 +196,8 @@ def _again(context: click.Context) -> list[str]:
     """The options that a command was called with, as it was."""
     made: list[str] = []
     for one in context.command.params:
+        if not one.expose_value:
+            continue
         value = context.params[str(one.name)]
         if context.get_parameter_source(str(one.name)) is not ParameterSource.COMMANDLINE:
             continue

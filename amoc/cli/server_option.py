@@ -1,4 +1,4 @@
-"""``--server URL``: a command is for the runs of a daemon, instead of those of this directory."""
+"""``--server URL``: a command is for the runs of a server, instead of those of this directory."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def refused(why: str) -> Callable[[F], F]:
 
 
 def line() -> Line | None:
-    """The daemon that the current command is for; None if it is for this directory.
+    """The server that the current command is for; None if it is for this directory.
 
     Raises:
         UsageError: The URL or the token is wrong.
@@ -110,7 +110,7 @@ def command(server: Line, run: str | None, given: Command) -> JsonObject:
     """What a run answers to a command.
 
     Raises:
-        AmocError: It, or the daemon, refuses.
+        AmocError: It, or the server, refuses.
     """
     from amoc.control.commands import is_read
 

@@ -1,4 +1,4 @@
-"""Runs from a program: started here with `run`, or on a daemon with `Client`; and from pytest."""
+"""Runs from a program: started here with `run`, or on a server with `Client`; and from pytest."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a daemon answers, as types; `docs/rest.md` says what each field means. Pure.
+"""What a server answers, as types; `docs/rest.md` says what each field means. Pure.
 
 A field that a type does not have, of a later version say, is in `raw`.
 """
@@ -21,7 +21,7 @@ class Answer:
     """An answer, or a part of one.
 
     Attributes:
-        raw: All of it, as the daemon said it.
+        raw: All of it, as the server said it.
     """
 
     raw: JsonObject = field(default_factory=dict, repr=False, compare=False)
@@ -31,14 +31,14 @@ class Answer:
         """From JSON.
 
         Raises:
-            PeerError: Something is missing, so it is not a daemon of amoc that answers.
+            PeerError: Something is missing, so it is not a server of amoc that answers.
         """
         if not isinstance(data, Mapping):
-            raise PeerError(f"the daemon's answer must be an object, got {type(data).__name__}")
+            raise PeerError(f"the server's answer must be an object, got {type(data).__name__}")
         own = [one for one in fields(cls) if one.name != "raw"]
         for one in own:
             if one.name not in data and one.default is one.default_factory is MISSING:
-                raise PeerError(f"the daemon's answer must have {one.name}, got {sorted(data)}")
+                raise PeerError(f"the server's answer must have {one.name}, got {sorted(data)}")
         return cls(raw=data, **{one.name: data[one.name] for one in own if one.name in data})
 
 
@@ -49,7 +49,7 @@ def each(kind: type[A], data: object) -> tuple[A, ...]:
         PeerError: It is none.
     """
     if not isinstance(data, Sequence) or isinstance(data, str):
-        raise PeerError(f"the daemon's answer must have a list, got {type(data).__name__}")
+        raise PeerError(f"the server's answer must have a list, got {type(data).__name__}")
     return tuple(map(kind.of, data))
 
 
@@ -82,7 +82,7 @@ class RunStatus(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Status(Answer):
-    """The daemon.
+    """The server.
 
     Attributes:
         state: ``idle``, or that of the newest run that runs.

@@ -1,4 +1,4 @@
-"""Requests to a daemon, with Python's own HTTP client: JSON both ways, problems as exceptions."""
+"""Requests to a server, with Python's own HTTP client: JSON both ways, problems as exceptions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_SHOWN = 200
 
 
 class LostError(PeerError):
-    """There is no daemon, or the connection to it was lost."""
+    """There is no server, or the connection to it was lost."""
 
 
 class FieldProblem(NamedTuple):
@@ -32,7 +32,7 @@ class FieldProblem(NamedTuple):
 
 
 class ServiceError(AmocError):
-    """The daemon refuses a request.
+    """The server refuses a request.
 
     Attributes:
         status: The HTTP status: 401 without a valid token, 404, 409 when not now, 422 for values.
@@ -60,7 +60,7 @@ class ServiceError(AmocError):
 
 @dataclass(frozen=True)
 class Line:
-    """How a daemon is reached.
+    """How a server is reached.
 
     Attributes:
         host: Where it is, and so is `port`.
@@ -77,7 +77,7 @@ class Line:
 
     @classmethod
     def to(cls, url: str, token: str | None, timeout_s: float, ca_file: str | None) -> Line:
-        """The line to the daemon at `url`.
+        """The line to the server at `url`.
 
         Raises:
             UsageError: The URL or the token is none, or the file cannot be read.
@@ -113,7 +113,7 @@ class Line:
 
         Raises:
             ServiceError: It is refused.
-            PeerError: There is no daemon, or no proper answer.
+            PeerError: There is no server, or no proper answer.
         """
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
         answer = self.fetch(method, path, data, "application/json" if data is not None else "")
@@ -124,7 +124,7 @@ class Line:
 
         Raises:
             ServiceError: It is refused.
-            PeerError: There is no daemon, or no proper answer.
+            PeerError: There is no server, or no proper answer.
         """
         headers = {"Content-Type": kind} if kind else {}
         with self.open(method, path, data, headers) as answer:
@@ -146,7 +146,7 @@ class Line:
 
         Raises:
             ServiceError: The request is refused.
-            PeerError: There is no daemon, or the connection is lost.
+            PeerError: There is no server, or the connection is lost.
         """
         sent = {"Connection": "close", **(headers or {})}  # each request has one of its own
         if self.token is not None:
@@ -206,7 +206,7 @@ def path_of(run: str, what: str = "") -> str:
 
 
 def parsed(data: str | bytes) -> Any:
-    """JSON that a daemon has sent.
+    """JSON that a server has sent.
 
     Raises:
         PeerError: It is none.
@@ -214,4 +214,4 @@ def parsed(data: str | bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:
-        raise PeerError(f"the daemon must answer with JSON, got {data[:60]!r}") from None
+        raise PeerError(f"the server must answer with JSON, got {data[:60]!r}") from None

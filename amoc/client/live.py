@@ -23,7 +23,7 @@ def seconds(line: Line, run: str, after: int, patience_s: float) -> Iterator[Sec
 
     Raises:
         ServiceError: There is no such run.
-        PeerError: The daemon was away for longer than `patience_s`.
+        PeerError: The server was away for longer than `patience_s`.
     """
     reader = EventReader(str(after) if after else "")
     heard_ns = now_ns()

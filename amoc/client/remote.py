@@ -1,4 +1,4 @@
-"""``amoc.Client``: a daemon's runs from a program, with Python's own HTTP client."""
+"""``amoc.Client``: a server's runs from a program, with Python's own HTTP client."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from amoc.client.options import Duration, Stages, UserIds, Value
 from amoc.client.result import FetchedResult
 
 TIMEOUT_S = 150.0
-"""A daemon may take two minutes to read a long run."""
+"""A server may take two minutes to read a long run."""
 LOOK_S = 0.25
 ARRIVALS = "arrival_rate"
 """The throttle that an arrival rate is."""
@@ -40,7 +40,7 @@ _DURATIONS = ("duration", "init_timeout", "stop_timeout", "warmup")
 
 
 class Client:
-    """A daemon (``amoc serve``), with the verbs of the command line.
+    """A server (``amoc serve``), with the verbs of the command line.
 
     A run is named by its id; where none is given, the only one that is running is meant. Every call
     is a request of its own, so a client can be used by several threads.
@@ -55,11 +55,11 @@ class Client:
         ca_file: str | os.PathLike[str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Speak to the daemon at `url`; nothing is sent yet.
+        """Speak to the server at `url`; nothing is sent yet.
 
         Args:
             url: Where it is; ``https://…`` for TLS.
-            token: What the daemon knows us by, if it wants a token.
+            token: What the server knows us by, if it wants a token.
             token_file: A file with nothing but the token.
             ca_file: The authority that its certificate is checked with, instead of the system's.
             timeout_s: How long it may say nothing.
@@ -77,10 +77,10 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client of {self._line}>"
 
-    # The daemon
+    # The server
 
     def status(self) -> Status:
-        """The daemon, and each run that is running."""
+        """The server, and each run that is running."""
         return Status.of(self._line.ask("GET", "/status"))
 
     def nodes(self) -> Mapping[str, str]:
@@ -186,7 +186,7 @@ class Client:
             failures_ok: Accept a run in which nothing succeeded.
             queue: Wait until earlier runs are over, instead of being refused.
             at: When to start, with a time zone; the run is queued until then.
-            more: Further fields that the daemon knows.
+            more: Further fields that the server knows.
 
         Raises:
             ServiceError: It is refused: 409 when another run is running, 422 for a wrong value.
@@ -373,10 +373,10 @@ class Client:
         Args:
             run: Which one.
             after: Begin with those after this number.
-            patience_s: For how long the daemon may be away.
+            patience_s: For how long the server may be away.
 
         Raises:
             ServiceError: There is no such run.
-            PeerError: The daemon was away for too long.
+            PeerError: The server was away for too long.
         """
         return live.seconds(self._line, self.run(run).id, after, patience_s)

@@ -69,7 +69,7 @@ class RunStatusBody(Open):
 
 
 class StatusBody(Open):
-    """The daemon and its runs."""
+    """The server and its runs."""
 
     amoc: str = Field(description="Always up")
     version: str

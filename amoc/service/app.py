@@ -78,7 +78,7 @@ class Application(OpenAPI):
 
 
 def create_app(service: Service) -> Application:
-    """The application of a daemon."""
+    """The application of a server."""
     app = Application(
         "amoc.service",
         info=Info(title="amoc", version=__version__, description=_ABOUT),

@@ -1,4 +1,4 @@
-"""The daemon in the background: started, and ended."""
+"""The server in the background: started, and ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amoc.service.server_log import open_new
 
 START_S = 30.0
 STOP_S = 120.0
-"""Longer than the daemon gives its runs."""
+"""Longer than the server gives its runs."""
 LOOK_S = 0.05
 SHOWN_LINES = 5
 
@@ -32,7 +32,7 @@ def start(runs: Path, options: Sequence[str]) -> Serving:
         PeerError: It does not listen in time.
     """
     if (found := pid_file.read(runs)) is not None:
-        raise UsageError(f"a daemon serves {runs} already at {found.url} (process {found.pid})")
+        raise UsageError(f"a server runs for {runs} already at {found.url} (process {found.pid})")
     log = pid_file.log_in(runs)
     try:
         runs.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def start(runs: Path, options: Sequence[str]) -> Serving:
 
 
 def stop(runs: Path) -> int:
-    """End the daemon of a directory of runs; its process id. It is gone when this returns.
+    """End the server of a directory of runs; its process id. It is gone when this returns.
 
     Raises:
         UsageError: There is none.

@@ -1,4 +1,4 @@
-"""What the daemon is told when it starts. Pure."""
+"""What the server is told when it starts. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MAX_UPLOAD = 16 << 20
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """How the daemon serves.
+    """How the server serves.
 
     Attributes:
         runs: Where runs keep their directories.
-        scenarios: Where the operator keeps scenarios; the daemon only reads there.
+        scenarios: Where the operator keeps scenarios; the server only reads there.
         uploads: Where uploaded scenarios go.
         host: The address to listen on.
         port: The port; 0 lets the system choose one.

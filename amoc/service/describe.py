@@ -14,7 +14,7 @@ from amoc.scenario.loader import load
 from amoc.service.isolated_main import main_of
 
 INSTALL_S = 25.0
-"""How long installing what a scenario depends on may take: less than the daemon waits for us."""
+"""How long installing what a scenario depends on may take: less than the server waits for us."""
 
 
 def scenario(source: str) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Work that runs a scenario's code, or much of the processor, in a process with a deadline.
 
-The daemon imports no scenario, and its loop must not stand still while a long run is read.
+The server imports no scenario, and its loop must not stand still while a long run is read.
 """
 
 from __future__ import annotations

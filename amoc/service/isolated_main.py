@@ -16,9 +16,9 @@ def main_of(work: Callable[..., Mapping[str, object]]) -> None:
 
     What a scenario prints does not get into the answer.
     """
-    _, daemon, *arguments = sys.argv
+    _, server, *arguments = sys.argv
     sys.dont_write_bytecode = True  # an uploaded scenario's directory holds what was uploaded
-    process.die_with(int(daemon))
+    process.die_with(int(server))
     answers = os.dup(1)
     os.dup2(2, 1)
     try:

@@ -1,7 +1,7 @@
-"""The file that says which daemon serves a directory of runs, and where.
+"""The file that says which server serves a directory of runs, and where.
 
-The daemon holds a lock on it for as long as it lives. So a file that a killed daemon has left
-behind is known to be stale, and of two daemons for one directory the second does not start.
+The server holds a lock on it for as long as it lives. So a file that a killed server has left
+behind is known to be stale, and of two servers for one directory the second does not start.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from amoc.base.errors import ResourceError, UsageError
 
 _NAME = ".daemon"
 LOOKED_AT_S = 1.0
-"""How long the lock may be had by those who look whether a daemon has it, as `read` does."""
+"""How long the lock may be had by those who look whether a server has it, as `read` does."""
 LOOK_S = 0.01
 
 
 class Serving(NamedTuple):
-    """A daemon that lives."""
+    """A server that lives."""
 
     pid: int
     url: str
@@ -33,12 +33,12 @@ def path_in(runs: Path) -> Path:
 
 
 def log_in(runs: Path) -> Path:
-    """Where the log of a daemon in the background is."""
+    """Where the log of a server in the background is."""
     return runs / f"{_NAME}.log"
 
 
 def read(runs: Path) -> Serving | None:
-    """The daemon that serves a directory of runs; None if there is none, or it does not listen yet.
+    """The server that serves a directory of runs; None if there is none, or it does not listen yet.
 
     Raises:
         ResourceError: The file cannot be read.
@@ -64,7 +64,7 @@ class PidFile:
         """Take the lock.
 
         Raises:
-            UsageError: Another daemon has it.
+            UsageError: Another server has it.
             ResourceError: The file cannot be written.
         """
         path = path_in(runs)
@@ -80,7 +80,7 @@ class PidFile:
             found = read(runs)
             os.close(self._fd)
             where = f" at {found.url} (process {found.pid})" if found is not None else ""
-            raise UsageError(f"a daemon serves {runs} already{where}")
+            raise UsageError(f"a server runs for {runs} already{where}")
         os.ftruncate(self._fd, 0)
 
     def _lock(self) -> bool:
@@ -95,6 +95,6 @@ class PidFile:
         os.pwrite(self._fd, f"{os.getpid()} {url}\n".encode(), 0)
 
     def close(self) -> None:
-        """Nobody serves any more. The file stays: to remove it would race with the next daemon."""
+        """Nobody serves any more. The file stays: to remove it would race with the next server."""
         os.ftruncate(self._fd, 0)
         os.close(self._fd)

@@ -56,6 +56,7 @@ class Whole(GroupedMetadata):
         yield BeforeValidator(_from_float)
 
 
+LOCAL_NODES = r"^local:[1-9][0-9]{0,3}$"
 Line = Annotated[str, Field(pattern=ONE_LINE, max_length=500)]
 RUN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,199}$"
 RunId = Annotated[

@@ -1,4 +1,4 @@
-"""REST: the daemon and its nodes."""
+"""REST: the server and its nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from amoc.service.problems import not_found
 from amoc.service.responses import responses
 from amoc.service.service import Service
 
-_TAG = Tag(name="status", description="The daemon and its nodes")
+_TAG = Tag(name="status", description="The server and its nodes")
 THIS_HOST = "node0"
 """The node that is there while nothing runs."""
 
@@ -35,7 +35,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/status", tags=[_TAG], responses=responses(ok=StatusBody))
     def status() -> Any:
-        """The daemon, and each run that is running."""
+        """The server, and each run that is running."""
         runs = [{"run": one.id, **answer} for one, answer in statuses(service)]
         return {
             "amoc": "up",

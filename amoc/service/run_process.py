@@ -1,4 +1,4 @@
-"""A run as a child of the daemon: ``amoc run`` in a process tree of its own."""
+"""A run as a child of the server: ``amoc run`` in a process tree of its own."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The scenarios that can be run: the operator's, and those that were uploaded.
 
-A name is the path below its directory without ``.py``: ``chat``, ``xmpp/one_to_one``. The daemon
+A name is the path below its directory without ``.py``: ``chat``, ``xmpp/one_to_one``. The server
 imports none of them: what one declares is found out by a process of its own.
 """
 

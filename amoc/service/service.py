@@ -1,4 +1,4 @@
-"""All that the daemon is made of, for the modules that answer requests."""
+"""All that the server is made of, for the modules that answer requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from amoc.service.uploads import Uploads, clear
 
 @dataclass(frozen=True)
 class Service:
-    """The daemon's parts.
+    """The server's parts.
 
     Attributes:
         config: What it was told at its start.
@@ -34,7 +34,7 @@ class Service:
 
     @classmethod
     def of(cls, config: ServiceConfig) -> Service:
-        """The parts of a daemon that is told `config`."""
+        """The parts of a server that is told `config`."""
         scenarios = Scenarios(config.scenarios, config.uploads)
         runs = Runs(config.runs, config.parallel, scenarios.find, config.keep, config.keep_days)
         clear(config.uploads)

@@ -11,7 +11,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AwareDatetime, Field, JsonValue
 
 from amoc.control.commands import MAX_COMMENT, MAX_COUNT, MAX_VALUES
-from amoc.service.requests import ONE_LINE, Exact, Line, RunId, ScenarioName, Users, Whole
+from amoc.service.requests import (
+    LOCAL_NODES,
+    ONE_LINE,
+    Exact,
+    Line,
+    RunId,
+    ScenarioName,
+    Users,
+    Whole,
+)
 
 _Lines = Annotated[list[Line], Field(max_length=100)]
 
@@ -79,7 +88,10 @@ class PlanBody(Options):
     workers: Annotated[int, Whole(1, 512)] | None = option(
         "--workers", "Number of worker processes"
     )
-    cluster: Line | None = option("--cluster", "Nodes to run on, such as local:3")
+    # Only nodes of the server's own host: who may start runs may not start programs elsewhere.
+    cluster: Annotated[str, Field(pattern=LOCAL_NODES)] | None = option(
+        "--cluster", "Nodes to run on, all on the server's host: local:3"
+    )
     placement: Literal["round-robin", "blocks", "weighted"] | None = option(
         "--placement", "Distribution of users over nodes (default: round-robin)"
     )

@@ -80,6 +80,6 @@ class Uploads:
 
 
 def clear(base: Path) -> None:
-    """Remove what a daemon before this one has left half done."""
+    """Remove what a server before this one has left half done."""
     for one in base.glob(f"{_STAGING}*"):
         shutil.rmtree(one, ignore_errors=True)

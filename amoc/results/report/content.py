@@ -72,7 +72,7 @@ def texts(
         directory: Where the run is.
         complete: Whether it wrote its summary itself.
 
-    Where a daemon can be asked for the single seconds of a run, `detail_s` is how many at once.
+    Where a server can be asked for the single seconds of a run, `detail_s` is how many at once.
     """
     run, health = summary["run"], summary.get("health")
     target, _ = pairs(covered.timers)

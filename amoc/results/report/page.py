@@ -5,7 +5,7 @@ of timers and counters and from distributions, as it is from the verdict. Of ver
 page shows a part and says so; `summary.json` and the series have it all.
 
 A run of up to an hour has each of its seconds in the page, unless there would be more than
-`MAX_VALUES`; of a longer one those that somebody zooms into are to be had from a daemon
+`MAX_VALUES`; of a longer one those that somebody zooms into are to be had from a server
 (`amoc.results.report.detail`).
 
 The series is read once: `Reading`. The page of a run that goes on (`amoc.results.report.live`) has

@@ -1,6 +1,6 @@
 """The page of a run that goes on, made once for all who look at it.
 
-A run that the daemon starts is followed from its beginning, so that its page is there at once
+A run that the server starts is followed from its beginning, so that its page is there at once
 however late somebody looks; another one while somebody looks, and for some minutes more. Then all
 that was kept for it is let go.
 

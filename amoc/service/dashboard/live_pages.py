@@ -37,7 +37,7 @@ class LivePages:
         return there
 
     def begin(self, directory: RunDirectory) -> None:
-        """The daemon has started a run."""
+        """The server has started a run."""
         if len(self._watched) < MAX_LISTED:
             self.of(directory).to_the_end = True
 
@@ -55,7 +55,7 @@ class LivePages:
         return one if page is None else of_summary(one.name, one.directory, page.summary)
 
     def goes_on(self, directory: RunDirectory) -> bool:
-        """Whether a run may still write something; those of the daemon from their start on."""
+        """Whether a run may still write something; those of the server from their start on."""
         if directory.summary.exists():
             return False
         if self._runs.job(directory.id) is not None:

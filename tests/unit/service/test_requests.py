@@ -73,6 +73,15 @@ def test_what_amoc_run_takes_a_server_takes_but_what_is_of_a_host() -> None:
     assert long <= known
 
 
+def test_choices_are_those_of_amoc_run() -> None:
+    choices = {
+        one.name: one.type.choices for one in run.params if isinstance(one.type, click.Choice)
+    }
+    schema = StartBody.model_json_schema()["properties"]
+    for name, allowed in choices.items():
+        assert schema[name]["anyOf"][0]["enum"] == list(allowed), name
+
+
 def test_a_replay_becomes_options_that_amoc_replay_knows() -> None:
     body = ReplayBody(run="one", comment="c", no_install=True, locked=True, install_timeout="9s")
     parsed = replay.make_context("replay", [*body.arguments(), "one"], resilient_parsing=False)

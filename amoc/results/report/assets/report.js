@@ -14,7 +14,7 @@
    or the colours change. The page of a run that goes on has the same data and adds to it: `update`
    takes what `amoc.results.report.live` sends.
 
-   Rows of a long run are many seconds each. Where a daemon can be asked, it is asked for the single
+   Rows of a long run are many seconds each. Where a server can be asked, it is asked for the single
    seconds of what somebody zooms into: `page.loader = {most_s, load}`, with a function that answers
    {times, row_s, columns}, where columns are by chart and label. */
 "use strict";

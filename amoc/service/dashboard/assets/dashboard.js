@@ -18,7 +18,7 @@
     try {
       answer = await fetch(path, { method, body, signal, headers: body === undefined ? {} : { "Content-Type": type } });
     } catch {
-      throw new Error("The daemon does not answer.");
+      throw new Error("The server does not answer.");
     }
     const text = await answer.text();
     let data = {};
@@ -28,7 +28,7 @@
     return data;
   }
 
-  /* What the daemon refuses, with its problem document. */
+  /* What the server refuses, with its problem document. */
   class Refused extends Error {
     constructor(problem) {
       super(problem.detail);
@@ -223,7 +223,7 @@
 
   /* The page of a run */
 
-  const WORDS = { live: "live", lost: "The connection to the daemon is lost; trying again…", over: "The run is over." };
+  const WORDS = { live: "live", lost: "The connection to the server is lost; trying again…", over: "The run is over." };
 
   const page = byId("run-page");
   if (page) {

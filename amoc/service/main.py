@@ -1,4 +1,4 @@
-"""The daemon's process, from its start to its end."""
+"""The server's process, from its start to its end."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _serve(config: ServiceConfig, lock: PidFile, say: Callable[[str], None]) -> 
     host, port = str(http.server_host), int(http.server_port)
     scheme = "https" if config.cert is not None else "http"
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    process.set_title(f"daemon on port {port}")
+    process.set_title(f"server on port {port}")
     lock.write(url)
     service.runs.begin()
     say(f"amoc serves {url}")
