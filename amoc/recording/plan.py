@@ -44,6 +44,7 @@ class PlannedRequest:
         takes: What later requests need of its answer.
         headers_from_here: Headers that all later requests have, because of this answer.
         is_home: Whether it goes to the base URL.
+        is_beside: Whether it is made side by side with the one before it.
     """
 
     method: str
@@ -55,6 +56,7 @@ class PlannedRequest:
     takes: list[Taken] = field(default_factory=list)
     headers_from_here: dict[str, Node] = field(default_factory=dict)
     is_home: bool = True
+    is_beside: bool = False
 
 
 @dataclass

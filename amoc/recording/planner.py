@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 
 from amoc.recording import request_plan
 from amoc.recording.answer_values import InHtml
@@ -18,6 +19,8 @@ NEW_STEP_S = 1.0
 """A pause that begins a step, where no page does."""
 MAX_PAUSE_S = 60.0
 MIN_PAUSE_S = 0.05
+ROUNDED_S = 0.001
+"""Times of recordings may be whole milliseconds."""
 MAX_LABEL = 60
 _LABEL = re.compile(r"[^\w /,:()&+#!?'-]+")
 
@@ -68,6 +71,7 @@ def plan(
         step.label = f"{step.label} page" if step.label in names else step.label
     for number, takes in values.takes.items():
         flow[number].takes = takes
+    _beside(made, kept)
     made.settings += values.settings
     made.columns = values.columns
     _hoist(made, flow)
@@ -118,6 +122,25 @@ def _grouped(
         groups[-1][1].append((number, one))
         page, ended = exchange.page, max(ended, exchange.ended_s)
     return groups
+
+
+def _beside(made: Plan, kept: Sequence[Kept]) -> None:
+    """Find the requests that the browser made side by side.
+
+    Each of them had been sent before any of the others was answered, so none of them needs another
+    one's answer, whatever a page's script does.
+    """
+    number = 0
+    for step in made.steps:
+        answered_s = -inf  # when the first of those side by side was
+        for request in step.requests:
+            exchange = kept[number].exchange
+            number += 1
+            is_page = exchange.is_navigation or exchange.answer.type == "text/html"
+            is_free = not (request.takes or is_page)
+            request.is_beside = is_free and exchange.started_s < answered_s - ROUNDED_S
+            ended_s = exchange.ended_s if is_free else -inf
+            answered_s = min(answered_s, ended_s) if request.is_beside else ended_s
 
 
 def _label(title: str) -> str:

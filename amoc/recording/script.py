@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from amoc.recording.answer_values import InHeader, InHtml, InJson
 from amoc.recording.parts import head_text, init_text, setting_text
@@ -19,6 +19,7 @@ def between(answer, left, right):
     value, found, _ = rest.partition(right)
     return html.unescape(value) if found else ""
 '''
+_TOGETHER = "user.together() as beside"
 _THINK = """\
 think = setting(1.0, "Times the recorded pauses; 0: none", verify=lambda x: x >= 0)
 """
@@ -73,13 +74,39 @@ def _start(plan: Plan) -> Iterator[str]:
 def _step(step: PlannedStep, may_pause: bool) -> Iterator[str]:
     if may_pause and step.pause_s:
         yield f"        pause({step.pause_s:.3g})\n"
-    yield f"        with {rendered(Call('step', [('', step.label)]), 2, 5, 1)}:\n"
-    for one in step.requests:
-        yield from _request(one)
+    begun = Call("step", [("", step.label)])
+    groups = _groups(step.requests)
+    if len(groups) == 1 and len(groups[0]) > 1:
+        line = f"        with {flat(begun)}, {_TOGETHER}:\n"
+        if len(line) > WIDTH:
+            both = f"            {flat(begun)},\n            {_TOGETHER},\n"
+            line = f"        with (\n{both}        ):\n"
+        yield line
+    else:
+        yield f"        with {rendered(begun, 2, 5, 1)}:\n"
+    for group in groups:
+        if len(group) == 1:
+            yield from _request(group[0])
+            continue
+        if len(groups) > 1:
+            yield f"{INDENT * 3}with {_TOGETHER}:\n"
+        for one in group:
+            yield from _request(one, 4 if len(groups) > 1 else 3, beside=True)
 
 
-def _request(one: PlannedRequest) -> Iterator[str]:
-    inner = INDENT * 3
+def _groups(requests: Sequence[PlannedRequest]) -> list[list[PlannedRequest]]:
+    """The requests, those together that are made side by side."""
+    groups: list[list[PlannedRequest]] = []
+    for one in requests:
+        if one.is_beside:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return groups
+
+
+def _request(one: PlannedRequest, depth: int = 3, *, beside: bool = False) -> Iterator[str]:
+    inner = INDENT * depth
     for comment in one.comments:
         yield f"{inner}# {' '.join(comment.split())}\n"
     arguments: list[tuple[str, Node]] = [("", one.url)]
@@ -89,8 +116,10 @@ def _request(one: PlannedRequest) -> Iterator[str]:
     arguments += one.options
     if one.headers:
         arguments.append(("headers", one.headers))
+    if beside:
+        function, arguments = "beside", [("", Code(function)), *arguments]
     begins = "answer = " if one.takes else ""
-    yield f"{inner}{begins}{rendered(Call(function, arguments), 3, len(begins))}\n"
+    yield f"{inner}{begins}{rendered(Call(function, arguments), depth, len(begins))}\n"
     if one.takes:
         yield f"{inner}if not answer.ok:\n"
         yield f"{inner}    return  # what follows needs this answer\n"

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from amoc.base.waiting import Waiter, wait
 from amoc.users.mail import receive, send
 from amoc.users.pacing import pace, pick, think
-from amoc.users.spawned import spawn
+from amoc.users.spawned import spawn, together
 from amoc.users.user import UserStopped, current
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "spawn",
     "stop",
     "think",
+    "together",
     "wait_stopping",
 ]
 

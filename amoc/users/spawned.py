@@ -8,14 +8,21 @@ user first; so it is left alone, and counted when it outlives its user.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import gevent
 from gevent import getcurrent
+from greenlet import GreenletExit
 
+from amoc.base.errors import ScenarioError
 from amoc.base.loop_guard import Killed
+from amoc.base.tracebacks import raise_without_cycle
+from amoc.base.waiting import Waiter, wait
 from amoc.users.removal import FINALLY_S
 from amoc.users.user import User, current
+
+MAX_TOGETHER = 1_000
 
 
 class UserGreenlet(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only
@@ -36,6 +43,81 @@ def spawn(code: Callable[..., Any], *arguments: Any, **named: Any) -> UserGreenl
     one = UserGreenlet(code, *arguments, **named)
     one.start()
     return one
+
+
+class _Part(UserGreenlet):
+    """Runs beside its user within a block of `together`; what it raises is kept."""
+
+    raised: BaseException | None = None
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        super().__init__()
+        self._call = call
+        # Steps within it are steps of the one that is open here.
+        self.open_step = getattr(getcurrent(), "open_step", None)
+
+    def _run(self) -> Any:
+        try:
+            return self._call()
+        except GreenletExit:
+            raise
+        except BaseException as error:
+            self.raised = error
+
+
+class Together:
+    """Calls that are made side by side, see `together`."""
+
+    def __init__(self) -> None:
+        self._parts: list[_Part] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, code: Callable[..., Any], *arguments: Any, **named: Any) -> UserGreenlet:
+        """Begin ``code(*arguments, **named)``; after the block its `value` is what it returned.
+
+        Raises:
+            ScenarioError: There are too many.
+            NotAUser: As `spawn`.
+        """
+        if len(self._parts) >= MAX_TOGETHER:
+            raise ScenarioError(f"at most {MAX_TOGETHER:,} calls can be made side by side")
+        if owner_of(getcurrent()) is None:
+            current()
+        one = _Part(partial(code, *arguments, **named))
+        self._parts.append(one)
+        one.start()
+        return one
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            for one in self._parts if kind is None else ():
+                if not one.dead:
+                    over = Waiter[object]()
+                    one.rawlink(over.give)
+                    wait(over)
+        finally:  # also when the user is to stop meanwhile
+            left = [one for one in self._parts if not one.dead]
+            gevent.killall(left, exception=Killed, block=False)
+        errors = [one.raised for one in self._parts if one.raised is not None]
+        for one in self._parts:
+            one.raised = None
+        if kind is None and errors:
+            raise_without_cycle(errors[:1])
+
+
+def together() -> Together:
+    """Make calls side by side, and wait for all at the end of the block.
+
+        with user.together() as beside:
+            beside(shop.get, "/items")
+            beside(shop.get, "/news")
+
+    Steps within them belong to the step around the block. The first of what they raise is raised
+    when all have ended; when the block raises, or the user is asked to stop, they are killed.
+    """
+    return Together()
 
 
 def owner_of(one: object) -> User | None:

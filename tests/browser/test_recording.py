@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ from playwright.sync_api import Browser
 
 from tests.browser.browser import DEADLINE_MS
 from tests.process.support import DEADLINE_S, ROOT
+from tests.servers import nginx
 from tests.servers.application import PASSWORD
+from tests.servers.daemon import Daemon, free_port, required
 from tests.servers.web import Application
 
 pytestmark = pytest.mark.slow
@@ -106,3 +109,66 @@ def test_a_recording_runs_against_the_server_that_it_was_made_of(
     assert {name: count / 4 for name, count in made.items() if name in REQUESTS} == REQUESTS
     assert summary["crashes"] == []
     assert not {name: row for name, row in summary["steps"].items() if row["failures"]}
+
+
+class SlowFiles(Daemon):
+    """nginx with a page whose script asks for three files at once, which take a second."""
+
+    def __init__(self, directory: Path) -> None:
+        if not shutil.which("nginx"):
+            required("nginx is not installed (apt install nginx-light)")
+        asks = "Promise.all(['a', 'b', 'c'].map(one => fetch(`/${one}.json`).then(a => a.json())))"
+        done = "document.body.append('all are there')"
+        files = directory / "files"
+        files.mkdir()
+        page = f"<link rel=icon href='data:,'><script>{asks}.then(() => {done})</script>"
+        (files / "index.html").write_text(f"<!DOCTYPE html><title>Files</title><body>{page}")
+        for name in "abc":
+            (files / f"{name}.json").write_text(json.dumps({"text": "x" * 20_000}))
+        self.access = directory / "access.log"
+        port = free_port()
+        http = f"""
+    log_format times "$msec $request_time $uri";
+    access_log {self.access} times;
+    types {{ text/html html; application/json json; }}
+    server {{
+        listen 127.0.0.1:{port};
+        root {files};
+        location ~ json$ {{ limit_rate 10k; }}
+    }}
+"""
+        super().__init__(nginx.command(directory, http), port, directory / "output.log", {})
+        self.url = f"http://127.0.0.1:{port}"
+
+    def answered(self) -> list[tuple[str, float, float]]:
+        """Each request's path, when it came and when it was answered."""
+        found = (line.split() for line in self.access.read_text().splitlines())
+        return [(path, float(end) - float(took), float(end)) for end, took, path in found]
+
+
+def test_what_a_browser_asked_for_side_by_side_is_asked_for_so(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with SlowFiles(tmp_path) as server:
+        har = tmp_path / "session.har"
+        context = browser.new_context(record_har_path=har)
+        page = context.new_page()
+        page.set_default_timeout(DEADLINE_MS)
+        page.goto(server.url)
+        page.wait_for_selector("text=all are there")
+        context.close()
+        written = amoc("new", "files", "--har", str(har), cwd=tmp_path)
+        assert written.returncode == 0, written.stdout
+        scenario = (tmp_path / "files.py").read_text()
+        assert scenario.count("with user.together() as beside:\n") == 1
+        assert scenario.count("beside(client.get, ") == 3
+        before = len(server.answered())
+        done = amoc("run", "files.py", "--set=repeat_num=1", "--json=s.json", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout
+        made = server.answered()[before:]
+    assert [path for path, *_ in made][:1] == ["/index.html"]
+    files = made[1:]
+    assert {path for path, *_ in files} == {"/a.json", "/b.json", "/c.json"}
+    assert max(came for _, came, _ in files) < min(answered for *_, answered in files)
+    steps = json.loads((tmp_path / "s.json").read_text())["steps"]
+    assert steps["Aggregated"]["count"] == 4

@@ -73,7 +73,7 @@ def test_static_files_and_other_hosts_are_left_out_and_counted() -> None:
     text = scenario(*entries, hosts=["api.test"])
     assert 'api_url = setting("http://api.test", ' in text
     assert 'client.get(f"{api_url.get()}/x", name="GET /x")' in text
-    assert scenario(*entries, everything=True).count("client.get(") == 5
+    assert scenario(*entries, everything=True).count("client.get") == 5
 
 
 def test_an_unknown_host_is_named_with_those_there_are() -> None:
@@ -316,3 +316,44 @@ def test_a_title_that_tells_a_credential_is_no_name() -> None:
     )
     assert 'with step("open x"):' in text
     assert "hunter22secret" not in text
+
+
+def took(seconds: float, made: dict[str, Any]) -> dict[str, Any]:
+    return {**made, "time": seconds * 1000}
+
+
+def test_requests_that_a_browser_made_side_by_side_are_made_so() -> None:
+    text = scenario(
+        took(0.9, entry("GET", "/", 0.0, kind="text/html")),
+        took(0.5, entry("GET", "/a", 1.0)),
+        took(0.3, entry("GET", "/b", 1.1)),
+        took(0.5, entry("GET", "/c", 1.2)),
+        took(0.5, entry("GET", "/d", 1.45)),  # when /b was there, whose answer it may need
+        took(0.1, entry("GET", "/e", 2.2)),
+    )
+    assert text.count("with user.together() as beside:") == 1
+    block = """
+            with user.together() as beside:
+                beside(client.get, "/a")
+                beside(client.get, "/b")
+                beside(client.get, "/c")
+            client.get("/d")
+            client.get("/e")
+"""
+    assert block in text
+
+
+def test_a_request_whose_answer_is_needed_is_made_by_itself() -> None:
+    text = scenario(
+        took(0.5, entry("GET", "/a", 0.0)),
+        took(0.5, entry("POST", "/token", 0.1, answer={"token": "k3jh4kj2h34kj2h3"})),
+        took(0.5, entry("GET", "/b", 0.2)),
+        took(0.5, entry("GET", "/c", 1.0, headers={"Authorization": "Bearer k3jh4kj2h34kj2h3"})),
+    )
+    assert "together" not in text
+    assert 'answer = client.post("/token")' in text
+
+
+def test_a_step_of_nothing_else_is_one_block() -> None:
+    text = scenario(*(took(0.5, entry("GET", f"/{one}", 0.0)) for one in "ab"))
+    assert ', user.together() as beside:\n            beside(client.get, "/a")\n' in text

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gevent
 import gevent.event
 import pytest
 from gevent import get_hub
 
+from amoc import step
 from amoc.base.loop_guard import Killed
+from amoc.metrics.registry import Registry
+from amoc.steps import recorder
 from amoc.users import api as user_module
 from amoc.users import spawned
-from amoc.users.user import NotAUser, User
-from tests.unit.users.test_user import Crowd, begin, wait_gone, wait_until
+from amoc.users.user import NotAUser, StopReason, User
+from tests.unit.users.test_user import DEADLINE_S, Crowd, begin, wait_gone, wait_until
 
 
 class Pool(Crowd):
@@ -139,3 +142,83 @@ def test_whose_greenlet_it_is_is_known_when_it_fails() -> None:
         hub.handle_error = before
     assert [spawned.owner_of(one) for one in failed] == [user, user]
     wait_until(lambda: not user.spawned)
+
+
+def run_one(start: Callable[[int], object]) -> Pool:
+    """A user that runs `start` once, and has ended."""
+    pool = Pool(start)
+    begin(pool)
+    wait_gone(pool)
+    return pool
+
+
+def test_calls_that_are_made_side_by_side_are_waited_for_and_have_values() -> None:
+    both, found = gevent.event.Event(), []
+
+    def start(user_id: int) -> None:
+        def first() -> str:
+            both.wait(DEADLINE_S)
+            return "first"
+
+        with user_module.together() as beside:
+            one = beside(first)
+            other = beside(lambda text, more: both.set() or text + more, "sec", more="ond")
+        found.append((one.value, other.value))
+
+    assert run_one(start).outlived == 0
+    assert found == [("first", "second")]
+
+
+def test_what_one_of_them_raises_is_raised_when_all_have_ended() -> None:
+    ended = []
+
+    def start(user_id: int) -> None:
+        try:
+            with user_module.together() as beside:
+                beside({}.__getitem__, "first")
+                beside(int, "second")
+                beside(lambda: (gevent.sleep(0.01), ended.append("third")))
+        except KeyError as error:
+            ended.append(str(error))
+
+    assert run_one(start).crashes == []
+    assert ended == ["third", "'first'"]
+
+
+def test_they_are_killed_when_the_block_raises_or_the_user_is_to_stop() -> None:
+    ends: list[BaseException] = []
+
+    def fails(user_id: int) -> None:
+        with user_module.together() as beside:
+            beside(beat, ends)
+            gevent.sleep(0)
+            raise ValueError("no")
+
+    (crash,) = run_one(fails).crashes
+    assert str(crash) == "no"
+    wait_until(lambda: len(ends) == 1)
+
+    def waits(user_id: int) -> None:
+        with user_module.together() as beside:
+            beside(beat, ends)
+
+    pool = Pool(waits)
+    user = begin(pool)
+    wait_until(lambda: user.waiting_for is not None)
+    user.ask_to_stop(StopReason.RUN_ENDS)
+    wait_gone(pool)
+    wait_until(lambda: len(ends) == 2)
+    assert all(isinstance(one, Killed) for one in ends)
+
+
+def test_steps_in_them_are_steps_of_the_one_around_them() -> None:
+    def start(user_id: int) -> None:
+        with step("page"), user_module.together() as beside:
+            beside(recorder.record, "look", 1_000)
+            beside(recorder.record, "fail", 0, cause="refused")
+
+    with Registry().activated():
+        run_one(start)
+        whole, page = recorder.of("look").whole, recorder.of("page")
+        assert (page.count.value, page.failures.value) == (1, 0)
+        assert (whole.count.value, whole.failures.value) == (2, 1), "the page is no request"
