@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import lru_cache
 
 from amoc.base.clock import S_NS
 
@@ -106,6 +107,12 @@ def numberless_but_addresses(text: str) -> str:
         done += numberless(text[end : address.start()]) + address[0]
         end = address.end()
     return done + numberless(text[end:])
+
+
+@lru_cache(maxsize=32)
+def names_in(text: str) -> tuple[str, ...]:
+    """The names in a comma-separated list."""
+    return tuple(one.strip() for one in text.split(",") if one.strip())
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -164,13 +164,15 @@ def choose_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
 
 
 def check_trust(ca: str) -> None:
-    """Raise ValueError as `trust` would."""
-    trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca)
+    """Raise ValueError as `trust` would; empty stands for the system's."""
+    if ca:
+        trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca)
 
 
 def check_ciphers(ciphers: str) -> None:
-    """Raise ValueError as `choose_ciphers` would."""
-    choose_ciphers(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ciphers)
+    """Raise ValueError as `choose_ciphers` would; empty stands for the usual ones."""
+    if ciphers:
+        choose_ciphers(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ciphers)
 
 
 def check_pem(file: str, marker: str) -> None:

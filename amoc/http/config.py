@@ -12,6 +12,7 @@ from typing import Final
 from gevent import getcurrent
 
 from amoc.base.errors import ScenarioError
+from amoc.base.text import names_in
 from amoc.base.tls_context import TlsOptions
 from amoc.http import options
 from amoc.http.connecting import Dns, Proxy, Route
@@ -109,7 +110,7 @@ def _source(given: str | Sequence[str] | None) -> str | None:
     """The local address to connect from: users take those that there are in turn."""
     sources: Sequence[str]
     if given is None:
-        sources = options.names(options.http_source_addresses.get())
+        sources = names_in(options.http_source_addresses.get())
     else:
         sources = [given] if isinstance(given, str) else given
     if not sources:

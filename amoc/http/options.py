@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from amoc.base import tls_context
@@ -10,17 +9,6 @@ from amoc.scenario.builtin_settings import Seconds
 from amoc.scenario.settings import setting
 
 USER_AGENT: Final = "amoc"
-
-
-@lru_cache(maxsize=16)
-def names(text: str) -> tuple[str, ...]:
-    """The names in a comma-separated list."""
-    return tuple(one.strip() for one in text.split(",") if one.strip())
-
-
-def _check_ca(text: str) -> None:
-    if text:
-        tls_context.check_trust(text)
 
 
 def _positive(value: float) -> None:
@@ -44,7 +32,7 @@ http_tls_verify = setting(True, "Whether a server's certificate must be valid")
 http_tls_ca = setting(
     "",
     "Certificates to trust: a PEM file, or a directory of them; empty: the system's",
-    verify=_check_ca,
+    verify=tls_context.check_trust,
 )
 http_tls_minimum_version = setting(
     "1.2", "Oldest version of TLS that is accepted", verify=tuple(tls_context.VERSIONS)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Final
 
 from amoc.base import tls_context
+from amoc.base.text import names_in
 from amoc.scenario.builtin_settings import Seconds
 from amoc.scenario.settings import setting
 from amoc.xmpp.connection.server_url import parse_servers
@@ -20,30 +20,19 @@ OFF: Final = "off"
 TLS_MODES: Final = (AUTO, STARTTLS, DIRECT, OFF)
 
 
-@lru_cache(maxsize=16)
-def names(text: str) -> tuple[str, ...]:
-    """The names in a comma-separated list."""
-    return tuple(one.strip() for one in text.split(",") if one.strip())
-
-
 def _check_servers(text: str) -> None:
     parse_servers(text)
 
 
 def _check_mechanisms(text: str) -> None:
-    wrong = [one for one in names(text) if one not in MECHANISMS]
-    if wrong or not names(text):
+    wrong = [one for one in names_in(text) if one not in MECHANISMS]
+    if wrong or not names_in(text):
         raise ValueError(f"must be a comma-separated list of {', '.join(MECHANISMS)}")
 
 
 def _check_pattern(text: str) -> None:
     if not text:
         raise ValueError("must not be empty; {id} in it stands for the user's number")
-
-
-def _check_ca(text: str) -> None:
-    if text:
-        tls_context.check_trust(text)
 
 
 def _check_pem(marker: str) -> Callable[[str], None]:
@@ -54,14 +43,9 @@ def _check_pem(marker: str) -> Callable[[str], None]:
     return check
 
 
-def _check_ciphers(text: str) -> None:
-    if text:
-        tls_context.check_ciphers(text)
-
-
 def _check_domains(text: str) -> None:
     _check_pattern(text)
-    if not names(text):
+    if not names_in(text):
         raise ValueError(f"must name at least one domain, got {text!r}")
 
 
@@ -247,7 +231,7 @@ xmpp_tls_verify = setting(True, "Whether a server's certificate must be valid an
 xmpp_tls_ca = setting(
     "",
     "PEM file or directory of the certificate authorities to trust; empty: those of the system",
-    verify=_check_ca,
+    verify=tls_context.check_trust,
 )
 xmpp_tls_name = setting(
     "",
@@ -272,7 +256,7 @@ xmpp_tls_ciphers = setting(
     "",
     "Ciphers for TLS up to 1.2 as OpenSSL names them, such as ECDHE+AESGCM; empty: Python's"
     " default",
-    verify=_check_ciphers,
+    verify=tls_context.check_ciphers,
 )
 xmpp_tls_resumption = setting(
     False, "Resume TLS sessions; otherwise each connection makes a full handshake"

@@ -17,6 +17,7 @@ from amoc.results.report.rows import Row
 from amoc.results.report.texts import clip
 from amoc.results.report.texts import worker as name_of
 from amoc.results.series import Point
+from amoc.results.stretch import max_or_none
 
 MAX_WORKERS = 6
 """Workers that have a line of their own; of more, the worst have one."""
@@ -106,7 +107,7 @@ def _lines(columns: Mapping[_Place, Column], keep: Collection[str] | None) -> li
         rows = [*zip(*columns.values(), strict=True)]
         lines = [
             Line("median of all workers", [*map(_middle, rows)], 5, "dash"),
-            Line("maximum of all workers", [*map(_highest, rows)], 6, "dash"),
+            Line("maximum of all workers", [*map(max_or_none, rows)], 6, "dash"),
         ]
     named = [
         Line(name_of(node, worker), columns[node, worker], 1 + at)
@@ -118,7 +119,3 @@ def _lines(columns: Mapping[_Place, Column], keep: Collection[str] | None) -> li
 def _middle(values: Sequence[float | None]) -> float | None:
     known = sorted(value for value in values if value is not None)
     return known[len(known) // 2] if known else None
-
-
-def _highest(values: Sequence[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
+from amoc.base.text import names_in
 from amoc.xmpp import errors, meters, options
 from amoc.xmpp.client import Client
 from amoc.xmpp.connection import identity, reaching, resuming, securing, server_addresses
@@ -191,7 +192,7 @@ def plan_of(
         ScenarioError: No user is given or calling, or a value is invalid.
     """
     me = identity.identity(user_id, username, password, domain)
-    mechanisms = (mechanism,) if mechanism else options.names(options.xmpp_mechanisms.get())
+    mechanisms = (mechanism,) if mechanism else names_in(options.xmpp_mechanisms.get())
     if mechanism and mechanism not in MECHANISMS:
         raise ScenarioError(f"mechanism must be one of {', '.join(MECHANISMS)}, got {mechanism!r}")
     if server is not None and via is not None:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from amoc.base.errors import ClosedError, ScenarioError
+from amoc.base.text import names_in
 from amoc.users import user
 from amoc.xmpp import options
 
@@ -64,7 +65,7 @@ def domain_of(user_id: int | None) -> str:
 
 
 def _domain(user_id: int | None, setting: str) -> str:
-    domains = options.names(setting)
+    domains = names_in(setting)
     return filled(domains[(user_id or 0) % len(domains)], user_id)
 
 

@@ -8,6 +8,7 @@ from amoc.base import name_lookup
 from amoc.base.context import find
 from amoc.base.errors import ScenarioError
 from amoc.base.name_lookup import Address
+from amoc.base.text import names_in
 from amoc.ipc import rpc
 from amoc.xmpp import options
 from amoc.xmpp.connection import server_url
@@ -64,7 +65,7 @@ def certificate_of(server: Server) -> str:
 
 def source_for(user_id: int | None) -> str | None:
     """The local address that a user connects from; None for the usual one."""
-    sources = options.names(options.xmpp_source_addresses.get())
+    sources = names_in(options.xmpp_source_addresses.get())
     return sources[(user_id or 0) % len(sources)] if sources else None
 
 

@@ -84,3 +84,6 @@ class AnyRoom:
     def archive(self, **query: object) -> Iterator[Page]:
         """Pages of the room's archive; see `Client.archive` for the arguments."""
         return self._client.archive(of=self.jid, **query)  # type: ignore[arg-type]  # it checks them
+
+    def _ask(self, kind: str, query: str, name: str, timeout: float | None) -> Stanza:
+        return self._client.request(query, timeout, to=self.jid, type=kind, name=name)

@@ -8,7 +8,6 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.connection.identity import address
 from amoc.xmpp.features.any_room import AnyRoom
-from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire.namespaces import (
     NS_MUC_LIGHT_AFFILIATIONS,
     NS_MUC_LIGHT_CONFIGURATION,
@@ -144,9 +143,6 @@ class LightRoom(AnyRoom):
         """
         self._ask("set", f"<query xmlns='{NS_MUC_LIGHT_DESTROY}'/>", "light_room_destroy", timeout)
         self._client.left(self.jid)
-
-    def _ask(self, kind: str, query: str, name: str, timeout: float | None) -> Stanza:
-        return self._client.request(query, timeout, to=self.jid, type=kind, name=name)
 
 
 def _user(whom: str | int, affiliation: str) -> str:

@@ -318,9 +318,6 @@ class Room(AnyRoom):
         why = "" if reason is None else f"<reason>{escape(reason)}</reason>"
         return f"<query xmlns='{NS_MUC_ADMIN}'><item{attributes(**attrs)}>{why}</item></query>"
 
-    def _ask(self, kind: str, query: str, name: str, timeout: float | None) -> Stanza:
-        return self._client.request(query, timeout, to=self.jid, type=kind, name=name)
-
     # Leaving
 
     def leave(self, timeout: float | None = None) -> None:
