@@ -9,12 +9,14 @@ from typing import NoReturn
 import click
 
 from amoc.base.errors import ExitCode, UsageError
+from amoc.cli import server_option
 from amoc.cli.messages import say
 from amoc.cli.param_types import duration
 
 MAX_LINE = 8192
 
 
+@server_option.refused("amoc node joins a run by its --controller")
 @click.command(short_help="Be a node of a run on another host.")
 @click.option(
     "--controller",

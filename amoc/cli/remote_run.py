@@ -29,6 +29,10 @@ _TAKEN = {"scenarios", "run_directory", "pairs", "typed", "json_file", "only_pla
 """Parameters that are no options of what the server does."""
 _NOT_THERE = {
     "--run-dir": "the server names the directories of its runs",
+    **dict.fromkeys(
+        ("--nodes", "--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"),
+        "a server's runs have their nodes on its own host",
+    ),
     "--config": "the server reads the amoc.toml of its own directory; --set takes values from here",
 }
 _FRACTIONS = ("spawn_rate",)

@@ -1,4 +1,4 @@
-"""What a run of a daemon has written, fetched into a directory of this host."""
+"""What a run of a server has written, fetched into a directory of this host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def fetch(line: Line, run: str, target: Path) -> Path:
 
     Raises:
         ServiceError: There is no such run.
-        PeerError: There is no daemon, or what it sends is damaged.
+        PeerError: There is no server, or what it sends is damaged.
     """
     path = target / "files.tar"
     with line.open("GET", path_of(run, "archive")) as answer, path.open("wb") as file:

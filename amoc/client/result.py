@@ -272,10 +272,10 @@ class RunResult(RunFigures):
 
 
 class FetchedResult(RunFigures):
-    """What a run of a daemon has shown; its seconds are fetched when they are needed."""
+    """What a run of a server has shown; its seconds are fetched when they are needed."""
 
     def __init__(self, line: Line, summary: Summary) -> None:
-        """The result of a run that the daemon at `line` knows."""
+        """The result of a run that the server at `line` knows."""
         super().__init__(summary)
         self._line = line
 
@@ -287,7 +287,7 @@ class FetchedResult(RunFigures):
 
         Raises:
             ServiceError: It is not there any more.
-            PeerError: There is no daemon.
+            PeerError: There is no server.
         """
         directory = mkdtemp(prefix="amoc-fetched-")
         finalize(self, rmtree, directory, ignore_errors=True)

@@ -16,13 +16,13 @@ from amoc.base.errors import AmocError, ExitCode
 from amoc.base.json_plain import JsonObject
 from amoc.control import client
 from amoc.control.commands import Command, checked
-from amoc.results import run_list
+from amoc.results import journal, run_list
 from amoc.results.run_directory import RunDirectory, all_runs, named
 from amoc.results.run_list import ListedRun
 from amoc.service import removal
 from amoc.service.job import FAILED, QUEUED, Job
 from amoc.service.problems import conflict, not_found
-from amoc.service.requests import RUN_ID
+from amoc.service.requests import LOCAL_NODES, RUN_ID
 from amoc.service.run_queue import RunQueue
 from amoc.service.start_bodies import ReplayBody, StartBody
 
@@ -128,8 +128,17 @@ class Runs:
         return self.queue.start(body, body.scenario)
 
     def replay(self, body: ReplayBody) -> Job:
-        """Repeat a run, or queue that."""
+        """Repeat a run, or queue that; not one that would start programs on other hosts.
+
+        Raises:
+            Problem: As `RunQueue.start`, or it was on other hosts.
+        """
         again = self.find(body.run)
+        begun = journal.run_entry(again.journal) or {}
+        cluster = str((begun.get("plan") or {}).get("cluster", "local:1"))
+        if re.fullmatch(LOCAL_NODES, cluster) is None:
+            why = f"had nodes on other hosts ({cluster}); repeat it there with amoc replay"
+            raise conflict(f"run {again.id} {why}", "run")
         exactly = body.model_copy(update={"run": again.id})  # the last one may be another later
         return self.queue.start(exactly, run_list.listed(again).scenario)
 

@@ -61,6 +61,26 @@ def test_a_run_is_started_changed_watched_and_stopped(daemon: Daemon) -> None:
     assert commands == ["add", "set", "remove", "pause", "resume", "note", "stop"]
 
 
+def users_of(daemon: Daemon, node: str) -> int:
+    runs = daemon.get(f"/status/{node}")["runs"]
+    return int(runs[0]["users"]) if runs else 0
+
+
+def test_users_are_added_and_removed_on_chosen_nodes(daemon: Daemon) -> None:
+    run = daemon.start(users=2, cluster="local:2")
+    eventually(lambda: daemon.get("/nodes")["nodes"] == {"node0": "up", "node1": "up"}, "two nodes")
+    daemon.patch("/execution/add_users", {"users": 3, "on_nodes": ["node1"]})
+    eventually(lambda: users_of(daemon, "node1") == 4, "three more on one node")
+    assert users_of(daemon, "node0") == 1
+    refused = daemon.patch("/execution/add", {"count": 1, "on_nodes": ["node7"]}, status=409)
+    assert "node7" in refused["detail"]
+    daemon.patch("/execution/remove", {"count": 2, "on_nodes": ["node1"], "force": True})
+    eventually(lambda: users_of(daemon, "node1") == 2, "two fewer")
+    assert users_of(daemon, "node0") == 1
+    daemon.patch("/execution/stop")
+    daemon.wait_for_end(run)
+
+
 def test_of_several_starts_at_once_one_is_carried_out(daemon: Daemon) -> None:
     body = {"scenario": "stayers", "users": 1, "workers": 1}
     with ThreadPoolExecutor(4) as pool:

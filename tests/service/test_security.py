@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -206,6 +207,21 @@ def test_a_slow_upload_does_not_hold_up_another(daemon: Daemon) -> None:
     slow.close()
     for name in ("slow", "quick"):
         (uploads(daemon) / f"{name}.py").unlink()
+
+
+def test_no_program_is_started_on_other_hosts(daemon: Daemon) -> None:
+    for cluster in ("ssh://root@load.example", "join"):
+        body = {"scenario": "stayers", "cluster": cluster}
+        for method, path in (("PATCH", "start"), ("POST", "plan")):
+            answer = daemon.request(method, f"/execution/{path}", body)
+            assert "nodes of the server's host" in detail(answer, 422)
+        elsewhere = daemon.runs / f"20200101T000000-{cluster[:3]}"
+        elsewhere.mkdir(parents=True)
+        plan = {"kind": "run", "plan": {"cluster": cluster}}
+        (elsewhere / "journal.jsonl").write_text(json.dumps(plan) + "\n")
+        answer = daemon.request("PATCH", "/execution/replay", {"run": elsewhere.name})
+        assert "other hosts" in detail(answer, 409)
+        shutil.rmtree(elsewhere)
 
 
 def test_what_is_too_large_is_refused(daemon: Daemon) -> None:

@@ -67,6 +67,7 @@ def test_a_start_becomes_options_that_amoc_run_knows() -> None:
 def test_what_amoc_run_takes_a_server_takes_but_what_is_of_a_host() -> None:
     flags = {flag for one in run.params if isinstance(one, click.Option) for flag in one.opts}
     own = {"--set", "--set-from-file", "--set-json", "--config", "--run-dir", "--json"}
+    own |= {"--nodes", "--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"}
     long = {max(one.opts, key=len) for one in run.params if one.name != "duration"}
     known = {*StartBody.flags(), *own, "--server", "--server-token-file", "scenarios"}
     assert set(StartBody.flags()) <= flags
@@ -106,9 +107,24 @@ def test_a_body_is_the_command_that_the_table_checks(count: int, force: bool) ->
         assert checked(*route.command(body)).arguments == {"count": count, "force": force}
 
 
+@pytest.mark.parametrize("cluster", ["ssh://a,b", "join", "local:0", "local:2 ", "local:2,ssh://a"])
+def test_nobody_has_the_server_start_programs_on_other_hosts(cluster: str) -> None:
+    with pytest.raises(ValidationError, match="pattern"):
+        StartBody(scenario="chat", cluster=cluster)
+
+
 def refused(route: CommandRoute, body: dict[str, object]) -> None:
     with pytest.raises((ValidationError, UsageError)):
         checked(*route.command(route.body.model_validate(body)))
+
+
+def test_commands_for_chosen_nodes_are_carried() -> None:
+    for path, count in (("add", "count"), ("add_users", "users"), ("remove_users", "users")):
+        route = ROUTES[path]
+        body = route.body.model_validate({count: 2, "on_nodes": ["node0", "node1"]})
+        assert list(checked(*route.command(body)).arguments["on_nodes"]) == ["node0", "node1"]
+        refused(route, {count: 2, "on_nodes": [""]})
+        refused(route, {count: 2, "on_nodes": "node0"})
 
 
 def test_wrong_bodies_are_refused() -> None:
