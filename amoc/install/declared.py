@@ -63,6 +63,12 @@ class Declared:
         """Where the lock file is: ``shop.lock``, or ``requirements.lock``; None of several."""
         return self.files[0].with_suffix(".lock") if len(self.files) == 1 else None
 
+    @property
+    def uv_lock(self) -> Path | None:
+        """Where ``uv lock --script`` puts its own: ``shop.py.lock``; None without a script."""
+        file = self.files[0]
+        return file.with_name(f"{file.name}.lock") if self.lock and file.name != FILE else None
+
 
 def declared(scenario: str) -> Declared | None:
     """What a scenario, or several of one run, depend on; None if they say nothing.

@@ -23,16 +23,17 @@ from pathlib import Path
 
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ResourceError, ScenarioError
-from amoc.install import cache, installers, lock_file, own
+from amoc.install import cache, cached_environments, installers, lock_file, own
+from amoc.install.cached_environments import RESOLVED
 from amoc.install.choice import Choice
 from amoc.install.declared import Declared, declared, pinned
-from amoc.install.installers import Installer, Work
-from amoc.install.lock_file import Lock, Pin
+from amoc.install.installers import Installer, Uv, Work
+from amoc.install.lock_file import Lock, Pin, UvLock
 from amoc.install.requirements import constraints, is_met, name_of
 
 FORMAT = 1
 LOOK_S = 0.1
-LIBRARIES, RESOLVED = "lib", "resolved.txt"
+LIBRARIES = "lib"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 Tell = Callable[[str], object]
 
@@ -94,8 +95,8 @@ class Preparation:
         if self._declared is None or not needed:
             return Environment(dependencies=self._shown(()))
         lock = self._lock(self._declared)
-        place = cache.directory("environments") / self._key(self._declared, needed, lock)
-        if not place.is_dir():
+        place = cached_environments.directory() / self._key(self._declared, needed, lock)
+        if not cached_environments.use(place):
             if not self._choice.install:
                 self._tell(
                     f"warning: the dependencies of {self._scenario} are not installed"
@@ -103,8 +104,10 @@ class Preparation:
                 )
                 return Environment(dependencies=self._shown(()))
             with self._building(place):
-                if not place.is_dir():
+                if not cached_environments.use(place):
                     self._build(self._declared, lock, place)
+                    cached_environments.use(place)
+            cached_environments.prune(self._tell)
         found = lock_file.pins((place / RESOLVED).read_text())
         return Environment(str(place / LIBRARIES), self._shown(found))
 
@@ -118,7 +121,7 @@ class Preparation:
             return self._shown(())
         lock = self._lock(self._declared)
         with self._scratch() as directory:
-            pins = lock.pins if lock is not None else self._resolve(self._declared, directory)
+            pins = self._pins(self._declared, lock, directory)
         return self._shown(pins, "missing")
 
     def make_lock(self) -> Path | None:
@@ -163,14 +166,17 @@ class Preparation:
         ]
         return tuple(sorted((*mine, *theirs), key=lambda one: one.name))
 
-    def _lock(self, found: Declared) -> Lock | None:
-        """The lock file, if it is there and holds.
+    def _lock(self, found: Declared) -> Lock | UvLock | None:
+        """The lock file, if it is there and holds; one of uv's is checked when it is used.
 
         Raises:
             ScenarioError: It does not, and must.
         """
         why = ""
         if found.lock is None or not found.lock.is_file():
+            if found.uv_lock is not None and found.uv_lock.is_file():
+                digest = hashlib.sha256(found.uv_lock.read_bytes()).hexdigest()
+                return UvLock(found.uv_lock, found.files[0], digest)
             if self._choice.locked and not pinned(self._needed()):
                 why = f"there is no {found.lock or 'lock file for several files'}"
                 why += f", and not every requirement of {found.name} is pinned (==) with its hash"
@@ -213,12 +219,17 @@ class Preparation:
             return f"{found.lock} does not hold here: {error}"
         return ""
 
-    def _key(self, found: Declared, needed: Sequence[str], lock: Lock | None) -> str:
+    def _key(self, found: Declared, needed: Sequence[str], lock: Lock | UvLock | None) -> str:
+        made_of: object = sorted(needed)
+        if isinstance(lock, UvLock):
+            made_of = [made_of, lock.digest, self._choice.locked]
+        elif lock is not None:
+            made_of = [one.line for one in lock.pins]
         parts = (
             FORMAT,
             sys.implementation.cache_tag,
             platform.machine(),
-            sorted(needed) if lock is None else [one.line for one in lock.pins],
+            made_of,
             found.options,
             found.constraints,
             list(constraints(self._own)),
@@ -226,6 +237,40 @@ class Preparation:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     # How it is made
+
+    def _pins(
+        self, found: Declared, lock: Lock | UvLock | None, directory: Path
+    ) -> tuple[Pin, ...]:
+        """All versions that the requirements lead to: those of the lock if there is one."""
+        if lock is None:
+            return self._resolve(found, directory)
+        if isinstance(lock, Lock):
+            return lock.pins
+        try:
+            return self._exported(found, lock, directory)
+        except ScenarioError as error:
+            if self._choice.locked:
+                raise
+            self._tell(f"warning: {lock.path} is not used: {error}")
+        return self._resolve(found, directory)
+
+    def _exported(self, found: Declared, lock: UvLock, directory: Path) -> tuple[Pin, ...]:
+        """What uv's own lock says.
+
+        Raises:
+            ScenarioError: It does not hold, and why.
+        """
+        installer = installers.choose()
+        if not isinstance(installer, Uv):
+            raise ScenarioError(f"{lock.path} is a lock of uv, and {installer.name} cannot read it")
+        try:
+            pins = installer.exported(lock, self._work(found, directory))
+        except ScenarioError as error:
+            raise ScenarioError(f"{error}\nto renew it: uv lock --script {lock.script}") from None
+        pins = tuple(one for one in pins if one.name not in own.GIVEN)
+        if bare := [one.name for one in pins if not one.hashed and self._choice.locked]:
+            raise ScenarioError(f"{lock.path} has no hashes of {', '.join(bare)}")
+        return pins
 
     def _resolve(
         self, found: Declared, directory: Path, wanted: Sequence[str] | None = None
@@ -247,7 +292,7 @@ class Preparation:
             f"\namoc itself has {', '.join(sorted(mine))}, which is used as it is" if mine else ""
         )
 
-    def _build(self, found: Declared, lock: Lock | None, place: Path) -> None:
+    def _build(self, found: Declared, lock: Lock | UvLock | None, place: Path) -> None:
         installer: Installer = installers.choose()
         self._tell(f"installing the dependencies of {self._scenario} with {installer.name}")
         for stale in place.parent.glob(f"{place.name}.made-*"):  # of one that was killed
@@ -257,7 +302,7 @@ class Preparation:
             made.mkdir(0o700)
             (made / LIBRARIES).mkdir()
             with self._scratch() as directory:
-                pins = lock.pins if lock is not None else self._resolve(found, directory)
+                pins = self._pins(found, lock, directory)
                 missing = lock_file.to_install(pins, self._own)
                 if missing:
                     wanted = directory / "install.txt"

@@ -24,7 +24,7 @@ from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ResourceError, ScenarioError
 from amoc.base.redaction import HIDDEN
 from amoc.base.text import printable
-from amoc.install.lock_file import Pin, pins
+from amoc.install.lock_file import Pin, UvLock, pins
 
 CHOICE = "AMOC_INSTALLER"
 MAX_LINES = 25
@@ -141,6 +141,23 @@ class Uv:
             *("--output-file", str(resolved)),
         )
         return pins(_without_options(resolved.read_text()))
+
+    def exported(self, lock: UvLock, work: Work) -> tuple[Pin, ...]:
+        """What uv's own lock of a script says for this Python and host, with its hashes."""
+        everything, chosen = work.directory / "locked.txt", work.directory / "chosen.txt"
+        plain = ("--no-header", "--no-annotate", "--quiet", "--python", sys.executable)
+        command = ("export", "--script", str(lock.script.resolve()), "--locked", *plain)
+        form = ("--format", "requirements.txt", "--output-file", str(everything))
+        work.run("uv", [self._program, *command, *form])
+        # It names what other hosts need, too; without hashes uv says which of that is for this one.
+        names = work.directory / "names.in"
+        locked = pins(_without_options(everything.read_text()))
+        names.write_text("".join(f"{one.line.partition(' --hash')[0]}\n" for one in locked))
+        self._run(
+            work, "compile", str(names), "--no-deps", *plain[:3], "--output-file", str(chosen)
+        )
+        wanted = {one.name for one in pins(_without_options(chosen.read_text()))}
+        return tuple(one for one in locked if one.name in wanted)
 
     def install(self, resolved: Path, target: Path, work: Work) -> None:
         """Install what is in a file."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from amoc.install.requirements import normal
 
@@ -60,6 +61,21 @@ class Lock:
             f"# python: {self.python}",
         )
         return "".join(f"{line}\n" for line in (*head, *(one.line for one in self.pins)))
+
+
+@dataclass(frozen=True)
+class UvLock:
+    """The lock of ``uv lock --script``, which uv itself reads.
+
+    Attributes:
+        path: Where it is.
+        script: The scenario that it is of.
+        digest: Of what it says.
+    """
+
+    path: Path
+    script: Path
+    digest: str
 
 
 def read(text: str) -> Lock:

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from amoc.base.errors import ExitCode, ResourceError, ScenarioError
 from amoc.install.choice import Choice
@@ -329,3 +331,98 @@ def test_a_cache_that_cannot_be_written_is_named(uv, monkeypatch):
 
     with pytest.raises(ResourceError, match=r"Not a directory; set XDG_CACHE_HOME to a directory"):
         prepare()
+
+
+def aged(name: str) -> None:
+    """Have it that an environment was used 40 days ago."""
+    path = Path("cache/amoc/environments", name, "resolved.txt")
+    long_ago = path.stat().st_mtime - 40 * 86_400
+    os.utime(path, (long_ago, long_ago))
+
+
+def test_an_environment_that_was_not_used_for_long_is_removed_unless_a_process_uses_it(uv):
+    requires("amoctestleaf<2")
+    assert amoc("check", "shop.py").returncode == 0
+    [old] = environments()
+    aged(old)
+    requires("amoctestleaf")
+    _, told = prepare()  # this process uses it from now on
+    assert told[-1] == "removed 1 old environment of scenarios (0 MB)"
+    [used] = environments()
+    assert used != old
+    aged(used)
+
+    requires("amoctesttree")
+    done = amoc("check", "shop.py")
+
+    assert done.returncode == 0
+    assert len(environments()) == 2
+    assert used in environments()
+    assert "removed" not in done.stderr
+    aged(used)
+    requires("amoctestleaf")
+    prepare()
+    path = Path("cache/amoc/environments", used, "resolved.txt")
+    assert path.stat().st_mtime > time.time() - 86_400, "it is used again"
+
+
+LOCKED = (Dependency("amoctestleaf", "1.0", "installed"),)
+
+
+@pytest.fixture
+def indexed(uv, index, monkeypatch):
+    """uv with an index that has hashes, and locks made by `uv lock --script`."""
+    with wheels.served(index) as variables:
+        for name in ("UV_NO_INDEX", "UV_FIND_LINKS"):
+            monkeypatch.delenv(name)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
+def lock(scenario: Path) -> None:
+    command = [find_uv_bin(), "lock", "--script", str(scenario), "--python", sys.executable]
+    done = subprocess.run([*command, "--quiet"], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_lock_of_uv_is_used_as_it_is(indexed, index):
+    wheels.wheel(index, "amoctestwindows", "1.0")
+    scenario = requires("amoctestleaf<2", "amoctestwindows; sys_platform == 'win32'")
+    (index.parent / "simple/amoctestwindows").mkdir()
+    (index.parent / "simple/amoctestwindows/index.html").write_text(
+        '<a href="/index/amoctestwindows-1.0-py3-none-any.whl">'
+        "amoctestwindows-1.0-py3-none-any.whl</a>"
+    )
+    lock(scenario)
+
+    found, told = prepare(locked=True)
+
+    assert found.dependencies == LOCKED
+    assert told == ["installing the dependencies of shop.py with uv"]
+    assert prepare(locked=True) == (found, [])
+    assert Path(found.libraries, "amoctestleaf.py").is_file()
+
+
+def test_a_lock_of_uv_that_does_not_match_is_refused_in_its_words_or_passed_over(indexed):
+    lock(requires("amoctestleaf<2"))
+    requires("amoctestleaf>=1", "amoctesttree")
+
+    with pytest.raises(ScenarioError) as raised:
+        prepare(locked=True)
+    said = str(raised.value)
+    assert "needs to be updated" in said
+    assert said.endswith("\nto renew it: uv lock --script shop.py")
+
+    found, told = prepare()
+    assert {one.name for one in found.dependencies} > {"amoctestleaf", "amoctesttree"}
+    assert any(line.startswith("warning: shop.py.lock is not used: ") for line in told), told
+
+
+def test_pip_cannot_read_the_lock_of_uv(indexed, monkeypatch):
+    lock(requires("amoctestleaf<2"))
+    monkeypatch.setenv("AMOC_INSTALLER", "pip")
+    with pytest.raises(
+        ScenarioError, match=r"^shop\.py\.lock is a lock of uv, and pip cannot read"
+    ):
+        prepare(locked=True)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,6 +57,30 @@ def index(tmp_path: Path) -> Path:
     wheel(directory, "amoctestquarrel", "1.0", ("click<8",))
     wheel(directory, "click", version("click"), body="raise SystemExit('not this one')")
     return directory
+
+
+@contextmanager
+def served(directory: Path) -> Iterator[Mapping[str, str]]:
+    """The wheels over HTTP with their hashes; variables with which uv sees them and no others."""
+    simple = directory.parent / "simple"
+    for file in directory.iterdir():
+        page = simple / file.name.partition("-")[0] / "index.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        with page.open("a") as out:
+            out.write(f'<a href="/{directory.name}/{file.name}#sha256={digest}">{file.name}</a>\n')
+    handler = partial(_Quiet, directory=str(directory.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield {"UV_DEFAULT_INDEX": f"http://127.0.0.1:{server.server_port}/simple/"}
+        finally:
+            server.shutdown()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def environment(index: Path, cache: Path, installer: str) -> Mapping[str, str]:
