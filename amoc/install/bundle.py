@@ -24,8 +24,9 @@ from pathlib import Path
 from amoc.base import archives
 from amoc.base.errors import PeerError, ResourceError, ScenarioError, UsageError
 from amoc.install import cache, lock_file
+from amoc.install.cached_environments import RESOLVED
 from amoc.install.declared import declared
-from amoc.install.environment import PYTHON, RESOLVED
+from amoc.install.environment import PYTHON
 from amoc.install.lock_file import Lock
 from amoc.scenario.scenario_files import Part, is_path, parts_of, text_of
 
