@@ -59,7 +59,11 @@ def columns(
     """
     # What grows is measured from the row before, so one more is read.
     size = int(max(0.0, to_s - from_s) // MAX_ROWS) + 1
-    some = between(points, from_s - size, to_s)
+    back_s = float(size)
+    some = between(points, from_s - back_s, to_s)
+    while back_s < from_s and not any(one.t_s <= from_s for one in some):
+        back_s *= 2  # seconds are missing there
+        some = between(points, from_s - back_s, to_s)
     rows = downsample(some, timers=shown.charted.durations)
     first = next((at for at, row in enumerate(rows) if row.t_s > from_s), len(rows))
     made = charts_of(rows, shown.charted, shown.labels)

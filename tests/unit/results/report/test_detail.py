@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from amoc.metrics.health_figures import WorkerPoint
@@ -49,6 +49,7 @@ DATA, SHOWN = shown(POINTS)
 
 @settings(deadline=None, max_examples=30)
 @given(st.floats(0, LONG), st.floats(0.1, LONG))
+@example(31.0, 1.0)  # right behind the missing second
 def test_a_part_has_the_values_that_the_whole_has_there(from_s, span_s):
     to_s = from_s + span_s
     made = detail.columns(POINTS, from_s, to_s, SHOWN)
