@@ -118,6 +118,16 @@ class Namespace:
                     found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
         return found
 
+    def pid_of(self, title: str) -> int:
+        """The process inside whose command line begins with `title`, as it is seen from here."""
+        namespace = Path(f"/proc/{self.pid}/ns/pid").readlink()
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                is_it = (entry / "cmdline").read_bytes().startswith(title.encode())
+                if is_it and (entry / "ns/pid").readlink() == namespace:
+                    return int(entry.name)
+        raise AssertionError(f"there is no {title} on this host")
+
     def close(self) -> None:
         """End all that is inside."""
         assert self._holder.stdin is not None

@@ -95,7 +95,7 @@ class Child(End, Generic[_C, _R]):
         self._hurry = Notify()
         self._flushed = OpenGate()
         self._at_crowded = at_crowded
-        self._crowded = self._stalled = self._held = False
+        self._crowded = self._stalled = self._held = self._is_mute = False
         self._writer = gevent.spawn(self._write)
 
     def close(self) -> None:
@@ -200,6 +200,8 @@ class Child(End, Generic[_C, _R]):
 
         While the line is crowded what only informs is dropped, and counted.
         """
+        if self._is_mute:
+            return
         if self._crowded and isinstance(record, INFORMS):
             self._dropped += 1
             return
@@ -231,6 +233,10 @@ class Child(End, Generic[_C, _R]):
         """As `report_nowait`, but leave at the loop's next turn instead of waiting for company."""
         self.report_nowait(record)
         self._hurry.ring()
+
+    def mute(self) -> None:
+        """Report nothing any more; what was reported by now still leaves."""
+        self._is_mute = True
 
     def flush(self, deadline_s: float) -> bool:
         """Wait until all reports are handed to ZeroMQ; whether that was so within `deadline_s`."""

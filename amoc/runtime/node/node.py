@@ -314,10 +314,14 @@ class Node:
         _log.warning(why)
         with contextlib.suppress(OSError):  # who would read it may be gone
             print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)
-        gevent.spawn(self._guarded, self._end_alone)
+        gevent.spawn(self._guarded, lambda: self._end_alone(why))
 
-    def _end_alone(self) -> None:
+    def _end_alone(self, why: str) -> None:
         self.alone = True
+        # Should the controller hear us all the same, it gives us up by this, and users that we stop
+        # now have not finished: they start again on other nodes.
+        self._report(Failed(int(ExitCode.NODE_LOST), f"node {self._bootstrap.node} stops: {why}"))
+        self._controller.mute()
         if self._ready:
             self._stop(self._bootstrap.stop_timeout_s)
             self._terminate()

@@ -758,3 +758,15 @@ def test_a_frame_that_makes_no_sense_ends_nothing_and_is_named(family, frame):
         child.report(one)
     wait(lambda: family.reported("w0.1", Started) == sent)
     stranger.close()
+
+
+def test_a_child_that_is_mute_reports_what_it_had_said_and_nothing_more(family):
+    child = family.join("w0.1")
+    child.report(Started(0, 1))
+    child.mute()
+    child.report(Started(0, 2))
+    child.report_urgent(Started(0, 3))
+    assert child.flush(DEADLINE_S)
+    family.join("w0.2").report(Go())
+    wait(lambda: Go() in family.reported("w0.2"))
+    assert family.reported("w0.1", Started) == [Started(0, 1)]
