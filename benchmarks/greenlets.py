@@ -1,0 +1,160 @@
+"""What a user takes that only exists, and what of it any greenlet takes: CPU and memory.
+
+- bare: a greenlet that switches to the hub at once, and ends when it is switched to again;
+- user: a user of a worker's pool that waits to be asked to stop, and is.
+
+    python -m benchmarks.greenlets [--count 30000] [--rounds 3]
+
+Each is measured in a process of its own that does nothing else. `benchmarks.users` measures users
+of a run, with all that belongs to it. Of C's stack greenlet keeps a copy while one rests; CPython
+gives each a page for its frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+from gevent import get_hub
+from greenlet import greenlet
+
+from amoc import user
+from amoc.ipc.outbox import Outbox
+from amoc.ipc.worker_id import WorkerId
+from amoc.metrics import registry
+from amoc.metrics.board import Board, UserState
+from amoc.runtime.worker.user_pool import Orders, UserPool
+from amoc.throttle.worker import Gate
+from amoc.users.placement import Placement, one_node
+from benchmarks import machine, outcome
+
+SHORT = ["--count", "500", "--rounds", "1"]
+TURN = 100
+"""Started, or ended, in a turn of the loop."""
+_PAGE = resource.getpagesize()
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def measured(count: int, begin: Callable[[int], None], end: Callable[[], None]) -> list[float]:
+    """Bytes of each, and CPU time to start and to end it, in µs."""
+    before, at_s = _resident(), time.process_time()
+    for _ in range(count // TURN):
+        begin(TURN)
+        gevent.sleep(0)
+    gevent.sleep(0.01)
+    begun_s, memory = time.process_time(), _resident()
+    end()
+    ended_s = time.process_time()
+    return [
+        (memory - before) / count,
+        (begun_s - at_s) / count * 1e6,
+        (ended_s - begun_s) / count * 1e6,
+    ]
+
+
+def bare(count: int) -> list[float]:
+    """Greenlets that do nothing; the bytes of C's stack that each keeps come last."""
+    hub = get_hub()
+    rest = greenlet.switch
+    every: list[greenlet] = []
+
+    def begin(some: int) -> None:
+        begun = [greenlet(lambda: rest(hub), hub) for _ in range(some)]
+        every.extend(begun)
+        for one in begun:
+            hub.loop.run_callback(one.switch)
+
+    kept: list[int] = []
+
+    def end() -> None:
+        kept.append(every[0]._stack_saved)
+        for one in every:
+            hub.loop.run_callback(one.switch)
+        while not every[-1].dead:
+            gevent.sleep(0)
+
+    return [*measured(count, begin, end), kept[0]]
+
+
+def users(count: int) -> list[float]:
+    """Users as they are in a worker; the bytes of C's stack that each keeps come last."""
+    board = Board(1, count + 1)
+    registry.current.attach(board.area(0), inherit=False)
+    gate = Gate(WorkerId("node0", 0, 1), Outbox(lambda *_: None))
+    placement = Placement(one_node(1))
+    orders = Orders(0, 1, lambda _: user.wait_stopping(), "", lambda _: None, gate, placement)
+    pool = UserPool(orders, board)
+    ids = iter(range(1, count + 1))
+    for number in range(1, count + 1):
+        board.users[number] = UserState.STARTING
+
+    def begin(some: int) -> None:
+        mine = [next(ids) for _ in range(some)]
+        pool._queued.update(dict.fromkeys(mine, False))
+        pool._start(mine)
+
+    kept: list[int] = []
+
+    def end() -> None:
+        one = pool.find(1)
+        assert one is not None
+        assert len(pool) == count
+        kept.append(one._stack_saved)
+        assert not pool.stop(60.0).killed
+
+    return [*measured(count, begin, end), kept[0]]
+
+
+def elsewhere(measure: Callable[[int], list[float]], count: int) -> list[float]:
+    """What `measure` finds in a process of its own."""
+    readable, writable = os.pipe()
+    pid = os.fork()
+    if not pid:
+        gc.set_threshold(50_000, 20, 50)  # as in a worker
+        os.write(writable, json.dumps(measure(count)).encode())
+        os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable) as pipe:
+        found = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if status:
+        sys.exit(f"{measure.__name__} did not get so far")
+    return list(map(float, json.loads(found)))
+
+
+def main() -> int:
+    """Print each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--count", type=int, default=30_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    print(machine.describe())
+    for _ in range(options.rounds):
+        for name, measure in (("bare", bare), ("user", users)):
+            size, start_us, end_us, kept = elsewhere(measure, options.count)
+            print(
+                f"  {name}: {size:,.0f} bytes, {kept:,.0f} of them C's stack;"
+                f" {start_us:.2f} µs CPU to start, {end_us:.2f} to end"
+            )
+            outcome.figure(f"{name}, memory", size, "B")
+            outcome.figure(f"{name}, C's stack", kept, "B")
+            outcome.figure(f"{name}, CPU to start", start_us, "µs")
+            outcome.figure(f"{name}, CPU to end", end_us, "µs")
+    return outcome.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
