@@ -7,12 +7,12 @@ What ZeroMQ says of handshakes is counted.
 
 from __future__ import annotations
 
+import struct
 from typing import TypeAlias
 
 import gevent
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import parse_monitor_message
 
 from amoc.base.clock import MS_NS, now_ns
 from amoc.ipc.bus import refusals
@@ -28,6 +28,8 @@ _FAILED = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED
+_EVENT = struct.Struct("=H")
+"""How what a monitor says of an event begins; a value follows, and the address."""
 _Monitor: TypeAlias = tuple[zmq.Socket[bytes], SocketReader, "gevent.Greenlet[..., None]"]
 
 
@@ -120,7 +122,9 @@ class Gate:
             except zmq.Again:
                 reader.wait()
                 continue
-            match parse_monitor_message(frames)["event"]:
+            # zmq.utils.monitor would do that, and load asyncio, which each process would pay for.
+            (event_id,) = _EVENT.unpack_from(frames[0])
+            match zmq.Event(event_id):
                 case zmq.EVENT_ACCEPTED:
                     self.refusals.accepted(now_ns())
                 case zmq.EVENT_HANDSHAKE_SUCCEEDED:
