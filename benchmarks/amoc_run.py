@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,10 @@ class AmocRun:
         roles = family(self.process.pid)
         before = {pid: cpu_s(pid) for pid in roles}
         time.sleep(max(0.0, end - time.monotonic()))
-        return {roles[pid]: cpu_s(pid) - before[pid] for pid in roles}
+        used = Counter[str]()
+        for pid, role in roles.items():
+            used[role] += cpu_s(pid) - before[pid]
+        return dict(used)
 
     def finish(self, stop: bool = False) -> dict[str, Any]:
         """Wait until it ends, or stop it; its summary. Users that raised fail the program.

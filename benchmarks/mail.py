@@ -3,11 +3,12 @@
 Wanted (issue of the load control): 50,000 messages a second, summed over two workers.
 
     python -m benchmarks.mail [--rate 1000 50000] [--seconds 5] [--senders 100] [--batch 10]
-                                 [--near]
+                                 [--near] [--nodes 2]
 
-Every message goes to the other worker, or with ``--near`` none does. CPU is user and system time
-of each process while mail flows, the scenario's own work (pacing, clocks, timers) included.
-Delivery is from right before send() to right after receive().
+With ``--nodes 2`` the two workers are on a node each. Every message goes to the other worker, or
+with ``--near`` none does. CPU is user and system time of each process while mail flows, the
+scenario's own work (pacing, clocks, timers) included. Delivery is from right before send() to right
+after receive().
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ def run_once(options: argparse.Namespace, rate: int) -> tuple[dict[str, Any], di
         "far": not options.near,
         "repeat_num": 1,
     }
-    with amoc_run(HERE / "mail_scenario.py", 2 * options.senders, 2, settings) as run:
+    each = 2 // options.nodes
+    where = ("--cluster", f"local:{options.nodes}")
+    users = 2 * options.senders
+    with amoc_run(HERE / "mail_scenario.py", users, each, settings, *where) as run:
         used = run.cpu_between(begin, begin + options.seconds * 0.95)  # nobody has left yet
         return run.finish(), used
 
@@ -86,6 +90,7 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--near", action="store_true")
     parser.add_argument("--settle", type=float, default=4.0, help="seconds for users to be there")
+    parser.add_argument("--nodes", type=int, choices=(1, 2), default=1)
     options = parser.parse_args()
     print(machine.describe())
     for rate in options.rate:

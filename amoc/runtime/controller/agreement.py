@@ -1,11 +1,17 @@
-"""What the nodes of a run have loaded, held against each other: it must be the same. Pure."""
+"""What the nodes of a run have loaded, held against each other: it must be the same. Pure.
+
+And what follows from it for all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from amoc.base.errors import PeerError, SettingError
 from amoc.ipc.messages.lifecycle import Loaded, Ready
+from amoc.ipc.messages.placement import Layout
+from amoc.scenario.run_plan import RunPlan
+from amoc.users.placement import layout_of
 
 PER_NODE = frozenset({"workers"})
 """Settings that may differ from host to host."""
@@ -65,6 +71,17 @@ def _conflict(first_name: str, first: Loaded, name: str, other: Loaded) -> str:
                 f" ({mine[1]}) and {theirs[0]} on {name} ({theirs[1]})"
             )
     return ""
+
+
+def layout_for(plan: RunPlan, loaded: Sequence[Loaded]) -> Layout:
+    """Which user of `plan` is where, on nodes that have `loaded` this."""
+    return layout_of(
+        plan.placement,
+        [one.workers for one in loaded],
+        [one.cores for one in loaded],
+        plan.planned_ids,
+        by_slots=plan.arrivals is not None,
+    )
 
 
 def together(ready: Mapping[str, Ready]) -> Ready:

@@ -15,30 +15,15 @@ from amoc.base import pause
 from amoc.base.clock import now_ns
 from amoc.base.errors import AmocError, ClosedError, PeerError, ResourceError, UsageError
 from amoc.base.text import counted
-from amoc.control.answers import (
-    AddAnswer,
-    Answer,
-    RemoveAnswer,
-    UsersAnswer,
-    WorkerAnswer,
-    WorkerUsers,
-)
+from amoc.control.answers import AddAnswer, Answer, RemoveAnswer, UsersAnswer, WorkerAnswer
 from amoc.control.commands import COMMANDS, Command, Handling
 from amoc.coordinator.controller import Groups
-from amoc.ipc.messages.orders import (
-    CountUsers,
-    Done,
-    Pause,
-    RemoveRange,
-    RemoveUsers,
-    Resume,
-    UserCounts,
-    UsersRemoved,
-)
+from amoc.ipc.messages.orders import CountUsers, Pause, RemoveRange, RemoveUsers, Resume, UserCounts
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
+from amoc.runtime.controller import reply_texts
 from amoc.runtime.controller.chosen_nodes import ChosenNodes
-from amoc.runtime.controller.orders import Broadcast, Reply
+from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.run_state import State, Step
 from amoc.runtime.controller.settings_update import ORDER_S, SettingsUpdate
 from amoc.runtime.controller.start_queue import StartQueue
@@ -190,10 +175,10 @@ class Commands:
 
     def _show_users(self) -> Answer:
         replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S)
-        workers = [_worker_users(origin, reply) for origin, reply in replies.items()]
+        workers = [reply_texts.worker_users(origin, reply) for origin, reply in replies.items()]
         alive = sum(one.alive or 0 for one in workers)
         waiting = self._starts.waiting() + sum(one.queued or 0 for one in workers)
-        highest = max([self.next_id - 1, *map(_highest_id, replies.values())])
+        highest = max([self.next_id - 1, *map(reply_texts.highest_id, replies.values())])
         return UsersAnswer(
             summary=f"{alive:,} running, {waiting:,} pending; the highest id is {highest}",
             workers=workers,
@@ -325,14 +310,14 @@ class Commands:
                 limit_s,
                 to=shares,
             )
-        found = Removal.sum(_removal(reply) for reply in replies.values())
+        found = Removal.sum(reply_texts.removal(reply) for reply in replies.values())
         removal = found._replace(withdrawn=found.withdrawn + early)
         self._status.added -= removal.withdrawn
         text = removal.text()
         if removal.total < count:
             text = f"there were only {counted(removal.total, 'user')} to remove: {text}"
         said = [
-            WorkerAnswer(str(origin), one.error or _removal(one).text())
+            WorkerAnswer(str(origin), one.error or reply_texts.removal(one).text())
             for origin, one in replies.items()
         ]
         return RemoveAnswer(summary=text, workers=said, **removal._asdict())
@@ -355,7 +340,7 @@ class Commands:
 
     def _set(self, values: Mapping[str, object]) -> Answer:
         replies, remark = self._updates.set(values)
-        workers = _texts(replies)
+        workers = reply_texts.texts(replies)
         texts = {worker.text for worker in workers}
         agreed = texts.pop() if len(texts) == 1 else f"{', '.join(values)} changed"
         return Answer(summary=f"{agreed}; {remark}" if remark else agreed, workers=workers)
@@ -368,7 +353,7 @@ class Commands:
             one.pause_run()
         pause.pause()
         replies = self._broadcast.ask(lambda number, _: Pause(number), ORDER_S)
-        return Answer(summary="the run is paused", workers=_texts(replies))
+        return Answer(summary="the run is paused", workers=reply_texts.texts(replies))
 
     def _resume(self) -> Answer:
         self._step(Step.RESUME)
@@ -376,7 +361,7 @@ class Commands:
         for one in self._clocks:
             one.resume_run()
         replies = self._broadcast.ask(lambda number, _: Resume(number), ORDER_S)
-        return Answer(summary="the run is resumed", workers=_texts(replies))
+        return Answer(summary="the run is resumed", workers=reply_texts.texts(replies))
 
     def _stop(self) -> Answer:
         self.stop_asked = True
@@ -387,27 +372,3 @@ class Commands:
                 for origin in sorted(self._broadcast.workers)
             ],
         )
-
-
-def _worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
-    if not isinstance(reply.answer, UserCounts):
-        return WorkerUsers(str(origin), reply.error)
-    alive, queued = reply.answer.alive, reply.answer.queued
-    return WorkerUsers(str(origin), f"{counted(alive, 'user')}, {queued:,} pending", alive, queued)
-
-
-def _highest_id(reply: Reply) -> int:
-    return reply.answer.highest_id if isinstance(reply.answer, UserCounts) else 0
-
-
-def _removal(reply: Reply) -> Removal:
-    """What a worker has answered; nothing where it did not."""
-    return Removal(*reply.answer[1:]) if isinstance(reply.answer, UsersRemoved) else Removal()
-
-
-def _texts(replies: Mapping[WorkerId, Reply]) -> list[WorkerAnswer]:
-    return [WorkerAnswer(str(origin), _text(reply)) for origin, reply in replies.items()]
-
-
-def _text(reply: Reply) -> str:
-    return reply.answer.text if isinstance(reply.answer, Done) else reply.error

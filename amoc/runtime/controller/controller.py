@@ -38,8 +38,9 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.results.replay import SCENARIO
 from amoc.runtime import logs
 from amoc.runtime.controller import phases
-from amoc.runtime.controller.agreement import agreed, together
-from amoc.runtime.controller.nodes import Node, Nodes
+from amoc.runtime.controller.agreement import agreed, layout_for, together
+from amoc.runtime.controller.node_loss import NodeLoss
+from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_loop import RunLoop
 from amoc.runtime.controller.run_results import RunResults
@@ -52,7 +53,7 @@ from amoc.runtime.launched import Launched
 from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, fd_budget, plugins
 from amoc.scenario.run_plan import RunPlan
-from amoc.users.placement import Placement, layout_of
+from amoc.users.placement import Placement
 from amoc.users.run import STOP
 
 _log = logging.getLogger(__name__)
@@ -106,7 +107,6 @@ class Controller:
         self._control: ControlServer | None = None
         self._begun_ns = 0
         self._ended = "ok"
-        self._lost_at_end: list[str] = []
 
     def interrupt(self) -> None:
         """Ask the run to end: gracefully the first time, at once the second time."""
@@ -140,6 +140,15 @@ class Controller:
         """Run to the end; never raises what is the run's own failure."""
         process.raise_fd_limit()
         self._orphans = Orphans()
+        self._loss = NodeLoss(
+            self._plan,
+            self.status,
+            self._files,
+            self._results,
+            self._operator,
+            self._orphans,
+            self._launched.directory,
+        )
         pause.reset()
         logs.begin("controller", self._plan.log_level)
         logs.attach(self._operator)
@@ -151,7 +160,11 @@ class Controller:
                 node.watch(self._on_line)
             with self._launched.parent as parent:
                 self._nodes = Nodes(
-                    parent, self._launched.nodes, self._take, self._check, self._spare
+                    parent,
+                    self._launched.nodes,
+                    self._take,
+                    self._check,
+                    lambda node, error: self._loss.spare(self._services, node, error),
                 )
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._nodes.guarded, self._nodes.listen),
@@ -183,15 +196,8 @@ class Controller:
         loaded_plugins = plugins.load("controller")
         of_nodes = phases.load(nodes, plan, loaded_plugins)
         loaded = self.status.loaded = agreed(of_nodes)
-        workers = [one.workers for one in of_nodes.values()]
-        nodes.number_workers(workers)
-        layout = layout_of(
-            plan.placement,
-            workers,
-            [one.cores for one in of_nodes.values()],
-            plan.planned_ids,
-            by_slots=plan.arrivals is not None,
-        )
+        layout = layout_for(plan, list(of_nodes.values()))
+        nodes.number_workers(layout.workers)
         self._results.loaded(loaded)
         fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         journal = self._files.begin(loaded, self._launched.started_at)
@@ -300,8 +306,8 @@ class Controller:
                 f"{users} did not finish within {timeout} and were stopped forcibly"
             )
         phases.terminate(self._nodes, self._plan, stopped)
-        if self._lost_at_end:
-            raise PeerError("; ".join(self._lost_at_end))
+        if self._loss.at_end:
+            raise PeerError("; ".join(self._loss.at_end))
 
     def _clean_up(self, failure: AmocError | None) -> Outcome:
         """Leave nothing running, whatever happened; what has come of the run."""
@@ -329,33 +335,6 @@ class Controller:
             verdict = self._ended if summary is None else summary["run"]["verdict"]
             events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
         return outcome
-
-    def _spare(self, node: Node, error: AmocError) -> bool:
-        """Go on without a node that is lost, if that is wanted; whether it is."""
-        plan, state = self._plan, self.status.state
-        services = self._services
-        if plan.on_node_loss == "fail" or services is None:
-            return False
-        if state not in (State.RUNNING, State.PAUSED, State.STOPPING):
-            return False
-        for one in self._orphans.end():  # no user of it is to run beside its successor
-            self._operator.warning(f"{one} was started by a user and cannot be killed")
-        shutil.rmtree(f"{self._launched.directory}/{node.name}", ignore_errors=True)
-        restart = plan.on_node_loss == "restart" and state is not State.STOPPING
-        again, lost = services.node_lost(node, restart)
-        self._results.node_lost(node.name, str(error), lost)
-        fate = f"{counted(again, 'user')} start again on the others"
-        if not restart:
-            fate = f"{counted(lost, 'user')} were lost with it"
-        text = f"{error}: {fate}; its metrics are kept up to its last sample"
-        if state is State.STOPPING:
-            self._lost_at_end.append(text)
-        self._operator.error(text)
-        lost_node = {"name": node.name, "reason": str(error), "restarted": again, "lost": lost}
-        self._files.write("node", **lost_node, state="lost")
-        if events.NODE_DOWN.heard:
-            events.NODE_DOWN(node=node.name, reason=str(error))
-        return True
 
     # Hearing
 

@@ -176,3 +176,30 @@ def test_what_a_sample_repeats_of_a_throttle_is_no_growth():
     assert samples.take_growth().throttles == {"a": (3, 2, 0), "b": (1, 1, 0)}
     samples.take("node0", sample(2.0, throttles={**said, "b": (4, 2, 1)}))
     assert samples.take_growth().throttles == {"b": (3, 1, 1)}
+
+
+def test_what_a_lost_node_has_counted_stays_and_its_users_are_elsewhere():
+    merger = SampleMerger()
+    ended = {UserState.FINISHED: 3, UserState.CRASHED: 1, UserState.REMOVED: 2}
+    going = {UserState.RUNNING: 5, UserState.STOPPING: 1, UserState.STARTING: 4}
+    merger.take(
+        "node1",
+        sample(
+            users={**ended, **going},
+            counters={"sent": 7},
+            gauges={"queue": (Merge.SUM, [2.0])},
+            workers=[worker(1, users=5, restarted=2)],
+        ),
+    )
+    merger.take("node0", sample(users={UserState.RUNNING: 5}, workers=[worker(users=5)]))
+    started = merger.started
+    merger.lose("node1", lost=3)
+    assert (merger.finished, merger.removed, merger.lost) == (4, 2 + 1, 3)
+    assert merger.running == 5
+    assert merger.restarted == 2
+    assert merger.gauges() == {}
+    assert merger.take_growth().counters == {"sent": 7}
+    merger.take("node0", sample(at_s=2.0, users={UserState.RUNNING: 7}, workers=[worker(users=7)]))
+    assert merger.started == started, "two start again elsewhere, three are lost"
+    merger.lose("node1", lost=3)
+    assert merger.lost == 3, "it is lost once"

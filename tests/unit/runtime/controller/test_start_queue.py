@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from amoc.base.clock import S_NS
+from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import StartUsers
 from amoc.runtime.controller.start_queue import CHUNK, MAX_OUTSTANDING, StartQueue
-from amoc.users.placement import Placement, one_node
+from amoc.users.placement import Placement, one_node, round_robin
 
 NOW_NS = 10**15
 
@@ -311,3 +312,47 @@ def test_workers_share_the_pace_evenly(per_s):
             got[block.worker] += len(block.ids)
     assert max(got.values()) - min(got.values()) <= 1 + per_s * 0.02
     assert sum(got.values()) == pytest.approx(5 * per_s, abs=1 + per_s / 10)
+
+
+@given(
+    st.integers(2, 4),
+    st.integers(1, 2),
+    st.integers(0, 300),
+    st.integers(0, 60),
+    st.booleans(),
+    st.data(),
+)
+def test_users_of_a_lost_node_are_dealt_by_the_others_each_once(
+    nodes: int, each: int, users: int, withdrawn: int, staged: bool, data: st.DataObject
+) -> None:
+    place = Placement(round_robin([each] * nodes))
+    starts = StartQueue(place)
+    for worker in range(place.workers):
+        starts.up(worker, [], [])
+    early = [one for block in _dealt(starts, range(1, 11)) for one in block.ids]
+    assert sorted(early) == list(range(1, 11))
+    ids = range(11, 11 + users)
+    starts.add(ids, [NOW_NS + one for one in ids] if staged else ())
+    lost = place.numbers(data.draw(st.integers(0, nodes - 1)))
+    left = [one for one in range(place.workers) if one not in lost]
+    again = [one for one in early if place.worker_of(one) in lost]
+    place.move(Move(1, 10**6, list(lost), left))
+    starts.lose(lost, again)
+    taken = starts.withdraw(withdrawn)
+    assert taken == list(range(ids.stop - 1, ids.stop - 1 - min(withdrawn, users), -1))
+    late = starts.deal(NOW_NS)
+    for block in late:
+        assert block.worker in left
+        assert {place.worker_of(one) for one in block.ids} == {block.worker}
+        if staged and not block.again:
+            dues = [block.due_ns + offset_ns for offset_ns in block.offsets_ns]
+            assert dues == [NOW_NS + one for one in block.ids]
+    assert sorted(one for block in late if block.again for one in block.ids) == sorted(again)
+    fresh = sorted(one for block in late if not block.again for one in block.ids)
+    assert fresh == [one for one in ids if one not in taken]
+    assert not starts.waiting()
+
+
+def _dealt(starts: StartQueue, ids: range) -> list[StartUsers]:
+    starts.add(ids)
+    return starts.deal(NOW_NS)

@@ -1,0 +1,83 @@
+"""What becomes of a run of several nodes when one of them is lost."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from amoc.base.errors import AmocError
+from amoc.base.operator import Operator
+from amoc.base.text import counted
+from amoc.runtime.controller.nodes import Node
+from amoc.runtime.controller.run_files import RunFiles
+from amoc.runtime.controller.run_results import RunResults
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.services import Services
+from amoc.runtime.controller.status import Status
+from amoc.runtime.orphans import Orphans
+from amoc.scenario import events
+from amoc.scenario.run_plan import RunPlan
+
+
+class NodeLoss:
+    """Goes on without a node, if that is wanted.
+
+    Attributes:
+        at_end: What is to be said of nodes that were lost while users were stopping.
+    """
+
+    def __init__(
+        self,
+        plan: RunPlan,
+        status: Status,
+        files: RunFiles,
+        results: RunResults,
+        operator: Operator,
+        orphans: Orphans,
+        directory: str,
+    ) -> None:
+        """Know what is wanted, and whom to tell.
+
+        Args:
+            plan: What is run.
+            status: How it is.
+            files: Where losses are written down.
+            results: Keeps what lost nodes have counted.
+            operator: Told of losses.
+            orphans: What lost nodes leave running on this host.
+            directory: Where nodes of this host have their directories.
+        """
+        self._plan = plan
+        self._status = status
+        self._files = files
+        self._results = results
+        self._operator = operator
+        self._orphans = orphans
+        self._directory = directory
+        self.at_end: list[str] = []
+
+    def spare(self, services: Services | None, node: Node, error: AmocError) -> bool:
+        """Go on without `node`, whose process has ended; whether the run does."""
+        state = self._status.state
+        if services is None or state not in (State.RUNNING, State.PAUSED, State.STOPPING):
+            return False
+        if self._plan.on_node_loss == "fail":
+            return False
+        for one in self._orphans.end():  # no user of it is to run beside its successor
+            self._operator.warning(f"{one} was started by a user and cannot be killed")
+        shutil.rmtree(Path(self._directory) / node.name, ignore_errors=True)
+        restart = self._plan.on_node_loss == "restart" and state is not State.STOPPING
+        again, lost = services.node_lost(node, restart)
+        self._results.node_lost(node.name, str(error), lost)
+        fate = f"{counted(again, 'user')} start again on the others"
+        if not restart:
+            fate = f"{counted(lost, 'user')} were lost with it"
+        text = f"{error}: {fate}; its metrics are kept up to its last sample"
+        if state is State.STOPPING:
+            self.at_end.append(text)
+        self._operator.error(text)
+        told = {"name": node.name, "reason": str(error), "restarted": again, "lost": lost}
+        self._files.write("node", **told, state="lost")
+        if events.NODE_DOWN.heard:
+            events.NODE_DOWN(node=node.name, reason=str(error))
+        return True

@@ -1,0 +1,72 @@
+"""What two nodes of one worker cost over one node of two: CPU per XMPP message, in turn.
+
+Wanted (issue of the many hosts): less than 15 % more.
+
+    python -m benchmarks.cluster [--users 200] [--interval 0.2] [--seconds 10] [--rounds 3]
+
+Users of scenarios/xmpp/one_to_one.py write to their neighbours, half of whom are on the other
+worker, at a server that the run starts. CPU is that of controller, nodes, supervisors and workers,
+the server left out. Mail between users of different nodes costs more: see benchmarks/mail.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+
+from benchmarks import machine, outcome
+from benchmarks.amoc_run import HERE, amoc_run
+
+SHORT = ["--users", "20", "--seconds", "1", "--rounds", "1", "--settle", "2"]
+SCENARIO = HERE.parent / "scenarios/xmpp/one_to_one.py"
+MORE = 1.15
+"""How much a message may cost on two nodes, at most, of what it costs on one."""
+
+
+def cost_us(options: argparse.Namespace, nodes: int) -> float:
+    """The CPU time for a message where two workers are on so many nodes."""
+    settings = {"interval": options.interval}
+    duration_s = options.settle + options.seconds + 1
+    where = ("--cluster", f"local:{nodes}", "--duration", f"{duration_s}s")
+    with amoc_run(SCENARIO, options.users, 2 // nodes, settings, *where) as run:
+        begin = time.monotonic() + options.settle
+        used = run.cpu_between(begin, begin + options.seconds)
+        summary = run.finish()
+    ours = {role: s for role, s in used.items() if role.split()[0] in ("controller", "node")}
+    ours |= {role: s for role, s in used.items() if role.startswith(("supervisor", "worker"))}
+    messages = options.users / options.interval * options.seconds
+    each = ", ".join(f"{role} {s / messages * 1e6:.1f}" for role, s in sorted(ours.items()))
+    total_us = sum(ours.values()) / messages * 1e6
+    print(f"{nodes} node(s): {total_us:.1f} µs a message ({each})", flush=True)
+    if summary["counters"]["messages_sent"] < messages:
+        outcome.missed(f"fewer than {messages:.0f} messages were sent")
+    return total_us
+
+
+def main() -> int:
+    """Print what a message costs either way, and how that compares."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--users", type=int, default=200)
+    parser.add_argument("--interval", type=float, default=0.2, help="seconds between two messages")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--settle", type=float, default=5.0, help="seconds for users to be there")
+    options = parser.parse_args()
+    print(machine.describe())
+    found: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(options.rounds):
+        for nodes, costs in found.items():
+            costs.append(cost_us(options, nodes))
+    one, two = (statistics.median(found[nodes]) for nodes in (1, 2))
+    print(f"two nodes cost {two / one - 1:+.1%}, wanted is less than {MORE - 1:+.0%}")
+    outcome.figure("CPU per message on one node", one, "µs")
+    outcome.figure("CPU per message on two nodes", two, "µs")
+    if options.seconds >= 5 and two > MORE * one:
+        outcome.missed(f"two nodes cost {two / one - 1:.1%} more")
+    return outcome.exit_code()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Nodes that have loaded different things are refused in one line; the same becomes one."""
+
+from __future__ import annotations
+
+import pytest
+
+from amoc.base.errors import AmocError, PeerError, SettingError
+from amoc.ipc.messages.lifecycle import Loaded, Ready
+from amoc.runtime.controller.agreement import agreed, together
+
+HOST = ("host", "http://a", "--set", "Where", "shop")
+WORKERS = ("workers", "4", "default", "How many", "amoc")
+HERE = Loaded("shop", "", [HOST, WORKERS], (0.0, None), 4, 1, 1000, ["a < 1"], 4, "1.0", "abc")
+THERE = HERE._replace(
+    settings=[HOST, ("workers", "2", *WORKERS[2:])],
+    workers=2,
+    cores=2,
+    fds_per_user=2,
+    fd_limit=900,
+)
+
+
+def test_what_agrees_is_that_of_the_first_with_the_workers_of_all():
+    both = agreed({"node0": HERE, "node1": THERE})
+    assert both == HERE._replace(workers=6, cores=6, fds_per_user=2, fd_limit=900)
+    assert agreed({"node0": HERE}) == HERE
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "text"),
+    [
+        (
+            {"version": "1.1"},
+            PeerError,
+            "amoc must be the same version on all nodes, got 1.0 on node0 and 1.1 on node1",
+        ),
+        (
+            {"digest": "abd"},
+            PeerError,
+            (
+                "scenario shop must be the same on all nodes, but that of node1 differs from"
+                " that of node0"
+            ),
+        ),
+        (
+            {"settings": [("host", "http://b", "AMOC_host", *HOST[3:]), WORKERS]},
+            SettingError,
+            (
+                "setting host must be the same on all nodes, got http://a on node0 (--set) and"
+                " http://b on node1 (AMOC_host)"
+            ),
+        ),
+        (
+            {"settings": [WORKERS]},
+            SettingError,
+            "setting host must be declared on all nodes, but only node0 declares it",
+        ),
+        (
+            {"settings": [HOST, WORKERS, ("more", "1", "default", "", "shop")]},
+            SettingError,
+            "setting more must be declared on all nodes, but only node1 declares it",
+        ),
+        (
+            {"thresholds": []},
+            PeerError,
+            (
+                "thresholds of shop must be the same on all nodes, but those of node1 differ from"
+                " those of node0"
+            ),
+        ),
+    ],
+)
+def test_what_differs_is_named_in_one_line(other, kind, text):
+    with pytest.raises(AmocError) as caught:
+        agreed({"node0": HERE, "node1": HERE._replace(**other)})
+    assert (type(caught.value), str(caught.value)) == (kind, text)
+
+
+def test_what_init_of_all_nodes_has_declared_is_known_once_and_all_calls_are_made():
+    one = Ready([("feed", [1])], [("sent", 0)], ["run.start"])
+    two = Ready([("feed", [1])], [("sent", 0), ("more", 1)], ["run.start", "run.stop"])
+    assert together({"node0": one, "node1": two}) == Ready(
+        [("feed", [1]), ("feed", [1])], [("sent", 0), ("more", 1)], ["run.start", "run.stop"]
+    )

@@ -1,0 +1,234 @@
+"""The controller's lines to several nodes: who is waited for, and what becomes of who is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from amoc.base.errors import ExitCode, PeerError
+from amoc.ipc.bus import Received
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
+from amoc.ipc.messages.placement import Move
+from amoc.ipc.messages.users import LookAtUsers, Stopped, StopUsers, UsersNow
+from amoc.metrics.board import UserState
+from amoc.runtime.controller import nodes as module
+from amoc.runtime.controller.chosen_nodes import ChosenNodes
+from amoc.runtime.controller.nodes import MAX_MAIL, Nodes
+from amoc.runtime.controller.user_looks import UserLooks
+from amoc.users.placement import Placement, round_robin
+
+STOP = StopUsers(1.0)
+
+
+class Process:
+    """A node's process."""
+
+    engine_id = "pid 1"
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.host = f"host{number}"
+        self.how: str | None = None
+        self.killed = False
+
+    def ended(self) -> str | None:
+        return self.how
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def end(self, _deadline_s: float) -> None:
+        self.how = self.how or "was killed by SIGKILL"
+
+
+class Bus:
+    """The controller's end of the bus."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, object]] = []
+        self.forgotten: list[str] = []
+        self.pending: list[Received[object]] = []
+        self.unread = 0
+        self.answer = lambda _name, _command: None
+
+    def reports(self) -> Iterator[Received[object]]:
+        while self.pending:
+            yield self.pending.pop(0)
+
+    def send(self, name: str, command: object) -> None:
+        if name not in self.forgotten:
+            self.sent.append((name, command))
+            self.answer(name, command)
+
+    def forget(self, name: str) -> None:
+        self.forgotten.append(name)
+
+    def backlog(self, _name: str) -> int:
+        return self.unread
+
+    def backlog_bytes(self, _name: str) -> int:
+        return 0
+
+
+class Run:
+    """Three nodes of two workers."""
+
+    def __init__(self, spare: bool = True) -> None:
+        self.bus, self.taken, self.lost = Bus(), [], []
+        self.processes = [Process(number) for number in range(3)]
+        self.nodes = Nodes(
+            self.bus,  # type: ignore[arg-type]
+            self.processes,  # type: ignore[arg-type]
+            lambda name, record: self.taken.append((name, record)),
+            lambda: None,
+            lambda node, error: self.lost.append((node.name, str(error))) or spare,
+        )
+        self.nodes.number_workers([2, 2, 2])
+        for name in ("node0", "node1", "node2"):
+            self.hear(name, Hello(1))
+
+    def hear(self, name: str, record: object) -> None:
+        if name not in self.bus.forgotten:
+            self.bus.pending.append(Received(name, record))
+        self.nodes.listen()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LAST_WORDS_S", 0.0)
+
+
+def test_a_wait_ends_when_all_nodes_have_reported_and_has_the_report_of_each():
+    run = Run()
+    for killed, name in enumerate(("node0", "node1")):
+        run.hear(name, Stopped(killed, [], 0))
+    with pytest.raises(PeerError, match="each node did not stop within 0 s"):
+        run.nodes.wait_for(Stopped, 0.0, "each node", "stop")
+    run.hear("node2", Stopped(2, [], 0))
+    found = run.nodes.wait_for(Stopped, 60.0, "each node", "stop")
+    assert {name: one.killed for name, one in found.items()} == {"node0": 0, "node1": 1, "node2": 2}
+
+
+def test_a_node_that_has_died_is_given_up_and_the_wait_goes_on_without_it():
+    run = Run()
+    run.processes[1].how = "was killed by SIGKILL"
+    for name in ("node0", "node2"):
+        run.hear(name, Stopped(0, [], 0))
+    assert list(run.nodes.wait_for(Stopped, 60.0, "each node", "stop")) == ["node0", "node2"]
+    assert run.lost == [("node1", "node1 was killed by SIGKILL")]
+    assert [node.lost for node in run.nodes.all] == ["", run.lost[0][1], ""]
+    run.nodes.send_all(STOP)
+    assert run.bus.sent == [("node0", STOP), ("node2", STOP)]
+    run.nodes.check()
+    assert len(run.lost) == 1
+
+
+def test_a_node_that_cannot_go_on_is_killed_with_all_below_it_before_the_run_goes_on():
+    run = Run()
+    run.hear("node2", Failed(int(ExitCode.NODE_LOST), "the supervisor is dead"))
+    run.nodes.check()
+    assert (run.processes[2].killed, run.processes[2].how) == (True, "was killed by SIGKILL")
+    assert run.lost == [("node2", "the supervisor is dead")]
+
+
+def test_a_node_that_is_silent_for_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    run, clock = Run(), [10**15]
+    monkeypatch.setattr(module, "now_ns", lambda: clock[0])
+    for _ in range(9):
+        clock[0] += 2 * 10**9
+        for name in ("node0", "node2"):
+            run.hear(name, Note("info", "here"))
+        run.nodes.check()
+    assert run.lost == [("node1", "node1 has not reported for 15 s")]
+    assert run.processes[1].killed
+
+
+def test_nodes_are_not_lost_when_it_is_the_controller_that_was_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    run = Run()
+    now = module.now_ns()
+    monkeypatch.setattr(module, "now_ns", lambda: now + 100 * 10**9)
+    run.hear("node0", Note("info", "here"))
+    run.nodes.check()
+    assert run.lost == []
+    assert any("was suspended" in one.text for _, one in run.taken if isinstance(one, Note))
+
+
+@pytest.mark.parametrize("code", [ExitCode.SCENARIO, ExitCode.WORKERS_LOST, ExitCode.INTERNAL])
+def test_what_would_happen_on_the_other_nodes_too_ends_the_run(code: ExitCode):
+    run = Run()
+    run.hear("node1", Failed(int(code), "why"))
+    with pytest.raises(Exception, match="why") as caught:
+        run.nodes.check()
+    assert caught.value.exit_code is code
+    assert run.lost == []
+
+
+def test_the_run_ends_where_no_node_may_be_lost_and_with_the_last_one():
+    run = Run(spare=False)
+    run.processes[0].how = "exited with 1"
+    with pytest.raises(PeerError, match="node0 exited with 1"):
+        run.nodes.check()
+    run = Run()
+    for process in run.processes:
+        process.how = "exited with 1"
+    with pytest.raises(PeerError, match="node2 exited with 1"):
+        run.nodes.check()
+    assert [name for name, _ in run.lost] == ["node0", "node1"]
+
+
+def test_a_node_that_has_said_its_last_word_may_leave():
+    run = Run()
+    run.hear("node1", Terminated(""))
+    run.processes[1].how = "exited with 0"
+    run.nodes.check()
+    assert run.lost == []
+
+
+def test_mail_goes_to_the_node_of_its_worker_and_what_does_not_fit_is_counted():
+    run = Run()
+    mail = Envelope.of(Part.MAIL, 3, 0, b"")
+    run.nodes.pass_on(mail)
+    assert run.bus.sent == [("node1", mail)]
+    run.bus.unread = MAX_MAIL
+    run.nodes.pass_on(mail)
+    run.nodes.pass_on(mail)
+    run.nodes.check()
+    notes = [one.text for _, one in run.taken if isinstance(one, Note)]
+    assert notes == ["2 envelopes of mail to node1 dropped: it does not keep up"]
+    run.nodes.pass_on(Envelope.of(Part.MAIL, 6, 0, b""))
+    assert len(run.bus.sent) == 1, "there is no worker 6"
+
+
+def test_where_users_stand_is_asked_of_all_nodes_and_the_highest_ids_are_beyond():
+    run = Run()
+    looks = UserLooks(run.nodes, lambda _name, _now: None)
+    here = {"node0": [1, 4, 7, 10], "node1": [2, 5], "node2": [3, 6, 9, 12, 15]}
+
+    def answer(name: str, command: object) -> None:
+        assert isinstance(command, LookAtUsers)
+        beyond = sorted(here[name], reverse=True)[: max(0, len(here[name]) - command.keep)]
+        users = {int(UserState.RUNNING): len(here[name])}
+        looks.hear(name, UsersNow(command.number, 5, users, [0, 0], beyond, len(here[name])))
+
+    run.bus.answer = answer
+    now = looks.look(keep=7)
+    assert now is not None
+    assert (now.present, now.beyond) == (11, [15, 12, 10, 9])
+    assert (now.users, len(now.alive)) == ({int(UserState.RUNNING): 11}, 6)
+
+
+def test_users_are_put_on_chosen_nodes_by_turns_and_unknown_nodes_are_named():
+    run = Run()
+    place = Placement(round_robin([2, 2, 2]))
+    chosen = ChosenNodes(run.nodes, place)
+    workers = chosen.workers_of(["node2", "host0"])
+    assert workers == [4, 0, 5, 1]
+    chosen.put(range(7, 11), workers)
+    assert [place.worker_of(one) for one in range(7, 11)] == workers
+    assert run.bus.sent == [(f"node{n}", Move(7, 10, [], workers)) for n in range(3)]
+    with pytest.raises(Exception, match=r"nodes of the run \(node0, node1, node2\), got node3"):
+        chosen.workers_of(["node3"])
