@@ -137,7 +137,7 @@ def _check_at(server: Line, context: click.Context) -> None:
             flag = parameter.opts[0]
             why = _NOT_THERE.get(flag, "the server shows defaults; amoc plan shows given values")
             raise UsageError(f"{flag} cannot be used with --server: {why}")
-    scenario = str(context.params["scenario"])
+    scenario = remote_run.only_scenario(context)
     if Path(scenario).is_file():
         found = remote_run.upload(server, Path(scenario), keep=False)
     else:

@@ -135,14 +135,24 @@ def _as_json(field: str, value: object) -> object:
 
 def uploaded(server: Line, context: click.Context) -> str:
     """The scenario's name at the server, which has it then."""
+    scenario = only_scenario(context)
+    if Path(scenario).is_file():
+        return str(upload(server, Path(scenario))["name"])
+    return scenario.removesuffix(".py")
+
+
+def only_scenario(context: click.Context) -> str:
+    """The scenario that a command is given, which a server takes one of.
+
+    Raises:
+        UsageError: There are several.
+    """
     scenario, *more = map(str, context.params["scenarios"])
     if more:
         raise UsageError(
             "--server takes one scenario; amoc.users can be several kinds of users in it"
         )
-    if Path(scenario).is_file():
-        return str(upload(server, Path(scenario))["name"])
-    return scenario.removesuffix(".py")
+    return scenario
 
 
 def upload(server: Line, file: Path, keep: bool = True) -> dict[str, object]:

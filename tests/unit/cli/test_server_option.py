@@ -70,4 +70,5 @@ def test_an_option_for_this_host_says_so(arguments: Sequence[str], why: str) -> 
 
 
 def test_several_scenarios_are_refused() -> None:
-    assert "one scenario" in refusal("run", "buy.py=1", "browse.py=2", "--server", URL)
+    for name in ("run", "plan", "check"):
+        assert "one scenario" in refusal(name, "buy.py=1", "browse.py=2", "--server", URL)
