@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from typing import NoReturn
 
@@ -34,7 +35,8 @@ MAX_LINE = 8192
 @click.option(
     "--timeout", type=duration(), default=60.0, help="How long to wait for the run.  [default: 1m]"
 )
-def node(controller: str, secret_file: str, timeout: float) -> NoReturn:
+@click.option("--name", help="What the run calls this host.  [default: its host name]")
+def node(controller: str, secret_file: str, timeout: float, name: str | None) -> NoReturn:
     """Join the run at ADDRESS, run a part of its users, and exit when it is over.
 
     The run is one of: amoc run --cluster join. The scenario and what it depends on come from there;
@@ -62,7 +64,9 @@ def node(controller: str, secret_file: str, timeout: float) -> NoReturn:
     context = zmq.Context()
     code = int(ExitCode.INTERNAL)
     try:
-        keeper = Keeper(context, join(context, place, known, timeout), say)
+        keeper = Keeper(
+            context, join(context, place, known, timeout, name or socket.gethostname()), say
+        )
         on_signals(keeper.stop)
         code = keeper.run(0 if is_stdin else None)
     finally:

@@ -52,6 +52,9 @@ class LaunchedNode(Protocol):
     def watch(self, on_line: Callable[[str], None], /) -> None:
         """Pass on each line that its process prints from now on, and note how that ends."""
 
+    def keep_logs(self, directory: str, /) -> None:
+        """Have the logs of its processes come to a directory of this host."""
+
     def ended(self) -> str | None:
         """How its process has ended, as ``exited with 3``; None as long as it is known to run."""
 

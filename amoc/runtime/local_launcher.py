@@ -47,6 +47,9 @@ class LocalNode:
         assert self._child is not None, "watch() comes first"
         return self._child
 
+    def keep_logs(self, directory: str) -> None:
+        """Its processes write there themselves."""
+
     def ended(self) -> str | None:
         """How it has ended; None while it runs."""
         status = self._watched.exit_status()

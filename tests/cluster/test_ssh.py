@@ -143,6 +143,13 @@ def test_a_run_on_three_hosts_takes_its_files_along_and_leaves_nothing(hosts, tm
     assert len(hosts_used) == 3
     assert summary["users"]["finished"] == 6
     assert summary["counters"]["turns"] == 120
+    assert {log.stem for log in (tmp_path / "run/logs").iterdir()} == {
+        "controller",
+        *("node0", "supervisor", "worker-0"),
+        *("node1", "supervisor-1", "worker-1"),
+        *("node2", "supervisor-2", "worker-2"),
+    }
+    assert {f"is on h{number} " in run.output for number in (2, 3, 4)} == {True}
     # What ps shows has no secret in it, and files have none either.
     assert any("--secret-file -" in line for line in shown)
     assert not any(re.search(r"\b[0-9a-f]{64}\b", line) for line in shown)

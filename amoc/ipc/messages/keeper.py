@@ -98,6 +98,14 @@ class Printed(NamedTuple):
     lines: Sequence[str]
 
 
+class Logged(NamedTuple):
+    """Up: what was appended to a log file of the node's processes."""
+
+    name: str
+    """The file's."""
+    data: bytes
+
+
 class Ended(NamedTuple):
     """Up: nothing of the node is running any more."""
 
@@ -119,6 +127,6 @@ FROM_HOST: Codec[FromHost] = Codec(FromHost)
 TO_HOST: Codec[ToHost] = Codec(ToHost)
 
 ToKeeper = Begin | Chunk | Echo | Kill | Leave
-FromKeeper = Hello | Note | Fetch | Beat | Printed | Ended
+FromKeeper = Hello | Note | Fetch | Beat | Printed | Logged | Ended
 TO_KEEPER: Codec[ToKeeper] = Codec(ToKeeper)
 FROM_KEEPER: Codec[FromKeeper] = Codec(FromKeeper)

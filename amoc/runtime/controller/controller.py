@@ -259,6 +259,8 @@ class Controller:
         assert self._files.directory is not None
         logs_directory = str(self._files.directory.logs.resolve())
         logs.open_directory(logs_directory)
+        for node in self._launched.nodes:
+            node.keep_logs(logs_directory)
         ready = together(phases.init(self._nodes, self._plan, logs_directory, layout))
         self._results.ready(ready)
         services.relay.want(ready.events)

@@ -290,8 +290,9 @@ class Node:
                     gevent.spawn(self._guarded, self._terminate)
 
     def _init(self, init: Init) -> None:
-        if self._bootstrap.remote:  # the directory for logs is one of the controller's host
-            init = init._replace(log_directory="")
+        if self._bootstrap.remote and init.log_directory:
+            # That is a directory of the controller's host; a keeper passes on what is in ours.
+            init = init._replace(log_directory=f"{self._bootstrap.endpoint}/logs")
         logs.open_directory(init.log_directory)
         placement = Placement(Layout(*init.layout))
         self._workers.take_numbers(placement, self._bootstrap.node)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import socket as sockets
 from typing import NamedTuple
 
 import zmq
@@ -35,15 +34,19 @@ class Place(NamedTuple):
 
 
 def join(
-    context: zmq.Context[zmq.Socket[bytes]], address: Address, secret: bytes, deadline_s: float
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: Address,
+    secret: bytes,
+    deadline_s: float,
+    name: str,
 ) -> Place:
-    """Offer this host to the controller at `address`.
+    """Offer this host, as `name`, to the controller at `address`.
 
     Raises:
         PeerError: It does not want this host, or does not answer within `deadline_s`.
     """
     keeper, node = new_keys(), new_keys()
-    names = __version__, platform.python_version(), sockets.gethostname()
+    names = __version__, platform.python_version(), name
     offer = FROM_HOST.pack(Join(*names, os.getpid(), keeper.public, node.public))
     mine, theirs = shared_keys(secret, HOST), shared_keys(secret, CONTROLLER)
     socket = context.socket(zmq.DEALER)

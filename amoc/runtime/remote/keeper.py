@@ -21,6 +21,7 @@ import gevent
 import zmq
 from gevent import socket as gsocket
 from gevent.event import Event
+from gevent.lock import BoundedSemaphore
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
@@ -50,11 +51,13 @@ from amoc.ipc.pipe import encode
 from amoc.runtime.child import ChildProcess
 from amoc.runtime.remote import fencing
 from amoc.runtime.remote.joining import Place
+from amoc.runtime.remote.log_shipping import LogReader
 from amoc.runtime.remote.node_clock import NodeClock
 
 JOIN_S = 30.0
 LOOK_S = 0.1
 QUICK_BEAT_S = 0.02
+SHIP_S = 0.5
 ALONE_S = (fencing.KILLED_NS - fencing.ORPHANED_NS) / S_NS
 """How long a node may take to leave where nobody is left to ask."""
 STOP_S = 1.0
@@ -82,6 +85,8 @@ class Keeper:
         self._clock = NodeClock(place.clock)
         self._node: ChildProcess | None = None
         self._told: ChildProcess | None = None
+        self._logs = LogReader(self._directory / "logs")
+        self._shipping = BoundedSemaphore()
         self._begin: Begin | None = None
         self._data = bytearray()
         self._leave = Event()
@@ -99,7 +104,7 @@ class Keeper:
             try:
                 self._line.join(JOIN_S)
                 self._fence = fencing.Fence(now_ns())
-                tasks = [self._hear, self._beat, self._guard, self._clock.follow]
+                tasks = [self._hear, self._beat, self._guard, self._clock.follow, self._ship]
                 if lifeline is not None:
                     tasks.append(lambda: self._watch(lifeline))
                 spawned = [gevent.spawn(self._guarded, task) for task in tasks]
@@ -242,7 +247,20 @@ class Keeper:
         while (status := node.exit_status()) is None:
             gevent.sleep(LOOK_S)
         self._end_node()
+        self._ship_logs()
         self._line.report_urgent(Ended(process.how_it_ended(status)))
+
+    def _ship(self) -> None:
+        while True:
+            gevent.sleep(SHIP_S)
+            self._ship_logs()
+
+    def _ship_logs(self) -> None:
+        """Pass on what was logged since the last time."""
+        with self._shipping:  # parts of a file are to leave in order
+            for part in self._logs.news():
+                self._line.report(part)  # which waits while the line is crowded
+                gevent.sleep(0)
 
     def _printed(self, line: str) -> None:
         self._line.report_nowait(Printed([line]))

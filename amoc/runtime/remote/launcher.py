@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Protocol
 
 import gevent
@@ -35,6 +36,7 @@ from amoc.ipc.messages.keeper import (
     Joined,
     Kill,
     Leave,
+    Logged,
     Printed,
     ToKeeper,
     Turned,
@@ -43,6 +45,7 @@ from amoc.ipc.messages.lifecycle import Bootstrap, Hello, Note
 from amoc.ipc.messages.links import BOOTSTRAP
 from amoc.runtime.remote import fencing
 from amoc.runtime.remote.address import Address
+from amoc.runtime.remote.log_shipping import LogWriter
 from amoc.runtime.remote.rendezvous import Rendezvous
 
 CHUNK_BYTES = 1 << 20
@@ -77,6 +80,7 @@ class RemoteNode:
         self.how: str | None = None
         self.early: list[str] = []
         self._launcher = launcher
+        self._logs: LogWriter | None = None
         self._on_line: Callable[[str], None] = self._keep_line
 
     @property
@@ -109,6 +113,16 @@ class RemoteNode:
         for line in lines:
             self._on_line(line)
 
+    def keep_logs(self, directory: str) -> None:
+        """Write what its processes log to files in a directory."""
+        self._logs = LogWriter(Path(directory))
+
+    def log(self, part: Logged) -> None:
+        """One of its processes has logged that."""
+        if self._logs is not None:
+            self._logs.write(part)
+            self.print([f"amoc: {self._logs.notices.pop()}" for _ in self._logs.notices[:1]])
+
     def ended(self) -> str | None:
         """How it has ended; None while it may run."""
         if self.how is None and fencing.is_given_up(self.heard_ns, now_ns()):
@@ -128,6 +142,9 @@ class RemoteNode:
         self.kill()
         self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
         self._launcher.tell(self, Leave())
+        if self._logs is not None:
+            self._logs.close()
+            self._logs = None
 
     def _until_ended(self, deadline_s: float) -> None:
         give_up = now_ns() + int(deadline_s * S_NS)
@@ -309,6 +326,8 @@ class RemoteLauncher:
                 self.tell(node, Echo(asked_ns, node.heard_ns, now_ns()))
             case Printed(lines):
                 node.print(lines)
+            case Logged():
+                node.log(report)
             case Ended(how):
                 node.how = node.how or how
             case Note(_, text):

@@ -45,11 +45,11 @@ def command(host: str, amoc: str, address: str) -> list[str]:
     match = _HOST.fullmatch(host)
     assert match is not None
     user, name, port = match.groups()
-    target = name.strip("[]")
+    target = name = name.strip("[]")
     target = f"{user}@{target}" if user else target
     chosen = ["-p", port] if port else []
     # exec: what sshd starts is a shell, which would stay in between.
-    remote = f"exec {amoc} node --controller '{address}' --secret-file -"
+    remote = f"exec {amoc} node --controller '{address}' --secret-file - --name {name}"
     return ["ssh", *_OPTIONS, *chosen, "--", target, remote]
 
 

@@ -50,7 +50,7 @@ def test_the_command_of_ssh_has_the_address_and_no_secret():
         "22",
         "--",
         "user@fd00::1",
-        "exec amoc node --controller 'tcp://:4100' --secret-file -",
+        "exec amoc node --controller 'tcp://:4100' --secret-file - --name fd00::1",
     ]
     assert "BatchMode=yes" in command
 

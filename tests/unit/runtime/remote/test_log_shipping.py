@@ -1,0 +1,61 @@
+"""What processes log on other hosts is in the run's directory, once and in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from amoc.ipc.messages.keeper import Logged
+from amoc.runtime.remote import log_shipping
+from amoc.runtime.remote.log_shipping import LogReader, LogWriter
+
+NAMES = st.sampled_from(["node1.jsonl", "supervisor-1.jsonl", "worker-12.jsonl"])
+
+
+@settings(max_examples=40)
+@given(writes=st.lists(st.tuples(NAMES, st.binary(max_size=300), st.booleans()), max_size=20))
+def test_what_was_appended_arrives_once_and_in_order(
+    writes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there, here = tmp_path_factory.mktemp("there"), tmp_path_factory.mktemp("here") / "logs"
+    reader, writer = LogReader(there), LogWriter(here)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log_shipping, "PART_BYTES", 100)
+        for name, data, look in writes:
+            with (there / name).open("ab") as file:
+                file.write(data)
+            for part in reader.news() if look else ():
+                writer.write(part)
+        for part in reader.news():
+            writer.write(part)
+    writer.close()
+    for path in there.iterdir():
+        arrived = here / path.name
+        assert (arrived.read_bytes() if arrived.exists() else b"") == path.read_bytes()
+    assert not list(reader.news())
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.jsonl", "/etc/x.jsonl", "x", ".jsonl", "a/b.jsonl", "A.jsonl"]
+)
+def test_a_name_that_is_none_of_a_process_is_not_written(tmp_path: Path, name: str) -> None:
+    writer = LogWriter(tmp_path / "logs")
+    writer.write(Logged(name, b"x"))
+    assert not list(tmp_path.rglob("*.jsonl"))
+    assert not list(tmp_path.rglob("x"))
+
+
+def test_that_a_log_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("in the way")
+    writer = LogWriter(tmp_path / "logs")
+    for _ in range(3):
+        writer.write(Logged("node1.jsonl", b"x"))
+    assert len(writer.notices) == 1
+    assert "the run goes on without it" in writer.notices[0]
+
+
+def test_where_nothing_was_logged_there_is_no_news(tmp_path: Path) -> None:
+    assert not list(LogReader(tmp_path / "nowhere").news())
