@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import gevent
 import pytest
 import zmq
+from gevent import subprocess  # the loop reaps all children of a process
 
 from amoc.base.errors import ResourceError
 from amoc.install.bundle import Bundle

@@ -12,7 +12,7 @@ from amoc import __version__
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import PeerError
 from amoc.ipc.bus import Keys, Remote, new_keys, shared_keys
-from amoc.ipc.bus.end import SocketReader
+from amoc.ipc.bus.end import SocketReader, send_nowait
 from amoc.ipc.bus.place import tune
 from amoc.ipc.messages.keeper import FROM_HOST, TO_HOST, Join, Joined, Turned
 from amoc.runtime.remote.address import Address
@@ -85,8 +85,7 @@ def _answer(
     next_ns = 0
     while (now := now_ns()) < give_up:
         if now >= next_ns:
-            if socket.poll(0, zmq.POLLOUT):
-                socket.send(offer, zmq.NOBLOCK)
+            send_nowait(socket, offer)  # where there is no connection, later
             next_ns = now + int(AGAIN_S * S_NS)
         reader.wait(min(next_ns, give_up) / S_NS - now / S_NS)
         try:
