@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
+from amoc.metrics import together
 from amoc.steps import recorder
 from amoc.xmpp import meters
 from amoc.xmpp.account import stamps
@@ -220,11 +221,9 @@ class Lane:
             if following and -MAX_NS < ns <= self._ledger.late_ns and xml.get("type") != "error":
                 flow.highest += 1
                 flow.epoch = flow.there.epoch
-                meters.messages_received.inc()
-                meters.messages_delivered.inc()
+                together.record(meters.IN_ORDER, (), meters.LIVE, ns)
                 if flow.room:
                     meters.messages_expected.inc()
-                meters.message_ttd.record_ns(ns)
                 if recorder.observer is not None:
                     recorder.observer(DELIVERY, ns, "", "", None)
                 return

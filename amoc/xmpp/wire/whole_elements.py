@@ -58,7 +58,7 @@ class WholeElements:
             not 0 < length <= max_bytes
             or data[0] != _LEFT
             or data[-1] != _RIGHT
-            or _DECLARATION in data
+            or data.find(_DECLARATION) >= 0  # `in` makes an error first, of what is no number
             or (length > self._flat_bytes and self._may_exceed(data))
         ):
             return None
