@@ -115,7 +115,9 @@ class Services:
         self._quiet_ns = 0
         self._ended = False
         self._user_looks = UserLooks(nodes, status.samples.take_users)
-        self._outbox = Outbox(self._send, gather_s=0)
+        self._outbox = Outbox(
+            lambda worker, envelope: nodes.send(worker.node, envelope), gather_s=0
+        )
         sender = self._outbox.sender
         self.broadcast = Broadcast(sender(Part.CONTROL, ORDERS))
         self.starts = StartQueue(placement, _pace(plan, loaded))
@@ -208,9 +210,6 @@ class Services:
         gevent.killall(self._clocks, exception=Killed)
         for text in self._groups.regrets():
             self._operator.warning(text)
-
-    def _send(self, worker: WorkerId, envelope: Envelope) -> None:
-        self._nodes.send(worker.node, envelope)
 
     def _change_start_rate(self, per_minute: float) -> str:
         """Change the rate at which users start; what is worth saying about that."""

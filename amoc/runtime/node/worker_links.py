@@ -87,9 +87,9 @@ class WorkerLinks:
     def pass_down(self, envelope: Envelope) -> None:
         """Give an envelope to the worker it is for; one whose worker is no more goes nowhere."""
         part, index, incarnation = envelope.header()
-        if index not in self._workers:
+        worker = self._workers.by_number.get(index)
+        if worker is None:
             return
-        worker = self._workers[index]
         if part in BETWEEN_WORKERS and not self._has_room(worker):
             worker.mail_dropped += 1
         elif worker.up and incarnation in (0, worker.incarnation):

@@ -79,6 +79,7 @@ class WorkerTable:
 
     Attributes:
         placement: Who runs where.
+        by_number: The workers, by their numbers in the run.
     """
 
     def __init__(self, board: Board) -> None:
@@ -86,6 +87,7 @@ class WorkerTable:
         self._present = bytearray()  # by id: whether it was dealt and is not known to have left
         self._board = board
         self._workers = [WorkerState(index) for index in range(board.workers)]
+        self.by_number = dict(enumerate(self._workers))
         self.placement = Placement(placement.one_node(board.workers))
 
     def take_numbers(self, placement: Placement, node: int) -> None:
@@ -96,6 +98,7 @@ class WorkerTable:
             self._present = bytearray(self._board.highest_id + 1)
         for number, worker in zip(self._board.numbers, self._workers, strict=True):
             worker.index = number
+        self.by_number = {worker.index: worker for worker in self._workers}
 
     def __len__(self) -> int:
         return len(self._workers)
@@ -104,10 +107,7 @@ class WorkerTable:
         return iter(self._workers)
 
     def __getitem__(self, index: int) -> WorkerState:
-        return self._workers[index - self._board.first]
-
-    def __contains__(self, index: int) -> bool:
-        return index in self._board.numbers
+        return self.by_number[index]
 
     def dealt(self, ids: Collection[int]) -> None:
         """Users are dealt to the node."""
