@@ -24,6 +24,7 @@ from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 
 from amoc.base.errors import ResourceError, ScenarioError
+from amoc.base.lazy_bytes import MAP_NORESERVE
 from amoc.metrics import reserved
 from amoc.metrics.histogram import CELLS, ROW, ROWS, Histogram, cell_of
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
@@ -48,7 +49,6 @@ MAX_COUNT = 2**64 - 1
 NAME_BYTES = ENTRY_BYTES - _ENTRY.size
 _DIRECTORY = 64  # the area starts with its count of entries, alone in a cache line
 _CELLS_START = _DIRECTORY + ENTRIES * ENTRY_BYTES
-_MAP_NORESERVE = 0x4000  # Linux; the mmap module names it only from Python 3.13 on
 
 
 class Kind(IntEnum):
@@ -180,7 +180,7 @@ class Area:
     @classmethod
     def private(cls) -> Area:
         """An area of this process alone, for code that records outside a run."""
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
         return cls(memoryview(mmap.mmap(-1, AREA_BYTES, flags=flags)))
 
     def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> Cells:
@@ -361,7 +361,7 @@ class Board:
         self.highest_id = highest_id
         size = workers * (ROW_BYTES + AREA_BYTES) + highest_id + 1
         try:
-            flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+            flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE
             self._map = mmap.mmap(-1, size, flags=flags)
         except (OSError, ValueError, OverflowError) as error:
             raise ResourceError(

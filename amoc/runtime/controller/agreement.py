@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from amoc.base.errors import PeerError, SettingError
 from amoc.ipc.messages.lifecycle import Loaded, Ready
 from amoc.ipc.messages.placement import Layout
+from amoc.scenario import fd_budget
 from amoc.scenario.run_plan import RunPlan
-from amoc.users.placement import layout_of
+from amoc.users.placement import Placement, layout_of
 
 PER_NODE = frozenset({"workers"})
 """Settings that may differ from host to host."""
@@ -82,6 +83,23 @@ def layout_for(plan: RunPlan, loaded: Sequence[Loaded]) -> Layout:
         plan.planned_ids,
         by_slots=plan.arrivals is not None,
     )
+
+
+def check_fds(plan: RunPlan, placement: Placement, loaded: Sequence[Loaded]) -> None:
+    """Make sure that each node has descriptors enough for its part of the most users of `plan`.
+
+    Raises:
+        ResourceError: One has not.
+    """
+    first = plan.ids.start
+    last = first + plan.most_users - 1
+    for node, one in enumerate(loaded):
+        users = sum(
+            len(ids)
+            for worker in placement.numbers(node)
+            for ids in placement.planned_ids(first, last, worker)
+        )
+        fd_budget.check_fds(users, one.workers, one.fds_per_user, one.fd_limit)
 
 
 def together(ready: Mapping[str, Ready]) -> Ready:

@@ -38,7 +38,7 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.results.replay import SCENARIO
 from amoc.runtime import logs
 from amoc.runtime.controller import phases
-from amoc.runtime.controller.agreement import agreed, layout_for, together
+from amoc.runtime.controller.agreement import agreed, check_fds, layout_for, together
 from amoc.runtime.controller.node_loss import NodeLoss
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.run_files import RunFiles
@@ -51,7 +51,7 @@ from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
 from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
 from amoc.runtime.launched import Launched
 from amoc.runtime.orphans import Orphans
-from amoc.scenario import events, fd_budget, plugins
+from amoc.scenario import events, plugins
 from amoc.scenario.run_plan import RunPlan
 from amoc.users.placement import Placement
 from amoc.users.run import STOP
@@ -199,7 +199,8 @@ class Controller:
         layout = layout_for(plan, list(of_nodes.values()))
         nodes.number_workers(layout.workers)
         self._results.loaded(loaded)
-        fd_budget.check_fds(plan.most_users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
+        placement = Placement(layout)
+        check_fds(plan, placement, list(of_nodes.values()))
         journal = self._files.begin(loaded, self._launched.started_at)
         for plugin in loaded_plugins:
             self._operator.info(f"plugin {plugin} is loaded")
@@ -207,7 +208,7 @@ class Controller:
         for node in nodes.all:
             self._files.write("node", **node.to_json(), state="up")
         services = self._services = Services(
-            plan, self.status, loaded, nodes, Placement(layout), journal, self._operator, self._step
+            plan, self.status, loaded, nodes, placement, journal, self._operator, self._step
         )
         self._xmpp = self._embedded_xmpp(loaded)
         services.calls.operations.update({**self._xmpp.operations, STOP: self._stop_run})

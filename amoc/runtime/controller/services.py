@@ -263,6 +263,7 @@ class Services:
         Returns:
             How many of its users start again, and how many do not.
         """
+        self._settings_update.node_lost(node.workers)
         for worker in node.workers:
             if (incarnation := self._incarnations.get(worker)) is not None:
                 # Which slots it has used is not known: those that were not are counted at the end.

@@ -7,7 +7,7 @@ in force everywhere or nowhere, also when a worker is lost in the middle of it. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import gevent
@@ -74,6 +74,7 @@ class SettingsUpdate:
         """
         self._operator = operator or Operator()
         self._changes: list[_Change] = []
+        self._gone: set[int] = set()
         self._broadcast = broadcast
         self._pacing = pacing
         self._change_start_rate = change_start_rate
@@ -108,6 +109,10 @@ class SettingsUpdate:
         """The raw values of the settings that were changed since the start."""
         return {name: value for one in self._changes for name, value in one.values.items()}
 
+    def node_lost(self, workers: Iterable[int]) -> None:
+        """These workers are no more, and nobody will replace them: no change waits for that."""
+        self._gone.update(workers)
+
     def worker_up(self, origin: WorkerId) -> None:
         """Have a worker that has come up apply all changes, before it gets users."""
         orders = [
@@ -135,7 +140,7 @@ class SettingsUpdate:
     def _heard(self, change: _Change, replies: Mapping[WorkerId, Reply]) -> None:
         """Note how workers have applied a change, and take it back if one has refused it."""
         problems = _refused(replies)
-        change.lost += _lost(replies)
+        change.lost += [one for one in _lost(replies) if one.worker not in self._gone]
         if len(change.lost) >= MAX_LOST:
             names = ", ".join(sorted(change.values))
             problems.add(f"{len(change.lost)} workers were lost when they applied {names}")

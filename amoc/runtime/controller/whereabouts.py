@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from amoc.base.lazy_bytes import lazy_bytes
 from amoc.users.placement import Placement
 
 _DEALT, _GONE = 1, 2
@@ -19,7 +20,7 @@ class Whereabouts:
     def __init__(self, placement: Placement, highest_id: int) -> None:
         """Begin with nobody; ids are at most `highest_id`."""
         self._placement = placement
-        self._states = bytearray(highest_id + 1)
+        self._states = lazy_bytes(highest_id + 1)
         self._highest = 0  # that was dealt
 
     def dealt(self, ids: Sequence[int]) -> None:

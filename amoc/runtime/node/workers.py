@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from mmap import mmap
 
 from amoc.base.clock import S_NS
+from amoc.base.lazy_bytes import lazy_bytes
 from amoc.ipc.messages.users import UsersGone
 from amoc.metrics.board import RESTARTABLE, Board, Cell, UserState
 from amoc.users import placement
@@ -84,7 +86,8 @@ class WorkerTable:
 
     def __init__(self, board: Board) -> None:
         self._dealt = range(0)
-        self._present = bytearray()  # by id: whether it was dealt and is not known to have left
+        # By id, where there are other nodes: whether it was dealt and is not known to have left.
+        self._present: mmap | None = None
         self._board = board
         self._workers = [WorkerState(index) for index in range(board.workers)]
         self.by_number = dict(enumerate(self._workers))
@@ -95,7 +98,7 @@ class WorkerTable:
         self.placement = placement
         self._board.first = placement.numbers(node).start
         if len(placement.layout.workers) > 1:
-            self._present = bytearray(self._board.highest_id + 1)
+            self._present = lazy_bytes(self._board.highest_id + 1)
         for number, worker in zip(self._board.numbers, self._workers, strict=True):
             worker.index = number
         self.by_number = {worker.index: worker for worker in self._workers}
@@ -115,7 +118,7 @@ class WorkerTable:
         if self._dealt:
             lowest, highest = min(lowest, self._dealt.start), max(highest, self._dealt.stop - 1)
         self._dealt = range(lowest, highest + 1)
-        if self._present:
+        if self._present is not None:
             for user_id in ids:
                 self._present[user_id] = 1
 
@@ -126,15 +129,15 @@ class WorkerTable:
             Of each run of ids the first, and how many follow each other from it; none where this is
             the only node.
         """
-        ids = self._dealt
-        if not self._present or not ids:
+        ids, present = self._dealt, self._present
+        if present is None or not ids:
             return []
         left = bytes(self._board.users[ids.start : ids.stop]).translate(_LEFT)
-        both = int.from_bytes(left) & int.from_bytes(self._present[ids.start : ids.stop])
+        both = int.from_bytes(left) & int.from_bytes(present[ids.start : ids.stop])
         found = []
         for run in re.finditer(b"\x01+", both.to_bytes(len(ids))):
             first, count = ids.start + run.start(), len(run[0])
-            self._present[first : first + count] = bytes(count)
+            present[first : first + count] = bytes(count)
             found.append((first, count))
         return found
 
@@ -171,7 +174,7 @@ class WorkerTable:
 
     def give_up(self) -> None:
         """All users are lost for this node; where there are others, they may start again there."""
-        self._present = bytearray()  # so none is told to have left
+        self._present = None  # so none is told to have left
         for worker in self:
             self.lose(worker)
 

@@ -24,6 +24,7 @@ from amoc.runtime.controller.settings_update import MAX_CHANGES, REPLACE_S, Sett
 
 FIRST, SECOND, REPLACED = (WorkerId("node0", *ids) for ids in ((0, 1), (1, 1), (0, 2)))
 THIRD = WorkerId("node0", 2, 2)
+OF_SAME_NODE = WorkerId("node0", 3, 1)
 APPLIED = (SECOND, ApplySettings)
 
 
@@ -134,6 +135,22 @@ def test_a_change_waits_for_the_replacement_of_a_lost_worker_and_for_no_other_wo
     with gevent.Timeout(10):
         setting.get()
     assert ApplySettings in it.orders(REPLACED)
+
+
+def test_a_change_does_not_wait_for_workers_of_a_node_that_is_lost() -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        if worker != SECOND and isinstance(order, ApplySettings):
+            it.update.node_lost([FIRST.worker, OF_SAME_NODE.worker])
+            it.broadcast.worker_lost(FIRST)
+            it.broadcast.worker_lost(OF_SAME_NODE)
+        else:
+            it.done(worker, order)
+
+    it = workers(react, FIRST, OF_SAME_NODE, SECOND)
+    with gevent.Timeout(REPLACE_S / 2):
+        it.update.set({"pace": 2})
+    assert it.update.values == {"pace": 2}
+    assert it.orders(SECOND) == [VerifySettings, ApplySettings]
 
 
 def test_a_change_does_not_wait_for_a_replacement_that_was_quicker_than_other_workers() -> None:
