@@ -20,6 +20,7 @@ from amoc.base.json_plain import JsonObject
 from amoc.cli import attach
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
+from amoc.scenario import scenario_files
 from amoc.service.start_bodies import Options, PlanBody, RepeatBody
 
 if TYPE_CHECKING:
@@ -134,25 +135,25 @@ def _as_json(field: str, value: object) -> object:
 
 
 def uploaded(server: Line, context: click.Context) -> str:
-    """The scenario's name at the server, which has it then."""
-    scenario = only_scenario(context)
+    """The scenario's name at the server, which has it then; or several, with their loads."""
+    words = list(map(str, context.params["scenarios"]))
+    if len(words) == 1:
+        several = scenario_files.parts_of(words[0])
+        if not several:
+            return _uploaded(server, words[0])
+        words = [f"{one.source}={one.load}" for one in several]
+    try:
+        parts = scenario_files.check(words)
+    except ValueError as error:
+        raise UsageError(f"scenarios {error}") from None
+    named = [one._replace(source=_uploaded(server, one.source)) for one in parts]
+    return scenario_files.text_of(named)
+
+
+def _uploaded(server: Line, scenario: str) -> str:
     if Path(scenario).is_file():
         return str(upload(server, Path(scenario))["name"])
     return scenario.removesuffix(".py")
-
-
-def only_scenario(context: click.Context) -> str:
-    """The scenario that a command is given, which a server takes one of.
-
-    Raises:
-        UsageError: There are several.
-    """
-    scenario, *more = map(str, context.params["scenarios"])
-    if more:
-        raise UsageError(
-            "--server takes one scenario; amoc.users can be several kinds of users in it"
-        )
-    return scenario
 
 
 def upload(server: Line, file: Path, keep: bool = True) -> dict[str, object]:

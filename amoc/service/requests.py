@@ -62,9 +62,19 @@ RUN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,199}$"
 RunId = Annotated[
     str, Field(pattern=RUN_ID, description="A run's id, as GET /runs lists it; or last, last~1")
 ]
-SCENARIO_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_-]{0,99}){0,7}$"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_-]{0,99}){0,7}"
+SCENARIO_NAME = rf"^{_NAME}$"
 ScenarioName = Annotated[
     str, Field(pattern=SCENARIO_NAME, description="A scenario's name, as GET /scenarios lists it")
+]
+_WITH_LOAD = rf"{_NAME}=[0-9][0-9A-Za-z.,:/]{{0,199}}"
+Scenarios = Annotated[
+    str,
+    Field(
+        pattern=rf"^({_NAME}|{_WITH_LOAD}( {_WITH_LOAD}){{1,9}})$",
+        description="A scenario's name, as GET /scenarios lists it; or several, each with its"
+        " load, as for amoc run: buy=10/s browse=100",
+    ),
 ]
 UPLOAD_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 UploadName = Annotated[

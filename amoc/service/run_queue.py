@@ -18,6 +18,7 @@ import gevent
 
 from amoc.base.errors import AmocError, ExitCode
 from amoc.results.run_directory import RunDirectory, name_of_new
+from amoc.scenario import scenario_files
 from amoc.service.job import FAILED, QUEUED, RUNNING, STARTING, Job
 from amoc.service.job_files import JobFiles
 from amoc.service.problems import Problem, conflict, of_error
@@ -226,7 +227,7 @@ class RunQueue:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
 
     def _new_id(self, scenario: str, now: datetime) -> str:
-        name = name_of_new(Path(scenario).stem, now.astimezone())
+        name = name_of_new(scenario_files.name_of(scenario), now.astimezone())
         ids = (name if twin == 1 else f"{name}-{twin}" for twin in count(1))
         return next(one for one in ids if one not in self._jobs and not (self._base / one).exists())
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from amoc.scenario import scenario_files
 from amoc.service.isolated import describe
 from amoc.service.problems import not_found
 from amoc.service.requests import SCENARIO_NAME
@@ -64,6 +65,18 @@ class Scenarios:
                 if path.is_file() and path.resolve().is_relative_to(base.resolve()):
                     return path.resolve()
         raise not_found("scenario", name, "scenario")
+
+    def target(self, scenarios: str) -> Path:
+        """The file of a scenario; or, as ``amoc run`` reads it, several with their loads.
+
+        Raises:
+            Problem: There is none.
+        """
+        parts = scenario_files.parts_of(scenarios)
+        if not parts:
+            return self.find(scenarios)
+        files = [one._replace(source=str(self.find(one.source))) for one in parts]
+        return Path(scenario_files.text_of(files))
 
     def describe(self, name: str) -> dict[str, object]:
         """What a scenario says of itself: docstring, settings, thresholds.

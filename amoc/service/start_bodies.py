@@ -11,16 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AwareDatetime, Field, JsonValue
 
 from amoc.control.commands import MAX_COMMENT, MAX_COUNT, MAX_VALUES
-from amoc.service.requests import (
-    LOCAL_NODES,
-    ONE_LINE,
-    Exact,
-    Line,
-    RunId,
-    ScenarioName,
-    Users,
-    Whole,
-)
+from amoc.service.requests import LOCAL_NODES, ONE_LINE, Exact, Line, RunId, Scenarios, Users, Whole
 
 _Lines = Annotated[list[Line], Field(max_length=100)]
 
@@ -68,7 +59,7 @@ class PlanBody(Options):
 
     verb: ClassVar[str] = "run"
 
-    scenario: ScenarioName
+    scenario: Scenarios
     users: Users | None = option("--users", "Number of users; ids start at 1 (default: 1)")
     user_ids: Line | None = option("--user-ids", "Ids of the users, as A-B, instead of users")
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = option(

@@ -5,14 +5,18 @@ users and 22 with more, within 2.5 times of wrk, a fifth of FastHttpUser; with T
 of what it is without.
 
     python -m benchmarks.http [--users 50] [--workers 1] [--seconds 5] [--rounds 3] [--tls]
-        [--only amoc,wrk,hey,locust,locustfile] [--locust PYTHON] [--http-user]
+        [--only amoc,amoc-twice,wrk,hey,locust,locustfile,aiolocust] [--locust PYTHON]
+        [--http-user]
 
 Each fetches /item/N as fast as it can on as many connections as there are users. Only its own
 processes are charged, from nginx's count of requests and the kernel's of CPU time between two
 moments in the midst of it; the medians of the rounds count. amoc's is the CPU time of its workers;
 what its other processes take is told apart. Who is not installed is left out, and that is said.
 Locust may be installed for another Python, which --locust names; it runs a FastHttpUser, or with
---http-user an HttpUser. The contender locustfile is amoc that runs Locust's file as it is.
+--http-user an HttpUser. The contender locustfile is amoc that runs Locust's file as it is;
+amoc-twice is amoc with twice as many workers, which are to do 1.9 times as much with as much CPU
+time each; how many more they do a second says something only where each has a core of its own
+beside nginx.
 """
 
 from __future__ import annotations
@@ -38,12 +42,14 @@ from benchmarks.processes import cpu_s, end_group, family
 SHORT = ["--users", "10", "--seconds", "1", "--rounds", "1", "--only", "amoc,wrk"]
 NEEDS = ["nginx"]
 HERE = Path(__file__).resolve().parent
-CONTENDERS = ("amoc", "wrk", "hey", "locust", "locustfile")
+CONTENDERS = ("amoc", "amoc-twice", "wrk", "hey", "locust", "locustfile", "aiolocust")
+OF_AMOC = ("amoc", "amoc-twice", "locustfile")
 USER = "BENCHMARK_USER"
 WARM_S = 1.5
 END_S = 60.0
 FEW_USERS, FEW_US, MANY_US = 100, 18.0, 22.0
 MOST_OF_WRK, MOST_OF_LOCUST, MOST_OF_PLAIN = 2.5, 0.2, 1.5
+LEAST_OF_TWO = 1.9
 
 
 class Measured(NamedTuple):
@@ -62,6 +68,8 @@ def missing(name: str, locust: str) -> str:
     """Why a contender cannot take part; empty where it can."""
     if name in ("wrk", "hey") and not shutil.which(name):
         return f"{name} is not installed (apt install {name})"
+    if name == "aiolocust":
+        return f"it needs a free-threaded Python, which {sys.version.split()[0]} here is not"
     if name == "locust":
         found = subprocess.run(
             [locust, "-c", "import locust"], capture_output=True, check=False, timeout=END_S
@@ -131,7 +139,7 @@ def wait_until_warm(name: str, web: Web, users: int) -> None:
 def measure(name: str, web: Web, options: argparse.Namespace) -> Measured:
     """One round of one contender."""
     url = web.tls_url if options.tls else web.url
-    if name not in ("amoc", "locustfile"):
+    if name not in OF_AMOC:
         with started(name, url, options) as pid:
             wait_until_warm(name, web, options.users)
             requests, seconds, used = between(pid, web, options.seconds)
@@ -139,8 +147,9 @@ def measure(name: str, web: Web, options: argparse.Namespace) -> Measured:
     settings = {"base": url, "ca": web.ca if options.tls else ""}
     if name == "locustfile":
         settings = {"host": url}
-    scenario = HERE / ("scenario.py" if name == "amoc" else "locustfile.py")
-    with amoc_run(scenario, options.users, options.workers, settings) as run:
+    scenario = HERE / ("locustfile.py" if name == "locustfile" else "scenario.py")
+    workers = 2 * options.workers if name == "amoc-twice" else options.workers
+    with amoc_run(scenario, options.users, workers, settings) as run:
         wait_until_warm(name, web, options.users)
         requests, seconds, used = between(run.process.pid, web, options.seconds)
         summary = run.finish(stop=True)
@@ -178,6 +187,17 @@ def show(results: dict[str, list[Measured]], options: argparse.Namespace) -> dic
     if "amoc" in results:
         others = statistics.median(one.other_cpu_us for one in results["amoc"])
         print(f"amoc's other processes: {others:.1f} µs a request")
+    if {"amoc", "amoc-twice"} <= results.keys():
+        rates = {
+            name: statistics.median(one.requests / one.seconds for one in results[name])
+            for name in ("amoc", "amoc-twice")
+        }
+        print(
+            f"twice as many workers: {2 * cost['amoc'] / cost['amoc-twice']:.2f} times as many"
+            " requests for as much CPU time each, and"
+            f" {rates['amoc-twice'] / rates['amoc']:.2f} times as many a second"
+        )
+        outcome.figure("two workers for one", 2 * cost["amoc"] / cost["amoc-twice"], "times")
     return cost
 
 
@@ -189,6 +209,9 @@ def judge(cost: dict[str, float], options: argparse.Namespace) -> None:
     most = FEW_US if options.users <= FEW_USERS else MANY_US
     if not options.tls and ours > most:
         outcome.missed(f"{ours:.1f} µs a request, at most {most:g} wanted")
+    if "amoc-twice" in cost and 2 * ours < LEAST_OF_TWO * cost["amoc-twice"]:
+        more = 2 * ours / cost["amoc-twice"]
+        outcome.missed(f"two workers do {more:.2f} times of one, {LEAST_OF_TWO} wanted")
     if "wrk" in cost and ours > MOST_OF_WRK * cost["wrk"]:
         outcome.missed(f"{ours / cost['wrk']:.2f} times of wrk, at most {MOST_OF_WRK} wanted")
     if "locust" in cost and ours > MOST_OF_LOCUST * cost["locust"]:

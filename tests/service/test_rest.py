@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -79,6 +80,25 @@ def test_users_are_added_and_removed_on_chosen_nodes(daemon: Daemon) -> None:
     assert users_of(daemon, "node0") == 1
     daemon.patch("/execution/stop")
     daemon.wait_for_end(run)
+
+
+def test_several_scenarios_run_together_each_with_its_load(daemon: Daemon) -> None:
+    visitors = "from amoc import sleep\n\ndef start(user_id):\n    sleep(0.01)\n"
+    (daemon.directory / "scenarios" / "visitors.py").write_text(visitors)
+    both = "stayers=4 visitors=50/s"
+    plan = daemon.request("POST", "/execution/plan", {"scenario": both}).json
+    assert (plan["users"]["first"], plan["arrivals"]["rate"]) == (1, "50.0/s")
+    run = daemon.start(scenario=both, max_users=20)
+    assert run.endswith("-stayers_visitors")
+    shown = r"arrivals: [0-9]{2,}, .*; started: 4 stayers; iterations: [0-9]{2,} visitors$"
+    eventually(lambda: re.search(shown, daemon.status_of(run)["summary"]), "users and arrivals")
+    daemon.patch("/execution/stop")
+    ended = daemon.wait_for_end(run)
+    assert ended["verdict"] == "stopped"
+    unknown = daemon.request("PATCH", "/execution/start", {"scenario": "stayers=4 nobody=5/s"})
+    assert unknown.status == 404
+    wrong = daemon.request("PATCH", "/execution/start", {"scenario": "stayers=4 visitors"})
+    assert wrong.status == 422
 
 
 def test_of_several_starts_at_once_one_is_carried_out(daemon: Daemon) -> None:

@@ -76,15 +76,28 @@ def _state(status: Status) -> str:
 
 def _kinds(status: Status) -> str:
     """How many users of each kind have started, or iterations; empty where there is one kind."""
-    by_iteration = status.plan is not None and status.plan.arrivals is not None
-    what, end = ("iterations", ".iterations") if by_iteration else ("started", ".users")
     counters = status.totals.whole.counters
-    kinds = [
-        f"{count:,} {name.removeprefix(KIND).removesuffix(end)}"
-        for name, count in sorted(counters.items())
-        if name.startswith(KIND) and name.endswith(end)
-    ]
-    return f"; {what}: {', '.join(kinds)}" if kinds else ""
+    plan = status.plan
+    users, iterations = (
+        {
+            name.removeprefix(KIND).removesuffix(end): count
+            for name, count in sorted(counters.items())
+            if name.startswith(KIND) and name.endswith(end)
+        }
+        for end in (".users", ".iterations")
+    )
+    if plan is None or plan.arrivals is None:
+        iterations = {}
+    elif plan.loads is None:
+        users = {}
+    else:  # some have users, and others are started at a rate
+        users = {name: count for name, count in users.items() if count}
+        iterations = {name: count for name, count in iterations.items() if name not in users}
+    return "".join(
+        f"; {what}: {', '.join(f'{count:,} {name}' for name, count in kinds.items())}"
+        for what, kinds in (("started", users), ("iterations", iterations))
+        if kinds
+    )
 
 
 def _arrivals(status: Status) -> str:

@@ -11,6 +11,7 @@ from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 from amoc.runtime.controller.status_answer import status_answer
 from amoc.scenario.arrivals import Arrivals
+from amoc.scenario.file_loads import FileLoads
 
 NOTHING: dict[str, Any] = {
     "nodes": [],
@@ -29,14 +30,24 @@ def test_the_time_of_pauses_is_part_of_the_time_that_is_told():
 
 
 @pytest.mark.parametrize(
-    ("arrivals", "told"),
+    ("arrivals", "scenario", "told"),
     [
-        (None, "; started: 2 Buyer, 3 browser"),
-        (Arrivals("5/s"), "; arrivals: 8, 0 dropped; iterations: 5 Buyer, 8 browser"),
+        (None, "shop.py", "; started: 2 Buyer, 3 browser, 0 guest"),
+        (
+            Arrivals("5/s"),
+            "shop.py",
+            "; arrivals: 8, 0 dropped; iterations: 5 Buyer, 8 browser, 4 guest",
+        ),
+        (
+            Arrivals("5/s"),
+            "Buyer.py=2 browser.py=3 guest.py=5/s",
+            "; arrivals: 8, 0 dropped; started: 2 Buyer, 3 browser; iterations: 4 guest",
+        ),
     ],
 )
-def test_kinds_are_told_by_what_is_mixed(arrivals, told):
-    plan: Any = SimpleNamespace(arrivals=arrivals, scenario="shop.py", comment="")
+def test_kinds_are_told_by_what_is_mixed(arrivals, scenario, told):
+    loads = FileLoads.of(scenario)
+    plan: Any = SimpleNamespace(arrivals=arrivals, scenario=scenario, comment="", loads=loads)
     status = Status(plan=plan)
     status.totals.whole.counters.update(
         {
@@ -45,6 +56,8 @@ def test_kinds_are_told_by_what_is_mixed(arrivals, told):
             "kind.Buyer.iterations": 5,
             "kind.browser.users": 3,
             "kind.browser.iterations": 8,
+            "kind.guest.users": 0,
+            "kind.guest.iterations": 4,
         }
     )
     assert status_answer(status, NOTHING).summary.endswith(told)
