@@ -16,6 +16,7 @@ from amoc.cli import load_options, run_options, server_option
 from amoc.cli.param_types import MAX_ID, duration, whole
 from amoc.cli.server_option import PARAMETERS
 from amoc.install.choice import Choice
+from amoc.scenario.scenario_files import parts_of
 
 if TYPE_CHECKING:
     from amoc.client.http_line import Line
@@ -137,10 +138,11 @@ def _check_at(server: Line, context: click.Context) -> None:
             flag = parameter.opts[0]
             why = _NOT_THERE.get(flag, "the server shows defaults; amoc plan shows given values")
             raise UsageError(f"{flag} cannot be used with --server: {why}")
-    scenario = remote_run.only_scenario(context)
-    if Path(scenario).is_file():
-        found = remote_run.upload(server, Path(scenario), keep=False)
-    else:
-        name = scenario.removesuffix(".py")
-        found = server.ask("GET", f"/scenarios/info/{quote(name)}")
-    checked_scenario.show_description(found, str(server))
+    scenarios = load_options.scenario_of(context.params["scenarios"])
+    for scenario in [one.source for one in parts_of(scenarios)] or [scenarios]:
+        if Path(scenario).is_file():
+            found = remote_run.upload(server, Path(scenario), keep=False)
+        else:
+            name = scenario.removesuffix(".py")
+            found = server.ask("GET", f"/scenarios/info/{quote(name)}")
+        checked_scenario.show_description(found, str(server))

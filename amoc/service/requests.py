@@ -68,10 +68,11 @@ ScenarioName = Annotated[
     str, Field(pattern=SCENARIO_NAME, description="A scenario's name, as GET /scenarios lists it")
 ]
 _WITH_LOAD = rf"{_NAME}=[0-9][0-9A-Za-z.,:/]{{0,199}}"
+SCENARIOS = rf"^({_NAME}|{_WITH_LOAD}( {_WITH_LOAD}){{1,9}})$"
 Scenarios = Annotated[
     str,
     Field(
-        pattern=rf"^({_NAME}|{_WITH_LOAD}( {_WITH_LOAD}){{1,9}})$",
+        pattern=SCENARIOS,
         description="A scenario's name, as GET /scenarios lists it; or several, each with its"
         " load, as for amoc run: buy=10/s browse=100",
     ),

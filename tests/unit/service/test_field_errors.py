@@ -23,7 +23,7 @@ ADD = next(one.body for one in command_routes() if one.path == "add_users")
         (
             StartBody,
             {"scenario": "../a"},
-            "scenario must be the name of a scenario as GET /scenarios lists it, got '../a'",
+            "scenario must be a name that GET /scenarios lists, or several with loads, got '../a'",
         ),
         (StartBody, {"scenario": "a", "users": "5"}, "users must be a whole number, got '5'"),
         (StartBody, {"scenario": "a", "users": 1.5}, "users must be a whole number, got 1.5"),
