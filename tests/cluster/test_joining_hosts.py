@@ -60,6 +60,7 @@ def test_a_throttle_is_exact_over_hosts_whose_clocks_are_apart(hosts, tmp_path: 
         head.inside(command, env), capture_output=True, text=True, timeout=DEADLINE_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("amoc: the clock of ") == 1, "one of the hosts has another clock"
     assert [keeper.wait(DEADLINE_S) for keeper in keepers] == [0, 0]
     passes = sorted(
         (int(at_ns) / 1e9, place)

@@ -79,7 +79,7 @@ class Beat(NamedTuple):
     asked_ns: int
     """When, by its own clock."""
     bound_ns: int = 0
-    """How far the node's clock can be from the controller's."""
+    """How far the node's clock can be from the controller's; 0 if it is the same clock."""
 
 
 class Echo(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Protocol
 import gevent
 import zmq
 
-from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
 from amoc.base.errors import PeerError, ResourceError
 from amoc.base.run_clock import host_clock
 from amoc.base.text import counted
@@ -51,6 +51,8 @@ from amoc.runtime.remote.rendezvous import Rendezvous
 CHUNK_BYTES = 1 << 20
 LOOK_S = 0.05
 MAX_EARLY_LINES = 1_000
+MAX_CLOCK_BOUND_NS = 5 * MS_NS
+"""Beyond, the operator is warned."""
 
 
 class Starter(Protocol):
@@ -75,7 +77,7 @@ class RemoteNode:
         self.engine_id = f"{join.host} pid {join.pid}"
         self.join = join
         self.heard_ns = now_ns()
-        self.clock_bound_ns = 0
+        self._clock_said_ns = 0
         self.is_there = False
         self.how: str | None = None
         self.early: list[str] = []
@@ -112,6 +114,18 @@ class RemoteNode:
         """It has printed that."""
         for line in lines:
             self._on_line(line)
+
+    def note_clock(self, bound_ns: int) -> None:
+        """Its clock can be so far from ours; said when that is known, and when it is too much."""
+        if bound_ns > max(self._clock_said_ns, MAX_CLOCK_BOUND_NS):
+            self._clock_said_ns = 10 * bound_ns
+            shown = format_duration(bound_ns / S_NS)
+            why = "throttle slots there may be early or late by that"
+            self.print([f"amoc: the clock of {self.host} is known to {shown} only: {why}"])
+        elif bound_ns and not self._clock_said_ns:
+            self._clock_said_ns = bound_ns
+            shown = format_duration(bound_ns / S_NS)
+            self.print([f"amoc: the clock of {self.host} is followed to within {shown}"])
 
     def keep_logs(self, directory: str) -> None:
         """Write what its processes log to files in a directory."""
@@ -322,7 +336,7 @@ class RemoteLauncher:
                 self._came(node)
             case Beat(asked_ns, bound_ns):
                 node.heard_ns = now_ns()
-                node.clock_bound_ns = bound_ns
+                node.note_clock(bound_ns)
                 self.tell(node, Echo(asked_ns, node.heard_ns, now_ns()))
             case Printed(lines):
                 node.print(lines)

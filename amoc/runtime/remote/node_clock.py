@@ -50,9 +50,9 @@ class NodeClock:
 
     @property
     def bound_ns(self) -> int:
-        """How far the node's clock can be from the controller's."""
+        """How far the node's clock can be from the controller's; 0 as long as that is not known."""
         known = self._offset.at(now_ns()) if self._offset is not None else None
-        if known is None:
+        if known is None or not self.is_known:
             return 0
         have = self._cell[0] if self._cell is not None else known.middle_ns
         return max(abs(known.high_ns - have), abs(known.low_ns - have))

@@ -122,7 +122,7 @@ class SshStarter:
             code = line.process.poll()
             if code is not None:
                 gevent.sleep(LOOK_S)  # what it said last may still be in the pipe
-                said = f": {printable(line.said[-1])}" if line.said else ""
+                said = f": {printable(line.said[-1].strip())}" if line.said else ""
                 return f"ssh {line.host} ended with {code}{said}"
         return ""
 
