@@ -18,7 +18,7 @@ from amoc.cli.view import steps as view_steps
 from amoc.cli.view.console import verdict_colour
 from amoc.metrics import reserved
 from amoc.metrics.timer_statistics import TABLE
-from amoc.results import message_account, steps
+from amoc.results import kinds, message_account, steps
 from amoc.results.counts import busiest
 from amoc.results.run_directory import RunDirectory
 from amoc.results.step_rows import CHECK_HEADS, heads
@@ -156,8 +156,11 @@ def _places(summary: Summary) -> Iterator[RenderableType]:
 
 
 def _counted(part: Measured, span: str) -> Iterator[RenderableType]:
-    """Messages, and all counters that are none of steps and checks."""
+    """Kinds of users, messages, and all counters that are none of steps and checks."""
     counters, per_s = part["counters"], part.get("counters_per_s", {})
+    if found := kinds.rows(counters, per_s):
+        yield _kinds(found, span)
+        counters = kinds.without(counters)
     messages = message_account.rows(counters)
     if messages:
         yield _messages(messages, per_s, span)
@@ -343,6 +346,13 @@ def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], sp
     for name in _top(counters, counters):
         table.add_row(Text(name), f"{counters[name]:,}", _rate(per_s.get(name)))
     return _with_more(table, counters)
+
+
+def _kinds(found: Sequence[kinds.KindRow], span: str) -> Table:
+    table = _table(_named(kinds.HEADS[0], span), *kinds.HEADS[1:])
+    for name, users, iterations, per_s in found[:MAX_METRICS]:
+        table.add_row(Text(name), f"{users:,}" if users else "–", f"{iterations:,}", _rate(per_s))
+    return _with_more(table, found)
 
 
 def _rate(per_s: float | None) -> str:

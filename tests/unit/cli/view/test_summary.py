@@ -85,6 +85,21 @@ def test_users_counters_gauges_timers_and_workers_are_shown_with_their_figures()
     assert "1,234" in text
 
 
+def test_kinds_of_users_are_a_table_and_not_among_the_counters():
+    mixed = {
+        "sent": 5,
+        "kind.stay.users": 20,
+        "kind.stay.iterations": 25,
+        "kind.visit.iterations": 12_500,
+    }
+    text = shown(summary(counters=mixed))
+    assert row(text, "kinds") == ["users", "started", "iterations", "per", "second"]
+    assert row(text, "stay") == ["20", "25", "2.0"]
+    assert row(text, "visit") == ["–", "12,500", "1,000.0"]
+    assert row(text, "sent") == ["5", "0.4"]
+    assert "kind." not in text
+
+
 def test_an_empty_run_is_shown_without_empty_tables():
     text = shown(summary(users={}))
     for heading in ("counters", "gauges", "timers", "crashes by cause"):
