@@ -35,7 +35,12 @@ LOOK_S = 0.25
 ARRIVALS = "arrival_rate"
 """The throttle that an arrival rate is."""
 PAGE = 1_000
-_ARCHIVES = {".zip": "application/zip", ".tar": "application/x-tar", ".gz": "application/gzip"}
+_ARCHIVES = {
+    ".zip": "application/zip",
+    ".tar": "application/x-tar",
+    ".gz": "application/gzip",
+    ".tgz": "application/gzip",
+}
 _DURATIONS = ("duration", "init_timeout", "stop_timeout", "warmup")
 
 
@@ -102,10 +107,12 @@ class Client:
 
     def _running(self, run: str | None) -> RunStatus:
         found = [one for one in self.status().runs if run in (None, one.run)]
-        if len(found) != 1:
-            told = f"run {run}" if run is not None else "the only run"
-            raise UsageError(f"{told} must be running, but {len(found) or 'none'} of them are")
-        return found[0]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(one.run for one in found)
+            raise UsageError(f"several runs are running: {names}; choose one with run=")
+        raise UsageError("no run is running" if run is None else f"run {run} is not running")
 
     # Scenarios
 
@@ -147,6 +154,8 @@ class Client:
         users: int | None = None,
         user_ids: UserIds | None = None,
         stages: Stages | None = None,
+        arrival_rate: str | None = None,
+        max_users: int | None = None,
         duration: Duration | None = None,
         set: Mapping[str, Value] | None = None,
         expect: str | Sequence[str] = (),
@@ -171,6 +180,8 @@ class Client:
             users: As in `amoc.run`, and so are the next ones.
             user_ids: Ids of the users.
             stages: Users over time.
+            arrival_rate: Iterations begin at this rate.
+            max_users: Most users of an arrival rate at once.
             duration: How long.
             set: Values of settings.
             expect: Thresholds.
@@ -195,6 +206,8 @@ class Client:
             "users": users,
             "user_ids": user_ids and options.ids("user_ids", user_ids),
             "stages": stages and options.stages("stages", stages),
+            "arrival_rate": arrival_rate,
+            "max_users": max_users,
             "duration": duration,
             "settings": options.settings(set) if set else None,
             "expect": options.texts("expect", expect),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,12 +111,18 @@ def test_a_run_that_waits_and_two_compared(client):
     assert waiting.state == "queued"
     assert client.run(waiting.run).state == "queued"
     assert waiting.run in client.status().queued
+    with pytest.raises(UsageError, match=rf"^run {waiting.run} is not running$"):
+        client.users(waiting.run)
+    with pytest.raises(UsageError, match=r"^no run is running$"):
+        client.users()
     with pytest.raises(TimeoutError, match="is not over after 0 s"):
         client.wait(waiting.run, 0)
 
     both = []
     for _ in range(2):
-        both.append(client.start("stayers", users=1, workers=1, duration=1, queue=True).run)
+        load = {"arrival_rate": "5/s", "max_users": 2} if both else {"users": 1}
+        made = client.start("stayers", workers=1, duration=1, queue=True, **load)
+        both.append(made.run)
         client.wait(both[-1], DEADLINE_S)
     assert client.compare(*both)
 
@@ -126,6 +133,10 @@ def test_uploads_are_what_they_say_or_are_refused(client, tmp_path):
     made = client.upload(shop)
     assert (made.name, made.doc, made.replaced) == ("shop", "A shop.", False)
     assert client.upload(shop).replaced
+
+    with tarfile.open(tmp_path / "shop.tgz", "w:gz") as archive:
+        archive.add(shop, "packed.py")
+    assert client.upload(tmp_path / "shop.tgz", name="packed").doc == "A shop."
 
     shop.write_text("start =\n")
     with pytest.raises(amoc.ServiceError) as raised:
