@@ -167,6 +167,10 @@ class SampleMerger:
             return now.alive
         return [int(total(one.health, "users")) for one in self.workers(name)]
 
+    def users_on(self, name: str) -> int:
+        """How many users a node has; none where nothing was heard of it."""
+        return sum(self.alive(name)) if name in self.latest else 0
+
     def take_growth(self) -> Counts:
         """What has grown since this was last asked."""
         growth, self._growth = self._growth, Counts()

@@ -363,3 +363,37 @@ def test_users_are_added_and_removed_on_all_nodes_or_on_chosen_ones(
     assert [(one["name"], one["state"], one["workers"]) for one in nodes] == [
         (f"node{number}", "up", 1) for number in range(3)
     ]
+
+
+def test_an_arrival_rate_goes_on_when_a_node_is_lost(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    text = """
+        import os
+        from amoc import sleep
+
+        log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+        def start(user_id):
+            sleep(0.2)
+            os.write(log, f"{os.getpid()}\\n".encode())
+    """
+    log = tmp_path / "log"
+    rate = ("--arrival-rate", "30/s", "--max-users", "30", "--duration", "1h")
+    with running(scenario(text), *rate, *THREE[:4], directory=tmp_path) as run:
+        eventually(lambda: len(set(lines(log))) == 3, f"all nodes take part:\n{run.output}")
+        series = run.directory / "series.amoc"
+        size = series.stat().st_size
+        eventually(lambda: series.stat().st_size > size, "the nodes have said who is there")
+        run.kill(run.find("node")[2])
+        run.wait_for_output("0 users start again on the others, ")
+        before = len(lines(log))
+        eventually(lambda: len(lines(log)) > before + 30, f"iterations go on:\n{run.output}")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert len(set(lines(log)[-10:])) <= 2
+    users = summary["users"]
+    assert users["lost"] >= 1
+    assert users["started"] == users["finished"] + users["lost"]
+    assert summary["nodes"][2]["lost"] == users["lost"]

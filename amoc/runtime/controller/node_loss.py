@@ -69,10 +69,10 @@ class NodeLoss:
         restart = self._plan.on_node_loss == "restart" and state is not State.STOPPING
         again, lost = services.node_lost(node, restart)
         self._results.node_lost(node.name, str(error), lost)
-        fate = f"{counted(again, 'user')} start again on the others"
-        if not restart:
-            fate = f"{counted(lost, 'user')} were lost with it"
-        text = f"{error}: {fate}; its metrics are kept up to its last sample"
+        fates = [f"{counted(again, 'user')} start again on the others"] if restart else []
+        if lost or not restart:
+            fates.append(f"{counted(lost, 'user')} were lost with it")
+        text = f"{error}: {', '.join(fates)}; its metrics are kept up to its last sample"
         if state is State.STOPPING:
             self.at_end.append(text)
         self._operator.error(text)

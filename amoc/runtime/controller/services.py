@@ -275,10 +275,13 @@ class Services:
         self._placement.move(move)
         self._nodes.send_all(move)
         again = users if restart else ()
+        lost = len(users) - len(again)
+        if self.arrivals is not None:  # those that slots have started do not start again
+            lost += max(0, self._status.samples.users_on(node.name) - len(users))
         self.starts.lose(node.workers, again)
         for one in self.stages.ramp_downs:
             one.moved(node.workers)
-        return len(again), len(users) - len(again)
+        return len(again), lost
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
         origin = WorkerId(node, up.worker, up.incarnation)

@@ -52,7 +52,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
         elapsed_s=round(status.elapsed_s, 3),
         paused_s=round(status.paused_s, 3),
         users=users,
-        nodes=[{**one, "users": _users_of(status, str(one["name"]))} for one in looks["nodes"]],
+        nodes=[{**one, "users": samples.users_on(str(one["name"]))} for one in looks["nodes"]],
         throttles=[{**one, **_counts(passed.get(str(one["name"])))} for one in looks["throttles"]],
         coordinators=looks["coordinators"],
         barriers=looks["barriers"],
@@ -60,11 +60,6 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
             {**one, "used": counters.get(f"{FEED}{one['name']}.used", 0)} for one in looks["feeds"]
         ],
     )
-
-
-def _users_of(status: Status, node: str) -> int:
-    """How many users a node has."""
-    return sum(status.samples.alive(node)) if node in status.samples.latest else 0
 
 
 def _state(status: Status) -> str:
