@@ -13,6 +13,7 @@ from pathlib import Path
 from amoc.base.errors import PeerError, ResourceError, UsageError
 from amoc.base.start_command import start_command
 from amoc.service import pid_file
+from amoc.service.cli_output import refusal
 from amoc.service.pid_file import Serving
 from amoc.service.server_log import open_new
 
@@ -55,8 +56,7 @@ def start(runs: Path, options: Sequence[str]) -> Serving:
             return found
         if status is not None:
             said = log.read_bytes()[begun:].decode(errors="replace").splitlines()
-            lines = [line.removeprefix("amoc: ") for line in said[-SHOWN_LINES:]]
-            raise UsageError("\n".join(lines) or f"amoc serve exited with {status}")
+            raise UsageError(str(refusal(said[-SHOWN_LINES:], status)))
         time.sleep(LOOK_S)
     child.terminate()
     raise PeerError(f"amoc serve does not listen after {START_S:g} s; see {log}")

@@ -71,7 +71,7 @@ def register(app: Flask, service: Service) -> None:
         if g.role < needed:
             raise Problem(
                 HTTPStatus.FORBIDDEN,
-                f"this needs the role {needed.name.lower()}, but the token's is"
+                f"this requires the role {needed.name.lower()}, but the token has the role"
                 f" {g.role.name.lower()}",
             )
         return None
@@ -164,7 +164,7 @@ class Door:
         if wait_s:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                "too many wrong tokens from this address; wait",
+                f"too many wrong tokens from this address; try again in {int(wait_s) + 1} s",
                 headers=[("Retry-After", str(int(wait_s) + 1))],
             )
         found = self._tokens.role_of(token) if token is not None else None
@@ -174,7 +174,7 @@ class Door:
             self._wrong.note(client, time.monotonic())
         raise Problem(
             HTTPStatus.UNAUTHORIZED,
-            "a token is needed: Authorization: Bearer TOKEN"
+            "a token is required: Authorization: Bearer TOKEN"
             if token is None
             else "the token is not valid",
             headers=[("WWW-Authenticate", "Bearer")],

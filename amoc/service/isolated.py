@@ -22,6 +22,7 @@ from gevent.lock import BoundedSemaphore
 from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.base.json_plain import JsonObject
 from amoc.base.start_command import start_command
+from amoc.service.cli_output import refusal
 from amoc.service.problems import Problem
 
 DESCRIBE_S = 30.0
@@ -60,7 +61,7 @@ def answer_of(
     with _started(module, arguments, deadline_s, given) as child:
         data = json.loads(_read(child) or b"null")
     if not isinstance(data, dict):
-        raise PeerError("the process ended without an answer")
+        raise PeerError(f"{_what(module)} ended its process without an answer")
     if "error" in data:
         error = AmocError(str(data["error"]))
         error.exit_code = ExitCode(int(data["exit_code"]))
@@ -87,23 +88,9 @@ def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict
             said = _read(child).decode(errors="replace").splitlines()
             code = child.wait()
         if code != ExitCode.OK:
-            told = [line.removeprefix("amoc: ") for line in said if line.startswith("amoc: ")]
-            error = AmocError("\n".join(told or said[-1:]) or f"amoc exited with {code}")
-            error.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
-            raise error
+            raise refusal(said, code)
         made: dict[str, Any] = json.loads(answer.read_bytes())
         return made
-
-
-def output_of(module: str, arguments: Sequence[str], deadline_s: float) -> bytes:
-    """What a module of amoc's, run as a process, writes to its standard output.
-
-    Raises:
-        PeerError: It does not end in time, or writes too much.
-        Problem: Too many such processes are at work.
-    """
-    with _started(module, arguments, deadline_s) as child:
-        return _read(child)
 
 
 @contextmanager
@@ -145,12 +132,17 @@ def _started(
                             child.stdin.close()
                     yield child
             except gevent.Timeout:
-                raise PeerError(f"it took longer than {deadline_s:g} s") from None
+                raise PeerError(f"{_what(module)} took longer than {deadline_s:g} s") from None
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
     finally:
         _free.release()
+
+
+def _what(module: str) -> str:
+    """What a module does, for people."""
+    return "reading the run" if module == "amoc.service.saved" else "loading the scenario"
 
 
 def _read(child: Any) -> bytes:
@@ -160,5 +152,5 @@ def _read(child: Any) -> bytes:
         parts.append(data)
         size += len(data)
         if size > MAX_OUTPUT:
-            raise PeerError(f"it answered with more than {MAX_OUTPUT} bytes")
+            raise PeerError(f"an answer must have at most {MAX_OUTPUT:,} bytes, got more")
     return b"".join(parts)

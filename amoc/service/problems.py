@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from werkzeug.exceptions import HTTPException
 
 from amoc.base.errors import AmocError, ExitCode
+from amoc.base.text import printable
 from amoc.service.field_errors import field_errors
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,14 @@ _STATUS = {
     ExitCode.NODE_LOST: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """What a refusal of amoc is over HTTP; anything else is an internal error."""
+
+
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "there is nothing at this path; /api-docs lists what there is",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this path takes other methods; Allow names them",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is larger than the limit for this path",
+}
+"""What is said of a request that no code of ours has seen."""
 
 
 class FieldError(BaseModel):
@@ -132,7 +141,8 @@ def handle(app: Flask) -> None:
 def _of_http(error: HTTPException) -> Any:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error  # a redirection
-    answer = Problem(HTTPStatus(error.code), error.description or "").response()
+    status = HTTPStatus(error.code)
+    answer = Problem(status, _DETAILS.get(status) or error.description or status.phrase).response()
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             answer.headers[name] = value
@@ -140,6 +150,7 @@ def _of_http(error: HTTPException) -> Any:
 
 
 def _of_defect(error: Exception) -> Response:
-    log.error("%s %s", request.method, request.path, exc_info=error)
-    detail = "internal error of amoc; its log has the traceback"
+    # Whoever may send requests may not write lines of the log.
+    log.error("%s %s", request.method, printable(request.path), exc_info=error)
+    detail = "internal error of amoc; the server's log has the traceback"
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()

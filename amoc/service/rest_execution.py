@@ -9,6 +9,7 @@ from typing import Any
 from flask_openapi3 import OpenAPI, Tag
 
 from amoc.service.answers import CommandAnswer, PreviewBody, StartedBody
+from amoc.service.cli_output import told
 from amoc.service.isolated import cli_json
 from amoc.service.job import QUEUED, Job
 from amoc.service.requests import Addressed, CommandRoute, command_routes
@@ -73,7 +74,7 @@ def register(app: OpenAPI, service: Service) -> None:
 def started(job: Job) -> Any:
     """The answer to a client that has started a run."""
     status = HTTPStatus.ACCEPTED if job.state == QUEUED else HTTPStatus.OK
-    notes = job.process.said() if job.process is not None else []
+    notes = told(job.process.output) if job.process is not None else []
     return {"run": job.id, "state": job.state, "notes": notes}, status
 
 

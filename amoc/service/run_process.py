@@ -97,12 +97,3 @@ class RunProcess:
                 return
         self._child.kill()
         self._watch.join()
-
-    def said(self) -> list[str]:
-        """What it has told the operator so far."""
-        return [line.removeprefix("amoc: ") for line in self.output if line.startswith("amoc: ")]
-
-    def why(self) -> str:
-        """What it said last, when it could not begin."""
-        last = list(self.output)[-1:] or [f"amoc run exited with {self.exit_code}"]
-        return "\n".join(self.said() or last)

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import gevent
 
-from amoc.base.errors import AmocError, ExitCode
+from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory, name_of_new
 from amoc.scenario import scenario_files
+from amoc.service.cli_output import refusal
 from amoc.service.job import FAILED, QUEUED, RUNNING, STARTING, Job
 from amoc.service.job_files import JobFiles
 from amoc.service.problems import Problem, conflict, of_error
@@ -103,14 +104,14 @@ class RunQueue:
         busy = [one.id for one in self if one.is_active]
         later = body.at is not None and body.at > now
         if self._closing:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the server is stopping")
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down")
         if len(busy) >= self.parallel and not (body.queue or later):
             few = "a run is" if len(busy) == 1 else f"{len(busy)} runs are"
             raise conflict(
-                f"{few} running already: {', '.join(busy)}; queue=true waits for its turn"
+                f"{few} already running: {', '.join(busy)}; with queue=true this one waits"
             )
         if sum(one.state == QUEUED for one in self) >= MAX_QUEUED:
-            raise conflict(f"at most {MAX_QUEUED} runs can wait, and so many do", "queue")
+            raise conflict(f"the queue is full: {MAX_QUEUED} runs are waiting", "queue")
         job = Job(self._new_id(scenario, now), scenario, body, now)
         if later or len(busy) >= self.parallel:
             self._keep(job)
@@ -187,11 +188,7 @@ class RunQueue:
             job.awaited = False
             gevent.spawn(self._await_queued, job)
             return
-        error = AmocError(process.why())
-        codes = list(ExitCode)
-        error.exit_code = (
-            ExitCode(process.exit_code) if process.exit_code in codes else ExitCode.INTERNAL
-        )
+        error = refusal(process.output, process.exit_code)
         raise of_error(error, "settings" if error.exit_code is ExitCode.SETTING else "scenario")
 
     def _ended(self, job: Job) -> None:
@@ -205,7 +202,7 @@ class RunQueue:
             if job.awaited:
                 self.drop(job.id)
             else:
-                self._fail(job, job.process.why())
+                self._fail(job, str(refusal(job.process.output, job.process.exit_code)))
         self.work()
         self.on_end()
 

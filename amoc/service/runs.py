@@ -190,7 +190,7 @@ class Runs:
             raise conflict("no run is running")
         if len(running) > 1:
             names = ", ".join(one.id for one in running)
-            raise conflict(f"several runs are running: {names}; choose one", "run")
+            raise conflict(f"several runs are running: {names}; choose one with run", "run")
         return running[0]
 
     def _stop_early(self, run: str | None) -> tuple[str, JsonObject] | None:
@@ -200,7 +200,7 @@ class Runs:
             return None
         if job.state == QUEUED:
             self.queue.drop(job.id)
-            return job.id, {"summary": f"run {job.id} was taken from the queue", "workers": []}
+            return job.id, {"summary": f"run {job.id} was removed from the queue", "workers": []}
         if job.process is None:
             raise conflict(f"run {job.id} is being started; try again", "run")
         job.process.interrupt()

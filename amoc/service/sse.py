@@ -59,7 +59,7 @@ def stream(events: Iterator[str]) -> Response:
     if _open >= MAX_STREAMS:
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"at most {MAX_STREAMS} event streams can be open, and so many are",
+            f"{MAX_STREAMS} event streams are open, which is the limit; try again later",
             headers=[("Retry-After", "5")],
         )
     answer = Response(_Counted(events), mimetype="text/event-stream")

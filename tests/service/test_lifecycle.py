@@ -334,7 +334,8 @@ def test_runs_leave_nothing_open_and_are_deleted_by_hand_by_number_and_by_age(
             daemon.patch("/execution/stop")
             daemon.wait_for_end(made[-1])
             opened.append(descriptors(daemon))
-        assert opened == opened[:1] * 4
+            # A connection of ours may take a moment to be closed at its other end, too.
+            eventually(lambda: descriptors(daemon) <= opened[0], "nothing more is open")
         assert daemon.request("DELETE", f"/runs/{made[0]}").status == 204
         assert daemon.request("DELETE", f"/runs/{made[0]}").status == 404
     old = time.time() - 3 * DAY_S
@@ -360,7 +361,7 @@ def test_a_run_that_fails_after_its_client_was_answered_says_why(
     )
     queue = run_queue.RunQueue(tmp_path / "runs", 1, lambda _: scenario)
     try:
-        job = queue.start(StartBody(scenario="late", workers=1))
+        job = queue.start(StartBody(scenario="late", workers=1), "late")
         assert job.state == "starting"
         go_on.touch()
         with gevent.Timeout(DEADLINE_S):

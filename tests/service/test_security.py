@@ -95,9 +95,14 @@ def test_roles_allow_what_they_are_for(guarded: Daemon) -> None:
     assert status(READ, "PATCH", "/execution/stop") == 403
     assert status(RUN, "PATCH", "/execution/stop") == 409  # no run is running
     source = {"scenario": "shop", "module_source": SHOP.decode()}
+    for path in ("start", "replay", "plan", "plan_replay"):
+        method = "POST" if path.startswith("plan") else "PATCH"
+        assert status(READ, method, f"/execution/{path}", {}) == 403
+        assert status(RUN, method, f"/execution/{path}", {}) == 422
     for token in (READ, RUN):
         assert status(token, "POST", "/scenarios", source) == 403
-        assert status(token, "PUT", "/scenarios/upload?name=shop") == 403
+        for keep in ("true", "false"):  # either loads it
+            assert status(token, "PUT", f"/scenarios/upload?name=shop&keep={keep}") == 403
         assert status(token, "DELETE", "/runs/none") == 403
     assert status(ADMIN, "DELETE", "/runs/none") == 404
     as_browser = base64.b64encode(f"anybody:{READ}".encode()).decode()
@@ -207,6 +212,24 @@ def test_a_slow_upload_does_not_hold_up_another(daemon: Daemon) -> None:
     slow.close()
     for name in ("slow", "quick"):
         (uploads(daemon) / f"{name}.py").unlink()
+
+
+def test_a_secret_is_on_no_command_line_and_in_no_file(daemon: Daemon) -> None:
+    secret = "hush-0123456789"
+    run = daemon.start(users=1, settings={"password": secret})
+    body = {"scenario": "stayers", "settings": {"password": secret}, "queue": True}
+    queued = daemon.patch("/execution/start", body, status=202)["run"]
+    tree = daemon.tree()
+    assert len(tree) > 2
+    for pid in tree:
+        for what in ("cmdline", "environ"):
+            assert secret.encode() not in Path(f"/proc/{pid}/{what}").read_bytes()
+    for one in (queued, run):
+        daemon.patch("/execution/stop", {"run": one})
+    daemon.wait_for_end(run)
+    files = [one for one in daemon.directory.rglob("*") if one.is_file()]
+    assert any(one.parent.name == run for one in files)
+    assert [one for one in files if secret.encode() in one.read_bytes()] == []
 
 
 def test_no_program_is_started_on_other_hosts(daemon: Daemon) -> None:

@@ -67,8 +67,3 @@ def test_an_option_for_this_host_says_so(arguments: Sequence[str], why: str) -> 
     said = refusal(*arguments, "--server", URL)
     assert "cannot be used with --server: " in said
     assert why in said
-
-
-def test_several_scenarios_are_refused() -> None:
-    for name in ("run", "plan", "check"):
-        assert "one scenario" in refusal(name, "buy.py=1", "browse.py=2", "--server", URL)

@@ -207,6 +207,26 @@ def test_a_body_that_is_not_in_chunks_as_it_says_is_a_problem_of_the_client() ->
     assert [int(one.status) for one in seen] == [400]
 
 
+def test_no_more_connections_are_served_than_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    http = server.make(hello, CONFIG)
+    try:
+        idle = [gsocket.create_connection(("127.0.0.1", http.server_port)) for _ in range(2)]
+        with gevent.Timeout(DEADLINE_S):
+            while not http.pool.full():
+                gevent.sleep(0.01)
+        last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        waits = gevent.spawn(said, http.server_port, last)
+        gevent.sleep(0)
+        assert len(http.pool) == 2
+        for one in idle:
+            one.close()
+        with gevent.Timeout(DEADLINE_S):
+            assert waits.get().startswith(b"HTTP/1.1 200")
+    finally:
+        http.stop(timeout=1)
+
+
 def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
