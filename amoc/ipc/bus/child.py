@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import gevent
 import zmq
 
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.base.waiting import Notify, OpenGate
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, send_nowait
@@ -23,6 +23,10 @@ from amoc.ipc.messages.codec import UNPACKABLE, Codec, culprit, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note, Output
 from amoc.ipc.messages.users import CrashSeen, FailureSeen
 
+ACK_NS = 100 * MS_NS
+ACK_AT = 100
+"""How long an acknowledgement may wait for a report to go with, and how many commands; most have
+one within that, and a message by itself costs as much as a report."""
 BATCH_S = 0.005
 """How long a report may wait for company."""
 HELLO_S = 0.05
@@ -264,9 +268,10 @@ class Child(End, Generic[_C, _R]):
 
     def _write(self) -> None:
         while True:
-            if not self._reports and not self._dropped:
+            if not self._has_reports:
                 self._due.wait()
-            if not self._reports.full:
+                self._wait_to_acknowledge()
+            if self._has_reports and not self._reports.full:
                 self._hurry.wait(BATCH_S)
             if self._dropped:
                 note = f"{self._dropped} notes of {self.name} are dropped: too many at once"
@@ -283,6 +288,20 @@ class Child(End, Generic[_C, _R]):
                 self._flushed.open()
             else:
                 gevent.sleep(0)
+
+    @property
+    def _has_reports(self) -> bool:
+        return bool(self._reports or self._dropped)
+
+    def _wait_to_acknowledge(self) -> None:
+        """Wait until there is a report, or what was heard must be acknowledged."""
+        until_ns = now_ns() + ACK_NS
+        # The first is waited for, and one that comes again has been waited for long enough.
+        while not self._has_reports and self._acked > 0 and self._heard - self._acked < ACK_AT:
+            left_ns = until_ns - now_ns()
+            if left_ns <= 0:
+                return
+            self._due.wait(left_ns / S_NS)
 
     def _hand_over(self, data: bytes) -> None:
         """Give a batch to ZeroMQ, as soon as there is room for it.

@@ -11,6 +11,7 @@ import gevent
 import pytest
 import zmq
 
+from amoc.base.clock import S_NS
 from amoc.base.errors import PeerError
 from amoc.base.turns import let_turn
 from amoc.ipc import bus
@@ -272,6 +273,31 @@ def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family
         family.parent.send("w0.2", command)
     wait(lambda: family.parent.backlog("w0.2") == 0)
     assert family.parent.backlog_bytes("w0.2") == 0
+
+
+def test_an_acknowledgement_goes_with_the_next_report(family, monkeypatch):
+    monkeypatch.setattr(child_end, "ACK_NS", 3600 * S_NS)
+    monkeypatch.setattr(parent_end, "RESEND_NS", 3600 * S_NS)
+    child = family.join("w0.1")
+    for command in numbered(10):
+        family.parent.send("w0.1", command)
+    wait(lambda: len(family.obeyed["w0.1"]) == 10)
+    assert family.parent.backlog("w0.1") == 10
+    child.report_nowait(Started(0, 1))
+    wait(lambda: family.parent.backlog("w0.1") == 0)
+
+
+def test_an_acknowledgement_without_a_report_waits_for_a_while_or_so_many_commands(
+    family, monkeypatch
+):
+    monkeypatch.setattr(parent_end, "RESEND_NS", 3600 * S_NS)
+    family.join("w0.1")
+    family.parent.send("w0.1", Go())
+    wait(lambda: family.parent.backlog("w0.1") == 0)
+    monkeypatch.setattr(child_end, "ACK_NS", 3600 * S_NS)
+    for command in numbered(child_end.ACK_AT + 5):
+        family.parent.send("w0.1", command)
+    wait(lambda: family.parent.backlog("w0.1") <= 5)
 
 
 @pytest.mark.parametrize(("most", "most_bytes"), [(10, 1 << 20), (1000, 100)])
