@@ -33,7 +33,7 @@ ONCE_FILES = frozenset(
     ROOT / f"tests/{name}.py"
     for name in (
         *(f"process/test_{name}" for name in ("changes", "control", "damaged_run", "disk")),
-        "process/test_dependencies",
+        *("process/test_dependencies", "process/test_joining"),
         *(f"process/test_{name}" for name in ("embedded_xmpp", "events", "limited", "logging")),
         *(f"process/test_{name}" for name in ("numbers", "review", "secrets", "thresholds")),
         *(f"process/test_{name}" for name in ("arrivals", "client", "kinds", "locustfiles")),
