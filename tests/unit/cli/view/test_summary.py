@@ -8,7 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from amoc.cli.view.summary import MAX_CAUSES, MAX_METRICS, print_summary
+from amoc.cli.view.metric_tables import MAX_METRICS
+from amoc.cli.view.summary import MAX_CAUSES, print_summary
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import reserved
 from amoc.metrics.board import Merge, UserState
