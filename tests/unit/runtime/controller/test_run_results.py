@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import gevent
 import pytest
 
-from amoc.base import breather
+from amoc.base import breather, pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode, PeerError, UsageError
 from amoc.base.operator import Operator
@@ -38,6 +38,7 @@ class Bench:
     """A run of `RAN_S` seconds that has just come to where a test wants it."""
 
     def __init__(self, tmp_path, thresholds=(), declared=(), **plan) -> None:
+        pause.reset()  # a run begins, whatever tests before have paused
         self.told: list[tuple[str, str]] = []
         self.plan = RunPlan(
             "chat.py",
