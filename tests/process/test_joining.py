@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -173,6 +174,19 @@ def test_what_knows_the_secret_and_talks_nonsense_does_no_harm(controller):
     assert b"Turned" in socket.recv()
     socket.close()
     context.term()
+
+
+def test_who_leaves_says_so(controller):
+    launcher = controller.launcher(1, DEADLINE_S)
+    starting = controller.starting(launcher)
+    keeper = controller.keeper(launcher.port)
+    (node,) = starting.get(timeout=DEADLINE_S)
+    keeper.send_signal(signal.SIGINT)
+    assert ended(keeper) == (130, "amoc: interrupted\n")
+    with gevent.Timeout(DEADLINE_S):
+        while node.ended() is None:
+            gevent.sleep(0.02)
+    assert "interrupted" in node.ended()
 
 
 def test_a_port_that_is_taken_is_named(controller):
