@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, floor
 from typing import NamedTuple
 
@@ -54,8 +55,7 @@ class FileLoads:
         Raises:
             ValueError: One is wrong; a clause that names it.
         """
-        parts = parts_of(scenario)
-        return cls.of_parts(parts) if any(not one.is_count for one in parts) else None
+        return _of(scenario)
 
     @classmethod
     def of_parts(cls, parts: Sequence[Part]) -> FileLoads:
@@ -141,6 +141,12 @@ class FileLoads:
         """How long the longest stages last; None if there are none."""
         every = [*(one.stages for one in self.groups if one.stages is not None), *self.rates]
         return max((one.total_s for one in every), default=0.0) or None
+
+
+@lru_cache(maxsize=16)  # a plan is asked for them many times a second
+def _of(scenario: str) -> FileLoads | None:
+    parts = parts_of(scenario)
+    return FileLoads.of_parts(parts) if any(not one.is_count for one in parts) else None
 
 
 class Whose:
