@@ -19,7 +19,9 @@ PAUSE_S = 0.0001
 class Breather:
     """Lets the loop turn, when it is called and has held the loop for long enough."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold_ns: int = HOLD_NS) -> None:
+        """Hold the loop for up to `hold_ns` at a time."""
+        self._hold_ns = hold_ns
         self._since_ns = now_ns()
 
     def begin(self) -> None:
@@ -28,6 +30,6 @@ class Breather:
 
     def __call__(self) -> None:
         """Go on, perhaps after a turn of the loop."""
-        if now_ns() - self._since_ns >= HOLD_NS:
+        if now_ns() - self._since_ns >= self._hold_ns:
             gevent.sleep(PAUSE_S)
             self._since_ns = now_ns()

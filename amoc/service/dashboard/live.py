@@ -19,7 +19,7 @@ import gevent
 from gevent.event import Event
 
 from amoc.base.breather import Breather
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ResourceError
 from amoc.base.json_plain import JsonObject
 from amoc.results import summary_file
@@ -45,6 +45,8 @@ SHARE = 10
 """One part in so many of the time is spent on a page, at the most."""
 MAKE_SHARE = 20
 """The same for making all its charts anew."""
+HOLD_NS = 20 * MS_NS
+"""How long the server's loop may be held: each turn of it may cost much on a busy host."""
 AT_ONCE = 60
 """Seconds that are read at once."""
 
@@ -79,7 +81,7 @@ class Watched:
         self._directory, self._goes_on = directory, goes_on
         self._add = add
         self._on_end = on_end
-        self._breathe = Breather()
+        self._breathe = Breather(HOLD_NS)
         self._ready, self._news = Event(), Event()
         self._viewers = 0
         self._last_looked_ns = now_ns()
