@@ -54,6 +54,13 @@ def start(user_id):
                 pass
         user.wait_stopping(pause.get())
 '''
+SETTINGS_COME = """() => {
+  const controls = document.querySelector("[data-fragment=controls]"), html = controls.innerHTML;
+  for (const key of ["title-settings", "table-Settings"])
+    controls.querySelector(`[data-key=${key}]`).remove();
+  amocLive.show({ controls: html });
+}"""
+"""As if what the scenario declares became known only now."""
 READER, OPERATOR = "a-token-to-read-with", "a-token-to-run-with"
 QUIET = ("Failed to load resource", "net::ERR")
 """What the console says of a line that is cut on purpose."""
@@ -144,6 +151,8 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         # A rate is changed; what somebody types stays while the page changes around it.
         page.get_by_label("Annotation").fill("half typed")
         page.get_by_label("New rate of looks").fill("5/s")
+        page.get_by_label("New value of goods").wait_for()
+        page.evaluate(SETTINGS_COME)
         there = seconds(page)
         eventually(lambda: seconds(page) > there + 1, "charts grow")
         assert page.get_by_label("New rate of looks").input_value() == "5/s"
