@@ -37,11 +37,20 @@ class Program(NamedTuple):
     """The arguments that let it end within a few seconds."""
     needs: list[str]
     """Other programs without which it cannot run."""
+    python: tuple[int, int] = (3, 11)
+    """The first version of Python that it runs on."""
 
     def missing(self) -> str:
         """Why it cannot run; empty where it can."""
+        if not self.runs_here():
+            version = ".".join(map(str, self.python))
+            return f"wanted Python {version} or later, got {sys.version.split()[0]}"
         absent = [one for one in self.needs if shutil.which(one) is None]
         return f"{', '.join(absent)} not installed" if absent else ""
+
+    def runs_here(self) -> bool:
+        """Whether this version of Python is enough."""
+        return sys.version_info >= self.python
 
 
 def programs() -> list[Program]:
@@ -54,11 +63,12 @@ def programs() -> list[Program]:
             target: ast.literal_eval(node.value)
             for node in tree.body
             if isinstance(node, ast.Assign)
-            and (target := ast.unparse(node.targets[0])) in ("SHORT", "NEEDS")
+            and (target := ast.unparse(node.targets[0])) in ("SHORT", "NEEDS", "PYTHON")
         }
         if "SHORT" in facts:
             question = (ast.get_docstring(tree) or "").partition("\n")[0]
-            found.append(Program(name, question, facts["SHORT"], facts.get("NEEDS", [])))
+            needs, python = facts.get("NEEDS", []), facts.get("PYTHON", (3, 11))
+            found.append(Program(name, question, facts["SHORT"], needs, python))
     return found
 
 

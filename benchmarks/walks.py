@@ -31,6 +31,7 @@ from typing import NamedTuple
 from benchmarks import outcome
 
 SHORT = ["coordinator", "--runs", "1"]
+PYTHON = (3, 12)
 ROOT = Path(__file__).parents[1]
 LENGTH = ("--duration=8s", "--stop-timeout=2s")
 RUN_S = 60.0

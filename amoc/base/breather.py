@@ -19,8 +19,8 @@ PAUSE_S = 0.0001
 class Breather:
     """Lets the loop turn, when it is called and has held the loop for long enough."""
 
-    def __init__(self, hold_ns: int = HOLD_NS) -> None:
-        """Hold the loop for up to `hold_ns` at a time."""
+    def __init__(self, hold_ns: int | None = None) -> None:
+        """Hold the loop for up to `hold_ns` at a time; for `HOLD_NS` where none is given."""
         self._hold_ns = hold_ns
         self._since_ns = now_ns()
 
@@ -30,6 +30,7 @@ class Breather:
 
     def __call__(self) -> None:
         """Go on, perhaps after a turn of the loop."""
-        if now_ns() - self._since_ns >= self._hold_ns:
+        hold_ns = HOLD_NS if self._hold_ns is None else self._hold_ns
+        if now_ns() - self._since_ns >= hold_ns:
             gevent.sleep(PAUSE_S)
             self._since_ns = now_ns()

@@ -56,7 +56,8 @@ class Visit:
         refused: Which of that its policy did not let out.
     """
 
-    def __init__(self, browser: Browser, file: Path, **context: object) -> None:
+    def __init__(self, browser: Browser, file: Path, script: str = "", **context: object) -> None:
+        """Open `file`; `script` runs before those of the page."""
         self._context = browser.new_context(**context)  # type: ignore[arg-type]
         self.page: Page = self._context.new_page()
         self.page.set_default_timeout(DEADLINE_MS)
@@ -74,6 +75,7 @@ class Visit:
             "requestfailed",
             lambda request: request.failure == "csp" and self.refused.append(request.url),
         )
+        self.page.add_init_script(script)
         self.page.goto(address)
 
     def _refuse(self, dialog) -> None:

@@ -48,10 +48,11 @@ def test_all_mail_between_all_users_of_all_workers_arrives_in_order(scenario, tm
 def test_what_cannot_be_delivered_is_counted_and_an_error_only_if_asked(scenario, tmp_path):
     file = scenario(
         """
-        from amoc import receive, send
+        from amoc import coordinator, receive, send
         from amoc.base.errors import MailError
 
         def start(user_id):
+            coordinator.barrier("all are there", 3, timeout=60)
             if user_id == 1:
                 send(1000, "nobody")
                 for nobody in (1000, 1001):  # one of the other worker, one of this
