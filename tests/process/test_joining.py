@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import gevent
@@ -13,12 +15,25 @@ import pytest
 import zmq
 from gevent import subprocess  # the loop reaps all children of a process
 
+from amoc import __version__
 from amoc.base.errors import ResourceError
 from amoc.install.bundle import Bundle
 from amoc.ipc import bus
-from amoc.runtime.remote import rendezvous
+from amoc.ipc.messages.keeper import (
+    FROM_HOST,
+    FROM_KEEPER,
+    TO_KEEPER,
+    Beat,
+    Chunk,
+    Echo,
+    Fetch,
+    Join,
+    Printed,
+)
+from amoc.runtime.remote import fencing, rendezvous
 from amoc.runtime.remote.address import Address
-from amoc.runtime.remote.launcher import RemoteLauncher
+from amoc.runtime.remote.joining import join
+from amoc.runtime.remote.launcher import CHUNK_BYTES, MAX_CHUNKS, RemoteLauncher
 
 DEADLINE_S = 60.0
 SECRET = "a secret of the run that is long enough"
@@ -39,9 +54,9 @@ class Controller:
         path.write_text(secret)
         return path
 
-    def launcher(self, count: int, timeout_s: float, address: str = "127.0.0.1") -> RemoteLauncher:
+    def launcher(self, count: int, timeout_s: float, data: bytes = b"") -> RemoteLauncher:
         made = RemoteLauncher(
-            count, SECRET.encode(), Address(address, 0), Bundle(b"", "none"), timeout_s
+            count, SECRET.encode(), Address("127.0.0.1", 0), Bundle(data, "none"), timeout_s
         )
         self.launchers.append(made)
         return made
@@ -77,6 +92,28 @@ class Controller:
                 raise
             assert keeper.stderr is not None
             keeper.stderr.close()
+
+
+def await_nodes(launcher: RemoteLauncher, count: int) -> None:
+    """Wait until that many have joined."""
+    with gevent.Timeout(DEADLINE_S):
+        while sum(node.is_there for node in launcher.nodes) < count:
+            gevent.sleep(0.02)
+
+
+@contextmanager
+def liar(launcher: RemoteLauncher) -> Iterator[bus.Child]:
+    """A keeper that joins, and then says whatever it likes."""
+    context = zmq.Context()
+    address = Address("127.0.0.1", launcher.port)
+    place = join(context, address, SECRET.encode(), DEADLINE_S, "liar")
+    child = bus.Child(context, place.remote, f"keeper{place.number}", TO_KEEPER, FROM_KEEPER)
+    try:
+        child.join(DEADLINE_S)
+        yield child
+    finally:
+        child.close()
+        context.destroy(linger=0)
 
 
 def ended(keeper: subprocess.Popen[str]) -> tuple[int, str]:
@@ -131,9 +168,7 @@ def test_when_time_is_over_it_is_said_how_many_have_joined(controller):
     launcher = controller.launcher(3, DEADLINE_S)
     starting = controller.starting(launcher)
     keeper = controller.keeper(launcher.port)
-    with gevent.Timeout(DEADLINE_S):
-        while not any(node.is_there for node in launcher.nodes):
-            gevent.sleep(0.02)
+    await_nodes(launcher, 1)
     launcher.timeout_s = 0.1
     with pytest.raises(ResourceError, match=r"1 of 3 nodes have joined \(\S+\) within 100 ms"):
         starting.get(timeout=DEADLINE_S)
@@ -166,14 +201,78 @@ def test_what_knows_the_secret_and_talks_nonsense_does_no_harm(controller):
     socket.curve_serverkey = theirs.public
     socket.curve_publickey, socket.curve_secretkey = mine.public, mine.secret
     socket.connect(f"tcp://127.0.0.1:{launcher.port}")
-    for nonsense in ([b"x"], [b""], [b"a", b"b"], [b"\x92\xa4Join\x01"]):
+    fair = Join(__version__, platform.python_version(), "h", 1, b"k" * 40, b"n" * 40)
+    unfair = (
+        fair._replace(version=5),
+        fair._replace(host=[]),
+        fair._replace(pid=float("inf")),
+        fair._replace(keeper_key=1 << 40),
+        fair._replace(node_key=["a"] * 40),
+    )
+    packed = [b"x", b"", b"\x92\xa4Join\x01", *map(FROM_HOST.pack, unfair)]
+    for nonsense in ([b"a", b"b"], *([one] for one in packed)):
         socket.send_multipart(nonsense)
     controller.keeper(launcher.port)
-    starting.get(timeout=DEADLINE_S)
-    assert socket.poll(1000)
-    assert b"Turned" in socket.recv()
+    (node,) = starting.get(timeout=DEADLINE_S)
+    assert node.host != "h"
+    for _ in packed:
+        assert socket.poll(1000 * DEADLINE_S)
+        assert b"Turned" in socket.recv()
     socket.close()
     context.term()
+
+
+def test_a_host_that_leaves_before_the_run_begins_makes_room_for_another(controller):
+    launcher = controller.launcher(2, DEADLINE_S)
+    starting = controller.starting(launcher)
+    first = controller.keeper(launcher.port)
+    await_nodes(launcher, 1)
+    first.send_signal(signal.SIGINT)
+    assert ended(first)[0] == 130
+    others = [controller.keeper(launcher.port) for _ in range(2)]
+    nodes = starting.get(timeout=DEADLINE_S)
+    assert [node.number for node in nodes] == [0, 1]
+    assert {node.join.pid for node in nodes} == {one.pid for one in others}
+
+
+@pytest.mark.parametrize("report", [Beat(1, "wide"), Printed(5), Fetch("all")])
+def test_a_keeper_that_reports_nonsense_is_given_up_and_the_others_are_heard(
+    controller, monkeypatch, report
+):
+    launcher = controller.launcher(2, DEADLINE_S)
+    starting = controller.starting(launcher)
+    controller.keeper(launcher.port)
+    await_nodes(launcher, 1)
+    with liar(launcher) as child, gevent.Timeout(DEADLINE_S):
+        honest, lying = starting.get()
+        child.report_urgent(report)
+        while not lying.nonsense:
+            gevent.sleep(0.02)
+        heard_ns = honest.heard_ns
+        while honest.heard_ns == heard_ns:
+            gevent.sleep(0.02)
+    assert lying.ended() is None  # its node may still be running
+    monkeypatch.setattr(fencing, "GIVEN_UP_NS", 0)
+    assert lying.ended().startswith("on liar has sent nonsense: ")
+
+
+def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller):
+    launcher = controller.launcher(1, DEADLINE_S, bytes(2 * CHUNK_BYTES))
+    starting = controller.starting(launcher)
+    with liar(launcher) as child, gevent.Timeout(DEADLINE_S):
+        (node,) = starting.get()
+        for _ in range(100):
+            child.report_nowait(Fetch(0))
+        heard_ns = node.heard_ns
+        child.report_urgent(Beat(1))
+        while node.heard_ns == heard_ns:
+            gevent.sleep(0.02)
+        commands = []
+        for command in child.commands():
+            commands.append(command)
+            if isinstance(command, Echo):
+                break
+    assert len([one for one in commands if isinstance(one, Chunk)]) == MAX_CHUNKS
 
 
 def test_who_leaves_says_so(controller):

@@ -33,7 +33,7 @@ class Joined(NamedTuple):
     """Down: the host is taken."""
 
     number: int
-    """The number that its node has in the run."""
+    """Its keeper's, which none has had before it."""
     ports: Sequence[int]
     """Where the keeper hears commands and sends reports, at the address that it knows already."""
     parent_key: bytes

@@ -25,6 +25,7 @@ class Place(NamedTuple):
     """What a keeper has learnt."""
 
     number: int
+    """Its own."""
     remote: Remote
     """Where the controller is, for the keeper itself."""
     node_keys: Keys

@@ -110,7 +110,9 @@ class Keeper:
                 spawned = [gevent.spawn(self._guarded, task) for task in tasks]
                 self._leave.wait()
                 self._end_node()
-                self._line.report_urgent(Ended(f"has left: {self._why}"))
+                self._line.report_urgent(
+                    Ended(f"has left: {self._why}" if self._why else "has left")
+                )
                 gevent.killall(spawned)
                 self._line.flush(FLUSH_S)
             except AmocError as error:

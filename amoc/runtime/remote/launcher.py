@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +19,7 @@ import zmq
 from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
 from amoc.base.errors import PeerError, ResourceError
 from amoc.base.run_clock import host_clock
-from amoc.base.text import counted
+from amoc.base.text import counted, cut, printable
 from amoc.base.waiting import Notify
 from amoc.install.bundle import Bundle
 from amoc.ipc import bus
@@ -48,9 +49,15 @@ from amoc.runtime.remote.address import Address
 from amoc.runtime.remote.log_shipping import LogWriter
 from amoc.runtime.remote.rendezvous import Rendezvous
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 128 << 10
+"""Of a bundle at a time. All hosts fetch it at once, and what echoes wait behind must be short, or
+keepers would take their controller for gone where its line is slow."""
+MAX_CHUNKS = 4
+"""On their way to one keeper, which asks for one after the other."""
 LOOK_S = 0.05
 MAX_EARLY_LINES = 1_000
+MAX_HOW = 1_000
+"""Characters of how a node has ended."""
 MAX_CLOCK_BOUND_NS = 5 * MS_NS
 """Beyond, the operator is warned."""
 
@@ -71,15 +78,17 @@ class Starter(Protocol):
 class RemoteNode:
     """A node on another host; see `amoc.runtime.launcher.LaunchedNode`."""
 
-    def __init__(self, number: int, join: Join, launcher: RemoteLauncher) -> None:
+    def __init__(self, number: int, keeper: int, join: Join, launcher: RemoteLauncher) -> None:
         self.number = number
-        self.host = str(join.host)
+        self.keeper_number = keeper
+        self.host = join.host
         self.engine_id = f"{join.host} pid {join.pid}"
         self.join = join
         self.heard_ns = now_ns()
         self._clock_said_ns = 0
         self.is_there = False
         self.how: str | None = None
+        self.nonsense = ""
         self.early: list[str] = []
         self._launcher = launcher
         self._logs: LogWriter | None = None
@@ -93,7 +102,7 @@ class RemoteNode:
     @property
     def keeper(self) -> str:
         """What its keeper is called."""
-        return f"keeper{self.number}"
+        return f"keeper{self.keeper_number}"
 
     def _keep_line(self, line: str) -> None:
         if len(self.early) < MAX_EARLY_LINES:
@@ -141,7 +150,7 @@ class RemoteNode:
         """How it has ended; None while it may run."""
         if self.how is None and fencing.is_given_up(self.heard_ns, now_ns()):
             silent = format_duration(fencing.GIVEN_UP_NS / S_NS)
-            self.how = f"on {self.host} has not been heard of for {silent}"
+            self.how = self.nonsense or f"on {self.host} has not been heard of for {silent}"
             self._launcher.forget(self)
         return self.how
 
@@ -154,7 +163,10 @@ class RemoteNode:
         """Wait for its end, and have it killed if it has not left by then."""
         self._until_ended(deadline_s)
         self.kill()
-        self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
+        self._until_ended(fencing.GIVEN_UP_NS / S_NS)
+        if self.ended() is None:  # its keeper is there, and cannot end it; without us it has to
+            self._launcher.forget(self)
+            self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
         self._launcher.tell(self, Leave())
         if self._logs is not None:
             self._logs.close()
@@ -176,7 +188,7 @@ class RemoteLauncher:
 
     def __init__(
         self,
-        count: int,
+        wanted: int,
         secret: bytes,
         bind: Address,
         bundle: Bundle,
@@ -187,7 +199,7 @@ class RemoteLauncher:
         """Prepare; nothing is bound yet.
 
         Args:
-            count: How many nodes there are to be.
+            wanted: How many nodes there are to be.
             secret: What hosts have to know to join.
             bind: Where they come to; four more ports follow.
             bundle: What they get.
@@ -196,7 +208,8 @@ class RemoteLauncher:
             tell: Shows lines to the operator.
         """
         self.nodes: list[RemoteNode] = []
-        self._count = count
+        self._keeper_numbers = count(0)
+        self._wanted = wanted
         self._secret = secret
         self._bind = bind
         self._bundle = bundle
@@ -233,6 +246,7 @@ class RemoteLauncher:
             self.close()
             self._context.destroy(linger=bus.LINGER_MS)
             raise
+        self.nodes.sort(key=lambda node: node.number)
         return self.nodes
 
     def _open(self) -> None:
@@ -252,20 +266,28 @@ class RemoteLauncher:
             self._starter.start(self._rendezvous.port, self._secret)
         else:
             where = Address(host, self._rendezvous.port)
-            self._tell(f"waiting for {counted(self._count, 'node')} at {where}")
+            self._tell(f"waiting for {counted(self._wanted, 'node')} at {where}")
 
     def _wait(self) -> None:
         begun_ns = now_ns()
-        while sum(node.is_there for node in self.nodes) < self._count:
+        while self._joined() < self._wanted:
             trouble = self._starter.trouble() if self._starter is not None else ""
             if trouble or now_ns() - begun_ns > self.timeout_s * S_NS:
                 raise ResourceError(self._lacking(trouble))
             self._changed.wait(LOOK_S)
 
+    def _joined(self) -> int:
+        """How many nodes are there; those whose host has left make room for others."""
+        for node in [one for one in self.nodes if one.ended() is not None]:
+            self.nodes.remove(node)
+            self.forget(node)
+            self._tell(f"node{node.number} {node.how}")
+        return sum(node.is_there for node in self.nodes)
+
     def _lacking(self, trouble: str) -> str:
         """Why the run cannot begin."""
         there = [node.host for node in self.nodes if node.is_there]
-        text = f"{len(there)} of {self._count} nodes have joined"
+        text = f"{len(there)} of {self._wanted} nodes have joined"
         text += f" ({', '.join(there)})" if there else ""
         text += f": {trouble}" if trouble else f" within {format_duration(self.timeout_s)}"
         assert self._rendezvous is not None
@@ -287,14 +309,19 @@ class RemoteLauncher:
     def _take(self, join: Join) -> Joined | Turned:
         """What becomes of a host that offers itself."""
         known = [node for node in self.nodes if node.join.keeper_key == join.keeper_key]
-        if not known and len(self.nodes) >= self._count:
-            return Turned(f"the run has all of its {self._count} nodes")
-        node = known[0] if known else RemoteNode(len(self.nodes), join, self)
-        if not known:
-            self._parent.expect(node.keeper, bytes(join.keeper_key))
+        if known:
+            node = known[0]
+        elif len(self.nodes) < self._wanted:
+            taken = {one.number for one in self.nodes}
+            free = next(number for number in count() if number not in taken)
+            # What comes late of a keeper that has left is told by its name, so none has another's.
+            node = RemoteNode(free, next(self._keeper_numbers), join, self)
+            self._parent.expect(node.keeper, join.keeper_key)
             self.nodes.append(node)
+        else:
+            return Turned(f"the run has all of its {self._wanted} nodes")
         ports = [int(one.rpartition(":")[2]) for one in self._parent.endpoints]
-        return Joined(node.number, ports, self._keys.public, host_clock())
+        return Joined(node.keeper_number, ports, self._keys.public, host_clock())
 
     # Keepers
 
@@ -319,7 +346,14 @@ class RemoteLauncher:
                 continue
             node = next((one for one in self.nodes if one.keeper == received.child), None)
             if node is not None:
-                self._take_report(node, received.record)
+                try:
+                    self._take_report(node, received.record)
+                except Exception as error:  # one keeper must not deafen us to all others
+                    # It is given up as one that is silent, for its node may still be running.
+                    node.nonsense = (
+                        f"on {node.host} has sent nonsense: {printable(cut(error, 200))}"
+                    )
+                    self.forget(node)
             elif self.nodes and isinstance(received.record, Note):
                 self.nodes[0].print([f"amoc: {received.record.text}"])
 
@@ -327,7 +361,7 @@ class RemoteLauncher:
         """The keeper of a node is there."""
         node.is_there = True
         there = sum(one.is_there for one in self.nodes)
-        self._tell(f"node{node.number} is on {node.host} ({there} of {self._count})")
+        self._tell(f"node{node.number} is on {node.host} ({there} of {self._wanted})")
         self._changed.ring()
 
     def _take_report(self, node: RemoteNode, report: FromKeeper) -> None:
@@ -343,12 +377,13 @@ class RemoteLauncher:
             case Logged():
                 node.log(report)
             case Ended(how):
-                node.how = node.how or how
+                node.how = node.how or printable(str(how)[:MAX_HOW])
             case Note(_, text):
                 node.print([text])
             case Fetch(offset):
                 part = self._bundle.data[offset : offset + CHUNK_BYTES]
-                self.tell(node, Chunk(offset, part))
+                if self._parent.backlog_bytes(node.keeper) < MAX_CHUNKS * CHUNK_BYTES:
+                    self.tell(node, Chunk(offset, part))
 
     def close(self) -> None:
         """End what is left of keepers, and close what leads to them."""

@@ -14,6 +14,7 @@ import zmq
 
 from amoc import __version__
 from amoc.base.errors import PeerError, ResourceError
+from amoc.base.text import printable
 from amoc.ipc.bus import Gate, shared_keys
 from amoc.ipc.bus.end import SocketReader
 from amoc.ipc.bus.place import tune
@@ -23,6 +24,27 @@ from amoc.runtime.remote.address import Address
 DOMAIN = "join"
 CONTROLLER, HOST = "controller", "host"
 """What the two pairs of keys are for that follow from a secret."""
+MAX_HOST = 100
+"""Characters of what a host calls itself."""
+KEY_BYTES = 40
+MAX_TURNED = 20
+"""Hosts that were turned away, of which it is said why."""
+
+
+def checked(join: Join) -> Join:
+    """What a host says of itself, as it can be used and shown.
+
+    Raises:
+        ValueError: No host of ours says that.
+    """
+    keys = join.keeper_key, join.node_key
+    if not all(isinstance(key, bytes) and len(key) == KEY_BYTES for key in keys):
+        raise ValueError(f"keys must have {KEY_BYTES} bytes")
+    if not isinstance(join.pid, int):
+        raise ValueError("a process id must be a number")
+    names = join.version, join.python, join.host
+    version, python, host = (printable(name[:MAX_HOST]) for name in names)
+    return join._replace(version=version, python=python, host=host)
 
 
 def mismatch(join: Join, version: str, python: str) -> str:
@@ -94,8 +116,7 @@ class Rendezvous:
                 continue  # it knows the secret, but is no host of ours
             sender, packed = frames
             try:
-                join = FROM_HOST.unpack(packed)
-                answer = self._judge(join)
+                answer = self._judge(checked(FROM_HOST.unpack(packed)))
             except (PeerError, ValueError, TypeError, AttributeError):
                 answer = Turned("the controller does not understand it; is it the same amoc?")
             self._socket.send_multipart([sender, TO_HOST.pack(answer)])
@@ -103,6 +124,6 @@ class Rendezvous:
     def _judge(self, join: Join) -> Joined | Turned:
         why = mismatch(join, __version__, platform.python_version())
         answer = Turned(why) if why else self._take(join)
-        if isinstance(answer, Turned):
-            self.turned[str(join.host)[:100]] = answer.why
+        if isinstance(answer, Turned) and len(self.turned) < MAX_TURNED:
+            self.turned[join.host] = answer.why
         return answer

@@ -104,6 +104,7 @@ class SshStarter:
             line = _Line(host, process)
             self._lines.append(line)
             self._readers.append(gevent.spawn(self._read, line))
+            gevent.sleep(0)  # those that are there already are answered meanwhile
 
     def _read(self, line: _Line) -> None:
         """Note what ssh and the keeper say."""
