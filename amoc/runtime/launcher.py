@@ -43,6 +43,10 @@ class LaunchedNode(Protocol):
         """What the launcher's engine calls it, for people: ``pid 4711``."""
 
     @property
+    def hello_s(self) -> float:
+        """How long it may take until it joins the run, once it was told to begin."""
+
+    @property
     def public_key(self) -> bytes:
         """What it proves itself with, on another host; empty on this one."""
 

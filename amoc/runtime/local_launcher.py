@@ -16,6 +16,9 @@ from amoc.ipc.messages.lifecycle import Bootstrap
 from amoc.ipc.messages.links import BOOTSTRAP
 from amoc.runtime.child import ChildProcess, Started
 
+HELLO_S = 60.0
+"""A host that is busy may take long to start a few processes; one that died is told at once."""
+
 
 class LocalNode:
     """A node on this host; see `amoc.runtime.launcher.LaunchedNode`."""
@@ -25,6 +28,7 @@ class LocalNode:
         self.host = socket.gethostname()
         self.engine_id = f"pid {started.pid}"
         self.public_key = b""
+        self.hello_s = HELLO_S
         self._started = started
         self._child: ChildProcess | None = None
 

@@ -19,8 +19,6 @@ from amoc.scenario import events
 from amoc.scenario.plugins import Plugin
 from amoc.scenario.run_plan import RunPlan
 
-JOIN_S = 60.0
-"""A host that is busy may take long to start a few processes; one that died is told at once."""
 WORKERS_UP_S = 60.0
 EACH_WORKER_UP_S = 0.5
 STOP_MARGIN_S = 20.0
@@ -43,7 +41,8 @@ def load(nodes: Nodes, plan: RunPlan, plugins: Sequence[Plugin]) -> dict[str, Lo
     Raises:
         AmocError: One does not come up in time, or the scenario cannot be loaded.
     """
-    for name in nodes.wait_for(Hello, JOIN_S, _whom(nodes), "join"):
+    join_s = max(node.launched.hello_s for node in nodes.all)
+    for name in nodes.wait_for(Hello, join_s, _whom(nodes), "join"):
         _log.info("node %s has joined", name)
         if events.NODE_UP.heard:
             events.NODE_UP(node=name)

@@ -58,6 +58,9 @@ LOOK_S = 0.05
 MAX_EARLY_LINES = 1_000
 MAX_HOW = 1_000
 """Characters of how a node has ended."""
+HELLO_S = 600.0
+"""First its keeper fetches the scenario and installs what that depends on; a keeper that is gone is
+noticed long before."""
 MAX_CLOCK_BOUND_NS = 5 * MS_NS
 """Beyond, the operator is warned."""
 
@@ -87,6 +90,7 @@ class RemoteNode:
         self.heard_ns = now_ns()
         self._clock_said_ns = 0
         self.is_there = False
+        self.hello_s = HELLO_S
         self.how: str | None = None
         self.nonsense = ""
         self.early: list[str] = []
