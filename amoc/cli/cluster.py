@@ -117,8 +117,10 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
     bind = address.parse(reach.bind or "*", "--bind", port)
     starter = None
     if by_ssh:
-        host_here = address.parse(reach.advertise or "", "--advertise").host
-        starter = SshStarter(wanted.hosts, reach.remote_amoc, host_here)
+        here = address.parse(reach.advertise or "", "--advertise", 0)
+        if here.port or here.host == "*":
+            raise UsageError(f"--advertise must be a host, without a port, got {reach.advertise}")
+        starter = SshStarter(wanted.hosts, reach.remote_amoc, here.host)
     known = secret.fresh() if reach.secret_file is None else secret.in_file(reach.secret_file)
     return RemoteLauncher(
         wanted.nodes,

@@ -130,6 +130,10 @@ class SampleMerger:
         """Take where users of node `name` stand, between two samples."""
         self._now[name] = now
 
+    def drop_look(self, name: str) -> None:
+        """Go by the last sample of a node: who has left since then is not known by name."""
+        self._now.pop(name, None)
+
     def lose(self, name: str, lost: int) -> None:
         """A node is no more: what it has counted stays, and how users of it have ended.
 
@@ -143,15 +147,14 @@ class SampleMerger:
         for gauge, (merge, values) in self.latest[name].gauges.items():
             if is_moment(gauge):
                 self._moments.setdefault(gauge, (Merge(merge), []))[1].extend(values)
-        last = max(self.latest[name], self._now.get(name, self.latest[name]), key=_at_ns)
-        for state, count in last.users.items():
+        for state, count in self.latest[name].users.items():
             # Those that a command had removed will not come back to end their iteration.
             ended = UserState.REMOVED if state == UserState.STOPPING else UserState(state)
             if ended in _ENDED:
                 self._left[ended] = self._left.get(ended, 0) + count
         self._left[UserState.LOST] = self._left.get(UserState.LOST, 0) + lost
         del self.latest[name]
-        self._now.pop(name, None)
+        self.drop_look(name)
 
     def _newest(self) -> list[Sample | UsersNow]:
         """What each node said last of its users."""

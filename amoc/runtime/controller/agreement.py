@@ -59,9 +59,7 @@ def _conflict(first_name: str, first: Loaded, name: str, other: Loaded) -> str:
     """Which setting differs, in a line; empty where none does."""
     here = {setting: (value, source) for setting, value, source, *_ in first.settings}
     there = {setting: (value, source) for setting, value, source, *_ in other.settings}
-    for setting in sorted(here.keys() | there.keys() - PER_NODE):
-        if setting in PER_NODE:
-            continue
+    for setting in sorted((here.keys() | there.keys()) - PER_NODE):
         mine, theirs = here.get(setting), there.get(setting)
         if mine is None or theirs is None:
             which = name if mine is None else first_name

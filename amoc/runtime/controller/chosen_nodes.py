@@ -30,10 +30,14 @@ class ChosenNodes:
         """
         chosen = []
         for name in names:
-            found = [one for one in self._nodes.there if name in (one.name, one.launched.host)]
+            # One that is being given up is still among them.
+            there = [one for one in self._nodes.there if not one.lost]
+            found = [one for one in there if name in (one.name, one.launched.host)]
             if not found:
-                there = ", ".join(one.name for one in self._nodes.there)
-                raise UsageError(f"--on-nodes must name nodes of the run ({there}), got {name}")
+                names_there = ", ".join(one.name for one in there)
+                raise UsageError(
+                    f"--on-nodes must name nodes of the run ({names_there}), got {name}"
+                )
             chosen += [one for one in found if one not in chosen]
         turns = zip_longest(*(one.workers for one in chosen))
         return [worker for worker in chain.from_iterable(turns) if worker is not None]

@@ -269,6 +269,7 @@ class Services:
                 # Which slots it has used is not known: those that were not are counted at the end.
                 self._forget(WorkerId(node.name, worker, incarnation), ALL_SLOTS)
         assert self._whereabouts is not None  # the only node is not given up
+        self._status.samples.drop_look(node.name)
         users = self._whereabouts.on(node.workers)
         left = [one for other in self._nodes.there if other is not node for one in other.workers]
         move = Move(1, self._plan.ids[-1], list(node.workers), left)

@@ -10,7 +10,7 @@ from amoc.base.errors import UsageError
 DEFAULT_PORT = 4100
 PORTS = 5
 """How many ports in a row a controller uses."""
-_FORM = re.compile(r"(?:tcp://)?(?:(\[[0-9a-fA-F:.%\w]+\]|\*|[^\s:/\[\]*@]*))(?::(\d{1,5}))?")
+_FORM = re.compile(r"(?:tcp://)?(?:(\[[0-9a-fA-F:.%\w]+\]|\*|[\w.-]*))(?::(\d{1,5}))?")
 
 
 class Address(NamedTuple):

@@ -59,6 +59,8 @@ def test_hosts_are_waited_for_or_fetched(secret):
         (["--cluster", "ssh://h1", "--secret-file", "s"], "--secret-file belongs to"),
         (["--cluster", "local:2", "--bind", "*"], "--bind belongs to --cluster join and ssh://"),
         (["--advertise", "h"], "--advertise belongs to --cluster ssh://"),
+        (["--cluster", "ssh://h1", "--advertise", "h:4100"], "must be a host, without a port"),
+        (["--cluster", "ssh://h1", "--advertise", "h';id'"], "--advertise must be an address"),
         (["--cluster", "ssh://h1", "--nodes", "2"], "has 1 nodes, and --nodes says 2"),
         (["--cluster", "ssh://h1", "--bind", "a b"], "--bind must be an address such as"),
         (

@@ -193,6 +193,8 @@ def test_what_a_lost_node_has_counted_stays_and_its_users_are_elsewhere():
     )
     merger.take("node0", sample(users={UserState.RUNNING: 5}, workers=[worker(users=5)]))
     started = merger.started
+    # A later look: those that have left since the sample are not known, and start again.
+    merger.take_users("node1", UsersNow(1, merger.at_ns + 1, {int(UserState.FINISHED): 9}, [0]))
     merger.lose("node1", lost=3)
     assert (merger.finished, merger.removed, merger.lost) == (4, 2 + 1, 3)
     assert merger.running == 5

@@ -14,9 +14,11 @@ from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import LookAtUsers, Stopped, StopUsers, UsersNow
 from amoc.metrics.board import UserState
 from amoc.runtime.controller import nodes as module
+from amoc.runtime.controller import phases
 from amoc.runtime.controller.chosen_nodes import ChosenNodes
 from amoc.runtime.controller.nodes import MAX_MAIL, Nodes
 from amoc.runtime.controller.user_looks import UserLooks
+from amoc.scenario.run_plan import RunPlan
 from amoc.users.placement import Placement, round_robin
 
 STOP = StopUsers(1.0)
@@ -26,6 +28,7 @@ class Process:
     """A node's process."""
 
     engine_id = "pid 1"
+    hello_s = 0.0
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -109,6 +112,15 @@ def test_a_wait_ends_when_all_nodes_have_reported_and_has_the_report_of_each():
     run.hear("node2", Stopped(2, [], 0))
     found = run.nodes.wait_for(Stopped, 60.0, "each node", "stop")
     assert {name: one.killed for name, one in found.items()} == {"node0": 0, "node1": 1, "node2": 2}
+
+
+def test_nodes_have_as_long_to_join_as_the_slowest_may_take():
+    run = Run()
+    for node in run.nodes.all:
+        node.seen.clear()
+    run.processes[1].hello_s = 0.1
+    with pytest.raises(PeerError, match=r"each node did not join within 0\.1 s"):
+        phases.load(run.nodes, RunPlan("chat.py", range(1, 4), None, (), 1, "", 60.0, 1.0), [])
 
 
 def test_a_node_that_has_died_is_given_up_and_the_wait_goes_on_without_it():
@@ -232,3 +244,6 @@ def test_users_are_put_on_chosen_nodes_by_turns_and_unknown_nodes_are_named():
     assert run.bus.sent == [(f"node{n}", Move(7, 10, [], workers)) for n in range(3)]
     with pytest.raises(Exception, match=r"nodes of the run \(node0, node1, node2\), got node3"):
         chosen.workers_of(["node3"])
+    run.nodes.all[2].lost = "it is being given up"
+    with pytest.raises(Exception, match=r"nodes of the run \(node0, node1\), got node2"):
+        chosen.workers_of(["node2"])
