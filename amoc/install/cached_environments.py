@@ -1,7 +1,8 @@
 """The environments in the cache: which of them are in use, and what is taken out of it.
 
 A process that uses an environment holds a shared lock on a file in it until it ends; so do the
-processes that it has forked. Who takes an environment out of the cache must have that lock alone.
+processes that it has forked. Who takes an environment out of the cache must have that lock alone,
+and has it no longer than it takes to rename the directory. So who begins to use one waits for it.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.text import counted
 from amoc.install import cache
 from amoc.install.pruning import Cached, to_prune
@@ -23,6 +25,9 @@ RESOLVED = "resolved.txt"
 """What an environment was resolved to. It is written last, and locked by who uses it."""
 LEFT_S = 86_400.0
 """What a process has left that was killed while it built or removed an environment goes then."""
+REMOVAL_S = 30.0
+"""How long somebody else may take to look at an environment, or to take it out of the cache."""
+LOOK_S = 0.01
 _held: list[IO[str]] = []
 
 
@@ -42,7 +47,10 @@ def use(place: Path) -> bool:
         file = path.open()
     except OSError:
         return False
-    if not _locked(file, fcntl.LOCK_SH) or not _is(path, file):  # it is being removed
+    give_up_ns = now_ns() + int(REMOVAL_S * S_NS)
+    while not (locked := _locked(file, fcntl.LOCK_SH)) and now_ns() < give_up_ns:
+        time.sleep(LOOK_S)
+    if not locked or not _is(path, file):  # it was removed
         file.close()
         return False
     with suppress(OSError):  # a cache that cannot be written
@@ -54,34 +62,41 @@ def use(place: Path) -> bool:
 def prune(tell: Callable[[str], object]) -> None:
     """Take out of the cache what is to go; `tell` gets a line about it."""
     base = directory()
-    with ExitStack() as locks, suppress(OSError):
-        places = [path.parent for path in base.glob(f"*/{RESOLVED}")]
-        found = [locks.enter_context(_looked_at(place)) for place in places]
-        gone = to_prune(found, time.time())
-        for one in gone:
-            _remove(base / one.name)
-        if gone:
-            size = sum(one.bytes for one in gone) / 1e6
-            tell(f"removed {counted(len(gone), 'old environment')} of scenarios ({size:,.0f} MB)")
+    places = [path.parent for path in base.glob(f"*/{RESOLVED}")]
+    found = [one for one in map(_looked_at, places) if one is not None]
+    gone = [one for one in to_prune(found, time.time()) if _removed(base / one.name, one.used_s)]
+    if gone:
+        size = sum(one.bytes for one in gone) / 1e6
+        tell(f"removed {counted(len(gone), 'old environment')} of scenarios ({size:,.0f} MB)")
     for path in base.glob("*.made-*"):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > LEFT_S:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-@contextmanager
-def _looked_at(place: Path) -> Iterator[Cached]:
-    """An environment, which nobody begins to use meanwhile unless it is in use already."""
-    with (place / RESOLVED).open() as file:
-        alone = _locked(file, fcntl.LOCK_EX)
+def _looked_at(place: Path) -> Cached | None:
+    """An environment as it is; None if somebody else has just taken it away."""
+    try:
         size = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())
-        yield Cached(place.name, size, os.fstat(file.fileno()).st_mtime, in_use=not alone)
+        with (place / RESOLVED).open() as file:
+            used_s = os.fstat(file.fileno()).st_mtime
+            return Cached(place.name, size, used_s, in_use=not _locked(file, fcntl.LOCK_EX))
+    except OSError:
+        return None
 
 
-def _remove(place: Path) -> None:
+def _removed(place: Path, used_s: float) -> bool:
+    """Take an environment out of the cache, unless it was used after `used_s`; whether it is."""
     gone = place.with_name(f"{place.name}.made-{os.getpid()}")
-    place.rename(gone)
+    try:
+        with (place / RESOLVED).open() as file:
+            if not _locked(file, fcntl.LOCK_EX) or os.fstat(file.fileno()).st_mtime != used_s:
+                return False
+            place.rename(gone)
+    except OSError:
+        return False
     shutil.rmtree(gone, ignore_errors=True)
+    return True
 
 
 def _locked(file: IO[str], kind: int) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
 
 from amoc.base.errors import ExitCode, ResourceError, ScenarioError
+from amoc.install import cached_environments
 from amoc.install.choice import Choice
 from amoc.install.environment import Dependency, Preparation
 from tests.process import wheels
@@ -367,6 +371,42 @@ def test_an_environment_that_was_not_used_for_long_is_removed_unless_a_process_u
 
 
 LOCKED = (Dependency("amoctestleaf", "1.0", "installed"),)
+
+
+@contextmanager
+def held(environment: str, kind: int) -> Iterator[int]:
+    """A lock on an environment that another process might have; its descriptor."""
+    with Path("cache/amoc/environments", environment, "resolved.txt").open() as file:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        yield file.fileno()
+
+
+def test_who_wants_to_remove_environments_keeps_nobody_from_using_one(uv, monkeypatch):
+    requires("amoctestleaf<2")
+    assert amoc("check", "shop.py").returncode == 0
+    [old] = environments()
+    with held(old, fcntl.LOCK_EX) as file:
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(file, fcntl.LOCK_UN))
+        found, told = prepare(install=False)
+    assert (found.dependencies, told) == (LOCKED, [])
+
+
+def test_an_environment_that_is_used_just_then_stays(uv, monkeypatch):
+    requires("amoctestleaf<2")
+    assert amoc("check", "shop.py").returncode == 0
+    [old] = environments()
+    users = ExitStack()
+
+    def all_are_old(found, _):
+        users.enter_context(held(old, fcntl.LOCK_SH))  # nobody has it alone
+        return [one for one in found if one.name == old]
+
+    monkeypatch.setattr(cached_environments, "to_prune", all_are_old)
+    requires("amoctestleaf")
+    with users:
+        _, told = prepare()
+    assert old in environments()
+    assert not any("removed" in line for line in told)
 
 
 @pytest.fixture
