@@ -1,7 +1,7 @@
-"""Runs that were asked for and have not begun, in files: a server that is killed forgets none.
+"""Runs that were asked for and are not over, in files: a server that is killed forgets none.
 
-A file for each below ``.queue`` in the directory of runs, written as a whole; it is gone once the
-run's own directory says that it has begun.
+A file for each below ``.queue`` in the directory of runs, written as a whole. What it says of a run
+that has begun is how it was before: the run's own directory says more.
 """
 
 from __future__ import annotations

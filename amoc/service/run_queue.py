@@ -1,7 +1,7 @@
 """Starts runs: at once, when there is room, or at their time.
 
-A run that waits, or that could not begin, is kept in a file as well (`amoc.service.job_files`), so
-the next server goes on where this one ended.
+A run is kept in a file as well until it is over (`amoc.service.job_files`), so the next server goes
+on where this one ended: runs that this one leaves behind are stopping, and still have their places.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ BEGIN_S = 90.0
 """How long an answer to a start waits for the run to load its scenario and run init()."""
 STOP_S = 60.0
 """How long runs may take to stop when the server does."""
+ANSWERS_S = 0.1
+"""How often a run of an earlier server is asked whether it is still there."""
 LOOK_S = 60.0
 """How long the clock of this host may go wrong, at most, before the next start is looked for."""
 
@@ -67,10 +69,14 @@ class RunQueue:
         self._closing = False
         self._timer: gevent.Greenlet[[], None] | None = None
         for job in self._files.restore():
-            if self.has_begun(job):
-                self._files.forget(job.id)
-            else:
+            if not self.has_begun(job):
                 self._jobs[job.id] = job
+            elif self._directory(job).answers():
+                job.state, job.error = RUNNING, ""
+                self._jobs[job.id] = job
+                gevent.spawn(self._await_end, job)
+            else:
+                self._files.forget(job.id)
 
     def __iter__(self) -> Iterator[Job]:
         """Those that wait, run, or could not begin, in the order in which they were asked for."""
@@ -85,7 +91,10 @@ class RunQueue:
 
     def has_begun(self, job: Job) -> bool:
         """Whether its directory says what there is to say of it."""
-        return RunDirectory(self._base / job.id).journal.exists()
+        return self._directory(job).journal.exists()
+
+    def _directory(self, job: Job) -> RunDirectory:
+        return RunDirectory(self._base / job.id)
 
     # Starting.
 
@@ -133,13 +142,11 @@ class RunQueue:
         if self._timer is not None and self._timer is not gevent.getcurrent():
             self._timer.kill(block=False)
         self._timer = None
-        now = datetime.now(UTC)
-        for job in sorted((one for one in self if one.state == QUEUED), key=lambda one: one.due_at):
-            if self._closing or sum(one.is_active for one in self) >= self.parallel:
-                return  # the end of a run calls again
-            if job.due_at > now:
-                wait_s = min((job.due_at - now).total_seconds(), LOOK_S)
-                self._timer = gevent.spawn_later(wait_s, self.work)
+        # Looked for anew each time: to launch one takes a while, in which others call this, too.
+        while (job := self._next()) is not None:
+            wait_s = (job.due_at - datetime.now(UTC)).total_seconds()
+            if wait_s > 0:
+                self._timer = gevent.spawn_later(min(wait_s, LOOK_S), self.work)
                 return
             try:
                 self._launch(job)
@@ -147,6 +154,13 @@ class RunQueue:
                 self._fail(job, problem.detail)
             else:
                 gevent.spawn(self._await_queued, job)
+
+    def _next(self) -> Job | None:
+        """Whose turn it is, now or later; None if there is none, or no room, and an end calls."""
+        if self._closing or sum(one.is_active for one in self) >= self.parallel:
+            return None
+        waiting = (one for one in self if one.state == QUEUED)
+        return min(waiting, key=lambda one: one.due_at, default=None)
 
     def _await_queued(self, job: Job) -> None:
         """Wait until a run has begun whose client does not; `_ended` keeps why it could not."""
@@ -180,8 +194,7 @@ class RunQueue:
         process = job.process
         assert process is not None
         if process.begun(BEGIN_S):
-            job.state = RUNNING
-            self._files.forget(job.id)
+            job.state = RUNNING  # its file stays until it is over, for a server that follows
             self.on_begin(process.directory)
             return
         if process.exit_code is None:  # still loading; its own deadline is longer than ours
@@ -203,6 +216,15 @@ class RunQueue:
                 self.drop(job.id)
             else:
                 self._fail(job, str(refusal(job.process.output, job.process.exit_code)))
+        self.work()
+        self.on_end()
+
+    def _await_end(self, job: Job) -> None:
+        """Wait for a run of an earlier server, which is stopping and has its place until then."""
+        while self._directory(job).answers():
+            gevent.sleep(ANSWERS_S)
+        log.info("run %s of an earlier server ended", job.id)
+        self.drop(job.id)
         self.work()
         self.on_end()
 

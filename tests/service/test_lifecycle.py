@@ -218,6 +218,31 @@ def test_a_run_that_was_starting_when_the_server_was_killed_does_not_start_again
         assert "ended while this run was starting" in again.get(f"/runs/{run}")["error"]
 
 
+def test_a_run_of_a_killed_server_keeps_its_place_until_it_is_over(tmp_path: Path) -> None:
+    go_on = tmp_path / "go_on"
+    with serving(tmp_path) as daemon:
+        (tmp_path / "scenarios/stubborn.py").write_text(
+            f"import os, time\n\n\ndef start(user_id):\n"
+            f"    while not os.path.exists({str(go_on)!r}):\n        time.sleep(0.05)\n"
+        )
+        first = daemon.start("stubborn", users=1, stop_timeout="5m")
+        body = {"scenario": "stayers", "users": 1, "workers": 1, "queue": True}
+        second = daemon.patch("/execution/start", body, status=202)["run"]
+        daemon.kill(signal.SIGKILL)
+        daemon.end()
+        with serving(tmp_path) as again:
+            assert states(again) == {first: "running", second: "queued"}
+            refused = again.patch("/execution/start", {"scenario": "stayers"}, status=409)
+            assert f"already running: {first};" in refused["detail"]
+            assert again.request("DELETE", f"/runs/{first}").status == 409
+            go_on.touch()
+            assert again.wait_for_end(first)["verdict"] == "stopped"
+            again.wait_for_state(second, "running")
+            again.patch("/execution/stop")
+            again.wait_for_end(second)
+            assert list(again.runs.glob(".queue/*")) == []
+
+
 def test_a_run_has_its_name_its_id_and_a_beginning_of_its_name(daemon: Daemon) -> None:
     run = daemon.start(users=1)
     known = daemon.get(f"/runs/{run}/status")["id"]

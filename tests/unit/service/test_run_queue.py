@@ -1,0 +1,53 @@
+"""Runs that wait start once each, as many at once as may run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import gevent
+import pytest
+
+from amoc.base.json_plain import JsonObject
+from amoc.results.run_directory import RunDirectory
+from amoc.service import run_queue
+from amoc.service.job import Job
+from amoc.service.job_files import JobFiles
+from amoc.service.run_queue import RunQueue
+from amoc.service.start_bodies import StartBody
+
+DEADLINE_S = 30
+
+
+def test_however_often_is_looked_each_starts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    class SlowRun:
+        """In the place of a process: while it starts, others have their turn."""
+
+        exit_code = None
+
+        def __init__(
+            self, _: Sequence[str], __: Path, ___: JsonObject, place: Path, ____: Callable[[], None]
+        ) -> None:
+            self.directory, self.output = RunDirectory(place), deque[str]()
+            started.append(place.name)
+            gevent.sleep(0)
+
+        def begun(self, _: float) -> bool:
+            return True
+
+    monkeypatch.setattr(run_queue, "RunProcess", SlowRun)
+    now = datetime.now(UTC)
+    for number, run in enumerate(("first", "second", "third", "fourth")):
+        at = now - timedelta(seconds=9 - number)
+        JobFiles(tmp_path).keep(Job(run, "chat", StartBody(scenario="chat"), at))
+    queue = RunQueue(tmp_path, 3, lambda _: tmp_path / "chat.py")
+    looking = [gevent.spawn(queue.work) for _ in range(2)]
+    assert len(gevent.joinall(looking, DEADLINE_S)) == 2
+    assert started == ["first", "second", "third"]
+    assert [one.id for one in queue if one.state == "queued"] == ["fourth"]
