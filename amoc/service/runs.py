@@ -220,14 +220,15 @@ class Runs:
         """Delete all that a run has left.
 
         Raises:
-            Problem: There is no such run, it still runs, or only its name's beginning is given.
+            Problem: There is no such run, it still runs, or it is not called by its name or id:
+                who repeats a request must not delete another run.
         """
         job = self.job(run)
         if job is not None and job.state == FAILED:
             self.queue.drop(run)
             return
         directory = self.find(run) if job is None else RunDirectory(self.base / run)
-        if directory.id != run and directory.id.startswith(run):
+        if run not in (directory.id, journal.run_id(directory.journal)):
             raise not_found("run", run, "run")
         job = self.job(directory.id)
         if job is not None or (directory.control.exists() and directory.answers()):

@@ -175,7 +175,9 @@ def test_a_run_that_is_a_link_is_none(daemon: Daemon, tmp_path: Path) -> None:
     assert (tmp_path / "journal.jsonl").exists()
 
 
-def test_the_last_run_is_not_deleted_while_it_is_loaded(daemon: Daemon) -> None:
+def test_a_run_is_not_deleted_while_it_is_loaded_nor_by_what_may_mean_another(
+    daemon: Daemon,
+) -> None:
     go_on = daemon.directory / "go_on"
     (daemon.directory / "scenarios" / "slow_init.py").write_text(
         f"import os, time\n\n\ndef init():\n    while not os.path.exists({str(go_on)!r}):\n"
@@ -189,13 +191,16 @@ def test_the_last_run_is_not_deleted_while_it_is_loaded(daemon: Daemon) -> None:
     )
     run = journal.parent.name
     try:
-        for name in (run, "last"):
-            assert "stop it first" in detail(daemon.request("DELETE", f"/runs/{name}"), 409)
+        assert "stop it first" in detail(daemon.request("DELETE", f"/runs/{run}"), 409)
     finally:
         go_on.touch()
         assert start.getresponse().status == 200
         start.close()
     daemon.wait_for_end(run)
+    for name in ("last", run[:-1]):
+        assert "there is no run" in detail(daemon.request("DELETE", f"/runs/{name}"), 404)
+    known = daemon.get(f"/runs/{run}/summary")["run"]["id"]
+    assert daemon.request("DELETE", f"/runs/{known}").status == 204
 
 
 def test_a_slow_upload_does_not_hold_up_another(daemon: Daemon) -> None:
