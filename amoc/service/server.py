@@ -22,7 +22,8 @@ MAX_CONNECTIONS = 256
 SILENT_S = 60.0
 """How long a client may send nothing of what it owes, or take nothing of what it asked for."""
 HEAD_S = 30.0
-"""How long a client may take over the TLS handshake, and over the head of a request."""
+"""How long a client may take over the TLS handshake, and over the head of a request once it has
+sent the first line, which must be there after `SILENT_S`."""
 DRAIN_S = 5.0
 
 
@@ -40,8 +41,13 @@ class Handler(WSGIHandler):
         self.socket.settimeout(SILENT_S)
         super().handle()
 
+    def read_requestline(self) -> Any:
+        """Wait for a request, and read its first line."""
+        with gevent.Timeout(SILENT_S, TimeoutError("the first line took too long")):
+            return super().read_requestline()
+
     def read_request(self, raw_requestline: str) -> Any:
-        """Read the head of a request."""
+        """Read the rest of the head of a request."""
         with gevent.Timeout(HEAD_S, _TooSlow("the head of a request took too long")):
             return super().read_request(raw_requestline)
 

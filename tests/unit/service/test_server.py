@@ -78,7 +78,7 @@ def test_a_body_that_does_not_come_is_not_awaited_for_ever(port: int) -> None:
 
 
 def dripping(port: int, head: bytes, drop: bytes = b"x") -> bytes:
-    """What a client gets that sends a byte of its body now and then, for as long as it may."""
+    """What a client gets that sends a byte more now and then, for as long as it may."""
     with gsocket.create_connection(("127.0.0.1", port), DEADLINE_S) as line:
         line.sendall(head)
 
@@ -97,6 +97,10 @@ def dripping(port: int, head: bytes, drop: bytes = b"x") -> bytes:
         finally:
             dripper.kill()
         return got
+
+
+def test_a_first_line_that_drips_is_given_up(port: int) -> None:
+    assert dripping(port, b"GET /") == b""
 
 
 def refusing(_: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
