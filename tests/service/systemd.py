@@ -22,6 +22,7 @@ mount -t proc proc /proc
 ip link set lo up
 install_amoc ""
 mount --bind "$state" /var/lib
+mount -t tmpfs tmpfs /var/cache
 mount -t tmpfs tmpfs /run
 mkdir -p /run/units/multi-user.target.wants /run/units/amoc.service.d
 cp "$unit" /run/units/

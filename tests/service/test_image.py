@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.process import wheels
 from tests.process.support import ROOT, eventually
 from tests.service import namespaces
 from tests.service.namespaces import Inside
@@ -59,6 +60,12 @@ def instruction(name: str) -> list[str]:
     return words
 
 
+def variables() -> list[str]:
+    """What is in the image's environment beside PATH."""
+    [found] = re.findall(r"^ENV (PATH=\S+(?: \\\n +\S+)*)$", DOCKERFILE, re.MULTILINE)
+    return [one for one in found.split()[1:] if one != "\\"]
+
+
 def ask(inside: Inside, path: str, *options: str) -> Any:
     """What the server answers."""
     token = ("-H", f"Authorization: Bearer {TOKEN}")
@@ -72,8 +79,11 @@ def test_the_images_command_works_with_a_root_to_read_only(tmp_path: Path) -> No
     if why := namespaces.missing():
         pytest.skip(why)
     runs, scenarios = tmp_path / "runs", tmp_path / "scenarios"
-    for one in (runs, scenarios):
+    for one in (runs, scenarios, scenarios / "needs"):
         one.mkdir()
+    leaf = wheels.wheel(scenarios / "needs", "amoctestleaf", "1.0")
+    (scenarios / "needs/requirements.txt").write_text(f"./{leaf.name}\n")
+    (scenarios / "needs/needs.py").write_text(f"import amoctestleaf\n{STAYERS}")
     (scenarios / "stayers.py").write_text(STAYERS)
     token, script = tmp_path / "token", tmp_path / "container.sh"
     token.write_text(f"admin {TOKEN}")
@@ -81,7 +91,11 @@ def test_the_images_command_works_with_a_root_to_read_only(tmp_path: Path) -> No
     user = re.findall(r"^USER (\d+)$", DOCKERFILE, re.MULTILINE)[-1]
     has_tini = shutil.which("tini") is not None
     entry = instruction("ENTRYPOINT")
-    command = [*(entry if has_tini else entry[entry.index("amoc") :]), *instruction("CMD")]
+    command = [
+        *variables(),
+        *(entry if has_tini else entry[entry.index("amoc") :]),
+        *instruction("CMD"),
+    ]
     program = Path("tini") if has_tini else Path("/proc/self/exe").readlink()
     with namespaces.unshared(script, program, runs, scenarios, token, user, *command) as inside:
         output = script.with_suffix(".txt")
@@ -98,6 +112,8 @@ def test_the_images_command_works_with_a_root_to_read_only(tmp_path: Path) -> No
             lambda: any(one["users"]["running"] == 2 for one in ask(inside, "/status")["runs"]),
             "two users run",
         )
+        assert ask(inside, "/scenarios/info/needs/needs")["name"] == "needs/needs"
+        assert list(runs.glob(".cache/amoc/environments/*/lib/amoctestleaf.py"))
         uploaded = "/scenarios/upload?name=again"
         assert not ask(inside, uploaded, "-T", str(scenarios / "stayers.py"))["replaced"]
         os.kill(inside.pid, signal.SIGTERM)

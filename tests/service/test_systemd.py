@@ -66,6 +66,8 @@ def test_under_systemd_runs_stop_gracefully_when_it_stops_and_when_it_crashes(
     scenario.write_text(STAYERS)
     with booted(state, UNIT) as systemd:
         systemd.wait_until_active()
+        assert systemd.property("Environment") == "XDG_CACHE_HOME=/var/cache/amoc"
+        systemd.run("test", "-d", "/var/cache/amoc/")
         ask(systemd, "/scenarios/upload?name=stayers", "-T", str(scenario))
         run = started(systemd)
         systemd.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "amoc")
