@@ -191,13 +191,19 @@ def token_in(file: str | Path) -> str:
     """The token in a file: all of it, but for blanks around it.
 
     Raises:
-        UsageError: The file cannot be read.
+        UsageError: The file cannot be read, or has more in it, as that of a server has.
     """
     try:
-        return Path(file).read_text().strip()
+        words = Path(file).read_text().split()
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"token_file {file} cannot be read: {why}") from None
+    if len(words) != 1:
+        raise UsageError(
+            f"token_file {file} must hold a token and nothing else, got {len(words)} words; the"
+            " file of the server, with roles, is another one"
+        )
+    return words[0]
 
 
 def path_of(run: str, what: str = "") -> str:
