@@ -15,10 +15,12 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from amoc.base import archives
@@ -32,6 +34,7 @@ from amoc.scenario.scenario_files import Part, is_path, parts_of, text_of
 
 KEPT = 20
 """Archives that a cache keeps: those used last."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _LEFT_OUT = frozenset({"__pycache__", "node_modules", "amoc-runs"})
 _NOT_OF_THE_SCENARIO = ("pyvenv.cfg", "series.amoc")
 """What an environment has, and the results of a run."""
@@ -86,7 +89,9 @@ def made_of(scenario: str, libraries: str = "") -> Bundle:
         return str(path.relative_to(root)) if path in files else source
 
     renamed = [Part(here(one.source), one.load) for one in several]
-    contents: dict[Path, bytes | None] = {path: None for top in tops for path in _files(top)}
+    found = (path for top in tops for path in _files(top))
+    # One more than may be sent; a home directory may have millions.
+    contents: dict[Path, bytes | None] = dict.fromkeys(islice(found, archives.MAX_FILES + 1))
     contents |= _lock(scenario, libraries)
     data = _packed(root, dict(sorted(contents.items())))
     return Bundle(data, text_of(renamed) if renamed else here(scenario))
@@ -123,13 +128,17 @@ def _packed(root: Path, contents: Mapping[Path, bytes | None]) -> bytes:
     """An archive of files; of those whose content is None, what is there."""
     if len(contents) > archives.MAX_FILES:
         rule = f"at most {archives.MAX_FILES:,} files can be sent to the nodes"
-        raise ScenarioError(f"{rule}, and {root} has {len(contents):,}: {_ADVICE}")
+        raise ScenarioError(f"{rule}, and {root} has more: {_ADVICE}")
     made, size = io.BytesIO(), 0
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path, given in contents.items():
             name = path.relative_to(root).as_posix()
             try:
                 archives.parts_of(name)
+                size += path.stat().st_size if given is None else len(given)
+                if size > archives.MAX_BYTES:  # before it is read: it may be larger than memory
+                    rule = f"at most {archives.MAX_BYTES:,} bytes can be sent to the nodes"
+                    raise ScenarioError(f"{rule}, and {root} has more: {_ADVICE}")
                 content = path.read_bytes() if given is None else given
                 member = tarfile.TarInfo(name)
                 member.size, member.mode = len(content), 0o600
@@ -138,15 +147,13 @@ def _packed(root: Path, contents: Mapping[Path, bytes | None]) -> bytes:
                 raise ScenarioError(f"{path} cannot be sent to the nodes: {error}") from None
             except OSError as error:
                 raise ResourceError(f"{path} cannot be read: {error.strerror}") from None
-            size += len(content)
-            if size > archives.MAX_BYTES:
-                rule = f"at most {archives.MAX_BYTES:,} bytes can be sent to the nodes"
-                raise ScenarioError(f"{rule}, and {root} has more: {_ADVICE}")
     return made.getvalue()
 
 
 def cached(digest: str) -> bytes | None:
     """The archive of that name, if the cache has it, whole."""
+    if not _DIGEST.fullmatch(digest):  # it comes from another host, and is to be no path
+        return None
     path = cache.directory("bundles") / digest
     try:
         data = path.read_bytes()

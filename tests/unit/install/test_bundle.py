@@ -112,9 +112,25 @@ def test_limits_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         bundle.made_of(str(path))
     monkeypatch.setattr(archives, "MAX_FILES", 10)
     with pytest.raises(
-        ScenarioError, match=r"at most 10 files can be sent to the nodes, and .* 11"
+        ScenarioError, match=r"at most 10 files can be sent to the nodes, and .* has more"
     ):
         bundle.made_of(str(path))
+
+
+def test_a_file_that_is_larger_than_memory_is_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path, {"rows.csv": b""})
+    os.truncate(tmp_path / "rows.csv", 1 << 40)
+    with pytest.raises(ScenarioError, match=r"bytes can be sent to the nodes, and .* has more"):
+        bundle.made_of(str(path))
+
+
+def test_what_is_called_like_a_path_is_not_looked_for_in_the_cache(own_cache: Path) -> None:
+    bundle.keep(b"data", bundle.digest_of(b"data"))
+    other = own_cache.parent / "precious"
+    other.write_bytes(b"of somebody else")
+    assert bundle.cached("../precious") is None
+    assert bundle.cached(str(other)) is None
+    assert other.exists()
 
 
 @pytest.mark.parametrize("why", [one for one in ATTACKS if one != "must hold shop.py"])
