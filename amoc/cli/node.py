@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import sys
 from typing import NoReturn
@@ -64,9 +65,9 @@ def node(controller: str, secret_file: str, timeout: float, name: str | None) ->
     context = zmq.Context()
     code = int(ExitCode.INTERNAL)
     try:
-        keeper = Keeper(
-            context, join(context, place, known, timeout, name or socket.gethostname()), say
-        )
+        host = name or socket.gethostname()
+        is_wanted = _is_open if is_stdin else lambda: True
+        keeper = Keeper(context, join(context, place, known, timeout, host, is_wanted), say)
         on_signals(keeper.stop)
         code = keeper.run(0 if is_stdin else None)
     finally:
@@ -80,6 +81,11 @@ def _ssh_client() -> str:
     if not client:
         raise UsageError("--controller has no host, and this is no ssh connection; give both")
     return f"[{client}]" if ":" in client else client
+
+
+def _is_open() -> bool:
+    """Whether standard input has not ended; nothing is written to it any more."""
+    return not select.select([0], [], [], 0)[0]
 
 
 def _first_line() -> bytes:

@@ -288,6 +288,22 @@ def test_who_leaves_says_so(controller):
     assert "interrupted" in node.ended()
 
 
+def test_a_keeper_that_nobody_wants_any_more_stops_looking_for_its_controller(controller):
+    command = [sys.executable, "-m", "amoc", "node", "--controller", "tcp://127.0.0.1:1"]
+    keeper = subprocess.Popen(
+        [*command, "--secret-file", "-", "--timeout", "1h"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    controller.keepers.append(keeper)
+    assert keeper.stdin is not None
+    keeper.stdin.write(f"{SECRET}\n")
+    keeper.stdin.close()
+    assert ended(keeper) == (8, "amoc: who started this has gone\n")
+
+
 def test_a_port_that_is_taken_is_named(controller):
     launcher = controller.launcher(1, 5.0)
     starting = controller.starting(launcher)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from typing import NamedTuple
 
 import zmq
@@ -40,8 +41,9 @@ def join(
     secret: bytes,
     deadline_s: float,
     name: str,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> Place:
-    """Offer this host, as `name`, to the controller at `address`.
+    """Offer this host, as `name`, to the controller at `address`, for as long as it `is_wanted`.
 
     Raises:
         PeerError: It does not want this host, or does not answer within `deadline_s`.
@@ -59,7 +61,7 @@ def join(
         socket.curve_serverkey = theirs.public
         socket.curve_publickey, socket.curve_secretkey = mine.public, mine.secret
         socket.connect(str(address))
-        answer = _answer(socket, reader, offer, deadline_s)
+        answer = _answer(socket, reader, offer, deadline_s, is_wanted)
     except zmq.ZMQError as error:
         raise PeerError(f"{address} cannot be connected to: {error}") from None
     finally:
@@ -79,13 +81,23 @@ def join(
 
 
 def _answer(
-    socket: zmq.Socket[bytes], reader: SocketReader, offer: bytes, deadline_s: float
+    socket: zmq.Socket[bytes],
+    reader: SocketReader,
+    offer: bytes,
+    deadline_s: float,
+    is_wanted: Callable[[], bool],
 ) -> Joined | Turned | None:
-    """What the controller says to an offer; None if it says nothing."""
+    """What the controller says to an offer; None if it says nothing.
+
+    Raises:
+        PeerError: Nobody wants this host any more.
+    """
     give_up = now_ns() + int(deadline_s * S_NS)
     next_ns = 0
     while (now := now_ns()) < give_up:
         if now >= next_ns:
+            if not is_wanted():
+                raise PeerError("who started this has gone")
             send_nowait(socket, offer)  # where there is no connection, later
             next_ns = now + int(AGAIN_S * S_NS)
         reader.wait(min(next_ns, give_up) / S_NS - now / S_NS)
