@@ -31,6 +31,11 @@ class Fence:
         self._known_ns = now_ns
         self._orphaned = False
 
+    @property
+    def known_ns(self) -> int:
+        """When the newest beat was made that has come back."""
+        return self._known_ns
+
     def echoed(self, asked_ns: int) -> None:
         """The beat that was made at `asked_ns` has come back."""
         if not self._orphaned:

@@ -51,7 +51,7 @@ from amoc.ipc.pipe import encode
 from amoc.runtime.child import ChildProcess
 from amoc.runtime.remote import fencing
 from amoc.runtime.remote.joining import Place
-from amoc.runtime.remote.log_shipping import LogReader
+from amoc.runtime.remote.log_shipping import LogReader, ship
 from amoc.runtime.remote.node_clock import NodeClock
 
 JOIN_S = 30.0
@@ -261,9 +261,14 @@ class Keeper:
     def _ship_logs(self) -> None:
         """Pass on what was logged since the last time."""
         with self._shipping:  # parts of a file are to leave in order
-            for part in self._logs.news():
-                self._line.report(part)  # which waits while the line is crowded
-                gevent.sleep(0)
+            ship(self._logs, self._line.report, self._await_echo)
+
+    def _await_echo(self) -> None:
+        """Wait until what was reported by now has arrived, while the controller is there."""
+        asked_ns = now_ns()
+        self._line.report_urgent(Beat(asked_ns, self._clock.bound_ns))
+        while self._fence.known_ns < asked_ns and not self._fence.is_orphaned(now_ns()):
+            gevent.sleep(QUICK_BEAT_S)
 
     def _printed(self, line: str) -> None:
         self._line.report_nowait(Printed([line]))

@@ -7,7 +7,7 @@ the same name: names of processes are those of one run, so no two nodes have one
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from amoc.base.append_file import AppendFile
@@ -16,8 +16,12 @@ from amoc.ipc.messages.keeper import Logged
 
 PART_BYTES = 256 << 10
 """What is read of a file at a time."""
+WINDOW_BYTES = 1 << 20
+"""What may be on its way. Beats go the same way, and on a slow one must not wait for long: without
+them a keeper takes its controller for gone."""
 MAX_FILES = 2_000
-_NAME = re.compile(r"[a-z]{1,20}(-?[0-9]{1,6})?\.jsonl")
+_NAME = re.compile(r"(node[0-9]{1,6}|supervisor(-[0-9]{1,6})?|worker-[0-9]{1,6})\.jsonl")
+"""Files of a node's processes; that of the controller is its own."""
 
 
 class LogReader:
@@ -42,6 +46,25 @@ class LogReader:
                     yield Logged(path.name, data)
 
 
+def ship(
+    reader: LogReader, report: Callable[[Logged], object], arrived: Callable[[], object]
+) -> None:
+    """Pass on what was logged since the last time.
+
+    Args:
+        reader: Has it.
+        report: Takes a part; it may wait.
+        arrived: Waits until all that was reported has arrived.
+    """
+    on_way = 0
+    for part in reader.news():
+        if on_way + len(part.data) > WINDOW_BYTES:
+            arrived()
+            on_way = 0
+        report(part)
+        on_way += len(part.data)
+
+
 class LogWriter:
     """Appends to the log files in a directory what comes from other hosts.
 
@@ -57,8 +80,10 @@ class LogWriter:
     def write(self, part: Logged) -> None:
         """Append a part of a file."""
         name = str(part.name)
-        if not _NAME.fullmatch(name) or (name not in self._files and len(self._files) >= MAX_FILES):
+        if not _NAME.fullmatch(name) or not isinstance(part.data, bytes):
             return  # of no process of ours
+        if name not in self._files and len(self._files) >= MAX_FILES:
+            return
         file = self._files.get(name)
         if file is None:
             try:
@@ -69,7 +94,7 @@ class LogWriter:
                     self.notices.append(f"{error}; the run goes on without it")
                 return
             self._files[name] = file
-        file.append(bytes(part.data))
+        file.append(part.data)
 
     def close(self) -> None:
         """Close the files."""

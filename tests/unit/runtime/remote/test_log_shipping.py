@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from amoc.ipc.messages.keeper import Logged
 from amoc.runtime.remote import log_shipping
-from amoc.runtime.remote.log_shipping import LogReader, LogWriter
+from amoc.runtime.remote.log_shipping import LogReader, LogWriter, ship
 
 NAMES = st.sampled_from(["node1.jsonl", "supervisor-1.jsonl", "worker-12.jsonl"])
 
@@ -39,7 +39,8 @@ def test_what_was_appended_arrives_once_and_in_order(
 
 
 @pytest.mark.parametrize(
-    "name", ["../x.jsonl", "/etc/x.jsonl", "x", ".jsonl", "a/b.jsonl", "A.jsonl"]
+    "name",
+    ["../x.jsonl", "/etc/x.jsonl", "x", ".jsonl", "a/b.jsonl", "A.jsonl", "controller.jsonl"],
 )
 def test_a_name_that_is_none_of_a_process_is_not_written(tmp_path: Path, name: str) -> None:
     writer = LogWriter(tmp_path / "logs")
@@ -55,6 +56,29 @@ def test_that_a_log_cannot_be_written_is_said_once(tmp_path: Path) -> None:
         writer.write(Logged("node1.jsonl", b"x"))
     assert len(writer.notices) == 1
     assert "the run goes on without it" in writer.notices[0]
+
+
+def test_no_more_is_on_its_way_than_a_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_shipping, "PART_BYTES", 100)
+    monkeypatch.setattr(log_shipping, "WINDOW_BYTES", 250)
+    (tmp_path / "node1.jsonl").write_bytes(b"x" * 750)
+    (tmp_path / "node2.jsonl").write_bytes(b"y" * 30)
+    on_way, most, arrived = 0, 0, 0
+
+    def report(part: Logged) -> None:
+        nonlocal on_way, most
+        on_way += len(part.data)
+        most = max(most, on_way)
+
+    def wait() -> None:
+        nonlocal on_way, arrived
+        arrived, on_way = arrived + on_way, 0
+
+    ship(LogReader(tmp_path), report, wait)
+    assert most <= 250
+    assert arrived + on_way == 780
 
 
 def test_where_nothing_was_logged_there_is_no_news(tmp_path: Path) -> None:
