@@ -38,6 +38,10 @@ class Followed(Protocol):
     def id(self) -> str:
         """How it is called."""
 
+    @property
+    def elsewhere(self) -> str | None:
+        """How commands call it, with options, if it is not of this host."""
+
     def points(self) -> Iterator[Point | None]:
         """Its seconds, None where there is none yet, until it is over."""
 
@@ -50,6 +54,8 @@ class Followed(Protocol):
 
 class LocalRun:
     """A run of this host, read from its directory."""
+
+    elsewhere: str | None = None
 
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
@@ -99,6 +105,7 @@ class RemoteRun:
 
     def __init__(self, server: Line, run: str) -> None:
         self.id = run
+        self.elsewhere: str | None = f"{run} --server {server}"
         self._server = server
 
     def points(self) -> Iterator[Point | None]:
@@ -196,7 +203,7 @@ def follow(run: Followed, on_summary: Callable[[Summary], None] = lambda _: None
     if summary is None:
         say(f"run {run.id} has ended without a summary")
         return ExitCode.OK
-    print_summary(console, summary)
+    print_summary(console, summary, run.elsewhere)
     on_summary(summary)
     return int(summary["run"]["exit_code"] or 0)
 

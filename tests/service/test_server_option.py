@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -147,6 +148,9 @@ def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:
         expected = ("--set", "pause=0.5", "--expect", "looks < 1", "--json", "summary.json")
         said = run("shop.py", *options, *expected, code=12)
         assert "looks < 1" in said
+        [again] = re.findall(r"^run again: amoc (.*)$", said, re.MULTILINE)
+        named = again.removesuffix(f" --server {daemon.url}")
+        amoc(here, daemon.url, *named.split(), "--plan", token="token")
         summary = json.loads((here / "summary.json").read_text())
         assert summary["users"]["peak"] == 2
         settings = {one["name"]: one["value"] for one in summary["settings"]}

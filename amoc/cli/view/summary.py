@@ -36,19 +36,27 @@ UNBOUND = 10_000
 """Columns that are enough for any table."""
 
 
-def print_summary(console: Console, summary: Summary) -> None:
-    """Print the final tables of a run."""
-    console.print(render(summary))
+def print_summary(console: Console, summary: Summary, elsewhere: str | None = None) -> None:
+    """Print the final tables of a run, as `render` makes them."""
+    console.print(render(summary, elsewhere))
 
 
-def render(summary: Summary) -> RenderableType:
-    """The final tables of a run."""
+def render(summary: Summary, elsewhere: str | None = None) -> RenderableType:
+    """The final tables of a run.
+
+    Args:
+        summary: Of the run.
+        elsewhere: How commands call it, with options, if its directory is on another host.
+    """
     parts: list[RenderableType] = ["", _title(summary), _facts(summary)]
     parts += [indented(reason, "red") for reason in _reasons(summary)]
     parts += [indented(note, "yellow") for note in summary["run"].get("notes", ())]
     for one in _tables(summary):
         parts += ["", one]
-    if directory := summary["run"]["directory"]:
+    if elsewhere is not None:
+        both = (f"report: amoc report {elsewhere}", f"run again: amoc replay {elsewhere}")
+        parts += ["", *(Text(one, style="dim") for one in both)]
+    elif directory := summary["run"]["directory"]:
         report = RunDirectory(Path(directory)).report
         parts += ["", *([Text(f"report: {report}", style="dim")] if report.is_file() else [])]
         parts += [Text(f"run again: amoc replay {directory}", style="dim")]
