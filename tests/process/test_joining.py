@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from amoc import __version__
 from amoc.base.errors import ResourceError
 from amoc.install.bundle import Bundle
 from amoc.ipc import bus
+from amoc.ipc.bus.directory import remove_dead
 from amoc.ipc.messages.keeper import (
     FROM_HOST,
     FROM_KEEPER,
@@ -70,11 +73,14 @@ class Controller:
         return starting
 
     def keeper(
-        self, port: int, secret: str = SECRET, timeout: str = "60s"
+        self, port: int, secret: str = SECRET, timeout: str = "60s", **environ: str
     ) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "amoc", "node", "--controller", f"tcp://127.0.0.1:{port}"]
         options = ["--secret-file", str(self.secret_file(secret)), "--timeout", timeout]
-        keeper = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        env = os.environ | environ
+        keeper = subprocess.Popen(
+            [*command, *options], stderr=subprocess.PIPE, text=True, cwd=ROOT, env=env
+        )
         self.keepers.append(keeper)
         return keeper
 
@@ -131,6 +137,13 @@ def controller(tmp_path: Path) -> Iterator[Controller]:
     made = Controller(tmp_path)
     yield made
     made.end()
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """One whose path is short enough for sockets in it."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def test_hosts_join_with_the_secret_until_the_run_has_all_its_nodes(controller):
@@ -273,6 +286,22 @@ def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller)
             if isinstance(command, Echo):
                 break
     assert len([one for one in commands if isinstance(one, Chunk)]) == MAX_CHUNKS
+
+
+def test_what_a_killed_keeper_leaves_is_removed_by_the_next_run(controller, short_directory):
+    place = short_directory
+    launcher = controller.launcher(1, DEADLINE_S)
+    starting = controller.starting(launcher)
+    keeper = controller.keeper(launcher.port, TMPDIR=str(place))
+    starting.get(timeout=DEADLINE_S)
+    (left,) = place.iterdir()
+    os.utime(left, (0, 0))
+    remove_dead(str(place))
+    assert left.exists(), "it is in use"
+    keeper.kill()
+    ended(keeper)
+    remove_dead(str(place))
+    assert not left.exists()
 
 
 def test_who_leaves_says_so(controller):

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from gevent.lock import BoundedSemaphore
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
+from amoc.base.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError
 from amoc.install import bundle
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
@@ -75,9 +75,8 @@ class Keeper:
         self._number = place.number
         self._place = place
         self._tell = tell
-        # Where sockets may be, but not called like the directory of a run, which others tidy up.
-        base = Path(bus.new_directory()).parent
-        self._directory = base / f"amoc-node-{secrets.token_hex(8)}"
+        self._directory = Path(bus.new_directory())
+        self._in_use = socket.socket(socket.AF_UNIX)
         self._line: bus.Child[ToKeeper, FromKeeper] = bus.Child(
             context, place.remote, f"keeper{place.number}", TO_KEEPER, FROM_KEEPER
         )
@@ -99,9 +98,9 @@ class Keeper:
         Args:
             lifeline: A descriptor; when it ends, nobody wants the node any more.
         """
-        self._directory.mkdir(0o700)
-        with self._line:
+        with self._line, self._in_use:
             try:
+                self._make_directory()
                 self._line.join(JOIN_S)
                 self._fence = fencing.Fence(now_ns())
                 tasks = [self._hear, self._beat, self._guard, self._clock.follow, self._ship]
@@ -123,6 +122,20 @@ class Keeper:
         if self._why:
             self._tell(self._why)
         return int(self._code)
+
+    def _make_directory(self) -> None:
+        """Make our directory.
+
+        Raises:
+            ResourceError: The system does not let us.
+        """
+        try:
+            self._directory.mkdir(0o700)
+            # Nobody connects to it, but without a socket that is bound in it, it counts as left.
+            self._in_use.bind(str(self._directory / "keeper"))
+            self._in_use.listen()
+        except OSError as error:
+            raise ResourceError(f"{self._directory} cannot be made: {error.strerror}") from None
 
     def stop(self) -> None:
         """Leave, as nobody wants the node any more; from a signal, say."""
