@@ -69,9 +69,14 @@ class WorkerLinks:
     def start_users(self, command: StartUsers) -> None:
         """Deal users to their worker."""
         self._workers.dealt(command.ids)
-        # Users that run again may come from another node, on whose board they were.
-        state = UserState.RESTARTING if command.again else UserState.STARTING
-        self._workers.mark(command.ids, state)
+        if command.again:
+            # Those of a lost node were on its board. All others are on ours, and may be running, or
+            # have ended, for they are dealt twice where a worker is lost twice in a row.
+            users = self._board.users
+            new = [one for one in command.ids if users[one] == UserState.NONE]
+            self._workers.mark(new, UserState.RESTARTING)
+        else:
+            self._workers.mark(command.ids, UserState.STARTING)
         worker = self._workers[command.worker]
         if worker.up:
             self.send(worker, command)

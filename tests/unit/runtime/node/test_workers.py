@@ -104,6 +104,15 @@ def test_a_replacement_says_who_is_to_start_again_and_who_never_started(here):
     assert here.states([1, 3]) == [UserState.RESTARTING, UserState.REMOVED]
 
 
+def test_users_that_are_dealt_again_are_to_start_but_not_those_that_have_begun_or_ended_since(here):
+    here.up(0)
+    for user_id, state in ((1, UserState.RUNNING), (3, UserState.FINISHED)):
+        here.board.users[user_id] = state
+    here.links.start_users(StartUsers(0, [1, 3, 5], 0, [], again=True))
+    expected = [UserState.RUNNING, UserState.FINISHED, UserState.RESTARTING]
+    assert here.states([1, 3, 5]) == expected, "the last one comes from a node that is lost"
+
+
 @pytest.mark.parametrize("was_up", [True, False])
 def test_a_worker_that_dies_in_silence_has_lagged_for_as_long_if_it_had_joined(here, was_up):
     if was_up:
