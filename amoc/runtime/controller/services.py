@@ -277,6 +277,8 @@ class Services:
         self._nodes.send_all(move)
         again = users if restart else ()
         lost = len(users) - len(again)
+        if not restart:
+            self._whereabouts.gone((one, 1) for one in users)
         if self.arrivals is not None:  # those that slots have started do not start again
             lost += max(0, self._status.samples.users_on(node.name) - len(users))
         self.starts.lose(node.workers, again)
