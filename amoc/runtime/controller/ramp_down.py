@@ -94,9 +94,12 @@ class RampDown:
         excess = max(0, now.present + undealt - self.line)
         early = len(self._starts.withdraw(excess, self._ids))
         self._status.added -= early
-        for user_id in now.beyond[: excess - early]:
-            worker = self._placement.worker_of(user_id)
-            self._leaving.setdefault(worker, set()).add(user_id)
+        self._await(now.beyond[: excess - early])
+
+    def _await(self, ids: Iterable[int]) -> None:
+        """These users are to stop; their workers, the ones that they are on now, are to be told."""
+        for user_id in ids:
+            self._leaving.setdefault(self._placement.worker_of(user_id), set()).add(user_id)
 
     def _tell(self) -> None:
         """Tell each worker by itself: one that hangs holds up no other."""
@@ -112,7 +115,7 @@ class RampDown:
         self._told.discard(origin.worker)
         one = replies.get(origin)
         if one is None or one.outcome is not Outcome.ANSWERED:
-            self._leaving.setdefault(origin.worker, set()).update(ids)
+            self._await(ids)
             self._bell.ring()  # the line, or who is above it, may be another by now
         elif isinstance(one.answer, UsersRemoved):
             self._status.added -= one.answer.withdrawn

@@ -8,6 +8,7 @@ import gevent
 import pytest
 
 from amoc.ipc.messages.orders import RemoveIds, UsersRemoved
+from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import UsersNow
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import PRESENT, Board, UserState
@@ -20,20 +21,20 @@ from amoc.users.removal import Removal
 
 IDS = range(1, 41)
 WORKERS = 2
-PLACEMENT = Placement(one_node(WORKERS))
 
 
 class World:
     """A node with two workers that do at once what they are told, and its board."""
 
     def __init__(self, ids: range = ALL) -> None:
+        self.placement = Placement(one_node(WORKERS))
         self.board = Board(workers=WORKERS, highest_id=40)
-        self.starts = StartQueue(PLACEMENT)
+        self.starts = StartQueue(self.placement)
         self.status = Status(added=40)
         self.workers = {WorkerId("node0", number, 1) for number in range(WORKERS)}
         self.dies = False
         self.hangs: set[WorkerId] = set()
-        self.down = RampDown(self, self.status, self.starts, self.look, ids, PLACEMENT)  # type: ignore[arg-type]
+        self.down = RampDown(self, self.status, self.starts, self.look, ids, self.placement)  # type: ignore[arg-type]
 
     def put(self, ids: Iterable[int], state: UserState) -> None:
         for user_id in ids:
@@ -53,7 +54,7 @@ class World:
         return {origin: self._remove(origin, order(1, origin).ids)}
 
     def _remove(self, origin: WorkerId, ids: Iterable[int]) -> Reply:
-        assert all(PLACEMENT.worker_of(one) == origin.worker for one in ids)
+        assert all(self.placement.worker_of(one) == origin.worker for one in ids)
         if self.dies:
             return LOST
         fresh = [one for one in ids if self.board.users[one] == UserState.STARTING]
@@ -142,3 +143,21 @@ def test_a_worker_that_dies_over_it_is_asked_again(world):
     world.dies = False
     world.fall_to(40)  # nothing more is to go
     assert world.present() == list(range(1, 11))
+
+
+def test_users_of_a_worker_that_is_lost_for_good_over_it_are_told_where_they_are_then(world):
+    (gone,) = (one for one in world.workers if one.worker == 1)
+    asked = world._remove
+
+    def lost(origin: WorkerId, ids: Iterable[int]) -> Reply:
+        if origin != gone:
+            return asked(origin, ids)
+        world.workers.discard(gone)
+        world.placement.move(Move(1, IDS[-1], [gone.worker], [0]))
+        world.down.moved([gone.worker])
+        return LOST
+
+    world._remove = lost
+    world.fall_to(10)
+    assert world.present() == list(range(1, 11))
+    assert not world.down._leaving, "nobody is waited for that will not come"
