@@ -100,11 +100,12 @@ class Together:
         finally:  # also when the user is to stop meanwhile
             left = [one for one in self._parts if not one.dead]
             gevent.killall(left, exception=Killed, block=False)
-        errors = [one.raised for one in self._parts if one.raised is not None]
-        for one in self._parts:
-            one.raised = None
+            errors = [one.raised for one in self._parts if one.raised is not None]
+            for one in self._parts:
+                one.raised = None
         if kind is None and errors:
-            raise_without_cycle(errors[:1])
+            del errors[1:]
+            raise_without_cycle(errors)
 
 
 def together() -> Together:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 from collections.abc import Callable, Iterator
 
 import gevent
@@ -12,6 +14,7 @@ from gevent import get_hub
 
 from amoc import step
 from amoc.base.loop_guard import Killed
+from amoc.base.tracebacks import raise_without_cycle
 from amoc.metrics.registry import Registry
 from amoc.steps import recorder
 from amoc.users import api as user_module
@@ -183,6 +186,30 @@ def test_what_one_of_them_raises_is_raised_when_all_have_ended() -> None:
 
     assert run_one(start).crashes == []
     assert ended == ["third", "'first'"]
+
+
+def test_what_is_raised_of_them_stays_in_no_circle() -> None:
+    refs: list[weakref.ref[BaseException]] = []
+
+    def fail(text: str) -> None:
+        error = ValueError(text)
+        refs.append(weakref.ref(error))
+        holder = [error]
+        del error
+        raise_without_cycle(holder)
+
+    def start(user_id: int) -> None:
+        with contextlib.suppress(ValueError), user_module.together() as beside:
+            beside(fail, "first")
+            beside(fail, "second")
+
+    gc.collect()
+    gc.disable()
+    try:
+        run_one(start)
+        assert [one() for one in refs] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_they_are_killed_when_the_block_raises_or_the_user_is_to_stop() -> None:
