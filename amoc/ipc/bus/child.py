@@ -25,8 +25,9 @@ from amoc.ipc.messages.users import CrashSeen, FailureSeen
 
 ACK_NS = 100 * MS_NS
 ACK_AT = 100
-"""How long an acknowledgement may wait for a report to go with, and how many commands; most have
-one within that, and a message by itself costs as much as a report."""
+ACK_BYTES = 1 << 20
+"""How long an acknowledgement may wait for a report to go with, how many commands, and what these
+take; most have one within that, and a message by itself costs as much as a report."""
 BATCH_S = 0.005
 """How long a report may wait for company."""
 HELLO_S = 0.05
@@ -86,7 +87,7 @@ class Child(End, Generic[_C, _R]):
             if isinstance(place, Remote):
                 place.secure(socket)
             socket.connect(endpoint)
-        self._heard = 0
+        self._heard = self._heard_bytes = 0
         self._gap_at = -1
         self._dropped = 0
         self._refused: set[str] = set()
@@ -160,6 +161,7 @@ class Child(End, Generic[_C, _R]):
             number, data = self._read(message)
             if number == self._heard + 1:
                 self._heard = number
+                self._heard_bytes += len(message)
                 self._due.ring()
                 if isinstance(data, bool):
                     self._held = data
@@ -282,7 +284,7 @@ class Child(End, Generic[_C, _R]):
             if not batch and self._heard == self._acked:
                 continue
             self._batches += 1
-            self._acked = self._heard
+            self._acked, self._heard_bytes = self._heard, 0
             self._hand_over(pack_batch(self.name, self._batches, self._heard, batch))
             if not self._reports:
                 self._flushed.open()
@@ -297,7 +299,12 @@ class Child(End, Generic[_C, _R]):
         """Wait until there is a report, or what was heard must be acknowledged."""
         until_ns = now_ns() + ACK_NS
         # The first is waited for, and one that comes again has been waited for long enough.
-        while not self._has_reports and self._acked > 0 and self._heard - self._acked < ACK_AT:
+        while (
+            not self._has_reports
+            and self._acked > 0
+            and self._heard - self._acked < ACK_AT
+            and self._heard_bytes < ACK_BYTES
+        ):
             left_ns = until_ns - now_ns()
             if left_ns <= 0:
                 return

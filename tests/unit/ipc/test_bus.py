@@ -300,6 +300,16 @@ def test_an_acknowledgement_without_a_report_waits_for_a_while_or_so_many_comman
     wait(lambda: family.parent.backlog("w0.1") <= 5)
 
 
+def test_an_acknowledgement_does_not_wait_for_more_where_commands_are_large(family, monkeypatch):
+    monkeypatch.setattr(child_end, "ACK_NS", 3600 * S_NS)
+    monkeypatch.setattr(parent_end, "RESEND_NS", 3600 * S_NS)
+    family.join("w0.1")
+    large = CrashSeen(0, 1, "x", "x" * child_end.ACK_BYTES)
+    for _ in range(3):
+        family.parent.send("w0.1", large)
+        wait(lambda: family.parent.backlog_bytes("w0.1") == 0)
+
+
 @pytest.mark.parametrize(("most", "most_bytes"), [(10, 1 << 20), (1000, 100)])
 def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
     family, monkeypatch, most, most_bytes
