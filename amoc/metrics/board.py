@@ -25,9 +25,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 from amoc.base.errors import ResourceError, ScenarioError
 from amoc.base.lazy_bytes import MAP_NORESERVE
-from amoc.metrics import reserved
-from amoc.metrics.histogram import CELLS, ROW, ROWS, Histogram, cell_of
+from amoc.metrics import reserved, timer_cells
+from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
+from amoc.metrics.timer_cells import ROW_OF_CELLS, TIMER_CELLS
 
 ROW_BYTES = 512
 AREA_BYTES = 320 << 20
@@ -72,13 +73,7 @@ class Merge(IntEnum):
     MEAN = 3
 
 
-HIT = CELLS + 1
-"""Behind a timer's cells and its maximum: for each row of cells, 1 if any of them was ever hit."""
-HEAD = ROWS + 1
-"""The maximum and those."""
-ROW_OF_CELLS = ROW * 8
-"""The bytes of a row of cells. A timer begins where one does, so that readers can look at many."""
-_BYTES = {Kind.TIMER: (CELLS + HEAD) * 8, Kind.THROTTLE: (len(COUNTS) + 1) * 8}
+_BYTES = {Kind.TIMER: TIMER_CELLS * 8, Kind.THROTTLE: (len(COUNTS) + 1) * 8}
 """What the cells of a metric take that has more than one."""
 _OWN_NAMES = (Kind.CRASH, Kind.THROTTLE)
 """Kinds whose names may be those of other metrics, too."""
@@ -187,9 +182,8 @@ class Area:
         """The cells of metric `name`, made if they do not exist yet.
 
         Returns:
-            A view of unsigned 64-bit cells (one; for a timer `CELLS`, then the maximum in ns, and
-            from `HIT` which rows were hit; for a throttle its counts and then who waits), or of one
-            double for a gauge.
+            A view of unsigned 64-bit cells (one; for a timer those of `amoc.metrics.timer_cells`;
+            for a throttle its counts and then who waits), or of one double for a gauge.
 
         Raises:
             ScenarioError: The name is in use for another kind, too long, or one too many.
@@ -299,7 +293,7 @@ class Area:
         for kind, merge, name, cells, _ in self.entries():
             value: int | float | Histogram | ThrottleCounts
             if kind is Kind.TIMER:
-                value = _read_timer(cells)
+                value = timer_cells.read(cells)
             elif kind is Kind.THROTTLE:
                 value = ThrottleCounts(*cells[: len(COUNTS)])
             else:
@@ -312,32 +306,6 @@ class Area:
 
 def _key(kind: Kind, name: str) -> tuple[Kind | None, str]:
     return (kind if kind in _OWN_NAMES else None), name
-
-
-def record(timer: Cells, ns: int) -> None:
-    """Record a duration; `amoc.metrics.handles.Timer` has this written out.
-
-    The order matters: a reader in between, or after a ``kill -9``, must not find a duration above
-    the maximum, nor miss one because its row has not been hit.
-    """
-    timer[CELLS] = max(timer[CELLS], ns)
-    hit(timer, cell_of(ns))
-
-
-def hit(timer: Cells, cell: int, times: int = 1) -> None:
-    """Count durations that fall into `cell`, none of which is above the maximum."""
-    timer[HIT + cell // ROW] = 1
-    timer[cell] += times
-
-
-def _read_timer(cells: memoryview[int]) -> Histogram:
-    """The sparse histogram of a timer's cells."""
-    found: dict[int, int] = {}
-    for row, hit in enumerate(cells[HIT : HIT + ROWS]):
-        if hit:
-            counts = cells[row * ROW : (row + 1) * ROW]
-            found.update((row * ROW + cell, count) for cell, count in enumerate(counts) if count)
-    return Histogram(found, cells[CELLS])
 
 
 class Board:

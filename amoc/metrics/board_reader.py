@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from amoc.metrics import vectors
-from amoc.metrics.board import HIT, ROW_OF_CELLS, Area, Entry, Kind, Merge
+from amoc.metrics.board import Area, Entry, Kind, Merge
 from amoc.metrics.histogram import CELLS, ROWS
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
+from amoc.metrics.timer_cells import HIT, ROW_OF_CELLS
 from amoc.metrics.vectors import Counts, Keys
 
 ROWS_AT_ONCE = 512

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from amoc.base.text import cut
 from amoc.metrics import stopwatch
-from amoc.metrics.board import HIT, MAX_COUNT, Area, Cells, Kind, Merge
+from amoc.metrics.board import MAX_COUNT, Area, Cells, Kind, Merge
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import CELLS, LAST_CELL, ROW, ROWS
 from amoc.metrics.stopwatch import Stopwatch, ThrottledStopwatch
 from amoc.metrics.throttle_counts import COUNTS, Count
+from amoc.metrics.timer_cells import HIT
 
 if TYPE_CHECKING:
     from amoc.metrics.registry import Registry
@@ -195,7 +196,7 @@ class Timer(Handle):
             TypeError: It is no int.
             ValueError: It is 2**64 or more.
         """
-        # board.record, written out: this is called for every message of every user.
+        # timer_cells.record, written out: this is called for every message of every user.
         cells = self._cells
         try:
             if ns < 0:
@@ -204,7 +205,8 @@ class Timer(Handle):
             cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
             # The maximum first: a reader in between must not find a duration above it.
             if ns > self._max_ns:
-                cells[CELLS] = self._max_ns = ns
+                # The node may have noted since how long the worker before was silent.
+                cells[CELLS] = self._max_ns = max(ns, cells[CELLS])
         except (AttributeError, TypeError, ValueError) as error:
             rule = "record an int of nanoseconds below 2**64"
             raise self._refusal(rule, ns, error) from None

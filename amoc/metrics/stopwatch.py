@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from gevent import getcurrent
 
 from amoc.base.pause import own_paused_ns, paused_ns
-from amoc.metrics.board import hit
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
+from amoc.metrics.timer_cells import hit
 
 if TYPE_CHECKING:
     from amoc.metrics.handles import Timer

@@ -5,9 +5,9 @@ A call costs a worker more than what it does: three timers and eight counters ta
 
 from __future__ import annotations
 
-from amoc.metrics.board import HIT
 from amoc.metrics.handles import Counter, Timer
 from amoc.metrics.histogram import CELLS, LAST_CELL
+from amoc.metrics.timer_cells import HIT
 
 Amounts = tuple[tuple[Counter, int], ...]
 """Counters, and how much to add to each: ints of at least 0."""
@@ -34,7 +34,7 @@ def record(
             counter._cells[0] = counter._count = counter._count + amount
         except ValueError:
             counter.inc(amount)
-    # histogram.cell_of and board.record, written out.
+    # histogram.cell_of and timer_cells.record, written out.
     if ns < 0:
         ns = 0
     shift = ns.bit_length() - 8
@@ -44,7 +44,7 @@ def record(
     for timer in timers:
         cells = timer._cells
         if ns > timer._max_ns:
-            cells[CELLS] = timer._max_ns = ns
+            cells[CELLS] = timer._max_ns = max(ns, cells[CELLS])
         count = cells[cell]
         if not count:
             cells[HIT + (cell >> 7)] = 1

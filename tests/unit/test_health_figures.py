@@ -18,8 +18,9 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.cli.view.sections import all_of
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample
-from amoc.metrics.board import Board, Cell, Kind, record
+from amoc.metrics.board import Board, Cell, Kind
 from amoc.metrics.health_figures import NODE, WORKER, NodePoint, Source, cell, key
+from amoc.metrics.timer_cells import record
 from amoc.results.export.tables import csv_lines, json_lines
 from amoc.results.exporters.base import RunInfo
 from amoc.results.exporters.names import Naming

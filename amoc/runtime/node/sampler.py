@@ -21,8 +21,7 @@ from typing import Protocol
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages.samples import Sample, WorkerFigures
-from amoc.metrics import board as boards
-from amoc.metrics import health_figures, vectors
+from amoc.metrics import health_figures, timer_cells, vectors
 from amoc.metrics.board import MAX_COUNT, Board, Cell, Entry, Kind, Merge
 from amoc.metrics.board_reader import AreaReader, Change, TimerChange
 from amoc.metrics.health_figures import NodePoint
@@ -322,5 +321,5 @@ def note_silence(board: Board, worker: int, cpu_ns: int) -> None:
     silent_ns = now_ns() - row[Cell.HEARTBEAT_NS]
     if row[Cell.HEARTBEAT_NS] and silent_ns > SILENT_NS:
         lag = board.area(worker).declare(Kind.TIMER, "loop_lag")
-        boards.record(lag, silent_ns)
+        timer_cells.record(lag, silent_ns)
         row[_CPU_NS] = max(row[_CPU_NS], row[Cell.CPU_BEFORE_NS] + cpu_ns)

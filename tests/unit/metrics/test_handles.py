@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 import amoc
 from amoc import metrics
 from amoc.base.errors import ClosedError, ScenarioError
-from amoc.metrics import registry, reserved
+from amoc.metrics import registry, reserved, together
 from amoc.metrics.board import Area, Kind
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.timer_cells import record
 
 PACKAGE = Path(amoc.__file__).parent
 
@@ -249,6 +250,18 @@ def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
         metrics.counter("c").inc()
         assert read() == {"c": expected}
         metrics.gauge("g").set(9)
+
+
+def test_a_longest_duration_that_the_node_has_noted_meanwhile_stays():
+    area = registry.current.area
+    timer = metrics.timer("lag")
+    record(area.declare(Kind.TIMER, "lag"), 5_000)
+    for ns, longest in ((3_000, 5_000), (4_000, 5_000), (6_000, 6_000)):
+        timer.record_ns(ns)
+        assert read()["lag"].max_ns == longest
+    record(area.declare(Kind.TIMER, "lag"), 9_000)
+    together.record((), (), (timer,), 8_000)
+    assert read()["lag"].max_ns == 9_000
 
 
 @pytest.mark.parametrize(

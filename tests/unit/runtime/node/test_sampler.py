@@ -18,11 +18,12 @@ from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import board_reader, health_figures, registry, vectors
-from amoc.metrics.board import Board, Cell, Kind, Merge, record
+from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import WORKER, NodePoint, total
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
 from amoc.metrics.timer_block import TimerBlock
+from amoc.metrics.timer_cells import record
 from amoc.metrics.timer_sums import TimerSums
 from amoc.results.merge import Counts, SampleMerger
 from amoc.results.per_second import MAX_NS, Moment, PointCutter
