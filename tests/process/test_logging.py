@@ -84,7 +84,7 @@ def test_a_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
     told = Counter()
     for worker in range(2):
         grave = [one for one in log(run, f"worker-{worker}") if one["level"] == "error"]
-        for logger in ("fails", "amoc.runtime.worker.user_pool"):
+        for logger in ("fails", "amoc.runtime.worker.crashes"):
             first, *rest = [one for one in grave if one["logger"] == logger]
             assert first["user"] in range(1, 1001)
             assert "count" not in first
@@ -93,7 +93,7 @@ def test_a_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
             assert len(rest) <= 5
             assert 1 + sum(one["count"] for one in rest) == 500
             told[logger] += 1 + sum(one["count"] for one in rest)
-    assert told == {"fails": 1000, "amoc.runtime.worker.user_pool": 1000}
+    assert told == {"fails": 1000, "amoc.runtime.worker.crashes": 1000}
     # The operator is shown each worker's first, and how many more there were.
     assert 2 <= run.output.count(" gives up (fails, user ") <= 4
     assert " more)" in run.output

@@ -7,9 +7,16 @@ error that cannot say what it is, a text that is not Unicode, a board that is fu
 
 from __future__ import annotations
 
-from amoc.base.tracebacks import cause_of
+import logging
+from collections.abc import Callable
+
+from amoc.base.tracebacks import cause_of, headline_of, trace_of
+from amoc.ipc.messages.users import CrashSeen
 from amoc.metrics.board import MAX_CAUSES, Area, Kind
+from amoc.scenario.events import USER_CRASHED
 from amoc.scenario.user_kinds import NamedStart
+
+_log = logging.getLogger(__name__)
 
 OTHER = "other causes"
 """What all causes after the first `MAX_CAUSES` count as."""
@@ -39,3 +46,34 @@ class CrashCounter:
             cells = self._cells[cause] = self._area.declare(Kind.CRASH, cause)
         cells[0] += 1
         return cause, new
+
+
+class CrashReporter:
+    """Counts what users raise, and reports each cause the first time."""
+
+    def __init__(
+        self, causes: CrashCounter, worker: int, directory: str, report: Callable[[CrashSeen], None]
+    ) -> None:
+        """Report the crashes of `worker`.
+
+        Args:
+            causes: Counts them.
+            worker: Its number.
+            directory: Where the scenario's files are.
+            report: May be called from anywhere, and never waits.
+        """
+        self._causes = causes
+        self._worker = worker
+        self._directory = directory
+        self._report = report
+
+    def count(self, error: BaseException, user_id: int = 0) -> None:
+        """Count what was raised, by a user or on its behalf (0), and report it the first time."""
+        cause, is_new = self._causes.count(error, user_id)
+        whose = {"cause": cause, "user": user_id or None}
+        _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
+        if USER_CRASHED.heard:
+            USER_CRASHED(user_id or None, cause=cause, exception=error)
+        if is_new:
+            headline = self._causes.named(user_id, headline_of(error, self._directory))
+            self._report(CrashSeen(self._worker, cause, trace_of(error), user_id, headline))

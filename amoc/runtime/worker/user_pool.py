@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,19 +17,18 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
-from amoc.base.tracebacks import headline_of, trace_of
 from amoc.base.turns import call_in_turns, let_turn
 from amoc.base.waiting import Notify, Waiter
 from amoc.ipc.messages.lifecycle import Note
 from amoc.ipc.messages.links import FromWorker
-from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
+from amoc.ipc.messages.users import Started, StartUsers, UsersGone
 from amoc.metrics import optional
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
 from amoc.metrics.reserved import OUTLIVED
-from amoc.runtime.worker.crashes import CrashCounter
+from amoc.runtime.worker.crashes import CrashCounter, CrashReporter
 from amoc.scenario import builtin_settings
-from amoc.scenario.events import USER_ADDED, USER_CRASHED, USER_REMOVED
+from amoc.scenario.events import USER_ADDED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
 from amoc.throttle.token_waiter import OnToken, Token
 from amoc.throttle.worker import Gate
@@ -50,8 +48,6 @@ _USERS, _WAITING = cell("users"), cell("waiting")
 _RESTARTED, _PEAK = int(Cell.RESTARTED), int(Cell.USERS_PEAK)
 _STARTING, _RESTARTING = int(UserState.STARTING), int(UserState.RESTARTING)
 _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,11 @@ class _Removal:
 
 
 class UserPool:
-    """Starts users at their times, knows those that are alive, and lets them leave."""
+    """Starts users at their times, knows those that are alive, and lets them leave.
+
+    Attributes:
+        crashes: Takes what they raise.
+    """
 
     wait_turn: Callable[[User], bool] | None = None
     highest_id = 0  # of the users that it has started by itself
@@ -89,12 +89,13 @@ class UserPool:
         self.run_once = orders.start
         self._worker = orders.worker
         self._report = orders.report
-        self._directory = orders.scenario_directory
         self._gate = orders.gate
         self._placement = orders.placement
         self._row = board.row(orders.worker)
         self._row[_USERS] = self._row[_WAITING] = 0
-        self._causes = CrashCounter(board.area(orders.worker), self._directory, orders.start)
+        directory = orders.scenario_directory
+        causes = CrashCounter(board.area(orders.worker), directory, orders.start)
+        self.crashes = CrashReporter(causes, orders.worker, directory, orders.report)
         self._lateness = metrics.built_in(metrics.Timer, "user_start_lateness")
         self._users: dict[int, User] = {}
         self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
@@ -263,18 +264,7 @@ class UserPool:
 
     def crashed(self, user: User, error: BaseException) -> None:
         """Count what start() raised, and report its traceback the first time."""
-        self.count_crash(error, user.id)
-
-    def count_crash(self, error: BaseException, user_id: int = 0) -> None:
-        """Count what was raised, by a user or on its behalf (0), and report it the first time."""
-        cause, is_new = self._causes.count(error, user_id)
-        whose = {"cause": cause, "user": user_id or None}
-        _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
-        if USER_CRASHED.heard:
-            USER_CRASHED(user_id or None, cause=cause, exception=error)
-        if is_new:
-            headline = self._causes.named(user_id, headline_of(error, self._directory))
-            self._report(CrashSeen(self._worker, cause, trace_of(error), user_id, headline))
+        self.crashes.count(error, user.id)
 
     def iteration_ended(self, user: User) -> None:
         """Take back what throttles have given to a user and it has not used up."""

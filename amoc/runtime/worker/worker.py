@@ -77,7 +77,7 @@ def main(task: WorkerSpec) -> int:
             return pool.find(user_id)
 
         def on_crash(error: BaseException) -> None:
-            pool.count_crash(error)
+            pool.crashes.count(error)
 
         parts = WorkerParts.make(
             task.id,
@@ -117,7 +117,7 @@ def main(task: WorkerSpec) -> int:
 
         def failed_in_loop(what: object, error: BaseException) -> None:
             owner = owner_of(what)
-            pool.count_crash(error, owner.id if owner is not None else 0)
+            pool.crashes.count(error, owner.id if owner is not None else 0)
 
         guard_loop(failed_in_loop)
         spans = Spans(task, operator)
