@@ -26,11 +26,11 @@ from amoc.metrics.board import (
     Kind,
     Merge,
     UserState,
-    record,
 )
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.timer_cells import record
 
 KINDS = list(Kind)
 names = st.text(min_size=1, max_size=20)

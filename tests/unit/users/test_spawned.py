@@ -189,17 +189,20 @@ def test_what_one_of_them_raises_is_raised_when_all_have_ended() -> None:
 
 
 def test_what_is_raised_of_them_stays_in_no_circle() -> None:
-    refs: list[weakref.ref[BaseException]] = []
+    class Refused(Exception):
+        """One that can be referred to weakly."""
+
+    refs: list[weakref.ref[Refused]] = []
 
     def fail(text: str) -> None:
-        error = ValueError(text)
+        error = Refused(text)
         refs.append(weakref.ref(error))
         holder = [error]
         del error
         raise_without_cycle(holder)
 
     def start(user_id: int) -> None:
-        with contextlib.suppress(ValueError), user_module.together() as beside:
+        with contextlib.suppress(Refused), user_module.together() as beside:
             beside(fail, "first")
             beside(fail, "second")
 
