@@ -34,6 +34,7 @@ class RampDown:
 
     Attributes:
         line: How many users the stages want now.
+        leaving: Users that are to stop, by the worker that is still to be told.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class RampDown:
         self._look = look
         self._ids = ids
         self._placement = placement
-        self._leaving: dict[int, set[int]] = {}
+        self.leaving: dict[int, set[int]] = {}
         self._told: set[int] = set()
         self._bell = Notify()
 
@@ -74,13 +75,13 @@ class RampDown:
     def moved(self, workers: Iterable[int]) -> None:
         """The users of these workers are elsewhere, or gone."""
         for worker in workers:
-            if self._leaving.pop(worker, None):
+            if self.leaving.pop(worker, None):
                 self._bell.ring()
 
     def run(self) -> None:
         """Tell the workers, for ever; runs in its own greenlet."""
         while True:
-            if self._bell.wait(RETRY_S if self._leaving else inf):
+            if self._bell.wait(RETRY_S if self.leaving else inf):
                 self._find()
             self._tell()
 
@@ -99,14 +100,14 @@ class RampDown:
     def _await(self, ids: Iterable[int]) -> None:
         """These users are to stop; their workers, the ones that they are on now, are to be told."""
         for user_id in ids:
-            self._leaving.setdefault(self._placement.worker_of(user_id), set()).add(user_id)
+            self.leaving.setdefault(self._placement.worker_of(user_id), set()).add(user_id)
 
     def _tell(self) -> None:
         """Tell each worker by itself: one that hangs holds up no other."""
         there = {origin.worker: origin for origin in self._broadcast.workers}
-        for worker in self._leaving.keys() & there.keys() - self._told:
+        for worker in self.leaving.keys() & there.keys() - self._told:
             self._told.add(worker)
-            gevent.spawn(self._tell_one, there[worker], self._leaving.pop(worker))
+            gevent.spawn(self._tell_one, there[worker], self.leaving.pop(worker))
 
     def _tell_one(self, origin: WorkerId, ids: set[int]) -> None:
         replies = self._broadcast.ask(

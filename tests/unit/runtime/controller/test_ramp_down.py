@@ -51,9 +51,9 @@ class World:
         (origin,) = to
         if origin in self.hangs:
             gevent.sleep(3600)
-        return {origin: self._remove(origin, order(1, origin).ids)}
+        return {origin: self.remove(origin, order(1, origin).ids)}
 
-    def _remove(self, origin: WorkerId, ids: Iterable[int]) -> Reply:
+    def remove(self, origin: WorkerId, ids: Iterable[int]) -> Reply:
         assert all(self.placement.worker_of(one) == origin.worker for one in ids)
         if self.dies:
             return LOST
@@ -147,7 +147,7 @@ def test_a_worker_that_dies_over_it_is_asked_again(world):
 
 def test_users_of_a_worker_that_is_lost_for_good_over_it_are_told_where_they_are_then(world):
     (gone,) = (one for one in world.workers if one.worker == 1)
-    asked = world._remove
+    asked = world.remove
 
     def lost(origin: WorkerId, ids: Iterable[int]) -> Reply:
         if origin != gone:
@@ -157,7 +157,7 @@ def test_users_of_a_worker_that_is_lost_for_good_over_it_are_told_where_they_are
         world.down.moved([gone.worker])
         return LOST
 
-    world._remove = lost
+    world.remove = lost
     world.fall_to(10)
     assert world.present() == list(range(1, 11))
-    assert not world.down._leaving, "nobody is waited for that will not come"
+    assert not world.down.leaving, "nobody is waited for that will not come"
