@@ -27,6 +27,7 @@ from amoc.ipc.messages.keeper import (
     FROM_KEEPER,
     TO_KEEPER,
     Beat,
+    Begin,
     Chunk,
     Echo,
     Fetch,
@@ -302,6 +303,22 @@ def test_what_a_killed_keeper_leaves_is_removed_by_the_next_run(controller, shor
     ended(keeper)
     remove_dead(str(place))
     assert not left.exists()
+
+
+def test_a_defect_in_a_keeper_is_said_on_both_sides_and_ends_it(controller):
+    launcher = controller.launcher(1, DEADLINE_S)
+    starting = controller.starting(launcher)
+    keeper = controller.keeper(launcher.port)
+    (node,) = starting.get(timeout=DEADLINE_S)
+    launcher.tell(node, Begin(b"", (), 5, 0))
+    code, said = ended(keeper)
+    assert code == 1
+    assert "Traceback" in said
+    assert "internal error: TypeError" in said
+    with gevent.Timeout(DEADLINE_S):
+        while node.ended() is None:
+            gevent.sleep(0.02)
+    assert node.ended().startswith("was not started: internal error: TypeError")
 
 
 def test_who_leaves_says_so(controller):

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import socket
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,6 +149,9 @@ class Keeper:
             self._give_up(error.exit_code, str(error))
         except OSError as error:
             self._give_up(ExitCode.RESOURCE, str(error))
+        except Exception as error:
+            self._tell(traceback.format_exc())
+            self._give_up(ExitCode.INTERNAL, f"internal error: {error!r}")
 
     def _give_up(self, code: ExitCode, why: str) -> None:
         if not self._why:
