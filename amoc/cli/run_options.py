@@ -10,17 +10,18 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import completion, load_options, setting_values
+from amoc.cli.cluster_options import CLUSTER, NODES, ON_NODE_LOSS, PLACEMENT, cluster_of
 from amoc.cli.json_option import json_option
-from amoc.cli.param_types import ARRIVALS, CLUSTERS, MAX_ID, STAGES, USER_IDS, whole
+from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.abort import GRACE_S
-from amoc.scenario import cluster, settings_sources
+from amoc.scenario import settings_sources
 from amoc.scenario.arrivals import ARRIVAL_RATE, MAX_USERS, Arrivals
 from amoc.scenario.load_profile import Stages, parse_profile
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
-from amoc.users import placement as rules
+from amoc.users.placement import RULES
 
 SCENARIOS = click.argument(
     "scenarios",
@@ -85,21 +86,6 @@ LOG_LEVEL = click.option(
     default="info",
     show_default=True,
     help="Lowest level to log in the run's directory.",
-)
-CLUSTER = click.option(
-    "--cluster",
-    "where",
-    type=CLUSTERS,
-    metavar="CLUSTER",
-    default="local:1",
-    help="Nodes to run on: local:3 starts three on this host, each with its own workers;"
-    " ssh://h1,h2,user@h3 starts one on each of these hosts; join waits for --nodes that come by"
-    " themselves (amoc node).  [default: local:1]",
-)
-NODES = click.option(
-    "--nodes",
-    type=whole(1, cluster.MAX_NODES),
-    help="Number of nodes to wait for with --cluster join.",
 )
 JSON_FILE = json_option("the summary")
 # The argument that follows --abort-on-fail may be taken for its time by mistake.
@@ -172,19 +158,8 @@ _OPTIONS = (
     RUN_DIRECTORY,
     CLUSTER,
     NODES,
-    click.option(
-        "--placement",
-        type=click.Choice(rules.RULES),
-        help="Distribution of users over the nodes of a cluster: one by one, in blocks of"
-        " consecutive ids, or weighted by CPU cores.  [default: round-robin]",
-    ),
-    click.option(
-        "--on-node-loss",
-        type=click.Choice(("restart", "continue", "fail")),
-        default="restart",
-        help="When a node is lost: restart its users on the others, continue without them, or fail"
-        " the run.  [default: restart]",
-    ),
+    PLACEMENT,
+    ON_NODE_LOSS,
     click.option(
         "--init-timeout",
         type=seconds(),
@@ -242,18 +217,6 @@ def options(function: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
-
-
-def _cluster(where: str, nodes: int | None) -> str:
-    """``--cluster`` and ``--nodes`` as one text.
-
-    Raises:
-        UsageError: They do not go together.
-    """
-    try:
-        return cluster.with_nodes(where, nodes)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def plan(
@@ -347,8 +310,8 @@ def plan(
         limited_ok=limited_ok,
         failures_ok=failures_ok,
         log_level=log_level,
-        cluster=_cluster(where, nodes),
-        placement=placement or rules.RULES[0],
+        cluster=cluster_of(where, nodes),
+        placement=placement or RULES[0],
         on_node_loss=on_node_loss,
     )
 

@@ -1,0 +1,51 @@
+"""The options of ``amoc run`` and ``amoc plan`` that say on which nodes a run is."""
+
+from __future__ import annotations
+
+import click
+
+from amoc.base.errors import UsageError
+from amoc.cli.param_types import CLUSTERS, whole
+from amoc.scenario import cluster
+from amoc.users.placement import RULES
+
+CLUSTER = click.option(
+    "--cluster",
+    "where",
+    type=CLUSTERS,
+    metavar="CLUSTER",
+    default="local:1",
+    help="Nodes to run on: local:3 starts three on this host, each with its own workers;"
+    " ssh://h1,h2,user@h3 starts one on each of these hosts; join waits for --nodes that come by"
+    " themselves (amoc node).  [default: local:1]",
+)
+NODES = click.option(
+    "--nodes",
+    type=whole(1, cluster.MAX_NODES),
+    help="Number of nodes to wait for with --cluster join.",
+)
+PLACEMENT = click.option(
+    "--placement",
+    type=click.Choice(RULES),
+    help="Distribution of users over the nodes of a cluster: one by one, in blocks of"
+    " consecutive ids, or weighted by CPU cores.  [default: round-robin]",
+)
+ON_NODE_LOSS = click.option(
+    "--on-node-loss",
+    type=click.Choice(("restart", "continue", "fail")),
+    default="restart",
+    help="When a node is lost: restart its users on the others, continue without them, or fail"
+    " the run.  [default: restart]",
+)
+
+
+def cluster_of(where: str, nodes: int | None) -> str:
+    """``--cluster`` and ``--nodes`` as one text.
+
+    Raises:
+        UsageError: They do not go together.
+    """
+    try:
+        return cluster.with_nodes(where, nodes)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
