@@ -32,7 +32,6 @@ from amoc.ipc.messages.keeper import (
     Echo,
     Fetch,
     Join,
-    Printed,
 )
 from amoc.runtime.remote import fencing, rendezvous
 from amoc.runtime.remote.address import Address
@@ -249,10 +248,11 @@ def test_a_host_that_leaves_before_the_run_begins_makes_room_for_another(control
     assert {node.join.pid for node in nodes} == {one.pid for one in others}
 
 
-@pytest.mark.parametrize("report", [Beat(1, "wide"), Printed(5), Fetch("all")])
+@pytest.mark.parametrize("report", [Beat(1, "wide"), Fetch("all")])
 def test_a_keeper_that_reports_nonsense_is_given_up_and_the_others_are_heard(
     controller, monkeypatch, report
 ):
+    monkeypatch.setattr(fencing, "GIVEN_UP_NS", 1 << 62)
     launcher = controller.launcher(2, DEADLINE_S)
     starting = controller.starting(launcher)
     controller.keeper(launcher.port)
@@ -270,7 +270,7 @@ def test_a_keeper_that_reports_nonsense_is_given_up_and_the_others_are_heard(
     assert lying.ended().startswith("on liar has sent nonsense: ")
 
 
-def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller):
+def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller, monkeypatch):
     launcher = controller.launcher(1, DEADLINE_S, bytes(2 * CHUNK_BYTES))
     starting = controller.starting(launcher)
     with liar(launcher) as child, gevent.Timeout(DEADLINE_S):
@@ -287,14 +287,18 @@ def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller)
             if isinstance(command, Echo):
                 break
     assert len([one for one in commands if isinstance(one, Chunk)]) == MAX_CHUNKS
+    monkeypatch.setattr(fencing, "GIVEN_UP_NS", 0)
+    assert node.ended() is not None
 
 
-def test_what_a_killed_keeper_leaves_is_removed_by_the_next_run(controller, short_directory):
+def test_what_a_killed_keeper_leaves_is_removed_by_the_next_run(
+    controller, short_directory, monkeypatch
+):
     place = short_directory
     launcher = controller.launcher(1, DEADLINE_S)
     starting = controller.starting(launcher)
     keeper = controller.keeper(launcher.port, TMPDIR=str(place))
-    starting.get(timeout=DEADLINE_S)
+    (node,) = starting.get(timeout=DEADLINE_S)
     (left,) = place.iterdir()
     os.utime(left, (0, 0))
     remove_dead(str(place))
@@ -303,6 +307,8 @@ def test_what_a_killed_keeper_leaves_is_removed_by_the_next_run(controller, shor
     ended(keeper)
     remove_dead(str(place))
     assert not left.exists()
+    monkeypatch.setattr(fencing, "GIVEN_UP_NS", 0)
+    assert "has not been heard of" in node.ended()
 
 
 def test_a_defect_in_a_keeper_is_said_on_both_sides_and_ends_it(controller):
