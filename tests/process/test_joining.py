@@ -34,6 +34,7 @@ from amoc.ipc.messages.keeper import (
     Join,
 )
 from amoc.runtime.remote import fencing, rendezvous
+from amoc.runtime.remote import keeper as keeping
 from amoc.runtime.remote.address import Address
 from amoc.runtime.remote.joining import join
 from amoc.runtime.remote.launcher import CHUNK_BYTES, MAX_CHUNKS, RemoteLauncher
@@ -354,6 +355,24 @@ def test_a_keeper_that_nobody_wants_any_more_stops_looking_for_its_controller(co
     keeper.stdin.write(f"{SECRET}\n")
     keeper.stdin.close()
     assert ended(keeper) == (8, "amoc: who started this has gone\n")
+
+
+def test_a_keeper_that_hears_no_welcome_leaves_with_its_lifeline(controller, monkeypatch):
+    monkeypatch.setattr(keeping, "JOIN_S", 1e6)
+    launcher = controller.launcher(1, DEADLINE_S)
+    starting = controller.starting(launcher)
+    monkeypatch.setattr(bus.Parent, "expect", lambda *_: None)
+    context, said = zmq.Context(), []
+    address = Address("127.0.0.1", launcher.port)
+    place = join(context, address, SECRET.encode(), DEADLINE_S, "here")
+    reading, writing = os.pipe()
+    running = gevent.spawn(keeping.Keeper(context, place, said.append).run, reading)
+    os.close(writing)
+    assert running.get(timeout=DEADLINE_S) == 8
+    assert said == ["who started this has gone"]
+    os.close(reading)
+    context.destroy(linger=0)
+    starting.kill()
 
 
 def test_a_port_that_is_taken_is_named(controller):

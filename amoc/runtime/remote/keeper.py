@@ -102,18 +102,23 @@ class Keeper:
         with self._line, self._in_use:
             try:
                 self._make_directory()
-                self._line.join(JOIN_S)
-                self._fence = fencing.Fence(now_ns())
-                tasks = [self._hear, self._beat, self._guard, self._clock.follow, self._ship]
+                spawned = []
                 if lifeline is not None:
-                    tasks.append(lambda: self._watch(lifeline))
-                spawned = [gevent.spawn(self._guarded, task) for task in tasks]
-                self._leave.wait()
+                    spawned.append(gevent.spawn(self._guarded, lambda: self._watch(lifeline)))
+                joining = gevent.spawn(self._line.join, JOIN_S)
+                either: list[gevent.Greenlet[..., None] | Event] = [joining, self._leave]
+                gevent.wait(either, count=1)
+                if not self._leave.is_set():
+                    joining.get()
+                    self._fence = fencing.Fence(now_ns())
+                    tasks = [self._hear, self._beat, self._guard, self._clock.follow, self._ship]
+                    spawned += [gevent.spawn(self._guarded, task) for task in tasks]
+                    self._leave.wait()
                 self._end_node()
                 self._line.report_urgent(
                     Ended(f"has left: {self._why}" if self._why else "has left")
                 )
-                gevent.killall(spawned)
+                gevent.killall([*spawned, joining])
                 self._line.flush(FLUSH_S)
             except AmocError as error:
                 self._give_up(error.exit_code, str(error))
