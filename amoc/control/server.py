@@ -81,17 +81,21 @@ class ControlServer:
             ResourceError: The socket cannot be created.
         """
         listener = gsocket.socket(socket.AF_UNIX)
+        made = self._path.with_name(f"{self._path.name}.new")
         try:
-            with reachable(self._path) as address:
+            with reachable(made) as address:
                 listener.bind(address)
-            self._listener = listener
-            self._path.chmod(0o600)
+            made.chmod(0o600)
             listener.listen(MAX_CONNECTIONS)
+            # Under its name only now: a socket that nobody listens on is that of a dead run.
+            self._path.hardlink_to(made)
         except OSError as error:
             listener.close()
-            self._unlink()
             why = error.strerror or str(error)
             raise ResourceError(f"control socket {self._path} cannot be created: {why}") from None
+        finally:
+            made.unlink(missing_ok=True)
+        self._listener = listener
         self._accepting = gevent.spawn(self._accept, listener)
 
     def stop(self) -> None:

@@ -98,6 +98,7 @@ def close(conn: Conn) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("end", [close, Conn.reset], ids=["closed", "reset"])
 def test_a_connection_cut_at_any_byte_is_an_error_that_says_so(
     end: Callable[[Conn], object], speaks: type[Conn]
