@@ -133,9 +133,7 @@ def test_the_socket_is_its_owners_and_is_gone_at_the_end(run, path):
 
 def test_where_there_can_be_no_socket_is_one_clear_error(run, path):
     path.touch()
-    with pytest.raises(
-        ResourceError, match=r"control socket .* cannot be created: File exists"
-    ):
+    with pytest.raises(ResourceError, match=r"control socket .* cannot be created: File exists"):
         ControlServer(path, run.operate).start()
     assert path.is_file()
     with pytest.raises(ResourceError, match="cannot be created: No such file"):
