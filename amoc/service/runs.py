@@ -83,17 +83,21 @@ class Runs:
             if job.state == FAILED:
                 raise conflict(f"run {run} could not begin: {job.error}", "run")
             raise conflict(f"run {run} is {job.state} and has nothing to show yet", "run")
-        found = [
-            one
-            for one in named(run, str(self.base))
-            if not one.path.is_symlink() and (one.journal.exists() or one.summary.exists())
-        ]
+        found = self._called(run)
         if not found:
             raise not_found("run", run, "run")
         if len(found) > 1:
             several = ", ".join(one.path.name for one in found[:5])
             raise conflict(f"run {run} is ambiguous: it may be {several}", "run")
         return found[0]
+
+    def _called(self, run: str) -> list[RunDirectory]:
+        """The directories of runs that a word may stand for."""
+        return [
+            one
+            for one in (named(run, str(self.base)) if re.fullmatch(RUN_ID, run) else ())
+            if not one.path.is_symlink() and (one.journal.exists() or one.summary.exists())
+        ]
 
     def get(self, run: str) -> ListedRun:
         """A run as it is listed.
@@ -227,9 +231,11 @@ class Runs:
         if job is not None and job.state == FAILED:
             self.queue.drop(run)
             return
-        directory = self.find(run) if job is None else RunDirectory(self.base / run)
-        if run not in (directory.id, journal.run_id(directory.journal)):
+        found = self._called(run) if job is None else [RunDirectory(self.base / run)]
+        exact = [one for one in found if run in (one.id, journal.run_id(one.journal))]
+        if len(exact) != 1:
             raise not_found("run", run, "run")
+        directory = exact[0]
         job = self.job(directory.id)
         if job is not None or (directory.control.exists() and directory.answers()):
             state = job.state if job is not None else "running"

@@ -49,7 +49,7 @@ chown "$user" "$runs"
 mount --bind "$runs" runs
 ip link set lo up
 exec chroot /mnt/root setpriv --reuid="$user" --regid="$user" --clear-groups --bounding-set=-all \
-    --no-new-privs env -i -C /runs PATH="/opt/amoc/bin:$PATH" "$@"
+    --no-new-privs env -i -C /runs HOME=/home/amoc PATH="/opt/amoc/bin:$PATH" "$@"
 """
 
 

@@ -260,7 +260,7 @@ def test_a_run_has_its_name_its_id_and_a_beginning_of_its_name(daemon: Daemon) -
     assert "ambiguous" in several.json["detail"]
     assert daemon.request("DELETE", f"/runs/{run[:-1]}").status == 404
     assert daemon.request("DELETE", f"/runs/{known}").status == 204
-    assert daemon.request("GET", f"/runs/{run}").status == 404
+    assert daemon.request("GET", f"/runs/{known}").status == 404
 
 
 def test_a_run_is_deleted_when_it_becomes_too_old_while_nothing_else_happens(
