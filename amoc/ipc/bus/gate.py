@@ -14,11 +14,11 @@ import gevent
 import zmq
 from zmq.utils import z85
 
-from amoc.base.clock import MS_NS, now_ns
-from amoc.ipc.bus import refusals
+from amoc.base.clock import now_ns
 from amoc.ipc.bus.end import SocketReader
 from amoc.ipc.bus.keys import Keys
 from amoc.ipc.bus.refusals import Refusals, Refused
+from amoc.ipc.bus.tuning import tune
 
 _ZAP = "inproc://zeromq.zap.01"
 _REQUEST_FRAMES = 7
@@ -78,11 +78,11 @@ class Gate:
 
     def guard(self, socket: zmq.Socket[bytes], domain: str, keys: Keys) -> None:
         """Stand before `socket`, which is not bound yet and is known by `keys`."""
+        tune(socket)
         socket.curve_server = True
         socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
         socket.zap_domain = domain.encode()
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody gets in while nobody answers
-        socket.setsockopt(zmq.HANDSHAKE_IVL, refusals.HANDSHAKE_NS // MS_NS)
         monitor = socket.get_monitor_socket(_EVENTS)
         reader = SocketReader(monitor)
         self._monitors[socket] = monitor, reader, gevent.spawn(self._count, monitor, reader)

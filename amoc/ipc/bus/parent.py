@@ -13,7 +13,7 @@ import zmq
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, ResourceError
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, WELCOME, End
-from amoc.ipc.bus.place import Listen, endpoints, tune
+from amoc.ipc.bus.place import Listen, endpoints
 from amoc.ipc.messages.codec import Codec, pack, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note
 
@@ -87,18 +87,15 @@ class Parent(End, Generic[_C, _R]):
         Raises:
             ResourceError: The system does not let us.
         """
-        remote = isinstance(place, Listen)
-        receive = self._receive if remote else None
+        self._listen = place if isinstance(place, Listen) else None
+        receive = self._receive if self._listen is not None else None
         super().__init__(context, (zmq.PUB, MAX_UNACKED), (zmq.PULL, MAX_BATCHES), receive)
-        self._gate = place.gate if isinstance(place, Listen) else None
-        self._domain = place.domain if isinstance(place, Listen) else ""
         self._sender = ""
         bound: list[str] = []
         for socket, endpoint in zip((self._speaks, self._hears), endpoints(place), strict=True):
             try:
-                if isinstance(place, Listen):
-                    tune(socket)
-                    place.gate.guard(socket, place.domain, place.keys)
+                if self._listen is not None:
+                    self._listen.guard(socket)
                 socket.bind(endpoint)
             except zmq.ZMQError as error:
                 self.close()
@@ -113,9 +110,9 @@ class Parent(End, Generic[_C, _R]):
 
     def close(self) -> None:
         """Hear no more, and let what was said leave."""
-        if self._gate is not None:
-            self._gate.leave(self._speaks)
-            self._gate.leave(self._hears)
+        if self._listen is not None:
+            self._listen.gate.leave(self._speaks)
+            self._listen.gate.leave(self._hears)
         super().close()
 
     def expect(self, child: str, public_key: bytes = b"") -> None:
@@ -125,14 +122,14 @@ class Parent(End, Generic[_C, _R]):
         in its name without.
         """
         self._lines[child] = _Line(moved_ns=now_ns())
-        if self._gate is not None:
-            self._gate.allow(self._domain, child, public_key)
+        if self._listen is not None:
+            self._listen.gate.allow(self._listen.domain, child, public_key)
 
     def forget(self, child: str) -> None:
         """`child` is no more: nothing is sent to it again, and it cannot come back."""
         self._lines.pop(child, None)
-        if self._gate is not None:
-            self._gate.forbid(self._domain, child)
+        if self._listen is not None:
+            self._listen.gate.forbid(self._listen.domain, child)
 
     def send(self, child: str, command: _C) -> None:
         """Send `command` to `child`; does nothing when it is forgotten.
@@ -188,7 +185,7 @@ class Parent(End, Generic[_C, _R]):
         for message in self.reader.messages():
             self._resend()
             if message is None:
-                if self._gate is not None and (news := self._gate.news()):
+                if self._listen is not None and (news := self._listen.gate.news()):
                     yield Received("", Note("warning", news))
                 yield None
                 continue
@@ -200,9 +197,9 @@ class Parent(End, Generic[_C, _R]):
                 text = f"expected reports of a child, got {message[:80]!r}"
                 yield Received("", Note("error", text))
                 continue
-            if line is None or (self._gate is not None and child != self._sender):
-                if self._gate is not None:
-                    self._gate.refusals.late()
+            if line is None or (self._listen is not None and child != self._sender):
+                if self._listen is not None:
+                    self._listen.gate.refusals.late()
                 continue
             if missing := line.take(number, acked):
                 note = f"{missing} report(s) of {child} are lost"

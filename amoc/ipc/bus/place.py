@@ -10,19 +10,9 @@ from dataclasses import dataclass
 
 import zmq
 
-from amoc.base.clock import MS_NS
-from amoc.ipc.bus import refusals
 from amoc.ipc.bus.gate import Gate
 from amoc.ipc.bus.keys import Keys
-
-HEARTBEAT_MS = 1_000
-SILENT_MS = 10_000
-"""A connection over which nothing comes for so long is given up and made anew. Longer than a node
-lives without its controller: what TCP still holds of a short cut arrives."""
-RECONNECT_MS, MAX_RECONNECT_MS = 100, 1_000
-CONNECT_MS = 2_000
-"""How long an attempt to connect may take; the kernel alone would wait ever longer."""
-MAX_MESSAGE_BYTES = 64 << 20
+from amoc.ipc.bus.tuning import tune
 
 
 @dataclass(frozen=True)
@@ -43,9 +33,7 @@ class Remote:
 
     def secure(self, socket: zmq.Socket[bytes]) -> None:
         """Make `socket` one that speaks to this parent only."""
-        tune(socket)
-        socket.curve_serverkey = self.parent_key
-        socket.curve_publickey, socket.curve_secretkey = self.keys.public, self.keys.secret
+        secure(socket, self.parent_key, self.keys)
 
 
 @dataclass(frozen=True)
@@ -66,6 +54,10 @@ class Listen:
     ports: tuple[int, int] = (0, 0)
     domain: str = "nodes"
 
+    def guard(self, socket: zmq.Socket[bytes]) -> None:
+        """Have the gate stand before `socket`, which is not bound yet."""
+        self.gate.guard(socket, self.domain, self.keys)
+
 
 def endpoints(place: str | Remote | Listen) -> tuple[str, str]:
     """Where a parent publishes and where it collects; `place` is a directory on this host."""
@@ -78,11 +70,13 @@ def endpoints(place: str | Remote | Listen) -> tuple[str, str]:
     return f"ipc://{place}/commands", f"ipc://{place}/reports"
 
 
-def tune(socket: zmq.Socket[bytes]) -> None:
-    """Set what a socket between hosts needs: a dead line is noticed, and made anew."""
-    socket.ipv6 = True
-    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, SILENT_MS
-    socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, MAX_RECONNECT_MS
-    socket.connect_timeout = CONNECT_MS
-    socket.maxmsgsize = MAX_MESSAGE_BYTES
-    socket.setsockopt(zmq.HANDSHAKE_IVL, refusals.HANDSHAKE_NS // MS_NS)
+def secure(socket: zmq.Socket[bytes], their_key: bytes, keys: Keys) -> None:
+    """Make `socket` one that connects, by `keys`, to whoever has the key that goes with theirs."""
+    tune(socket)
+    socket.curve_serverkey = their_key
+    socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+
+
+def port_of(endpoint: str) -> int:
+    """The port of an endpoint of TCP."""
+    return int(endpoint.rpartition(":")[2])

@@ -14,7 +14,7 @@ from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import PeerError
 from amoc.ipc.bus import Keys, Remote, new_keys, shared_keys
 from amoc.ipc.bus.end import SocketReader, send_nowait
-from amoc.ipc.bus.place import tune
+from amoc.ipc.bus.place import secure
 from amoc.ipc.messages.keeper import FROM_HOST, TO_HOST, Join, Joined, Turned
 from amoc.runtime.remote.address import Address
 from amoc.runtime.remote.rendezvous import CONTROLLER, HOST
@@ -56,10 +56,8 @@ def join(
     socket.linger = 0
     reader = SocketReader(socket)
     try:
-        tune(socket)
+        secure(socket, theirs.public, mine)
         socket.immediate = True
-        socket.curve_serverkey = theirs.public
-        socket.curve_publickey, socket.curve_secretkey = mine.public, mine.secret
         socket.connect(str(address))
         answer = _answer(socket, reader, offer, deadline_s, is_wanted)
     except zmq.ZMQError as error:
@@ -100,7 +98,7 @@ def _answer(
                 raise PeerError("who started this has gone")
             send_nowait(socket, offer)  # where there is no connection, later
             next_ns = now + int(AGAIN_S * S_NS)
-        reader.wait(min(next_ns, give_up) / S_NS - now / S_NS)
+        reader.wait((min(next_ns, give_up) - now) / S_NS)
         try:
             return TO_HOST.unpack(socket.recv(zmq.NOBLOCK))
         except zmq.Again:

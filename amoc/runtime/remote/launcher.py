@@ -23,6 +23,7 @@ from amoc.base.text import counted, cut, printable
 from amoc.base.waiting import Notify
 from amoc.install.bundle import Bundle
 from amoc.ipc import bus
+from amoc.ipc.bus.place import port_of
 from amoc.ipc.messages.keeper import (
     FROM_KEEPER,
     TO_KEEPER,
@@ -215,7 +216,7 @@ class RemoteLauncher:
         self._keeper_numbers = count(0)
         self._wanted = wanted
         self._secret = secret
-        self._bind = bind
+        self._bind = bind._replace(host=bind.host or "*")
         self._bundle = bundle
         self.timeout_s = timeout_s
         self._starter = starter
@@ -254,7 +255,7 @@ class RemoteLauncher:
         return self.nodes
 
     def _open(self) -> None:
-        host = self._bind.host or "*"
+        host = self._bind.host
         listen = bus.Listen(self._gate, self._keys, host, self._bind.ports(1), "keepers")
         self._parent: bus.Parent[ToKeeper, FromKeeper] = bus.Parent(
             self._context, listen, TO_KEEPER, FROM_KEEPER
@@ -302,13 +303,12 @@ class RemoteLauncher:
 
     def listen(self, _directory: str) -> tuple[zmq.Context[zmq.Socket[bytes]], bus.Listen]:
         """Where the run's sockets are made, and where its nodes come to."""
-        host = self._bind.host or "*"
-        listen = bus.Listen(self._gate, self._keys, host, self._bind.ports(3))
+        listen = bus.Listen(self._gate, self._keys, self._bind.host, self._bind.ports(3))
         return self._context, listen
 
     def took(self, endpoints: tuple[str, str]) -> None:
         """The run's sockets are bound: nodes are to come there."""
-        self._ports = tuple(int(one.rpartition(":")[2]) for one in endpoints)
+        self._ports = tuple(map(port_of, endpoints))
 
     def _take(self, join: Join) -> Joined | Turned:
         """What becomes of a host that offers itself."""
@@ -324,7 +324,7 @@ class RemoteLauncher:
             self.nodes.append(node)
         else:
             return Turned(f"the run has all of its {self._wanted} nodes")
-        ports = [int(one.rpartition(":")[2]) for one in self._parent.endpoints]
+        ports = [*map(port_of, self._parent.endpoints)]
         return Joined(node.keeper_number, ports, self._keys.public, host_clock())
 
     # Keepers

@@ -17,7 +17,7 @@ from amoc.base.errors import PeerError, ResourceError
 from amoc.base.text import printable
 from amoc.ipc.bus import Gate, shared_keys
 from amoc.ipc.bus.end import SocketReader
-from amoc.ipc.bus.place import tune
+from amoc.ipc.bus.place import port_of
 from amoc.ipc.messages.keeper import FROM_HOST, TO_HOST, Join, Joined, Turned
 from amoc.runtime.remote.address import Address
 
@@ -83,18 +83,16 @@ class Rendezvous:
         self._gate = gate
         self._socket = context.socket(zmq.ROUTER)
         self._socket.linger = 0
-        tune(self._socket)
         gate.guard(self._socket, DOMAIN, shared_keys(secret, CONTROLLER))
         gate.allow(DOMAIN, HOST, shared_keys(secret, HOST).public)
-        endpoint = f"tcp://{bind.host or '*'}:{bind.port or '*'}"
+        endpoint = f"tcp://{bind.host}:{bind.port or '*'}"
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
             gate.leave(self._socket)
             self._socket.close()
             raise ResourceError(f"{endpoint} cannot be bound: {error}") from None
-        bound = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self.port = int(bound.rpartition(":")[2])
+        self.port = port_of(self._socket.getsockopt_string(zmq.LAST_ENDPOINT))
         self._reader = SocketReader(self._socket)
         self._answering = gevent.spawn(self._answer)
 
