@@ -3,6 +3,7 @@
 The kernel tells it so with a signal. The new process itself asks for that, so that nothing is done
 between the other's fork and exec. The signal comes once for each thread of the other process, and a
 second SIGTERM would end the run at once; so it is another one, which sends SIGTERM the first time.
+The next may come while the first is being handled.
 """
 
 from __future__ import annotations
@@ -11,15 +12,24 @@ import os
 import runpy
 import signal
 import sys
+from collections.abc import Callable
 
 from amoc.base import early_interrupt, process
 
 _PARENT_DIED = signal.SIGUSR2
 
 
-def _stop_once(*_: object) -> None:
-    signal.signal(_PARENT_DIED, signal.SIG_IGN)
-    os.kill(os.getpid(), signal.SIGTERM)
+def stop_once() -> Callable[..., None]:
+    """A handler that sends this process SIGTERM, once however often it is called."""
+    left = iter(
+        (signal.SIGTERM,)
+    )  # no call gets what another one has taken, though it interrupts it
+
+    def stop(*_: object) -> None:
+        for signum in left:
+            os.kill(os.getpid(), signum)
+
+    return stop
 
 
 def main() -> None:
@@ -27,7 +37,7 @@ def main() -> None:
     _, parent, *arguments = sys.argv
     sys.argv = ["amoc", *arguments]
     early_interrupt.begin()
-    signal.signal(_PARENT_DIED, _stop_once)
+    signal.signal(_PARENT_DIED, stop_once())
     process.die_with(int(parent), _PARENT_DIED)
     runpy.run_module("amoc", run_name="__main__", alter_sys=True)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.process.support import DEADLINE_S, ROOT, eventually
@@ -95,17 +97,25 @@ def unshared(
             stdout=file,
             stderr=subprocess.STDOUT,
         )
+
+    def below() -> list[int]:
+        found = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
+        return [int(pid) for pid in found]
+
     try:
 
         def begun() -> int:
             assert child.poll() is None, output.read_text()
-            below = Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()
-            found = [int(pid) for pid in below if _program_of(int(pid)) == program.name]
-            return found[0] if found else 0
+            return next((pid for pid in below() if _program_of(pid) == program.name), 0)
 
         yield Inside(eventually(begun, f"{program} is the first process"))
     finally:
-        child.kill()  # and the first process, with all that is in the namespace
+        # The first process, with all that is in the namespace. The end of `unshare` is not enough:
+        # the kernel forgets --kill-child when the process takes another user's place.
+        with suppress(FileNotFoundError):
+            for pid in below():
+                os.kill(pid, signal.SIGKILL)
+        child.kill()
         child.wait(DEADLINE_S)
 
 

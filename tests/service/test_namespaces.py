@@ -1,0 +1,30 @@
+"""What tests start in namespaces ends with them, whatever has become of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.process.support import eventually
+from tests.service import namespaces
+
+pytestmark = pytest.mark.once
+
+
+def test_a_test_that_fails_leaves_nothing_of_another_user_s_behind(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can take another user's place")
+    if why := namespaces.missing():
+        pytest.skip(why)
+    sleep = Path(shutil.which("sleep") or "/bin/sleep").resolve()
+    script = tmp_path / "stay.sh"
+    script.write_text(f"exec setpriv --reuid=10001 --regid=10001 --clear-groups {sleep} 600\n")
+    with suppress(ZeroDivisionError), namespaces.unshared(script, sleep) as inside:
+        first = Path(f"/proc/{inside.pid}")
+        assert first.exists()
+        raise ZeroDivisionError
+    eventually(lambda: not first.exists(), "it is gone")

@@ -1,0 +1,41 @@
+"""A run below another process is told to stop once, though the kernel tells of each thread."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import pytest
+
+from amoc.cli import below
+
+
+@pytest.mark.parametrize("line", range(3))
+def test_who_is_told_again_while_it_stops_is_not_stopped_twice(
+    monkeypatch: pytest.MonkeyPatch, line: int
+) -> None:
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *told: sent.append(told))
+    stop = below.stop_once()
+    lines = 0
+
+    def trace(_: FrameType, event: str, __: object) -> object:
+        nonlocal lines
+        if event == "line":
+            lines += 1
+            if lines == line + 1:
+                sys.settrace(None)
+                stop()  # as the interpreter calls a handler: between two instructions
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        stop()
+    finally:
+        sys.settrace(before)
+    stop()
+    assert lines > line
+    assert sent == [(os.getpid(), signal.SIGTERM)]
