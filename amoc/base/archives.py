@@ -33,8 +33,8 @@ def is_archive(head: bytes) -> bool:
     return head.startswith((_ZIP, _GZIP)) or head[_TAR_AT : _TAR_AT + 5] == _TAR
 
 
-def extract(archive: Path, target: Path) -> list[Path]:
-    """Write the files of an archive below a new directory; their paths.
+def extract(archive: IO[bytes], target: Path) -> list[Path]:
+    """Write the files of an archive, from its beginning, below a new directory; their paths.
 
     Raises:
         UsageError: It is damaged, too large, or has something in it that it must not have.
@@ -84,14 +84,19 @@ def parts_of(name: str) -> list[str]:
     return parts
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _members(archive: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
     """The files in an archive, each to be read before the next one."""
-    with archive.open("rb") as file:
-        head = file.read(4)
-    return _of_zip(archive) if head.startswith(_ZIP) else _of_tar(archive, head)
+    archive.seek(0)
+    head = archive.read(len(_ZIP))
+    archive.seek(0)
+    if head.startswith(_ZIP):
+        return _of_zip(archive)
+    # Unpacked first, for a header of a tar file may claim any length, and would be read at once.
+    data = archive.read()
+    return _of_tar(_unzipped(data) if head.startswith(_GZIP) else data)
 
 
-def _of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _of_zip(archive: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
     with zipfile.ZipFile(archive) as found:
         for one in found.infolist():
             kind = (one.external_attr >> 16) & _TYPE_BITS
@@ -103,9 +108,7 @@ def _of_zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 yield one.filename, file
 
 
-def _of_tar(archive: Path, head: bytes) -> Iterator[tuple[str, IO[bytes]]]:
-    # Unpacked first, for a header of a tar file may claim any length, and would be read at once.
-    data = _unzipped(archive) if head.startswith(_GZIP) else archive.read_bytes()
+def _of_tar(data: bytes) -> Iterator[tuple[str, IO[bytes]]]:
     with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as found:
         for one in found:
             if one.isdir():
@@ -118,9 +121,9 @@ def _of_tar(archive: Path, head: bytes) -> Iterator[tuple[str, IO[bytes]]]:
             yield one.name, file
 
 
-def _unzipped(archive: Path) -> bytes:
+def _unzipped(zipped: bytes) -> bytes:
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    data = unpacker.decompress(archive.read_bytes(), MAX_BYTES + 1)
+    data = unpacker.decompress(zipped, MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise UsageError(f"an archive must unpack to at most {MAX_BYTES:,} bytes")
     if not unpacker.eof:

@@ -19,10 +19,19 @@ def write_text(path: Path, text: str, mode: int = 0o600) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    write_bytes(path, text.encode(), mode)
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write `data` to `path`, as `write_text` does.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.touch(mode)
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_bytes(data)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -20,10 +20,11 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from amoc.base import archives
+from amoc.base import archives, atomic_write
 from amoc.base.errors import PeerError, ResourceError, ScenarioError, UsageError
 from amoc.install import cache, lock_file
 from amoc.install.cached_environments import RESOLVED
@@ -53,7 +54,7 @@ class Bundle:
     data: bytes = field(repr=False)
     scenario: str
 
-    @property
+    @cached_property  # each node is told it, and the data may be large
     def digest(self) -> str:
         """What it is called; empty if there is nothing to send."""
         return digest_of(self.data)
@@ -176,15 +177,9 @@ def keep(data: bytes, digest: str) -> None:
     if digest_of(data) != digest:
         raise PeerError("the bundle that has come is not the one that was announced")
     place = cache.directory("bundles")
-    unfinished = place / f".{digest}.{os.getpid()}"
     try:
         place.mkdir(0o700, parents=True, exist_ok=True)
-        try:
-            unfinished.touch(0o600)
-            unfinished.write_bytes(data)
-            unfinished.replace(place / digest)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        atomic_write.write_bytes(place / digest, data)
     except OSError as error:
         raise ResourceError(
             f"{place / digest} cannot be written: {error.strerror}; {cache.PLACE}"
@@ -202,9 +197,4 @@ def unpack(data: bytes, target: Path) -> None:
         UsageError: It has something in it that it must not have.
         OSError: A file cannot be written.
     """
-    archive = target.with_name(f"{target.name}.tar")
-    try:
-        archive.write_bytes(data)
-        archives.extract(archive, target)
-    finally:
-        archive.unlink(missing_ok=True)
+    archives.extract(io.BytesIO(data), target)

@@ -42,7 +42,7 @@ def _unpacked(sent: Path, name: str) -> tuple[Path, Path]:
     with sent.open("rb") as file:
         if archives.is_archive(file.read(512)):
             directory = sent.with_name(name)
-            archives.extract(sent, directory)
+            archives.extract(file, directory)
             return directory, _main_of(directory, name)
     data = sent.read_bytes()
     if not 0 < len(data) <= MAX_SOURCE_BYTES:

@@ -21,11 +21,16 @@ NAMES = st.lists(
 ).map("/".join)
 
 
+def unpacked(archive: Path, target: Path) -> list[Path]:
+    with archive.open("rb") as file:
+        return extract(file, target)
+
+
 @pytest.mark.parametrize("why", [one for one in ATTACKS if one != "must hold shop.py"])
 def test_an_attack_is_refused_by_name(tmp_path: Path, why: str) -> None:
     (tmp_path / "sent").write_bytes(ATTACKS[why]())
     with pytest.raises(UsageError, match=reason(why)):
-        extract(tmp_path / "sent", tmp_path / "shop")
+        unpacked(tmp_path / "sent", tmp_path / "shop")
     assert {path.name for path in tmp_path.iterdir()} == {"sent", "shop"}
 
 
@@ -36,7 +41,7 @@ def test_a_file_is_below_the_directory_or_nowhere(
     directory = tmp_path_factory.mktemp("archive")
     (directory / "sent").write_bytes(packed((name, b"x")))
     try:
-        written = extract(directory / "sent", directory / "shop")
+        written = unpacked(directory / "sent", directory / "shop")
     except UsageError:
         written = []
     files = {path for path in directory.rglob("*") if path.is_file()} - {directory / "sent"}
@@ -55,7 +60,7 @@ def test_any_bytes_are_an_archive_or_a_clear_refusal(
         (directory / "sent").write_bytes(head + data)
         target = directory / f"shop-{head[:1].hex()}"
         with pytest.raises(UsageError):
-            extract(directory / "sent", target)
+            unpacked(directory / "sent", target)
 
 
 def test_a_good_archive_is_unpacked(tmp_path: Path) -> None:
@@ -65,7 +70,7 @@ def test_a_good_archive_is_unpacked(tmp_path: Path) -> None:
         archive.writestr("shop.py", "a")
         archive.writestr("lib/basket.py", "b")
     (tmp_path / "sent").write_bytes(file.getvalue())
-    written = extract(tmp_path / "sent", tmp_path / "shop")
+    written = unpacked(tmp_path / "sent", tmp_path / "shop")
     assert [path.relative_to(tmp_path / "shop").as_posix() for path in written] == [
         "shop.py",
         "lib/basket.py",
