@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from amoc.base import secret_file
 from amoc.base.errors import UsageError
 from amoc.cli import server_option
 from amoc.cli.param_types import whole
@@ -138,14 +139,11 @@ def config(
 def _tokens(file: str) -> Tokens:
     from amoc.service.tokens import Tokens
 
-    source, path = f"--token-file {file}", Path(file)
+    source = f"--token-file {file}"
     try:
-        mode = path.stat().st_mode
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
+        text = secret_file.read(file, source).decode()
+    except UnicodeDecodeError as error:
         raise UsageError(f"{source} cannot be read: {error}") from None
-    if mode & 0o077:
-        raise UsageError(f"{source} can be read by others than its owner; chmod 600 it")
     return Tokens.parse(text, source)
 
 

@@ -7,8 +7,8 @@ and never shown.
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 
+from amoc.base import secret_file
 from amoc.base.errors import UsageError
 
 MIN_LENGTH = 16
@@ -27,15 +27,8 @@ def in_file(file: str) -> bytes:
     Raises:
         UsageError: It cannot be read, or others can read it, or it is too short.
     """
-    source, path = f"--secret-file {file}", Path(file)
-    try:
-        mode = path.stat().st_mode
-        text = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{source} cannot be read: {error.strerror}") from None
-    if mode & 0o077:
-        raise UsageError(f"{source} can be read by others than its owner; chmod 600 it")
-    return checked(text, source)
+    source = f"--secret-file {file}"
+    return checked(secret_file.read(file, source), source)
 
 
 def checked(text: bytes, source: str) -> bytes:

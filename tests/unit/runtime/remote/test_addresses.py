@@ -67,7 +67,7 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path):
     path.touch(0o600)
     path.write_text("0123456789abcdef")
     path.chmod(0o640)
-    with pytest.raises(UsageError, match=r"can be read by others than its owner; chmod 600"):
+    with pytest.raises(UsageError, match="accessible to its owner only; run chmod 600"):
         secret.in_file(str(path))
 
 

@@ -1,0 +1,25 @@
+"""Files with secrets, which only their owner may read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from amoc.base.errors import UsageError
+
+
+def read(file: str, source: str) -> bytes:
+    """What is in `file`; messages call it `source`.
+
+    Raises:
+        UsageError: It cannot be read, or others can read it.
+    """
+    try:
+        with Path(file).open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            data = opened.read()
+    except OSError as error:
+        raise UsageError(f"{source} cannot be read: {error.strerror}") from None
+    if mode & 0o077:
+        raise UsageError(f"{source} must be accessible to its owner only; run chmod 600 on it")
+    return data
