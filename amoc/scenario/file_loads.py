@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, floor
 from typing import NamedTuple
 
 from amoc.scenario.arrivals import check_rate
@@ -76,7 +75,7 @@ class FileLoads:
                 rated.append(place)
             elif not one.is_count:
                 stages = _checked(one, _stages_of)
-                ids = range(first, first + _rises(stages))
+                ids = range(first, first + stages.rises)
                 groups.append(Group((place,), (1,), ids, stages))
                 first = ids.stop
         rates = tuple(_checked(parts[place], _rate_of) for place in rated)
@@ -172,15 +171,6 @@ class Whose:
         return group.parts, mix, arrival or user_id - group.ids.start + 1
 
 
-def _rises(stages: Stages) -> int:
-    """How many ids stages take: one for each user that they add."""
-    return sum(max(0, ceil(leg.target) - floor(leg.before)) for leg in stages.legs())
-
-
-def _heights(rate: Stages) -> list[Fraction]:
-    return [rate.start, *(one.target for one in rate.stages)]
-
-
 def _rate_of(part: Part) -> Stages:
     """An arrival rate per second, as stages of which the last one holds."""
     check_rate(part.load)
@@ -188,7 +178,7 @@ def _rate_of(part: Part) -> Stages:
     if not isinstance(profile, Stages):
         exact = Fraction(repr(profile))
         profile = Stages((Stage(0, exact),), exact)
-    if not max(_heights(profile)):
+    if not profile.peak:
         raise ValueError(f"must be above 0, got {part.load!r}")
     return profile
 

@@ -100,7 +100,17 @@ class Stages:
     @property
     def highest(self) -> int:
         """The maximum of all counts."""
-        return floor(max(self.start, *(stage.target for stage in self.stages)))
+        return floor(self.peak)
+
+    @property
+    def peak(self) -> Fraction:
+        """The maximum of the value."""
+        return max(self.start, *(stage.target for stage in self.stages))
+
+    @property
+    def rises(self) -> int:
+        """How many user ids they take: one for each user that they add."""
+        return sum(max(0, ceil(leg.target) - floor(leg.before)) for leg in self.legs())
 
     @property
     def steepest_per_s(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from math import ceil, floor
 
 from amoc.base.json_plain import JsonObject
 from amoc.scenario.arrivals import Arrivals
@@ -150,14 +149,11 @@ class RunPlan:
 
         Numbers go on from the highest one; that of a user who was removed does not come back.
         """
+        arrivals = self.arrivals.max_users if self.arrivals is not None else 0
         if (loads := self.loads) is not None:
-            arrivals = self.arrivals.max_users if self.arrivals is not None else 0
             return range(1, loads.first_arrival + arrivals)
-        rises = 0
-        for leg in self.stages.legs() if self.stages is not None else ():
-            rises += max(0, ceil(leg.target) - floor(leg.before))
-        rises += self.arrivals.max_users if self.arrivals is not None else 0
-        return range(self.users.start, self.users.stop + rises)
+        rises = self.stages.rises if self.stages is not None else 0
+        return range(self.users.start, self.users.stop + rises + arrivals)
 
     @property
     def ids(self) -> range:
