@@ -23,6 +23,8 @@ SHORT = ["--users", "20", "--seconds", "1", "--rounds", "1", "--settle", "2"]
 SCENARIO = HERE.parent / "scenarios/xmpp/one_to_one.py"
 LONG_S = 5.0
 """A shorter run proves nothing."""
+OURS = ("controller", "node", "supervisor", "worker")
+"""Roles of a run's own processes."""
 MORE = 1.15
 """How much a message may cost on two nodes, at most, of what it costs on one."""
 
@@ -36,8 +38,7 @@ def cost_us(options: argparse.Namespace, nodes: int) -> float:
         begin = time.monotonic() + options.settle
         used = run.cpu_between(begin, begin + options.seconds)
         summary = run.finish()
-    ours = {role: s for role, s in used.items() if role.split()[0] in ("controller", "node")}
-    ours |= {role: s for role, s in used.items() if role.startswith(("supervisor", "worker"))}
+    ours = {role: s for role, s in used.items() if role.partition(" ")[0] in OURS}
     messages = options.users / options.interval * options.seconds
     each = ", ".join(f"{role} {s / messages * 1e6:.1f}" for role, s in sorted(ours.items()))
     total_us = sum(ours.values()) / messages * 1e6

@@ -16,11 +16,9 @@ import argparse
 import gc
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import gevent
 from gevent import get_hub
@@ -35,25 +33,21 @@ from amoc.runtime.worker.user_pool import Orders, UserPool
 from amoc.throttle.worker import Gate
 from amoc.users.placement import Placement, one_node
 from benchmarks import machine, outcome
+from benchmarks.processes import rss_bytes
 
 SHORT = ["--count", "500", "--rounds", "1"]
 TURN = 100
 """Started, or ended, in a turn of the loop."""
-_PAGE = resource.getpagesize()
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
 
 
 def measured(count: int, begin: Callable[[int], None], end: Callable[[], None]) -> list[float]:
     """Bytes of each, and CPU time to start and to end it, in µs."""
-    before, at_s = _resident(), time.process_time()
+    before, at_s = rss_bytes(os.getpid()), time.process_time()
     for _ in range(count // TURN):
         begin(TURN)
         gevent.sleep(0)
     gevent.sleep(0.01)
-    begun_s, memory = time.process_time(), _resident()
+    begun_s, memory = time.process_time(), rss_bytes(os.getpid())
     end()
     ended_s = time.process_time()
     return [

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import outcome
-from benchmarks.processes import cpu_s, family
+from benchmarks.processes import cpu_s, family, rss_bytes
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SPARE_MIB = 2.0
 
 
@@ -34,7 +32,7 @@ class Memory:
         now = time.monotonic()
         parts = []
         for pid, role in self._roles.items():
-            self._mib[pid].append(rss_mib(pid))
+            self._mib[pid].append(rss_bytes(pid) / 2**20)
             self._fds[pid].append(descriptors(pid))
             cpu = cpu_s(pid)
             share = (cpu - self._cpu[pid]) / max(now - self._at, 1e-3)
@@ -61,14 +59,6 @@ class Memory:
             if fds[-1] > fds[0]:
                 found.append(f"{role} had {fds[0]} descriptors, then {fds[-1]}")
         return found
-
-
-def rss_mib(pid: int) -> float:
-    """Resident memory of a process; 0 when it is gone."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20
-    except OSError:
-        return 0.0
 
 
 def descriptors(pid: int) -> int:

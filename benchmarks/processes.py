@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def family(controller: int) -> dict[int, str]:
@@ -47,6 +48,14 @@ def exact_cpu_s(pid: int) -> float:
         with suppress(OSError):  # it has ended
             total += int((thread / "schedstat").read_text().split()[0])
     return total / 1e9
+
+
+def rss_bytes(pid: int) -> int:
+    """Resident memory of a process; 0 when it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0
 
 
 def pss_bytes(pids: Iterable[int]) -> int:

@@ -230,8 +230,9 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=ROOT, help="where the amoc to look at lies")
     parser.add_argument("--runs", type=int, default=2, help="how often each is walked")
     options = parser.parse_args()
-    if sys.version_info < (3, 12):
-        outcome.missed(f"wanted Python 3.12 or later, got {sys.version.split()[0]}")
+    if sys.version_info < PYTHON:
+        wanted = ".".join(map(str, PYTHON))
+        outcome.missed(f"wanted Python {wanted} or later, got {sys.version.split()[0]}")
         return outcome.exit_code()
     idle = {call for _ in range(options.runs) for call in walk(IDLE, options.root)}
     for name in [options.walk] if options.walk else WALKS:

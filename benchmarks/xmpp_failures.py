@@ -28,16 +28,11 @@ from pathlib import Path
 from amoc import xmpp
 from benchmarks import outcome
 from benchmarks.machine import describe
+from benchmarks.processes import rss_bytes
 
 HERE = Path(__file__).resolve().parent
 SHORT = ["--times", "100"]
 MIB = 1 << 20
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def resident() -> int:
-    """The memory of this process, in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 def descriptors() -> int:
@@ -66,10 +61,10 @@ def measure(name: str, act: Callable[[], str], times: int, growth: float) -> Non
         act()
     gc.collect()
     gc.disable()
-    open_before, before, begun = descriptors(), resident(), time.process_time()
+    open_before, before, begun = descriptors(), rss_bytes(os.getpid()), time.process_time()
     causes = {act() for _ in range(times)}
     seconds = time.process_time() - begun
-    grown, left = (resident() - before) / MIB, descriptors() - open_before
+    grown, left = (rss_bytes(os.getpid()) - before) / MIB, descriptors() - open_before
     garbage = gc.collect()
     gc.enable()
     print(
