@@ -19,14 +19,12 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
 from amoc.base.turns import call_in_turns, let_turn
 from amoc.base.waiting import Notify, Waiter
-from amoc.ipc.messages.lifecycle import Note
 from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import Started, StartUsers, UsersGone
-from amoc.metrics import optional
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
-from amoc.metrics.reserved import OUTLIVED
 from amoc.runtime.worker.crashes import CrashCounter, CrashReporter
+from amoc.runtime.worker.outlived import Outlived
 from amoc.scenario import builtin_settings
 from amoc.scenario.events import USER_ADDED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
@@ -96,6 +94,7 @@ class UserPool:
         directory = orders.scenario_directory
         causes = CrashCounter(board.area(orders.worker), directory, orders.start)
         self.crashes = CrashReporter(causes, orders.worker, directory, orders.report)
+        self._outlived = Outlived(orders.report)
         self._lateness = metrics.built_in(metrics.Timer, "user_start_lateness")
         self._users: dict[int, User] = {}
         self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
@@ -106,7 +105,7 @@ class UserPool:
         self._wanted, self._begun = Notify(), Notify()
         self._empty = Event()
         self._removals: list[_Removal] = []
-        self._stopping = self._has_told_outlived = False
+        self._stopping = False
         self._done: list[User] = []
         self.refresh()
 
@@ -277,8 +276,8 @@ class UserPool:
         if USER_REMOVED.heard:
             how = HOW_GONE.get(self.states[user.id], "removed")
             USER_REMOVED(user.id, how=how, iterations=user.iteration)
-        if user.spawned and (outlived := end_spawned(user, self._tell_outlived)):
-            self._tell_outlived(user, outlived)
+        if user.spawned and (outlived := end_spawned(user, self._outlived.count)):
+            self._outlived.count(user, outlived)
         self._users.pop(user.id, None)
         self._row[_USERS] = len(self._users)
         for removal in self._removals:
@@ -293,20 +292,6 @@ class UserPool:
             # that it takes for each by itself; so none ends before.
             self._done.append(user)
             greenlet.switch(get_hub())
-
-    def _tell_outlived(self, user: User, outlived: int) -> None:
-        """Count greenlets that go on without their user, and say so the first time."""
-        if not self._has_told_outlived:
-            self._has_told_outlived = True
-            self._report(
-                Note(
-                    "warning",
-                    f"user {user.id} has ended, but greenlets it spawned are still running (other"
-                    " users may be affected too): start them with user.spawn(), and let them end"
-                    f" when they are killed (counted in {OUTLIVED})",
-                )
-            )
-        optional.counter(OUTLIVED).inc(outlived)
 
     @property
     def removable(self) -> int:

@@ -188,11 +188,13 @@ class Ledger:
 
     def _workers_of(self, pair: Pair) -> range:
         """Where the recipient may be: a user has one worker, members of a room are anywhere."""
-        workers = self._link.places.workers if self._link is not None else 1
+        if self._link is None:
+            return range(1)
+        places = self._link.places
         user_id = None if pair.room else identity.number_of(bare(pair.to))
         if user_id is None:
-            return range(workers)
-        index = self._link.places.worker_of(user_id) if self._link is not None else 0
+            return range(places.workers)
+        index = places.worker_of(user_id)
         return range(index, index + 1)
 
     def _take(self, record: Any) -> None:
