@@ -21,6 +21,7 @@ from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
 from amoc.ipc import bus
+from amoc.ipc.mail_room import has_room
 from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
 from amoc.ipc.messages.links import FromNode, ToNode
@@ -34,9 +35,6 @@ LEAVE_S = 5.0
 LOOK_S = 0.1
 LAST_WORDS_S = 0.2
 """How long the last report of a node that has died may still be on the way."""
-MAX_MAIL = 5_000
-MAX_MAIL_BYTES = 32 << 20
-"""Commands on their way to one node, beyond which mail for it is dropped, counted and reported."""
 
 
 M = TypeVar("M")
@@ -193,11 +191,7 @@ class Nodes:
         node = self._homes[worker]
         if node.lost:
             return  # its users are elsewhere, or gone, and so is what was sent to them there
-        has_room = (
-            self._bus.backlog(node.name) < MAX_MAIL
-            and self._bus.backlog_bytes(node.name) < MAX_MAIL_BYTES
-        )
-        if has_room:
+        if has_room(self._bus, node.name):
             self.send(node.name, envelope)
         else:
             node.mail_dropped += 1

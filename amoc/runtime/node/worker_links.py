@@ -9,6 +9,7 @@ from amoc.base import process
 from amoc.base.errors import PeerError
 from amoc.base.operator import Operator
 from amoc.ipc import bus
+from amoc.ipc.mail_room import has_room
 from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode, FromWorker, ToWorker
@@ -18,10 +19,6 @@ from amoc.metrics.board import RESTARTABLE, Board, UserState
 from amoc.runtime.node.sampler import note_silence
 from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.scenario.arrivals import ARRIVAL_RATE
-
-MAX_MAIL = 5_000
-MAX_MAIL_BYTES = 32 << 20
-"""Envelopes on their way to one worker, beyond which mail is dropped, counted and reported."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,18 +92,10 @@ class WorkerLinks:
         worker = self._workers.by_number.get(index)
         if worker is None:
             return
-        if part in BETWEEN_WORKERS and not self._has_room(worker):
+        if part in BETWEEN_WORKERS and not (worker.up and has_room(self._bus, worker.child)):
             worker.mail_dropped += 1
         elif worker.up and incarnation in (0, worker.incarnation):
             self.send(worker, envelope)
-
-    def _has_room(self, worker: WorkerState) -> bool:
-        """Whether `worker` is there and takes its mail."""
-        return (
-            worker.up
-            and self._bus.backlog(worker.child) < MAX_MAIL
-            and self._bus.backlog_bytes(worker.child) < MAX_MAIL_BYTES
-        )
 
     # Coming and going
 

@@ -8,6 +8,7 @@ import pytest
 
 from amoc.base.errors import ExitCode, PeerError
 from amoc.ipc.bus import Received
+from amoc.ipc.mail_room import MAX_MAIL
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
 from amoc.ipc.messages.placement import Move
@@ -16,7 +17,7 @@ from amoc.metrics.board import UserState
 from amoc.runtime.controller import nodes as module
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.chosen_nodes import ChosenNodes
-from amoc.runtime.controller.nodes import MAX_MAIL, Nodes
+from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.user_looks import UserLooks
 from amoc.scenario.run_plan import RunPlan
 from amoc.users.placement import Placement, round_robin

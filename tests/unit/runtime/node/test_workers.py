@@ -9,11 +9,11 @@ import pytest
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.base.operator import Operator
+from amoc.ipc import mail_room
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, Note, WorkerLost, WorkerUp
 from amoc.ipc.messages.users import StartUsers, StopUsers
 from amoc.metrics.board import Board, Cell, Kind, UserState
-from amoc.runtime.node import worker_links
 from amoc.runtime.node.worker_links import WorkerLinks
 from amoc.runtime.node.workers import (
     MAX_SHORT_LIVES,
@@ -152,7 +152,7 @@ def test_an_envelope_goes_to_the_incarnation_that_it_names(here, index, incarnat
 
 
 def test_mail_that_a_worker_does_not_take_in_time_is_dropped_and_counted(here, monkeypatch):
-    monkeypatch.setattr(worker_links, "MAX_MAIL", 3)
+    monkeypatch.setattr(mail_room, "MAX_MAIL", 3)
     here.up(0)
     here.bus.behind = 3
     here.links.pass_down(Envelope.of(Part.MAIL, 0, 0, b""))
