@@ -143,13 +143,12 @@ class RemoteNode:
 
     def keep_logs(self, directory: str) -> None:
         """Write what its processes log to files in a directory."""
-        self._logs = LogWriter(Path(directory))
+        self._logs = LogWriter(Path(directory), lambda text: self.print([f"amoc: {text}"]))
 
     def log(self, part: Logged) -> None:
         """One of its processes has logged that."""
         if self._logs is not None:
             self._logs.write(part)
-            self.print([f"amoc: {self._logs.notices.pop()}" for _ in self._logs.notices[:1]])
 
     def ended(self) -> str | None:
         """How it has ended; None while it may run."""

@@ -66,15 +66,13 @@ def ship(
 
 
 class LogWriter:
-    """Appends to the log files in a directory what comes from other hosts.
+    """Appends to the log files in a directory what comes from other hosts."""
 
-    Attributes:
-        notices: What could not be written; emptied when it is shown.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.notices: list[str] = []
+    def __init__(self, directory: Path, tell: Callable[[str], None]) -> None:
+        """Write to `directory`; `tell` is told, once, that it cannot be written to."""
         self._directory = directory
+        self._tell = tell
+        self._told = False
         self._files: dict[str, AppendFile] = {}
 
     def write(self, part: Logged) -> None:
@@ -88,10 +86,11 @@ class LogWriter:
         if file is None:
             try:
                 self._directory.mkdir(mode=0o700, exist_ok=True)
-                file = AppendFile(self._directory / name, "log", self.notices.append, "part")
+                file = AppendFile(self._directory / name, "log", self._tell, "part")
             except (OSError, ResourceError) as error:
-                if not self.notices:
-                    self.notices.append(f"{error}; the run goes on without it")
+                if not self._told:
+                    self._told = True
+                    self._tell(f"{error}; the run goes on without it")
                 return
             self._files[name] = file
         file.append(part.data)

@@ -21,7 +21,7 @@ def test_what_was_appended_arrives_once_and_in_order(
     writes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     there, here = tmp_path_factory.mktemp("there"), tmp_path_factory.mktemp("here") / "logs"
-    reader, writer = LogReader(there), LogWriter(here)
+    reader, writer = LogReader(there), LogWriter(here, print)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(log_shipping, "PART_BYTES", 100)
         for name, data, look in writes:
@@ -43,7 +43,7 @@ def test_what_was_appended_arrives_once_and_in_order(
     ["../x.jsonl", "/etc/x.jsonl", "x", ".jsonl", "a/b.jsonl", "A.jsonl", "controller.jsonl"],
 )
 def test_a_name_that_is_none_of_a_process_is_not_written(tmp_path: Path, name: str) -> None:
-    writer = LogWriter(tmp_path / "logs")
+    writer = LogWriter(tmp_path / "logs", print)
     writer.write(Logged(name, b"x"))
     assert not list(tmp_path.rglob("*.jsonl"))
     assert not list(tmp_path.rglob("x"))
@@ -51,11 +51,12 @@ def test_a_name_that_is_none_of_a_process_is_not_written(tmp_path: Path, name: s
 
 def test_that_a_log_cannot_be_written_is_said_once(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("in the way")
-    writer = LogWriter(tmp_path / "logs")
+    said: list[str] = []
+    writer = LogWriter(tmp_path / "logs", said.append)
     for _ in range(3):
         writer.write(Logged("node1.jsonl", b"x"))
-    assert len(writer.notices) == 1
-    assert "the run goes on without it" in writer.notices[0]
+    assert len(said) == 1
+    assert "the run goes on without it" in said[0]
 
 
 def test_no_more_is_on_its_way_than_a_window(
