@@ -139,7 +139,8 @@ class Groups:
             raise ScenarioError(f"coordinator {name} is already started")
         if len(self.started) >= MAX_COORDINATORS:
             raise ScenarioError(
-                f"there may be {MAX_COORDINATORS:,} coordinators at a time; {name} is one more"
+                f"coordinator {name} cannot be started: a run has at most {MAX_COORDINATORS:,}"
+                " coordinators at a time, and that many are running"
             )
         new.incarnation = self._incarnations[name] = self._incarnations.get(name, 0) + 1
         self.started[name] = new

@@ -81,11 +81,13 @@ class Feeds:
             scenario = self._scenarios[name]
             if dealer.wraps or dealer.rows >= (users := users_of(scenario)):
                 continue
-            whose = ", of several kinds; it is enough if few of them take rows" if mixed else ""
+            whose = ""
             if scenario:
                 whose = f" of {scenario}"
+            elif mixed:
+                whose = " of several kinds; that is enough only if few of them take rows"
             told.append(
-                f"feed {name} has {counted(dealer.rows, 'row')}, each handed out once, and there"
+                f"feed {name} has {counted(dealer.rows, 'row')}, each handed out once, but there"
                 f" will be up to {users:,} users{whose}"
             )
         return told

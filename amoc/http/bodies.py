@@ -65,7 +65,7 @@ class Body(NamedTuple):
             yield b"0\r\n\r\n"
         elif sent != self.length:
             raise ScenarioError(
-                f"a body must have the {self.length} bytes that it was said to have, got"
+                f"a body must have exactly the {self.length} bytes declared for it, got"
                 f" {'more' if sent > self.length else sent}"
             )
 

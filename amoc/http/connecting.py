@@ -60,7 +60,7 @@ class Proxy(NamedTuple):
         """
         found = parse(url if "://" in url else f"http://{url}")
         if found.origin.secure:
-            raise ScenarioError(f"a proxy must be spoken to over http://, got {found.origin}")
+            raise ScenarioError(f"a proxy must have an http:// address, got {found.origin}")
         line = ""
         if found.user is not None:
             secret = b64encode(f"{found.user}:{found.password or ''}".encode()).decode()

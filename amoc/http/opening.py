@@ -106,7 +106,7 @@ def session(
     made = Session(home, config)
     if isinstance(cookies, Mapping):
         if home is None:
-            raise ScenarioError("cookies to begin with need a base URL, whose server gets them")
+            raise ScenarioError("cookies= needs a base URL, to whose server they are sent")
         for name, value in cookies.items():
             made.cookies.set(name, value, home.origin)
     return made

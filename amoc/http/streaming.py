@@ -32,7 +32,7 @@ class Stream:
     def _read(self) -> bytes:
         piece = b"" if self.is_over else self.connection.read()
         if self.is_over:  # maybe since then, for a greenlet beside the block
-            raise ScenarioError(f"{self._who}: a stream must be read within its block")
+            raise ScenarioError(f"{self._who}: a stream must be read within its with block")
         return piece
 
     def __iter__(self) -> Iterator[bytes]:

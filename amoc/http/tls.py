@@ -109,4 +109,4 @@ class TlsChannel:
                 sock.send(alert)
             raise
         if early:
-            raise ConnectionAbortedError("the server spoke before it was asked")
+            raise ConnectionAbortedError("the server sent data before any request")

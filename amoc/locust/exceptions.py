@@ -57,7 +57,9 @@ class NotCarried(ScenarioError, AttributeError):
     """Something of Locust's that amoc does not have was asked for."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is Locust's and not carried by amoc; see docs/locust.md")
+        super().__init__(
+            f"{what} is a feature of Locust that amoc does not support; see docs/locust.md"
+        )
 
 
 PASSED_ON = (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)

@@ -211,7 +211,7 @@ class StandIn:
         if names:
             with suppress(OSError):
                 print(
-                    f"locust: not carried by amoc, see docs/locust.md: {', '.join(names)}",
+                    f"locust: not supported by amoc, see docs/locust.md: {', '.join(names)}",
                     file=sys.stderr,
                 )
 

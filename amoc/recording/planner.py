@@ -205,8 +205,8 @@ def _note(made: Plan, kept: Sequence[Kept]) -> None:
         )
     if cut := sum(one.exchange.answer.is_cut for one in kept):
         made.notes.append(
-            f"{cut} of the answers have no content in the recording: what they hand out is not"
-            " recognised; record with content"
+            f"{cut} of the answers have no content in the recording: values that they set are"
+            " not recognised; record with content"
         )
     if any(step.pause_s >= MAX_PAUSE_S for step in made.steps):
         made.notes.append(f"pauses of more than {MAX_PAUSE_S:g} s were cut to that")

@@ -86,7 +86,7 @@ def select(
         elif parts is not None:
             usable.append((one, _origin(parts), parts))
     if not usable:
-        raise UsageError(f"{name} has no request that HTTP can repeat{_said(left_out)}")
+        raise UsageError(f"{name} has no HTTP request to replay{_said(left_out)}")
     first = next((one for one in usable if one[0].is_navigation), usable[0])
     base, known = first[1], {one[1].host for one in usable}
     for host in hosts:
@@ -104,11 +104,11 @@ def select(
         else:
             kept.append(Kept(exchange, origin, parts))
     if not kept:
-        raise UsageError(f"{name} has nothing to repeat{_said(left_out)}")
+        raise UsageError(f"{name} has no requests to replay{_said(left_out)}")
     kept = _followed(kept, left_out)
     if len(kept) > MAX_KEPT:
         raise UsageError(
-            f"{name} must leave at most {MAX_KEPT:,} requests to repeat, but leaves {len(kept):,};"
+            f"{name} must leave at most {MAX_KEPT:,} requests to replay, but leaves {len(kept):,};"
             " record less at a time"
         )
     return Selection(base, kept, left_out)
@@ -135,7 +135,7 @@ def _unusable(one: Exchange) -> tuple[str, SplitResult | None]:
     if one.method == "CONNECT":
         return "to a proxy", None
     if one.method == "OPTIONS" and one.header("access-control-request-method"):
-        return "that a browser asks leave with (CORS)", None
+        return "that are CORS preflight requests", None
     if one.answer.status < 100:
         return "without an answer", None
     return "", parts

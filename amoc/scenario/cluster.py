@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from amoc.base.text import counted
+
 LOCAL, JOIN, SSH = "local", "join", "ssh"
 MAX_LOCAL = 64
 MAX_NODES = 1_000
@@ -53,7 +55,9 @@ def with_nodes(text: str, nodes: int | None) -> str:
     """
     found = parse(text)
     if found.nodes and nodes not in (None, found.nodes):
-        raise ValueError(f"--cluster {text} has {found.nodes} nodes, and --nodes says {nodes}")
+        raise ValueError(
+            f"--cluster {text} has {counted(found.nodes, 'node')}, but --nodes says {nodes}"
+        )
     if not found.nodes and nodes is None:
         raise ValueError("--cluster join needs --nodes N, the number of nodes to wait for")
     return text if found.nodes else f"{JOIN}:{nodes}"

@@ -83,7 +83,7 @@ class FileLoads:
         if rated:
             if len(rated) > 1 and any(one.total_ns for one in rates):
                 raise ValueError(
-                    "may have stages of a rate in one file only, if there is no other with a rate"
+                    "must not combine an arrival rate in stages with another arrival rate"
                 )
             weights = whole_weights([one.start for one in rates]) if len(rated) > 1 else (1,)
             group = Group(tuple(rated), weights, range(first, first), None)

@@ -25,5 +25,7 @@ def wait(throttle: str) -> None:
         ScenarioError: There is no such throttle.
     """
     if _wait is None:
-        raise ScenarioError(f"there are no throttles here, so none called {throttle}")
+        raise ScenarioError(
+            f"throttle {throttle} cannot be waited for: there are no throttles here"
+        )
     _wait(throttle)

@@ -153,6 +153,6 @@ def check(words: Sequence[str]) -> tuple[Part, ...]:
         if one.is_count and not 1 <= one.users <= MAX_USERS:
             raise ValueError(f"must each have 1 to {MAX_USERS} users, got {word!r}")
         if one.name in [other.name for other in parts]:
-            raise ValueError(f"must have names of their own, got {one.name!r} twice")
+            raise ValueError(f"must have different names, got {one.name!r} twice")
         parts.append(one)
     return tuple(parts)

@@ -190,7 +190,7 @@ class Pacer:
         if started >= MAX_THROTTLES and name not in OWN:
             raise ScenarioError(
                 f"throttle {name} cannot be started: a run has at most {MAX_THROTTLES:,} throttles"
-                f" besides {', '.join(OWN)}, and as many are started"
+                f" besides {', '.join(OWN)}, and that many are running"
             )
         interval_s = parse_profile.check_interval(name, interval_s)
         profile = parse_profile.build(name, shape, interval_s)

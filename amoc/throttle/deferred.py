@@ -42,7 +42,7 @@ def run_when_passed(
     if gate.tasks >= MAX_TASKS:
         raise ScenarioError(
             f"throttle {queue.name}: at most {MAX_TASKS} calls of run() and send() may"
-            " wait in a worker, and as many do"
+            " wait in a worker, and that many already do"
         )
 
     def passed(token: Token) -> None:

@@ -82,7 +82,10 @@ class Together:
             NotAUser: As `spawn`.
         """
         if len(self._parts) >= MAX_TOGETHER:
-            raise ScenarioError(f"at most {MAX_TOGETHER:,} calls can be made side by side")
+            raise ScenarioError(
+                f"user.together() takes at most {MAX_TOGETHER:,} calls,"
+                f" got {len(self._parts) + 1:,}"
+            )
         if owner_of(getcurrent()) is None:
             current()
         one = _Part(partial(code, *arguments, **named))

@@ -123,5 +123,5 @@ def _shake_hands(talk: Negotiation, framing: ComponentFramer, jid: str, secret: 
         raise errors.BadStreamError(
             talk.stream.who,
             "invalid-xml",
-            f"the answer to the handshake must be one, got {errors.quoted(answer.tag)}",
+            f"the answer to the handshake must be <handshake/>, got {errors.quoted(answer.tag)}",
         )

@@ -60,7 +60,7 @@ class LogFile:
     def write(self, level: int, entry: Entry, count: int = 1) -> None:
         """Write a line at `level` that stands for `count`, if there is room for it."""
         if not self._opened and len(self._pending) >= MAX_KEPT:
-            self.leave_out("too many before there was a file", count)
+            self.leave_out("too many before the log file was open", count)
             return
         # Whether it is opened is looked at afterwards, so that no line stays behind.
         self._pending.append((level, entry, count))

@@ -81,7 +81,7 @@ class Log(logging.Handler):
             return bool(passed)
         except Exception as error:
             with contextlib.suppress(Exception):  # the stack may be exhausted
-                self._file.leave_out(f"they could not be put together ({type(error).__name__})")
+                self._file.leave_out(f"they could not be formatted ({type(error).__name__})")
             return False
 
     def open(self, directory: str) -> None:

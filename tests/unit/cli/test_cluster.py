@@ -61,7 +61,7 @@ def test_hosts_are_waited_for_or_fetched(secret):
         (["--advertise", "h"], "--advertise belongs to --cluster ssh://"),
         (["--cluster", "ssh://h1", "--advertise", "h:4100"], "must be a host, without a port"),
         (["--cluster", "ssh://h1", "--advertise", "h';id'"], "--advertise must be an address"),
-        (["--cluster", "ssh://h1", "--nodes", "2"], "has 1 nodes, and --nodes says 2"),
+        (["--cluster", "ssh://h1", "--nodes", "2"], "has 1 node, but --nodes says 2"),
         (["--cluster", "ssh://h1", "--bind", "a b"], "--bind must be an address such as"),
         (
             ["--cluster", "join", "--nodes", "1", "--secret-file", "/nowhere"],

@@ -202,10 +202,10 @@ def test_a_handler_in_the_loop_gets_a_row_if_one_is_in_hand_and_never_waits():
 
 def test_a_feed_that_has_fewer_rows_than_there_will_be_users_is_said():
     short = Joined(range(10), workers=1).controller.too_short_for
-    text = "feed rows has 10 rows, each handed out once, and there will be up to 1,000 users"
+    text = "feed rows has 10 rows, each handed out once, but there will be up to 1,000 users"
     assert short(lambda _: 10) == []
     assert short(lambda _: 1_000) == [text]
-    kinds = ", of several kinds; it is enough if few of them take rows"
+    kinds = " of several kinds; that is enough only if few of them take rows"
     assert short(lambda _: 1_000, mixed=True) == [text + kinds]
     circular = Joined(range(10), workers=1, order="circular").controller
     assert circular.too_short_for(lambda _: 1_000) == []
@@ -217,7 +217,7 @@ def test_a_feed_of_one_of_several_scenarios_is_held_against_its_users():
     declare(None, "accounts", "unique", "run", 10, False, "buy.py")
     assert controller.too_short_for({"buy.py": 10, "": 100}.__getitem__, mixed=True) == []
     (text,) = controller.too_short_for({"buy.py": 11, "": 100}.__getitem__, mixed=True)
-    assert text.endswith("each handed out once, and there will be up to 11 users of buy.py")
+    assert text.endswith("each handed out once, but there will be up to 11 users of buy.py")
 
 
 def test_hosts_must_have_the_same_rows():

@@ -174,7 +174,7 @@ def test_a_form_with_files_is_as_long_as_it_says(fields, files):
 
 def test_a_body_of_another_length_than_it_says_is_an_error():
     for content in ([b"too", b"much"], [b"few"]):
-        with pytest.raises(ScenarioError, match="must have the 5 bytes"):
+        with pytest.raises(ScenarioError, match="must have exactly the 5 bytes"):
             list(bodies.Body(content, 5).pieces())
 
 

@@ -66,7 +66,7 @@ def test_a_stream_is_read_within_its_block(serve: Serve) -> None:
         with session.stream("GET", "/old") as answer:
             begun = answer.chunks()
         for chunks in (begun, answer.chunks()):
-            with pytest.raises(ScenarioError, match="must be read within its block"):
+            with pytest.raises(ScenarioError, match="must be read within its with block"):
                 next(chunks)
 
 
@@ -84,7 +84,7 @@ def test_a_greenlet_that_reads_a_stream_ends_with_its_block(serve: Serve) -> Non
         with session.stream("GET", "/") as answer:
             beside = gevent.spawn(read, answer)
             assert begun.wait(30)  # and by the time that this goes on, it waits
-        assert "must be read within its block" in beside.get(timeout=30)
+        assert "must be read within its with block" in beside.get(timeout=30)
 
 
 def test_a_user_that_takes_a_complete_answer_late_has_it(serve: Serve) -> None:

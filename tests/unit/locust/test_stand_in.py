@@ -144,7 +144,7 @@ def test_to_use_what_is_not_carried_is_told_with_its_line(
 ) -> None:
     with pytest.raises(ScenarioError) as caught:
         load(write(f"{use}\n{FILE}"))
-    assert f"{named} is Locust's and not carried by amoc" in str(caught.value)
+    assert f"{named} is a feature of Locust that amoc does not support" in str(caught.value)
 
 
 def test_a_locustfile_must_have_users_and_one_shape(write: Write) -> None:
@@ -242,5 +242,5 @@ def test_without_requests_its_exceptions_are_there(
         "login = HTTPBasicAuth('ann', 'pw')\n"
     )
     load(write(source + FILE))
-    with pytest.raises(ScenarioError, match=r"requests\.get is .* not carried"):
+    with pytest.raises(ScenarioError, match=r"requests\.get is .* not support"):
         load(write(f"import requests\nrequests.get('http://127.0.0.1:9')\n{FILE}", "second.py"))

@@ -348,5 +348,5 @@ def test_an_interrupt_says_whether_it_reschedules() -> None:
     error = NotCarried("locust.MarkovTaskSet")
     assert isinstance(error, ScenarioError)
     assert str(error) == (
-        "locust.MarkovTaskSet is Locust's and not carried by amoc; see docs/locust.md"
+        "locust.MarkovTaskSet is a feature of Locust that amoc does not support; see docs/locust.md"
     )

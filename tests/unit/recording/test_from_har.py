@@ -68,7 +68,7 @@ def test_static_files_and_other_hosts_are_left_out_and_counted() -> None:
     assert "left out: 2 of static files (--all)" in said
     assert "left out: 1 to ads.test (--host ads.test)" in said
     assert "left out: 1 of WebSocket" in said
-    assert "left out: 1 that a browser asks leave with (CORS)" in said
+    assert "left out: 1 that are CORS preflight requests" in said
     assert "left out: 1 without an answer" in said
     text = scenario(*entries, hosts=["api.test"])
     assert 'api_url = setting("http://api.test", ' in text
@@ -82,9 +82,9 @@ def test_an_unknown_host_is_named_with_those_there_are() -> None:
 
 
 def test_a_file_without_requests_says_what_it_has() -> None:
-    with pytest.raises(UsageError, match=r"no request that HTTP can repeat; left out: 1 of WebS"):
+    with pytest.raises(UsageError, match=r"no HTTP request to replay; left out: 1 of WebS"):
         scenario(entry("GET", "ws://shop.test/live"))
-    with pytest.raises(UsageError, match=r"x\.har has no request that HTTP can repeat$"):
+    with pytest.raises(UsageError, match=r"x\.har has no HTTP request to replay$"):
         scenario()
 
 

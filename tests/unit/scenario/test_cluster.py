@@ -52,5 +52,5 @@ def test_join_needs_a_number_of_nodes_and_others_have_theirs():
     assert with_nodes("ssh://h1,h2", None) == "ssh://h1,h2"
     with pytest.raises(ValueError, match="--cluster join needs --nodes N"):
         with_nodes("join", None)
-    with pytest.raises(ValueError, match="--cluster local:2 has 2 nodes, and --nodes says 3"):
+    with pytest.raises(ValueError, match="--cluster local:2 has 2 nodes, but --nodes says 3"):
         with_nodes("local:2", 3)

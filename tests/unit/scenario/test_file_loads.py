@@ -92,7 +92,7 @@ def test_a_rate_may_have_stages_and_hold_its_last_one():
         (["1", "5s:1.5"], "s1.py: stage 1: its target must be a whole number"),
         (["1", "5x:1"], "s1.py: stage 1: its duration must be a duration"),
         (["1", "5s:1/s,5s:2"], "s1.py: must say per what time"),
-        (["5/s", "5s:1/s"], "may have stages of a rate in one file only"),
+        (["5/s", "5s:1/s"], "must not combine an arrival rate in stages with another"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_file(loads, why):

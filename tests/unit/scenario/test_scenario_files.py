@@ -63,7 +63,7 @@ def test_the_name_is_that_of_all(tmp_path, monkeypatch):
         (["a.py=1", "b.py"], "or an arrival rate such as 10/s, got 'b.py'"),
         (["a.py=1", "b.py=0"], "must each have 1 to 4294967296 users, got 'b.py=0'"),
         (["a.py=1.5", "b.py=2"], "must have whole numbers of users, got 'a.py=1.5'"),
-        (["a.py=1", "x/a.py=2"], "must have names of their own, got 'a' twice"),
+        (["a.py=1", "x/a.py=2"], "must have different names, got 'a' twice"),
     ],
 )
 def test_what_is_wrong_is_told_in_a_line(words, why):

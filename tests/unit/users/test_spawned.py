@@ -172,6 +172,18 @@ def test_calls_that_are_made_side_by_side_are_waited_for_and_have_values() -> No
     assert found == [("first", "second")]
 
 
+def test_no_more_calls_are_made_side_by_side_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawned, "MAX_TOGETHER", 2)
+
+    def start(user_id: int) -> None:
+        with user_module.together() as beside:
+            for _ in range(3):
+                beside(int)
+
+    (crash,) = run_one(start).crashes
+    assert str(crash) == "user.together() takes at most 2 calls, got 3"
+
+
 def test_what_one_of_them_raises_is_raised_when_all_have_ended() -> None:
     ended = []
 

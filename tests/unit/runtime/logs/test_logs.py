@@ -360,7 +360,7 @@ def test_what_is_kept_before_there_is_a_file_is_bounded_and_the_rest_counted(
     process.open()
     lines = process.lines()
     assert len(lines) == file.MAX_KEPT + 1
-    assert lines[-1]["message"] == "7 lines left out: too many before there was a file"
+    assert lines[-1]["message"] == "7 lines left out: too many before the log file was open"
 
 
 def test_a_log_without_a_directory_goes_nowhere_but_still_warns(process: Process) -> None:
@@ -482,7 +482,7 @@ def test_a_line_that_cannot_be_put_together_is_counted_and_never_raises(
     process.logger.log(level, "lost too")
     process.log.end()
     assert [line["message"] for line in process.lines()] == [
-        "2 lines left out: they could not be put together (KeyError)"
+        "2 lines left out: they could not be formatted (KeyError)"
     ]
     assert capfd.readouterr().err == ""
 
