@@ -42,25 +42,26 @@ _OPTIONS = (
     click.option(
         "--secret-file",
         metavar="FILE",
-        help="File with the secret that nodes of --cluster join must have, too.",
+        help="File with the secret that the nodes of --cluster join share with the run.",
     ),
     click.option(
         "--bind",
         metavar="ADDRESS",
-        help="Address that nodes on other hosts connect to, as 10.0.0.1:4100; the four ports behind"
-        " it are used as well.  [default: *:4100 for join; all interfaces and any ports for ssh]",
+        help="Address to listen on for nodes on other hosts, such as 10.0.0.1:4100; the next four"
+        " ports are used as well.  [default: *:4100 for join; all interfaces and any free ports for"
+        " ssh]",
     ),
     click.option(
         "--advertise",
         metavar="HOST",
-        help="This host, as nodes of --cluster ssh:// are to call it.  [default: the address that"
-        " ssh connects from]",
+        help="Address or name of this host for nodes of --cluster ssh:// to connect to."
+        "  [default: the address that ssh connects from]",
     ),
     click.option(
         "--join-timeout",
         type=duration(),
         default=Reach().join_timeout_s,
-        help="Timeout for all nodes on other hosts to join.  [default: 1m]",
+        help="How long to wait for all nodes on other hosts to join.  [default: 1m]",
     ),
     click.option(
         "--remote-amoc",
@@ -119,7 +120,7 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
     if by_ssh:
         here = address.parse(reach.advertise or "", "--advertise", 0)
         if here.port or here.host == "*":
-            raise UsageError(f"--advertise must be a host, without a port, got {reach.advertise}")
+            raise UsageError(f"--advertise must be a host without a port, got {reach.advertise}")
         starter = SshStarter(wanted.hosts, reach.remote_amoc, here.host)
     known = secret.fresh() if reach.secret_file is None else secret.in_file(reach.secret_file)
     return RemoteLauncher(
@@ -137,11 +138,12 @@ def _check(wanted: cluster.Cluster, reach: Reach) -> None:
     """Refuse options that do not belong to the cluster."""
     if wanted.engine == cluster.JOIN and reach.secret_file is None:
         raise UsageError(
-            "--cluster join needs --secret-file FILE, with a secret that only nodes of the run know"
+            "--cluster join requires --secret-file FILE, with a secret that only the run's nodes"
+            " know"
         )
     if wanted.engine != cluster.JOIN and reach.secret_file is not None:
-        raise UsageError("--secret-file belongs to --cluster join")
+        raise UsageError("--secret-file requires --cluster join")
     if wanted.engine != cluster.SSH and reach.advertise is not None:
-        raise UsageError("--advertise belongs to --cluster ssh://")
+        raise UsageError("--advertise requires --cluster ssh://")
     if wanted.engine == cluster.LOCAL and reach.bind is not None:
-        raise UsageError("--bind belongs to --cluster join and ssh://")
+        raise UsageError("--bind requires --cluster join or ssh://")

@@ -16,8 +16,8 @@ CLUSTER = click.option(
     metavar="CLUSTER",
     default="local:1",
     help="Nodes to run on: local:3 starts three on this host, each with its own workers;"
-    " ssh://h1,h2,user@h3 starts one on each of these hosts; join waits for --nodes that come by"
-    " themselves (amoc node).  [default: local:1]",
+    " ssh://h1,h2,user@h3 starts one on each of these hosts; join waits for --nodes of them, each"
+    " started with amoc node.  [default: local:1]",
 )
 NODES = click.option(
     "--nodes",
@@ -27,15 +27,15 @@ NODES = click.option(
 PLACEMENT = click.option(
     "--placement",
     type=click.Choice(RULES),
-    help="Distribution of users over the nodes of a cluster: one by one, in blocks of"
-    " consecutive ids, or weighted by CPU cores.  [default: round-robin]",
+    help="How to distribute users over the nodes: in turn, in blocks of consecutive ids, or in"
+    " proportion to CPU cores.  [default: round-robin]",
 )
 ON_NODE_LOSS = click.option(
     "--on-node-loss",
     type=click.Choice(("restart", "continue", "fail")),
     default="restart",
-    help="When a node is lost: restart its users on the others, continue without them, or fail"
-    " the run.  [default: restart]",
+    help="What to do when a node is lost: restart its users on the other nodes, continue without"
+    " them, or fail the run.  [default: restart]",
 )
 
 

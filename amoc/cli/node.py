@@ -19,29 +19,34 @@ MAX_LINE = 8192
 
 
 @server_option.refused("amoc node joins a run by its --controller")
-@click.command(short_help="Be a node of a run on another host.")
+@click.command(short_help="Join a run on another host as a node.")
 @click.option(
     "--controller",
     metavar="ADDRESS",
     required=True,
-    help="Address of the run, as tcp://10.0.0.1:4100. Without a host, the one that ssh comes from.",
+    help="Address of the controller, such as tcp://10.0.0.1:4100; tcp://:4100 means the host that"
+    " the ssh connection comes from.",
 )
 @click.option(
     "--secret-file",
     metavar="FILE",
     required=True,
-    help="File with the run's secret; - reads it from standard input, which then stays open for as"
-    " long as the node is wanted.",
+    help="File with the run's secret; - reads it from standard input, and the node stops when that"
+    " is closed.",
 )
 @click.option(
-    "--timeout", type=duration(), default=60.0, help="How long to wait for the run.  [default: 1m]"
+    "--timeout",
+    type=duration(),
+    default=60.0,
+    help="How long to wait for the controller.  [default: 1m]",
 )
-@click.option("--name", help="What the run calls this host.  [default: its host name]")
+@click.option("--name", help="Name of this host in the run's output.  [default: its host name]")
 def node(controller: str, secret_file: str, timeout: float, name: str | None) -> NoReturn:
-    """Join the run at ADDRESS, run a part of its users, and exit when it is over.
+    """Join a run on another host, run a share of its users, and exit when it is over.
 
-    The run is one of: amoc run --cluster join. The scenario and what it depends on come from there;
-    amoc and Python must be of the same version.
+    The run is started there with amoc run --cluster join, which sends the scenario; what that
+    depends on is installed here. Both hosts need the same version of amoc, and the same minor
+    version of Python.
     """
     from amoc.runtime.remote import address, secret
 
@@ -79,7 +84,7 @@ def _ssh_client() -> str:
     """The host that the ssh connection comes from in which this runs."""
     client = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
     if not client:
-        raise UsageError("--controller has no host, and this is no ssh connection; give both")
+        raise UsageError("--controller must name a host, except within an ssh connection")
     return f"[{client}]" if ":" in client else client
 
 

@@ -175,7 +175,7 @@ def keep(data: bytes, digest: str) -> None:
         ResourceError: It cannot be written.
     """
     if digest_of(data) != digest:
-        raise PeerError("the bundle that has come is not the one that was announced")
+        raise PeerError("the bundle received is not the one that was announced")
     place = cache.directory("bundles")
     try:
         place.mkdir(0o700, parents=True, exist_ok=True)

@@ -82,8 +82,8 @@ def stop_run(reason: str) -> None:
         )
     if find(rpc.Handler) is None:
         raise ClosedError(
-            "stop_run() is for users, their handlers and init(), and not for terminate(): there is"
-            " no run to stop; to try it, use amoc check --run"
+            "stop_run() can be called in users, their handlers and init(); here there is no run to"
+            " stop (to try it, use amoc check --run)"
         )
     ask: Callable[..., object] = rpc.ask
     if getcurrent() is get_hub():

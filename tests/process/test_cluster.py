@@ -189,7 +189,7 @@ def test_users_of_a_killed_node_start_again_on_the_others_and_none_runs_twice(
     assert (entry["restarted"], entry["lost"]) == (4, 0)
     reason = f"{entry['name']} was killed by SIGKILL" if role == "node" else "supervisor of node"
     assert any(reason in one for one in summary["run"]["reasons"])
-    assert "4 users start again on the others" in run.output
+    assert "4 users will restart on the other nodes" in run.output
     assert lines(log).count("terminate") == 2
 
 
@@ -238,7 +238,7 @@ def test_the_operator_says_what_a_lost_node_means(
         directory=tmp_path,
     ) as run:
         counting(run, tmp_path / "log")
-        tree, said = set(run.tree()), "4 users were lost with it"
+        tree, said = set(run.tree()), "4 users lost with it"
         _, second, third = run.find("node")
         run.kill(second)
         if policy == "continue":
@@ -389,7 +389,7 @@ def test_an_arrival_rate_goes_on_when_a_node_is_lost(
         size = series.stat().st_size
         eventually(lambda: series.stat().st_size > size, "the nodes have said who is there")
         run.kill(run.find("node")[2])
-        run.wait_for_output("0 users start again on the others, ")
+        run.wait_for_output("0 users will restart on the other nodes, ")
         before = len(lines(log))
         eventually(lambda: len(lines(log)) > before + 30, f"iterations go on:\n{run.output}")
         run.kill(run.pid, signal.SIGINT)

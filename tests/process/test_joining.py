@@ -36,7 +36,7 @@ from amoc.ipc.messages.keeper import (
 from amoc.runtime.remote import fencing, rendezvous
 from amoc.runtime.remote import keeper as keeping
 from amoc.runtime.remote.address import Address
-from amoc.runtime.remote.joining import join
+from amoc.runtime.remote.joining import ABANDONED, join
 from amoc.runtime.remote.launcher import CHUNK_BYTES, MAX_CHUNKS, RemoteLauncher
 
 DEADLINE_S = 60.0
@@ -158,7 +158,7 @@ def test_hosts_join_with_the_secret_until_the_run_has_all_its_nodes(controller):
     assert all(node.ended() is None for node in nodes)
     code, said = ended(controller.keeper(launcher.port))
     assert code == 8
-    assert "does not take this host: the run has all of its 2 nodes" in said
+    assert "has turned this host away: the run already has all of its 2 nodes" in said
     for keeper in controller.keepers:
         if keeper.poll() is None:
             assert SECRET not in Path(f"/proc/{keeper.pid}/cmdline").read_text()
@@ -172,7 +172,7 @@ def test_who_does_not_know_the_secret_does_not_join_and_is_counted(controller):
         controller.keeper(launcher.port, "another secret, as long as it has to be", "1s")
     )
     assert code == 8
-    assert "has not answered within 1 s" in said
+    assert "did not answer within 1 s" in said
     launcher.timeout_s = 0.1
     with pytest.raises(ResourceError, match="0 of 1 nodes have joined within 100 ms; refused"):
         starting.get(timeout=DEADLINE_S)
@@ -196,10 +196,10 @@ def test_a_host_with_another_version_is_turned_away_on_both_sides(controller, mo
     starting = controller.starting(launcher)
     code, said = ended(controller.keeper(launcher.port))
     assert code == 8
-    assert "and the controller 99.0" in said
+    assert "but the controller has 99.0" in said
     launcher.timeout_s = 0.1
     with pytest.raises(
-        ResourceError, match=r"was turned away: it has amoc \S+, and the controller"
+        ResourceError, match=r"was turned away: it has amoc \S+, but the controller"
     ):
         starting.get(timeout=DEADLINE_S)
 
@@ -268,7 +268,7 @@ def test_a_keeper_that_reports_nonsense_is_given_up_and_the_others_are_heard(
             gevent.sleep(0.02)
     assert lying.ended() is None  # its node may still be running
     monkeypatch.setattr(fencing, "GIVEN_UP_NS", 0)
-    assert lying.ended().startswith("on liar has sent nonsense: ")
+    assert lying.ended().startswith("on liar has sent an invalid message: ")
 
 
 def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller, monkeypatch):
@@ -309,7 +309,7 @@ def test_what_a_killed_keeper_leaves_is_removed_by_the_next_run(
     remove_dead(str(place))
     assert not left.exists()
     monkeypatch.setattr(fencing, "GIVEN_UP_NS", 0)
-    assert "has not been heard of" in node.ended()
+    assert "has not been heard from" in node.ended()
 
 
 def test_a_defect_in_a_keeper_is_said_on_both_sides_and_ends_it(controller):
@@ -354,7 +354,7 @@ def test_a_keeper_that_nobody_wants_any_more_stops_looking_for_its_controller(co
     assert keeper.stdin is not None
     keeper.stdin.write(f"{SECRET}\n")
     keeper.stdin.close()
-    assert ended(keeper) == (8, "amoc: who started this has gone\n")
+    assert ended(keeper) == (8, f"amoc: {ABANDONED}\n")
 
 
 def test_a_keeper_that_hears_no_welcome_leaves_with_its_lifeline(controller, monkeypatch):
@@ -369,7 +369,7 @@ def test_a_keeper_that_hears_no_welcome_leaves_with_its_lifeline(controller, mon
     running = gevent.spawn(keeping.Keeper(context, place, said.append).run, reading)
     os.close(writing)
     assert running.get(timeout=DEADLINE_S) == 8
-    assert said == ["who started this has gone"]
+    assert said == [ABANDONED]
     os.close(reading)
     context.destroy(linger=0)
     starting.kill()

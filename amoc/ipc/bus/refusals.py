@@ -41,12 +41,12 @@ class Refused:
         if connections:
             part = f"refused {counted(connections, 'connection')}"
             if self.unknown_keys:
-                part += f", {self.unknown_keys:,} with a key that is not of this run"
+                part += f", {self.unknown_keys:,} with a key that does not belong to this run"
             if self.other:
                 part += f", {self.other:,} that did not know the run's key (a port scan?)"
             parts.append(part)
         if self.late:
-            parts.append(f"dropped {counted(self.late, 'message')} of nodes that are given up")
+            parts.append(f"dropped {counted(self.late, 'message')} from nodes that were given up")
         return "; ".join(parts)
 
 

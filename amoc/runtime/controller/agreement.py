@@ -37,15 +37,15 @@ def agreed(loaded: Mapping[str, Loaded]) -> Loaded:
             )
         if (one.name, one.digest) != (first.name, first.digest):
             raise PeerError(
-                f"scenario {first.name} must be the same on all nodes, but that of {name} differs"
-                f" from that of {first_name}"
+                f"scenario {first.name} must be the same on all nodes, but it differs between"
+                f" {first_name} and {name}"
             )
         if conflict := _conflict(first_name, first, name, one):
             raise SettingError(conflict)
         if list(one.thresholds) != list(first.thresholds):
             raise PeerError(
-                f"thresholds of {first.name} must be the same on all nodes, but those of {name}"
-                f" differ from those of {first_name}"
+                f"thresholds of {first.name} must be the same on all nodes, but they differ between"
+                f" {first_name} and {name}"
             )
     return first._replace(
         workers=sum(one.workers for one in loaded.values()),

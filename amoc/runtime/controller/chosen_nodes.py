@@ -50,8 +50,8 @@ class ChosenNodes:
         """
         if len(self._placement.moves) >= MAX_MOVES:
             raise ResourceError(
-                f"users may be added on chosen nodes {MAX_MOVES:,} times in a run; leave out"
-                " --on-nodes"
+                f"--on-nodes can be used to add users at most {MAX_MOVES:,} times in a run; leave"
+                " it out"
             )
         move = Move(ids[0], ids[-1], [], list(workers))
         self._placement.move(move)

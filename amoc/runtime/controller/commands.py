@@ -268,8 +268,8 @@ class Commands:
         plan = self._status.plan
         if plan is not None and plan.loads is not None:
             raise UsageError(
-                f"a run of scenarios with loads of their own cannot {command} users: whose would"
-                " they be?"
+                f"a run cannot {command} users where each scenario has a load of its own: there is"
+                " no telling which scenario's they would be"
             )
         if plan is not None and plan.arrivals is not None:
             raise UsageError(

@@ -69,9 +69,9 @@ class NodeLoss:
         restart = self._plan.on_node_loss == "restart" and state is not State.STOPPING
         again, lost = services.node_lost(node, restart)
         self._results.node_lost(node.name, str(error), lost)
-        fates = [f"{counted(again, 'user')} start again on the others"] if restart else []
+        fates = [f"{counted(again, 'user')} will restart on the other nodes"] if restart else []
         if lost or not restart:
-            fates.append(f"{counted(lost, 'user')} were lost with it")
+            fates.append(f"{counted(lost, 'user')} lost with it")
         text = f"{error}: {', '.join(fates)}; its metrics are kept up to its last sample"
         if state is State.STOPPING:
             self.at_end.append(text)

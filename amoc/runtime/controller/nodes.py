@@ -260,7 +260,7 @@ class Nodes:
             if node.mail_dropped:
                 dropped, node.mail_dropped = node.mail_dropped, 0
                 text = f"{counted(dropped, 'envelope')} of mail to {node.name} dropped"
-                self._take(node.name, Note("warning", f"{text}: it does not keep up"))
+                self._take(node.name, Note("warning", f"{text}: it is not keeping up"))
 
     def _trouble_of(self, node: Node) -> AmocError | None:
         """Why there is no going on with a node; None where there is."""

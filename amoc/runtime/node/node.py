@@ -307,7 +307,7 @@ class Node:
                 if not os.read(0, 4096):
                     break
         except TimeoutError:
-            self._lost_controller(f"its keeper has said nothing for {silence_s:g} s")
+            self._lost_controller(f"nothing heard from its keeper for {silence_s:g} s")
         else:
             self._lost_controller("the controller is gone")
 

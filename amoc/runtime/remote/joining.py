@@ -20,6 +20,7 @@ from amoc.runtime.remote.address import Address
 from amoc.runtime.remote.rendezvous import CONTROLLER, HOST
 
 AGAIN_S = 0.5
+ABANDONED = "standard input was closed, so this node is no longer wanted"
 
 
 class Place(NamedTuple):
@@ -61,18 +62,18 @@ def join(
         socket.connect(str(address))
         answer = _answer(socket, reader, offer, deadline_s, is_wanted)
     except zmq.ZMQError as error:
-        raise PeerError(f"{address} cannot be connected to: {error}") from None
+        raise PeerError(f"cannot connect to {address}: {error}") from None
     finally:
         reader.close()
         socket.close()
     if answer is None:
         raise PeerError(
-            f"{address} has not answered within {format_duration(deadline_s)}: is a run there that"
-            " waits for nodes (amoc run --cluster), is the way to it open, and is the secret the"
-            " same?"
+            f"{address} did not answer within {format_duration(deadline_s)}: check that a run is"
+            " waiting for nodes there (amoc run --cluster join), that no firewall is in between,"
+            " and that both have the same secret"
         )
     if isinstance(answer, Turned):
-        raise PeerError(f"{address} does not take this host: {answer.why}")
+        raise PeerError(f"{address} has turned this host away: {answer.why}")
     commands, reports = (f"tcp://{address.host}:{port}" for port in answer.ports)
     remote = Remote(commands, reports, answer.parent_key, keeper)
     return Place(answer.number, remote, node, answer.clock)
@@ -95,7 +96,7 @@ def _answer(
     while (now := now_ns()) < give_up:
         if now >= next_ns:
             if not is_wanted():
-                raise PeerError("who started this has gone")
+                raise PeerError(ABANDONED)
             send_nowait(socket, offer)  # where there is no connection, later
             next_ns = now + int(AGAIN_S * S_NS)
         reader.wait((min(next_ns, give_up) - now) / S_NS)

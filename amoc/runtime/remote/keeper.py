@@ -51,7 +51,7 @@ from amoc.ipc.messages.links import BOOTSTRAP
 from amoc.ipc.pipe import encode
 from amoc.runtime.child import ChildProcess
 from amoc.runtime.remote import fencing
-from amoc.runtime.remote.joining import Place
+from amoc.runtime.remote.joining import ABANDONED, Place
 from amoc.runtime.remote.log_shipping import LogReader, ship
 from amoc.runtime.remote.node_clock import NodeClock
 
@@ -141,7 +141,7 @@ class Keeper:
             self._in_use.bind(str(self._directory / "keeper"))
             self._in_use.listen()
         except OSError as error:
-            raise ResourceError(f"{self._directory} cannot be made: {error.strerror}") from None
+            raise ResourceError(f"{self._directory} cannot be created: {error.strerror}") from None
 
     def stop(self) -> None:
         """Leave, as nobody wants the node any more; from a signal, say."""
@@ -198,19 +198,19 @@ class Keeper:
     def _guard(self) -> None:
         while not self._fence.is_orphaned(now_ns()):
             gevent.sleep(LOOK_S)
-        why = f"the controller has been gone for {fencing.ORPHANED_NS // S_NS} s; the node stops"
-        self._tell(why)
+        silent_s = fencing.ORPHANED_NS // S_NS
+        self._tell(f"nothing heard from the controller for {silent_s} s; stopping the node")
         if self._node is not None:
             self._node.close_lifeline()
         while not self._fence.is_over(now_ns()) and self._runs():
             gevent.sleep(LOOK_S)
-        self._give_up(ExitCode.NODE_LOST, "the controller is gone")
+        self._give_up(ExitCode.NODE_LOST, "lost contact with the controller")
 
     def _watch(self, lifeline: int) -> None:
         while True:
             gsocket.wait_read(lifeline)
             if not os.read(lifeline, 4096):
-                self._give_up(ExitCode.NODE_LOST, "who started this has gone")
+                self._give_up(ExitCode.NODE_LOST, ABANDONED)
                 return
 
     # The bundle
@@ -230,7 +230,7 @@ class Keeper:
         self._data += data
         if len(self._data) < self._begin.size:
             if not data:
-                raise PeerError("the bundle has ended before its end")
+                raise PeerError("the bundle is incomplete")
             self._line.report_urgent(Fetch(len(self._data)))
             return
         whole = bytes(self._data)

@@ -134,12 +134,12 @@ class RemoteNode:
         if bound_ns > max(self._clock_said_ns, MAX_CLOCK_BOUND_NS):
             self._clock_said_ns = 10 * bound_ns
             shown = format_duration(bound_ns / S_NS)
-            why = "throttle slots there may be early or late by that"
-            self.print([f"amoc: the clock of {self.host} is known to {shown} only: {why}"])
+            why = "throttle slots there may be that early or late"
+            self.print([f"amoc: the clock of {self.host} is known only to within {shown}: {why}"])
         elif bound_ns and not self._clock_said_ns:
             self._clock_said_ns = bound_ns
             shown = format_duration(bound_ns / S_NS)
-            self.print([f"amoc: the clock of {self.host} is followed to within {shown}"])
+            self.print([f"amoc: the clock of {self.host} is tracked to within {shown}"])
 
     def keep_logs(self, directory: str) -> None:
         """Write what its processes log to files in a directory."""
@@ -154,7 +154,7 @@ class RemoteNode:
         """How it has ended; None while it may run."""
         if self.how is None and fencing.is_given_up(self.heard_ns, now_ns()):
             silent = format_duration(fencing.GIVEN_UP_NS / S_NS)
-            self.how = self.nonsense or f"on {self.host} has not been heard of for {silent}"
+            self.how = self.nonsense or f"on {self.host} has not been heard from for {silent}"
             self._launcher.forget(self)
         return self.how
 
@@ -322,7 +322,7 @@ class RemoteLauncher:
             self._parent.expect(node.keeper, join.keeper_key)
             self.nodes.append(node)
         else:
-            return Turned(f"the run has all of its {self._wanted} nodes")
+            return Turned(f"the run already has all of its {self._wanted} nodes")
         ports = [*map(port_of, self._parent.endpoints)]
         return Joined(node.keeper_number, ports, self._keys.public, host_clock())
 
@@ -354,7 +354,7 @@ class RemoteLauncher:
                 except Exception as error:  # one keeper must not deafen us to all others
                     # It is given up as one that is silent, for its node may still be running.
                     node.nonsense = (
-                        f"on {node.host} has sent nonsense: {printable(cut(error, 200))}"
+                        f"on {node.host} has sent an invalid message: {printable(cut(error, 200))}"
                     )
                     self.forget(node)
             elif self.nodes and isinstance(received.record, Note):

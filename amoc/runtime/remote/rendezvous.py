@@ -39,7 +39,7 @@ def checked(join: Join) -> Join:
     """
     keys = join.keeper_key, join.node_key
     if not all(isinstance(key, bytes) and len(key) == KEY_BYTES for key in keys):
-        raise ValueError(f"keys must have {KEY_BYTES} bytes")
+        raise ValueError(f"keys must be {KEY_BYTES} bytes long")
     if not isinstance(join.pid, int):
         raise ValueError("a process id must be a number")
     names = join.version, join.python, join.host
@@ -50,10 +50,10 @@ def checked(join: Join) -> Join:
 def mismatch(join: Join, version: str, python: str) -> str:
     """Why a host cannot be a node of this controller's; empty if it can."""
     if join.version != version:
-        return f"it has amoc {join.version}, and the controller {version}"
+        return f"it has amoc {join.version}, but the controller has {version}"
     theirs, ours = (text.rpartition(".")[0] for text in (join.python, python))
     if theirs != ours:
-        return f"it has Python {join.python}, and the controller {python}"
+        return f"it has Python {join.python}, but the controller has {python}"
     return ""
 
 
@@ -116,7 +116,9 @@ class Rendezvous:
             try:
                 answer = self._judge(checked(FROM_HOST.unpack(packed)))
             except (PeerError, ValueError, TypeError, AttributeError):
-                answer = Turned("the controller does not understand it; is it the same amoc?")
+                answer = Turned(
+                    "its request is invalid; amoc must be the same version on both hosts"
+                )
             self._socket.send_multipart([sender, TO_HOST.pack(answer)])
 
     def _judge(self, join: Join) -> Joined | Turned:

@@ -124,7 +124,7 @@ class SshStarter:
             if code is not None:
                 gevent.sleep(LOOK_S)  # what it said last may still be in the pipe
                 said = f": {printable(line.said[-1].strip())}" if line.said else ""
-                return f"ssh {line.host} ended with {code}{said}"
+                return f"ssh {line.host} exited with {code}{said}"
         return ""
 
     def close(self) -> None:

@@ -59,9 +59,12 @@ def test_the_operator_is_told_of_the_first_and_then_of_ten_times_as_many():
 
 
 def test_the_text_names_what_there_was():
-    assert Refused(1, 0, 0).text() == "refused 1 connection, 1 with a key that is not of this run"
+    assert (
+        Refused(1, 0, 0).text()
+        == "refused 1 connection, 1 with a key that does not belong to this run"
+    )
     assert Refused(1, 2, 1).text() == (
-        "refused 3 connections, 1 with a key that is not of this run, 2 that did not know the run's"
-        " key (a port scan?); dropped 1 message of nodes that are given up"
+        "refused 3 connections, 1 with a key that does not belong to this run, 2 that did not"
+        " know the run's key (a port scan?); dropped 1 message from nodes that were given up"
     )
     assert Refused().text() == ""

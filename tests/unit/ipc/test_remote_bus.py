@@ -240,7 +240,7 @@ def test_the_operator_is_told_once_of_those_that_were_refused(controller):
     wait(warnings)
     wait(lambda: controller.refused().unknown_keys == 3)
     assert [one.level for one in warnings()] == ["warning"]
-    assert "with a key that is not of this run" in warnings()[0].text
+    assert "with a key that does not belong to this run" in warnings()[0].text
 
 
 def test_nobody_gets_in_while_nobody_answers_for_the_list(controller, monkeypatch):

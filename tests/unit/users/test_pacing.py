@@ -325,5 +325,7 @@ def test_the_end_of_a_run_is_asked_for_with_a_reason():
                 stop_run(reason)
     assert asked == [(STOP, ("enough",)), (STOP, ("from a handler",))]
     # As in terminate().
-    with pytest.raises(ClosedError, match=r"^stop_run\(\) is for users, their handlers and init"):
+    with pytest.raises(
+        ClosedError, match=r"^stop_run\(\) can be called in users, their handlers and init"
+    ):
         stop_run("too early")

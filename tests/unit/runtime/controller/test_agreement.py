@@ -37,10 +37,7 @@ def test_what_agrees_is_that_of_the_first_with_the_workers_of_all():
         (
             {"digest": "abd"},
             PeerError,
-            (
-                "scenario shop must be the same on all nodes, but that of node1 differs from"
-                " that of node0"
-            ),
+            ("scenario shop must be the same on all nodes, but it differs between node0 and node1"),
         ),
         (
             {"settings": [("host", "http://b", "AMOC_host", *HOST[3:]), WORKERS]},
@@ -64,8 +61,8 @@ def test_what_agrees_is_that_of_the_first_with_the_workers_of_all():
             {"thresholds": []},
             PeerError,
             (
-                "thresholds of shop must be the same on all nodes, but those of node1 differ from"
-                " those of node0"
+                "thresholds of shop must be the same on all nodes, but they differ between"
+                " node0 and node1"
             ),
         ),
     ],

@@ -211,7 +211,7 @@ def test_mail_goes_to_the_node_of_its_worker_and_what_does_not_fit_is_counted():
     run.nodes.pass_on(mail)
     run.nodes.check()
     notes = [one.text for _, one in run.taken if isinstance(one, Note)]
-    assert notes == ["2 envelopes of mail to node1 dropped: it does not keep up"]
+    assert notes == ["2 envelopes of mail to node1 dropped: it is not keeping up"]
     run.nodes.pass_on(Envelope.of(Part.MAIL, 6, 0, b""))
     assert len(run.bus.sent) == 1, "there is no worker 6"
 

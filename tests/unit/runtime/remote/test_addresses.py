@@ -85,5 +85,5 @@ def test_a_short_secret_is_refused_and_not_shown(tmp_path: Path):
 def test_a_host_with_another_version_is_told_so_in_one_line():
     join = Join("1.0", "3.11.7", "h1", 1, b"", b"")
     assert mismatch(join, "1.0", "3.11.9") == ""
-    assert mismatch(join, "1.1", "3.11.7") == "it has amoc 1.0, and the controller 1.1"
-    assert mismatch(join, "1.0", "3.12.1") == "it has Python 3.11.7, and the controller 3.12.1"
+    assert mismatch(join, "1.1", "3.11.7") == "it has amoc 1.0, but the controller has 1.1"
+    assert mismatch(join, "1.0", "3.12.1") == "it has Python 3.11.7, but the controller has 3.12.1"
