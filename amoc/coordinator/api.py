@@ -134,9 +134,9 @@ def _wait_for_room(here: Actions, name: str) -> None:
         left_s = (until_ns - pause.run_ns()) / S_NS
         if in_handler or left_s <= 0:
             here.counters(name)[Counted.ADDS_REFUSED].inc()
-            when = "at once, for a handler must not wait" if in_handler else f"within {ROOM_S:g} s"
+            when = "at once (a handler must not wait)" if in_handler else f"within {ROOM_S:g} s"
             raise PeerError(
-                f"an add to coordinator {name} could not leave worker {here.worker.worker}"
+                f"an add to coordinator {name} could not be sent from worker {here.worker.worker}"
                 f" {when}: the controller is not reading, and too many are waiting"
             )
         here.room.wait(left_s, wait)
@@ -189,8 +189,8 @@ def _end(operation: str, name: str, timeout: float) -> None:
         _tell(operation, name, True, timeout_s=timeout, interruptible=True)
     except rpc.NoAnswer:
         raise PeerError(
-            f"{operation} of {name} was not done within {timeout:g} s: not all of its actions have"
-            " returned"
+            f"{operation} of {name} did not finish within {timeout:g} s: not all of its actions"
+            " have returned"
         ) from None
 
 

@@ -359,7 +359,9 @@ class Connection:
     def _refuse(self, violation: Violation) -> None:
         is_large = violation.cause == "answer too large"
         kind = errors.AnswerTooLarge if is_large else errors.MalformedAnswer
-        self._fail(lambda who: kind(f"{who}: the server is wrong, {violation}", violation.cause))
+        self._fail(
+            lambda who: kind(f"{who}: the server's answer is invalid: {violation}", violation.cause)
+        )
 
     def overdue(self) -> None:
         """In the hub: the request takes too long."""

@@ -158,14 +158,14 @@ def _url(text: str) -> URL:
     try:
         return URL(text)
     except (ValueError, TypeError) as error:
-        raise ScenarioError(f"{shown(text)} is no URL: {error}") from None
+        raise ScenarioError(f"{shown(text)} is not a valid URL: {error}") from None
 
 
 def _address(url: URL, said: str) -> Address:
     try:
         scheme, host, port = url.scheme, url.raw_host, url.port
     except ValueError as error:
-        raise ScenarioError(f"{shown(said)} is no URL: {error}") from None
+        raise ScenarioError(f"{shown(said)} is not a valid URL: {error}") from None
     if scheme not in PORTS or not host or not _HOST.fullmatch(host) or not port:
         raise ScenarioError(
             f"an address must be a URL such as http://host:port/path, got {shown(said)}"

@@ -303,7 +303,7 @@ class Session:
             origin, target, *_ = join(self._base, url)
         else:
             raise ScenarioError(
-                f"a session without a base URL must be given whole URLs, got {url!r}"
+                f"a session without a base URL must be given full URLs, got {url!r}"
             )
         if (params := options.get("params")) is not None:
             target = with_query(target, params)

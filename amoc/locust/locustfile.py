@@ -91,7 +91,7 @@ class Locustfile:
             self._check_host(one)
             keep_tagged(one, set(given.tags or ()), set(given.exclude_tags or ()))
             if not one.tasks:
-                raise Error(f"class {one.__name__} has no tasks, or none that tags let it do")
+                raise Error(f"class {one.__name__} has no tasks, or none that the tags allow")
         if self._is_distributed:
             environment.runner = self._known.master(environment)
             self._own_listeners = all_listeners(self._events)
@@ -315,7 +315,7 @@ def scenario_of(module: ModuleType, known: Classes) -> ModuleType:
         )
     if len(shapes) > 1:
         names = ", ".join(one.__name__ for one in shapes)
-        raise ScenarioError(f"a locustfile may have one load shape, got {names}")
+        raise ScenarioError(f"a locustfile must have at most one load shape, got {names}")
     try:
         file = Locustfile(known, classes, shapes[0] if shapes else None)
     except ValueError as error:

@@ -231,8 +231,7 @@ def _rate_of(
     seconds = parse_profile.check_seconds(name, "interarrival", interarrival, most=inf)
     if interval_s is None:
         raise ScenarioError(
-            f"throttle {name} must be given an interval, for {which}interarrival and a rate to go"
-            " together"
+            f"throttle {name} must be given interval= to combine {which}interarrival with a rate"
         )
     if not interval_s:
         raise ScenarioError(

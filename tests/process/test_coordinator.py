@@ -303,7 +303,9 @@ def test_reset_and_stop_return_when_all_actions_have_those_of_all_users_last(
         assert run.end() == 0, run.output
         assert run.summary()["crashes"] == []
     said = [line for line in lines(tmp_path / "log") if not line.startswith("once")]
-    late = "late: coordinator.reset of ended was not done within 0.2 s: not all of its actions have"
+    late = (
+        "late: coordinator.reset of ended did not finish within 0.2 s: not all of its actions have"
+    )
     assert [line for line in said if line.startswith("late")] == [f"{late} returned"]
     assert said[-1] == "stopped"
     ends = [line for line in said if line.startswith(("end", "all"))]

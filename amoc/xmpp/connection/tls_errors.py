@@ -54,11 +54,11 @@ def refused(error: Exception, who: str, server_name: str) -> errors.ConnectError
         return errors.TlsError(f"{who}: the TLS handshake failed: {reason(error)}")
     if isinstance(error, Truncated):
         return errors.ConnectError(
-            f"{who}: the server closed the connection in the TLS handshake", causes.CLOSED
+            f"{who}: the server closed the connection during the TLS handshake", causes.CLOSED
         )
     text = getattr(error, "strerror", None) or str(error)
     return errors.ConnectError(
-        f"{who}: the server is gone in the TLS handshake: {text}", causes.of_loss(error)
+        f"{who}: the connection was lost during the TLS handshake: {text}", causes.of_loss(error)
     )
 
 

@@ -95,7 +95,7 @@ class Archives(Listener):
             ScenarioError: The arguments contradict each other.
         """
         if first is not None and (last is not None or before is not None):
-            raise ScenarioError("an archive is read by first and after, or by last and before")
+            raise ScenarioError("archive() takes either first and after, or last and before")
         filters = {
             "with": None if with_ is None else address(with_),
             "start": _text(start),

@@ -74,7 +74,7 @@ class Rooms(Archives):
             session.watchers = {}
         before = session.watchers.get(jid)
         if isinstance(before, RoomState) and not before.left:
-            raise ScenarioError(f"a user can join a room once at a time, got {jid} again")
+            raise ScenarioError(f"a user can be in a room only once, got {jid} again")
         session.watchers[jid] = state
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
         try:

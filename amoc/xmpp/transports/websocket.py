@@ -185,7 +185,8 @@ def open_websocket(
         if isinstance(error, errors.XmppError):
             raise
         raise errors.ConnectError(
-            f"{who}: the server is gone in the WebSocket handshake: {error.strerror or error}"
+            f"{who}: the connection was lost during the WebSocket handshake:"
+            f" {error.strerror or error}"
         ) from None
     except BaseException:
         below.close()

@@ -126,5 +126,5 @@ def test_an_add_that_cannot_leave_is_refused_in_the_same_words_where_the_board_i
     monkeypatch.setattr(api, "ROOM_S", 0.01)
     context.active().set(Actions, worker.actions)
     worker.actions.room.shut()
-    with pytest.raises(PeerError, match=r"an add to coordinator x could not leave worker 0"):
+    with pytest.raises(PeerError, match=r"an add to coordinator x could not be sent from worker 0"):
         api.add("x", 1, None)

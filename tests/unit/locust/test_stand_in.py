@@ -204,7 +204,7 @@ def test_a_host_and_tags_of_the_operator_count(write: Write) -> None:
     initialised(write(source), host="http://other", tags="a b")
     visitor = sys.modules["locustfile"].Visitor
     assert (visitor.host, len(visitor.tasks)) == ("http://other", 1)
-    with pytest.raises(InitError, match="class Visitor has no tasks, or none that tags let it do"):
+    with pytest.raises(InitError, match="class Visitor has no tasks, or none that the tags allow"):
         initialised(write(source, "again.py"), tags="c")
 
 

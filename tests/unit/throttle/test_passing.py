@@ -691,7 +691,7 @@ def test_a_scenario_can_start_as_many_throttles_as_is_said_besides_those_of_amoc
             lambda: throttle.change_rate_gradually(
                 "here", from_interarrival=1, to_rate=5, duration=1
             ),
-            "must be given an interval, for from_interarrival",
+            "must be given interval= to combine from_interarrival",
         ),
     ],
 )

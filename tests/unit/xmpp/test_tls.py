@@ -275,7 +275,7 @@ def test_the_handshake_has_the_deadline_of_the_attempt() -> None:
 def test_a_server_that_closes_in_the_handshake_is_an_error_that_says_so() -> None:
     with (
         speaking(Conn, Conn.hear) as server,
-        pytest.raises(xmpp.ConnectError, match="closed the connection in the TLS handshake"),
+        pytest.raises(xmpp.ConnectError, match="closed the connection during the TLS handshake"),
     ):
         connect(server, tls="direct")
 
