@@ -20,7 +20,7 @@ import gevent
 
 from amoc.base import pause, process
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
+from amoc.base.errors import AmocError, InitError, PeerError
 from amoc.base.loop_guard import Killed, guard_loop
 from amoc.base.operator import Operator
 from amoc.base.text import counted
@@ -35,7 +35,6 @@ from amoc.ipc.messages.placement import Layout
 from amoc.ipc.messages.samples import Sample, Sampled, is_acknowledged
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, UsersNow
 from amoc.ipc.worker_id import WorkerId
-from amoc.results.replay import SCENARIO
 from amoc.runtime import logs
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.agreement import agreed, check_fds, layout_for, together
@@ -44,10 +43,11 @@ from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_loop import RunLoop
 from amoc.runtime.controller.run_results import RunResults
-from amoc.runtime.controller.run_state import State, Step, after
+from amoc.runtime.controller.run_state import Step, after
 from amoc.runtime.controller.scenario_commands import ScenarioCommands
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
+from amoc.runtime.controller.stop_requests import Interrupted, StopRequests
 from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
 from amoc.runtime.launched import Launched
 from amoc.runtime.orphans import Orphans
@@ -57,12 +57,6 @@ from amoc.users.placement import Placement
 from amoc.users.run import STOP
 
 _log = logging.getLogger(__name__)
-
-
-class Interrupted(AmocError):
-    """The operator wants the run to end at once."""
-
-    exit_code = ExitCode.INTERRUPTED
 
 
 class Controller:
@@ -93,7 +87,6 @@ class Controller:
         self._operator = Operator(self._tell)
         self._launched, run_id = launched, launched.run_id
         self.status = Status(plan=plan, run_id=run_id)
-        self._interrupts = 0
         self._xmpp: EmbeddedXmpp | None = None
         self._services: Services | None = None
         self._files = RunFiles(plan, run_id, self._operator.warning)
@@ -104,23 +97,15 @@ class Controller:
             lambda at_ns: self._services.throttles(at_ns) if self._services is not None else {},
             lambda: self._services.untaken() if self._services is not None else 0,
         )
+        self._stops = StopRequests(plan, self.status, self._files, self._results, self._operator)
         self._control: ControlServer | None = None
         self._begun_ns = 0
         self._ended = "ok"
 
     def interrupt(self) -> None:
         """Ask the run to end: gracefully the first time, at once the second time."""
-        self._interrupts += 1
-        if self._graceful() and self._interrupts == 1:
-            self._note_stop("signal", "")
-            timeout = f"{self._plan.stop_timeout_s:g} s"
-            self._operator.info(
-                f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once"
-            )
+        self._stops.by_signal()
         self._nodes.changed.ring()
-
-    def _graceful(self) -> bool:
-        return self.status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
 
     def operate(self, command: Command, source: str) -> Answer:
         """Carry out a command; see `amoc.runtime.controller.commands`.
@@ -227,17 +212,9 @@ class Controller:
     def _stop_run(self, _: WorkerId | None, reason: str) -> None:
         """The scenario ends the run; the first time counts."""
         assert self._services is not None
-        if not self._results.stopped_because:
-            self._results.stopped_because = reason
-            self._operator.info(f"stopping: the scenario ends the run: {reason}")
-            self._note_stop(SCENARIO, reason)
+        if self._stops.by_scenario(reason):
             self._services.commands.stop_asked = True
             self._nodes.changed.ring()
-
-    def _note_stop(self, source: str, comment: str) -> None:
-        """Write down that the run was told to stop, by no command of an operator's."""
-        told = {"arguments": {}, "outcome": "ok", "answer": {}}
-        self._files.write("command", name="stop", source=source, comment=comment, **told)
 
     # Phases
 
@@ -288,7 +265,7 @@ class Controller:
             self.operate,
             self._operator,
         )
-        self._ended = loop.run(self._begun_ns, lambda: self._interrupts > 0)
+        self._ended = loop.run(self._begun_ns, lambda: self._stops.signals > 0)
 
     def _tell_begun(self) -> None:
         assert self._files.directory is not None
@@ -372,9 +349,7 @@ class Controller:
 
     def _check(self) -> None:
         """Raise what ends the run before its time, as far as it is not the node's doing."""
-        if self._interrupts > (1 if self._graceful() else 0):
-            lacking = "; the last second of metrics may be missing" if self._begun_ns else ""
-            raise Interrupted(f"stopped at once{lacking}")
+        self._stops.check(begun=self._begun_ns > 0)
         if self._xmpp is not None:
             self._xmpp.check()
 
