@@ -16,4 +16,8 @@ def hosts(tmp_path: Path) -> Iterator[Callable[..., Network]]:
     """Makes a network of so many hosts, that is there until the test has ended."""
     available()
     with ExitStack() as stack:
-        yield lambda *how: stack.enter_context(Network(how[0], tmp_path / "network", *how[1:]))
+
+        def made(count: int, ahead_s: int = 0) -> Network:
+            return stack.enter_context(Network(count, tmp_path / "network", ahead_s))
+
+        yield made

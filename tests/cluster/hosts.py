@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -108,25 +108,23 @@ class Namespace:
 
     def processes(self) -> list[str]:
         """The command lines of all processes inside but the first one."""
-        found = []
-        namespace = Path(f"/proc/{self.pid}/ns/pid").readlink()
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == self.pid:
-                continue
-            with suppress(OSError):
-                if (entry / "ns/pid").readlink() == namespace:
-                    found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        return found
+        return [line for pid, line in self._command_lines() if pid != self.pid]
 
     def pid_of(self, title: str) -> int:
         """The process inside whose command line begins with `title`, as it is seen from here."""
+        for pid, line in self._command_lines():
+            if line.startswith(title):
+                return pid
+        raise AssertionError(f"there is no {title} on this host")
+
+    def _command_lines(self) -> Iterator[tuple[int, str]]:
+        """Each process inside, as it is seen from here, and its command line."""
         namespace = Path(f"/proc/{self.pid}/ns/pid").readlink()
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
-                is_it = (entry / "cmdline").read_bytes().startswith(title.encode())
-                if is_it and (entry / "ns/pid").readlink() == namespace:
-                    return int(entry.name)
-        raise AssertionError(f"there is no {title} on this host")
+                if entry.name.isdigit() and (entry / "ns/pid").readlink() == namespace:
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    yield int(entry.name), line
 
     def close(self) -> None:
         """End all that is inside."""

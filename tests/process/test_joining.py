@@ -7,8 +7,7 @@ import platform
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,6 +43,13 @@ SECRET = "a secret of the run that is long enough"
 ROOT = Path(__file__).parents[2]
 
 
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait until `condition` holds; the loop goes on meanwhile."""
+    with gevent.Timeout(DEADLINE_S):
+        while not condition():
+            gevent.sleep(0.02)
+
+
 class Controller:
     """A launcher, and keepers that come to it."""
 
@@ -68,9 +74,7 @@ class Controller:
     def starting(self, launcher: RemoteLauncher) -> gevent.Greenlet:
         """The launcher's start, under way; its port is known then."""
         starting = gevent.spawn(launcher.start, "")
-        with gevent.Timeout(DEADLINE_S):
-            while not launcher.port:
-                gevent.sleep(0.005)
+        eventually(lambda: launcher.port)
         return starting
 
     def keeper(
@@ -103,9 +107,7 @@ class Controller:
 
 def await_nodes(launcher: RemoteLauncher, count: int) -> None:
     """Wait until that many have joined."""
-    with gevent.Timeout(DEADLINE_S):
-        while sum(node.is_there for node in launcher.nodes) < count:
-            gevent.sleep(0.02)
+    eventually(lambda: sum(node.is_there for node in launcher.nodes) >= count)
 
 
 @contextmanager
@@ -125,10 +127,7 @@ def liar(launcher: RemoteLauncher) -> Iterator[bus.Child]:
 
 def ended(keeper: subprocess.Popen[str]) -> tuple[int, str]:
     """How a keeper has ended, and what it has said; the loop goes on meanwhile."""
-    give_up = time.monotonic() + DEADLINE_S
-    while keeper.poll() is None:
-        assert time.monotonic() < give_up
-        gevent.sleep(0.02)
+    eventually(lambda: keeper.poll() is not None)
     assert keeper.stderr is not None
     return keeper.returncode, keeper.stderr.read()
 
@@ -261,11 +260,9 @@ def test_a_keeper_that_reports_nonsense_is_given_up_and_the_others_are_heard(
     with liar(launcher) as child, gevent.Timeout(DEADLINE_S):
         honest, lying = starting.get()
         child.report_urgent(report)
-        while not lying.nonsense:
-            gevent.sleep(0.02)
+        eventually(lambda: lying.nonsense)
         heard_ns = honest.heard_ns
-        while honest.heard_ns == heard_ns:
-            gevent.sleep(0.02)
+        eventually(lambda: honest.heard_ns != heard_ns)
     assert lying.ended() is None  # its node may still be running
     monkeypatch.setattr(fencing, "GIVEN_UP_NS", 0)
     assert lying.ended().startswith("on liar has sent an invalid message: ")
@@ -280,8 +277,7 @@ def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller,
             child.report_nowait(Fetch(0))
         heard_ns = node.heard_ns
         child.report_urgent(Beat(1))
-        while node.heard_ns == heard_ns:
-            gevent.sleep(0.02)
+        eventually(lambda: node.heard_ns != heard_ns)
         commands = []
         for command in child.commands():
             commands.append(command)
@@ -322,9 +318,7 @@ def test_a_defect_in_a_keeper_is_said_on_both_sides_and_ends_it(controller):
     assert code == 1
     assert "Traceback" in said
     assert "internal error: TypeError" in said
-    with gevent.Timeout(DEADLINE_S):
-        while node.ended() is None:
-            gevent.sleep(0.02)
+    eventually(node.ended)
     assert node.ended().startswith("was not started: internal error: TypeError")
 
 
@@ -335,9 +329,7 @@ def test_who_leaves_says_so(controller):
     (node,) = starting.get(timeout=DEADLINE_S)
     keeper.send_signal(signal.SIGINT)
     assert ended(keeper) == (130, "amoc: interrupted\n")
-    with gevent.Timeout(DEADLINE_S):
-        while node.ended() is None:
-            gevent.sleep(0.02)
+    eventually(node.ended)
     assert "interrupted" in node.ended()
 
 
