@@ -103,7 +103,7 @@ from pathlib import Path
 kind = int(sys.argv.pop(1))
 def refuse(*_args, **_named):
     raise OSError(kind, os.strerror(kind))
-Path.write_text = refuse
+Path.write_text = Path.write_bytes = refuse
 from amoc.cli.main import main
 sys.argv[0] = "amoc"
 main()

@@ -106,5 +106,5 @@ def test_preferences_say_what_is_archived(connect: Connect, xmpp_name: str) -> N
 
 
 def test_an_archive_is_read_in_one_direction(connect: Connect) -> None:
-    with connect() as client, pytest.raises(ScenarioError, match="first and after, or by last"):
+    with connect() as client, pytest.raises(ScenarioError, match="first and after, or last and before"):
         list(client.archive(first=1, last=1))
