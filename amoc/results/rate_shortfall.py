@@ -26,7 +26,8 @@ class _Passed:
     wanted: float = 0.0
     passed: int = 0
     wanted_s: float = 0.0
-    waited_s: float = 0.0  # with users waiting
+    lacking: float = 0.0  # executions, where users waited all the time
+    waiting: bool = False  # at the end of the latest second
     idle_s: float = 0.0  # without any user
 
     @property
@@ -59,9 +60,13 @@ class Shortfall:
             one.passed += throttle.executions
             if throttle.wanted:
                 one.wanted_s += point.active_s
-                one.waited_s += point.active_s if throttle.waiting else 0.0
+                # Where users wait at both ends of a second they are there in all of it; an outage
+                # of the target begins with users that wait, or ends so.
+                if one.waiting and throttle.waiting:
+                    one.lacking += throttle.wanted - throttle.executions
                 came = throttle.requests or throttle.executions or throttle.waiting
                 one.idle_s += 0.0 if came else point.active_s
+            one.waiting = throttle.waiting > 0
 
     def notes(self) -> list[str]:
         """A sentence for each throttle whose rate was not reached."""
@@ -72,11 +77,14 @@ class Shortfall:
 
 def _sentence(name: str, one: _Passed) -> str:
     passed, wanted = (f"{count / one.wanted_s:.4g}/s" for count in (one.passed, one.wanted))
-    if one.waited_s > one.wanted_s / 2:
+    if one.lacking > (one.wanted - one.passed) / 2:
         why = "users were waiting, so the load generator handed out its slots too late"
     elif one.idle_s > IDLE * one.wanted_s:
         digits = 0 if one.wanted_s >= 10 else 1
         why = f"no user reached it in {one.idle_s:.{digits}f} of {one.wanted_s:.{digits}f} s"
     else:
-        why = "no users were waiting, so they were too few or the target too slow"
+        why = (
+            "no users were waiting when executions were missing, so they were too few or the target"
+            " too slow"
+        )
     return f"throttle {name} reached {passed} of the configured {wanted}: {why}"

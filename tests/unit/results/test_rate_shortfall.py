@@ -28,12 +28,26 @@ def test_a_rate_that_was_not_reached_is_named_with_what_was():
     (note,) = notes(second(number, 147) for number in range(10))
     assert note == (
         "throttle pages reached 147/s of the configured 400/s: no users"
-        " were waiting, so they were too few or the target too slow"
+        " were waiting when executions were missing, so they were too few or the target too slow"
     )
 
 
 def test_where_users_were_waiting_the_generator_was_too_slow():
     (note,) = notes(second(number, 147, waiting=9) for number in range(10))
+    assert "users were waiting, so the load generator" in note
+
+
+def test_where_users_waited_but_not_in_an_outage_the_target_was_too_slow():
+    # Crashed users rest for some seconds before they start again: (executions, waiting at the end).
+    outage = [(400, 40), (150, 0), (60, 0), (150, 10), (400, 110)]
+    made = [*[(400, 160)] * 5, *outage, *[(400, 160)] * 5]
+    (note,) = notes(second(number, *one) for number, one in enumerate(made))
+    assert "no users were waiting when executions were missing" in note
+
+
+def test_where_slots_were_late_after_an_outage_the_generator_was_too_slow():
+    made = [*[(400, 9)] * 5, (380, 0), (390, 9), *[(147, 9)] * 5]
+    (note,) = notes(second(number, *one) for number, one in enumerate(made))
     assert "users were waiting, so the load generator" in note
 
 
