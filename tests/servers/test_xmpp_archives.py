@@ -106,5 +106,6 @@ def test_preferences_say_what_is_archived(connect: Connect, xmpp_name: str) -> N
 
 
 def test_an_archive_is_read_in_one_direction(connect: Connect) -> None:
-    with connect() as client, pytest.raises(ScenarioError, match="first and after, or last and before"):
+    both = "first and after, or last and before"
+    with connect() as client, pytest.raises(ScenarioError, match=both):
         list(client.archive(first=1, last=1))
