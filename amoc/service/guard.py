@@ -15,7 +15,7 @@ from flask import Flask, Response, g, redirect, request
 
 from amoc.service.problems import Problem
 from amoc.service.service import Service
-from amoc.service.tokens import Role, Tokens, WrongTokens
+from amoc.service.tokens import Role, Tokens, WrongTokens, client_of
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _IN_URL = ("token", "access_token", "auth", "authorization", "api_key")
@@ -159,12 +159,12 @@ class Door:
         """
         if self._tokens is None:
             return Role.ADMIN
-        client = request.remote_addr or ""
+        client = client_of(request.remote_addr or "")
         wait_s = self._wrong.wait_s(client, time.monotonic())
         if wait_s:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,
-                f"too many wrong tokens from this address; try again in {int(wait_s) + 1} s",
+                f"too many wrong tokens from {client}; try again in {int(wait_s) + 1} s",
                 headers=[("Retry-After", str(int(wait_s) + 1))],
             )
         found = self._tokens.role_of(token) if token is not None else None

@@ -9,21 +9,24 @@ import json
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import gevent
+from flask import g, has_app_context
 from gevent import subprocess
 from gevent.lock import BoundedSemaphore
 
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.base.json_plain import JsonObject
 from amoc.base.start_command import start_command
 from amoc.service.cli_output import refusal
 from amoc.service.problems import Problem
+from amoc.service.tokens import Role
 
 DESCRIBE_S = 30.0
 READ_S = 120.0
@@ -32,6 +35,8 @@ MAX_AT_ONCE = 2
 WAIT_S = 30.0
 
 _free = BoundedSemaphore(MAX_AT_ONCE)
+_free_for_readers = BoundedSemaphore(MAX_AT_ONCE - 1)
+"""Whoever may only look leaves one of them to those who may start runs."""
 
 
 def describe(scenario: Path) -> dict[str, Any]:
@@ -110,34 +115,49 @@ def _started(
         given: What it can read as JSON from its standard input.
         errors: Whether what it says as errors is read, too.
     """
-    if not _free.acquire(timeout=WAIT_S):
-        raise Problem(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "the server is too busy; try again",
-            headers=[("Retry-After", "5")],
-        )
-    try:
-        with subprocess.Popen(
+    with (
+        _place(),
+        subprocess.Popen(
             start_command(module, [str(os.getpid()), *arguments]),
             stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if errors else subprocess.DEVNULL,
             process_group=0,
-        ) as child:
-            try:
-                with gevent.Timeout(deadline_s):
-                    if child.stdin is not None:
-                        with suppress(BrokenPipeError):  # it ends without reading it
-                            child.stdin.write(json.dumps(given).encode())
-                            child.stdin.close()
-                    yield child
-            except gevent.Timeout:
-                raise PeerError(f"{_what(module)} took longer than {deadline_s:g} s") from None
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-    finally:
-        _free.release()
+        ) as child,
+    ):
+        try:
+            with gevent.Timeout(deadline_s):
+                if child.stdin is not None:
+                    with suppress(BrokenPipeError):  # it ends without reading it
+                        child.stdin.write(json.dumps(given).encode())
+                        child.stdin.close()
+                yield child
+        except gevent.Timeout:
+            raise PeerError(f"{_what(module)} took longer than {deadline_s:g} s") from None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    """One of the places for processes, which the client of this request has, until the block ends.
+
+    Raises:
+        Problem: None becomes free.
+    """
+    reads = has_app_context() and g.get("role") is Role.READ
+    give_up_ns = now_ns() + int(WAIT_S * S_NS)
+    with ExitStack() as places:
+        for one in (_free_for_readers, _free) if reads else (_free,):
+            if not one.acquire(timeout=max(0.0, (give_up_ns - now_ns()) / S_NS)):
+                raise Problem(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "the server is too busy; try again",
+                    headers=[("Retry-After", "5")],
+                )
+            places.callback(one.release)
+        yield
 
 
 def _what(module: str) -> str:

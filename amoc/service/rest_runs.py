@@ -14,13 +14,15 @@ from flask import Response
 from flask_openapi3 import OpenAPI, Tag
 from pydantic import BaseModel, Field
 
+from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, now_ns
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_list import ListedRun
-from amoc.service import log_tail, sse
+from amoc.service import sse
 from amoc.service.answers import ComparisonBody, LogBody, RunBody, RunsBody, SeriesBody, SummaryBody
 from amoc.service.isolated import READ_S, answer_of
 from amoc.service.live_series import second_of
+from amoc.service.log_tail import LogTail
 from amoc.service.problems import Problem
 from amoc.service.requests import MAX_LINES, MAX_SECONDS, RunId
 from amoc.service.responses import NOTHING, PAGE, responses
@@ -137,7 +139,9 @@ def register(app: OpenAPI, service: Service) -> None:
     def get_log(path: RunPath, query: LogQuery) -> Any:
         """The newest lines of a run's logs, of all its processes, in order."""
         directory = runs.find(path.id)
-        return {"run": directory.id, "lines": log_tail.newest(directory.logs, query.lines)}
+        tail = LogTail(directory.logs, query.lines, Breather())
+        tail.look()
+        return {"run": directory.id, "lines": tail.lines()}
 
     @app.get(
         "/runs/<a>/compare/<b>",

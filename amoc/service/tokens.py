@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 from amoc.base.errors import UsageError
 
@@ -16,6 +17,8 @@ MAX_WRONG = 10
 """Wrong tokens of one client, before it has to wait."""
 WRONG_PERIOD_S = 60.0
 MAX_CLIENTS = 10_000
+IPV6_PREFIX = 64
+"""Bits of an IPv6 address that stand for one client: a single host may have all below them."""
 
 
 class Role(IntEnum):
@@ -73,10 +76,24 @@ class Tokens:
         return found
 
 
+def client_of(address: str) -> str:
+    """Who an address belongs to, as far as limits are concerned: itself, or its IPv6 network."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Network((found, IPV6_PREFIX), strict=False))
+
+
 class WrongTokens:
     """Counts wrong tokens by client, so that nobody tries them out.
 
-    Of more than `MAX_CLIENTS` clients those that were wrong longest ago are forgotten.
+    Of more than `MAX_CLIENTS` clients those that were wrong longest ago are forgotten: who has as
+    many addresses gets no more than `MAX_WRONG` attempts with each, or one when it comes round.
     """
 
     def __init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import re
 import shutil
@@ -141,6 +142,78 @@ def test_uploads_can_be_off_and_wrong_tokens_cannot_be_tried_out(tmp_path: Path)
         command_line = Path(f"/proc/{guarded.pid}/cmdline").read_bytes()
         assert ADMIN.encode() not in command_line
         assert ADMIN not in guarded.output
+
+
+ONE_NETWORK = """
+import http.client, subprocess, sys
+from pathlib import Path
+from urllib.parse import urlsplit
+from tests.service.support import serving
+
+for command in (
+    "link set lo up",
+    *(f"-6 address add {one}/64 dev lo nodad" for one in ("fd00:1::1", "fd00:1::2", "fd00:2::1")),
+):
+    subprocess.run(["ip", *command.split()], check=True)
+with serving(Path(sys.argv[1]), "--token-file", "tokens", "--listen", "[::]:0") as daemon:
+    for address, token in zip(sys.argv[2::2], sys.argv[3::2]):
+        line = http.client.HTTPConnection("fd00:1::1", urlsplit(daemon.url).port, 60, (address, 0))
+        line.request("GET", "/status", headers={"Authorization": f"Bearer {token}"})
+        print(line.getresponse().status)
+"""
+
+
+def test_an_ipv6_network_is_one_client_that_tries_out_tokens(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(ADMIN)
+    (tmp_path / "tokens").chmod(0o600)
+    tries = [("fd00:1::1", "wrong"), ("fd00:1::2", "wrong")] * 5
+    tries += [("fd00:1::2", ADMIN), ("fd00:2::1", ADMIN)]
+    arguments = [str(tmp_path), *(word for one in tries for word in one)]
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--net", sys.executable, "-c", ONE_NETWORK, *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.stdout.split() == ["401"] * 10 + ["429", "200"], done.stderr
+
+
+def test_who_may_only_look_leaves_room_for_those_who_start_runs(guarded: Daemon) -> None:
+    go_on = guarded.directory / "go_on"
+    scenarios = guarded.directory / "scenarios"
+    (scenarios / "slow.py").write_text(
+        f"import os, time\n\nwhile not os.path.exists({str(go_on)!r}):\n    time.sleep(0.05)\n"
+        "\n\ndef start(user_id): ...\n"
+    )
+
+    def ask() -> http.client.HTTPConnection:
+        line = guarded.connection()
+        line.request("GET", "/scenarios/info/slow", headers=bearer(READ))
+        return line
+
+    lines = [ask() for _ in range(3)]
+    try:
+        slow = str(scenarios / "slow.py").encode()
+
+        def loaded() -> list[int]:
+            tree = guarded.tree()
+            return [pid for pid in tree if slow in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+        eventually(loaded, "one of them is loaded")
+        for token in (RUN, ADMIN):
+            answer = guarded.request("GET", "/scenarios/info/stayers", **bearer(token))
+            assert answer.status == 200
+        assert len(loaded()) == 1
+        go_on.touch()
+        assert [line.getresponse().status for line in lines] == [200] * 3  # in turn
+    finally:
+        go_on.touch()
+        for line in lines:
+            line.close()
+        (scenarios / "slow.py").unlink()
 
 
 @pytest.mark.parametrize(

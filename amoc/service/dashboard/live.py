@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 import gevent
 from gevent.event import Event
@@ -28,7 +29,9 @@ from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
 from amoc.service import sse
+from amoc.service.log_tail import LogTail
 
+LOG_LINES = 100
 LOOK_S = 0.2
 LINGER_S = 600.0
 """How long a run is followed for nobody; to begin anew takes the longer the longer it is."""
@@ -52,6 +55,10 @@ AT_ONCE = 60
 
 _log = logging.getLogger(__name__)
 
+AddParts: TypeAlias = Callable[[LivePage, str, Sequence[JsonObject] | None], None]
+"""Adds the dashboard's own parts to a version of the page of the run with an id; gets the newest
+lines of its logs, or None if they are as they were."""
+
 
 class Watched:
     """A run that somebody looks at.
@@ -66,7 +73,7 @@ class Watched:
         directory: RunDirectory,
         goes_on: Callable[[RunDirectory], bool],
         on_end: Callable[[], None],
-        add: Callable[[LivePage, RunDirectory], None],
+        add: AddParts,
     ) -> None:
         """Follow a run.
 
@@ -74,7 +81,7 @@ class Watched:
             directory: Where it is.
             goes_on: Whether it may still write something.
             on_end: Called when it is not followed any more.
-            add: Adds the dashboard's own parts to each version of the page.
+            add: Called for each version of the page.
         """
         self.page: LivePage | None = None
         self.to_the_end = False
@@ -82,6 +89,7 @@ class Watched:
         self._add = add
         self._on_end = on_end
         self._breathe = Breather(HOLD_NS)
+        self._log = LogTail(directory.logs, LOG_LINES, self._breathe)
         self._ready, self._news = Event(), Event()
         self._viewers = 0
         self._last_looked_ns = now_ns()
@@ -170,7 +178,8 @@ class Watched:
             self._breathe,
         )
         seen = len(series)
-        self._add(page, self._directory)
+        self._log.look()
+        self._add(page, self._directory.id, self._log.lines())
         self.page = page
         self._ready.set()
         news = False
@@ -222,10 +231,11 @@ class Watched:
         may_make = over or begun_ns - self._made_ns > MAKE_SHARE * page.make_ns
         final = summary_file.read(self._directory.summary) if over else None
         edition = page.charts.edition
+        lines = self._log.lines() if self._log.look() else None
         page.update(may_make, over, final)
         if page.charts.edition != edition:
             self._made_ns = now_ns()
-        self._add(page, self._directory)
+        self._add(page, self._directory.id, lines)
         self._sent.clear()
         news, self._news = self._news, Event()
         news.set()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_list import ListedRun, of_summary
-from amoc.service.dashboard.live import Watched
+from amoc.service.dashboard.live import AddParts, Watched
 from amoc.service.runs import Runs
 
 MAX_LISTED = 8
@@ -18,7 +16,7 @@ MAX_LISTED = 8
 class LivePages:
     """The runs that somebody looks at."""
 
-    def __init__(self, runs: Runs, add: Callable[[LivePage, RunDirectory], None]) -> None:
+    def __init__(self, runs: Runs, add: AddParts) -> None:
         """Follow nobody yet; `add` as for `Watched`."""
         self._runs, self._add = runs, add
         self._watched: dict[str, Watched] = {}

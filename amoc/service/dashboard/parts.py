@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from amoc.base.breather import Breather
 from amoc.base.json_plain import JsonObject
 from amoc.results.report import shell
 from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point, ThrottlePoint
-from amoc.service import log_tail
 from amoc.service.dashboard.declared import Declared
 from amoc.service.dashboard.forms import Changes
+from amoc.service.log_tail import LogTail
 
 PACKAGE = "amoc.service.dashboard"
 LOG_LINES = 100
 MAX_THROTTLES = 100
 
 
-def add(page: LivePage, directory: RunDirectory, declared: Declared) -> None:
-    """Add the parts to a version of the page of a run."""
-    settings = declared.fields(directory.id, page)
+def add(page: LivePage, run: str, lines: Sequence[JsonObject] | None, declared: Declared) -> None:
+    """Add the parts to a version of the page of a run.
+
+    Args:
+        page: The page.
+        run: The run's id.
+        lines: The newest of its logs; None if they are as they were.
+        declared: What its scenario declares.
+    """
+    settings = declared.fields(run, page)
     page.show_fragment("controls", "" if page.is_over else controls(page.last, settings))
-    page.show_fragment("log", log_of(directory))
+    if lines is not None:
+        page.show_fragment("log", log(lines))
 
 
 def controls(last: Point | None, settings: Sequence[tuple[str, Changes]] = ()) -> str:
@@ -65,7 +74,9 @@ def rate_text(one: ThrottlePoint) -> str:
 
 def log_of(directory: RunDirectory) -> str:
     """The newest lines of a run's logs."""
-    return log(log_tail.newest(directory.logs, LOG_LINES))
+    tail = LogTail(directory.logs, LOG_LINES, Breather())
+    tail.look()
+    return log(tail.lines())
 
 
 def log(lines: Iterable[JsonObject]) -> str:

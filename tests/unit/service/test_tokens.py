@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.errors import UsageError
-from amoc.service.tokens import MAX_CLIENTS, MAX_WRONG, WRONG_PERIOD_S, Role, Tokens, WrongTokens
+from amoc.service.tokens import (
+    MAX_CLIENTS,
+    MAX_WRONG,
+    WRONG_PERIOD_S,
+    Role,
+    Tokens,
+    WrongTokens,
+    client_of,
+)
 
 ONE, OTHER = "one-0123456789abc", "other-0123456789abc"
 
@@ -52,3 +60,22 @@ def test_others_need_not_wait_and_memory_is_bounded() -> None:
     for number in range(MAX_CLIENTS + 10):
         wrong.note(f"client {number}", 2.0)
     assert wrong.wait_s("one", 3.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff:1:2:3", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("::1", "::1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_a_network_of_ipv6_is_one_client_and_so_is_an_address_of_ipv4(
+    one: str, other: str, same: bool
+) -> None:
+    assert (client_of(one) == client_of(other)) is same
