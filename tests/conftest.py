@@ -34,11 +34,11 @@ ONCE_FILES = frozenset(
     for name in (
         *(f"process/test_{name}" for name in ("changes", "control", "damaged_run", "disk")),
         *(f"process/test_{name}" for name in ("callbacks", "cluster", "coordinator")),
-        *(f"process/test_{name}" for name in ("dependencies", "joining", "standstill")),
+        *(f"process/test_{name}" for name in ("dependencies", "joined_runs", "joining")),
         *(f"process/test_{name}" for name in ("embedded_xmpp", "events", "limited", "logging")),
-        *(f"process/test_{name}" for name in ("numbers", "review", "secrets", "thresholds")),
+        *(f"process/test_{name}" for name in ("numbers", "review", "secrets", "standstill")),
         *(f"process/test_{name}" for name in ("arrivals", "client", "kinds", "locustfiles")),
-        *(f"process/test_{name}" for name in ("xmpp_failures", "xmpp_lives")),
+        *(f"process/test_{name}" for name in ("thresholds", "xmpp_failures", "xmpp_lives")),
         *("e2e/test_one_to_one", "unit/test_docs", "unit/test_health_figures", "unit/test_rooms"),
     )
 )

@@ -24,6 +24,7 @@ from gevent import socket as gsocket
 from gevent.event import Event
 
 from amoc.base import process
+from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode
 from amoc.base.operator import Operator
 from amoc.ipc import bus
@@ -70,13 +71,10 @@ from amoc.runtime.node.supervisor_link import SupervisorLink
 from amoc.runtime.node.worker_links import WorkerLinks
 from amoc.runtime.node.worker_watch import WorkerWatch
 from amoc.runtime.node.workers import WorkerTable
+from amoc.runtime.remote import fencing
 from amoc.users.placement import Placement
 
 JOIN_S = 30.0
-MAX_SILENCE_S = 3.0
-"""How long the keeper of a node on another host may say nothing, which does so twice a second. With
-the time that users have to stop then, less than what a controller waits before it gives up a node:
-see `amoc.runtime.remote.fencing`."""
 
 _log = logging.getLogger(__name__)
 
@@ -300,16 +298,20 @@ class Node:
 
     def _watch_lifeline(self) -> None:
         # On another host there is a keeper in between, which may be frozen.
-        silence_s = MAX_SILENCE_S if self._bootstrap.remote else None
-        try:
-            while True:
-                gsocket.wait_read(0, silence_s)
-                if not os.read(0, 4096):
-                    break
-        except TimeoutError:
-            self._lost_controller(f"nothing heard from its keeper for {silence_s:g} s")
-        else:
-            self._lost_controller("the controller is gone")
+        fence = fencing.Fence(now_ns()) if self._bootstrap.remote else None
+        look_s = fencing.BEAT_S if fence is not None else None
+        while fence is None or not fence.is_orphaned(now_ns()):
+            try:
+                gsocket.wait_read(0, look_s)
+            except TimeoutError:
+                continue
+            if not os.read(0, 4096):
+                self._lost_controller("the controller is gone")
+                return
+            if fence is not None:
+                fence.echoed(now_ns())
+        silent = format_duration(fencing.ORPHANED_NS / S_NS)
+        self._lost_controller(f"nothing heard from its keeper for {silent}")
 
     def _lost_controller(self, why: str) -> None:
         _log.warning(why)

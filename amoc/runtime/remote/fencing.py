@@ -8,6 +8,11 @@ counts from then. So with one clock or two, the keeper's limit is over before th
 
     beat made ── ORPHANED ── its users are to stop ── KILLED ── nothing of it runs
        beat heard, here or later ──────────────── GIVEN_UP ── users start elsewhere
+
+A controller that stands still for less than `ORPHANED_NS`, suspended or busy, loses no node: the
+beats are there when it goes on, and the newest is sent back. A keeper that stood still itself has
+not had what came meanwhile, so it listens for a moment before it judges; that ends at `KILLED_NS`.
+A node watches over its keeper in the same way, in case that is frozen.
 """
 
 from __future__ import annotations
@@ -15,11 +20,13 @@ from __future__ import annotations
 from amoc.base.clock import S_NS
 
 BEAT_S = 0.5
-ORPHANED_NS = 3 * S_NS
+ORPHANED_NS = 7 * S_NS
 """Without its controller for so long, a node's users are to stop."""
-KILLED_NS = 5 * S_NS
+KILLED_NS = 9 * S_NS
 """After so long it is killed."""
-GIVEN_UP_NS = 8 * S_NS
+STOOD_STILL_NS = S_NS
+"""Who has not looked for so long was not running; and for so long it listens then."""
+GIVEN_UP_NS = 12 * S_NS
 """A controller that has heard no beat for so long knows that the node is gone. The difference is
 for a host so slow that its keeper comes late."""
 
@@ -28,7 +35,7 @@ class Fence:
     """A keeper's view: how long ago the controller is known to have been there."""
 
     def __init__(self, now_ns: int) -> None:
-        self._known_ns = now_ns
+        self._known_ns = self._looked_ns = self._listen_until_ns = now_ns
         self._orphaned = False
 
     @property
@@ -42,8 +49,16 @@ class Fence:
             self._known_ns = max(self._known_ns, asked_ns)
 
     def is_orphaned(self, now_ns: int) -> bool:
-        """Whether the node has to stop; once that is so it stays so."""
-        self._orphaned |= now_ns - self._known_ns >= ORPHANED_NS
+        """Whether the node has to stop; once that is so it stays so.
+
+        To be asked at least every `STOOD_STILL_NS`.
+        """
+        if now_ns - self._looked_ns > STOOD_STILL_NS:
+            self._listen_until_ns = now_ns + STOOD_STILL_NS
+        self._looked_ns = now_ns
+        silent_ns = now_ns - self._known_ns
+        heard_all = now_ns >= self._listen_until_ns or silent_ns >= KILLED_NS
+        self._orphaned |= silent_ns >= ORPHANED_NS and heard_all
         return self._orphaned
 
     def is_over(self, now_ns: int) -> bool:

@@ -11,22 +11,30 @@ from amoc.runtime.remote.fencing import (
     GIVEN_UP_NS,
     KILLED_NS,
     ORPHANED_NS,
+    STOOD_STILL_NS,
     Fence,
     is_given_up,
 )
 
 NEVER = None
-DELAY = st.one_of(st.just(NEVER), st.integers(0, 12 * S_NS))
+DELAY = st.one_of(st.just(NEVER), st.integers(0, 2 * GIVEN_UP_NS))
 WAYS = st.lists(st.tuples(DELAY, DELAY), max_size=60)
 LOOK_NS = 100 * MS_NS
 BEAT_NS = int(BEAT_S * S_NS)
 
 
-@given(WAYS, st.integers(0, LOOK_NS))
-def test_the_keeper_has_ended_its_node_before_the_controller_gives_it_up(ways, phase_ns):
+STILL = st.tuples(st.integers(0, 30 * S_NS), st.integers(0, KILLED_NS - S_NS))
+
+
+@given(WAYS, st.integers(0, LOOK_NS), STILL)
+def test_the_keeper_has_ended_its_node_before_the_controller_gives_it_up(ways, phase_ns, still):
+    """Also where it stands still, from then on for so long, and beats are not made meanwhile."""
+    still_ns, for_ns = still
     heard, echoes = [0], []
     for number, (there_ns, back_ns) in enumerate(ways):
         made_ns = number * BEAT_NS
+        if still_ns <= made_ns < still_ns + for_ns:
+            continue
         if there_ns is not NEVER:
             heard.append(made_ns + there_ns)
             if back_ns is not NEVER:
@@ -34,6 +42,8 @@ def test_the_keeper_has_ended_its_node_before_the_controller_gives_it_up(ways, p
     fence, over_ns = Fence(0), None
     echoes.sort()
     for now_ns in range(phase_ns, len(ways) * BEAT_NS + 60 * S_NS, LOOK_NS):
+        if still_ns <= now_ns < still_ns + for_ns:
+            continue
         while echoes and echoes[0][0] <= now_ns:
             fence.echoed(echoes.pop(0)[1])
         if fence.is_orphaned(now_ns) and fence.is_over(now_ns):
@@ -50,16 +60,39 @@ def test_the_keeper_has_ended_its_node_before_the_controller_gives_it_up(ways, p
     assert over_ns + S_NS < given_up_ns
 
 
+def looked(until_ns: int) -> Fence:
+    """One of a keeper that has heard nothing since 0, and has looked all the time."""
+    fence = Fence(0)
+    for now_ns in range(0, until_ns, LOOK_NS):
+        fence.is_orphaned(now_ns)
+    return fence
+
+
 @given(st.integers(0, ORPHANED_NS - 1))
 def test_a_short_cut_does_no_harm(cut_ns):
-    fence = Fence(0)
+    fence = looked(cut_ns)
     assert not fence.is_orphaned(cut_ns)
     fence.echoed(cut_ns)
     assert not fence.is_orphaned(cut_ns + ORPHANED_NS - 1)
 
 
-def test_an_orphan_that_hears_its_controller_again_stops_all_the_same():
+def test_a_keeper_that_stood_still_listens_before_it_judges():
     fence = Fence(0)
+    woken_ns = ORPHANED_NS + S_NS // 2
+    assert not fence.is_orphaned(woken_ns)
+    fence.echoed(woken_ns)
+    assert not fence.is_orphaned(woken_ns + STOOD_STILL_NS)
+
+
+def test_a_keeper_that_stood_still_and_hears_nothing_stops_its_node():
+    fence = Fence(0)
+    assert not fence.is_orphaned(ORPHANED_NS)
+    assert fence.is_orphaned(ORPHANED_NS + STOOD_STILL_NS)
+    assert Fence(0).is_orphaned(KILLED_NS)
+
+
+def test_an_orphan_that_hears_its_controller_again_stops_all_the_same():
+    fence = looked(ORPHANED_NS)
     assert fence.is_orphaned(ORPHANED_NS)
     assert not fence.is_over(ORPHANED_NS)
     fence.echoed(ORPHANED_NS)
@@ -68,6 +101,6 @@ def test_an_orphan_that_hears_its_controller_again_stops_all_the_same():
 
 
 def test_an_echo_that_comes_late_says_nothing_of_now():
-    fence = Fence(0)
+    fence = looked(ORPHANED_NS)
     fence.echoed(0)
     assert fence.is_orphaned(ORPHANED_NS)

@@ -1,0 +1,71 @@
+"""Runs with nodes that have joined: what they bear, and what happens to those that are wrong."""
+
+from __future__ import annotations
+
+import signal
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.joined import joined
+from tests.process.support import eventually, lines
+
+pytestmark = pytest.mark.slow
+
+# Each user writes down, unbuffered, in which process it is.
+TURNS = """
+    import os
+    from amoc import user
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def start(user_id):
+        while not user.stopping:
+            os.write(log, f"{user_id} {os.getpid()}\\n".encode())
+            user.wait_stopping(0.05)
+"""
+
+
+@pytest.fixture
+def own_directory(scenario: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a scenario that has a directory of its own, as it is sent to hosts."""
+
+    def written(text: str) -> Path:
+        source = scenario(text)
+        file = tmp_path / "sent" / "trial.py"
+        file.parent.mkdir()
+        return source.rename(file)
+
+    return written
+
+
+def places(log: Path, after: int = 0) -> dict[str, set[str]]:
+    """The processes in which each user has run, from that line on."""
+    found = defaultdict(set)
+    for line in lines(log)[after:]:
+        user_id, pid = line.split(" ")
+        found[user_id].add(pid)
+    return found
+
+
+def test_a_controller_that_stands_still_for_a_while_loses_no_node(own_directory, tmp_path):
+    log = tmp_path / "log"
+    options = ("--users", "4", "--duration", "1h")
+    with joined(own_directory(TURNS), 2, *options, directory=tmp_path) as it:
+        run = it.run
+        eventually(lambda: len(places(log)) == 4, f"users run:\n{run.output}")
+        for still_s in (2.5, 6.0):
+            run.kill(run.pid, signal.SIGSTOP)
+            count = len(lines(log))
+            # Turns take 50 ms each, in four users: the nodes' own clock.
+            eventually(lambda c=count, s=still_s: len(lines(log)) > c + 4 * s / 0.051, "turns")
+            run.kill(run.pid, signal.SIGCONT)
+            run.wait_for_output("amoc itself was suspended for")
+        count = len(lines(log))
+        eventually(lambda: len(places(log, count)) == 4, f"all go on:\n{run.output}")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        assert [one["state"] for one in run.summary()["nodes"]] == ["up", "up"]
+    assert all(len(one) == 1 for one in places(log).values()), "nobody has moved"
