@@ -33,6 +33,7 @@ from amoc.base.errors import ExitCode
 from amoc.base.start_command import HERE, start_command
 from amoc.base.text import LineSplitter
 
+LOOK_S = 0.005
 STATUS_TAKEN = 255
 TAKEN_NS = S_NS // 10
 """How long the loop has to tell how a child ended that is known to have ended."""
@@ -120,6 +121,13 @@ def _become_child(stdin: int, output: int) -> None:
     sys.path.append(HERE)
 
 
+def _has_room(pipe: int) -> bool:
+    """Whether `PIPE_BUF` bytes can be written at once, or nobody is there to read."""
+    ends = select.poll()
+    ends.register(pipe, select.POLLOUT)
+    return bool(ends.poll(0))
+
+
 class ChildProcess:
     """A child that was started.
 
@@ -141,11 +149,15 @@ class ChildProcess:
         self._reader = gevent.spawn(self._read)
 
     def write(self, data: bytes) -> None:
-        """Write to its standard input; does nothing when it is gone."""
+        """Write to its standard input; does nothing when it is gone, or is not wanted any more."""
         with contextlib.suppress(BrokenPipeError):
-            while data:
-                gsocket.wait_write(self._input)
-                data = data[os.write(self._input, data[: select.PIPE_BUF]) :]
+            while data and self._input >= 0:
+                # No watcher: the loop would abort this process if somebody closed the lifeline
+                # while we wait.
+                if _has_room(self._input):
+                    data = data[os.write(self._input, data[: select.PIPE_BUF]) :]
+                else:
+                    gevent.sleep(LOOK_S)
 
     def _reaped(self) -> None:
         self._watcher.stop()
@@ -191,10 +203,10 @@ class ChildProcess:
         """
         give_up = now_ns() + int(deadline_s * S_NS)
         while (status := self.exit_status()) is None and now_ns() < give_up:
-            gevent.sleep(0.005)
+            gevent.sleep(LOOK_S)
         self.kill()
         while status is None:  # killed: this takes no longer than the kernel needs
-            gevent.sleep(0.005)
+            gevent.sleep(LOOK_S)
             status = self.exit_status()
         # What it said last is still in the pipe; a grandchild may hold it open for a moment.
         self._reader.join(0.5)

@@ -62,6 +62,16 @@ def test_a_status_that_somebody_else_took_is_said_to_be_unknown_and_nobody_waits
     assert child.end(60) == STATUS_TAKEN
 
 
+@pytest.mark.parametrize("size", [1, 1 << 20], ids=["a beat", "more than a pipe holds"])
+def test_a_lifeline_may_be_closed_while_somebody_writes(start, size):
+    child = start("import time; time.sleep(60)")
+    writing = gevent.spawn(child.write, bytes(size))
+    gevent.sleep(0)
+    child.close_lifeline()
+    writing.get(timeout=60)
+    assert child.exit_status() is None
+
+
 def test_a_child_that_does_not_leave_is_killed_with_what_it_has_started(start, tmp_path: Path):
     said: list[str] = []
     code = """
