@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from amoc.metrics.reserved import KIND
+from amoc.results.summary_types import Measured
 
-HEADS = ("kinds", "users started", "iterations", "per second")
+HEADS = ("users started", "iterations", "per second", "crashes")
 _ITERATIONS = ".iterations"
 
 
@@ -18,18 +20,41 @@ class KindRow(NamedTuple):
     users: int
     """How many have started; 0 where a rate starts iterations."""
     iterations: int
+    """How many have begun."""
     per_s: float | None
+    crashes: int
 
 
-def rows(counters: Mapping[str, int], per_s: Mapping[str, float | None]) -> list[KindRow]:
-    """The kinds that `counters` tell of."""
-    found = []
-    for name, count in counters.items():
-        if name.startswith(KIND) and name.endswith(_ITERATIONS):
-            kind = name.removesuffix(_ITERATIONS)
-            users = counters.get(f"{kind}.users", 0)
-            found.append(KindRow(kind.removeprefix(KIND), users, count, per_s.get(name)))
-    return found
+def rows(whole: Measured, part: Measured) -> list[KindRow]:
+    """The kinds that counters tell of.
+
+    Args:
+        whole: All of a run, of which users and crashes are told; a crash's cause begins with the
+            kind.
+        part: What else is told of.
+    """
+    counters, per_s = part.get("counters", {}), part.get("counters_per_s", {})
+    iterations = {
+        name.removeprefix(KIND).removesuffix(_ITERATIONS): count
+        for name, count in counters.items()
+        if name.startswith(KIND) and name.endswith(_ITERATIONS)
+    }
+    crashed: Counter[str] = Counter()
+    for one in whole.get("crashes", ()) if iterations else ():
+        for name in one["cause"].split(": "):  # of a scenario with kinds both are said
+            if name not in iterations:
+                break
+            crashed[name] += one["count"]
+    return [
+        KindRow(
+            name,
+            whole.get("counters", {}).get(f"{KIND}{name}.users", 0),
+            count,
+            per_s.get(f"{KIND}{name}{_ITERATIONS}"),
+            crashed[name],
+        )
+        for name, count in iterations.items()
+    ]
 
 
 def without(counters: Mapping[str, int]) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -177,6 +178,16 @@ def test_several_scenarios_have_their_own_users(scenario, tmp_path):
     assert causes[0].startswith("browse: Slow: OSError: too slow (browse.py:")
     assert causes[1].startswith("buy: ValueError: sold out (buy.py:")
     assert summary["run"]["scenario"] == f"{buy}=10 {browse}=30"
+    slow, sold_out = (
+        next(one["count"] for one in summary["crashes"] if name in one["cause"])
+        for name in ("Slow", "buy")
+    )
+    told = re.sub("<[^>]*>", " ", run.directory.joinpath("report.html").read_text())
+    for name, users, crashes in (("buy", 10, sold_out), ("browse", 30, slow), ("Slow", 6, slow)):
+        begun = counters[f"kind.{name}.iterations"]
+        row = rf"\b{name} +{users} +{begun:,} +[0-9.,]+ +{crashes:,}\b"
+        assert re.search(row, told), row
+        assert re.search(row, run.output), row
     again = subprocess.run(
         [sys.executable, "-m", "amoc", "replay", str(run.directory), "--plan"],
         cwd="/",

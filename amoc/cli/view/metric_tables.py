@@ -17,7 +17,7 @@ from amoc.metrics.timer_statistics import TABLE
 from amoc.results import kinds, message_account, steps
 from amoc.results.counts import busiest
 from amoc.results.step_rows import CHECK_HEADS, heads
-from amoc.results.summary_types import CheckPart, Measured, StepPart, ThrottlePart
+from amoc.results.summary_types import CheckPart, Measured, StepPart, Summary, ThrottlePart
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.start_rate import USER_RATE
 
@@ -41,13 +41,11 @@ def of_steps(part: Measured, span: str) -> Iterator[RenderableType]:
         yield _checks(made, span)
 
 
-def of_metrics(
-    part: Measured, gauges: Mapping[str, float | None], span: str
-) -> Iterator[RenderableType]:
+def of_metrics(whole: Summary, part: Measured, span: str) -> Iterator[RenderableType]:
     """What a scenario has counted and measured beside steps; for the arguments see `of_steps`."""
-    yield from _counted(part, span)
-    if gauges:
-        yield _gauges(gauges)
+    yield from _counted(whole, part, span)
+    if whole["gauges"]:
+        yield _gauges(whole["gauges"])
     throttles = {
         name: one
         for name, one in part["throttles"].items()
@@ -64,10 +62,10 @@ def of_metrics(
         yield _timers(target, span)
 
 
-def _counted(part: Measured, span: str) -> Iterator[RenderableType]:
+def _counted(whole: Measured, part: Measured, span: str) -> Iterator[RenderableType]:
     """Kinds of users, messages, and all counters that are none of steps and checks."""
     counters, per_s = part["counters"], part.get("counters_per_s", {})
-    if found := kinds.rows(counters, per_s):
+    if found := kinds.rows(whole, part):
         yield _kinds(found, span)
         counters = kinds.without(counters)
     messages = message_account.rows(counters)
@@ -151,9 +149,10 @@ def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], sp
 
 
 def _kinds(found: Sequence[kinds.KindRow], span: str) -> Table:
-    rows = table(named(kinds.HEADS[0], span), *kinds.HEADS[1:])
-    for name, users, iterations, per_s in found[:MAX_METRICS]:
-        rows.add_row(Text(name), f"{users:,}" if users else "–", f"{iterations:,}", _rate(per_s))
+    rows = table(named("kinds", span), *kinds.HEADS)
+    for name, users, iterations, per_s, crashes in found[:MAX_METRICS]:
+        cells = (f"{users:,}" if users else "–", f"{iterations:,}", _rate(per_s))
+        rows.add_row(Text(name), *cells, Text(f"{crashes:,}", "red" if crashes else ""))
     return _with_more(rows, found)
 
 

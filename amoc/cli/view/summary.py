@@ -117,7 +117,7 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
     yield _users(summary["users"])
     if summary["crashes"]:
         yield _crashes(summary["crashes"])
-    yield from metric_tables.of_metrics(part, summary["gauges"], span)
+    yield from metric_tables.of_metrics(summary, part, span)
     yield from _places(summary)
 
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from amoc.base.clock import until
+from amoc.results import kinds
 from amoc.results.report import tables
 from amoc.results.report.headline import Covered, cards, headline
 from amoc.results.report.run_annotations import Annotation
@@ -49,7 +50,8 @@ def covered_by(summary: Summary) -> Covered:
         warmup_s=run.get("warmup_s") or 0.0,
         steps=part.get("steps", {}),
         checks=part.get("checks", {}),
-        counters=part.get("counters", {}),
+        kinds=kinds.rows(summary, part),
+        counters=kinds.without(part.get("counters", {})),
         rates=part.get("counters_per_s", {}),
         timers=part.get("timers", {}),
         throttles=part.get("throttles", {}),
@@ -108,6 +110,7 @@ def _tables(summary: Summary, covered: Covered) -> dict[str, tables.Table]:
         "requests": tables.requests(covered.steps),
         "failures": tables.failures(covered.steps),
         "checks": tables.checks(covered.checks),
+        "kinds": tables.kinds_of_users(covered.kinds),
         "timers": tables.timers(target, covered.timers, "timers"),
         "generator_timers": tables.timers(built_in, covered.timers, "generator-timers"),
         "counters": tables.counters(

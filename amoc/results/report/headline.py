@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from amoc.base.text import counted
 from amoc.metrics.step_names import AGGREGATED
 from amoc.metrics.timer_statistics import MAIN
+from amoc.results.kinds import KindRow
 from amoc.results.report.texts import clip, figure, number, shortened
 from amoc.results.report.timer_pairs import Pair
 from amoc.results.step_rows import percent
@@ -75,7 +76,8 @@ class Covered:
         to_s: Where it ends.
         warmup_s: The length of the warm-up.
         steps: Steps, and so are `checks`, as in the summary.
-        counters: Totals.
+        kinds: What each kind of user has done, where there are several.
+        counters: Totals of all others.
         rates: Counts per second, over the time in which the run was running.
         timers: As in the summary, and so are `throttles`.
     """
@@ -87,6 +89,7 @@ class Covered:
     warmup_s: float
     steps: Mapping[str, StepPart]
     checks: Mapping[str, CheckPart]
+    kinds: Sequence[KindRow]
     counters: Mapping[str, int]
     rates: Mapping[str, float | None]
     timers: Timers

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amoc.base.clock import format_duration
-from amoc.results import message_account
+from amoc.results import kinds, message_account
 from amoc.results.counts import busiest
 from amoc.results.report import traces
 from amoc.results.report.latency import QUANTILES
@@ -165,6 +165,21 @@ def checks(made: Mapping[str, CheckPart]) -> Table:
         if one["passed_share"] is not None
     ]
     return Table("checks", "Checks", ("check", *CHECK_HEADS), rows)
+
+
+def kinds_of_users(found: Iterable[kinds.KindRow]) -> Table:
+    """Kinds of users, or the scenarios of a run that has several."""
+    rows = [
+        (
+            clip(one.name, MAX_NAME),
+            number(one.users) if one.users else NO_VALUE,
+            number(one.iterations),
+            number(shortened(one.per_s)),
+            number(one.crashes),
+        )
+        for one in found
+    ]
+    return Table("kinds", "Kinds of users", ("kind", *kinds.HEADS), rows)
 
 
 def counters(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Table:

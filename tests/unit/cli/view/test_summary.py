@@ -93,10 +93,17 @@ def test_kinds_of_users_are_a_table_and_not_among_the_counters():
         "kind.stay.iterations": 25,
         "kind.visit.iterations": 12_500,
     }
-    text = shown(summary(counters=mixed))
-    assert row(text, "kinds") == ["users", "started", "iterations", "per", "second"]
-    assert row(text, "stay") == ["20", "25", "2.0"]
-    assert row(text, "visit") == ["–", "12,500", "1,000.0"]
+    crashes = {
+        "stay: ValueError: sold out": 3,
+        "stay: visit: OSError: timed out": 4,
+        "OSError: stay: not a kind": 5,
+    }
+    heads, text = (
+        shown(summary(counters=mixed, crashes=crashes)).split("\n\nkinds")[1].split("\n", 1)
+    )
+    assert heads.split() == ["users", "started", "iterations", "per", "second", "crashes"]
+    assert row(text, "stay") == ["20", "25", "2.0", "7"]
+    assert row(text, "visit") == ["–", "12,500", "1,000.0", "4"]
     assert row(text, "sent") == ["5", "0.4"]
     assert "kind." not in text
 

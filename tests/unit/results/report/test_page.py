@@ -386,6 +386,32 @@ def test_the_warm_up_is_shaded_and_left_out_of_figures():
     assert f"message_ttd {steady['count']:,}" in found.said
 
 
+def test_kinds_have_all_their_users_and_iterations_without_the_warm_up():
+    points = [
+        replace(
+            one,
+            counters={
+                **one.counters,
+                "kind.Buyer.users": int(one.t_s == 1),
+                "kind.Buyer.iterations": 2,
+            },
+            crashes={"Buyer: OSError: timed out (chat.py:12 in start)": 1},
+        )
+        for one in runs.points(20)
+    ]
+    one = record(points)
+    one.summary["window"] = window_of(RunTotals.of(points, 10.0).window)
+    found = Page(render(one))
+    assert (
+        "Kinds of users kind users started iterations per second crashes Buyer 1 20" in found.said
+    )
+    assert re.search(r"Buyer 1 20 [0-9.]+ 20\b", found.said)
+    counted = found.said.partition(" counter total per second ")[2].partition("Gauges")[0]
+    assert counted
+    assert "kind." not in counted
+    assert "Kinds of users" not in Page(render(record(runs.points(20)))).said
+
+
 def test_a_run_that_ended_during_its_warm_up_is_shown_with_that():
     points = runs.points(20)
     one = record(points, warmup_s=60.0)
