@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -36,37 +37,33 @@ class Answer:
         step: The request's own, while it is open, as that of a stream is.
     """
 
-    # Defaults of the class: one is made for each request, and most of these are never changed.
+    # As `Call`, which whoever makes one gives it.
+    call: Call
+    head: bytes = b""
+    """Its status line and headers."""
+    status = 0
+    bytes: builtins.bytes = b""
+    ns = first_byte_ns = 0
+    cause = message = ""
     stream: Stream | None = None
     step: Step | None = None
     _headers: Headers | None = None
     _json: Any = _UNREAD
 
-    def __init__(
-        self, call: Call, status: int, head: bytes, body: bytes, ns: int, first_byte_ns: int
-    ) -> None:
-        self._call = call
-        self.cause = self.message = ""
-        self.status = status
-        self._head = head
-        self.bytes = body
-        self.ns = ns
-        self.first_byte_ns = first_byte_ns
-
     @property
     def name(self) -> str:
         """What the request is called in the results."""
-        return self._call.name
+        return self.call.name
 
     @property
     def origin(self) -> Origin:
         """The server that it came from, after redirects."""
-        return self._call.origin
+        return self.call.origin
 
     @property
     def redirects(self) -> int:
         """How many were followed."""
-        return self._call.followed
+        return self.call.followed
 
     @property
     def ok(self) -> bool:
@@ -86,19 +83,19 @@ class Answer:
     @property
     def url(self) -> str:
         """Where it came from, after redirects."""
-        return str(self._call.address)
+        return str(self.call.address)
 
     @property
     def headers(self) -> Headers:
         """By name in any case; several of one name are joined, see `Headers.all`."""
         if self._headers is None:
-            self._headers = parse(self._head)
+            self._headers = parse(self.head)
         return self._headers
 
     @property
     def reason(self) -> str:
         """What the server says beside the status; often empty."""
-        return reason(self._head)
+        return reason(self.head)
 
     @property
     def text(self) -> str:
@@ -169,7 +166,7 @@ class Answer:
             else:
                 recorder.fail_later(self.name, cause, message)
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[builtins.bytes]:
         """The body of a stream, as it comes; of another answer, all at once.
 
         Raises:
@@ -180,7 +177,7 @@ class Answer:
         elif self.bytes:
             yield self.bytes
 
-    def lines(self) -> Iterator[bytes]:
+    def lines(self) -> Iterator[builtins.bytes]:
         """The body line by line, without their ends, as it comes; as `chunks`.
 
         Raises:

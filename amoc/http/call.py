@@ -49,35 +49,22 @@ class Call:
         is_bare: Whether it is a GET of a path, with nothing of its own: what most requests are.
     """
 
-    __slots__ = (
-        *("auth", "begin_ns", "body", "followed", "headers", "is_bare", "method", "name"),
-        *("origin", "redirects", "strayed", "target", "terms", "traceparent"),
-    )
-
-    def __init__(
-        self,
-        method: str,
-        origin: Origin,
-        target: str,
-        name: str,
-        terms: Terms,
-        begin_ns: int,
-        redirects: int,
-    ) -> None:
-        self.method = method
-        self.origin = origin
-        self.target = target
-        self.name = name
-        self.terms = terms
-        self.begin_ns = begin_ns
-        self.redirects = redirects
-        self.is_bare = False
-        self.auth: Auth | None = None
-        self.body: Body | None = None
-        self.headers: HeaderValues | None = None
-        self.followed = 0
-        self.strayed = False
-        self.traceparent = ""
+    # Without a function of its own that makes it, and with defaults of the class: one is made for
+    # each request, which such a call would cost as much as all else that is prepared.
+    method: str
+    origin: Origin
+    target: str
+    name: str
+    terms: Terms
+    begin_ns: int
+    redirects: int
+    is_bare = False
+    auth: Auth | None = None
+    body: Body | None = None
+    headers: HeaderValues | None = None
+    followed = 0
+    strayed = False
+    traceparent = ""
 
     @property
     def address(self) -> Address:

@@ -31,8 +31,6 @@ MAX_AHEAD: Final = 1 << 20
 """Bytes of a stream that are read before somebody wants them."""
 CONTINUE_S: Final = 1.0
 """How long a request waits for leave to send its body (RFC 9110 section 10.1.1)."""
-FRESH_NS: Final = 1_000_000_000
-"""An idle connection is looked at before it is used when it was idle for longer."""
 _READ: Final = 1
 _WRITE: Final = 2
 _PEEK: Final = 2  # MSG_PEEK
@@ -45,7 +43,10 @@ class Connection:
         is_open: Whether another request can be made.
         reader: Has the answer to the request under way, or to the last one.
         failure: Why the request has failed; see `check`.
+        pool: Where it is while it waits for a request; it leaves that by itself if it is closed.
         uses: How many requests were made.
+        since_ns: Since when the time of the request under way counts, or `deadlines.TOLD`; 0 where
+            there is none.
         begin_ns, first_ns, end_ns: When the request was sent, and when the answer's first and last
             bytes were read.
         sent: Bytes that were sent of the request.
@@ -53,9 +54,10 @@ class Connection:
 
     __slots__ = (
         *("_awaits_leave", "_channel", "_is_last", "_limit"),
-        *("_pool", "_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
-        *("_streams", "_waiter", "_watcher", "_writer"),
-        *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "reader", "sent", "uses"),
+        *("_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
+        *("_waiter", "_watcher", "_writer"),
+        *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "pool", "reader", "sent"),
+        *("since_ns", "uses"),
     )
 
     def __init__(self, sock: Socket, channel: TlsChannel | None = None) -> None:
@@ -67,15 +69,14 @@ class Connection:
         self._waiter: Waiter[None] | None = None
         self._silence: Silence | None = None
         self._writer: _IoWatcher | None = None
-        self._pool: list[Connection] | None = None
+        self.pool: list[Connection] = []
         self._limit: Deadlines | None = None
         self.failure: errors.Failure | None = None
         self._sending = self._stalled = self._awaits_leave = self._is_last = False
-        self._streams = False
         self._size = READ_BYTES
         self.is_open = True
         self.uses = self.sent = 0
-        self.begin_ns = self.first_ns = self.end_ns = 0
+        self.begin_ns = self.first_ns = self.end_ns = self.since_ns = 0
         self._watcher = get_hub().loop.io(sock.fileno(), _READ)
         self._watcher.start(self._readable)
 
@@ -93,14 +94,17 @@ class Connection:
         Raises:
             UserStopped: The user was asked to stop while it waited; the connection is closed.
         """
-        streams = self._streams = terms.streams
         reader = self.reader
-        reader.begin(terms.bodyless, None if streams else terms.max_body)
+        reader.begin(terms)
+        limit = terms.limit
+        if limit is not self._limit:
+            self._watch_by(limit)
+        self.since_ns = begin_ns
+        if begin_ns < limit.queued_ns:
+            limit.join(self)
         self.uses += 1
         self.first_ns = self.sent = 0
-        now_ns = self.begin_ns = monotonic_ns()
-        limit = self._limit = terms.limit
-        limit.add(self, begin_ns, now_ns)
+        self.begin_ns = monotonic_ns()
         try:
             if self._channel is None:
                 self._push(data)
@@ -110,13 +114,13 @@ class Connection:
                 self._transmit_body(body, terms.asks_leave)
             if terms.silence is not None:
                 self._silence = Silence(self.silent, terms.silence)
-            while not (reader.complete or self.failure or (streams and reader.in_body)):
+            while not (reader.complete or self.failure or (terms.streams and reader.in_body)):
                 waiter = self._waiter = Waiter()
                 wait(waiter)
         except BaseException:
             self.close()
             raise
-        if self.failure or not streams:
+        if self.failure or not terms.streams:
             self._over()
 
     def read(self) -> bytes:
@@ -161,12 +165,8 @@ class Connection:
             failure, self.failure = self.failure, None
             raise failure(who)
 
-    def take_from(self, pool: list[Connection], now_ns: int) -> bool:
-        """Leave the pool, whose last one this is; whether it is still there, as far as one sees."""
-        pool.pop()
-        self._pool = None
-        if now_ns - self.end_ns < FRESH_NS:
-            return True
+    def is_alive(self) -> bool:
+        """Whether it is still there, as far as one sees, after it was idle for some time."""
         try:
             self._recv(1, _PEEK)
         except BlockingIOError:
@@ -175,11 +175,6 @@ class Connection:
             pass
         self.close()
         return False
-
-    def keep_in(self, pool: list[Connection]) -> None:
-        """Wait for the next request; one that is lost meanwhile leaves the pool by itself."""
-        self._pool = pool
-        pool.append(self)
 
     def close(self) -> None:
         """Close it. Harmless the second time."""
@@ -193,25 +188,32 @@ class Connection:
             self._writer.close()
             self._writer = None
         self._over()
+        if self._limit is not None:
+            self._limit.unwatch(self)
         self._sock.close()
         # No reference cycle: what is closed is freed at once, not when the collector comes.
         self.reader.close()
-        pool, self._pool = self._pool, None
-        if pool is not None and self in pool:
-            pool.remove(self)
+        if self in self.pool:
+            self.pool.remove(self)
 
     def _over(self) -> None:
         """The request is over, well or not."""
-        limit = self._limit
-        if limit is None:
+        if not self.since_ns:
             return
-        self._limit = self._waiter = None
-        limit.remove(self)
+        self.since_ns = 0
+        self._waiter = None
         if self._silence is not None:
             self._silence.stop()
             self._silence = None
         if self._is_last or self.failure or not self.reader.keep_alive:
             self.close()
+
+    def _watch_by(self, limit: Deadlines) -> None:
+        """Let requests from now on have this time limit."""
+        if self._limit is not None:
+            self._limit.unwatch(self)
+        self._limit = limit
+        limit.watch(self)
 
     # Sending
 
@@ -317,7 +319,7 @@ class Connection:
 
     def _take(self, data: bytes) -> None:
         """The next bytes of an answer."""
-        if self._limit is None:
+        if not self.since_ns:
             self.close()  # nobody has asked
             return
         now_ns = monotonic_ns()
@@ -338,7 +340,7 @@ class Connection:
             return
         if self._silence is not None:
             self._silence.heard(now_ns)
-        if self._streams and reader.in_body:
+        if reader.terms.streams and reader.in_body:
             if sum(map(len, reader.parts)) > MAX_AHEAD and not self._stalled:
                 self._stalled = True
                 self._watcher.stop()
@@ -348,7 +350,7 @@ class Connection:
 
     def _lost(self, error: OSError | None, is_truncated: bool = False) -> None:
         """The connection is gone."""
-        if self._limit is None or self.reader.complete:
+        if not self.since_ns or self.reader.complete:
             self.close()
         elif error is None and not is_truncated and self.reader.end():
             self.end_ns = monotonic_ns()
@@ -365,7 +367,7 @@ class Connection:
 
     def overdue(self) -> None:
         """In the hub: the request takes too long."""
-        if self._limit is not None:
+        if self._limit is not None:  # it is watched
             phase = "write" if self._sending else "whole" if self.first_ns else "read"
             self._too_late(phase, self._limit.seconds)
 

@@ -1,16 +1,19 @@
 """Time limits of very many requests, with one timer for all that have the same limit.
 
-Requests with the same limit end in the order in which they began, so only the first one's time has
-to be watched: a request costs an entry in a dict, and no timer of the event loop. One that joins
-late, after a slow connect say, or a redirect, would break that order and has a timer of its own.
+A request says since when it takes its time, and nothing else. Now and then, about once in each
+limit, those that are under way are put into a queue, whose first one's time is watched; who begins
+after that is due later than all of them. So a request costs no timer of the event loop, and no
+entry anywhere once its connection is known.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gevent import get_hub
 
@@ -21,15 +24,23 @@ if TYPE_CHECKING:
 
 MAX_QUEUES = 256
 LEAST_S = 0.001
-LATE_NS = 10_000_000
-"""Who joins so long after its beginning has a timer of its own; others may be told so late."""
+TOLD: Final = -1
+"""As `Limited.since_ns`: it was told, which is done once."""
+_NEVER: Final = 1 << 63
+_numbers: Final = count()
 
 
 class Limited(Protocol):
-    """What has a time limit."""
+    """What has a time limit.
+
+    Attributes:
+        since_ns: Since when its time counts; it has no end while this is not above 0.
+    """
+
+    since_ns: int
 
     def overdue(self) -> None:
-        """In the hub: the time is over."""
+        """In the hub: the time is over; `since_ns` is `TOLD` by now."""
 
 
 class Deadlines:
@@ -37,84 +48,96 @@ class Deadlines:
 
     Attributes:
         seconds: The limit.
+        queued_ns: When those under way were queued. Who is watched and begins then or later need
+            not say so; who has begun before, after a slow connect say, or a redirect, must `join`.
     """
 
-    __slots__ = ("_is_armed", "_ns", "_own", "_timer", "_waiting", "seconds")
+    __slots__ = ("_ns", "_queue", "_timer", "_watched", "queued_ns", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._ns = int(seconds * S_NS)
-        self._waiting: dict[Limited, int] = {}
-        self._own: dict[Limited, _TimerWatcher] = {}
-        self._is_armed = False
+        self._watched: dict[Limited, None] = {}
+        self.queued_ns = _NEVER
+        self.forget()
 
-    def add(self, one: Limited, begin_ns: int, now_ns: int) -> None:
-        """Let `one`, which began at `begin_ns`, be told when it is over, unless it is removed."""
-        if now_ns - begin_ns > LATE_NS:
-            left_s = (begin_ns + self._ns - now_ns) / S_NS
-            timer = self._own[one] = get_hub().loop.timer(max(left_s, LEAST_S), ref=False)
-            timer.start(self._ring_for, one)
-            return
-        self._waiting[one] = begin_ns + self._ns
-        if not self._is_armed:
-            self._arm(self._ns)
+    def watch(self, one: Limited) -> None:
+        """Tell `one` each time that its time is over, until it is `unwatch`ed."""
+        self._watched[one] = None
 
-    def remove(self, one: Limited) -> None:
-        """It has ended in time; harmless where it was told."""
-        if self._waiting.pop(one, None) is None and self._own:
-            timer = self._own.pop(one, None)
-            if timer is not None:
-                timer.close()
+    def unwatch(self, one: Limited) -> None:
+        """Tell it no more; harmless where it is not watched."""
+        self._watched.pop(one, None)
+
+    def join(self, one: Limited) -> None:
+        """Queue one that has begun before `queued_ns`."""
+        since_ns = one.since_ns
+        heappush(self._queue, (since_ns, next(_numbers), one))
+        self.queued_ns = min(self.queued_ns, monotonic_ns())  # there may have been no queue
+        if self._queue[0][0] == since_ns:
+            self._arm(since_ns)
 
     def forget(self) -> None:
-        """Forget who waits, and the event loop that has watched."""
-        self._waiting.clear()
-        self._own.clear()
-        self._is_armed = False
+        """Forget who is watched, and the event loop that has watched."""
+        self._watched.clear()
+        self._queue: list[tuple[int, int, Limited]] = []
+        self._timer: _TimerWatcher | None = None
+        self.queued_ns = _NEVER
 
-    def _arm(self, ns: int) -> None:
-        self._is_armed = True
-        self._timer = get_hub().loop.timer(max(ns / S_NS, LEAST_S), ref=False)
+    def _arm(self, since_ns: int) -> None:
+        if self._timer is not None:
+            self._timer.close()
+        left_s = (since_ns + self._ns - monotonic_ns()) / S_NS
+        self._timer = get_hub().loop.timer(max(left_s, LEAST_S), ref=False)
         self._timer.start(self._ring)
 
-    def _ring_for(self, one: Limited) -> None:
-        self.remove(one)
-        one.overdue()
-
     def _ring(self) -> None:
-        self._is_armed = False
-        self._timer.close()
-        now_ns = monotonic_ns()
-        over = []
-        for one, due_ns in self._waiting.items():
-            if due_ns > now_ns:
-                break
-            over.append(one)
-        for one in over:
-            if self._waiting.pop(one, None) is not None:
+        self._tell()
+        if not self._queue:
+            self.queued_ns = monotonic_ns()
+            begun = ((one.since_ns, next(_numbers), one) for one in self._watched)
+            self._queue = sorted(entry for entry in begun if entry[0] > 0)
+            self._tell()
+        if self._queue:
+            self._arm(self._queue[0][0])
+        else:
+            self.queued_ns = _NEVER
+
+    def _tell(self) -> None:
+        """Tell those whose time is over, and take those that have ended from the queue's front."""
+        queue, ended_ns = self._queue, monotonic_ns() - self._ns
+        while queue:
+            since_ns, _, one = queue[0]
+            is_under_way = since_ns == one.since_ns and one in self._watched
+            if is_under_way and since_ns > ended_ns:
+                return
+            heappop(queue)
+            if is_under_way:
+                one.since_ns = TOLD
                 one.overdue()
-        if self._waiting and not self._is_armed:
-            self._arm(next(iter(self._waiting.values())) - now_ns)
 
 
 class Silence:
     """Watches that somebody says something again and again; else `over` is told how long."""
 
-    __slots__ = ("_deadlines", "_over")
+    __slots__ = ("_deadlines", "_over", "since_ns")
 
     def __init__(self, over: Callable[[float], object], deadlines: Deadlines) -> None:
         self._over = over
         self._deadlines = deadlines
+        deadlines.watch(self)
         self.heard(monotonic_ns())
 
     def heard(self, now_ns: int) -> None:
         """Something has come, or is awaited from now on."""
-        self.stop()
-        self._deadlines.add(self, now_ns, now_ns)
+        self.since_ns = now_ns
+        if now_ns < self._deadlines.queued_ns:
+            self._deadlines.join(self)
 
     def stop(self) -> None:
         """Watch no more."""
-        self._deadlines.remove(self)
+        self.since_ns = 0
+        self._deadlines.unwatch(self)
 
     def overdue(self) -> None:
         """In the hub: nothing has come."""

@@ -28,6 +28,8 @@ from amoc.http.request import (
 from amoc.http.streaming import Stream
 from amoc.http.urls import Address, Origin, redirected, shown
 
+FRESH_NS: Final = 1_000_000_000
+"""An idle connection is looked at before it is used when it was idle for longer."""
 _HEEDED: Final = re.compile(rb"\n(?i:set-cookie|content-encoding)[ \t]*:")
 """Headers that matter whatever the scenario asks for; most answers have neither."""
 
@@ -77,57 +79,59 @@ class Fetcher:
             if heeded is not None and "set-cookie" in heeded and self._config.keeps_cookies:
                 self.cookies.take(heeded, call.address)
             if 300 <= status < 400 and call.redirects:
-                origin = call.origin
                 try:
                     follows = _follow(call, status, value_of(head, b"location"))
                 except errors.RedirectError:
-                    self.drop(connection, origin)
+                    self.drop(connection)
                     raise
                 if follows:
-                    self.drop(connection, origin)
+                    self.drop(connection)
                     continue
             break
         encoding = "" if heeded is None else heeded.get("content-encoding", "")
-        first_byte_ns = connection.first_ns - connection.begin_ns
+        answer = Answer()
+        answer.call = call
+        answer.status = status
+        answer.head = head
+        answer.first_byte_ns = connection.first_ns - connection.begin_ns
         if call.terms.streams:
-            ns = connection.first_ns - call.begin_ns
-            answer = Answer(call, status, head, b"", ns, first_byte_ns)
+            answer.ns = connection.first_ns - call.begin_ns
             answer.stream = Stream(connection, call.who, encoding)
             return answer
-        ns, body = connection.end_ns - call.begin_ns, reader.take()
-        self.release(connection, call.origin)
-        if encoding and body:
-            body = _decoded(body, encoding, call)
-        return Answer(call, status, head, body, ns, first_byte_ns)
+        answer.ns = connection.end_ns - call.begin_ns
+        body = reader.take()
+        self.release(connection)
+        answer.bytes = _decoded(body, encoding, call) if encoding and body else body
+        return answer
 
-    def drop(self, connection: Connection, origin: Origin) -> None:
+    def drop(self, connection: Connection) -> None:
         """Want no more of an answer, and `release` its connection."""
         connection.finish()
-        self.release(connection, origin)
+        self.release(connection)
 
-    def release(self, connection: Connection, origin: Origin) -> None:
+    def release(self, connection: Connection) -> None:
         """Count what was answered, and keep the connection if it can be used again."""
         meters.answered(connection)
         if not connection.is_open:
             return
-        pool = self._pool(origin)
-        if len(pool) < self._config.max_idle:
-            connection.keep_in(pool)
+        if len(connection.pool) < self._config.max_idle:
+            connection.pool.append(connection)
         else:
             connection.close()
-
-    def _pool(self, origin: Origin) -> list[Connection]:
-        """The connections to a server that wait for a request."""
-        if origin is self._home:
-            return self._home_pool
-        return self._pools.setdefault(origin, [])
 
     def _exchange(self, call: Call) -> Connection:
         """Send a request; the connection that has the answer."""
         head, body = self._head(call), call.body  # may raise: no connection is taken before
-        kept = self._kept(call)
+        origin = call.origin
+        pool = self._home_pool if origin is self._home else self._pools.setdefault(origin, [])
+        kept = None
+        while pool:
+            kept = pool.pop()
+            if call.begin_ns - kept.end_ns < FRESH_NS or kept.is_alive():
+                break
+            kept = None
         while True:
-            connection = kept or self._connect(call)
+            connection = kept or self._connect(call, pool)
             if body is None:
                 connection.exchange(head, call.terms, call.begin_ns)
             elif isinstance(body.content, bytes) and not call.terms.asks_leave:
@@ -147,21 +151,14 @@ class Fetcher:
             meters.retried.inc()
             kept = None
 
-    def _kept(self, call: Call) -> Connection | None:
-        """A connection that is there already."""
-        pool = self._pool(call.origin)
-        while pool:
-            connection = pool[-1]
-            if connection.take_from(pool, call.begin_ns):
-                return connection
-        return None
-
-    def _connect(self, call: Call) -> Connection:
+    def _connect(self, call: Call, pool: list[Connection]) -> Connection:
         origin = call.origin
         deadline_ns = call.begin_ns + int(call.terms.limit.seconds * S_NS)
         config = self._config
         proxy = config.proxy_for(origin) if config.proxy else None
-        return open_connection(origin, config.route, proxy, call.who, deadline_ns)
+        made = open_connection(origin, config.route, proxy, call.who, deadline_ns)
+        made.pool = pool
+        return made
 
     def _head(self, call: Call) -> bytes:
         """What is sent before the body, empty line included."""

@@ -6,7 +6,7 @@ stay bytes (`amoc.http.headers`), for most of them nobody looks at.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 import httptools
 
@@ -16,6 +16,8 @@ MAX_HEAD_BYTES: Final = 64 << 10
 """Of an answer's head, interim ones included."""
 MAX_PARTS: Final = 256
 """Pieces of a body that are kept before they are put together: small chunks have overhead."""
+_BOTH: Final = (None, None)
+"""Where an answer begins, and where it ends."""
 
 
 class Violation(Exception):
@@ -30,6 +32,17 @@ class Violation(Exception):
         self.cause = cause
 
 
+class Wanted(Protocol):
+    """What a reader has to know of a request (`amoc.http.call.Terms`)."""
+
+    @property
+    def bodyless(self) -> bool: ...  # noqa: D102
+    @property
+    def max_body(self) -> int: ...  # noqa: D102
+    @property
+    def streams(self) -> bool: ...  # noqa: D102
+
+
 class Reader:
     """Puts answers together.
 
@@ -41,44 +54,33 @@ class Reader:
         parts: What has come of its body and was not taken.
         received: Bytes that have come of it.
         status: The last status that came.
+        terms: How the request is answered.
     """
 
     __slots__ = (
-        *("_beginnings", "_body", "_bodyless", "_ends", "_head", "_head_bytes", "_max_body"),
-        *("_parser", "complete", "in_body", "interim", "keep_alive", "on_body"),
-        *("on_message_begin", "on_message_complete", "parts", "received", "status"),
+        *("_body", "_bounds", "_head", "_parser", "complete", "in_body", "interim", "keep_alive"),
+        *("on_body", "on_message_begin", "on_message_complete", "parts", "received", "status"),
+        "terms",
     )
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         # Without functions of ours in between, for a call of one takes the parser longer than what
-        # it does. Each answer takes one of the beginnings that it may have; where none is left the
-        # parser fails, which is what more than an answer deserves. So it is with their ends.
-        self._beginnings: list[None] = []
-        self._ends: list[None] = []
-        self.on_message_begin = self._beginnings.pop
-        self.on_message_complete = self._ends.pop
+        # it does. Each answer takes two bounds from those that are left, where it begins and where
+        # it ends; where none is left the parser fails, which is what more than an answer deserves.
+        self._bounds: list[None] = []
+        self.on_message_begin = self.on_message_complete = self._bounds.pop
         self.on_body = self.parts.append
         self._parser = httptools.HttpResponseParser(self)
         self._body: bytearray | None = None
-        self._head_bytes = 0
-        self.keep_alive = False
-        self.begin(False, 0)
+        self._head = b""
+        self.keep_alive = self.complete = self.in_body = False
+        self.interim = self.received = self.status = 0
 
-    def begin(self, bodyless: bool, max_body: int | None) -> None:
-        """Expect the answer to the next request.
-
-        Args:
-            bodyless: Whether it has no body, as the answer to HEAD.
-            max_body: Bytes that the body may have, chunks and all; None where it is taken in
-                pieces, and so has no limit.
-        """
-        self._bodyless = bodyless
-        self._max_body = max_body
-        if not self._beginnings:
-            self._beginnings.append(None)
-        if not self._ends:
-            self._ends.append(None)
+    def begin(self, terms: Wanted) -> None:
+        """Expect the answer to the next request; the body of a stream may be of any length."""
+        self.terms = terms
+        self._bounds.extend(_BOTH)
         self._head = b""
         self.complete = self.in_body = False
         self.interim = self.received = self.status = 0
@@ -88,12 +90,10 @@ class Reader:
         status = self.status = self._parser.get_status_code()
         if status >= 200:
             self.in_body = True
-            self._head_bytes = len(self._head)
             self.keep_alive = self._parser.should_keep_alive()
         else:
             self.interim += 1
-            self._beginnings.append(None)
-            self._ends.append(None)
+            self._bounds.extend(_BOTH)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes.
@@ -109,11 +109,11 @@ class Reader:
         except httptools.HttpParserUpgrade:
             raise Violation("malformed answer", "it must not switch protocols unasked") from None
         except httptools.HttpParserError as error:
-            if self._ends:
+            if self._bounds:
                 raise Violation("malformed answer", f"it must answer in HTTP ({error})") from None
             self.complete = True
             raise _surplus() from None
-        if not self._ends:
+        if not self._bounds:
             self.complete = True
         elif self.in_body:
             self._go_on()
@@ -122,18 +122,19 @@ class Reader:
 
     def _go_on(self) -> None:
         """The head is there, and as far as the parser knows a body follows."""
-        if self._bodyless:
+        if self.terms.bodyless:
             # The parser waits for a body, so it is replaced.
             is_new = self._parser.get_http_version() == "1.1"
             self._parser = httptools.HttpResponseParser(self)
+            self._bounds.clear()
             self.complete = True
             self.keep_alive = is_new and "close" not in value_of(self.head(), b"connection").lower()
             if self.parts:
                 raise _surplus()
-        elif self._max_body is None:
+        elif self.terms.streams:
             return
-        elif self.received - self._head_bytes > self._max_body:
-            raise _too_large("body", self._max_body)
+        elif self.received - len(self._head) > self.terms.max_body:
+            raise _too_large("body", self.terms.max_body)
         elif len(self.parts) > MAX_PARTS:
             if self._body is None:
                 self._body = bytearray()
@@ -161,7 +162,9 @@ class Reader:
         """What has come of the body and was not taken."""
         parts = self.parts
         if self._body is None:
-            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            if len(parts) == 1:
+                return parts.pop()
+            body = b"".join(parts)
         else:
             body = bytes(self._body) + b"".join(parts)
             self._body = None

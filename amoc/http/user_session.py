@@ -237,7 +237,7 @@ class Session:
         """Take no more of an answer that streams."""
         if answer.stream is not None and not answer.stream.is_over:
             answer.stream.is_over = True
-            self._fetcher.drop(answer.stream.connection, answer.origin)
+            self._fetcher.drop(answer.stream.connection)
 
     def share_cookies(self, other: Session) -> None:
         """Keep cookies together with another session from now on."""
@@ -271,13 +271,18 @@ class Session:
         name = options.pop("name", None) if options else None
         if name is None:
             name = f"{method} {named(url)}"
-        redirects = self._config.redirects
+        call = Call()
+        call.method = method
+        call.name = name
+        call.terms = terms
+        call.begin_ns = begin_ns
+        call.redirects = self._config.redirects
         if not options and self._is_plain and PLAIN.fullmatch(url):
-            call = Call(method, self._origin, url, name, terms, begin_ns, redirects)
+            call.origin = self._origin
+            call.target = url
             call.is_bare = method == "GET"
             return call
-        origin, target, user = self._address(url, options)
-        call = Call(method, origin, target, name, terms, begin_ns, redirects)
+        call.origin, call.target, user = self._address(url, options)
         if options:
             _apply(options, call)
         if user is not None and call.auth is None:
@@ -316,7 +321,9 @@ class Session:
         try:
             answer = self._fetcher.fetch(call)
         except RequestError as error:
-            answer = Answer(call, 0, b"", b"", monotonic_ns() - call.begin_ns, 0)
+            answer = Answer()
+            answer.call = call
+            answer.ns = monotonic_ns() - call.begin_ns
             answer.cause, answer.message = error.cause, str(error)
             return answer, error.with_traceback(None)  # which refers to the frames that have it
         except BaseException as broken:

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.errors import ScenarioError
-from amoc.http import bodies, checks, decoding, headers, request, urls
+from amoc.http import bodies, checks, deadlines, decoding, headers, request, urls
+from amoc.http.call import Terms
 from amoc.http.reader import Reader, Violation
 from amoc.http.urls import Address, Origin
 
@@ -62,7 +63,7 @@ def answer(status: int, body: bytes, chunks: list[int] | None) -> bytes:
 def test_answers_are_the_same_in_whatever_pieces_they_come(said, lengths):
     reader = Reader()
     for status, body, chunks, interim in said:
-        reader.begin(False, 1 << 20)
+        reader.begin(Terms(deadlines.of(60), 1 << 20))
         whole = b"HTTP/1.1 103 Early Hints\r\nX-Length: 9\r\n\r\n" * interim
         for piece in cut_up(whole + answer(status, body, chunks), lengths):
             assert not reader.complete
@@ -77,7 +78,7 @@ def test_answers_are_the_same_in_whatever_pieces_they_come(said, lengths):
 @given(st.binary(max_size=300), PIECES)
 def test_nonsense_is_refused_or_has_no_end_and_raises_nothing_else(data, lengths):
     reader = Reader()
-    reader.begin(False, 1000)
+    reader.begin(Terms(deadlines.of(60), 1000))
     with suppress(Violation):
         for piece in cut_up(data, lengths):
             reader.feed(piece)

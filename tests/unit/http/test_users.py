@@ -225,25 +225,36 @@ def test_a_session_that_nobody_closes_closes_its_connections(serve: Serve) -> No
     assert gone == [b""]
 
 
+class _Limited:
+    """What has a time limit, and says when that was over."""
+
+    def __init__(self, name: object, told: list[tuple[object, float]]) -> None:
+        self.since_ns = 0
+        self._name = name
+        self._told = told
+
+    def begin(self, queue: deadlines.Deadlines, ago_s: float = 0.0) -> None:
+        self.since_ns = now_ns() - int(ago_s * 1e9)
+        queue.watch(self)
+        if self.since_ns < queue.queued_ns:
+            queue.join(self)
+
+    def overdue(self) -> None:
+        assert self.since_ns == deadlines.TOLD
+        self._told.append((self._name, monotonic()))
+
+
 def test_time_limits_are_kept_in_order_and_by_nobody_else() -> None:
     told: list[tuple[int, float]] = []
-
-    class One:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def overdue(self) -> None:
-            told.append((self.number, monotonic()))
-
     queue = deadlines.Deadlines(0.05)
     begun = {}
-    ones = [One(number) for number in range(20)]
-    for one in ones:
-        begun[one.number] = monotonic()
-        queue.add(one, now_ns(), now_ns())
+    ones = [_Limited(number, told) for number in range(20)]
+    for number, one in enumerate(ones):
+        begun[number] = monotonic()
+        one.begin(queue)
         gevent.sleep(0.002)
     for one in ones[::2]:
-        queue.remove(one)
+        queue.unwatch(one)
     late = {number for number, _ in told}
     eventually(lambda: len(told) == 10 + len(late & set(range(0, 20, 2))))
     assert [number for number, _ in told] == sorted(number for number, _ in told)
@@ -253,25 +264,38 @@ def test_time_limits_are_kept_in_order_and_by_nobody_else() -> None:
 
 
 def test_who_joins_late_is_told_when_its_own_time_is_over() -> None:
-    told = []
-
-    class One:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def overdue(self) -> None:
-            told.append(self.name)
-
+    told: list[tuple[str, float]] = []
     queue = deadlines.Deadlines(60)
-    queue.add(One("early"), now_ns(), now_ns())
-    queue.add(One("late"), now_ns() - int(59.95e9), now_ns())
-    queue.add(One("too late"), now_ns() - int(99e9), now_ns())
-    ended = One("ended")
-    queue.add(ended, now_ns() - int(59.9e9), now_ns())
-    queue.remove(ended)
+    agos = {"early": 0.0, "late": 59.95, "too late": 99.0, "ended": 59.9, "gone": 59.9}
+    ones = {name: _Limited(name, told) for name in agos}
+    for name, ago_s in agos.items():
+        ones[name].begin(queue, ago_s)
+    ones["ended"].since_ns = 0
+    queue.unwatch(ones["gone"])
     eventually(lambda: len(told) >= 2)
     gevent.sleep(0.15)
-    assert told == ["too late", "late"]
+    assert [name for name, _ in told] == ["too late", "late"]
+
+
+def test_who_begins_again_has_the_whole_time_again_and_who_was_told_is_told_once() -> None:
+    told: list[tuple[str, float]] = []
+    queue = deadlines.Deadlines(0.05)
+    again, once, later = (_Limited(name, told) for name in ("again", "once", "later"))
+    for one in (again, once, later):
+        one.begin(queue)
+    later.since_ns = 0
+    end = monotonic() + 0.2
+    begun = 0.0
+    while monotonic() < end:
+        again.since_ns, begun = now_ns(), monotonic()  # as the next request of a connection
+        gevent.sleep(0.01)
+    assert [name for name, _ in told] == ["once"]
+    later.since_ns = now_ns()
+    assert later.since_ns >= queue.queued_ns  # so that it need not say so
+    eventually(lambda: len(told) == 3)
+    assert [name for name, _ in told] == ["once", "again", "later"]
+    assert told[1][1] - begun >= 0.049
+    eventually(lambda: queue.queued_ns > now_ns())  # nobody is left, and nothing is watched
 
 
 def test_cookies_go_where_they_belong() -> None:
