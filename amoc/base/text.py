@@ -21,6 +21,12 @@ _ADDRESS = re.compile(
 )
 
 
+def natural(name: str) -> list[tuple[int, str]]:
+    """The key of an order in which node10 comes after node2."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(int(one), "") if one.isdecimal() else (-1, one) for one in parts]
+
+
 class LineSplitter:
     """Collects the output of a process until lines are complete."""
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from amoc.runtime.launcher import Launcher
 
 
+JOIN_TIMEOUT_S = 60.0
+
+
 @dataclass(frozen=True)
 class Reach:
     """How nodes on other hosts are reached.
@@ -34,8 +37,8 @@ class Reach:
     secret_file: str | None = None
     bind: str | None = None
     advertise: str | None = None
-    join_timeout_s: float = 60.0
-    remote_amoc: str = "amoc"
+    join_timeout_s: float | None = None
+    remote_amoc: str | None = None
 
 
 _OPTIONS = (
@@ -60,15 +63,12 @@ _OPTIONS = (
     click.option(
         "--join-timeout",
         type=duration(),
-        default=Reach().join_timeout_s,
         help="How long to wait for all nodes on other hosts to join.  [default: 1m]",
     ),
     click.option(
         "--remote-amoc",
         metavar="COMMAND",
-        default=Reach().remote_amoc,
-        show_default=True,
-        help="Command that runs amoc on hosts of --cluster ssh://.",
+        help="Command that runs amoc on hosts of --cluster ssh://.  [default: amoc]",
     ),
 )
 
@@ -82,8 +82,8 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         secret_file: str | None,
         bind: str | None,
         advertise: str | None,
-        join_timeout: float,
-        remote_amoc: str,
+        join_timeout: float | None,
+        remote_amoc: str | None,
         **given: Any,
     ) -> Any:
         reach = Reach(secret_file, bind, advertise, join_timeout, remote_amoc)
@@ -121,14 +121,14 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
         here = address.parse(reach.advertise or "", "--advertise", 0)
         if here.port or here.host == "*":
             raise UsageError(f"--advertise must be a host without a port, got {reach.advertise}")
-        starter = SshStarter(wanted.hosts, reach.remote_amoc, here.host)
+        starter = SshStarter(wanted.hosts, reach.remote_amoc or "amoc", here.host)
     known = secret.fresh() if reach.secret_file is None else secret.in_file(reach.secret_file)
     return RemoteLauncher(
         wanted.nodes,
         known,
         bind,
         bundle.made_of(plan.scenario, plan.libraries),
-        reach.join_timeout_s,
+        JOIN_TIMEOUT_S if reach.join_timeout_s is None else reach.join_timeout_s,
         starter,
         say,
     )
@@ -143,7 +143,9 @@ def _check(wanted: cluster.Cluster, reach: Reach) -> None:
         )
     if wanted.engine != cluster.JOIN and reach.secret_file is not None:
         raise UsageError("--secret-file requires --cluster join")
-    if wanted.engine != cluster.SSH and reach.advertise is not None:
-        raise UsageError("--advertise requires --cluster ssh://")
-    if wanted.engine == cluster.LOCAL and reach.bind is not None:
-        raise UsageError("--bind requires --cluster join or ssh://")
+    for option, value in (("--advertise", reach.advertise), ("--remote-amoc", reach.remote_amoc)):
+        if wanted.engine != cluster.SSH and value is not None:
+            raise UsageError(f"{option} requires --cluster ssh://")
+    for option, given in (("--bind", reach.bind), ("--join-timeout", reach.join_timeout_s)):
+        if wanted.engine == cluster.LOCAL and given is not None:
+            raise UsageError(f"{option} requires --cluster join or ssh://")

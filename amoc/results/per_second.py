@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from amoc.base.clock import MS_NS, S_NS
+from amoc.base.text import natural
 from amoc.ipc.messages.samples import Sample, WorkerFigures
 from amoc.metrics import health_figures
 from amoc.metrics.health_figures import NODE, NodePoint, WorkerPoint
@@ -74,8 +75,8 @@ class PointCutter:
         before = self._before
         return [
             name
-            for name, sample in sorted(self._samples.latest.items())
-            if name in before and sample.sequence == before[name].sequence
+            for name in sorted(self._samples.latest, key=natural)
+            if name in before and self._samples.latest[name].sequence == before[name].sequence
         ]
 
     def end_ns(self, now_ns: int) -> int:
@@ -118,11 +119,15 @@ class PointCutter:
             throttles=self._throttles(moment, growth.throttles),
             workers=[
                 one
-                for name in latest
+                for name in sorted(latest, key=natural)
                 if name not in late
                 for one in self._workers(name, span_ns / S_NS)
             ],
-            nodes=[_node(name, one) for name, one in sorted(latest.items()) if name not in late],
+            nodes=[
+                _node(name, latest[name])
+                for name in sorted(latest, key=natural)
+                if name not in late
+            ],
             controller_cpu=moment.controller_cpu,
             controller_lag_s=round(moment.controller_lag_s, 6),
             late=late,

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from amoc.base.errors import ResourceError, UsageError
+from amoc.base.text import natural
 from amoc.base.unix_socket import reachable
 from amoc.results import journal
 
@@ -246,7 +247,11 @@ def all_runs(base: str = BASE) -> list[RunDirectory]:
         paths = [one for one in Path(base).iterdir() if one.is_dir() and one.name[0] != "."]
     except OSError:
         return []
-    return [RunDirectory(path) for path in sorted(paths, key=_natural, reverse=True)]
+    return [RunDirectory(path) for path in sorted(paths, key=_age, reverse=True)]
+
+
+def _age(path: Path) -> list[tuple[int, str]]:
+    return natural(path.name)  # the tenth run of a second is younger than its second one
 
 
 def runs(base: str = BASE) -> Iterator[RunDirectory]:
@@ -256,12 +261,6 @@ def runs(base: str = BASE) -> Iterator[RunDirectory]:
 
 def _begun(there: list[RunDirectory]) -> Iterator[RunDirectory]:
     return (one for one in there if one.journal.exists())
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """What puts the tenth run of a second behind its second one."""
-    parts = re.findall(r"\d+|\D+", path.name)
-    return [(int(one), "") if one.isdecimal() else (-1, one) for one in parts]
 
 
 def last_of(run: str, there: list[RunDirectory]) -> RunDirectory | None:

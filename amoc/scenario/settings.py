@@ -9,6 +9,7 @@ process, and what is forked from it.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -309,6 +310,13 @@ def as_text(name: str, resolved: Value) -> str:
     if redaction.is_secret(name):
         return str(resolved.value) if resolved.source == DEFAULT else redaction.HIDDEN
     return redaction.as_text(resolved.value)
+
+
+def fingerprint(resolved: Value, run_id: str) -> bytes:
+    """What a value is known by within a run, without giving it away."""
+    value = resolved.value
+    text = repr(sorted(map(repr, value)) if isinstance(value, set | frozenset) else value)
+    return hashlib.blake2b(text.encode(), digest_size=16, person=run_id.encode()[-16:]).digest()
 
 
 def apply(values: Mapping[str, Value]) -> None:

@@ -255,6 +255,36 @@ def test_the_operator_says_what_a_lost_node_means(
         assert (users["finished"], users["lost"]) == (4, 8), "nobody is lost twice"
 
 
+def test_users_that_have_not_started_on_a_lost_node_start_on_the_others(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    slowly = ("--users", str(USERS), *THREE[:4], "--set", "user_rate=180", "--duration", "1h")
+    policy = ("--on-node-loss", "continue")
+    with running(scenario(COUNTING), *slowly, *policy, directory=tmp_path) as run:
+        eventually(lambda: len(users_by_process(log)) == 3, f"each node has a user:\n{run.output}")
+        gone = next(where for where, users in users_by_process(log).items() if 2 in users)
+        run.kill(run.find("node")[1])
+        run.wait_for_output("lost with it")
+        ran = users_by_process(log)[gone]
+
+        def elsewhere() -> set[int]:
+            others = [users for where, users in users_by_process(log).items() if where != gone]
+            return set().union(*others)
+
+        eventually(
+            lambda: elsewhere() >= set(range(1, USERS + 1)) - ran,
+            f"those of the lost node that it had not started start:\n{run.output}",
+        )
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        users = run.summary()["users"]
+    assert len(ran) < 4
+    assert not elsewhere() & ran
+    assert (users["finished"], users["lost"]) == (USERS - len(ran), len(ran))
+    assert users["restarted"] == 0
+
+
 def test_a_killed_worker_is_replaced_on_its_own_node(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -298,22 +328,31 @@ def test_a_killed_controller_lets_users_of_all_nodes_finish_and_leaves_nothing_b
     assert lines(tmp_path / "log").count("terminate") == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("chosen", r"got \d+ on node0 \(.*\) and \d+ on node1"),
+        ("token", r"but its value, which is secret, differs between node0 \(.*\) and node1"),
+    ],
+)
 def test_nodes_that_do_not_agree_are_refused_before_a_user_starts(
-    scenario: Callable[[str], Path], tmp_path: Path
+    scenario: Callable[[str], Path], tmp_path: Path, name: str, rule: str
 ) -> None:
-    text = """
+    text = f"""
         import os
-        from amoc import setting
+        from amoc import override, setting
 
-        chosen = setting(os.getpid(), "Another one on each node")
+        {name} = setting("", "Another one on each node")
+        override("{name}", str(os.getpid()))
 
         def start(user_id): ...
     """
     with running(scenario(text), "--users", "3", *THREE, directory=tmp_path) as run:
         assert run.end() == 3
         tree = set(run.tree())
-        rule = r"amoc: setting chosen must be the same on all nodes, got \d+ on node0 \(.*\) and"
-        assert re.search(rule, run.output)
+        assert re.search(
+            f"amoc: setting {name} must be the same on all nodes, {rule}", run.output
+        ), run.output
         eventually(lambda: not alive(tree), "nothing is left")
     assert not (tmp_path / "run" / "summary.json").exists()
 

@@ -228,7 +228,7 @@ def _workers(status: Status) -> Section:
     if not status.points:
         return Section("workers", (), (), 0)
     point = status.points[-1]
-    worst_first = sorted(point.workers, key=lambda one: (-_strain(one), one.node, one.worker))
+    worst_first = sorted(point.workers, key=lambda one: (-_strain(one), one.worker))
     few = len(point.workers) <= FEW_WORKERS
     shown = list(point.workers) if few else worst_first[:MAX_ROWS]
     rows = [*map(_worker, shown), *_others(point)]

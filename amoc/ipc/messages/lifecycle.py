@@ -86,6 +86,8 @@ class Loaded(NamedTuple):
     """amoc's."""
     digest: str = ""
     """Of the scenario's file."""
+    secrets: Sequence[tuple[str, bytes]] = ()
+    """Of each setting that is shown without its value: what that is known by, in this run."""
 
 
 class Ready(NamedTuple):

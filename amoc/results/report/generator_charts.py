@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 
+from amoc.base.text import natural
 from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint, key
 from amoc.results.generator_health import Limits
 from amoc.results.report.charts import COLOURS, GREY, MAX_LABEL, Chart, Labels, Line
@@ -52,7 +53,7 @@ def workers(rows: Sequence[Row], keep: Labels = _NONE) -> list[Chart]:
 
 def hosts(rows: Sequence[Row]) -> list[Chart]:
     """Charts of the hosts."""
-    names = sorted({node.name for row in rows for node in row.highest.nodes})
+    names = sorted({node.name for row in rows for node in row.highest.nodes}, key=natural)
     charts = []
     for name, one in NODE.items() if names else ():
         lines = [

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from amoc.base.json_plain import JsonObject
+from amoc.base.text import natural
 from amoc.results.report.downsample import late_nodes
 from amoc.results.report.event_dedup import Repeated, deduplicated
 from amoc.results.report.texts import clip, moment, times
@@ -216,6 +217,6 @@ def late_bands(interruptions: Interruptions) -> list[Band]:
     """When nodes were late."""
     return [
         Band("late", *period, f"{clip(node, 40)} sent no samples")
-        for node, found in sorted(interruptions.late.items())
-        for period in found
+        for node in sorted(interruptions.late, key=natural)
+        for period in interruptions.late[node]
     ]

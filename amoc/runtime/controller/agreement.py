@@ -69,7 +69,17 @@ def _conflict(first_name: str, first: Loaded, name: str, other: Loaded) -> str:
                 f"setting {setting} must be the same on all nodes, got {mine[0]} on {first_name}"
                 f" ({mine[1]}) and {theirs[0]} on {name} ({theirs[1]})"
             )
+        if _secret(first, setting) != _secret(other, setting):
+            return (
+                f"setting {setting} must be the same on all nodes, but its value, which is secret,"
+                f" differs between {first_name} ({mine[1]}) and {name} ({theirs[1]})"
+            )
     return ""
+
+
+def _secret(loaded: Loaded, setting: str) -> bytes:
+    """What a value that is not shown is known by; nothing for one that is."""
+    return next((known for name, known in loaded.secrets if name == setting), b"")
 
 
 def layout_for(plan: RunPlan, loaded: Sequence[Loaded]) -> Layout:

@@ -244,16 +244,20 @@ class Commands:
         ]
         if not workers:
             raise PeerError("no worker is ready to take users; try again in a moment")
-        self._check_room(count)
+        first, last = wanted[0], wanted[-1]
+        shares = {
+            origin: (
+                sum(map(len, self._placement.ids_of(first, last, origin.worker)))
+                if chosen is None
+                else len(range(chosen.index(origin.worker), count, len(chosen)))
+            )
+            for origin in workers
+        }
+        self._check_room(shares)
         if chosen is not None:
             self._nodes.put(wanted, chosen)
         self._add_ids(wanted, paced=True)
         self._added_by_hand += taken
-        first, last = wanted[0], wanted[-1]
-        shares = {
-            origin: sum(map(len, self._placement.ids_of(first, last, origin.worker)))
-            for origin in workers
-        }
         return AddAnswer(
             summary=f"{placement.span(wanted)} will start",
             workers=[
@@ -277,11 +281,17 @@ class Commands:
                 " takes, so change that with amoc throttle"
             )
 
-    def _check_room(self, count: int) -> None:
-        loaded = self._status.loaded
-        if loaded is not None:
-            there = self._status.samples.running + self._status.waiting
-            fd_budget.check_fds(there + count, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
+    def _check_room(self, shares: Mapping[WorkerId, int]) -> None:
+        """Make sure that each node has descriptors for what its workers get."""
+        for name in {origin.node: None for origin, share in shares.items() if share}:
+            loaded = self._status.nodes[name]
+            mine = {one.worker: shares.get(one, 0) for one in self._workers_on(name)}
+            there = self._status.samples.users_on(name) + self._starts.to_start(mine)
+            users = there + sum(mine.values())
+            fd_budget.check_fds(users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
+
+    def _workers_on(self, node: str) -> list[WorkerId]:
+        return [one for one in self._broadcast.workers if one.node == node]
 
     def _remove(
         self,

@@ -150,6 +150,7 @@ class Controller:
                     self._take,
                     self._check,
                     lambda node, error: self._loss.spare(self._services, node, error),
+                    self._plan.ids[-1],
                 )
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._nodes.guarded, self._nodes.listen),
@@ -180,6 +181,7 @@ class Controller:
         self._step(Step.LAUNCH)
         loaded_plugins = plugins.load("controller")
         of_nodes = phases.load(nodes, plan, loaded_plugins)
+        self.status.nodes = of_nodes
         loaded = self.status.loaded = agreed(of_nodes)
         layout = layout_for(plan, list(of_nodes.values()))
         nodes.number_workers(layout.workers)

@@ -18,13 +18,14 @@ import gevent
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.json_plain import JsonObject
-from amoc.base.text import counted
+from amoc.base.text import counted, printable
 from amoc.base.waiting import Notify
 from amoc.ipc import bus
 from amoc.ipc.mail_room import has_room
 from amoc.ipc.messages.envelope import Envelope
-from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
+from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Ready, Terminated
 from amoc.ipc.messages.links import FromNode, ToNode
+from amoc.runtime.controller import node_reports
 from amoc.runtime.launcher import LaunchedNode, node_name
 
 SILENT_S = 15.0
@@ -33,6 +34,8 @@ SLEPT_S = 2.0
 """After so long that the controller has not run, stopped by Ctrl-Z say, the operator is told."""
 LEAVE_S = 5.0
 LOOK_S = 0.1
+MAX_WRONG = 200
+"""Characters of what is wrong with a report."""
 LAST_WORDS_S = 0.2
 """How long the last report of a node that has died may still be on the way."""
 
@@ -89,6 +92,7 @@ class Nodes:
         take: Callable[[str, FromNode], None],
         check: Callable[[], None],
         spare: Callable[[Node, AmocError], bool] = lambda *_: False,
+        highest_id: int = 1 << 32,
     ) -> None:
         """Talk through `parent`.
 
@@ -99,6 +103,7 @@ class Nodes:
             check: Raises what else ends a wait.
             spare: Told of a node that is lost, when nothing of it runs any more; whether the run
                 goes on without it.
+            highest_id: That a user of the run can come to have.
         """
         now = now_ns()
         self.all = [Node(one, node_name(one.number), now) for one in nodes]
@@ -109,6 +114,7 @@ class Nodes:
         self._take = take
         self._check = check
         self._spare = spare
+        self._highest_id = highest_id
         self._by_name = {node.name: node for node in self.all}
         self._homes: list[Node] = []
         self._listened_ns = now
@@ -136,6 +142,14 @@ class Nodes:
     def _hear(self, name: str, record: FromNode) -> None:
         node = self._by_name.get(name)
         if node is not None:
+            try:
+                is_ready = Ready in node.seen
+                node_reports.check(record, node.workers, self._highest_id, is_ready=is_ready)
+            except (PeerError, TypeError, ValueError) as error:
+                invalid = f"{name} has sent an invalid {type(record).__name__}"
+                node.failure = PeerError(f"{invalid}: {printable(str(error)[:MAX_WRONG])}")
+                self.changed.ring()
+                return
             node.heard_ns = self._listened_ns
             node.seen[type(record)] = record
             if isinstance(record, Failed):

@@ -271,17 +271,21 @@ class Services:
         assert self._whereabouts is not None  # the only node is not given up
         self._status.samples.drop_look(node.name)
         users = self._whereabouts.on(node.workers)
+        never = self.starts.unstarted(node.workers)
+        ran = [one for one in users if one not in never]
+        unstarted = [one for one in users if one in never]
         left = [one for other in self._nodes.there if other is not node for one in other.workers]
         move = Move(1, self._plan.ids[-1], list(node.workers), left)
         self._placement.move(move)
         self._nodes.send_all(move)
-        again = users if restart else ()
-        lost = len(users) - len(again)
+        self._whereabouts.withdrawn(unstarted)
+        again = ran if restart else ()
+        lost = len(ran) - len(again)
         if not restart:
-            self._whereabouts.gone((one, 1) for one in users)
+            self._whereabouts.gone((one, 1) for one in ran)
         if self.arrivals is not None:  # those that slots have started do not start again
             lost += max(0, self._status.samples.users_on(node.name) - len(users))
-        self.starts.lose(node.workers, again)
+        self.starts.lose(node.workers, again, unstarted)
         for one in self.stages.ramp_downs:
             one.moved(node.workers)
         return len(again), lost

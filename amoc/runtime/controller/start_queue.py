@@ -81,7 +81,8 @@ class _Pace:
 class _Worker:
     index: int
     up: bool = False
-    outstanding: int = 0
+    outstanding: deque[int] = field(default_factory=deque)
+    """Those that were dealt and have not started, in the order in which they do."""
     again: deque[int] = field(default_factory=deque)
     moved: deque[int] = field(default_factory=deque)
     """As `again`, but on a node that is lost."""
@@ -130,19 +131,19 @@ class _Worker:
 
     def take(self, now_ns: int, pace: _Pace, share: int) -> StartUsers | None:
         """The next users, as many as the worker has room for; `share` at most of those paced."""
-        room = min(CHUNK, MAX_OUTSTANDING - self.outstanding)
+        room = min(CHUNK, MAX_OUTSTANDING - len(self.outstanding))
         if not self.up or room <= 0:
             return None
         queue = self.again or self.moved or self.unstarted
         if queue and (number := pace.take(min(room, share, len(queue)))):
             again = queue is not self.unstarted
-            self.outstanding += number
             ids = [queue.popleft() for _ in range(number)]
+            self.outstanding += ids
             return StartUsers(self.index, ids, now_ns, [], again)
         batch = self._next_batch(room, pace, share)
         if batch is None:
             return None
-        self.outstanding += len(batch.ids)
+        self.outstanding += batch.ids
         due_ns = batch.dues_ns[0] if batch.dues_ns else now_ns
         offsets_ns = [one - due_ns for one in batch.dues_ns]
         return StartUsers(self.index, list(batch.ids), due_ns, offsets_ns, again=False)
@@ -262,37 +263,56 @@ class StartQueue:
 
     def outstanding(self) -> int:
         """Users that were dealt and have not started yet."""
-        return sum(worker.outstanding for worker in self._workers.values())
+        return sum(len(worker.outstanding) for worker in self._workers.values())
+
+    def to_start(self, workers: Iterable[int]) -> int:
+        """Users of these workers that are waiting to be dealt, or were and have not started yet."""
+        these = [self._workers[index] for index in workers]
+        return sum(one.waiting() + len(one.outstanding) for one in these)
 
     def up(self, worker: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
         """`worker` is up; `again` ran in its last incarnation, `unstarted` only waited."""
         one = self._workers[worker]
-        one.up, one.outstanding = True, 0
+        one.up = True
+        one.outstanding.clear()
         one.again, one.unstarted = deque(again), deque(unstarted)
 
     def down(self, worker: int) -> None:
         """`worker` is down."""
         # What it was dealt and has not started comes back with `up`: the board knows.
         self._workers[worker].up = False
-        self._workers[worker].outstanding = 0
+        self._workers[worker].outstanding.clear()
 
     def started(self, worker: int, count: int) -> None:
         """`worker` has started, or turned away, `count` of the users that it was dealt."""
-        one = self._workers[worker]
-        one.outstanding = max(0, one.outstanding - count)
+        dealt = self._workers[worker].outstanding
+        for _ in range(min(count, len(dealt))):
+            dealt.popleft()
 
-    def lose(self, workers: Sequence[int], again: Iterable[int]) -> None:
+    def unstarted(self, workers: Iterable[int]) -> set[int]:
+        """Users that were dealt to these workers and, as far as is known, have never run."""
+        found = set[int]()
+        for one in (self._workers[index] for index in workers):
+            found.update(one.unstarted, one.outstanding)
+        return found
+
+    def lose(
+        self, workers: Sequence[int], again: Iterable[int], unstarted: Iterable[int] = ()
+    ) -> None:
         """`workers` are no more, and the placement says so: their users go to others.
 
         Args:
             workers: Which ones.
             again: Those of their users, of all that were dealt, that are to start again.
+            unstarted: Those that have never run, and are to start now.
         """
         for lost in [self._workers.pop(index) for index in workers]:
             for batch in lost.fresh:
                 self._insert_elsewhere(batch)
         for user_id in again:
             self._workers[self._placement.worker_of(user_id)].moved.append(user_id)
+        if never := sorted(unstarted):
+            self._insert_elsewhere(_Batch(never, (), paced=True))
 
     def _insert_elsewhere(self, batch: _Batch) -> None:
         found: dict[int, tuple[list[int], list[int]]] = {}

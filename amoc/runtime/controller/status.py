@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amoc.base.errors import ExitCode
@@ -39,6 +39,8 @@ class Status:
         elapsed_s: Since the first user could start.
         paused_s: How much of that the run was paused.
         added: Users that were to run so far, without those that were taken back before they did.
+        loaded: What all nodes have loaded, see `amoc.runtime.controller.agreement`.
+        nodes: What each has loaded, by its name.
         samples: What the nodes said last.
         totals: The sum of all seconds.
         points: The last seconds, the newest last.
@@ -50,6 +52,7 @@ class Status:
     added: int = 0
     plan: RunPlan | None = None
     loaded: Loaded | None = None
+    nodes: Mapping[str, Loaded] = field(default_factory=dict)
     elapsed_s: float = 0.0
     paused_s: float = 0.0
     samples: SampleMerger = field(default_factory=SampleMerger)

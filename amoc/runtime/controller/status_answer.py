@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from amoc.base.clock import format_duration
 from amoc.base.json_plain import JsonObject
-from amoc.base.text import counted
+from amoc.base.text import counted, natural
 from amoc.control.answers import StatusAnswer, WorkerAnswer
 from amoc.metrics.reserved import ARRIVALS, DROPPED, FEED, KIND
 from amoc.metrics.throttle_counts import COUNTS, WAITING
@@ -42,7 +42,7 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
         summary=f"{_state(status)}; users: {shown or '0'}{_arrivals(status)}{_kinds(status)}",
         workers=[
             WorkerAnswer(f"{node}/{one.worker}", counted(alive, "user"))
-            for node in sorted(samples.latest)
+            for node in sorted(samples.latest, key=natural)
             for one, alive in zip(samples.workers(node), samples.alive(node), strict=True)
         ],
         state=status.state.value,

@@ -34,6 +34,11 @@ class Whereabouts:
         for first, count in ranges:
             self._states[first : first + count] = bytes([_GONE]) * count
 
+    def withdrawn(self, ids: Iterable[int]) -> None:
+        """These users are with no node any more, and have never run."""
+        for user_id in ids:
+            self._states[user_id] = 0
+
     def on(self, workers: Sequence[int]) -> list[int]:
         """The users of these workers that have not left, in the order of their ids."""
         found = []

@@ -27,6 +27,7 @@ from amoc.base import context, process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.base.operator import Operator
+from amoc.base.redaction import HIDDEN
 from amoc.feed import registry as feeds
 from amoc.ipc import pipe, rpc
 from amoc.ipc.messages.lifecycle import (
@@ -161,6 +162,7 @@ class Supervisor:
         values = resolve(declared, sources)
         expected = expecting.declared()
         settings.apply(values)
+        texts = {one.name: settings.as_text(one.name, values[one.name]) for one in declared}
         self._tell(
             Loaded(
                 name=scenario.name,
@@ -168,7 +170,7 @@ class Supervisor:
                 settings=[
                     (
                         one.name,
-                        settings.as_text(one.name, values[one.name]),
+                        texts[one.name],
                         values[one.name].source,
                         one.description,
                         one.module,
@@ -183,6 +185,11 @@ class Supervisor:
                 cores=len(os.sched_getaffinity(0)),
                 version=VERSION,
                 digest=_digest(scenario),
+                secrets=[
+                    (name, settings.fingerprint(values[name], self._bootstrap.run_id))
+                    for name, text in texts.items()
+                    if HIDDEN in text
+                ],
             )
         )
         return scenario

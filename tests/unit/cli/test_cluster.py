@@ -59,6 +59,8 @@ def test_hosts_are_waited_for_or_fetched(secret):
         (["--cluster", "ssh://h1", "--secret-file", "s"], "--secret-file requires"),
         (["--cluster", "local:2", "--bind", "*"], "--bind requires --cluster join or ssh://"),
         (["--advertise", "h"], "--advertise requires --cluster ssh://"),
+        (["--remote-amoc", "amoc"], "--remote-amoc requires --cluster ssh://"),
+        (["--join-timeout", "1m"], "--join-timeout requires --cluster join or ssh://"),
         (["--cluster", "ssh://h1", "--advertise", "h:4100"], "must be a host without a port"),
         (["--cluster", "ssh://h1", "--advertise", "h';id'"], "--advertise must be an address"),
         (["--cluster", "ssh://h1", "--nodes", "2"], "has 1 node, but --nodes says 2"),

@@ -58,6 +58,14 @@ def test_what_agrees_is_that_of_the_first_with_the_workers_of_all():
             "setting more must be declared on all nodes, but only node1 declares it",
         ),
         (
+            {"secrets": [("host", b"another")]},
+            SettingError,
+            (
+                "setting host must be the same on all nodes, but its value, which is secret,"
+                " differs between node0 (--set) and node1 (--set)"
+            ),
+        ),
+        (
             {"thresholds": []},
             PeerError,
             (

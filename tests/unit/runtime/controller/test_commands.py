@@ -111,7 +111,7 @@ class Run:
     def __init__(self, *have: int, plan_rate: tuple[float, float | None] = (50.0, None)) -> None:
         plan = RunPlan("x.py", range(1, 1), None, [], 1, "", 1.0, 1.0)
         self.status = Status(plan=plan, state=State.RUNNING)
-        self.status.loaded = Loaded("x", "", [], plan_rate, max(1, len(have)), 0, 100, [])
+        self.status.nodes = {"node0": Loaded("x", "", [], plan_rate, max(1, len(have)), 0, 100, [])}
         self.broadcast = FakeOrdering(
             {WorkerId("node0", n, 1): count for n, count in enumerate(have)}
         )
@@ -219,11 +219,24 @@ def test_users_are_removed_by_their_ids_those_that_wait_first():
 
 def test_users_that_would_not_find_descriptors_are_not_added():
     run = Run(0, 0)
-    run.status.loaded = run.status.loaded._replace(fds_per_user=1, fd_limit=150)
+    loaded = run.status.nodes["node0"]
+    run.status.nodes = {"node0": loaded._replace(fds_per_user=1, fd_limit=150)}
     run.do("add", count=50)
     with pytest.raises(ResourceError, match="file descriptors"):
         run.do("add", count=52)
     assert run.starts.waiting() == 50
+
+
+def test_each_node_has_to_have_descriptors_for_its_own_users():
+    run = Run(0, 0)
+    roomy = Loaded("x", "", [], (50.0, None), 1, 1, 1000, [])
+    run.status.nodes = {"node0": roomy, "node1": roomy._replace(fd_limit=110)}
+    run.broadcast.workers = {WorkerId("node0", 0, 1), WorkerId("node1", 1, 1)}
+    run.do("add", count=20)
+    with pytest.raises(ResourceError, match="11 users on 1 worker need 111 file descriptors"):
+        run.do("add", count=2)
+    run.do("add", ids=(21, 21))
+    assert run.starts.waiting() == 21
 
 
 @pytest.mark.parametrize("name", COMMANDS)

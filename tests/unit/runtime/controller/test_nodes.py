@@ -12,7 +12,7 @@ from amoc.ipc.mail_room import MAX_MAIL
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
 from amoc.ipc.messages.placement import Move
-from amoc.ipc.messages.users import LookAtUsers, Stopped, StopUsers, UsersNow
+from amoc.ipc.messages.users import LookAtUsers, Started, Stopped, StopUsers, UsersNow
 from amoc.metrics.board import UserState
 from amoc.runtime.controller import nodes as module
 from amoc.runtime.controller import phases
@@ -191,6 +191,17 @@ def test_the_run_ends_where_no_node_may_be_lost_and_with_the_last_one():
     with pytest.raises(PeerError, match="node2 exited with 1"):
         run.nodes.check()
     assert [name for name, _ in run.lost] == ["node0", "node1"]
+
+
+def test_a_node_that_says_what_none_of_ours_says_is_given_up_and_the_others_are_heard():
+    run = Run()
+    run.hear("node1", Started(4, 1))
+    run.hear("node2", Started(4, 1))
+    run.nodes.check()
+    why = "node1 has sent an invalid Started: its workers are 2 to 3, got worker 4"
+    assert run.lost == [("node1", why)]
+    assert run.processes[1].killed
+    assert [name for name, one in run.taken if isinstance(one, Started)] == ["node2"]
 
 
 def test_a_node_that_has_said_its_last_word_may_leave():

@@ -356,3 +356,20 @@ def test_users_of_a_lost_node_are_dealt_by_the_others_each_once(
 def _dealt(starts: StartQueue, ids: range) -> list[StartUsers]:
     starts.add(ids)
     return starts.deal(NOW_NS)
+
+
+def test_users_that_were_dealt_and_have_not_started_are_new_to_the_next_node():
+    place = Placement(round_robin([1, 1]))
+    starts = StartQueue(place)
+    for worker in range(2):
+        starts.up(worker, [], [])
+    _dealt(starts, range(1, 21))
+    starts.started(0, 4)
+    assert starts.unstarted([0]) == {9, 11, 13, 15, 17, 19}
+    assert (starts.to_start([0]), starts.to_start([1])) == (6, 10)
+    place.move(Move(1, 100, [0], [1]))
+    starts.down(1)
+    starts.lose([0], [1, 3], starts.unstarted([0]))
+    starts.up(1, [2], [4])
+    blocks = [(list(one.ids), one.again) for one in starts.deal(NOW_NS)]
+    assert blocks == [([2], True), ([1, 3], True), ([4], False), ([9, 11, 13, 15, 17, 19], False)]

@@ -1,0 +1,88 @@
+"""What no node of ours says is refused before anything is done with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from amoc.base.errors import PeerError
+from amoc.ipc.messages.envelope import Envelope, Part
+from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, WorkerLost, WorkerUp
+from amoc.ipc.messages.samples import Sample
+from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
+from amoc.runtime.controller.node_reports import check
+
+WORKERS, HIGHEST = range(2, 4), 100
+LOADED = Loaded("x", "", [], (50.0, None), 2, 1, 1024, [])
+FIGURES = (2, 1, 0, 0, 0, 0, 0.0, [])
+SAMPLE = Sample(1, 5, {}, 0, {}, {}, (), {}, {}, {}, [FIGURES], [], [(90, 11)])
+
+FAIR = (
+    WorkerUp(3, 1, 77, [5], [100]),
+    WorkerLost(2, 1, "why", 3),
+    Started(2, 0),
+    CrashSeen(2, "cause", "", 1),
+    FailureSeen(3, "step", "cause", "", 0),
+    Blocked(3, "place", 1, 1, 1, ""),
+    Envelope.of(Part.CONTROL, 2, 1, b""),
+    Envelope.of(Part.MAIL, 9, 0, b""),
+    SAMPLE,
+    UsersNow(1, 5, {}, [0, 3], [100, 9], 2),
+    Stopped(0, [4], 0),
+    LOADED,
+    Failed(8, "why"),
+    Note("warning", "text"),
+    Terminated(""),
+)
+UNFAIR = (
+    WorkerUp(4, 1, 77, [], []),
+    WorkerUp(2.0, 1, 77, [], []),
+    WorkerUp(True, 1, 77, [], []),
+    WorkerUp(2, 0, 77, [], []),
+    WorkerUp(2, 1, 77, [0], []),
+    WorkerUp(2, 1, 77, [], [101]),
+    WorkerUp(2, 1, 77, 5, []),
+    WorkerLost(1, 1, "why"),
+    WorkerLost(2, 1, "why", -1),
+    Started(4, 1),
+    Started(2, -1),
+    Started(2, "many"),
+    CrashSeen(-1, "cause", "", 1),
+    Envelope.of(Part.CONTROL, 4, 1, b""),
+    Envelope(b""),
+    SAMPLE._replace(sequence=0),
+    SAMPLE._replace(workers=[(4, *FIGURES[1:])]),
+    SAMPLE._replace(workers=[()]),
+    SAMPLE._replace(gone=[(1, 1 << 40)]),
+    SAMPLE._replace(gone=[(90, 12)]),
+    SAMPLE._replace(gone=[(0, 1)]),
+    SAMPLE._replace(gone=[(1, 0)]),
+    UsersNow(1, 5, {}, [0]),
+    UsersNow(1, 5, {}, [0, -1]),
+    UsersNow(1, 5, {}, [0, 0], [101]),
+    Stopped(-1, [], 0),
+    Stopped(0, ["all"], 0),
+    LOADED._replace(workers=1 << 40),
+    LOADED._replace(workers=0),
+    LOADED._replace(cores="many"),
+    Failed(4711, "why"),
+    Note("loud", "text"),
+    Terminated(5),
+)
+
+
+@pytest.mark.parametrize("record", FAIR, ids=str)
+def test_what_a_node_says_is_taken(record):
+    check(record, WORKERS, HIGHEST)
+
+
+@pytest.mark.parametrize("record", UNFAIR, ids=str)
+def test_what_none_says_is_refused(record):
+    with pytest.raises((PeerError, TypeError, ValueError)):
+        check(record, WORKERS, HIGHEST)
+
+
+def test_before_a_node_knows_its_numbers_its_samples_count_from_0():
+    early = SAMPLE._replace(workers=[(0, *FIGURES[1:])], gone=[])
+    check(early, WORKERS, HIGHEST, is_ready=False)
+    with pytest.raises(PeerError, match="its workers are 2 to 3, got worker 0"):
+        check(early, WORKERS, HIGHEST)
