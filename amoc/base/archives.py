@@ -24,6 +24,8 @@ _CHUNK = 1 << 16
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _ZIP, _GZIP, _TAR = b"PK\x03\x04", b"\x1f\x8b", b"ustar"
 _TAR_AT = 257
+HEAD_BYTES = 512
+"""Of a file, which tell whether it is an archive."""
 _LINK = 0o120000
 _TYPE_BITS = 0o170000
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -121,16 +120,20 @@ def _make_lock(scenario: str, preparation: Preparation | None) -> None:
 _NOT_THERE = {
     "--run": "it traces a user of this process; amoc run --server runs users there",
     "--lock": "it writes a file beside a scenario of this host",
+    "--no-install": "the server installs what it needs to load a scenario",
+    "--locked": "amoc plan --locked says whether all is locked",
+    "--install-timeout": "amoc plan --install-timeout gives the server longer to install",
 }
 
 
 def _check_at(server: Line, context: click.Context) -> None:
-    """Show what a scenario of a server says of itself; a file here is loaded there, not kept.
+    """Show what a scenario of a server says of itself; one that is a file here is sent before.
 
     Raises:
         UsageError: An option was given that is for scenarios of this host; the message says why.
     """
-    from amoc.cli import checked_scenario, remote_run
+    from amoc.cli import checked_scenario
+    from amoc.client.sending import name_there
 
     for parameter in context.command.params:
         given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
@@ -138,11 +141,8 @@ def _check_at(server: Line, context: click.Context) -> None:
             flag = parameter.opts[0]
             why = _NOT_THERE.get(flag, "the server shows defaults; amoc plan shows given values")
             raise UsageError(f"{flag} cannot be used with --server: {why}")
-    scenarios = load_options.scenario_of(context.params["scenarios"])
-    for scenario in [one.source for one in parts_of(scenarios)] or [scenarios]:
-        if Path(scenario).is_file():
-            found = remote_run.upload(server, Path(scenario), keep=False)
-        else:
-            name = scenario.removesuffix(".py")
-            found = server.ask("GET", f"/scenarios/info/{quote(name)}")
+    given_here = load_options.scenario_of(context.params["scenarios"])
+    there = name_there(server, given_here)
+    for name in [one.source for one in parts_of(there)] or [there]:
+        found = server.ask("GET", f"/scenarios/info/{quote(name)}")
         checked_scenario.show_description(found, str(server))

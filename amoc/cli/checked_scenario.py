@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.text import Text
 
+from amoc.cli.view import dependency_table
 from amoc.cli.view.console import console as make_console
 from amoc.cli.view.console import table
 from amoc.feed import registry
+from amoc.install.environment import Dependency
 from amoc.results.thresholds import declared
 from amoc.scenario import settings
 from amoc.scenario.joined import load
@@ -66,8 +68,9 @@ def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Ch
 
 def show_description(found: Mapping[str, Any], where: str) -> None:
     """Print what a scenario says of itself at a server, which is at `where`."""
+    dependency_table.show([Dependency(**one) for one in found["dependencies"]])
     console = make_console(patient=False)
-    console.print(Text(f"scenario {found['name']} ({where})", style="bold"))
+    console.print(Text(f"scenario {found['name'].rpartition('/')[2]} ({where})", style="bold"))
     if found["doc"]:
         console.print(Text(found["doc"]))
     rows = []

@@ -7,6 +7,7 @@ has no field for is refused.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,9 +18,10 @@ from click.core import ParameterSource
 
 from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject
-from amoc.cli import attach
+from amoc.cli import attach, load_options
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
+from amoc.client import sending
 from amoc.scenario import scenario_files
 from amoc.service.start_bodies import Options, PlanBody, RepeatBody
 
@@ -36,6 +38,7 @@ _NOT_THERE = {
     ),
     "--config": "the server reads the amoc.toml of its own directory; --set takes values from here",
 }
+_LOAD = ("users", "user_ids", "stages", "arrival_rate", "max_users")
 _FRACTIONS = ("spawn_rate",)
 """Fields that are numbers; other fractions are durations, which a server takes as text."""
 
@@ -43,21 +46,19 @@ _FRACTIONS = ("spawn_rate",)
 def execute(server: Line, context: click.Context) -> NoReturn:
     """Start the run that the options describe, show it to its end, and exit with its code.
 
-    A scenario that is a file here is uploaded before.
+    A scenario that is a file here is sent before, with its directory.
     """
-    body = body_of(context, PlanBody)
-    _show(server, context, "start", {**body, "scenario": uploaded(server, context)})
+    body = _with_load(server, context, body_of(context, PlanBody))
+    _show(server, context, "start", body)
 
 
 def preview(server: Line, context: click.Context) -> JsonObject:
     """What the run that the options describe would do on the server.
 
-    A scenario that is a file here is uploaded before.
+    A scenario that is a file here is sent before, with its directory.
     """
-    body = body_of(context, PlanBody)
-    found: JsonObject = server.ask(
-        "POST", "/execution/plan", {**body, "scenario": uploaded(server, context)}
-    )
+    body = _with_load(server, context, body_of(context, PlanBody))
+    found: JsonObject = server.ask("POST", "/execution/plan", body)
     return found
 
 
@@ -134,42 +135,17 @@ def _as_json(field: str, value: object) -> object:
     return list(value) if isinstance(value, tuple) else str(value)
 
 
-def uploaded(server: Line, context: click.Context) -> str:
-    """The scenario's name at the server, which has it then; or several, with their loads."""
-    words = list(map(str, context.params["scenarios"]))
-    if len(words) == 1:
-        several = scenario_files.parts_of(words[0])
-        if not several:
-            return _uploaded(server, words[0])
-        words = [f"{one.source}={one.load}" for one in several]
-    try:
-        parts = scenario_files.check(words)
-    except ValueError as error:
-        raise UsageError(f"scenarios {error}") from None
-    named = [one._replace(source=_uploaded(server, one.source)) for one in parts]
-    return scenario_files.text_of(named)
+def _with_load(server: Line, context: click.Context, body: dict[str, object]) -> JsonObject:
+    """A body with its scenario, which the server has then, or several with their loads.
 
-
-def _uploaded(server: Line, scenario: str) -> str:
-    if Path(scenario).is_file():
-        return str(upload(server, Path(scenario))["name"])
-    return scenario.removesuffix(".py")
-
-
-def upload(server: Line, file: Path, keep: bool = True) -> dict[str, object]:
-    """Send a scenario; what the server says of it.
-
-    Args:
-        server: Where to.
-        file: Where it is.
-        keep: Whether it is kept, or only loaded.
+    Raises:
+        UsageError: The load makes no sense; nothing was sent.
     """
-    from urllib.parse import quote
-
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
-    path = f"/scenarios/upload?name={quote(file.stem)}&keep={'true' if keep else 'false'}"
-    found: dict[str, object] = json.loads(server.fetch("PUT", path, data, "text/x-python"))
-    return found
+    words: tuple[str, ...] = context.params["scenarios"]
+    load_options.load_of(words, **{name: context.params[name] for name in _LOAD})
+    text = shlex.join(words) if len(words) > 1 else words[0]
+    alone = scenario_files.part_of(text) if not scenario_files.parts_of(text) else None
+    if alone is not None and not Path(text).exists():
+        kind = "users" if alone.is_count else "arrival_rate" if alone.is_rate else "stages"
+        text, body = alone.source, {kind: alone.users or alone.load, **body}
+    return {**body, "scenario": sending.name_there(server, text)}

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from amoc.control.commands import Command
 
 F = TypeVar("F", bound=Callable[..., Any])
-TIMEOUT_S = 150.0
 _KEY = f"{__name__}.line"
 
 
@@ -87,7 +86,7 @@ def line() -> Line | None:
     from amoc.client.http_line import Line, token_in
 
     file = meta.get(f"{_KEY}.token")
-    return Line.to(url, token_in(file) if file else None, TIMEOUT_S, None)
+    return Line.to(url, token_in(file) if file else None)
 
 
 def run_of(server: Line, run: str | None) -> str:
@@ -96,14 +95,13 @@ def run_of(server: Line, run: str | None) -> str:
     Raises:
         UsageError: None is running, or several are.
     """
+    from amoc.client.http_line import path_of
+
     if run is not None:
-        return str(server.ask("GET", f"/runs/{_quoted(run)}")["id"])
-    running = [str(one["run"]) for one in server.ask("GET", "/status")["runs"]]
-    if not running:
-        raise UsageError(f"no run is running at {server}")
-    if len(running) > 1:
-        raise UsageError(f"several runs are running: {', '.join(running)}; choose one with --run")
-    return running[0]
+        return str(server.ask("GET", path_of(run))["id"])
+    from amoc.client.remote_commands import running
+
+    return running(server, None, "--run").run
 
 
 def command(server: Line, run: str | None, given: Command) -> JsonObject:
@@ -112,18 +110,12 @@ def command(server: Line, run: str | None, given: Command) -> JsonObject:
     Raises:
         AmocError: It, or the server, refuses.
     """
+    from amoc.client.http_line import path_of
     from amoc.control.commands import is_read
 
     if is_read(given.name):
-        found: JsonObject = server.ask("GET", f"/runs/{run_of(server, run)}/{given.name}")
+        found: JsonObject = server.ask("GET", path_of(run_of(server, run), given.name))
         return found
-    body = {**given.arguments, "comment": given.comment, "run": run}
-    told = {name: value for name, value in body.items() if value not in (None, "")}
-    answer: JsonObject = server.ask("PATCH", f"/execution/{given.name}", told)
-    return answer
+    from amoc.client.remote_commands import give
 
-
-def _quoted(run: str) -> str:
-    from urllib.parse import quote
-
-    return quote(run, safe="")
+    return give(server, given.name, run, given.arguments, given.comment)

@@ -55,10 +55,29 @@ def each(kind: type[A], data: object) -> tuple[A, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Answer):
-    """A run that was started, or queued; `run` is its id."""
+    """A run that was started, or queued; `run` is its id, `notes` what amoc told meanwhile."""
 
     run: str
     state: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview(Answer):
+    """What a run would do and when, as ``amoc plan --json`` has it.
+
+    Attributes:
+        settings: Each with its name, its value, and where from.
+        users: Who starts when.
+        end: When and how it would end.
+        open: What cannot be known before the run.
+    """
+
+    scenario: str
+    settings: Sequence[Mapping[str, Any]]
+    users: Mapping[str, Any]
+    end: Any
+    open: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +179,15 @@ class SettingInfo(Answer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DependencyInfo(Answer):
+    """A version that a scenario gets; `state` is ``amoc``, whose own it is, or ``installed``."""
+
+    name: str
+    version: str
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScenarioInfo(Answer):
     """What a scenario says of itself; `replaced`, of an upload, whether there was one before."""
 
@@ -167,13 +195,16 @@ class ScenarioInfo(Answer):
     doc: str
     settings: tuple[SettingInfo, ...]
     thresholds: Sequence[str]
+    dependencies: tuple[DependencyInfo, ...]
     replaced: bool = False
 
     @classmethod
     def of(cls, data: object) -> ScenarioInfo:
         """From JSON."""
-        found = each(SettingInfo, data.get("settings")) if isinstance(data, Mapping) else ()
-        return super().of({**data, "settings": found} if isinstance(data, Mapping) else data)
+        if not isinstance(data, Mapping):
+            return super().of(data)
+        kinds: dict[str, type[Answer]] = {"settings": SettingInfo, "dependencies": DependencyInfo}
+        return super().of({**data, **{key: each(one, data.get(key)) for key, one in kinds.items()}})
 
 
 @dataclass(frozen=True, kw_only=True)

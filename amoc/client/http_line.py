@@ -15,6 +15,8 @@ from urllib.parse import quote, urlsplit
 from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
 from amoc.base.json_plain import JsonObject
 
+TIMEOUT_S = 150.0
+"""A server may take two minutes to read a long run."""
 MAX_ANSWER = 256 << 20
 MIME = "application/problem+json"
 MAX_SHOWN = 200
@@ -76,7 +78,9 @@ class Line:
     context: ssl.SSLContext | None
 
     @classmethod
-    def to(cls, url: str, token: str | None, timeout_s: float, ca_file: str | None) -> Line:
+    def to(
+        cls, url: str, token: str | None, timeout_s: float = TIMEOUT_S, ca_file: str | None = None
+    ) -> Line:
         """The line to the server at `url`.
 
         Raises:

@@ -39,7 +39,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LEFT_OUT = frozenset({"__pycache__", "node_modules", "amoc-runs"})
 _NOT_OF_THE_SCENARIO = ("pyvenv.cfg", "series.amoc")
 """What an environment has, and the results of a run."""
-_ADVICE = "give the scenario a directory of its own, with nothing in it that it does not need"
+ADVICE = "give the scenario a directory of its own, with nothing in it that it does not need"
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ def _lock(scenario: str, libraries: str) -> dict[Path, bytes | None]:
 def _packed(root: Path, contents: Mapping[Path, bytes | None]) -> bytes:
     """An archive of files; of those whose content is None, what is there."""
     if len(contents) > archives.MAX_FILES:
-        rule = f"at most {archives.MAX_FILES:,} files can be sent to the nodes"
-        raise ScenarioError(f"{rule}, and {root} has more: {_ADVICE}")
+        rule = f"at most {archives.MAX_FILES:,} files can be sent with a scenario"
+        raise ScenarioError(f"{rule}, and {root} has more: {ADVICE}")
     made, size = io.BytesIO(), 0
     with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path, given in contents.items():
@@ -138,14 +138,14 @@ def _packed(root: Path, contents: Mapping[Path, bytes | None]) -> bytes:
                 archives.parts_of(name)
                 size += path.stat().st_size if given is None else len(given)
                 if size > archives.MAX_BYTES:  # before it is read: it may be larger than memory
-                    rule = f"at most {archives.MAX_BYTES:,} bytes can be sent to the nodes"
-                    raise ScenarioError(f"{rule}, and {root} has more: {_ADVICE}")
+                    rule = f"at most {archives.MAX_BYTES:,} bytes can be sent with a scenario"
+                    raise ScenarioError(f"{rule}, and {root} has more: {ADVICE}")
                 content = path.read_bytes() if given is None else given
                 member = tarfile.TarInfo(name)
                 member.size, member.mode = len(content), 0o600
                 archive.addfile(member, io.BytesIO(content))
             except (UsageError, ValueError) as error:
-                raise ScenarioError(f"{path} cannot be sent to the nodes: {error}") from None
+                raise ScenarioError(f"{path} cannot be sent: {error}") from None
             except OSError as error:
                 raise ResourceError(f"{path} cannot be read: {error.strerror}") from None
     return made.getvalue()

@@ -123,6 +123,14 @@ class SettingBody(Open):
     update: str = Field(description="read-only, free or function")
 
 
+class DependencyBody(Open):
+    """A version that a scenario gets."""
+
+    name: str
+    version: str
+    state: str = Field(description="amoc, whose own environment has it; or installed")
+
+
 class ScenarioBody(Open):
     """What a scenario says of itself."""
 
@@ -130,6 +138,7 @@ class ScenarioBody(Open):
     doc: str
     settings: list[SettingBody]
     thresholds: list[str]
+    dependencies: list[DependencyBody]
 
 
 class ScenarioStateBody(Open):
@@ -152,6 +161,12 @@ class UploadedBody(ScenarioBody):
     )
 
     replaced: bool = Field(description="Whether there was one of that name")
+
+
+class FilesBody(Open):
+    """Files that were sent for runs."""
+
+    files: str = Field(description="How the names of the scenarios in it begin: FILES/shop")
 
 
 class StartedBody(Open):

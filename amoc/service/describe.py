@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from amoc.base.json_plain import plain
 from amoc.base.redaction import HIDDEN, hide, is_secret
 from amoc.install.choice import Choice
@@ -18,7 +20,7 @@ INSTALL_S = 25.0
 
 
 def scenario(source: str) -> dict[str, object]:
-    """The docstring, settings and thresholds of the scenario in a file.
+    """The docstring, settings, thresholds and dependencies of the scenario in a file.
 
     What it depends on is installed if it is not there. This process is patched for it.
 
@@ -26,13 +28,14 @@ def scenario(source: str) -> dict[str, object]:
         AmocError: It cannot be loaded.
     """
     preparation = Preparation(source, Choice(timeout_s=INSTALL_S), lambda _: None)
-    libraries = preparation.environment().libraries
+    environment = preparation.environment()
     monkey_patch.patch()
-    loaded = load(source, libraries)
+    loaded = load(source, environment.libraries)
     return {
         "doc": loaded.doc,
         "settings": [setting(one) for one in sorted(settings.declared(), key=remoteness)],
         "thresholds": [str(one) for one in thresholds.declared()],
+        "dependencies": [asdict(one) for one in environment.dependencies],
     }
 
 

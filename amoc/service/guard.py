@@ -93,7 +93,7 @@ def _needed() -> Role:
     """The role that this request needs."""
     if request.method in _SAFE:
         return Role.READ
-    if request.method == "DELETE" or request.path == "/scenarios/upload":
+    if request.method == "DELETE" or request.path in ("/scenarios/upload", "/scenarios/files"):
         return Role.ADMIN
     if request.method == "POST" and request.path == "/scenarios":
         return Role.ADMIN

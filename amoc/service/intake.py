@@ -9,7 +9,6 @@ from pathlib import Path
 
 from amoc.base import archives
 from amoc.base.errors import AmocError, UsageError
-from amoc.service.describe import scenario
 from amoc.service.isolated_main import main_of
 
 MAX_SOURCE_BYTES = 1 << 20
@@ -20,13 +19,17 @@ def take(upload: str, name: str) -> dict[str, object]:
 
     Args:
         upload: What was sent, in a directory of its own.
-        name: What the scenario is to be called.
+        name: What the scenario is to be called; empty for an archive that is only unpacked.
 
     Raises:
         AmocError: It is no scenario; messages do not show where it was.
     """
     sent = Path(upload).resolve()
     try:
+        if not name:
+            return {"path": str(_files(sent))}
+        from amoc.service.describe import scenario  # loads all that a scenario may need
+
         path, main = _unpacked(sent, name)
         return {**scenario(str(main)), "path": str(path)}
     except AmocError as error:
@@ -37,10 +40,20 @@ def take(upload: str, name: str) -> dict[str, object]:
         raise UsageError(f"the upload cannot be kept: {error.strerror}") from None
 
 
+def _files(sent: Path) -> Path:
+    """Where the files of an archive are, which must be one."""
+    directory = sent.with_name("files")
+    with sent.open("rb") as file:
+        if not archives.is_archive(file.read(archives.HEAD_BYTES)):
+            raise UsageError("the body must be an archive, zip or tar, and is none")
+        archives.extract(file, directory)
+    return directory
+
+
 def _unpacked(sent: Path, name: str) -> tuple[Path, Path]:
     """Where the scenario, or the directory of its files, is, and the file that is loaded."""
     with sent.open("rb") as file:
-        if archives.is_archive(file.read(512)):
+        if archives.is_archive(file.read(archives.HEAD_BYTES)):
             directory = sent.with_name(name)
             archives.extract(file, directory)
             return directory, _main_of(directory, name)

@@ -36,7 +36,6 @@ _STATUS = {
 _DETAILS = {
     HTTPStatus.NOT_FOUND: "there is nothing at this path; /api-docs lists what there is",
     HTTPStatus.METHOD_NOT_ALLOWED: "this path takes other methods; Allow names them",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is larger than the limit for this path",
 }
 """What is said of a request that no code of ours has seen."""
 
@@ -142,7 +141,10 @@ def _of_http(error: HTTPException) -> Any:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error  # a redirection
     status = HTTPStatus(error.code)
-    answer = Problem(status, _DETAILS.get(status) or error.description or status.phrase).response()
+    detail = _DETAILS.get(status) or error.description or status.phrase
+    if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        detail = f"a body must have at most {request.max_content_length:,} bytes at this path"
+    answer = Problem(status, detail).response()
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             answer.headers[name] = value

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from werkzeug.routing import BaseConverter
 
 from amoc.service.answers import (
+    FilesBody,
     ScenarioBody,
     ScenariosBody,
     ScenarioStateBody,
@@ -26,10 +27,10 @@ from amoc.service.rest_status import statuses
 from amoc.service.service import Service
 from amoc.service.start_bodies import StartBody
 
-UPLOAD_TYPES = [
-    *("text/x-python", "text/plain", "application/zip", "application/gzip"),
-    *("application/x-tar", "application/octet-stream"),
+ARCHIVE_TYPES = [
+    *("application/zip", "application/gzip", "application/x-tar", "application/octet-stream")
 ]
+UPLOAD_TYPES = ["text/x-python", "text/plain", *ARCHIVE_TYPES]
 _TAG = Tag(name="scenarios", description="What can be run")
 
 
@@ -43,13 +44,18 @@ class UploadQuery(BaseModel):
     """What it is to be called."""
 
     name: UploadName
-    keep: bool = Field(default=True, description="Keep it; else it is only loaded, and described")
 
 
 class Upload(RawModel):
     """The source of a scenario, or an archive with it and its helper modules."""
 
     mimetypes: list[str] = UPLOAD_TYPES
+
+
+class Files(RawModel):
+    """An archive with a scenario and all that it needs."""
+
+    mimetypes: list[str] = ARCHIVE_TYPES
 
 
 class SourceBody(Exact):
@@ -68,12 +74,26 @@ class UsersBody(Exact):
 class ScenarioConverter(BaseConverter):
     """A scenario's name in a path that is not one of the other routes below ``/scenarios``."""
 
-    regex = "(?!(?:upload|info)$)[^/]+"
+    regex = "(?!(?:upload|files|info)$)[^/]+"
 
 
 def register(app: OpenAPI, service: Service) -> None:
     """Add the routes."""
     app.url_map.converters["scenario"] = ScenarioConverter
+
+    def stream_of(raw: RawModel, types: list[str]) -> Any:
+        """The body of an upload, which has its limit.
+
+        Raises:
+            Problem: It is of none of the types.
+        """
+        if raw.mimetype not in ("", *types):
+            raise Problem(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"the body must be of one of the types {', '.join(types)}",
+            )
+        raw.max_content_length = service.config.max_upload
+        return raw.stream
 
     @app.get("/scenarios", tags=[_TAG], responses=responses(ok=ScenariosBody))
     def scenarios() -> Any:
@@ -109,13 +129,24 @@ def register(app: OpenAPI, service: Service) -> None:
         and what it imports. It is loaded before it is kept, which runs code: this needs the role
         admin.
         """
-        if raw.mimetype not in ("", *UPLOAD_TYPES):
-            raise Problem(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                f"the body must be of one of the types {', '.join(UPLOAD_TYPES)}",
-            )
-        raw.max_content_length = service.config.max_upload
-        return service.uploads.take(query.name, raw.stream, query.keep)
+        return service.uploads.take(query.name, stream_of(raw, UPLOAD_TYPES))
+
+    @app.put(
+        "/scenarios/files",
+        tags=[_TAG],
+        responses=responses(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ok=FilesBody
+        ),
+    )
+    def send_files(raw: Files) -> Any:
+        """Keep a scenario with its files for runs, and not as a scenario of the server.
+
+        The body is a zip or tar archive (plain or with gzip). What it holds as `shop.py` is then
+        the scenario `FILES/shop` for `start`, `plan` and `info`, where FILES is in the answer. No
+        list shows it. It is kept for as long as a run that was made from it, and for an hour. This
+        needs the role admin.
+        """
+        return {"files": service.uploads.take_files(stream_of(raw, ARCHIVE_TYPES))}
 
     @app.post(
         "/scenarios",

@@ -7,7 +7,6 @@ server before this one, are as good as its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import gevent
@@ -17,13 +16,14 @@ from amoc.base.json_plain import JsonObject
 from amoc.control import client
 from amoc.control.commands import Command, checked
 from amoc.results import journal, run_list
-from amoc.results.run_directory import RunDirectory, all_runs, named
+from amoc.results.run_directory import RunDirectory, all_runs, named, runs
 from amoc.results.run_list import ListedRun
-from amoc.service import removal
+from amoc.service import removal, sent_files
 from amoc.service.job import FAILED, QUEUED, Job
 from amoc.service.problems import conflict, not_found
 from amoc.service.requests import LOCAL_NODES, RUN_ID
 from amoc.service.run_queue import RunQueue
+from amoc.service.scenarios import Scenarios
 from amoc.service.start_bodies import ReplayBody, StartBody
 
 ASK_S = 60.0
@@ -42,15 +42,16 @@ class Runs:
         self,
         base: Path,
         parallel: int,
-        find_scenario: Callable[[str], Path],
+        scenarios: Scenarios,
         keep: int | None = None,
         keep_days: float | None = None,
     ) -> None:
         self.base = base
-        self._find_scenario = find_scenario
+        self._scenarios = scenarios
         self.queue = RunQueue(base, parallel, self._target_of)
         self.queue.on_end = self.tidy  # the one that ended may be one too many
         self._keep, self._keep_days = keep, keep_days
+        self._known: dict[str, str] = {}
         self._tidying: gevent.Greenlet[[], None] | None = None
 
     def begin(self) -> None:
@@ -149,7 +150,7 @@ class Runs:
     def _target_of(self, body: StartBody | ReplayBody) -> Path:
         if isinstance(body, ReplayBody):
             return self.find(body.run).path.resolve()
-        return self._find_scenario(body.scenario)
+        return self._scenarios.target(body.scenario)
 
     # Commands.
 
@@ -243,9 +244,23 @@ class Runs:
         removal.remove(directory)
 
     def tidy(self) -> float:
-        """Delete runs that are over, beyond those that are to be kept; when to look again, in s."""
+        """Delete runs that are over, beyond those that are to be kept; when to look again, in s.
+
+        And what was sent for runs that are not there any more.
+        """
         busy = {one.id for one in self.queue}
-        return removal.tidy(self.base, busy, self._keep, self._keep_days)
+        look_s = removal.tidy(self.base, busy, self._keep, self._keep_days)
+        sent_files.tidy(self._scenarios.uploads, self._sources)
+        return look_s
+
+    def _sources(self) -> list[str]:
+        """The scenarios of all runs; journals of those that are known are not read again."""
+        known: dict[str, str] = {}
+        for one in runs(str(self.base)):
+            begun = {} if one.id in self._known else journal.run_entry(one.journal) or {}
+            known[one.id] = self._known.get(one.id) or begun.get("plan", {}).get("scenario", "")
+        self._known = {run: source for run, source in known.items() if source}
+        return [*known.values(), *(one.scenario for one in self.queue)]
 
     def _keep_tidy(self) -> None:
         while True:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
 
 from amoc.base.errors import AmocError
+from amoc.service import sent_files
 from amoc.service.isolated import DESCRIBE_S, answer_of
 from amoc.service.problems import Problem, conflict, of_error
 from amoc.service.scenarios import Scenarios
@@ -24,41 +28,70 @@ class Uploads:
         self._scenarios = scenarios
         self._allowed = allowed
 
-    def take(self, name: str, stream: IO[bytes], keep: bool = True) -> dict[str, Any]:
+    def take(self, name: str, stream: IO[bytes]) -> dict[str, Any]:
         """Keep the scenario `name` that `stream` holds; what it says of itself.
 
         Args:
             name: What it is called.
             stream: Its source, or an archive with it.
-            keep: Whether it is kept; else it is only loaded.
 
         Raises:
             Problem: There are no uploads here, the name is one of the operator's scenarios, or it
                 is no scenario that can be loaded.
         """
-        if not self._allowed:
-            raise Problem(HTTPStatus.FORBIDDEN, "uploads are switched off here (--no-upload)")
         own = self._scenarios.own
-        if keep and ((own / f"{name}.py").exists() or (own / name).exists()):
+        if self._allowed and ((own / f"{name}.py").exists() or (own / name).exists()):
             why = "cannot be replaced; start that one by its name, or upload under another name"
             raise conflict(f"{name} is a scenario of the directory {own.name}, and {why}", "name")
+        with self._received(stream) as (sent, _):
+            found = self._checked(sent, name)
+            made = Path(found.pop("path"))
+            replaced = self._place(made, self._scenarios.uploads, sent.parent)
+        return {"name": name, **found, "replaced": replaced}
+
+    def take_files(self, stream: IO[bytes]) -> str:
+        """Keep the files in the archive that `stream` holds, for runs; how names in it begin.
+
+        They are no scenarios of this server: see `amoc.service.sent_files`.
+
+        Raises:
+            Problem: There are no uploads here, or it is no archive that may be unpacked.
+        """
+        with self._received(stream) as (sent, digest):
+            place = sent_files.place_of(self._scenarios.uploads, digest)
+            if not sent_files.use(place):
+                made = Path(self._checked(sent, "")["path"])
+                place.parent.mkdir(0o700, exist_ok=True)
+                if not sent_files.use(place):  # another request may have been faster
+                    made.rename(place)
+        return place.relative_to(self._scenarios.uploads).as_posix()
+
+    @contextmanager
+    def _received(self, stream: IO[bytes]) -> Iterator[tuple[Path, str]]:
+        """What `stream` holds, as a file in a directory of its own that is removed; its digest.
+
+        Raises:
+            Problem: There are no uploads here, or there is no room.
+        """
+        if not self._allowed:
+            raise Problem(HTTPStatus.FORBIDDEN, "uploads are switched off here (--no-upload)")
         base = self._scenarios.uploads
-        base.mkdir(0o700, parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
+        staging, digest = None, hashlib.sha256()
         try:
+            base.mkdir(0o700, parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
             sent = staging / "sent"
             with sent.open("xb") as file:
                 while data := stream.read(_CHUNK):
+                    digest.update(data)
                     file.write(data)
-            found = self._checked(sent, name)
-            made = Path(found.pop("path"))
-            replaced = keep and self._place(made, base, staging)
+            yield sent, digest.hexdigest()
         except OSError as error:
             why = f"the upload cannot be kept: {error.strerror}"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        return {"name": name, **found, "replaced": replaced}
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
 
     def _checked(self, sent: Path, name: str) -> dict[str, Any]:
         try:

@@ -17,7 +17,7 @@ from tests.service.support import Daemon, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
-COSTLY = "/(summary|report|compare|info|upload|plan)"
+COSTLY = "/(summary|report|compare|info|upload|files|plan)"
 """Paths that are answered by a process of their own."""
 CLIENT = """
 import sys, time

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import amoc
-from amoc.base.errors import PeerError, UsageError
+from amoc.base.errors import PeerError, ScenarioError, UsageError
 from tests.certificates import Authority
 from tests.process import wheels
 from tests.process.support import ROOT, eventually
@@ -62,10 +62,12 @@ def test_a_run_from_its_start_to_its_report(client, daemon, tmp_path):
     def users(count):
         eventually(lambda: client.users(run)["running"] == count, f"{count} users")
 
-    assert client.add(2, comment="more").summary == "users 4 to 5 will start"
+    assert client.add(2, on_nodes=["node0"]).summary == "users 4 to 5 will start"
     users(5)
-    client.remove(1, run=run)
+    client.remove(1, run=run, on_nodes=("node0",))
     users(4)
+    with pytest.raises(amoc.ServiceError, match="node7"):
+        client.add(1, on_nodes=["node7"])
     client.set({"pause": 0.1}, comment="slower")
     client.throttle("looks", "500/s")
     client.pause()
@@ -111,9 +113,9 @@ def test_a_run_that_waits_and_two_compared(client):
     assert waiting.state == "queued"
     assert client.run(waiting.run).state == "queued"
     assert waiting.run in client.status().queued
-    with pytest.raises(UsageError, match=rf"^run {waiting.run} is not running$"):
+    with pytest.raises(UsageError, match=rf"^run {waiting.run} is not running at http://\S+$"):
         client.users(waiting.run)
-    with pytest.raises(UsageError, match=r"^no run is running$"):
+    with pytest.raises(UsageError, match=r"^no run is running at http://\S+$"):
         client.users()
     with pytest.raises(TimeoutError, match="is not over after 0 s"):
         client.wait(waiting.run, 0)
@@ -125,6 +127,36 @@ def test_a_run_that_waits_and_two_compared(client):
         both.append(made.run)
         client.wait(both[-1], DEADLINE_S)
     assert client.compare(*both)
+
+
+def test_a_file_here_is_run_there_and_again(client, tmp_path):
+    shop = tmp_path / "shop.py"
+    shop.write_text('"""A shop."""\nfrom amoc import user\nfrom till import take\nstart = take\n')
+    (tmp_path / "till.py").write_text(
+        "from amoc import metrics, setting\n"
+        'sum = setting(1, "How much")\n'
+        'def take(user_id):\n    metrics.counter("taken").inc(sum.get())\n'
+    )
+    about = client.scenario(shop)
+    assert (about.doc, about.dependencies) == ("A shop.", ())
+    load = {"users": 2, "workers": 1, "set": {"repeat_num": 1, "sum": 5}, "comment": "by hand"}
+    preview = client.plan(shop, **load)
+    assert preview.users["count"] == 2
+    assert ("sum", "5") in [(one["name"], one["value"]) for one in preview.settings]
+    assert client.scenarios() == ("stayers",)
+
+    first = client.start(str(shop), **load)
+    assert client.wait(first.run, DEADLINE_S).comment == "by hand"
+    assert client.result(first.run).counters["taken"] == 10
+    assert client.plan_replay(first.run, set={"sum": 7}).users["count"] == 2
+    again = client.replay(first.run, set={"sum": 7}, comment="again")
+    assert client.wait(again.run, DEADLINE_S).comment == "again"
+    assert client.result(again.run).counters["taken"] == 14
+
+    both = client.plan({shop: 1, "stayers": "10/s"})
+    assert both.open is not None
+    with pytest.raises(ScenarioError, match=r"absent\.py does not exist here, and a scenario of"):
+        client.plan(tmp_path / "absent.py")
 
 
 def test_uploads_are_what_they_say_or_are_refused(client, tmp_path):

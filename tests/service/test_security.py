@@ -102,8 +102,8 @@ def test_roles_allow_what_they_are_for(guarded: Daemon) -> None:
         assert status(RUN, method, f"/execution/{path}", {}) == 422
     for token in (READ, RUN):
         assert status(token, "POST", "/scenarios", source) == 403
-        for keep in ("true", "false"):  # either loads it
-            assert status(token, "PUT", f"/scenarios/upload?name=shop&keep={keep}") == 403
+        for path in ("upload?name=shop", "files"):
+            assert status(token, "PUT", f"/scenarios/{path}") == 403
         assert status(token, "DELETE", "/runs/none") == 403
     assert status(ADMIN, "DELETE", "/runs/none") == 404
     as_browser = base64.b64encode(f"anybody:{READ}".encode()).decode()
@@ -122,14 +122,10 @@ def test_uploads_can_be_off_and_wrong_tokens_cannot_be_tried_out(tmp_path: Path)
     (tmp_path / "tokens").write_text(ADMIN)
     (tmp_path / "tokens").chmod(0o600)
     with serving(tmp_path, "--token-file", "tokens", "--no-upload") as guarded:
-        upload = guarded.request(
-            "PUT",
-            "/scenarios/upload?name=shop",
-            data=SHOP,
-            Content_Type="text/plain",
-            **bearer(ADMIN),
-        )
-        assert "--no-upload" in detail(upload, 403)
+        for path in ("upload?name=shop", "files"):
+            sent = {"data": SHOP, "Content_Type": "application/octet-stream", **bearer(ADMIN)}
+            upload = guarded.request("PUT", f"/scenarios/{path}", **sent)
+            assert "--no-upload" in detail(upload, 403)
         source = {"scenario": "shop", "module_source": SHOP.decode()}
         detail(guarded.request("POST", "/scenarios", source, **bearer(ADMIN)), 403)
         assert not guarded.request("GET", "/status", **bearer(ADMIN)).json["uploads"]
@@ -328,13 +324,16 @@ def test_no_program_is_started_on_other_hosts(daemon: Daemon) -> None:
 def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
     body = {"scenario": "stayers", "comment": "x" * (1 << 20)}
     detail(daemon.request("PATCH", "/execution/start", body), 413)
-    line = daemon.connection()
-    line.putrequest("PUT", "/scenarios/upload?name=huge")
-    line.putheader("Content-Type", "text/plain")
-    line.putheader("Content-Length", str(1 << 40))
-    line.endheaders()
-    assert line.getresponse().status == 413  # by what it claims, before any of it is read
-    line.close()
+    for path in ("upload?name=huge", "files"):
+        line = daemon.connection()
+        line.putrequest("PUT", f"/scenarios/{path}")
+        line.putheader("Content-Type", "application/octet-stream")
+        line.putheader("Content-Length", str(1 << 40))
+        line.endheaders()
+        answer = line.getresponse()
+        assert answer.status == 413  # by what it claims, before any of it is read
+        assert "at most 16,777,216 bytes" in json.loads(answer.read())["detail"]
+        line.close()
     assert not list(uploads(daemon).glob("**/huge*"))
     deep = b"[" * 100_000
     answer = daemon.request("PATCH", "/execution/start", data=deep, Content_Type="application/json")
@@ -347,15 +346,12 @@ def uploads(daemon: Daemon) -> Path:
 
 @pytest.mark.parametrize("why", ["only relative", "only files", "at most, header"])
 def test_no_archive_gets_out_of_hand(daemon: Daemon, why: str) -> None:
-    answer = daemon.request(
-        "PUT",
-        "/scenarios/upload?name=shop",
-        data=ATTACKS[why](),
-        Content_Type="application/octet-stream",
-    )
-    assert reason(why) in detail(answer, 422)
-    assert answer.json["errors"][0]["field"] == "body"
-    assert not list(uploads(daemon).glob("*")) + list(uploads(daemon).glob(".*"))
+    for path in ("upload?name=shop", "files"):
+        sent = {"data": ATTACKS[why](), "Content_Type": "application/octet-stream"}
+        answer = daemon.request("PUT", f"/scenarios/{path}", **sent)
+        assert reason(why) in detail(answer, 422)
+        assert answer.json["errors"][0]["field"] == "body"
+    assert not [one for one in uploads(daemon).rglob("*") if one.name != "_sent"]
     assert not (daemon.directory / "evil.py").exists()
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.cli.main import cli
+from tests.process import wheels
 from tests.process.support import DEADLINE_S, ROOT
 from tests.service.support import STAYERS, serving
 from tests.unit.cli.test_server_option import REFUSED
@@ -58,24 +59,26 @@ def test_every_command_acts_on_the_server_or_says_why_it_does_not(tmp_path: Path
         shown = say("check", "shop.py")
         assert "Users that stay until they are asked to leave." in shown
         assert '"calm", "wild"' in shown
-        assert not (served / "amoc-scenarios/shop.py").exists()
         load = ("--users", "3", "--workers", "1", "--set", "pause=0.1", "--throttle", "looks=9/s")
         planned = say("plan", "shop.py", *load, "--duration", "3s", "--set-json", "given.json")
         assert "plan of" in planned
         assert "--duration is over" in planned
-        assert (served / "amoc-scenarios/shop.py").exists()
-        preview = json.loads(say("plan", "shop", "--spawn-rate", "0.5", "--json"))
-        assert preview["starts"]["per_minute"] == 30
-        assert "mode must be one of" in say("plan", "shop", "--set", "mode=sad", code=3)
+        preview = json.loads(say("plan", "shop.py=7", "--spawn-rate", "0.5", "--json"))
+        assert (preview["users"]["count"], preview["starts"]["per_minute"]) == (7, 30)
+        assert "mode must be one of" in say("plan", "shop.py", "--set", "mode=sad", code=3)
+        assert daemon.get("/scenarios")["scenarios"] == ["stayers"]  # what is sent is not kept
+        amoc_scenarios = served / "amoc-scenarios"
+        assert len([*amoc_scenarios.glob("_sent/*")]) == 1, "the same files are sent once"
         assert not list(daemon.runs.glob("[!.]*"))
 
         quick = ("--duration", "1s", "--limited-ok", "--log-level", "debug", "--no-install")
-        assert "verdict no criteria" in say("run", "shop", *load, *quick, "--seed", "7")
+        assert "verdict no criteria" in say("run", "shop.py", *load, *quick, "--seed", "7")
         [first] = daemon.runs.glob("[!.]*")
         began = json.loads((first / "journal.jsonl").read_text().splitlines()[0])
         assert (began["plan"]["log_level"], began["plan"]["seed"]) == ("debug", 7)
         assert "plan of" in say("replay", "last", "--plan")
-        (served / "amoc-scenarios/shop.py").write_text(STAYERS + "# changed\n")
+        [sent] = amoc_scenarios.glob("_sent/*/shop.py")
+        sent.write_text(STAYERS + "# changed\n")
         again = ("--set", "pause=0.2", "--comment", "again", "--json", "made.json")
         assert "has changed since that run" in say("replay", "last", *again)
         summary = json.loads((here / "made.json").read_text())
@@ -83,7 +86,7 @@ def test_every_command_acts_on_the_server_or_says_why_it_does_not(tmp_path: Path
         settings = {one["name"]: one["value"] for one in summary["settings"]}
         assert (settings["pause"], summary["users"]["peak"]) == ("0.2", 3)
 
-        run = daemon.start("shop", users=2)
+        run = daemon.start("stayers", users=2)
         daemon.wait_for_users(run, 2)
         assert "users: 2 running" in say("status")
         assert json.loads(say("users", "--json"))["highest_id"] == 2
@@ -155,14 +158,69 @@ def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:
         assert summary["users"]["peak"] == 2
         settings = {one["name"]: one["value"] for one in summary["settings"]}
         assert settings["pause"] == "0.5"
-        assert (served / "amoc-scenarios/shop.py").read_text() == STAYERS
+        assert daemon.request("GET", "/scenarios", Authorization=f"Bearer {TOKEN}").json == {
+            "scenarios": ["stayers", "till"]
+        }
         assert not (here / "amoc-runs").exists()
-        assert "must be one of" in run("shop", "--set", "mode=sad", code=3)
+        assert "must be one of" in run("shop.py", "--set", "mode=sad", code=3)
         assert "there is no scenario" in run("none", code=2)
-        assert "start that one by its name" in run("till.py", code=2)
+        (here / "till.py").write_text(STAYERS.replace("calm", "quiet"))
+        assert "quiet" in run("till.py", "--set", "mode=sad", code=3), "a file here is meant"
         assert "must be one of" in run("till", "--set", "mode=sad", code=3)
-        assert "--run-dir" in run("shop", "--run-dir", "x", code=2)
+        assert "--run-dir" in run("till", "--run-dir", "x", code=2)
         assert "token" in amoc(here, daemon.url, "status", code=2)
+
+
+SHOP = """
+import amoctestleaf
+from basket import SIZE
+from amoc import feed, metrics, sleep
+
+customers = feed.csv("data/customers.csv")
+
+
+def start(user_id):
+    name = customers.next()["name"]
+    metrics.counter(f"bought_{name}").inc(SIZE)
+    sleep(0.1)
+"""
+
+
+def test_a_file_brings_its_modules_its_data_and_what_it_depends_on(tmp_path: Path) -> None:
+    served, here, index = tmp_path / "served", tmp_path / "here", tmp_path / "index"
+    for one in (served, here / "data", here / "more", here / ".git", index):
+        one.mkdir(parents=True)
+    wheels.wheel(index, "amoctestleaf", "1.0")
+    (here / "shop.py").write_text(SHOP)
+    (here / "more/other.py").write_text(STAYERS)
+    (here / "basket.py").write_text("SIZE = 3\n")
+    (here / "requirements.txt").write_text("amoctestleaf\n")
+    (here / "data/customers.csv").write_text("name\nann\nbob\n")
+    (here / ".git/config").write_text("not sent")
+    cache = wheels.environment(index, tmp_path / "cache", "uv")
+    with serving(served, **cache) as daemon:
+
+        def say(*arguments: str, code: int = 0) -> str:
+            return amoc(here, daemon.url, *arguments, code=code)
+
+        assert "no module named" in say("plan", "shop.py", "--no-install", code=4).lower()
+        shown = say("check", "shop.py")
+        assert re.search(r"amoctestleaf +1\.0 +installed", shown), shown
+        quick = ("--duration", "1s", "--workers", "1", "--set", "repeat_num=1", "--limited-ok")
+        say("run", "shop.py=2", "more/other.py=1", *quick, "--json", "made.json")
+        counters = json.loads((here / "made.json").read_text())["counters"]
+        assert (counters["bought_ann"], counters["bought_bob"]) == (3, 3)
+        assert counters["looks"] > 0
+        say("replay", "last", "--json", "again.json")
+        again = json.loads((here / "again.json").read_text())["counters"]
+        assert (again["bought_ann"], again["bought_bob"]) == (3, 3)
+        sent = [one.name for one in (served / "amoc-scenarios").glob("_sent/*/*")]
+        assert "basket.py" in sent
+        assert ".git" not in sent
+        (here / "data/much").write_bytes(os.urandom(17 << 20))
+        said = say("run", "shop.py", code=4)
+        assert len(said.splitlines()) == 1, said
+        assert "at most 16,777,216 bytes" in said
 
 
 @contextmanager

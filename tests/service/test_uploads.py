@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.service.support import Answer, Daemon
+from tests.process.support import eventually
+from tests.service.support import Answer, Daemon, serving
 
 pytestmark = pytest.mark.slow
 
@@ -146,3 +150,27 @@ def test_names_are_checked(daemon: Daemon) -> None:
     own = put(daemon, GOOD, name="stayers")
     assert own.status == 409
     assert "cannot be replaced" in own.json["detail"]
+
+
+def test_what_was_sent_for_runs_goes_with_them(tmp_path: Path) -> None:
+    sent = tmp_path / "amoc-scenarios/_sent"
+    for name, age_s in (("used", 7200), ("unused", 7200), ("fresh", 60)):
+        (sent / name).mkdir(parents=True)
+        (sent / name / "shop.py").write_text(GOOD)
+        then = time.time() - age_s
+        os.utime(sent / name, (then, then))
+    run = tmp_path / "amoc-runs/20200101T000000-shop"
+    run.mkdir(parents=True)
+    scenarios = f"{sent}/used/shop.py=1 {tmp_path}/scenarios/stayers.py=2"
+    begun = {"kind": "run", "plan": {"scenario": scenarios}}
+    (run / "journal.jsonl").write_text(json.dumps(begun) + "\n")
+    with serving(tmp_path) as daemon:
+        eventually(lambda: not (sent / "unused").exists(), "what nobody uses is removed")
+        assert {one.name for one in sent.iterdir()} == {"used", "fresh"}
+        assert daemon.get("/scenarios")["scenarios"] == ["stayers"]
+        assert daemon.get("/scenarios/info/_sent/used/shop")["doc"] == "A shop."
+        refused = daemon.request("PUT", "/scenarios/files", data=b"start = print\n")
+        assert (refused.status, refused.json["detail"]) == (
+            422,
+            "the body must be an archive, zip or tar, and is none",
+        )

@@ -101,7 +101,7 @@ def test_a_module_is_not_sent() -> None:
 
 def test_a_name_that_no_archive_may_hold_is_said_where_it_is(tmp_path: Path) -> None:
     path = write(tmp_path, {"my notes.txt": b""})
-    with pytest.raises(ScenarioError, match=r"my notes\.txt cannot be sent to the nodes: names in"):
+    with pytest.raises(ScenarioError, match=r"my notes\.txt cannot be sent: names in"):
         bundle.made_of(str(path))
 
 
@@ -112,7 +112,7 @@ def test_limits_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         bundle.made_of(str(path))
     monkeypatch.setattr(archives, "MAX_FILES", 10)
     with pytest.raises(
-        ScenarioError, match=r"at most 10 files can be sent to the nodes, and .* has more"
+        ScenarioError, match=r"at most 10 files can be sent with a scenario, and .* has more"
     ):
         bundle.made_of(str(path))
 
@@ -120,7 +120,7 @@ def test_limits_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_file_that_is_larger_than_memory_is_not_read(tmp_path: Path) -> None:
     path = write(tmp_path, {"rows.csv": b""})
     os.truncate(tmp_path / "rows.csv", 1 << 40)
-    with pytest.raises(ScenarioError, match=r"bytes can be sent to the nodes, and .* has more"):
+    with pytest.raises(ScenarioError, match=r"bytes can be sent with a scenario, and .* has more"):
         bundle.made_of(str(path))
 
 

@@ -1,0 +1,135 @@
+"""The options of a run as a program gives them to a server: fields of a body of REST. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypedDict
+
+from amoc.client import options
+from amoc.client.options import Duration, Stages, UserIds, Value
+from amoc.results.thresholds.abort import GRACE_S
+
+
+class InstallOptions(TypedDict, total=False):
+    """How a scenario gets what it depends on.
+
+    Attributes:
+        install: Whether missing dependencies may be installed.
+        locked: Refuse dependencies that are not locked with their hashes.
+        install_timeout: Timeout for installing them.
+    """
+
+    install: bool
+    locked: bool
+    install_timeout: Duration | None
+
+
+class RunOptions(InstallOptions, total=False):
+    """The options of `amoc.run` that a server takes; None stands for one that is not given.
+
+    Attributes:
+        users: Number of users; ids start at 1.
+        user_ids: Ids of the users instead.
+        spawn_rate: Users to start per second.
+        stages: Number of users over time.
+        arrival_rate: Iterations begin at this rate, instead of a number of users.
+        max_users: Most users of an arrival rate at once.
+        duration: Stop gracefully after this time.
+        set: Values of settings.
+        allow_undeclared: Accept settings that the scenario does not declare.
+        expect: Thresholds.
+        throttles: Rates by throttle.
+        workers: Number of worker processes.
+        cluster: Nodes on the server's own host: ``local:3``.
+        placement: Distribution of users over nodes.
+        on_node_loss: What happens when a node is lost.
+        host: Base URL under load: the setting host.
+        tags: Run only tasks of a locustfile that have one of these.
+        exclude_tags: Skip tasks that have one of these.
+        real_locust: Run a locustfile with Locust's own classes.
+        seed: Seed of all random decisions.
+        comment: A comment to keep with the run.
+        warmup: Initial period that thresholds and figures exclude.
+        abort_on_fail: Abort when a threshold has been violated, or for this long.
+        init_timeout: Timeout for loading the scenario and for init().
+        stop_timeout: Grace period for users to finish at the end.
+        limited_ok: Do not fail the run when the load generator was too slow.
+        failures_ok: Accept a run in which nothing succeeded.
+        log_level: Lowest level to log in the run's directory.
+    """
+
+    users: int | None
+    user_ids: UserIds | None
+    spawn_rate: float | None
+    stages: Stages | None
+    arrival_rate: str | None
+    max_users: int | None
+    duration: Duration | None
+    set: Mapping[str, Value] | None
+    allow_undeclared: bool
+    expect: str | Sequence[str]
+    throttles: Mapping[str, str] | None
+    workers: int | None
+    cluster: str | None
+    placement: Literal["round-robin", "blocks", "weighted"] | None
+    on_node_loss: Literal["restart", "continue", "fail"] | None
+    host: str | None
+    tags: str | Sequence[str]
+    exclude_tags: str | Sequence[str]
+    real_locust: bool
+    seed: int | None
+    comment: str
+    warmup: Duration | None
+    abort_on_fail: bool | Duration
+    init_timeout: Duration | None
+    stop_timeout: Duration | None
+    limited_ok: bool
+    failures_ok: bool
+    log_level: Literal["debug", "info", "warning", "error"] | None
+
+
+def fields(given: Mapping[str, object]) -> dict[str, object]:
+    """The fields of a body that mean the options in `given`; without those that say nothing.
+
+    Raises:
+        TypeError: One is of a type that it cannot be.
+    """
+    made = {}
+    for name, value in given.items():
+        if value is None or (value is False and name != "install"):
+            continue
+        field = _NAMES.get(name, name)
+        form = _FORMS.get(name)
+        made[field] = value if form is None else form(name, value)
+    return {name: one for name, one in made.items() if one is not False and one not in ("", [], {})}
+
+
+def _settings(name: str, value: object) -> dict[str, object]:
+    return options.settings(_table(name, value))
+
+
+def _table(name: str, value: object) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a table of values by name, got {value!r}")
+    return dict(value)
+
+
+def _abort(name: str, value: object) -> str:
+    return options.duration(name, GRACE_S if value is True else value)
+
+
+_NAMES = {"set": "settings", "install": "no_install"}
+"""Options that are fields of another name."""
+_FORMS: Mapping[str, Callable[[str, object], object]] = {
+    "abort_on_fail": _abort,
+    "install": lambda _, value: not value,
+    "set": _settings,
+    "stages": options.stages,
+    "throttles": _table,
+    "user_ids": options.ids,
+    **dict.fromkeys(("exclude_tags", "expect", "tags"), options.texts),
+    **dict.fromkeys(
+        ("duration", "init_timeout", "install_timeout", "stop_timeout", "warmup"), options.duration
+    ),
+}
+"""How each option is written; the others are as they are."""
