@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -27,10 +28,17 @@ class RequestBody(Input):
         has_ended: Whether all of it was read, so that another request may follow.
     """
 
-    def __init__(self, given: Input) -> None:
-        """Take the place of gevent's own, of which nothing was read."""
+    def __init__(self, given: Input, on_answered: Callable[[], None]) -> None:
+        """Take the place of gevent's own, of which nothing was read.
+
+        Args:
+            given: That one.
+            on_answered: Called when the request was answered, before what is left of its body is
+                read.
+        """
         super().__init__(given.rfile, given.content_length, given.socket, given.chunked_input)
         self.has_ended = True
+        self._on_answered = on_answered
         self._give_up_ns = now_ns() + int(BODY_S * S_NS)
 
     def read(self, length: int | None = None) -> bytes:
@@ -65,6 +73,7 @@ class RequestBody(Input):
 
     def _discard(self) -> None:
         """Read what nobody wanted, so that the client gets the answer."""
+        self._on_answered()
         if not self.has_ended or not (self.chunked_input or self.position < self._length):
             return
         if self.socket is not None:  # it waits for leave to send it, or may

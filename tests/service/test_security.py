@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -319,6 +319,43 @@ def test_no_program_is_started_on_other_hosts(daemon: Daemon) -> None:
         answer = daemon.request("PATCH", "/execution/replay", {"run": elsewhere.name})
         assert "other hosts" in detail(answer, 409)
         shutil.rmtree(elsewhere)
+
+
+def test_silent_clients_keep_nobody_out_nor_does_one_that_holds_many_requests(
+    daemon: Daemon,
+) -> None:
+    where = urlsplit(daemon.url)
+
+    def connect(source: str, sent: bytes = b"") -> socket.socket:
+        line = socket.create_connection(
+            (where.hostname, where.port), DEADLINE_S, source_address=(source, 0)
+        )
+        line.sendall(sent)
+        return line
+
+    def answer(source: str) -> bytes:
+        with connect(source, b"GET /status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n") as line:
+            return line.recv(12)
+
+    body = (
+        b"PATCH /execution/stop HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    )
+    with ExitStack() as lines:
+        silent = [
+            lines.enter_context(connect(source))
+            for source in ("127.0.0.2", "127.0.0.3")
+            for _ in range(128)
+        ]
+        assert answer("127.0.0.1") == b"HTTP/1.1 200"
+        assert silent[0].recv(1) == b""  # of those who have the most, the oldest one was ended
+        busy = [lines.enter_context(connect("127.0.0.4", body)) for _ in range(140)]
+        eventually(lambda: answer("127.0.0.4") == b"HTTP/1.1 503", "it has as many as it may")
+        assert answer("127.0.0.1") == b"HTTP/1.1 200"
+        busy[0].sendall(b"{}       ")
+        assert busy[0].recv(12) == b"HTTP/1.1 409"  # there is no run: it was served to the end
+    assert answer("127.0.0.4") == b"HTTP/1.1 200"
+    assert "clients want more" in daemon.output
 
 
 def test_what_is_too_large_is_refused(daemon: Daemon) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import gevent
 import pytest
 from gevent import socket as gsocket
+from gevent import ssl
 
 from amoc.base.errors import ResourceError
 from amoc.service import request_body, server
@@ -211,22 +212,108 @@ def test_a_body_that_is_not_in_chunks_as_it_says_is_a_problem_of_the_client() ->
     assert [int(one.status) for one in seen] == [400]
 
 
-def test_no_more_connections_are_served_than_may_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
+LAST = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+BEGUN = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n"
+
+
+Silent = Callable[..., list[Any]]
+
+
+@pytest.fixture
+def silent() -> Iterator[Silent]:
+    """Makes clients of a port that have sent something and nothing more."""
+    lines: list[Any] = []
+
+    def connected(port: int, count: int, sent: bytes = b"") -> list[Any]:
+        new = [gsocket.create_connection(("127.0.0.1", port), DEADLINE_S) for _ in range(count)]
+        lines.extend(new)
+        for line in new:
+            line.sendall(sent)
+        return new
+
+    yield connected
+    for line in lines:
+        line.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHo"])
+@pytest.mark.parametrize("limit", ["MAX_CONNECTIONS", "MAX_OF_CLIENT"])
+def test_clients_that_are_silent_make_room_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    silent: Silent,
+    limit: str,
+    sent: bytes,
+) -> None:
+    monkeypatch.setattr(server, limit, 3)
+    http = server.make(hello, CONFIG)
+    try:
+        idle = silent(http.server_port, 3, sent)
+        assert said(http.server_port, LAST).startswith(b"HTTP/1.1 200")
+        with gevent.Timeout(DEADLINE_S):
+            assert idle[0].recv(1) in (b"", b"H")  # ended, perhaps with a refusal
+        for line in idle[1:]:
+            line.sendall(LAST[len(sent) :] if not sent else b"st: x\r\nConnection: close\r\n\r\n")
+            assert line.recv(12) == b"HTTP/1.1 200"
+    finally:
+        http.stop(timeout=1)
+    assert "1 idle ones were closed for new ones, and 0 refused" in caplog.text
+
+
+def test_a_kept_connection_is_idle_once_more_after_its_answer(
+    monkeypatch: pytest.MonkeyPatch, silent: Silent
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
+    http = server.make(hello, CONFIG)
+    try:
+        (kept,) = silent(http.server_port, 1, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert kept.recv(12) == b"HTTP/1.1 200"
+        assert said(http.server_port, LAST).startswith(b"HTTP/1.1 200")
+        with gevent.Timeout(DEADLINE_S):
+            while kept.recv(1000):
+                pass
+    finally:
+        http.stop(timeout=1)
+
+
+def test_where_none_is_silent_a_new_client_is_told_to_come_back(
+    monkeypatch: pytest.MonkeyPatch, silent: Silent
+) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
     http = server.make(hello, CONFIG)
     try:
-        idle = [gsocket.create_connection(("127.0.0.1", http.server_port)) for _ in range(2)]
+        busy = silent(http.server_port, 2, BEGUN)
         with gevent.Timeout(DEADLINE_S):
-            while not http.pool.full():
-                gevent.sleep(0.01)
-        last = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        waits = gevent.spawn(said, http.server_port, last)
+            while not (answer := said(http.server_port, LAST)).startswith(b"HTTP/1.1 503"):
+                busy += silent(http.server_port, 1, BEGUN)
+        assert b"Retry-After: " in answer
+        for line in busy[-2:]:
+            line.sendall(b"hello")
+            assert line.recv(12) == b"HTTP/1.1 200"
         gevent.sleep(0)
-        assert len(http.pool) == 2
-        for one in idle:
-            one.close()
+        assert said(http.server_port, LAST).startswith(b"HTTP/1.1 200")
+    finally:
+        http.stop(timeout=1)
+
+
+def test_a_silent_handshake_makes_room_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: Silent
+) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
+    authority = Authority(tmp_path)
+    both = Path(authority.issue("server.pem", ["127.0.0.1"]))
+    http = server.make(hello, replace(CONFIG, cert=both, key=both))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(authority.ca)
+    try:
+        (idle,) = silent(http.server_port, 1)
+        for _ in range(2):  # the second one in the place of the first
+            (line,) = silent(http.server_port, 1)
+            with context.wrap_socket(line, server_hostname="127.0.0.1") as secure:
+                secure.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert secure.recv(12) == b"HTTP/1.1 200"
         with gevent.Timeout(DEADLINE_S):
-            assert waits.get().startswith(b"HTTP/1.1 200")
+            assert idle.recv(1) in (b"", b"\x15")  # ended, perhaps with an alert
     finally:
         http.stop(timeout=1)
 
