@@ -176,7 +176,7 @@ def test_users_of_a_host_that_is_lost_stop_there_before_they_start_elsewhere(hos
     assert not ran_twice(turns)
     assert summary["users"]["finished"] == 6
     assert summary["counters"]["turns"] >= 540
-    assert "has not been heard from for 12 s" in run.output
+    assert "has not been heard from for 8 s" in run.output
 
 
 def test_when_the_controller_is_killed_nothing_is_left_on_any_host(hosts, tmp_path):

@@ -20,13 +20,13 @@ from __future__ import annotations
 from amoc.base.clock import S_NS
 
 BEAT_S = 0.5
-ORPHANED_NS = 7 * S_NS
+ORPHANED_NS = 3 * S_NS
 """Without its controller for so long, a node's users are to stop."""
-KILLED_NS = 9 * S_NS
+KILLED_NS = 5 * S_NS
 """After so long it is killed."""
 STOOD_STILL_NS = S_NS
 """Who has not looked for so long was not running; and for so long it listens then."""
-GIVEN_UP_NS = 12 * S_NS
+GIVEN_UP_NS = 8 * S_NS
 """A controller that has heard no beat for so long knows that the node is gone. The difference is
 for a host so slow that its keeper comes late."""
 
