@@ -19,6 +19,7 @@ from amoc.base.waiting import Waiter
 from amoc.xmpp import meters, options
 from amoc.xmpp.connection import causes
 from amoc.xmpp.errors import Disconnected
+from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.transports.connection import Connection, Piece
 from amoc.xmpp.wire import stream_management
@@ -155,7 +156,7 @@ class ManagedStream(Stream):
                     self._waiting.remove(waiter)
         return True
 
-    def on_element(self, element: Element) -> None:
+    def on_element(self, element: Element | Stanza) -> None:
         """A child of the stream has arrived."""
         management, tag = self.management, element.tag
         if management is None:
@@ -165,6 +166,7 @@ class ManagedStream(Stream):
                 management.handle()
             super().on_element(element)
         elif tag == ACK:
+            assert isinstance(element, Element)
             management.sent.acknowledge(h_of(element.get("h")))
             self._wake()
         elif tag == REQUEST:

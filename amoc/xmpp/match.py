@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from amoc.xmpp.connection import identity
-from amoc.xmpp.stanza import BODY, Stanza, bare
+from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire.namespaces import (
     IQ,
     MESSAGE,
@@ -93,17 +93,13 @@ is_message: Final = Match(lambda s: s.tag == MESSAGE, "is_message")
 is_presence: Final = Match(lambda s: s.tag == PRESENCE, "is_presence")
 is_iq: Final = Match(lambda s: s.tag == IQ, "is_iq")
 is_chat: Final = Match(
-    lambda s: s.tag == MESSAGE and s.xml.get("type") == "chat" and s.xml.find(BODY) is not None,
-    "is_chat",
+    lambda s: s.tag == MESSAGE and s.type == "chat" and s.body is not None, "is_chat"
 )
 is_groupchat: Final = Match(
-    lambda s: (
-        s.tag == MESSAGE and s.xml.get("type") == "groupchat" and s.xml.find(BODY) is not None
-    ),
-    "is_groupchat",
+    lambda s: s.tag == MESSAGE and s.type == "groupchat" and s.body is not None, "is_groupchat"
 )
 is_headline: Final = _kind("is_headline", MESSAGE, "headline")
-is_error: Final = Match(lambda s: s.xml.get("type") == "error", "is_error")
+is_error: Final = Match(lambda s: s.type == "error", "is_error")
 is_available: Final = _kind("is_available", PRESENCE, None)
 is_unavailable: Final = _kind("is_unavailable", PRESENCE, "unavailable")
 is_subscription: Final = _kind(
@@ -120,7 +116,7 @@ def has_type(kind: str) -> Match:
 
 def has_id(stanza_id: str) -> Match:
     """Stanzas with the id `stanza_id`."""
-    return Match(lambda s: s.xml.get("id") == stanza_id, f"has_id({stanza_id!r})")
+    return Match(lambda s: s.id == stanza_id, f"has_id({stanza_id!r})")
 
 
 def has_body(text: str | None = None) -> Match:
@@ -147,7 +143,7 @@ def from_jid(whom: str | int) -> Match:
 
     def test(stanza: Stanza) -> bool:
         jid = identity.address(whom)
-        sender = stanza.xml.get("from", "")
+        sender = stanza.sender
         return sender == jid or (
             sender.startswith(jid) and bare(sender) == jid  # so `jid` has no resource
         )
@@ -157,7 +153,7 @@ def from_jid(whom: str | int) -> Match:
 
 def from_nick(nick: str) -> Match:
     """Stanzas from the member of a room whose nickname is `nick`."""
-    return Match(lambda s: s.xml.get("from", "").partition("/")[2] == nick, f"from_nick({nick!r})")
+    return Match(lambda s: s.sender.partition("/")[2] == nick, f"from_nick({nick!r})")
 
 
 _SUBJECT: Final = f"{{{NS_CLIENT}}}subject"

@@ -194,7 +194,7 @@ class Session(Owner):
         for match, handler in self.on_received:
             if match(stanza):
                 handled = handler(stanza) is True or handled
-        if tag == IQ and stanza.xml.get("type") in ("get", "set"):
+        if tag == IQ and stanza.type in ("get", "set"):
             self._on_request(stanza, handled)
         elif (
             (tag != IQ or not self._answers(stanza))

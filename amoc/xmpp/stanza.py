@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 MAX_DEPTH: Final = 100
 """How many elements may be open at once inside a stanza, itself included."""
 _whole = WholeElements(MAX_DEPTH)
-PARSERS: Final = Parsers(TreeParser, MAX_DEPTH, _whole.read)
+read_whole: Final = _whole.read
+PARSERS: Final = Parsers(TreeParser, MAX_DEPTH, read_whole)
 """For all clients of this process."""
 # CPython 3.12 crashes at its end if a parser of ElementTree is still there.
 atexit.register(_whole.close)
@@ -44,18 +45,30 @@ class Stanza:
     """One top-level element of a stream: a message, a presence, an iq, or another.
 
     Attributes:
-        xml: The tree; do not change it, others may look at it too.
         tag: Namespace and name as ElementTree spells them, ``{jabber:client}message``.
+        type: Its type attribute; ``normal`` and ``available`` where RFC 6121 lets it be left out.
+        id: Its id; empty when it has none.
+        sender: Its sender, usually a full JID; empty when the server left that out.
+        body: A message's text; None when it has no body.
         received_ns: When its last byte was read from the socket, on the monotonic clock; 0 for one
             that is sent.
+        raw: The text of a chat message with nothing special in it (`amoc.xmpp.alike`), for its
+            tree; None for any other stanza.
     """
 
-    __slots__ = ("_stanza", "received_ns", "tag", "xml")
+    __slots__ = ("_stanza", "_xml", "body", "id", "raw", "received_ns", "sender", "tag", "type")
 
     def __init__(self, xml: Element, received_ns: int = 0) -> None:
-        self.xml = xml
+        self._xml: Element | None = xml
         self.tag = xml.tag
+        get = xml.get
+        self.type: str = get("type") or _type_of(xml)
+        self.id: str = get("id", "")
+        self.sender: str = get("from", "")
+        body = xml.find(BODY)
+        self.body = None if body is None else body.text or ""
         self.received_ns = received_ns
+        self.raw: str | None = None
         self._stanza: StanzaBase | None = None
 
     @classmethod
@@ -66,6 +79,14 @@ class Stanza:
             ScenarioError: `text` is not exactly one well-formed element.
         """
         return cls(parse(text))
+
+    @property
+    def xml(self) -> Element:
+        """The tree; do not change it, others may look at it too."""
+        if self._xml is None:
+            assert self.raw is not None
+            self._xml = parse(self.raw)
+        return self._xml
 
     @property
     def name(self) -> str:
@@ -83,33 +104,9 @@ class Stanza:
         )
 
     @property
-    def type(self) -> str:
-        """Its type attribute; ``normal`` and ``available`` where RFC 6121 lets it be left out."""
-        found = self.xml.get("type")
-        if found is not None:
-            return found
-        return _DEFAULT_TYPES.get(self.tag, "")
-
-    @property
-    def id(self) -> str:
-        """Its id; empty when it has none."""
-        return self.xml.get("id", "")
-
-    @property
-    def sender(self) -> str:
-        """Its sender, usually a full JID; empty when the server left that out."""
-        return self.xml.get("from", "")
-
-    @property
     def to(self) -> str:
         """Its recipient; empty when that is left out."""
         return self.xml.get("to", "")
-
-    @property
-    def body(self) -> str | None:
-        """A message's text; None when it has no body."""
-        found = self.xml.find(BODY)
-        return None if found is None else found.text or ""
 
     @property
     def payload(self) -> Element | None:
@@ -119,7 +116,7 @@ class Stanza:
     @property
     def error(self) -> tuple[str, str, str] | None:
         """Condition, kind and text of its error (RFC 6120 section 8.3); None without one."""
-        return error_of(self.xml) if self.xml.get("type") == "error" else None
+        return error_of(self.xml) if self.type == "error" else None
 
     @property
     def stanza(self) -> StanzaBase:
@@ -147,6 +144,11 @@ class Stanza:
 
 
 _DEFAULT_TYPES: Final = {MESSAGE: "normal", PRESENCE: "available"}
+
+
+def _type_of(xml: Element) -> str:
+    """Of an element that says nothing, or an empty text."""
+    return _DEFAULT_TYPES.get(xml.tag, "") if xml.get("type") is None else ""
 
 
 def error_of(xml: Element) -> tuple[str, str, str]:

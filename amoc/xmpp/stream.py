@@ -196,9 +196,12 @@ class Stream:
         """The server's stream header has arrived."""
         self.version = attrs.get("version", "")
 
-    def on_element(self, element: Element) -> None:
+    def on_element(self, element: Element | Stanza) -> None:
         """A child of the stream has arrived."""
-        if element.tag == STREAM_ERROR:
+        if isinstance(element, Stanza):
+            element.received_ns = self._received_ns
+            self.owner.on_stanza(element)
+        elif element.tag == STREAM_ERROR:
             condition, text = conditions_of(element, NS_STREAM_ERRORS)
             if condition == "see-other-host":
                 target = element.findtext(SEE_OTHER_HOST, "").strip()

@@ -17,7 +17,7 @@ from amoc.xmpp.account import stamps
 from amoc.xmpp.account.stamps import MARK, MAX_NS, Head
 from amoc.xmpp.account.tally import Arrival, Attendance, Flow, Pair
 from amoc.xmpp.connection.identity import address, number_of
-from amoc.xmpp.stanza import BODY, Stanza, bare, parse
+from amoc.xmpp.stanza import Stanza, bare, parse
 from amoc.xmpp.wire.namespaces import (
     NS_CARBONS,
     NS_CLIENT,
@@ -200,16 +200,16 @@ class Lane:
 
     def received(self, stanza: Stanza) -> None:
         """A message has come: count it, and time it."""
-        xml = stanza.xml
         delayed = False
-        for child in xml:
-            is_copy = _IS_COPY.get(child.tag)
-            if is_copy is not None:
-                if is_copy:
-                    return
-                delayed = True
+        if stanza.raw is None:
+            for child in stanza.xml:
+                is_copy = _IS_COPY.get(child.tag)
+                if is_copy is not None:
+                    if is_copy:
+                        return
+                    delayed = True
         # Nearly all messages are the next of a known pair, and in time: all is done here.
-        head, _, rest = xml.get("id", "").partition("/")
+        head, _, rest = stanza.id.partition("/")
         flow = self.flows.get(head)
         if flow is not None and flow.comparable and self.is_alone and not delayed:
             try:
@@ -218,7 +218,7 @@ class Lane:
                 following = int(number) == flow.highest + 1
             except ValueError:
                 following = False
-            if following and -MAX_NS < ns <= self._ledger.late_ns and xml.get("type") != "error":
+            if following and -MAX_NS < ns <= self._ledger.late_ns and stanza.type != "error":
                 flow.highest += 1
                 flow.epoch = flow.there.epoch
                 together.record(meters.IN_ORDER, (), meters.LIVE, ns)
@@ -231,13 +231,12 @@ class Lane:
 
     def _received(self, stanza: Stanza, delayed: bool) -> None:
         """The same for any message."""
-        xml = stanza.xml
-        kind, stanza_id = xml.get("type"), xml.get("id", "")
-        if kind == "error":
+        stanza_id = stanza.id
+        if stanza.type == "error":
             self._refused(stanza_id)
             return
         if not stanza_id.startswith(MARK):
-            self._unstamped(xml, kind)
+            self._unstamped(stanza)
             return
         head, _, rest = stanza_id.partition("/")
         flow = self.flows.get(head)
@@ -275,15 +274,16 @@ class Lane:
         others = (lane.flows.get(head) for lane in self.account.lanes if lane is not self)
         return not any(flow is not None and flow.has(number) for flow in others)
 
-    def _unstamped(self, xml: Element, kind: str | None) -> None:
+    def _unstamped(self, stanza: Stanza) -> None:
         """A message has come that no amoc has stamped; headlines are a server's own."""
-        if kind == "headline":
+        if stanza.type == "headline":
             return
-        if kind == "groupchat":
+        if stanza.type == "groupchat":
+            xml = stanza.xml
             self._heard_affiliations(xml)
-            if not (xml.findtext(BODY) or "").strip():
+            if not (stanza.body or "").strip():
                 return  # a room's subject, which every join brings, or its configuration
-            room, _, speaker = xml.get("from", "").partition("/")
+            room, _, speaker = stanza.sender.partition("/")
             if speaker and xml.find(_DELAY) is None:
                 if self.unstamped_rooms is None:
                     self.unstamped_rooms = set()
@@ -297,7 +297,7 @@ class Lane:
         """A message with a stamp has come that is the first of its pair, or is no part of one."""
         head = stamps.parse_head(text)
         if head is None or stamp is None:
-            self._unstamped(stanza.xml, stanza.xml.get("type"))
+            self._unstamped(stanza)
             return
         if head.run != self._ledger.run:
             meters.messages_foreign.inc()

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import options
+from amoc.xmpp.alike import alike
 from amoc.xmpp.connection import securing, server_addresses
 from amoc.xmpp.connection.server_url import BOSH, TCP, WEBSOCKET, Server, parse_servers
 from amoc.xmpp.connection.sockets import connected_to
@@ -58,7 +59,9 @@ def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> C
     """
     limit = terms.max_stanza_bytes
     if server.transport == TCP:
-        return Connection(_bytes_to(server, terms, who, deadline_ns), Framer(PARSERS, limit))
+        return Connection(
+            _bytes_to(server, terms, who, deadline_ns), Framer(PARSERS, limit, alike.read)
+        )
     if not server.secure and terms.tls in (options.STARTTLS, options.DIRECT):
         raise ScenarioError(f"tls is {terms.tls}, so {server} must begin with {server.scheme}s://")
     if server.transport == WEBSOCKET:

@@ -60,7 +60,7 @@ class AnyRoom:
         def is_ours(stanza: Stanza) -> object:
             return (
                 stanza.tag == MESSAGE
-                and stanza.xml.get("type") == "groupchat"
+                and stanza.type == "groupchat"
                 and bare(stanza.sender) == room
                 and wanted(stanza)
             )

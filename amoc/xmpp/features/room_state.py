@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp import meters
 from amoc.xmpp.errors import RoomError, RoomLeftError
-from amoc.xmpp.stanza import BODY, Stanza, error_of
+from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.wire.namespaces import MESSAGE, NS_CLIENT, NS_MUC_USER, PRESENCE
 
 X: Final = f"{{{NS_MUC_USER}}}x"
@@ -111,13 +111,12 @@ class RoomState:
 
     def on_stanza(self, stanza: Stanza) -> bool:
         """Take note of a stanza from the room; whether the inbox need not keep it."""
-        xml = stanza.xml
         if stanza.tag == PRESENCE:
-            self._on_presence(stanza, xml)
+            self._on_presence(stanza, stanza.xml)
             return True
-        if stanza.tag == MESSAGE and xml.get("type") == "groupchat":
-            subject = xml.find(SUBJECT)
-            if subject is not None and xml.find(BODY) is None:
+        if stanza.tag == MESSAGE and stanza.type == "groupchat":
+            subject = stanza.xml.find(SUBJECT)
+            if subject is not None and stanza.body is None:
                 self.subject = subject.text or ""
                 return True
         return False

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 from amoc.base.tracebacks import raise_without_cycle
 from amoc.xmpp.wire.elements import STREAM_END, stream_header
 from amoc.xmpp.wire.parser import STANDARD_HEADER, WORN_BYTES, Parser, T, Violation
-from amoc.xmpp.wire.parsers import Parsers
+from amoc.xmpp.wire.parsers import Parsers, ReadWhole
 
 _NAME: Final = re.compile(rb"<([^\s/>]+)")
 
@@ -83,10 +83,20 @@ class Framer(Generic[T]):
         root: The tag of the stream header, when that declared unusual namespaces; else None.
     """
 
-    __slots__ = ("_parsers", "closed", "max_bytes", "opening", "parser", "root")
+    __slots__ = ("_parsers", "_read_whole", "closed", "max_bytes", "opening", "parser", "root")
 
-    def __init__(self, parsers: Parsers[T], max_bytes: int) -> None:
+    def __init__(
+        self, parsers: Parsers[T], max_bytes: int, read_whole: ReadWhole[Any] | None = None
+    ) -> None:
+        """Begin a stream.
+
+        Args:
+            parsers: Lend a parser when one is needed.
+            max_bytes: See there.
+            read_whole: In place of that of `parsers`, with elements of whatever kind.
+        """
         self._parsers = parsers
+        self._read_whole = read_whole or parsers.read_whole
         self.closed = False
         self.max_bytes = max_bytes
         self.opening = True
@@ -113,7 +123,7 @@ class Framer(Generic[T]):
             Violation: The peer broke a rule, after what `reader` was given.
         """
         while chunk and not self.closed:
-            read_whole = self._parsers.read_whole
+            read_whole = self._read_whole
             if read_whole is not None and not self.opening and not (self.parser or self.root):
                 elements = read_whole(chunk, self.max_bytes)
                 if elements is not None:
