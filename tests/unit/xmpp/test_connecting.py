@@ -203,6 +203,7 @@ def test_a_process_without_descriptors_says_so_and_goes_on_when_there_are_some_a
 
 def test_a_killed_user_leaves_no_connection_behind() -> None:
     heard: list[bytes] = []
+    inside: list[bool] = []
 
     def script(conn: Conn) -> None:
         conn.log_in()
@@ -210,13 +211,13 @@ def test_a_killed_user_leaves_no_connection_behind() -> None:
 
     def user() -> None:
         with connect(server) as client:
+            inside.append(True)
             client.receive()
 
     with serving(script) as server:
         greenlet = gevent.spawn(user)
-        while not server.connections:
+        while not inside:
             gevent.sleep(0.001)
-        gevent.sleep(0.01)
         greenlet.kill(timeout=PATIENCE_S)
         while not heard:
             gevent.sleep(0.001)
