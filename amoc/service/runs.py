@@ -258,7 +258,8 @@ class Runs:
         known: dict[str, str] = {}
         for one in runs(str(self.base)):
             begun = {} if one.id in self._known else journal.run_entry(one.journal) or {}
-            known[one.id] = self._known.get(one.id) or begun.get("plan", {}).get("scenario", "")
+            path = begun.get("scenario", {}).get("path")
+            known[one.id] = self._known.get(one.id) or path or ""
         self._known = {run: source for run, source in known.items() if source}
         return [*known.values(), *(one.scenario for one in self.queue)]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from amoc.scenario import scenario_files
+from amoc.service import sent_files
 from amoc.service.isolated import describe
 from amoc.service.problems import not_found
 from amoc.service.requests import SCENARIO_NAME
@@ -39,14 +40,22 @@ class Scenarios:
     def names(self) -> list[str]:
         """All names, in order."""
         found: set[str] = set()
+        for name, path in self._all():
+            if re.fullmatch(SCENARIO_NAME, name) and _is_scenario(path):
+                found.add(name)
+                if len(found) >= MAX_LISTED:
+                    break
+        return sorted(found)
+
+    def _all(self) -> Iterator[tuple[str, Path]]:
+        """Python files by the names that they may have."""
         for base in (self.own, self.uploads):
             for path in _files(base):
-                name = path.relative_to(base).with_suffix("").as_posix()
-                if re.fullmatch(SCENARIO_NAME, name) and _is_scenario(path):
-                    found.add(name)
-                    if len(found) >= MAX_LISTED:
-                        break
-        return sorted(found)
+                yield path.relative_to(base).with_suffix("").as_posix(), path
+        for name, place in sent_files.links(self.uploads):
+            for path in _files(place):
+                inside = path.relative_to(place).with_suffix("").as_posix()
+                yield name if inside == name else f"{name}/{inside}", path
 
     def find(self, name: str) -> Path:
         """The file of the scenario `name`.

@@ -1,8 +1,10 @@
-"""Scenarios that are sent for a run with their files, and are none of the server's own.
+"""What clients have sent: the files of scenarios, each sending in a directory of its own.
 
-The files of an archive have a directory that is called by its digest, below one whose name no list
-of scenarios shows. There a run finds its scenario, and so does whoever repeats it: they are kept
-for as long as a run is that was made from them, and for an hour after they were sent.
+It is called by the digest of what was sent, below a directory whose name no list of scenarios
+shows, and never changed. A scenario that was uploaded under a name is a link to it. So a run finds
+its files as they were when it began, whatever is uploaded meanwhile, and so does whoever repeats
+it: they are kept for as long as a name leads to them, or a run is that was made from them, and for
+an hour after they were sent or replaced.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from amoc.scenario.scenario_files import parts_of
@@ -35,8 +37,20 @@ def use(place: Path) -> bool:
     return True
 
 
+def links(uploads: Path) -> Iterator[tuple[str, Path]]:
+    """The names of scenarios that were uploaded, each with the directory of its files."""
+    try:
+        found = sorted(one for one in uploads.iterdir() if one.is_symlink())
+    except FileNotFoundError:
+        return
+    for one in found:
+        place = one.resolve()
+        if place.parent == (uploads / NAME).resolve():
+            yield one.name, place
+
+
 def tidy(uploads: Path, used: Callable[[], Iterable[str]]) -> None:
-    """Remove what no run has to do with.
+    """Remove what no name leads to, and no run has to do with.
 
     Args:
         uploads: Where uploads are.
@@ -51,6 +65,7 @@ def tidy(uploads: Path, used: Callable[[], Iterable[str]]) -> None:
     if not old:
         return
     needed = {digest for scenario in used() for digest in _digests(scenario)}
+    needed |= {place.name for _, place in links(uploads)}
     for one in old:
         if one.name not in needed:
             shutil.rmtree(one, ignore_errors=True)

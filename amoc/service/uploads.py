@@ -43,10 +43,15 @@ class Uploads:
         if self._allowed and ((own / f"{name}.py").exists() or (own / name).exists()):
             why = "cannot be replaced; start that one by its name, or upload under another name"
             raise conflict(f"{name} is a scenario of the directory {own.name}, and {why}", "name")
-        with self._received(stream) as (sent, _):
+        with self._received(stream, name) as (sent, digest):
             found = self._checked(sent, name)
             made = Path(found.pop("path"))
-            replaced = self._place(made, self._scenarios.uploads, sent.parent)
+            if made.suffix:  # a file, not the directory of an archive
+                directory = sent.with_name("files")
+                directory.mkdir()
+                made = made.rename(directory / made.name).parent
+            place = self._kept(made, digest)
+            replaced = self._name(name, place, sent.parent)
         return {"name": name, **found, "replaced": replaced}
 
     def take_files(self, stream: IO[bytes]) -> str:
@@ -60,15 +65,16 @@ class Uploads:
         with self._received(stream) as (sent, digest):
             place = sent_files.place_of(self._scenarios.uploads, digest)
             if not sent_files.use(place):
-                made = Path(self._checked(sent, "")["path"])
-                place.parent.mkdir(0o700, exist_ok=True)
-                if not sent_files.use(place):  # another request may have been faster
-                    made.rename(place)
+                self._kept(Path(self._checked(sent, "")["path"]), digest)
         return place.relative_to(self._scenarios.uploads).as_posix()
 
     @contextmanager
-    def _received(self, stream: IO[bytes]) -> Iterator[tuple[Path, str]]:
+    def _received(self, stream: IO[bytes], name: str = "") -> Iterator[tuple[Path, str]]:
         """What `stream` holds, as a file in a directory of its own that is removed; its digest.
+
+        Args:
+            stream: What a client sends.
+            name: What it is called, which the digest is of, too.
 
         Raises:
             Problem: There are no uploads here, or there is no room.
@@ -76,7 +82,7 @@ class Uploads:
         if not self._allowed:
             raise Problem(HTTPStatus.FORBIDDEN, "uploads are switched off here (--no-upload)")
         base = self._scenarios.uploads
-        staging, digest = None, hashlib.sha256()
+        staging, digest = None, hashlib.sha256(f"{name}\0".encode() if name else b"")
         try:
             base.mkdir(0o700, parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
@@ -99,16 +105,27 @@ class Uploads:
         except AmocError as error:
             raise of_error(error, "body") from None
 
-    def _place(self, made: Path, base: Path, staging: Path) -> bool:
-        """Move what was made to its place; whether it replaces something."""
-        name = made.stem
-        old = [one for one in (base / name, base / f"{name}.py") if one.exists()]
-        if made.suffix and old == [base / made.name]:
-            made.replace(base / made.name)
-            return True
+    def _kept(self, made: Path, digest: str) -> Path:
+        """Where the files of a directory are from now on, or were before."""
+        place = sent_files.place_of(self._scenarios.uploads, digest)
+        place.parent.mkdir(0o700, exist_ok=True)
+        if not sent_files.use(place):
+            made.rename(place)
+        return place
+
+    def _name(self, name: str, place: Path, staging: Path) -> bool:
+        """Have a name lead to the files there; whether it replaces something."""
+        base = self._scenarios.uploads
+        link = base / name
+        old = [one for one in (link, base / f"{name}.py") if one.exists()]
         for one in old:
-            one.rename(staging / f"old-{one.name}")
-        made.rename(base / made.name)
+            if one.is_symlink():
+                sent_files.use(one)  # somebody may be about to load it
+            else:
+                one.rename(staging / f"old-{one.name}")
+        new = staging / "link"
+        new.symlink_to(place.relative_to(base))
+        new.replace(link)
         return bool(old)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import tarfile
 import time
 import zipfile
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.process.support import eventually
+from tests.service.archives import packed
 from tests.service.support import Answer, Daemon, serving
 
 pytestmark = pytest.mark.slow
@@ -47,14 +49,15 @@ def shop(daemon: Daemon) -> Iterator[Path]:
     """Where what is uploaded as ``shop`` will be."""
     uploads = daemon.directory / "amoc-scenarios"
     yield uploads
-    for path in uploads.glob("**/*.py"):
-        path.unlink()
-    (uploads / "shop").exists() and (uploads / "shop").rmdir()
+    for path in uploads.iterdir():
+        path.unlink() if path.is_symlink() else shutil.rmtree(path)
 
 
 def files(shop: Path) -> list[str]:
-    """What is there, but for what Python keeps of scenarios that were run."""
-    return [path.name for path in shop.iterdir() if path.name != "__pycache__"]
+    """The files of the scenario that is there, but for what Python keeps of those that were run."""
+    assert not [*shop.glob(".upload-*")]
+    there = (shop / "shop").iterdir() if (shop / "shop").exists() else ()
+    return sorted(path.name for path in there if path.name != "__pycache__")
 
 
 def put(daemon: Daemon, data: str | bytes, name: str = "shop", kind: str = "text/plain") -> Answer:
@@ -97,21 +100,22 @@ def test_older_spellings_work(daemon: Daemon, shop: Path) -> None:
 @pytest.mark.parametrize("kind", ["zip", "gz"])
 def test_an_archive_brings_its_helper_modules(daemon: Daemon, shop: Path, kind: str) -> None:
     sources = {"shop.py": "from basket import size\n" + GOOD, "basket.py": "size = 2\n"}
-    packed = io.BytesIO()
+    sent = io.BytesIO()
     if kind == "zip":
-        with zipfile.ZipFile(packed, "w") as archive:
+        with zipfile.ZipFile(sent, "w") as archive:
             for name, text in sources.items():
                 archive.writestr(name, text)
     else:
-        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        with tarfile.open(fileobj=sent, mode="w:gz") as tar:
             for name, text in sources.items():
                 info = tarfile.TarInfo(f"./{name}")
                 info.size = len(text)
                 tar.addfile(info, io.BytesIO(text.encode()))
-    kept(put(daemon, packed.getvalue(), kind="application/octet-stream"))
+    kept(put(daemon, sent.getvalue(), kind="application/octet-stream"))
     assert daemon.get("/scenarios/info/shop")["name"] == "shop"
-    assert {path.name for path in (shop / "shop").glob("*.py")} == set(sources)
-    kept(put(daemon, GOOD))  # a file takes the directory's place
+    assert files(shop) == sorted(sources)
+    assert daemon.get("/scenarios")["scenarios"] == ["shop", "stayers"]
+    kept(put(daemon, GOOD))
     assert files(shop) == ["shop.py"]
 
 
@@ -142,6 +146,51 @@ def test_what_init_refuses_is_the_answer_to_the_start(daemon: Daemon, shop: Path
     assert [one for one in daemon.get("/runs")["runs"] if one["scenario"] == "shop"] == []
 
 
+LATE = '''
+"""Users that read a file of theirs late."""
+
+from pathlib import Path
+
+from amoc import metrics, setting, user
+
+go_on = setting(False, "Whether to read it", update="free")
+
+
+def start(user_id):
+    while not go_on.get():
+        user.wait_stopping(0.02)
+    price = Path(__file__).with_name("price.txt").read_text()
+    metrics.counter(f"paid {price}").inc()
+'''
+
+
+def test_a_run_reads_the_files_it_began_with_whatever_is_uploaded_meanwhile(
+    daemon: Daemon, shop: Path
+) -> None:
+    def upload(price: str) -> Any:
+        archive = packed(("shop.py", LATE.encode()), ("price.txt", price.encode()))
+        return kept(put(daemon, archive, kind="application/zip"))
+
+    def paid(run: str) -> Any:
+        daemon.patch("/execution/set", {"run": run, "values": {"go_on": True}})
+        daemon.wait_for_end(run)
+        counters = daemon.get(f"/runs/{run}/summary")["counters"]
+        return {name: count for name, count in counters.items() if name.startswith("paid")}
+
+    once = {"settings": {"repeat_num": 1}, "users": 2}
+    assert not upload("5")["replaced"]
+    first = daemon.start("shop", **once)
+    assert upload("7")["replaced"]
+    assert daemon.get("/scenarios")["scenarios"] == ["shop", "stayers"]
+    assert paid(first) == {"paid 5": 2}
+    assert paid(daemon.start("shop", **once)) == {"paid 7": 2}
+    again = daemon.patch("/execution/replay", {"run": first})["run"]  # its commands, too
+    daemon.wait_for_end(again)
+    assert daemon.get(f"/runs/{again}/summary")["counters"]["paid 5"] == 2
+    assert upload("7")["replaced"]  # by what was there: nothing is kept twice
+    assert len([*shop.glob("_sent/*")]) == 2
+
+
 def test_names_are_checked(daemon: Daemon) -> None:
     for name in ("", "..", "a/b", "a.py", ".hidden", "1st", "x" * 101, "a%00"):
         refused = put(daemon, GOOD, name=name)
@@ -154,20 +203,21 @@ def test_names_are_checked(daemon: Daemon) -> None:
 
 def test_what_was_sent_for_runs_goes_with_them(tmp_path: Path) -> None:
     sent = tmp_path / "amoc-scenarios/_sent"
-    for name, age_s in (("used", 7200), ("unused", 7200), ("fresh", 60)):
+    for name, age_s in (("used", 7200), ("unused", 7200), ("named", 7200), ("fresh", 60)):
         (sent / name).mkdir(parents=True)
         (sent / name / "shop.py").write_text(GOOD)
         then = time.time() - age_s
         os.utime(sent / name, (then, then))
+    (sent.parent / "shop").symlink_to("_sent/named")
     run = tmp_path / "amoc-runs/20200101T000000-shop"
     run.mkdir(parents=True)
     scenarios = f"{sent}/used/shop.py=1 {tmp_path}/scenarios/stayers.py=2"
-    begun = {"kind": "run", "plan": {"scenario": scenarios}}
+    begun = {"kind": "run", "scenario": {"path": scenarios}, "plan": {}}
     (run / "journal.jsonl").write_text(json.dumps(begun) + "\n")
     with serving(tmp_path) as daemon:
         eventually(lambda: not (sent / "unused").exists(), "what nobody uses is removed")
-        assert {one.name for one in sent.iterdir()} == {"used", "fresh"}
-        assert daemon.get("/scenarios")["scenarios"] == ["stayers"]
+        assert {one.name for one in sent.iterdir()} == {"used", "named", "fresh"}
+        assert daemon.get("/scenarios")["scenarios"] == ["shop", "stayers"]
         assert daemon.get("/scenarios/info/_sent/used/shop")["doc"] == "A shop."
         refused = daemon.request("PUT", "/scenarios/files", data=b"start = print\n")
         assert (refused.status, refused.json["detail"]) == (
