@@ -17,6 +17,7 @@ from amoc.scenario.run_plan import RunPlan
 
 if TYPE_CHECKING:
     from amoc.runtime.launcher import Launcher
+    from amoc.runtime.remote.launcher import Starter
 
 
 JOIN_TIMEOUT_S = 60.0
@@ -29,9 +30,9 @@ class Reach:
     Attributes:
         secret_file: What holds the secret that hosts join with.
         bind: Where they come to.
-        advertise: The controller's host, as hosts of ssh see it.
+        advertise: The controller's host, as hosts of ssh and Ray see it.
         join_timeout_s: How long all may take to come.
-        remote_amoc: What runs amoc on hosts of ssh.
+        remote_amoc: What runs amoc on hosts of ssh and Ray; None is what they usually have.
     """
 
     secret_file: str | None = None
@@ -52,13 +53,13 @@ _OPTIONS = (
         metavar="ADDRESS",
         help="Address to listen on for nodes on other hosts, such as 10.0.0.1:4100; the next four"
         " ports are used as well.  [default: *:4100 for join; all interfaces and any free ports for"
-        " ssh]",
+        " ssh and Ray]",
     ),
     click.option(
         "--advertise",
         metavar="HOST",
-        help="Address or name of this host for nodes of --cluster ssh:// to connect to."
-        "  [default: the address that ssh connects from]",
+        help="Address or name of this host for nodes of --cluster ssh:// or ray: to connect"
+        " to.  [default: the address that ssh connects from, or that Ray knows]",
     ),
     click.option(
         "--join-timeout",
@@ -68,7 +69,8 @@ _OPTIONS = (
     click.option(
         "--remote-amoc",
         metavar="COMMAND",
-        help="Command that runs amoc on hosts of --cluster ssh://.  [default: amoc]",
+        help="Command that runs amoc on hosts of --cluster ssh:// or ray:.  [default: amoc for ssh;"
+        " -m amoc of the Python that runs Ray]",
     ),
 )
 
@@ -111,17 +113,13 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
     from amoc.install import bundle
     from amoc.runtime.remote import address, secret
     from amoc.runtime.remote.launcher import RemoteLauncher
-    from amoc.runtime.remote.ssh import SshStarter
 
-    by_ssh = wanted.engine == cluster.SSH
-    port = 0 if by_ssh else address.DEFAULT_PORT
+    port = address.DEFAULT_PORT if wanted.engine == cluster.JOIN else 0
     bind = address.parse(reach.bind or "*", "--bind", port)
-    starter = None
-    if by_ssh:
-        here = address.parse(reach.advertise or "", "--advertise", 0)
-        if here.port or here.host == "*":
-            raise UsageError(f"--advertise must be a host without a port, got {reach.advertise}")
-        starter = SshStarter(wanted.hosts, reach.remote_amoc or "amoc", here.host)
+    here = address.parse(reach.advertise or "", "--advertise", 0)
+    if here.port or here.host == "*":
+        raise UsageError(f"--advertise must be a host without a port, got {reach.advertise}")
+    starter = _starter(wanted, reach, here.host)
     known = secret.fresh() if reach.secret_file is None else secret.in_file(reach.secret_file)
     return RemoteLauncher(
         wanted.nodes,
@@ -134,6 +132,20 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
     )
 
 
+def _starter(wanted: cluster.Cluster, reach: Reach, advertise: str) -> Starter | None:
+    """What brings the hosts of `wanted`; None if they come by themselves."""
+    if wanted.engine == cluster.SSH:
+        from amoc.runtime.remote.ssh import SshStarter
+
+        return SshStarter(wanted.hosts, reach.remote_amoc or "amoc", advertise)
+    if wanted.engine == cluster.RAY:
+        from amoc.runtime.remote.ray.starter import RayStarter
+
+        (head,) = wanted.hosts
+        return RayStarter(head, wanted.nodes, reach.remote_amoc or "", advertise, say)
+    return None
+
+
 def _check(wanted: cluster.Cluster, reach: Reach) -> None:
     """Refuse options that do not belong to the cluster."""
     if wanted.engine == cluster.JOIN and reach.secret_file is None:
@@ -143,9 +155,10 @@ def _check(wanted: cluster.Cluster, reach: Reach) -> None:
         )
     if wanted.engine != cluster.JOIN and reach.secret_file is not None:
         raise UsageError("--secret-file requires --cluster join")
+    by_us = wanted.engine in (cluster.SSH, cluster.RAY)
     for option, value in (("--advertise", reach.advertise), ("--remote-amoc", reach.remote_amoc)):
-        if wanted.engine != cluster.SSH and value is not None:
-            raise UsageError(f"{option} requires --cluster ssh://")
+        if not by_us and value is not None:
+            raise UsageError(f"{option} requires --cluster ssh:// or ray:")
     for option, given in (("--bind", reach.bind), ("--join-timeout", reach.join_timeout_s)):
         if wanted.engine == cluster.LOCAL and given is not None:
-            raise UsageError(f"{option} requires --cluster join or ssh://")
+            raise UsageError(f"{option} requires --cluster join, ssh:// or ray:")

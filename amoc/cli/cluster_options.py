@@ -16,13 +16,14 @@ CLUSTER = click.option(
     metavar="CLUSTER",
     default="local:1",
     help="Nodes to run on: local:3 starts three on this host, each with its own workers;"
-    " ssh://h1,h2,user@h3 starts one on each of these hosts; join waits for --nodes of them, each"
-    " started with amoc node.  [default: local:1]",
+    " ssh://h1,h2,user@h3 starts one on each of these hosts; ray:HEAD:6379 on --nodes hosts of a"
+    " Ray cluster that this one belongs to, and ray://HEAD:10001 of any; join waits for --nodes of"
+    " them, each started with amoc node.  [default: local:1]",
 )
 NODES = click.option(
     "--nodes",
     type=whole(1, cluster.MAX_NODES),
-    help="Number of nodes to wait for with --cluster join.",
+    help="Number of nodes to wait for with --cluster join, or of hosts to use with ray:.",
 )
 PLACEMENT = click.option(
     "--placement",

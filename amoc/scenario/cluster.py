@@ -7,14 +7,19 @@ from typing import NamedTuple
 
 from amoc.base.text import counted
 
-LOCAL, JOIN, SSH = "local", "join", "ssh"
+LOCAL, JOIN, SSH, RAY = "local", "join", "ssh", "ray"
 MAX_LOCAL = 64
 MAX_NODES = 1_000
+MAX_PORT = 65_535
 _RULE = (
-    f"must be local:N with N from 1 to {MAX_LOCAL}, join, or hosts such as ssh://h1,h2,user@h3:2222"
+    f"must be local:N with N from 1 to {MAX_LOCAL}, join, hosts such as ssh://h1,h2,user@h3:2222,"
+    " or a Ray cluster such as ray:head:6379 or ray://head:10001"
 )
 _COUNTED = re.compile(rf"({LOCAL}|{JOIN}):(\d{{1,4}})")
 _HOST = r"(?:[\w.-]+@)?(?:\[[0-9a-fA-F:]+\]|\w[\w.-]*)(?::\d{1,5})?"
+_RAY = re.compile(
+    rf"{RAY}:(?:(//)?)((?:\[[0-9a-fA-F:]+\]|\w[\w.-]*):\d{{1,5}})(?:\?nodes=(\d{{1,4}}))?"
+)
 _HOSTS = re.compile(rf"{SSH}://({_HOST}(?:,{_HOST})*)")
 
 
@@ -25,11 +30,16 @@ class Cluster(NamedTuple):
     nodes: int
     """0 where that is not said yet."""
     hosts: tuple[str, ...] = ()
-    """Those of ssh: ``user@host:port``, with IPv6 in brackets; only the host is needed."""
+    """Those of ssh: ``user@host:port``, with IPv6 in brackets; only the host is needed. Or Ray's
+    address: ``host:port`` within the cluster, ``ray://host:port`` from outside."""
 
 
 def parse(text: str) -> Cluster:
-    """The cluster that `text` means: ``local:3``, ``join:3``, ``join``, ``ssh://h1,h2``.
+    """The cluster that `text` means.
+
+    Args:
+        text: ``local:3``, ``join:3``, ``join``, ``ssh://h1,h2``, ``ray:head:6379``, or
+            ``ray://head:10001?nodes=3``.
 
     Raises:
         ValueError: It means none; the message has the rule and the text.
@@ -44,11 +54,16 @@ def parse(text: str) -> Cluster:
         hosts = tuple(found[1].split(","))
         if len(hosts) <= MAX_NODES:
             return Cluster(SSH, len(hosts), hosts)
+    elif found := _RAY.fullmatch(text):
+        slashes, address, count = found[1], found[2], int(found[3] or 0)
+        known = 1 <= count <= MAX_NODES or found[3] is None
+        if known and 1 <= int(address.rpartition(":")[2]) <= MAX_PORT:
+            return Cluster(RAY, count, (f"{RAY}://{address}" if slashes else address,))
     raise ValueError(f"{_RULE}, got {text!r}")
 
 
 def with_nodes(text: str, nodes: int | None) -> str:
-    """The cluster `text` with ``--nodes``, which ``join`` needs and others may repeat.
+    """The cluster `text` with ``--nodes``, which ``join`` and Ray need and others may repeat.
 
     Raises:
         ValueError: They do not go together; the message says why.
@@ -59,5 +74,8 @@ def with_nodes(text: str, nodes: int | None) -> str:
             f"--cluster {text} has {counted(found.nodes, 'node')}, but --nodes says {nodes}"
         )
     if not found.nodes and nodes is None:
-        raise ValueError("--cluster join needs --nodes N, the number of nodes to wait for")
-    return text if found.nodes else f"{JOIN}:{nodes}"
+        what = "nodes to wait for" if found.engine == JOIN else "hosts to take"
+        raise ValueError(f"--cluster {text} needs --nodes N, the number of {what}")
+    if found.nodes:
+        return text
+    return f"{JOIN}:{nodes}" if found.engine == JOIN else f"{text}?nodes={nodes}"

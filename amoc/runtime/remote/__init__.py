@@ -5,6 +5,7 @@
     launcher      the nodes, as a run sees them
     keeper        the process on the host; it is the node's parent and its lifeline
     ssh           keepers by OpenSSH's client
+    ray           keepers by Ray
     address       addresses, as operators write them
     secret        the secret that operators share
     fencing       when a node that is cut off has to be gone, on either side

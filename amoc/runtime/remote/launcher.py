@@ -75,6 +75,12 @@ class Starter(Protocol):
     def trouble(self) -> str:
         """What has gone wrong so that a host will not come; empty if nothing."""
 
+    def found(self) -> str:
+        """How far it has got, for when time is over; empty if it does not know."""
+
+    def came(self) -> None:
+        """All hosts have come: nobody asks for trouble any more, so it is for the operator."""
+
     def close(self) -> None:
         """End what was begun."""
 
@@ -279,6 +285,8 @@ class RemoteLauncher:
             if trouble or now_ns() - begun_ns > self.timeout_s * S_NS:
                 raise ResourceError(self._lacking(trouble))
             self._changed.wait(LOOK_S)
+        if self._starter is not None:
+            self._starter.came()
 
     def _joined(self) -> int:
         """How many nodes are there; those whose host has left make room for others."""
@@ -295,6 +303,8 @@ class RemoteLauncher:
         text += f" ({', '.join(there)})" if there else ""
         text += f": {trouble}" if trouble else f" within {format_duration(self.timeout_s)}"
         assert self._rendezvous is not None
+        if not trouble and self._starter is not None and (found := self._starter.found()):
+            text += f"; {found}"
         for host, why in self._rendezvous.turned.items():
             text += f"; {host} was turned away: {why}"
         refused = self._gate.refused().text()

@@ -127,6 +127,13 @@ class SshStarter:
                 return f"ssh {line.host} exited with {code}{said}"
         return ""
 
+    def found(self) -> str:
+        """Nothing is known of hosts that are on their way."""
+        return ""
+
+    def came(self) -> None:
+        """That a connection has ended is known by its node."""
+
     def close(self) -> None:
         """End all connections, and with them what they have started."""
         for line in self._lines:

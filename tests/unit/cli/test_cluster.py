@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -57,12 +58,15 @@ def test_hosts_are_waited_for_or_fetched(secret):
         (["--cluster", "join"], "--cluster join needs --nodes N"),
         (["--secret-file", "s"], "--secret-file requires --cluster join"),
         (["--cluster", "ssh://h1", "--secret-file", "s"], "--secret-file requires"),
-        (["--cluster", "local:2", "--bind", "*"], "--bind requires --cluster join or ssh://"),
-        (["--advertise", "h"], "--advertise requires --cluster ssh://"),
-        (["--remote-amoc", "amoc"], "--remote-amoc requires --cluster ssh://"),
-        (["--join-timeout", "1m"], "--join-timeout requires --cluster join or ssh://"),
+        (["--cluster", "local:2", "--bind", "*"], "--bind requires --cluster join, ssh:// or ray:"),
+        (["--advertise", "h"], "--advertise requires --cluster ssh:// or ray:"),
+        (["--remote-amoc", "amoc"], "--remote-amoc requires --cluster ssh:// or ray:"),
+        (["--join-timeout", "1m"], "--join-timeout requires --cluster join, ssh:// or ray:"),
         (["--cluster", "ssh://h1", "--advertise", "h:4100"], "must be a host without a port"),
         (["--cluster", "ssh://h1", "--advertise", "h';id'"], "--advertise must be an address"),
+        (["--cluster", "ray:h:6379"], "--cluster ray:h:6379 needs --nodes N"),
+        (["--cluster", "ray:h:6379", "--nodes", "2"], r"an extra: pip install 'amoc\[ray\]'"),
+        (["--cluster", "ray:h:6379", "--nodes", "2", "--secret-file", "s"], "requires --cluster"),
         (["--cluster", "ssh://h1", "--nodes", "2"], "has 1 node, but --nodes says 2"),
         (["--cluster", "ssh://h1", "--bind", "a b"], "--bind must be an address such as"),
         (
@@ -71,6 +75,7 @@ def test_hosts_are_waited_for_or_fetched(secret):
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(arguments, why):
+def test_what_does_not_go_together_is_refused(monkeypatch, arguments, why):
+    monkeypatch.setitem(sys.modules, "ray", None)  # it is not installed
     with pytest.raises(UsageError, match=why):
         launcher(*arguments)

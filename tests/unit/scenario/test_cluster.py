@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amoc.scenario.cluster import JOIN, LOCAL, SSH, Cluster, parse, with_nodes
+from amoc.scenario.cluster import JOIN, LOCAL, RAY, SSH, Cluster, parse, with_nodes
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,9 @@ from amoc.scenario.cluster import JOIN, LOCAL, SSH, Cluster, parse, with_nodes
         ("local:3", Cluster(LOCAL, 3)),
         ("join", Cluster(JOIN, 0)),
         ("join:1000", Cluster(JOIN, 1000)),
+        ("ray:head:6379", Cluster(RAY, 0, ("head:6379",))),
+        ("ray:[fd00::1]:6379?nodes=3", Cluster(RAY, 3, ("[fd00::1]:6379",))),
+        ("ray://10.0.0.1:10001?nodes=1000", Cluster(RAY, 1000, ("ray://10.0.0.1:10001",))),
         ("ssh://h1", Cluster(SSH, 1, ("h1",))),
         (
             "ssh://h1,user@h2.example.org:2222,[fd00::1]",
@@ -35,6 +38,12 @@ def test_a_cluster_is_read(text, cluster):
             "join:0",
             "join:1001",
             "ray:head",
+            "ray://head",
+            "ray:head:0",
+            "ray:head:65536",
+            "ray:head:6379?nodes=0",
+            "ray:head:6379?nodes=1001",
+            "ray:-head:6379",
             "ssh://",
             "ssh://h,",
         ),
@@ -42,8 +51,20 @@ def test_a_cluster_is_read(text, cluster):
     ],
 )
 def test_what_is_no_cluster_is_refused(text):
-    with pytest.raises(ValueError, match="must be local:N with N from 1 to 64, join, or hosts"):
+    with pytest.raises(
+        ValueError, match="must be local:N with N from 1 to 64, join, hosts such as"
+    ):
         parse(text)
+
+
+def test_ray_needs_a_number_of_hosts():
+    assert with_nodes("ray:h:6379", 4) == "ray:h:6379?nodes=4"
+    assert parse(with_nodes("ray://h:10001", 4)).nodes == 4
+    assert with_nodes("ray:h:1?nodes=4", None) == with_nodes("ray:h:1?nodes=4", 4)
+    with pytest.raises(ValueError, match="ray:h:1 needs --nodes N, the number of hosts to take"):
+        with_nodes("ray:h:1", None)
+    with pytest.raises(ValueError, match="has 4 nodes, but --nodes says 2"):
+        with_nodes("ray:h:1?nodes=4", 2)
 
 
 def test_join_needs_a_number_of_nodes_and_others_have_theirs():

@@ -1,0 +1,309 @@
+"""The process that speaks to Ray: it has a keeper started on each of some hosts, and watches them.
+
+Ray has threads and an event loop of its own, and ends the process that uses it when its head is
+lost. So this is a process beside the run: its first line of standard input says what to do, and it
+cleans up when that ends. What it prints is for the starter: lines of JSON that begin with `MARK`,
+and between them whatever Ray has to say.
+
+Ray removes what a driver has begun when that dies, so nothing stays either way.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+from contextlib import suppress
+from itertools import count
+from typing import Any, NamedTuple
+
+from amoc.base import process
+from amoc.base.text import cut
+from amoc.runtime.remote.ray import actor, hosts
+from amoc.runtime.remote.ray.actor import NOT_FOUND
+
+MARK = "amoc-ray "
+SAY, TROUBLE, STATE = "say", "trouble", "state"
+"""What may be told: a line for the operator; why a host will not come; what is waited for."""
+CLIENT = "ray://"
+LOOK_S = 0.5
+LEAVE_S = 6.0
+"""How long keepers may take to leave; longer than they give their nodes."""
+CLOSE_S = LEAVE_S + 3.0
+CONNECT_S = 2.0
+MAX_ATTEMPTS = 3
+MAX_TEXT = 400
+
+
+class Task(NamedTuple):
+    """What to do."""
+
+    address: str
+    """``HOST:PORT`` of Ray's head, or ``ray://HOST:PORT`` of its server for clients."""
+    nodes: int
+    advertise: str
+    """The controller's host, as the hosts see it; empty if this process is to find out."""
+    port: int
+    """Where they join."""
+    amoc: str
+    """What runs amoc there; empty for the Python that runs Ray there."""
+    secret: str
+
+
+def tell(kind: str, text: str) -> None:
+    """Tell the starter."""
+    # A line break first: what Ray writes need not end with one.
+    os.write(1, f"\n{MARK}{json.dumps([kind, text])}\n".encode())
+
+
+def one_line(error: object) -> str:
+    """What an error says, on one line."""
+    return cut(" ".join(str(error).split()), MAX_TEXT)
+
+
+def how_it_went(host: str, status: int, command: str, said: list[str], version: str) -> str:
+    """How a keeper has ended, and what to do about it."""
+    last = said[-1] if said else ""
+    if "No module named" in last or status == NOT_FOUND:
+        why = last.removeprefix(f"{command}: ").removeprefix("ModuleNotFoundError: ")
+        return f"amoc cannot be started on {host} ({command}: {why}); install amoc {version} there"
+    return f"amoc node on {host} {process.how_it_ended(status)}{': ' if last else ''}{last}"
+
+
+def reached(address: str) -> str:
+    """This host's own address on the way to Ray's head at `address`.
+
+    Raises:
+        OSError: Nothing answers there.
+    """
+    host, _, port = address.removeprefix(CLIENT).rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as way:
+        return str(way.getsockname()[0])
+
+
+class HeadWatch(threading.Thread):
+    """Says that the head is lost, or back; Ray itself says it after a minute, by dying."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(daemon=True)
+        self._address = address
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        """Look each second, until it is stopped."""
+        missed = 0
+        while not self.stopped.wait(1.0):
+            try:
+                reached(self._address)
+            except OSError as error:
+                missed += 1
+                if missed == 2:
+                    tell(
+                        SAY,
+                        f"Ray's head at {self._address} is lost ({error.strerror or error}); the"
+                        " run goes on while its nodes are heard from",
+                    )
+            else:
+                if missed >= 2:
+                    tell(SAY, f"Ray's head at {self._address} is back")
+                missed = 0
+
+
+class Driver:
+    """Has keepers started on hosts of Ray."""
+
+    def __init__(self, task: Task, version: str) -> None:
+        """Prepare; `version` is amoc's."""
+        self._task = task
+        self._version = version
+        self._group: Any = None
+        self._actors: list[Any] = []
+        self._pending: dict[Any, str] = {}
+        self._niceness: dict[Any, str] = {}
+        self._leaving = threading.Event()
+        self._over = threading.Event()
+        self._is_connected = False
+
+    def run(self) -> None:
+        """Start keepers, and watch them until standard input ends."""
+        threading.Thread(target=self._follow_stdin, daemon=True).start()
+        try:
+            self._connect()
+            head = HeadWatch(self._task.address)
+            head.start()
+            self._place()
+            self._start()
+            self._watch()
+            self._leaving.wait()
+            head.stopped.set()
+        except Exception as error:  # of any kind: Ray's and gRPC's errors have no root in common
+            tell(TROUBLE, f"Ray at {self._task.address}: {one_line(error)}")
+            self._leaving.wait()
+        with suppress(Exception):
+            self._clean_up()
+        self._over.set()
+
+    def _connect(self) -> None:
+        """Wait for Ray's head, and log in."""
+        address = self._task.address
+        while not self._leaving.is_set():
+            try:
+                reached(address)
+            except OSError as error:
+                why = error.strerror or error
+                tell(STATE, f"Ray's head at {address} cannot be reached: {why}")
+                self._leaving.wait(LOOK_S)
+            else:
+                break
+        outside = (
+            ""
+            if address.startswith(CLIENT)
+            else ", as it should if this host belongs to its cluster; otherwise use ray://HOST:10001"
+        )
+        tell(STATE, f"Ray's head at {address} has not let us in{outside}")
+        import ray
+
+        attempts = count(1)
+        while not self._is_connected:
+            try:
+                ray.init(address, namespace="amoc", logging_level=logging.ERROR, log_to_driver=True)
+                self._is_connected = True
+            except ConnectionError:  # a busy head has not started its part for us in time, say
+                if not address.startswith(CLIENT) or next(attempts) == MAX_ATTEMPTS:
+                    raise
+
+    def _follow_stdin(self) -> None:
+        """Leave when it ends, whatever Ray is doing."""
+        while os.read(0, 4096):
+            pass
+        self._leaving.set()
+        if self._is_connected:
+            self._over.wait(CLOSE_S)
+        os._exit(0)
+
+    def _place(self) -> None:
+        """Wait until there are enough hosts, and all their CPUs are ours."""
+        import ray
+        from ray.util import placement_group, remove_placement_group
+
+        asked: list[dict[str, float]] = []
+        while not self._leaving.is_set():
+            found = hosts.usable(ray.nodes())
+            tell(STATE, hosts.state(found, self._task.nodes))
+            bundles = hosts.bundles(found, self._task.nodes)
+            if bundles != asked:
+                if self._group is not None:
+                    remove_placement_group(self._group)
+                self._group = placement_group(bundles, "STRICT_SPREAD")
+                asked = bundles
+            if self._group.wait(LOOK_S) and len(found) >= self._task.nodes:
+                return
+
+    def _start(self) -> None:
+        """Start a keeper on each host."""
+        import ray
+        from ray.util import placement_group_table
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        if self._leaving.is_set():
+            return
+        ray.cloudpickle.register_pickle_by_value(actor)
+        remote = ray.remote(actor.AmocNode)
+        names = {one["NodeID"]: one["NodeManagerAddress"] for one in ray.nodes()}
+        placed = placement_group_table(self._group)["bundles_to_node_id"]
+        advertise = self._task.advertise or self._own_address()
+        for index, bundle in enumerate(self._group.bundle_specs):
+            host = names[placed[index]]
+            strategy = PlacementGroupSchedulingStrategy(self._group, index)
+            one = remote.options(
+                num_cpus=bundle["CPU"], scheduling_strategy=strategy, max_concurrency=2
+            ).remote()
+            address = f"tcp://{advertise}:{self._task.port}"
+            options = ["node", "--controller", address, "--secret-file", "-", "--name", host]
+            self._actors.append(one)
+            self._niceness[one.niceness.remote()] = host
+            self._pending[one.run.remote(self._task.amoc, options, self._task.secret)] = host
+            cpus, node = f"{bundle['CPU']:g} CPUs", placed[index][:8]
+            tell(SAY, f"amoc node is starting on {host} ({cpus}, Ray node {node})")
+        started = ", ".join(self._pending.values())
+        tell(STATE, f"Ray has started amoc node on {started}, to join at tcp://{advertise}")
+
+    def _own_address(self) -> str:
+        """This host, as those of the cluster see it."""
+        import ray
+
+        if self._task.address.startswith(CLIENT):
+            address = reached(self._task.address)
+        else:
+            address = ray.util.get_node_ip_address()
+        return f"[{address}]" if ":" in address else address
+
+    def _watch(self) -> None:
+        """Say how keepers end, until all have, or we are to leave."""
+        import ray
+
+        while self._pending and not self._leaving.is_set():
+            calls = [*self._pending, *self._niceness]
+            done, _ = ray.wait(calls, timeout=LOOK_S)
+            for call in done:
+                if call in self._niceness:
+                    self._told_niceness(self._niceness.pop(call), call)
+                    continue
+                host = self._pending.pop(call)
+                try:
+                    status, command, said = ray.get(call)
+                except ray.exceptions.RayError as error:
+                    tell(TROUBLE, f"Ray has lost {host}: {one_line(error)}")
+                else:
+                    if status:
+                        why = how_it_went(host, status, command, said, self._version)
+                        tell(TROUBLE, why)
+
+    def _told_niceness(self, host: str, call: Any) -> None:
+        """Warn of a host where others have precedence."""
+        import ray
+
+        with suppress(ray.exceptions.RayError):  # it is lost, and that is said
+            if niceness := ray.get(call):
+                tell(
+                    SAY,
+                    f"amoc on {host} has to wait for other processes there, for Ray starts it with"
+                    f" niceness {niceness}; start Ray with RAY_worker_niceness=0",
+                )
+
+    def _clean_up(self) -> None:
+        """Have keepers leave, and give back what was theirs."""
+        import ray
+        from ray.util import remove_placement_group
+
+        stops = [one.stop.remote(LEAVE_S) for one in self._actors]
+        if stops:
+            ray.wait(stops, num_returns=len(stops), timeout=LEAVE_S)
+        for one in self._actors:
+            ray.kill(one)
+        if self._group is not None:
+            remove_placement_group(self._group)
+        ray.shutdown()
+
+
+def main() -> None:
+    """Do what the first line of standard input says."""
+    # They are read when Ray is imported, and rule what of the hosts' output comes here, and how.
+    os.environ["RAY_DEDUP_LOGS"] = os.environ["RAY_COLOR_PREFIX"] = "0"
+    from amoc import __version__
+
+    process.set_title("ray driver")
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(0, 1) or b"\n"
+    if line.strip():
+        Driver(Task(*json.loads(line)), __version__).run()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Keepers by Ray: a driver beside this process has Ray start one on each of its hosts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import gevent
+
+from amoc.base import process
+from amoc.base.errors import ResourceError, UsageError
+from amoc.base.text import numberless, printable
+from amoc.runtime.child import ChildProcess, start_module
+from amoc.runtime.remote.ray.driver import CLOSE_S, LOOK_S, MARK, SAY, STATE, Task
+
+MODULE = "amoc.runtime.remote.ray.driver"
+_OWN_LOG = re.compile(r"\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] ")
+MAX_LINES = 1_000
+"""Of what Ray says, that are shown."""
+
+
+class RayStarter:
+    """Has Ray start a keeper on each of some hosts; see `amoc.runtime.remote.launcher.Starter`."""
+
+    def __init__(
+        self, address: str, nodes: int, amoc: str, advertise: str, tell: Callable[[str], object]
+    ) -> None:
+        """Prepare.
+
+        Args:
+            address: As in `amoc.scenario.cluster.Cluster`.
+            nodes: How many hosts there are to be.
+            amoc: What runs amoc there; empty for the Python that runs Ray there.
+            advertise: The controller's host, as they see it; empty if Ray is to tell.
+            tell: Shows lines to the operator.
+
+        Raises:
+            UsageError: Ray is not installed.
+        """
+        if find_spec("ray") is None:
+            raise UsageError("--cluster ray: needs Ray, which is an extra: pip install 'amoc[ray]'")
+        self._address = address
+        self._nodes = nodes
+        self._amoc = amoc
+        self._advertise = advertise
+        self._tell = tell
+        self._driver: ChildProcess | None = None
+        self._watching: gevent.Greenlet[..., None] | None = None
+        self._trouble = ""
+        self._state = ""
+        self._have_come = self._is_over = False
+        self._lines = 0
+        self._own_log: frozenset[str] = frozenset()
+
+    def start(self, port: int, secret: bytes) -> None:
+        """Start the driver; hosts are to join at `port`.
+
+        Raises:
+            ResourceError: The system does not let us.
+        """
+        task = Task(self._address, self._nodes, self._advertise, port, self._amoc, secret.decode())
+        try:
+            started = start_module(MODULE, [])
+        except OSError as error:
+            raise ResourceError(f"Ray's driver cannot be started: {error}") from None
+        self._driver = ChildProcess(started, self._heard)
+        self._watching = gevent.spawn(self._watch, self._driver)
+        self._driver.write(json.dumps(task).encode() + b"\n")
+
+    def _heard(self, line: str) -> None:
+        """The driver has printed that."""
+        if line.startswith(MARK):
+            kind, text = json.loads(line.removeprefix(MARK))
+            if kind == STATE:
+                self._state = text
+            elif kind == SAY or self._have_come:
+                self._say(text)
+            else:
+                self._trouble = self._trouble or text
+        elif line.strip() and not self._is_repeated(line):
+            self._lines += 1
+            if self._lines <= MAX_LINES:
+                self._say(line)
+            elif self._lines == MAX_LINES + 1:
+                self._say(f"further lines of Ray are not shown, after {MAX_LINES:,}")
+
+    def _is_repeated(self, line: str) -> bool:
+        """Whether Ray itself has said that before, at another time say."""
+        if not _OWN_LOG.match(line):
+            return False
+        known, self._own_log = self._own_log, self._own_log | {numberless(line)}
+        return len(known) == len(self._own_log) or len(known) >= MAX_LINES
+
+    def _say(self, text: str) -> None:
+        if not self._is_over:
+            self._tell(f"ray: {printable(text)}")
+
+    def trouble(self) -> str:
+        """Why a host will not come; empty if none is known not to."""
+        return self._trouble
+
+    def found(self) -> str:
+        """What Ray has done so far, for when time is over."""
+        return self._state
+
+    def came(self) -> None:
+        """All hosts are there; what goes wrong from now on is for the operator."""
+        self._have_come = True
+
+    def _watch(self, driver: ChildProcess) -> None:
+        """Say that the driver has ended before it should."""
+        while (status := driver.exit_status()) is None:
+            gevent.sleep(LOOK_S)
+        how = f"the process that speaks to Ray {process.how_it_ended(status)}"
+        if self._have_come:
+            self._say(f"{how}; Ray will end the nodes that it has started")
+        else:
+            self._trouble = self._trouble or how
+
+    def close(self) -> None:
+        """End what was started."""
+        self._is_over = True
+        if self._watching is not None:
+            self._watching.kill()
+        if self._driver is not None:
+            self._driver.close_lifeline()
+            self._driver.end(CLOSE_S + 1.0)

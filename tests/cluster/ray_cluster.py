@@ -1,0 +1,100 @@
+"""A Ray cluster on small hosts: a head without CPUs, two workers, and a host outside.
+
+Ray has an environment of its own, for it is large; AMOC_RAY names its Python. Whoever wants to use
+the cluster has to know its token. A worker that is silent is noticed within 4 s.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Self
+
+from tests.cluster.hosts import DEADLINE_S, ROOT, Host, Network, available
+from tests.servers.daemon import required
+
+PORT, CLIENT_PORT = 6379, 10001
+CPUS = 2
+TOKEN = "0123456789abcdef" * 4
+# A host that misses so many checks counts as dead; one is made each half second.
+_QUICK = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "1000",
+    "RAY_health_check_failure_threshold": "3",
+}
+
+
+def python() -> str:
+    """A Python with Ray, and what amoc depends on."""
+    found = os.environ.get("AMOC_RAY", "")
+    if not found:
+        required("Ray is not installed (AMOC_RAY may name a Python that has it)")
+    return found
+
+
+class RayCluster:
+    """A running cluster.
+
+    Attributes:
+        head: The host of Ray's head.
+        workers: Those with CPUs.
+        outside: Another one.
+        inner: What ``--cluster`` says on a host of the cluster.
+        outer: What it says outside.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.python = python()
+        available()
+        self.network = Network(4, directory)
+        self.head, *self.workers, self.outside = self.network.hosts
+        self.inner = f"ray:{self.head.address}:{PORT}"
+        self.outer = f"ray://{self.head.address}:{CLIENT_PORT}"
+        try:
+            for host in self.network.hosts:
+                host.run("mount", "-t", "tmpfs", "tmpfs", "/dev/shm")
+            # Its paths are too long for sockets anywhere else.
+            head = ["--head", f"--port={PORT}", "--num-cpus=0", "--temp-dir=/run/ray"]
+            client = [f"--ray-client-server-port={CLIENT_PORT}", "--include-dashboard=false"]
+            self._end(self._start(self.head, *head, *client))
+            join = [f"--address={self.head.address}:{PORT}", f"--num-cpus={CPUS}"]
+            for starting in [self._start(host, *join) for host in self.workers]:
+                self._end(starting)
+        except BaseException:
+            self.network.close()
+            raise
+
+    def env(self, host: Host, token: str = TOKEN) -> dict[str, str]:
+        """The environment of whoever uses Ray on a host."""
+        own = {"HOME": str(host.home), "TMPDIR": str(host.home), "PYTHONPATH": str(ROOT)}
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, **_QUICK, **own}
+
+    def _start(self, host: Host, *options: str) -> subprocess.Popen[str]:
+        program = Path(self.python).parent / "ray"
+        own = [f"--node-ip-address={host.address}", "--object-store-memory=80000000"]
+        return subprocess.Popen(
+            host.inside(
+                [str(program), "start", *own, "--disable-usage-stats", *options], self.env(host)
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _end(self, starting: subprocess.Popen[str]) -> None:
+        said, _ = starting.communicate(timeout=DEADLINE_S)
+        assert starting.returncode == 0, said
+
+    def power_off(self, host: Host) -> None:
+        """End a host at once; nobody is told."""
+        self.network.cut(host)
+        host.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.network.close()

@@ -1,0 +1,152 @@
+"""Runs on Ray, on small hosts: started from within and from outside, and what happens to them.
+
+One cluster for all of them, as it takes long to start; the last test is its end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from amoc.scenario.cluster import RAY, Cluster, parse, with_nodes
+from tests.cluster.hosts import DEADLINE_S, ROOT, Host, checked, eventually
+from tests.cluster.ray_cluster import TOKEN, RayCluster, python
+from tests.cluster.runs import Run, ran_twice, until_ended
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
+    with RayCluster(tmp_path_factory.mktemp("ray") / "network") as made:
+        yield made
+
+
+def running(
+    cluster: RayCluster, head: Host, directory: Path, turns: int, *options: str
+) -> AbstractContextManager[Run]:
+    """A run on two hosts of Ray."""
+    address = cluster.outer if head is cluster.outside else cluster.inner
+    where = ["--cluster", address, "--nodes", "2"]
+    env = cluster.env(head)
+    return until_ended(
+        Run(head, cluster.workers, directory, turns, [*where, *options], cluster.python, env)
+    )
+
+
+def refusals(cluster: RayCluster, directory: Path, *runs: tuple[str, list[str]]) -> list[str]:
+    """What runs have said that cannot begin: all at once, each with a token and options."""
+    command = [cluster.python, "-m", "amoc", "run", "scenarios/hello.py", "--run-dir"]
+    begun = [
+        subprocess.Popen(
+            cluster.head.inside(
+                [*command, str(directory / f"{number}"), "--cluster", cluster.inner, *options],
+                cluster.env(cluster.head, token),
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+        for number, (token, options) in enumerate(runs)
+    ]
+    said = [run.communicate(timeout=DEADLINE_S)[0] for run in begun]
+    assert [run.returncode for run in begun] == [7] * len(begun), said
+    return said
+
+
+CHECK = """
+import sys, yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+validate_config(prepare_config(yaml.safe_load(sys.stdin)))
+"""
+
+
+def test_the_files_that_start_clusters_are_read():
+    checked([python(), "-c", CHECK], (ROOT / "deploy/ray/cluster.yaml").read_text())
+    pods, job = yaml.safe_load_all((ROOT / "deploy/kubernetes/ray-cluster.yaml").read_text())
+    (group,) = pods["spec"]["workerGroupSpecs"]
+    (controller,) = job["spec"]["template"]["spec"]["containers"]
+    options = iter(controller["args"])
+    given = dict(zip(options, options, strict=True))
+    wanted = parse(with_nodes(given["--cluster"], int(given["--nodes"])))
+    assert wanted == Cluster(RAY, group["replicas"], ("ray://amoc-head-svc:10001",))
+
+
+def test_a_run_from_outside_takes_its_files_along_and_leaves_nothing(cluster, tmp_path):
+    with running(cluster, cluster.outside, tmp_path, 20, "--users", "6") as run:
+        run.wait_for_users(6)
+        shown = [line for host in cluster.network.hosts for line in host.processes()]
+        assert run.end() == 0, run.output
+        turns, summary = run.turns(), run.summary()
+        run.wait_for_nothing_left()
+    assert {user: len(places) for user, places in turns.items()} == dict.fromkeys(range(1, 7), 1)
+    assert len({next(iter(places)) for places in turns.values()}) == 2
+    assert summary["users"]["finished"] == 6
+    assert summary["counters"]["turns"] == 120
+    assert {node["host"] for node in summary["nodes"]} == {one.address for one in cluster.workers}
+    assert {log.stem for log in (tmp_path / "run/logs").iterdir()} == {
+        "controller",
+        *("node0", "supervisor", "worker-0"),
+        *("node1", "supervisor-1", "worker-1"),
+    }
+    # What ps shows has no secret in it.
+    assert any("ray::AmocNode" in line for line in shown)
+    assert sum(line.startswith("amoc: node keeper") for line in shown) == 2
+    assert not any(re.search(r"\b[0-9a-f]{64}\b", line) for line in shown)
+
+
+def test_a_run_that_cannot_begin_says_why(cluster, tmp_path):
+    bad_token, too_many, no_amoc = refusals(
+        cluster,
+        tmp_path,
+        (TOKEN[::-1], ["--nodes", "2"]),
+        (TOKEN, ["--nodes", "3", "--join-timeout", "10s"]),
+        (TOKEN, ["--nodes", "2", "--remote-amoc", "/nowhere/amoc"]),
+    )
+    assert bad_token.count("InvalidAuthToken") == 1
+    assert f"Ray at {cluster.inner.removeprefix('ray:')}: " in bad_token.splitlines()[-1]
+    addresses = ", ".join(host.address for host in cluster.workers)
+    assert f"Ray has 2 hosts with CPUs ({addresses}), but --nodes says 3" in too_many
+    why = r"\(/nowhere/amoc: No such file or directory\); install amoc \d\S* there"
+    assert re.search(rf"amoc cannot be started on \S+ {why}", no_amoc)
+
+
+def test_when_rays_driver_is_killed_it_is_said_and_nothing_is_left(cluster, tmp_path):
+    with running(cluster, cluster.head, tmp_path, 1_000, "--users", "4") as run:
+        run.wait_for_users(4)
+        os.kill(cluster.head.pid_of("amoc: ray driver"), signal.SIGKILL)
+        assert run.end() == 8, run.output
+        run.wait_for_nothing_left()
+    assert "ray: the process that speaks to Ray was killed by SIGKILL" in run.output
+
+
+def test_users_of_a_host_without_power_start_on_the_other_also_when_ray_loses_its_head(
+    cluster, tmp_path
+):
+    other, off = cluster.workers
+    with running(cluster, cluster.head, tmp_path, 150, "--users", "4") as run:
+        run.wait_for_users(4)
+        cluster.power_off(off)
+        eventually(lambda: f"Ray has lost {off.address}" in run.output, lambda: run.output)
+        os.kill(cluster.head.pid_of(gcs_server(cluster)), signal.SIGKILL)
+        eventually(lambda: f"Ray's head at {cluster.inner[4:]} is lost" in run.output, run.what)
+        assert run.end() == 0, run.output
+        turns, summary = run.turns(), run.summary()
+        eventually(lambda: not run.left_on(other), lambda: str(run.left_on(other)))
+    assert not ran_twice(turns)
+    assert sum(len(places) > 1 for places in turns.values()) == 2
+    assert summary["users"]["finished"] == 4
+
+
+def gcs_server(cluster: RayCluster) -> str:
+    """The program that is Ray's head."""
+    (line,) = (line for line in cluster.head.processes() if "/gcs_server " in line)
+    return line.partition(" ")[0]
