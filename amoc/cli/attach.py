@@ -28,7 +28,8 @@ SUMMARY_S = 10.0
 """How long a run may take for its summary after its last second."""
 
 
-_LIVE = ("queued", "starting", "running")
+_EARLY = ("queued", "starting")
+"""States of a run that has no seconds yet."""
 
 
 class Followed(Protocol):
@@ -114,7 +115,11 @@ class RemoteRun:
 
         taken = 0
         while True:
-            over = self._server.ask("GET", f"/runs/{self.id}")["state"] not in _LIVE
+            state = self._server.ask("GET", f"/runs/{self.id}")["state"]
+            if state in _EARLY:
+                yield None
+                continue
+            over = state != "running"
             path = f"/runs/{self.id}/series?histograms=true&limit={AT_ONCE}&after="
             while seconds := self._server.ask("GET", f"{path}{taken}")["seconds"]:
                 for second in seconds:

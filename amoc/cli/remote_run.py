@@ -18,11 +18,12 @@ from click.core import ParameterSource
 
 from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject
-from amoc.cli import attach, load_options
+from amoc.cli import attach, load_options, server_option
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
 from amoc.client import sending
 from amoc.scenario import scenario_files
+from amoc.service.job import QUEUED
 from amoc.service.start_bodies import Options, PlanBody, RepeatBody
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def preview(server: Line, context: click.Context) -> JsonObject:
     """
     body = _with_load(server, context, body_of(context, PlanBody))
     found: JsonObject = server.ask("POST", "/execution/plan", body)
-    return found
+    given = shlex.join(context.params["scenarios"])
+    return {**found, "scenario": given}  # where it is there says nothing here
 
 
 def replay(server: Line, context: click.Context) -> None:
@@ -79,10 +81,13 @@ def _show(server: Line, context: click.Context, how: str, body: JsonObject) -> N
     from amoc.runtime.supervisor import monkey_patch
 
     monkey_patch.patch()
-    started = server.ask("PATCH", f"/execution/{how}", body)
+    may_wait = {"queue": True} if server_option.may_wait() else {}
+    started = server.ask("PATCH", f"/execution/{how}", {**body, **may_wait})
     for note in started["notes"]:
         say(note)
-    say(f"run {started['run']} at {server}; Ctrl-C leaves it, amoc stop ends it")
+    waits = " waits until earlier runs are over" if started["state"] == QUEUED else ""
+    ends = f"amoc stop --run {started['run']}" if waits else "amoc stop"
+    say(f"run {started['run']} at {server}{waits}; Ctrl-C leaves it, {ends} ends it")
     file = context.params["json_file"]
 
     def write(summary: object) -> None:

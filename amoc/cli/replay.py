@@ -18,6 +18,7 @@ from amoc.scenario.settings_sources import pairs_of
 
 
 @server_option.options
+@server_option.queue
 @click.command(cls=JsonCommand, short_help="Repeat an earlier run.")
 @click.argument("run_directory", metavar="RUN_DIR", shell_complete=completion.runs)
 @run_options.RUN_DIRECTORY

@@ -34,7 +34,8 @@ def report(run: str, file: str | None) -> ExitCode:
     default = Path(f"report-{directory.id}.html") if elsewhere else directory.report
     path = Path(file) if file is not None else default
     if saved.running:
-        say(f"run {directory.path} is still running; the report shows it so far")
+        name = directory.id if elsewhere else directory.path
+        say(f"run {name} is still running; the report shows it so far")
     elif not elsewhere:
         if not saved.complete:
             write_file(directory.summary, lambda file: summary_file.write(saved.summary, file))

@@ -21,6 +21,7 @@ from amoc.scenario.run_plan import RunPlan
 
 
 @server_option.options
+@server_option.queue
 @click.command(cls=JsonCommand, short_help="Run a scenario.")
 @run_options.options
 @scenario_dependencies.options

@@ -21,26 +21,24 @@ if TYPE_CHECKING:
 RUN = click.argument("run", metavar="RUN_DIR", shell_complete=completion.runs)
 
 
-def located(run: str, what: str = "RUN_DIR") -> RunDirectory:
-    """The directory of the run that the operator names; of --server, a copy for this command."""
-    from amoc.results import run_directory
+def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:
+    """The run that the operator names, and what it has written; says what is missing.
+
+    Of --server it is a copy for this command.
+    """
+    from amoc.results import run_directory, saved_run
 
     server = server_option.line()
     if server is None:
-        return run_directory.locate(run, what=what)
+        directory = run_directory.locate(run, what=what)
+        return directory, saved_run.load(directory, say)
     from amoc.client.fetched import fetched
+    from amoc.client.http_line import path_of
 
-    copy = fetched(server, run)
-    path = click.get_current_context().with_resource(copy)
-    return run_directory.RunDirectory(path)
-
-
-def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:
-    """The run that the operator names, and what it has written; says what is missing."""
-    from amoc.results import saved_run
-
-    directory = located(run, what)
-    return directory, saved_run.load(directory, say)
+    there = server.ask("GET", path_of(run))  # asked first: it may end meanwhile
+    copy = fetched(server, there["id"])
+    directory = run_directory.RunDirectory(click.get_current_context().with_resource(copy))
+    return directory, saved_run.load(directory, say, running=there["state"] == "running")
 
 
 def exit_code(*runs: SavedRun) -> ExitCode:

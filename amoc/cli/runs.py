@@ -54,14 +54,16 @@ def runs(limit: int, json_file: str | None) -> None:
 def _of(server: Line, limit: int) -> list[ListedRun]:
     """The runs of a server."""
     from amoc.results.run_list import ListedRun
+    from amoc.scenario.scenario_files import name_of
 
-    names = ListedRun.__dataclass_fields__
+    names = set(ListedRun.__dataclass_fields__)
     answer = server.ask("GET", f"/runs?limit={min(limit, MAX_ASKED)}")
     return [
         ListedRun(
             name=one["id"],
             directory="",
-            **{key: value for key, value in one.items() if key in names},
+            scenario=name_of(one["scenario"]),  # where it is there says nothing here
+            **{key: value for key, value in one.items() if key in names - {"scenario"}},
         )
         for one in answer["runs"]
     ]

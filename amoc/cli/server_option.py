@@ -18,8 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _KEY = f"{__name__}.line"
 
 
-def _keep(name: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
-    def keep(context: click.Context, _: click.Parameter, value: str | None) -> None:
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, object], None]:
+    def keep(context: click.Context, _: click.Parameter, value: object) -> None:
         context.meta[f"{_KEY}.{name}"] = value
 
     return keep
@@ -44,6 +44,28 @@ PARAMETERS = (
         help="File with the token for --server.  [default: AMOC_SERVER_TOKEN_FILE]",
     ),
 )
+
+
+_QUEUE = click.Option(
+    ["--queue"],
+    is_flag=True,
+    default=None,
+    expose_value=False,
+    callback=_keep("queue"),
+    help="With --server, wait until earlier runs are over, instead of being refused.",
+)
+
+
+def queue(command: F) -> F:
+    """Give a click command that starts a run the option to wait for its turn."""
+    assert isinstance(command, click.Command)
+    command.params.append(_QUEUE)
+    return command
+
+
+def may_wait() -> bool:
+    """Whether the run of the current command may wait for its turn."""
+    return bool(click.get_current_context().meta.get(f"{_KEY}.queue"))
 
 
 def options(command: F) -> F:
@@ -82,6 +104,8 @@ def line() -> Line | None:
     meta = click.get_current_context().meta
     url = meta.get(f"{_KEY}.url")
     if not url:
+        if may_wait():
+            raise UsageError("--queue requires --server; a run of this directory begins at once")
         return None
     from amoc.client.http_line import Line, token_in
 

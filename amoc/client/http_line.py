@@ -57,7 +57,8 @@ class ServiceError(AmocError):
         self.problem = problem
         if problem.get("exit_code") in list(ExitCode):
             self.exit_code = ExitCode(problem["exit_code"])
-        super().__init__(f"{self.detail} ({status} {self.title})")
+        # A problem document says what is wrong; of others there is little but the status.
+        super().__init__(self.detail if problem else f"{self.detail} ({status} {self.title})")
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ KEPT = 20
 """Archives that a cache keeps: those used last."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LEFT_OUT = frozenset({"__pycache__", "node_modules", "amoc-runs"})
+_PAGE = re.compile(r"(?:report|compare)-\d{8}T\d{6}.*\.html")
+"""What ``amoc report`` and ``amoc compare`` write where they are called."""
 _NOT_OF_THE_SCENARIO = ("pyvenv.cfg", "series.amoc")
 """What an environment has, and the results of a run."""
 ADVICE = "give the scenario a directory of its own, with nothing in it that it does not need"
@@ -107,7 +109,8 @@ def _files(top: Path) -> Iterator[Path]:
         directories[:] = [one for one in directories if one[0] != "." and one not in _LEFT_OUT]
         for name in names:
             path = Path(at, name)
-            if name[0] != "." and not name.endswith(".pyc") and path.is_file():
+            left_out = name[0] == "." or name.endswith(".pyc") or _PAGE.fullmatch(name)
+            if not left_out and path.is_file():
                 yield path
 
 

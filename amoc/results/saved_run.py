@@ -59,12 +59,15 @@ class SavedRun:
         return self.summary["run"]["verdict"] == "running"
 
 
-def load(directory: RunDirectory, warn: _Warn = lambda _: None) -> SavedRun:
+def load(
+    directory: RunDirectory, warn: _Warn = lambda _: None, running: bool | None = None
+) -> SavedRun:
     """What the run of `directory` has left.
 
     Args:
         directory: Where it is.
         warn: Told, a line each, what is missing or damaged.
+        running: Whether it is still running, of a copy that it does not write to; None: ask it.
 
     Raises:
         UsageError: There is nothing of a run.
@@ -74,7 +77,8 @@ def load(directory: RunDirectory, warn: _Warn = lambda _: None) -> SavedRun:
         names = ", ".join(path.name for path in files)
         raise UsageError(f"{directory.path} is not a run directory: it has none of {names}")
     missing: list[str] = []
-    running = not directory.summary.exists() and directory.answers()
+    if running is None:
+        running = not directory.summary.exists() and directory.answers()
     entries = _journal(directory.journal, missing)
     end = next((one for one in reversed(entries) if one["kind"] == "end"), None)
     points = _series(directory, end or {}, missing)

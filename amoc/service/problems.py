@@ -97,9 +97,9 @@ class Problem(Exception):
         return answer
 
 
-def not_found(what: str, name: str, field: str) -> Problem:
-    """There is no such thing."""
-    detail = f"there is no {what} {name[:100]!r}"
+def not_found(what: str, name: str, field: str, more: str = "") -> Problem:
+    """There is no such thing; `more` follows that."""
+    detail = f"there is no {what} {name[:100]!r}{more}"
     return Problem(HTTPStatus.NOT_FOUND, detail, [(field, detail)])
 
 

@@ -17,6 +17,8 @@ from amoc.service.problems import not_found
 from amoc.service.requests import SCENARIO_NAME
 
 MAX_LISTED = 1_000
+MAX_TOLD = 10
+"""Names that are told to somebody who asked for another one."""
 MAX_SCENARIO_BYTES = 1 << 20
 _START = re.compile(
     rb"^(?:async\s+)?def\s+start\s*\(|^start\s*[:=]|^from\s.+\simport\b.*\bstart\b", re.MULTILINE
@@ -73,7 +75,9 @@ class Scenarios:
                 base = self.uploads if path.is_relative_to(self.uploads) else self.own
                 if path.is_file() and path.resolve().is_relative_to(base.resolve()):
                     return path.resolve()
-        raise not_found("scenario", name, "scenario")
+        names = self.names()
+        there = " ".join(names[:MAX_TOLD]) + (" …" if len(names) > MAX_TOLD else "")
+        raise not_found("scenario", name, "scenario", f"; there are: {there}" if names else "")
 
     def target(self, scenarios: str) -> Path:
         """The file of a scenario; or, as ``amoc run`` reads it, several with their loads.

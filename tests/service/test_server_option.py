@@ -101,20 +101,30 @@ def test_every_command_acts_on_the_server_or_says_why_it_does_not(tmp_path: Path
         daemon.wait_for_state(run, "paused")
         say("resume")
         say("note", "from", "afar")
-        assert run in say("runs")
-        with attached(daemon.url) as shell:
+        assert re.search(rf"^{run} +stayers ", say("runs"), re.MULTILINE)
+        assert f"run {run} is still running; " in say("report", run)
+        once = ("--duration", "1s", "--workers", "1", "--limited-ok")
+        assert "(amoc run --queue) this one waits" in say("run", "stayers", *once, code=2)
+        with (
+            shell_of("run", "stayers", "--queue", *once, "--server", daemon.url) as waiting,
+            attached(daemon.url) as shell,
+        ):
+            assert waiting.stdout is not None
+            assert "waits until earlier runs are over" in waiting.stdout.readline()
             say("stop")
             said, _ = shell.communicate(timeout=DEADLINE_S)
             assert "verdict stopped" in said
+            said, _ = waiting.communicate(timeout=DEADLINE_S)
+            assert waiting.returncode == 0, said
         daemon.wait_for_end(run)
 
         listed = json.loads(say("runs", "--json"))
-        assert [(one["name"], one["verdict"]) for one in listed[:1]] == [(run, "stopped")]
-        assert f"report-{run}.html" in say("report", "last")
+        assert [(one["name"], one["verdict"]) for one in listed[1:2]] == [(run, "stopped")]
+        assert f"report-{run}.html" in say("report", "last~1")
         assert "from afar" in (here / f"report-{run}.html").read_text()
         seconds = say("export", run, "--jsonl").splitlines()
         assert len(seconds) == daemon.get(f"/runs/{run}/series")["total"]
-        assert json.loads(say("compare", "last~1", run, "--json"))["runs"]
+        assert json.loads(say("compare", "last", run, "--json"))["runs"]
         assert "no run 'none'" in say("report", "none", code=2)
         assert not (here / "amoc-runs").exists()
         assert {*walked, "attach"} == set(cli.list_commands(click.Context(cli)))
@@ -226,16 +236,23 @@ def test_a_file_brings_its_modules_its_data_and_what_it_depends_on(tmp_path: Pat
 @contextmanager
 def attached(url: str) -> Iterator[subprocess.Popen[str]]:
     """``amoc attach``, once it shows the run."""
+    with shell_of("attach", "--server", url) as shell:
+        assert shell.stdout is not None
+        assert "running" in shell.stdout.readline()
+        yield shell
+
+
+@contextmanager
+def shell_of(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on, and is gone after the block."""
     with subprocess.Popen(
-        [sys.executable, "-m", "amoc", "attach", "--server", url],
+        [sys.executable, "-m", "amoc", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as shell:
         try:
-            assert shell.stdout is not None
-            assert "running" in shell.stdout.readline()
             yield shell
         finally:
             shell.kill()

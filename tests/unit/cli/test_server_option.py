@@ -61,9 +61,17 @@ def test_the_variable_does_not_concern_such_a_command(
         (("check", "shop", "--run"), "of this process"),
         (("check", "shop", "--lock"), "of this host"),
         (("check", "shop", "--set", "a=1"), "amoc plan shows"),
+        (("check", "shop", "--locked"), "amoc plan --locked says"),
+        (("check", "shop", "--no-install"), "installs what it needs"),
+        (("check", "shop", "--install-timeout", "1m"), "longer to install"),
     ],
 )
 def test_an_option_for_this_host_says_so(arguments: Sequence[str], why: str) -> None:
     said = refusal(*arguments, "--server", URL)
     assert "cannot be used with --server: " in said
     assert why in said
+
+
+@pytest.mark.parametrize("command", ["run", "replay"])
+def test_to_wait_is_for_runs_of_a_server(command: str) -> None:
+    assert refusal(command, "shop.py", "--queue").startswith("--queue requires --server; ")
