@@ -7,9 +7,7 @@ run whose users never do that, or name a server, does not have it.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import gevent
 
@@ -26,6 +24,7 @@ POLL_S = 0.02
 FDS_OF_ITS_OWN = 200
 """File descriptors that a process of the server needs beside those of connections."""
 MAX_PROCESSES = 64
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----\n", re.DOTALL)
 _LISTENING = re.compile(r"xmppd listening on (\S+:\d+)\b")
 
 
@@ -101,20 +100,18 @@ class EmbeddedXmpp:
 
     def _start(self) -> None:
         try:
-            with tempfile.TemporaryDirectory(prefix="amoc-") as directory:
-                self._await_start(Path(directory) / "xmppd.pem")
+            self._await_start()
         except (AmocError, OSError) as error:
             failure = error if isinstance(error, AmocError) else ResourceError(str(error))
             self._failure = failure
             self._answer(None, str(failure))
 
-    def _await_start(self, certificate: Path) -> None:
+    def _await_start(self) -> None:
         arguments = ["--port=0", f"--domain={self._domain}", f"--connections={self._connections}"]
         each = max(1, process.raise_fd_limit() - FDS_OF_ITS_OWN)
         arguments.append(f"--processes={min(-(-self._connections // each), MAX_PROCESSES)}")
-        self._certificate_file = certificate
-        if self._tls:
-            arguments.append(f"--tls-ca-file={certificate}")
+        if self._tls:  # what it prints; a file would stay when this process is killed
+            arguments.append("--tls-ca-file=/dev/stdout")
         child = ChildProcess(start_module("amoc", ["xmppd", *arguments, "--lifeline"]), self._heard)
         self._process = child
         give_up = now_ns() + int(XMPPD_S * S_NS)
@@ -133,8 +130,8 @@ class EmbeddedXmpp:
             return
         self._said.append(line)
         if found := _LISTENING.search(line):
-            if self._tls:
-                self._certificate = self._certificate_file.read_text()
+            certificate = _CERTIFICATE.search("\n".join(self._said))
+            self._certificate = certificate[0] if certificate is not None else ""
             self.address = found[1]
             self._on_start(
                 f"no XMPP server configured: using the embedded one on {self.address}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from amoc.base.errors import ExitCode
-from tests.process.support import ROOT, running
+from tests.process.support import ROOT, alive, eventually, running
 
 pytestmark = pytest.mark.slow
 Write = Callable[..., Path]
@@ -72,6 +72,23 @@ def test_a_server_that_cannot_be_started_fails_the_run(scenario: Write, tmp_path
         assert run.end() == ExitCode.RESOURCE, run.output
     assert "the embedded XMPP server must listen" in run.output
     assert "domain 'a/b' cannot be served" in run.output
+
+
+def test_a_controller_that_is_killed_while_it_starts_leaves_nothing(
+    scenario: Write, tmp_path: Path
+) -> None:
+    file = scenario("""
+        from amoc import xmpp
+
+        def start(user_id):
+            xmpp.connect(user_id)
+    """)
+    with running(file, *USERS, "--set", "xmpp_tls=starttls", directory=tmp_path) as run:
+        eventually(lambda: any("xmppd" in title for title in run.tree().values()), "it starts")
+        tree = set(run.tree())
+        run.kill(run.pid)
+        eventually(lambda: not alive(tree), "all processes have ended")
+        assert not run.has_sockets
 
 
 @pytest.mark.parametrize(
