@@ -15,9 +15,9 @@ paused, starting or ending may be late as it likes. This is pure: points in, fin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from amoc.metrics.health_figures import NODE, WORKER, NodePoint, Source, WorkerPoint, share
 from amoc.results.series import Point
@@ -143,7 +143,21 @@ SMOOTHED = 3
 CONTENDED = 0.1
 """Share of the time that a worker waits for a core, from where on it has none of its own."""
 _WHOLE = 0.95
+_OF_WORKERS = [
+    (name, one.what, one.source is Source.TIME) for name, one in WORKER.items() if one.limit
+]
 _LATE = ("loop lag", "token lateness")
+
+
+_Life: TypeAlias = tuple[str, int, int]
+"""Node, number and incarnation of a worker."""
+
+
+class _Second(NamedTuple):
+    """A second, and what `_shares_of` says of it."""
+
+    point: Point
+    shares: dict[_Life, tuple[float, float]]
 
 
 @dataclass
@@ -189,7 +203,7 @@ class Health:
     limits: Limits = field(default_factory=Limits)
     seconds: float = 0.0
     past: dict[tuple[str, str], _Past] = field(default_factory=dict)
-    _latest: deque[Point] = field(default_factory=lambda: deque(maxlen=SMOOTHED))
+    _latest: deque[_Second] = field(default_factory=lambda: deque(maxlen=SMOOTHED))
 
     def take(self, point: Point) -> list[str]:
         """Look at the next second of the run after its warm-up.
@@ -203,11 +217,11 @@ class Health:
             return []
         self.seconds += point.span_s
         said = []
-        self._latest.append(point)
-        for where, what, value, worker in _figures(self._latest):
-            limit = self._limit(what)
+        self._latest.append(_Second(point, _shares_of(point)))
+        limits = {what: self._limit(what) for what in KINDS}
+        for where, what, value, worker in _figures(self._latest, limits, self.past.keys()):
             past = self.past.get((where, what))
-            if value < limit:
+            if value < limits[what]:
                 if past is not None:
                     past.row_s = 0.0
                 continue
@@ -280,18 +294,22 @@ class Health:
         return "a user blocked its event loop: see the lines that are reported as blocking"
 
 
-def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
-    """All that is looked at in the last of some seconds."""
-    point = points[-1]
+def _figures(
+    seconds: Sequence[_Second], limits: Mapping[str, float], known: Collection[tuple[str, str]]
+) -> Iterator[_Figure]:
+    """All that is looked at in the last of some seconds.
+
+    Of workers, of which there may be thousands, only what is past its limit or has been: `known`
+    says where what was.
+    """
+    point = seconds[-1].point
     for worker in point.workers:
-        shares = [
-            _shares(one, earlier.span_s)
-            for earlier in points
-            for one in earlier.workers
-            if (one.node, one.worker, one.incarnation)
-            == (worker.node, worker.worker, worker.incarnation)
-        ]
-        yield from _of_worker(worker, max(point.span_s, 1e-3), shares)
+        life = _life(worker)
+        shares = [one.shares[life] for one in seconds if life in one.shares]
+        where = f"worker {worker.worker} of {worker.node}"
+        for what, value in _of_worker(worker, max(point.span_s, 1e-3), shares):
+            if value >= limits[what] or (known and (where, what) in known):
+                yield _Figure(where, what, value, worker)
     for node in point.nodes:
         yield from _of_node(node)
     for name in point.late:
@@ -300,33 +318,36 @@ def _figures(points: Sequence[Point]) -> Iterator[_Figure]:
         if throttle.missed:
             due = throttle.executions + throttle.missed
             yield _Figure(f"throttle {name}", "missed slots", throttle.missed / due)
-    if len(points) > 1:
-        again = point.users.get("restarted", 0) - points[-2].users.get("restarted", 0)
+    if len(seconds) > 1:
+        before = seconds[-2].point.users
+        again = point.users.get("restarted", 0) - before.get("restarted", 0)
         yield _Figure("users", "restarts", again / max(1, again, point.users.get("running", 0)))
     yield _Figure("controller", "controller cpu", point.controller_cpu)
     yield _Figure("controller", "controller lag", point.controller_lag_s)
 
 
-def _shares(worker: WorkerPoint, span_s: float) -> tuple[float, float]:
-    """Shares of a second in which a worker used a core, and in which it waited for one."""
-    return worker.cpu, worker.cpu_wait_s / max(span_s, 1e-3)
+def _life(worker: WorkerPoint) -> _Life:
+    return worker.node, worker.worker, worker.incarnation
+
+
+def _shares_of(point: Point) -> dict[_Life, tuple[float, float]]:
+    """Shares of a second in which each worker used a core, and in which it waited for one."""
+    span_s = max(point.span_s, 1e-3)
+    return {_life(one): (one.cpu, one.cpu_wait_s / span_s) for one in point.workers}
 
 
 def _of_worker(
     worker: WorkerPoint, span_s: float, shares: Sequence[tuple[float, float]]
-) -> Iterator[_Figure]:
-    where = f"worker {worker.worker} of {worker.node}"
+) -> Iterator[tuple[str, float]]:
     # Who is late notes late what it has used: a second has too little then, the next too much.
     cpu, waits = (sum(column) / len(shares) for column in zip(*shares, strict=True))
     smoothed = {"cpu": cpu, "cpu_wait_s": waits}
-    for name, one in WORKER.items():
-        if one.limit:
-            value = smoothed[name] if name in smoothed else share(worker, name)
-            if one.source is Source.TIME and name not in smoothed:
-                value /= span_s
-            yield _Figure(where, one.what, value, worker)
-    busy = cpu + waits if waits >= CONTENDED else 0.0
-    yield _Figure(where, "saturation", busy, worker)
+    for name, what, is_time in _OF_WORKERS:
+        value = smoothed[name] if name in smoothed else share(worker, name)
+        if is_time and name not in smoothed:
+            value /= span_s
+        yield what, value
+    yield "saturation", cpu + waits if waits >= CONTENDED else 0.0
 
 
 def _of_node(node: NodePoint) -> Iterator[_Figure]:

@@ -27,6 +27,7 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.MIN: min,
     Merge.MEAN: lambda values: sum(values) / len(values),
 }
+_RESTARTED, _HEALTH = map(WorkerFigures._fields.index, ("restarted", "health"))
 _STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
 _ENDED = frozenset({UserState.FINISHED, UserState.CRASHED, UserState.REMOVED, UserState.TIMED_OUT})
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.STOPPING})
@@ -76,11 +77,14 @@ class SampleMerger:
         peak: The most users that were alive at once, as the nodes saw it twenty times a second, and
             never less than the exact peak of the busiest worker.
         crashed: Iterations that raised.
+        fresh: Nodes of which a newer sample has come since the last second was cut.
     """
 
     def __init__(self) -> None:
         self.latest: dict[str, Sample] = {}
+        self.fresh: set[str] = set()
         self.peak = self.crashed = 0
+        self._peaks = 0  # of the nodes' latest samples together
         self._now: dict[str, UsersNow] = {}
         self._left: dict[int, int] = {}  # users that nodes were lost with, by how they had ended
         self._restarted = 0  # by workers of these nodes
@@ -123,7 +127,9 @@ class SampleMerger:
         newest = before is None or sample.sequence > before.sequence
         if newest:
             self.latest[name] = sample
-            self.peak = max(self.peak, sum(one.users_peak for one in self.latest.values()))
+            self.fresh.add(name)
+            self._peaks += sample.users_peak - (0 if before is None else before.users_peak)
+            self.peak = max(self.peak, self._peaks)
         return newest
 
     def take_users(self, name: str, now: UsersNow) -> None:
@@ -153,7 +159,8 @@ class SampleMerger:
             if ended in _ENDED:
                 self._left[ended] = self._left.get(ended, 0) + count
         self._left[UserState.LOST] = self._left.get(UserState.LOST, 0) + lost
-        del self.latest[name]
+        self._peaks -= self.latest.pop(name).users_peak
+        self.fresh.discard(name)
         self.drop_look(name)
 
     def _newest(self) -> list[Sample | UsersNow]:
@@ -168,7 +175,7 @@ class SampleMerger:
         now, sample = self._now.get(name), self.latest[name]
         if now is not None and now.at_ns > sample.at_ns:
             return now.alive
-        return [int(total(one.health, "users")) for one in self.workers(name)]
+        return [int(total(figures[_HEALTH], "users")) for figures in sample.workers]
 
     def users_on(self, name: str) -> int:
         """How many users a node has; none where nothing was heard of it."""
@@ -176,6 +183,7 @@ class SampleMerger:
 
     def take_growth(self) -> Counts:
         """What has grown since this was last asked."""
+        self.fresh = set()
         growth, self._growth = self._growth, Counts()
         growth.timers, self._timers = together(self._timers), []
         return growth
@@ -232,7 +240,7 @@ class SampleMerger:
     @property
     def restarted(self) -> int:
         """Users started again because their worker was lost."""
-        there = sum(one.restarted for node in self.latest for one in self.workers(node))
+        there: int = sum(one[_RESTARTED] for node in self.latest.values() for one in node.workers)
         return self._restarted + there
 
     def gauges(self) -> dict[str, float]:

@@ -55,29 +55,27 @@ class PointCutter:
         """The first second begins; what was counted before is in it."""
         self._began_ns = self._cut_ns = now_ns
         self._before = dict(self._samples.latest)
+        self._samples.fresh.clear()
 
     def over(self, now_ns: int) -> bool:
         """Whether a second is over."""
         if not self._cut_ns:
             return False
-        latest = self._samples.latest
-        if any(sample.at_ns > self._cut_ns for sample in latest.values()) and not self._late():
+        fresh, latest = self._samples.fresh, self._samples.latest
+        if len(fresh) == len(latest) and any(
+            sample.at_ns > self._cut_ns for sample in latest.values()
+        ):
             return True
         return now_ns - self._cut_ns >= MAX_NS
 
     @property
     def heard(self) -> bool:
         """Whether any node has sent a sample since the last cut."""
-        return len(self._late()) < len(self._samples.latest)
+        return bool(self._samples.fresh)
 
     def _late(self) -> list[str]:
         """Nodes that have sent nothing since the last cut."""
-        before = self._before
-        return [
-            name
-            for name in sorted(self._samples.latest, key=natural)
-            if name in before and self._samples.latest[name].sequence == before[name].sequence
-        ]
+        return sorted(self._samples.latest.keys() - self._samples.fresh, key=natural)
 
     def end_ns(self, now_ns: int) -> int:
         """When the second ends that is cut now.
@@ -85,7 +83,7 @@ class PointCutter:
         Where all is well that is when its sample was taken, not when it was heard.
         """
         late, latest = self._late(), self._samples.latest
-        heard = [sample.at_ns for name, sample in latest.items() if name not in late]
+        heard = [latest[name].at_ns for name in self._samples.fresh]
         taken_ns = max(heard, default=now_ns)
         # Samples may have been on their way for longer than a second was waited for them.
         return taken_ns if not late and self._cut_ns < taken_ns <= now_ns else now_ns
@@ -101,6 +99,7 @@ class PointCutter:
         if not self._cut_ns or span_ns <= 0:
             return None
         late, latest = self._late(), self._samples.latest
+        heard = sorted(self._samples.fresh, key=natural)
         growth = self._samples.take_growth()
         failing = [name for name, count in growth.counters.items() if count and CAUSE in name]
         point = Point(
@@ -117,17 +116,8 @@ class PointCutter:
             crashes=growth.crashes,
             failed_at=self._failed_at(failing, end_ns) if failing else {},
             throttles=self._throttles(moment, growth.throttles),
-            workers=[
-                one
-                for name in sorted(latest, key=natural)
-                if name not in late
-                for one in self._workers(name, span_ns / S_NS)
-            ],
-            nodes=[
-                _node(name, latest[name])
-                for name in sorted(latest, key=natural)
-                if name not in late
-            ],
+            workers=[one for name in heard for one in self._workers(name, span_ns / S_NS)],
+            nodes=[_node(name, latest[name]) for name in heard],
             controller_cpu=moment.controller_cpu,
             controller_lag_s=round(moment.controller_lag_s, 6),
             late=late,
@@ -200,12 +190,17 @@ class PointCutter:
 
 def _worker_point(node: str, old: WorkerFigures, new: WorkerFigures, span_s: float) -> WorkerPoint:
     """How a worker did in a second of `span_s`."""
-    figures = health_figures.in_a_second(old.health, new.health, new.beat_ns - old.beat_ns, span_s)
+    figures: dict[str, Any] = {
+        name: round(value, 6) if type(value) is float else value
+        for name, value in health_figures.in_a_second(
+            old.health, new.health, new.beat_ns - old.beat_ns, span_s
+        ).items()
+    }
     return WorkerPoint(
         node,
         new.worker,
         new.incarnation,
-        **{name: _rounded(value) for name, value in figures.items()},
+        **figures,
         users_peak=new.users_peak,
         cpu_s=_rounded(health_figures.total(new.health, "cpu") / S_NS),
         max_rss_bytes=new.max_rss_bytes,

@@ -263,10 +263,18 @@ def _since_the_start(before: WorkerPoint | None, now: WorkerPoint, span_s: float
     """`now` with its totals; the series of an earlier version does not have them."""
     if before is None:
         before = replace(now, cpu_s=0.0)
+    peak = max(before.users_peak, now.users_peak, now.users)
+    rss_bytes = max(before.max_rss_bytes, now.max_rss_bytes, now.rss_bytes)
+    if (
+        now.cpu_s
+        and now.loop_lag_p99_s
+        and (peak, rss_bytes) == (now.users_peak, now.max_rss_bytes)
+    ):
+        return now  # which is nearly always so, and much the cheapest
     return replace(
         now,
-        users_peak=max(before.users_peak, now.users_peak, now.users),
+        users_peak=peak,
         cpu_s=now.cpu_s or before.cpu_s + now.cpu * span_s,
-        max_rss_bytes=max(before.max_rss_bytes, now.max_rss_bytes, now.rss_bytes),
+        max_rss_bytes=rss_bytes,
         loop_lag_p99_s=now.loop_lag_p99_s or max(before.loop_lag_p99_s, now.lag_p99_s),
     )

@@ -13,7 +13,7 @@ second is absent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple
 
@@ -154,9 +154,9 @@ class Point:
         if self.throttles:
             written["throttles"] = {name: one._asdict() for name, one in self.throttles.items()}
         if self.workers:
-            written["workers"] = [asdict(one) for one in self.workers]
+            written["workers"] = [{**vars(one)} for one in self.workers]
         if self.nodes:
-            written["nodes"] = [asdict(one) for one in self.nodes]
+            written["nodes"] = [{**vars(one)} for one in self.nodes]
         return written
 
     def to_json(self) -> dict[str, object]:

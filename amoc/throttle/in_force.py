@@ -17,6 +17,9 @@ class InForce:
         """Begin with nobody who waits; `workers` are those that there are at any time."""
         self._workers = workers
         self._awaited: dict[str, deque[tuple[int, Later]]] = {}  # epochs, by throttle
+        # Those that may not act by the first of these yet: to look at all, each time that one of
+        # thousands has said so, would take minutes.
+        self._open: dict[str, deque[WorkerId]] = {}
 
     def wait_for(self, throttle: Throttle[WorkerId]) -> Later | None:
         """What answers when all workers act by its newest change; None if that is now."""
@@ -30,12 +33,24 @@ class InForce:
         awaited = self._awaited.get(throttle.name)
         if awaited is None:
             return
-        while awaited and throttle.in_force(awaited[0][0], self._workers):
+        while awaited and self._is_in_force(throttle, awaited[0][0]):
             awaited.popleft()[1].done()
         if not awaited:
             del self._awaited[throttle.name]
 
+    def _is_in_force(self, throttle: Throttle[WorkerId], epoch: int) -> bool:
+        waiting = self._open.get(throttle.name)
+        if waiting is None:
+            waiting = self._open[throttle.name] = deque(self._workers)
+        while waiting:
+            if waiting[0] in self._workers and not throttle.in_force(epoch, (waiting[0],)):
+                return False
+            waiting.popleft()
+        del self._open[throttle.name]  # some may have come up meanwhile
+        return throttle.in_force(epoch, self._workers)
+
     def stopped(self, name: str) -> None:
         """A throttle is no more, and so is what was to be waited for."""
+        self._open.pop(name, None)
         for _, later in self._awaited.pop(name, ()):
             later.done()

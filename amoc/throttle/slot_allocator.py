@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from math import ceil
 from typing import Generic, NamedTuple, TypeVar
 
@@ -98,6 +99,10 @@ class Block(NamedTuple):
 class _Account:
     """What is known of one asker."""
 
+    served: int
+    """How many turns there had been when it had its last one, or came."""
+    in_turn: bool = False
+    """Whether it stands where those stand who wait for their turn."""
     outstanding: int = 0
     seen: int = 0
     dealt: int = 0
@@ -158,7 +163,10 @@ class SlotAllocator(Generic[Asker]):
         self._void_ns = VOID_NS - SLACK_NS if every else VOID_NS
         self._row = SlotSchedule(change)
         self._accounts: dict[Asker, _Account] = {}
-        self._turn: list[Asker] = []
+        # What each deal takes must not grow with all askers, of which there may be thousands.
+        self._wanting: set[Asker] = set()
+        self._turn: list[tuple[int, Asker]] = []  # a heap; some want nothing any more
+        self._turns = 0
         self._returned: list[Block] = []
         self._wait_ns = 0  # until when what was asked back may come
         self._since_ns = change.from_ns
@@ -174,7 +182,30 @@ class SlotAllocator(Generic[Asker]):
 
     @property
     def _wanted(self) -> bool:
-        return any(account.demand for account in self._accounts.values())
+        return bool(self._wanting)
+
+    def _look(self, asker: Asker, account: _Account) -> None:
+        """See whether `asker` wants something; then it waits for its turn."""
+        if not account.demand:
+            self._wanting.discard(asker)
+            return
+        self._wanting.add(asker)
+        if not account.in_turn:
+            account.in_turn = True
+            heappush(self._turn, (account.served, asker))
+
+    def _next(self, count: int) -> list[Asker]:
+        """Up to `count` who want something, and whose turn it is."""
+        found: list[Asker] = []
+        while self._turn and len(found) < count:
+            served, asker = heappop(self._turn)
+            account = self._accounts.get(asker)
+            if account is None or account.served != served:
+                continue  # it was lost
+            account.in_turn = False
+            if account.demand:
+                found.append(asker)
+        return found
 
     def change(self, change: Change, now_ns: int) -> None:
         """Let `change` hold from its time on."""
@@ -183,6 +214,8 @@ class SlotAllocator(Generic[Asker]):
         elif not self._wanted:
             self._row.slide(now_ns - VOID_NS)  # or an idle row would keep all it ever was
             self._row.forget(now_ns - KEEP_NS)
+        for account in self._accounts.values():
+            account.forget(now_ns - VOID_NS)
         before = [self._size(one.recent) for one in self._accounts.values()]
         self._row.change(change)
         self._returned = self._not_void(self._returned)
@@ -222,17 +255,19 @@ class SlotAllocator(Generic[Asker]):
         """
         account = self._accounts.get(asker)
         if account is None:
-            account = self._accounts[asker] = _Account()
-            self._turn.append(asker)
+            account = self._accounts[asker] = _Account(self._new_turn())
         if seen < account.seen or seen > account.dealt:
             return  # overtaken by a newer one, or not of this throttle
         if given_back_ns:
             account.asked_back_ns = 0
             self._wait_ns = max(one.asked_back_ns for one in self._accounts.values())
             account.heard(0, seen)
+            self._look(asker, account)
             self._take_back(account, given_back_ns)
         idle = not self._wanted
+        account.forget(now_ns - VOID_NS)
         account.heard(outstanding, seen)
+        self._look(asker, account)
         self._offer_returned(now_ns)
         if idle and account.demand and not self._every:
             # Reports take a while: who began to wait before now has a right to the slots since.
@@ -241,14 +276,11 @@ class SlotAllocator(Generic[Asker]):
 
     def deal(self, now_ns: int) -> list[tuple[Asker, Block]]:
         """Blocks for those who ask, with all slots that are due within the horizon."""
-        for account in self._accounts.values():
-            account.forget(now_ns - VOID_NS)
-        active = [asker for asker in self._turn if self._accounts[asker].demand]
         dealt: list[tuple[Asker, Block]] = []
-        if active and now_ns >= self._wait_ns:
+        if self._wanted and now_ns >= self._wait_ns:
             self.void += self._row.skip(now_ns - self._void_ns)
-            self._deal_returned(active, now_ns, dealt)
-            self._deal_fresh(active, now_ns + self._horizon_ns(now_ns), dealt)
+            self._deal_returned(now_ns, dealt)
+            self._deal_fresh(now_ns + self._horizon_ns(now_ns), dealt)
         self._row.forget(now_ns - KEEP_NS)
         return dealt
 
@@ -269,29 +301,25 @@ class SlotAllocator(Generic[Asker]):
         far_ns = min(int(AHEAD * spacing_ns), MAX_HORIZON_NS, until_ns - 1 - now_ns)
         return max(HORIZON_NS, far_ns)
 
-    def _deal_returned(
-        self, active: list[Asker], now_ns: int, dealt: list[tuple[Asker, Block]]
-    ) -> None:
+    def _deal_returned(self, now_ns: int, dealt: list[tuple[Asker, Block]]) -> None:
         returned, self._returned = self._returned, []
         for block in returned:
             late = block.first_from(max(now_ns - self._void_ns, self._since_ns))
             # What is given back, and that is done where slots are far apart, nobody has missed.
             self.void += late - (block.first_from(self._since_ns) if self._slides_far else 0)
-            while late < block.size and active:
-                late += self._share(block.part(late, block.size), active, dealt)
+            while late < block.size and self._wanted:
+                late += self._share(block.part(late, block.size), dealt)
             if late < block.size:
                 self._returned.append(block.part(late, block.size))
 
-    def _deal_fresh(
-        self, active: list[Asker], until_ns: int, dealt: list[tuple[Asker, Block]]
-    ) -> None:
-        while active and (run := self._row.peek(until_ns)) is not None:
+    def _deal_fresh(self, until_ns: int, dealt: list[tuple[Asker, Block]]) -> None:
+        while self._wanted and (run := self._row.peek(until_ns)) is not None:
             block = Block(0, run.epoch, run.first, 1, run.size, run.due_ns, run.spacing_ns)
-            self._row.take(self._share(block, active, dealt))
+            self._row.take(self._share(block, dealt))
 
-    def _share(self, block: Block, active: list[Asker], dealt: list[tuple[Asker, Block]]) -> int:
+    def _share(self, block: Block, dealt: list[tuple[Asker, Block]]) -> int:
         """Deal the first slots of `block`, as many to each asker; how many these are."""
-        askers = active[: block.size]
+        askers = self._next(block.size)
         stride = len(askers)
         rounds = min(block.size // stride, *(self._accounts[one].demand for one in askers))
         in_runs = ALONE_NS <= block.spacing_ns < FAR_APART_NS
@@ -313,22 +341,20 @@ class SlotAllocator(Generic[Asker]):
             account.recent.append(own)
             account.covered_ns = max(account.covered_ns, own.due_at(rounds - 1))
             dealt.append((asker, own))
-        self._next_turn(active, stride)
+            account.served = self._new_turn()
+            self._look(asker, account)
         return stride * rounds
 
-    def _next_turn(self, active: list[Asker], served: int) -> None:
-        """The first `served` of `active` have had their turn; who wants no more drops out."""
-        done = active[:served]
-        self._turn = [one for one in self._turn if one not in done] + done
-        rest = active[served:]
-        active[:] = rest + [one for one in done if self._accounts[one].demand]
+    def _new_turn(self) -> int:
+        self._turns += 1
+        return self._turns
 
     def lost(self, asker: Asker, now_ns: int) -> int:
         """`asker` is no more: what it was dealt for later is dealt again; how many it has had."""
         account = self._accounts.pop(asker, None)
         if account is None:
             return 0
-        self._turn.remove(asker)
+        self._wanting.discard(asker)
         self._wait_ns = 0
         account.seen = account.dealt  # or it was on its way
         self._take_back(account, now_ns + 1)
@@ -354,9 +380,10 @@ class SlotAllocator(Generic[Asker]):
         if not self._returned or not self._far_apart or self._wanted:
             return
         size = sum(block.size for block in self._returned)
-        holders = [one for one in self._accounts.values() if self._has_later(one, now_ns)]
-        for one in holders:
-            one.outstanding = one.unseen + ceil(size / len(holders))
+        holders = [it for it in self._accounts.items() if self._has_later(it[1], now_ns)]
+        for asker, account in holders:
+            account.outstanding = account.unseen + ceil(size / len(holders))
+            self._look(asker, account)
 
     def ask_back(self, now_ns: int) -> list[Asker]:
         """Who is asked now to give back what it was dealt for later; its answer is waited for.

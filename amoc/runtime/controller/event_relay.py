@@ -24,6 +24,7 @@ class EventRelay:
         self._send = send
         self._workers: set[WorkerId] = set()
         self._kept: list[ControllerEvent] | None = []
+        self._known = False  # what is wanted; nothing is sent before
         events.on(*events.RELAYED)(self._hear)
 
     def want(self, names: Collection[str]) -> None:
@@ -32,10 +33,17 @@ class EventRelay:
         if names:
             events.on(*names)(self._hear)
         self._kept = [one for one in self._kept or () if one.name in names]
+        self._known = True
+        for origin in self._workers:
+            self._send_kept(origin)
 
     def worker_up(self, origin: WorkerId) -> None:
         """A worker is there."""
         self._workers.add(origin)
+        if self._known:
+            self._send_kept(origin)
+
+    def _send_kept(self, origin: WorkerId) -> None:
         for one in self._kept or ():
             self._send(origin, one)
 
@@ -55,5 +63,5 @@ class EventRelay:
         message = ControllerEvent(event.name, event.at_ns, dict(event.data))
         if self._kept is not None and len(self._kept) < MAX_KEPT:
             self._kept.append(message)
-        for origin in self._workers:
+        for origin in self._workers if self._known else ():
             self._send(origin, message)

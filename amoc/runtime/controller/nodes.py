@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import gevent
 
-from amoc.base.clock import S_NS, format_duration, now_ns
+from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted, printable
@@ -32,6 +32,10 @@ SILENT_S = 15.0
 """A node that reports nothing for so long counts as lost: it samples every second."""
 SLEPT_S = 2.0
 """After so long that the controller has not run, stopped by Ctrl-Z say, the operator is told."""
+EACH_NS = 20_000
+"""After it was looked at all nodes, so long for each of them nothing is decided anew: some percent
+of a core, however many there are and however often they report."""
+MIN_REST_NS = MS_NS
 LEAVE_S = 5.0
 LOOK_S = 0.1
 MAX_WRONG = 200
@@ -118,6 +122,7 @@ class Nodes:
         self._by_name = {node.name: node for node in self.all}
         self._homes: list[Node] = []
         self._listened_ns = now
+        self._checked_ns = 0
 
     def listen(self) -> None:
         """Take reports until this greenlet is killed."""
@@ -260,13 +265,21 @@ class Nodes:
                     error.exit_code = code
                     raise error
                 raise PeerError(text)
-            self.changed.wait(LOOK_S)
+            self.wait(LOOK_S)
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for news, `timeout_s` at the most; where many nodes have some, for more of it."""
+        self.changed.wait(timeout_s)
+        rest_ns = self._checked_ns + EACH_NS * len(self.there) - now_ns()
+        if rest_ns > MIN_REST_NS:
+            gevent.sleep(rest_ns / S_NS)
 
     def check(self) -> None:
         """Give up nodes that are lost; raise what ends the run before its time."""
         if self.failure is not None:
             raise self.failure
         self._check()
+        self._checked_ns = now_ns()
         for node in list(self.there):
             error = self._trouble_of(node)
             if error is not None:

@@ -88,7 +88,7 @@ class RunLoop:
                 ):
                     return "ok"
             busy = bool(plan.own_starts or timeline or services.starts.waiting())
-            self._nodes.changed.wait(DEAL_S if busy else self._idle_s(run_ns))
+            self._nodes.wait(DEAL_S if busy else self._idle_s(run_ns))
         return "stopped"
 
     def _is_over(self, duration_s: float, run_ns: int, now: int) -> bool:

@@ -174,6 +174,8 @@ class StartQueue:
         """
         self._placement = placement
         self._workers = {index: _Worker(index) for index in range(placement.workers)}
+        self._queued: dict[int, _Worker] = {}  # all for which users wait; some have none any more
+        self._outstanding = 0
         self._pace = _Pace(pace_per_s)
         self._first = 0
 
@@ -187,11 +189,15 @@ class StartQueue:
             if len(some) == 1:
                 (mine,) = some
                 dues = dues_ns[mine[0] - ids[0] : mine[-1] - ids[0] + 1 : mine.step]
-                worker.insert(_Batch(mine, dues, paced))
+                self._insert(worker, _Batch(mine, dues, paced))
             elif some:
                 merged = sorted(chain.from_iterable(some))
                 dues = [dues_ns[one - ids[0]] for one in merged] if dues_ns else ()
-                worker.insert(_Batch(merged, dues, paced))
+                self._insert(worker, _Batch(merged, dues, paced))
+
+    def _insert(self, worker: _Worker, batch: _Batch) -> None:
+        worker.insert(batch)
+        self._queued[worker.index] = worker
 
     def withdraw(
         self, count: int, among: range = ALL, on: Collection[int] | None = None
@@ -259,11 +265,17 @@ class StartQueue:
 
     def waiting(self) -> int:
         """Users that are waiting to be dealt."""
-        return sum(worker.waiting() for worker in self._workers.values())
+        waiting = 0
+        for worker in list(self._queued.values()):
+            if number := worker.waiting():
+                waiting += number
+            else:
+                del self._queued[worker.index]
+        return waiting
 
     def outstanding(self) -> int:
         """Users that were dealt and have not started yet."""
-        return sum(len(worker.outstanding) for worker in self._workers.values())
+        return self._outstanding
 
     def to_start(self, workers: Iterable[int]) -> int:
         """Users of these workers that are waiting to be dealt, or were and have not started yet."""
@@ -273,21 +285,27 @@ class StartQueue:
     def up(self, worker: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
         """`worker` is up; `again` ran in its last incarnation, `unstarted` only waited."""
         one = self._workers[worker]
-        one.up = True
-        one.outstanding.clear()
-        one.again, one.unstarted = deque(again), deque(unstarted)
+        self._none_outstanding(one)
+        one.up, one.again, one.unstarted = True, deque(again), deque(unstarted)
+        self._queued[worker] = one
 
     def down(self, worker: int) -> None:
         """`worker` is down."""
         # What it was dealt and has not started comes back with `up`: the board knows.
-        self._workers[worker].up = False
-        self._workers[worker].outstanding.clear()
+        one = self._workers[worker]
+        self._none_outstanding(one)
+        one.up = False
 
     def started(self, worker: int, count: int) -> None:
         """`worker` has started, or turned away, `count` of the users that it was dealt."""
         dealt = self._workers[worker].outstanding
         for _ in range(min(count, len(dealt))):
             dealt.popleft()
+            self._outstanding -= 1
+
+    def _none_outstanding(self, worker: _Worker) -> None:
+        self._outstanding -= len(worker.outstanding)
+        worker.outstanding.clear()
 
     def unstarted(self, workers: Iterable[int]) -> set[int]:
         """Users that were dealt to these workers and, as far as is known, have never run."""
@@ -307,10 +325,14 @@ class StartQueue:
             unstarted: Those that have never run, and are to start now.
         """
         for lost in [self._workers.pop(index) for index in workers]:
+            self._none_outstanding(lost)
+            self._queued.pop(lost.index, None)
             for batch in lost.fresh:
                 self._insert_elsewhere(batch)
         for user_id in again:
-            self._workers[self._placement.worker_of(user_id)].moved.append(user_id)
+            worker = self._workers[self._placement.worker_of(user_id)]
+            worker.moved.append(user_id)
+            self._queued[worker.index] = worker
         if never := sorted(unstarted):
             self._insert_elsewhere(_Batch(never, (), paced=True))
 
@@ -321,7 +343,7 @@ class StartQueue:
             ids.append(user_id)
             dues_ns += batch.dues_ns[at : at + 1]
         for worker, (ids, dues_ns) in found.items():
-            self._workers[worker].insert(_Batch(ids, dues_ns, batch.paced))
+            self._insert(self._workers[worker], _Batch(ids, dues_ns, batch.paced))
 
     def deal(self, now_ns: int) -> list[StartUsers]:
         """Blocks of users for the workers that have room for them."""
@@ -330,7 +352,7 @@ class StartQueue:
             share = self._pace.share(len(self._workers), now_ns)
             # Where there is one start for many workers, they take turns.
             order = sorted(
-                self._workers.values(), key=lambda one: (one.index < self._first, one.index)
+                self._queued.values(), key=lambda one: (one.index < self._first, one.index)
             )
             dealt = [
                 block
@@ -339,5 +361,6 @@ class StartQueue:
             ]
             if not dealt:
                 return blocks
+            self._outstanding += sum(len(block.ids) for block in dealt)
             self._first = dealt[-1].worker + 1
             blocks += dealt

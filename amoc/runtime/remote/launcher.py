@@ -218,6 +218,7 @@ class RemoteLauncher:
             tell: Shows lines to the operator.
         """
         self.nodes: list[RemoteNode] = []
+        self._by_keeper: dict[str, RemoteNode] = {}
         self._keeper_numbers = count(0)
         self._wanted = wanted
         self._secret = secret
@@ -331,6 +332,7 @@ class RemoteLauncher:
             node = RemoteNode(free, next(self._keeper_numbers), join, self)
             self._parent.expect(node.keeper, join.keeper_key)
             self.nodes.append(node)
+            self._by_keeper[node.keeper] = node
         else:
             return Turned(f"the run already has all of its {self._wanted} nodes")
         ports = [*map(port_of, self._parent.endpoints)]
@@ -346,6 +348,7 @@ class RemoteLauncher:
     def forget(self, node: RemoteNode) -> None:
         """Hear nothing of its keeper any more."""
         self._parent.forget(node.keeper)
+        self._by_keeper.pop(node.keeper, None)
 
     def begin(self, node: RemoteNode, bootstrap: Bootstrap) -> None:
         """Have the keeper of a node start it."""
@@ -357,7 +360,7 @@ class RemoteLauncher:
         for received in self._parent.reports():
             if received is None:
                 continue
-            node = next((one for one in self.nodes if one.keeper == received.child), None)
+            node = self._by_keeper.get(received.child)
             if node is not None:
                 try:
                     self._take_report(node, received.record)

@@ -58,6 +58,16 @@ def test_what_happens_before_a_worker_is_up_is_kept_for_it_until_the_run_begins(
     assert [incarnation for incarnation, _, _ in relay.sent[4:]] in ([1, 2], [2, 1])
 
 
+def test_workers_that_come_up_before_it_is_known_what_is_wanted_get_that_and_no_more(relay):
+    relay.relay.worker_up(FIRST)
+    events.THROTTLE_STOP(throttle="before")
+    events.COORDINATOR_STOP(coordinator="c")
+    relay.relay.worker_up(SECOND)
+    assert not relay.sent
+    relay.relay.want(["throttle.stop"])
+    assert [one["throttle"] for _, _, one in relay.sent] == ["before", "before"]
+
+
 def test_what_is_kept_is_limited(relay):
     for number in range(MAX_KEPT + 1):
         events.THROTTLE_STOP(throttle=str(number))

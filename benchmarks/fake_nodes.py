@@ -1,0 +1,351 @@
+"""Nodes that run nothing and say what real ones say: one process of benchmarks/controller.py.
+
+Each has a keeper, which joins with the secret, beats and is echoed, and a node, which loads, comes
+up with its workers, starts users, asks for slots and reports them, samples once a second, stops and
+terminates. All goes over the bus that real nodes have, encrypted, by two connections each. What
+they count is written to a file at the end, to be held against the run's summary.
+
+    python -m benchmarks.fake_nodes '{"controller": "tcp://…", …}'      # the fields of `Fakes`
+"""
+
+from __future__ import annotations
+
+import gevent.monkey
+
+gevent.monkey.patch_all()
+
+import json  # noqa: E402
+import sys  # noqa: E402
+from collections import Counter  # noqa: E402
+from functools import cache, cached_property  # noqa: E402
+from heapq import heappop, heappush  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import NamedTuple  # noqa: E402
+
+import gevent  # noqa: E402
+import zmq  # noqa: E402
+
+import amoc.runtime.host  # noqa: E402, F401 - whatever a node declares
+from amoc import __version__  # noqa: E402
+from amoc.base.clock import MS_NS, S_NS, now_ns  # noqa: E402
+from amoc.ipc import bus  # noqa: E402
+from amoc.ipc.messages.envelope import Envelope, Part  # noqa: E402
+from amoc.ipc.messages.keeper import (  # noqa: E402
+    FROM_KEEPER,
+    TO_KEEPER,
+    Beat,
+    Begin,
+    Echo,
+    Ended,
+    FromKeeper,
+    Kill,
+    Leave,
+    ToKeeper,
+)
+from amoc.ipc.messages.lifecycle import (  # noqa: E402
+    Bootstrap,
+    Init,
+    Loaded,
+    Ready,
+    Terminate,
+    Terminated,
+    WorkerUp,
+)
+from amoc.ipc.messages.links import BOOTSTRAP, FROM_NODE, TO_NODE, FromNode, ToNode  # noqa: E402
+from amoc.ipc.messages.orders import ORDER_REPLIES, ORDERS, CountUsers, Done, UserCounts  # noqa: E402
+from amoc.ipc.messages.samples import Sample, WorkerFigures  # noqa: E402
+from amoc.ipc.messages.throttle import (  # noqa: E402
+    THROTTLE_TO_CONTROLLER,
+    THROTTLE_TO_WORKER,
+    ThrottleMode,
+    Tokens,
+    Want,
+)
+from amoc.ipc.messages.users import Started, StartUsers, Stopped, StopUsers  # noqa: E402
+from amoc.metrics import health_figures  # noqa: E402
+from amoc.metrics.board import Kind, UserState  # noqa: E402
+from amoc.metrics.histogram import Histogram  # noqa: E402
+from amoc.metrics.timer_block import TimerBlock  # noqa: E402
+from amoc.runtime.remote import address, fencing, joining, secret  # noqa: E402
+from amoc.runtime.remote.joining import Place  # noqa: E402
+from amoc.scenario import settings  # noqa: E402
+from amoc.scenario.resolving import resolve  # noqa: E402
+from amoc.scenario.start_rate import USER_RATE  # noqa: E402
+from amoc.throttle.slot_allocator import Block  # noqa: E402
+
+JOIN_S = 120.0
+LOOK_S = 0.01
+THROTTLE = "turns"
+FEW = 8
+"""Slots that a worker asks for together."""
+CELLS = range(700, 740)
+"""Those of each timer that are hit."""
+SAMPLE_S = 1.0
+
+
+class Fakes(NamedTuple):
+    """What one process of fake nodes is told."""
+
+    controller: str
+    secret_file: str
+    first: int
+    """Number of its first node, for names."""
+    nodes: int
+    workers: int
+    """Of each node."""
+    rate: float
+    """Slots a second of the throttle, over all nodes; 0 without one."""
+    counters: int
+    timers: int
+    counted: str
+    """The file for what they have counted."""
+
+
+class Node:
+    """A node with its keeper."""
+
+    def __init__(
+        self, fakes: Fakes, number: int, place: Place, context: zmq.Context[zmq.Socket[bytes]]
+    ) -> None:
+        self.ended = False
+        self.late_s = 0.0
+        self._fakes = fakes
+        self._context = context
+        self._place = place
+        self._name = f"fake{number}"
+        self._keeper: bus.Child[ToKeeper, FromKeeper] = bus.Child(
+            context, place.remote, f"keeper{place.number}", TO_KEEPER, FROM_KEEPER
+        )
+        self._line: bus.Child[ToNode, FromNode] | None = None
+        self._node = 0
+        self._first = 0
+        self._users = [0] * fakes.workers
+        self._state = UserState.RUNNING
+        self.passed = 0
+        self._epochs: Counter[str] = Counter()
+        self._due: list[tuple[int, int, int, int]] = []
+        self._samples = 0
+
+    def keep(self) -> None:
+        """Be the keeper, until the run is over."""
+        self._keeper.join(JOIN_S)
+        beats = gevent.spawn(self._beat)
+        for command in self._keeper.commands():
+            match command:
+                case Echo(asked_ns):
+                    if self._samples and self._state is UserState.RUNNING:
+                        self.late_s = max(self.late_s, (now_ns() - asked_ns) / S_NS)
+                case Begin():
+                    gevent.spawn(self._begin, command)
+                case Kill():
+                    self._keeper.report_urgent(Ended("was killed"))
+                case Leave():
+                    break
+        beats.kill()
+        self._keeper.flush(1.0)
+        self._keeper.close()
+        self.ended = True
+
+    def _beat(self) -> None:
+        while True:
+            self._keeper.report_urgent(Beat(now_ns()))
+            gevent.sleep(fencing.BEAT_S)
+
+    def _begin(self, begin: Begin) -> None:
+        told: Bootstrap = BOOTSTRAP.unpack(begin.bootstrap)
+        remote, keys = self._place.remote, self._place.node_keys
+        host = remote.commands.rpartition(":")[0]
+        commands, reports = (f"{host}:{port}" for port in begin.ports)
+        self._node = told.node
+        place = bus.Remote(commands, reports, remote.parent_key, keys)
+        self._line = bus.Child(self._context, place, f"node{told.node}", TO_NODE, FROM_NODE)
+        self._line.join(JOIN_S)
+        declared = settings.declared()
+        values = resolve(declared, [settings.Source(*one) for one in told.sources])
+        self._line.report_urgent(
+            Loaded(
+                name=told.scenario,
+                doc="",
+                settings=[
+                    (
+                        one.name,
+                        settings.as_text(one.name, values[one.name]),
+                        values[one.name].source,
+                        one.description,
+                        one.module,
+                    )
+                    for one in declared
+                ],
+                pacing=(0.0, values[USER_RATE].value),
+                workers=self._fakes.workers,
+                fds_per_user=0,
+                fd_limit=1 << 20,
+                thresholds=[],
+                cores=self._fakes.workers,
+                version=__version__,
+            )
+        )
+        self._obey(self._line)
+
+    def _obey(self, line: bus.Child[ToNode, FromNode]) -> None:
+        """Be the node, until it is told to terminate."""
+        tasks = []
+        for command in line.commands():
+            match command:
+                case Envelope():
+                    self._hear(line, command)
+                case StartUsers(worker, ids):
+                    self._users[worker - self._first] += len(ids)
+                    line.report_nowait(Started(worker, len(ids)))
+                case Init():
+                    self._init(line, command)
+                    tasks.append(gevent.spawn(self._sample_each_second, line))
+                    tasks.append(gevent.spawn(self._ask_again, line))
+                case StopUsers():
+                    self._state = UserState.FINISHED
+                    line.report_nowait(self._sample())
+                    line.report_urgent(Stopped(0, [], 0))
+                case Terminate():
+                    break
+        gevent.killall(tasks)
+        line.report_nowait(self._sample())
+        line.report_urgent(Terminated(""))
+        line.flush(5.0)
+        line.close()
+        self._keeper.report_urgent(Ended("exited with 0"))
+
+    def _init(self, line: bus.Child[ToNode, FromNode], init: Init) -> None:
+        workers, *_ = init.layout
+        self._first = sum(workers[: self._node])
+        rate = self._fakes.rate
+        calls = [("throttle.start", (THROTTLE, ["constant", rate], 1.0))] if rate else []
+        metrics = [(name, int(Kind.COUNTER)) for name in self._counter_names]
+        metrics += [(name, int(Kind.TIMER)) for name in self._timer_names]
+        line.report_nowait(Ready(calls, metrics))
+        for worker in self._numbers:
+            line.report_nowait(WorkerUp(worker, 1, 1, [], []))
+
+    @property
+    def _numbers(self) -> range:
+        return range(self._first, self._first + self._fakes.workers)
+
+    @cached_property
+    def _counter_names(self) -> list[str]:
+        return [f"counter_{number}" for number in range(self._fakes.counters)]
+
+    @cached_property
+    def _timer_names(self) -> list[str]:
+        return [f"timer_{number}" for number in range(self._fakes.timers)]
+
+    # Throttles and orders
+
+    def _hear(self, line: bus.Child[ToNode, FromNode], envelope: Envelope) -> None:
+        part, worker, _ = envelope.header()
+        if part is Part.THROTTLE:
+            for one in THROTTLE_TO_WORKER.unpack_stream(envelope.body):
+                match one:
+                    case ThrottleMode(name, epoch):
+                        self._epochs[name] = epoch
+                        if name in (THROTTLE, USER_RATE):
+                            self._want(line, worker, name, 0)
+                    case Tokens():
+                        block = Block(*one[1:])
+                        last_ns = block.due_at(block.size - 1)
+                        heappush(self._due, (last_ns, worker, block.number, block.size))
+        elif part is Part.CONTROL:
+            for order in ORDERS.unpack_stream(envelope.body):
+                users = self._users[worker - self._first]
+                is_count = isinstance(order, CountUsers)
+                reply = UserCounts(order.number, users, 0, users) if is_count else None
+                packed = ORDER_REPLIES.pack(reply or Done(order.number, "done"))
+                line.report_urgent(Envelope.of(Part.CONTROL, worker, 1, packed))
+
+    def _want(self, line: bus.Child[ToNode, FromNode], worker: int, name: str, seen: int) -> None:
+        epoch, outstanding = self._epochs[name], FEW if name == THROTTLE else 0
+        want = Want(name, epoch, seen, outstanding, FEW, now_ns(), 0, 0, epoch)
+        packed = THROTTLE_TO_CONTROLLER.pack(want)
+        line.report_urgent(Envelope.of(Part.THROTTLE, worker, 1, packed))
+
+    def _ask_again(self, line: bus.Child[ToNode, FromNode]) -> None:
+        """Users that have used their slots wait for others."""
+        while True:
+            now = now_ns()
+            while self._due and self._due[0][0] <= now:
+                _, worker, number, size = heappop(self._due)
+                self.passed += size
+                self._want(line, worker, THROTTLE, number)
+            gevent.sleep(LOOK_S)
+
+    # Samples
+
+    def _sample_each_second(self, line: bus.Child[ToNode, FromNode]) -> None:
+        gevent.sleep(self._node % 50 / 50 * SAMPLE_S)
+        while True:
+            line.report_nowait(self._sample())
+            gevent.sleep(SAMPLE_S)
+
+    def _sample(self) -> Sample:
+        self._samples += 1
+        users = sum(self._users)
+        at_ns = now_ns()
+        throttles = {THROTTLE: (self.passed, self.passed, 0)} if self._fakes.rate else {}
+        return Sample(
+            sequence=self._samples,
+            at_ns=at_ns,
+            users={int(self._state): users},
+            users_peak=users,
+            counters=dict.fromkeys(self._counter_names, self._samples),
+            gauges={},
+            timers=self._timers(self._samples).wire() if self._fakes.timers else (),
+            crashes={},
+            throttles=throttles,
+            waiting={THROTTLE: users} if self._fakes.rate else {},
+            workers=[self._figures(worker, at_ns) for worker in self._numbers],
+            host=[0.1, 1 << 34, 1 << 33, 28_232, 0],
+        )
+
+    def _timers(self, times: int) -> TimerBlock:
+        one = Histogram(dict.fromkeys(CELLS, times), 10 * MS_NS)
+        return TimerBlock.of(dict.fromkeys(self._timer_names, one))
+
+    def _figures(self, worker: int, at_ns: int) -> WorkerFigures:
+        users = self._users[worker - self._first]
+        health = [float(users) if name == "users" else 0.0 for name in health_figures.WORKER]
+        return WorkerFigures(worker, 1, at_ns, users, 0, 100 << 20, 0.001, health)
+
+    def counted(self) -> dict[str, int]:
+        """What this node has told of in its samples."""
+        return {"samples": self._samples, "passed": self.passed}
+
+
+def main() -> None:
+    """Be some nodes until the run is over."""
+    fakes = Fakes(**json.loads(sys.argv[1]))
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context.set(zmq.MAX_SOCKETS, 8 * fakes.nodes + 64)
+    # Each host derives them once.
+    joining.shared_keys = cache(joining.shared_keys)
+    where = address.parse(fakes.controller, "controller")
+    known = secret.in_file(fakes.secret_file)
+    nodes: list[Node] = []
+
+    def one(number: int) -> None:
+        name = f"fake{number}"
+        place = joining.join(context, where, known, JOIN_S, name)
+        node = Node(fakes, number, place, context)
+        nodes.append(node)
+        node.keep()
+
+    numbers = range(fakes.first, fakes.first + fakes.nodes)
+    greenlets = [gevent.spawn(one, number) for number in numbers]
+    gevent.joinall(greenlets, raise_error=True)
+    total = Counter[str]()
+    for node in nodes:
+        total.update(node.counted())
+    late_s = max(node.late_s for node in nodes)
+    Path(fakes.counted).write_text(json.dumps({**total, "late_s": late_s}))
+    context.destroy(linger=bus.LINGER_MS)
+
+
+if __name__ == "__main__":
+    main()
