@@ -44,6 +44,8 @@ class Answer:
     status = 0
     bytes: builtins.bytes = b""
     ns = first_byte_ns = 0
+    is_recorded = False
+    """Whether it was counted as a success of its step's."""
     cause = message = ""
     stream: Stream | None = None
     step: Step | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from amoc.http.bodies import Body
     from amoc.http.deadlines import Deadlines
     from amoc.http.request import Auth, HeaderValues
+    from amoc.steps.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Call:
         redirects: How many may be followed.
         followed: How many were.
         strayed: Whether one led to another server.
+        recorder: What records it once it has succeeded, unless its caller does so.
+        allow: Statuses of 400 and above that are no failure.
         traceparent: What it says of its trace, see `amoc.steps.tracing`.
         auth, body, headers: Of this request; the latter beside the session's.
         is_bare: Whether it is a GET of a path, with nothing of its own: what most requests are.
@@ -64,6 +68,8 @@ class Call:
     headers: HeaderValues | None = None
     followed = 0
     strayed = False
+    recorder: Recorder | None = None
+    allow: int | Iterable[int] = ()
     traceparent = ""
 
     @property

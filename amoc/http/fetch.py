@@ -98,26 +98,32 @@ class Fetcher:
             answer.ns = connection.first_ns - call.begin_ns
             answer.stream = Stream(connection, call.who, encoding)
             return answer
-        answer.ns = connection.end_ns - call.begin_ns
-        body = reader.take()
-        self.release(connection)
-        answer.bytes = _decoded(body, encoding, call) if encoding and body else body
+        ns = answer.ns = connection.end_ns - call.begin_ns
+        body = answer.bytes = reader.take()
+        step = call.recorder
+        if step is not None and status < 400 and body and not encoding and connection.uses > 1:
+            answer.is_recorded = meters.succeeded(connection, step, len(body), ns)
+        if not answer.is_recorded:
+            meters.answered(connection)
+        self._keep(connection)
+        if encoding and body:
+            answer.bytes = _decoded(body, encoding, call)
         return answer
 
     def drop(self, connection: Connection) -> None:
-        """Want no more of an answer, and `release` its connection."""
+        """Want no more of an answer; count it, and keep its connection if it can be used again."""
         connection.finish()
-        self.release(connection)
-
-    def release(self, connection: Connection) -> None:
-        """Count what was answered, and keep the connection if it can be used again."""
         meters.answered(connection)
-        if not connection.is_open:
-            return
-        if len(connection.pool) < self._config.max_idle:
-            connection.pool.append(connection)
-        else:
-            connection.close()
+        self._keep(connection)
+
+    def _keep(self, connection: Connection) -> None:
+        """Keep a connection if it can be used again."""
+        if connection.is_open:
+            pool = connection.pool
+            if len(pool) < self._config.max_idle:
+                pool.append(connection)
+            else:
+                connection.close()
 
     def _exchange(self, call: Call) -> Connection:
         """Send a request; the connection that has the answer."""
@@ -164,7 +170,8 @@ class Fetcher:
         """What is sent before the body, empty line included."""
         origin, target = call.origin, call.target
         if call.is_bare and self._is_usual and not self.cookies.any:
-            return f"GET {target} HTTP/1.1\r\n{self.heads.lines(origin)}\r\n".encode("latin-1")
+            lines = self.heads.home_lines or self.heads.lines(origin)
+            return f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
         body, config = call.body, self._config
         if call.headers is None and call.auth is None and not (config.netrc or call.strayed):
             lines = self.heads.lines(origin)

@@ -10,6 +10,7 @@ from typing import Final
 from amoc import metrics
 from amoc.http.connection import Connection
 from amoc.metrics import connection_names, together
+from amoc.steps.recorder import Recorder
 
 statuses: Final = tuple(
     metrics.built_in(metrics.Counter, f"http.status.{digit}xx") for digit in range(1, 6)
@@ -31,11 +32,11 @@ tls_unverified = metrics.built_in(metrics.Counter, connection_names.TLS_UNVERIFI
 """Handshakes in which the server's certificate was not checked."""
 first_byte = metrics.built_in(metrics.Timer, "http.first_byte")
 """From a request's first byte sent to its answer's first byte read."""
-_timed: Final = (first_byte,)
 opened = metrics.built_in(metrics.Counter, "http.connections_opened")
 """Connections that were made."""
 reused = metrics.built_in(metrics.Counter, "http.connections_reused")
 """Requests that were answered on a connection which was there already."""
+_timed: Final = (first_byte,)
 _new: Final = [(one,) for one in (statuses[0], *statuses, *[statuses[4]] * 4)]
 _kept: Final = [(*one, reused) for one in _new]
 """What an answer on a new and on a kept connection counts in, by its status in hundreds; up to 999,
@@ -58,6 +59,31 @@ def answered(connection: Connection) -> None:
         _timed,
         connection.first_ns - connection.begin_ns,
     )
+
+
+def succeeded(connection: Connection, step: Recorder, size: int, ns: int) -> bool:
+    """Count an answer as `answered` does, and with it the request that has succeeded by it.
+
+    Args:
+        connection: One that was kept, and has the answer.
+        step: Records the request.
+        size: Bytes of its body.
+        ns: How long it took.
+
+    Returns:
+        Whether it was an answer as most are; else nothing was counted.
+    """
+    reader = connection.reader
+    kind = reader.status // 100
+    known: tuple[together.Eight, together.Three] | None = step.composed.get(kind)
+    if known is None:
+        one = step.handles()
+        known = step.composed[kind] = (
+            (statuses[kind - 1], reused, *one.events, bytes_received, bytes_sent, *one.sizes),
+            (first_byte, *one.timers),
+        )
+    first_ns = connection.first_ns - connection.begin_ns
+    return together.request(*known, reader.received, connection.sent, size, first_ns, ns)
 
 
 def failed(connection: Connection) -> None:

@@ -17,6 +17,9 @@ from amoc.base.errors import ScenarioError
 from amoc.base.redaction import HIDDEN, hide, is_secret
 from amoc.base.text import cut
 
+MAX_KNOWN: Final = 4096
+"""URLs that a worker remembers."""
+MAX_KNOWN_LENGTH: Final = 200
 PORTS: Final = {"http": 80, "https": 443}
 PLAIN: Final = re.compile(r"/(?!/)[!$%&'()*+,./0-9:;=?@A-Z_a-z~-]*")
 """A path, with or without a query, that needs no quoting."""
@@ -68,7 +71,20 @@ class Address(NamedTuple):
         return f"{self.origin}{self.target}"
 
 
-@lru_cache(maxsize=4096)
+plain_known: Final[set[str]] = set()
+"""Some of those that `is_plain`: to look one up takes a tenth of looking at it."""
+
+
+def is_plain(path: str) -> bool:
+    """Whether `path` is one that needs no quoting."""
+    if not PLAIN.fullmatch(path):
+        return False
+    if len(plain_known) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
+        plain_known.add(path)
+    return True
+
+
+@lru_cache(maxsize=MAX_KNOWN)
 def parse(url: str) -> Address:
     """The address that an absolute URL names.
 

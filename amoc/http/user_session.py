@@ -22,7 +22,18 @@ from amoc.http.cookies import Cookies
 from amoc.http.errors import RequestError
 from amoc.http.fetch import Fetcher, TracedFetcher
 from amoc.http.request import Auth
-from amoc.http.urls import PLAIN, Address, Origin, Query, fill, join, named, parse, with_query
+from amoc.http.urls import (
+    Address,
+    Origin,
+    Query,
+    fill,
+    is_plain,
+    join,
+    named,
+    parse,
+    plain_known,
+    with_query,
+)
 from amoc.metrics import stopwatch
 from amoc.steps import Step, recorder, tracing
 from amoc.steps import api as steps
@@ -133,19 +144,19 @@ class Session:
         return self._perform(method, url, options)
 
     def _perform(self, method: str, url: str, options: Any) -> Answer:
-        allow = options.pop("allow", ()) if options else ()
         call = self._prepared(method, url, options, False)
         one = names.recorder_of(call.name)
         call.name = one.name
         if stopwatch.throttled:  # then it may have a response time, too
             with steps.made(one) as step:
-                answer, error = self._traced(call, allow, step)
+                answer, error = self._traced(call, step)
                 if answer.cause:
                     step.fail(answer.cause, answer.message)
                 step.read(len(answer.bytes))
         else:
+            call.recorder = one
             try:
-                answer, error = self._attempt(call, allow)
+                answer, error = self._attempt(call)
             except BaseException as broken:
                 if not is_end(broken):
                     recorder.record(
@@ -169,12 +180,11 @@ class Session:
         It is over when the block ends; what was not taken by then is dropped, with the connection.
         It raises, and takes, what `request` does.
         """
-        allow = options.pop("allow", ())
         call = self._prepared(method, url, options, True)
         one = names.recorder_of(call.name)
         call.name = one.name
         with steps.made(one) as step:
-            answer, error = self._traced(call, allow, step)
+            answer, error = self._traced(call, step)
             if answer.cause:
                 step.fail(answer.cause, answer.message)
             if error is not None and self._config.raises:
@@ -192,15 +202,13 @@ class Session:
                     step.read(answer.stream.size)
                     self.finish(answer)
 
-    def _traced(
-        self, call: Call, allow: int | Iterable[int], step: Step
-    ) -> tuple[Answer, RequestError | None]:
+    def _traced(self, call: Call, step: Step) -> tuple[Answer, RequestError | None]:
         """`_attempt`, within a step that may have a span."""
         if not (parent := step.traceparent):
-            return self._attempt(call, allow)
+            return self._attempt(call)
         call.traceparent = parent
         method, origin = call.method, call.origin
-        answer, error = self._attempt(call, allow)
+        answer, error = self._attempt(call)
         facts: dict[str, str | int] = {
             "http.request.method": method,
             "url.scheme": origin.scheme,
@@ -230,8 +238,7 @@ class Session:
             ScenarioError: An argument makes no sense.
             UserStopped: The user was asked to stop while it waited.
         """
-        allow = options.pop("allow", ())
-        return self._attempt(self._prepared(method, url, options, streams), allow)
+        return self._attempt(self._prepared(method, url, options, streams))
 
     def finish(self, answer: Answer) -> None:
         """Take no more of an answer that streams."""
@@ -268,16 +275,18 @@ class Session:
             terms = _special(method, terms)
         if streams:
             terms = replace(terms, streams=True)
-        name = options.pop("name", None) if options else None
-        if name is None:
-            name = f"{method} {named(url)}"
         call = Call()
+        name = None
+        if options:
+            name = options.pop("name", None)
+            if "allow" in options:
+                call.allow = options.pop("allow")
+        call.name = f"{method} {named(url)}" if name is None else name
         call.method = method
-        call.name = name
         call.terms = terms
         call.begin_ns = begin_ns
         call.redirects = self._config.redirects
-        if not options and self._is_plain and PLAIN.fullmatch(url):
+        if not options and self._is_plain and (url in plain_known or is_plain(url)):
             call.origin = self._origin
             call.target = url
             call.is_bare = method == "GET"
@@ -314,9 +323,7 @@ class Session:
             target = with_query(target, params)
         return origin, target, None if user is None else (user, password or "")
 
-    def _attempt(
-        self, call: Call, allow: int | Iterable[int]
-    ) -> tuple[Answer, RequestError | None]:
+    def _attempt(self, call: Call) -> tuple[Answer, RequestError | None]:
         """The answer, or one that stands for the error that is given with it."""
         try:
             answer = self._fetcher.fetch(call)
@@ -330,18 +337,19 @@ class Session:
             if is_end(broken):
                 meters.unanswered.inc()
             raise
-        if answer.status >= 400 and answer.status not in (
-            (allow,) if isinstance(allow, int) else allow
-        ):
-            answer.cause = f"status {answer.status}"
-            answer.message = answer.reason
+        if answer.status >= 400:
+            allow = (call.allow,) if isinstance(call.allow, int) else call.allow
+            if answer.status not in allow:
+                answer.cause = f"status {answer.status}"
+                answer.message = answer.reason
         return answer, None
 
 
 def _record(one: Recorder, answer: Answer) -> None:
     """Record a request that is over."""
     if not answer.cause:
-        one.succeeded(answer.ns, True, len(answer.bytes))
+        if not answer.is_recorded:
+            one.succeeded(answer.ns, True, len(answer.bytes))
     else:
         one.failed(answer.cause, answer.message)
         if answer.bytes:

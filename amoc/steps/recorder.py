@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gevent import getcurrent
 
@@ -105,6 +105,14 @@ def open_step() -> OpenStep | None:
     return found
 
 
+class Handles(NamedTuple):
+    """Each of a step, and of all steps."""
+
+    events: tuple[metrics.Counter, metrics.Counter]
+    sizes: tuple[metrics.Counter, metrics.Counter]
+    timers: tuple[metrics.Timer, metrics.Timer]
+
+
 class Recorder:
     """Records the executions of one step.
 
@@ -114,11 +122,12 @@ class Recorder:
         count: All executions.
         failures: Those that failed.
         whole: The recorder of all steps.
+        composed: What others keep with it.
     """
 
     __slots__ = (
-        *("_bytes", "_causes", "_counter", "_counts", "_timers", "count", "failures", "name"),
-        *("timer", "whole"),
+        *("_bytes", "_causes", "_counter", "_counts", "_timers", "composed", "count"),
+        *("failures", "name", "timer", "whole"),
     )
 
     def __init__(self, name: str) -> None:
@@ -141,6 +150,7 @@ class Recorder:
         self.whole: Recorder = self if total else _whole()
         self._counts = (self.count, self.whole.count)
         self._timers = (self.timer, self.whole.timer)
+        self.composed: dict[object, Any] = {}
 
     def succeeded(self, ns: int, is_leaf: bool = True, size: int = 0) -> None:
         """Count an execution that took `ns`.
@@ -159,6 +169,10 @@ class Recorder:
         else:
             self.count.inc()
             self.timer.record_ns(ns)
+
+    def handles(self) -> Handles:
+        """What counts and times a request that has succeeded and has read something."""
+        return Handles(self._counts, self._bytes or self._count_bytes(), self._timers)
 
     def failed(self, cause: str, message: str, is_leaf: bool = True) -> None:
         """Count one that failed; `message` is a sample's."""

@@ -38,6 +38,57 @@ def test_together_is_as_one_after_another(events):
         assert read() == wanted
 
 
+SIZES = st.integers(0, 2**40)
+
+
+def counters_and_timers() -> tuple[together.Eight, together.Three]:
+    counters = tuple(metrics.counter(f"counter {number}") for number in range(8))
+    return counters, tuple(metrics.timer(f"timer {number}") for number in range(3))
+
+
+@given(st.lists(st.tuples(SIZES, SIZES, SIZES, DURATIONS, DURATIONS), max_size=20))
+def test_a_request_is_recorded_as_one_after_another_or_not_at_all(requests):
+    done = []
+    with registry.Registry().activated():
+        counters, timers = counters_and_timers()
+        for timer in timers:
+            timer.record_ns(2**40)
+        for one in requests:
+            before = read()
+            if together.request(counters, timers, *one):
+                done.append(one)
+            else:
+                assert read() == before
+                assert not all(0 <= ns <= 2**40 for ns in one[3:])
+        got = read()
+    with registry.Registry().activated():
+        counters, timers = counters_and_timers()
+        for timer in timers:
+            timer.record_ns(2**40)
+        for received, sent, size, first_ns, ns in done:
+            amounts = (1, 1, 1, 1, received, sent, size, size)
+            for counter, amount in zip(counters, amounts, strict=True):
+                counter.inc(amount)
+            for timer, duration in zip(timers, (first_ns, ns, ns), strict=True):
+                timer.record_ns(duration)
+        assert read() == got
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_full_counter_of_a_request_keeps_no_other_from_counting(number):
+    with registry.Registry().activated():
+        counters, timers = counters_and_timers()
+        counters[number].inc(MAX_COUNT)
+        for timer in timers:
+            timer.record_ns(100)
+        for _ in range(2):
+            assert together.request(counters, timers, 5, 6, 7, 10, 20)
+        wanted = [2, 2, 2, 2, 10, 12, 14, 14]
+        wanted[number] = MAX_COUNT
+        assert [one.value for one in counters] == wanted
+        assert read()["timer 2"].count == 3
+
+
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_counter_that_is_full_stays_full_and_the_others_go_on(left):
     with registry.Registry().activated():
