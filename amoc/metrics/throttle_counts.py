@@ -28,8 +28,8 @@ class ThrottleCounts(NamedTuple):
 
     def beyond(self, known: Sequence[int]) -> ThrottleCounts:
         """By how much each count is above that of `known`, if it is."""
-        grown = [now - before for now, before in zip(self, known, strict=True)]
-        return ThrottleCounts._make([max(0, more) for more in grown])
+        pairs = zip(self, known, strict=True)
+        return ThrottleCounts._make([max(0, now - before) for now, before in pairs])
 
 
 class Count:

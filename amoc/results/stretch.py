@@ -7,10 +7,10 @@ adds points up may be given stretches, and who needs each second may not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import TIMES, NodePoint, WorkerPoint
@@ -77,7 +77,7 @@ class StretchMaker:
     def __init__(self) -> None:
         self.seconds = 0
         self._tally = Tally()
-        self._highest: Point | None = None
+        self._highest = Highest()
         self._workers_cpu: float | None = None
         self._levels: dict[Key, Sum] = {}
 
@@ -85,8 +85,7 @@ class StretchMaker:
         """Add the next point."""
         self.seconds += 1
         self._tally.add(point, timers=False)
-        before = (self._highest,) if self._highest is not None else ()
-        self._highest = highest(point.t_s, (*before, point))
+        self._highest.add(point)
         self._workers_cpu = max_or_none((self._workers_cpu, workers_cpu(point)))
         add_levels(self._levels, point)
 
@@ -98,11 +97,10 @@ class StretchMaker:
     def made(self) -> Stretch:
         """The stretch of what was added, which is at least one point."""
         counted = joined(self._tally)
-        assert self._highest is not None
         return Stretch(
             **{**{name: getattr(counted, name) for name in _POINT}, "timers": {}},
             seconds=self.seconds,
-            highest=self._highest,
+            highest=self._highest.made(counted.t_s),
             workers_cpu=self._workers_cpu,
             levels=self._levels,
         )
@@ -182,64 +180,73 @@ def max_or_none(values: Iterable[float | None]) -> float | None:
     return max((one for one in values if one is not None), default=None)
 
 
-def highest(t_s: float, points: Sequence[Point]) -> Point:
-    """Each level of some points at its highest, whenever that was.
+class Highest:
+    """Each level of points that are given one by one at its highest, whenever that was.
 
     Times of a worker are those in one second, and so is the span.
     """
-    peaks = [point.highest if isinstance(point, Stretch) else point for point in points]
-    users: dict[str, int] = {}
-    gauges: dict[str, float] = {}
-    waiting: dict[str, int] = {}
-    for point in peaks:
-        _raise(users, point.users)
-        _raise(gauges, {name: one for name, one in point.gauges.items() if isfinite(one)})
-        _raise(waiting, {name: one.waiting for name, one in point.throttles.items()})
-    return Point(
-        t_s,
-        1.0,
-        users=users,
-        gauges=gauges,
-        throttles={name: ThrottlePoint(waiting=most) for name, most in waiting.items()},
-        workers=_workers(peaks),
-        nodes=_nodes(peaks),
-        controller_cpu=max(point.controller_cpu for point in peaks),
-        controller_lag_s=max(point.controller_lag_s for point in peaks),
-    )
+
+    def __init__(self) -> None:
+        self._users: dict[str, int] = {}
+        self._gauges: dict[str, float] = {}
+        self._waiting: dict[str, int] = {}
+        self._workers: dict[tuple[str, int], dict[str, Any]] = {}
+        self._nodes: dict[str, NodePoint] = {}
+        self._cpu = self._lag_s = 0.0
+
+    def add(self, point: Point) -> None:
+        """Add a point."""
+        if isinstance(point, Stretch):
+            point = point.highest
+        _raise(self._users, point.users)
+        _raise(self._gauges, {name: one for name, one in point.gauges.items() if isfinite(one)})
+        waiting = self._waiting
+        for throttle, one in point.throttles.items():
+            if (before := waiting.get(throttle)) is None or before < one.waiting:
+                waiting[throttle] = one.waiting
+        for worker in point.workers:
+            _raise(
+                self._workers.setdefault((worker.node, worker.worker), {}),
+                _in_one_second(worker, point.span_s or 1.0),
+            )
+        for node in point.nodes:  # its busiest; memory is as it was then
+            busiest = self._nodes.get(node.name)
+            if busiest is None or node.cpu > busiest.cpu:
+                self._nodes[node.name] = node
+        self._cpu = max(self._cpu, point.controller_cpu)
+        self._lag_s = max(self._lag_s, point.controller_lag_s)
+
+    def made(self, t_s: float) -> Point:
+        """What was highest, as a point that ends at `t_s`."""
+        return Point(
+            t_s,
+            1.0,
+            users=self._users,
+            gauges=self._gauges,
+            throttles={name: ThrottlePoint(waiting=most) for name, most in self._waiting.items()},
+            workers=[WorkerPoint(**levels) for levels in self._workers.values()],
+            nodes=list(self._nodes.values()),
+            controller_cpu=self._cpu,
+            controller_lag_s=self._lag_s,
+        )
+
+
+def highest(t_s: float, points: Iterable[Point]) -> Point:
+    """Each level of some points at its highest, see `Highest`."""
+    made = Highest()
+    for point in points:
+        made.add(point)
+    return made.made(t_s)
 
 
 def _raise(levels: dict[str, N], more: Mapping[str, N]) -> None:
     for name, level in more.items():
-        levels[name] = max(level, levels.get(name, level))
+        if (before := levels.get(name)) is None or before < level:
+            levels[name] = level
 
 
-def _workers(points: Iterable[Point]) -> list[WorkerPoint]:
-    """Each worker at its worst."""
-    workers: dict[tuple[str, int], list[tuple[WorkerPoint, float]]] = {}
-    for point in points:
-        for one in point.workers:
-            found = workers.setdefault((one.node, one.worker), [])
-            found.append((one, point.span_s or 1.0))
-    return [
-        WorkerPoint(
-            **{
-                name: max(
-                    getattr(one, name) / span_s if name in TIMES else getattr(one, name)
-                    for one, span_s in found
-                )
-                for name in vars(found[0][0])
-            }
-        )
-        for found in workers.values()
-    ]
-
-
-def _nodes(points: Iterable[Point]) -> list[NodePoint]:
-    """Each host at its busiest; memory is as it was then."""
-    hosts: dict[str, NodePoint] = {}
-    for point in points:
-        for node in point.nodes:
-            before = hosts.get(node.name)
-            if before is None or node.cpu > before.cpu:
-                hosts[node.name] = node
-    return list(hosts.values())
+def _in_one_second(worker: WorkerPoint, span_s: float) -> dict[str, Any]:
+    """What is known of a worker, with its times as they are in a second."""
+    return {
+        name: value / span_s if name in TIMES else value for name, value in vars(worker).items()
+    }

@@ -403,13 +403,14 @@ class SlotAllocator(Generic[Asker]):
         return account.covered_ns > now_ns + HORIZON_NS and not account.asked_back_ns
 
     def _ask_back_due(self, now_ns: int) -> bool:
-        accounts = self._accounts.values()
-        return (
-            len(accounts) > 1
-            and self._far_apart
-            and any(one.demand and one.covered_ns <= now_ns for one in accounts)
-            and any(self._has_later(one, now_ns) for one in accounts)
-        )
+        accounts = self._accounts
+        if len(accounts) == 1 or not self._far_apart:
+            return False
+        # A generator would cost more than all else that a report of a slow throttle leads to.
+        for one in self._wanting:
+            if accounts[one].covered_ns <= now_ns:
+                return any(self._has_later(it, now_ns) for it in accounts.values())
+        return False
 
     def next_ns(self, now_ns: int) -> int:
         """When to deal again, if nobody asks for more until then."""
