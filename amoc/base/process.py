@@ -15,6 +15,8 @@ import setproctitle
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+PARENT_DIED = signal.SIGUSR2
+"""What `hear_of_parent` has sent."""
 
 
 def set_title(role: str) -> None:
@@ -27,6 +29,18 @@ def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
     _prctl(_PR_SET_PDEATHSIG, int(signum))
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def hear_of_parent() -> int:
+    """Have the kernel send us `PARENT_DIED` when our parent dies; who that is.
+
+    Nothing comes of the signal until somebody handles it. To the kernel, the parent is the thread
+    that has started us, so that has to live as long as its process.
+    """
+    parent_pid = os.getppid()
+    signal.signal(PARENT_DIED, lambda *_: None)
+    _prctl(_PR_SET_PDEATHSIG, int(PARENT_DIED))
+    return parent_pid
 
 
 def adopt_orphans() -> None:

@@ -16,8 +16,6 @@ from collections.abc import Callable
 
 from amoc.base import early_interrupt, process
 
-_PARENT_DIED = signal.SIGUSR2
-
 
 def stop_once() -> Callable[..., None]:
     """A handler that sends this process SIGTERM, once however often it is called."""
@@ -37,8 +35,8 @@ def main() -> None:
     _, parent, *arguments = sys.argv
     sys.argv = ["amoc", *arguments]
     early_interrupt.begin()
-    signal.signal(_PARENT_DIED, stop_once())
-    process.die_with(int(parent), _PARENT_DIED)
+    signal.signal(process.PARENT_DIED, stop_once())
+    process.die_with(int(parent), process.PARENT_DIED)
     runpy.run_module("amoc", run_name="__main__", alter_sys=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +41,18 @@ class Reach:
     advertise: str | None = None
     join_timeout_s: float | None = None
     remote_amoc: str | None = None
+
+    def arguments(self) -> list[str]:
+        """The options that say the same on the command line; paths are absolute."""
+        file = self.secret_file
+        given = {
+            "--secret-file": file if file is None else str(Path(file).absolute()),
+            "--bind": self.bind,
+            "--advertise": self.advertise,
+            "--join-timeout": None if self.join_timeout_s is None else f"{self.join_timeout_s:g}s",
+            "--remote-amoc": self.remote_amoc,
+        }
+        return [f"{flag}={value}" for flag, value in given.items() if value is not None]
 
 
 _OPTIONS = (
@@ -104,7 +117,7 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
         AmocError: Options do not fit together, or the scenario cannot be sent.
     """
     wanted = cluster.parse(plan.cluster)
-    _check(wanted, reach)
+    check(wanted, reach)
     if wanted.engine == cluster.LOCAL:
         from amoc.runtime import host
         from amoc.runtime.local_launcher import LocalLauncher
@@ -146,8 +159,12 @@ def _starter(wanted: cluster.Cluster, reach: Reach, advertise: str) -> Starter |
     return None
 
 
-def _check(wanted: cluster.Cluster, reach: Reach) -> None:
-    """Refuse options that do not belong to the cluster."""
+def check(wanted: cluster.Cluster, reach: Reach) -> None:
+    """Make sure that options belong to the cluster.
+
+    Raises:
+        UsageError: One does not.
+    """
     if wanted.engine == cluster.JOIN and reach.secret_file is None:
         raise UsageError(
             "--cluster join requires --secret-file FILE, with a secret that only the run's nodes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from amoc.base.errors import UsageError
-from amoc.cli.param_types import CLUSTERS, whole
+from amoc.cli.param_types import CLUSTERS, PLACEMENTS, whole
 from amoc.scenario import cluster
 from amoc.users.placement import RULES
 
@@ -23,13 +23,24 @@ CLUSTER = click.option(
 NODES = click.option(
     "--nodes",
     type=whole(1, cluster.MAX_NODES),
-    help="Number of nodes to wait for with --cluster join, or of hosts to use with ray:.",
+    help="Number of nodes to wait for with --cluster join, or of hosts to use with ray:; of other"
+    " clusters, use only the first N.",
 )
 PLACEMENT = click.option(
     "--placement",
-    type=click.Choice(RULES),
-    help="How to distribute users over the nodes: in turn, in blocks of consecutive ids, or in"
-    " proportion to CPU cores.  [default: round-robin]",
+    type=PLACEMENTS,
+    metavar=f"[{'|'.join(RULES)}|…]",
+    help="How to distribute users over the nodes: in turn, in blocks of consecutive ids, in"
+    " proportion to CPU cores, or as an installed package does.  [default: round-robin]",
+)
+ON_NODES = click.option(
+    "--on-nodes",
+    metavar="NODE,…",
+    multiple=True,
+    callback=lambda _context, _parameter, texts: tuple(
+        name for text in texts for name in text.split(",") if name
+    ),
+    help="Give users to these nodes only, such as node0,node1, or their hosts.  [default: all]",
 )
 ON_NODE_LOSS = click.option(
     "--on-node-loss",

@@ -80,6 +80,7 @@ def _parameter(argument: Argument, instead: Collection[str]) -> click.Parameter:
             metavar=argument.metavar,
             callback=lambda _context, _parameter, names: names and names.split(","),
             help=argument.help,
+            hidden=bool(argument.refused),
         )
     if isinstance(kind, WholeNumber):
         return click.Argument(

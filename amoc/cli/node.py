@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import sys
 from typing import NoReturn
@@ -67,6 +68,8 @@ def node(controller: str, secret_file: str, timeout: float, name: str | None) ->
     from amoc.runtime.remote.keeper import Keeper, on_signals
 
     process.set_title("node keeper")
+    if is_stdin:  # who writes to it has started us, and somebody else may hold it open
+        process.die_with(os.getppid(), signal.SIGTERM)
     context = zmq.Context()
     code = int(ExitCode.INTERNAL)
     try:

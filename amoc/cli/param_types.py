@@ -12,6 +12,7 @@ from amoc.base.clock import parse_duration
 from amoc.scenario import cluster
 from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.load_profile import Stages
+from amoc.users import placement_strategies
 
 MAX_ID = 1 << 32
 FOR_EVER_S = 1e8
@@ -91,6 +92,8 @@ def _cluster(text: str) -> str:
 
 CLUSTERS = Parsed("cluster", _cluster)
 """``local:3``, as `amoc.scenario.cluster` reads it."""
+PLACEMENTS = Parsed("placement", placement_strategies.checked)
+"""``blocks``, or one that is installed."""
 STAGES = Parsed("stages", _stages)
 """``30s:100,2m:1000``."""
 ARRIVALS = Parsed("rate", Arrivals.parse)

@@ -34,8 +34,8 @@ _TAKEN = {"scenarios", "run_directory", "pairs", "typed", "json_file", "only_pla
 _NOT_THERE = {
     "--run-dir": "the server names the directories of its runs",
     **dict.fromkeys(
-        ("--nodes", "--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"),
-        "a server's runs have their nodes on its own host",
+        ("--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"),
+        "the server's operator says where its runs have their nodes",
     ),
     "--config": "the server reads the amoc.toml of its own directory; --set takes values from here",
 }

@@ -10,7 +10,7 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import completion, load_options, setting_values
-from amoc.cli.cluster_options import CLUSTER, NODES, ON_NODE_LOSS, PLACEMENT, cluster_of
+from amoc.cli.cluster_options import CLUSTER, NODES, ON_NODE_LOSS, ON_NODES, PLACEMENT, cluster_of
 from amoc.cli.json_option import json_option
 from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
@@ -159,6 +159,7 @@ _OPTIONS = (
     CLUSTER,
     NODES,
     PLACEMENT,
+    ON_NODES,
     ON_NODE_LOSS,
     click.option(
         "--init-timeout",
@@ -244,6 +245,7 @@ def plan(
     where: str,
     nodes: int | None,
     placement: str | None,
+    on_nodes: tuple[str, ...],
     on_node_loss: str,
     init_timeout: float,
     stop_timeout: float,
@@ -271,8 +273,11 @@ def plan(
     chosen_rates = rates(throttles)
     if load.arrivals is not None and ARRIVAL_RATE in chosen_rates:
         raise UsageError(f"--throttle {ARRIVAL_RATE}=… is what --arrival-rate says; give one")
-    if load.arrivals is not None and placement is not None:
-        raise UsageError("--placement does not apply to --arrival-rate, whose users start anywhere")
+    for option, given in (("--placement", placement), ("--on-nodes", on_nodes)):
+        if load.arrivals is not None and given:
+            raise UsageError(
+                f"{option} does not apply to --arrival-rate, whose users start anywhere"
+            )
     if (load_s := load.total_s) is not None:
         duration = min(load_s, duration if duration is not None else load_s)
     _check_criteria(expected, warmup, duration)
@@ -313,6 +318,7 @@ def plan(
         cluster=cluster_of(where, nodes),
         placement=placement or RULES[0],
         on_node_loss=on_node_loss,
+        on_nodes=on_nodes,
     )
 
 

@@ -13,10 +13,15 @@ from click.core import ParameterSource
 
 from amoc.base import secret_file
 from amoc.base.errors import UsageError
-from amoc.cli import server_option
-from amoc.cli.param_types import whole
+from amoc.cli import cluster, server_option
+from amoc.cli.cluster import Reach
+from amoc.cli.cluster_options import cluster_of
+from amoc.cli.param_types import CLUSTERS, whole
 from amoc.results.run_directory import BASE
+from amoc.runtime.remote import address, secret
+from amoc.scenario.cluster import JOIN, LOCAL, MAX_NODES, RAY, parse
 from amoc.service.config import PORT, ServiceConfig, is_loopback
+from amoc.service.run_cluster import RunCluster
 
 if TYPE_CHECKING:
     from amoc.service.tokens import Tokens
@@ -83,10 +88,26 @@ _OPTIONS = (
     click.option("--key", metavar="FILE", help="Private key for --cert (PEM)."),
 )
 
+DEFAULT = f"{LOCAL}:1"
+CLUSTER = click.option(
+    "--cluster",
+    "where",
+    type=CLUSTERS,
+    metavar="CLUSTER",
+    help="Nodes of runs, as for amoc run; a run can have fewer of them, or nodes on this host, but"
+    " no others.  [default: local:1]",
+)
+NODES = click.option(
+    "--nodes",
+    type=whole(1, MAX_NODES),
+    help="Number of nodes that a run waits for with --cluster join.",
+)
+
 
 def options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of the server; `config` takes their values."""
-    for option in reversed(_OPTIONS):
+    function = cluster.options(function)
+    for option in reversed((*_OPTIONS, CLUSTER, NODES)):
         function = option(function)
     return function
 
@@ -105,6 +126,9 @@ def config(
     names: tuple[str, ...],
     cert: str | None,
     key: str | None,
+    where: str | None,
+    nodes: int | None,
+    reach: Reach,
 ) -> ServiceConfig:
     """What the options say.
 
@@ -133,7 +157,26 @@ def config(
         names=names,
         cert=Path(cert) if cert is not None else None,
         key=Path(key) if key is not None else None,
+        cluster=_cluster(where, nodes, reach, parallel),
     )
+
+
+def _cluster(where: str | None, nodes: int | None, reach: Reach, parallel: int) -> RunCluster:
+    """Where runs have their nodes.
+
+    Raises:
+        UsageError: Options do not go together, or runs side by side would want the same ports.
+    """
+    text = cluster_of(where or DEFAULT, nodes)
+    cluster.check(parse(text), reach)
+    if reach.secret_file is not None:
+        secret.in_file(reach.secret_file)  # what is wrong with it is said here
+    fixed = reach.bind is not None and address.parse(reach.bind, "--bind", 0).port
+    engine = parse(text).engine
+    if parallel > 1 and (engine in (JOIN, RAY) or fixed):
+        what = "--bind with a port" if fixed else f"--cluster {engine}"
+        raise UsageError(f"{what} takes one run at a time, so --parallel must be 1, got {parallel}")
+    return RunCluster(text if where is not None else "", tuple(reach.arguments()))
 
 
 def _tokens(file: str) -> Tokens:

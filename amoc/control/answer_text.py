@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import inf
 
+from amoc.base.clock import format_duration
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted
 
@@ -37,7 +38,11 @@ def _node(one: JsonObject) -> str:
     workers = f"{one.get('host', '?')}, {counted(len(one.get('workers', ())), 'worker')}"
     if one.get("state") == "lost":
         return f"{workers}, lost: {one.get('reason', '?')}"
-    return f"{workers}, {counted(one.get('users', 0), 'user')}, {one.get('state', '?')}"
+    bound_s = one.get("clock_bound_s")
+    clock = ""
+    if isinstance(bound_s, int | float) and bound_s > 0:
+        clock = f", clock within {format_duration(bound_s)}"
+    return f"{workers}, {counted(one.get('users', 0), 'user')}, {one.get('state', '?')}{clock}"
 
 
 def _throttle(one: JsonObject) -> str:

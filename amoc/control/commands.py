@@ -12,7 +12,7 @@ its parameters, listed under the row's name in its `_handlers`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -139,6 +139,7 @@ class Argument:
         metavar: How the command line shows its value.
         default: What it is when it is not given; None means that it must be given.
         optional: Whether it may be left out and has no default.
+        refused: Why it cannot be given, where one might think that it can.
         instead_of: Another argument, which must be given if this one is not, and only then.
     """
 
@@ -149,6 +150,7 @@ class Argument:
     default: object = None
     instead_of: str = ""
     optional: bool = False
+    refused: str = ""
 
 
 class Handling(Enum):
@@ -188,7 +190,8 @@ class CommandSpec:
         names = [one.name for one in self.arguments]
         for given in arguments:
             if given not in names:
-                takes = f"only {', '.join(names)}" if names else "no arguments"
+                known = ", ".join(one.name for one in self.arguments if not one.refused)
+                takes = f"only {known}" if known else "no arguments"
                 raise UsageError(f"{self.name} takes {takes}, got {cut(given)}")
         checked: dict[str, object] = {}
         either = [
@@ -197,6 +200,9 @@ class CommandSpec:
         if either and sum(name in arguments for name in either) != 1:
             raise UsageError(f"{self.name} requires either {' or '.join(either)}")
         for one in self.arguments:
+            if one.refused and one.name in arguments:
+                option = one.name.replace("_", "-")
+                raise UsageError(f"--{option} cannot be used with {self.name}: {one.refused}")
             if one.name not in arguments and (one.optional or one.name in either):
                 continue
             value = arguments.get(one.name, one.default)
@@ -259,7 +265,14 @@ COMMANDS: dict[str, CommandSpec] = {
         CommandSpec(
             "set",
             "Change settings of a run.\n\nThey change on all workers, or on none if one refuses.",
-            arguments=(Argument("values", SettingValues(), metavar="NAME=VALUE…"),),
+            arguments=(
+                Argument("values", SettingValues(), metavar="NAME=VALUE…"),
+                replace(
+                    _ON_NODES,
+                    help="Refused: a setting has one value in a run.",
+                    refused="a setting has one value in a run, for users can move to other nodes",
+                ),
+            ),
         ),
         CommandSpec(
             "throttle",

@@ -147,6 +147,10 @@ class JournalFacts:
     def _take_node(self, entry: Entry, at_s: float) -> None:
         name, is_lost = str(entry["name"]), entry.get("state") == "lost"
         before = self.nodes.get(name)
+        bound_s = max(before["clock_bound_s"] if before else 0.0, entry.get("clock_bound_s", 0.0))
+        if before and entry.get("state") == "clock":
+            before["clock_bound_s"] = bound_s
+            return
         self.nodes[name] = {
             "name": name,
             "host": before["host"] if before else str(entry.get("host", "")),
@@ -157,6 +161,7 @@ class JournalFacts:
             "lost_at_s": round(at_s, 3) if is_lost else None,
             "restarted": int(entry.get("restarted", 0)),
             "lost": int(entry.get("lost", 0)),
+            "clock_bound_s": bound_s,
         }
 
     def _take_state(self, state: str, at_s: float) -> None:

@@ -67,6 +67,7 @@ class NodePart(TypedDict):
     lost_at_s: float | None
     restarted: int
     lost: int
+    clock_bound_s: float
 
 
 class WorkerPart(TypedDict):

@@ -65,6 +65,7 @@ def main(directory: str) -> NoReturn:
     """
     code = int(ExitCode.OK)
     process.reset_signals()
+    parent_pid = process.hear_of_parent()
     process.set_title("node")
     for stream in (sys.stdout, sys.stderr):
         # Whole lines, or those of several workers would mix; also where PYTHONUNBUFFERED is set.
@@ -76,7 +77,7 @@ def main(directory: str) -> NoReturn:
             shutil.rmtree(directory, ignore_errors=True)
             raise
         logs.begin(f"node{bootstrap.node}", bootstrap.log_level)
-        _run(bootstrap)
+        _run(bootstrap, parent_pid)
     except AmocError as error:
         print(f"amoc: node: {error}", file=sys.stderr)
         code = int(error.exit_code)
@@ -88,7 +89,7 @@ def main(directory: str) -> NoReturn:
         process.leave(code)
 
 
-def _run(bootstrap: Bootstrap) -> None:
+def _run(bootstrap: Bootstrap, parent_pid: int) -> None:
     directory = f"{bootstrap.endpoint}/node{bootstrap.node}"
     Path(directory).mkdir(0o700)
     try:
@@ -114,7 +115,7 @@ def _run(bootstrap: Bootstrap) -> None:
     theirs.close()
     os.close(writing)
     orphans = Orphans()
-    node = Node(bootstrap, board, pid, Ends(ours.detach(), reading), directory)
+    node = Node(bootstrap, board, pid, Ends(ours.detach(), reading), directory, parent_pid)
     reaper = gevent.spawn(orphans.reap_forever)
     try:
         node.run()

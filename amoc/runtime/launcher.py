@@ -50,6 +50,10 @@ class LaunchedNode(Protocol):
     def public_key(self) -> bytes:
         """What it proves itself with, on another host; empty on this one."""
 
+    @property
+    def clock_bounds_ns(self) -> tuple[int, int]:
+        """How far its clock can be from ours, now and at the worst so far; 0 if it is ours."""
+
     def begin(self, bootstrap: Bootstrap, /) -> None:
         """Give it what it needs to begin; does nothing when it has ended already."""
 

@@ -29,6 +29,7 @@ class LocalNode:
         self.engine_id = f"pid {started.pid}"
         self.public_key = b""
         self.hello_s = HELLO_S
+        self.clock_bounds_ns = 0, 0
         self._started = started
         self._child: ChildProcess | None = None
 

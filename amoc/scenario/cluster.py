@@ -63,19 +63,25 @@ def parse(text: str) -> Cluster:
 
 
 def with_nodes(text: str, nodes: int | None) -> str:
-    """The cluster `text` with ``--nodes``, which ``join`` and Ray need and others may repeat.
+    """The cluster `text` with ``--nodes``, which ``join`` and Ray need.
+
+    Others may have fewer than they name: the first ones.
 
     Raises:
         ValueError: They do not go together; the message says why.
     """
     found = parse(text)
-    if found.nodes and nodes not in (None, found.nodes):
-        raise ValueError(
-            f"--cluster {text} has {counted(found.nodes, 'node')}, but --nodes says {nodes}"
-        )
     if not found.nodes and nodes is None:
         what = "nodes to wait for" if found.engine == JOIN else "hosts to take"
         raise ValueError(f"--cluster {text} needs --nodes N, the number of {what}")
-    if found.nodes:
+    if nodes is None or nodes == found.nodes:
         return text
-    return f"{JOIN}:{nodes}" if found.engine == JOIN else f"{text}?nodes={nodes}"
+    if found.nodes and nodes > found.nodes:
+        raise ValueError(
+            f"--cluster {text} has {counted(found.nodes, 'node')}, but --nodes says {nodes}"
+        )
+    if found.engine == SSH:
+        return f"{SSH}://{','.join(found.hosts[:nodes])}"
+    if found.engine == RAY:
+        return f"{text.partition('?')[0]}?nodes={nodes}"
+    return f"{found.engine}:{nodes}"

@@ -43,6 +43,8 @@ class RunPlan:
         placement: Which node a user is on, see `amoc.users.placement`.
         on_node_loss: What becomes of the users of a node that is lost: ``restart``, ``continue``
             (without them) or ``fail``.
+        on_nodes: The only nodes that `placement` gives users, by their names or hosts; empty means
+            all.
     """
 
     scenario: str
@@ -68,6 +70,7 @@ class RunPlan:
     cluster: str = "local:1"
     placement: str = "round-robin"
     on_node_loss: str = "restart"
+    on_nodes: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
         """Every field, in types that JSON has; only values of settings may still need `plain`."""
@@ -81,6 +84,7 @@ class RunPlan:
             "rates": dict(self.rates),
             **{name: list(map(list, made[name])) for name in ("sources", "timeline")},
             "thresholds": list(self.thresholds),
+            "on_nodes": list(self.on_nodes),
         }
 
     @classmethod
@@ -99,6 +103,7 @@ class RunPlan:
                 (t_s, name, dict(arguments)) for t_s, name, arguments in data["timeline"]
             ),
             "thresholds": tuple(map(str, data.get("thresholds", ()))),
+            "on_nodes": tuple(map(str, data.get("on_nodes", ()))),
         }
         if (stages := data["stages"]) is not None:
             made["stages"] = Stages.from_json(stages)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from amoc.service.run_cluster import THIS_HOST, RunCluster
 from amoc.service.tokens import Tokens
 
 PORT = 4000
@@ -31,6 +32,7 @@ class ServiceConfig:
         names: Further names under which clients reach this host.
         cert: The certificate for TLS, in PEM; None means plain HTTP.
         key: Its private key.
+        cluster: Where runs have their nodes.
     """
 
     runs: Path
@@ -47,6 +49,7 @@ class ServiceConfig:
     names: tuple[str, ...] = ()
     cert: Path | None = None
     key: Path | None = None
+    cluster: RunCluster = THIS_HOST
 
     @property
     def is_local(self) -> bool:

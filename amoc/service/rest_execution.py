@@ -47,7 +47,8 @@ def register(app: OpenAPI, service: Service) -> None:
     )
     def plan(body: PlanBody) -> Any:
         """What a run would do and when, without running it, as `amoc plan --json` has it."""
-        options = ["plan", *body.arguments()]
+        nodes = service.config.cluster.plan_options(body.cluster)
+        options = ["plan", *nodes, *body.arguments()]
         return cli_json(options, service.scenarios.target(body.scenario), body.settings)
 
     @app.post(

@@ -7,7 +7,7 @@ on where this one ended: runs that this one leaves behind are stopping, and stil
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -49,7 +49,11 @@ class RunQueue:
     """
 
     def __init__(
-        self, base: Path, parallel: int, target_of: Callable[[StartBody | ReplayBody], Path]
+        self,
+        base: Path,
+        parallel: int,
+        target_of: Callable[[StartBody | ReplayBody], Path],
+        nodes_of: Callable[[StartBody | ReplayBody], Sequence[str]] = lambda _: (),
     ) -> None:
         """Take up what an earlier server has left; nothing starts before `work`.
 
@@ -58,12 +62,15 @@ class RunQueue:
             parallel: How many may run at once.
             target_of: The file of a scenario that is to be run, or the directory of a run that is
                 to be repeated; raises a `Problem` where there is none.
+            nodes_of: The options that say where a run has its nodes, beside its own; raises a
+                `Problem` where it may not have them.
         """
         self.parallel = parallel
         self.on_begin: Callable[[RunDirectory], None] = lambda _: None
         self.on_end: Callable[[], object] = lambda: None
         self._base = base
         self._target_of = target_of
+        self._nodes_of = nodes_of
         self._files = JobFiles(base)
         self._jobs: dict[str, Job] = {}
         self._closing = False
@@ -167,13 +174,13 @@ class RunQueue:
             self._await_begin(job)
 
     def _launch(self, job: Job) -> None:
-        target = self._target_of(job.body)
+        target, nodes = self._target_of(job.body), self._nodes_of(job.body)
         job.state = STARTING
         self._keep(job)
         try:
             self._base.mkdir(parents=True, exist_ok=True)
             job.process = RunProcess(
-                [job.body.verb, *job.body.arguments()],
+                [job.body.verb, *nodes, *job.body.arguments()],
                 target,
                 job.body.settings,
                 self._base / job.id,

@@ -21,7 +21,8 @@ from amoc.results.run_list import ListedRun
 from amoc.service import removal, sent_files
 from amoc.service.job import FAILED, QUEUED, Job
 from amoc.service.problems import conflict, not_found
-from amoc.service.requests import LOCAL_NODES, RUN_ID
+from amoc.service.requests import RUN_ID
+from amoc.service.run_cluster import THIS_HOST, RunCluster
 from amoc.service.run_queue import RunQueue
 from amoc.service.scenarios import Scenarios
 from amoc.service.start_bodies import ReplayBody, StartBody
@@ -45,10 +46,12 @@ class Runs:
         scenarios: Scenarios,
         keep: int | None = None,
         keep_days: float | None = None,
+        cluster: RunCluster = THIS_HOST,
     ) -> None:
         self.base = base
+        self._cluster = cluster
         self._scenarios = scenarios
-        self.queue = RunQueue(base, parallel, self._target_of)
+        self.queue = RunQueue(base, parallel, self._target_of, self._nodes_of)
         self.queue.on_end = self.tidy  # the one that ended may be one too many
         self._keep, self._keep_days = keep, keep_days
         self._known: dict[str, str] = {}
@@ -133,19 +136,28 @@ class Runs:
         return self.queue.start(body, body.scenario)
 
     def replay(self, body: ReplayBody) -> Job:
-        """Repeat a run, or queue that; not one that would start programs on other hosts.
+        """Repeat a run, or queue that; not one that would start programs where none may be.
 
         Raises:
-            Problem: As `RunQueue.start`, or it was on other hosts.
+            Problem: As `RunQueue.start`, or it was on hosts that are not those of the server.
         """
         again = self.find(body.run)
-        begun = journal.run_entry(again.journal) or {}
-        cluster = str((begun.get("plan") or {}).get("cluster", "local:1"))
-        if re.fullmatch(LOCAL_NODES, cluster) is None:
-            why = f"had nodes on other hosts ({cluster}); repeat it there with amoc replay"
-            raise conflict(f"run {again.id} {why}", "run")
+        self._nodes_of(body)
         exactly = body.model_copy(update={"run": again.id})  # the last one may be another later
         return self.queue.start(exactly, run_list.listed(again).scenario)
+
+    def _nodes_of(self, body: StartBody | ReplayBody) -> list[str]:
+        """The options that say where a run has its nodes, beside its own."""
+        if isinstance(body, StartBody):
+            return self._cluster.run_options(body.cluster)
+        again = self.find(body.run)
+        begun = journal.run_entry(again.journal) or {}
+        theirs = str((begun.get("plan") or {}).get("cluster", "local:1"))
+        options = self._cluster.replay_options(theirs)
+        if options is None:
+            why = f"had nodes on other hosts ({theirs}); repeat it there with amoc replay"
+            raise conflict(f"run {again.id} {why}", "run")
+        return options
 
     def _target_of(self, body: StartBody | ReplayBody) -> Path:
         if isinstance(body, ReplayBody):

@@ -36,6 +36,8 @@ class Service:
     def of(cls, config: ServiceConfig) -> Service:
         """The parts of a server that is told `config`."""
         scenarios = Scenarios(config.scenarios, config.uploads)
-        runs = Runs(config.runs, config.parallel, scenarios, config.keep, config.keep_days)
+        runs = Runs(
+            config.runs, config.parallel, scenarios, config.keep, config.keep_days, config.cluster
+        )
         clear(config.uploads)
         return cls(config, scenarios, runs, Uploads(scenarios, config.upload))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
 
-from amoc.control.commands import MAX_COMMENT, MAX_COUNT, MAX_VALUES
+from amoc.control.commands import MAX_COMMENT, MAX_COUNT, MAX_NODES, MAX_VALUES
 from amoc.service.requests import LOCAL_NODES, ONE_LINE, Exact, Line, RunId, Scenarios, Users, Whole
 
 _Lines = Annotated[list[Line], Field(max_length=100)]
@@ -79,13 +79,20 @@ class PlanBody(Options):
     workers: Annotated[int, Whole(1, 512)] | None = option(
         "--workers", "Number of worker processes"
     )
-    # Only nodes of the server's own host: who may start runs may not start programs elsewhere.
+    # Who may start runs may not start programs elsewhere: that is for the server's operator to say.
     cluster: Annotated[str, Field(pattern=LOCAL_NODES)] | None = option(
-        "--cluster", "Nodes to run on, all on the server's host: local:3"
+        "--cluster",
+        "Nodes to run on, all on the server's host: local:3 (default: the server's --cluster)",
     )
-    placement: Literal["round-robin", "blocks", "weighted"] | None = option(
-        "--placement", "Distribution of users over nodes (default: round-robin)"
+    nodes: Annotated[int, Whole(1, MAX_NODES)] | None = option(
+        "--nodes", "Use only so many of the nodes, the first ones"
     )
+    placement: Line | None = option(
+        "--placement",
+        "Distribution of users over nodes: round-robin (default), blocks, weighted, or one that is"
+        " installed on the server",
+    )
+    on_nodes: _Lines = option("--on-nodes", "The only nodes that get users (default: all)", [])
     on_node_loss: Literal["restart", "continue", "fail"] | None = option(
         "--on-node-loss", "What happens when a node is lost (default: restart its users)"
     )

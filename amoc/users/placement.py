@@ -27,16 +27,15 @@ def one_node(workers: int) -> Layout:
     return Layout([workers], [0])
 
 
-def round_robin(workers: Sequence[int]) -> Layout:
-    """User 1 to the first node, user 2 to the second, and so on."""
-    return Layout(workers, list(range(len(workers))))
+def round_robin(workers: Sequence[int], nodes: Sequence[int] = ()) -> Layout:
+    """User 1 to the first node, user 2 to the second, and so on; only to these `nodes`, if any."""
+    return Layout(workers, list(nodes or range(len(workers))))
 
 
-def blocks(workers: Sequence[int], ids: range) -> Layout:
+def blocks(workers: Sequence[int], ids: range, nodes: Sequence[int] = ()) -> Layout:
     """As many ids in a row to each node as give each its part of the planned `ids`."""
-    return Layout(
-        workers, list(range(len(workers))), max(1, -(-len(ids) // len(workers))), ids.start
-    )
+    seats = list(nodes or range(len(workers)))
+    return Layout(workers, seats, max(1, -(-len(ids) // len(seats))), ids.start)
 
 
 def weighted(workers: Sequence[int], weights: Sequence[int]) -> Layout:
@@ -56,7 +55,13 @@ def by_worker(workers: Sequence[int]) -> Layout:
 
 
 def layout_of(
-    rule: str, workers: Sequence[int], cores: Sequence[int], ids: range, *, by_slots: bool = False
+    rule: str,
+    workers: Sequence[int],
+    cores: Sequence[int],
+    ids: range,
+    *,
+    by_slots: bool = False,
+    nodes: Sequence[int] = (),
 ) -> Layout:
     """The layout by one of `RULES`.
 
@@ -66,14 +71,18 @@ def layout_of(
         cores: How many each node has.
         ids: The planned ones.
         by_slots: Whether no user is dealt: those of an arrival rate are started where a slot goes.
+        nodes: The only ones that get users, by their numbers; empty means all.
     """
     if len(workers) == 1:
         return one_node(workers[0])
     if by_slots:
         return by_worker(workers)
     if rule == "blocks":
-        return blocks(workers, ids)
-    return weighted(workers, cores) if rule == "weighted" else round_robin(workers)
+        return blocks(workers, ids, nodes)
+    if rule == "weighted":
+        only = nodes or range(len(workers))
+        return weighted(workers, [of * (node in only) for node, of in enumerate(cores)])
+    return round_robin(workers, nodes)
 
 
 class Placement:

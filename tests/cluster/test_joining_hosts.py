@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -62,6 +63,9 @@ def test_a_throttle_is_exact_over_hosts_whose_clocks_are_apart(hosts, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("amoc: the clock of ") == 1, "one of the hosts has another clock"
     assert [keeper.wait(DEADLINE_S) for keeper in keepers] == [0, 0]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    bounds = sorted(node["clock_bound_s"] for node in summary["nodes"])
+    assert bounds[0] == 0 < bounds[1] < LATE_S
     passes = sorted(
         (int(at_ns) / 1e9, place)
         for place, at_ns in map(str.split, (tmp_path / "log").read_text().splitlines())

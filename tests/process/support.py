@@ -196,6 +196,17 @@ def running(
         run.clean_up()
 
 
+def also_over_nodes(*on_one: str) -> pytest.MarkDecorator:
+    """Have a test run with the options ``spread``: those of one node, and of three.
+
+    Args:
+        on_one: Of one node.
+    """
+    on_three = ("--cluster", "local:3", "--workers", "1")
+    there = [on_one, pytest.param(on_three, marks=pytest.mark.once)]
+    return pytest.mark.parametrize("spread", there, ids=["one node", "local:3"])
+
+
 def lines(path: Path) -> list[str]:
     """The lines of a file that users append to; none when it is not there yet."""
     return re.findall(r"(.*)\n", path.read_text()) if path.exists() else []

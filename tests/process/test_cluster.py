@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections import Counter, defaultdict
@@ -314,17 +315,22 @@ def test_a_killed_worker_is_replaced_on_its_own_node(
     assert summary["run"]["reasons"] == ["worker 1 was killed by SIGKILL"]
 
 
+@pytest.mark.parametrize("held", [False, True], ids=["", "lifelines are held open"])
 def test_a_killed_controller_lets_users_of_all_nodes_finish_and_leaves_nothing_behind(
-    scenario: Callable[[str], Path], tmp_path: Path
+    scenario: Callable[[str], Path], tmp_path: Path, held: bool
 ) -> None:
     with running(
         scenario(COUNTING), "--users", str(USERS), *THREE, "--duration", "1h", directory=tmp_path
     ) as run:
         counting(run, tmp_path / "log")
         tree = set(run.tree())
+        nodes = run.find("node") if held else []
+        ends = [os.open(f"/proc/{node}/fd/0", os.O_WRONLY) for node in nodes]
         run.kill(run.pid)
         eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}")
         eventually(lambda: not run.has_sockets, "the last one removes the sockets")
+        for end in ends:
+            os.close(end)
     assert lines(tmp_path / "log").count("terminate") == 3
 
 
@@ -394,6 +400,8 @@ def test_users_are_added_and_removed_on_all_nodes_or_on_chosen_ones(
         with pytest.raises(AmocError, match=r"nodes of the run \(node0, node1, node2\), got here"):
             ask("add", count=1, on_nodes=["here"])
         assert len(ask("set", values={"pause": 0.05})["workers"]) == 3
+        with pytest.raises(AmocError, match="--on-nodes cannot be used with set: a setting has"):
+            ask("set", values={"pause": 0.05}, on_nodes=["node1"])
         with pytest.raises(AmocError, match="pause"):
             ask("set", values={"pause": -1})
         assert len(ask("pause")["workers"]) == 3
@@ -405,6 +413,47 @@ def test_users_are_added_and_removed_on_all_nodes_or_on_chosen_ones(
     assert [(one["name"], one["state"], one["workers"]) for one in nodes] == [
         (f"node{number}", "up", 1) for number in range(3)
     ]
+
+
+def test_users_run_on_the_nodes_that_are_chosen_for_them(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    file = scenario("def start(user_id): ...")
+    once = ("--users", "6", *THREE, "--set", "repeat_num=1")
+    chosen = (*once, "--on-nodes", "node0,node2")
+    with running(file, *chosen, directory=tmp_path, run_directory=tmp_path / "chosen") as run:
+        assert run.end() == 0, run.output
+        workers = run.summary()["workers"]
+        plan = read(run.directory / "journal.jsonl")[0]["plan"]
+    assert [one["users_peak"] > 0 for one in workers] == [True, False, True]
+    assert plan["on_nodes"] == ["node0", "node2"]
+    with running(file, *once, "--on-nodes", "node3", directory=tmp_path) as run:
+        assert run.end() == 2
+        assert (
+            "--on-nodes must name nodes of the run (node0, node1, node2), got node3" in run.output
+        )
+
+
+def test_an_installed_package_says_which_node_users_are_on(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    info = tmp_path / "site" / "own-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text("[amoc.placements]\nown = own_module:place\n")
+    text = "def place(nodes, ids):\n    return [2, 2, 2, *(one.workers - 1 for one in nodes)]\n"
+    (tmp_path / "site" / "own_module.py").write_text(text)
+    file = scenario("""
+        import os
+        log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+        def start(user_id):
+            os.write(log, f"{os.getpid()}\\n".encode())
+    """)
+    once = ("--users", "12", *THREE, "--set", "repeat_num=1", "--placement", "own")
+    with running(file, *once, directory=tmp_path, PYTHONPATH=str(tmp_path / "site")) as run:
+        assert run.end() == 0, run.output
+    assert sorted(Counter(lines(tmp_path / "log")).values()) == [6, 6]
 
 
 def test_an_arrival_rate_goes_on_when_a_node_is_lost(

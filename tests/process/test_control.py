@@ -24,7 +24,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.results.journal import read
-from tests.process.support import DEADLINE_S, ROOT, Run, eventually, lines, running
+from tests.process.support import DEADLINE_S, ROOT, Run, also_over_nodes, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -197,8 +197,9 @@ def test_a_duration_is_run_to_its_end_by_users_that_finish_before(scenario, tmp_
         assert summary["run"]["duration_s"] >= 1.5
 
 
-def test_settings_change_on_all_workers_or_on_none(stayers, tmp_path):
-    with controlled(stayers, "--users", "4", *FAST, directory=tmp_path) as it:
+@also_over_nodes()
+def test_settings_change_on_all_workers_or_on_none(stayers, tmp_path, spread):
+    with controlled(stayers, "--users", "4", *FAST, *spread, directory=tmp_path) as it:
         it.wait_for_users(4)
         answer = it.ask("set", "pause=0.05")
         assert len(answer["workers"]) >= 1
@@ -213,8 +214,9 @@ def test_settings_change_on_all_workers_or_on_none(stayers, tmp_path):
         assert it.run.end() == ExitCode.OK
 
 
-def test_a_run_is_paused_and_goes_on(stayers, tmp_path):
-    with controlled(stayers, "--users", "4", *FAST, directory=tmp_path) as it:
+@also_over_nodes()
+def test_a_run_is_paused_and_goes_on(stayers, tmp_path, spread):
+    with controlled(stayers, "--users", "4", *FAST, *spread, directory=tmp_path) as it:
         it.wait_for_users(4)
         assert "paused" in it.say("pause")
         assert it.ask("status")["state"] == "paused"

@@ -9,7 +9,7 @@ import pytest
 
 from amoc.control.client import request
 from amoc.results.run_directory import RunDirectory
-from tests.process.support import eventually, lines, running
+from tests.process.support import also_over_nodes, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -34,10 +34,13 @@ def rows_csv(directory, count):
     (directory / "rows.csv").write_text("n\n" + "".join(f"{n}\n" for n in range(count)))
 
 
-def test_users_of_two_workers_use_each_row_once_and_the_feed_ends_the_run(scenario, tmp_path):
+@also_over_nodes("--workers", "2")
+def test_users_of_all_workers_use_each_row_once_and_the_feed_ends_the_run(
+    scenario, tmp_path, spread
+):
     rows_csv(tmp_path, 20_000)
     file = scenario(WRITES.replace("PAUSE", "0"))
-    with running(file, "--users", "7", *AT_ONCE, directory=tmp_path) as run:
+    with running(file, "--users", "7", *AT_ONCE[:2], *spread, directory=tmp_path) as run:
         assert run.end() == 0, run.output
         summary = run.summary()
     used = lines(tmp_path / "used")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.process.support import eventually, lines, running
+from tests.process.support import also_over_nodes, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +14,8 @@ def mail(summary):
     return {kind: summary["counters"].get(f"mail_{kind}", 0) for kind in kinds}
 
 
-def test_all_mail_between_all_users_of_all_workers_arrives_in_order(scenario, tmp_path):
+@also_over_nodes("--workers", "3")
+def test_all_mail_between_all_users_of_all_workers_arrives_in_order(scenario, tmp_path, spread):
     file = scenario(
         """
         from pathlib import Path
@@ -37,7 +38,7 @@ def test_all_mail_between_all_users_of_all_workers_arrives_in_order(scenario, tm
         """
     )
     settings = ("--set", "repeat_num=1", "--set", "interarrival=10")
-    with running(file, "--users", "9", "--workers", "3", *settings, directory=tmp_path) as run:
+    with running(file, "--users", "9", *spread, *settings, directory=tmp_path) as run:
         assert run.end() == 0, run.output
         summary = run.summary()
     assert summary["crashes"] == [], run.output

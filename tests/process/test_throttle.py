@@ -14,7 +14,7 @@ from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
 from amoc.throttle.slot_allocator import AHEAD
-from tests.process.support import eventually, lines, running
+from tests.process.support import also_over_nodes, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +106,8 @@ def test_a_killed_worker_breaks_no_promise_and_its_share_goes_to_the_others(scen
     assert summary["throttles"]["actions"]["executions"] >= len(slots)
 
 
-def test_all_workers_change_at_the_same_moment(scenario, tmp_path):
+@also_over_nodes("--workers", "2")
+def test_all_workers_change_at_the_same_moment(scenario, tmp_path, spread):
     file = scenario(
         ENDLESS
         + """
@@ -115,13 +116,14 @@ def test_all_workers_change_at_the_same_moment(scenario, tmp_path):
                 throttle.change_rate("actions", 200, 1)
         """
     )
-    arguments = ("--users", "40", "--workers", "2", "--set", "user_rate=infinity")
+    arguments = ("--users", "40", *spread, "--set", "user_rate=infinity")
+    workers = 3 if "--cluster" in spread else 2
     with running(file, *arguments, directory=tmp_path) as run:
-        eventually(lambda: len({one.pid for one in slots_of(tmp_path)}) == 2, "both use slots")
+        eventually(lambda: len({one.pid for one in slots_of(tmp_path)}) == workers, "all use slots")
         (tmp_path / "change").touch()
         eventually(
-            lambda: len({one.pid for one in slots_of(tmp_path) if one.epoch == 2}) == 2,
-            "both use slots of the new rate",
+            lambda: len({one.pid for one in slots_of(tmp_path) if one.epoch == 2}) == workers,
+            "all use slots of the new rate",
         )
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output

@@ -239,6 +239,7 @@ def nodes(found: Sequence[NodePart]) -> Table:
             NO_VALUE if one["lost_at_s"] is None else figure(one["lost_at_s"], "s"),
             number(one["restarted"]),
             number(one["lost"]),
+            figure(one["clock_bound_s"], "s") if one.get("clock_bound_s") else NO_VALUE,
             one["reason"],
         )
         for one in found
@@ -246,9 +247,9 @@ def nodes(found: Sequence[NodePart]) -> Table:
     ]
     heads = (
         *("node", "host", "workers", "state", "lost at"),
-        *("users restarted elsewhere", "users lost", "reason"),
+        *("users restarted elsewhere", "users lost", "clock within", "reason"),
     )
-    return Table("nodes", "Nodes", heads, rows, frozenset({1, 3, 7}))
+    return Table("nodes", "Nodes", heads, rows, frozenset({1, 3, 8}))
 
 
 def workers(found: Iterable[WorkerPart], duration_s: float) -> Table:

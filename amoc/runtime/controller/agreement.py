@@ -12,7 +12,9 @@ from amoc.ipc.messages.lifecycle import Loaded, Ready
 from amoc.ipc.messages.placement import Layout
 from amoc.scenario import fd_budget
 from amoc.scenario.run_plan import RunPlan
-from amoc.users.placement import Placement, layout_of
+from amoc.users import placement_strategies
+from amoc.users.placement import RULES, Placement, layout_of
+from amoc.users.placement_strategies import NodeFacts
 
 PER_NODE = frozenset({"workers"})
 """Settings that may differ from host to host."""
@@ -82,14 +84,26 @@ def _secret(loaded: Loaded, setting: str) -> bytes:
     return next((known for name, known in loaded.secrets if name == setting), b"")
 
 
-def layout_for(plan: RunPlan, loaded: Sequence[Loaded]) -> Layout:
-    """Which user of `plan` is where, on nodes that have `loaded` this."""
+def layout_for(plan: RunPlan, nodes: Sequence[NodeFacts], only: Sequence[int] = ()) -> Layout:
+    """Which user of `plan` is on which of the nodes; on `only` some, if any.
+
+    Raises:
+        UsageError: An installed placement does not say.
+    """
+    workers = [one.workers for one in nodes]
+    if plan.placement not in RULES and plan.arrivals is None:
+        mine = only or range(len(nodes))
+        seats = placement_strategies.seats(
+            plan.placement, [nodes[one] for one in mine], plan.planned_ids
+        )
+        return Layout(workers, [mine[seat] for seat in seats])
     return layout_of(
         plan.placement,
-        [one.workers for one in loaded],
-        [one.cores for one in loaded],
+        workers,
+        [one.cores for one in nodes],
         plan.planned_ids,
         by_slots=plan.arrivals is not None,
+        nodes=only,
     )
 
 

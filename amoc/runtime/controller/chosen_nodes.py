@@ -7,11 +7,27 @@ from itertools import chain, zip_longest
 
 from amoc.base.errors import ResourceError, UsageError
 from amoc.ipc.messages.placement import Move
-from amoc.runtime.controller.nodes import Nodes
+from amoc.runtime.controller.nodes import Node, Nodes
 from amoc.users.placement import Placement
 
 MAX_MOVES = 1_000
 """How often users may be put on chosen nodes: to look up a user's worker takes longer each time."""
+
+
+def named(there: Sequence[Node], names: Sequence[str]) -> list[Node]:
+    """Those of the nodes that are `there` with these names, or on these hosts.
+
+    Raises:
+        UsageError: There is none of a name.
+    """
+    chosen: list[Node] = []
+    for name in names:
+        found = [one for one in there if name in (one.name, one.launched.host)]
+        if not found:
+            names_there = ", ".join(one.name for one in there)
+            raise UsageError(f"--on-nodes must name nodes of the run ({names_there}), got {name}")
+        chosen += [one for one in found if one not in chosen]
+    return chosen
 
 
 class ChosenNodes:
@@ -28,17 +44,8 @@ class ChosenNodes:
         Raises:
             UsageError: There is none of a name.
         """
-        chosen = []
-        for name in names:
-            # One that is being given up is still among them.
-            there = [one for one in self._nodes.there if not one.lost]
-            found = [one for one in there if name in (one.name, one.launched.host)]
-            if not found:
-                names_there = ", ".join(one.name for one in there)
-                raise UsageError(
-                    f"--on-nodes must name nodes of the run ({names_there}), got {name}"
-                )
-            chosen += [one for one in found if one not in chosen]
+        # One that is being given up is still among them.
+        chosen = named([one for one in self._nodes.there if not one.lost], names)
         turns = zip_longest(*(one.workers for one in chosen))
         return [worker for worker in chain.from_iterable(turns) if worker is not None]
 

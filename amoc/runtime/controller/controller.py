@@ -38,6 +38,7 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.runtime import logs
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.agreement import agreed, check_fds, layout_for, together
+from amoc.runtime.controller.chosen_nodes import named
 from amoc.runtime.controller.node_loss import NodeLoss
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.run_files import RunFiles
@@ -54,6 +55,7 @@ from amoc.runtime.orphans import Orphans
 from amoc.scenario import events, plugins
 from amoc.scenario.run_plan import RunPlan
 from amoc.users.placement import Placement
+from amoc.users.placement_strategies import NodeFacts
 from amoc.users.run import STOP
 
 _log = logging.getLogger(__name__)
@@ -183,7 +185,12 @@ class Controller:
         of_nodes = phases.load(nodes, plan, loaded_plugins)
         self.status.nodes = of_nodes
         loaded = self.status.loaded = agreed(of_nodes)
-        layout = layout_for(plan, list(of_nodes.values()))
+        only = [nodes.all.index(node) for node in named(nodes.all, plan.on_nodes)]
+        facts = [
+            NodeFacts(node.name, node.launched.host, one.workers, one.cores)
+            for node, one in zip(nodes.all, of_nodes.values(), strict=True)
+        ]
+        layout = layout_for(plan, facts, only)
         nodes.number_workers(layout.workers)
         self._results.loaded(loaded)
         placement = Placement(layout)
@@ -304,6 +311,10 @@ class Controller:
         for node in self._nodes.there if events.NODE_DOWN.heard else ():
             if Hello in node.seen:
                 events.NODE_DOWN(node=node.name, reason=str(failure or ""))
+        for node in self._nodes.all if self._begun_ns else ():
+            if worst_ns := node.launched.clock_bounds_ns[1]:
+                told = {"name": node.name, "clock_bound_s": worst_ns / S_NS}
+                self._files.write("node", **told, state="clock")
         self._results.close()
         if self._xmpp is not None:
             self._xmpp.end()

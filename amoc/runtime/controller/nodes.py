@@ -76,6 +76,7 @@ class Node:
             "host": self.launched.host,
             "id": self.launched.engine_id,
             "workers": list(self.workers),
+            "clock_bound_s": self.launched.clock_bounds_ns[0] / S_NS,
         }
 
 

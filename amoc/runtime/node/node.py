@@ -109,9 +109,16 @@ class Node:
     """
 
     def __init__(
-        self, bootstrap: Bootstrap, board: Board, supervisor_pid: int, ends: Ends, directory: str
+        self,
+        bootstrap: Bootstrap,
+        board: Board,
+        supervisor_pid: int,
+        ends: Ends,
+        directory: str,
+        parent_pid: int = 0,
     ) -> None:
-        self.alone = False
+        self.alone = self._stops = False
+        self._parent_pid = parent_pid
         self._bootstrap = bootstrap
         self._ready = False
         self._leave = Event()
@@ -150,6 +157,7 @@ class Node:
         logs.attach(self._operator)
         with self._bus, self._controller:
             gevent.spawn(self._guarded, self._watch_lifeline)
+            self._watch_parent()
             joining = gevent.spawn(self._controller.join, JOIN_S)
             either: list[gevent.Greenlet[..., None] | Event] = [joining, self._leave]
             gevent.wait(either, count=1)
@@ -313,7 +321,20 @@ class Node:
         silent = format_duration(fencing.ORPHANED_NS / S_NS)
         self._lost_controller(f"nothing heard from its keeper for {silent}")
 
+    def _watch_parent(self) -> None:
+        """Hear of its death also where something else holds our lifeline open."""
+        if self._parent_pid:
+            gevent.signal_handler(process.PARENT_DIED, self._look_for_parent)
+            self._look_for_parent()
+
+    def _look_for_parent(self) -> None:
+        if os.getppid() != self._parent_pid:  # the signal may be somebody else's
+            self._lost_controller("its parent is gone")
+
     def _lost_controller(self, why: str) -> None:
+        if self._stops:
+            return
+        self._stops = True
         _log.warning(why)
         with contextlib.suppress(OSError):  # who would read it may be gone
             print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)

@@ -95,6 +95,7 @@ class RemoteNode:
         self.engine_id = f"{join.host} pid {join.pid}"
         self.join = join
         self.heard_ns = now_ns()
+        self.clock_bounds_ns = 0, 0
         self._clock_said_ns = 0
         self.is_there = False
         self.hello_s = HELLO_S
@@ -137,6 +138,8 @@ class RemoteNode:
 
     def note_clock(self, bound_ns: int) -> None:
         """Its clock can be so far from ours; said when that is known, and when it is too much."""
+        if bound_ns:
+            self.clock_bounds_ns = bound_ns, max(bound_ns, self.clock_bounds_ns[1])
         if bound_ns > max(self._clock_said_ns, MAX_CLOCK_BOUND_NS):
             self._clock_said_ns = 10 * bound_ns
             shown = format_duration(bound_ns / S_NS)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from amoc.base.errors import UsageError
-from amoc.cli import cluster, run_options
+from amoc.cli import cluster, run_options, serve
 from amoc.runtime.local_launcher import LocalLauncher
 from amoc.runtime.remote.launcher import RemoteLauncher
 
@@ -79,3 +79,21 @@ def test_what_does_not_go_together_is_refused(monkeypatch, arguments, why):
     monkeypatch.setitem(sys.modules, "ray", None)  # it is not installed
     with pytest.raises(UsageError, match=why):
         launcher(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["--cluster", "join"], "--cluster join needs --nodes N"),
+        (["--cluster", "join", "--nodes", "2"], "--cluster join requires --secret-file FILE"),
+        (["--secret-file", "s"], "--secret-file requires --cluster join"),
+        (["--cluster", "ray:h:1", "--nodes", "2", "--parallel", "2"], "--cluster ray takes one"),
+        (
+            ["--cluster", "ssh://h1", "--bind", "*:4100", "--parallel", "2"],
+            "--bind with a port takes one run at a time, so --parallel must be 1, got 2",
+        ),
+    ],
+)
+def test_a_server_refuses_what_its_runs_would(arguments, why):
+    with pytest.raises(UsageError, match=why):
+        CliRunner().invoke(serve.serve, arguments, catch_exceptions=False, standalone_mode=False)

@@ -57,7 +57,7 @@ def test_the_variable_does_not_concern_such_a_command(
         (("plan", "shop", "--run-dir", "x"), "names the directories"),
         (("replay", "last", "--run-dir", "x"), "names the directories"),
         (("run", "shop", "--config", "c.toml"), "amoc.toml of its own"),
-        (("run", "shop", "--cluster", "join", "--nodes", "2"), "on its own host"),
+        (("run", "shop", "--secret-file", "s"), "operator says where its runs have their nodes"),
         (("check", "shop", "--run"), "of this process"),
         (("check", "shop", "--lock"), "of this host"),
         (("check", "shop", "--set", "a=1"), "amoc plan shows"),

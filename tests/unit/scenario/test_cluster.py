@@ -63,14 +63,17 @@ def test_ray_needs_a_number_of_hosts():
     assert with_nodes("ray:h:1?nodes=4", None) == with_nodes("ray:h:1?nodes=4", 4)
     with pytest.raises(ValueError, match="ray:h:1 needs --nodes N, the number of hosts to take"):
         with_nodes("ray:h:1", None)
-    with pytest.raises(ValueError, match="has 4 nodes, but --nodes says 2"):
-        with_nodes("ray:h:1?nodes=4", 2)
+    assert with_nodes("ray:h:1?nodes=4", 2) == "ray:h:1?nodes=2"
+    with pytest.raises(ValueError, match="has 4 nodes, but --nodes says 5"):
+        with_nodes("ray:h:1?nodes=4", 5)
 
 
 def test_join_needs_a_number_of_nodes_and_others_have_theirs():
     assert with_nodes("join", 4) == "join:4"
     assert with_nodes("join:4", None) == with_nodes("join:4", 4) == "join:4"
-    assert with_nodes("ssh://h1,h2", None) == "ssh://h1,h2"
+    assert with_nodes("ssh://h1,h2", None) == with_nodes("ssh://h1,h2", 2) == "ssh://h1,h2"
+    assert with_nodes("ssh://h1,a@h2:22,h3", 2) == "ssh://h1,a@h2:22"
+    assert (with_nodes("join:4", 3), with_nodes("local:4", 1)) == ("join:3", "local:1")
     with pytest.raises(ValueError, match="--cluster join needs --nodes N"):
         with_nodes("join", None)
     with pytest.raises(ValueError, match="--cluster local:2 has 2 nodes, but --nodes says 3"):

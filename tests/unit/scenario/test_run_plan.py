@@ -95,6 +95,7 @@ OTHER = RunPlan(
     cluster="local:3",
     placement="blocks",
     on_node_loss="fail",
+    on_nodes=("node1", "here"),
 )
 """No field has its default."""
 LEAST = RunPlan("other", range(1, 2), None, (), 1, "", 30.0, 10.0)

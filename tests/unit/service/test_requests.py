@@ -38,8 +38,10 @@ START = StartBody(
     failures_ok=True,
     spawn_rate=0.5,
     cluster="local:3",
+    nodes=2,
     placement="blocks",
     on_node_loss="fail",
+    on_nodes=["node0", "node1"],
     host="http://localhost",
     tags=["a", "b"],
     exclude_tags=["c"],
@@ -67,7 +69,7 @@ def test_a_start_becomes_options_that_amoc_run_knows() -> None:
 def test_what_amoc_run_takes_a_server_takes_but_what_is_of_a_host() -> None:
     flags = {flag for one in run.params if isinstance(one, click.Option) for flag in one.opts}
     own = {"--set", "--set-from-file", "--set-json", "--config", "--run-dir", "--json"}
-    own |= {"--nodes", "--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"}
+    own |= {"--queue", "--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"}
     long = {max(one.opts, key=len) for one in run.params if one.name != "duration"}
     known = {*StartBody.flags(), *own, "--server", "--server-token-file", "scenarios"}
     assert set(StartBody.flags()) <= flags

@@ -141,3 +141,17 @@ def test_within_is_what_lies_between(ids, size, step, data):
     some = range(ids, ids + size * step, step)
     first, last = data.draw(st.integers(1, 200)), data.draw(st.integers(0, 200))
     assert list(within(some, first, last)) == [x for x in some if first <= x <= last]
+
+
+@given(st.sampled_from(placement.RULES), st.integers(1, 3), st.sets(st.integers(0, 3), min_size=1))
+def test_only_chosen_nodes_get_users_and_all_of_them_do(rule, each, chosen):
+    ids = range(1, 41)
+    made = placement.layout_of(rule, [each] * 4, [2, 4, 6, 8], ids, nodes=sorted(chosen))
+    place = Placement(made)
+    on = Counter(place.worker_of(one) // each for one in ids)
+    assert set(on) == chosen
+    if rule != "weighted":
+        assert max(on.values()) - min(on.values()) <= len(chosen)
+    assert sorted(
+        one for worker in range(4 * each) for some in place.ids_of(1, 40, worker) for one in some
+    ) == list(ids)

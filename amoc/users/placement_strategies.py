@@ -1,0 +1,97 @@
+"""Placements of installed packages, beside those of `amoc.users.placement`.
+
+A package says so with an entry point of the group ``amoc.placements``:
+
+    [options.entry_points]
+    amoc.placements =
+        by-region = our_placements:by_region
+
+Its target is a function of the nodes, each a `NodeFacts`, and of the planned ids. It returns which
+node each id goes to: the first id to the first of these, by their places among the nodes, the
+second to the second, and so on; after the last one they begin anew. It is called once, in the
+controller, before a user starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from amoc.base import guard
+from amoc.base.errors import AmocError, UsageError
+from amoc.base.text import cut
+from amoc.base.tracebacks import describe
+from amoc.users.placement import MAX_TABLE, RULES
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "amoc.placements"
+
+
+class NodeFacts(NamedTuple):
+    """A node that can have users.
+
+    Attributes:
+        name: As ``node0``.
+        host: Where it is.
+        workers: How many it has.
+        cores: CPU cores that it may use.
+    """
+
+    name: str
+    host: str
+    workers: int
+    cores: int
+
+
+Strategy = Callable[[Sequence[NodeFacts], range], Sequence[int]]
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Those of packages, by their names."""
+    from importlib.metadata import entry_points  # hardly any run needs it
+
+    return {one.name: one for one in entry_points(group=GROUP) if one.name not in RULES}
+
+
+def checked(name: str) -> str:
+    """`name`, if there is such a placement.
+
+    Raises:
+        ValueError: There is none; the message follows the option's name.
+    """
+    if name in RULES or name in (known := installed()):
+        return name
+    raise ValueError(f"must be one of {', '.join([*RULES, *sorted(known)])}, got {name!r}")
+
+
+def seats(name: str, nodes: Sequence[NodeFacts], ids: range) -> list[int]:
+    """Which of the `nodes` each id goes to, by the installed placement `name`.
+
+    Raises:
+        UsageError: It is not installed, cannot be loaded, or returns something else.
+    """
+    try:
+        entry = installed()[checked(name)]
+    except ValueError as error:
+        raise UsageError(f"--placement {error}") from None
+    made: list[int] = []
+
+    def refuse(error: BaseException) -> NoReturn:
+        why = str(error) if isinstance(error, AmocError) else describe(error)
+        raise UsageError(f"placement {name} ({entry.value}) failed: {why}") from error
+
+    def ask() -> None:
+        strategy: Strategy = entry.load()
+        made.extend(strategy(nodes, ids))
+
+    guard.call(refuse, ask)
+    if not 0 < len(made) <= MAX_TABLE or not all(
+        type(one) is int and 0 <= one < len(nodes) for one in made
+    ):
+        raise UsageError(
+            f"placement {name} ({entry.value}) must return 1 to {MAX_TABLE} numbers from 0 to"
+            f" {len(nodes) - 1}, got {cut(made)}"
+        )
+    return made
