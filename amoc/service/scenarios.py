@@ -21,7 +21,9 @@ MAX_TOLD = 10
 """Names that are told to somebody who asked for another one."""
 MAX_SCENARIO_BYTES = 1 << 20
 _START = re.compile(
-    rb"^(?:async\s+)?def\s+start\s*\(|^start\s*[:=]|^from\s.+\simport\b.*\bstart\b", re.MULTILINE
+    rb"^(?:async\s+)?def\s+start\s*\(|^start\s*[:=]|^from\s.+\simport\b.*\bstart\b"
+    rb"|^(?:amoc\.)?users\s*\(|^(?:from|import)\s+locust\b",
+    re.MULTILINE,
 )
 """What a file has that is a scenario; whether it works is found out when it is loaded."""
 

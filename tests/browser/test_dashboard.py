@@ -302,11 +302,11 @@ def test_zooming_into_a_long_run_shows_its_single_seconds(browser, daemon):
 
 
 def test_a_scenario_is_uploaded_and_what_is_wrong_with_a_start_is_told(browser, daemon, tmp_path):
-    file = tmp_path / "till.py"
+    file = tmp_path / "till-2.py"
     file.write_text('"""A till."""\n\n\ndef start(user_id):\n    pass\n')
     with opened(browser, f"{daemon.url}/dashboard/start", **DESKTOP) as page:
         page.get_by_label("File").set_input_files(file)
-        assert page.get_by_label("Name").input_value() == "till"
+        assert page.get_by_label("Name").input_value() == "till_2"
         page.get_by_role("button", name="Upload").click()
         page.get_by_text("A till.", exact=True).wait_for()
         page.get_by_label("duration").fill("soon")
@@ -323,7 +323,7 @@ def test_a_scenario_is_uploaded_and_what_is_wrong_with_a_start_is_told(browser, 
         both = "arrival rate and users are mutually exclusive; give one of them"
         page.get_by_role("alert").filter(has_text=both).wait_for()
         assert page.get_by_text("got 'soon'").count() == 0
-        assert page.url.endswith("?scenario=till")
+        assert page.url.endswith("?scenario=till_2")
         page.goto(f"{daemon.url}/dashboard/runs/absent")
         page.get_by_role("heading", name="Not Found").wait_for()
         page.get_by_text("there is no run 'absent'").wait_for()

@@ -29,7 +29,10 @@ _PLACEHOLDERS = {
     "comment": "kept with the run",
 }
 _LABELS = {"expect": "thresholds"}
-_HELP = {"expect": "Thresholds; several are separated by semicolons"}
+_HELP = {
+    "expect": "Thresholds; several are separated by semicolons",
+    "max_users": "Maximum number of users with an arrival rate",
+}
 
 
 Changes: TypeAlias = "Sequence[tuple[Field, str]]"

@@ -194,7 +194,7 @@
   byId("scenario")?.addEventListener("change", () => byId("choose").submit());
   byId("file")?.addEventListener("change", () => {
     const name = byId("file").files[0]?.name || "";
-    if (!byId("name").value) byId("name").value = name.replace(/\..*$/, "").replace(/[^A-Za-z0-9_-]+/g, "_");
+    if (!byId("name").value) byId("name").value = name.replace(/\..*$/, "").replace(/[^A-Za-z0-9_]+/g, "_").replace(/^(?=\d)/, "_");
   });
 
   byId("token")?.focus();
