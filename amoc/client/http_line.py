@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
@@ -19,7 +20,7 @@ TIMEOUT_S = 150.0
 """A server may take two minutes to read a long run."""
 MAX_ANSWER = 256 << 20
 MIME = "application/problem+json"
-MAX_SHOWN = 200
+_TOKENS = "--server-token-file FILE on the command line, token_file=FILE in a program"
 
 
 class LostError(PeerError):
@@ -161,7 +162,7 @@ class Line:
                 connection.request(method, path, data, sent)
                 answer = connection.getresponse()
                 if answer.status >= 300:
-                    raise _refusal(answer)
+                    raise self._refusal(answer)
                 yield answer
         except (OSError, http.client.HTTPException) as error:
             raise LostError(f"{self}: {_why(error)}") from None
@@ -173,23 +174,27 @@ class Line:
             )
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
 
+    def _refusal(self, answer: http.client.HTTPResponse) -> ServiceError:
+        """The error that an answer is."""
+        data = answer.read(1 << 20)
+        problem: object = None
+        if answer.headers.get_content_type() == MIME:
+            try:
+                problem = json.loads(data)
+            except ValueError:
+                problem = None
+        known = problem if isinstance(problem, dict) else {}
+        if answer.status == HTTPStatus.UNAUTHORIZED and self.token is None:
+            known = {**known, "detail": f"{self} requires a token: {_TOKENS}"}
+        return ServiceError(answer.status, answer.reason, known)
+
 
 def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, ConnectionRefusedError):
+        return "Connection refused; is amoc serve running there?"
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def _refusal(answer: http.client.HTTPResponse) -> ServiceError:
-    """The error that an answer is."""
-    data = answer.read(1 << 20)
-    problem: object = None
-    if answer.headers.get_content_type() == MIME:
-        try:
-            problem = json.loads(data)
-        except ValueError:
-            problem = None
-    return ServiceError(answer.status, answer.reason, problem if isinstance(problem, dict) else {})
 
 
 def token_in(file: str | Path) -> str:

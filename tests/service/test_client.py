@@ -183,6 +183,7 @@ def test_a_token_decides_what_may_be_done(daemon):
     with pytest.raises(amoc.ServiceError) as raised:
         amoc.Client(daemon.url).status()
     assert raised.value.status == 401
+    assert "requires a token: --server-token-file FILE" in str(raised.value)
 
     reader = amoc.Client(daemon.url, token=READER)
     assert reader.status().role == "read"
@@ -215,7 +216,8 @@ def test_wrong_arguments_are_refused_without_their_secrets(arguments, message):
 def test_a_daemon_that_is_not_there_is_named():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(PeerError, match=f"^http://127.0.0.1:{port}: Connection refused$"):
+    why = r"Connection refused; is amoc serve running there\?"
+    with pytest.raises(PeerError, match=f"^http://127.0.0.1:{port}: {why}$"):
         amoc.Client(f"http://127.0.0.1:{port}").status()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -40,3 +41,13 @@ def test_the_session_of_the_page_works(daemon: Daemon) -> None:
     summary = daemon.get(f"/runs/{run['id']}/summary")
     settings = {one["name"]: one["value"] for one in summary["settings"]}
     assert settings["pause"] == "0.5"
+    journal = (daemon.runs / run["id"] / "journal.jsonl").read_text().splitlines()
+    commands = [one for one in map(json.loads, journal) if one["kind"] == "command"]
+    assert [(one["name"], one["arguments"]) for one in commands] == [
+        ("add", {"count": 50}),
+        ("set", {"values": {"pause": 0.2}}),
+        ("remove", {"count": 10, "force": False}),
+        ("stop", {}),
+    ]
+    assert {one["outcome"] for one in commands} == {"ok"}
+    assert '"scenario":"' in done.stdout, "the status of the run was read"
