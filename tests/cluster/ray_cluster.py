@@ -85,7 +85,7 @@ class RayCluster:
         )
 
     def _end(self, starting: subprocess.Popen[str]) -> None:
-        said, _ = starting.communicate(timeout=DEADLINE_S)
+        said, _ = starting.communicate(timeout=2 * DEADLINE_S)
         assert starting.returncode == 0, said
 
     def power_off(self, host: Host) -> None:

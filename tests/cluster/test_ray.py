@@ -20,6 +20,7 @@ from amoc.scenario.cluster import RAY, Cluster, parse, with_nodes
 from tests.cluster.hosts import DEADLINE_S, ROOT, Host, checked, eventually
 from tests.cluster.ray_cluster import TOKEN, RayCluster, python
 from tests.cluster.runs import Run, ran_twice, until_ended
+from tests.cluster.walk import USERS, Console, walk_through
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,8 @@ def running(
 
 def refusals(cluster: RayCluster, directory: Path, *runs: tuple[str, list[str]]) -> list[str]:
     """What runs have said that cannot begin: all at once, each with a token and options."""
-    command = [cluster.python, "-m", "amoc", "run", "scenarios/hello.py", "--run-dir"]
+    scenario = str(ROOT / "scenarios/hello.py")
+    command = [cluster.python, "-m", "amoc", "run", scenario, "--run-dir"]
     begun = [
         subprocess.Popen(
             cluster.head.inside(
@@ -53,7 +55,6 @@ def refusals(cluster: RayCluster, directory: Path, *runs: tuple[str, list[str]])
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            cwd=ROOT,
         )
         for number, (token, options) in enumerate(runs)
     ]
@@ -80,25 +81,22 @@ def test_the_files_that_start_clusters_are_read():
     assert wanted == Cluster(RAY, group["replicas"], ("ray://amoc-head-svc:10001",))
 
 
-def test_a_run_from_outside_takes_its_files_along_and_leaves_nothing(cluster, tmp_path):
-    with running(cluster, cluster.outside, tmp_path, 20, "--users", "6") as run:
-        run.wait_for_users(6)
+def test_a_run_from_outside_is_walked_through_and_leaves_nothing(cluster, tmp_path):
+    outside = cluster.outside
+    with running(cluster, outside, tmp_path, 100_000, "--users", str(USERS)) as run:
+        run.wait_for_users(1)
         shown = [line for host in cluster.network.hosts for line in host.processes()]
-        assert run.end() == 0, run.output
-        turns, summary = run.turns(), run.summary()
+        walk_through(run, Console(run, cluster.python, cluster.env(outside)))
         run.wait_for_nothing_left()
-    assert {user: len(places) for user, places in turns.items()} == dict.fromkeys(range(1, 7), 1)
-    assert len({next(iter(places)) for places in turns.values()}) == 2
-    assert summary["users"]["finished"] == 6
-    assert summary["counters"]["turns"] == 120
-    assert {node["host"] for node in summary["nodes"]} == {one.address for one in cluster.workers}
+    nodes = {node["host"] for node in run.summary()["nodes"]}
+    assert nodes == {worker.address for worker in cluster.workers}
     assert {log.stem for log in (tmp_path / "run/logs").iterdir()} == {
         "controller",
         *("node0", "supervisor", "worker-0"),
         *("node1", "supervisor-1", "worker-1"),
     }
     # What ps shows has no secret in it.
-    assert any("ray::AmocNode" in line for line in shown)
+    assert sum(line.startswith("ray::AmocNode") for line in shown) == 2
     assert sum(line.startswith("amoc: node keeper") for line in shown) == 2
     assert not any(re.search(r"\b[0-9a-f]{64}\b", line) for line in shown)
 
