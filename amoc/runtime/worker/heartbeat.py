@@ -28,6 +28,7 @@ from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromWorker
 from amoc.metrics.board import Cell
 from amoc.metrics.health_figures import cell
+from amoc.runtime import logs
 from amoc.runtime.worker.skipped_beats import SkippedBeats
 from amoc.runtime.worker.stall_detector import StallDetector
 
@@ -182,6 +183,7 @@ class Beat:
             self._title = title
             process.set_title(title)
         self.tell()
+        logs.tick()
 
     def tell(self) -> None:
         """Report what has blocked the worker and was not told yet."""

@@ -130,7 +130,6 @@ def main(task: WorkerSpec) -> int:
         gevent.spawn(_guarded, beat.run)
         line.join(JOIN_S)
         _log.info("worker is up")
-        gevent.spawn(_guarded, logs.tick_forever)
         gevent.spawn(_guarded, pool.start_users)
         for command in line.commands():
             match command:

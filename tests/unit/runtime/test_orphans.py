@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
+import gevent
 import pytest
 
 from amoc.runtime.orphans import Orphans
@@ -34,3 +36,17 @@ def test_children_of_before_and_those_noted_while_shielded_are_left_alone(start)
     assert before.poll() is None
     assert noted.poll() is None
     assert late.poll() is not None
+
+
+def test_an_orphan_that_ends_is_reaped():
+    orphans = Orphans()
+    shell = subprocess.run(["sh", "-c", "sleep 0.01 & echo $!"], stdout=subprocess.PIPE, check=True)
+    orphan = Path(f"/proc/{int(shell.stdout)}")
+    assert orphan.exists()  # ended or about to, and nobody else reaps it
+    reaper = gevent.spawn(orphans.reap_forever)
+    try:
+        with gevent.Timeout(10):
+            while orphan.exists():
+                gevent.sleep(0.01)
+    finally:
+        reaper.kill()
