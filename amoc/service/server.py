@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +39,15 @@ REFUSE_S = 1.0
 """How long a client has to take the answer that there is no room for it."""
 SAY_S = 60.0
 """How often it is logged that connections were ended or refused."""
+_LENGTHS = ("content-length", "transfer-encoding")
+"""Headers that say where a body ends; a proxy before us may go by another one than we do."""
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n"
 )
 
 
-class _TooSlow(ValueError):
+class _BadHead(ValueError):
     """Of this kind the server writes a line, and of others a traceback."""
 
 
@@ -71,9 +74,19 @@ class Handler(WSGIHandler):
 
     def read_request(self, raw_requestline: str) -> Any:
         """Read the rest of the head of a request."""
-        with gevent.Timeout(HEAD_S, _TooSlow("the head of a request took too long")):
+        with gevent.Timeout(HEAD_S, _BadHead("the head of a request took too long")):
             found = super().read_request(raw_requestline)
         self.connection.works()
+        return found
+
+    def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - pywsgi's name
+        """The headers of a request."""
+        try:
+            found = super().MessageClass(*arguments)
+        except HTTPException as error:  # there are too many
+            raise _BadHead(str(error)) from None
+        if sum(name.lower() in _LENGTHS for name in found) > 1:
+            raise _BadHead("a request must say once where its body ends")
         return found
 
     def get_environ(self) -> Any:

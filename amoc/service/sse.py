@@ -12,11 +12,14 @@ import json
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from flask import Response, request
+from flask import Response, g, request
 
 from amoc.service.problems import Problem
+from amoc.service.tokens import Role
 
 MAX_STREAMS = 64
+KEPT_STREAMS = 16
+"""Of these, for those who may do more than look."""
 HEARTBEAT_S = 15.0
 """A comment goes out when nothing has for so long: proxies close silent connections."""
 HEARTBEAT = ": still here\n\n"
@@ -56,10 +59,11 @@ def stream(events: Iterator[str]) -> Response:
     Raises:
         Problem: Too many listen already.
     """
-    if _open >= MAX_STREAMS:
+    most = MAX_STREAMS - KEPT_STREAMS if g.role is Role.READ else MAX_STREAMS
+    if _open >= most:
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"{MAX_STREAMS} event streams are open, which is the limit; try again later",
+            f"{_open} event streams are open, and {most} is the limit; try again later",
             headers=[("Retry-After", "5")],
         )
     answer = Response(_Counted(events), mimetype="text/event-stream")

@@ -12,7 +12,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -374,6 +374,60 @@ def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
     deep = b"[" * 100_000
     answer = daemon.request("PATCH", "/execution/start", data=deep, Content_Type="application/json")
     detail(answer, 400)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /" + b"x" * (1 << 20) + b" HTTP/1.1\r\n", b"414"),
+        (b"GET /status HTTP/1.1\r\nX-Long: " + b"x" * (1 << 20) + b"\r\n", b"400"),
+        (b"GET /status HTTP/1.1\r\n" + b"X-Many: x\r\n" * 5000, b"400"),
+        (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 44\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 44\r\nTransfer-Encoding: chunked\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n", b"400"),
+    ],
+    ids=[
+        "line",
+        "header",
+        "headers",
+        "negative",
+        "two lengths",
+        "length and chunks",
+        "two codings",
+    ],
+)
+def test_a_head_that_is_too_large_or_ambiguous_is_refused_in_a_line_and_ends_the_connection(
+    daemon: Daemon, head: bytes, status: bytes
+) -> None:
+    where = urlsplit(daemon.url)
+    smuggled = b"0\r\n\r\nGET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    said = b""
+    with socket.create_connection((where.hostname, where.port), DEADLINE_S) as line:
+        with suppress(ConnectionError):  # it need not read all of that
+            line.sendall(head + b"Host: localhost\r\n\r\n" + smuggled)
+        with suppress(ConnectionError):
+            while data := line.recv(1 << 16):
+                said += data
+    assert said.startswith(b"HTTP/1.1 " + status)
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert "Traceback" not in daemon.output
+
+
+def test_who_may_only_look_does_not_take_all_event_streams(guarded: Daemon) -> None:
+    body = {"scenario": "stayers", "workers": 1}
+    run = guarded.request("PATCH", "/execution/start", body, **bearer(ADMIN)).json["run"]
+
+    def listen(token: str) -> http.client.HTTPResponse:
+        line = lines.enter_context(closing(guarded.connection()))
+        line.request("GET", f"/runs/{run}/events", headers=bearer(token))
+        return line.getresponse()
+
+    with ExitStack() as lines:
+        answers = [listen(READ).status for _ in range(49)]
+        assert (answers.count(200), answers[-1]) == (48, 503)
+        assert listen(RUN).status == 200
+    assert guarded.request("PATCH", "/execution/stop", {"run": run}, **bearer(RUN)).status == 200
 
 
 def uploads(daemon: Daemon) -> Path:
