@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
 from pathlib import Path
 
 from amoc._version import VERSION
@@ -12,11 +11,14 @@ from amoc._version import VERSION
 
 def versions() -> dict[str, str]:
     """Versions of amoc and of what it depends on, and the machine."""
+    import gevent  # here, for who reads results needs neither; a run has both
+    import zmq
+
     return {
         "amoc": VERSION,
         "python": platform.python_version(),
-        "gevent": version("gevent"),
-        "pyzmq": version("pyzmq"),
+        "gevent": gevent.__version__,
+        "pyzmq": zmq.__version__,
         "kernel": f"{platform.system()} {platform.release()}",
         "cpu": _cpu(),
         "cores": str(len(os.sched_getaffinity(0))),
