@@ -41,6 +41,8 @@ class RunOptions(InstallOptions, total=False):
         throttles: Rates by throttle.
         workers: Number of worker processes.
         cluster: Nodes on the server's own host: ``local:3``.
+        nodes: Use only so many of the nodes, the first ones.
+        on_nodes: The only nodes that get users.
         placement: Distribution of users over nodes.
         on_node_loss: What happens when a node is lost.
         host: Base URL under load: the setting host.
@@ -71,7 +73,9 @@ class RunOptions(InstallOptions, total=False):
     throttles: Mapping[str, str] | None
     workers: int | None
     cluster: str | None
-    placement: Literal["round-robin", "blocks", "weighted"] | None
+    nodes: int | None
+    on_nodes: str | Sequence[str]
+    placement: str | None
     on_node_loss: Literal["restart", "continue", "fail"] | None
     host: str | None
     tags: str | Sequence[str]
@@ -127,7 +131,7 @@ _FORMS: Mapping[str, Callable[[str, object], object]] = {
     "stages": options.stages,
     "throttles": _table,
     "user_ids": options.ids,
-    **dict.fromkeys(("exclude_tags", "expect", "tags"), options.texts),
+    **dict.fromkeys(("exclude_tags", "expect", "on_nodes", "tags"), options.texts),
     **dict.fromkeys(
         ("duration", "init_timeout", "install_timeout", "stop_timeout", "warmup"), options.duration
     ),
