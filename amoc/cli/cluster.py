@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 
 JOIN_TIMEOUT_S = 60.0
+
+LOADED_BEFORE = (
+    "amoc.cli.signals",
+    "amoc.cli.view.keyboard",
+    "amoc.cli.view.live",
+    "amoc.cli.view.summary",
+    "amoc.runtime.controller.controller",
+)
+"""What a run loads while its nodes come up, where these are on this host. Hosts that have joined
+leave when their beats are not answered for 3 s, and on a busy host it may take longer."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +134,8 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
         from amoc.runtime.local_launcher import LocalLauncher
 
         return LocalLauncher(host.start, wanted.nodes)
+    for needed in LOADED_BEFORE:
+        import_module(needed)
     from amoc.install import bundle
     from amoc.runtime.remote import address, secret
     from amoc.runtime.remote.launcher import RemoteLauncher
