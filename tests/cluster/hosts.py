@@ -9,6 +9,7 @@ ends when its standard input does. So nothing stays behind, also where the tests
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -110,12 +111,12 @@ class Namespace:
         """The command lines of all processes inside but the first one."""
         return [line for pid, line in self._command_lines() if pid != self.pid]
 
-    def pid_of(self, title: str) -> int:
-        """The process inside whose command line begins with `title`, as it is seen from here."""
+    def pid_of(self, pattern: str) -> int:
+        """The process inside whose command line begins as `pattern` says, as seen from here."""
         for pid, line in self._command_lines():
-            if line.startswith(title):
+            if re.match(pattern, line):
                 return pid
-        raise AssertionError(f"there is no {title} on this host")
+        raise AssertionError(f"there is no {pattern} on this host")
 
     def _command_lines(self) -> Iterator[tuple[int, str]]:
         """Each process inside, as it is seen from here, and its command line."""

@@ -9,12 +9,12 @@ import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.hosts import DEADLINE_S, ROOT, Host, eventually
+from tests.cluster.hosts import DEADLINE_S, ROOT, Host, Network, eventually
 
 _OURS = re.compile(r"^amoc: |^ray::AmocNode|-m amoc |amoc\.runtime")
 """Command lines of a run's processes."""
@@ -133,3 +133,13 @@ def until_ended(run: Run) -> Iterator[Run]:
         if run.process.poll() is None:
             run.process.kill()
             run.process.wait(DEADLINE_S)
+
+
+def over_ssh(
+    network: Network, directory: Path, turns: int, *options: str
+) -> AbstractContextManager[Run]:
+    """A run on the first host, with nodes on the others."""
+    head, *nodes = network.hosts
+    hosts = ",".join(host.name for host in nodes)
+    cluster = ["--cluster", f"ssh://{hosts}", "--remote-amoc", f"{sys.executable} -m amoc"]
+    return until_ended(Run(head, nodes, directory, turns, [*cluster, *options]))

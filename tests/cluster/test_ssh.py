@@ -5,29 +5,15 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.cluster.hosts import Network, eventually
-from tests.cluster.runs import Run, ran_twice, until_ended
-
-REMOTE = f"{sys.executable} -m amoc"
-
-
-def running(
-    network: Network, directory: Path, turns: int, *options: str
-) -> AbstractContextManager[Run]:
-    """A run on the first host, with nodes on the others."""
-    head, *nodes = network.hosts
-    hosts = ",".join(host.name for host in nodes)
-    cluster = ["--cluster", f"ssh://{hosts}", "--remote-amoc", REMOTE]
-    return until_ended(Run(head, nodes, directory, turns, [*cluster, *options]))
+from tests.cluster.hosts import eventually
+from tests.cluster.runs import over_ssh, ran_twice
 
 
 def test_a_run_on_three_hosts_takes_its_files_along_and_leaves_nothing(hosts, tmp_path):
     network = hosts(4)
-    with running(network, tmp_path, 20, "--users", "6") as run:
+    with over_ssh(network, tmp_path, 20, "--users", "6") as run:
         run.wait_for_users(6)
         shown = [line for host in network.hosts for line in host.processes()]
         assert run.end() == 0, run.output
@@ -53,7 +39,7 @@ def test_a_run_on_three_hosts_takes_its_files_along_and_leaves_nothing(hosts, tm
 def test_users_of_a_host_that_is_lost_stop_there_before_they_start_elsewhere(hosts, tmp_path):
     network = hosts(4)
     *_, frozen, cut = network.hosts
-    with running(network, tmp_path, 90, "--users", "6") as run:
+    with over_ssh(network, tmp_path, 90, "--users", "6") as run:
         run.wait_for_users(6)
         network.cut(cut)
         keeper = frozen.pid_of("amoc: node keeper")
@@ -76,7 +62,7 @@ def test_users_of_a_host_that_is_lost_stop_there_before_they_start_elsewhere(hos
 
 def test_when_the_controller_is_killed_nothing_is_left_on_any_host(hosts, tmp_path):
     network = hosts(3)
-    with running(network, tmp_path, 1_000, "--users", "4") as run:
+    with over_ssh(network, tmp_path, 1_000, "--users", "4") as run:
         run.wait_for_users(4)
         started_by_nsenter = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children")
         (controller,) = map(int, started_by_nsenter.read_text().split())

@@ -1,0 +1,214 @@
+"""Whatever is hurt, in whatever way: nothing is left, nobody runs twice, no reported count is lost.
+
+    python -m tests.cluster.kill_matrix [--rounds 10] [--only node/kill,host/cut] [--at-once 2]
+
+Each cell is a run over ssh on three small hosts, one of whose processes, or cable, or all of it is
+hurt while users run: killed, frozen for 10 s, cut off for 10 s, or switched off. Prints a line for
+each cell of each round; the exit code is 1 if anything was not as it has to be. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from amoc.base.errors import ExitCode
+from amoc.results.run_directory import locate
+from amoc.results.saved_run import load
+from tests.cluster.hosts import DEADLINE_S, Host, Network, eventually
+from tests.cluster.runs import Run, over_ssh, ran_twice
+
+USERS = 6
+NO_CRITERIA = "no criteria"
+"""The verdict of a run that has come to its end and has no thresholds."""
+HURT_S = 10.0
+REPORTED_S = 2.5
+"""What was counted so long before the end of a node was in a report: one comes each second."""
+_BOOT_CLOCK = 7
+"""The clock of the scenario's log, which all hosts here share."""
+PROCESSES = {
+    "node": r"amoc: node\s*$",
+    "supervisor": "amoc: supervisor",
+    "worker": "amoc: worker",
+    "keeper": "amoc: node keeper",
+}
+"""On the host that is hurt."""
+VICTIMS = (*PROCESSES, "launcher", "controller")
+CELLS = (
+    *(f"{victim}/{how}" for victim in VICTIMS for how in ("kill", "freeze")),
+    *(f"{host}/{how}" for host in ("host", "head") for how in ("cut", "off")),
+)
+"""A cable, and the power, is of a host; the controller's is the head."""
+
+
+class Expected(NamedTuple):
+    """What has to come of a cell."""
+
+    survives: bool
+    """The run goes on to its end."""
+    loses_node: bool
+    """What was counted on the host since its last report may be lost."""
+
+
+def expected(cell: str) -> Expected:
+    """What has to come of a cell."""
+    victim, _, how = cell.partition("/")
+    stays = how == "freeze" and victim in ("worker", "supervisor", "launcher")
+    return Expected(victim not in ("controller", "head"), not stays and victim != "worker")
+
+
+class Cell:
+    """A run, and what is hurt of it."""
+
+    def __init__(self, name: str, network: Network, directory: Path) -> None:
+        self.name = name
+        self.victim, _, self.how = name.partition("/")
+        self.head, *_, self.host = network.hosts
+        self._network = network
+        self._directory = directory
+        self.begun_ns = 0
+
+    def problems(self) -> list[str]:
+        """Have it happen; what was not as it has to be."""
+        turns = 40 if self.how == "kill" else 100
+        with over_ssh(self._network, self._directory, turns, "--users", str(USERS)) as run:
+            run.wait_for_users(USERS)
+            place = Path(f"/proc/{self.host.pid}/ns/net").stat().st_ino
+            self.begun_ns = time.clock_gettime_ns(_BOOT_CLOCK)
+            undo = self._hurt(run)
+            time.sleep(HURT_S if self.how in ("freeze", "cut") else 0)
+            undo()
+            code = run.end()
+            found = [*self._left(run)]
+            twice = ran_twice(run.turns())
+            found += [f"users {twice} ran twice at the same time"] if twice else []
+            return [*found, *self._verdict(run, code), *self._counts(run, place)]
+
+    def _hurt(self, run: Run) -> Callable[[], object]:
+        """Hurt it; what makes good again what can be."""
+        hurt = self.head if self.victim in ("head", "controller", "launcher") else self.host
+        match self.how:
+            case "cut":
+                self._network.cut(hurt)
+                return lambda: self._network.heal(hurt)
+            case "off":
+                hurt.close()
+                return lambda: None
+        pid = self._pid(run, hurt)
+        if self.how == "kill":
+            os.kill(pid, signal.SIGKILL)
+            return lambda: None
+        os.kill(pid, signal.SIGSTOP)
+
+        def thaw() -> None:
+            # nsenter stops itself when what it has started is stopped.
+            for one in (pid, run.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGCONT)
+
+        return thaw
+
+    def _pid(self, run: Run, hurt: Host) -> int:
+        if self.victim == "controller":
+            below = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children")
+            return int(below.read_text().split()[0])
+        if self.victim == "launcher":
+            return hurt.pid_of(rf"ssh .*\b{self.host.name}\b")
+        return hurt.pid_of(PROCESSES[self.victim])
+
+    def _left(self, run: Run) -> list[str]:
+        """What of the run is still there on any host; at once where its controller ended it."""
+        there = [host for host in (run.head, *run.nodes) if Path(f"/proc/{host.pid}").exists()]
+
+        def left() -> list[str]:
+            return [line for host in there for line in run.left_on(host)]
+
+        try:
+            eventually(lambda: not left(), lambda: "")
+        except AssertionError:
+            return [f"left after {DEADLINE_S:g} s: {left()}"]
+        return []
+
+    def _verdict(self, run: Run, code: int) -> list[str]:
+        if not expected(self.name).survives:
+            if self.victim == "controller" and self.how == "kill":
+                return [] if code else ["the exit code of a killed controller is 0"]
+            if self.how == "off":
+                return [] if code else ["the exit code on a host without power is 0"]
+            lost = int(ExitCode.NODE_LOST)
+            return [] if code == lost else [f"exit code {code}, not {lost}: {run.output[-800:]}"]
+        if code:
+            return [f"exit code {code}: {run.output[-1500:]}"]
+        summary = run.summary()
+        users, verdict = summary["users"]["finished"], summary["run"]["verdict"]
+        found = [] if users == USERS else [f"{users} of {USERS} users have finished"]
+        return [*found, *([] if verdict == NO_CRITERIA else [f"the verdict is {verdict}"])]
+
+    def _counts(self, run: Run, place: int) -> list[str]:
+        """Hold what was counted against what users have noted in a file."""
+        directory = run.directory / "run"
+        if not directory.exists():
+            return ["the run has left nothing"]
+        counted = load(locate(str(directory))).summary["counters"].get("turns", 0)
+        everywhere = [
+            (at_place, at_ns)
+            for places in run.turns().values()
+            for at_place, times in places.items()
+            for at_ns in times
+        ]
+        reported_ns = self.begun_ns - REPORTED_S * 1e9
+        if not expected(self.name).survives:
+            least = sum(at_ns < reported_ns for _, at_ns in everywhere)
+        elif expected(self.name).loses_node:
+            least = sum(at != place or at_ns < reported_ns for at, at_ns in everywhere)
+        else:  # a worker may be killed between its line and its count
+            least = len(everywhere) - (self.how == "kill")
+        if not least <= counted <= len(everywhere):
+            return [f"counted {counted} turns, of {len(everywhere)} made and {least} reported"]
+        return []
+
+
+def one(name: str) -> list[str]:
+    """Run a cell; what was not as it has to be."""
+    with tempfile.TemporaryDirectory(prefix="amoc-kill-") as made:
+        directory = Path(made)
+        try:
+            with Network(4, directory / "network") as network:
+                return Cell(name, network, directory).problems()
+        except (AssertionError, OSError, subprocess.SubprocessError):
+            return [traceback.format_exc()]
+
+
+def main() -> int:
+    """Run all cells so many times."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--only", default=",".join(CELLS), help=f"of {', '.join(CELLS)}")
+    parser.add_argument("--at-once", type=int, default=1, help="cells side by side")
+    options = parser.parse_args()
+    names = options.only.split(",")
+    if unknown := set(names) - set(CELLS):
+        parser.error(f"no such cell: {', '.join(sorted(unknown))}")
+    bad = 0
+    with ThreadPoolExecutor(options.at_once) as pool:
+        for number in range(1, options.rounds + 1):
+            for name, found in zip(names, pool.map(one, names), strict=True):
+                print(f"{number:3} {name:<20}{'; '.join(found) or 'ok'}", flush=True)
+                bad += bool(found)
+    print(f"{options.rounds * len(names)} cells, {bad} not as they have to be")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
