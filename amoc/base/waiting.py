@@ -162,12 +162,13 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
     me.waiting_for = waiter
     try:
         if not waiter.done:
-            if timeout < inf or me is get_hub():
+            hub = get_hub()
+            if timeout < inf or me is hub:
                 waiter.park(timeout)
             else:
                 waiter.greenlet = me  # as `park`
                 try:
-                    _switch(get_hub())
+                    _switch(hub)
                 finally:
                     waiter.greenlet = None
         if waiter.error is not None:

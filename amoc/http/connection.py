@@ -106,10 +106,15 @@ class Connection:
         self.first_ns = self.sent = 0
         self.begin_ns = monotonic_ns()
         try:
-            if self._channel is None:
-                self._push(data)
-            else:
+            if self._channel is not None:
                 self._transmit(data)
+            else:
+                try:  # as `_push`, for nearly all are sent at once
+                    self.sent = self._send(data)
+                except OSError:
+                    self.sent = 0
+                if self.sent < len(data):
+                    self._push(data[self.sent :])
             if body is not None:
                 self._transmit_body(body, terms.asks_leave)
             if terms.silence is not None:

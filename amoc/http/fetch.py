@@ -30,8 +30,9 @@ from amoc.http.urls import Address, Origin, redirected, shown
 
 FRESH_NS: Final = 1_000_000_000
 """An idle connection is looked at before it is used when it was idle for longer."""
-_HEEDED: Final = re.compile(rb"\n(?i:set-cookie|content-encoding)[ \t]*:")
-"""Headers that matter whatever the scenario asks for; most answers have neither."""
+_HEEDED: Final = re.compile(rb"-(?:[Cc](?i:ookie)|[Ee](?<=[Tt]-[Ee])(?i:ncoding))[ \t]*:")
+"""Set-Cookie and Content-Encoding, or what looks like them: headers that matter whatever the
+scenario asks for. Most answers have neither; a hyphen is found five times as fast as a name."""
 
 
 class Fetcher:
