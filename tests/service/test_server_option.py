@@ -86,7 +86,7 @@ def test_every_command_acts_on_the_server_or_says_why_it_does_not(tmp_path: Path
         settings = {one["name"]: one["value"] for one in summary["settings"]}
         assert (settings["pause"], summary["users"]["peak"]) == ("0.2", 3)
 
-        run = daemon.start("stayers", users=2)
+        run = daemon.start("stayers", users=2, limited_ok=True)
         daemon.wait_for_users(run, 2)
         assert "users: 2 running" in say("status")
         assert json.loads(say("users", "--json"))["highest_id"] == 2
