@@ -196,6 +196,7 @@ def start(user_id):
 """
 
 
+@pytest.mark.once
 def test_a_file_brings_its_modules_its_data_and_what_it_depends_on(tmp_path: Path) -> None:
     served, here, index = tmp_path / "served", tmp_path / "here", tmp_path / "index"
     for one in (served, here / "data", here / "more", here / ".git", index):

@@ -201,6 +201,7 @@ def test_names_are_checked(daemon: Daemon) -> None:
     assert "cannot be replaced" in own.json["detail"]
 
 
+@pytest.mark.once
 def test_what_was_sent_for_runs_goes_with_them(tmp_path: Path) -> None:
     sent = tmp_path / "amoc-scenarios/_sent"
     for name, age_s in (("used", 7200), ("unused", 7200), ("named", 7200), ("fresh", 60)):
