@@ -103,11 +103,11 @@ class ManagedStream(Stream):
             self._ask()
         return True
 
-    def send(self, data: bytes) -> None:
-        """Send an element, and keep it if it is a stanza."""
-        super().send(data)
+    def send(self, data: bytes) -> bool:
+        """Send an element, and keep it if it is a stanza; whether it is `congested` now."""
+        is_congested = super().send(data)
         if self.management is None:
-            return
+            return is_congested
         sent = self.management.sent
         for stanza in stanzas_in(data):
             sent.add(stanza)
@@ -125,6 +125,7 @@ class ManagedStream(Stream):
                     causes.NOT_READING,
                 )
             )
+        return self.congested
 
     @property
     def congested(self) -> bool:

@@ -20,6 +20,7 @@ from amoc.xmpp.match import Predicate, is_any
 from amoc.xmpp.session import Handler, Session
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire import disco
+from amoc.xmpp.wire.xml_text import escape
 
 
 class Sender:
@@ -63,7 +64,9 @@ class Sender:
             ClosedError: The client is closed.
             ScenarioError: `body` holds a character that XML cannot carry.
         """
-        self.send_message(to, body, "chat")
+        text = escape(body)
+        self._wait_ready()
+        self._put(self._session.lane.chat(to, text).encode(), True)
 
     def send_message(
         self, to: str | int, body: str | None = None, type: str = "normal", payload: str = ""
@@ -150,13 +153,12 @@ class Sender:
             session.check_open()
 
     def _put(self, data: bytes, is_message: bool) -> None:
-        stream = self._session.stream
-        stream.send(data)
+        is_congested = self._session.stream.send(data)
         if is_message:
             meters.messages_sent.inc()
         if self._on_sent is not None:
             self._tell_sent(data)
-        if stream.congested and getcurrent() is not get_hub():
+        if is_congested and getcurrent() is not get_hub():
             self._wait_sendable()
 
     def _wait_sendable(self) -> None:

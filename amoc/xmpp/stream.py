@@ -128,8 +128,8 @@ class Stream:
         engine = self._transport.engine
         return Channel(engine.tls_unique(), engine.peer_certificate())
 
-    def send(self, data: bytes) -> None:
-        """Send the bytes of one whole element. Never waits; see `wait_sendable`."""
+    def send(self, data: bytes) -> bool:
+        """Send the bytes of one whole element; whether it is `congested` now. Never waits."""
         if self._transport.unsent > HARD_LIMIT and not self.ended:
             self.fail(
                 Disconnected(
@@ -138,10 +138,12 @@ class Stream:
                     causes.NOT_READING,
                 )
             )
-            return
+            return False
         if self._trace is not None:
             self._trace.sent(self.who, data)
-        self._transport.write(data)
+        transport = self._transport
+        transport.write(data)
+        return transport.unsent > SOFT_LIMIT
 
     def wait_sendable(self, timeout: float) -> bool:
         """Wait until the server has taken most of what was sent; whether it did in time."""

@@ -17,6 +17,7 @@ from amoc.xmpp.account import stamps
 from amoc.xmpp.account.stamps import MARK, MAX_NS, Head
 from amoc.xmpp.account.tally import Arrival, Attendance, Flow, Pair
 from amoc.xmpp.connection.identity import address, number_of
+from amoc.xmpp.encode import message_tag
 from amoc.xmpp.stanza import Stanza, bare, parse
 from amoc.xmpp.wire.namespaces import (
     NS_CARBONS,
@@ -140,6 +141,20 @@ class Lane:
         if not pair.room:
             meters.messages_expected.inc()
         return pair.stamp(monotonic_ns())
+
+    def chat(self, to: str | int, text: str) -> str:
+        """A chat message to `to` with its stamp, which is sent right after; `text` is escaped."""
+        # `stamp` and `encode.message` for what is sent most, which has to be looked up once.
+        pair = self._to_users.get(to)
+        if pair is None or not pair.chat_tag:
+            tag = message_tag(to, "chat")  # before anything is counted: it may refuse `to`
+            pair = pair or self._pair(to, "chat")
+            if pair is None:
+                return f"{tag} id='{self._ledger.stamp()}'><body>{text}</body></message>"
+            pair.chat_tag = tag
+        meters.messages_expected.inc()
+        stamp = pair.stamp(monotonic_ns())
+        return f"{pair.chat_tag} id='{stamp}'><body>{text}</body></message>"
 
     def _pair(self, to: str | int, kind: str) -> Pair | None:
         """The pair for a new recipient; None where no account can be kept."""

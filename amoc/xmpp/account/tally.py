@@ -126,9 +126,10 @@ class Pair:
         sent: How many there are.
         last_ns: When the last was sent; at first, when the pair began.
         refused: What came back as an error, in ranges that are in order.
+        chat_tag: What chat messages to it begin with, up to their id; empty until the first.
     """
 
-    __slots__ = ("head", "last_ns", "refused", "room", "sent", "to")
+    __slots__ = ("chat_tag", "head", "last_ns", "refused", "room", "sent", "to")
 
     def __init__(self, to: str, head: str, now_ns: int, room: bool) -> None:
         self.to = to
@@ -137,6 +138,7 @@ class Pair:
         self.sent = 0
         self.last_ns = now_ns
         self.refused: list[Range] | None = None
+        self.chat_tag = ""
 
     def stamp(self, now_ns: int) -> str:
         """The id of the next message, which is sent now."""
