@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
@@ -23,6 +23,9 @@ from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import raise_without_cycle
+
+if TYPE_CHECKING:
+    from gevent._types import _TimerWatcher
 
 T = TypeVar("T")
 _switch = greenlet.switch
@@ -38,6 +41,7 @@ class Waiter(Generic[T]):
         raised: Whether that was raised.
         ends_only: Whether no interrupt ends this wait but one that ends the greenlet.
         greenlet: The one that is parked here, if any.
+        alarm: What watches its time limit unless that watches another's; None for a timer.
     """
 
     # Defaults of the class: one is made for each wait, and most of these are never changed.
@@ -47,6 +51,7 @@ class Waiter(Generic[T]):
     error: BaseException | None = None
     raised = False
     ends_only = False
+    alarm: Alarm | None = None
 
     def wait(self, timeout: float = inf) -> bool:
         """Park until it is done, or `timeout` seconds have passed.
@@ -79,17 +84,23 @@ class Waiter(Generic[T]):
             raise ScenarioError(
                 "a handler runs inside the event loop and must not wait for anything"
             )
-        timer = None
+        alarm = timer = None
         if timeout < inf:
-            timer = hub.loop.timer(max(timeout, 0.0))
-            timer.start(self.resume)
+            alarm = self.alarm
+            if alarm is not None and alarm.waiter is None:
+                alarm.watch(self, timeout)
+            else:
+                alarm, timer = None, hub.loop.timer(max(timeout, 0.0))
+                timer.start(self.resume)
         self.greenlet = current
         try:
             # Without what gevent does before; of all that is called here, users keep a copy.
             _switch(hub)
         finally:
             self.greenlet = None
-            if timer is not None:
+            if alarm is not None:
+                alarm.waiter = None
+            elif timer is not None:
                 timer.close()  # which stops it
 
     def set(self, value: T) -> None:
@@ -131,6 +142,53 @@ class Waiter(Generic[T]):
             self.resume()
         else:
             hub.loop.run_callback(self.resume)
+
+
+class Alarm:
+    """Watches the time limits of waits that follow each other, by a timer that seldom is set anew.
+
+    Nearly all waits for messages end long before their limit. So the timer of one goes on when it
+    has ended; when it rings, it is set for the one that is parked then.
+
+    Attributes:
+        waiter: Whose limit it watches now; None for nobody's.
+    """
+
+    __slots__ = ("_due_ns", "_rings_ns", "_timer", "waiter")
+
+    def __init__(self) -> None:
+        self.waiter: AnyWaiter | None = None
+        self._timer: _TimerWatcher | None = None
+        self._due_ns = self._rings_ns = 0
+
+    def watch(self, waiter: AnyWaiter, seconds: float) -> None:
+        """Resume `waiter` in so many seconds, unless `Alarm.waiter` is reset before."""
+        self.waiter = waiter
+        self._due_ns = due_ns = now_ns() + int(seconds * S_NS)
+        if self._timer is None or self._rings_ns > due_ns:
+            self._set(seconds)
+
+    def close(self) -> None:
+        """Ring no more."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.close()  # which stops it
+
+    def _set(self, seconds: float) -> None:
+        self.close()
+        self._rings_ns = self._due_ns
+        self._timer = get_hub().loop.timer(max(seconds, 0.0))
+        self._timer.start(self._ring)
+
+    def _ring(self) -> None:
+        self.close()
+        if self.waiter is None:
+            return
+        left_ns = self._due_ns - now_ns()
+        if left_ns > 0:
+            self._set(left_ns / S_NS)
+        else:
+            self.waiter.resume()
 
 
 AnyWaiter = Waiter[Any]

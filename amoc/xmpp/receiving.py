@@ -12,7 +12,7 @@ from math import inf
 
 from amoc.base import pause
 from amoc.base.errors import ScenarioError
-from amoc.base.waiting import wait
+from amoc.base.waiting import Alarm, wait
 from amoc.xmpp import encode, options
 from amoc.xmpp.asking import Asker
 from amoc.xmpp.encode import Sendable
@@ -20,7 +20,7 @@ from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.request_counts import wait_counted
 from amoc.xmpp.session import Handler
-from amoc.xmpp.session_waits import Looker, Receiver
+from amoc.xmpp.session_waits import Looker, receiver_of
 from amoc.xmpp.stanza import Stanza
 
 
@@ -131,7 +131,11 @@ class Listener(Asker):
     ) -> Stanza:
         """The next stanza that comes and `match` accepts, after `first` was sent."""
         session = self._session
-        receiver = Receiver(match)
+        receiver = receiver_of(match)
+        if seconds < inf:
+            if session.alarm is None:
+                session.alarm = Alarm()
+            receiver.alarm = session.alarm
         session.receivers.append(receiver)
         try:
             if first is not None:

@@ -27,7 +27,7 @@ from greenlet import greenlet
 from amoc.base import guard, pause
 from amoc.base.errors import ClosedError
 from amoc.base.tracebacks import copy_of
-from amoc.base.waiting import AnyWaiter, Waiter, interrupt, withdraw_interrupt
+from amoc.base.waiting import Alarm, AnyWaiter, Waiter, interrupt, withdraw_interrupt
 from amoc.metrics.board import UserState
 from amoc.users.user import User
 from amoc.xmpp import meters, own_answers
@@ -46,6 +46,7 @@ class Session(Owner):
     """Owns a stream after the login.
 
     Attributes:
+        alarm: Watches the time of one receiver after another; made when needed.
         jid: The full JID that the server gave.
         lane: Its part in the account of messages.
         stream: The stream.
@@ -71,6 +72,7 @@ class Session(Owner):
         "_interrupts",
         "_told",
         "_woken",
+        "alarm",
         "closed",
         "features",
         "inbox",
@@ -107,6 +109,7 @@ class Session(Owner):
         self.features: tuple[str, ...] | None = None
         self.resumable = False
         self.lost_ns: int | None = None
+        self.alarm: Alarm | None = None
         self._inbox_size = inbox_size
         self._interrupts = interrupts
         self._told = False
@@ -290,6 +293,8 @@ class Session(Owner):
 
     def _release(self, error: BaseException | None) -> None:
         """End all waits for what cannot come any more; count the session as gone, once."""
+        if self.alarm is not None:
+            self.alarm.close()
         reason = error or ClosedError(f"{self.stream.who}: this client was closed")
         waiters: list[AnyWaiter] = [*self.requests.values(), *self.receivers, *self.lookers]
         for waiter in waiters:
@@ -330,8 +335,18 @@ class Session(Owner):
         for receiver in self.receivers:
             if receiver.done or (request and not receiver.requests):
                 continue
-            match = receiver.match  # it is the waiting user's own
-            takes: object = True if match is None else guard.call(receiver.fail, match, stanza)
+            match = receiver.match
+            takes: object = True
+            if match is not None:
+                # `guard.call`, written out: it is the waiting user's own code.
+                try:
+                    takes = match(stanza)
+                except BaseException as error:
+                    if guard.is_end(error):
+                        raise
+                    receiver.fail(error)
+                if guard.leave is not None:
+                    guard.leave(None)
             if takes and not receiver.done:
                 receiver.done = True
                 receiver.value = stanza

@@ -17,7 +17,7 @@ MAX_RESULTS_BYTES: Final = 32 << 20
 
 
 class Receiver(Waiter[Stanza]):
-    """A greenlet that waits for a stanza of its choice.
+    """A greenlet that waits for a stanza of its choice; made by `receiver_of`.
 
     Attributes:
         match: Its choice; None takes anything.
@@ -27,10 +27,22 @@ class Receiver(Waiter[Stanza]):
 
     __slots__ = ("match", "requests")
 
-    def __init__(self, match: Predicate | None) -> None:
-        # `match.plain`, written out: one is made for each message.
-        self.match = match.test if type(match) is Match else match
-        self.requests = match is not None
+    match: Predicate | None
+    requests: bool
+
+
+def receiver_of(match: Predicate | None) -> Receiver:
+    """A receiver of what `match` accepts.
+
+    One is made for each message, and CPython calls a function sooner than an ``__init__``, and
+    reads what is an object's own sooner than what is its class's.
+    """
+    receiver = Receiver()
+    receiver.match = match.test if type(match) is Match else match  # `match.plain`, written out
+    receiver.requests = match is not None
+    receiver.done = False
+    receiver.error = receiver.greenlet = None
+    return receiver
 
 
 class Looker(Waiter[bool]):

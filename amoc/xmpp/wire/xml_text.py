@@ -16,6 +16,8 @@ from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_XML
 
 # A parser turns a line break or tab inside an attribute into a space, and drops a CR everywhere.
 _SPECIAL: Final = re.compile("[&<>'\"\r\n\t\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+# What nearly all texts are made of, found at twice the speed.
+_PLAIN: Final = re.compile("[ !#-%(-;=?-~]*+")
 _ESCAPED: Final = {
     "&": "&amp;",
     "<": "&lt;",
@@ -46,7 +48,7 @@ def escape(text: str) -> str:
     Raises:
         ScenarioError: It holds a character that XML cannot carry, such as a control character.
     """
-    return _SPECIAL.sub(_replacement, text) if _SPECIAL.search(text) else text
+    return text if _PLAIN.fullmatch(text) else _SPECIAL.sub(_replacement, text)
 
 
 def attributes(**values: str | None) -> str:

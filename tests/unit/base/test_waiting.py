@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import gevent
 import pytest
 from gevent import get_hub
 
 from amoc.base.errors import ScenarioError
-from amoc.base.waiting import OpenGate
+from amoc.base.waiting import Alarm, OpenGate, Waiter
 
 DEADLINE_S = 60.0
 
@@ -75,3 +77,84 @@ def test_the_event_loop_itself_must_not_wait():
     gevent.sleep(0.001)
     assert errors
     assert not latch.waiting
+
+
+class CountingLoop:
+    """The event loop; counts the timers that it is asked for."""
+
+    def __init__(self) -> None:
+        self.timers = 0
+        self._loop = get_hub().loop
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+    def timer(self, *args: object, **options: object) -> object:
+        self.timers += 1
+        return self._loop.timer(*args, **options)
+
+
+@pytest.fixture
+def loop(monkeypatch: pytest.MonkeyPatch) -> CountingLoop:
+    counting = CountingLoop()
+    monkeypatch.setattr(get_hub(), "loop", counting)
+    return counting
+
+
+def watched(alarm: Alarm, seconds: float) -> bool:
+    """Wait so long, by the alarm."""
+    waiter: Waiter[bool] = Waiter()
+    waiter.alarm = alarm
+    return waiter.wait(seconds)
+
+
+def test_an_alarm_watches_one_wait_after_another_by_one_timer(loop: CountingLoop):
+    alarm, waiters = Alarm(), []
+
+    def receive() -> None:
+        for _ in range(10):
+            waiter: Waiter[bool] = Waiter()
+            waiter.alarm = alarm
+            waiters.append(waiter)
+            assert waiter.wait(DEADLINE_S)
+
+    receiving = gevent.spawn(receive)
+    for count in range(1, 11):
+        while len(waiters) < count:
+            gevent.idle()
+        waiters[-1].set(True)
+        waiters[-1].wake()
+    receiving.join()
+    assert receiving.successful()
+    assert loop.timers == 1
+    alarm.close()
+
+
+@pytest.mark.parametrize(("first", "second"), [(60, 0.02), (0.01, 0.03), (0.02, 0.0)])
+def test_each_wait_has_its_own_limit(first: float, second: float):
+    alarm, waiter = Alarm(), Waiter[bool]()
+    waiter.alarm = alarm
+    get_hub().loop.run_callback(waiter.give, True)
+    assert waiter.wait(first)
+    begin = time.monotonic()
+    assert not watched(alarm, second)
+    assert second <= time.monotonic() - begin < 10
+    assert alarm.waiter is None
+    alarm.close()
+
+
+def test_two_that_wait_at_once_both_end():
+    alarm = Alarm()
+    waits = [gevent.spawn(watched, alarm, seconds) for seconds in (0.02, 0.01)]
+    gevent.joinall(waits, timeout=10)
+    assert [one.value for one in waits] == [False, False]
+
+
+def test_an_alarm_that_rings_for_nobody_is_set_no_more(loop: CountingLoop):
+    alarm = Alarm()
+    assert not watched(alarm, 0.001)
+    gevent.sleep(0.01)
+    made = loop.timers
+    assert not watched(alarm, 0.001)
+    assert loop.timers > made
+    alarm.close()
