@@ -7,6 +7,7 @@ import platform
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import zmq
 from gevent import subprocess  # the loop reaps all children of a process
 
 from amoc import __version__
+from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ResourceError
 from amoc.install.bundle import Bundle
 from amoc.ipc import bus
@@ -246,6 +248,20 @@ def test_a_host_that_leaves_before_the_run_begins_makes_room_for_another(control
     nodes = starting.get(timeout=DEADLINE_S)
     assert [node.number for node in nodes] == [0, 1]
     assert {node.join.pid for node in nodes} == {one.pid for one in others}
+
+
+def test_a_controller_that_stands_still_while_it_loads_keeps_its_hosts(controller):
+    launcher = controller.launcher(1, DEADLINE_S)
+    starting = controller.starting(launcher)
+    keeper = controller.keeper(launcher.port)
+    (node,) = starting.get(timeout=DEADLINE_S)
+    time.sleep(1.5 * fencing.ORPHANED_NS / S_NS)  # nothing else of this process runs meanwhile
+    heard_ns = node.heard_ns
+    eventually(lambda: node.heard_ns > heard_ns)
+    asked_ns = now_ns()
+    eventually(lambda: node.heard_ns > asked_ns + fencing.BEAT_S * S_NS)
+    assert node.ended() is None
+    assert keeper.poll() is None
 
 
 @pytest.mark.parametrize("report", [Beat(1, "wide"), Fetch("all")])

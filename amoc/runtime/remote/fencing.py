@@ -13,6 +13,9 @@ A controller that stands still for less than `ORPHANED_NS`, suspended or busy, l
 beats are there when it goes on, and the newest is sent back. A keeper that stood still itself has
 not had what came meanwhile, so it listens for a moment before it judges; that ends at `KILLED_NS`.
 A node watches over its keeper in the same way, in case that is frozen.
+
+As long as a keeper has started no node there is no user that could run twice. Then it waits for
+`PATIENCE_NS` more, for a controller that loads what it needs may stand still for longer.
 """
 
 from __future__ import annotations
@@ -31,10 +34,16 @@ GIVEN_UP_NS = 8 * S_NS
 for a host so slow that its keeper comes late."""
 
 
+PATIENCE_NS = 27 * S_NS
+"""How much longer a keeper waits for its controller before it has started a node."""
+
+
 class Fence:
     """A keeper's view: how long ago the controller is known to have been there."""
 
-    def __init__(self, now_ns: int) -> None:
+    def __init__(self, now_ns: int, patience_ns: int = 0) -> None:
+        """The controller is there now; `patience_ns` comes on top of each limit."""
+        self._patience_ns = patience_ns
         self._known_ns = self._looked_ns = self._listen_until_ns = now_ns
         self._orphaned = False
 
@@ -57,13 +66,22 @@ class Fence:
             self._listen_until_ns = now_ns + STOOD_STILL_NS
         self._looked_ns = now_ns
         silent_ns = now_ns - self._known_ns
+        silent_ns -= self._patience_ns
         heard_all = now_ns >= self._listen_until_ns or silent_ns >= KILLED_NS
         self._orphaned |= silent_ns >= ORPHANED_NS and heard_all
         return self._orphaned
 
+    def is_silent(self, now_ns: int) -> bool:
+        """Whether the controller was not heard for so long that a node would have to stop."""
+        return now_ns - self._known_ns >= ORPHANED_NS
+
+    def node_starts(self) -> None:
+        """From now on there is a node, and no patience."""
+        self._patience_ns = 0
+
     def is_over(self, now_ns: int) -> bool:
         """Whether nothing of the node may run any more."""
-        return self._orphaned and now_ns - self._known_ns >= KILLED_NS
+        return self._orphaned and now_ns - self._known_ns >= KILLED_NS + self._patience_ns
 
 
 def is_given_up(heard_ns: int, now_ns: int) -> bool:

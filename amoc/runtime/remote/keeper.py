@@ -81,7 +81,7 @@ class Keeper:
         self._line: bus.Child[ToKeeper, FromKeeper] = bus.Child(
             context, place.remote, f"keeper{place.number}", TO_KEEPER, FROM_KEEPER
         )
-        self._fence = fencing.Fence(now_ns())
+        self._fence = fencing.Fence(now_ns(), fencing.PATIENCE_NS)
         self._clock = NodeClock(place.clock)
         self._node: ChildProcess | None = None
         self._told: ChildProcess | None = None
@@ -110,7 +110,7 @@ class Keeper:
                 gevent.wait(either, count=1)
                 if not self._leave.is_set():
                     joining.get()
-                    self._fence = fencing.Fence(now_ns())
+                    self._fence = fencing.Fence(now_ns(), fencing.PATIENCE_NS)
                     tasks = [self._hear, self._beat, self._guard, self._clock.follow, self._ship]
                     spawned += [gevent.spawn(self._guarded, task) for task in tasks]
                     self._leave.wait()
@@ -198,7 +198,7 @@ class Keeper:
     def _guard(self) -> None:
         while not self._fence.is_orphaned(now_ns()):
             gevent.sleep(LOOK_S)
-        silent_s = fencing.ORPHANED_NS // S_NS
+        silent_s = (now_ns() - self._fence.known_ns) // S_NS
         self._tell(f"nothing heard from the controller for {silent_s} s; stopping the node")
         if self._node is not None:
             self._node.close_lifeline()
@@ -263,8 +263,11 @@ class Keeper:
         )
         while not self._clock.is_known and not self._leave.is_set():
             gevent.sleep(QUICK_BEAT_S)
+        while self._fence.is_silent(now_ns()) and not self._leave.is_set():
+            gevent.sleep(LOOK_S)  # what it starts would have to stop at once
         if self._leave.is_set():
             return
+        self._fence.node_starts()
         started = self._clock.start_node(self._directory)
         node = self._node = ChildProcess(started, self._printed)
         node.write(encode(BOOTSTRAP, told))

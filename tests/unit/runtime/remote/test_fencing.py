@@ -11,6 +11,7 @@ from amoc.runtime.remote.fencing import (
     GIVEN_UP_NS,
     KILLED_NS,
     ORPHANED_NS,
+    PATIENCE_NS,
     STOOD_STILL_NS,
     Fence,
     is_given_up,
@@ -104,3 +105,17 @@ def test_an_echo_that_comes_late_says_nothing_of_now():
     fence = looked(ORPHANED_NS)
     fence.echoed(0)
     assert fence.is_orphaned(ORPHANED_NS)
+
+
+def test_before_there_is_a_node_its_keeper_is_patient_and_then_it_is_not():
+    fence = Fence(0, PATIENCE_NS)
+    for now_ns in range(0, PATIENCE_NS, LOOK_NS):
+        assert not fence.is_orphaned(now_ns)
+    assert fence.is_silent(now_ns)
+    fence.echoed(now_ns)
+    assert not fence.is_silent(now_ns)
+    fence.node_starts()
+    assert not fence.is_orphaned(now_ns + S_NS)
+    assert fence.is_orphaned(now_ns + KILLED_NS)
+    assert fence.is_over(now_ns + KILLED_NS)
+    assert Fence(0, PATIENCE_NS).is_orphaned(KILLED_NS + PATIENCE_NS)
