@@ -21,7 +21,6 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from amoc.base import process
-from amoc.base.text import cut
 from amoc.runtime.remote.ray import actor, hosts
 from amoc.runtime.remote.ray.actor import NOT_FOUND
 
@@ -35,6 +34,7 @@ LEAVE_S = 6.0
 CLOSE_S = LEAVE_S + 3.0
 CONNECT_S = 2.0
 MAX_ATTEMPTS = 3
+MAX_MISSED = 2
 MAX_TEXT = 400
 
 
@@ -61,12 +61,13 @@ def tell(kind: str, text: str) -> None:
 
 def one_line(error: object) -> str:
     """What an error says, on one line."""
-    return cut(" ".join(str(error).split()), MAX_TEXT)
+    text = " ".join(str(error).split())
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def how_it_went(host: str, status: int, command: str, said: list[str], version: str) -> str:
     """How a keeper has ended, and what to do about it."""
-    last = said[-1] if said else ""
+    last = said[-1].removeprefix("amoc: ") if said else ""
     if "No module named" in last or status == NOT_FOUND:
         why = last.removeprefix(f"{command}: ").removeprefix("ModuleNotFoundError: ")
         return f"amoc cannot be started on {host} ({command}: {why}); install amoc {version} there"
@@ -91,6 +92,7 @@ class HeadWatch(threading.Thread):
         super().__init__(daemon=True)
         self._address = address
         self.stopped = threading.Event()
+        self.is_lost = False
 
     def run(self) -> None:
         """Look each second, until it is stopped."""
@@ -100,16 +102,17 @@ class HeadWatch(threading.Thread):
                 reached(self._address)
             except OSError as error:
                 missed += 1
-                if missed == 2:
+                if missed == MAX_MISSED:
+                    self.is_lost = True
                     tell(
                         SAY,
                         f"Ray's head at {self._address} is lost ({error.strerror or error}); the"
                         " run goes on while its nodes are heard from",
                     )
             else:
-                if missed >= 2:
+                if self.is_lost:
                     tell(SAY, f"Ray's head at {self._address} is back")
-                missed = 0
+                missed, self.is_lost = 0, False
 
 
 class Driver:
@@ -121,8 +124,9 @@ class Driver:
         self._version = version
         self._group: Any = None
         self._actors: list[Any] = []
-        self._pending: dict[Any, str] = {}
+        self._pending: dict[Any, tuple[str, Any]] = {}
         self._niceness: dict[Any, str] = {}
+        self._head = HeadWatch(task.address)
         self._leaving = threading.Event()
         self._over = threading.Event()
         self._is_connected = False
@@ -132,13 +136,12 @@ class Driver:
         threading.Thread(target=self._follow_stdin, daemon=True).start()
         try:
             self._connect()
-            head = HeadWatch(self._task.address)
-            head.start()
+            self._head.start()
             self._place()
             self._start()
             self._watch()
             self._leaving.wait()
-            head.stopped.set()
+            self._head.stopped.set()
         except Exception as error:  # of any kind: Ray's and gRPC's errors have no root in common
             tell(TROUBLE, f"Ray at {self._task.address}: {one_line(error)}")
             self._leaving.wait()
@@ -225,10 +228,11 @@ class Driver:
             options = ["node", "--controller", address, "--secret-file", "-", "--name", host]
             self._actors.append(one)
             self._niceness[one.niceness.remote()] = host
-            self._pending[one.run.remote(self._task.amoc, options, self._task.secret)] = host
+            call = one.run.remote(self._task.amoc, options, self._task.secret)
+            self._pending[call] = host, one
             cpus, node = f"{bundle['CPU']:g} CPUs", placed[index][:8]
             tell(SAY, f"amoc node is starting on {host} ({cpus}, Ray node {node})")
-        started = ", ".join(self._pending.values())
+        started = ", ".join(host for host, _ in self._pending.values())
         tell(STATE, f"Ray has started amoc node on {started}, to join at tcp://{advertise}")
 
     def _own_address(self) -> str:
@@ -252,7 +256,7 @@ class Driver:
                 if call in self._niceness:
                     self._told_niceness(self._niceness.pop(call), call)
                     continue
-                host = self._pending.pop(call)
+                host, _ = self._pending.pop(call)
                 try:
                     status, command, said = ray.get(call)
                 except ray.exceptions.RayError as error:
@@ -279,9 +283,11 @@ class Driver:
         import ray
         from ray.util import remove_placement_group
 
-        stops = [one.stop.remote(LEAVE_S) for one in self._actors]
+        stops = [one.stop.remote(LEAVE_S) for _, one in self._pending.values()]
         if stops:
             ray.wait(stops, num_returns=len(stops), timeout=LEAVE_S)
+        if self._head.is_lost:
+            return  # nobody is there to ask; should it come back, it sees that we are gone
         for one in self._actors:
             ray.kill(one)
         if self._group is not None:
