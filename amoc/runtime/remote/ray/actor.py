@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 
 MAX_LINES = 20
+STAY_S = 5.0
+"""How long an actor stays once its keeper has ended, so that the driver hears of that."""
 NOT_FOUND = 127
 """The exit status of a command that is not there, as shells have it."""
 
@@ -72,7 +75,10 @@ class AmocNode:
             text = line.decode(errors="replace").rstrip()
             print(text, flush=True)  # Ray streams it to the driver
             said = [*said, text][-MAX_LINES:]
-        return keeper.wait(), command[0], said
+        status = keeper.wait()
+        # Where Ray's head is lost, nobody else ends this process.
+        threading.Timer(STAY_S, os._exit, [0]).start()
+        return status, command[0], said
 
     def stop(self, deadline_s: float) -> None:
         """Have the keeper leave, and wait for that; what does not leave is killed."""

@@ -115,7 +115,7 @@ class RayStarter:
             gevent.sleep(LOOK_S)
         how = f"the process that speaks to Ray {process.how_it_ended(status)}"
         if self._have_come:
-            self._say(f"{how}; Ray will end the nodes that it has started")
+            self._say(f"{how}; Ray may end the nodes that it has started")
         else:
             self._trouble = self._trouble or how
 
