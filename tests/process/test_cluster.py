@@ -260,7 +260,8 @@ def test_users_that_have_not_started_on_a_lost_node_start_on_the_others(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    slowly = ("--users", str(USERS), *THREE[:4], "--set", "user_rate=180", "--duration", "1h")
+    # A node's users start 2 s apart: who has started when it is killed is known by then.
+    slowly = ("--users", str(USERS), *THREE[:4], "--set", "user_rate=90", "--duration", "1h")
     policy = ("--on-node-loss", "continue")
     with running(scenario(COUNTING), *slowly, *policy, directory=tmp_path) as run:
         eventually(lambda: len(users_by_process(log)) == 3, f"each node has a user:\n{run.output}")
