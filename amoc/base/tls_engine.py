@@ -30,9 +30,13 @@ class TlsEngine:
     Attributes:
         established: Whether the handshake is done.
         ended: Whether the peer has said that it sends no more (close_notify).
+        waiting: How much plain text waits to be encrypted.
     """
 
-    __slots__ = ("_few", "_incoming", "_outgoing", "_ssl", "_unencrypted", "ended", "established")
+    __slots__ = (
+        *("_few", "_incoming", "_outgoing", "_ssl", "_unencrypted"),
+        *("ended", "established", "waiting"),
+    )
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class TlsEngine:
         )
         self._unencrypted: bytearray | None = None
         self._few = FEW_BYTES
+        self.waiting = 0
         self.established = False
         self.ended = False
 
@@ -92,10 +97,12 @@ class TlsEngine:
             if self._unencrypted is None:
                 self._unencrypted = bytearray()
             self._unencrypted += data
+            self.waiting = len(self._unencrypted)
             return
         sent = self._write(data)
         if sent < len(data):
             self._unencrypted = bytearray(memoryview(data)[sent:])
+            self.waiting = len(self._unencrypted)
 
     def outgoing(self) -> bytes:
         """Bytes for the peer; empty when there are none."""
@@ -105,11 +112,6 @@ class TlsEngine:
     def pending(self) -> int:
         """How many bytes are `outgoing`."""
         return self._outgoing.pending
-
-    @property
-    def waiting(self) -> int:
-        """How much plain text waits to be encrypted."""
-        return len(self._unencrypted) if self._unencrypted else 0
 
     def finish(self) -> None:
         """Say that no more is sent (close_notify); that is `outgoing` then. Never fails."""
@@ -168,8 +170,11 @@ class TlsEngine:
             # An empty text is the peer's close_notify. One more read when nothing is left would
             # only raise; but a record may be inside OpenSSL while nothing is in its buffer.
             while text := read(READ_BYTES):
+                is_last = not incoming.pending and not self._ssl.pending()
+                if is_last and not texts and self._unencrypted is None:
+                    return text  # as nearly always
                 texts.append(text)
-                if not incoming.pending and not self._ssl.pending():
+                if is_last:
                     break
             else:
                 self.ended = True
@@ -179,13 +184,14 @@ class TlsEngine:
             self.ended = True
         if self._unencrypted is not None:
             self._encrypt_waiting()
-        return texts[0] if len(texts) == 1 else b"".join(texts)
+        return b"".join(texts)
 
     def _encrypt_waiting(self) -> None:
         waiting = self._unencrypted
         if waiting is None:
             return
         del waiting[: self._write(waiting)]
+        self.waiting = len(waiting)
         if not waiting:
             self._unencrypted = None
 

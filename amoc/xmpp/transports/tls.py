@@ -206,12 +206,15 @@ class TlsTransport:
             self._flush()  # an alert, which says what we did not like
             self._end(error)
             return
-        if engine.pending and self._below.unsent > HARD_LIMIT:  # a new key, for the peer's new key
-            self._end(NotReading())
-            return
-        self._flush()
+        if answer := engine.outgoing():  # of the handshake, or a new key for the peer's new key
+            is_too_much = self._below.unsent > HARD_LIMIT
+            self._below.write(answer)
+            if is_too_much:
+                self._end(NotReading())
+                return
         if text:
-            self._remember()
+            if self._sessions is not None:
+                self._remember()
             if self._on_data is ignore:
                 self._early += text  # its reader starts in the same turn of the loop
             else:
@@ -223,11 +226,10 @@ class TlsTransport:
 
     def _remember(self) -> None:
         # In TLS 1.3 tickets come after the handshake, and before anything else.
-        if self._sessions is not None:
-            session = self.engine.session
-            if session is not None:
-                self._sessions.put(self._place, session)
-            self._sessions = None
+        sessions, self._sessions = self._sessions, None
+        session = self.engine.session
+        if sessions is not None and session is not None:
+            sessions.put(self._place, session)
 
     def _on_below_lost(self, error: Exception | None) -> None:
         if error is None and not self.engine.ended:
