@@ -165,7 +165,7 @@ class TlsEngine:
             if not self.established:
                 return b""
         incoming, read = self._incoming, self._ssl.read
-        texts = []
+        texts: list[bytes] = []
         try:
             # An empty text is the peer's close_notify. One more read when nothing is left would
             # only raise; but a record may be inside OpenSSL while nothing is in its buffer.
