@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import pytest
+
 from tests.cluster.hosts import DEADLINE_S, ROOT, Host, Network, available
-from tests.servers.daemon import required
 
 PORT, CLIENT_PORT = 6379, 10001
 CPUS = 2
@@ -32,7 +33,7 @@ def python() -> str:
     """A Python with Ray, and what amoc depends on."""
     found = os.environ.get("AMOC_RAY", "")
     if not found:
-        required("Ray is not installed (AMOC_RAY may name a Python that has it)")
+        pytest.skip("AMOC_RAY names no Python that has Ray; these tests take minutes")
     return found
 
 

@@ -107,7 +107,8 @@ def test_every_command_of_the_table_is_a_sub_command_with_help():
         assert "--json" in shown
         assert ("--comment TEXT" in shown) != bool(spec.text)
         for argument in spec.arguments:
-            assert (argument.metavar or f"--{argument.name}") in shown
+            named = (argument.metavar or f"--{argument.name}") in shown
+            assert named != bool(argument.refused), argument.name
 
 
 def test_a_row_of_the_table_is_all_that_a_new_sub_command_needs(asked, monkeypatch):
