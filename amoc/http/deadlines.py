@@ -92,29 +92,35 @@ class Deadlines:
         self._timer.start(self._ring)
 
     def _ring(self) -> None:
-        self._tell()
+        over = self._take_overdue()
         if not self._queue:
             self.queued_ns = monotonic_ns()
             begun = ((one.since_ns, next(_numbers), one) for one in self._watched)
             self._queue = sorted(entry for entry in begun if entry[0] > 0)
-            self._tell()
+            over += self._take_overdue()
         if self._queue:
             self._arm(self._queue[0][0])
         else:
             self.queued_ns = _NEVER
+        # Last, for a user goes on within this, and may begin its next request, or end another's.
+        for one in over:
+            if one.since_ns == TOLD:
+                one.overdue()
 
-    def _tell(self) -> None:
-        """Tell those whose time is over, and take those that have ended from the queue's front."""
+    def _take_overdue(self) -> list[Limited]:
+        """Those whose time is over, as `TOLD`; takes them, and who has ended, from the queue."""
         queue, ended_ns = self._queue, monotonic_ns() - self._ns
+        over: list[Limited] = []
         while queue:
             since_ns, _, one = queue[0]
             is_under_way = since_ns == one.since_ns and one in self._watched
             if is_under_way and since_ns > ended_ns:
-                return
+                break
             heappop(queue)
             if is_under_way:
                 one.since_ns = TOLD
-                one.overdue()
+                over.append(one)
+        return over
 
 
 class Silence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -110,6 +111,52 @@ def test_a_check_that_fails_later_fails_a_request_once(serve: Serve) -> None:
     found = counters()
     assert (found["GET /.count"], found["GET /.failures"]) == (1, 1)
     assert found["Aggregated.failures"] == 1
+
+
+def test_each_request_is_recorded_once_whatever_its_answer(serve: Serve) -> None:
+    packed = gzip.compress(b"packed")
+    answers = {
+        b"/ok": OK,
+        b"/empty": b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"/busy": OK.replace(b"200 OK", b"503 Busy"),
+        b"/packed": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(packed), packed),
+        b"/broken": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nno",
+        b"/moved": b"HTTP/1.1 302 Found\r\nLocation: /ok\r\nContent-Length: 0\r\n\r\n",
+    }
+    server = serve(lambda _, head: answers[head.split()[1]])
+    kinds = [one.value for one in meters.statuses]
+    reused, received = meters.reused.value, meters.bytes_received.value
+    with http.session(server.url, raises=False) as session:
+        for _ in range(5):
+            for path in answers:
+                session.get(path.decode())
+    found = counters()
+    assert {found[f"GET {path.decode()}.count"] for path in answers} == {5}
+    assert found["Aggregated.count"] == 30
+    assert found["GET /busy.failures"] == found["GET /broken.failures"] == 5
+    assert found["Aggregated.failures"] == 10
+    assert found["GET /ok.bytes"] == found["GET /moved.bytes"] == 10
+    assert found["GET /packed.bytes"] == 30
+    timers = {one.name: one.value.count for one in metrics.read() if hasattr(one.value, "count")}
+    assert (timers["GET /ok"], timers["GET /empty"], timers["GET /busy"]) == (5, 5, 0)
+    assert timers["Aggregated"] == 20
+    grown = [one.value - before for one, before in zip(meters.statuses, kinds, strict=True)]
+    assert grown == [0, 25, 5, 0, 5]
+    assert meters.reused.value - reused == 34
+    sizes = sum(map(len, answers.values())) + len(OK)
+    assert meters.bytes_received.value - received == 5 * sizes
+
+
+def test_connections_go_back_to_where_a_redirect_has_led(serve: Serve) -> None:
+    there = serve(lambda *_: OK)
+    moved = b"HTTP/1.1 302 Found\r\nLocation: %b/\r\nContent-Length: 0\r\n\r\n"
+    here = serve(lambda *_: moved % there.url.encode())
+    with http.session(here.url) as session:
+        for _ in range(5):
+            assert session.get("/").ok
+    assert (here.connections, there.connections) == (1, 1)
+    assert (len(here.heads), len(there.heads)) == (5, 5)
 
 
 def test_a_user_that_is_to_stop_ends_where_it_waits_for_an_answer(serve: Serve) -> None:
@@ -296,6 +343,40 @@ def test_who_begins_again_has_the_whole_time_again_and_who_was_told_is_told_once
     assert [name for name, _ in told] == ["once", "again", "later"]
     assert told[1][1] - begun >= 0.049
     eventually(lambda: queue.queued_ns > now_ns())  # nobody is left, and nothing is watched
+
+
+class _Chained(_Limited):
+    """One whose user goes on with another one as soon as it is told."""
+
+    def __init__(self, after: Callable[[], object], told: list[tuple[object, float]]) -> None:
+        super().__init__("told", told)
+        self._after = after
+
+    def overdue(self) -> None:
+        super().overdue()
+        self._after()
+
+
+def test_who_begins_while_another_one_is_told_has_a_time_limit() -> None:
+    told: list[tuple[object, float]] = []
+    queue = deadlines.Deadlines(0.02)
+    ended, begun, other = (_Limited(name, told) for name in ("ended", "begun", "other"))
+
+    def go_on() -> None:
+        begun.begin(queue)
+        queue.unwatch(other)
+        other.since_ns = 0
+
+    first = _Chained(go_on, told)
+    for one in (ended, first, other):
+        one.begin(queue)
+    assert first.since_ns >= queue.queued_ns  # so the queue has only the one that ends
+    ended.since_ns = 0
+    late = monotonic() + 0.06
+    while monotonic() < late:
+        pass  # a busy loop is late, and so the others are overdue when they are queued
+    eventually(lambda: len(told) == 2)
+    assert [name for name, _ in told] == ["told", "begun"]
 
 
 def test_cookies_go_where_they_belong() -> None:
