@@ -114,10 +114,10 @@ class Connection:
                 except OSError:
                     self.sent = 0
                 if self.sent < len(data):
-                    self._push(data[self.sent :])
+                    self._push(memoryview(data)[self.sent :])
             if body is not None:
                 self._transmit_body(body, terms.asks_leave)
-            if terms.silence is not None:
+            if terms.silence is not None and self.since_ns:  # else it has failed meanwhile
                 self._silence = Silence(self.silent, terms.silence)
             while not (reader.complete or self.failure or (terms.streams and reader.in_body)):
                 waiter = self._waiter = Waiter()
@@ -231,9 +231,8 @@ class Connection:
             engine.encrypt(data[at : at + MANY_BYTES])
             self._push(engine.outgoing())
 
-    def _push(self, data: bytes) -> None:
-        """Hand `data` to the kernel, waiting where it takes no more; an answer ends that."""
-        view: bytes | memoryview = data
+    def _push(self, view: bytes | memoryview) -> None:
+        """Hand `view` to the kernel, waiting where it takes no more; an answer ends that."""
         while view:
             try:
                 sent = self._send(view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import zlib
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from gevent import socket
 
 from amoc import http
-from amoc.http import connection
+from amoc.http import connection, deadlines
 
 from .conftest import Behaviour, Server
 from .support import counters
@@ -148,9 +149,11 @@ def test_a_server_that_reads_nothing_times_out_in_writing(
     serve: Callable[[Behaviour], Server],
 ) -> None:
     server = serve(lambda *_: gevent.sleep(30))
-    with http.session(server.url, timeout=1, raises=False) as session:
+    with http.session(server.url, timeout=1, read_timeout=30, raises=False) as session:
         answer = session.post("/", data=iter([bytes(1 << 20)] * 64))
     assert answer.cause == "timeout (write)"
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is deadlines.Silence]
 
 
 def test_bytes_that_nobody_asked_for_end_an_idle_connection(
