@@ -101,12 +101,12 @@ class Fetcher:
             return answer
         ns = answer.ns = connection.end_ns - call.begin_ns
         body = answer.bytes = reader.take()
+        self._keep(connection)
         step = call.recorder
         if step is not None and status < 400 and body and not encoding and connection.uses > 1:
             answer.is_recorded = meters.succeeded(connection, step, len(body), ns)
         if not answer.is_recorded:
             meters.answered(connection)
-        self._keep(connection)
         if encoding and body:
             answer.bytes = _decoded(body, encoding, call)
         return answer
