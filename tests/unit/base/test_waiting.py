@@ -8,8 +8,9 @@ import gevent
 import pytest
 from gevent import get_hub
 
+from amoc.base import pause
 from amoc.base.errors import ScenarioError
-from amoc.base.waiting import Alarm, OpenGate, Waiter
+from amoc.base.waiting import Alarm, OpenGate, Waiter, wait
 
 DEADLINE_S = 60.0
 
@@ -157,4 +158,41 @@ def test_an_alarm_that_rings_for_nobody_is_set_no_more(loop: CountingLoop):
     made = loop.timers
     assert not watched(alarm, 0.001)
     assert loop.timers > made
+    alarm.close()
+
+
+def parked_by(alarm: Alarm, seconds: float) -> gevent.Greenlet:
+    """A user that waits so long, by the alarm."""
+    waiter: Waiter[bool] = Waiter()
+    waiter.alarm = alarm
+    user = gevent.spawn(wait, waiter, seconds)
+    while alarm.waiter is not waiter:
+        gevent.idle()
+    return user
+
+
+def test_who_is_killed_leaves_the_alarm_to_who_waits_next():
+    alarm = Alarm()
+    parked_by(alarm, DEADLINE_S).kill()
+    assert alarm.waiter is None
+    assert not watched(alarm, 0.01)
+    alarm.close()
+
+
+def test_a_wait_whose_alarm_rings_in_a_pause_has_the_rest_of_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(pause, "clock", pause.PauseClock())
+    alarm, begin_ns = Alarm(), pause.clock.run_ns()
+    user = parked_by(alarm, 0.1)
+    pause.pause()
+    try:
+        while alarm.waiter is not None:  # until it has rung
+            gevent.sleep(0.01)
+        assert not user.dead
+    finally:
+        pause.resume()
+    user.join(10)
+    assert user.value is False
+    assert pause.clock.run_ns() - begin_ns >= 100_000_000
     alarm.close()
