@@ -19,7 +19,7 @@ from amoc.scenario.run_plan import RunPlan
 
 if TYPE_CHECKING:
     from amoc.runtime.launcher import Launcher
-    from amoc.runtime.remote.launcher import Starter
+    from amoc.runtime.remote.starter import Starter
 
 
 JOIN_TIMEOUT_S = 60.0
@@ -31,8 +31,8 @@ LOADED_BEFORE = (
     "amoc.cli.view.summary",
     "amoc.runtime.controller.controller",
 )
-"""What a run loads while its nodes come up, where these are on this host. Hosts that have joined
-leave when their beats are not answered for 3 s, and on a busy host it may take longer."""
+"""What a run loads while its nodes come up, where these are on this host. Other hosts join after
+that: they would wait, but one that is not heard for 8 s is given up, and it may take as long."""
 
 
 @dataclass(frozen=True)

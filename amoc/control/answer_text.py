@@ -35,7 +35,8 @@ def lines_of(answer: JsonObject) -> list[str]:
 
 
 def _node(one: JsonObject) -> str:
-    workers = f"{one.get('host', '?')}, {counted(len(one.get('workers', ())), 'worker')}"
+    where = ", ".join(str(one[key]) for key in ("host", "id") if one.get(key))
+    workers = f"{where}, {counted(len(one.get('workers', ())), 'worker')}"
     if one.get("state") == "lost":
         return f"{workers}, lost: {one.get('reason', '?')}"
     bound_s = one.get("clock_bound_s")

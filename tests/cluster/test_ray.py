@@ -1,7 +1,4 @@
-"""Runs on Ray, on small hosts: started from within and from outside, and what happens to them.
-
-One cluster for all of them, as it takes long to start; the last test is its end.
-"""
+"""Runs on Ray, on small hosts: started from within and from outside, and what happens to them."""
 
 from __future__ import annotations
 
@@ -9,11 +6,9 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import pytest
 import yaml
 
 from amoc.scenario.cluster import RAY, Cluster, parse, with_nodes
@@ -21,12 +16,6 @@ from tests.cluster.hosts import DEADLINE_S, ROOT, Host, checked, eventually
 from tests.cluster.ray_cluster import TOKEN, RayCluster, python
 from tests.cluster.runs import Run, ran_twice, until_ended
 from tests.cluster.walk import USERS, Console, walk_through
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
-    with RayCluster(tmp_path_factory.mktemp("ray") / "network") as made:
-        yield made
 
 
 def running(
@@ -81,15 +70,28 @@ def test_the_files_that_start_clusters_are_read():
     assert wanted == Cluster(RAY, group["replicas"], ("ray://amoc-head-svc:10001",))
 
 
-def test_a_run_from_outside_is_walked_through_and_leaves_nothing(cluster, tmp_path):
+def test_what_becomes_of_runs_on_a_cluster(tmp_path):
+    """One test: processes that share the tests of a file would each start a cluster."""
+    with RayCluster(tmp_path / "network") as cluster:
+        for number, part in enumerate(PARTS):
+            directory = tmp_path / f"{number}"
+            directory.mkdir()
+            part(cluster, directory)
+
+
+def a_run_from_outside_is_walked_through_and_leaves_nothing(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
     outside = cluster.outside
     with running(cluster, outside, tmp_path, 100_000, "--users", str(USERS)) as run:
         run.wait_for_users(1)
         shown = [line for host in cluster.network.hosts for line in host.processes()]
         walk_through(run, Console(run, cluster.python, cluster.env(outside)))
         run.wait_for_nothing_left()
-    nodes = {node["host"] for node in run.summary()["nodes"]}
-    assert nodes == {worker.address for worker in cluster.workers}
+    nodes = run.summary()["nodes"]
+    assert {node["host"] for node in nodes} == {worker.address for worker in cluster.workers}
+    assert all(re.fullmatch(r"Ray node [0-9a-f]{8} pid \d+", node["id"]) for node in nodes)
+    assert len({node["id"].split()[2] for node in nodes}) == len(nodes)
     assert {log.stem for log in (tmp_path / "run/logs").iterdir()} == {
         "controller",
         *("node0", "supervisor", "worker-0"),
@@ -101,7 +103,7 @@ def test_a_run_from_outside_is_walked_through_and_leaves_nothing(cluster, tmp_pa
     assert not any(re.search(r"\b[0-9a-f]{64}\b", line) for line in shown)
 
 
-def test_a_run_that_cannot_begin_says_why(cluster, tmp_path):
+def a_run_that_cannot_begin_says_why(cluster: RayCluster, tmp_path: Path) -> None:
     bad_token, too_many, no_amoc = refusals(
         cluster,
         tmp_path,
@@ -117,7 +119,9 @@ def test_a_run_that_cannot_begin_says_why(cluster, tmp_path):
     assert re.search(rf"amoc cannot be started on \S+ {why}", no_amoc)
 
 
-def test_when_rays_driver_is_killed_it_is_said_and_nothing_is_left(cluster, tmp_path):
+def when_rays_driver_is_killed_it_is_said_and_nothing_is_left(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
     with running(cluster, cluster.head, tmp_path, 1_000, "--users", "4") as run:
         run.wait_for_users(4)
         os.kill(cluster.head.pid_of("amoc: ray driver"), signal.SIGKILL)
@@ -126,9 +130,9 @@ def test_when_rays_driver_is_killed_it_is_said_and_nothing_is_left(cluster, tmp_
     assert "ray: the process that speaks to Ray was killed by SIGKILL" in run.output
 
 
-def test_users_of_a_host_without_power_start_on_the_other_also_when_ray_loses_its_head(
-    cluster, tmp_path
-):
+def users_of_a_host_without_power_start_on_the_other_also_when_ray_loses_its_head(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
     other, off = cluster.workers
     with running(cluster, cluster.head, tmp_path, 150, "--users", "4") as run:
         run.wait_for_users(4)
@@ -148,3 +152,12 @@ def gcs_server(cluster: RayCluster) -> str:
     """The program that is Ray's head."""
     (line,) = (line for line in cluster.head.processes() if "/gcs_server " in line)
     return line.partition(" ")[0]
+
+
+PARTS = (
+    a_run_from_outside_is_walked_through_and_leaves_nothing,
+    a_run_that_cannot_begin_says_why,
+    when_rays_driver_is_killed_it_is_said_and_nothing_is_left,
+    users_of_a_host_without_power_start_on_the_other_also_when_ray_loses_its_head,
+)
+"""In this order: the last one is the cluster's end."""

@@ -22,6 +22,8 @@ def test_a_run_on_three_hosts_takes_its_files_along_and_leaves_nothing(hosts, tm
     assert {user: len(places) for user, places in turns.items()} == dict.fromkeys(range(1, 7), 1)
     hosts_used = {next(iter(places)) for places in turns.values()}
     assert len(hosts_used) == 3
+    assert {node["host"] for node in summary["nodes"]} == {"h2", "h3", "h4"}
+    assert all(re.fullmatch(r"pid \d+", node["id"]) for node in summary["nodes"])
     assert summary["users"]["finished"] == 6
     assert summary["counters"]["turns"] == 120
     assert {log.stem for log in (tmp_path / "run/logs").iterdir()} == {

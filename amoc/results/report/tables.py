@@ -234,6 +234,7 @@ def nodes(found: Sequence[NodePart]) -> Table:
         (
             one["name"],
             one["host"],
+            one["id"],
             number(one["workers"]),
             one["state"],
             NO_VALUE if one["lost_at_s"] is None else figure(one["lost_at_s"], "s"),
@@ -246,10 +247,10 @@ def nodes(found: Sequence[NodePart]) -> Table:
         if len(found) > 1
     ]
     heads = (
-        *("node", "host", "workers", "state", "lost at"),
+        *("node", "host", "id", "workers", "state", "lost at"),
         *("users restarted elsewhere", "users lost", "clock within", "reason"),
     )
-    return Table("nodes", "Nodes", heads, rows, frozenset({1, 3, 8}))
+    return Table("nodes", "Nodes", heads, rows, frozenset({1, 2, 4, 9}))
 
 
 def workers(found: Iterable[WorkerPart], duration_s: float) -> Table:

@@ -2,7 +2,9 @@
 
     rendezvous    the controller's side of joining: who knows the secret of the run may come
     joining       the host's side
-    launcher      the nodes, as a run sees them
+    launcher      starts the nodes of a run
+    remote_node   one of them, as the run sees it
+    starter       what brings hosts, as the launcher sees it
     keeper        the process on the host; it is the node's parent and its lifeline
     ssh           keepers by OpenSSH's client
     ray           keepers by Ray

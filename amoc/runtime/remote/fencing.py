@@ -32,8 +32,6 @@ STOOD_STILL_NS = S_NS
 GIVEN_UP_NS = 8 * S_NS
 """A controller that has heard no beat for so long knows that the node is gone. The difference is
 for a host so slow that its keeper comes late."""
-
-
 PATIENCE_NS = 27 * S_NS
 """How much longer a keeper waits for its controller before it has started a node."""
 
@@ -65,8 +63,7 @@ class Fence:
         if now_ns - self._looked_ns > STOOD_STILL_NS:
             self._listen_until_ns = now_ns + STOOD_STILL_NS
         self._looked_ns = now_ns
-        silent_ns = now_ns - self._known_ns
-        silent_ns -= self._patience_ns
+        silent_ns = now_ns - self._known_ns - self._patience_ns
         heard_all = now_ns >= self._listen_until_ns or silent_ns >= KILLED_NS
         self._orphaned |= silent_ns >= ORPHANED_NS and heard_all
         return self._orphaned

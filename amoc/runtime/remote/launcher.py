@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from itertools import count
-from pathlib import Path
-from typing import Protocol
 
 import gevent
 import zmq
 
-from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
+from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import PeerError, ResourceError
 from amoc.base.run_clock import host_clock
 from amoc.base.text import counted, cut, printable
@@ -36,7 +34,6 @@ from amoc.ipc.messages.keeper import (
     FromKeeper,
     Join,
     Joined,
-    Kill,
     Leave,
     Logged,
     Printed,
@@ -45,10 +42,10 @@ from amoc.ipc.messages.keeper import (
 )
 from amoc.ipc.messages.lifecycle import Bootstrap, Hello, Note
 from amoc.ipc.messages.links import BOOTSTRAP
-from amoc.runtime.remote import fencing
 from amoc.runtime.remote.address import Address
-from amoc.runtime.remote.log_shipping import LogWriter
+from amoc.runtime.remote.remote_node import RemoteNode
 from amoc.runtime.remote.rendezvous import Rendezvous
+from amoc.runtime.remote.starter import Starter
 
 CHUNK_BYTES = 128 << 10
 """Of a bundle at a time. All hosts fetch it at once, and what echoes wait behind must be short, or
@@ -56,139 +53,8 @@ keepers would take their controller for gone where its line is slow."""
 MAX_CHUNKS = 4
 """On their way to one keeper, which asks for one after the other."""
 LOOK_S = 0.05
-MAX_EARLY_LINES = 1_000
 MAX_HOW = 1_000
 """Characters of how a node has ended."""
-HELLO_S = 600.0
-"""First its keeper fetches the scenario and installs what that depends on; a keeper that is gone is
-noticed long before."""
-MAX_CLOCK_BOUND_NS = 5 * MS_NS
-"""Beyond, the operator is warned."""
-
-
-class Starter(Protocol):
-    """What brings hosts to a run."""
-
-    def start(self, port: int, secret: bytes, /) -> None:
-        """Begin; hosts are to join at `port`."""
-
-    def trouble(self) -> str:
-        """What has gone wrong so that a host will not come; empty if nothing."""
-
-    def found(self) -> str:
-        """How far it has got, for when time is over; empty if it does not know."""
-
-    def came(self) -> None:
-        """All hosts have come: nobody asks for trouble any more, so it is for the operator."""
-
-    def close(self) -> None:
-        """End what was begun."""
-
-
-class RemoteNode:
-    """A node on another host; see `amoc.runtime.launcher.LaunchedNode`."""
-
-    def __init__(self, number: int, keeper: int, join: Join, launcher: RemoteLauncher) -> None:
-        self.number = number
-        self.keeper_number = keeper
-        self.host = join.host
-        self.engine_id = f"{join.host} pid {join.pid}"
-        self.join = join
-        self.heard_ns = now_ns()
-        self.clock_bounds_ns = 0, 0
-        self._clock_said_ns = 0
-        self.is_there = False
-        self.hello_s = HELLO_S
-        self.how: str | None = None
-        self.nonsense = ""
-        self.early: list[str] = []
-        self._launcher = launcher
-        self._logs: LogWriter | None = None
-        self._on_line: Callable[[str], None] = self._keep_line
-
-    @property
-    def public_key(self) -> bytes:
-        """What the run's parent knows it by."""
-        return self.join.node_key
-
-    @property
-    def keeper(self) -> str:
-        """What its keeper is called."""
-        return f"keeper{self.keeper_number}"
-
-    def _keep_line(self, line: str) -> None:
-        if len(self.early) < MAX_EARLY_LINES:
-            self.early.append(line)
-
-    def begin(self, bootstrap: Bootstrap) -> None:
-        """Have its keeper start it."""
-        self._launcher.begin(self, bootstrap)
-
-    def watch(self, on_line: Callable[[str], None]) -> None:
-        """Pass on what it prints."""
-        self._on_line = on_line
-        for line in self.early:
-            on_line(line)
-        self.early.clear()
-
-    def print(self, lines: Sequence[str]) -> None:
-        """It has printed that."""
-        for line in lines:
-            self._on_line(line)
-
-    def note_clock(self, bound_ns: int) -> None:
-        """Its clock can be so far from ours; said when that is known, and when it is too much."""
-        if bound_ns:
-            self.clock_bounds_ns = bound_ns, max(bound_ns, self.clock_bounds_ns[1])
-        if bound_ns > max(self._clock_said_ns, MAX_CLOCK_BOUND_NS):
-            self._clock_said_ns = 10 * bound_ns
-            shown = format_duration(bound_ns / S_NS)
-            why = "throttle slots there may be that early or late"
-            self.print([f"amoc: the clock of {self.host} is known only to within {shown}: {why}"])
-        elif bound_ns and not self._clock_said_ns:
-            self._clock_said_ns = bound_ns
-            shown = format_duration(bound_ns / S_NS)
-            self.print([f"amoc: the clock of {self.host} is tracked to within {shown}"])
-
-    def keep_logs(self, directory: str) -> None:
-        """Write what its processes log to files in a directory."""
-        self._logs = LogWriter(Path(directory), lambda text: self.print([f"amoc: {text}"]))
-
-    def log(self, part: Logged) -> None:
-        """One of its processes has logged that."""
-        if self._logs is not None:
-            self._logs.write(part)
-
-    def ended(self) -> str | None:
-        """How it has ended; None while it may run."""
-        if self.how is None and fencing.is_given_up(self.heard_ns, now_ns()):
-            silent = format_duration(fencing.GIVEN_UP_NS / S_NS)
-            self.how = self.nonsense or f"on {self.host} has not been heard from for {silent}"
-            self._launcher.forget(self)
-        return self.how
-
-    def kill(self) -> None:
-        """Have its keeper kill it."""
-        if self.how is None:
-            self._launcher.tell(self, Kill())
-
-    def end(self, deadline_s: float) -> None:
-        """Wait for its end, and have it killed if it has not left by then."""
-        self._until_ended(deadline_s)
-        self.kill()
-        self._until_ended(fencing.GIVEN_UP_NS / S_NS)
-        if self.ended() is None:  # its keeper is there, and cannot end it; without us it has to
-            self._launcher.forget(self)
-            self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
-        self._launcher.tell(self, Leave())
-        if self._logs is not None:
-            self._logs.close()
-            self._logs = None
-
-    def _until_ended(self, deadline_s: float) -> None:
-        give_up = now_ns() + int(deadline_s * S_NS)
-        while self.ended() is None and now_ns() < give_up:
-            gevent.sleep(LOOK_S)
 
 
 class RemoteLauncher:
@@ -342,6 +208,10 @@ class RemoteLauncher:
         return Joined(node.keeper_number, ports, self._keys.public, host_clock())
 
     # Keepers
+
+    def engine_id(self, host: str) -> str:
+        """What whoever has brought a host calls it; empty if as it calls itself."""
+        return self._starter.engine_id(host) if self._starter is not None else ""
 
     def tell(self, node: RemoteNode, command: ToKeeper) -> None:
         """Tell the keeper of a node; one that does not listen is given up soon."""

@@ -44,13 +44,20 @@ def command(host: str, amoc: str, address: str) -> list[str]:
     """
     match = _HOST.fullmatch(host)
     assert match is not None
-    user, name, port = match.groups()
-    target = name = name.strip("[]")
-    target = f"{user}@{target}" if user else target
+    user, _, port = match.groups()
+    name = _name(host)
+    target = f"{user}@{name}" if user else name
     chosen = ["-p", port] if port else []
     # exec: what sshd starts is a shell, which would stay in between.
     remote = f"exec {amoc} node --controller '{address}' --secret-file - --name {name}"
     return ["ssh", *_OPTIONS, *chosen, "--", target, remote]
+
+
+def _name(host: str) -> str:
+    """What a host is called, without a user and a port."""
+    match = _HOST.fullmatch(host)
+    assert match is not None
+    return match[2].strip("[]")
 
 
 @dataclass
@@ -130,6 +137,11 @@ class SshStarter:
     def found(self) -> str:
         """Nothing is known of hosts that are on their way."""
         return ""
+
+    def engine_id(self, host: str) -> str:
+        """The host as it was given; empty where it is not the only one of its name."""
+        given = [one for one in self._hosts if _name(one) == host]
+        return given[0] if len(given) == 1 else ""
 
     def came(self) -> None:
         """That a connection has ended is known by its node."""

@@ -132,6 +132,15 @@ def test_the_answer_is_a_line_for_the_whole_and_one_for_each_worker(asked):
     assert asked.run == "mine"
 
 
+def test_a_node_is_shown_with_its_host_and_what_the_engine_calls_that():
+    node = {"name": "node1", "host": "h3", "id": "admin@h3:2222 pid 7", "workers": [2, 3]}
+    up, lost = {"users": 4, "state": "up"}, {"state": "lost", "reason": "cut off"}
+    assert lines_of({"summary": "two", "nodes": [node | up, node | lost]})[1:] == [
+        "  node1: h3, admin@h3:2222 pid 7, 2 workers, 4 users, up",
+        "  node1: h3, admin@h3:2222 pid 7, 2 workers, lost: cut off",
+    ]
+
+
 def test_the_answer_is_whole_as_json(asked):
     assert json.loads(amoc("status", "--json").output) == ANSWER
 

@@ -25,8 +25,11 @@ from amoc.runtime.remote.ray import actor, hosts
 from amoc.runtime.remote.ray.actor import NOT_FOUND
 
 MARK = "amoc-ray "
-SAY, TROUBLE, STATE = "say", "trouble", "state"
-"""What may be told: a line for the operator; why a host will not come; what is waited for."""
+SAY, TROUBLE, STATE, NODE = "say", "trouble", "state", "node"
+"""What may be told: a line for the operator; why a host will not come; what is waited for; a host's
+name, and which node it is to Ray."""
+ID_LENGTH = 8
+"""Digits of an id of Ray's that are shown: these differ, and there are 56."""
 CLIENT = "ray://"
 LOOK_S = 0.5
 LEAVE_S = 6.0
@@ -230,7 +233,8 @@ class Driver:
             self._niceness[one.niceness.remote()] = host
             call = one.run.remote(self._task.amoc, options, self._task.secret)
             self._pending[call] = host, one
-            cpus, node = f"{bundle['CPU']:g} CPUs", placed[index][:8]
+            cpus, node = f"{bundle['CPU']:g} CPUs", placed[index][:ID_LENGTH]
+            tell(NODE, f"{host} {node}")
             tell(SAY, f"amoc node is starting on {host} ({cpus}, Ray node {node})")
         started = ", ".join(host for host, _ in self._pending.values())
         tell(STATE, f"Ray has started amoc node on {started}, to join at tcp://{advertise}")

@@ -13,7 +13,7 @@ from amoc.base import process
 from amoc.base.errors import ResourceError, UsageError
 from amoc.base.text import numberless, printable
 from amoc.runtime.child import ChildProcess, start_module
-from amoc.runtime.remote.ray.driver import CLOSE_S, LOOK_S, MARK, SAY, STATE, Task
+from amoc.runtime.remote.ray.driver import CLOSE_S, LOOK_S, MARK, NODE, SAY, STATE, Task
 
 MODULE = "amoc.runtime.remote.ray.driver"
 _OWN_LOG = re.compile(r"\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] ")
@@ -22,7 +22,7 @@ MAX_LINES = 1_000
 
 
 class RayStarter:
-    """Has Ray start a keeper on each of some hosts; see `amoc.runtime.remote.launcher.Starter`."""
+    """Has Ray start a keeper on each of some hosts; see `amoc.runtime.remote.starter.Starter`."""
 
     def __init__(
         self, address: str, nodes: int, amoc: str, advertise: str, tell: Callable[[str], object]
@@ -50,6 +50,7 @@ class RayStarter:
         self._watching: gevent.Greenlet[..., None] | None = None
         self._trouble = ""
         self._state = ""
+        self._nodes_of_ray: dict[str, str] = {}  # by the names that hosts join with
         self._have_come = self._is_over = False
         self._lines = 0
         self._own_log: frozenset[str] = frozenset()
@@ -75,6 +76,9 @@ class RayStarter:
             kind, text = json.loads(line.removeprefix(MARK))
             if kind == STATE:
                 self._state = text
+            elif kind == NODE:
+                host, _, node = text.partition(" ")
+                self._nodes_of_ray[host] = node
             elif kind == SAY or self._have_come:
                 self._say(text)
             else:
@@ -104,6 +108,11 @@ class RayStarter:
     def found(self) -> str:
         """What Ray has done so far, for when time is over."""
         return self._state
+
+    def engine_id(self, host: str) -> str:
+        """Ray's own id of a host, the beginning of it."""
+        node = self._nodes_of_ray.get(host)
+        return f"Ray node {node}" if node else ""
 
     def came(self) -> None:
         """All hosts are there; what goes wrong from now on is for the operator."""

@@ -1,0 +1,158 @@
+"""A node on another host, as a run sees it; its keeper says what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import gevent
+
+from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
+from amoc.ipc.messages.keeper import Join, Kill, Leave, Logged, ToKeeper
+from amoc.ipc.messages.lifecycle import Bootstrap
+from amoc.runtime.remote import fencing
+from amoc.runtime.remote.log_shipping import LogWriter
+
+LOOK_S = 0.05
+MAX_EARLY_LINES = 1_000
+HELLO_S = 600.0
+"""First its keeper fetches the scenario and installs what that depends on; a keeper that is gone is
+noticed long before."""
+MAX_CLOCK_BOUND_NS = 5 * MS_NS
+"""Beyond, the operator is warned."""
+
+
+class Keepers(Protocol):
+    """The lines to all keepers."""
+
+    def engine_id(self, host: str, /) -> str:
+        """What whoever has brought a host calls it; empty if as it calls itself."""
+
+    def begin(self, node: RemoteNode, bootstrap: Bootstrap, /) -> None:
+        """Have the keeper of a node start it."""
+
+    def tell(self, node: RemoteNode, command: ToKeeper, /) -> None:
+        """Tell the keeper of a node; one that does not listen is given up soon."""
+
+    def forget(self, node: RemoteNode, /) -> None:
+        """Hear nothing of its keeper any more."""
+
+
+class RemoteNode:
+    """A node on another host; see `amoc.runtime.launcher.LaunchedNode`."""
+
+    def __init__(self, number: int, keeper: int, join: Join, keepers: Keepers) -> None:
+        """Know a host that has joined.
+
+        Args:
+            number: The node's.
+            keeper: Its keeper's number, which none has had before it.
+            join: What the host has said.
+            keepers: Leads to the keeper.
+        """
+        self.number = number
+        self.keeper_number = keeper
+        self.host = join.host
+        self.join = join
+        self.heard_ns = now_ns()
+        self.clock_bounds_ns = 0, 0
+        self._clock_said_ns = 0
+        self.is_there = False
+        self.hello_s = HELLO_S
+        self.how: str | None = None
+        self.nonsense = ""
+        self.early: list[str] = []
+        self._keepers = keepers
+        self._logs: LogWriter | None = None
+        self._on_line: Callable[[str], None] = self._keep_line
+
+    @property
+    def engine_id(self) -> str:
+        """The keeper's process, and what whoever has brought its host calls that otherwise."""
+        called = self._keepers.engine_id(self.host)
+        return f"{'' if called == self.host else called} pid {self.join.pid}".lstrip()
+
+    @property
+    def public_key(self) -> bytes:
+        """What the run's parent knows it by."""
+        return self.join.node_key
+
+    @property
+    def keeper(self) -> str:
+        """What its keeper is called."""
+        return f"keeper{self.keeper_number}"
+
+    def _keep_line(self, line: str) -> None:
+        if len(self.early) < MAX_EARLY_LINES:
+            self.early.append(line)
+
+    def begin(self, bootstrap: Bootstrap) -> None:
+        """Have its keeper start it."""
+        self._keepers.begin(self, bootstrap)
+
+    def watch(self, on_line: Callable[[str], None]) -> None:
+        """Pass on what it prints."""
+        self._on_line = on_line
+        for line in self.early:
+            on_line(line)
+        self.early.clear()
+
+    def print(self, lines: Sequence[str]) -> None:
+        """It has printed that."""
+        for line in lines:
+            self._on_line(line)
+
+    def note_clock(self, bound_ns: int) -> None:
+        """Its clock can be so far from ours; said when that is known, and when it is too much."""
+        if bound_ns:
+            self.clock_bounds_ns = bound_ns, max(bound_ns, self.clock_bounds_ns[1])
+        if bound_ns > max(self._clock_said_ns, MAX_CLOCK_BOUND_NS):
+            self._clock_said_ns = 10 * bound_ns
+            shown = format_duration(bound_ns / S_NS)
+            why = "throttle slots there may be that early or late"
+            self.print([f"amoc: the clock of {self.host} is known only to within {shown}: {why}"])
+        elif bound_ns and not self._clock_said_ns:
+            self._clock_said_ns = bound_ns
+            shown = format_duration(bound_ns / S_NS)
+            self.print([f"amoc: the clock of {self.host} is tracked to within {shown}"])
+
+    def keep_logs(self, directory: str) -> None:
+        """Write what its processes log to files in a directory."""
+        self._logs = LogWriter(Path(directory), lambda text: self.print([f"amoc: {text}"]))
+
+    def log(self, part: Logged) -> None:
+        """One of its processes has logged that."""
+        if self._logs is not None:
+            self._logs.write(part)
+
+    def ended(self) -> str | None:
+        """How it has ended; None while it may run."""
+        if self.how is None and fencing.is_given_up(self.heard_ns, now_ns()):
+            silent = format_duration(fencing.GIVEN_UP_NS / S_NS)
+            self.how = self.nonsense or f"on {self.host} has not been heard from for {silent}"
+            self._keepers.forget(self)
+        return self.how
+
+    def kill(self) -> None:
+        """Have its keeper kill it."""
+        if self.how is None:
+            self._keepers.tell(self, Kill())
+
+    def end(self, deadline_s: float) -> None:
+        """Wait for its end, and have it killed if it has not left by then."""
+        self._until_ended(deadline_s)
+        self.kill()
+        self._until_ended(fencing.GIVEN_UP_NS / S_NS)
+        if self.ended() is None:  # its keeper is there, and cannot end it; without us it has to
+            self._keepers.forget(self)
+            self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
+        self._keepers.tell(self, Leave())
+        if self._logs is not None:
+            self._logs.close()
+            self._logs = None
+
+    def _until_ended(self, deadline_s: float) -> None:
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while self.ended() is None and now_ns() < give_up:
+            gevent.sleep(LOOK_S)
