@@ -76,12 +76,12 @@ def made_of(scenario: str, libraries: str = "") -> Bundle:
             also where it has no lock file.
 
     Raises:
-        ScenarioError: It is too large, or has files that cannot be sent.
+        ScenarioError: It does not exist, is too large, or has files that cannot be sent.
         ResourceError: A file cannot be read.
     """
     several = parts_of(scenario)
     sources = [one.source for one in several] or [scenario]
-    files = [Path(one).resolve() for one in sources if is_path(one) and Path(one).exists()]
+    files = [_existing(one) for one in sources if is_path(one)]
     if not files:
         return Bundle(b"", scenario)
     tops = [one if one.is_dir() else one.parent for one in files]
@@ -98,6 +98,14 @@ def made_of(scenario: str, libraries: str = "") -> Bundle:
     contents |= _lock(scenario, libraries)
     data = _packed(root, dict(sorted(contents.items())))
     return Bundle(data, text_of(renamed) if renamed else here(scenario))
+
+
+def _existing(source: str) -> Path:
+    """The file or directory of a scenario; no host is to be fetched for one that is not there."""
+    path = Path(source).resolve()
+    if not path.exists():
+        raise ScenarioError(f"scenario {source} does not exist")
+    return path
 
 
 def _files(top: Path) -> Iterator[Path]:

@@ -25,7 +25,7 @@ def launcher(*arguments: str):
     def run(reach, **given):
         made.append(cluster.launcher(run_options.plan(**given), reach))
 
-    CliRunner().invoke(run, ["chat.py", *arguments], catch_exceptions=False, standalone_mode=False)
+    CliRunner().invoke(run, ["chat", *arguments], catch_exceptions=False, standalone_mode=False)
     return made[0]
 
 

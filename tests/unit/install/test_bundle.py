@@ -99,6 +99,12 @@ def test_a_module_is_not_sent() -> None:
     assert bundle.made_of("shop.checkout").digest == ""
 
 
+@pytest.mark.parametrize("form", ["{}", "{}=10 chat=90"])
+def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(tmp_path: Path, form: str) -> None:
+    with pytest.raises(ScenarioError, match=r"^scenario \S+/nowhere\.py does not exist$"):
+        bundle.made_of(form.format(tmp_path / "nowhere.py"))
+
+
 def test_a_name_that_no_archive_may_hold_is_said_where_it_is(tmp_path: Path) -> None:
     path = write(tmp_path, {"my notes.txt": b""})
     with pytest.raises(ScenarioError, match=r"my notes\.txt cannot be sent: names in"):
