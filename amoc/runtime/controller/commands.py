@@ -239,8 +239,9 @@ class Commands:
                 f" {taken} more after {self._added_by_hand}"
             )
         chosen = self._nodes.workers_of(on_nodes) if on_nodes is not None else None
+        places = None if chosen is None else {worker: at for at, worker in enumerate(chosen)}
         workers = [
-            one for one in sorted(self._broadcast.workers) if chosen is None or one.worker in chosen
+            one for one in sorted(self._broadcast.workers) if places is None or one.worker in places
         ]
         if not workers:
             raise PeerError("no worker is ready to take users; try again in a moment")
@@ -248,8 +249,8 @@ class Commands:
         shares = {
             origin: (
                 sum(map(len, self._placement.ids_of(first, last, origin.worker)))
-                if chosen is None
-                else len(range(chosen.index(origin.worker), count, len(chosen)))
+                if places is None
+                else len(range(places[origin.worker], count, len(places)))
             )
             for origin in workers
         }
@@ -283,15 +284,15 @@ class Commands:
 
     def _check_room(self, shares: Mapping[WorkerId, int]) -> None:
         """Make sure that each node has descriptors for what its workers get."""
+        workers: dict[str, list[WorkerId]] = {}
+        for one in self._broadcast.workers:
+            workers.setdefault(one.node, []).append(one)
         for name in {origin.node: None for origin, share in shares.items() if share}:
             loaded = self._status.nodes[name]
-            mine = {one.worker: shares.get(one, 0) for one in self._workers_on(name)}
+            mine = {one.worker: shares.get(one, 0) for one in workers[name]}
             there = self._status.samples.users_on(name) + self._starts.to_start(mine)
             users = there + sum(mine.values())
             fd_budget.check_fds(users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
-
-    def _workers_on(self, node: str) -> list[WorkerId]:
-        return [one for one in self._broadcast.workers if one.node == node]
 
     def _remove(
         self,
