@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,8 +40,10 @@ REFUSE_S = 1.0
 """How long a client has to take the answer that there is no room for it."""
 SAY_S = 60.0
 """How often it is logged that connections were ended or refused."""
-_LENGTHS = ("content-length", "transfer-encoding")
-"""Headers that say where a body ends; a proxy before us may go by another one than we do."""
+_LINE = re.compile(rb"(?:[\w!#$%&'*+.^`|~-]+:[^\r\n\0]*)?\r?\n")
+"""A line of a head: a header on a line of its own, or the end."""
+_ENDS = {"content-length": r"[0-9]{1,19}", "transfer-encoding": r"(?i:chunked)"}
+"""Headers that say where a body ends, and how."""
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n"
@@ -49,6 +52,23 @@ _FULL = (
 
 class _BadHead(ValueError):
     """Of this kind the server writes a line, and of others a traceback."""
+
+
+class _Head:
+    """The rest of a head while it is read: what a proxy may have understood otherwise is refused.
+
+    For then the two differ in where the next request begins, which somebody else may have sent.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readline(self, limit: int) -> bytes:
+        """The next line."""
+        line: bytes = self._file.readline(limit)
+        if _LINE.fullmatch(line) is None:
+            raise _BadHead("a line of the head is no header, is too long, or has no end")
+        return line
 
 
 class Handler(WSGIHandler):
@@ -81,12 +101,14 @@ class Handler(WSGIHandler):
 
     def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - pywsgi's name
         """The headers of a request."""
+        file, *more = arguments
         try:
-            found = super().MessageClass(*arguments)
+            found = super().MessageClass(_Head(file), *more)
         except HTTPException as error:  # there are too many
             raise _BadHead(str(error)) from None
-        if sum(name.lower() in _LENGTHS for name in found) > 1:
-            raise _BadHead("a request must say once where its body ends")
+        ends = [(_ENDS[name.lower()], one) for name, one in found.items() if name.lower() in _ENDS]
+        if len(ends) > 1 or not all(re.fullmatch(form, one) for form, one in ends):
+            raise _BadHead("a request must say once, and plainly, where its body ends")
         return found
 
     def get_environ(self) -> Any:
@@ -155,7 +177,7 @@ class _Server(_SERVER):  # type: ignore[misc]
             self._said_ns = now_ns()
             log.warning(
                 "%d connections are open, and clients want more: so far %d idle ones were closed"
-                " for new ones, and %d refused; the last one was of %s",
+                " for new ones, and %d new ones refused; the newest one is from %s",
                 *(len(there.open), there.ended, there.refused, address[0]),
             )
         try:

@@ -386,6 +386,11 @@ def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 44\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nContent-Length: 44\r\nTransfer-Encoding: chunked\r\n", b"400"),
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding:\r\n chunked\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding : chunked\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nX-Some: x\rTransfer-Encoding: chunked\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nContent-Length: +5\r\n", b"400"),
     ],
     ids=[
         "line",
@@ -395,6 +400,11 @@ def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
         "two lengths",
         "length and chunks",
         "two codings",
+        "another coding",
+        "folded",
+        "blank",
+        "bare CR",
+        "sign",
     ],
 )
 def test_a_head_that_is_too_large_or_ambiguous_is_refused_in_a_line_and_ends_the_connection(
