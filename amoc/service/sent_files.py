@@ -20,7 +20,7 @@ from amoc.scenario.scenario_files import parts_of
 NAME = "_sent"
 FRESH_S = 3_600.0
 """How long those are kept that no run has used: one may be about to start."""
-_DIGITS = 16
+_DIGITS = 32
 
 
 def place_of(uploads: Path, digest: str) -> Path:

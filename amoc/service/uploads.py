@@ -82,7 +82,7 @@ class Uploads:
         if not self._allowed:
             raise Problem(HTTPStatus.FORBIDDEN, "uploads are switched off here (--no-upload)")
         base = self._scenarios.uploads
-        staging, digest = None, hashlib.sha256(f"{name}\0".encode() if name else b"")
+        staging, digest = None, hashlib.sha256(f"{name}\0".encode())
         try:
             base.mkdir(0o700, parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
