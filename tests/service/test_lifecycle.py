@@ -21,6 +21,7 @@ from amoc.results.saved_run import load
 from amoc.service import run_queue, server_log
 from amoc.service.start_bodies import StartBody
 from tests.process.support import DEADLINE_S, ROOT, alive, eventually
+from tests.process.test_control import terminal
 from tests.service.support import Daemon, serving
 
 pytestmark = pytest.mark.slow
@@ -42,8 +43,12 @@ def amoc(*arguments: str, cwd: Path, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_in_the_background_until_it_is_stopped(tmp_path: Path) -> None:
-    said = amoc("start", "--listen", "0", cwd=tmp_path)
+def test_in_the_background_until_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as variables:
+        variables.setenv("AMOC_API_PORT", "0")
+        said = amoc("start", cwd=tmp_path)
     try:
         assert said.startswith("amoc serves http://127.0.0.1:")
         assert "already" in amoc("start", "--listen", "0", cwd=tmp_path, code=2)
@@ -337,6 +342,30 @@ def test_who_is_attached_can_leave_or_stay_to_the_end(daemon: Daemon) -> None:
         said, _ = stays.communicate(timeout=DEADLINE_S)
         assert stays.returncode == 0
         assert "verdict stopped" in said
+    daemon.wait_for_end(run)
+
+
+def test_who_is_attached_controls_the_run_with_keys(daemon: Daemon) -> None:
+    run = daemon.start(users=10)
+    program = (sys.executable, "-m", "amoc", "attach")
+    with terminal(cwd=daemon.directory, command=program) as it:
+        it.wait_for("10 running")
+        it.type("+")
+        daemon.wait_for_users(run, 11)
+        it.type("p")
+        daemon.wait_for_state(run, "paused")
+        it.type("\x03")
+        assert it.end() == 0
+        assert it.restored()
+    with terminal("--server", daemon.url, cwd=daemon.directory, command=program) as it:
+        it.wait_for("paused")
+        it.type("p")
+        daemon.wait_for_state(run, "running")
+        it.type("-")
+        daemon.wait_for_users(run, 10)
+        it.type("q")
+        it.wait_for("verdict stopped")
+        assert it.end() == 0
     daemon.wait_for_end(run)
 
 
