@@ -71,7 +71,8 @@ def replay(server: Line, context: click.Context) -> None:
     body = {**body_of(context, RepeatBody), "run": context.params["run_directory"]}
     if context.params["only_plan"]:
         found = server.ask("POST", "/execution/plan_replay", body)
-        put_out(found, context.params["json_file"])
+        scenario = scenario_files.file_names(found["scenario"])
+        put_out({**found, "scenario": scenario}, context.params["json_file"])
         return
     _show(server, context, "replay", body)
 

@@ -70,6 +70,13 @@ def name_of(source: str) -> str:
     return Path(source).stem if is_path(source) else source
 
 
+def file_names(text: str) -> str:
+    """A scenario, or several with their loads, for people: files without their directories."""
+    if parts := parts_of(text):
+        return text_of([one._replace(source=file_names(one.source)) for one in parts])
+    return Path(text).name if "/" in text else text
+
+
 def parts_of(text: str) -> tuple[Part, ...]:
     """The scenarios of a plan that has several; empty if it has one."""
     if "=" not in text:

@@ -76,7 +76,7 @@ def test_every_command_acts_on_the_server_or_says_why_it_does_not(tmp_path: Path
         [first] = daemon.runs.glob("[!.]*")
         began = json.loads((first / "journal.jsonl").read_text().splitlines()[0])
         assert (began["plan"]["log_level"], began["plan"]["seed"]) == ("debug", 7)
-        assert "plan of" in say("replay", "last", "--plan")
+        assert "plan of shop.py " in say("replay", "last", "--plan")
         [sent] = amoc_scenarios.glob("_sent/*/shop.py")
         sent.write_text(STAYERS + "# changed\n")
         again = ("--set", "pause=0.2", "--comment", "again", "--json", "made.json")
@@ -161,6 +161,7 @@ def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:
         expected = ("--set", "pause=0.5", "--expect", "looks < 1", "--json", "summary.json")
         said = run("shop.py", *options, *expected, code=12)
         assert "looks < 1" in said
+        assert "  scenario shop.py  " in said
         [again] = re.findall(r"^run again: amoc (.*)$", said, re.MULTILINE)
         named = again.removesuffix(f" --server {daemon.url}")
         amoc(here, daemon.url, *named.split(), "--plan", token="token")

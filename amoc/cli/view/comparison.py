@@ -13,6 +13,7 @@ from amoc.base.text import printable
 from amoc.cli.view.console import table, verdict_colour
 from amoc.results.compare.comparison import INCONCLUSIVE, TOO_FEW, Comparison, Metric, Side
 from amoc.results.report.texts import around, clip, difference, figure
+from amoc.scenario.scenario_files import file_names
 
 MAX_METRICS = 100
 """With more of them, only significant changes are shown, and of those the first."""
@@ -47,7 +48,7 @@ def _sides(sides: Sequence[Side]) -> Table:
         made.add_row(
             Text(side.label, "bold"),
             Text(_clip(run.get("id"))),
-            Text(_clip(run.get("scenario"))),
+            Text(_clip(file_names(str(run.get("scenario", ""))))),
             Text(verdict, verdict_colour(verdict)),
             f"{format_duration(side.tally.span_s)}{begin}" if side.tally.points else "no data",
             Text(_clip(run.get("comment")), "italic"),

@@ -7,7 +7,6 @@ stay in the terminal's history.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import gevent
@@ -36,6 +35,7 @@ from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
 from amoc.results.counts import busiest, counter, samples, throttle
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
+from amoc.scenario.scenario_files import file_names
 
 REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
@@ -184,7 +184,7 @@ class LiveView:
 
     def _head(self) -> list[Text]:
         status, samples = self._status, self._status.samples
-        scenario = Path(status.plan.scenario).name if status.plan else ""
+        scenario = file_names(status.plan.scenario) if status.plan else ""
         first = Text.assemble(
             (f"{scenario} ", "bold"),
             (status.state.value, "green" if status.state is State.RUNNING else "yellow"),

@@ -28,6 +28,7 @@ from amoc.results.summary_types import (
     ThresholdPart,
     WorkerPart,
 )
+from amoc.scenario.scenario_files import file_names
 
 MAX_CAUSES = 10
 MAX_FINDINGS = 5
@@ -48,7 +49,7 @@ def render(summary: Summary, elsewhere: str | None = None) -> RenderableType:
         summary: Of the run.
         elsewhere: How commands call it, with options, if its directory is on another host.
     """
-    parts: list[RenderableType] = ["", _title(summary), _facts(summary)]
+    parts: list[RenderableType] = ["", _title(summary, elsewhere), _facts(summary)]
     parts += [indented(reason, "red") for reason in _reasons(summary)]
     parts += [indented(note, "yellow") for note in summary["run"].get("notes", ())]
     for one in _tables(summary):
@@ -63,13 +64,13 @@ def render(summary: Summary, elsewhere: str | None = None) -> RenderableType:
     return Group(*parts)
 
 
-def _title(summary: Summary) -> Text:
+def _title(summary: Summary, elsewhere: str | None) -> Text:
     run, crashed = summary["run"], int(summary["users"]["crashed"])
     title = Text.assemble(
         ("run ", "dim"),
         run["id"],
         ("  scenario ", "dim"),
-        run["scenario"],
+        run["scenario"] if elsewhere is None else file_names(run["scenario"]),
         ("  took ", "dim"),
         format_duration(run["duration_s"]),
         ("  seed ", "dim"),

@@ -19,7 +19,7 @@ _SENTENCES = {
     "ok": ("good", "The run completed, and all thresholds passed."),
     "no criteria": ("open", "The run completed. It had no thresholds, so nothing was judged."),
     "everything failed": ("bad", "The run completed, but nothing succeeded that users tried."),
-    "stopped": ("good", "An operator stopped the run, and users were given time to finish."),
+    "stopped": ("good", "The run was stopped, and users were given time to finish."),
     "failed thresholds": ("bad", "The run completed, but not all thresholds passed."),
     "generator-limited": (
         "doubt",

@@ -28,6 +28,7 @@ from amoc.results.series import Point
 from amoc.results.store.packed import add_to
 from amoc.results.summary_types import Summary
 from amoc.results.warm_up import WarmUp
+from amoc.scenario.scenario_files import file_names
 
 SINGLE_S = 3_600
 MAX_VALUES = 500_000
@@ -54,7 +55,7 @@ def render(record: SavedRun) -> str:
 def title(summary: Summary) -> str:
     """What the page of a run is called."""
     run = summary["run"]
-    return f"{run.get('verdict', 'unknown')}: {run.get('scenario', 'a run')}"
+    return f"{run.get('verdict', 'unknown')}: {file_names(str(run.get('scenario', 'a run')))}"
 
 
 def parts(record: SavedRun) -> tuple[dict[str, object], dict[str, object]]:

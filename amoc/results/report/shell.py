@@ -24,6 +24,7 @@ from amoc.base import atomic_write, clock
 from amoc.base.errors import ResourceError
 from amoc.base.json_plain import JsonObject
 from amoc.results.report import content, texts
+from amoc.scenario.scenario_files import file_names
 
 _ESCAPES = {
     "<": "\\u003c",
@@ -124,7 +125,10 @@ def environment(*packages: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = (texts.clip, texts.figure, texts.moment, texts.number, clock.time_of_day, texts.times)
+    filters = (
+        *(texts.clip, texts.figure, texts.moment, texts.number, texts.times),
+        *(clock.time_of_day, file_names),
+    )
     found.filters |= {one.__name__: one for one in filters}
     found.globals["sections"] = content.SECTIONS
     return found

@@ -29,9 +29,9 @@ from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
 from amoc.service import sse
+from amoc.service.dashboard.parts import LOG_LINES
 from amoc.service.log_tail import LogTail
 
-LOG_LINES = 100
 LOOK_S = 0.2
 LINGER_S = 600.0
 """How long a run is followed for nobody; to begin anew takes the longer the longer it is."""

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from amoc.base.errors import AmocError
 from amoc.results.report import shell
 from amoc.results.report.detail import MAX_S
+from amoc.results.report.page import title
 from amoc.service import guard, sse
 from amoc.service.dashboard import forms, parts, runs_table
 from amoc.service.dashboard.declared import Declared
@@ -94,7 +95,7 @@ def register(app: OpenAPI, service: Service) -> None:
                 declared.look(directory.id, shown)
             return page(
                 "run.html",
-                title=_title(shown.summary["run"]),
+                title=title(shown.summary),
                 run=directory.id,
                 detail_s=MAX_S,
                 live=True,
@@ -173,10 +174,6 @@ def page(template: str, here: str = "", **context: object) -> Response:
         signed_in=guard.COOKIE in request.cookies and role is not None,
     )
     return Response(text, mimetype="text/html")
-
-
-def _title(run: Any) -> str:
-    return f"{run.get('verdict', '')}: {run.get('scenario', '')}"
 
 
 def _moment(name: str) -> float:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from amoc.base.clock import format_duration, time_of_day
 from amoc.results.report.headline import tone_of
 from amoc.results.report.texts import NO_VALUE, figure
 from amoc.results.run_list import ListedRun
 from amoc.results.step_rows import failed
+from amoc.scenario.scenario_files import file_names
 
 EARLY = ("queued", "starting", "failed")
 """What a run is called that has no directory yet."""
@@ -55,7 +55,7 @@ def row(one: ListedRun, error: str = "") -> RunRow:
     share = one.failures / one.requests if one.requests and one.failures is not None else None
     return RunRow(
         one.name,
-        PurePath(one.scenario).name,
+        file_names(one.scenario),
         one.verdict,
         tone_of(one.verdict),
         time_of_day(one.started_at),

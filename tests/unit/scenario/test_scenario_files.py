@@ -14,6 +14,7 @@ from amoc.scenario.scenario_files import (
     Part,
     absolute,
     check,
+    file_names,
     is_path,
     name_of,
     parts_of,
@@ -52,6 +53,8 @@ def test_the_name_is_that_of_all(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = "shops/buy.py=10 browse.py=90"
     assert name_of(text) == "buy+browse"
+    assert file_names(text) == "buy.py=10 browse.py=90"
+    assert [file_names(one) for one in ("a/buy.py", "shops.buy")] == ["buy.py", "shops.buy"]
     assert not is_path(text)
     assert absolute(text) == f"{tmp_path}/shops/buy.py=10 {tmp_path}/browse.py=90"
     assert absolute("package.buy=1 browse.py=2").startswith("package.buy=1 /")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -190,6 +191,11 @@ def test_what_can_be_done_with_a_run_depends_on_what_it_does(verdict, over, queu
     row = runs_table.row(run(verdict), "no such file")
     assert (row.over, row.queued, row.failed, row.shown) == (over, queued, failed, shown)
     assert row.error == "no such file"
+
+
+def test_of_several_scenarios_all_are_named():
+    several = replace(run(), scenario="/srv/buy.py=10/s /srv/browse.py=100")
+    assert runs_table.row(several).scenario == "buy.py=10/s browse.py=100"
 
 
 def test_a_run_is_found_by_all_words_of_a_search():

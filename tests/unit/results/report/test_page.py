@@ -104,7 +104,8 @@ def test_the_page_says_the_figures_of_the_summary():
 
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_each_verdict_is_the_title_and_has_a_sentence_and_its_reasons(verdict):
-    found = Page(render(record(runs.points(3), verdict=verdict, reasons=["the lag was 80 ms"])))
+    told = {"scenario": "/srv/scenarios/chat.py", "reasons": ["the lag was 80 ms"]}
+    found = Page(render(record(runs.points(3), verdict=verdict, **told)))
     heading = next(text for tag, text in found.texts if tag == "title")
     assert heading == f"{verdict}: chat.py – amoc"
     assert re.search(rf"{verdict} chat.py [^.]+\. .*the lag was 80 ms", found.said)
