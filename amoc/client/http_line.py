@@ -137,6 +137,8 @@ class Line:
             read = answer.read(MAX_ANSWER + 1)
         if len(read) > MAX_ANSWER:
             raise PeerError(f"{self} must answer with at most {MAX_ANSWER} bytes, got more")
+        if answer.length:  # of a part of it http.client says nothing
+            raise LostError(f"{self}: the connection was lost in the middle of an answer")
         return read
 
     @contextmanager

@@ -1,13 +1,15 @@
-"""What a client takes for its token."""
+"""What a client takes for its token, and for an answer."""
 
 from __future__ import annotations
 
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from amoc.base.errors import UsageError
-from amoc.client.http_line import token_in
+from amoc.client.http_line import Line, LostError, token_in
 
 
 def test_the_file_of_a_server_is_not_taken_for_a_token(tmp_path: Path) -> None:
@@ -19,3 +21,20 @@ def test_the_file_of_a_server_is_not_taken_for_a_token(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="must hold a token and nothing else") as refused:
             token_in(file)
         assert "0123456789abcdef" not in str(refused.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"{}"])
+def test_an_answer_of_which_the_end_is_missing_is_none(body: bytes) -> None:
+    def serve() -> None:
+        line, _ = server.accept()
+        with line:
+            line.recv(1 << 16)
+            line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n" + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        line = Line.to(f"http://127.0.0.1:{server.getsockname()[1]}", None, 10.0)
+        with pytest.raises(LostError, match="in the middle of an answer"):
+            line.ask("GET", "/runs/last")
+        serving.join()
