@@ -102,8 +102,9 @@ class Handler(WSGIHandler):
     def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - pywsgi's name
         """The headers of a request."""
         file, *more = arguments
+        head: Any = _Head(file)
         try:
-            found = super().MessageClass(_Head(file), *more)
+            found = super().MessageClass(head, *more)
         except HTTPException as error:  # there are too many
             raise _BadHead(str(error)) from None
         ends = [(_ENDS[name.lower()], one) for name, one in found.items() if name.lower() in _ENDS]
@@ -177,7 +178,7 @@ class _Server(_SERVER):  # type: ignore[misc]
             self._said_ns = now_ns()
             log.warning(
                 "%d connections are open, and clients want more: so far %d idle ones were closed"
-                " for new ones, and %d new ones refused; the newest one is from %s",
+                " for new ones, and %d refused; the last one was of %s",
                 *(len(there.open), there.ended, there.refused, address[0]),
             )
         try:
