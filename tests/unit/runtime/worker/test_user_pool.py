@@ -12,7 +12,7 @@ from gevent.event import Event
 
 from amoc import metrics, user
 from amoc.base import turns
-from amoc.base.clock import MS_NS, now_ns
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
 from amoc.metrics import registry
@@ -124,7 +124,9 @@ def test_users_dealt_without_times_start_at_once_and_are_reported_together(worke
     assert len(one.crowd) == 150
 
 
-def test_blocks_start_in_the_order_they_were_dealt(worker):
+def test_blocks_start_in_the_order_they_were_dealt(worker, monkeypatch):
+    # Where a start takes so long that the loop has to turn, the next block's users come in between.
+    monkeypatch.setattr(turns, "HOLD_NS", int(DEADLINE_S) * S_NS)
     order = []
     one = worker(order.append)
     one.deal([5, 3], offsets_ns=[0, 10])
