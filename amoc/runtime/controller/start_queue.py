@@ -81,8 +81,9 @@ class _Pace:
 class _Worker:
     index: int
     up: bool = False
-    outstanding: deque[int] = field(default_factory=deque)
-    """Those that were dealt and have not started, in the order in which they do."""
+    outstanding: deque[tuple[int, bool]] = field(default_factory=deque)
+    """Those that were dealt and have not started, in the order in which they do; whether each has
+    run before."""
     again: deque[int] = field(default_factory=deque)
     moved: deque[int] = field(default_factory=deque)
     """As `again`, but on a node that is lost."""
@@ -138,12 +139,12 @@ class _Worker:
         if queue and (number := pace.take(min(room, share, len(queue)))):
             again = queue is not self.unstarted
             ids = [queue.popleft() for _ in range(number)]
-            self.outstanding += ids
+            self.outstanding += [(one, again) for one in ids]
             return StartUsers(self.index, ids, now_ns, [], again)
         batch = self._next_batch(room, pace, share)
         if batch is None:
             return None
-        self.outstanding += batch.ids
+        self.outstanding += [(one, False) for one in batch.ids]
         due_ns = batch.dues_ns[0] if batch.dues_ns else now_ns
         offsets_ns = [one - due_ns for one in batch.dues_ns]
         return StartUsers(self.index, list(batch.ids), due_ns, offsets_ns, again=False)
@@ -311,7 +312,7 @@ class StartQueue:
         """Users that were dealt to these workers and, as far as is known, have never run."""
         found = set[int]()
         for one in (self._workers[index] for index in workers):
-            found.update(one.unstarted, one.outstanding)
+            found.update(one.unstarted, (user for user, has_run in one.outstanding if not has_run))
         return found
 
     def lose(

@@ -373,3 +373,12 @@ def test_users_that_were_dealt_and_have_not_started_are_new_to_the_next_node():
     starts.up(1, [2], [4])
     blocks = [(list(one.ids), one.again) for one in starts.deal(NOW_NS)]
     assert blocks == [([2], True), ([1, 3], True), ([4], False), ([9, 11, 13, 15, 17, 19], False)]
+
+
+def test_users_that_have_run_and_wait_to_start_again_are_not_new_when_their_node_is_lost():
+    starts = StartQueue(Placement(round_robin([1, 1])))
+    starts.up(0, [1, 3], [5])
+    starts.add(range(7, 8))
+    blocks = [(list(one.ids), one.again) for one in starts.deal(NOW_NS)]
+    assert blocks == [([1, 3], True), ([5], False), ([7], False)]
+    assert starts.unstarted([0]) == {5, 7}
