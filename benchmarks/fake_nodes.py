@@ -71,7 +71,7 @@ from amoc.runtime.remote.joining import Place  # noqa: E402
 from amoc.scenario import settings  # noqa: E402
 from amoc.scenario.resolving import resolve  # noqa: E402
 from amoc.scenario.start_rate import USER_RATE  # noqa: E402
-from amoc.throttle.slot_allocator import Block  # noqa: E402
+from amoc.throttle.blocks import Block  # noqa: E402
 
 JOIN_S = 120.0
 LOOK_S = 0.01

@@ -23,14 +23,13 @@ again.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS, US_NS
+from amoc.throttle.blocks import Account, Block
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import KEEP_NS, Change, SlotSchedule
 
@@ -57,100 +56,6 @@ _LOOK_NS = 10 * HORIZON_NS
 Asker = TypeVar("Asker")
 
 
-class Block(NamedTuple):
-    """Slots for one worker: `first`, `first + stride`, …, `size` of them."""
-
-    number: int
-    """One more than that of the worker's block before."""
-    epoch: int
-    first: int
-    stride: int
-    size: int
-    due_ns: int
-    """Of the first."""
-    spacing_ns: float
-    """Between two of these, not of all slots."""
-
-    def due_at(self, index: int) -> int:
-        """When the block's slot `index` is due."""
-        return self.due_ns + ceil(index * self.spacing_ns)
-
-    def first_from(self, t_ns: int) -> int:
-        """Index of its first slot that is due at `t_ns` or later; `size` if there is none."""
-        if t_ns <= self.due_ns:
-            return 0
-        if self.size == 1:
-            return 1
-        index = min(self.size, int((t_ns - self.due_ns) / self.spacing_ns))
-        while index and self.due_at(index - 1) >= t_ns:
-            index -= 1
-        while index < self.size and self.due_at(index) < t_ns:
-            index += 1
-        return index
-
-    def part(self, start: int, stop: int) -> Block:
-        """Its slots from `start` up to `stop`, as an index."""
-        return self._replace(
-            first=self.first + start * self.stride, size=stop - start, due_ns=self.due_at(start)
-        )
-
-
-@dataclass(slots=True)
-class _Account:
-    """What is known of one asker."""
-
-    served: int
-    """How many turns there had been when it had its last one, or came."""
-    in_turn: bool = False
-    """Whether it stands where those stand who wait for their turn."""
-    outstanding: int = 0
-    seen: int = 0
-    dealt: int = 0
-    """Number of the last block."""
-    unseen: int = 0
-    """Slots in blocks that it had not seen when it asked."""
-    recent: deque[Block] = field(default_factory=deque)
-    """Blocks that it has not seen or that are not long over."""
-    covered_ns: int = 0
-    """When the last slot that it holds is due."""
-    had: int = 0
-    """All slots that it was dealt, but those that are void or that others get."""
-    asked_back_ns: int = 0
-    """Until when it is waited for what it was asked to give back; 0 when it owes no answer."""
-
-    @property
-    def demand(self) -> int:
-        return max(0, self.outstanding - self.unseen)
-
-    def heard(self, outstanding: int, seen: int) -> None:
-        self.outstanding = outstanding
-        if seen != self.seen:
-            self.seen = seen
-            self.unseen = sum(block.size for block in self.recent if block.number > seen)
-
-    def forget(self, before_ns: int) -> None:
-        recent = self.recent
-        while (
-            recent
-            and recent[0].number <= self.seen
-            and recent[0].due_at(recent[0].size - 1) <= before_ns
-        ):
-            recent.popleft()
-
-    def cut(self, from_ns: int) -> list[Block]:
-        """Take away what it has seen that is due at `from_ns` or later."""
-        gone, kept = [], deque[Block]()
-        for block in self.recent:
-            stop = block.size if block.number > self.seen else block.first_from(from_ns)
-            if stop < block.size:
-                gone.append(block.part(stop, block.size))
-            if stop:
-                kept.append(block.part(0, stop))
-        self.recent = kept
-        self.covered_ns = min(self.covered_ns, from_ns)
-        return gone
-
-
 class SlotAllocator(Generic[Asker]):
     """Deals the slots of one throttle.
 
@@ -162,7 +67,7 @@ class SlotAllocator(Generic[Asker]):
         self._every = every
         self._void_ns = VOID_NS - SLACK_NS if every else VOID_NS
         self._row = SlotSchedule(change)
-        self._accounts: dict[Asker, _Account] = {}
+        self._accounts: dict[Asker, Account] = {}
         # What each deal takes must not grow with all askers, of which there may be thousands.
         self._wanting: set[Asker] = set()
         self._turn: list[tuple[int, Asker]] = []  # a heap; some want nothing any more
@@ -184,7 +89,7 @@ class SlotAllocator(Generic[Asker]):
     def _wanted(self) -> bool:
         return bool(self._wanting)
 
-    def _look(self, asker: Asker, account: _Account) -> None:
+    def _look(self, asker: Asker, account: Account) -> None:
         """See whether `asker` wants something; then it waits for its turn."""
         if not account.demand:
             self._wanting.discard(asker)
@@ -255,7 +160,7 @@ class SlotAllocator(Generic[Asker]):
         """
         account = self._accounts.get(asker)
         if account is None:
-            account = self._accounts[asker] = _Account(self._new_turn())
+            account = self._accounts[asker] = Account(self._new_turn())
         if seen < account.seen or seen > account.dealt:
             return  # overtaken by a newer one, or not of this throttle
         if given_back_ns:
@@ -361,7 +266,7 @@ class SlotAllocator(Generic[Asker]):
         self._offer_returned(now_ns)
         return account.had
 
-    def _take_back(self, account: _Account, from_ns: int) -> None:
+    def _take_back(self, account: Account, from_ns: int) -> None:
         """The owner of `account` will not use what is due at `from_ns` or later."""
         blocks = self._not_void(account.cut(from_ns))
         account.had -= sum(block.size for block in blocks)
@@ -399,7 +304,7 @@ class SlotAllocator(Generic[Asker]):
         return list(asked)
 
     @staticmethod
-    def _has_later(account: _Account, now_ns: int) -> bool:
+    def _has_later(account: Account, now_ns: int) -> bool:
         return account.covered_ns > now_ns + HORIZON_NS and not account.asked_back_ns
 
     def _ask_back_due(self, now_ns: int) -> bool:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from heapq import heappop, heappush, heapreplace
 from math import ceil
 
+from amoc.throttle.blocks import Block
 from amoc.throttle.profiles import NEVER_NS
-from amoc.throttle.slot_allocator import FAR_APART_NS, Block
+from amoc.throttle.slot_allocator import FAR_APART_NS
 
 
 class _Entry(list[int]):

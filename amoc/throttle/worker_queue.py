@@ -27,11 +27,12 @@ from amoc.base.waiting import Waiter
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
+from amoc.throttle.blocks import Block
 from amoc.throttle.foresight import Foresight, NoForesight
 from amoc.throttle.permit_stock import Permit, PermitStock
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.report_time import GAP_NS, report_ns
-from amoc.throttle.slot_allocator import FAR_APART_NS, VOID_NS, Block
+from amoc.throttle.slot_allocator import FAR_APART_NS, VOID_NS
 from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.slots_in_hand import SlotsInHand
 from amoc.throttle.token_waiter import Token, user_of

@@ -21,7 +21,7 @@ class ThrottleMode(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """Down: slots of a throttle for one worker; the fields of `throttle.slot_allocator.Block`."""
+    """Down: slots of a throttle for one worker; the fields of `throttle.blocks.Block`."""
 
     name: str
     number: int

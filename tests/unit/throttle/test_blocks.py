@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
+from amoc.throttle.blocks import Block
 from amoc.throttle.permit_allocator import Permits
 from amoc.throttle.profiles import NEVER_NS, Constant, Steps
-from amoc.throttle.slot_allocator import VOID_NS, Block, SlotAllocator
+from amoc.throttle.slot_allocator import VOID_NS, SlotAllocator
 from amoc.throttle.slot_schedule import Change, Mode
 from tests.unit.throttle.support import size_of
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
+from amoc.throttle.blocks import Block
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps
-from amoc.throttle.slot_allocator import Block, SlotAllocator
+from amoc.throttle.slot_allocator import SlotAllocator
 from amoc.throttle.slot_schedule import Change, Mode
 from amoc.throttle.throttle import LEAD_NS, Throttle
 
