@@ -19,9 +19,8 @@ from amoc.base import early_interrupt, process
 
 def stop_once() -> Callable[..., None]:
     """A handler that sends this process SIGTERM, once however often it is called."""
-    left = iter(
-        (signal.SIGTERM,)
-    )  # no call gets what another one has taken, though it interrupts it
+    # No call gets what another one has taken, though it interrupts it.
+    left = iter((signal.SIGTERM,))
 
     def stop(*_: object) -> None:
         for signum in left:

@@ -14,7 +14,7 @@ CLUSTER = click.option(
     "where",
     type=CLUSTERS,
     metavar="CLUSTER",
-    default="local:1",
+    default=cluster.ONE_NODE,
     help="Nodes to run on: local:3 starts three on this host, each with its own workers;"
     " ssh://h1,h2,user@h3 starts one on each of these hosts; ray:HEAD:6379 on --nodes hosts of a"
     " Ray cluster that this one belongs to, and ray://HEAD:10001 of any; join waits for --nodes of"

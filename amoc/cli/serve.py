@@ -19,7 +19,7 @@ from amoc.cli.cluster_options import cluster_of
 from amoc.cli.param_types import CLUSTERS, whole
 from amoc.results.run_directory import BASE
 from amoc.runtime.remote import address, secret
-from amoc.scenario.cluster import JOIN, LOCAL, MAX_NODES, RAY, parse
+from amoc.scenario.cluster import JOIN, MAX_NODES, ONE_NODE, RAY, parse
 from amoc.service.config import PORT, ServiceConfig, is_loopback
 from amoc.service.run_cluster import RunCluster
 
@@ -88,7 +88,6 @@ _OPTIONS = (
     click.option("--key", metavar="FILE", help="Private key for --cert (PEM)."),
 )
 
-DEFAULT = f"{LOCAL}:1"
 CLUSTER = click.option(
     "--cluster",
     "where",
@@ -167,7 +166,7 @@ def _cluster(where: str | None, nodes: int | None, reach: Reach, parallel: int) 
     Raises:
         UsageError: Options do not go together, or runs side by side would want the same ports.
     """
-    text = cluster_of(where or DEFAULT, nodes)
+    text = cluster_of(where or ONE_NODE, nodes)
     cluster.check(parse(text), reach)
     if reach.secret_file is not None:
         secret.in_file(reach.secret_file)  # what is wrong with it is said here

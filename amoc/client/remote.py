@@ -234,4 +234,5 @@ class Client(Commands, Runs):
             if (found := self.run(started.run)).over:
                 return replace(started, state=found.state)
             time.sleep(LOOK_S)
-        raise PeerError(f"run {started.run} takes no commands after {self._line.timeout_s:g} s")
+        within = f"within {self._line.timeout_s:g} s"
+        raise PeerError(f"run {started.run} was not ready for commands {within}")

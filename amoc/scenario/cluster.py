@@ -8,6 +8,8 @@ from typing import NamedTuple
 from amoc.base.text import counted
 
 LOCAL, JOIN, SSH, RAY = "local", "join", "ssh", "ray"
+ONE_NODE = f"{LOCAL}:1"
+"""Where a run is that does not say."""
 MAX_LOCAL = 64
 MAX_NODES = 1_000
 MAX_PORT = 65_535

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 from amoc.base.json_plain import JsonObject
 from amoc.scenario.arrivals import Arrivals
+from amoc.scenario.cluster import ONE_NODE
 from amoc.scenario.file_loads import FileLoads
 from amoc.scenario.load_profile import Stages
 from amoc.scenario.scenario_files import parts_of
@@ -67,7 +68,7 @@ class RunPlan:
     failures_ok: bool = False
     log_level: str = "info"
     libraries: str = ""
-    cluster: str = "local:1"
+    cluster: str = ONE_NODE
     placement: str = "round-robin"
     on_node_loss: str = "restart"
     on_nodes: tuple[str, ...] = ()

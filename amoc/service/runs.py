@@ -18,6 +18,7 @@ from amoc.control.commands import Command, checked
 from amoc.results import journal, run_list
 from amoc.results.run_directory import RunDirectory, all_runs, named, runs
 from amoc.results.run_list import ListedRun
+from amoc.scenario.cluster import ONE_NODE
 from amoc.service import removal, sent_files
 from amoc.service.job import FAILED, QUEUED, Job
 from amoc.service.problems import conflict, not_found
@@ -142,7 +143,7 @@ class Runs:
             Problem: As `RunQueue.start`, or it was on hosts that are not those of the server.
         """
         again = self.find(body.run)
-        self._nodes_of(body)
+        self._nodes_again(again)
         exactly = body.model_copy(update={"run": again.id})  # the last one may be another later
         return self.queue.start(exactly, run_list.listed(again).scenario)
 
@@ -150,9 +151,16 @@ class Runs:
         """The options that say where a run has its nodes, beside its own."""
         if isinstance(body, StartBody):
             return self._cluster.run_options(body.cluster)
-        again = self.find(body.run)
+        return self._nodes_again(self.find(body.run))
+
+    def _nodes_again(self, again: RunDirectory) -> list[str]:
+        """The options that say where a run that is repeated has its nodes.
+
+        Raises:
+            Problem: It was on hosts that are not those of the server.
+        """
         begun = journal.run_entry(again.journal) or {}
-        theirs = str((begun.get("plan") or {}).get("cluster", "local:1"))
+        theirs = str((begun.get("plan") or {}).get("cluster", ONE_NODE))
         options = self._cluster.replay_options(theirs)
         if options is None:
             why = f"had nodes on other hosts ({theirs}); repeat it there with amoc replay"

@@ -155,7 +155,11 @@ class _Server(_SERVER):  # type: ignore[misc]
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
         """Agree with a client on how to encrypt, then serve it, if there is room for it."""
-        secure = self.wrap_socket(client_socket, **self.ssl_args)
+        try:
+            secure = self.wrap_socket(client_socket, **self.ssl_args)
+        except OSError as error:
+            _no_tls(address[0], error)
+            return
         try:
             with self._admitted(secure, address) as connection:
                 if connection is not None and _agreed(secure, address[0]):
@@ -178,7 +182,7 @@ class _Server(_SERVER):  # type: ignore[misc]
             self._said_ns = now_ns()
             log.warning(
                 "%d connections are open, and clients want more: so far %d idle ones were closed"
-                " for new ones, and %d refused; the last one was of %s",
+                " for new ones, and %d were refused; the latest came from %s",
                 *(len(there.open), there.ended, there.refused, address[0]),
             )
         try:
@@ -200,10 +204,14 @@ def _agreed(secure: Any, host: str) -> bool:
     try:
         with gevent.Timeout(HEAD_S, TimeoutError("it took too long")):
             secure.do_handshake()
-    except OSError as error:  # anybody can cause one: no line of the log
-        log.debug("%s: no TLS: %s", host, error)
+    except OSError as error:
+        _no_tls(host, error)
         return False
     return True
+
+
+def _no_tls(host: str, error: OSError) -> None:
+    log.debug("%s: no TLS: %s", host, error)  # anybody can cause one: no line of the log
 
 
 def _refuse(client_socket: Any) -> None:

@@ -42,10 +42,7 @@ def command(host: str, amoc: str, address: str) -> list[str]:
         amoc: What runs amoc there.
         address: Where the controller is.
     """
-    match = _HOST.fullmatch(host)
-    assert match is not None
-    user, _, port = match.groups()
-    name = _name(host)
+    user, name, port = _parts(host)
     target = f"{user}@{name}" if user else name
     chosen = ["-p", port] if port else []
     # exec: what sshd starts is a shell, which would stay in between.
@@ -53,11 +50,12 @@ def command(host: str, amoc: str, address: str) -> list[str]:
     return ["ssh", *_OPTIONS, *chosen, "--", target, remote]
 
 
-def _name(host: str) -> str:
-    """What a host is called, without a user and a port."""
+def _parts(host: str) -> tuple[str | None, str, str | None]:
+    """The user, the name and the port of a host as it is given."""
     match = _HOST.fullmatch(host)
     assert match is not None
-    return match[2].strip("[]")
+    user, name, port = match.groups()
+    return user, name.strip("[]"), port
 
 
 @dataclass
@@ -140,7 +138,7 @@ class SshStarter:
 
     def engine_id(self, host: str) -> str:
         """The host as it was given; empty where it is not the only one of its name."""
-        given = [one for one in self._hosts if _name(one) == host]
+        given = [one for one in self._hosts if _parts(one)[1] == host]
         return given[0] if len(given) == 1 else ""
 
     def came(self) -> None:

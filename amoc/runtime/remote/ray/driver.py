@@ -169,7 +169,7 @@ class Driver:
             if address.startswith(CLIENT)
             else ", as it should if this host belongs to its cluster; otherwise use ray://HOST:10001"
         )
-        tell(STATE, f"Ray's head at {address} has not let us in{outside}")
+        tell(STATE, f"Ray's head at {address} has not accepted the connection{outside}")
         import ray
 
         attempts = count(1)
@@ -278,8 +278,8 @@ class Driver:
             if niceness := ray.get(call):
                 tell(
                     SAY,
-                    f"amoc on {host} has to wait for other processes there, for Ray starts it with"
-                    f" niceness {niceness}; start Ray with RAY_worker_niceness=0",
+                    f"amoc on {host} runs with niceness {niceness}, as Ray has started it, so other"
+                    " processes take precedence; start Ray with RAY_worker_niceness=0",
                 )
 
     def _clean_up(self) -> None:

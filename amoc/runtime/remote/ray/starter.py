@@ -40,7 +40,7 @@ class RayStarter:
             UsageError: Ray is not installed.
         """
         if find_spec("ray") is None:
-            raise UsageError("--cluster ray: needs Ray, which is an extra: pip install 'amoc[ray]'")
+            raise UsageError("--cluster ray: requires Ray, an extra: pip install 'amoc[ray]'")
         self._address = address
         self._nodes = nodes
         self._amoc = amoc
@@ -88,7 +88,7 @@ class RayStarter:
             if self._lines <= MAX_LINES:
                 self._say(line)
             elif self._lines == MAX_LINES + 1:
-                self._say(f"further lines of Ray are not shown, after {MAX_LINES:,}")
+                self._say(f"further output of Ray is not shown (limit: {MAX_LINES:,} lines)")
 
     def _is_repeated(self, line: str) -> bool:
         """Whether Ray itself has said that before, at another time say."""
