@@ -257,7 +257,7 @@ def test_clients_that_are_silent_make_room_for_others(
             assert line.recv(12) == b"HTTP/1.1 200"
     finally:
         http.stop(timeout=1)
-    assert "1 idle ones were closed for new ones, and 0 refused" in caplog.text
+    assert "1 idle ones were closed for new ones, and 0 were refused" in caplog.text
 
 
 def test_a_kept_connection_is_idle_once_more_after_its_answer(
