@@ -24,9 +24,9 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from amoc.base import archives, atomic_write
+from amoc.base import archives, atomic_write, user_cache
 from amoc.base.errors import PeerError, ResourceError, ScenarioError, UsageError
-from amoc.install import cache, lock_file
+from amoc.install import lock_file
 from amoc.install.cached_environments import RESOLVED
 from amoc.install.declared import declared
 from amoc.install.environment import PYTHON
@@ -166,7 +166,7 @@ def cached(digest: str) -> bytes | None:
     """The archive of that name, if the cache has it, whole."""
     if not _DIGEST.fullmatch(digest):  # it comes from another host, and is to be no path
         return None
-    path = cache.directory("bundles") / digest
+    path = user_cache.directory("bundles") / digest
     try:
         data = path.read_bytes()
         if digest_of(data) != digest:
@@ -187,13 +187,13 @@ def keep(data: bytes, digest: str) -> None:
     """
     if digest_of(data) != digest:
         raise PeerError("the bundle received is not the one that was announced")
-    place = cache.directory("bundles")
+    place = user_cache.directory("bundles")
     try:
         place.mkdir(0o700, parents=True, exist_ok=True)
         atomic_write.write_bytes(place / digest, data)
     except OSError as error:
         raise ResourceError(
-            f"{place / digest} cannot be written: {error.strerror}; {cache.PLACE}"
+            f"{place / digest} cannot be written: {error.strerror}; {user_cache.PLACE}"
         ) from None
     with suppress(OSError):  # another node of this host may tidy up, too
         by_use = sorted(place.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)

@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from amoc.base import user_cache
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.text import counted
-from amoc.install import cache
 from amoc.install.pruning import Cached, to_prune
 
 RESOLVED = "resolved.txt"
@@ -37,7 +37,7 @@ def directory() -> Path:
     Raises:
         ResourceError: It cannot be told.
     """
-    return cache.directory("environments")
+    return user_cache.directory("environments")
 
 
 def use(place: Path) -> bool:

@@ -21,9 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from amoc.base import user_cache
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ResourceError, ScenarioError
-from amoc.install import cache, cached_environments, installers, lock_file, own
+from amoc.install import cached_environments, installers, lock_file, own
 from amoc.install.cached_environments import RESOLVED
 from amoc.install.choice import Choice
 from amoc.install.declared import Declared, declared, pinned
@@ -342,7 +343,7 @@ class Preparation:
         except OSError as error:
             raise ResourceError(
                 f"dependencies cannot be installed: {path} cannot be written: {error.strerror};"
-                f" {cache.PLACE}"
+                f" {user_cache.PLACE}"
             ) from None
         with file:
             while True:

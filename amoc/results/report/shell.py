@@ -24,6 +24,7 @@ from amoc.base import atomic_write, clock
 from amoc.base.errors import ResourceError
 from amoc.base.json_plain import JsonObject
 from amoc.results.report import content, texts
+from amoc.results.report.compiled import CompiledTemplates
 from amoc.scenario.scenario_files import file_names
 
 _ESCAPES = {
@@ -124,6 +125,7 @@ def environment(*packages: str) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        bytecode_cache=CompiledTemplates(),
     )
     filters = (
         *(texts.clip, texts.figure, texts.moment, texts.number, texts.times),

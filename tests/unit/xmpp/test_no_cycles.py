@@ -25,7 +25,7 @@ from amoc.xmpp.transports import silence
 from amoc.xmppd import Server
 from tests.unit.xmpp.fake import HEADER, LOGIN, Conn, connect, serving, session
 
-TIMES = 100
+TIMES = 25
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
 
 
 @pytest.mark.slow
-@given(st.integers(1, 4000), st.integers(1, 400))
+@given(st.integers(1, 1200), st.integers(1, 400))
 def test_there_are_no_more_rows_than_asked_for(seconds, most):
     rows = downsample([second(t) for t in range(1, seconds + 1)], most)
     assert len(rows) <= most
