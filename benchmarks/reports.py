@@ -82,7 +82,16 @@ def points(options: argparse.Namespace, seed: int) -> Iterator[Point]:
             throttles={"rounds": ThrottlePoint(6000.0, 60.0, "run", 100, 100, 0, 5)},
             workers=[
                 WorkerPoint(
-                    "node0", worker, users=500, cpu=draw.random() / 2, lag_p99_s=draw.random() / 1e3
+                    "node0",
+                    worker,
+                    users=500,
+                    cpu=draw.random() / 2,
+                    lag_p99_s=draw.random() / 1e3,
+                    rss_bytes=90 << 20,
+                    users_peak=500,
+                    cpu_s=second / 4,
+                    max_rss_bytes=90 << 20,
+                    loop_lag_p99_s=1e-3,
                 )
                 for worker in range(2)
             ],

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 WORTH_CELLS = 4_000
 """Cells of timers that grow in a second: from here on NumPy is faster by more than it costs."""
+LARGE_BYTES = 4_000_000
+"""The same for a run's series that is read back."""
 _THREADS = "OPENBLAS_NUM_THREADS"
 
 _loading: gevent.Greenlet[..., None] | None = None
@@ -24,10 +26,16 @@ _loading: gevent.Greenlet[..., None] | None = None
 
 def load_for(cells: int) -> None:
     """So many cells of timers have grown in a second: load NumPy if that is worth it."""
+    if cells >= WORTH_CELLS:
+        load_beside()
+
+
+def load_beside() -> None:
+    """Load NumPy, and let the loop turn meanwhile."""
     global _loading
     import gevent  # what reads a run has none
 
-    if cells >= WORTH_CELLS and _loading is None:
+    if _loading is None:
         _loading = gevent.spawn(_load)
 
 

@@ -204,6 +204,10 @@ class Health:
     seconds: float = 0.0
     past: dict[tuple[str, str], _Past] = field(default_factory=dict)
     _latest: deque[_Second] = field(default_factory=lambda: deque(maxlen=SMOOTHED))
+    _limits: dict[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._limits = {what: getattr(self.limits, one.limit) for what, one in KINDS.items()}
 
     def take(self, point: Point) -> list[str]:
         """Look at the next second of the run after its warm-up.
@@ -218,10 +222,9 @@ class Health:
         self.seconds += point.span_s
         said = []
         self._latest.append(_Second(point, _shares_of(point)))
-        limits = {what: self._limit(what) for what in KINDS}
-        for where, what, value, worker in _figures(self._latest, limits, self.past.keys()):
+        for where, what, value, worker in _figures(self._latest, self._limits, self.past.keys()):
             past = self.past.get((where, what))
-            if value < limits[what]:
+            if value < self._limits[what]:
                 if past is not None:
                     past.row_s = 0.0
                 continue
@@ -238,7 +241,7 @@ class Health:
             Finding(
                 where=where,
                 what=what,
-                limit=self._limit(what),
+                limit=self._limits[what],
                 worst=round(past.worst, 6),
                 unit=KINDS[what].unit,
                 seconds=round(past.seconds, 3),
@@ -262,10 +265,6 @@ class Health:
         findings = self.findings()
         return {"limited": bool(findings), "findings": findings}
 
-    def _limit(self, what: str) -> float:
-        limit: float = getattr(self.limits, KINDS[what].limit)
-        return limit
-
     def _long_enough(self, past: _Past) -> bool:
         limits = self.limits
         # To a tenth of a second: what comes each second is sampled a little earlier or later.
@@ -276,7 +275,7 @@ class Health:
         kind = KINDS[what]
         said = kind.finding.format(worst=_text(past.worst, kind.unit))
         return (
-            f"{where}: {said}, above the limit of {_text(self._limit(what), kind.unit)}"
+            f"{where}: {said}, above the limit of {_text(self._limits[what], kind.unit)}"
             f" for {past.seconds:.0f} s between {past.from_s:.0f} s and {past.to_s:.0f} s"
         )
 

@@ -149,16 +149,23 @@ class RunTotals:
         return totals
 
     def reading(
-        self, points: Collection[Point], breathe: Callable[[], None] = lambda: None
+        self,
+        points: Collection[Point],
+        breathe: Callable[[], None] = lambda: None,
+        seen: RunTotals | None = None,
     ) -> Iterator[Point]:
         """Add points one by one, with each step; those too that come while others are read.
 
-        The last step adds their timers.
+        The last step adds their timers: where there are, those of `seen`, an `overview` to which
+        all that came was added.
         """
         warmup = WarmUp(self.warmup.left_s)
         for point in points:
             self.add(point, timers=False)
             yield point
+        if seen is not None:
+            self.whole.timers, self.window.timers = seen.whole.timers, seen.window.timers
+            return
         for some in stretches(points, lambda _: not warmup.over):
             breathe()
             (self.whole if warmup.take(some) else self.window).timers.add(some.timers)

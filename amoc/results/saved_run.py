@@ -28,8 +28,6 @@ from amoc.results.store.reader import StoredSeries
 from amoc.results.summary import lacking, rebuild
 from amoc.results.summary_types import Summary
 
-LARGE_BYTES = 4_000_000
-"""A series that is worth NumPy."""
 _Warn = Callable[[str], None]
 
 
@@ -131,7 +129,7 @@ def _series(directory: RunDirectory, end: JsonObject, missing: list[str]) -> Col
             series = LineSeries(path, end.get("seconds"))
         else:
             series = StoredSeries(path, end.get("records"))
-            if path.stat().st_size > LARGE_BYTES:
+            if path.stat().st_size > numpy_loading.LARGE_BYTES:
                 numpy_loading.load_now()
     except ResourceError as error:
         missing.append(f"{error}; what happened second by second is missing")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
@@ -167,19 +167,23 @@ class Point:
         return {**self.facts(), "timers": timers}
 
     @classmethod
-    def from_json(cls, line: JsonObject) -> Point:
+    def from_json(cls, line: JsonObject, timers: Mapping[str, Histogram] | None = None) -> Self:
         """The point that `to_json` made `line` of; fields that are not known are passed over.
+
+        Args:
+            line: The point as JSON.
+            timers: Its timers, where they are not in `line`.
 
         Raises:
             ValueError: It is none.
         """
         try:
-            fields = _known(cls, line)
+            fields = {**_known(cls.__dataclass_fields__, line)}
             fields["gauges"] = {
                 name: float("nan") if value is None else float(value)
                 for name, value in fields.get("gauges", {}).items()
             }
-            fields["timers"] = {
+            fields["timers"] = timers or {
                 name: Histogram(
                     dict(zip(one["cells"][::2], one["cells"][1::2], strict=True)), one["max_ns"]
                 )
@@ -194,10 +198,12 @@ class Point:
                 for name, (first_s, last_s) in fields.get("failed_at", {}).items()
             }
             fields["workers"] = [
-                WorkerPoint(**_known(WorkerPoint, one)) for one in fields.get("workers", ())
+                WorkerPoint(**_known(WorkerPoint.__dataclass_fields__, one))
+                for one in fields.get("workers", ())
             ]
             fields["nodes"] = [
-                NodePoint(**_known(NodePoint, one)) for one in fields.get("nodes", ())
+                NodePoint(**_known(NodePoint.__dataclass_fields__, one))
+                for one in fields.get("nodes", ())
             ]
             return cls(**fields)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
@@ -207,14 +213,14 @@ class Point:
 _ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
 
 
-def _known(kind: type, found: JsonObject) -> dict[str, Any]:
-    fields = kind.__dataclass_fields__  # type: ignore[attr-defined]
+def _known(fields: Mapping[str, object], found: JsonObject) -> JsonObject:
+    if found.keys() <= fields.keys():
+        return found  # which is nearly always so, and much the cheapest
     return {name: value for name, value in renamed(found).items() if name in fields}
 
 
 def _throttle(found: JsonObject, active_s: float) -> ThrottlePoint:
-    known = renamed(found).items()
-    throttle = ThrottlePoint(**{name: one for name, one in known if name in ThrottlePoint._fields})
+    throttle = ThrottlePoint(**_known(ThrottlePoint.__annotations__, found))
     if "wanted" in found or throttle.wanted_per_s is None:
         return throttle
     # Earlier versions wrote only the rate at the end of the second.

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import TIMES, NodePoint, WorkerPoint
+from amoc.metrics.histogram import Histogram
 from amoc.results.series import Point, Tally, ThrottlePoint
 
 Key = tuple[str, str, str]
@@ -52,14 +53,14 @@ class Stretch(Point):
         }
 
     @classmethod
-    def from_json(cls, line: JsonObject) -> Stretch:
-        """The stretch that `facts` made `line` of.
+    def from_json(cls, line: JsonObject, timers: Mapping[str, Histogram] | None = None) -> Self:
+        """The stretch that `facts` made `line` of; arguments are those of `Point.from_json`.
 
         Raises:
             ValueError: It is none.
         """
         try:
-            counted = Point.from_json(line["counted"])
+            counted = Point.from_json(line["counted"], timers)
             return cls(
                 **{name: getattr(counted, name) for name in _POINT},
                 seconds=line["seconds"],

@@ -104,7 +104,7 @@ class LivePage:
         else:
             self._totals = RunTotals.overview(points, facts.warmup_s, breathe, self._note)
             self._judged = RunTotals.planned(*planned)
-            self._rest = self._judged.reading(points, breathe)
+            self._rest = self._judged.reading(points, breathe, self._totals)
         self.summary = self._summary()
         self._make(Charted())
         self.context: dict[str, object] = {}

@@ -10,7 +10,6 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TypeVar
 
 from amoc.base import json_lines
@@ -72,9 +71,5 @@ def read_point(record: bytes, facts: bytes, kind: type[P]) -> P:
     found = json_lines.parse(facts)
     if found is None:
         raise ValueError("not the facts of a point")
-    names = found.pop("timers", [])
-    point: P = kind.from_json(found)  # type: ignore[assignment]
-    if not names:
-        return point
     begin = _SIZES.size + _SIZES.unpack_from(record)[1]
-    return replace(point, timers=PackedTimers(names, record[begin:]))
+    return kind.from_json(found, PackedTimers(found.pop("timers", ()), record[begin:]))

@@ -23,6 +23,7 @@ from amoc.base.breather import Breather
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ResourceError
 from amoc.base.json_plain import JsonObject
+from amoc.metrics import numpy_loading
 from amoc.results import summary_file
 from amoc.results.journal_tail import JournalTail
 from amoc.results.report.live import LivePage
@@ -224,6 +225,8 @@ class Watched:
             if not self._goes_on(self._directory):
                 return None
             gevent.sleep(LOOK_S)
+        if self._directory.series.stat().st_size > numpy_loading.LARGE_BYTES:
+            numpy_loading.load_beside()
         return StoredSeries(self._directory.series)
 
     def _update(self, page: LivePage, over: bool) -> None:

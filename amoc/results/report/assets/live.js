@@ -84,7 +84,7 @@ const amocLive = (() => {
         say("over");
       });
     }
-    open();
+    page.drawn.then(open); // what has changed until then comes with the first update
   }
 
   return { follow, morphChildren, show };

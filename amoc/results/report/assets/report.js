@@ -172,7 +172,9 @@ const amocReport = (() => {
     const state = {
       drawn: new Map(), near: new Set(), zoom: null, detail: null, log: true, print: false, palette: colours(), busy: false, times: [], limits: new Map(),
     };
-    const page = { data, state, loader: null, setZoom, show: (figure) => show([figure]), figures, update };
+    let firstDrawn;
+    const drawn = new Promise((resolve) => { firstDrawn = resolve; });
+    const page = { data, state, drawn, loader: null, setZoom, show: (figure) => show([figure]), figures, update };
 
     /* The run's begin and end, where no row is, belong to the axis. */
     function setTimes() {
@@ -302,10 +304,14 @@ const amocReport = (() => {
 
     /* What is near the cursor, in words; only in the chart that the pointer is in. */
     function tell(u, tip) {
-      const left = u.cursor.left >= 0 && u.over.matches(":hover") ? u.cursor.left : -1;
-      const near = left >= 0 ? data.annotations.filter((mark) => Math.abs(u.valToPos(mark.t, "x") - left) < 6) : [];
-      const t = left >= 0 ? u.posToVal(left, "x") : 0;
-      const inside = left >= 0 ? data.bands.filter((band) => band.from_s <= t && t <= band.to_s) : [];
+      const { left } = u.cursor;
+      if (!(left >= 0 && u.over.matches(":hover"))) {
+        tip.hidden = true;  // and nothing is measured, which has the page laid out
+        return;
+      }
+      const near = data.annotations.filter((mark) => Math.abs(u.valToPos(mark.t, "x") - left) < 6);
+      const t = u.posToVal(left, "x");
+      const inside = data.bands.filter((band) => band.from_s <= t && t <= band.to_s);
       const said = [...near.map((mark) => mark.number + "  " + mark.text), ...inside.map((band) => band.label)];
       tip.hidden = !said.length;
       tip.textContent = said.slice(0, 6).join("\n");
@@ -584,9 +590,10 @@ const amocReport = (() => {
         if (one?.stale) refresh(target, one);
       }
       show([...state.near]);
-      queueMicrotask(() => performance.mark("amoc-drawn")); // after uPlot's own
+      queueMicrotask(() => { performance.mark("amoc-drawn"); firstDrawn(); }); // after uPlot's own
     }, { rootMargin: NEAR });
     collect();
+    if (!figures.length) firstDrawn();
 
     /* What is far from the window is drawn when there is nothing else to do: whoever captures the
        page as a whole sees all of it, though it never comes near the window. */
