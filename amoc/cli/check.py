@@ -82,11 +82,9 @@ def check(
     if lock:
         _make_lock(scenario, preparation)
         return
-    found = preparation.environment() if preparation is not None else None
+    found = preparation.checked() if preparation is not None else None
     libraries = found.libraries if found is not None else ""
     known = found.dependencies if found is not None else ()
-    if preparation is not None and not (libraries or dependencies.install):
-        known = preparation.resolved()
     from amoc.runtime.supervisor import monkey_patch
 
     monkey_patch.patch()
@@ -120,10 +118,10 @@ def _make_lock(scenario: str, preparation: Preparation | None) -> None:
 _NOT_THERE = {
     "--run": "it traces a user of this process; amoc run --server runs users there",
     "--lock": "it writes a file beside a scenario of this host",
-    "--no-install": "the server installs what it needs to load a scenario",
-    "--locked": "amoc plan --locked says whether all is locked",
     "--install-timeout": "amoc plan --install-timeout gives the server longer to install",
 }
+_ASKED = {"no_install": "install=false", "locked": "locked=true"}
+"""What of a check there the server can be asked for."""
 
 
 def _check_at(server: Line, context: click.Context) -> None:
@@ -137,12 +135,15 @@ def _check_at(server: Line, context: click.Context) -> None:
 
     for parameter in context.command.params:
         given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
-        if given and isinstance(parameter, click.Option) and parameter not in PARAMETERS:
+        if not given or parameter.name in _ASKED:
+            continue
+        if isinstance(parameter, click.Option) and parameter not in PARAMETERS:
             flag = parameter.opts[0]
             why = _NOT_THERE.get(flag, "the server shows defaults; amoc plan shows given values")
             raise UsageError(f"{flag} cannot be used with --server: {why}")
     given_here = load_options.scenario_of(context.params["scenarios"])
     there = name_there(server, given_here)
+    query = "&".join(text for name, text in _ASKED.items() if context.params[name])
     for name in [one.source for one in parts_of(there)] or [there]:
-        found = server.ask("GET", f"/scenarios/info/{quote(name)}")
+        found = server.ask("GET", f"/scenarios/info/{quote(name)}?{query}")
         checked_scenario.show_description(found, str(server))

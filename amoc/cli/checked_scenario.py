@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
+from amoc.base.errors import ScenarioError
 from amoc.cli.view import dependency_table
 from amoc.cli.view.console import console as make_console
 from amoc.cli.view.console import table
@@ -67,8 +68,14 @@ def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Ch
 
 
 def show_description(found: Mapping[str, Any], where: str) -> None:
-    """Print what a scenario says of itself at a server, which is at `where`."""
+    """Print what a scenario says of itself at a server, which is at `where`.
+
+    Raises:
+        ScenarioError: It could not be loaded there without what would be installed.
+    """
     dependency_table.show([Dependency(**one) for one in found["dependencies"]])
+    if problem := found.get("problem"):
+        raise ScenarioError(problem)
     console = make_console(patient=False)
     console.print(Text(f"scenario {found['name'].rpartition('/')[2]} ({where})", style="bold"))
     if found["doc"]:

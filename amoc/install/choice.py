@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NO_INSTALL, LOCKED = "--no-install", "--locked"
+"""How they are chosen, on command lines."""
+
 
 @dataclass(frozen=True)
 class Choice:

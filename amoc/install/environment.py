@@ -35,6 +35,7 @@ from amoc.install.requirements import constraints, is_met, name_of
 FORMAT = 1
 LOOK_S = 0.1
 LIBRARIES = "lib"
+MISSING = "missing"
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 Tell = Callable[[str], object]
 
@@ -112,18 +113,25 @@ class Preparation:
         found = lock_file.pins((place / RESOLVED).read_text())
         return Environment(str(place / LIBRARIES), self._shown(found))
 
-    def resolved(self) -> tuple[Dependency, ...]:
-        """All that would be installed, without installing it; for ``amoc check --no-install``.
+    def checked(self) -> Environment:
+        """The environment; if it is not there and not to be installed, with all that would be.
 
         Raises:
-            ScenarioError: They cannot be resolved.
+            ScenarioError: As `environment`, or the dependencies cannot be resolved.
+            ResourceError: As `environment`.
         """
+        found = self.environment()
+        if found.libraries or self._choice.install:
+            return found
+        return Environment(dependencies=self._resolved())
+
+    def _resolved(self) -> tuple[Dependency, ...]:
         if self._declared is None or not self._needed():
             return self._shown(())
         lock = self._lock(self._declared)
         with self._scratch() as directory:
             pins = self._pins(self._declared, lock, directory)
-        return self._shown(pins, "missing")
+        return self._shown(pins, MISSING)
 
     def make_lock(self) -> Path | None:
         """Resolve anew and write the lock file; where it is, or None without dependencies.

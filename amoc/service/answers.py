@@ -128,7 +128,9 @@ class DependencyBody(Open):
 
     name: str
     version: str
-    state: str = Field(description="amoc, whose own environment has it; or installed")
+    state: str = Field(
+        description="amoc, whose own environment has it; installed; or missing: it would be"
+    )
 
 
 class ScenarioBody(Open):
@@ -139,6 +141,7 @@ class ScenarioBody(Open):
     settings: list[SettingBody]
     thresholds: list[str]
     dependencies: list[DependencyBody]
+    problem: str = Field(description="Why it cannot be loaded without what is missing")
 
 
 class ScenarioStateBody(Open):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from amoc.base.errors import ScenarioError
 from amoc.base.json_plain import plain
 from amoc.base.redaction import HIDDEN, hide, is_secret
-from amoc.install.choice import Choice
-from amoc.install.environment import Preparation
+from amoc.install.choice import LOCKED, NO_INSTALL, Choice
+from amoc.install.environment import MISSING, Preparation
 from amoc.results.exporters import settings as exporter_settings
 from amoc.results.thresholds import declared as thresholds
 from amoc.runtime.supervisor import monkey_patch
@@ -19,23 +20,35 @@ INSTALL_S = 25.0
 """How long installing what a scenario depends on may take: less than the server waits for us."""
 
 
-def scenario(source: str) -> dict[str, object]:
+def scenario(source: str, *asked: str) -> dict[str, object]:
     """The docstring, settings, thresholds and dependencies of the scenario in a file.
 
-    What it depends on is installed if it is not there. This process is patched for it.
+    This process is patched for it.
+
+    Args:
+        source: The file.
+        asked: `NO_INSTALL`: what it depends on is not installed, where it is not there, but shown;
+            ``problem`` says why it cannot be loaded then. `LOCKED`: it must be locked.
 
     Raises:
-        AmocError: It cannot be loaded.
+        AmocError: It cannot be loaded, or what it depends on not be had.
     """
-    preparation = Preparation(source, Choice(timeout_s=INSTALL_S), lambda _: None)
-    environment = preparation.environment()
+    choice = Choice(NO_INSTALL not in asked, LOCKED in asked, INSTALL_S)
+    environment = Preparation(source, choice, lambda _: None).checked()
+    problem = doc = ""
     monkey_patch.patch()
-    loaded = load(source, environment.libraries)
+    try:
+        doc = load(source, environment.libraries).doc
+    except ScenarioError as error:
+        if all(one.state != MISSING for one in environment.dependencies):
+            raise
+        problem = str(error)
     return {
-        "doc": loaded.doc,
+        "doc": doc,
         "settings": [setting(one) for one in sorted(settings.declared(), key=remoteness)],
         "thresholds": [str(one) for one in thresholds.declared()],
         "dependencies": [asdict(one) for one in environment.dependencies],
+        "problem": problem,
     }
 
 

@@ -39,13 +39,13 @@ _free_for_readers = BoundedSemaphore(MAX_AT_ONCE - 1)
 """Whoever may only look leaves one of them to those who may start runs."""
 
 
-def describe(scenario: Path) -> dict[str, Any]:
-    """What a scenario says of itself, see `amoc.service.describe`.
+def describe(scenario: Path, *asked: str) -> dict[str, Any]:
+    """What a scenario says of itself; `asked` is as in `amoc.service.describe`.
 
     Raises:
         AmocError: It cannot be loaded, or not in time.
     """
-    return answer_of("amoc.service.describe", [str(scenario)], DESCRIBE_S)
+    return answer_of("amoc.service.describe", [str(scenario), *asked], DESCRIBE_S)
 
 
 def answer_of(

@@ -10,6 +10,7 @@ from flask_openapi3 import OpenAPI, RawModel, Tag
 from pydantic import BaseModel, Field
 from werkzeug.routing import BaseConverter
 
+from amoc.install.choice import LOCKED, NO_INSTALL
 from amoc.service.answers import (
     FilesBody,
     ScenarioBody,
@@ -38,6 +39,15 @@ class ScenarioPath(BaseModel):
     """Which scenario."""
 
     name: ScenarioName
+
+
+class InfoQuery(BaseModel):
+    """What becomes of its dependencies."""
+
+    install: bool = Field(
+        True, description="Whether those that are not there are installed; if not, they are shown"
+    )
+    locked: bool = Field(False, description="Whether to refuse those without a lock or hashes")
 
 
 class UploadQuery(BaseModel):
@@ -105,12 +115,14 @@ def register(app: OpenAPI, service: Service) -> None:
         tags=[_TAG],
         responses=responses(HTTPStatus.NOT_FOUND, ok=ScenarioBody),
     )
-    def scenario_info(path: ScenarioPath) -> Any:
+    def scenario_info(path: ScenarioPath, query: InfoQuery) -> Any:
         """What a scenario says of itself: its docstring, settings and thresholds.
 
         It is imported for that, by a process of its own.
         """
-        return service.scenarios.describe(path.name)
+        asked = [NO_INSTALL] if not query.install else []
+        asked += [LOCKED] if query.locked else []
+        return service.scenarios.describe(path.name, *asked)
 
     @app.put(
         "/scenarios/upload",

@@ -93,14 +93,14 @@ class Scenarios:
         files = [one._replace(source=str(self.find(one.source))) for one in parts]
         return Path(scenario_files.text_of(files))
 
-    def describe(self, name: str) -> dict[str, object]:
-        """What a scenario says of itself: docstring, settings, thresholds.
+    def describe(self, name: str, *asked: str) -> dict[str, object]:
+        """What a scenario says of itself; `asked` is as in `amoc.service.describe`.
 
         Raises:
             Problem: There is no such scenario.
             AmocError: It cannot be loaded.
         """
-        return {"name": name, **describe(self.find(name))}
+        return {"name": name, **describe(self.find(name), *asked)}
 
 
 def _files(base: Path) -> Iterator[Path]:

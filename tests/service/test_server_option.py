@@ -216,6 +216,10 @@ def test_a_file_brings_its_modules_its_data_and_what_it_depends_on(tmp_path: Pat
             return amoc(here, daemon.url, *arguments, code=code)
 
         assert "no module named" in say("plan", "shop.py", "--no-install", code=4).lower()
+        shown = say("check", "shop.py", "--no-install", code=4)
+        assert re.search(r"amoctestleaf +1\.0 +would be installed", shown), shown
+        assert "no module named" in shown.lower()
+        assert "are not locked" in say("check", "shop.py", "--locked", code=4)
         shown = say("check", "shop.py")
         assert re.search(r"amoctestleaf +1\.0 +installed", shown), shown
         quick = ("--duration", "1s", "--workers", "1", "--set", "repeat_num=1", "--limited-ok")

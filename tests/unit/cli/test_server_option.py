@@ -61,8 +61,6 @@ def test_the_variable_does_not_concern_such_a_command(
         (("check", "shop", "--run"), "of this process"),
         (("check", "shop", "--lock"), "of this host"),
         (("check", "shop", "--set", "a=1"), "amoc plan shows"),
-        (("check", "shop", "--locked"), "amoc plan --locked says"),
-        (("check", "shop", "--no-install"), "installs what it needs"),
         (("check", "shop", "--install-timeout", "1m"), "longer to install"),
     ],
 )
