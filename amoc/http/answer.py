@@ -31,7 +31,8 @@ class Answer:
         status: Its status; 0 where there was no answer and the session does not raise.
         ns, first_byte_ns: `elapsed_s` and `first_byte_s` in nanoseconds.
         bytes: The body, decompressed; of a stream, what was not taken from `chunks` is not there.
-        cause: Why the request counts as failed; empty while it does not.
+        ok: Whether the request does not count as failed so far.
+        cause: Why it does; empty while it does not.
         message: What else there is to say of that.
         stream: Gives the body of a stream; None of another answer.
         step: The request's own, while it is open, as that of a stream is.
@@ -46,6 +47,7 @@ class Answer:
     ns = first_byte_ns = 0
     is_recorded = False
     """Whether it was counted as a success of its step's."""
+    ok = True
     cause = message = ""
     stream: Stream | None = None
     step: Step | None = None
@@ -66,11 +68,6 @@ class Answer:
     def redirects(self) -> int:
         """How many were followed."""
         return self.call.followed
-
-    @property
-    def ok(self) -> bool:
-        """Whether the request does not count as failed so far."""
-        return not self.cause
 
     @property
     def elapsed_s(self) -> float:
@@ -161,8 +158,8 @@ class Answer:
             cause: In a few words that other failures share.
             message: What else there is to say of this one.
         """
-        if not self.cause:
-            self.cause, self.message = cause, message
+        if self.ok:
+            self.ok, self.cause, self.message = False, cause, message
             if self.step is not None:
                 self.step.fail(cause, message)
             else:

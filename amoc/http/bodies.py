@@ -90,6 +90,20 @@ def pieces(file: Any) -> Iterator[bytes]:
         yield data.encode() if isinstance(data, str) else data
 
 
+def of(options: Mapping[str, Any]) -> Body | None:
+    """What a request carries, by its options; None: nothing."""
+    given = [one for one in ("json", "data", "form", "files") if one in options]
+    if len(given) > 1 and given != ["form", "files"]:
+        raise ScenarioError(f"a request must have one body, got {' and '.join(given)}")
+    if "files" in options:
+        return of_files(options["files"], options.get("form", {}))
+    if "json" in options:
+        return of_json(options["json"])
+    if "form" in options:
+        return of_form(options["form"])
+    return of_data(options["data"]) if "data" in options else None
+
+
 def of_json(value: object) -> Body:
     """A value as JSON; raises what `json.dumps` does."""
     content = _json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

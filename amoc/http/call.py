@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from amoc.http.urls import Address, Origin, discreet
@@ -31,6 +31,12 @@ class Terms:
     """Whether the answer's body is taken with `Connection.read`."""
     asks_leave: bool = False
     """Whether the server is to agree before the body is sent (Expect)."""
+    whole_most: int = field(init=False)
+    """Bytes that an answer may have that is plain and comes at once; -1 where none is so."""
+
+    def __post_init__(self) -> None:
+        most = -1 if self.streams or self.bodyless else self.max_body
+        object.__setattr__(self, "whole_most", most)
 
 
 class Call:
@@ -50,11 +56,12 @@ class Call:
         allow: Statuses of 400 and above that are no failure.
         traceparent: What it says of its trace, see `amoc.steps.tracing`.
         auth, body, headers: Of this request; the latter beside the session's.
-        is_bare: Whether it is a GET of a path, with nothing of its own: what most requests are.
+        line: Its first line if it is a GET of a path with nothing of its own, as most are.
     """
 
     # Without a function of its own that makes it, and with defaults of the class: one is made for
-    # each request, which such a call would cost as much as all else that is prepared.
+    # each request, which such a call would cost as much as all else that is prepared. To ask for a
+    # default takes ten times as long as for what it was given, so it is given what all ask for.
     method: str
     origin: Origin
     target: str
@@ -62,13 +69,13 @@ class Call:
     terms: Terms
     begin_ns: int
     redirects: int
-    is_bare = False
+    line = b""
+    recorder: Recorder | None = None
     auth: Auth | None = None
     body: Body | None = None
     headers: HeaderValues | None = None
     followed = 0
     strayed = False
-    recorder: Recorder | None = None
     allow: int | Iterable[int] = ()
     traceparent = ""
 

@@ -24,9 +24,11 @@ from amoc.http.tls import TlsChannel
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
+FEW_BYTES: Final = 470
+"""Read at once until more were there: the interpreter has memory of this size at hand."""
 READ_BYTES: Final = 16 << 10
 MANY_BYTES: Final = 256 << 10
-"""Read at once where `READ_BYTES` were there."""
+"""Read at once when `READ_BYTES` were there."""
 MAX_AHEAD: Final = 1 << 20
 """Bytes of a stream that are read before somebody wants them."""
 CONTINUE_S: Final = 1.0
@@ -55,7 +57,7 @@ class Connection:
     __slots__ = (
         *("_awaits_leave", "_channel", "_is_last", "_limit"),
         *("_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
-        *("_waiter", "_watcher", "_writer"),
+        *("_usual", "_waiter", "_watcher", "_writer"),
         *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "pool", "reader", "sent"),
         *("since_ns", "uses"),
     )
@@ -67,13 +69,15 @@ class Connection:
         self._channel = channel
         self.reader = Reader()
         self._waiter: Waiter[None] | None = None
+        self._usual: Waiter[None] = Waiter()  # for answers; an error in it ends the connection
+        self._usual.error = self._usual.greenlet = None
         self._silence: Silence | None = None
         self._writer: _IoWatcher | None = None
         self.pool: list[Connection] = []
         self._limit: Deadlines | None = None
         self.failure: errors.Failure | None = None
         self._sending = self._stalled = self._awaits_leave = self._is_last = False
-        self._size = READ_BYTES
+        self._size = FEW_BYTES
         self.is_open = True
         self.uses = self.sent = 0
         self.begin_ns = self.first_ns = self.end_ns = self.since_ns = 0
@@ -98,7 +102,10 @@ class Connection:
         reader.begin(terms)
         limit = terms.limit
         if limit is not self._limit:
-            self._watch_by(limit)
+            if self._limit is not None:
+                self._limit.unwatch(self)
+            self._limit = limit
+            limit.watch(self)
         self.since_ns = begin_ns
         if begin_ns < limit.queued_ns:
             limit.join(self)
@@ -110,17 +117,20 @@ class Connection:
                 self._transmit(data)
             else:
                 try:  # as `_push`, for nearly all are sent at once
-                    self.sent = self._send(data)
+                    send = self._send
+                    sent = self.sent = send(data)
                 except OSError:
-                    self.sent = 0
-                if self.sent < len(data):
-                    self._push(memoryview(data)[self.sent :])
+                    sent = self.sent = 0
+                if sent < len(data):
+                    self._push(memoryview(data)[sent:])
             if body is not None:
                 self._transmit_body(body, terms.asks_leave)
             if terms.silence is not None and self.since_ns:  # else it has failed meanwhile
                 self._silence = Silence(self.silent, terms.silence)
+            waiter = self._usual
             while not (reader.complete or self.failure or (terms.streams and reader.in_body)):
-                waiter = self._waiter = Waiter()
+                waiter.done = False
+                self._waiter = waiter
                 wait(waiter)
         except BaseException:
             self.close()
@@ -213,13 +223,6 @@ class Connection:
         if self._is_last or self.failure or not self.reader.keep_alive:
             self.close()
 
-    def _watch_by(self, limit: Deadlines) -> None:
-        """Let requests from now on have this time limit."""
-        if self._limit is not None:
-            self._limit.unwatch(self)
-        self._limit = limit
-        limit.watch(self)
-
     # Sending
 
     def _transmit(self, data: bytes) -> None:
@@ -282,14 +285,15 @@ class Connection:
 
     def _readable(self) -> None:
         try:
-            data = self._recv(self._size)
+            recv = self._recv
+            data = recv(self._size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._lost(error.with_traceback(None))
             return
         if len(data) == self._size:
-            self._size = MANY_BYTES
+            self._size = READ_BYTES if self._size < READ_BYTES else MANY_BYTES
         if self._channel is not None:
             self._decrypt(self._channel, data)
         elif data:

@@ -75,8 +75,13 @@ class Fetcher:
         while True:
             connection = self._exchange(call)
             reader = connection.reader
-            status, head = reader.status, reader.head()
-            heeded = parse(head) if _HEEDED.search(head) else None
+            status, known = reader.status, reader.known
+            if known is not None:
+                head, heeded = known.head, known.heeded
+            else:
+                head = reader.head()
+                heeded = parse(head) if _HEEDED.search(head) else None
+                reader.remember(head, heeded)
             if heeded is not None and "set-cookie" in heeded and self._config.keeps_cookies:
                 self.cookies.take(heeded, call.address)
             if 300 <= status < 400 and call.redirects:
@@ -94,18 +99,23 @@ class Fetcher:
         answer.call = call
         answer.status = status
         answer.head = head
+        answer.ok = True
+        answer.cause = ""
         answer.first_byte_ns = connection.first_ns - connection.begin_ns
         if call.terms.streams:
             answer.ns = connection.first_ns - call.begin_ns
             answer.stream = Stream(connection, call.who, encoding)
             return answer
         ns = answer.ns = connection.end_ns - call.begin_ns
-        body = answer.bytes = reader.take()
+        body = answer.bytes = reader.take() if known is None else reader.parts.pop()
         self._keep(connection)
         step = call.recorder
         if step is not None and status < 400 and body and not encoding and connection.uses > 1:
-            answer.is_recorded = meters.succeeded(connection, step, len(body), ns)
-        if not answer.is_recorded:
+            is_recorded = meters.succeeded(connection, step, len(body), ns)
+        else:
+            is_recorded = False
+        answer.is_recorded = is_recorded
+        if not is_recorded:
             meters.answered(connection)
         if encoding and body:
             answer.bytes = _decoded(body, encoding, call)
@@ -128,7 +138,8 @@ class Fetcher:
 
     def _exchange(self, call: Call) -> Connection:
         """Send a request; the connection that has the answer."""
-        head, body = self._head(call), call.body  # may raise: no connection is taken before
+        head = self._head(call)  # may raise: no connection is taken before
+        body = None if call.line else call.body
         origin = call.origin
         pool = self._home_pool if origin is self._home else self._pools.setdefault(origin, [])
         kept = None
@@ -169,10 +180,9 @@ class Fetcher:
 
     def _head(self, call: Call) -> bytes:
         """What is sent before the body, empty line included."""
+        if call.line and self._is_usual and not self.cookies.any:
+            return call.line + (self.heads.home_end or self.heads.end())
         origin, target = call.origin, call.target
-        if call.is_bare and self._is_usual and not self.cookies.any:
-            lines = self.heads.home_lines or self.heads.lines(origin)
-            return f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
         body, config = call.body, self._config
         if call.headers is None and call.auth is None and not (config.netrc or call.strayed):
             lines = self.heads.lines(origin)
@@ -251,7 +261,7 @@ def _follow(call: Call, status: int, location: str) -> bool:
     if there.origin != call.origin:
         call.auth, call.strayed = None, True
         call.headers = without_secrets(call.headers) if call.headers else None
-    call.is_bare = False
+    call.line = b""
     call.origin, call.target = there.origin, there.target
     call.followed += 1
     meters.redirects.inc()

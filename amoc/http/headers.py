@@ -53,8 +53,8 @@ class Headers(Mapping[str, str]):
         return f"Headers({self._values})"
 
 
-def head_of(data: bytes, interim: int) -> bytes:
-    """The last head at the beginning of `data`, without what follows it.
+def span_of(data: bytes, interim: int) -> tuple[slice, int]:
+    """Where the last head at the beginning of `data` is, and where what follows it begins.
 
     Args:
         data: What came: so many interim heads (status 1xx), a head, and perhaps a body.
@@ -65,9 +65,9 @@ def head_of(data: bytes, interim: int) -> bytes:
         found = _END.search(data, start)
         assert found is not None
         start = found.end()
-    end = data.find(b"\r\n\r\n", start)
-    found = None if end >= 0 else _END.search(data, start)
-    return data[start : found.start() if found else end if end >= 0 else None]
+    found = _END.search(data, start)
+    begin, end = found.span() if found else (len(data), len(data))
+    return slice(start, begin), end
 
 
 def parse(head: bytes) -> Headers:

@@ -83,7 +83,8 @@ def succeeded(connection: Connection, step: Recorder, size: int, ns: int) -> boo
             (first_byte, *one.timers),
         )
     first_ns = connection.first_ns - connection.begin_ns
-    return together.request(*known, reader.received, connection.sent, size, first_ns, ns)
+    counters, timers = known  # a call with a star takes two more
+    return together.request(counters, timers, reader.received, connection.sent, size, first_ns, ns)
 
 
 def failed(connection: Connection) -> None:

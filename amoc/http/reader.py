@@ -2,22 +2,48 @@
 
 llhttp finds where messages end; it is strict, so what could be read in two ways is refused. Heads
 stay bytes (`amoc.http.headers`), for most of them nobody looks at.
+
+A server that answers thousands of requests a second says the same head again and again, until its
+clock goes on. Where an answer ends is said by its head and by nothing else, so one whose head was
+read before, and that has come as a whole, needs no parser: that takes a tenth of the time.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import httptools
 
-from amoc.http.headers import head_of, value_of
+from amoc.http.headers import Headers, span_of, value_of
 
 MAX_HEAD_BYTES: Final = 64 << 10
 """Of an answer's head, interim ones included."""
 MAX_PARTS: Final = 256
 """Pieces of a body that are kept before they are put together: small chunks have overhead."""
+_EMPTY: Final = b"\r\n\r\n"
 _BOTH: Final = (None, None)
 """Where an answer begins, and where it ends."""
+MAX_KNOWN: Final = 256
+"""Heads that a worker remembers; where there are more, all are forgotten."""
+MAX_KNOWN_BYTES: Final = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An answer whose head was read before."""
+
+    start: bytes
+    """Its head, and the empty line."""
+    head: bytes
+    size: int
+    """Bytes of all of it."""
+    status: int
+    heeded: Headers | None
+    """Its headers, if any of them matters whatever the scenario asks for."""
+
+
+_known: Final[dict[bytes, Known]] = {}
 
 
 class Violation(Exception):
@@ -41,6 +67,8 @@ class Wanted(Protocol):
     def max_body(self) -> int: ...  # noqa: D102
     @property
     def streams(self) -> bool: ...  # noqa: D102
+    @property
+    def whole_most(self) -> int: ...  # noqa: D102
 
 
 class Reader:
@@ -51,6 +79,7 @@ class Reader:
         in_body: Whether its head is.
         interim: How many interim answers came before it.
         keep_alive: Whether the connection can be used for another request, once it is complete.
+        known: What the last answer that came was known by, if its head was read before.
         parts: What has come of its body and was not taken.
         received: Bytes that have come of it.
         status: The last status that came.
@@ -59,8 +88,8 @@ class Reader:
 
     __slots__ = (
         *("_body", "_bounds", "_head", "_parser", "complete", "in_body", "interim", "keep_alive"),
-        *("on_body", "on_message_begin", "on_message_complete", "parts", "received", "status"),
-        "terms",
+        *("known", "on_body", "on_message_begin", "on_message_complete", "parts", "received"),
+        *("status", "terms"),
     )
 
     def __init__(self) -> None:
@@ -74,16 +103,16 @@ class Reader:
         self._parser = httptools.HttpResponseParser(self)
         self._body: bytearray | None = None
         self._head = b""
+        self.known: Known | None = None
         self.keep_alive = self.complete = self.in_body = False
         self.interim = self.received = self.status = 0
 
     def begin(self, terms: Wanted) -> None:
         """Expect the answer to the next request; the body of a stream may be of any length."""
         self.terms = terms
-        self._bounds.extend(_BOTH)
         self._head = b""
         self.complete = self.in_body = False
-        self.interim = self.received = self.status = 0
+        self.interim = self.received = 0
 
     def on_headers_complete(self) -> None:
         """The parser: a head is there, of the answer or of an interim one."""
@@ -101,6 +130,25 @@ class Reader:
         Raises:
             Violation: They are not HTTP, or too many.
         """
+        if self.received:
+            self._parse(data)
+            return
+        known = self.known  # the last answer's
+        if known is None or not data.startswith(known.start):
+            known = _known.get(data[: data.find(_EMPTY) + len(_EMPTY)])
+        if known is not None and len(data) == known.size <= self.terms.whole_most:
+            self.known = known
+            self.received = known.size
+            self.status = known.status
+            self.parts.append(data[len(known.start) :])
+            self.complete = self.in_body = self.keep_alive = True
+        else:
+            self.known = None
+            self.status = 0
+            self._bounds.extend(_BOTH)
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
         self.received += len(data)
         if not self.in_body:
             self._head += data
@@ -115,10 +163,36 @@ class Reader:
             raise _surplus() from None
         if not self._bounds:
             self.complete = True
+            if self.parts and self.terms.bodyless:
+                raise _surplus()
         elif self.in_body:
             self._go_on()
         elif len(self._head) > MAX_HEAD_BYTES:
             raise _too_large("head", MAX_HEAD_BYTES)
+        if self.received > self.terms.max_body and self.in_body:
+            self._check_size()
+
+    def remember(self, head: bytes, heeded: Headers | None) -> None:
+        """Know answers by the head of this one, if it came at once, and its body as it is.
+
+        Args:
+            head: Its head, complete.
+            heeded: See `Known`.
+        """
+        size, start = self.received, head + _EMPTY
+        if not self.keep_alive or self.interim or size > self.terms.whole_most:
+            return
+        if size != len(self._head) or len(start) + sum(map(len, self.parts)) != size:
+            return  # it took several reads, or has chunks
+        if len(start) <= MAX_KNOWN_BYTES:
+            if len(_known) >= MAX_KNOWN:
+                _known.clear()
+            _known[start] = Known(start, head, size, self.status, heeded)
+
+    def _check_size(self) -> None:
+        _, body = span_of(self._head, self.interim)
+        if self.received - body > self.terms.max_body and not self.terms.streams:
+            raise _too_large("body", self.terms.max_body)
 
     def _go_on(self) -> None:
         """The head is there, and as far as the parser knows a body follows."""
@@ -133,8 +207,6 @@ class Reader:
                 raise _surplus()
         elif self.terms.streams:
             return
-        elif self.received - len(self._head) > self.terms.max_body:
-            raise _too_large("body", self.terms.max_body)
         elif len(self.parts) > MAX_PARTS:
             if self._body is None:
                 self._body = bytearray()
@@ -153,10 +225,13 @@ class Reader:
 
     def head(self) -> bytes:
         """The answer's head without interim ones."""
+        if self.known is not None:
+            return self.known.head
         head = self._head
-        if not self.interim and (end := head.find(b"\r\n\r\n")) >= 0:
+        if not self.interim and (end := head.find(_EMPTY)) >= 0:
             return head[:end]
-        return head_of(head, self.interim)
+        span, _ = span_of(head, self.interim)
+        return head[span]
 
     def take(self) -> bytes:
         """What has come of the body and was not taken."""

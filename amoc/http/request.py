@@ -51,31 +51,37 @@ class Heads:
     """The lines that all of a session's requests have, made once for each server.
 
     Attributes:
-        home_lines: `lines` for the session's own server; empty until they are made.
+        home_end: `end`, once it is made; else empty.
     """
 
-    __slots__ = ("_auth", "_headers", "_home", "_known", "home_lines")
+    __slots__ = ("_auth", "_headers", "_home", "_home_lines", "_known", "home_end")
 
     def __init__(self, headers: HeaderValues, auth: Auth | None, home: Origin | None) -> None:
         """Take a session's headers; only `home` is told its secrets."""
         self._headers = headers
         self._auth = auth
         self._home = home
-        self.home_lines = ""
+        self._home_lines, self.home_end = "", b""
         self._known: dict[Origin, str] = {}
 
     def set(self, name: str, value: object) -> None:
         """Change a header of all later requests; None takes it away."""
         line(name, "" if value is None else value)
         self._headers = merged(self._headers, {name: value})
-        self.home_lines = ""
+        self._home_lines, self.home_end = "", b""
         self._known.clear()
+
+    def end(self) -> bytes:
+        """What follows the first line of a request to the session's own server, without a body."""
+        assert self._home is not None
+        self.home_end = f"{self.lines(self._home)}\r\n".encode("latin-1")
+        return self.home_end
 
     def lines(self, origin: Origin) -> str:
         """The lines of a request without headers of its own."""
         if origin is self._home:
-            self.home_lines = self.home_lines or block(self.of(origin))
-            return self.home_lines
+            self._home_lines = self._home_lines or block(self.of(origin))
+            return self._home_lines
         known = self._known.get(origin)
         if known is None:
             if len(self._known) > 100:

@@ -71,17 +71,18 @@ class Address(NamedTuple):
         return f"{self.origin}{self.target}"
 
 
-plain_known: Final[set[str]] = set()
-"""Some of those that `is_plain`: to look one up takes a tenth of looking at it."""
+known_lines: Final[dict[str, bytes]] = {}
+"""What `line_of` has given for some paths."""
 
 
-def is_plain(path: str) -> bool:
-    """Whether `path` is one that needs no quoting."""
+def line_of(path: str) -> bytes:
+    """The first line of a GET of `path`; empty unless it is one that needs no quoting."""
     if not PLAIN.fullmatch(path):
-        return False
-    if len(plain_known) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
-        plain_known.add(path)
-    return True
+        return b""
+    line = b"GET %b HTTP/1.1\r\n" % path.encode()
+    if len(known_lines) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
+        known_lines[path] = line
+    return line
 
 
 @lru_cache(maxsize=MAX_KNOWN)

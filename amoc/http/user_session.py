@@ -15,7 +15,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import message_of, raise_without_cycle
 from amoc.http import bodies, deadlines, meters, names
 from amoc.http.answer import Answer
-from amoc.http.bodies import Body, Data, File, Form
+from amoc.http.bodies import Data, File, Form
 from amoc.http.call import Call, Terms
 from amoc.http.config import Config
 from amoc.http.cookies import Cookies
@@ -27,11 +27,11 @@ from amoc.http.urls import (
     Origin,
     Query,
     fill,
-    is_plain,
     join,
+    known_lines,
+    line_of,
     named,
     parse,
-    plain_known,
     with_query,
 )
 from amoc.metrics import stopwatch
@@ -282,15 +282,20 @@ class Session:
             if "allow" in options:
                 call.allow = options.pop("allow")
         call.name = f"{method} {named(url)}" if name is None else name
+        call.line = b""
+        call.recorder = None
         call.method = method
         call.terms = terms
         call.begin_ns = begin_ns
         call.redirects = self._config.redirects
-        if not options and self._is_plain and (url in plain_known or is_plain(url)):
-            call.origin = self._origin
-            call.target = url
-            call.is_bare = method == "GET"
-            return call
+        if not options and self._is_plain:
+            line = known_lines[url] if url in known_lines else line_of(url)
+            if line:
+                call.origin = self._origin
+                call.target = url
+                if method == "GET":
+                    call.line = line
+                return call
         call.origin, call.target, user = self._address(url, options)
         if options:
             _apply(options, call)
@@ -331,7 +336,7 @@ class Session:
             answer = Answer()
             answer.call = call
             answer.ns = monotonic_ns() - call.begin_ns
-            answer.cause, answer.message = error.cause, str(error)
+            answer.ok, answer.cause, answer.message = False, error.cause, str(error)
             return answer, error.with_traceback(None)  # which refers to the frames that have it
         except BaseException as broken:
             if is_end(broken):
@@ -340,14 +345,14 @@ class Session:
         if answer.status >= 400:
             allow = (call.allow,) if isinstance(call.allow, int) else call.allow
             if answer.status not in allow:
-                answer.cause = f"status {answer.status}"
+                answer.ok, answer.cause = False, f"status {answer.status}"
                 answer.message = answer.reason
         return answer, None
 
 
 def _record(one: Recorder, answer: Answer) -> None:
     """Record a request that is over."""
-    if not answer.cause:
+    if answer.ok:
         if not answer.is_recorded:
             one.succeeded(answer.ns, True, len(answer.bytes))
     else:
@@ -381,21 +386,8 @@ def _apply(options: dict[str, Any], call: Call) -> None:
         call.terms = replace(call.terms, limit=deadlines.of(timeout))
     if (redirects := get("redirects")) is not None:
         call.redirects = redirects
-    call.body = _body(options)
+    call.body = bodies.of(options)
     if get("expect_continue") and call.body is not None:
         call.terms = replace(call.terms, asks_leave=True)
     call.headers = get("headers")
     call.auth = get("auth")
-
-
-def _body(options: Mapping[str, Any]) -> Body | None:
-    given = [one for one in ("json", "data", "form", "files") if one in options]
-    if len(given) > 1 and given != ["form", "files"]:
-        raise ScenarioError(f"a request must have one body, got {' and '.join(given)}")
-    if "files" in options:
-        return bodies.of_files(options["files"], options.get("form", {}))
-    if "json" in options:
-        return bodies.of_json(options["json"])
-    if "form" in options:
-        return bodies.of_form(options["form"])
-    return bodies.of_data(options["data"]) if "data" in options else None

@@ -125,6 +125,14 @@ def test_a_hostile_server_fails_the_request_with_a_named_cause(
         assert session.get("/").text == "ok"
 
 
+def test_an_answer_that_comes_at_once_has_its_limit(serve: Callable[[Behaviour], Server]) -> None:
+    server = serve(say(OK))
+    with http.session(server.url, max_body=2) as session:
+        assert session.get("/").text == session.get("/").text == "ok"
+    with http.session(server.url, max_body=1, raises=False) as session:
+        assert session.get("/").cause == session.get("/").cause == "answer too large"
+
+
 def test_a_session_that_raises_raises_an_error_with_the_cause(
     serve: Callable[[Behaviour], Server],
 ) -> None:

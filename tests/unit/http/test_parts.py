@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from amoc.base.errors import ScenarioError
 from amoc.http import bodies, checks, deadlines, decoding, headers, request, urls
 from amoc.http.call import Terms
-from amoc.http.reader import Reader, Violation
+from amoc.http.reader import MAX_KNOWN_BYTES, Reader, Violation
 from amoc.http.urls import Address, Origin
 
 ENCODERS = {
@@ -62,7 +62,7 @@ def answer(status: int, body: bytes, chunks: list[int] | None) -> bytes:
 )
 def test_answers_are_the_same_in_whatever_pieces_they_come(said, lengths):
     reader = Reader()
-    for status, body, chunks, interim in said:
+    for status, body, chunks, interim in said * 2:  # heads of the second ones are known
         reader.begin(Terms(deadlines.of(60), 1 << 20))
         whole = b"HTTP/1.1 103 Early Hints\r\nX-Length: 9\r\n\r\n" * interim
         for piece in cut_up(whole + answer(status, body, chunks), lengths):
@@ -70,9 +70,79 @@ def test_answers_are_the_same_in_whatever_pieces_they_come(said, lengths):
             reader.feed(piece)
         assert reader.complete
         assert (reader.status, reader.interim) == (status, interim)
-        assert headers.parse(reader.head())["x-length"] == str(len(body))
+        head = reader.head()
+        assert headers.parse(head)["x-length"] == str(len(body))
+        reader.remember(head, None)
         assert reader.take() == body
         assert reader.keep_alive
+
+
+HEAD = b"HTTP/1.1 201 Made\r\nContent-Length: 4\r\n"
+TERMS = Terms(deadlines.of(60), 100)
+
+
+def read_twice(whole: bytes) -> Reader:
+    """A reader that has the second of two answers which are the same."""
+    reader = Reader()
+    for _ in range(2):
+        reader.take()
+        reader.begin(TERMS)
+        reader.feed(whole)
+        assert reader.complete
+        reader.remember(reader.head(), None)
+    return reader
+
+
+def test_an_answer_whose_head_was_read_before_needs_no_parser():
+    head = HEAD + b"X-Test: known\r\n\r\n"
+    for body in (b"body", b"ydob"):
+        reader = read_twice(head + body)
+        assert reader.known is not None
+        assert reader.known.head == reader.head() == head[:-4]
+        assert (reader.status, reader.received, reader.keep_alive) == (201, len(head) + 4, True)
+        assert reader.take() == body
+    reader.begin(TERMS)
+    reader.feed(head + b"bo")  # this one takes two reads
+    assert not reader.complete
+    reader.feed(b"dy")
+    assert reader.complete
+    assert (reader.known, reader.head(), reader.take()) == (None, head[:-4], b"body")
+
+
+@pytest.mark.parametrize(
+    ("terms", "body", "error"),
+    [
+        (TERMS, b"body, and more", "sent more"),
+        (Terms(deadlines.of(60), 3), b"body", "at most 3 bytes"),
+        (Terms(deadlines.of(60), 100, bodyless=True), b"body", "sent more"),
+    ],
+)
+def test_a_known_head_excuses_nothing(terms, body, error):
+    head = HEAD + b"X-Test: excuses nothing\r\n\r\n"
+    reader = read_twice(head + b"body")
+    assert reader.known is not None
+    reader.take()
+    reader.begin(terms)
+    with pytest.raises(Violation, match=error):
+        reader.feed(head + body)
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"\r\nbody",
+        HEAD + b"Connection: close\r\n\r\nbody",
+        HEAD + b"X: " + b"y" * MAX_KNOWN_BYTES + b"\r\n\r\nbody",
+    ],
+)
+def test_a_head_that_does_not_say_all_is_not_remembered(whole):
+    for _ in range(2):
+        reader = Reader()
+        reader.begin(TERMS)
+        reader.feed(whole)
+        reader.remember(reader.head(), None)
+        assert (reader.complete, reader.known, reader.take()) == (True, None, b"body")
 
 
 @given(st.binary(max_size=300), PIECES)
