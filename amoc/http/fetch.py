@@ -81,7 +81,8 @@ class Fetcher:
             else:
                 head = reader.head()
                 heeded = parse(head) if _HEEDED.search(head) else None
-                reader.remember(head, heeded)
+                if reader.is_new:
+                    reader.remember(head, heeded)
             if heeded is not None and "set-cookie" in heeded and self._config.keeps_cookies:
                 self.cookies.take(heeded, call.address)
             if 300 <= status < 400 and call.redirects:

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.errors import ScenarioError
-from amoc.http import bodies, checks, deadlines, decoding, headers, request, urls
+from amoc.http import bodies, checks, deadlines, decoding, headers, reader, request, urls
 from amoc.http.call import Terms
-from amoc.http.reader import MAX_KNOWN_BYTES, Reader, Violation
+from amoc.http.known import CREDIT, MAX_KNOWN_BYTES, REST, TRIES, KnownHeads
+from amoc.http.reader import Reader, Violation
 from amoc.http.urls import Address, Origin
 
 ENCODERS = {
@@ -81,32 +82,38 @@ HEAD = b"HTTP/1.1 201 Made\r\nContent-Length: 4\r\n"
 TERMS = Terms(deadlines.of(60), 100)
 
 
+@pytest.fixture
+def new_heads(monkeypatch):
+    monkeypatch.setattr(reader, "known_heads", KnownHeads())
+
+
 def read_twice(whole: bytes) -> Reader:
     """A reader that has the second of two answers which are the same."""
-    reader = Reader()
+    one = Reader()
     for _ in range(2):
-        reader.take()
-        reader.begin(TERMS)
-        reader.feed(whole)
-        assert reader.complete
-        reader.remember(reader.head(), None)
-    return reader
+        one.take()
+        one.begin(TERMS)
+        one.feed(whole)
+        assert one.complete
+        one.remember(one.head(), None)
+    return one
 
 
+@pytest.mark.usefixtures("new_heads")
 def test_an_answer_whose_head_was_read_before_needs_no_parser():
-    head = HEAD + b"X-Test: known\r\n\r\n"
+    head = HEAD + b"\r\n"
     for body in (b"body", b"ydob"):
-        reader = read_twice(head + body)
-        assert reader.known is not None
-        assert reader.known.head == reader.head() == head[:-4]
-        assert (reader.status, reader.received, reader.keep_alive) == (201, len(head) + 4, True)
-        assert reader.take() == body
-    reader.begin(TERMS)
-    reader.feed(head + b"bo")  # this one takes two reads
-    assert not reader.complete
-    reader.feed(b"dy")
-    assert reader.complete
-    assert (reader.known, reader.head(), reader.take()) == (None, head[:-4], b"body")
+        one = read_twice(head + body)
+        assert one.known is not None
+        assert one.known.head == one.head() == head[:-4]
+        assert (one.status, one.received, one.keep_alive) == (201, len(head) + 4, True)
+        assert one.take() == body
+    one.begin(TERMS)
+    one.feed(head + b"bo")  # this one takes two reads
+    assert not one.complete
+    one.feed(b"dy")
+    assert one.complete
+    assert (one.known, one.head(), one.take()) == (None, head[:-4], b"body")
 
 
 @pytest.mark.parametrize(
@@ -117,14 +124,14 @@ def test_an_answer_whose_head_was_read_before_needs_no_parser():
         (Terms(deadlines.of(60), 100, bodyless=True), b"body", "sent more"),
     ],
 )
+@pytest.mark.usefixtures("new_heads")
 def test_a_known_head_excuses_nothing(terms, body, error):
-    head = HEAD + b"X-Test: excuses nothing\r\n\r\n"
-    reader = read_twice(head + b"body")
-    assert reader.known is not None
-    reader.take()
-    reader.begin(terms)
+    one = read_twice(HEAD + b"\r\nbody")
+    assert one.known is not None
+    one.take()
+    one.begin(terms)
     with pytest.raises(Violation, match=error):
-        reader.feed(head + body)
+        one.feed(HEAD + b"\r\n" + body)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +143,31 @@ def test_a_known_head_excuses_nothing(terms, body, error):
         HEAD + b"X: " + b"y" * MAX_KNOWN_BYTES + b"\r\n\r\nbody",
     ],
 )
+@pytest.mark.usefixtures("new_heads")
 def test_a_head_that_does_not_say_all_is_not_remembered(whole):
     for _ in range(2):
-        reader = Reader()
-        reader.begin(TERMS)
-        reader.feed(whole)
-        reader.remember(reader.head(), None)
-        assert (reader.complete, reader.known, reader.take()) == (True, None, b"body")
+        one = Reader()
+        one.begin(TERMS)
+        one.feed(whole)
+        one.remember(one.head(), None)
+        assert (one.complete, one.known, one.take()) == (True, None, b"body")
+
+
+def test_heads_that_are_never_the_same_are_looked_for_now_and_then():
+    heads = KnownHeads()
+    searches = [CREDIT, TRIES, TRIES, CREDIT]
+    for turn, count in enumerate(searches):
+        for number in range(count):
+            assert heads.rest == 0
+            assert heads.find(b"%d %d\r\n\r\n" % (turn, number), False) is None
+        assert heads.rest == REST
+        heads.rest = 0
+        if turn == 2:
+            heads.learn(b"one", 7, 200, None)
+            for _ in range(CREDIT):
+                assert heads.find(b"one\r\n\r\n", False) is not None
+            for _ in range(CREDIT):  # an answer that follows one that was known costs nothing
+                assert heads.find(b"new\r\n\r\n", True) is None
 
 
 @given(st.binary(max_size=300), PIECES)
