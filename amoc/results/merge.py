@@ -8,6 +8,7 @@ taken from each node's sample with the highest sequence.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,10 +29,19 @@ _MERGE: dict[Merge, Callable[[list[float]], float]] = {
     Merge.MEAN: lambda values: sum(values) / len(values),
 }
 _RESTARTED, _HEALTH = map(WorkerFigures._fields.index, ("restarted", "health"))
-_STARTED = frozenset(UserState) - {UserState.NONE, UserState.STARTING}
 _ENDED = frozenset({UserState.FINISHED, UserState.CRASHED, UserState.REMOVED, UserState.TIMED_OUT})
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.STOPPING})
 _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
+_USERS = {
+    "running": _RUNNING,
+    "resting": {UserState.BETWEEN},
+    "started": frozenset(UserState) - {UserState.NONE, UserState.STARTING},
+    "finished": {UserState.FINISHED, UserState.CRASHED},
+    "removed": {UserState.REMOVED},
+    "timed_out": {UserState.TIMED_OUT},
+    "lost": {UserState.LOST},
+}
+"""The states of users in each count of them; restarts are no starts."""
 
 
 @dataclass
@@ -86,7 +96,9 @@ class SampleMerger:
         self.peak = self.crashed = 0
         self._peaks = 0  # of the nodes' latest samples together
         self._now: dict[str, UsersNow] = {}
-        self._left: dict[int, int] = {}  # users that nodes were lost with, by how they had ended
+        self._left: Counter[int] = (
+            Counter()
+        )  # users that nodes were lost with, by how they had ended
         self._restarted = 0  # by workers of these nodes
         self._moments: dict[str, tuple[Merge, list[float]]] = {}
         self._nodes: dict[str, _Node] = {}
@@ -157,8 +169,8 @@ class SampleMerger:
             # Those that a command had removed will not come back to end their iteration.
             ended = UserState.REMOVED if state == UserState.STOPPING else UserState(state)
             if ended in _ENDED:
-                self._left[ended] = self._left.get(ended, 0) + count
-        self._left[UserState.LOST] = self._left.get(UserState.LOST, 0) + lost
+                self._left[ended] += count
+        self._left[UserState.LOST] += lost
         self._peaks -= self.latest.pop(name).users_peak
         self.fresh.discard(name)
         self.drop_look(name)
@@ -188,9 +200,11 @@ class SampleMerger:
         growth.timers, self._timers = together(self._timers), []
         return growth
 
-    def _users(self, states: frozenset[UserState]) -> int:
-        every = [self._left, *(one.users for one in self._newest())]
-        return sum(count for users in every for state, count in users.items() if state in states)
+    def _by_state(self) -> Counter[int]:
+        found = Counter(self._left)
+        for one in self._newest():
+            found.update(one.users)
+        return found
 
     @property
     def at_ns(self) -> int:
@@ -200,48 +214,19 @@ class SampleMerger:
     @property
     def expected(self) -> int:
         """Users that run, wait for their next repetition, or are to be started by a worker."""
-        return self._users(_EXPECTED)
+        found = self._by_state()
+        return sum(found[state] for state in _EXPECTED)
 
-    @property
-    def started(self) -> int:
-        """Users that ever ran; not repetitions, not restarts."""
-        return self._users(_STARTED)
-
-    @property
-    def running(self) -> int:
-        """Users that run, or wait for their next repetition."""
-        return self._users(_RUNNING)
-
-    @property
-    def resting(self) -> int:
-        """Those of the running users that wait for their next repetition."""
-        return self._users(frozenset({UserState.BETWEEN}))
-
-    @property
-    def finished(self) -> int:
-        """Users that left for good after their last repetition."""
-        return self._users(frozenset({UserState.FINISHED, UserState.CRASHED}))
-
-    @property
-    def removed(self) -> int:
-        """Users that were removed before that, by a command or by stages."""
-        return self._users(frozenset({UserState.REMOVED}))
-
-    @property
-    def timed_out(self) -> int:
-        """Users that were stopped forcibly at the end of --stop-timeout."""
-        return self._users(frozenset({UserState.TIMED_OUT}))
-
-    @property
-    def lost(self) -> int:
-        """Users whose worker died, and that were not started again."""
-        return self._users(frozenset({UserState.LOST}))
-
-    @property
-    def restarted(self) -> int:
-        """Users started again because their worker was lost."""
+    def users(self) -> dict[str, int]:
+        """How many users there are of each of `amoc.results.series.USERS` but those that wait."""
+        found = self._by_state()
         there: int = sum(one[_RESTARTED] for node in self.latest.values() for one in node.workers)
-        return self._restarted + there
+        return {
+            **{name: sum(found[state] for state in some) for name, some in _USERS.items()},
+            "crashed": self.crashed,
+            "restarted": self._restarted + there,
+            "peak": self.peak,
+        }
 
     def gauges(self) -> dict[str, float]:
         """The gauges, each merged over all workers by its rule."""

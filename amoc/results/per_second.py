@@ -101,6 +101,7 @@ class PointCutter:
         late, latest = self._late(), self._samples.latest
         heard = sorted(self._samples.fresh, key=natural)
         growth = self._samples.take_growth()
+        users = {**self._samples.users(), "waiting": moment.waiting}
         failing = [name for name, count in growth.counters.items() if count and CAUSE in name]
         point = Point(
             t_s=round((end_ns - self._began_ns) / S_NS, 6),
@@ -108,8 +109,8 @@ class PointCutter:
             active_s=round(min(span_ns, max(0, moment.ran_ns - self._ran_ns)) / S_NS, 6),
             at=round(moment.at, 3),
             state=moment.state,
-            users=self._users(moment),
-            starts=max(0, self._samples.started - self._started),
+            users=users,
+            starts=max(0, users["started"] - self._started),
             counters=growth.counters,
             gauges=self._samples.gauges(),
             timers=growth.timers,
@@ -125,7 +126,7 @@ class PointCutter:
         self._cut_ns, self._before = end_ns, dict(latest)
         self._ran_ns = moment.ran_ns
         # Users of a lost node are not there for a moment, until they start elsewhere.
-        self._started = max(self._started, self._samples.started)
+        self._started = max(self._started, users["started"])
         return point
 
     def _failed_at(self, names: Iterable[str], end_ns: int) -> dict[str, tuple[float, float]]:
@@ -145,22 +146,6 @@ class PointCutter:
         return {
             name: (moment(FIRST_FAILURE + name, begin_s), moment(LAST_FAILURE + name, end_s))
             for name in names
-        }
-
-    def _users(self, moment: Moment) -> dict[str, int]:
-        samples = self._samples
-        return {
-            "running": samples.running,
-            "resting": samples.resting,
-            "waiting": moment.waiting,
-            "started": samples.started,
-            "finished": samples.finished,
-            "crashed": samples.crashed,
-            "removed": samples.removed,
-            "timed_out": samples.timed_out,
-            "lost": samples.lost,
-            "restarted": samples.restarted,
-            "peak": samples.peak,
         }
 
     def _throttles(

@@ -197,7 +197,7 @@ class Keyboard:
             case Action.PAUSE_OR_RESUME:
                 self._give("resume" if self._status.state is State.PAUSED else "pause")
             case Action.ADD | Action.REMOVE:
-                self._give(action.value, count=tenth(self._status.samples.running))
+                self._give(action.value, count=tenth(self._status.users["running"]))
             case _:
                 self._give(action.value)
 

@@ -118,12 +118,12 @@ class LiveView:
 
     def plain_line(self) -> str:
         """The run in one line."""
-        status, samples, whole = self._status, self._status.samples, self._status.totals.whole
-        resting = f" ({samples.resting} resting)" if samples.resting else ""
-        users = f"users: {samples.running} running{resting}, {status.waiting} pending,"
+        status, users, whole = self._status, self._status.users, self._status.totals.whole
+        resting = f" ({users['resting']} resting)" if users["resting"] else ""
         parts = [
             f"{format_duration(status.elapsed_s)} {status.state.value}",
-            f"{users} {samples.finished} finished, {samples.crashed} crashed",
+            f"users: {users['running']} running{resting}, {users['waiting']} pending, "
+            + ", ".join(f"{users[name]} {name}" for name in ("finished", "crashed")),
         ]
         now = Now(status)
         if requests := whole.counters.get(AGGREGATED + COUNT, 0):
@@ -183,7 +183,7 @@ class LiveView:
         return [Text(HINT, style="dim")] if taken else []
 
     def _head(self) -> list[Text]:
-        status, samples = self._status, self._status.samples
+        status, users = self._status, self._status.users
         scenario = file_names(status.plan.scenario) if status.plan else ""
         first = Text.assemble(
             (f"{scenario} ", "bold"),
@@ -192,15 +192,15 @@ class LiveView:
         )
         second = Text.assemble(
             "users: ",
-            (f"{samples.running:,}", "bold"),
+            (f"{users['running']:,}", "bold"),
             " running",
-            (f" ({samples.resting:,} resting)" if samples.resting else "", "yellow"),
-            f", {status.waiting:,} pending, {samples.finished:,} finished, ",
-            (f"{samples.crashed:,} crashed", "bold red" if samples.crashed else ""),
-            f", {samples.removed:,} removed" if samples.removed else "",
-            (f", {samples.timed_out:,} timed out" if samples.timed_out else "", "bold red"),
-            (f", {samples.lost:,} lost" if samples.lost else "", "bold red"),
-            f", {samples.restarted:,} restarted" if samples.restarted else "",
+            (f" ({users['resting']:,} resting)" if users["resting"] else "", "yellow"),
+            f", {users['waiting']:,} pending, {users['finished']:,} finished, ",
+            (f"{users['crashed']:,} crashed", "bold red" if users["crashed"] else ""),
+            f", {users['removed']:,} removed" if users["removed"] else "",
+            (f", {users['timed_out']:,} timed out" if users["timed_out"] else "", "bold red"),
+            (f", {users['lost']:,} lost" if users["lost"] else "", "bold red"),
+            f", {users['restarted']:,} restarted" if users["restarted"] else "",
             f", {Now(status).rate(lambda some: some.starts):,.0f} starts/s",
         )
         return [first, second]

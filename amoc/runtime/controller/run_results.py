@@ -328,7 +328,7 @@ class RunResults:
             at=time.time() - (at_ns - end_ns) / S_NS,
             ran_ns=self._ran_ns(end_ns),
             state=self._status.state.value,
-            waiting=self._status.waiting,
+            waiting=self._status.users["waiting"],
             throttles=self._throttles(min(end_ns, self._stopped_ns or end_ns)),
             controller_cpu=round((cpu_s - self._cpu_s) / span_s, 4) if span_s > 0 else 0.0,
             controller_lag_s=self._lag.take_s(),

@@ -62,11 +62,11 @@ class Status:
     events: deque[OperatorEvent] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
 
     @property
-    def waiting(self) -> int:
-        """Users that have not started yet, or not again, by the same sample as the rest."""
-        samples = self.samples
-        gone: int = sum(getattr(samples, name) for name in GONE)
-        return max(0, self.added - samples.running - gone)
+    def users(self) -> Mapping[str, int]:
+        """How many there are of each of `USERS`; those that wait by the same sample as the rest."""
+        users = self.samples.users()
+        there = users["running"] + sum(users[name] for name in GONE)
+        return {**users, "waiting": max(0, self.added - there)}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,11 @@ from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.results.series import ThrottlePoint
 from amoc.runtime.controller.status import Status
 
+_USERS = (
+    *("running", "resting", "waiting", "finished"),
+    *("crashed", "removed", "timed_out", "lost"),
+)
+
 
 def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> StatusAnswer:
     """The answer.
@@ -21,21 +26,11 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
         status: The run's.
         looks: How each node, throttle, coordinator, barrier and feed is, by which of these.
     """
-    samples = status.samples
-    plan = status.plan
-    users = {
-        "running": samples.running,
-        "resting": samples.resting,
-        "waiting": status.waiting,
-        "finished": samples.finished,
-        "crashed": samples.crashed,
-        "removed": samples.removed,
-        "timed out": samples.timed_out,
-        "lost": samples.lost,
-    }
+    samples, plan, known = status.samples, status.plan, status.users
+    users = {name.replace("_", " "): known[name] for name in _USERS}
     passed = status.totals.whole.by_throttle()
     counters = status.totals.whole.counters
-    rest = f"running ({samples.resting:,} resting)" if samples.resting else "running"
+    rest = f"running ({users['resting']:,} resting)" if users["resting"] else "running"
     told = {rest if name == "running" else name: users[name] for name in users}
     shown = ", ".join(f"{n:,} {name}" for name, n in told.items() if n and name != "resting")
     return StatusAnswer(

@@ -81,12 +81,7 @@ def histories(draw):
 def known(samples: SampleMerger):
     growth = samples.take_growth()
     return (
-        samples.started,
-        samples.running,
-        samples.finished,
-        samples.removed,
-        samples.restarted,
-        samples.crashed,
+        {name: count for name, count in samples.users().items() if name != "peak"},
         samples.gauges(),
         samples.waiting(),
         growth.throttles,
@@ -128,10 +123,11 @@ def test_any_order_repetition_or_loss_ends_in_the_totals_of_the_latest_samples(n
 def test_a_user_is_counted_once_by_where_it_stands(state, part):
     samples = SampleMerger()
     samples.take("node0", sample(users={int(state): 3}))
-    parts = {name: getattr(samples, name) for name in ("running", *GONE)}
+    users = samples.users()
+    parts = {name: users[name] for name in ("running", *GONE)}
     assert parts == {name: 3 * (name == part) for name in parts}
     never_ran = state in (UserState.NONE, UserState.STARTING)
-    assert samples.started == (0 if never_ran else 3)
+    assert users["started"] == (0 if never_ran else 3)
 
 
 def test_the_peak_between_two_samples_is_not_missed():
@@ -164,10 +160,12 @@ def test_users_are_where_the_node_said_last():
     samples.take("node0", sample(1, {UserState.RUNNING: 5}))
     at_ns = samples.at_ns
     samples.take_users("node0", UsersNow(1, at_ns + 1, {int(UserState.REMOVED): 5}, [0]))
-    assert (samples.running, samples.removed, samples.at_ns) == (0, 5, at_ns + 1)
+    users = samples.users()
+    assert (users["running"], users["removed"], samples.at_ns) == (0, 5, at_ns + 1)
     assert samples.alive("node0") == [0]
     samples.take_users("node0", UsersNow(1, at_ns - 1, {}, [7]))  # it was long on its way
-    assert (samples.running, samples.removed, samples.at_ns) == (5, 0, at_ns)
+    users = samples.users()
+    assert (users["running"], users["removed"], samples.at_ns) == (5, 0, at_ns)
 
 
 def test_what_a_sample_repeats_of_a_throttle_is_no_growth():
@@ -192,16 +190,16 @@ def test_what_a_lost_node_has_counted_stays_and_its_users_are_elsewhere():
         ),
     )
     merger.take("node0", sample(users={UserState.RUNNING: 5}, workers=[worker(users=5)]))
-    started = merger.started
+    started = merger.users()["started"]
     # A later look: those that have left since the sample are not known, and start again.
     merger.take_users("node1", UsersNow(1, merger.at_ns + 1, {int(UserState.FINISHED): 9}, [0]))
     merger.lose("node1", lost=3)
-    assert (merger.finished, merger.removed, merger.lost) == (4, 2 + 1, 3)
-    assert merger.running == 5
-    assert merger.restarted == 2
+    users = merger.users()
+    assert (users["finished"], users["removed"], users["lost"]) == (4, 2 + 1, 3)
+    assert (users["running"], users["restarted"]) == (5, 2)
     assert merger.gauges() == {}
     assert merger.take_growth().counters == {"sent": 7}
     merger.take("node0", sample(at_s=2.0, users={UserState.RUNNING: 7}, workers=[worker(users=7)]))
-    assert merger.started == started, "two start again elsewhere, three are lost"
+    assert merger.users()["started"] == started, "two start again elsewhere, three are lost"
     merger.lose("node1", lost=3)
-    assert merger.lost == 3, "it is lost once"
+    assert merger.users()["lost"] == 3, "it is lost once"
