@@ -7,6 +7,7 @@ from math import inf
 from typing import Annotated
 
 from amoc.base.clock import parse_duration
+from amoc.scenario.bounds import at_least, between
 from amoc.scenario.conversion import Before
 from amoc.scenario.load_profile import MAX_RATE
 from amoc.scenario.settings import setting
@@ -33,11 +34,6 @@ def _duration(unit: str, in_a_second: int) -> Before:
     return Before(read)
 
 
-def _not_negative(value: float) -> None:
-    if not value >= 0:
-        raise ValueError("must be at least 0")
-
-
 def _up_to_a_day_ms(value: float) -> None:
     if not (0 <= value <= 86_400_000 or value == inf):
         raise ValueError("must be from 0 to 86400000 ms, or infinity to hold all starts")
@@ -57,17 +53,6 @@ def _rate_per_minute(value: float | None) -> None:
 def _whole(value: float) -> None:
     if not value >= 1 or (value < inf and value != int(value)):
         raise ValueError("must be a whole number from 1, or infinity")
-
-
-def _from_1_to_512(number: int) -> None:
-    if not 1 <= number <= 512:
-        raise ValueError("must be from 1 to 512")
-
-
-def _from_a_tenth_of_a_second(value: float) -> None:
-    # A user that crashes at once, and begins again at once, would fill its worker.
-    if not 0.1 <= value <= 86_400:
-        raise ValueError("must be from 100ms to 1d")
 
 
 Milliseconds = Annotated[float, _duration("ms", 1000)]
@@ -94,7 +79,7 @@ repeat_interval = setting(
     60_000.0,
     "Pause between a user's iterations: milliseconds, or with a unit (500ms, 60s)",
     type=Milliseconds,
-    verify=_not_negative,
+    verify=at_least(0),
     update="free",
 )
 crash_pause = setting(
@@ -102,7 +87,8 @@ crash_pause = setting(
     "Mean pause after an iteration that crashed: seconds, or with a unit; it doubles with each"
     " further crash in a row, up to 10 s",
     type=Seconds,
-    verify=_from_a_tenth_of_a_second,
+    # A user that crashes at once, and begins again at once, would fill its worker.
+    verify=between(0.1, 86_400, "from 100ms to 1d"),
     update="free",
 )
 repeat_num = setting(
@@ -114,6 +100,6 @@ repeat_num = setting(
 workers = setting(
     len(os.sched_getaffinity(0)),
     "Worker processes per node; by default one per CPU core",
-    verify=_from_1_to_512,
+    verify=between(1, 512),
 )
 workers.early = True  # the board is made for them before there is a process for the scenario

@@ -7,6 +7,7 @@ from typing import Final
 
 from amoc.base import tls_context
 from amoc.base.text import names_in
+from amoc.scenario.bounds import at_least, between
 from amoc.scenario.builtin_settings import Seconds
 from amoc.scenario.settings import setting
 from amoc.xmpp.connection.server_url import parse_servers
@@ -49,22 +50,6 @@ def _check_domains(text: str) -> None:
         raise ValueError(f"must name at least one domain, got {text!r}")
 
 
-def _at_least(least: float) -> Callable[[float], None]:
-    def check(value: float) -> None:
-        if not value >= least:
-            raise ValueError(f"must be at least {least:g}")
-
-    return check
-
-
-def _between(least: int, most: int) -> Callable[[int], None]:
-    def check(value: int) -> None:
-        if not least <= value <= most:
-            raise ValueError(f"must be from {least} to {most}")
-
-    return check
-
-
 UNMANAGED: Final = "off"
 RESUMABLE: Final = "resume"
 
@@ -100,26 +85,26 @@ xmpp_mechanisms = setting(
 xmpp_scram_max_iterations = setting(
     MAX_SCRAM_ITERATIONS,
     "Maximum SCRAM iterations that a server may ask for; each 1000 cost 0.4 ms of CPU per login",
-    verify=_at_least(1),
+    verify=at_least(1),
 )
 xmpp_register = setting(False, "Register each user with the server before it logs in (XEP-0077)")
 xmpp_connect_timeout = setting(
     30.0,
     "How long connecting and logging in may take in each attempt, in total",
     type=Seconds,
-    verify=_at_least(0.001),
+    verify=at_least(0.001),
 )
 xmpp_connect_attempts = setting(
-    3, "How often a user tries to connect and log in before it gives up", verify=_at_least(1)
+    3, "How often a user tries to connect and log in before it gives up", verify=at_least(1)
 )
 xmpp_connect_pause = setting(
     1.0,
     "Mean pause before the second attempt; it doubles before each further one, up to a minute",
     type=Seconds,
-    verify=_at_least(0),
+    verify=at_least(0),
 )
 xmpp_max_redirects = setting(
-    3, "How many redirects in a row a user follows (see-other-host); 0: none", verify=_at_least(0)
+    3, "How many redirects in a row a user follows (see-other-host); 0: none", verify=at_least(0)
 )
 xmpp_stream_management = setting(
     UNMANAGED,
@@ -130,28 +115,28 @@ xmpp_stream_management = setting(
 xmpp_ack_every = setting(
     10,
     "With stream management, after how many stanzas the server is asked for an acknowledgement",
-    verify=_at_least(1),
+    verify=at_least(1),
 )
 xmpp_ack_interval = setting(
     5.0,
     "With stream management, how long a stanza may go without the server being asked for an"
     " acknowledgement",
     type=Seconds,
-    verify=_at_least(0.001),
+    verify=at_least(0.001),
 )
 xmpp_max_unacknowledged = setting(
     1000,
     "With stream management, unacknowledged stanzas at which sending users wait",
-    verify=_at_least(1),
+    verify=at_least(1),
 )
 xmpp_reconnect_pause = setting(
     1.0,
     "Mean pause before a user that stays connected reconnects; it doubles with each failure",
     type=Seconds,
-    verify=_at_least(0),
+    verify=at_least(0),
 )
 xmpp_reconnect_max_pause = setting(
-    60.0, "Maximum mean pause before a user reconnects", type=Seconds, verify=_at_least(0)
+    60.0, "Maximum mean pause before a user reconnects", type=Seconds, verify=at_least(0)
 )
 xmpp_reconnect_throttle = setting(
     "", "Throttle that users that stay connected pass before each attempt to connect; empty: none"
@@ -160,46 +145,46 @@ xmpp_request_timeout = setting(
     30.0,
     "How long to wait for the answer to an iq, and for a server that stops reading",
     type=Seconds,
-    verify=_at_least(0.001),
+    verify=at_least(0.001),
 )
 xmpp_close_timeout = setting(
     5.0,
     "How long to wait for the server to close its half after a user has closed its stream",
     type=Seconds,
-    verify=_at_least(0),
+    verify=at_least(0),
 )
 xmpp_late_after = setting(
     2.0,
     "A message that takes longer is late; one that has not come by the end is lost if its"
     " recipient stayed so long after it was sent",
     type=Seconds,
-    verify=_at_least(0),
+    verify=at_least(0),
 )
 xmpp_inbox_size = setting(
     100,
     "Received stanzas kept until the user reads them; beyond that the oldest are dropped",
-    verify=_at_least(0),
+    verify=at_least(0),
 )
 xmpp_max_stanza_bytes = setting(
     1 << 20,
     "Maximum size of a stanza from a server; a longer one ends the user's stream",
-    verify=_at_least(1000),
+    verify=at_least(1000),
 )
 xmpp_bosh_wait = setting(
     60,
     "BOSH: most seconds that the server may hold a request while it has nothing to say",
-    verify=_between(1, MAX_WAIT_S),
+    verify=between(1, MAX_WAIT_S),
 )
 xmpp_bosh_hold = setting(
     1,
     "BOSH: requests that the server may hold at once; 0: it answers each at once, and is asked"
     " once a second",
-    verify=_between(0, MAX_REQUESTS - 1),
+    verify=between(0, MAX_REQUESTS - 1),
 )
 xmpp_bosh_requests = setting(
     2,
     "BOSH: requests at once, each over a connection of its own; one more than xmpp_bosh_hold",
-    verify=_between(1, MAX_REQUESTS),
+    verify=between(1, MAX_REQUESTS),
 )
 xmpp_source_addresses = setting(
     "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from amoc.scenario.bounds import between
 from amoc.scenario.settings import setting
 
 _HOST = re.compile(r"([\w.-]+|[0-9a-fA-F:.]+(%\w+)?)?")
@@ -14,14 +15,7 @@ _A_URL = "must be a URL such as http://127.0.0.1:8080"
 _PREFIX = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?")
 
 
-def _port(number: int) -> None:
-    if not 1 <= number <= 65_535:
-        raise ValueError("must be from 1 to 65535")
-
-
-def _port_or_0(number: int) -> None:
-    if not 0 <= number <= 65_535:
-        raise ValueError("must be from 1 to 65535, or 0 for none")
+_port = between(1, 65_535)
 
 
 def _host(text: str) -> None:
@@ -33,11 +27,6 @@ def _listen(text: str) -> None:
     if not text:
         raise ValueError("must be an IP address; 0.0.0.0 listens on all interfaces")
     _host(text)
-
-
-def _share(ratio: float) -> None:
-    if not 0 <= ratio <= 1:
-        raise ValueError("must be from 0 to 1")
 
 
 def _prefix(text: str) -> None:
@@ -73,7 +62,9 @@ statsd_host = setting("", "Host of statsd, to send metrics to it (empty: off)", 
 statsd_port = setting(8125, "UDP port of statsd", verify=_port)
 statsd_prefix = setting("amoc", "Prefix of metric names in statsd", verify=_prefix)
 prometheus_port = setting(
-    0, "Port on which to serve /metrics to Prometheus (0: off)", verify=_port_or_0
+    0,
+    "Port on which to serve /metrics to Prometheus (0: off)",
+    verify=between(0, 65_535, "from 1 to 65535, or 0 for none"),
 )
 prometheus_host = setting(
     "127.0.0.1",
@@ -88,5 +79,5 @@ otel_endpoint = setting(
 otel_traces = setting(
     0.0,
     "Share of traces whose steps are sent as spans by OTLP, from 0 to 1 (0: off)",
-    verify=_share,
+    verify=between(0, 1),
 )
