@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ResourceError, os_error_as
 from amoc.base.text import counted
 
 _DELETED = "it was deleted during the run"
@@ -47,10 +47,8 @@ class AppendFile:
         self._trouble = ""
         self._warn = warn
         self._record = record
-        try:
+        with os_error_as(ResourceError, f"{self.name} cannot be created"):
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ResourceError(f"{self.name} cannot be created: {error.strerror}") from None
         self.size = os.fstat(self._fd).st_size
 
     @property

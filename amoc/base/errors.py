@@ -6,6 +6,8 @@ A message names the thing, the rule, the value and its source, in one line and w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -122,3 +124,21 @@ class PeerError(AmocError):
 
 class ClosedError(AmocError):
     """Our own fault: something was used after it was closed."""
+
+
+@contextmanager
+def os_error_as(kind: type[Exception], what: str, end: str = "") -> Iterator[None]:
+    """What the system refuses within is raised as `kind`: ``what: its reason``, and `end`."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}{end}") from None
+
+
+@contextmanager
+def value_error_as(kind: type[Exception], begin: str = "", end: str = "") -> Iterator[None]:
+    """A ValueError within is raised as `kind`, with `begin` before its text and `end` behind it."""
+    try:
+        yield
+    except ValueError as error:
+        raise kind(f"{begin}{error}{end}") from None

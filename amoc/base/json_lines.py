@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from amoc.base.append_file import AppendFile
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ResourceError, os_error_as
 from amoc.base.line_check import CRC, LINE, LineCheck, sealed
 
 
@@ -96,15 +96,12 @@ def lines(path: Path, what: str, size: int | None = None) -> Iterator[bytes]:
         ResourceError: It cannot be read.
     """
     left = float("inf") if size is None else size
-    try:
-        with path.open("rb") as file:
-            for line in file:
-                left -= len(line)
-                if left < 0:
-                    return
-                yield line
-    except OSError as error:
-        raise ResourceError(f"{what} {path} cannot be read: {error.strerror}") from None
+    with os_error_as(ResourceError, f"{what} {path} cannot be read"), path.open("rb") as file:
+        for line in file:
+            left -= len(line)
+            if left < 0:
+                return
+            yield line
 
 
 def parse(line: bytes) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from amoc.base.errors import UsageError
+from amoc.base.errors import UsageError, value_error_as
 from amoc.cli.param_types import CLUSTERS, PLACEMENTS, whole
 from amoc.scenario import cluster
 from amoc.users.placement import RULES
@@ -57,7 +57,5 @@ def cluster_of(where: str, nodes: int | None) -> str:
     Raises:
         UsageError: They do not go together.
     """
-    try:
+    with value_error_as(UsageError):
         return cluster.with_nodes(where, nodes)
-    except ValueError as error:
-        raise UsageError(str(error)) from None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from amoc.base.errors import UsageError
+from amoc.base.errors import UsageError, value_error_as
 from amoc.scenario import scenario_files
 from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.file_loads import FileLoads
@@ -106,7 +106,7 @@ def _scenario(words: Sequence[str]) -> tuple[str, int, Stages | None, Arrivals |
         if Path(whole).exists() or not (several or scenario_files.part_of(whole)):
             return whole, 0, None, None
         words = [f"{one.source}={one.load}" for one in several] or words
-    try:
+    with value_error_as(UsageError, "scenarios "):
         parts = scenario_files.check(words)
         weighted, rate = scenario_files.with_rate(parts)
         text = scenario_files.text_of(weighted or parts)
@@ -117,8 +117,6 @@ def _scenario(words: Sequence[str]) -> tuple[str, int, Stages | None, Arrivals |
                 if one.is_rate:
                     return text, 0, None, Arrivals.parse(one.load)
                 return text, 0, Stages.parse(one.load), None
-    except ValueError as error:
-        raise UsageError(f"scenarios {error}") from None
     if rate:
         return text, 0, None, Arrivals.parse(rate)
     return text, sum(one.users for one in parts), None, None
@@ -130,10 +128,8 @@ def _loads(scenario: str) -> FileLoads | None:
     Raises:
         UsageError: One is wrong.
     """
-    try:
+    with value_error_as(UsageError, "scenarios "):
         return FileLoads.of(scenario)
-    except ValueError as error:
-        raise UsageError(f"scenarios {error}") from None
 
 
 def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from amoc.base.errors import ResourceError, UsageError
+from amoc.base.errors import ResourceError, UsageError, os_error_as
 from amoc.cli import server_option
 from amoc.recording import from_kind
 from amoc.recording.files import Written
@@ -107,7 +107,7 @@ def _read(path: Path, limit: int) -> bytes:
     Raises:
         UsageError: It cannot be read, is none, or is larger.
     """
-    try:
+    with os_error_as(UsageError, f"{path} cannot be read"):
         if not path.is_file():
             raise UsageError(
                 f"{path} must be a file{'' if path.exists() else ', but does not exist'}"
@@ -115,8 +115,6 @@ def _read(path: Path, limit: int) -> bytes:
         if (size := path.stat().st_size) > limit:
             raise UsageError(f"{path} must have at most {limit >> 20} MiB, but has {size >> 20}")
         return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _write(directory: Path, written: Written, force: bool) -> None:
@@ -125,12 +123,10 @@ def _write(directory: Path, written: Written, force: bool) -> None:
     for path in paths:
         if path.exists() and not force:
             raise UsageError(f"{path} exists; --force overwrites it")
-    try:
-        for path, content in paths.items():
+    for path, content in paths.items():
+        with os_error_as(ResourceError, f"{path} cannot be written"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-    except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
     for path in paths:
         click.echo(f"written: {path}")
     for note in written.notes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amoc.base.errors import ExitCode, ResourceError
+from amoc.base.errors import ExitCode, ResourceError, os_error_as
 from amoc.cli import completion, server_option
 from amoc.cli.messages import say
 from amoc.cli.output import failure
@@ -48,10 +48,8 @@ def exit_code(*runs: SavedRun) -> ExitCode:
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file, and print where it is."""
-    try:
+    with os_error_as(ResourceError, f"{path} cannot be written"):
         write(path)
-    except OSError as error:
-        raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
     click.echo(str(path))
 
 

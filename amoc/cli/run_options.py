@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import click
 
-from amoc.base.errors import UsageError
+from amoc.base.errors import UsageError, value_error_as
 from amoc.cli import completion, load_options, setting_values
 from amoc.cli.cluster_options import CLUSTER, NODES, ON_NODE_LOSS, ON_NODES, PLACEMENT, cluster_of
 from amoc.cli.json_option import json_option
@@ -373,9 +373,7 @@ def rates(throttles: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--throttle must be NAME=RATE, got {one!r}")
         if name in found:
             raise UsageError(f"--throttle must name each throttle once, got {name!r} twice")
-        try:
+        with value_error_as(UsageError, f"--throttle {name}: "):
             parse_profile(text, 60.0)
-        except ValueError as error:
-            raise UsageError(f"--throttle {name}: {error}") from None
         found[name] = text
     return found

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from amoc.base import secret_file
-from amoc.base.errors import UsageError
+from amoc.base.errors import UsageError, value_error_as
 from amoc.cli import cluster, server_option
 from amoc.cli.cluster import Reach
 from amoc.cli.cluster_options import cluster_of
@@ -182,10 +182,8 @@ def _tokens(file: str) -> Tokens:
     from amoc.service.tokens import Tokens
 
     source = f"--token-file {file}"
-    try:
+    with value_error_as(UsageError, f"{source} cannot be read: "):
         text = secret_file.read(file, source).decode()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{source} cannot be read: {error}") from None
     return Tokens.parse(text, source)
 
 

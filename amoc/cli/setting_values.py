@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from amoc.base.errors import SettingError, UsageError
+from amoc.base.errors import SettingError, UsageError, os_error_as
 from amoc.base.redaction import hide, is_secret
 from amoc.cli.messages import say
 from amoc.scenario.settings_sources import cannot_travel, pairs_of
@@ -115,11 +115,8 @@ def read(what: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def _of_file(what: str, path: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            return _text(what, file.read(MAX_BYTES + 1))
-    except OSError as error:
-        raise UsageError(f"{what} cannot be read: {error.strerror}") from None
+    with os_error_as(UsageError, f"{what} cannot be read"), Path(path).open("rb") as file:
+        return _text(what, file.read(MAX_BYTES + 1))
 
 
 def _of_stdin(what: str, name: str) -> str:

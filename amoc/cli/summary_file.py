@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from amoc.base import atomic_write
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ResourceError, os_error_as
 from amoc.results.summary_types import Summary
 
 
@@ -24,13 +24,11 @@ class SummaryFile:
         device = path.is_relative_to("/dev") or path.is_relative_to("/proc")
         self._special = device or (path.exists() and not path.is_file())
         self._path = path if self._special else path.resolve()
-        try:
+        with os_error_as(ResourceError, f"--json {file} cannot be written"):
             with self._path.open("a"):
                 pass
             if not self._special:
                 self._path.unlink()
-        except OSError as error:
-            raise ResourceError(f"--json {file} cannot be written: {error.strerror}") from None
 
     def write(self, summary: Summary) -> None:
         """Write `summary`.
@@ -39,11 +37,8 @@ class SummaryFile:
             ResourceError: It can no longer be written.
         """
         text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
-        try:
+        with os_error_as(ResourceError, f"--json {self._path} cannot be written"):
             if self._special:
                 self._path.write_text(text)
             else:
                 atomic_write.write_text(self._path, text, mode=0o666)
-        except OSError as error:
-            text = f"--json {self._path} cannot be written: {error.strerror}"
-            raise ResourceError(text) from None

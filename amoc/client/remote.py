@@ -12,7 +12,7 @@ from typing import TypeAlias, Unpack
 from urllib.parse import quote, urlencode
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import PeerError, UsageError
+from amoc.base.errors import PeerError, UsageError, os_error_as
 from amoc.client import options, remote_commands, run_fields
 from amoc.client.answers import Node, Preview, ScenarioInfo, Started, Status
 from amoc.client.http_line import TIMEOUT_S, Line, parsed, token_in
@@ -123,10 +123,8 @@ class Client(Commands, Runs):
             UsageError: The file cannot be read.
         """
         path = Path(file)
-        try:
+        with os_error_as(UsageError, f"{path} cannot be read"):
             data = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
         called = name or path.name.partition(".")[0]
         kind = _ARCHIVES.get(path.suffix, "text/x-python")
         where = f"/scenarios/upload?{urlencode({'name': called})}"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
-from amoc.base.errors import UsageError
+from amoc.base.errors import UsageError, value_error_as
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import cut
 from amoc.scenario.settings_sources import cannot_travel
@@ -208,10 +208,8 @@ class CommandSpec:
             value = arguments.get(one.name, one.default)
             if value is None and one.name not in arguments:
                 raise UsageError(f"{self.name} requires {one.name}")
-            try:
+            with value_error_as(UsageError, f"{one.name} of {self.name} "):
                 checked[one.name] = one.type.check(value)
-            except ValueError as error:
-                raise UsageError(f"{one.name} of {self.name} {error}") from None
         return checked
 
 

@@ -8,7 +8,7 @@ from time import monotonic_ns
 from gevent import get_hub
 
 from amoc.base.clock import S_NS
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ScenarioError, value_error_as
 from amoc.base.tcp import Socket
 from amoc.base.tls_context import Sessions, TlsOptions, TlsTerms, shared
 from amoc.base.tls_engine import TlsEngine
@@ -30,10 +30,8 @@ def terms_for(options: TlsOptions, server_name: str, place: object) -> TlsTerms:
     Raises:
         ScenarioError: The options cannot be put into practice.
     """
-    try:
+    with value_error_as(ScenarioError, "the TLS options of HTTP "):
         context, sessions = shared(options)
-    except ValueError as error:
-        raise ScenarioError(f"the TLS options of HTTP {error}") from None
     return TlsTerms(context, server_name, sessions, (place, server_name))
 
 

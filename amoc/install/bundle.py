@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 
 from amoc.base import archives, atomic_write, user_cache
-from amoc.base.errors import PeerError, ResourceError, ScenarioError, UsageError
+from amoc.base.errors import PeerError, ResourceError, ScenarioError, UsageError, os_error_as
 from amoc.install import lock_file
 from amoc.install.cached_environments import RESOLVED
 from amoc.install.declared import declared
@@ -188,13 +188,9 @@ def keep(data: bytes, digest: str) -> None:
     if digest_of(data) != digest:
         raise PeerError("the bundle received is not the one that was announced")
     place = user_cache.directory("bundles")
-    try:
+    with os_error_as(ResourceError, f"{place / digest} cannot be written", f"; {user_cache.PLACE}"):
         place.mkdir(0o700, parents=True, exist_ok=True)
         atomic_write.write_bytes(place / digest, data)
-    except OSError as error:
-        raise ResourceError(
-            f"{place / digest} cannot be written: {error.strerror}; {user_cache.PLACE}"
-        ) from None
     with suppress(OSError):  # another node of this host may tidy up, too
         by_use = sorted(place.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
         for old in by_use[KEPT:]:

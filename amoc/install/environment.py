@@ -23,7 +23,7 @@ from pathlib import Path
 
 from amoc.base import user_cache
 from amoc.base.clock import S_NS, format_duration, now_ns
-from amoc.base.errors import ResourceError, ScenarioError
+from amoc.base.errors import ResourceError, ScenarioError, os_error_as
 from amoc.install import cached_environments, installers, lock_file, own
 from amoc.install.cached_environments import RESOLVED
 from amoc.install.choice import Choice
@@ -150,12 +150,10 @@ class Preparation:
         path = self._declared.lock
         if path is None:
             raise ScenarioError(f"there is no lock file for several files: {self._declared.name}")
-        try:
+        with os_error_as(ResourceError, f"{path} cannot be written"):
             atomic_write.write_text(
                 path, lock.text(self._declared.files[0].name, self._scenario), mode=0o666
             )
-        except OSError as error:
-            raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
         return path
 
     # What is needed
@@ -345,14 +343,13 @@ class Preparation:
     def _building(self, place: Path) -> Iterator[None]:
         """Be the only process that builds the environment `place`."""
         path = place.with_name(f"{place.name}.lock")
-        try:
+        with os_error_as(
+            ResourceError,
+            f"dependencies cannot be installed: {path} cannot be written",
+            f"; {user_cache.PLACE}",
+        ):
             place.parent.mkdir(0o700, parents=True, exist_ok=True)
             file = path.open("a")
-        except OSError as error:
-            raise ResourceError(
-                f"dependencies cannot be installed: {path} cannot be written: {error.strerror};"
-                f" {user_cache.PLACE}"
-            ) from None
         with file:
             while True:
                 try:

@@ -19,7 +19,7 @@ from gevent import getcurrent
 
 from amoc import metrics
 from amoc.base import context
-from amoc.base.errors import Error, ScenarioError
+from amoc.base.errors import Error, ScenarioError, value_error_as
 from amoc.ipc.peer_link import PeerLink
 from amoc.locust import environment as run
 from amoc.locust import options
@@ -316,10 +316,8 @@ def scenario_of(module: ModuleType, known: Classes) -> ModuleType:
     if len(shapes) > 1:
         names = ", ".join(one.__name__ for one in shapes)
         raise ScenarioError(f"a locustfile must have at most one load shape, got {names}")
-    try:
+    with value_error_as(ScenarioError, f"locustfile {module.__file__}: "):
         file = Locustfile(known, classes, shapes[0] if shapes else None)
-    except ValueError as error:
-        raise ScenarioError(f"locustfile {module.__file__}: {error}") from None
     if not file.is_part:
         settings.override("repeat_num", 1)  # a user runs until it leaves
     if shapes:

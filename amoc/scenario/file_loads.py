@@ -14,6 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
+from amoc.base.errors import value_error_as
 from amoc.scenario.arrivals import check_rate
 from amoc.scenario.load_profile import Stage, Stages, parse_profile, sum_of
 from amoc.scenario.mix import Mix, whole_weights
@@ -191,7 +192,5 @@ def _stages_of(part: Part) -> Stages:
 
 
 def _checked(part: Part, parse: Callable[[Part], Stages]) -> Stages:
-    try:
+    with value_error_as(ValueError, f"{part.source}: "):
         return parse(part)
-    except ValueError as error:
-        raise ValueError(f"{part.source}: {error}") from None

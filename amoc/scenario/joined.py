@@ -12,7 +12,7 @@ from gevent import getcurrent
 
 from amoc import metrics
 from amoc.base import context
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ScenarioError, value_error_as
 from amoc.metrics import reserved
 from amoc.scenario import loader
 from amoc.scenario.facts import RunFacts
@@ -143,10 +143,8 @@ def _whose(source: str, parts: Sequence[Part]) -> _Whose:
 
 
 def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Scenario:
-    try:
+    with value_error_as(ScenarioError, f"scenarios {source}: "):
         whose = _whose(source, parts)
-    except ValueError as error:
-        raise ScenarioError(f"scenarios {source}: {error}") from None
     name = JOINS.join(one.name for one in loaded)
     module: Any = ModuleType(name)
     if any(hasattr(one.module, "init") for one in loaded):

@@ -17,6 +17,7 @@ from math import ceil, floor, inf
 from typing import NamedTuple
 
 from amoc.base.clock import S_NS, parse_duration, parse_rate
+from amoc.base.errors import value_error_as
 
 MAX_STAGES = 1_000
 MAX_COUNT = 1 << 32
@@ -263,18 +264,14 @@ def _stages_of(text: str, number_of: Callable[[str], Fraction]) -> tuple[Stage, 
             raise ValueError(
                 f"{name} must be DURATION:TARGET such as 30s:100, got {part.strip()!r}"
             )
-        try:
+        with value_error_as(ValueError, f"{name}: its duration "):
             seconds = parse_duration(duration.strip())
-        except ValueError as error:
-            raise ValueError(f"{name}: its duration {error}") from None
         if seconds > MAX_S:
             raise ValueError(
                 f"{name}: its duration must be at most {MAX_S:g} s, got {duration.strip()!r}"
             )
-        try:
+        with value_error_as(ValueError, f"{name}: its target "):
             value = number_of(target.strip())
-        except ValueError as error:
-            raise ValueError(f"{name}: its target {error}") from None
         stages.append(Stage(round(seconds * S_NS), value))
     return tuple(stages)
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 from gevent import getcurrent
 
 from amoc import metrics
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ScenarioError, value_error_as
 from amoc.base.names import check_name
 from amoc.base.signatures import takes
 from amoc.metrics import reserved
@@ -128,10 +128,8 @@ def users(kinds: Mapping[Start | type, float]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ScenarioError(f"amoc.users must have one kind named {name}, got two")
-    try:
+    with value_error_as(ScenarioError, "amoc.users: "):
         caller.f_globals[_DECLARED] = UserKinds(kinds)
-    except ValueError as error:
-        raise ScenarioError(f"amoc.users: {error}") from None
 
 
 def declared_in(module: ModuleType) -> UserKinds | None:

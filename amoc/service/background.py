@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from amoc.base.errors import PeerError, ResourceError, UsageError
+from amoc.base.errors import PeerError, ResourceError, UsageError, os_error_as
 from amoc.base.start_command import start_command
 from amoc.service import pid_file
 from amoc.service.cli_output import refusal
@@ -35,11 +35,9 @@ def start(runs: Path, options: Sequence[str]) -> Serving:
     if (found := pid_file.read(runs)) is not None:
         raise UsageError(f"a server runs for {runs} already at {found.url} (process {found.pid})")
     log = pid_file.log_in(runs)
-    try:
+    with os_error_as(ResourceError, f"{log} cannot be written"):
         runs.mkdir(parents=True, exist_ok=True)
         fd = open_new(log)
-    except OSError as error:
-        raise ResourceError(f"{log} cannot be written: {error.strerror}") from None
     with open(fd, "ab") as output:  # noqa: PTH123 - a descriptor
         begun = output.tell()
         child = subprocess.Popen(

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from amoc.base.errors import ResourceError, UsageError
+from amoc.base.errors import ResourceError, UsageError, os_error_as
 
 _NAME = ".daemon"
 LOOKED_AT_S = 1.0
@@ -68,11 +68,9 @@ class PidFile:
             ResourceError: The file cannot be written.
         """
         path = path_in(runs)
-        try:
+        with os_error_as(ResourceError, f"{path} cannot be written"):
             runs.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ResourceError(f"{path} cannot be written: {error.strerror}") from None
         give_up = time.monotonic() + LOOKED_AT_S
         while not (locked := self._lock()) and time.monotonic() < give_up:
             time.sleep(LOOK_S)

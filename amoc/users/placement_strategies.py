@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from amoc.base import guard
-from amoc.base.errors import AmocError, UsageError
+from amoc.base.errors import AmocError, UsageError, value_error_as
 from amoc.base.text import cut
 from amoc.base.tracebacks import describe
 from amoc.users.placement import MAX_TABLE, RULES
@@ -72,10 +72,8 @@ def seats(name: str, nodes: Sequence[NodeFacts], ids: range) -> list[int]:
     Raises:
         UsageError: It is not installed, cannot be loaded, or returns something else.
     """
-    try:
+    with value_error_as(UsageError, "--placement "):
         entry = installed()[checked(name)]
-    except ValueError as error:
-        raise UsageError(f"--placement {error}") from None
     made: list[int] = []
 
     def refuse(error: BaseException) -> NoReturn:

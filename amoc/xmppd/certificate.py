@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from amoc.base.errors import UsageError
+from amoc.base.errors import UsageError, os_error_as
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -33,13 +33,10 @@ def context(certificate: str, key: str = "") -> ssl.SSLContext:
         UsageError: They cannot be read, or do not belong together.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
+    with os_error_as(
+        UsageError, f"the certificate must be a PEM file with its key, got {certificate!r}"
+    ):
         made.load_cert_chain(certificate, key or None)
-    except OSError as error:
-        raise UsageError(
-            f"the certificate must be a PEM file with its key, got {certificate!r}:"
-            f" {error.strerror}"
-        ) from None
     return made
 
 

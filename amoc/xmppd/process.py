@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 from gevent.event import Event
 
 from amoc.base import process
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ResourceError, os_error_as
 from amoc.xmppd import certificate
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.listener import Server
@@ -117,10 +117,8 @@ def _tls(host: str, domain: str, file: str, key: str, ca_file: str) -> ssl.SSLCo
         return certificate.context(file, key)
     context, pem = certificate.made_for((domain, "localhost", "127.0.0.1", "::1", host))
     if ca_file:
-        try:
+        with os_error_as(ResourceError, f"{ca_file} cannot be written"):
             Path(ca_file).write_text(pem)
-        except OSError as error:
-            raise ResourceError(f"{ca_file} cannot be written: {error.strerror}") from None
     return context
 
 

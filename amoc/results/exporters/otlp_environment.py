@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from amoc._version import VERSION
-from amoc.base.errors import SettingError
+from amoc.base.errors import SettingError, value_error_as
 from amoc.base.text import cut
 from amoc.results.exporters.base import RunInfo
 
@@ -177,10 +177,8 @@ def resource(environ: Mapping[str, str], run: RunInfo) -> dict[str, str]:
     Raises:
         SettingError: OTEL_RESOURCE_ATTRIBUTES makes no sense.
     """
-    try:
+    with value_error_as(SettingError, "OTEL_RESOURCE_ATTRIBUTES "):
         given = pairs(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))
-    except ValueError as error:
-        raise SettingError(f"OTEL_RESOURCE_ATTRIBUTES {error}") from None
     own = {
         "service.name": "amoc",
         "service.version": VERSION,

@@ -21,7 +21,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from amoc.base import atomic_write, clock
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ResourceError, os_error_as
 from amoc.base.json_plain import JsonObject
 from amoc.results.report import content, texts
 from amoc.results.report.compiled import CompiledTemplates
@@ -93,10 +93,8 @@ def save(page: str, path: Path) -> None:
     Raises:
         ResourceError: It cannot be written.
     """
-    try:
+    with os_error_as(ResourceError, f"report {path} cannot be written"):
         atomic_write.write_text(path, page.encode("utf-8", "replace").decode())
-    except OSError as error:
-        raise ResourceError(f"report {path} cannot be written: {error.strerror}") from None
 
 
 @cache

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ResourceError, os_error_as
 from amoc.base.line_check import RecordCheck
 from amoc.results.series import Point
 from amoc.results.store import blocks, records, second
@@ -138,10 +138,8 @@ class StoredSeries(Collection[Point]):
                 place += 1
 
     def _open(self) -> BinaryIO:
-        try:
+        with os_error_as(ResourceError, f"series {self._path} cannot be read"):
             return self._path.open("rb")
-        except OSError as error:
-            raise ResourceError(f"series {self._path} cannot be read: {error.strerror}") from None
 
     def _second(self, file: BinaryIO, place: int) -> Point:
         return self._point(file, _bytes(file, self._at[place], self._length[place]), Point)

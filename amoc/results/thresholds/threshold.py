@@ -21,7 +21,7 @@ from decimal import Decimal
 from enum import Enum
 from math import floor, log10
 
-from amoc.base.errors import UsageError
+from amoc.base.errors import UsageError, value_error_as
 from amoc.metrics.board import Kind
 from amoc.results.series import Tally
 from amoc.results.summary_types import ThresholdPart
@@ -204,12 +204,10 @@ def parse(text: str, source: str = COMMAND_LINE) -> Threshold:
         ValueError: It is invalid; the message names it, the rule and the source.
     """
     plain = " ".join(str(text).split())
-    try:
+    with value_error_as(ValueError, f"threshold {plain[:100]!r}: ", f" (from {source})"):
         if len(plain) > MAX_CHARACTERS:
             raise ValueError(f"must have at most {MAX_CHARACTERS} characters")
         return _parse(plain, source)
-    except ValueError as error:
-        raise ValueError(f"threshold {plain[:100]!r}: {error} (from {source})") from None
 
 
 def _parse(text: str, source: str) -> Threshold:
@@ -228,10 +226,8 @@ def _parse(text: str, source: str) -> Threshold:
         measure, divisor = (_count(part) for part in (first, second))
     else:
         measure, divisor = parse_measure(subject), None
-        try:
+        with value_error_as(ValueError, "", f", but the limit is {limit_text}"):
             measure = measure.share_or_count(*fitting)
-        except ValueError as error:
-            raise ValueError(f"{error}, but the limit is {limit_text}") from None
     threshold = Threshold(text, source, measure, divisor, comparison, limit, limit_text, unit)
     _check_sense(threshold)
     return threshold
@@ -249,12 +245,10 @@ def _ratio(subject: str) -> tuple[str, str, str]:
 
 def _count(text: str) -> Measure:
     """One of the two of a ratio."""
-    try:
+    with value_error_as(ValueError, "a ratio must be one of two counts, but "):
         if " / " in text and not has_any_name(text):
             raise ValueError(f"{text!r} is a ratio itself")
         return parse_measure(text).compared_with(Unit.COUNT)
-    except ValueError as error:
-        raise ValueError(f"a ratio must be one of two counts, but {error}") from None
 
 
 def _parse_limit(text: str) -> tuple[float, str, tuple[Unit, ...]]:

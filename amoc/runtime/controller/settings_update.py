@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import gevent
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import PeerError, SettingError
+from amoc.base.errors import PeerError, SettingError, value_error_as
 from amoc.base.operator import Operator
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.orders import ApplySettings, RevertSettings, VerifySettings
@@ -178,13 +178,11 @@ class SettingsUpdate:
 
     def _start_rate(self, values: Mapping[str, object]) -> float:
         interarrival_ms, per_minute = self._pacing
-        try:
+        with value_error_as(SettingError, "user_rate or interarrival "):
             if "interarrival" in values:
                 interarrival_ms = builtin_settings.interarrival.convert(values["interarrival"])
             if "user_rate" in values:
                 per_minute = builtin_settings.user_rate.convert(values["user_rate"])
-        except ValueError as error:
-            raise SettingError(f"user_rate or interarrival {error}") from None
         return start_rate(interarrival_ms, per_minute)
 
 

@@ -26,7 +26,7 @@ from gevent.lock import BoundedSemaphore
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError
+from amoc.base.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError, os_error_as
 from amoc.install import bundle
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
@@ -135,13 +135,11 @@ class Keeper:
         Raises:
             ResourceError: The system does not let us.
         """
-        try:
+        with os_error_as(ResourceError, f"{self._directory} cannot be created"):
             self._directory.mkdir(0o700)
             # Nobody connects to it, but without a socket that is bound in it, it counts as left.
             self._in_use.bind(str(self._directory / "keeper"))
             self._in_use.listen()
-        except OSError as error:
-            raise ResourceError(f"{self._directory} cannot be created: {error.strerror}") from None
 
     def stop(self) -> None:
         """Leave, as nobody wants the node any more; from a signal, say."""

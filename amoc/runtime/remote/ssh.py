@@ -18,7 +18,7 @@ import gevent
 from gevent import socket as gsocket
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import ResourceError
+from amoc.base.errors import ResourceError, os_error_as
 from amoc.base.text import LineSplitter, printable
 
 MAX_LINES = 20
@@ -92,7 +92,7 @@ class SshStarter:
         """
         address = f"tcp://{self._advertise}:{port}"
         for host in self._hosts:
-            try:
+            with os_error_as(ResourceError, "ssh cannot be started"):
                 process = subprocess.Popen(
                     command(host, self._amoc, address),
                     stdin=subprocess.PIPE,
@@ -100,8 +100,6 @@ class SshStarter:
                     stderr=subprocess.STDOUT,
                     process_group=0,  # Ctrl-C is for us alone
                 )
-            except OSError as error:
-                raise ResourceError(f"ssh cannot be started: {error.strerror}") from None
             assert process.stdin is not None
             with suppress(BrokenPipeError):
                 process.stdin.write(secret + b"\n")

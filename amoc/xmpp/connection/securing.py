@@ -6,7 +6,7 @@ from time import monotonic_ns
 
 from amoc.base import tls_context
 from amoc.base.clock import S_NS
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ScenarioError, value_error_as
 from amoc.base.tls_context import TlsOptions, TlsTerms
 from amoc.xmpp import options
 from amoc.xmpp.connection import server_addresses, tls_errors
@@ -39,10 +39,8 @@ def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
         raise ScenarioError(
             f"xmpp_tls_key must go with xmpp_tls_certificate, got {wanted.key!r} alone"
         )
-    try:
+    with value_error_as(ScenarioError, "xmpp_tls_certificate "):
         context, sessions = tls_context.shared(wanted)
-    except ValueError as error:
-        raise ScenarioError(f"xmpp_tls_certificate {error}") from None
     server_name = options.xmpp_tls_name.get() or name
     if not options.xmpp_tls_resumption.get():
         return TlsTerms(context, server_name)

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 from amoc.base import name_lookup
 from amoc.base.context import find
-from amoc.base.errors import ScenarioError
+from amoc.base.errors import ScenarioError, value_error_as
 from amoc.base.name_lookup import Address
 from amoc.base.text import names_in
 from amoc.ipc import rpc
@@ -29,10 +29,8 @@ def server_for(user_id: int | None, attempt: int, domain: str, given: str | None
         UserStopped: The user was asked to stop while it waited.
     """
     if given is not None:
-        try:
+        with value_error_as(ScenarioError, "server "):
             return server_url.parse_server(given)
-        except ValueError as error:
-            raise ScenarioError(f"server {error}") from None
     servers = server_url.parse_servers(options.xmpp_servers.get()) or _embedded()
     if not servers:
         return Server(domain, server_url.DEFAULT_PORT)
