@@ -96,37 +96,10 @@ class Run:
             Stopped: This process was interrupted; its `result` is what the run has shown.
             TypeError: An argument is of a type that it cannot be.
         """
+        given = {name: value for name, value in locals().items() if name != "self"}
         from amoc.client import local
-        from amoc.client import options as options_of
 
-        given: dict[str, object] = {
-            "users": users,
-            "user_ids": user_ids,
-            "stages": stages,
-            "arrival_rate": arrival_rate,
-            "max_users": max_users,
-            "duration": duration,
-            "expect": expect,
-            "throttles": throttles,
-            "workers": workers,
-            "config": config,
-            "allow_undeclared": allow_undeclared,
-            "seed": seed,
-            "comment": comment,
-            "warmup": warmup,
-            "abort_on_fail": abort_on_fail,
-            "init_timeout": init_timeout,
-            "stop_timeout": stop_timeout,
-            "limited_ok": limited_ok,
-            "failures_ok": failures_ok,
-            "log_level": log_level,
-            "install": install,
-            "locked": locked,
-            "options": options,
-        }
-        return local.carry_out(
-            options_of.source(scenario), given, set or {}, run_dir, runs_dir, env, on_line
-        )
+        return local.carry_out(**given)
 
     @property
     def iteration(self) -> int:

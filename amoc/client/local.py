@@ -46,34 +46,26 @@ class Stopped(KeyboardInterrupt):
 
 
 def carry_out(
-    source: str,
-    given: Mapping[str, object],
-    values: Mapping[str, Value],
+    scenario: str | os.PathLike[str] | Mapping[str, int | str],
+    *,
+    set: Mapping[str, Value] | None,
     run_dir: str | os.PathLike[str] | None,
     runs_dir: str | os.PathLike[str],
     env: Mapping[str, str] | None,
     on_line: Callable[[str], object] | None,
+    **given: object,
 ) -> RunResult:
-    """Run the scenario `source` to its end; see `amoc.client.api.Run`.
-
-    Args:
-        source: A file or a module.
-        given: Options by name; None where one was not given.
-        values: Values of settings.
-        run_dir: As the next ones: arguments of `amoc.client.api.Run`.
-        runs_dir: Where a directory for the run is made.
-        env: Environment variables.
-        on_line: Gets what is printed.
+    """Run `scenario` to its end; the arguments are those of `amoc.client.api.Run`.
 
     Raises:
         AmocError: It failed before a user could start.
         Stopped: It was interrupted.
     """
-    arguments = ["run", *run_options.arguments(given)]
+    source, arguments = run_options.source(scenario), ["run", *run_options.arguments(given)]
     explicit = os.fspath(run_dir) if run_dir is not None else None
     text = ""
-    if values:  # not on the command line, where all users of the machine could read them
-        text = json.dumps(run_options.settings(values))
+    if set:  # not on the command line, where all users of the machine could read them
+        text = json.dumps(run_options.settings(set))
         arguments.append("--set-json=-")
     directory = RunDirectory.create(
         explicit, name_of(source), datetime.now(UTC), os.fspath(runs_dir)

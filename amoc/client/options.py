@@ -1,4 +1,4 @@
-"""The options of a run as a program gives them, as arguments of ``amoc run``. Pure."""
+"""The options of a run as a program gives them, as JSON and as arguments of ``amoc run``. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import timedelta
 from math import isfinite
 from typing import Any, TypeAlias
 
+from amoc.results.thresholds.abort import GRACE_S
 from amoc.scenario.scenario_files import Part, text_of
 
 Duration: TypeAlias = str | float | timedelta
@@ -18,18 +19,41 @@ UserIds: TypeAlias = str | range
 Value: TypeAlias = object
 
 
-def arguments(given: Mapping[str, object]) -> list[str]:
-    """The arguments that mean the options of `amoc.run` in `given`; None stands for no option.
+def written(given: Mapping[str, object]) -> dict[str, object]:
+    """The options in `given` in types that JSON has; without those that are None or False.
 
     Raises:
         TypeError: One is of a type that it cannot be.
     """
-    return [
-        text
-        for name, value in given.items()
-        if value is not None
-        for text in _FORMS.get(name, _plain)(name, value)
-    ]
+    made = {}
+    for name, value in given.items():
+        if value is not None and (value is not False or name == "install"):
+            form = _FORMS.get(name)
+            made[_NAMES.get(name, name)] = value if form is None else form(name, value)
+    return made
+
+
+def arguments(given: Mapping[str, object]) -> list[str]:
+    """The arguments of ``amoc run`` that mean the options of `amoc.run` in `given`.
+
+    Raises:
+        TypeError: One is of a type that it cannot be.
+    """
+    return [text for one in written(given).items() for text in _argument(*one)]
+
+
+def _argument(name: str, value: object) -> list[str]:
+    option = "--throttle" if name == "throttles" else f"--{name.replace('_', '-')}"
+    match os.fspath(value) if isinstance(value, os.PathLike) else value:
+        case bool() if name in _FLAGS:
+            return [option] if value else []
+        case list(several):
+            return several if name == "options" else [f"{option}={one}" for one in several]
+        case dict(table):
+            return [f"{option}={key}={one}" for key, one in table.items()]
+        case (str() | int()) as plain if not isinstance(value, bool):
+            return [f"{option}={plain}"]
+    raise TypeError(f"{name} must be a text or a whole number, got {value!r}")
 
 
 def source(scenario: str | os.PathLike[str] | Mapping[str, int | str]) -> str:
@@ -84,24 +108,8 @@ def duration(name: str, value: object) -> str:
     )
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
-def _plain(name: str, value: object) -> list[str]:
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        return [f"{_option(name)}={value}"]
-    raise TypeError(f"{name} must be a text or a whole number, got {value!r}")
-
-
-def _flag(name: str, value: object) -> list[str]:
-    return [_option(name)] if value else []
-
-
-def _abort(name: str, value: object) -> list[str]:
-    return _flag(name, value) if isinstance(value, bool) else _of(duration)(name, value)
+def _abort(name: str, value: object) -> str:
+    return duration(name, GRACE_S if value is True else value)
 
 
 def texts(name: str, value: object) -> list[str]:
@@ -117,14 +125,10 @@ def texts(name: str, value: object) -> list[str]:
     return found
 
 
-def _each(name: str, value: object) -> list[str]:
-    return [f"{_option(name)}={one}" for one in texts(name, value)]
-
-
-def _throttles(name: str, value: object) -> list[str]:
+def _table(name: str, value: object) -> dict[str, object]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a table of names and rates, got {value!r}")
-    return [f"--throttle={key}={one}" for key, one in value.items()]
+        raise TypeError(f"{name} must be a table of values by name, got {value!r}")
+    return dict(value)
 
 
 def stages(name: str, value: object) -> str:
@@ -152,28 +156,25 @@ def ids(name: str, value: object) -> str:
     raise TypeError(f"{name} must be a text such as '1-100', or a range, got {value!r}")
 
 
-def _of(text: Callable[[str, object], str]) -> Callable[[str, object], list[str]]:
-    """An option whose value `text` makes."""
-    return lambda name, value: [f"{_option(name)}={text(name, value)}"]
-
-
 def _iterable(name: str, value: object, what: str) -> Iterable[Any]:
     if not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a text or {what}, got {value!r}")
     return value
 
 
-_FORMS: Mapping[str, Callable[[str, object], list[str]]] = {
+_NAMES = {"set": "settings", "install": "no_install"}
+"""Options that are written under another name."""
+_FLAGS = ("allow_undeclared", "failures_ok", "limited_ok", "locked", "no_install")
+_FORMS: Mapping[str, Callable[[str, object], object]] = {
     "abort_on_fail": _abort,
-    "expect": _each,
-    "options": texts,
-    "stages": _of(stages),
-    "throttles": _throttles,
-    "user_ids": _of(ids),
+    "install": lambda _, value: not value,
+    "set": lambda name, value: settings(_table(name, value)),
+    "stages": stages,
+    "throttles": _table,
+    "user_ids": ids,
+    **dict.fromkeys(("exclude_tags", "expect", "on_nodes", "options", "tags"), texts),
     **dict.fromkeys(
-        ("duration", "init_timeout", "install_timeout", "stop_timeout", "warmup"), _of(duration)
+        ("duration", "init_timeout", "install_timeout", "stop_timeout", "warmup"), duration
     ),
-    **dict.fromkeys(("allow_undeclared", "failures_ok", "limited_ok", "locked"), _flag),
-    "install": lambda _, value: [] if value else ["--no-install"],
 }
-"""How each option is written; the others are a text or a number."""
+"""How each option is written; the others are as they are."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 from amoc.client import options
 from amoc.client.options import Duration, Stages, UserIds, Value
-from amoc.results.thresholds.abort import GRACE_S
 
 
 class InstallOptions(TypedDict, total=False):
@@ -98,42 +97,5 @@ def fields(given: Mapping[str, object]) -> dict[str, object]:
     Raises:
         TypeError: One is of a type that it cannot be.
     """
-    made = {}
-    for name, value in given.items():
-        if value is None or (value is False and name != "install"):
-            continue
-        field = _NAMES.get(name, name)
-        form = _FORMS.get(name)
-        made[field] = value if form is None else form(name, value)
+    made = options.written(given)
     return {name: one for name, one in made.items() if one is not False and one not in ("", [], {})}
-
-
-def _settings(name: str, value: object) -> dict[str, object]:
-    return options.settings(_table(name, value))
-
-
-def _table(name: str, value: object) -> dict[str, object]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a table of values by name, got {value!r}")
-    return dict(value)
-
-
-def _abort(name: str, value: object) -> str:
-    return options.duration(name, GRACE_S if value is True else value)
-
-
-_NAMES = {"set": "settings", "install": "no_install"}
-"""Options that are fields of another name."""
-_FORMS: Mapping[str, Callable[[str, object], object]] = {
-    "abort_on_fail": _abort,
-    "install": lambda _, value: not value,
-    "set": _settings,
-    "stages": options.stages,
-    "throttles": _table,
-    "user_ids": options.ids,
-    **dict.fromkeys(("exclude_tags", "expect", "on_nodes", "tags"), options.texts),
-    **dict.fromkeys(
-        ("duration", "init_timeout", "install_timeout", "stop_timeout", "warmup"), options.duration
-    ),
-}
-"""How each option is written; the others are as they are."""
