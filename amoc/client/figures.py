@@ -6,11 +6,11 @@ They say what `docs/summary.md` says of the fields that they are made of.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, Self, TypeVar
 
 from amoc.base.text import suggestion
-from amoc.results.summary_types import CausePart, CheckPart, StepPart, ThresholdPart
+from amoc.results.summary_types import StepPart
 
 T = TypeVar("T")
 
@@ -27,7 +27,17 @@ class Named(dict[str, T]):
 
 
 @dataclass(frozen=True)
-class Failure:
+class _Part:
+    """What a summary says of one thing."""
+
+    @classmethod
+    def of(cls, part: Mapping[str, Any], **more: object) -> Self:
+        """From a part of a summary, and what is not in itself."""
+        return cls(**{one.name: part[one.name] for one in fields(cls) if one.name in part}, **more)
+
+
+@dataclass(frozen=True)
+class Failure(_Part):
     """Executions of a request that failed for one cause.
 
     Attributes:
@@ -47,19 +57,6 @@ class Failure:
     last_s: float
     user_id: int
     message: str
-
-    @classmethod
-    def of(cls, request: str, part: CausePart) -> Failure:
-        """From a summary."""
-        return cls(
-            request,
-            part["cause"],
-            part["count"],
-            part["first_s"],
-            part["last_s"],
-            part["user_id"],
-            part["message"],
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +123,7 @@ class Request(Times):
             bytes=part["bytes"],
             **times(part["times"]),
             response=Times(**times(part.get("response", {}))),
-            causes=tuple(Failure.of(name, one) for one in part["causes"]),
+            causes=tuple(Failure.of(one, request=name) for one in part["causes"]),
         )
 
 
@@ -136,7 +133,7 @@ def times(part: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 @dataclass(frozen=True)
-class Check:
+class Check(_Part):
     """A check of the scenario: how often it passed, and its share; None if it was never made."""
 
     name: str
@@ -144,14 +141,9 @@ class Check:
     failed: int
     passed_share: float | None
 
-    @classmethod
-    def of(cls, name: str, part: CheckPart) -> Check:
-        """From a summary."""
-        return cls(name, part["passed"], part["failed"], part["passed_share"])
-
 
 @dataclass(frozen=True)
-class Threshold:
+class Threshold(_Part):
     """A threshold and what came of it.
 
     Attributes:
@@ -170,27 +162,15 @@ class Threshold:
     value_text: str
     reason: str
 
-    @classmethod
-    def of(cls, part: ThresholdPart) -> Threshold:
-        """From a summary."""
-        return cls(
-            part["expression"],
-            part["source"],
-            part["passed"],
-            part["value"],
-            part["value_text"],
-            part["reason"],
-        )
-
 
 @dataclass(frozen=True)
-class Crash:
+class Crash(_Part):
     """Iterations that raised for one cause, and the traceback of one of them."""
 
     cause: str
     count: int
-    user_id: int
-    traceback: str
+    user_id: int = 0
+    traceback: str = ""
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class RunFigures(ABC):
     def checks(self) -> Mapping[str, Check]:
         """Checks by name."""
         found = self._part.get("checks", {})
-        return Named("check", {name: Check.of(name, one) for name, one in found.items()})
+        return Named("check", {name: Check.of(one, name=name) for name, one in found.items()})
 
     @cached_property
     def timers(self) -> Mapping[str, Timer]:
@@ -164,10 +164,7 @@ class RunFigures(ABC):
     @property
     def crashes(self) -> tuple[Crash, ...]:
         """Iterations that raised, by cause, the most frequent first."""
-        return tuple(
-            Crash(one["cause"], one["count"], one.get("user_id", 0), one.get("traceback", ""))
-            for one in self.summary["crashes"]
-        )
+        return tuple(map(Crash.of, self.summary["crashes"]))
 
     def __repr__(self) -> str:
         run = self.summary["run"]
