@@ -13,6 +13,7 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli.messages import say
+from amoc.cli.option_groups import together
 from amoc.cli.param_types import duration
 from amoc.scenario import cluster
 from amoc.scenario.run_plan import RunPlan
@@ -115,10 +116,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         reach = Reach(secret_file, bind, advertise, join_timeout, remote_amoc)
         return command(reach=reach, **given)
 
-    made: Callable[..., Any] = reached
-    for option in reversed(_OPTIONS):
-        made = option(made)
-    return made
+    return together(*_OPTIONS)(reached)
 
 
 def launcher(plan: RunPlan, reach: Reach) -> Launcher:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from amoc.cli.messages import say
+from amoc.cli.option_groups import together
 from amoc.cli.param_types import duration
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
@@ -47,10 +48,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         choice = Choice(not no_install, locked, install_timeout)
         return command(dependencies=choice, **given)
 
-    made: Callable[..., Any] = chosen
-    for option in reversed(_OPTIONS):
-        made = option(made)
-    return made
+    return together(*_OPTIONS)(chosen)
 
 
 def prepared(plan: RunPlan, choice: Choice) -> RunPlan:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from amoc.base.errors import UsageError, value_error_as
 from amoc.cli import completion, load_options, setting_values
 from amoc.cli.cluster_options import CLUSTER, NODES, ON_NODE_LOSS, ON_NODES, PLACEMENT, cluster_of
 from amoc.cli.json_option import json_option
+from amoc.cli.option_groups import together
 from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.results.thresholds import threshold
@@ -163,12 +165,14 @@ _OPTIONS = (
     ON_NODE_LOSS,
     click.option(
         "--init-timeout",
+        "init_timeout_s",
         type=seconds(),
         default=30.0,
         help="Timeout for importing the scenario and for init().  [default: 30s]",
     ),
     click.option(
         "--stop-timeout",
+        "stop_timeout_s",
         type=seconds(zero=True),
         default=10.0,
         help="Grace period for users to finish at the end; users still running after it are stopped"
@@ -184,7 +188,7 @@ _OPTIONS = (
     ),
     click.option(
         "--abort-on-fail",
-        "abort_after",
+        "abort_after_s",
         is_flag=False,
         flag_value=f"{GRACE_S:g}s",
         type=seconds(zero=True, hint=_HINT),
@@ -213,11 +217,8 @@ _OPTIONS = (
 )
 
 
-def options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a run; `plan` takes their values."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+options = together(*_OPTIONS)
+"""All options of a run, as a decorator."""
 
 
 def plan(
@@ -240,22 +241,15 @@ def plan(
     config: str | None,
     undeclared: bool,
     seed: int | None,
-    comment: str,
     new_directory: str | None,
     where: str,
     nodes: int | None,
     placement: str | None,
     on_nodes: tuple[str, ...],
-    on_node_loss: str,
-    init_timeout: float,
-    stop_timeout: float,
     expected: Sequence[str],
-    abort_after: float | None,
     warmup: float,
-    limited_ok: bool,
-    failures_ok: bool,
-    log_level: str,
     typed: Mapping[str, object],
+    **as_given: Any,
 ) -> RunPlan:
     """The plan that the options describe.
 
@@ -302,23 +296,16 @@ def plan(
             *others,
         ),
         seed=random.SystemRandom().getrandbits(32) if seed is None else seed,
-        comment=comment,
-        init_timeout_s=init_timeout,
-        stop_timeout_s=stop_timeout,
         stages=load.stages,
         arrivals=load.arrivals,
         rates=chosen_rates,
         run_directory=new_directory,
         thresholds=tuple(expected),
-        abort_after_s=abort_after,
         warmup_s=warmup,
-        limited_ok=limited_ok,
-        failures_ok=failures_ok,
-        log_level=log_level,
         cluster=cluster_of(where, nodes),
         placement=placement or RULES[0],
-        on_node_loss=on_node_loss,
         on_nodes=on_nodes,
+        **as_given,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from amoc.base.errors import UsageError, value_error_as
 from amoc.cli import cluster, server_option
 from amoc.cli.cluster import Reach
 from amoc.cli.cluster_options import cluster_of
+from amoc.cli.option_groups import together
 from amoc.cli.param_types import CLUSTERS, whole
 from amoc.results.run_directory import BASE
 from amoc.runtime.remote import address, secret
@@ -103,12 +103,7 @@ NODES = click.option(
 )
 
 
-def options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the server; `config` takes their values."""
-    function = cluster.options(function)
-    for option in reversed((*_OPTIONS, CLUSTER, NODES)):
-        function = option(function)
-    return function
+options = together(*_OPTIONS, CLUSTER, NODES, cluster.options)
 
 
 def config(
