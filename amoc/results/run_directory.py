@@ -25,15 +25,17 @@ BASE = "amoc-runs"
 MAX_TWINS = 1_000
 ANSWER_S = 2.0
 
-_JOURNAL = "journal.jsonl"
-_SERIES = "series.amoc"
-_OLD_SERIES = "series.jsonl"
-_SUMMARY = "summary.json"
-_REPORT = "report.html"
-_JUNIT = "junit.xml"
-_LOGS = "logs"
-_CONTROL = "control"
 _LAST = re.compile(r"last(?:~(\d{1,6}))?")
+
+
+class _Part:
+    """A file in a run's directory, or a directory."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, directory: RunDirectory, _kind: object) -> Path:
+        return directory.path / self._name
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,23 @@ class RunDirectory:
 
     path: Path
     made: tuple[Path, ...] = ()
+
+    journal = _Part("journal.jsonl")
+    """The file that the journal is in."""
+    series = _Part("series.amoc")
+    """The file with each second, see `amoc.results.store`."""
+    old_series = _Part("series.jsonl")
+    """The same as earlier versions of amoc have left it, see `amoc.results.store.lines`."""
+    summary = _Part("summary.json")
+    """The file with the summary; a run that was killed has none."""
+    report = _Part("report.html")
+    """The page for people."""
+    junit = _Part("junit.xml")
+    """The verdict for a build server."""
+    logs = _Part("logs")
+    """The directory with a log for each process."""
+    control = _Part("control")
+    """The socket on which the run takes commands."""
 
     @classmethod
     def create(
@@ -107,46 +126,6 @@ class RunDirectory:
     def id(self) -> str:
         """How commands may call the run."""
         return self.path.resolve().name
-
-    @property
-    def journal(self) -> Path:
-        """The file that the journal is in."""
-        return self.path / _JOURNAL
-
-    @property
-    def series(self) -> Path:
-        """The file with each second, see `amoc.results.store`."""
-        return self.path / _SERIES
-
-    @property
-    def old_series(self) -> Path:
-        """The same as earlier versions of amoc have left it, see `amoc.results.store.lines`."""
-        return self.path / _OLD_SERIES
-
-    @property
-    def summary(self) -> Path:
-        """The file with the summary; a run that was killed has none."""
-        return self.path / _SUMMARY
-
-    @property
-    def report(self) -> Path:
-        """The page for people."""
-        return self.path / _REPORT
-
-    @property
-    def junit(self) -> Path:
-        """The verdict for a build server."""
-        return self.path / _JUNIT
-
-    @property
-    def logs(self) -> Path:
-        """The directory with a log for each process."""
-        return self.path / _LOGS
-
-    @property
-    def control(self) -> Path:
-        """The socket on which the run takes commands."""
-        return self.path / _CONTROL
 
     def answers(self) -> bool:
         """Whether there is a run behind the control socket."""

@@ -37,6 +37,11 @@ def responses(*problems: HTTPStatus, **kinds: type[BaseModel]) -> dict[str | int
     return made
 
 
+def of_run(**kinds: type[BaseModel]) -> dict[str | int | HTTPStatus, Any]:
+    """The answers of a route that is about a run, which may not be there, or not so far."""
+    return responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, **kinds)
+
+
 PAGE: dict[str | int | HTTPStatus, Any] = {
     "200": {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
 }

@@ -13,14 +13,12 @@ from amoc.service.cli_output import told
 from amoc.service.isolated import cli_json
 from amoc.service.job import QUEUED, Job
 from amoc.service.requests import Addressed, CommandRoute, command_routes
-from amoc.service.responses import responses
+from amoc.service.responses import of_run, responses
 from amoc.service.service import Service
 from amoc.service.start_bodies import PlanBody, RepeatBody, ReplayBody, StartBody
 
 _TAG = Tag(name="execution", description="Runs that are running")
-_STARTED = responses(
-    HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=StartedBody, accepted=StartedBody
-)
+_STARTED = of_run(ok=StartedBody, accepted=StartedBody)
 
 
 def register(app: OpenAPI, service: Service) -> None:
@@ -51,11 +49,7 @@ def register(app: OpenAPI, service: Service) -> None:
         options = ["plan", *nodes, *body.arguments()]
         return cli_json(options, service.scenarios.target(body.scenario), body.settings)
 
-    @app.post(
-        "/execution/plan_replay",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=PreviewBody),
-    )
+    @app.post("/execution/plan_replay", tags=[_TAG], responses=of_run(ok=PreviewBody))
     def plan_replay(body: RepeatBody) -> Any:
         """What the repetition of a run would do, as `amoc replay --plan --json` has it."""
         options = ["replay", "--plan", *body.arguments()]
@@ -68,7 +62,7 @@ def register(app: OpenAPI, service: Service) -> None:
             operation_id=f"execution_{route.path}",
             summary=route.spec.help.partition("\n")[0].rstrip("."),
             description=route.spec.help,
-            responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=CommandAnswer),
+            responses=of_run(ok=CommandAnswer),
         )(_view(service, route))
 
 

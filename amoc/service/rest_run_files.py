@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 from flask import Response
@@ -12,7 +11,7 @@ from flask_openapi3 import OpenAPI, Tag
 from amoc.control.commands import COMMANDS, Command, CommandSpec, Handling
 from amoc.service import run_archive
 from amoc.service.answers import CommandAnswer
-from amoc.service.responses import FILE, responses
+from amoc.service.responses import FILE, of_run
 from amoc.service.rest_runs import RunPath
 from amoc.service.service import Service
 
@@ -22,11 +21,7 @@ _TAG = Tag(name="runs")
 def register(app: OpenAPI, service: Service) -> None:
     """Add the routes."""
 
-    @app.get(
-        "/runs/<id>/archive",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) | FILE,
-    )
+    @app.get("/runs/<id>/archive", tags=[_TAG], responses=of_run() | FILE)
     def get_archive(path: RunPath) -> Any:
         """What a run has written, as a tar file: its journal, series and summary."""
         return Response(
@@ -41,7 +36,7 @@ def register(app: OpenAPI, service: Service) -> None:
                 operation_id=f"run_{spec.name}",
                 summary=spec.help.partition("\n")[0].rstrip("."),
                 description=spec.help,
-                responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=CommandAnswer),
+                responses=of_run(ok=CommandAnswer),
             )(_reading(service, spec))
 
 

@@ -25,7 +25,7 @@ from amoc.service.live_series import second_of
 from amoc.service.log_tail import LogTail
 from amoc.service.problems import Problem
 from amoc.service.requests import MAX_LINES, MAX_SECONDS, RunId
-from amoc.service.responses import NOTHING, PAGE, responses
+from amoc.service.responses import NOTHING, PAGE, of_run, responses
 from amoc.service.service import Service
 
 _TAG = Tag(name="runs", description="Runs that run, and runs that are over")
@@ -83,30 +83,18 @@ def register(app: OpenAPI, service: Service) -> None:
         """A run."""
         return listed(service, runs.get(path.id))
 
-    @app.delete(
-        "/runs/<id>",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) | NOTHING,
-    )
+    @app.delete("/runs/<id>", tags=[_TAG], responses=of_run() | NOTHING)
     def delete_run(path: RunPath) -> Any:
         """Delete all that a run has left. It must be over."""
         runs.delete(path.id)
         return "", HTTPStatus.NO_CONTENT
 
-    @app.get(
-        "/runs/<id>/summary",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=SummaryBody),
-    )
+    @app.get("/runs/<id>/summary", tags=[_TAG], responses=of_run(ok=SummaryBody))
     def get_summary(path: RunPath) -> Any:
         """The summary of a run, see docs/summary.md; of one that runs, as it is so far."""
         return answer_of("amoc.service.saved", ["summary", str(runs.find(path.id).path)], READ_S)
 
-    @app.get(
-        "/runs/<id>/report",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT) | PAGE,
-    )
+    @app.get("/runs/<id>/report", tags=[_TAG], responses=of_run() | PAGE)
     def getfrozen_page(path: RunPath) -> Any:
         """The report of a run, a page; of one that runs, as it is so far."""
         directory = runs.find(path.id)
@@ -115,11 +103,7 @@ def register(app: OpenAPI, service: Service) -> None:
             return frozen_page(str(made["page"]))
         return frozen_page(directory.report.read_text(encoding="utf-8"))
 
-    @app.get(
-        "/runs/<id>/series",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=SeriesBody),
-    )
+    @app.get("/runs/<id>/series", tags=[_TAG], responses=of_run(ok=SeriesBody))
     def get_series(path: RunPath, query: SeriesQuery) -> Any:
         """Seconds of a run, in order; `total` says how many there are."""
         directory = runs.find(path.id)
@@ -131,11 +115,7 @@ def register(app: OpenAPI, service: Service) -> None:
         last = query.after + len(seconds)
         return {"run": directory.id, "seconds": seconds, "last": last, "total": max(total, last)}
 
-    @app.get(
-        "/runs/<id>/log",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=LogBody),
-    )
+    @app.get("/runs/<id>/log", tags=[_TAG], responses=of_run(ok=LogBody))
     def get_log(path: RunPath, query: LogQuery) -> Any:
         """The newest lines of a run's logs, of all its processes, in order."""
         directory = runs.find(path.id)
@@ -143,11 +123,7 @@ def register(app: OpenAPI, service: Service) -> None:
         tail.look()
         return {"run": directory.id, "lines": tail.lines()}
 
-    @app.get(
-        "/runs/<a>/compare/<b>",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=ComparisonBody),
-    )
+    @app.get("/runs/<a>/compare/<b>", tags=[_TAG], responses=of_run(ok=ComparisonBody))
     def compare_runs(path: PairPath) -> Any:
         """Two runs compared, as `amoc compare --json` does."""
         both = [str(runs.find(one).path) for one in (path.a, path.b)]

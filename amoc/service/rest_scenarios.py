@@ -22,7 +22,7 @@ from amoc.service.answers import (
 from amoc.service.intake import MAX_SOURCE_BYTES
 from amoc.service.problems import Problem
 from amoc.service.requests import Exact, ScenarioName, UploadName, Users
-from amoc.service.responses import responses
+from amoc.service.responses import of_run, responses
 from amoc.service.rest_execution import started
 from amoc.service.rest_status import statuses
 from amoc.service.service import Service
@@ -182,11 +182,7 @@ def register(app: OpenAPI, service: Service) -> None:
         runs = [one.id for one, answer in statuses(service) if answer["scenario"] == str(file)]
         return {"name": path.name, "state": "running" if runs else "loaded", "runs": runs}
 
-    @app.patch(
-        "/scenarios/<scenario:name>",
-        tags=[_TAG],
-        responses=responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, ok=StartedBody),
-    )
+    @app.patch("/scenarios/<scenario:name>", tags=[_TAG], responses=of_run(ok=StartedBody))
     def start_scenario(path: ScenarioPath, body: UsersBody) -> Any:
         """Start a scenario with so many users (an older spelling)."""
         return started(service.runs.start(StartBody(scenario=path.name, users=body.users)))

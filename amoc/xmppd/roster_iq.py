@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire.namespaces import NS_ROSTER
 from amoc.xmppd import subscriptions
 from amoc.xmppd.answers import StanzaFailure
-from amoc.xmppd.jids import JidError, parse
 from amoc.xmppd.roster import Contact
+from amoc.xmppd.services.service import named
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
@@ -39,13 +39,7 @@ def change(session: Session, query: Element) -> str:
     if len(query) != 1 or query[0].tag != _ITEM:
         raise StanzaFailure("bad-request")
     item = query[0]
-    text = item.get("jid")
-    if text is None:
-        raise StanzaFailure("bad-request")
-    try:
-        jid = parse(text).bare
-    except JidError:
-        raise StanzaFailure("jid-malformed") from None
+    jid = named(item.get("jid")).bare
     if item.get("subscription") == "remove":
         _remove(session, jid)
     else:

@@ -128,22 +128,8 @@ def connect(
         Disconnected: The connection broke.
         ScenarioError: No user is given or calling, or a value is invalid.
     """
-    plan = plan_of(
-        user_id,
-        username=username,
-        password=password,
-        domain=domain,
-        server=server,
-        via=via,
-        tls=tls,
-        resource=resource,
-        mechanism=mechanism,
-        register=register,
-        timeout=timeout,
-        inbox_size=inbox_size,
-        interrupts=interrupts,
-        resumable=resumable,
-    )
+    given = locals()
+    plan = plan_of(**{name: value for name, value in given.items() if name != "attempts"})
     most = options.xmpp_connect_attempts.get() if attempts is None else attempts
     return connect_by(plan, usual(most), Client)
 
