@@ -21,7 +21,7 @@ from typing import Final
 
 from amoc.xmpp.wire import scram_keys
 from amoc.xmpp.wire.scram_keys import Keys
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.jids import JidError, prepare_local
 
 PATTERN_ITERATIONS: Final = 128
@@ -62,12 +62,9 @@ class Accounts:
         Raises:
             StanzaFailure: The name is taken, the password is empty, or there are too many accounts.
         """
-        if local in self._registered:
-            raise StanzaFailure("conflict")
-        if not password:
-            raise StanzaFailure("not-acceptable")
-        if len(self._registered) >= self.limit:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(local in self._registered, "conflict")
+        refuse_if(not password, "not-acceptable")
+        refuse_if(len(self._registered) >= self.limit, "resource-constraint")
         self._registered[local] = password
 
     def change_password(self, local: str, password: str) -> None:
@@ -76,8 +73,7 @@ class Accounts:
         Raises:
             StanzaFailure: The password is empty, or the account would be one too many.
         """
-        if not password:
-            raise StanzaFailure("not-acceptable")
+        refuse_if(not password, "not-acceptable")
         if local not in self._registered and len(self._registered) >= self.limit:
             raise StanzaFailure("resource-constraint")
         self._registered[local] = password

@@ -25,6 +25,12 @@ class StanzaFailure(Condition):
     """One request cannot be fulfilled; its sender gets a stanza error (RFC 6120 section 8.3)."""
 
 
+def refuse_if(wrong: object, condition: str) -> None:
+    """Refuse a request with `condition` where something is wrong with it."""
+    if wrong:
+        raise StanzaFailure(condition)
+
+
 STARTTLS_ONLY: Final = (
     f"<stream:features><starttls xmlns='{NS_TLS}'><required/></starttls></stream:features>"
 ).encode()

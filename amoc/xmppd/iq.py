@@ -32,7 +32,7 @@ from amoc.xmpp.wire.namespaces import (
 )
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import registration, roster_iq
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services import archiving, blocking, carbons, mam, pep, pubsub, stored
 from amoc.xmppd.services.pubsub_host import Host
 from amoc.xmppd.services.service import (
@@ -124,15 +124,13 @@ def _nothing(_session: Session, _child: Element) -> str:
 
 
 def _server_info(session: Session, child: Element) -> str:
-    if child.get("node"):
-        raise StanzaFailure("item-not-found")
+    refuse_if(child.get("node"), "item-not-found")
     mam_too = mam.FEATURES if session.domain.archives.on else ()
     return disco_info([("server", "im", "amoc xmppd")], [*_FEATURES, *mam_too])
 
 
 def _server_items(session: Session, child: Element) -> str:
-    if child.get("node"):
-        raise StanzaFailure("item-not-found")
+    refuse_if(child.get("node"), "item-not-found")
     items = "".join(f"<item{attributes(jid=name)}/>" for name in session.domain.services)
     return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}</query>"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import refuse_if
 
 if TYPE_CHECKING:
     from amoc.xmppd.services.pubsub_node import Node
@@ -26,8 +26,7 @@ class Budget:
         Raises:
             StanzaFailure: That would be too much in all; nothing is accounted for.
         """
-        if self.used + size + OVERHEAD_BYTES > self.limit:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(self.used + size + OVERHEAD_BYTES > self.limit, "resource-constraint")
         self.used += size + OVERHEAD_BYTES
 
     def give_back(self, size: int) -> None:

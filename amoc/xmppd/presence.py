@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import NS_CLIENT
 from amoc.xmppd import roster, subscriptions
-from amoc.xmppd.answers import StanzaFailure, presence
+from amoc.xmppd.answers import StanzaFailure, presence, refuse_if
 from amoc.xmppd.jids import parse
 from amoc.xmppd.rewrite import addressed
 from amoc.xmppd.services import offline
@@ -87,8 +87,7 @@ def _priority(session: Session, raw: bytes) -> int:
         value = int(text[:8])
     except ValueError:
         raise StanzaFailure("bad-request") from None
-    if not -128 <= value <= 127:
-        raise StanzaFailure("bad-request")
+    refuse_if(not -128 <= value <= 127, "bad-request")
     return value
 
 
@@ -147,8 +146,7 @@ def _to_service(
 ) -> None:
     """Presence to a service, which must learn when the client is gone."""
     if kind is None:
-        if len(session.directed) >= session.domain.limits.directed:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(len(session.directed) >= session.domain.limits.directed, "resource-constraint")
         session.directed.add(jid.full)
     elif kind == "unavailable":
         session.directed.discard(jid.full)

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire.elements import iq_result, stanza_error
 from amoc.xmpp.wire.namespaces import IQ, NS_REGISTER
 from amoc.xmpp.wire.xml_text import escape
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.jids import JidError, prepare_local
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def change(session: Session, query: Element) -> str:
         session.user.removed = True
         return ""
     username, password = _fields(query)
-    if username != local:
-        raise StanzaFailure("not-allowed")
+    refuse_if(username != local, "not-allowed")
     accounts.change_password(local, password)
     return ""
 

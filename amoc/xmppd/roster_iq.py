@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.namespaces import NS_ROSTER
 from amoc.xmppd import subscriptions
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.roster import Contact
 from amoc.xmppd.services.service import named
 
@@ -36,8 +36,7 @@ def change(session: Session, query: Element) -> str:
     Raises:
         StanzaFailure: The request breaks a rule, or the roster is full.
     """
-    if len(query) != 1 or query[0].tag != _ITEM:
-        raise StanzaFailure("bad-request")
+    refuse_if(len(query) != 1 or query[0].tag != _ITEM, "bad-request")
     item = query[0]
     jid = named(item.get("jid")).bare
     if item.get("subscription") == "remove":
@@ -50,16 +49,12 @@ def change(session: Session, query: Element) -> str:
 def _update(session: Session, jid: str, item: Element) -> None:
     name = item.get("name")
     groups = tuple(group.text or "" for group in item.iterfind(_GROUP))
-    if len(set(groups)) != len(groups):
-        raise StanzaFailure("bad-request")
-    if "" in groups or len(groups) > _MAX_GROUPS:
-        raise StanzaFailure("not-acceptable")
-    if any(len(text) > _MAX_NAME for text in (name or "", *groups)):
-        raise StanzaFailure("not-acceptable")
+    refuse_if(len(set(groups)) != len(groups), "bad-request")
+    refuse_if("" in groups or len(groups) > _MAX_GROUPS, "not-acceptable")
+    refuse_if(any(len(text) > _MAX_NAME for text in (name or "", *groups)), "not-acceptable")
     contact = session.user.contacts.get(jid) or Contact(jid)
     changed = replace(contact, listed=True, name=name, groups=groups)
-    if not session.domain.remember(session.user, changed):
-        raise StanzaFailure("resource-constraint")
+    refuse_if(not session.domain.remember(session.user, changed), "resource-constraint")
     subscriptions.push(session.domain, session.user, changed.as_item())
 
 

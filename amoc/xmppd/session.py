@@ -22,7 +22,7 @@ from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.stream_management import RESUME
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd import iq, presence, registration, stream_management
-from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, PROCEED, StanzaFailure
+from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, PROCEED, StanzaFailure, refuse_if
 from amoc.xmppd.jids import JidError, parse, prepare_domain, prepare_resource
 from amoc.xmppd.rewrite import stamp
 
@@ -343,8 +343,7 @@ class Session:
         previous = user.sessions.get(resource)
         if previous is not None:
             previous.fail("conflict", "the resource was taken by a newer connection")
-        if len(user.sessions) >= self.domain.limits.resources:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(len(user.sessions) >= self.domain.limits.resources, "resource-constraint")
         # If that was the user's last connection, the user has just been forgotten.
         self.user = user = self.domain.user(user.local)
         user.sessions[resource] = self

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from amoc.xmpp.wire.namespaces import NS_ROSTER
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd import roster
-from amoc.xmppd.answers import StanzaFailure, presence
+from amoc.xmppd.answers import presence, refuse_if
 from amoc.xmppd.rewrite import addressed, stamp, stamped
 from amoc.xmppd.roster import Contact
 
@@ -29,15 +29,13 @@ def handle(session: Session, kind: str, attrs: dict[str, str], raw: bytes) -> No
     """
     domain = session.domain
     jid = domain.address(attrs["to"])
-    if not jid.local:
-        raise StanzaFailure("service-unavailable")
+    refuse_if(not jid.local, "service-unavailable")
     user = session.user
     if jid.bare == user.jid:
         return  # everybody is subscribed to their own presence (RFC 6121 section 3.1.1)
     before = user.contacts.get(jid.bare) or Contact(jid.bare)
     after, passed = roster.outbound(before, kind)
-    if not domain.remember(user, after):
-        raise StanzaFailure("resource-constraint")
+    refuse_if(not domain.remember(user, after), "resource-constraint")
     _push_change(domain, user, before, after)
     if not passed:
         return

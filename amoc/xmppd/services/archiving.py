@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.namespaces import NS_MAM
 from amoc.xmpp.wire.xml_text import escape
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import refuse_if
 from amoc.xmppd.kept import Preferences
 from amoc.xmppd.services import mam
 from amoc.xmppd.services.service import named
@@ -21,8 +21,7 @@ _USUAL: Final = Preferences("always")
 
 
 def _on(session: Session) -> None:
-    if not session.domain.archives.on:
-        raise StanzaFailure("service-unavailable")
+    refuse_if(not session.domain.archives.on, "service-unavailable")
 
 
 def _form(session: Session, _child: Element) -> str:
@@ -49,14 +48,12 @@ def _preferences(session: Session, _child: Element) -> str:
 def _prefer(session: Session, child: Element) -> str:
     _on(session)
     default = child.get("default", "always")
-    if default not in _DEFAULTS:
-        raise StanzaFailure("bad-request")
+    refuse_if(default not in _DEFAULTS, "bad-request")
     always, never = (
         frozenset(named(jid.text).bare for jid in child.iterfind(f"{{{NS_MAM}}}{name}/*"))
         for name in ("always", "never")
     )
-    if max(len(always), len(never)) > session.domain.limits.blocked:
-        raise StanzaFailure("resource-constraint")
+    refuse_if(max(len(always), len(never)) > session.domain.limits.blocked, "resource-constraint")
     preferences = Preferences(default, always, never)
     usual = default == "always" and not never
     session.user.keep().preferences = None if usual else preferences

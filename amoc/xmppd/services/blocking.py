@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire.namespaces import NS_BLOCKING
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import presence
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.jids import Jid
 from amoc.xmppd.services.service import named
 
@@ -35,8 +35,7 @@ def check(sender: User, recipient: User | None, to: Jid) -> None:
     Raises:
         StanzaFailure: One of them has blocked the other (section 3.2).
     """
-    if is_blocked(sender, to):
-        raise StanzaFailure("not-acceptable")
+    refuse_if(is_blocked(sender, to), "not-acceptable")
     if recipient is not None and is_blocked(recipient, named(sender.jid)):
         raise StanzaFailure("service-unavailable")
 
@@ -50,12 +49,10 @@ def listed(session: Session, _child: Element) -> str:
 def block(session: Session, child: Element) -> str:
     """Block more; those who saw the user see it leave (section 3.3)."""
     jids = _named(child)
-    if not jids:
-        raise StanzaFailure("bad-request")
+    refuse_if(not jids, "bad-request")
     user = session.user
     blocked = user.keep().blocked
-    if len(blocked | set(jids)) > session.domain.limits.blocked:
-        raise StanzaFailure("resource-constraint")
+    refuse_if(len(blocked | set(jids)) > session.domain.limits.blocked, "resource-constraint")
     fresh = [jid for jid in jids if jid not in blocked]
     for jid in fresh:
         presence.hide_from(user, jid)

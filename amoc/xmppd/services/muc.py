@@ -24,7 +24,7 @@ from amoc.xmpp.wire.namespaces import (
 )
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 from amoc.xmppd import delivery
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.rewrite import opened
 from amoc.xmppd.services import mam, muc_admin
 from amoc.xmppd.services.muc_config import room_features, room_info
@@ -91,8 +91,7 @@ class Conference(Service):
         elif room is None or occupant is None:
             self._enter(room, stanza)
         elif occupant.nick != stanza.to.resource:
-            if stanza.to.resource in room.occupants:
-                raise StanzaFailure("conflict")
+            refuse_if(stanza.to.resource in room.occupants, "conflict")
             room.rename(occupant, stanza.to.resource)
         else:
             occupant.shown = shown_of(stanza)
@@ -161,8 +160,7 @@ class Conference(Service):
     def _enter(self, room: Room | None, stanza: Incoming) -> None:
         created = room is None
         if room is None:
-            if len(self.rooms) >= self.domain.limits.rooms:
-                raise StanzaFailure("resource-constraint")
+            refuse_if(len(self.rooms) >= self.domain.limits.rooms, "resource-constraint")
             room = Room(self.domain, stanza.to.bare)
             room.affiliations[stanza.sender_bare] = "owner"
         else:
@@ -171,8 +169,7 @@ class Conference(Service):
         room.enter(stanza, stanza.to.resource, created=created)
 
     def _say(self, room: Room, occupant: Occupant, stanza: Incoming) -> None:
-        if occupant.role == "visitor":
-            raise StanzaFailure("forbidden")
+        refuse_if(occupant.role == "visitor", "forbidden")
         said = opened("message", stanza.attrs, stanza.raw, from_=f"{room.jid}/{occupant.nick}")
         if b"<subject" in stanza.raw:
             tree = stanza.tree
@@ -187,8 +184,7 @@ class Conference(Service):
         """A private message (XEP-0045 section 7.5)."""
         if sender is None:
             raise StanzaFailure("not-acceptable")
-        if stanza.type == "groupchat":
-            raise StanzaFailure("bad-request")
+        refuse_if(stanza.type == "groupchat", "bad-request")
         if not self._pass_on(room, stanza, f"<x xmlns='{NS_MUC_USER}'/>".encode()):
             raise StanzaFailure("item-not-found")
 
@@ -209,8 +205,7 @@ class Conference(Service):
         """Invitations and refusals, by way of the room (XEP-0045 section 7.8.2)."""
         x = stanza.tree.find(_X)
         found = [child for child in x if child.tag in (_INVITE, _DECLINE)] if x is not None else []
-        if len(found) != 1:
-            raise StanzaFailure("bad-request")
+        refuse_if(len(found) != 1, "bad-request")
         child = found[0]
         target = named(child.get("to"))
         sender = stanza.sender_bare
@@ -235,14 +230,12 @@ class Conference(Service):
             raise StanzaFailure("not-acceptable")
         if not room.config.members_only:
             return
-        if sender.role != "moderator" and not room.config.allow_invites:
-            raise StanzaFailure("forbidden")
+        refuse_if(sender.role != "moderator" and not room.config.allow_invites, "forbidden")
         if room.affiliation(target) == "none":
             muc_admin.affiliate(self, room, target, "member")
 
     def _info(self, stanza: Incoming, child: Element) -> str:
-        if child.get("node"):
-            raise StanzaFailure("item-not-found")
+        refuse_if(child.get("node"), "item-not-found")
         features = [NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING]
         if self.domain.archives.on:
             features.append(NS_MAM)
@@ -282,16 +275,12 @@ def _check_entry(room: Room, stanza: Incoming) -> None:
         StanzaFailure: It may not, for one reason or another.
     """
     affiliation = room.affiliation(stanza.sender_bare)
-    if affiliation == "outcast":
-        raise StanzaFailure("forbidden")
-    if room.config.members_only and affiliation == "none":
-        raise StanzaFailure("registration-required")
+    refuse_if(affiliation == "outcast", "forbidden")
+    refuse_if(room.config.members_only and affiliation == "none", "registration-required")
     if room.config.protected and affiliation != "owner":
         given = stanza.tree.findtext(f"{JOIN}/{_PASSWORD}")
-        if given != room.config.password:
-            raise StanzaFailure("not-authorized")
-    if stanza.to.resource in room.occupants:
-        raise StanzaFailure("conflict")
+        refuse_if(given != room.config.password, "not-authorized")
+    refuse_if(stanza.to.resource in room.occupants, "conflict")
     privileged = affiliation in ("owner", "admin")
     if len(room.occupants) >= room.config.max_occupants and not privileged:
         raise StanzaFailure("service-unavailable")

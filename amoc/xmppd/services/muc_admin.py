@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.namespaces import NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
 from amoc.xmpp.wire.xml_text import attributes, escape
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.muc_config import config_form, configured
 from amoc.xmppd.services.muc_room import (
@@ -46,8 +46,7 @@ def listed(conference: Conference, stanza: Incoming, query: Element) -> str:
         raise StanzaFailure("bad-request")
     affiliation, role = item.get("affiliation"), item.get("role")
     if affiliation is not None:
-        if affiliation not in _RANKS:
-            raise StanzaFailure("bad-request")
+        refuse_if(affiliation not in _RANKS, "bad-request")
         _need(room, stanza, "admin" if affiliation != "member" else "none")
         found = [
             attributes(affiliation=affiliation, jid=bare)
@@ -71,8 +70,7 @@ def change(conference: Conference, stanza: Incoming, query: Element) -> str:
     """Change roles and affiliations; all items are checked before the first is carried out."""
     room = conference.room(stanza.to.bare)
     items = query.findall(_ITEM)
-    if not items:
-        raise StanzaFailure("bad-request")
+    refuse_if(not items, "bad-request")
     steps = [_step(room, stanza, item) for item in items]
     for target, kind, value, extra in steps:
         if kind == "role":
@@ -95,15 +93,12 @@ def _step(room: Room, stanza: Incoming, item: Element) -> tuple[str, str, str, s
     if affiliation is not None:
         bare = _target(room, item.get("jid"), nick)
         theirs = _RANKS[room.affiliation(bare)]
-        if affiliation not in _RANKS:
-            raise StanzaFailure("bad-request")
-        if mine < _RANKS["admin"]:
-            raise StanzaFailure("forbidden")
+        refuse_if(affiliation not in _RANKS, "bad-request")
+        refuse_if(mine < _RANKS["admin"], "forbidden")
         if mine < _RANKS["owner"] and (mine <= theirs or mine <= _RANKS[affiliation]):
             raise StanzaFailure("not-allowed")
         owners = [one for one, what in room.affiliations.items() if what == "owner"]
-        if affiliation != "owner" and owners == [bare]:
-            raise StanzaFailure("conflict")
+        refuse_if(affiliation != "owner" and owners == [bare], "conflict")
         return bare, "affiliation", affiliation, extra
     if role not in _ROLES or nick is None:
         raise StanzaFailure("bad-request")
@@ -111,10 +106,8 @@ def _step(room: Room, stanza: Incoming, item: Element) -> tuple[str, str, str, s
     occupant = room.occupants.get(nick)
     if occupant is None:
         raise StanzaFailure("item-not-found")
-    if _RANKS[room.affiliation(occupant.bare)] > mine:
-        raise StanzaFailure("not-allowed")
-    if mine < _RANKS["admin"] and "moderator" in (role, occupant.role):
-        raise StanzaFailure("not-allowed")
+    refuse_if(_RANKS[room.affiliation(occupant.bare)] > mine, "not-allowed")
+    refuse_if(mine < _RANKS["admin"] and "moderator" in (role, occupant.role), "not-allowed")
     return nick, "role", role, extra
 
 
@@ -212,8 +205,7 @@ def _set_role(
 
 def _target(room: Room, jid: str | None, nick: str | None) -> str:
     if jid is None and nick is not None:
-        if nick not in room.occupants:
-            raise StanzaFailure("item-not-found")
+        refuse_if(nick not in room.occupants, "item-not-found")
         return room.occupants[nick].bare
     return named(jid).bare
 
@@ -221,8 +213,7 @@ def _target(room: Room, jid: str | None, nick: str | None) -> str:
 def _need(room: Room, stanza: Incoming, least: str) -> None:
     """Raise unless the sender's affiliation ranks at least as high as `least`."""
     mine = room.affiliation(stanza.sender_bare)
-    if _RANKS[mine] < _RANKS[least]:
-        raise StanzaFailure("forbidden")
+    refuse_if(_RANKS[mine] < _RANKS[least], "forbidden")
 
 
 def _moderator(room: Room, stanza: Incoming) -> None:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import forms as data_forms
 from amoc.xmpp.wire.namespaces import NS_MUC
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services.forms import Field, Setting, changes, form, shown
 
 ROOM_CONFIG: Final = f"{NS_MUC}#roomconfig"
@@ -82,8 +82,7 @@ def configured(config: Config, x: Element, most_occupants: int) -> Config:
         changed = replace(config, **changes(config, _SETTINGS, data_forms.values(x)))
     except ValueError:
         raise StanzaFailure("not-acceptable") from None
-    if changed.protected and not changed.password:
-        raise StanzaFailure("not-acceptable")
+    refuse_if(changed.protected and not changed.password, "not-acceptable")
     return replace(
         changed,
         max_occupants=min(max(1, changed.max_occupants), most_occupants),

@@ -25,7 +25,7 @@ from amoc.xmpp.wire.namespaces import (
 )
 from amoc.xmpp.wire.xml_text import attributes, escape
 from amoc.xmppd import delivery
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.rewrite import opened, stamp
 from amoc.xmppd.services import mam
 from amoc.xmppd.services.archive import Entry, stanza_id, worth_archiving
@@ -100,8 +100,7 @@ class LightRooms(Service):
         """A message to all members."""
         if stanza.type == "error":
             return
-        if stanza.type != "groupchat":
-            raise StanzaFailure("bad-request")
+        refuse_if(stanza.type != "groupchat", "bad-request")
         room = self._room(stanza)
         sender = f"{room.jid}/{stanza.sender_bare}"
         head, inner = opened("message", stanza.attrs, stanza.raw, from_=sender)
@@ -134,10 +133,8 @@ class LightRooms(Service):
         )
 
     def _create(self, stanza: Incoming, query: Element) -> str:
-        if stanza.to.bare in self.rooms:
-            raise StanzaFailure("conflict")
-        if len(self.rooms) >= self.domain.limits.rooms:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(stanza.to.bare in self.rooms, "conflict")
+        refuse_if(len(self.rooms) >= self.domain.limits.rooms, "resource-constraint")
         room = LightRoom(stanza.to.bare)
         wanted = _users(query.find(f"{_CREATE}occupants"), f"{_CREATE}user")
         room.settings |= _given(query.find(f"{_CREATE}configuration"))
@@ -152,10 +149,8 @@ class LightRooms(Service):
         room = self._room(stanza)
         changes = _users(query, f"{_AFFILIATIONS}user")
         sender = stanza.sender_bare
-        if not changes:
-            raise StanzaFailure("bad-request")
-        if room.members[sender] != "owner" and changes != {sender: "none"}:
-            raise StanzaFailure("not-allowed")
+        refuse_if(not changes, "bad-request")
+        refuse_if(room.members[sender] != "owner" and changes != {sender: "none"}, "not-allowed")
         changes = {jid: what for jid, what in changes.items() if room.members.get(jid) != what}
         self._check_size(len(room.members.keys() | changes.keys()))
         self._affiliate(room, changes)
@@ -209,8 +204,7 @@ class LightRooms(Service):
         changes = _given(query)
         if room.members[stanza.sender_bare] != "owner" and set(changes) != {"subject"}:
             raise StanzaFailure("not-allowed")
-        if len(room.settings.keys() | changes.keys()) > _MAX_SETTINGS:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(len(room.settings.keys() | changes.keys()) > _MAX_SETTINGS, "resource-constraint")
         room.settings |= changes
         old, room.version = room.version, secrets.token_hex(8)
         versions = f"<prev-version>{old}</prev-version><version>{room.version}</version>"
@@ -230,8 +224,7 @@ class LightRooms(Service):
 
     def _destroy(self, stanza: Incoming, _query: Element) -> str:
         room = self._room(stanza)
-        if room.members[stanza.sender_bare] != "owner":
-            raise StanzaFailure("not-allowed")
+        refuse_if(room.members[stanza.sender_bare] != "owner", "not-allowed")
         for jid in room.members:
             gone = _markup(NS_MUC_LIGHT_AFFILIATIONS, _listed({jid: "none"}))
             self._send(room, jid, gone + f"<x xmlns='{NS_MUC_LIGHT_DESTROY}'/>")
@@ -247,8 +240,7 @@ class LightRooms(Service):
         return mam.query(self.domain, room.jid, stanza.sender, room.jid, child)
 
     def _info(self, stanza: Incoming, child: Element) -> str:
-        if child.get("node"):
-            raise StanzaFailure("item-not-found")
+        refuse_if(child.get("node"), "item-not-found")
         if stanza.to.local:
             self._room(stanza)
         features = [NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_RSM, NS_MUC_LIGHT]
@@ -257,8 +249,7 @@ class LightRooms(Service):
         return disco_info([("conference", "text", "amoc xmppd: light rooms")], features)
 
     def _items(self, stanza: Incoming, child: Element) -> str:
-        if stanza.to.local:
-            raise StanzaFailure("feature-not-implemented")
+        refuse_if(stanza.to.local, "feature-not-implemented")
         rooms = list(self._rooms_of.get(stanza.sender_bare, {}).values())
         page = Paging.of(child, self.domain.limits.page).cut(rooms, lambda room: room.jid)
         items = "".join(
@@ -275,8 +266,7 @@ class LightRooms(Service):
         return room
 
     def _check_size(self, count: int) -> None:
-        if count > self.domain.limits.occupants:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(count > self.domain.limits.occupants, "resource-constraint")
 
     def _forget(self, room: LightRoom) -> None:
         del self.rooms[room.jid]
@@ -301,8 +291,7 @@ def _users(parent: Element | None, tag: str) -> dict[str, str]:
         if what not in ("owner", "member", "none"):
             raise StanzaFailure("bad-request")
         found[named((user.text or "").strip()).bare] = what
-    if list(found.values()).count("owner") > 1:
-        raise StanzaFailure("bad-request")
+    refuse_if(list(found.values()).count("owner") > 1, "bad-request")
     return found
 
 
@@ -316,8 +305,7 @@ def _given(parent: Element | None) -> dict[str, str]:
         if max(len(name), len(text)) > _MAX_TEXT or not name.isidentifier():
             raise StanzaFailure("not-acceptable")
         given[name] = text
-    if len(given) > _MAX_SETTINGS:
-        raise StanzaFailure("resource-constraint")
+    refuse_if(len(given) > _MAX_SETTINGS, "resource-constraint")
     return given
 
 

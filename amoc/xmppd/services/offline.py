@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.rewrite import with_child
 from amoc.xmppd.services import moments
 from amoc.xmppd.services.archive import worth_archiving
@@ -24,8 +24,7 @@ def check(domain: Domain, local: str, stanza: bytes) -> None:
         raise StanzaFailure("service-unavailable")
     user = domain.users.get(f"{local}@{domain.name}")
     waiting = len(user.kept.offline) if user is not None and user.kept is not None else 0
-    if waiting >= domain.limits.offline:
-        raise StanzaFailure("service-unavailable")
+    refuse_if(waiting >= domain.limits.offline, "service-unavailable")
 
 
 def keep(domain: Domain, local: str, stanza: bytes) -> None:

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.namespaces import NS_RSM
 from amoc.xmpp.wire.xml_text import escape
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 
 SET: Final = f"{{{NS_RSM}}}set"
 T = TypeVar("T")
@@ -53,8 +53,7 @@ class Paging(NamedTuple):
         if asked is None:
             return cls(most)
         text = asked.findtext(f"{{{NS_RSM}}}max")
-        if text is not None and not (text.isascii() and text.isdigit()):
-            raise StanzaFailure("bad-request")
+        refuse_if(text is not None and not (text.isascii() and text.isdigit()), "bad-request")
         wanted = most if text is None else min(int(text[:9]), most)
         before = asked.find(f"{{{NS_RSM}}}before")
         return cls(

@@ -18,7 +18,7 @@ from amoc.xmpp.wire.namespaces import (
     NS_RSM,
 )
 from amoc.xmpp.wire.xml_text import attributes, serialise
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services import pubsub_owner
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.paging import Paging, rsm
@@ -71,8 +71,7 @@ def serve(host: Host, kind: str, sender: str, request: Element) -> str:
     Raises:
         StanzaFailure: It cannot be fulfilled.
     """
-    if not len(request):
-        raise StanzaFailure("bad-request")
+    refuse_if(not len(request), "bad-request")
     first = request[0]
     verb = _VERBS.get((kind, first.tag))
     if verb is None:
@@ -105,8 +104,7 @@ def _publish(host: Host, sender: str, publish: Element, request: Element) -> str
     else:
         node = host.create(name, bare, x)
     items = publish.findall(_ITEM)
-    if len(items) != 1:
-        raise StanzaFailure("bad-request")
+    refuse_if(len(items) != 1, "bad-request")
     item = _item(host, items[0], sender)
     if node.config.persist_items and node.config.max_items:
         host.domain.budget.take(len(item.payload))
@@ -117,8 +115,7 @@ def _publish(host: Host, sender: str, publish: Element, request: Element) -> str
 
 
 def _item(host: Host, element: Element, sender: str) -> Item:
-    if len(element) > 1:
-        raise StanzaFailure("bad-request")
+    refuse_if(len(element) > 1, "bad-request")
     payload = serialise(element[0], "", inherit=False) if len(element) else ""
     moment = host.domain.archives.moment(host.domain.now_us())
     return Item(element.get("id") or f"{moment:x}", payload, sender, moment)
@@ -128,11 +125,9 @@ def _retract(host: Host, sender: str, retract: Element, _request: Element) -> st
     node = host.node(retract)
     host.check_publisher(node, _bare(sender))
     names = [item.get("id") for item in retract.iterfind(_ITEM)]
-    if not names or None in names:
-        raise StanzaFailure("bad-request")
+    refuse_if(not names or None in names, "bad-request")
     gone = [node.items.pop(name) for name in names if name is not None and name in node.items]
-    if not gone:
-        raise StanzaFailure("item-not-found")
+    refuse_if(not gone, "item-not-found")
     host.freed(gone)
     if node.config.notify_retract or retract.get("notify") in ("1", "true"):
         host.tell(
@@ -146,8 +141,7 @@ def _subscribe(host: Host, sender: str, subscribe: Element, _request: Element) -
     jid = _own(sender, subscribe)
     host.check_reader(node, _bare(sender))
     if jid not in node.subscribers:
-        if len(node.subscribers) >= host.domain.limits.subscribers:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(len(node.subscribers) >= host.domain.limits.subscribers, "resource-constraint")
         node.subscribers[jid] = f"s{host.domain.next_serial()}"
     if node.config.send_last != "never" and node.last is not None:
         send_item(host, node, node.last, jid)
@@ -157,8 +151,7 @@ def _subscribe(host: Host, sender: str, subscribe: Element, _request: Element) -
 def _unsubscribe(host: Host, sender: str, unsubscribe: Element, _request: Element) -> str:
     node = host.node(unsubscribe)
     jid = _own(sender, unsubscribe)
-    if jid not in node.subscribers:
-        raise StanzaFailure("unexpected-request")
+    refuse_if(jid not in node.subscribers, "unexpected-request")
     del node.subscribers[jid]
     return ""
 
@@ -170,8 +163,7 @@ def _items(host: Host, sender: str, items: Element, request: Element) -> str:
     found = [item for item in node.items.values() if not wanted or item.id in wanted]
     most = items.get("max_items")
     if most is not None:
-        if not (most.isascii() and most.isdigit()):
-            raise StanzaFailure("bad-request")
+        refuse_if(not (most.isascii() and most.isdigit()), "bad-request")
         found = found[-int(most[:9]) :] if int(most[:9]) else []
     page = Paging.of(request, host.domain.limits.items).cut(found, lambda item: item.id)
     shown = "".join(item.as_markup() for item in page.items)
@@ -208,8 +200,7 @@ def _default(host: Host, _sender: str, _asked: Element, _request: Element) -> st
 def _own(sender: str, element: Element) -> str:
     """The address that a subscription is for, which must be the sender's (section 6.1.3.1)."""
     jid = named(element.get("jid"))
-    if jid.bare != _bare(sender):
-        raise StanzaFailure("bad-request")
+    refuse_if(jid.bare != _bare(sender), "bad-request")
     return jid.full
 
 

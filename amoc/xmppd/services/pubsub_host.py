@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services import moments
 from amoc.xmppd.services.pubsub_node import Item, Node, NodeConfig, event, node_configured
 
@@ -89,14 +89,11 @@ class Host:
     def check_reader(self, node: Node, bare: str) -> None:
         """Raise unless a user may subscribe to a node and read it."""
         affiliation = node.affiliation(bare)
-        if affiliation == "outcast":
-            raise StanzaFailure("forbidden")
+        refuse_if(affiliation == "outcast", "forbidden")
         if affiliation != "none" or node.config.access_model == "open":
             return
-        if node.config.access_model == "whitelist":
-            raise StanzaFailure("not-allowed")
-        if not self.sees_presence(bare):
-            raise StanzaFailure("not-authorized")
+        refuse_if(node.config.access_model == "whitelist", "not-allowed")
+        refuse_if(not self.sees_presence(bare), "not-authorized")
 
     def check_publisher(self, node: Node, bare: str) -> None:
         """Raise unless a user may publish to a node."""
@@ -106,8 +103,7 @@ class Host:
             or (node.config.publish_model == "open" and affiliation != "outcast")
             or (node.config.publish_model == "subscribers" and node.is_subscribed(bare))
         )
-        if not allowed:
-            raise StanzaFailure("forbidden")
+        refuse_if(not allowed, "forbidden")
 
     def create(self, name: str, owner: str, x: Element | None) -> Node:
         """Make a node.
@@ -115,14 +111,10 @@ class Host:
         Raises:
             StanzaFailure: It cannot be made, or the form `x` makes no sense.
         """
-        if not self.may_create(owner):
-            raise StanzaFailure("forbidden")
-        if name in self.nodes:
-            raise StanzaFailure("conflict")
-        if len(name) > _MAX_NAME or not name:
-            raise StanzaFailure("not-acceptable")
-        if len(self.nodes) >= self.most_nodes:
-            raise StanzaFailure("resource-constraint")
+        refuse_if(not self.may_create(owner), "forbidden")
+        refuse_if(name in self.nodes, "conflict")
+        refuse_if(len(name) > _MAX_NAME or not name, "not-acceptable")
+        refuse_if(len(self.nodes) >= self.most_nodes, "resource-constraint")
         config = node_configured(self.usual, x, self.domain.limits.items)
         node = self.nodes[name] = Node(name, owner, config)
         return node

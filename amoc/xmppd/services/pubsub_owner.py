@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.namespaces import NS_PUBSUB_EVENT, NS_PUBSUB_OWNER
 from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.pubsub_node import Node, node_configured, node_form
 from amoc.xmppd.services.service import named
@@ -27,8 +27,7 @@ def subscription(node: Node, jid: str, name: str | None = None) -> str:
 
 def _owned(host: Host, sender: str, element: Element) -> Node:
     node = host.node(element)
-    if node.affiliation(sender.partition("/")[0]) != "owner":
-        raise StanzaFailure("forbidden")
+    refuse_if(node.affiliation(sender.partition("/")[0]) != "owner", "forbidden")
     return node
 
 
@@ -97,10 +96,8 @@ def _affiliate(host: Host, sender: str, asked: Element, _request: Element) -> st
             changed.pop(jid, None)
         else:
             changed[jid] = what
-    if "owner" not in changed.values():
-        raise StanzaFailure("not-acceptable")
-    if len(changed) > host.domain.limits.affiliations:
-        raise StanzaFailure("resource-constraint")
+    refuse_if("owner" not in changed.values(), "not-acceptable")
+    refuse_if(len(changed) > host.domain.limits.affiliations, "resource-constraint")
     node.affiliations = changed
     return ""
 

@@ -10,7 +10,7 @@ from amoc.xmpp.wire.elements import iq_result, stanza_error
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING
 from amoc.xmpp.wire.xml_text import escape
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.jids import Jid, JidError, parse
 
 if TYPE_CHECKING:
@@ -148,8 +148,7 @@ class Service:
 
 def only_child(iq: Element) -> Element:
     """What a request holds, exactly one element (RFC 6120 section 8.2.3)."""
-    if len(iq) != 1:
-        raise StanzaFailure("bad-request")
+    refuse_if(len(iq) != 1, "bad-request")
     return iq[0]
 
 

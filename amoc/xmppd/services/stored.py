@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.namespaces import NS_PRIVATE, NS_VCARD
 from amoc.xmpp.wire.xml_text import serialise
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmppd.answers import StanzaFailure, refuse_if
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
@@ -34,8 +34,7 @@ def set_vcard(session: Session, child: Element) -> str:
 
 def private(session: Session, query: Element) -> str:
     """What a client has stored under the tag that it asks for."""
-    if len(query) != 1:
-        raise StanzaFailure("bad-request")
+    refuse_if(len(query) != 1, "bad-request")
     kept = session.user.kept
     stored = kept.private.get(query[0].tag) if kept is not None else None
     shown = stored if stored is not None else serialise(query[0], NS_PRIVATE, inherit=False)
