@@ -210,10 +210,13 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         page.get_by_role("spinbutton", name="Users", exact=True).fill("3")
         page.get_by_role("button", name="Add", exact=True).click()
         page.get_by_text("9 users running").wait_for()
+        page.get_by_role("spinbutton", name="Users", exact=True).fill("2")
+        page.get_by_role("button", name="Remove", exact=True).click()
+        page.get_by_text("7 users running").wait_for()
         page.get_by_role("button", name="Pause", exact=True).click()
-        page.get_by_text("paused, 9 users running").wait_for()
+        page.get_by_text("paused, 7 users running").wait_for()
         page.get_by_role("button", name="Resume").click()
-        page.get_by_text("running, 9 users running").wait_for()
+        page.get_by_text("running, 7 users running").wait_for()
         page.get_by_role("button", name="Stop", exact=True).click()
         page.get_by_role("button", name="Stop the run").click()
         until(page, "document.getElementById('link').dataset.state === 'over'", "the run is over")
@@ -262,8 +265,12 @@ def test_runs_are_listed_searched_compared_and_deleted(browser, daemon):
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         page.wait_for_url(f"{daemon.url}/")
         assert not (daemon.runs / both[0]).exists()
-        assert page.get_by_role("link", name=both[1]).is_visible()
         assert not page.get_by_role("link", name=both[0]).is_visible()
+        page.get_by_role("button", name=f"Delete {both[1]}").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        page.get_by_text(f"{both[1]} is deleted").wait_for()
+        assert not page.get_by_role("link", name=both[1]).is_visible()
+        assert not (daemon.runs / both[1]).exists()
 
 
 def test_zooming_into_a_long_run_shows_its_single_seconds(browser, daemon):
@@ -386,8 +393,17 @@ def test_no_page_has_a_serious_problem_of_accessibility_or_is_wider_than_the_scr
             daemon.wait_for_end(run)
 
 
-def test_with_the_keyboard_alone_a_run_is_stopped(browser, daemon):
+def test_with_the_keyboard_alone_a_run_is_stopped_and_one_that_waits_is_removed(browser, daemon):
     run = daemon.start("shop", users=2)
+    waits = daemon.patch("/execution/start", {"scenario": "shop", "queue": True}, 202)["run"]
+    with opened(browser, daemon.url, **DESKTOP) as page:
+        page.get_by_role("button", name=f"Remove {waits}").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("dialog").get_by_text(f"Remove the run {waits}?").wait_for()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        row = page.locator("table.runs").get_by_text(waits)
+        eventually(lambda: row.count() == 0, "it is not listed any more")
     with opened(browser, f"{daemon.url}/dashboard/runs/{run}", **DESKTOP) as page:
         until(page, "document.querySelector('[data-command=stop]') !== null", "controls are there")
         page.locator("[data-command=stop]").focus()

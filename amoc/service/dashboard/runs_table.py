@@ -25,7 +25,7 @@ class RunRow:
         verdict: What came of it, or what it does.
         tone: As of a `Headline`.
         over: Whether it has results that do not change any more.
-        queued: Whether it waits.
+        end: What the button is called that ends it.
         failed: Whether it could not begin.
         shown: Whether it has a page.
         error: Why it could not begin.
@@ -43,7 +43,7 @@ class RunRow:
     p95: str
     comment: str
     over: bool
-    queued: bool
+    end: str
     failed: bool
     shown: bool
     error: str = ""
@@ -66,7 +66,7 @@ def row(one: ListedRun, error: str = "") -> RunRow:
         figure(one.p95_s, "s"),
         one.comment,
         over=not early and one.verdict != "running",
-        queued=early and one.verdict == "queued",
+        end="Remove" if early and one.verdict == "queued" else "Stop",
         failed=early and one.verdict == "failed",
         shown=not early,
         error=error,

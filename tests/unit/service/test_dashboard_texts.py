@@ -174,22 +174,22 @@ def test_a_run_that_is_over_has_figures_and_can_be_compared():
     assert (row.scenario, row.tone, row.users, row.requests) == ("shop.py", "bad", "1,500", "1,000")
     assert (row.p95, row.took) == ("20 ms", "61 s")
     assert row.failures.startswith("10")
-    assert (row.over, row.queued, row.failed, row.shown) == (True, False, False, True)
+    assert (row.over, row.end, row.failed, row.shown) == (True, "Stop", False, True)
 
 
 @pytest.mark.parametrize(
-    ("verdict", "over", "queued", "failed", "shown"),
+    ("verdict", "over", "end", "failed", "shown"),
     [
-        ("running", False, False, False, True),
-        ("queued", False, True, False, False),
-        ("starting", False, False, False, False),
-        ("failed", False, False, True, False),
-        ("killed", True, False, False, True),
+        ("running", False, "Stop", False, True),
+        ("queued", False, "Remove", False, False),
+        ("starting", False, "Stop", False, False),
+        ("failed", False, "Stop", True, False),
+        ("killed", True, "Stop", False, True),
     ],
 )
-def test_what_can_be_done_with_a_run_depends_on_what_it_does(verdict, over, queued, failed, shown):
+def test_what_can_be_done_with_a_run_depends_on_what_it_does(verdict, over, end, failed, shown):
     row = runs_table.row(run(verdict), "no such file")
-    assert (row.over, row.queued, row.failed, row.shown) == (over, queued, failed, shown)
+    assert (row.over, row.end, row.failed, row.shown) == (over, end, failed, shown)
     assert row.error == "no such file"
 
 

@@ -152,7 +152,7 @@
     if (name) {
       guarded(button, async () => { if (!confirm || await confirmed(confirm, yes)) await command(name, {}, runOf()); });
     } else if (stop) {
-      guarded(button, async () => { if (await confirmed(`Stop the run ${stop}?`, button.textContent)) await command("stop", {}, stop); });
+      guarded(button, async () => { if (await confirmed(`${button.textContent} the run ${stop}?`, button.textContent)) await command("stop", {}, stop); });
     } else if (gone) {
       guarded(button, async () => {
         if (!await confirmed(`Delete the run ${gone}, with all that it has left?`, "Delete")) return;
