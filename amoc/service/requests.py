@@ -62,7 +62,7 @@ RUN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,199}$"
 RunId = Annotated[
     str, Field(pattern=RUN_ID, description="A run's id, as GET /runs lists it; or last, last~1")
 ]
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_-]{0,99}){0,7}"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){0,7}"
 SCENARIO_NAME = rf"^{_NAME}$"
 ScenarioName = Annotated[
     str, Field(pattern=SCENARIO_NAME, description="A scenario's name, as GET /scenarios lists it")

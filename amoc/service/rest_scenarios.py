@@ -131,6 +131,7 @@ def register(app: OpenAPI, service: Service) -> None:
             HTTPStatus.CONFLICT,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.INSUFFICIENT_STORAGE,
             ok=UploadedBody,
         ),
     )
@@ -147,7 +148,10 @@ def register(app: OpenAPI, service: Service) -> None:
         "/scenarios/files",
         tags=[_TAG],
         responses=responses(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, ok=FilesBody
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            ok=FilesBody,
         ),
     )
     def send_files(raw: Files) -> Any:
@@ -164,7 +168,10 @@ def register(app: OpenAPI, service: Service) -> None:
         "/scenarios",
         tags=[_TAG],
         responses=responses(
-            HTTPStatus.CONFLICT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, ok=UploadedBody
+            HTTPStatus.CONFLICT,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            ok=UploadedBody,
         ),
     )
     def upload_source(body: SourceBody) -> Any:

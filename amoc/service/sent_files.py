@@ -4,7 +4,8 @@ It is called by the digest of what was sent, below a directory whose name no lis
 shows, and never changed. A scenario that was uploaded under a name is a link to it. So a run finds
 its files as they were when it began, whatever is uploaded meanwhile, and so does whoever repeats
 it: they are kept for as long as a name leads to them, or a run is that was made from them, and for
-an hour after they were sent or replaced.
+an hour after they were sent or replaced. All together may take `MAX_BYTES`; what is beyond is
+refused, for all that is there is still needed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from amoc.scenario.scenario_files import parts_of
@@ -20,6 +22,9 @@ from amoc.scenario.scenario_files import parts_of
 NAME = "_sent"
 FRESH_S = 3_600.0
 """How long those are kept that no run has used: one may be about to start."""
+MAX_BYTES = 4 << 30
+_PAGE = 4096
+"""What a file takes of the disk is a multiple of this."""
 _DIGITS = 32
 
 
@@ -35,6 +40,18 @@ def use(place: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+@lru_cache(maxsize=10_000)  # what is there is never changed
+def size_of(place: Path) -> int:
+    """How many bytes the files there take."""
+    files = (one.stat() for one in place.rglob("*") if one.is_file())
+    return sum(-(-one.st_size // _PAGE) * _PAGE for one in files)
+
+
+def total(uploads: Path) -> int:
+    """How many bytes all of them take."""
+    return sum(map(size_of, (uploads / NAME).iterdir()))
 
 
 def links(uploads: Path) -> Iterator[tuple[str, Path]]:

@@ -40,4 +40,4 @@ class Service:
             config.runs, config.parallel, scenarios, config.keep, config.keep_days, config.cluster
         )
         clear(config.uploads)
-        return cls(config, scenarios, runs, Uploads(scenarios, config.upload))
+        return cls(config, scenarios, runs, Uploads(scenarios, config.upload, runs.tidy))

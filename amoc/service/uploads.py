@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -24,9 +24,11 @@ _STAGING = ".upload-"
 class Uploads:
     """Puts scenarios into the directory of uploads."""
 
-    def __init__(self, scenarios: Scenarios, allowed: bool) -> None:
+    def __init__(self, scenarios: Scenarios, allowed: bool, tidy: Callable[[], object]) -> None:
+        """Put them beside `scenarios`, if that is allowed; `tidy` removes what nobody needs."""
         self._scenarios = scenarios
         self._allowed = allowed
+        self._tidy = tidy
 
     def take(self, name: str, stream: IO[bytes]) -> dict[str, Any]:
         """Keep the scenario `name` that `stream` holds; what it says of itself.
@@ -106,12 +108,29 @@ class Uploads:
             raise of_error(error, "body") from None
 
     def _kept(self, made: Path, digest: str) -> Path:
-        """Where the files of a directory are from now on, or were before."""
+        """Where the files of a directory are from now on, or were before.
+
+        Raises:
+            Problem: There is no room for them.
+        """
         place = sent_files.place_of(self._scenarios.uploads, digest)
         place.parent.mkdir(0o700, exist_ok=True)
         if not sent_files.use(place):
+            self._need_room(made)
             made.rename(place)
         return place
+
+    def _need_room(self, made: Path) -> None:
+        most = sent_files.MAX_BYTES - sent_files.size_of(made)
+        if sent_files.total(self._scenarios.uploads) <= most:
+            return
+        self._tidy()
+        if (there := sent_files.total(self._scenarios.uploads)) > most:
+            raise Problem(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                f"files that were sent take {there:,} of at most {sent_files.MAX_BYTES:,} bytes;"
+                " those of a run are removed with it, others an hour after they were sent",
+            )
 
     def _name(self, name: str, place: Path, staging: Path) -> bool:
         """Have a name lead to the files there; whether it replaces something."""

@@ -204,7 +204,7 @@ def test_a_file_brings_its_modules_its_data_and_what_it_depends_on(tmp_path: Pat
         one.mkdir(parents=True)
     wheels.wheel(index, "amoctestleaf", "1.0")
     (here / "shop.py").write_text(SHOP)
-    (here / "more/other.py").write_text(STAYERS)
+    (here / "more/other.v2.py").write_text(STAYERS)
     (here / "basket.py").write_text("SIZE = 3\n")
     (here / "requirements.txt").write_text("amoctestleaf\n")
     (here / "data/customers.csv").write_text("name\nann\nbob\n")
@@ -223,7 +223,7 @@ def test_a_file_brings_its_modules_its_data_and_what_it_depends_on(tmp_path: Pat
         shown = say("check", "shop.py")
         assert re.search(r"amoctestleaf +1\.0 +installed", shown), shown
         quick = ("--duration", "1s", "--workers", "1", "--set", "repeat_num=1", "--limited-ok")
-        say("run", "shop.py=2", "more/other.py=1", *quick, "--json", "made.json")
+        say("run", "shop.py=2", "more/other.v2.py=1", *quick, "--json", "made.json")
         counters = json.loads((here / "made.json").read_text())["counters"]
         assert (counters["bought_ann"], counters["bought_bob"]) == (3, 3)
         assert counters["looks"] > 0

@@ -225,3 +225,16 @@ def test_what_was_sent_for_runs_goes_with_them(tmp_path: Path) -> None:
             422,
             "the body must be an archive, zip or tar, and is none",
         )
+        fresh = sent / "fresh"
+        with (fresh / "data.bin").open("wb") as file:
+            file.truncate(4 << 30)
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.writestr("shop.py", GOOD)
+        refused = daemon.request("PUT", "/scenarios/files", data=packed.getvalue())
+        assert refused.status == 507
+        assert "of at most 4,294,967,296 bytes" in refused.json["detail"]
+        os.utime(fresh, (then, time.time() - 7200))
+        taken = daemon.request("PUT", "/scenarios/files", data=packed.getvalue())
+        assert taken.status == 200, taken.data
+        assert not fresh.exists()
