@@ -10,6 +10,7 @@ greenlets do depend on it.
 """
 
 import signal
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,19 @@ ONCE_FILES = frozenset(
 )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # To import what is then not run takes as long as some of the tests.
+    unwanted = config.option.markexpr == "not once" and collection_path.suffix == ".py"
+    return True if unwanted and runs_once(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    once = {path: runs_once(path) for path in {item.path for item in items}}
     for item in items:
-        if once[item.path] or SERVERS.intersection(getattr(item, "fixturenames", ())):
+        if runs_once(item.path) or SERVERS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.once)
 
 
+@cache
 def runs_once(path: Path) -> bool:
     directories = path.relative_to(ROOT).parts[1:-1]
     return path in ONCE_FILES or not ONCE.isdisjoint(directories) or imports_only_pure(path)
