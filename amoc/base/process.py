@@ -17,6 +17,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 PARENT_DIED = signal.SIGUSR2
 """What `hear_of_parent` has sent."""
+parent_died = False
+"""Whether this process ends because the one that has started it is dead."""
 
 
 def set_title(role: str) -> None:

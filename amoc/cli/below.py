@@ -23,6 +23,7 @@ def stop_once() -> Callable[..., None]:
     left = iter((signal.SIGTERM,))
 
     def stop(*_: object) -> None:
+        process.parent_died = True
         for signum in left:
             os.kill(os.getpid(), signum)
 

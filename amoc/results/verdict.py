@@ -72,7 +72,7 @@ def judge(
         deaths: How workers died, and how often. Users of a dead worker start again, so this alone
             decides nothing, but readers of the results must know.
         aborted: That the run was aborted, and why; empty if it was not.
-        stopped: Why the scenario has ended the run; empty if it has not.
+        stopped: Why the run ended, where that was neither its plan nor the operator.
         futile: That nothing succeeded that users tried, unless that is accepted.
         findings: In what the generator was too slow, a sentence each.
         failure: What went wrong; empty if nothing did.
@@ -89,7 +89,7 @@ def judge(
     if limited and not slow:
         slow = ["the load generator was too slow to measure the target"]
     if stopped:
-        slow.append(f"the scenario ended the run: {stopped}")
+        slow.append(stopped)
     slow += _deaths(deaths)
     if ended in _BROKEN:
         exit_code = code or (ExitCode.INTERRUPTED if ended == "interrupted" else ExitCode.INTERNAL)

@@ -54,7 +54,7 @@ class RunResults:
 
     Attributes:
         aborted: Why the run should end before its time; empty while it should not.
-        stopped_because: Why the scenario has ended the run; empty while it has not.
+        stopped_because: Why the run ends, where that is neither its plan nor the operator.
         due: How many iterations were to begin, where an arrival rate says so; known at the end.
     """
 

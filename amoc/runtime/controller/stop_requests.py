@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from amoc.base import process
 from amoc.base.errors import AmocError, ExitCode
 from amoc.base.operator import Operator
 from amoc.results.replay import SCENARIO
@@ -10,6 +11,8 @@ from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 from amoc.scenario.run_plan import RunPlan
+
+ORPHANED = "the server or the program that had started the run was killed"
 
 
 class Interrupted(AmocError):
@@ -45,7 +48,9 @@ class StopRequests:
         """A signal has come: the first asks users to finish, the second ends the run at once."""
         self.signals += 1
         if self._graceful() and self.signals == 1:
-            self._write_down("signal", "")
+            why = ORPHANED if process.parent_died else ""
+            self._results.stopped_because = self._results.stopped_because or why
+            self._write_down("signal", why)
             timeout = f"{self._plan.stop_timeout_s:g} s"
             self._operator.info(
                 f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once"
@@ -55,7 +60,7 @@ class StopRequests:
         """The scenario ends the run; whether this is the first time, which counts."""
         if self._results.stopped_because:
             return False
-        self._results.stopped_because = reason
+        self._results.stopped_because = f"the scenario ended the run: {reason}"
         self._operator.info(f"stopping: the scenario ends the run: {reason}")
         self._write_down(SCENARIO, reason)
         return True
