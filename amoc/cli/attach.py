@@ -28,10 +28,6 @@ SUMMARY_S = 10.0
 """How long a run may take for its summary after its last second."""
 
 
-_EARLY = ("queued", "starting")
-"""States of a run that has no seconds yet."""
-
-
 class Followed(Protocol):
     """A run that is followed, wherever it is."""
 
@@ -111,15 +107,16 @@ class RemoteRun:
 
     def points(self) -> Iterator[Point | None]:
         """Its seconds as it writes them, until it is over."""
+        from amoc.results.run_list import QUEUED, RUNNING, STARTING
         from amoc.results.series import Point
 
         taken = 0
         while True:
             state = self._server.ask("GET", f"/runs/{self.id}")["state"]
-            if state in _EARLY:
+            if state in (QUEUED, STARTING):
                 yield None
                 continue
-            over = state != "running"
+            over = state != RUNNING
             path = f"/runs/{self.id}/series?histograms=true&limit={AT_ONCE}&after="
             while seconds := self._server.ask("GET", f"{path}{taken}")["seconds"]:
                 for second in seconds:

@@ -22,8 +22,8 @@ from amoc.cli import attach, load_options, server_option
 from amoc.cli.messages import say
 from amoc.cli.run_data import output
 from amoc.client import sending
+from amoc.results.run_list import QUEUED
 from amoc.scenario import scenario_files
-from amoc.service.job import QUEUED
 from amoc.service.start_bodies import Options, PlanBody, RepeatBody
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from amoc.client.remote_commands import Commands
 from amoc.client.remote_runs import LOOK_S, Runs
 from amoc.client.run_fields import InstallOptions, RunOptions
 from amoc.client.sending import name_there
+from amoc.results.run_list import QUEUED
 
 Source: TypeAlias = str | os.PathLike[str] | Mapping[str, int | str]
 """A scenario's name there, a file here, or several of both with their loads."""
@@ -217,7 +218,7 @@ class Client(Commands, Runs):
             when["at"] = at.isoformat()
         answer = self._line.ask("PATCH", f"/execution/{how}", {**fields, **when})
         started = Started.of(answer)
-        return started if started.state == "queued" else self._taking_commands(started)
+        return started if started.state == QUEUED else self._taking_commands(started)
 
     def _taking_commands(self, started: Started) -> Started:
         """The run, once it takes commands or is over: init() takes its time.

@@ -15,6 +15,8 @@ from amoc.results.run_directory import BASE, RunDirectory, runs
 from amoc.results.step_rows import NO_VALUE, failed
 from amoc.results.summary_types import Summary
 
+QUEUED, STARTING, RUNNING, FAILED = "queued", "starting", "running", "failed"
+"""What a run does that a server was asked for; ``failed`` means that it could not begin."""
 MAX_KNOWN = 2_000
 """Runs whose summary is not read again and again."""
 HEADS = (

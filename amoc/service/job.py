@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from amoc.base.json_plain import JsonObject
 from amoc.base.redaction import hide, holds_hidden
-from amoc.results.run_list import ListedRun
+from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING, ListedRun
 from amoc.service.start_bodies import ReplayBody, StartBody
 
 if TYPE_CHECKING:
     from amoc.service.run_process import RunProcess
 
-QUEUED, STARTING, RUNNING, FAILED = "queued", "starting", "running", "failed"
 _BODIES: dict[str, type[StartBody | ReplayBody]] = {
     one.verb: one for one in (StartBody, ReplayBody)
 }

@@ -8,10 +8,11 @@ from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
 
+from amoc.results.run_list import QUEUED
 from amoc.service.answers import CommandAnswer, PreviewBody, StartedBody
 from amoc.service.cli_output import told
 from amoc.service.isolated import cli_json
-from amoc.service.job import QUEUED, Job
+from amoc.service.job import Job
 from amoc.service.requests import Addressed, CommandRoute, command_routes
 from amoc.service.responses import of_run, responses
 from amoc.service.service import Service

@@ -13,6 +13,7 @@ from amoc import __version__
 from amoc.base.errors import AmocError
 from amoc.base.json_plain import JsonObject
 from amoc.results.run_directory import RunDirectory
+from amoc.results.run_list import QUEUED
 from amoc.service import guard
 from amoc.service.answers import NodeBody, NodesBody, StatusBody
 from amoc.service.problems import not_found
@@ -42,7 +43,7 @@ def register(app: OpenAPI, service: Service) -> None:
             "version": __version__,
             "state": runs[0]["state"] if runs else "idle",
             "runs": runs,
-            "queued": [one.id for one in service.runs.queue if one.state == "queued"],
+            "queued": [one.id for one in service.runs.queue if one.state == QUEUED],
             "parallel": service.runs.queue.parallel,
             "uploads": service.config.upload,
             "role": guard.role().name.lower(),

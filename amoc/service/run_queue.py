@@ -18,9 +18,10 @@ import gevent
 
 from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory, name_of_new
+from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING
 from amoc.scenario import scenario_files
 from amoc.service.cli_output import refusal
-from amoc.service.job import FAILED, QUEUED, RUNNING, STARTING, Job
+from amoc.service.job import Job
 from amoc.service.job_files import JobFiles
 from amoc.service.problems import Problem, conflict, of_error
 from amoc.service.run_process import RunProcess

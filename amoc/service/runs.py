@@ -17,10 +17,10 @@ from amoc.control import client
 from amoc.control.commands import Command, checked
 from amoc.results import journal, run_list
 from amoc.results.run_directory import RunDirectory, all_runs, named, runs
-from amoc.results.run_list import ListedRun
+from amoc.results.run_list import FAILED, QUEUED, ListedRun
 from amoc.scenario.cluster import ONE_NODE
 from amoc.service import removal, sent_files
-from amoc.service.job import FAILED, QUEUED, Job
+from amoc.service.job import Job
 from amoc.service.problems import conflict, not_found
 from amoc.service.requests import RUN_ID
 from amoc.service.run_cluster import THIS_HOST, RunCluster

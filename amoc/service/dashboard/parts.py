@@ -9,6 +9,7 @@ from amoc.base.json_plain import JsonObject
 from amoc.results.report import shell
 from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
+from amoc.results.run_list import STARTING
 from amoc.results.series import Point, ThrottlePoint
 from amoc.service.dashboard.declared import Declared
 from amoc.service.dashboard.forms import Changes
@@ -41,7 +42,7 @@ def controls(last: Point | None, settings: Sequence[tuple[str, Changes]] = ()) -
         last: That second; None before it.
         settings: Those that can be changed, see `amoc.service.dashboard.forms.changeable`.
     """
-    state = last.state if last is not None else "starting"
+    state = last.state if last is not None else STARTING
     throttles = last.throttles if last is not None else {}
     template = shell.environment(PACKAGE).get_template("parts/controls.html")
     return template.render(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from amoc.base.clock import format_duration, time_of_day
 from amoc.results.report.headline import tone_of
 from amoc.results.report.texts import NO_VALUE, figure
-from amoc.results.run_list import ListedRun
+from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING, ListedRun
 from amoc.results.step_rows import failed
 from amoc.scenario.scenario_files import file_names
 
-EARLY = ("queued", "starting", "failed")
+EARLY = (QUEUED, STARTING, FAILED)
 """What a run is called that has no directory yet."""
 
 
@@ -65,9 +65,9 @@ def row(one: ListedRun, error: str = "") -> RunRow:
         NO_VALUE if one.failures is None else failed(one.failures, share),
         figure(one.p95_s, "s"),
         one.comment,
-        over=not early and one.verdict != "running",
-        end="Remove" if early and one.verdict == "queued" else "Stop",
-        failed=early and one.verdict == "failed",
+        over=not early and one.verdict != RUNNING,
+        end="Remove" if early and one.verdict == QUEUED else "Stop",
+        failed=early and one.verdict == FAILED,
         shown=not early,
         error=error,
     )
