@@ -53,7 +53,7 @@ from amoc.ipc.messages.lifecycle import (  # noqa: E402
 )
 from amoc.ipc.messages.links import BOOTSTRAP, FROM_NODE, TO_NODE, FromNode, ToNode  # noqa: E402
 from amoc.ipc.messages.orders import ORDER_REPLIES, ORDERS, CountUsers, Done, UserCounts  # noqa: E402
-from amoc.ipc.messages.samples import Sample, WorkerFigures  # noqa: E402
+from amoc.ipc.messages.samples import Sample  # noqa: E402
 from amoc.ipc.messages.throttle import (  # noqa: E402
     THROTTLE_TO_CONTROLLER,
     THROTTLE_TO_WORKER,
@@ -62,8 +62,8 @@ from amoc.ipc.messages.throttle import (  # noqa: E402
     Want,
 )
 from amoc.ipc.messages.users import Started, StartUsers, Stopped, StopUsers  # noqa: E402
-from amoc.metrics import health_figures  # noqa: E402
 from amoc.metrics.board import Kind, UserState  # noqa: E402
+from amoc.metrics.health_figures import WorkerPoint, told_of  # noqa: E402
 from amoc.metrics.histogram import Histogram  # noqa: E402
 from amoc.metrics.timer_block import TimerBlock  # noqa: E402
 from amoc.runtime.remote import address, fencing, joining, secret  # noqa: E402
@@ -287,11 +287,10 @@ class Node:
     def _sample(self) -> Sample:
         self._samples += 1
         users = sum(self._users)
-        at_ns = now_ns()
         throttles = {THROTTLE: (self.passed, self.passed, 0)} if self._fakes.rate else {}
         return Sample(
             sequence=self._samples,
-            at_ns=at_ns,
+            at_ns=now_ns(),
             users={int(self._state): users},
             users_peak=users,
             counters=dict.fromkeys(self._counter_names, self._samples),
@@ -300,18 +299,38 @@ class Node:
             crashes={},
             throttles=throttles,
             waiting={THROTTLE: users} if self._fakes.rate else {},
-            workers=[self._figures(worker, at_ns) for worker in self._numbers],
+            workers=[told_of(self._point(worker)) for worker in self._numbers],
             host=[0.1, 1 << 34, 1 << 33, 28_232, 0],
+            first=self._first,
+            alive=self._users,
         )
 
     def _timers(self, times: int) -> TimerBlock:
         one = Histogram(dict.fromkeys(CELLS, times), 10 * MS_NS)
         return TimerBlock.of(dict.fromkeys(self._timer_names, one))
 
-    def _figures(self, worker: int, at_ns: int) -> WorkerFigures:
+    def _point(self, worker: int) -> WorkerPoint:
+        """A worker that is well; its figures are others each second, as those of real ones are."""
         users = self._users[worker - self._first]
-        health = [float(users) if name == "users" else 0.0 for name in health_figures.WORKER]
-        return WorkerFigures(worker, 1, at_ns, users, 0, 100 << 20, 0.001, health)
+        some = hash((worker, self._samples)) % 1000 / 1000
+        return WorkerPoint(
+            "",
+            worker,
+            users=users,
+            cpu=round(0.4 + some / 5, 4),
+            lag_p99_s=round(0.002 + some / 100, 6),
+            late_p99_s=round(0.001 + some / 200, 6),
+            gc_s=round(some / 50, 6),
+            cpu_wait_s=round(some / 25, 6),
+            preemption_rate=round(some * 100, 1),
+            rss_bytes=(100 << 20) + (int(some * 100) << 12),
+            fds=users + 20,
+            fd_limit=20_000,
+            users_peak=users,
+            cpu_s=round(self._samples * 0.5, 6),
+            max_rss_bytes=110 << 20,
+            loop_lag_p99_s=0.012,
+        )
 
     def counted(self) -> dict[str, int]:
         """What this node has told of in its samples."""

@@ -289,7 +289,7 @@ _CELLS = {
 }
 _AT = {name: at for at, name in enumerate(WORKER)}
 _DIGITS = {Source.SHARE: 4, Source.TIME: 6, Source.RATE: 1}
-_GROWING = [(name, _AT[name], one.source) for name, one in WORKER.items() if one.source in _DIGITS]
+_GROWING = [(_AT[name], one.source) for name, one in WORKER.items() if one.source in _DIGITS]
 _UNIT = re.compile(r"(_p99)?_(s|bytes)$")
 
 
@@ -329,33 +329,48 @@ def readings(
     return found
 
 
-def total(readings: Sequence[float], name: str) -> float:
-    """What the worker has noted of a metric, of the values of `readings`."""
-    return readings[_AT[name]]
-
-
-def in_a_second(
-    before: Sequence[float], now: Sequence[float], noted_ns: int, span_s: float
-) -> dict[str, Any]:
-    """The metrics of a worker in a second.
+def between(before: Sequence[float], now: Sequence[float], noted_ns: int) -> list[Any]:
+    """The metrics of a worker between two readings; times as shares of that, not in seconds.
 
     Args:
-        before: The values of `readings` a second earlier.
-        now: The same at its end.
+        before: The values of `readings`.
+        now: The same, later.
         noted_ns: How far the moments are apart at which the worker has noted its totals. They are
-            shares of that, not of `span_s`: a worker that is late notes them late.
-        span_s: How long the second was.
+            shares of that, for a worker that is late notes them late.
     """
     per_ns = 1 / noted_ns if noted_ns > 0 else 0.0
-    factors = {Source.SHARE: per_ns, Source.TIME: per_ns * span_s, Source.RATE: per_ns * S_NS}
-    found: dict[str, Any] = dict(zip(WORKER, now, strict=True))
-    for name, at, source in _GROWING:
-        found[name] = round(max(0, now[at] - before[at]) * factors[source], _DIGITS[source])
+    found: list[Any] = [round(one, 6) if type(one) is float else one for one in now]
+    for at, source in _GROWING:
+        factor = per_ns * S_NS if source is Source.RATE else per_ns
+        found[at] = round(max(0, now[at] - before[at]) * factor, _DIGITS[source])
     return found
+
+
+def told_of(worker: WorkerPoint) -> tuple[Any, ...]:
+    """What a node tells of a worker: its `TOLD`."""
+    _, *told = vars(worker).values()
+    return tuple(told)
+
+
+def in_a_second(node: str, told: Sequence[Any], span_s: float) -> WorkerPoint:
+    """How a worker of a node did in a second.
+
+    Args:
+        node: The node's name.
+        told: What is told of the worker: `TOLD`, times as shares.
+        span_s: How long the second was.
+    """
+    values = list(told)
+    for at in _TIMES_AT:
+        values[at] = round(values[at] * span_s, 6)
+    return WorkerPoint(node, *values)
 
 
 TIMES = tuple(name for name, one in WORKER.items() if one.source is Source.TIME)
 """Figures in seconds of their second."""
+TOLD = tuple(one.name for one in fields(WorkerPoint))[1:]
+"""What a node tells of a worker, in this order: all of it but the node's name."""
+_TIMES_AT = [TOLD.index(name) for name in TIMES]
 TIMERS = frozenset(one.timer for one in WORKER.values() if one.timer)
 """Timers of which each worker's own percentiles are looked at."""
 

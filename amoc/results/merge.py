@@ -9,26 +9,20 @@ taken from each node's sample with the highest sequence.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import UsersNow
-from amoc.metrics.board import Merge, UserState
-from amoc.metrics.health_figures import total
+from amoc.metrics import gauge_sums
+from amoc.metrics.board import UserState
+from amoc.metrics.gauge_sums import GaugeSum
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import is_moment
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums, together
 
-_MERGE: dict[Merge, Callable[[list[float]], float]] = {
-    Merge.SUM: sum,
-    Merge.MAX: max,
-    Merge.MIN: min,
-    Merge.MEAN: lambda values: sum(values) / len(values),
-}
-_RESTARTED, _HEALTH = map(WorkerFigures._fields.index, ("restarted", "health"))
 _ENDED = frozenset({UserState.FINISHED, UserState.CRASHED, UserState.REMOVED, UserState.TIMED_OUT})
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.STOPPING})
 _EXPECTED = _RUNNING | {UserState.STARTING, UserState.RESTARTING}
@@ -100,7 +94,7 @@ class SampleMerger:
             Counter()
         )  # users that nodes were lost with, by how they had ended
         self._restarted = 0  # by workers of these nodes
-        self._moments: dict[str, tuple[Merge, list[float]]] = {}
+        self._moments: dict[str, GaugeSum] = {}
         self._nodes: dict[str, _Node] = {}
         self._every = _Names()
         self._growth = Counts()
@@ -161,10 +155,9 @@ class SampleMerger:
         """
         if name not in self.latest:
             return
-        self._restarted += sum(one.restarted for one in self.workers(name))
-        for gauge, (merge, values) in self.latest[name].gauges.items():
-            if is_moment(gauge):
-                self._moments.setdefault(gauge, (Merge(merge), []))[1].extend(values)
+        self._restarted += self.latest[name].restarted
+        gauges = self.latest[name].gauges.items()
+        gauge_sums.add(self._moments, ((gauge, one) for gauge, one in gauges if is_moment(gauge)))
         for state, count in self.latest[name].users.items():
             # Those that a command had removed will not come back to end their iteration.
             ended = UserState.REMOVED if state == UserState.STOPPING else UserState(state)
@@ -182,16 +175,15 @@ class SampleMerger:
             for name, sample in self.latest.items()
         ]
 
-    def alive(self, name: str) -> Sequence[int]:
-        """How many users each worker of a node has."""
+    def alive(self, name: str) -> dict[int, int]:
+        """How many users each worker of a node has, by its number."""
         now, sample = self._now.get(name), self.latest[name]
-        if now is not None and now.at_ns > sample.at_ns:
-            return now.alive
-        return [int(total(figures[_HEALTH], "users")) for figures in sample.workers]
+        alive = now.alive if now is not None and now.at_ns > sample.at_ns else sample.alive
+        return dict(enumerate(alive, sample.first))
 
     def users_on(self, name: str) -> int:
         """How many users a node has; none where nothing was heard of it."""
-        return sum(self.alive(name)) if name in self.latest else 0
+        return sum(self.alive(name).values()) if name in self.latest else 0
 
     def take_growth(self) -> Counts:
         """What has grown since this was last asked."""
@@ -220,11 +212,10 @@ class SampleMerger:
     def users(self) -> dict[str, int]:
         """How many users there are of each of `amoc.results.series.USERS` but those that wait."""
         found = self._by_state()
-        there: int = sum(one[_RESTARTED] for node in self.latest.values() for one in node.workers)
         return {
             **{name: sum(found[state] for state in some) for name, some in _USERS.items()},
             "crashed": self.crashed,
-            "restarted": self._restarted + there,
+            "restarted": self._restarted + sum(one.restarted for one in self.latest.values()),
             "peak": self.peak,
         }
 
@@ -237,14 +228,10 @@ class SampleMerger:
         return self._merged(is_moment)
 
     def _merged(self, wanted: Callable[[str], bool]) -> dict[str, float]:
-        values = {name: (merge, list(some)) for name, (merge, some) in self._moments.items()}
-        values = {name: one for name, one in values.items() if wanted(name)}
-        for sample in self.latest.values():
-            for name, (merge, some) in sample.gauges.items():
-                if not wanted(name):
-                    continue
-                values.setdefault(name, (Merge(merge), []))[1].extend(some)
-        return {name: _MERGE[merge](every) for name, (merge, every) in sorted(values.items())}
+        sums: dict[str, GaugeSum] = {}
+        for gauges in (self._moments, *(sample.gauges for sample in self.latest.values())):
+            gauge_sums.add(sums, ((name, one) for name, one in gauges.items() if wanted(name)))
+        return {name: gauge_sums.value_of(one) for name, one in sorted(sums.items())}
 
     def waiting(self) -> dict[str, int]:
         """How many users wait at each throttle, where any do."""
@@ -253,10 +240,6 @@ class SampleMerger:
             for name, count in sample.waiting.items():
                 waiting[name] = waiting.get(name, 0) + count
         return waiting
-
-    def workers(self, node: str) -> Iterable[WorkerFigures]:
-        """What the workers of a node say of themselves."""
-        return [WorkerFigures(*figures) for figures in self.latest[node].workers]
 
 
 def _at_ns(one: Sample | UsersNow) -> int:

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.text import natural
-from amoc.ipc.messages.samples import Sample, WorkerFigures
-from amoc.metrics import health_figures
-from amoc.metrics.health_figures import NODE, NodePoint, WorkerPoint
+from amoc.ipc.messages.samples import Sample
+from amoc.metrics.health_figures import NODE, NodePoint, in_a_second
 from amoc.metrics.step_names import CAUSE, FIRST_FAILURE, LAST_FAILURE
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.results.merge import SampleMerger
@@ -49,12 +48,10 @@ class PointCutter:
         self._began_ns = 0
         self._ran_ns = 0
         self._started = 0
-        self._before: dict[str, Sample] = {}
 
     def begin(self, now_ns: int) -> None:
         """The first second begins; what was counted before is in it."""
         self._began_ns = self._cut_ns = now_ns
-        self._before = dict(self._samples.latest)
         self._samples.fresh.clear()
 
     def over(self, now_ns: int) -> bool:
@@ -96,6 +93,7 @@ class PointCutter:
             moment: How things were then.
         """
         span_ns = end_ns - self._cut_ns
+        span_s = round(span_ns / S_NS, 6)
         if not self._cut_ns or span_ns <= 0:
             return None
         late, latest = self._late(), self._samples.latest
@@ -105,7 +103,7 @@ class PointCutter:
         failing = [name for name, count in growth.counters.items() if count and CAUSE in name]
         point = Point(
             t_s=round((end_ns - self._began_ns) / S_NS, 6),
-            span_s=round(span_ns / S_NS, 6),
+            span_s=span_s,
             active_s=round(min(span_ns, max(0, moment.ran_ns - self._ran_ns)) / S_NS, 6),
             at=round(moment.at, 3),
             state=moment.state,
@@ -117,14 +115,15 @@ class PointCutter:
             crashes=growth.crashes,
             failed_at=self._failed_at(failing, end_ns) if failing else {},
             throttles=self._throttles(moment, growth.throttles),
-            workers=[one for name in heard for one in self._workers(name, span_ns / S_NS)],
+            workers=[
+                in_a_second(name, one, span_s) for name in heard for one in latest[name].workers
+            ],
             nodes=[_node(name, latest[name]) for name in heard],
             controller_cpu=moment.controller_cpu,
             controller_lag_s=round(moment.controller_lag_s, 6),
             late=late,
         )
-        self._cut_ns, self._before = end_ns, dict(latest)
-        self._ran_ns = moment.ran_ns
+        self._cut_ns, self._ran_ns = end_ns, moment.ran_ns
         # Users of a lost node are not there for a moment, until they start elsewhere.
         self._started = max(self._started, users["started"])
         return point
@@ -168,33 +167,6 @@ class PointCutter:
                 known.wanted,
             )
         return points
-
-    def _workers(self, node: str, span_s: float) -> Iterable[WorkerPoint]:
-        """How the workers of a node did in a second of `span_s`."""
-        before = self._before.get(node)
-        olds = {one[0]: WorkerFigures(*one) for one in before.workers} if before else {}
-        for new in self._samples.workers(node):
-            yield _worker_point(node, olds.get(new.worker, new), new, span_s)
-
-
-def _worker_point(node: str, old: WorkerFigures, new: WorkerFigures, span_s: float) -> WorkerPoint:
-    """How a worker did in a second of `span_s`."""
-    figures: dict[str, Any] = {
-        name: round(value, 6) if type(value) is float else value
-        for name, value in health_figures.in_a_second(
-            old.health, new.health, new.beat_ns - old.beat_ns, span_s
-        ).items()
-    }
-    return WorkerPoint(
-        node,
-        new.worker,
-        new.incarnation,
-        **figures,
-        users_peak=new.users_peak,
-        cpu_s=_rounded(health_figures.total(new.health, "cpu") / S_NS),
-        max_rss_bytes=new.max_rss_bytes,
-        loop_lag_p99_s=_rounded(new.loop_lag_p99_s),
-    )
 
 
 def _node(name: str, sample: Sample) -> NodePoint:

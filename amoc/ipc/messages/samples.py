@@ -6,25 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
-class WorkerFigures(NamedTuple):
-    """One worker's own figures, part of `Sample`; see `amoc.metrics.health_figures`.
-
-    Times and counts are totals over all its incarnations.
-    """
-
-    worker: int
-    incarnation: int
-    beat_ns: int
-    """When the worker has noted its times: each of its beats does."""
-    users_peak: int
-    restarted: int
-    max_rss_bytes: int
-    loop_lag_p99_s: float
-    """Over all incarnations."""
-    health: Sequence[float]
-    """Its health figures as they were read, in the order of `health_figures.WORKER`."""
-
-
 class Sample(NamedTuple):
     """Up, once a second: what the node's board says.
 
@@ -42,8 +23,9 @@ class Sample(NamedTuple):
     """The most users that were alive at once, as seen twenty times a second; never less than the
     exact peak of the busiest worker."""
     counters: Mapping[str, int]
-    gauges: Mapping[str, tuple[int, Sequence[float]]]
-    """The `Merge` rule and each worker's value."""
+    gauges: Mapping[str, tuple[int, float, int]]
+    """The `Merge` rule, what the workers' values are by it, of a mean their sum, and how many there
+    are."""
     timers: tuple[Sequence[str], bytes, bytes, bytes, bytes] | tuple[()]
     """Cells of timers, as `amoc.metrics.timer_block.TimerBlock.wire`."""
     crashes: Mapping[str, int]
@@ -52,14 +34,20 @@ class Sample(NamedTuple):
     """What was counted of each throttle, as `amoc.metrics.throttle_counts.ThrottleCounts`."""
     waiting: Mapping[str, int]
     """How many users wait at a throttle; those without are left out."""
-    workers: Sequence[tuple[Any, ...]]
-    """Each a `WorkerFigures`."""
+    workers: Sequence[Sequence[Any]]
+    """How each did since the sample before: its `health_figures.TOLD`, times as shares of that."""
     host: Sequence[float]
     """The host's health figures, in the order of `health_figures.NODE`."""
     gone: Sequence[tuple[int, int]] = ()
     """Where there are several nodes: users that were dealt here and have left for good, or will at
     the end of their iteration. Each the first of some ids and how many follow each other from it.
     As of counts, only those that are new or were in a sample that is lost."""
+    first: int = 0
+    """The number of the node's first worker; the others follow."""
+    alive: Sequence[int] = ()
+    """How many users each worker has."""
+    restarted: int = 0
+    """Users that were started again because a worker was lost."""
 
 
 class Sampled(NamedTuple):

@@ -16,6 +16,7 @@ from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, Worker
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
+from amoc.metrics.health_figures import TOLD
 
 MAX_WORKERS = 4_096
 """Of one node."""
@@ -61,16 +62,20 @@ class _Known(NamedTuple):
     def sample(self, one: Sample) -> None:
         """The node has looked at its board."""
         _number("sequence", one.sequence, 1, 1 << 62)
-        for worker, *_ in one.workers:
-            _worker(worker, self.workers if self.is_ready else range(MAX_WORKERS))
+        numbers = self.workers if self.is_ready else range(MAX_WORKERS)
+        _number("workers", len(one.workers), 0, len(numbers))
+        for worker, *figures in one.workers:
+            _worker(worker, numbers)
+            _number("figures", len(figures), len(TOLD) - 1, len(TOLD) - 1)
+        _worker(one.first, numbers)
+        _alive(one.alive)
         for first, count in one.gone:
             self.ids((first, first + _number("count", count, 1, self.highest_id) - 1))
 
     def users(self, one: UsersNow) -> None:
         """The node has looked at its users."""
         _number("workers", len(one.alive), len(self.workers), len(self.workers))
-        for alive in one.alive:
-            _number("alive", alive, 0, 1 << 32)
+        _alive(one.alive)
         self.ids(one.beyond)
 
     def stopped(self, one: Stopped) -> None:
@@ -134,6 +139,11 @@ def _number(name: str, value: object, low: int, high: int) -> int:
     if type(value) is int and low <= value <= high:
         return value
     raise PeerError(f"{name} must be a whole number from {low} to {high}, got {cut(value)}")
+
+
+def _alive(counts: Iterable[object]) -> None:
+    for alive in counts:
+        _number("alive", alive, 0, 1 << 32)
 
 
 def _worker(worker: object, workers: range) -> None:

@@ -36,9 +36,9 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
     return StatusAnswer(
         summary=f"{_state(status)}; users: {shown or '0'}{_arrivals(status)}{_kinds(status)}",
         workers=[
-            WorkerAnswer(f"{node}/{one.worker}", counted(alive, "user"))
+            WorkerAnswer(f"{node}/{worker}", counted(alive, "user"))
             for node in sorted(samples.latest, key=natural)
-            for one, alive in zip(samples.workers(node), samples.alive(node), strict=True)
+            for worker, alive in samples.alive(node).items()
         ],
         state=status.state.value,
         id=status.run_id,

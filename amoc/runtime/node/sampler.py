@@ -20,11 +20,12 @@ from typing import Protocol
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
-from amoc.ipc.messages.samples import Sample, WorkerFigures
-from amoc.metrics import health_figures, timer_cells, vectors
+from amoc.ipc.messages.samples import Sample
+from amoc.metrics import gauge_sums, health_figures, timer_cells, vectors
 from amoc.metrics.board import MAX_COUNT, Board, Cell, Entry, Kind, Merge
 from amoc.metrics.board_reader import AreaReader, Change, TimerChange
-from amoc.metrics.health_figures import NodePoint
+from amoc.metrics.gauge_sums import GaugeSum
+from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
@@ -82,6 +83,8 @@ class _Worker:
     lag: Histogram = field(default_factory=Histogram)  # over all the time
     recent: dict[str, Histogram] = field(default_factory=dict)  # since the sample before
     longest: dict[str, int] = field(default_factory=dict)  # of the timers that are watched, in ns
+    readings: Sequence[float] = ()  # of its health figures
+    noted_ns: int = 0  # when it has noted these
 
 
 class Sampler:
@@ -163,6 +166,8 @@ class Sampler:
             self.unacknowledged[0][1].add(oldest)
         self._taken_ns = now_ns()
         host = self._host.figures()
+        numbers = self._board.numbers
+        workers = [self._point(number) for number in numbers]
         counters, crashes = self._counters, self._crashes
         return Sample(
             sequence=self._sequence,
@@ -175,9 +180,12 @@ class Sampler:
             crashes={name: crashes[name] for name in news.crashes},
             throttles={name: tuple(self._throttles[name]) for name in news.throttles},
             waiting=self._waiting(),
-            workers=[tuple(self._figures(number)) for number in self._board.numbers],
+            workers=[health_figures.told_of(one) for one in workers],
             host=[getattr(host, name) for name in health_figures.NODE],
             gone=news.gone,
+            first=self._board.first,
+            alive=[one.users for one in workers],
+            restarted=sum(self._board.row(number)[Cell.RESTARTED] for number in numbers),
         )
 
     def _packed(self, news: _News) -> TimerBlock:
@@ -264,16 +272,21 @@ class Sampler:
                 waiting[name] = waiting.get(name, 0) + count
         return waiting
 
-    def _gauges(self) -> dict[str, tuple[int, list[float]]]:
-        gauges: dict[str, tuple[Merge, list[float]]] = {}
+    def _gauges(self) -> dict[str, GaugeSum]:
+        gauges: dict[str, GaugeSum] = {}
         for worker in self._workers:
-            for name, merge, value in worker.reader.gauges():
-                first = self._declared.get(name)
-                rule = first.merge if first is not None and first.kind is Kind.GAUGE else merge
-                gauges.setdefault(name, (rule, []))[1].append(value)
-        return {name: (int(merge), values) for name, (merge, values) in gauges.items()}
+            gauge_sums.add(gauges, map(self._gauge, worker.reader.gauges()))
+        return gauges
 
-    def _figures(self, number: int) -> WorkerFigures:
+    def _gauge(self, one: tuple[str, Merge, float]) -> tuple[str, GaugeSum]:
+        name, rule, value = one
+        first = self._declared.get(name)
+        if first is not None and first.kind is Kind.GAUGE:
+            rule = first.merge
+        return name, (int(rule), value, 1)
+
+    def _point(self, number: int) -> WorkerPoint:
+        """How a worker did since the sample before; times as shares of that."""
         worker, row = self._workers[number - self._board.first], self._board.row(number)
         if recent := worker.recent.get("loop_lag"):
             worker.lag.add(recent.cells, recent.max_ns)
@@ -291,16 +304,20 @@ class Sampler:
             found["lag_p99_s"] = max(found["lag_p99_s"], silent_ns / S_NS)
             found["cpu"] = max(found["cpu"], row[Cell.CPU_BEFORE_NS] + used_ns)
             beat_ns = at_ns
-        return WorkerFigures(
-            worker=number,
-            incarnation=row[Cell.INCARNATION],
-            beat_ns=beat_ns,
-            users_peak=row[Cell.USERS_PEAK],
-            restarted=row[Cell.RESTARTED],
-            max_rss_bytes=row[Cell.MAX_RSS_BYTES],
-            loop_lag_p99_s=all_lag_s,
-            health=list(found.values()),
+        readings = list(found.values())
+        before = worker.readings or readings
+        figures = health_figures.between(before, readings, beat_ns - worker.noted_ns)
+        worker.readings, worker.noted_ns = readings, beat_ns
+        told = (
+            number,
+            row[Cell.INCARNATION],
+            *figures,
+            row[Cell.USERS_PEAK],
+            round(found["cpu"] / S_NS, 6),
+            row[Cell.MAX_RSS_BYTES],
+            round(all_lag_s, 6),
         )
+        return WorkerPoint("", *told)
 
 
 def _word(one: Kind | Merge) -> str:

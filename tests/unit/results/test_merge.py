@@ -6,31 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import UsersNow
+from amoc.metrics import gauge_sums
 from amoc.metrics.board import Merge, UserState
-from amoc.metrics.health_figures import WORKER
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
 from amoc.results.merge import SampleMerger
 from amoc.results.series import GONE
 
 SECOND_NS = 10**9
-
-
-def worker(worker=0, incarnation=1, users=0, peak=0, restarted=0):
-    return tuple(
-        WorkerFigures(
-            worker=worker,
-            incarnation=incarnation,
-            beat_ns=0,
-            users_peak=peak,
-            restarted=restarted,
-            max_rss_bytes=2**20,
-            loop_lag_p99_s=0.001,
-            health=tuple((dict.fromkeys(WORKER, 0) | {"users": users, "cpu": 1.5e9}).values()),
-        )
-    )
 
 
 def sample(at_s=1.0, users=None, peak=0, **parts):
@@ -45,8 +30,11 @@ def sample(at_s=1.0, users=None, peak=0, **parts):
         crashes=parts.get("crashes", {}),
         throttles=parts.get("throttles", {}),
         waiting=parts.get("waiting", {}),
-        workers=parts.get("workers", ()),
+        workers=(),
         host=(0.0, 0, 0, 0, 0),
+        first=parts.get("first", 0),
+        alive=parts.get("alive", ()),
+        restarted=parts.get("restarted", 0),
     )
 
 
@@ -66,12 +54,14 @@ def histories(draw):
                     users={UserState.RUNNING: sent, UserState.CRASHED: hits},
                     peak=sent,
                     counters={"sent": sent, f"only_{number}": hits},
-                    gauges={"queue": (Merge.SUM, [float(sent)])},
+                    gauges={"queue": (Merge.SUM, float(sent), 1)},
                     timers=TimerBlock.of({"ttd": ttd}).wire(),
                     crashes={"ValueError": hits},
                     throttles={"pages": (sent, hits, 0)},
                     waiting={"pages": sent},
-                    workers=[worker(worker=number, peak=sent, restarted=hits)],
+                    first=number,
+                    alive=[sent],
+                    restarted=hits,
                 )
             )
         nodes[f"node{number}"] = history
@@ -86,7 +76,7 @@ def known(samples: SampleMerger):
         samples.waiting(),
         growth.throttles,
         (growth.counters, growth.crashes, growth.timers),
-        {name: samples.workers(name) for name in samples.latest},
+        {name: samples.alive(name) for name in samples.latest},
     )
 
 
@@ -142,8 +132,11 @@ def test_the_peak_between_two_samples_is_not_missed():
 )
 def test_gauges_of_all_workers_are_merged_by_their_rule(rule, merged):
     samples = SampleMerger()
-    samples.take("node0", sample(gauges={"queue": (rule, [1.0, 5.0])}))
-    samples.take("node1", sample(gauges={"queue": (int(rule), [3.0])}))
+    for name, values in (("node0", [1.0, 5.0]), ("node1", [3.0])):
+        gauges = {}
+        for value in values:
+            gauge_sums.add(gauges, [("queue", (rule, value, 1))])
+        samples.take(name, sample(gauges=gauges))
     assert samples.gauges() == {"queue": merged}
 
 
@@ -162,7 +155,7 @@ def test_users_are_where_the_node_said_last():
     samples.take_users("node0", UsersNow(1, at_ns + 1, {int(UserState.REMOVED): 5}, [0]))
     users = samples.users()
     assert (users["running"], users["removed"], samples.at_ns) == (0, 5, at_ns + 1)
-    assert samples.alive("node0") == [0]
+    assert samples.alive("node0") == {0: 0}
     samples.take_users("node0", UsersNow(1, at_ns - 1, {}, [7]))  # it was long on its way
     users = samples.users()
     assert (users["running"], users["removed"], samples.at_ns) == (5, 0, at_ns)
@@ -185,11 +178,11 @@ def test_what_a_lost_node_has_counted_stays_and_its_users_are_elsewhere():
         sample(
             users={**ended, **going},
             counters={"sent": 7},
-            gauges={"queue": (Merge.SUM, [2.0])},
-            workers=[worker(1, users=5, restarted=2)],
+            gauges={"queue": (Merge.SUM, 2.0, 1)},
+            restarted=2,
         ),
     )
-    merger.take("node0", sample(users={UserState.RUNNING: 5}, workers=[worker(users=5)]))
+    merger.take("node0", sample(users={UserState.RUNNING: 5}))
     started = merger.users()["started"]
     # A later look: those that have left since the sample are not known, and start again.
     merger.take_users("node1", UsersNow(1, merger.at_ns + 1, {int(UserState.FINISHED): 9}, [0]))
@@ -199,7 +192,7 @@ def test_what_a_lost_node_has_counted_stays_and_its_users_are_elsewhere():
     assert (users["running"], users["restarted"]) == (5, 2)
     assert merger.gauges() == {}
     assert merger.take_growth().counters == {"sent": 7}
-    merger.take("node0", sample(at_s=2.0, users={UserState.RUNNING: 7}, workers=[worker(users=7)]))
+    merger.take("node0", sample(at_s=2.0, users={UserState.RUNNING: 7}))
     assert merger.users()["started"] == started, "two start again elsewhere, three are lost"
     merger.lose("node1", lost=3)
     assert merger.users()["lost"] == 3, "it is lost once"

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amoc.base.clock import S_NS
-from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample
 from amoc.metrics.board import Kind, Merge, UserState
-from amoc.metrics.health_figures import WORKER
+from amoc.metrics.health_figures import WorkerPoint, told_of
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
@@ -74,9 +74,17 @@ class Node:
     def sample(self, at_ns: int) -> Sample:
         self.sequence += 1
         timers = TimerBlock.of({"unused": Histogram(), "ttd": self.ttd})
-        health = dict.fromkeys(WORKER, 0) | {"cpu": self.cpu_ns, "lag_p99_s": self.lag_s / 3}
-        worker = WorkerFigures(
-            0, self.incarnation, at_ns, 7, 0, 9, self.lag_s / 7, list(health.values())
+        worker = WorkerPoint(
+            "",
+            0,
+            self.incarnation,
+            cpu=self.lag_s / 2,
+            lag_p99_s=self.lag_s / 3,
+            gc_s=self.lag_s / 9,
+            users_peak=7,
+            cpu_s=round(self.cpu_ns / S_NS, 6),
+            max_rss_bytes=9,
+            loop_lag_p99_s=self.lag_s / 7,
         )
         return Sample(
             sequence=self.sequence,
@@ -84,12 +92,12 @@ class Node:
             users=dict(self.users),
             users_peak=self.users[UserState.RUNNING],
             counters={"never": 0, **self.counters},
-            gauges={"level": (Merge.MAX, [self.level])},
+            gauges={"level": (Merge.MAX, self.level, 1)},
             timers=timers.wire(),
             crashes=dict(self.crashes),
             throttles={"pages": self.passed},
             waiting={"pages": self.users[UserState.RUNNING]},
-            workers=[tuple(worker)],
+            workers=[told_of(worker)],
             host=[self.lag_s / 3, 1, 1, 1, 1],
         )
 
@@ -217,7 +225,7 @@ def test_a_point_that_was_cut_comes_back_from_the_series_as_it_was():
         point = run.totals.whole.last
         assert point is not None
         assert Point.from_json(json.loads(json.dumps(point.to_json()))) == replace(point, late=())
-        assert point.workers[0].cpu_s == 0.333333
+        assert point.workers[0].gc_s == round(1 / 27 / 3, 6)
 
 
 def test_an_empty_run_has_a_summary():

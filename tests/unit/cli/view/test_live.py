@@ -18,9 +18,9 @@ from amoc.cli.view.console import SafeConsole, table
 from amoc.cli.view.live import LiveView
 from amoc.cli.view.sections import MAX_ROWS, MAX_THROTTLES, Now, all_of, latest, progress
 from amoc.cli.view.table_layout import Section, lines, share_out
-from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample
 from amoc.metrics.board import UserState
-from amoc.metrics.health_figures import WORKER, NodePoint, WorkerPoint
+from amoc.metrics.health_figures import NodePoint, WorkerPoint, told_of
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
 from amoc.results.counts import counter
@@ -48,7 +48,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
     found = Status(state=state, plan=plan(duration_s), elapsed_s=12.0, added=10)
     ttd = Histogram.of([1_000_000] * 99 + [5_000_000])
     lag = Histogram({240: 1}, 1000)
-    worker = WorkerFigures(0, 1, 0, 5, 0, 0, 0.002, [0] * len(WORKER))
+    worker = WorkerPoint("", 0, users_peak=5, loop_lag_p99_s=0.002)
     take(
         found,
         Sample(
@@ -62,7 +62,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
             crashes={"ValueError": 2},
             throttles=parts.get("throttles", {}),
             waiting={},
-            workers=[tuple(worker)],
+            workers=[told_of(worker)],
             host=(0.0, 0, 0, 0, 0),
         ),
     )

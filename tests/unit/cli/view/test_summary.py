@@ -10,10 +10,10 @@ from rich.console import Console
 
 from amoc.cli.view.metric_tables import MAX_METRICS
 from amoc.cli.view.summary import MAX_CAUSES, print_summary
-from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample
 from amoc.metrics import reserved
 from amoc.metrics.board import Merge, UserState
-from amoc.metrics.health_figures import WORKER
+from amoc.metrics.health_figures import WorkerPoint, told_of
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
 from amoc.results.journal_facts import JournalFacts
@@ -36,8 +36,9 @@ RUN = {
 
 
 def summary(run=RUN, **parts):
-    health = dict.fromkeys(WORKER, 0) | {"users": 1, "cpu": 25 * 10**9}
-    worker = WorkerFigures(0, 3, 0, 2, 0, 200 << 20, 0.0015, list(health.values()))
+    worker = WorkerPoint(
+        "", 0, 3, 1, users_peak=2, cpu_s=25.0, max_rss_bytes=200 << 20, loop_lag_p99_s=0.0015
+    )
     sample = Sample(
         sequence=1,
         at_ns=1,
@@ -49,7 +50,7 @@ def summary(run=RUN, **parts):
         crashes=parts.get("crashes", {}),
         throttles=parts.get("throttles", {}),
         waiting={},
-        workers=[tuple(worker)],
+        workers=[told_of(worker)],
         host=(0.0, 0, 0, 0, 0),
     )
     point = runs.feed(SampleMerger(), sample, span_s=12.5)
@@ -72,7 +73,7 @@ def test_users_counters_gauges_timers_and_workers_are_shown_with_their_figures()
     text = shown(
         summary(
             counters={"sent": 12_500},
-            gauges={"queue": (Merge.MAX, [3.25])},
+            gauges={"queue": (Merge.MAX, 3.25, 1)},
             timers={"ttd": Histogram({240: 10}, 2_000_000)},
         )
     )
@@ -275,7 +276,7 @@ def test_of_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted()
     text = shown(
         summary(
             counters=counts,
-            gauges={name: (Merge.SUM, [1.0]) for name in names},
+            gauges=dict.fromkeys(names, (Merge.SUM, 1.0, 1)),
             throttles={name: (count, count, 0) for name, count in counts.items()},
             timers={name: Histogram({5: count}, 1000) for name, count in counts.items()},
         )

@@ -9,12 +9,13 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, WorkerLost, WorkerUp
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
+from amoc.metrics.health_figures import WorkerPoint, told_of
 from amoc.runtime.controller.node_reports import check
 
 WORKERS, HIGHEST = range(2, 4), 100
 LOADED = Loaded("x", "", [], (50.0, None), 2, 1, 1024, [])
-FIGURES = (2, 1, 0, 0, 0, 0, 0.0, [])
-SAMPLE = Sample(1, 5, {}, 0, {}, {}, (), {}, {}, {}, [FIGURES], [], [(90, 11)])
+FIGURES = told_of(WorkerPoint("", 2))
+SAMPLE = Sample(1, 5, {}, 0, {}, {}, (), {}, {}, {}, [FIGURES], [], [(90, 11)], 2, [1, 0])
 
 FAIR = (
     WorkerUp(3, 1, 77, [5], [100]),
@@ -52,6 +53,10 @@ UNFAIR = (
     SAMPLE._replace(sequence=0),
     SAMPLE._replace(workers=[(4, *FIGURES[1:])]),
     SAMPLE._replace(workers=[()]),
+    SAMPLE._replace(workers=[(2,)]),
+    SAMPLE._replace(workers=[(2, *FIGURES[1:])] * 3),
+    SAMPLE._replace(first=4),
+    SAMPLE._replace(alive=[0, -1]),
     SAMPLE._replace(gone=[(1, 1 << 40)]),
     SAMPLE._replace(gone=[(90, 12)]),
     SAMPLE._replace(gone=[(0, 1)]),
@@ -82,7 +87,7 @@ def test_what_none_says_is_refused(record):
 
 
 def test_before_a_node_knows_its_numbers_its_samples_count_from_0():
-    early = SAMPLE._replace(workers=[(0, *FIGURES[1:])], gone=[])
+    early = SAMPLE._replace(workers=[(0, *FIGURES[1:])], gone=[], first=0)
     check(early, WORKERS, HIGHEST, is_ready=False)
     with pytest.raises(PeerError, match="its workers are 2 to 3, got worker 0"):
         check(early, WORKERS, HIGHEST)

@@ -16,11 +16,11 @@ from amoc import metrics
 from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.ipc.messages.links import FROM_NODE
-from amoc.ipc.messages.samples import Sample, WorkerFigures
+from amoc.ipc.messages.samples import Sample
 from amoc.metrics import board_reader, health_figures, registry, vectors
 from amoc.metrics.board import Board, Cell, Kind, Merge
 from amoc.metrics.board_reader import AreaReader
-from amoc.metrics.health_figures import WORKER, NodePoint, total
+from amoc.metrics.health_figures import NodePoint, WorkerPoint, in_a_second, told_of
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
 from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_cells import record
@@ -49,6 +49,11 @@ FULL = "counter big is at its maximum (2**64 - 1) and is no longer counting"
 def wire(record):
     """`record` as it comes out at the other end of a line."""
     return FROM_NODE.unpack(FROM_NODE.pack(record))
+
+
+def worker_of(sample: Sample, at: int = 0) -> WorkerPoint:
+    """What a sample says of a worker."""
+    return in_a_second("node0", sample.workers[at], 1.0)
 
 
 class Node:
@@ -176,7 +181,7 @@ def test_a_gauge_of_two_rules_is_merged_by_the_first_and_told_once():
     node.board.area(1).declare(Kind.GAUGE, "level", Merge.MAX)[0] = 3
     node.sample()
     node.board.area(0).declare(Kind.GAUGE, "level", Merge.SUM)[0] = 4
-    assert node.sample().gauges == {"level": [Merge.MAX, [4.0, 3.0]]}
+    assert node.sample().gauges == {"level": [Merge.MAX, 4.0, 2]}
     assert node.sampler.take_notes() == [
         "gauge level is merged by max in one worker and by sum in another; max is used"
     ]
@@ -304,12 +309,24 @@ def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
     node.sampler.take(NOBODY, 0)
     for _ in range(500):
         record(lag, 10**6)
-    figures = WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
-    assert total(figures.health, "lag_p99_s") < 0.0011
-    assert total(figures.health, "fds") == 7
+    figures = worker_of(node.sampler.take(NOBODY, 0), 1)
+    assert figures.lag_p99_s < 0.0011
+    assert figures.fds == 7
     assert figures.loop_lag_p99_s == pytest.approx(0.001, rel=0.01)
-    figures = WorkerFigures(*node.sampler.take(NOBODY, 0).workers[1])
-    assert total(figures.health, "lag_p99_s") == 0
+    assert worker_of(node.sampler.take(NOBODY, 0), 1).lag_p99_s == 0
+
+
+def test_what_a_worker_notes_late_is_a_share_of_the_time_since_it_noted_before():
+    node = Node()
+    row, of_second = node.board.row(0), []
+    row[Cell.HEARTBEAT_NS] = now_ns()
+    for beat_ns, used_ns in ((0, 0), (2 * S_NS, S_NS // 2), (0, 0), (S_NS // 2, S_NS // 2)):
+        row[Cell.HEARTBEAT_NS] += beat_ns
+        for name in ("cpu", "cpu_wait_s", "preemption_rate"):
+            row[health_figures.cell(name)] += used_ns
+        one = worker_of(node.sample())
+        of_second.append((one.cpu, one.cpu_wait_s, one.preemption_rate * 2))
+    assert of_second == [(0, 0, 0), (0.25, 0.25, S_NS // 2), (0, 0, 0), (1, 1, 2 * S_NS)]
 
 
 @pytest.mark.parametrize("shape", ["lognormal", "bimodal", "uniform"])
@@ -399,26 +416,9 @@ def moment(**parts) -> Moment:
     )
 
 
-def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
-    health = {
-        "users": 5,
-        "cpu": int(cpu_s * S_NS),
-        "lag_p99_s": 0.002,
-        "late_p99_s": 0.003,
-        "gc_s": int(cpu_s * S_NS / 10),
-        "cpu_wait_s": int(cpu_s * S_NS / 5),
-        "fds": 9,
-        "fd_limit": 100,
-    }
-    worker = WorkerFigures(
-        worker=0,
-        incarnation=1,
-        beat_ns=int((at_s - 0.04) * S_NS),
-        users_peak=5,
-        restarted=0,
-        max_rss_bytes=0,
-        loop_lag_p99_s=0.0,
-        health=list((dict.fromkeys(WORKER, 0) | health).values()),
+def sample(sequence: int, at_s: float, **parts):
+    worker = WorkerPoint(
+        "", 0, users=5, cpu=0.25, lag_p99_s=0.002, late_p99_s=0.003, gc_s=0.025, fds=9
     )
     return Sample(
         sequence=sequence,
@@ -431,7 +431,7 @@ def sample(sequence: int, at_s: float, cpu_s: float = 0.0, **parts):
         crashes={},
         throttles=parts.get("throttles", {}),
         waiting=parts.get("waiting", {}),
-        workers=[tuple(worker)],
+        workers=[told_of(worker)],
         host=dataclasses.astuple(HOST.figures())[1:],
     )
 
@@ -442,16 +442,17 @@ def test_a_second_ends_when_its_sample_was_taken():
     samples.take("node0", sample(1, 9.5, counters={"init": 1}))
     seconds.begin(10 * S_NS)
     assert not seconds.over(10 * S_NS)
-    samples.take("node0", sample(2, 10.5, 1.0, counters={"a": 4}))
+    samples.take("node0", sample(2, 10.5, counters={"a": 4}))
     assert seconds.over(int(10.52 * S_NS))
     assert seconds.end_ns(int(10.52 * S_NS)) == int(10.5 * S_NS)
     first = seconds.cut(int(10.5 * S_NS), moment(ran_ns=S_NS // 2))
+    assert [(one.cpu, one.gc_s) for one in first.workers] == [(0.25, 0.0125)]
     assert (first.t_s, first.span_s, first.active_s, first.at) == (0.5, 0.5, 0.5, 1000.0)
     assert first.starts == 5
     assert first.counters == {"init": 1, "a": 4}
     assert first.users["running"] == 5
     assert first.users["waiting"] == 3
-    samples.take("node0", sample(3, 11.5, 1.25, counters={"a": 9}))
+    samples.take("node0", sample(3, 11.5, counters={"a": 9}))
     end_ns = seconds.end_ns(int(11.53 * S_NS))
     second = seconds.cut(end_ns, moment(state="stopping", ran_ns=S_NS * 7 // 10))
     assert (second.t_s, second.span_s, second.state) == (1.5, 1.0, "stopping")
@@ -459,7 +460,6 @@ def test_a_second_ends_when_its_sample_was_taken():
     assert second.counters == {"a": 5}
     (worker,) = second.workers
     assert (worker.cpu, worker.gc_s) == (0.25, 0.025)
-    assert worker.cpu_wait_s == pytest.approx(0.05)
     assert (worker.lag_p99_s, worker.late_p99_s, worker.fds) == (0.002, 0.003, 9)
     assert second.nodes[0].memory_bytes == 1 << 30
 
@@ -538,9 +538,8 @@ def test_a_workers_lag_is_the_99th_percentile_of_the_second_and_of_all_its_time(
         row[Cell.HEARTBEAT_NS] = now_ns()
         for number in range(100):
             record(lag, 50 * MS_NS if number < slow else MS_NS)
-        figures = WorkerFigures(*one.sample().workers[0])
-        of_second = dict(zip(WORKER, figures.health, strict=True))["lag_p99_s"]
-        found.append((of_second, figures.loop_lag_p99_s))
+        figures = worker_of(one.sample())
+        found.append((figures.lag_p99_s, figures.loop_lag_p99_s))
     assert found[0] == pytest.approx((0.05, 0.05), rel=0.004)
     assert found[1] == pytest.approx((0.001, 0.05), rel=0.004)
 
@@ -559,12 +558,10 @@ def test_a_worker_that_hangs_is_late_by_its_silence_and_uses_what_is_seen_from_o
     one.row[health_figures.cell("cpu")] = 4 * S_NS
     used_ns = used_s * S_NS if used_s is not None else None
     monkeypatch.setattr(process, "cpu_ns", lambda _pid: used_ns)
-    figures = WorkerFigures(*Sampler(one.board, HOST, 20_000).take(NOBODY, 0).workers[1])
-    health = dict(zip(WORKER, figures.health, strict=True))
+    figures = worker_of(Sampler(one.board, HOST, 20_000).take(NOBODY, 0), 1)
     late_s = 4 if used_s is not None else 0  # what is no process any more hangs no longer
-    assert (health["lag_p99_s"], figures.loop_lag_p99_s) == (late_s, late_s)
-    assert health["cpu"] == cpu_s * S_NS
-    assert figures.beat_ns == (one.NOW_NS if used_s is not None else 96 * S_NS)
+    assert (figures.lag_p99_s, figures.loop_lag_p99_s) == (late_s, late_s)
+    assert figures.cpu_s == cpu_s
 
 
 def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in():
@@ -605,16 +602,16 @@ def test_failures_have_their_moments_and_else_the_bounds_of_their_second():
     samples.take("node0", sample(1, 9.0))
     seconds.begin(10 * S_NS)
     moments = {
-        f"first_failure.{refused}": (Merge.MIN, [10.7, 10.25]),
-        f"last_failure.{refused}": (Merge.MAX, [10.75, 10.5]),
-        "queue": (Merge.SUM, [2.0]),
+        f"first_failure.{refused}": (Merge.MIN, 10.25, 2),
+        f"last_failure.{refused}": (Merge.MAX, 10.75, 2),
+        "queue": (Merge.SUM, 2.0, 1),
     }
     samples.take("node0", sample(2, 11.0, counters={refused: 4, late: 1}, gauges=moments))
     first = seconds.cut(seconds.end_ns(int(11.1 * S_NS)), moment())
     # Of the other cause no worker tells the moments any more.
     assert first.failed_at == {refused: (0.25, 0.75), late: (0.0, 1.0)}
     assert first.gauges == {"queue": 2.0}
-    moments[f"last_failure.{refused}"] = (Merge.MAX, [11.5])
+    moments[f"last_failure.{refused}"] = (Merge.MAX, 11.5, 1)
     samples.take("node0", sample(3, 12.0, counters={refused: 5, late: 1}, gauges=moments))
     second = seconds.cut(seconds.end_ns(int(12.1 * S_NS)), moment())
     assert second.failed_at == {refused: (1.0, 1.5)}

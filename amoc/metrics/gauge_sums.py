@@ -1,0 +1,33 @@
+"""Gauges of several workers as one, by the rule of each; at a node, and then of all nodes. Pure."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Mapping
+
+from amoc.metrics.board import Merge
+
+GaugeSum = tuple[int, float, int]
+"""The `Merge` rule, what the values are by it, of a mean their sum, and how many there are."""
+_BOTH: Mapping[int, Callable[[float, float], float]] = {
+    Merge.SUM: operator.add,
+    Merge.MAX: max,
+    Merge.MIN: min,
+    Merge.MEAN: operator.add,
+}
+
+
+def add(sums: dict[str, GaugeSum], more: Iterable[tuple[str, GaugeSum]]) -> None:
+    """Add gauges to sums, name by name; the rule that was there first counts."""
+    for name, one in more:
+        if (known := sums.get(name)) is None:
+            sums[name] = one
+        else:
+            rule, value, count = known
+            sums[name] = rule, _BOTH[rule](value, one[1]), count + one[2]
+
+
+def value_of(one: GaugeSum) -> float:
+    """What the gauge is over all workers."""
+    rule, value, count = one
+    return value / count if rule == Merge.MEAN else value
