@@ -17,6 +17,7 @@ gevent.monkey.patch_all()
 import json  # noqa: E402
 import sys  # noqa: E402
 from collections import Counter  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
 from functools import cache, cached_property  # noqa: E402
 from heapq import heappop, heappush  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -66,6 +67,7 @@ from amoc.metrics.board import Kind, UserState  # noqa: E402
 from amoc.metrics.health_figures import WorkerPoint, told_of  # noqa: E402
 from amoc.metrics.histogram import Histogram  # noqa: E402
 from amoc.metrics.timer_block import TimerBlock  # noqa: E402
+from amoc.metrics.workers_together import Told, are_few, told_together  # noqa: E402
 from amoc.runtime.remote import address, fencing, joining, secret  # noqa: E402
 from amoc.runtime.remote.joining import Place  # noqa: E402
 from amoc.scenario import settings  # noqa: E402
@@ -125,6 +127,8 @@ class Node:
         self._epochs: Counter[str] = Counter()
         self._due: list[tuple[int, int, int, int]] = []
         self._samples = 0
+        self._layout: Sequence[int] = ()
+        self._told = Told()
 
     def keep(self) -> None:
         """Be the keeper, until the run is over."""
@@ -208,15 +212,15 @@ class Node:
                 case Terminate():
                     break
         gevent.killall(tasks)
-        line.report_nowait(self._sample())
+        line.report_nowait(self._sample(last=True))
         line.report_urgent(Terminated(""))
         line.flush(5.0)
         line.close()
         self._keeper.report_urgent(Ended("exited with 0"))
 
     def _init(self, line: bus.Child[ToNode, FromNode], init: Init) -> None:
-        workers, *_ = init.layout
-        self._first = sum(workers[: self._node])
+        self._layout, *_ = init.layout
+        self._first = sum(self._layout[: self._node])
         rate = self._fakes.rate
         calls = [("throttle.start", (THROTTLE, ["constant", rate], 1.0))] if rate else []
         metrics = [(name, int(Kind.COUNTER)) for name in self._counter_names]
@@ -284,8 +288,9 @@ class Node:
             line.report_nowait(self._sample())
             gevent.sleep(SAMPLE_S)
 
-    def _sample(self) -> Sample:
+    def _sample(self, last: bool = False) -> Sample:
         self._samples += 1
+        few, workers = are_few(self._layout), [self._point(one) for one in self._numbers]
         users = sum(self._users)
         throttles = {THROTTLE: (self.passed, self.passed, 0)} if self._fakes.rate else {}
         return Sample(
@@ -299,10 +304,11 @@ class Node:
             crashes={},
             throttles=throttles,
             waiting={THROTTLE: users} if self._fakes.rate else {},
-            workers=[told_of(self._point(worker)) for worker in self._numbers],
+            workers=[*map(told_of, workers if few or last else self._told.choose(workers))],
             host=[0.1, 1 << 34, 1 << 33, 28_232, 0],
             first=self._first,
             alive=self._users,
+            together=() if few else told_together(workers),
         )
 
     def _timers(self, times: int) -> TimerBlock:

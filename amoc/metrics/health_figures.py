@@ -66,7 +66,7 @@ class Figure:
         least_top: The chart's range goes up to this at least.
         column: Heads its column in the terminal's view; a metric without one has no column. A
             host's metric stands in the workers' column of that name.
-        limit: What is too much of it: a field of `amoc.results.generator_health.Limits`.
+        limit: What is too much of it: a field of `amoc.metrics.health_limits.Limits`.
         what: What a finding of too much of it is about.
         finding: What it says; ``{worst}`` stands for the worst value.
         advice: What to do about it.

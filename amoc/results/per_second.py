@@ -16,6 +16,7 @@ from amoc.ipc.messages.samples import Sample
 from amoc.metrics.health_figures import NODE, NodePoint, in_a_second
 from amoc.metrics.step_names import CAUSE, FIRST_FAILURE, LAST_FAILURE
 from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.workers_together import Together
 from amoc.results.merge import SampleMerger
 from amoc.results.series import Point, ThrottlePoint
 
@@ -118,6 +119,11 @@ class PointCutter:
             workers=[
                 in_a_second(name, one, span_s) for name in heard for one in latest[name].workers
             ],
+            together=tuple(
+                Together.of(name, len(one.alive), one.together, span_s)
+                for name in heard
+                if (one := latest[name]).together
+            ),
             nodes=[_node(name, latest[name]) for name in heard],
             controller_cpu=moment.controller_cpu,
             controller_lag_s=round(moment.controller_lag_s, 6),

@@ -6,8 +6,7 @@ run, the sum of those after the warm-up is its steady part. Gauges, users and wo
 were at the point's end.
 
 `amoc.results.store` keeps the points of a run in its directory, and `amoc export --jsonl` prints
-them, one in each line. Names of fields are those of `Point.to_json`; what did not change in a
-second is absent.
+them, one in each line. Fields are named as in `Point.to_json`; what did not change is absent.
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import CAUSE
 from amoc.metrics.throttle_counts import ThrottleCounts
-from amoc.metrics.timer_statistics import FRACTIONS, MAIN
+from amoc.metrics.timer_statistics import timer_json
 from amoc.metrics.timer_sums import TimerSums
+from amoc.metrics.workers_together import OF_ALL, Together
 from amoc.results.old_names import renamed
 
 GONE = ("finished", "removed", "timed_out", "lost")
@@ -106,7 +106,8 @@ class Point:
         failed_at: Of counters of failures with a cause that grew: when that was first and last in
             it, on the scale of `t_s`; its begin and its end where nothing else is known.
         throttles: Those that are there or were used.
-        workers: By node and worker.
+        workers: By node and worker; not all of them where there are many.
+        together: The workers of each node, where that is so.
         nodes: By name.
         controller_cpu: CPU time of the controller, as a share of one core.
         controller_lag_s: How late its loop turned, at the worst.
@@ -127,6 +128,7 @@ class Point:
     failed_at: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     throttles: Mapping[str, ThrottlePoint] = field(default_factory=dict)
     workers: Sequence[WorkerPoint] = ()
+    together: Sequence[Together] = ()
     nodes: Sequence[NodePoint] = ()
     controller_cpu: float = 0.0
     controller_lag_s: float = 0.0
@@ -153,17 +155,18 @@ class Point:
         written.pop("timers", None)
         if self.throttles:
             written["throttles"] = {name: one._asdict() for name, one in self.throttles.items()}
-        if self.workers:
-            written["workers"] = [{**vars(one)} for one in self.workers]
-        if self.nodes:
-            written["nodes"] = [{**vars(one)} for one in self.nodes]
+        for part in ("workers", "nodes"):
+            if part in written:
+                written[part] = [{**vars(one)} for one in getattr(self, part)]
+        if self.together:
+            written["together"] = [one.to_json() for one in self.together]
         return written
 
     def to_json(self) -> dict[str, object]:
         """The point as a line of JSON, its histograms included."""
         if not self.timers:
             return self.facts()
-        timers = {name: _timer_json(one) for name, one in self.timers.items()}
+        timers = {name: timer_json(one) for name, one in self.timers.items()}
         return {**self.facts(), "timers": timers}
 
     @classmethod
@@ -197,14 +200,12 @@ class Point:
                 name: (first_s, last_s)
                 for name, (first_s, last_s) in fields.get("failed_at", {}).items()
             }
-            fields["workers"] = [
-                WorkerPoint(**_known(WorkerPoint.__dataclass_fields__, one))
-                for one in fields.get("workers", ())
-            ]
-            fields["nodes"] = [
-                NodePoint(**_known(NodePoint.__dataclass_fields__, one))
-                for one in fields.get("nodes", ())
-            ]
+            fields["workers"] = [_of(WorkerPoint, one) for one in fields.get("workers", ())]
+            fields["together"] = tuple(
+                Together(one["node"], one["workers"], *(_of(WorkerPoint, one[of]) for of in OF_ALL))
+                for one in fields.get("together", ())
+            )
+            fields["nodes"] = [_of(NodePoint, one) for one in fields.get("nodes", ())]
             return cls(**fields)
         except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise ValueError(f"not a point of a series: {error!r}") from None
@@ -219,23 +220,16 @@ def _known(fields: Mapping[str, object], found: JsonObject) -> JsonObject:
     return {name: value for name, value in renamed(found).items() if name in fields}
 
 
+def _of(kind: Any, found: JsonObject) -> Any:
+    return kind(**_known(kind.__dataclass_fields__, found))
+
+
 def _throttle(found: JsonObject, active_s: float) -> ThrottlePoint:
     throttle = ThrottlePoint(**_known(ThrottlePoint.__annotations__, found))
     if "wanted" in found or throttle.wanted_per_s is None:
         return throttle
     # Earlier versions wrote only the rate at the end of the second.
     return throttle._replace(wanted=throttle.wanted_per_s * active_s)
-
-
-def _timer_json(timer: Histogram) -> dict[str, object]:
-    """For people and ``jq`` percentiles; for sums the cells: cell, count, cell, count and so on."""
-    quantiles = zip(MAIN, timer.quantiles_s(*FRACTIONS), strict=True)
-    return {
-        "count": timer.count,
-        **{one.field: round(value_s, 9) for one, value_s in quantiles},
-        "max_ns": timer.max_ns,
-        "cells": [number for item in sorted(timer.cells.items()) for number in item],
-    }
 
 
 @dataclass(eq=False)

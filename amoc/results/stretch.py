@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import TIMES, NodePoint, WorkerPoint
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.workers_together import Together
 from amoc.results.series import Point, Tally, ThrottlePoint
 
 Key = tuple[str, str, str]
@@ -160,7 +161,7 @@ def _levels(point: Point) -> Iterator[tuple[Key, float]]:
     for name, value in point.gauges.items():
         if isfinite(value):
             yield ("gauges", name, "mean"), value
-    yield (CPU, "workers", "mean"), sum(one.cpu for one in point.workers)
+    yield (CPU, "workers", "mean"), workers_cpu(point) or 0
     yield (CPU, "controller", "mean"), point.controller_cpu
     for node in point.nodes:
         yield (CPU, f"host {node.name}", "mean"), node.cpu
@@ -173,6 +174,8 @@ def workers_cpu(point: Point) -> float | None:
     """CPU of all workers together, in the second in which it was highest; None without any."""
     if isinstance(point, Stretch):
         return point.workers_cpu
+    if point.together:
+        return sum(one.mean.cpu * one.workers for one in point.together)
     return sum(one.cpu for one in point.workers) if point.workers else None
 
 
@@ -192,6 +195,7 @@ class Highest:
         self._gauges: dict[str, float] = {}
         self._waiting: dict[str, int] = {}
         self._workers: dict[tuple[str, int], dict[str, Any]] = {}
+        self._together: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {}
         self._nodes: dict[str, NodePoint] = {}
         self._cpu = self._lag_s = 0.0
 
@@ -210,6 +214,11 @@ class Highest:
                 self._workers.setdefault((worker.node, worker.worker), {}),
                 _in_one_second(worker, point.span_s or 1.0),
             )
+        for of_node in point.together:
+            _, *levels = self._together.get(of_node.node, (0, {}, {}))
+            for some, of_all in zip(levels, (of_node.mean, of_node.highest), strict=True):
+                _raise(some, _in_one_second(of_all, point.span_s or 1.0))
+            self._together[of_node.node] = of_node.workers, levels[0], levels[1]
         for node in point.nodes:  # its busiest; memory is as it was then
             busiest = self._nodes.get(node.name)
             if busiest is None or node.cpu > busiest.cpu:
@@ -226,6 +235,10 @@ class Highest:
             gauges=self._gauges,
             throttles={name: ThrottlePoint(waiting=most) for name, most in self._waiting.items()},
             workers=[WorkerPoint(**levels) for levels in self._workers.values()],
+            together=tuple(
+                Together(node, workers, WorkerPoint(**mean), WorkerPoint(**most))
+                for node, (workers, mean, most) in self._together.items()
+            ),
             nodes=list(self._nodes.values()),
             controller_cpu=self._cpu,
             controller_lag_s=self._lag_s,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from amoc.results.generator_health import Limits
+from amoc.metrics.health_limits import Limits
 from amoc.results.report import write
 from amoc.results.run_directory import RunDirectory
 from amoc.results.saved_run import load

@@ -20,12 +20,12 @@ from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample
 from amoc.metrics.board import Board, Cell, Kind
 from amoc.metrics.health_figures import NODE, WORKER, NodePoint, Source, cell, key
+from amoc.metrics.health_limits import Limits
 from amoc.metrics.timer_cells import record
 from amoc.results.export.tables import csv_lines, json_lines
 from amoc.results.exporters.base import RunInfo
 from amoc.results.exporters.names import Naming
 from amoc.results.exporters.prometheus_metrics import Families, seconds
-from amoc.results.generator_health import Limits
 from amoc.results.merge import SampleMerger
 from amoc.results.per_second import Moment, PointCutter
 from amoc.results.report import generator_charts

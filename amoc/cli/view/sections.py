@@ -2,7 +2,7 @@
 
 *Now* is the last seconds: rates of `NOW_S`, percentiles of `RECENT_S`, so that they are steady
 enough to be read and show a change at once. Workers are as they were in the last second, and what
-is near the limits of `amoc.results.generator_health` is coloured.
+is near the limits of `amoc.metrics.health_limits` is coloured.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from amoc.cli.view import steps
 from amoc.cli.view.table_layout import Cell, Section
 from amoc.metrics import reserved
 from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint, share
+from amoc.metrics.health_limits import LIMITS, strain
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import checks_in, steps_in
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results import counts
 from amoc.results.counts import Count
-from amoc.results.generator_health import Limits
 from amoc.results.series import Point, ThrottlePoint
 from amoc.results.steps import without
 from amoc.runtime.controller.run_state import State
@@ -43,7 +43,6 @@ FEW_WORKERS = 4
 NEAR = 0.8
 """Share of a limit from which on a value is coloured."""
 NOTHING = "–"
-LIMITS = Limits()
 _STYLE = {"info": "", "warning": "yellow", "error": "bold red"}
 _GRAVE = ("warning", "error")
 
@@ -228,22 +227,14 @@ def _workers(status: Status) -> Section:
     if not status.points:
         return Section("workers", (), (), 0)
     point = status.points[-1]
-    worst_first = sorted(point.workers, key=lambda one: (-_strain(one), one.worker))
-    few = len(point.workers) <= FEW_WORKERS
+    worst_first = sorted(point.workers, key=lambda one: (-strain(one), one.worker))
+    there = sum(one.workers for one in point.together) or len(point.workers)
+    few = there <= FEW_WORKERS
     shown = list(point.workers) if few else worst_first[:MAX_ROWS]
     rows = [*map(_worker, shown), *_others(point)]
     heads = [one.column for one in _COLUMNS.values()]
-    count = len(rows) + len(point.workers) - len(shown)
+    count = len(rows) + there - len(shown)
     return Section("workers", heads, rows, count, range(len(heads), _KEPT_COLUMNS, -1))
-
-
-def _strain(worker: WorkerPoint) -> float:
-    """How near a worker is to its limits."""
-    limited = ((name, one) for name, one in _COLUMNS.items() if one.limit)
-    shares: list[float] = [
-        share(worker, name) / getattr(LIMITS, one.limit) for name, one in limited
-    ]
-    return max(shares)
 
 
 def _worker(one: WorkerPoint) -> Sequence[Cell]:

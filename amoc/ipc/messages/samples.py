@@ -35,7 +35,8 @@ class Sample(NamedTuple):
     waiting: Mapping[str, int]
     """How many users wait at a throttle; those without are left out."""
     workers: Sequence[Sequence[Any]]
-    """How each did since the sample before: its `health_figures.TOLD`, times as shares of that."""
+    """How each did that is told of, since the sample before: its `health_figures.TOLD`, times as
+    shares of that."""
     host: Sequence[float]
     """The host's health figures, in the order of `health_figures.NODE`."""
     gone: Sequence[tuple[int, int]] = ()
@@ -48,6 +49,8 @@ class Sample(NamedTuple):
     """How many users each worker has."""
     restarted: int = 0
     """Users that were started again because a worker was lost."""
+    together: Sequence[Sequence[Any]] = ()
+    """How all workers did, where not each is told of: `workers_together.told_together`."""
 
 
 class Sampled(NamedTuple):

@@ -185,7 +185,8 @@ def _level(level: Callable[[Point], float | None]) -> Callable[[list[Row]], Colu
 
 
 def _lag(point: Point) -> float | None:
-    return max((one.lag_p99_s for one in point.workers), default=None)
+    every = (*point.workers, *(one.highest for one in point.together))
+    return max((one.lag_p99_s for one in every), default=None)
 
 
 def _cpu(rows: list[Row]) -> Column:

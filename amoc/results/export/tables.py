@@ -16,6 +16,7 @@ from amoc.metrics.health_figures import NODE, WORKER
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, WAITING
 from amoc.metrics.timer_statistics import FIELDS, statistics
+from amoc.metrics.workers_together import labelled
 from amoc.results.export.hdr_log import log_lines
 from amoc.results.saved_run import SavedRun
 from amoc.results.series import USERS, Point
@@ -107,7 +108,8 @@ def _columns(points: Iterable[Point]) -> list[str]:
     for point in points:
         for kind in ("counters", "gauges", "timers", "throttles"):
             names.setdefault(kind, set()).update(getattr(point, kind))
-        names.setdefault("workers", set()).update(f"{w.node}/{w.worker}" for w in point.workers)
+        workers = labelled(point.workers, point.together)
+        names.setdefault("workers", set()).update(map("/".join, workers))
         names.setdefault("nodes", set()).update(node.name for node in point.nodes)
     return [
         *("t_s", "span_s", "at", "state"),
@@ -148,9 +150,8 @@ def _row(point: Point) -> _Row:
             row |= {f"timers.{name}.{of}": value for of, value in statistics(timer).items()}
     for name, throttle in point.throttles.items():
         row |= {f"throttles.{name}.{field}": getattr(throttle, field) for field in THROTTLE}
-    for worker in point.workers:
-        place = f"workers.{worker.node}/{worker.worker}"
-        row |= {f"{place}.{field}": getattr(worker, field) for field in WORKER}
+    for place, worker in labelled(point.workers, point.together).items():
+        row |= {f"workers.{'/'.join(place)}.{field}": getattr(worker, field) for field in WORKER}
     for node in point.nodes:
         row |= {f"nodes.{node.name}.{field}": getattr(node, field) for field in NODE}
     return row

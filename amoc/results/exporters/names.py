@@ -22,6 +22,7 @@ from typing import NamedTuple
 from amoc.metrics.health_figures import NODE, WORKER, NodePoint, WorkerPoint
 from amoc.metrics.throttle_counts import COUNTS
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
+from amoc.metrics.workers_together import labelled
 from amoc.results.series import GONE, Point
 
 MAX_ELEMENT = 100
@@ -204,8 +205,8 @@ class Naming:
         nodes = {one.node for one in point.workers} | {one.name for one in point.nodes}
         of_workers = dict(self._named("workers", nodes))
         of_nodes = dict(self._named("nodes", nodes))
-        for worker in point.workers:
-            path = f"{of_workers[worker.node]}.{worker.worker}"
+        for (of_node, number), worker in labelled(point.workers, point.together).items():
+            path = f"{of_workers[of_node]}.{number}"
             yield from _of_fields(path, worker, WORKER)
             yield Entry(f"{path}.restarts", max(0, worker.incarnation - 1))
         for node in point.nodes:

@@ -20,6 +20,7 @@ from amoc.base.clock import S_NS
 from amoc.metrics.health_figures import NODE, WORKER
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS
+from amoc.metrics.workers_together import labelled
 from amoc.results.exporters.buckets import BOUNDS_S, BUCKET, MIDDLE_S
 from amoc.results.exporters.names import CHANGES, STATES, Causes
 from amoc.results.exporters.otlp_environment import MetricOptions
@@ -149,8 +150,8 @@ def _levels(point: Point) -> Iterable[tuple[Named, float]]:
     yield Named("amoc.controller.cpu", "1"), point.controller_cpu
     yield Named("amoc.controller.lag", "s"), point.controller_lag_s
     yield Named("amoc.controller.late_nodes", "{node}"), len(point.late)
-    for worker in point.workers:
-        process = (("node", worker.node), ("worker", str(worker.worker)))
+    for (node_name, number), worker in labelled(point.workers, point.together).items():
+        process = (("node", node_name), ("worker", number))
         yield Named("amoc.worker.restarts", "1", process), max(0, worker.incarnation - 1)
         for field in WORKER:
             name = f"amoc.worker.{_plain(field)}"

@@ -30,6 +30,7 @@ from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerP
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import COUNTS, HELP, WAITING
 from amoc.metrics.timer_statistics import FRACTIONS
+from amoc.metrics.workers_together import labelled
 from amoc.results.exporters.base import RunInfo
 from amoc.results.exporters.buckets import BOUNDS_S, BUCKET, MIDDLE_S
 from amoc.results.exporters.names import STATES, Causes, candidates
@@ -245,7 +246,7 @@ class Families:
             "Nodes from which nothing has come in the last second",
             len(point.late),
         )
-        workers = {(one.node, str(one.worker)): one for one in point.workers}
+        workers = labelled(point.workers, point.together)
         yield from _of_fields("worker", ["node", "worker"], workers, WORKER)
         yield _labelled(
             GaugeMetricFamily,

@@ -11,7 +11,8 @@ from operator import attrgetter
 
 from amoc.base.text import natural
 from amoc.metrics.health_figures import NODE, WORKER, Figure, WorkerPoint, key
-from amoc.results.generator_health import Limits
+from amoc.metrics.health_limits import LIMITS
+from amoc.metrics.workers_together import mean_of
 from amoc.results.report.charts import COLOURS, GREY, MAX_LABEL, Chart, Labels, Line
 from amoc.results.report.columns import Column, highest, rounded
 from amoc.results.report.rows import Row
@@ -27,8 +28,6 @@ _Place = tuple[str, int]
 _Rows = Sequence[Mapping[_Place, WorkerPoint]]
 _NONE: Labels = {}
 
-_LIMITS = Limits()
-
 
 def workers(rows: Sequence[Row], keep: Labels = _NONE) -> list[Chart]:
     """Charts of workers and controller, for each health metric that has one.
@@ -42,7 +41,7 @@ def workers(rows: Sequence[Row], keep: Labels = _NONE) -> list[Chart]:
     charts = []
     for name, one in WORKER.items() if places else ():
         columns = {place: _column(worst, place, name, one) for place in places}
-        lines = _lines(columns, keep.get(key(name)))
+        lines = _lines(columns, _of_all(rows, columns, name, one), keep.get(key(name)))
         if one.controller:
             lines.append(
                 Line("controller", highest(rows, attrgetter(one.controller)), GREY, "dash")
@@ -74,7 +73,7 @@ def _chart(name: str, one: Figure, lines: Sequence[Line]) -> list[Chart]:
         lines,
         one.note,
         least_top=one.least_top,
-        limits={of: getattr(_LIMITS, limit) for of, limit in limits.items() if limit},
+        limits={of: getattr(LIMITS, limit) for of, limit in limits.items() if limit},
     )
     return [chart] if one.note and (one.always or not chart.idle) else []
 
@@ -88,15 +87,41 @@ def _of_host(node: str, figure: str) -> Callable[[Point], float | None]:
 def _column(rows: _Rows, worker: _Place, name: str, one: Figure) -> Column:
     """The maximum of a worker's health metric in each row."""
     found: Column = [getattr(row[worker], name) if worker in row else None for row in rows]
-    return [rounded(value or None if one.zero_is_none else value) for value in found]
+    return [_value(value, one) for value in found]
 
 
-def _lines(columns: Mapping[_Place, Column], keep: Collection[str] | None) -> list[Line]:
-    """A line for each worker; of many, the worst, and what lies in the middle."""
+def _value(value: float | None, one: Figure) -> float | None:
+    return rounded(value or None if one.zero_is_none else value)
+
+
+def _of_all(
+    rows: Sequence[Row], columns: Mapping[_Place, Column], name: str, figure: Figure
+) -> list[Line]:
+    """Lines for what is of all workers."""
+    told = [row.highest.together for row in rows]
+    if any(told):
+        what = "mean"
+        middle: Column = [_value(mean_of(some, name), figure) for some in told]
+        most: Column = [
+            _value(max_or_none(getattr(one.highest, name) for one in some), figure) for some in told
+        ]
+    else:
+        what = "median"
+        every = [*zip(*columns.values(), strict=True)]
+        middle, most = [*map(_middle, every)], [*map(max_or_none, every)]
+    return [
+        Line(f"{what} of all workers", middle, 5, "dash"),
+        Line("maximum of all workers", most, 6, "dash"),
+    ]
+
+
+def _lines(
+    columns: Mapping[_Place, Column], of_all: list[Line], keep: Collection[str] | None
+) -> list[Line]:
+    """A line for each worker; of many, the worst, and what is of all."""
 
     def mean(worker: tuple[str, int]) -> float:
-        known = [value for value in columns[worker] if value is not None]
-        return sum(known) / len(known) if known else 0.0
+        return sum(value for value in columns[worker] if value is not None)
 
     chosen = list(columns)
     lines: list[Line] = []
@@ -105,11 +130,7 @@ def _lines(columns: Mapping[_Place, Column], keep: Collection[str] | None) -> li
             chosen = [place for place in columns if clip(name_of(*place), MAX_LABEL) in keep]
         else:
             chosen = sorted(sorted(columns, key=mean, reverse=True)[: MAX_WORKERS - 2])
-        rows = [*zip(*columns.values(), strict=True)]
-        lines = [
-            Line("median of all workers", [*map(_middle, rows)], 5, "dash"),
-            Line("maximum of all workers", [*map(max_or_none, rows)], 6, "dash"),
-        ]
+        lines = of_all
     named = [
         Line(name_of(node, worker), columns[node, worker], 1 + at)
         for at, (node, worker) in enumerate(chosen)

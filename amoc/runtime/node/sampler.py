@@ -25,12 +25,13 @@ from amoc.metrics import gauge_sums, health_figures, timer_cells, vectors
 from amoc.metrics.board import MAX_COUNT, Board, Cell, Entry, Kind, Merge
 from amoc.metrics.board_reader import AreaReader, Change, TimerChange
 from amoc.metrics.gauge_sums import GaugeSum
-from amoc.metrics.health_figures import NodePoint, WorkerPoint
+from amoc.metrics.health_figures import NodePoint, WorkerPoint, told_of
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums
 from amoc.metrics.vectors import Keys
+from amoc.metrics.workers_together import Told, told_together
 
 SILENT_NS = 2 * S_NS
 """After so long without a heartbeat a worker's CPU time is read from outside."""
@@ -114,6 +115,7 @@ class Sampler:
             _Worker(AreaReader(board.area(worker), self._timers.number, health_figures.TIMERS))
             for worker in board.numbers
         ]
+        self._told = Told()
         self._declared: dict[str, Entry] = {}  # as the first worker has declared it
         self._notes: list[str] = []
         self._noted = 0
@@ -142,7 +144,12 @@ class Sampler:
         return notes
 
     def take(
-        self, ids: range, users_peak: int, last: bool = False, gone: Sequence[tuple[int, int]] = ()
+        self,
+        ids: range,
+        users_peak: int,
+        last: bool = False,
+        gone: Sequence[tuple[int, int]] = (),
+        few: bool = True,
     ) -> Sample:
         """A sample of now, of the users `ids`.
 
@@ -151,6 +158,7 @@ class Sampler:
             users_peak: The most that were alive at once.
             last: Whether to repeat all that was not acknowledged: there may be no next sample.
             gone: Users that have left since the sample before, see `Sample.gone`.
+            few: Whether the run has so few workers that each is told of.
         """
         news = self._look()
         news.gone += gone
@@ -180,12 +188,13 @@ class Sampler:
             crashes={name: crashes[name] for name in news.crashes},
             throttles={name: tuple(self._throttles[name]) for name in news.throttles},
             waiting=self._waiting(),
-            workers=[health_figures.told_of(one) for one in workers],
+            workers=[*map(told_of, workers if few or last else self._told.choose(workers))],
             host=[getattr(host, name) for name in health_figures.NODE],
             gone=news.gone,
             first=self._board.first,
             alive=[one.users for one in workers],
             restarted=sum(self._board.row(number)[Cell.RESTARTED] for number in numbers),
+            together=() if few else told_together(workers),
         )
 
     def _packed(self, news: _News) -> TimerBlock:

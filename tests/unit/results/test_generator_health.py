@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
-from amoc.results.generator_health import KINDS, Health, Limits
+from amoc.metrics.health_limits import Limits
+from amoc.results.generator_health import KINDS, Health
 from amoc.results.series import Point
 
 WELL = WorkerPoint(node="node0", worker=0, cpu=0.3, lag_p99_s=0.001, fds=20, fd_limit=20_000)

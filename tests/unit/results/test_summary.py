@@ -19,6 +19,7 @@ from amoc.metrics.health_figures import WorkerPoint, told_of
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
+from amoc.metrics.workers_together import told_together
 from amoc.results import journal
 from amoc.results.journal import Journal
 from amoc.results.journal_facts import JournalFacts
@@ -38,7 +39,8 @@ THRESHOLDS = ["ttd.p99 < 1s", "sent.rate > 1/s", "level.max < 3", "never == 0", 
 class Node:
     """What a node has counted so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, many: bool = False) -> None:
+        self.many = many
         self.sequence = 0
         self.counters: Counter[str] = Counter()
         self.crashes: Counter[str] = Counter()
@@ -97,7 +99,9 @@ class Node:
             crashes=dict(self.crashes),
             throttles={"pages": self.passed},
             waiting={"pages": self.users[UserState.RUNNING]},
-            workers=[told_of(worker)],
+            workers=[told_of(worker)] if self.sequence % 3 or not self.many else [],
+            alive=[worker.users],
+            together=told_together([worker]) if self.many else (),
             host=[self.lag_s / 3, 1, 1, 1, 1],
         )
 
@@ -109,7 +113,7 @@ class Run:
         self.directory = directory
         self.now_ns = self.ran_ns = 0
         self.state = "running"
-        self.nodes = [Node(), Node()]
+        self.nodes = [Node(), Node(many=True)]
         self.samples = SampleMerger()
         self.totals = RunTotals(WarmUp(warmup_s))
         self.facts = JournalFacts()

@@ -23,6 +23,7 @@ from amoc.metrics.board import UserState
 from amoc.metrics.health_figures import NodePoint, WorkerPoint, told_of
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
+from amoc.metrics.workers_together import Together
 from amoc.results.counts import counter
 from amoc.results.series import Point, ThrottlePoint
 from amoc.results.thresholds.threshold import Result
@@ -419,6 +420,11 @@ def test_of_many_workers_those_nearest_to_a_limit_come_first():
     [workers] = [one for one in all_of(found) if one.title == "workers"]
     assert workers.rows[0][0] == "node0/63"
     assert workers.count == 64 + 1
+    told = [Together("node0", 32, many[1], many[-1])] * 3
+    found.points.append(Point(t_s=14.0, span_s=1.0, workers=many[50:], together=told))
+    [workers] = [one for one in all_of(found) if one.title == "workers"]
+    assert workers.rows[0][0] == "node0/63"
+    assert workers.count == 96 + 1
 
 
 @pytest.mark.parametrize(

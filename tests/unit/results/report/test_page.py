@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from amoc.base.errors import ResourceError
+from amoc.metrics.health_limits import Limits
 from amoc.metrics.histogram import Histogram
-from amoc.results.generator_health import Limits
+from amoc.metrics.workers_together import Together
 from amoc.results.report import generator_charts as own
 from amoc.results.report import render, shell, tables, traces, write
 from amoc.results.report.charted import MAX_TIMERS
@@ -370,6 +371,21 @@ def test_of_many_workers_those_that_were_the_worst_have_lines():
     labels = [line["label"] for line in found.data["charts"]["lag"]["lines"]]
     assert labels[:2] == ["median of all workers", "maximum of all workers"]
     assert labels[2:-1] == [f"worker {n} of node0" for n in range(8, 12)]
+
+
+def test_of_workers_that_are_told_of_together_there_are_the_mean_and_the_highest():
+    points, few = runs.points(10), runs.points(10)[0].workers[0]
+    told = [
+        Together(f"node{n}", 32, replace(few, cpu=0.1 * n), replace(few, cpu=0.3 * n))
+        for n in (1, 2)
+    ]
+    some = [replace(few, worker=n, cpu=n / 100) for n in range(12)]
+    points = [replace(one, workers=some[n : n + 3], together=told) for n, one in enumerate(points)]
+    found = Page(render(record(points)))
+    mean, highest, *named = found.data["charts"]["cpu"]["lines"]
+    assert (mean["label"], {*mean["values"]}) == ("mean of all workers", {0.15})
+    assert (highest["label"], {*highest["values"]}) == ("maximum of all workers", {0.6})
+    assert named[0]["values"].count(None) == 7
 
 
 def test_the_warm_up_is_shaded_and_left_out_of_figures():

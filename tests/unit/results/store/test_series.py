@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.workers_together import Together
 from amoc.results.counts import joined
 from amoc.results.report.rows import row_of
 from amoc.results.series import Point, Tally
@@ -173,11 +174,21 @@ def test_no_byte_can_change_unseen(two_minutes, tmp_path_factory, where, by):
 # Minutes
 
 
-def test_a_minute_says_what_its_seconds_say_together(tmp_path):
-    written(path := tmp_path / "series.amoc", POINTS)
+MANY = [
+    replace(point, together=(Together("node0", 32, worker, replace(worker, cpu=worker.cpu + 0.1)),))
+    for point in POINTS
+    for worker in point.workers[:1]
+]
+"""The same of a run with many workers."""
+
+
+@pytest.mark.parametrize("points", [POINTS, MANY], ids=["few", "many"])
+def test_a_minute_says_what_its_seconds_say_together(tmp_path, points):
+    written(path := tmp_path / "series.amoc", points)
+    assert list(StoredSeries(path)) == points
     one, two, *rest = in_minutes(path)
     assert (one.seconds, two.seconds, len(rest)) == (60, 60, 30)
-    for found, some in ((one, POINTS[:60]), (two, POINTS[60:120])):
+    for found, some in ((one, points[:60]), (two, points[60:120])):
         whole = joined(some)
         assert {name: getattr(found, name) for name in vars(whole)} == vars(whole)
         assert (found.begin_s, found.t_s) == (some[0].begin_s, some[-1].t_s)
@@ -188,7 +199,7 @@ def test_a_minute_says_what_its_seconds_say_together(tmp_path):
         running = [point.users["running"] for point in some]
         assert found.levels["users", "running", "mean"] == (sum(running), 60)
         assert found.levels["CPU", "host node0", "mean"] == (pytest.approx(60 * 0.4), 60)
-    assert rest == POINTS[120:]
+    assert rest == points[120:]
 
 
 def test_seconds_of_a_minute_can_be_had_where_they_are_wanted(tmp_path):

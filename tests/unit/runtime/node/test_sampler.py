@@ -329,6 +329,23 @@ def test_what_a_worker_notes_late_is_a_share_of_the_time_since_it_noted_before()
     assert of_second == [(0, 0, 0), (0.25, 0.25, S_NS // 2), (0, 0, 0), (1, 1, 2 * S_NS)]
 
 
+def test_of_many_workers_some_are_told_of_and_in_the_end_each():
+    board = Board(8, 10)
+    board.first = 16
+    many = Sampler(board, HOST, 20_000)
+    for number in board.numbers:
+        board.row(number)[health_figures.cell("users")] = number
+        board.row(number)[Cell.RESTARTED] = 2
+    told = wire(many.take(NOBODY, 0, few=False))
+    assert (told.first, told.alive, told.restarted) == (16, [*board.numbers], 16)
+    assert len(told.workers) <= 2
+    mean, highest = (in_a_second("node0", one, 1.0) for one in told.together)
+    assert (mean.users, highest.users) == (19.5, 23)
+    last = wire(many.take(NOBODY, 0, last=True, few=False))
+    assert [worker_of(last, at).worker for at in range(8)] == [*board.numbers]
+    assert last.together
+
+
 @pytest.mark.parametrize("shape", ["lognormal", "bimodal", "uniform"])
 def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
     draw = np.random.default_rng(7)

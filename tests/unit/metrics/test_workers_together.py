@@ -1,0 +1,118 @@
+"""Of many workers a node tells how they did together, and names those that matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from amoc.metrics.health_figures import TOLD, WorkerPoint
+from amoc.metrics.workers_together import (
+    HELD,
+    MOST_PAST,
+    Together,
+    Told,
+    are_few,
+    labelled,
+    mean_of,
+    told_together,
+)
+from amoc.results.generator_health import Health
+from amoc.results.series import Point
+
+NUMBERS = range(32, 64)
+
+
+def workers(**cpu: float) -> list[WorkerPoint]:
+    """Workers of a node that are well; ``w40`` says which share of a core that one uses."""
+    return [
+        WorkerPoint("", number, cpu=cpu.get(f"w{number}", 0.3), lag_p99_s=number / 1e5, fd_limit=9)
+        for number in NUMBERS
+    ]
+
+
+def numbers(some: list[WorkerPoint]) -> list[int]:
+    return [one.worker for one in some]
+
+
+def test_of_workers_that_are_well_the_busiest_and_each_in_its_turn_is_told_of():
+    told, times = Told(), Counter[int]()
+    for _ in NUMBERS:
+        some = numbers(told.choose(workers(w40=0.5)))
+        assert 40 in some
+        assert len(some) <= 2
+        times.update(some)
+    assert times == {number: len(NUMBERS) if number == 40 else 1 for number in NUMBERS}
+
+
+def test_one_that_was_past_a_limit_is_told_of_until_it_is_known_that_it_is_not():
+    told, shares = Told(), [0.95, *[0.4] * (HELD + len(NUMBERS))]
+    seen = [60 in numbers(told.choose(workers(w60=cpu, w33=0.5))) for cpu in shares]
+    assert seen[:HELD] == [True] * HELD
+    assert sum(seen[HELD:]) <= 2  # in its turn
+
+
+def test_of_many_that_are_past_a_limit_those_are_told_of_that_were_so_first():
+    told = Told()
+    told.choose(workers(w50=1.0))
+    late = {f"w{number}": 1.0 for number in range(40, 60)}
+    for _ in range(10):
+        some = numbers(told.choose(workers(**late)))
+        assert {50, *range(40, 40 + MOST_PAST - 1)} <= {*some}
+        assert len(some) <= MOST_PAST + 2
+
+
+@pytest.mark.parametrize(
+    ("layout", "few"), [([32], True), ([32] * 8, True), ([32] * 9, False), ([2] * 1000, True)]
+)
+def test_where_workers_are_few_each_is_told_of(layout, few):
+    assert are_few(layout) is few
+
+
+def test_together_they_have_the_mean_and_the_highest_of_each_figure():
+    told = told_together([WorkerPoint("", 0, cpu=0.2, gc_s=0.1), WorkerPoint("", 1, 3, cpu=0.5)])
+    node0 = Together.of("node0", 2, told, 1.5)
+    assert {len(one) for one in told} == {len(TOLD)}
+    assert (node0.mean.cpu, node0.mean.gc_s) == (0.35, 0.075)
+    assert (node0.highest.cpu, node0.highest.gc_s, node0.highest.incarnation) == (0.5, 0.15, 3)
+    node1 = replace(node0, node="node1", workers=6, mean=replace(node0.mean, cpu=0.75))
+    assert mean_of([node0, node1], "cpu") == pytest.approx((0.2 + 0.5 + 6 * 0.75) / 8)
+    assert mean_of([], "cpu") is None
+    assert labelled([WorkerPoint("node0", 7)], [node0]) == {
+        ("node0", "7"): WorkerPoint("node0", 7),
+        ("node0", "mean"): node0.mean,
+        ("node0", "highest"): node0.highest,
+    }
+
+
+ENDS = 40
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        [0.3] * ENDS,
+        [0.3] * 10 + [1.0] * 12 + [0.3] * (ENDS - 22),
+        [1.0] * 4 + [0.3] * (ENDS - 4),
+        [0.5, 1.0] * (ENDS // 2),
+        [0.3, 1.0, 0.3, 0.3, 0.3] * (ENDS // 5),
+        [0.8, 1.0, 1.0] * (ENDS // 3),
+        [1.0] * ENDS,
+    ],
+)
+def test_a_worker_is_judged_as_if_each_second_of_it_were_told(shares):
+    """But for two seconds in which it comes to be past its limit: what was before is not known."""
+    whole, part, told = Health(), Health(), Told()
+    for number, cpu in enumerate(shares, 1):
+        every = [replace(one, node="node0") for one in workers(w50=cpu, w33=0.6)]
+        whole.take(Point(float(number), 1.0, workers=every))
+        together = [Together.of("node0", len(every), told_together(every), 1.0)]
+        some = told.choose(every)
+        part.take(Point(float(number), 1.0, workers=some, together=together))
+    assert part.limited is whole.limited
+    for one, other in zip(part.findings(), whole.findings(), strict=True):
+        assert (one["where"], one["what"], one["worst"], one["to_s"]) == (
+            *(other["where"], other["what"], other["worst"], other["to_s"]),
+        )
+        assert 0 <= other["seconds"] - one["seconds"] <= 2
