@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from amoc.metrics import vectors
 from amoc.metrics.histogram import CELLS, ROW, ROWS, Histogram, end_ns
@@ -18,6 +19,15 @@ from amoc.metrics.vectors import Counts, Keys
 
 _EMPTY_ROW = bytes(ROW * 8)
 _NO_ROWS = array("i", [-1] * ROWS)
+
+
+class Grown(NamedTuple):
+    """By how much timers have grown, by their numbers in the sums that were raised."""
+
+    keys: Keys
+    counts: Counts
+    longest_ns: dict[int, int]
+    """The longest duration of each; exact where it is the longest ever, else of its cell."""
 
 
 class TimerSums(Mapping[str, Histogram]):
@@ -81,41 +91,33 @@ class TimerSums(Mapping[str, Histogram]):
             self._rows[row] = self.rows
             self._cells.frombytes(_EMPTY_ROW)
 
-    def raise_to(
-        self, totals: TimerBlock, breathe: Callable[[], None] = lambda: None
-    ) -> TimerBlock:
+    def raise_to(self, totals: TimerBlock, breathe: Callable[[], None] = lambda: None) -> Grown:
         """Raise timers to what others have recorded in all, where that is more.
 
         Args:
             totals: What they have recorded.
             breathe: Called between two parts of the work.
-
-        Returns:
-            What they have grown by; timers that have not are left out, unless they are new. The
-            longest duration is exact where it is the longest ever; else that of its cell.
         """
-        grown = []
+        grown = Grown(array("I"), array("Q"), {})
         for part in totals.parts(vectors.at_once()):
-            grown.append(self._raise_to(part))
+            self._raise_to(part, grown)
             breathe()
-        return TimerBlock.joined(grown)
+        return grown
 
-    def _raise_to(self, totals: TimerBlock) -> TimerBlock:
-        known = len(self.names)
+    def _raise_to(self, totals: TimerBlock, grown: Grown) -> None:
         numbers = array("I", map(self.number, totals.names))
         keys = vectors.keys_of(numbers, totals.ends, totals.cells)
         self._make_room(keys)
-        grown, by = vectors.raise_at(self._cells, self._rows, keys, totals.counts)
+        more, by = vectors.raise_at(self._cells, self._rows, keys, totals.counts)
         for number, max_ns in zip(numbers, totals.max_ns, strict=True):
             if max_ns > self.max_ns[number]:
                 self._records[number] = self.max_ns[number] = max_ns
-
-        def longest_ns(number: int, highest: int) -> int:
+        for number, key in vectors.highest_of(more).items():
             # A record is known a moment before the cell that it is in.
             record = self._records.pop(number, 0)
-            return record or min(end_ns(highest), self.max_ns[number])
-
-        return self._packed(grown, by, (one for one in numbers if one >= known), longest_ns)
+            grown.longest_ns[number] = record or min(end_ns(key % CELLS), self.max_ns[number])
+        grown.keys.extend(more)
+        grown.counts.extend(by)
 
     def totals_at(
         self, keys: Keys, more: Iterable[int] = (), breathe: Callable[[], None] = lambda: None
@@ -133,37 +135,13 @@ class TimerSums(Mapping[str, Histogram]):
             end = bisect_left(keys, (last // CELLS + 1) * CELLS, begin)  # where its timer ends
             part = keys[begin:end]
             counts = vectors.at(self._cells, self._rows, part)
-            blocks.append(self._packed(part, counts, (), lambda number, _: self.max_ns[number]))
+            blocks.append(packed(self.names, part, counts, (), self.max_ns))
             breathe()
             begin = end
         told = {self._numbers[name] for one in blocks for name in one.names}
         rest = set(more) - told
-        blocks.append(self._packed(array("I"), array("Q"), rest, lambda *_: 0))
+        blocks.append(packed(self.names, array("I"), array("Q"), rest, self.max_ns))
         return TimerBlock.joined(blocks)
-
-    def _packed(
-        self,
-        keys: Keys,
-        counts: Counts,
-        more: Iterable[int],
-        longest_ns: Callable[[int, int], int],
-        first: int = 0,
-    ) -> TimerBlock:
-        """Cells packed; `longest_ns` is asked with a timer's number and its highest cell.
-
-        Keys are those of timers from number `first` on.
-        """
-        numbers, ends, cells = vectors.grouped(keys)
-        numbers = [first + one for one in numbers]
-        max_ns = array(
-            "Q", (longest_ns(one, cells[end - 1]) for one, end in zip(numbers, ends, strict=True))
-        )
-        for number in sorted(set(more).difference(numbers)):
-            numbers.append(number)
-            ends.append(len(cells))
-            max_ns.append(0)
-        names = [self.names[number] for number in numbers]
-        return TimerBlock.made(names, max_ns, ends, cells, counts)
 
     def __getitem__(self, name: str) -> Histogram:
         number = self._numbers[name]
@@ -186,14 +164,32 @@ class TimerSums(Mapping[str, Histogram]):
         numbers = range(len(self.names))[begin:end]
         rows = self._rows[numbers.start * ROWS : numbers.stop * ROWS]
         keys, counts = vectors.hit(self._cells, rows)
-        return self._packed(keys, counts, numbers, lambda one, _: self.max_ns[one], begin)
+        return packed(self.names, keys, counts, numbers, self.max_ns, begin)
 
 
-def together(several: Sequence[TimerBlock]) -> TimerBlock:
-    """All that several timers of the same names have recorded."""
-    if len(several) <= 1:
-        return several[0] if several else TimerBlock()
-    sums = TimerSums()
-    for one in several:
-        sums.add(one)
-    return sums.packed()
+def packed(
+    names: Sequence[str],
+    keys: Keys,
+    counts: Counts,
+    more: Iterable[int],
+    longest_ns: Sequence[int] | Mapping[int, int],
+    first: int = 0,
+) -> TimerBlock:
+    """Cells as timers, and more timers without any; keys are of those from number `first` on.
+
+    Args:
+        names: Of the timers.
+        keys: Those of a timer rise, and are next to each other.
+        counts: How often each cell was hit.
+        more: Numbers of timers that are to be there, too.
+        longest_ns: The longest duration of each that has cells, by its number.
+        first: The number of the first.
+    """
+    numbers, ends, cells = vectors.grouped(keys)
+    numbers = [first + one for one in numbers]
+    max_ns = array("Q", [longest_ns[number] for number in numbers])
+    for number in sorted(set(more).difference(numbers)):
+        numbers.append(number)
+        ends.append(len(cells))
+        max_ns.append(0)
+    return TimerBlock.made([names[one] for one in numbers], max_ns, ends, cells, counts)

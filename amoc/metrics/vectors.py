@@ -116,12 +116,22 @@ def grouped(keys: Keys) -> tuple[list[int], Keys, Keys]:
         numbers, cells = _np.divmod(_np.asarray(keys), CELLS)
         ends = _np.append(_np.flatnonzero(_np.diff(numbers)) + 1, len(keys))
         return numbers[ends - 1].tolist(), _array("I", ends), _array("H", cells)
-    found, ends, cells = [], array("I"), array("H")
-    for number, some in groupby(keys, lambda key: key // CELLS):
+    found, ends, every = [], array("I"), list[int]()
+    for number, some in groupby(keys, CELLS.__rfloordiv__):
         found.append(number)
-        cells.extend(key - number * CELLS for key in some)
-        ends.append(len(cells))
-    return found, ends, cells
+        base = number * CELLS
+        every += [key - base for key in some]
+        ends.append(len(every))
+    return found, ends, array("H", every)
+
+
+def highest_of(keys: Keys) -> dict[int, int]:
+    """The highest key of each timer, by its number; those of a timer are together and rise."""
+    if _np is not None and len(keys):
+        numbers, every = _np.asarray(keys) // CELLS, _np.asarray(keys)
+        last = _np.append(_np.flatnonzero(_np.diff(numbers)), len(keys) - 1)
+        return dict(zip(numbers[last].tolist(), every[last].tolist(), strict=True))
+    return dict(zip(map(CELLS.__rfloordiv__, keys), keys, strict=True))
 
 
 def sums(counts: Cells, ends: Cells) -> Counts:
@@ -145,13 +155,40 @@ def united(several: Iterable[Keys]) -> Keys:
     return array("I", sorted({key for one in several for key in one}))
 
 
+def renumbered(keys: Keys, numbers: Keys) -> Keys:
+    """The keys of the same cells where timer n has number `numbers[n]`."""
+    if _np is not None:
+        every, to = _np.asarray(keys), _np.asarray(numbers)
+        return _array("I", to[every // CELLS] * CELLS + every % CELLS)
+    return array("I", [numbers[key // CELLS] * CELLS + key % CELLS for key in keys])
+
+
+def gathered(several: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
+    """All keys, sorted, each once and with the sum of its counts."""
+    if _np is not None:
+        keys, counts = (
+            _np.concatenate([*map(_np.asarray, one)]) for one in zip(*several, strict=True)
+        )
+        order = _np.argsort(keys, kind="stable")
+        rising, counts = keys[order], counts[order]
+        begins = _np.flatnonzero(_np.diff(rising, prepend=_np.int64(-1)))
+        sums = _np.add.reduceat(counts, begins) if len(begins) else counts
+        return _array("I", rising[begins]), _array("Q", sums)
+    known: dict[int, int] = {}
+    for keys, counts in several:
+        for key, count in zip(keys, counts, strict=True):
+            known[key] = known.get(key, 0) + count
+    rising = sorted(known)
+    return array("I", rising), array("Q", map(known.__getitem__, rising))
+
+
 def new_rows(index: array[int], keys: Keys) -> list[int]:
     """The rows of `keys` that `index` has no place for: it says -1."""
     if _np is not None:
         rows = _np.asarray(keys) // ROW
         missing = rows[_np.asarray(index)[rows] < 0]
         return sorted(set(missing.tolist()))
-    return sorted({row for key in keys if index[row := key // ROW] < 0})
+    return sorted(row for row in {key // ROW for key in keys} if index[row] < 0)
 
 
 def add_at(cells: Counts, index: array[int], keys: Keys, counts: Cells) -> None:
@@ -182,14 +219,14 @@ def raise_at(cells: Counts, index: array[int], keys: Keys, totals: Cells) -> tup
         more = said > known
         into[places[more]] = said[more]
         return _array("I", keys_[more]), _array("Q", said[more] - known[more])
-    grown, by = array("I"), array("Q")
+    grown, by = list[int](), list[int]()
     for key, total in zip(keys, totals, strict=True):
         place = index[key // ROW] * ROW + key % ROW
-        if total > cells[place]:
+        if (growth := total - cells[place]) > 0:
             grown.append(key)
-            by.append(total - cells[place])
+            by.append(growth)
             cells[place] = total
-    return grown, by
+    return array("I", grown), array("Q", by)
 
 
 def hit(cells: Counts, index: array[int]) -> tuple[Keys, Counts]:

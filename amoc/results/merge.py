@@ -18,10 +18,10 @@ from amoc.metrics import gauge_sums
 from amoc.metrics.board import UserState
 from amoc.metrics.gauge_sums import GaugeSum
 from amoc.metrics.histogram import Histogram
+from amoc.metrics.node_timers import NodeTimers
 from amoc.metrics.step_names import is_moment
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
-from amoc.metrics.timer_sums import TimerSums, together
 
 _ENDED = frozenset({UserState.FINISHED, UserState.CRASHED, UserState.REMOVED, UserState.TIMED_OUT})
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.STOPPING})
@@ -61,7 +61,6 @@ class _Node:
 
     counters: dict[str, int] = field(default_factory=dict)
     crashes: dict[str, int] = field(default_factory=dict)
-    timers: TimerSums = field(default_factory=TimerSums)
     throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
 
 
@@ -98,7 +97,7 @@ class SampleMerger:
         self._nodes: dict[str, _Node] = {}
         self._every = _Names()
         self._growth = Counts()
-        self._timers: list[TimerBlock] = []
+        self._timers = NodeTimers()
 
     def take(self, name: str, sample: Sample, breathe: Callable[[], None] = lambda: None) -> bool:
         """Take a sample.
@@ -126,9 +125,7 @@ class SampleMerger:
             grown_by = growth.throttles.get(throttle)
             growth.throttles[throttle] = more if grown_by is None else grown_by.plus(more)
         if sample.timers:
-            grown = node.timers.raise_to(TimerBlock(*sample.timers), breathe)
-            if grown:
-                self._timers.append(grown)
+            self._timers.take(name, sample.timers, breathe)
         before = self.latest.get(name)
         newest = before is None or sample.sequence > before.sequence
         if newest:
@@ -189,7 +186,7 @@ class SampleMerger:
         """What has grown since this was last asked."""
         self.fresh = set()
         growth, self._growth = self._growth, Counts()
-        growth.timers, self._timers = together(self._timers), []
+        growth.timers = self._timers.growth()
         return growth
 
     def _by_state(self) -> Counter[int]:

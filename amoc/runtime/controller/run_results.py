@@ -101,6 +101,7 @@ class RunResults:
         self._overdue = get_hub().loop.timer(MAX_NS / S_NS, MAX_NS / S_NS)
         self._deaths: Counter[str] = Counter()
         self._heard: deque[tuple[str, Sample, Callable[[], None]]] = deque()
+        self._cells = 0  # of timers, that all nodes have told in this second
         self._news = Notify()
         self._working = BoundedSemaphore()
         self._closed = False
@@ -247,7 +248,8 @@ class RunResults:
         self._breathe.begin()
         while self._heard:
             node, sample, taken = self._heard.popleft()
-            load_for(cells_in(sample))
+            self._cells += cells_in(sample)
+            load_for(self._cells)
             self.take(node, sample)
             taken()
 
@@ -340,7 +342,7 @@ class RunResults:
             point = with_dropped(point, self._untaken())
         if more is not None:
             point = replace(point, counters={**point.counters, **more}, late=())
-        self._cut_at_ns, self._cpu_s = at_ns, cpu_s
+        self._cut_at_ns, self._cpu_s, self._cells = at_ns, cpu_s, 0
         self._overdue.again(self._news.ring)
         self._status.points.append(point)
         for text in self._status.totals.add(point, breathe=self._breathe):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from array import array
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from amoc.metrics import vectors
 from amoc.metrics.histogram import CELLS, ROW, Histogram, cell_of, end_ns
+from amoc.metrics.node_timers import NodeTimers
 from amoc.metrics.timer_block import TimerBlock
-from amoc.metrics.timer_sums import TimerSums, together
+from amoc.metrics.timer_sums import TimerSums, packed
 
 pytestmark = pytest.mark.parametrize("numpy", [None, np], ids=["plain", "numpy"])
 
@@ -71,6 +73,12 @@ def test_parts_that_do_not_fit_together_are_refused(numpy, parts):
         TimerBlock(*parts)
 
 
+def raised(known: TimerSums, said: Mapping[str, Histogram]) -> TimerBlock:
+    """What timers have grown by when it is said what they have recorded in all."""
+    grown = known.raise_to(TimerBlock.of(said))
+    return packed(known.names, grown.keys, grown.counts, (), grown.longest_ns)
+
+
 @given(several=st.lists(RECORDED, max_size=4))
 def test_sums_are_what_histograms_add_up_to(numpy, several):
     vectors.use(numpy)
@@ -82,7 +90,6 @@ def test_sums_are_what_histograms_add_up_to(numpy, several):
     assert dict(zip(sums.names, sums.hits, strict=True)) == {
         name: timer.count for name, timer in whole.items()
     }
-    assert together([TimerBlock.of(histograms(one)) for one in several]) == whole
 
 
 @given(several=st.lists(RECORDED, min_size=1, max_size=4), data=st.data())
@@ -91,20 +98,43 @@ def test_totals_in_any_order_and_as_often_as_one_likes_raise_to_the_same(numpy, 
     totals = [added(several[: end + 1]) for end in range(len(several))]
     known, growth = TimerSums(), TimerSums()
     for said in [*data.draw(st.lists(st.sampled_from(totals))), totals[-1]]:
-        growth.add(known.raise_to(TimerBlock.of(said)))
-    assert known == growth == totals[-1]
-    assert known.raise_to(TimerBlock.of(totals[-1])) == {}
+        growth.add(raised(known, said))
+    hit = {name: timer for name, timer in totals[-1].items() if timer.count}
+    assert known == totals[-1]
+    assert growth == hit
+    assert raised(known, totals[-1]) == {}
+
+
+@given(
+    several=st.lists(st.tuples(st.sampled_from(["node0", "node1"]), RECORDED), max_size=6),
+    at_once=st.integers(1, 50),
+    numbers=st.randoms(),
+)
+def test_what_nodes_have_told_is_added_up_however_it_is_looked_at(numpy, several, at_once, numbers):
+    vectors.use(numpy)
+    timers, totals = NodeTimers(), {"node0": TimerSums(), "node1": TimerSums()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectors, "at_once", lambda: at_once)
+        for node, one in several:
+            totals[node].add(histograms(one))
+            told = list(totals[node].items())
+            numbers.shuffle(told)
+            timers.take(node, TimerBlock.of(dict(told)).wire())
+        assert timers.growth() == added([one for _, one in several])
+        for node, sums in totals.items():
+            timers.take(node, sums.packed().wire())
+        assert timers.growth() == {}
 
 
 def test_a_record_that_is_known_before_its_cell_is_told_with_it(numpy):
     vectors.use(numpy)
     known = TimerSums()
-    known.raise_to(TimerBlock.of({"t": Histogram({cell_of(100_000): 1}, 123_456)}))
-    assert known.raise_to(TimerBlock.of({"t": Histogram({}, 10**9 + 7)})) == {}
-    grown = known.raise_to(TimerBlock.of({"t": Histogram({cell_of(10**9 + 7): 1}, 10**9 + 7)}))
+    raised(known, {"t": Histogram({cell_of(100_000): 1}, 123_456)})
+    assert raised(known, {"t": Histogram({}, 10**9 + 7)}) == {}
+    grown = raised(known, {"t": Histogram({cell_of(10**9 + 7): 1}, 10**9 + 7)})
     assert grown == {"t": Histogram({cell_of(10**9 + 7): 1}, 10**9 + 7)}
     cell = cell_of(5_000)
-    again = known.raise_to(TimerBlock.of({"t": Histogram({cell: 1}, 10**9 + 7)}))
+    again = raised(known, {"t": Histogram({cell: 1}, 10**9 + 7)})
     assert again == {"t": Histogram({cell: 1}, end_ns(cell))}
 
 
