@@ -18,6 +18,7 @@ from amoc.base.waiting import Waiter, wait
 from amoc.http import errors
 from amoc.http.call import Terms
 from amoc.http.deadlines import Deadlines, Silence
+from amoc.http.pools import Pool
 from amoc.http.reader import Reader, Violation
 from amoc.http.tls import TlsChannel
 
@@ -73,7 +74,7 @@ class Connection:
         self._usual.error = self._usual.greenlet = None
         self._silence: Silence | None = None
         self._writer: _IoWatcher | None = None
-        self.pool: list[Connection] = []
+        self.pool = Pool(0)
         self._limit: Deadlines | None = None
         self.failure: errors.Failure | None = None
         self._sending = self._stalled = self._awaits_leave = self._is_last = False

@@ -16,6 +16,7 @@ from amoc.http.connecting import open_connection
 from amoc.http.connection import Connection
 from amoc.http.cookies import Cookies
 from amoc.http.headers import block, parse, value_of
+from amoc.http.pools import Pool, Pools
 from amoc.http.request import (
     SAFE,
     HeaderValues,
@@ -26,7 +27,7 @@ from amoc.http.request import (
     without_secrets,
 )
 from amoc.http.streaming import Stream
-from amoc.http.urls import Address, Origin, redirected, shown
+from amoc.http.urls import Address, redirected, shown
 
 FRESH_NS: Final = 1_000_000_000
 """An idle connection is looked at before it is used when it was idle for longer."""
@@ -49,10 +50,8 @@ class Fetcher:
         self._config = config
         self._is_usual = not (config.netrc or config.proxy)
         self._home = home.origin if home else None
-        self._home_pool: list[Connection] = []
-        self._pools: dict[Origin, list[Connection]] = {}
-        if home is not None:
-            self._pools[home.origin] = self._home_pool
+        self._pools = Pools(self._home, config.max_idle)
+        self._home_pool = self._pools.home
         self.cookies = Cookies()
         auth = config.auth
         if home is not None and home.user is not None and auth is None:
@@ -61,9 +60,7 @@ class Fetcher:
 
     def close(self) -> None:
         """Close all connections that are kept."""
-        for pool in self._pools.values():
-            while pool:
-                pool[-1].close()
+        self._pools.close()
 
     def fetch(self, call: Call) -> Answer:
         """The answer to a request, or to the last one where redirects are followed.
@@ -109,7 +106,7 @@ class Fetcher:
             return answer
         ns = answer.ns = connection.end_ns - call.begin_ns
         body = answer.bytes = reader.take() if known is None else reader.parts.pop()
-        self._keep(connection)
+        connection.pool.keep(connection)
         step = call.recorder
         if step is not None and status < 400 and body and not encoding and connection.uses > 1:
             is_recorded = meters.succeeded(connection, step, len(body), ns)
@@ -126,23 +123,14 @@ class Fetcher:
         """Want no more of an answer; count it, and keep its connection if it can be used again."""
         connection.finish()
         meters.answered(connection)
-        self._keep(connection)
-
-    def _keep(self, connection: Connection) -> None:
-        """Keep a connection if it can be used again."""
-        if connection.is_open:
-            pool = connection.pool
-            if len(pool) < self._config.max_idle:
-                pool.append(connection)
-            else:
-                connection.close()
+        connection.pool.keep(connection)
 
     def _exchange(self, call: Call) -> Connection:
         """Send a request; the connection that has the answer."""
         head = self._head(call)  # may raise: no connection is taken before
         body = None if call.line else call.body
         origin = call.origin
-        pool = self._home_pool if origin is self._home else self._pools.setdefault(origin, [])
+        pool = self._home_pool if origin is self._home else self._pools.of(origin)
         kept = None
         while pool:
             kept = pool.pop()
@@ -170,7 +158,7 @@ class Fetcher:
             meters.retried.inc()
             kept = None
 
-    def _connect(self, call: Call, pool: list[Connection]) -> Connection:
+    def _connect(self, call: Call, pool: Pool) -> Connection:
         origin = call.origin
         deadline_ns = call.begin_ns + int(call.terms.limit.seconds * S_NS)
         config = self._config

@@ -17,7 +17,7 @@ from amoc.base import pause
 from amoc.base.clock import now_ns
 from amoc.base.context import WorkerContext
 from amoc.base.waiting import interrupt
-from amoc.http import deadlines, meters, names
+from amoc.http import deadlines, meters, names, pools
 from amoc.http.cookies import Cookies
 from amoc.http.headers import Headers
 from amoc.http.urls import parse
@@ -35,6 +35,36 @@ def eventually(condition: Callable[[], object]) -> None:
     with gevent.Timeout(30):
         while not condition():
             gevent.sleep(0.001)
+
+
+def test_connections_to_many_servers_are_closed_where_none_was_asked_for_longest(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "MAX_SERVERS", 2)
+    server = serve(lambda *_: OK)
+    address = server.url.removeprefix("http://")
+    with http.session(server.url, dns=lambda _: address) as session:
+
+        def opened(name: str) -> int:
+            before = server.connections
+            assert session.get(f"http://{name}.example/" if name else "/").ok
+            return server.connections - before
+
+        assert [opened(name) for name in ("", "a", "b", "a", "c")] == [1, 1, 1, 0, 1]
+        assert [opened(name) for name in ("a", "c", "", "b")] == [0, 0, 0, 1]
+        connections = []
+        for _ in range(2):
+            with session.stream("GET", "http://d.example/") as answer:
+                assert answer.stream is not None
+                connections.append(answer.stream.connection)
+                assert b"".join(answer.chunks()) == b"ok"
+        kept = connections[0]
+        assert connections == [kept, kept]
+        assert kept.is_open
+        with session.stream("GET", "http://d.example/") as answer:
+            assert [opened(name) for name in ("e", "f")] == [1, 1]
+            assert b"".join(answer.chunks()) == b"ok"
+        assert not kept.is_open  # its server was forgotten while it was in use
 
 
 def test_names_beyond_the_most_count_as_other_and_that_is_said_once(
