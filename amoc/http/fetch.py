@@ -82,7 +82,7 @@ class Fetcher:
                     reader.remember(head, heeded)
             if heeded is not None and "set-cookie" in heeded and self._config.keeps_cookies:
                 self.cookies.take(heeded, call.address)
-            if 300 <= status < 400 and call.redirects:
+            if status >= 300 and call.redirects and status < 400:
                 try:
                     follows = _follow(call, status, value_of(head, b"location"))
                 except errors.RedirectError:
@@ -99,7 +99,7 @@ class Fetcher:
         answer.head = head
         answer.ok = True
         answer.cause = ""
-        answer.first_byte_ns = connection.first_ns - connection.begin_ns
+        first_ns = answer.first_byte_ns = connection.first_ns - connection.begin_ns
         if call.terms.streams:
             answer.ns = connection.first_ns - call.begin_ns
             answer.stream = Stream(connection, call.who, encoding)
@@ -109,7 +109,7 @@ class Fetcher:
         connection.pool.keep(connection)
         step = call.recorder
         if step is not None and status < 400 and body and not encoding and connection.uses > 1:
-            is_recorded = meters.succeeded(connection, step, len(body), ns)
+            is_recorded = meters.succeeded(connection, step, len(body), first_ns, ns)
         else:
             is_recorded = False
         answer.is_recorded = is_recorded
@@ -127,8 +127,10 @@ class Fetcher:
 
     def _exchange(self, call: Call) -> Connection:
         """Send a request; the connection that has the answer."""
-        head = self._head(call)  # may raise: no connection is taken before
-        body = None if call.line else call.body
+        if call.line and self._is_usual and not self.cookies.any:
+            head, body = call.line + (self.heads.home_end or self.heads.end()), None
+        else:
+            head, body = self._head(call), call.body  # may raise: no connection is taken before
         origin = call.origin
         pool = self._home_pool if origin is self._home else self._pools.of(origin)
         kept = None
@@ -169,8 +171,6 @@ class Fetcher:
 
     def _head(self, call: Call) -> bytes:
         """What is sent before the body, empty line included."""
-        if call.line and self._is_usual and not self.cookies.any:
-            return call.line + (self.heads.home_end or self.heads.end())
         origin, target = call.origin, call.target
         body, config = call.body, self._config
         if call.headers is None and call.auth is None and not (config.netrc or call.strayed):

@@ -61,13 +61,14 @@ def answered(connection: Connection) -> None:
     )
 
 
-def succeeded(connection: Connection, step: Recorder, size: int, ns: int) -> bool:
+def succeeded(connection: Connection, step: Recorder, size: int, first_ns: int, ns: int) -> bool:
     """Count an answer as `answered` does, and with it the request that has succeeded by it.
 
     Args:
         connection: One that was kept, and has the answer.
         step: Records the request.
         size: Bytes of its body.
+        first_ns: Until its first byte.
         ns: How long it took.
 
     Returns:
@@ -82,7 +83,6 @@ def succeeded(connection: Connection, step: Recorder, size: int, ns: int) -> boo
             (statuses[kind - 1], reused, *one.events, bytes_received, bytes_sent, *one.sizes),
             (first_byte, *one.timers),
         )
-    first_ns = connection.first_ns - connection.begin_ns
     counters, timers = known  # a call with a star takes two more
     return together.request(counters, timers, reader.received, connection.sent, size, first_ns, ns)
 

@@ -163,7 +163,12 @@ class Session:
                         one.name, 0, cause=type(broken).__name__, message=message_of(broken)
                     )
                 raise
-            _record(one, answer)
+            if not answer.is_recorded:
+                _record(one, answer)
+            outer = getattr(getcurrent(), "open_step", None)
+            if outer is not None:
+                outer.has_inner = True
+                outer.inner_failed |= not answer.ok
         if error is not None and self._config.raises:
             holder, error = [error], None
             raise_without_cycle(holder)
@@ -207,6 +212,7 @@ class Session:
         if not (parent := step.traceparent):
             return self._attempt(call)
         call.traceparent = parent
+        call.line = b""  # it has a header of its own
         method, origin = call.method, call.origin
         answer, error = self._attempt(call)
         facts: dict[str, str | int] = {
@@ -353,17 +359,11 @@ class Session:
 def _record(one: Recorder, answer: Answer) -> None:
     """Record a request that is over."""
     if answer.ok:
-        if not answer.is_recorded:
-            one.succeeded(answer.ns, True, len(answer.bytes))
-    else:
-        one.failed(answer.cause, answer.message)
-        if answer.bytes:
-            one.read(len(answer.bytes))
-    outer = getattr(getcurrent(), "open_step", None)
-    if outer is not None:
-        outer.has_inner = True
-        if answer.cause:
-            outer.inner_failed = True
+        one.succeeded(answer.ns, True, len(answer.bytes))
+        return
+    one.failed(answer.cause, answer.message)
+    if answer.bytes:
+        one.read(len(answer.bytes))
 
 
 def _special(method: str, terms: Terms) -> Terms:

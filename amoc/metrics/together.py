@@ -73,7 +73,9 @@ def request(
         Whether that was done; not where a duration is not usual, such as the longest so far.
     """
     first, one, other = timers
-    if not 0 <= first_ns <= first._max_ns or not 0 <= ns <= one._max_ns or ns > other._max_ns:
+    if first_ns < 0 or first_ns > ns or first_ns > first._max_ns:
+        return False
+    if ns > one._max_ns or ns > other._max_ns:
         return False
     event1, event2, event3, event4, incoming, outgoing, size1, size2 = counters
     try:
