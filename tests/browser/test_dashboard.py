@@ -61,6 +61,9 @@ SETTINGS_COME = """() => {
   amocLive.show({ controls: html });
 }"""
 """As if what the scenario declares became known only now."""
+CUT_OFF = """[...document.querySelectorAll("#controls .scroll")]
+  .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.dataset.key)"""
+"""Tables of controls that have to be scrolled."""
 READER, OPERATOR = "a-token-to-read-with", "a-token-to-run-with"
 QUIET = ("Failed to load resource", "net::ERR")
 """What the console says of a line that is cut on purpose."""
@@ -373,6 +376,7 @@ def test_no_page_has_a_serious_problem_of_accessibility_or_is_wider_than_the_scr
                 assert [one for one in told if one[0] in ("serious", "critical")] == [], path
                 wide = page.evaluate("document.documentElement.scrollWidth")
                 assert wide <= screen["viewport"]["width"], path
+                assert page.evaluate(CUT_OFF) == [], path
 
             for path in (
                 "/",
