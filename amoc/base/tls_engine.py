@@ -30,12 +30,13 @@ class TlsEngine:
     Attributes:
         established: Whether the handshake is done.
         ended: Whether the peer has said that it sends no more (close_notify).
+        to_peer: What is `outgoing`.
         waiting: How much plain text waits to be encrypted.
     """
 
     __slots__ = (
-        *("_few", "_incoming", "_outgoing", "_ssl", "_unencrypted"),
-        *("ended", "established", "waiting"),
+        *("_few", "_incoming", "_ssl", "_unencrypted", "ended", "established", "to_peer"),
+        "waiting",
     )
 
     def __init__(
@@ -55,9 +56,9 @@ class TlsEngine:
             session: An earlier connection's, to be resumed; of the same context.
         """
         self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        self.to_peer = ssl.MemoryBIO()
         self._ssl = context.wrap_bio(
-            self._incoming, self._outgoing, server_side, server_name, session
+            self._incoming, self.to_peer, server_side, server_name, session
         )
         self._unencrypted: bytearray | None = None
         self._few = FEW_BYTES
@@ -106,12 +107,7 @@ class TlsEngine:
 
     def outgoing(self) -> bytes:
         """Bytes for the peer; empty when there are none."""
-        return self._outgoing.read() if self._outgoing.pending else b""
-
-    @property
-    def pending(self) -> int:
-        """How many bytes are `outgoing`."""
-        return self._outgoing.pending
+        return self.to_peer.read() if self.to_peer.pending else b""
 
     def finish(self) -> None:
         """Say that no more is sent (close_notify); that is `outgoing` then. Never fails."""

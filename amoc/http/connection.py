@@ -231,9 +231,11 @@ class Connection:
             self._push(data)
             return
         engine = self._channel.engine
-        for at in range(0, len(data), MANY_BYTES):  # what is encrypted is in memory twice
-            engine.encrypt(data[at : at + MANY_BYTES])
+        at = 0
+        while at < len(data):
+            engine.encrypt(data[at : at + MANY_BYTES])  # what is encrypted is in memory twice
             self._push(engine.outgoing())
+            at += MANY_BYTES
 
     def _push(self, view: bytes | memoryview) -> None:
         """Hand `view` to the kernel, waiting where it takes no more; an answer ends that."""
@@ -306,17 +308,12 @@ class Connection:
         if not data:
             self._lost(None, is_truncated=True)
             return
-        engine = channel.engine
         try:
-            text = engine.received(data)
-            if engine.pending:  # an answer of TLS itself, to a new key say
-                self._send(engine.outgoing())
-        except OSError as error:  # ssl.SSLError is one
+            text = channel.received(data, self._send)
+        except OSError as error:
             self._lost(error.with_traceback(None))
             return
-        if channel.is_new and text:
-            channel.remember()
-        if not engine.ended:
+        if not channel.engine.ended:
             if text:
                 self._take(text)
             return

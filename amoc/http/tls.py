@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from time import monotonic_ns
 
 from gevent import get_hub
@@ -55,7 +56,21 @@ class TlsChannel:
         self.is_resumed = self.is_new = False
         self.verifies = terms.context.verify_mode != ssl.CERT_NONE
 
-    def remember(self) -> None:
+    def received(self, data: bytes, send: Callable[[bytes], object]) -> bytes:
+        """The plain text of what has come; `send` is called with what TLS itself answers.
+
+        Raises:
+            OSError: An `ssl.SSLError` where TLS itself failed.
+        """
+        engine = self.engine
+        text = engine.received(data)
+        if engine.to_peer.pending:  # an answer to a new key say
+            send(engine.outgoing())
+        if self.is_new and text:
+            self._remember()
+        return text
+
+    def _remember(self) -> None:
         """Keep the session: in TLS 1.3 tickets come after the handshake, and before all else."""
         self.is_new = False
         if self._sessions is not None and (session := self.engine.session) is not None:

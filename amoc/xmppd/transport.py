@@ -331,7 +331,7 @@ class Transport:
             counts = self._server.domain.counts
             counts.tls_handshakes += 1
             counts.tls_resumed += tls.resumed
-        if not established or tls.pending:
+        if not established or tls.to_peer.pending:
             self._server.dirty.append(self)
         return text
 
