@@ -60,21 +60,6 @@ paused_waits: dict[Callable[[], None], None] = {}
 """Waits whose deadline came in the pause: what wakes the greenlets that are parked in them."""
 
 
-def is_paused() -> bool:
-    """Whether the run is paused."""
-    return bool(clock.since_ns)
-
-
-def paused_ns() -> int:
-    """For how long the run has been paused so far, all pauses together."""
-    return clock.paused_ns()
-
-
-def run_ns() -> int:
-    """The time now without the pauses of the run."""
-    return clock.run_ns()
-
-
 def own_paused_ns() -> int:
     """For how long pauses have delayed the calling greenlet so far.
 
@@ -117,8 +102,8 @@ def wait_resumed(paused_before_ns: int | None = None) -> None:
     """Wait while the run is paused; returns at once when it is not.
 
     Args:
-        paused_before_ns: What `paused_ns` said when the caller began to wait for something that had
-            to wait for the end of the pause too; None means now.
+        paused_before_ns: What the clock's `paused_ns` said when the caller began to wait for
+            something that had to wait for the end of the pause too; None means now.
     """
     if not clock.since_ns and paused_before_ns in (None, clock.earlier_ns):
         return

@@ -129,9 +129,9 @@ def _wait_for_room(here: Actions, name: str) -> None:
     node's memory, which has its workers hold back; or it fills a worker's own.
     """
     in_handler = getcurrent() is get_hub()
-    until_ns = pause.run_ns() + int(ROOM_S * S_NS)
+    until_ns = pause.clock.run_ns() + int(ROOM_S * S_NS)
     while not here.room.is_open:  # others may have been quicker, and have filled it again
-        left_s = (until_ns - pause.run_ns()) / S_NS
+        left_s = (until_ns - pause.clock.run_ns()) / S_NS
         if in_handler or left_s <= 0:
             here.counters(name)[Counted.ADDS_REFUSED].inc()
             when = "at once (a handler must not wait)" if in_handler else f"within {ROOM_S:g} s"

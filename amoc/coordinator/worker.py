@@ -282,7 +282,7 @@ class Actions:
         self._turn_due = False
         if not self._queue:
             return
-        if pause.is_paused():
+        if pause.clock.since_ns:
             greenlet(self._resume, get_hub()).switch()
             return
         if self.idle:
@@ -305,7 +305,7 @@ class Actions:
         """Run groups for `TURN_NS`, or until there are none; always True."""
         until_ns = now_ns() + TURN_NS
         queue = self._queue
-        while queue and not pause.is_paused():
+        while queue and not pause.clock.since_ns:
             number, name, incarnation, parts = queue.popleft()
             self._run_group(name, incarnation, parts)
             if not self._acted:

@@ -62,7 +62,7 @@ class WorkerSupply:
         self._hand = Hand()
         self._waiting: dict[Waiter[int], None] = {}
         self._received = 0
-        self._asking = self._asked = self._ended = False
+        self._asked = self._ended = False
 
     def take(self) -> tuple[int, int]:
         """The next numbers, after a wait if none is in hand; see `amoc.feed.feed.Supply`."""
@@ -76,12 +76,12 @@ class WorkerSupply:
     def _wait(self) -> tuple[int, int]:
         waiter: Waiter[int] = Waiter()
         self._waiting[waiter] = None
-        until_ns = pause.run_ns() + int(WAIT_S * S_NS)
+        until_ns = pause.clock.run_ns() + int(WAIT_S * S_NS)
         number = None
         try:
             self._ask()
             while not wait(waiter, REMIND_S):
-                if pause.run_ns() >= until_ns:
+                if pause.clock.run_ns() >= until_ns:
                     raise PeerError(
                         f"feed {self._feed.name}: no row has come within {WAIT_S:g} s; the"
                         " controller, or a worker that has rows in hand, does not answer"
@@ -97,12 +97,9 @@ class WorkerSupply:
 
     def _ask(self) -> None:
         self._asked = True
-        if not self._asking:
-            self._asking = True
-            self._at_flush(self._tell)
+        self._at_flush(self._tell)
 
     def _tell(self) -> None:
-        self._asking = False
         _, ready = self._feed.unread()
         self._send(
             FeedWant(

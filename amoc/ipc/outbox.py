@@ -57,7 +57,7 @@ class Outbox:
         self._send = send
         self._items: dict[tuple[Part, WorkerId], list[bytes]] = {}
         self._sizes: dict[tuple[Part, WorkerId], int] = {}
-        self._last_moment: list[Callable[[], None]] = []
+        self._last_moment: dict[Callable[[], None], None] = {}
         self._due = False
         self._timer = get_hub().loop.timer(gather_s) if gather_s else None
 
@@ -77,8 +77,8 @@ class Outbox:
         return lambda worker, message: self.put(part, worker, codec.pack(message))
 
     def at_flush(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, right before what is held leaves; it may put items."""
-        self._last_moment.append(callback)
+        """Call `callback`, once, right before what is held next leaves; it may put items."""
+        self._last_moment[callback] = None
         if not self._due:
             self._wake()
 
@@ -92,7 +92,7 @@ class Outbox:
     def flush(self) -> None:
         """Send all that is held, now."""
         self._due = True  # what the callbacks put must not wake us again
-        callbacks, self._last_moment = self._last_moment, []
+        callbacks, self._last_moment = self._last_moment, {}
         for callback in callbacks:
             callback()
         self._due = False

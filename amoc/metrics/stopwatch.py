@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import getcurrent
 
-from amoc.base.pause import own_paused_ns, paused_ns
+from amoc.base import pause
+from amoc.base.pause import own_paused_ns
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.timer_cells import hit
 
@@ -146,8 +147,8 @@ def _respond(
         others += 1
     if cadence is None:
         if others < MAX_TIMERS:
-            whose.throttle_cadence = Cadence(timer, intended_ns, paused_ns(), first)
-    elif cadence.turn(intended_ns, paused_ns(), response_ns):
+            whose.throttle_cadence = Cadence(timer, intended_ns, pause.clock.paused_ns(), first)
+    elif cadence.turn(intended_ns, pause.clock.paused_ns(), response_ns):
         if killed:
             for one in responses:
                 one.record_ns(response_ns)

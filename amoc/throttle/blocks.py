@@ -74,13 +74,6 @@ class Account:
         """How many slots it wants beyond those that it was dealt."""
         return max(0, self.outstanding - self.unseen)
 
-    def heard(self, outstanding: int, seen: int) -> None:
-        """It has said how many it wants beyond what it has seen, and that."""
-        self.outstanding = outstanding
-        if seen != self.seen:
-            self.seen = seen
-            self.unseen = sum(block.size for block in self.recent if block.number > seen)
-
     def forget(self, before_ns: int) -> None:
         """Drop blocks that it has seen and that were over before."""
         recent = self.recent

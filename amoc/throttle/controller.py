@@ -102,7 +102,7 @@ class Pacer:
         """Deal what is due now."""
         now_ns = self._now()
         for name in self._due.pop(now_ns):
-            self._deal(self.throttles[name], now_ns)
+            self._schedule(name, self._deal(self.throttles[name], now_ns))
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """A worker has said what its users want.
@@ -120,12 +120,12 @@ class Pacer:
                 throttle.want(origin, record, now_ns)
                 touched[record.name] = throttle
         for throttle in touched.values():
-            self._in_force.look(throttle)
+            if self._in_force.awaited:
+                self._in_force.look(throttle)
             due_ns = throttle.next_ns(now_ns)
             if due_ns <= now_ns:
-                self._deal(throttle, now_ns)
-            else:
-                self._schedule(throttle.name, due_ns)
+                due_ns = self._deal(throttle, now_ns)
+            self._schedule(throttle.name, due_ns)
 
     def worker_up(self, origin: WorkerId) -> None:
         """A worker is there: it is told of all throttles."""
@@ -149,7 +149,7 @@ class Pacer:
         now_ns = self._now()
         for name, throttle in self.throttles.items():
             throttle.lost(origin, now_ns, (passed or {}).get(name, 0))
-            self._reschedule(throttle, now_ns)
+            self._schedule(name, throttle.next_ns(now_ns))
             self._in_force.look(throttle)
 
     def begin(self) -> None:
@@ -334,7 +334,7 @@ class Pacer:
         now_ns = self._now()
         if act(throttle, now_ns):
             self._tell(throttle.news())
-            self._reschedule(throttle, now_ns)
+            self._schedule(name, throttle.next_ns(now_ns))
             if THROTTLE_RATE.heard:
                 self._tell_rate(throttle, now_ns)
 
@@ -377,13 +377,11 @@ class Pacer:
 
     # Dealing
 
-    def _deal(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
+    def _deal(self, throttle: Throttle[WorkerId], now_ns: int) -> int:
+        """Deal what is due; when to deal next."""
         for origin, record in throttle.deal(now_ns):
             self._post(origin, record)
-        self._reschedule(throttle, now_ns)
-
-    def _reschedule(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
-        self._schedule(throttle.name, max(throttle.next_ns(now_ns), now_ns))
+        return throttle.next_ns(now_ns)
 
     def _schedule(self, name: str, due_ns: int) -> None:
         if due_ns >= NEVER_NS:

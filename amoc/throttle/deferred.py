@@ -60,7 +60,7 @@ def run_when_passed(
             metrics.put_token(task, token)
         task.start()
 
-    token = gate.enter_at(queue, OnToken(passed))
+    token = gate.enter(queue, OnToken(passed))
     if token is None:
         gate.tasks += 1
     else:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from heapq import heappop, heappush
+from itertools import count
 from math import ceil
 from typing import Generic, TypeVar
 
@@ -71,7 +72,7 @@ class SlotAllocator(Generic[Asker]):
         # What each deal takes must not grow with all askers, of which there may be thousands.
         self._wanting: set[Asker] = set()
         self._turn: list[tuple[int, Asker]] = []  # a heap; some want nothing any more
-        self._turns = 0
+        self._turns = count()
         self._returned: list[Block] = []
         self._wait_ns = 0  # until when what was asked back may come
         self._since_ns = change.from_ns
@@ -79,15 +80,11 @@ class SlotAllocator(Generic[Asker]):
 
     @property
     def _far_apart(self) -> bool:
-        return self._row.even[0] >= FAR_APART_NS
+        return self._row.span.spacing_ns >= FAR_APART_NS
 
     @property
     def _slides_far(self) -> bool:
         return self._far_apart and not self._every
-
-    @property
-    def _wanted(self) -> bool:
-        return bool(self._wanting)
 
     def _look(self, asker: Asker, account: Account) -> None:
         """See whether `asker` wants something; then it waits for its turn."""
@@ -99,10 +96,10 @@ class SlotAllocator(Generic[Asker]):
             account.in_turn = True
             heappush(self._turn, (account.served, asker))
 
-    def _next(self, count: int) -> list[Asker]:
-        """Up to `count` who want something, and whose turn it is."""
+    def _next(self, most: int) -> list[Asker]:
+        """Up to `most` who want something, and whose turn it is."""
         found: list[Asker] = []
-        while self._turn and len(found) < count:
+        while self._turn and len(found) < most:
             served, asker = heappop(self._turn)
             account = self._accounts.get(asker)
             if account is None or account.served != served:
@@ -116,7 +113,7 @@ class SlotAllocator(Generic[Asker]):
         """Let `change` hold from its time on."""
         if self._every:
             self.skip_void(now_ns)
-        elif not self._wanted:
+        elif not self._wanting:
             self._row.slide(now_ns - VOID_NS)  # or an idle row would keep all it ever was
             self._row.forget(now_ns - KEEP_NS)
         for account in self._accounts.values():
@@ -160,20 +157,23 @@ class SlotAllocator(Generic[Asker]):
         """
         account = self._accounts.get(asker)
         if account is None:
-            account = self._accounts[asker] = Account(self._new_turn())
+            account = self._accounts[asker] = Account(next(self._turns))
         if seen < account.seen or seen > account.dealt:
             return  # overtaken by a newer one, or not of this throttle
+        account.outstanding = outstanding
+        if seen != account.seen:
+            account.seen = seen
+            account.unseen = sum(block.size for block in account.recent if block.number > seen)
+        account.forget(now_ns - VOID_NS)
         if given_back_ns:
             account.asked_back_ns = 0
             self._wait_ns = max(one.asked_back_ns for one in self._accounts.values())
-            account.heard(0, seen)
-            self._look(asker, account)
+            self._wanting.discard(asker)
             self._take_back(account, given_back_ns)
-        idle = not self._wanted
-        account.forget(now_ns - VOID_NS)
-        account.heard(outstanding, seen)
+        idle = not self._wanting
         self._look(asker, account)
-        self._offer_returned(now_ns)
+        if self._returned:
+            self._offer_returned(now_ns)
         if idle and account.demand and not self._every:
             # Reports take a while: who began to wait before now has a right to the slots since.
             self._since_ns = min(now_ns, max(since_ns, now_ns - VOID_NS, self._since_ns))
@@ -182,10 +182,14 @@ class SlotAllocator(Generic[Asker]):
     def deal(self, now_ns: int) -> list[tuple[Asker, Block]]:
         """Blocks for those who ask, with all slots that are due within the horizon."""
         dealt: list[tuple[Asker, Block]] = []
-        if self._wanted and now_ns >= self._wait_ns:
+        if self._wanting and now_ns >= self._wait_ns:
             self.void += self._row.skip(now_ns - self._void_ns)
-            self._deal_returned(now_ns, dealt)
-            self._deal_fresh(now_ns + self._horizon_ns(now_ns), dealt)
+            if self._returned:
+                self._deal_returned(now_ns, dealt)
+            until_ns = now_ns + self._horizon_ns(now_ns)
+            while self._wanting and (run := self._row.peek(until_ns)) is not None:
+                block = Block(0, run.epoch, run.first, 1, run.size, run.due_ns, run.spacing_ns)
+                self._row.take(self._share(block, dealt))
         self._row.forget(now_ns - KEEP_NS)
         return dealt
 
@@ -200,10 +204,10 @@ class SlotAllocator(Generic[Asker]):
         return self._row.due_before(t_ns)
 
     def _horizon_ns(self, now_ns: int) -> int:
-        spacing_ns, until_ns = self._row.even
-        if not self._far_apart or spacing_ns > MAX_HORIZON_NS:
+        span = self._row.span
+        if not FAR_APART_NS <= span.spacing_ns <= MAX_HORIZON_NS:
             return HORIZON_NS
-        far_ns = min(int(AHEAD * spacing_ns), MAX_HORIZON_NS, until_ns - 1 - now_ns)
+        far_ns = min(int(AHEAD * span.spacing_ns), MAX_HORIZON_NS, span.end_ns - 1 - now_ns)
         return max(HORIZON_NS, far_ns)
 
     def _deal_returned(self, now_ns: int, dealt: list[tuple[Asker, Block]]) -> None:
@@ -212,15 +216,10 @@ class SlotAllocator(Generic[Asker]):
             late = block.first_from(max(now_ns - self._void_ns, self._since_ns))
             # What is given back, and that is done where slots are far apart, nobody has missed.
             self.void += late - (block.first_from(self._since_ns) if self._slides_far else 0)
-            while late < block.size and self._wanted:
+            while late < block.size and self._wanting:
                 late += self._share(block.part(late, block.size), dealt)
             if late < block.size:
                 self._returned.append(block.part(late, block.size))
-
-    def _deal_fresh(self, until_ns: int, dealt: list[tuple[Asker, Block]]) -> None:
-        while self._wanted and (run := self._row.peek(until_ns)) is not None:
-            block = Block(0, run.epoch, run.first, 1, run.size, run.due_ns, run.spacing_ns)
-            self._row.take(self._share(block, dealt))
 
     def _share(self, block: Block, dealt: list[tuple[Asker, Block]]) -> int:
         """Deal the first slots of `block`, as many to each asker; how many these are."""
@@ -246,13 +245,9 @@ class SlotAllocator(Generic[Asker]):
             account.recent.append(own)
             account.covered_ns = max(account.covered_ns, own.due_at(rounds - 1))
             dealt.append((asker, own))
-            account.served = self._new_turn()
+            account.served = next(self._turns)
             self._look(asker, account)
         return stride * rounds
-
-    def _new_turn(self) -> int:
-        self._turns += 1
-        return self._turns
 
     def lost(self, asker: Asker, now_ns: int) -> int:
         """`asker` is no more: what it was dealt for later is dealt again; how many it has had."""
@@ -263,7 +258,8 @@ class SlotAllocator(Generic[Asker]):
         self._wait_ns = 0
         account.seen = account.dealt  # or it was on its way
         self._take_back(account, now_ns + 1)
-        self._offer_returned(now_ns)
+        if self._returned:
+            self._offer_returned(now_ns)
         return account.had
 
     def _take_back(self, account: Account, from_ns: int) -> None:
@@ -282,7 +278,7 @@ class SlotAllocator(Generic[Asker]):
 
     def _offer_returned(self, now_ns: int) -> None:
         """Nobody asks for what came back; but users of who has slots for later may come sooner."""
-        if not self._returned or not self._far_apart or self._wanted:
+        if not self._far_apart or self._wanting:
             return
         size = sum(block.size for block in self._returned)
         holders = [it for it in self._accounts.items() if self._has_later(it[1], now_ns)]
@@ -319,7 +315,7 @@ class SlotAllocator(Generic[Asker]):
 
     def next_ns(self, now_ns: int) -> int:
         """When to deal again, if nobody asks for more until then."""
-        if not self._wanted:
+        if not self._wanting:
             return NEVER_NS
         if now_ns < self._wait_ns:
             return self._wait_ns

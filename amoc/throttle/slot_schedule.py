@@ -66,7 +66,7 @@ class Run(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Span:
+class Span:
     """A stretch of time with one spacing."""
 
     change: int
@@ -106,15 +106,19 @@ class _Span:
 
 
 class SlotSchedule:
-    """Lays out the slots of one throttle, and has them taken in order."""
+    """Lays out the slots of one throttle, and has them taken in order.
+
+    Attributes:
+        span: In which the next ones are.
+    """
 
     def __init__(self, change: Change) -> None:
         self._changes: deque[Change] = deque([change])
         self._forgotten = 0  # changes that came before those
         self._forgotten_slots = 0  # slots of spans that are forgotten
-        self._past: deque[_Span] = deque()
+        self._past: deque[Span] = deque()
         self._taken = 0  # of the current span
-        self._span = self._span_at(change.from_ns, 0, 0.0, 0)
+        self.span = self._span_at(change.from_ns, 0, 0.0, 0)
 
     @property
     def epoch(self) -> int:
@@ -132,17 +136,17 @@ class SlotSchedule:
         """Let `change` hold from its time on, which is not before that of any other."""
         self._changes.append(change)
         from_ns = change.from_ns
-        while self._span.begin_ns > from_ns and self._past:
-            self._span = self._past.pop()
-            self._taken = self._span.before(self._span.end_ns)
-        span = self._span
+        while self.span.begin_ns > from_ns and self._past:
+            self.span = self._past.pop()
+            self._taken = self.span.before(self.span.end_ns)
+        span = self.span
         span.end_ns = min(span.end_ns, from_ns)
         self._taken = min(self._taken, span.before(from_ns))
 
     def peek(self, until_ns: int) -> Run | None:
         """The next slots that nobody has taken, of one spacing, that are due by `until_ns`."""
         due_ns = self.next_ns(until_ns)
-        span = self._span
+        span = self.span
         if due_ns > until_ns:
             return None
         count = span.before(min(span.end_ns, until_ns + 1)) - self._taken
@@ -152,7 +156,7 @@ class SlotSchedule:
     def next_ns(self, until_ns: int) -> int:
         """When the next slot is due; if that is after `until_ns`, any time after it."""
         while True:
-            span = self._span
+            span = self.span
             due_ns = span.due_ns(self._taken)
             if due_ns < span.end_ns:
                 return due_ns
@@ -166,17 +170,12 @@ class SlotSchedule:
 
     def untake(self, epoch: int, slot: int) -> bool:
         """Put back `slot` if it is the one that was taken last; whether it is."""
-        span = self._span
+        span = self.span
         of = self._changes[span.change - self._forgotten].epoch
         if not self._taken or (epoch, slot) != (of, span.first + self._taken - 1):
             return False
         self._taken -= 1
         return True
-
-    @property
-    def even(self) -> tuple[float, int]:
-        """How far apart the next slots are, and until when."""
-        return self._span.spacing_ns, self._span.end_ns
 
     def skip(self, before_ns: int) -> int:
         """Take all slots that are due before `before_ns`; how many these are."""
@@ -191,7 +190,7 @@ class SlotSchedule:
 
         It must have been laid out up to there, by `skip` say, and never have slid.
         """
-        spans = (*self._past, self._span)
+        spans = (*self._past, self.span)
         return self._forgotten_slots + sum(one.before(min(one.end_ns, t_ns)) for one in spans)
 
     def slide(self, to_ns: int) -> None:
@@ -200,7 +199,7 @@ class SlotSchedule:
             return
         # The slots that were laid out and not taken never were. Epochs that begin in between are
         # passed over, so look for the one that holds.
-        span = self._span
+        span = self.span
         index = span.change
         first = span.first + self._taken
         while (after := index + 1 - self._forgotten) < len(self._changes) and (
@@ -210,21 +209,21 @@ class SlotSchedule:
         span.end_ns = span.due_ns(self._taken)
         self._past.append(span)
         self._taken = 0
-        self._span = self._span_at(to_ns, index, 0.0, first)
+        self.span = self._span_at(to_ns, index, 0.0, first)
 
     def forget(self, before_ns: int) -> None:
         """Forget what was before `before_ns`; no change goes back so far."""
         while self._past and self._past[0].end_ns < before_ns:
             self._forgotten_slots += self._past[0].before(self._past[0].end_ns)
             self._past.popleft()
-        oldest = self._past[0].change if self._past else self._span.change
+        oldest = self._past[0].change if self._past else self.span.change
         while self._forgotten < oldest:
             self._changes.popleft()
             self._forgotten += 1
 
     def _go_on(self) -> None:
         """To the span after the current one, of which all slots are taken."""
-        span = self._span
+        span = self.span
         first = span.first + self._taken
         need = span.need_at_end(self._taken)
         index = span.change
@@ -236,9 +235,9 @@ class SlotSchedule:
                 need = 1.0  # somebody may have passed just now
         self._past.append(span)
         self._taken = 0
-        self._span = self._span_at(span.end_ns, index, need, first)
+        self.span = self._span_at(span.end_ns, index, need, first)
 
-    def _span_at(self, begin_ns: int, index: int, need: float, first: int) -> _Span:
+    def _span_at(self, begin_ns: int, index: int, need: float, first: int) -> Span:
         change = self._changes[index - self._forgotten]
         spacing_ns, end_ns = inf, NEVER_NS
         if change.mode is Mode.RUN:
@@ -249,4 +248,4 @@ class SlotSchedule:
         after = index + 1 - self._forgotten
         if after < len(self._changes):
             end_ns = min(end_ns, self._changes[after].from_ns)
-        return _Span(index, begin_ns, end_ns, need, spacing_ns, first)
+        return Span(index, begin_ns, end_ns, need, spacing_ns, first)

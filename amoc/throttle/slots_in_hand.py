@@ -47,7 +47,8 @@ class SlotsInHand:
         """Put `block`, but for what is due at `void_ns` or later; its slots come with `mark`."""
         self.far_apart = block.spacing_ns >= FAR_APART_NS
         until_ns = min(void_ns, self.given_back_ns or NEVER_NS)
-        block = block.part(0, block.first_from(until_ns))
+        if until_ns < NEVER_NS:
+            block = block.part(0, block.first_from(until_ns))
         if block.size:
             self.size += block.size
             self.covered_ns = max(self.covered_ns, block.due_at(block.size - 1))

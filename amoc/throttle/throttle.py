@@ -79,6 +79,7 @@ class Throttle(Generic[Asker]):
         interval_s: What its rate is per; 0 when it limits how many pass at the same time.
         every: Whether slots that nobody takes are counted.
         untaken: How many these are.
+        next_ns: Tells when to deal again, if nothing happens until then.
     """
 
     def __init__(
@@ -126,8 +127,10 @@ class Throttle(Generic[Asker]):
         self._slots = self.permits = None
         if change.interval_ns:
             self._slots = slot_allocator.SlotAllocator(change, every=self.every)
+            self.next_ns = self._slots.next_ns
         else:
             self.permits = permit_allocator.Permits(change)
+            self.next_ns = self.permits.next_ns
 
     # What is asked of it
 
@@ -345,7 +348,8 @@ class Throttle(Generic[Asker]):
         if self._slots is not None:
             asked_back = [(who, AskBack(self.name)) for who in self._slots.ask_back(now_ns)]
             dealt = self._slots.deal(now_ns)
-            self._take_void(self._slots)
+            if self._slots.void:
+                self._take_void(self._slots)
             return [*asked_back, *((who, Tokens(self.name, *block)) for who, block in dealt)]
         assert self.permits is not None
         return [(who, Permits(self.name, *grant)) for who, grant in self.permits.deal(now_ns)]
@@ -369,13 +373,6 @@ class Throttle(Generic[Asker]):
                 self.untaken += max(0, had - passed)
         elif self.permits is not None:
             self.permits.lost(asker)
-
-    def next_ns(self, now_ns: int) -> int:
-        """When to deal again, if nothing happens until then."""
-        if self._slots is not None:
-            return self._slots.next_ns(now_ns)
-        assert self.permits is not None
-        return self.permits.next_ns(now_ns)
 
     def state(self, now_ns: int) -> ThrottleState:
         """How it is."""

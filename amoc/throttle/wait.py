@@ -22,6 +22,7 @@ from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import run_when_passed
 from amoc.throttle.permit_stock import Permit
+from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.token_waiter import Token
 from amoc.throttle.worker_queue import WorkerQueue
 from amoc.users import mail
@@ -159,7 +160,7 @@ def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None
     if getattr(caller, "pending_interrupt", None) is not None:
         check_interrupt()
     waiter: Waiter[Token] = Waiter()
-    token: Token | None = gate.enter_at(queue, waiter)
+    token: Token | None = gate.enter(queue, waiter)
     at_once = token is not None
     if not at_once:
         try:
@@ -167,12 +168,12 @@ def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None
         finally:
             token = waiter.value
             if token is None:
-                gate.leave_at(queue, waiter)
+                gate.leave(queue, waiter)
     if type(token) is not int:
         _refuse(queue, token, timeout)
     permit = None
     if not queue.permits:  # those have no slots, so nothing was meant to begin at any time
-        metrics.put_token(caller, token, queue.has_slots)
+        metrics.put_token(caller, token, queue.mode is not Mode.OPEN)
     elif queue.handed is not None:
         permit = gate.hold(caller, queue)
     if at_once:

@@ -39,7 +39,6 @@ from amoc.ipc.messages.throttle import (
     ThrottleMode,
     ThrottleToWorker,
     Tokens,
-    Want,
 )
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
@@ -92,7 +91,8 @@ class Gate:
             on_crash: See the attribute.
         """
         self._worker = worker
-        self._outbox = outbox
+        self._at_flush = outbox.at_flush
+        self._say = outbox.sender(Part.THROTTLE, THROTTLE_TO_CONTROLLER)
         self.on_crash = on_crash
         self.tasks = self.passed_in_a_row = 0
         self._record: RecordSlot | None = None
@@ -112,7 +112,6 @@ class Gate:
         self._ringing = False
         self._working: WorkerQueue | None = None
         self._telling: list[tuple[int, int, WorkerQueue]] = []
-        self._flush_asked = False
         self._speak_ns = NEVER_NS
         self._speak = get_hub().loop.timer(0)
         self._reminder = get_hub().loop.timer(to_next_s(REMIND_S), REMIND_S)
@@ -141,11 +140,6 @@ class Gate:
         queue = self.queues.get(name)
         return queue if queue is not None and queue.epoch else None
 
-    def is_open(self, name: str) -> bool:
-        """Whether everybody may pass throttle `name`."""
-        queue = self.queues.get(name)
-        return queue is not None and queue.is_open(monotonic_ns())
-
     def queue(self, name: str) -> WorkerQueue:
         """The throttle `name` here, made if it was not heard of; then it holds everybody."""
         queue = self.queues.get(name)
@@ -153,11 +147,11 @@ class Gate:
             queue = self.queues[name] = WorkerQueue(name, self._lateness, self._record)
         return queue
 
-    def enter(self, name: str, waiter: Waiter[Token]) -> int | None:
-        """Let `waiter` wait for throttle `name`.
+    def enter(self, queue: WorkerQueue, waiter: Waiter[Token]) -> int | None:
+        """Let `waiter` wait for a throttle.
 
         Args:
-            name: A throttle; one that was never heard of holds everybody until it is.
+            queue: That of the throttle.
             waiter: Is given its token, once and in the hub, which is its intended time in ns; or an
                 `AmocError` when the throttle is stopped.
 
@@ -165,23 +159,13 @@ class Gate:
             The token if there is nothing to wait for, and then `waiter` is given nothing; else
             None.
         """
-        return self.enter_at(self.queue(name), waiter)
-
-    def enter_at(self, queue: WorkerQueue, waiter: Waiter[Token]) -> int | None:
-        """Let `waiter` wait in `queue`, see `enter`."""
         token = queue.enter(waiter)
         # A user that comes back right after it has passed will be attended to with all others.
         if token is None and queue is not self._working:
             self._attend(queue)
         return token
 
-    def leave(self, name: str, waiter: Waiter[Token]) -> None:
-        """`waiter` waits for throttle `name` no more; it was given nothing."""
-        queue = self.queues.get(name)
-        if queue is not None:
-            self.leave_at(queue, waiter)
-
-    def leave_at(self, queue: WorkerQueue, waiter: Waiter[Token]) -> None:
+    def leave(self, queue: WorkerQueue, waiter: Waiter[Token]) -> None:
         """`waiter` waits in `queue` no more; it was given nothing."""
         queue.leave(waiter)
         self._attend(queue)
@@ -266,10 +250,10 @@ class Gate:
             heappush(self._heap, (at_ns, next(self._order), queue))
             if at_ns < self._alarm_ns and not self._ringing:
                 self._set_alarm()
-        if queue.tell_ns == NEVER_NS and queue.has_news:
-            queue.tell_ns = queue.speak_ns
-            heappush(self._telling, (queue.tell_ns, next(self._order), queue))
-            if queue.tell_ns < self._speak_ns:
+        if queue.tell_ns == NEVER_NS and (speak_ns := queue.speak_ns) < NEVER_NS:
+            queue.tell_ns = speak_ns
+            heappush(self._telling, (speak_ns, next(self._order), queue))
+            if speak_ns < self._speak_ns:
                 self._set_speak()
 
     def _set_speak(self) -> None:
@@ -280,15 +264,14 @@ class Gate:
             return
         wait_ns = self._speak_ns - monotonic_ns()
         if wait_ns <= 0:
-            self._ask_flush()
+            self._at_flush(self._tell)
         else:
             self._speak.close()
             self._speak = get_hub().loop.timer(wait_ns / S_NS)
-            self._speak.start(self._ask_flush)
+            self._speak.start(self._at_flush, self._tell)
 
     def _tell(self) -> None:
         """Tell the controller what is wanted."""
-        self._flush_asked = False
         now_ns = monotonic_ns()
         telling = self._telling
         while telling and telling[0][0] <= now_ns:
@@ -296,23 +279,15 @@ class Gate:
             if queue.tell_ns != tell_ns:
                 continue  # it has something more urgent to tell, or has told it
             queue.tell_ns = NEVER_NS
-            if queue.has_news:
-                self._put(queue.want(now_ns))
+            if queue.speak_ns < NEVER_NS:
+                self._say(self._worker, queue.want(now_ns))
         self._set_speak()
-
-    def _put(self, want: Want) -> None:
-        self._outbox.put(Part.THROTTLE, self._worker, THROTTLE_TO_CONTROLLER.pack(want))
-
-    def _ask_flush(self) -> None:
-        if not self._flush_asked:
-            self._flush_asked = True
-            self._outbox.at_flush(self._tell)
 
     def _remind(self) -> None:
         now_ns = monotonic_ns()
         for queue in self.queues.values():
             if queue.is_overdue(now_ns, int(REMIND_S * S_NS)):
-                self._put(queue.want(now_ns))
+                self._say(self._worker, queue.want(now_ns))
 
     # The loop
 

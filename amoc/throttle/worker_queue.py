@@ -28,10 +28,9 @@ from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
 from amoc.throttle.blocks import Block
-from amoc.throttle.foresight import Foresight, NoForesight
+from amoc.throttle.demand import GAP_NS, Foresight, NoForesight, report_ns
 from amoc.throttle.permit_stock import Permit, PermitStock
 from amoc.throttle.profiles import NEVER_NS
-from amoc.throttle.report_time import GAP_NS, report_ns
 from amoc.throttle.slot_allocator import FAR_APART_NS, VOID_NS
 from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.slots_in_hand import SlotsInHand
@@ -51,6 +50,7 @@ class WorkerQueue:
         name: The throttle's.
         epoch: The newest that was heard of; 0 before the controller has said anything.
         permits: Whether it limits concurrency.
+        mode: What it does with those who wait.
         waiting: How many wait.
         handed: The permit of the one that passed last.
         armed_ns: When the gate will call `work`.
@@ -75,7 +75,7 @@ class WorkerQueue:
         self.handed: Permit | None = None
         self.armed_ns = NEVER_NS
         self.tell_ns, self.told_ns = NEVER_NS, 0
-        self._mode = Mode.HELD
+        self.mode = Mode.HELD
         self._changes: deque[ThrottleMode] = deque()
         self._queue: deque[Waiter[Token]] = deque()
         self._hand = SlotsInHand()
@@ -93,7 +93,7 @@ class WorkerQueue:
 
     def __repr__(self) -> str:
         what = f"{self.waiting} waiting, {self._hand.size} slots in hand"
-        return f"<queue {self.name}, {self._mode}: {what}>"
+        return f"<queue {self.name}, {self.mode}: {what}>"
 
     # Users
 
@@ -101,27 +101,22 @@ class WorkerQueue:
         """Whether everybody may pass."""
         if self._changes and self._changes[0].from_ns <= at_ns:
             self._apply_changes(at_ns)
-        return self._mode is Mode.OPEN
-
-    @property
-    def has_slots(self) -> bool:
-        """Whether users pass at its slots."""
-        return not self.permits and self._mode is not Mode.OPEN
+        return self.mode is Mode.OPEN
 
     def enter(self, waiter: Waiter[Token]) -> int | None:
         """Wait for a turn; the token if there is none to wait for, and `waiter` is not called."""
         self._requests.cells[0] += 1
         if THROTTLE_REQUEST.heard:
             THROTTLE_REQUEST(user_of(waiter), throttle=self.name, waiting=self.waiting)
-        if self._mode is Mode.OPEN or self._changes:
+        if self.mode is Mode.OPEN or self._changes:
             at_ns = now_ns()
-            if self.is_open(at_ns) and not self.waiting and not pause.is_paused():
+            if self.is_open(at_ns) and not self.waiting and not pause.clock.since_ns:
                 self._count_executed(waiter)
                 return at_ns
         if self.permits and not self.waiting:
             self.stock.asked_for(now_ns())
         if self.stock.kept:
-            if not self._changes and not pause.is_paused():
+            if not self._changes and not pause.clock.since_ns:
                 self.handed = self.stock.take_kept()
                 self._count_executed(waiter)
                 return now_ns()
@@ -202,7 +197,7 @@ class WorkerQueue:
                 break
         if block.due_ns < now_ns() + IN_TIME_NS:
             self.foresight.came_late()
-        self._hand.put(block, void_ns, pause.paused_ns())
+        self._hand.put(block, void_ns, pause.clock.earlier_ns)
 
     def hear_permits(self, permits: Permits) -> None:
         """Permits have come."""
@@ -241,24 +236,11 @@ class WorkerQueue:
     @property
     def outstanding(self) -> int:
         """What is wanted beyond what is in hand."""
-        if self._mode is Mode.OPEN and not self._changes:
+        if self.mode is Mode.OPEN and not self._changes:
             return 0
         if self.permits:
             return max(0, self.waiting - len(self.stock.idle))
         return max(0, self.waiting + self.foresight.foreseen - self._hand.size)
-
-    @property
-    def has_news(self) -> bool:
-        """Whether the controller believes something else than what is so."""
-        return self.epoch > 0 and (
-            self.stock.back != self._back_told
-            or self.outstanding != self._believed
-            or self._is_urgent
-        )
-
-    @property
-    def _is_urgent(self) -> bool:
-        return self._in_force > self._in_force_told or self._hand.given_back_ns > 0
 
     def is_overdue(self, at_ns: int, after_ns: int) -> bool:
         """Whether something is wanted, and for so long nothing was there and nothing was told."""
@@ -267,17 +249,22 @@ class WorkerQueue:
 
     @property
     def speak_ns(self) -> int:
-        """When to tell the controller what is wanted; soon when the slots in hand are few."""
-        if self._is_urgent:
+        """When to tell the controller what is wanted; never while it believes what is so."""
+        if not self.epoch:
+            return NEVER_NS
+        if self._in_force > self._in_force_told or self._hand.given_back_ns:
             return self.told_ns + GAP_NS
+        outstanding = self.outstanding
+        if outstanding == self._believed and self.stock.back == self._back_told:
+            return NEVER_NS
         known = 0 if self.permits else self._believed
-        return report_ns(self.told_ns, self._hand, known, self.outstanding)
+        return report_ns(self.told_ns, self._hand, known, outstanding)
 
     # The loop
 
     def next_ns(self) -> int:
         """When `work` has something to do."""
-        if self.stock.idle or (self.waiting and self._mode in (Mode.OPEN, Mode.GONE)):
+        if self.stock.idle or (self.waiting and self.mode in (Mode.OPEN, Mode.GONE)):
             return 0
         at_ns = self._hand.next_ns
         if self.stock.kept:
@@ -288,7 +275,7 @@ class WorkerQueue:
         changes = self._changes
         while changes and changes[0].from_ns <= at_ns:
             change = changes.popleft()
-            self._mode, self.permits = Mode(change.mode), change.permits
+            self.mode, self.permits = Mode(change.mode), change.permits
             self._applied = change.epoch, change.from_ns
 
     def work(self, at_ns: int, until_ns: int) -> int:
@@ -306,7 +293,7 @@ class WorkerQueue:
             self.stock.return_kept(at_ns)
         if self.stock.idle:
             self._hand_out_permits(until_ns)
-        if self._mode in (Mode.OPEN, Mode.GONE):
+        if self.mode in (Mode.OPEN, Mode.GONE):
             self._release_all(until_ns)
         epoch, from_ns = self._applied
         if epoch > self._in_force and self._hand.next_ns >= from_ns:  # no slot of an older one
@@ -320,11 +307,11 @@ class WorkerQueue:
         heard = bool(THROTTLE_EXECUTE.heard)
         void = missed = 0
         while hand.next_ns <= at_ns < until_ns:
-            due_ns, block, number, paused_ns = hand.take()
+            due_ns, block, number, paused_before_ns = hand.take()
             if at_ns - due_ns > VOID_NS:
                 void += 1
                 # One that came due while the run stood still was meant for nobody.
-                missed += self.every or pause.paused_ns() == paused_ns
+                missed += self.every or pause.clock.earlier_ns == paused_before_ns
                 continue
             while queue:
                 waiter = queue.popleft()
@@ -363,7 +350,7 @@ class WorkerQueue:
 
     def _hand_out_permits(self, until_ns: int) -> None:
         stock = self.stock
-        if self._mode is not Mode.RUN:
+        if self.mode is not Mode.RUN:
             stock.return_idle()
         while stock.idle and now_ns() < until_ns:
             waiter = self._first()
@@ -376,7 +363,7 @@ class WorkerQueue:
 
     def _release_all(self, until_ns: int) -> None:
         while (at_ns := now_ns()) < until_ns and (waiter := self._first()) is not None:
-            if self._mode is Mode.GONE:
+            if self.mode is Mode.GONE:
                 self._call(waiter, ScenarioError(f"throttle {self.name} was stopped"))
             else:
                 self._count_executed(waiter)

@@ -65,7 +65,7 @@ class Mailbox:
             BaseException: An interrupt (`amoc.base.waiting`).
         """
         messages, looked_at, left_s = self._messages, 0, timeout
-        begun_ns = pause.run_ns() if match is not None and timeout < inf else 0
+        begun_ns = pause.clock.run_ns() if match is not None and timeout < inf else 0
         while True:
             if match is None:
                 if messages:
@@ -81,7 +81,7 @@ class Mailbox:
                         return message
                     looked_at += 1
                 if begun_ns:
-                    left_s = timeout - (pause.run_ns() - begun_ns) / S_NS
+                    left_s = timeout - (pause.clock.run_ns() - begun_ns) / S_NS
             waiter = self.waiter = Waiter()
             try:
                 if left_s < 0 or not wait(waiter, left_s):

@@ -108,7 +108,7 @@ def pace(seconds: float) -> None:
     if not isinstance(seconds, int | float) or not 0 < seconds < inf:
         raise ScenarioError(f"pace() takes seconds above 0, got {cut(seconds)}")
     period_ns = int(seconds * S_NS)
-    me, now_ns = current(), pause.run_ns()
+    me, now_ns = current(), pause.clock.run_ns()
     due_ns = me.turn_ns + period_ns
     # Declared by the first turn, so that a threshold finds it where no turn is late.
     late = metrics.built_in(metrics.Counter, reserved.LATE_TURNS)
@@ -117,5 +117,5 @@ def pace(seconds: float) -> None:
         due_ns = now_ns
     wait(Waiter(), max((due_ns - now_ns) / S_NS, SHORT_S))
     # On time as a rule, so that turns do not drift; but a worker that woke late catches up no more.
-    begun_ns = pause.run_ns()
+    begun_ns = pause.clock.run_ns()
     me.turn_ns = due_ns if begun_ns - due_ns <= period_ns * MAX_CATCH_UP else begun_ns

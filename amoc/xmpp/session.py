@@ -253,7 +253,7 @@ class Session(Owner):
         """End all waits, and interrupt the owner if it has not learnt of the end."""
         if error is not None and not self.closed:
             meters.disconnected(error)
-            self.lost_ns = pause.run_ns()
+            self.lost_ns = pause.clock.run_ns()
         self._release(error)
         if self.on_closed is not None:
             self.on_closed.set(True)
@@ -271,7 +271,7 @@ class Session(Owner):
     def lose(self, drop: Callable[[Stream], object]) -> None:
         """Lose the connection on the user's request; it may go on on another stream."""
         if not self.stream.ended:
-            self.lost_ns = pause.run_ns()
+            self.lost_ns = pause.clock.run_ns()
         self.forget()
         drop(self.stream)
         self._release(None)

@@ -44,7 +44,7 @@ class ArrivalControl:
         return now_ns >= self._end_ns(duration_s) - EARLY_NS
 
     def _end_ns(self, duration_s: float) -> int:
-        return self._begun_ns + pause.paused_ns() + round(duration_s * S_NS)
+        return self._begun_ns + pause.clock.paused_ns() + round(duration_s * S_NS)
 
     def take_untaken(self) -> int:
         """How many slots nobody took in time since the last call."""

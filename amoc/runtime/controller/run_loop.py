@@ -73,7 +73,7 @@ class RunLoop:
             while timeline and (now - begun_ns) / S_NS >= timeline[0][0]:
                 _, name, arguments = timeline.pop(0)
                 gevent.spawn(self._operate_again, name, arguments)
-            run_ns = now - begun_ns - pause.paused_ns()
+            run_ns = now - begun_ns - pause.clock.paused_ns()
             if plan.duration_s is not None and self._is_over(plan.duration_s, run_ns, now):
                 return "ok"
             if self._status.state is State.RUNNING:

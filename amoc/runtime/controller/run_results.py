@@ -213,7 +213,7 @@ class RunResults:
             notes=totals.notes(),
             records=self._files.records,
             duration_s=round((at_ns - self._begun_ns) / S_NS, 3),
-            paused_s=round(pause.paused_ns() / S_NS, 3),
+            paused_s=round(pause.clock.paused_ns() / S_NS, 3),
         )
         summary, exit_code = self._files.end(totals)
         return Outcome(exit_code, message, summary)
@@ -257,7 +257,7 @@ class RunResults:
         """Take a sample of `node` at once."""
         if self._begun_ns:
             self._status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
-            self._status.paused_s = pause.paused_ns() / S_NS
+            self._status.paused_s = pause.clock.paused_ns() / S_NS
         self._status.samples.take(node, sample, self._breathe)
         self._cut_if_over()
 
@@ -355,7 +355,7 @@ class RunResults:
     def _ran_ns(self, at_ns: int) -> int:
         """For how long the run had been running at `at_ns`, which is now or a moment ago."""
         until_ns = min(at_ns, self._stopped_ns or at_ns)
-        return max(0, until_ns - self._begun_ns - pause.paused_ns())
+        return max(0, until_ns - self._begun_ns - pause.clock.paused_ns())
 
     def _hold_against_thresholds(self, point: Point) -> None:
         window = self._status.totals.window

@@ -29,7 +29,7 @@ from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.events import USER_ADDED
 from amoc.scenario.mix import MAX_LENGTH
 from amoc.scenario.user_kinds import NamedStart
-from amoc.throttle.foresight import NoForesight
+from amoc.throttle.demand import NoForesight
 from amoc.throttle.token_waiter import OnEveryToken, Token
 from amoc.users.user import User
 
@@ -147,7 +147,7 @@ class ArrivalPool(UserPool):
             return
         free = self._share - self._alive - len(self._coming) + len(self._idle)
         for _ in range(min(free, MAX_OFFERS) - self._queue.waiting):
-            self._gate.enter_at(self._queue, self._offer_one)
+            self._gate.enter(self._queue, self._offer_one)
 
     def _arrive(self, token: Token) -> None:
         """A slot has come."""

@@ -88,6 +88,7 @@ class UserPool:
         self._worker = orders.worker
         self._report = orders.report
         self._gate = orders.gate
+        self._start_queue = orders.gate.queue(USER_RATE)
         self._placement = orders.placement
         self._row = board.row(orders.worker)
         self._row[_USERS] = self._row[_WAITING] = 0
@@ -158,11 +159,11 @@ class UserPool:
 
     def _line_up(self, block: StartUsers) -> None:
         """Have users wait for the start rate's throttle, or start them where it is open."""
-        ids, at, paused_before_ns = block.ids, 0, pause.paused_ns()
+        ids, at, paused_before_ns = block.ids, 0, pause.clock.paused_ns()
         while at < len(ids):
             end = self._wait_due(block, at, paused_before_ns)
             pause.wait_resumed()
-            if self._ready or not self._gate.is_open(USER_RATE):
+            if self._ready or not self._start_queue.is_open(now_ns()):
                 for user_id in ids[at:end]:
                     self._enter_throttle(user_id)
             else:
@@ -182,7 +183,8 @@ class UserPool:
         if wait_ns > 0:
             gevent.sleep(wait_ns / S_NS)
         late_ns = now_ns() - block.due_ns
-        is_meant = pause.paused_ns() == paused_before_ns  # times of before a pause mean nothing
+        # Times of before a pause mean nothing.
+        is_meant = pause.clock.paused_ns() == paused_before_ns
         for number in range(at, end):
             if number > at and block.offsets_ns[number] > late_ns:
                 return number
@@ -196,7 +198,7 @@ class UserPool:
             self._tell_started(1)
             return
         waiter = self._ready[user_id] = OnToken(partial(self._start_ready, user_id))
-        token = self._gate.enter(USER_RATE, waiter)
+        token = self._gate.enter(self._start_queue, waiter)
         if token is not None:
             waiter.give(token)
 
@@ -249,7 +251,7 @@ class UserPool:
             self.turn_away(user_id)
             waiter = self._ready.pop(user_id, None)
             if waiter is not None:
-                self._gate.leave(USER_RATE, waiter)
+                self._gate.leave(self._start_queue, waiter)
                 self._tell_started(1)
         self._row[_WAITING] = len(self._queued)
 

@@ -106,7 +106,7 @@ def staying_connected(
         else:
             client = connect_by(plan, patience, ReturningClient)
             client.resumed = False
-        meters.outage.record_ns(pause.run_ns() - lost_ns)
+        meters.outage.record_ns(pause.clock.run_ns() - lost_ns)
 
 
 def _pause(failures: int) -> float:

@@ -63,7 +63,7 @@ def test_who_waits_first_passes_first(here: Here):
 def test_a_rate_of_0_holds_all_and_infinity_holds_none(here: Here):
     throttle.start("none", 0)
     throttle.start("all", inf)
-    eventually(lambda: here.gate.is_open("all"), "open")
+    eventually(lambda: here.gate.queue("all").is_open(now_ns()), "open")
     for _ in range(1000):
         throttle.wait("all")
     with pytest.raises(throttle.ThrottleTimeout, match=r"throttle none did not .* within 0\.03 s"):
@@ -126,10 +126,10 @@ def test_pause_resume_and_unlock(here: Here):
     throttle.resume("a")
     eventually(lambda: len(here.used) > held + 10, "it runs again")
     throttle.unlock("a")
-    eventually(lambda: here.gate.is_open("a"), "unlocked")
+    eventually(lambda: here.gate.queue("a").is_open(now_ns()), "unlocked")
     assert throttle.state("a").actual_rate == inf
     throttle.change_rate("a", 1, 1)
-    eventually(lambda: not here.gate.is_open("a"), "no more")
+    eventually(lambda: not here.gate.queue("a").is_open(now_ns()), "no more")
     assert throttle.state("a").mode == "run"
 
 
@@ -322,8 +322,8 @@ def test_many_that_leave_and_come_back_do_not_pile_up(here: Here):
     queue = here.gate.queue("a")
     for _ in range(5000):
         waiter: Waiter[int] = Waiter()
-        here.gate.enter("a", waiter)
-        here.gate.leave("a", waiter)
+        here.gate.enter(queue, waiter)
+        here.gate.leave(queue, waiter)
     assert queue.waiting == 0
     assert sum(type(one) is Waiter for one in gc.get_objects()) < 500
 

@@ -11,7 +11,7 @@ from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens
 from amoc.metrics import registry
 from amoc.metrics.board import Area
 from amoc.throttle import worker_queue
-from amoc.throttle.foresight import FORESEEN_IF_LATE, MAX_FAR_FORESEEN
+from amoc.throttle.demand import FORESEEN_IF_LATE, MAX_FAR_FORESEEN
 from amoc.throttle.permit_stock import IDLE_PERMIT_NS, KEEP_PERMIT_NS
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import VOID_NS
@@ -85,7 +85,7 @@ def test_permits_that_nobody_waits_for_any_more_go_back():
     one.grant(3)
     one.work()
     assert len(one.given) == 1
-    assert one.queue.has_news
+    assert one.queue.speak_ns < NEVER_NS
     assert one.queue.want(BEGIN_NS).back == 2
 
 
@@ -269,7 +269,7 @@ def test_where_slots_are_far_apart_those_that_nobody_comes_for_are_given_back(cl
     clock.ns = BEGIN_NS + 70 * MS_NS
     one.work()
     assert one.used == [(1, 0), (1, 1)]
-    assert one.queue.has_news
+    assert one.queue.speak_ns < NEVER_NS
     told = one.queue.want(clock.ns)
     assert (told.given_back_ns, told.outstanding) == (BEGIN_NS + 60 * MS_NS, 0)
     one.enter(1)
@@ -374,8 +374,7 @@ def test_with_slots_far_apart_in_hand_it_tells_seldom_but_of_a_change_soon(clock
     one.queue.hear_tokens(Tokens(one.name, 1, 1, 0, 1, 16, clock.ns, 100 * MS_NS))
     one.work()
     one.enter(1)
-    assert one.queue.has_news
+    assert one.queue.speak_ns < NEVER_NS
     assert one.queue.speak_ns - clock.ns > 500 * MS_NS
     one.change("held", clock.ns)
-    assert one.queue.has_news
     assert one.queue.speak_ns - clock.ns < 10 * MS_NS

@@ -210,10 +210,10 @@ def test_a_pause_of_the_run_delays_a_paced_user():
 
     def start():
         user_module.pace(0.05)
-        turned.append(pause.run_ns())
+        turned.append(pause.clock.run_ns())
 
     pause.reset()
-    begun_ns = pause.run_ns()
+    begun_ns = pause.clock.run_ns()
     crowd = Crowd(lambda _: start())
     user = begin(crowd)
     wait_until(lambda: user.waiting_for is not None)

@@ -14,6 +14,7 @@ from amoc.runtime.worker.arrivals import ArrivalPool
 from amoc.runtime.worker.user_pool import Orders
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.user_kinds import StartOfKind, UserKinds
+from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.worker_queue import WorkerQueue
 from amoc.users.placement import Placement, one_node
 
@@ -28,16 +29,16 @@ class FakeGate:
         self.line = []
 
     def queue(self, name):
-        assert name == ARRIVAL_RATE
-        self.one = WorkerQueue(name, metrics.timer("unused"), None)
-        return self.one
+        queue = WorkerQueue(name, metrics.timer("unused"), None)
+        if name == ARRIVAL_RATE:
+            self.one = queue
+        else:
+            queue.mode = Mode.OPEN
+        return queue
 
-    def enter_at(self, queue, waiter):
+    def enter(self, queue, waiter):
         queue.waiting += 1
         self.line.append(waiter)
-
-    def is_open(self, name):
-        return True
 
     def slots(self, count):
         """So many slots come, if anybody waits for them; how many were used."""

@@ -109,9 +109,9 @@ def test_what_became_of_those_removed_is_answered_kind_by_kind(worker, monkeypat
 def test_the_run_is_paused_here_and_goes_on(worker):
     (reply,) = worker.do(Pause(1))
     assert reply == Done(1, "3 users, each stops at its next call of amoc")
-    assert pause.is_paused()
+    assert pause.clock.since_ns
     assert worker.do(Resume(2)) == [Done(2, "3 users go on")]
-    assert not pause.is_paused()
+    assert not pause.clock.since_ns
 
 
 def test_settings_are_verified_applied_and_reverted(worker, monkeypatch):

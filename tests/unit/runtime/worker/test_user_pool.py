@@ -36,15 +36,17 @@ class FakeGate:
         self.line = []
         self.holders = {}
 
-    def is_open(self, name):
+    def queue(self, name):
         assert name == USER_RATE
+        return self
+
+    def is_open(self, at_ns):
         return self.open
 
-    def enter(self, name, waiter):
-        assert name == USER_RATE
+    def enter(self, queue, waiter):
         self.line.append(waiter)
 
-    def leave(self, name, waiter):
+    def leave(self, queue, waiter):
         self.line.remove(waiter)
 
     def let_through(self, count):

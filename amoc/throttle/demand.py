@@ -1,4 +1,7 @@
-"""How many slots users will want by the time that an answer can be here. Pure.
+"""What a worker asks of a throttle beyond what its users want now, and when it says so. Pure.
+
+It is said seldom, and in time: before half of the slots in hand are used. By the time that an
+answer can be here more will be wanted.
 
 Users that come back as soon as they have passed would otherwise always ask too late. Nothing is
 foreseen where slots found no user: a slot that is not taken is lost to all other workers, too.
@@ -11,6 +14,8 @@ users have come in time for each slot, and when slots came too late to be used.
 from __future__ import annotations
 
 from amoc.base.clock import MS_NS
+from amoc.throttle.slot_allocator import MAX_HORIZON_NS
+from amoc.throttle.slots_in_hand import SlotsInHand
 
 FORESEE_NS = 30 * MS_NS
 """About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
@@ -19,6 +24,17 @@ MAX_FAR_FORESEEN = 32
 """Of slots that are far apart."""
 FORESEEN_IF_LATE = 4
 _WEIGH_NS = 10 * MS_NS
+GAP_NS = 3 * MS_NS
+LONG_GAP_NS = 50 * MS_NS
+"""Least and longest time between two reports."""
+PLENTY_GAP_NS = 200 * MS_NS
+"""The longest one while the controller knows of plenty that is wanted."""
+PLENTY = 32
+"""Slots known to be wanted that are enough for a while."""
+FAR_GAP_NS = MAX_HORIZON_NS // 2
+"""The longest one where slots are far apart."""
+TOGETHER_NS = 20 * MS_NS
+"""Reports that can wait are made at multiples of that, those of many throttles together."""
 
 
 class NoForesight:
@@ -87,3 +103,22 @@ class Foresight:
             return
         self._weighed_ns, self._weighed_passed = at_ns, self.passed
         self.ran_dry = not waiting
+
+
+def report_ns(told_ns: int, hand: SlotsInHand, known: int, wanted: int) -> int:
+    """When to report, if nothing is urgent: before half of the slots in hand are used.
+
+    Args:
+        told_ns: When it was told last.
+        hand: The slots in hand.
+        known: How many more the controller knows to be wanted; 0 if it must know exactly.
+        wanted: How many more are wanted.
+    """
+    least_ns = GAP_NS
+    if PLENTY <= known < 2 * wanted:  # it knows of more than it can meet
+        least_ns = PLENTY_GAP_NS if known > 4 * hand.size else LONG_GAP_NS
+    half_ns = (hand.covered_ns - told_ns) // 2
+    if half_ns > LONG_GAP_NS and hand.far_apart:
+        gap_ns = max(least_ns, min(half_ns, FAR_GAP_NS))
+        return (told_ns + gap_ns) // TOGETHER_NS * TOGETHER_NS
+    return told_ns + max(least_ns, min(half_ns, LONG_GAP_NS))
