@@ -25,6 +25,7 @@ class AppendFile:
         lost: Records that could not be written since the last one that could.
         torn: Whether the file ends with a part of a record.
         size: Bytes in the file.
+        closed: Whether nothing can be written any more.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class AppendFile:
             ResourceError: The file cannot be created.
         """
         self.lost = self._lost_in_all = 0
-        self.torn = False
+        self.torn = self.closed = False
         self.name = f"{what} {path}"
         self._trouble = ""
         self._warn = warn
@@ -50,11 +51,6 @@ class AppendFile:
         with os_error_as(ResourceError, f"{self.name} cannot be created"):
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.size = os.fstat(self._fd).st_size
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing can be written any more."""
-        return self._fd < 0
 
     def append(self, data: bytes) -> bool:
         """Append a record, if possible; whether it was written."""
@@ -98,4 +94,4 @@ class AppendFile:
             if self._deleted() and not self._trouble:
                 self._trouble = _DELETED
             os.close(self._fd)
-            self._fd = -1
+            self.closed = True

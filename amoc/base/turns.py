@@ -20,7 +20,7 @@ def let_turn() -> None:
     With ``gevent.sleep(0)`` it would do so only after fifty such calls. For one greenlet at a time:
     all that wait here at once go on in the same turn.
     """
-    Waiter[None]().wait(0.0)
+    Waiter[None]().park(0.0)
 
 
 def call_in_turns(calls: Iterable[Callable[[], object]]) -> None:

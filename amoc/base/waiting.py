@@ -327,7 +327,7 @@ class Notify:
         self._rung = True
         waiter = self._waiter
         if waiter is not None and not waiter.done:
-            waiter.set(None)
+            waiter.done = True
             get_hub().loop.run_callback(waiter.wake)
 
     def wait(self, timeout: float = inf) -> bool:

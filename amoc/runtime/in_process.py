@@ -55,10 +55,10 @@ def joined(
     here: dict[Part, WorkerEnd] = {}
 
     def down(_: WorkerId, envelope: Envelope) -> None:
-        here[envelope.part].hear(envelope.body)
+        here[envelope.header()[0]].hear(envelope.body)
 
     def up(worker: WorkerId, envelope: Envelope) -> None:
-        above[envelope.part].hear(worker, envelope.body)
+        above[envelope.header()[0]].hear(worker, envelope.body)
 
     downwards, outbox = Outbox(down, gather_s=0), Outbox(up)
     calls = RpcServer(downwards.sender(Part.CALLS, ANSWERS))

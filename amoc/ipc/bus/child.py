@@ -190,7 +190,7 @@ class Child(End, Generic[_C, _R]):
 
     def backlog(self) -> int:
         """How many reports are held back."""
-        return len(self._reports)
+        return len(self._reports.items)
 
     def report(self, record: _R) -> None:
         """Report `record` within `BATCH_S`; for those that can wait a little.
@@ -253,7 +253,7 @@ class Child(End, Generic[_C, _R]):
         part = 2 if self._crowded else 1
         crowded = (
             self._stalled
-            or len(self._reports) >= MAX_REPORTS // part
+            or len(self._reports.items) >= MAX_REPORTS // part
             or self._reports.size >= MAX_HELD_BYTES // part
         )
         if crowded != self._crowded:
@@ -286,14 +286,14 @@ class Child(End, Generic[_C, _R]):
             self._batches += 1
             self._acked, self._heard_bytes = self._heard, 0
             self._hand_over(pack_batch(self.name, self._batches, self._heard, batch))
-            if not self._reports:
+            if not self._reports.items:
                 self._flushed.open()
             else:
                 gevent.sleep(0)
 
     @property
     def _has_reports(self) -> bool:
-        return bool(self._reports or self._dropped)
+        return bool(self._reports.items or self._dropped)
 
     def _wait_to_acknowledge(self) -> None:
         """Wait until there is a report, or what was heard must be acknowledged."""

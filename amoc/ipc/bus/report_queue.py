@@ -21,35 +21,33 @@ class ReportQueue:
     """Packed reports, first in, first out.
 
     Attributes:
+        items: Those that no batch has yet.
         size: What they take, in bytes.
     """
 
     def __init__(self) -> None:
         self.size = 0
-        self._items: deque[bytes] = deque()
-
-    def __len__(self) -> int:
-        return len(self._items)
+        self.items: deque[bytes] = deque()
 
     @property
     def full(self) -> bool:
         """Whether it is worth a batch already."""
-        return len(self._items) >= FULL_BATCH or self.size >= MAX_BATCH_BYTES
+        return len(self.items) >= FULL_BATCH or self.size >= MAX_BATCH_BYTES
 
     def add(self, item: bytes) -> None:
         """Put a packed report behind the others."""
-        self._items.append(item)
+        self.items.append(item)
         self.size += len(item)
 
     def take(self) -> Sequence[bytes]:
         """The next batch, taken out; empty when there is nothing."""
         if self.size <= MAX_BATCH_BYTES:
-            taken, self._items, self.size = self._items, deque(), 0
+            taken, self.items, self.size = self.items, deque(), 0
             return taken
-        batch = [self._items.popleft()]
+        batch = [self.items.popleft()]
         size = len(batch[0])
-        while self._items and size + len(self._items[0]) <= MAX_BATCH_BYTES:
-            item = self._items.popleft()
+        while self.items and size + len(self.items[0]) <= MAX_BATCH_BYTES:
+            item = self.items.popleft()
             batch.append(item)
             size += len(item)
         self.size -= size

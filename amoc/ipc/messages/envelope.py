@@ -65,18 +65,6 @@ class Envelope(NamedTuple):
             raise PeerError(f"expected an envelope, got {self.data[:20]!r}") from None
 
     @property
-    def part(self) -> Part:
-        """Whose it is.
-
-        Raises:
-            PeerError: It does not say.
-        """
-        try:
-            return _PARTS[self.data[0]]
-        except IndexError:
-            raise PeerError(f"expected an envelope, got {self.data[:20]!r}") from None
-
-    @property
     def body(self) -> memoryview:
         """What is in it."""
         return memoryview(self.data)[_HEADER.size :]

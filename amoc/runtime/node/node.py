@@ -266,8 +266,8 @@ class Node:
                     self._shutdown.users_gone(received.record)
 
     def _relay(self, envelope: Envelope) -> None:
-        part = envelope.part
-        if part in BETWEEN_WORKERS and envelope.header()[1] in self._workers.by_number:
+        part, index, _ = envelope.header()
+        if part in BETWEEN_WORKERS and index in self._workers.by_number:
             self._links.pass_down(envelope)
         # The caller of a call that is left out hears of it at its deadline, and may ask again.
         elif part is not Part.CALLS or not self._controller.crowded():

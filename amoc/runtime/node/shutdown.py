@@ -95,12 +95,12 @@ class Shutdown:
 
     def users_gone(self, gone: UsersGone) -> None:
         """A worker has no users any more."""
-        self._workers[gone.worker].gone = gone
+        self._workers.by_number[gone.worker].gone = gone
         self._check()
 
     def worker_died(self, died: Died) -> None:
         """A worker has died since the end began."""
-        worker = self._workers[died.worker]
+        worker = self._workers.by_number[died.worker]
         if worker.gone is None:
             worker.gone = UsersGone(worker.index, 0, [])
             how = process.how_it_ended(died.status)

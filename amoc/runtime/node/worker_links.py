@@ -15,6 +15,7 @@ from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, WorkerLost, Wo
 from amoc.ipc.messages.links import FromNode, FromWorker, ToWorker
 from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import StartUsers, StopUsers
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import RESTARTABLE, Board, UserState
 from amoc.runtime.node.sampler import note_silence
 from amoc.runtime.node.workers import WorkerState, WorkerTable
@@ -74,7 +75,7 @@ class WorkerLinks:
             self._workers.mark(new, UserState.RESTARTING)
         else:
             self._workers.mark(command.ids, UserState.STARTING)
-        worker = self._workers[command.worker]
+        worker = self._workers.by_number[command.worker]
         if worker.up:
             self.send(worker, command)
         # Else its worker has just died; the next one will find these users on the board.
@@ -101,8 +102,9 @@ class WorkerLinks:
 
     def forked(self, forked: Forked) -> None:
         """A worker is about to join."""
-        worker = self._workers[forked.worker]
+        worker = self._workers.by_number[forked.worker]
         worker.incarnation, worker.pid = forked.incarnation, forked.pid
+        worker.child = WorkerId("", worker.index, forked.incarnation).child
         self._bus.expect(worker.child)
 
     def joined(self, child: str, pid: int, stopping: bool) -> None:
@@ -125,7 +127,7 @@ class WorkerLinks:
 
     def died(self, died: Died) -> bool:
         """A worker is dead; whether it had joined."""
-        worker = self._workers[died.worker]
+        worker = self._workers.by_number[died.worker]
         self._bus.forget(worker.child)
         was_up, worker.up, worker.pid = worker.up, False, 0
         if died.status:
@@ -149,5 +151,5 @@ class WorkerLinks:
         slots = self._board.area(died.worker).throttle(ARRIVAL_RATE)
         passed = slots.executions + slots.missed
         self._report(WorkerLost(died.worker, died.incarnation, how, passed))
-        hopeless = self._workers[died.worker].count_loss(was_up, died.age_ns)
+        hopeless = self._workers.by_number[died.worker].count_loss(was_up, died.age_ns)
         return f"{how} {hopeless}" if hopeless else ""

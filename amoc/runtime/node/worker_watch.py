@@ -123,7 +123,7 @@ class WorkerWatch:
 
     def died(self, index: int) -> None:
         """A worker is dead: what it hung in until then, it could not report itself."""
-        worker = self._workers[index]
+        worker = self._workers.by_number[index]
         if worker.silent and (place := where_it_hangs(self._file(worker))):
             ns = now_ns() - self._board.row(worker.index)[Cell.HEARTBEAT_NS]
             self._report(Blocked(worker.index, place, 1, ns, ns, ""))

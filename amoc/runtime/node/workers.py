@@ -32,12 +32,14 @@ class WorkerState:
     Attributes:
         index: Its number in the run, from 0.
         incarnation: Which life of it that is, from 1; 0 before the first.
+        child: What the bus calls it.
         pid: Its process; 0 while there is none.
         up: Whether it has joined.
     """
 
     index: int
     incarnation: int = 0
+    child: str = ""
     pid: int = 0
     up: bool = False
     silent: bool = False
@@ -53,11 +55,6 @@ class WorkerState:
     """What it said when its users had left, or what is said in its place."""
     _stillborn: int = 0
     _short_lives: int = 0
-
-    @property
-    def child(self) -> str:
-        """What the bus calls it."""
-        return f"w{self.index}.{self.incarnation}"
 
     def count_loss(self, was_up: bool, age_ns: int) -> str:
         """Count a death; why another replacement would die too, empty while it may not.
@@ -108,9 +105,6 @@ class WorkerTable:
 
     def __iter__(self) -> Iterator[WorkerState]:
         return iter(self._workers)
-
-    def __getitem__(self, index: int) -> WorkerState:
-        return self.by_number[index]
 
     def dealt(self, ids: Collection[int]) -> None:
         """Users are dealt to the node."""

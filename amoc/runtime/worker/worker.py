@@ -139,7 +139,7 @@ def main(task: WorkerSpec) -> int:
                     task.placement.move(command)
                     pool.moved()
                 case Envelope():
-                    hearers[command.part].hear(command.body)
+                    hearers[command.header()[0]].hear(command.body)
                 case StopUsers(timeout_s):
                     _log.info("%d users have %g s to finish", len(pool), timeout_s)
                     gevent.spawn(_guarded, _stop, pool, timeout_s, parts.link, line)

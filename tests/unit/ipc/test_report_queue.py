@@ -21,7 +21,7 @@ def test_all_leaves_in_order_in_batches_that_are_not_too_large(lengths):
     for note in notes:
         held.add(FROM_NODE.pack(note))
     out = []
-    while held:
+    while held.items:
         before = held.size
         batch = held.take()
         assert len(batch) == 1 or sum(map(len, batch)) <= MAX_BATCH_BYTES

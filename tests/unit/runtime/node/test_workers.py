@@ -131,7 +131,7 @@ def test_who_joins_twice_or_after_its_death_is_not_up(here):
     here.links.forked(Forked(0, 2, 4712))
     here.links.joined("w0.1", 4711, stopping=False)
     assert [type(one) for one in here.reports] == [WorkerUp]
-    assert not here.workers[0].up
+    assert not here.workers.by_number[0].up
 
 
 def test_a_worker_that_joins_at_the_end_is_told_to_stop(here):
@@ -157,7 +157,7 @@ def test_mail_that_a_worker_does_not_take_in_time_is_dropped_and_counted(here, m
     here.bus.behind = 3
     here.links.pass_down(Envelope.of(Part.MAIL, 0, 0, b""))
     here.links.pass_down(Envelope.of(Part.MAIL, 1, 0, b""))  # it is not there
-    assert (here.workers[0].mail_dropped, here.workers[1].mail_dropped) == (1, 1)
+    assert (here.workers.by_number[0].mail_dropped, here.workers.by_number[1].mail_dropped) == (1, 1)
     here.links.pass_down(Envelope.of(Part.THROTTLE, 0, 1, b""))
     assert len(here.bus.sent) == 1
 
@@ -165,7 +165,7 @@ def test_mail_that_a_worker_does_not_take_in_time_is_dropped_and_counted(here, m
 def test_a_worker_that_reads_no_commands_is_killed_and_nothing_more_is_sent_to_it(here):
     here.up(1)
     here.bus.broken = True
-    here.links.send(here.workers[1], StopUsers(0.0))
+    here.links.send(here.workers.by_number[1], StopUsers(0.0))
     assert here.killed == [KillWorker(1, 1)]
     assert here.reports[-1] == Note(
         "error", "worker 1 is killed: w1.1 must acknowledge its commands"
@@ -249,10 +249,10 @@ def test_the_table_knows_whose_users_are_whose_and_which_are_lost(here):
     workers.dealt([3, 4, 5])
     workers.dealt([6])
     assert workers.ids == range(3, 7)
-    assert workers.users_in((UserState.NONE,), workers[0]) == [3, 5]
+    assert workers.users_in((UserState.NONE,), workers.by_number[0]) == [3, 5]
     workers.mark([3], UserState.RUNNING)
     workers.mark([5], UserState.STARTING)
-    workers.lose(workers[0])
+    workers.lose(workers.by_number[0])
     assert here.states([3, 5]) == [UserState.LOST, UserState.NONE]
     assert workers.lost == 1
 
@@ -263,5 +263,5 @@ def test_whom_a_command_had_removed_is_removed_and_not_lost_when_its_worker_dies
     here.workers.mark([1], UserState.STOPPING)
     here.workers.mark([3], UserState.BETWEEN)
     here.links.died(Died(0, 1, -9, LONG))
-    here.workers.lose(here.workers[0])
+    here.workers.lose(here.workers.by_number[0])
     assert here.states([1, 3]) == [UserState.REMOVED, UserState.LOST]
