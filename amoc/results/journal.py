@@ -85,7 +85,7 @@ class Journal:
             "kind": kind,
             **plain(fields),
         }
-        if lost := self.lost:
+        if lost := self._file.lost:
             told = {**{key: entry[key] for key in ("at", "t_s")}, "kind": "event"}
             told |= {"level": "warning", "text": f"{lost} lines could not be written here"}
             if not self._file.write(told):

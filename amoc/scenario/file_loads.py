@@ -49,13 +49,15 @@ class FileLoads:
     rates: tuple[Stages, ...]
 
     @classmethod
+    @lru_cache(maxsize=16)  # a plan is asked for them many times a second
     def of(cls, scenario: str) -> FileLoads | None:
         """Those of a plan's `scenario`; None if its scenarios have none of their own.
 
         Raises:
             ValueError: One is wrong; a clause that names it.
         """
-        return _of(scenario)
+        parts = parts_of(scenario)
+        return cls.of_parts(parts) if any(not one.is_count for one in parts) else None
 
     @classmethod
     def of_parts(cls, parts: Sequence[Part]) -> FileLoads:
@@ -141,12 +143,6 @@ class FileLoads:
         """How long the longest stages last; None if there are none."""
         every = [*(one.stages for one in self.groups if one.stages is not None), *self.rates]
         return max((one.total_s for one in every), default=0.0) or None
-
-
-@lru_cache(maxsize=16)  # a plan is asked for them many times a second
-def _of(scenario: str) -> FileLoads | None:
-    parts = parts_of(scenario)
-    return FileLoads.of_parts(parts) if any(not one.is_count for one in parts) else None
 
 
 class Whose:

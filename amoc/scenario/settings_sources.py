@@ -70,22 +70,29 @@ def pairs_of(what: str, texts: Iterable[str], value: str = "VALUE") -> dict[str,
     return values
 
 
-def cannot_travel(name: str, value: object) -> str | None:
-    """Why the value of setting `name` cannot be sent to a worker, in one line; None if it can."""
-    return _cannot_travel(name, value, is_secret(name), 0)
+def cannot_travel(
+    name: str, value: object, secret: bool | None = None, depth: int = 0
+) -> str | None:
+    """Why the value of setting `name` cannot be sent to a worker, in one line; None if it can.
 
-
-def _cannot_travel(name: str, value: object, secret: bool, depth: int) -> str | None:
+    Args:
+        name: The setting's, or where in it the value is.
+        value: The value.
+        secret: Whether no message may show it; by default its name says so.
+        depth: How deep it is nested.
+    """
+    if secret is None:
+        secret = is_secret(name)
     if isinstance(value, int) and not MIN_INT <= value <= MAX_INT:
         return f"{_called(name)} must fit into 64 bits, got {HIDDEN if secret else cut(value)}"
     if isinstance(value, list | dict) and depth >= MAX_DEPTH:
         return f"{_called(name)} must be nested at most {MAX_DEPTH} deep, got more"
     for key, one in value.items() if isinstance(value, dict) else ():
-        found = _cannot_travel(f"{name}.{key}", one, secret or is_secret(key), depth + 1)
+        found = cannot_travel(f"{name}.{key}", one, secret or is_secret(key), depth + 1)
         if found:
             return found
     for one in value if isinstance(value, list) else ():
-        if found := _cannot_travel(name, one, secret, depth + 1):
+        if found := cannot_travel(name, one, secret, depth + 1):
             return found
     return None
 

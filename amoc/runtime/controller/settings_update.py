@@ -86,7 +86,8 @@ class SettingsUpdate:
             SettingError, PeerError: They are refused, or cannot be checked; nothing was changed.
         """
         self._verify(values)
-        rate = self._start_rate({**self.values, **values})
+        paced = values.keys() & SETTINGS
+        rate = self._start_rate({**self.values, **values}) if paced else 0.0
         # From here on a worker that comes up is told, so none can be forgotten in between.
         change = _Change(values)
         self._changes.append(change)
@@ -102,7 +103,7 @@ class SettingsUpdate:
         if change.problems:
             raise SettingError(*sorted(change.problems))
         change.is_set = True
-        return replies, self._change_start_rate(rate) if values.keys() & SETTINGS else ""
+        return replies, self._change_start_rate(rate) if paced else ""
 
     @property
     def values(self) -> dict[str, object]:
