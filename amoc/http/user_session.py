@@ -285,8 +285,7 @@ class Session:
         name = None
         if options:
             name = options.pop("name", None)
-            if "allow" in options:
-                call.allow = options.pop("allow")
+            call.allow = options.pop("allow", call.allow)
         call.name = f"{method} {named(url)}" if name is None else name
         call.line = b""
         call.recorder = None

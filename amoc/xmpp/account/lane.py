@@ -52,6 +52,8 @@ _OWN_PRESENCE: Final = "110"
 _NO_PAIRS: Final[dict[str | int, Pair]] = {}
 _NO_NUMBERS: Final[list[Pair]] = []
 _NO_FLOWS: Final[dict[str, Flow]] = {}
+MAX_ROOMS: Final = 10_000
+"""Rooms that are kept of a lane; a server may invent some."""
 DELIVERY: Final = "message delivery"
 """What the span of a live message is called, from its sending to its reading."""
 _DUPLICATE: Final = Arrival.DUPLICATE
@@ -94,8 +96,7 @@ class Lane:
     def __init__(self, ledger: Ledger, account: Account, token: str) -> None:
         self._ledger = ledger
         self._closed_ns = 0
-        self._to_users = _NO_PAIRS
-        self._to_rooms: dict[str | int, Pair] | None = None
+        self._to_users = self._to_rooms = _NO_PAIRS
         self.account = account
         self.token = token
         self.is_alone = self.is_open = False
@@ -130,10 +131,7 @@ class Lane:
 
     def stamp(self, to: str | int, kind: str) -> str:
         """An id for a message of this `kind` to `to`, which is sent right after."""
-        if kind == "groupchat":
-            pair = self._to_rooms.get(to) if self._to_rooms is not None else None
-        else:
-            pair = self._to_users.get(to)
+        pair = (self._to_rooms if kind == "groupchat" else self._to_users).get(to)
         if pair is None:
             pair = self._pair(to, kind)
             if pair is None:
@@ -176,7 +174,7 @@ class Lane:
                 self._to_users = {}
             self._to_users[to] = pair
             return pair
-        if self._to_rooms is None:
+        if self._to_rooms is _NO_PAIRS:
             self._to_rooms = {}
         self._to_rooms[to] = pair
         return pair
@@ -398,7 +396,3 @@ class Lane:
             if len(self.rooms) < MAX_ROOMS:
                 self.rooms[room] = found
         return found
-
-
-MAX_ROOMS: Final = 10_000
-"""Rooms that are kept of a lane; a server may invent some."""
