@@ -3,8 +3,8 @@
 A walk begins when one function is entered and ends when another is. What counts is each function of
 amoc, and each file, that any process of a run with one worker enters in between; a lambda or a
 comprehension is none. What goes on anyway is left out: a call counts only if no call with the same
-callers, up to the process's first one, is seen while the only user of such a run sleeps. So what a
-heartbeat sends is not counted, but what a throttle sends in the same way is.
+callers, up to the process's first one, is seen while the only user of such a run sleeps, or works
+by itself. So what a heartbeat sends is not counted, but what a throttle sends in the same way is.
 
 A function counts if it is found in each of several runs, so one that the clock has brought into a
 single walk is left out. Where that is possible, a thing is done once before it is counted, so that
@@ -122,7 +122,14 @@ class Walk(NamedTuple):
     commands: tuple[tuple[str, ...], ...] = ()
 
 
-IDLE = Walk("idle", ":begin_walk", ":end_walk", "sleep(2); begin_walk(); sleep(5); end_walk()")
+IDLE = Walk(
+    "idle",
+    ":begin_walk",
+    ":end_walk",
+    # A worker that is busy beats in another way than one at rest.
+    "sleep(2); begin_walk(); sleep(1); [sleep(0.02 + 0 * sum(range(50_000))) for _ in range(100)];"
+    " sleep(1); end_walk()",
+)
 TWICE = "sleep(2); {0}; sleep(1); begin_walk(); {0}; "
 WALKS = {
     "start": Walk(
