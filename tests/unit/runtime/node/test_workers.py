@@ -157,7 +157,7 @@ def test_mail_that_a_worker_does_not_take_in_time_is_dropped_and_counted(here, m
     here.bus.behind = 3
     here.links.pass_down(Envelope.of(Part.MAIL, 0, 0, b""))
     here.links.pass_down(Envelope.of(Part.MAIL, 1, 0, b""))  # it is not there
-    assert (here.workers.by_number[0].mail_dropped, here.workers.by_number[1].mail_dropped) == (1, 1)
+    assert [one.mail_dropped for one in here.workers] == [1, 1]
     here.links.pass_down(Envelope.of(Part.THROTTLE, 0, 1, b""))
     assert len(here.bus.sent) == 1
 
