@@ -14,7 +14,7 @@ import click
 from amoc.base.errors import UsageError
 from amoc.cli.messages import say
 from amoc.cli.option_groups import together
-from amoc.cli.param_types import duration
+from amoc.cli.param_types import duration, whole
 from amoc.scenario import cluster
 from amoc.scenario.run_plan import RunPlan
 
@@ -46,6 +46,7 @@ class Reach:
         advertise: The controller's host, as hosts of ssh and Ray see it.
         join_timeout_s: How long all may take to come.
         remote_amoc: What runs amoc on hosts of ssh and Ray; None is what they usually have.
+        max_nodes: How many nodes there can be, with those that come during the run.
     """
 
     secret_file: str | None = None
@@ -53,6 +54,7 @@ class Reach:
     advertise: str | None = None
     join_timeout_s: float | None = None
     remote_amoc: str | None = None
+    max_nodes: int | None = None
 
     def arguments(self) -> list[str]:
         """The options that say the same on the command line; paths are absolute."""
@@ -63,6 +65,7 @@ class Reach:
             "--advertise": self.advertise,
             "--join-timeout": None if self.join_timeout_s is None else f"{self.join_timeout_s:g}s",
             "--remote-amoc": self.remote_amoc,
+            "--max-nodes": None if self.max_nodes is None else str(self.max_nodes),
         }
         return [f"{flag}={value}" for flag, value in given.items() if value is not None]
 
@@ -97,6 +100,12 @@ _OPTIONS = (
         help="Command that runs amoc on hosts of --cluster ssh:// or ray:.  [default: amoc for ssh;"
         " -m amoc of the Python that runs Ray]",
     ),
+    click.option(
+        "--max-nodes",
+        type=whole(1, cluster.MAX_NODES),
+        help="Let nodes of --cluster join come during the run, until there have been so many, lost"
+        " ones included.  [default: --nodes]",
+    ),
 )
 
 
@@ -111,9 +120,10 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         advertise: str | None,
         join_timeout: float | None,
         remote_amoc: str | None,
+        max_nodes: int | None,
         **given: Any,
     ) -> Any:
-        reach = Reach(secret_file, bind, advertise, join_timeout, remote_amoc)
+        reach = Reach(secret_file, bind, advertise, join_timeout, remote_amoc, max_nodes)
         return command(reach=reach, **given)
 
     return together(*_OPTIONS)(reached)
@@ -127,6 +137,7 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
     """
     wanted = cluster.parse(plan.cluster)
     check(wanted, reach)
+    _check_joins(plan, reach)
     if wanted.engine == cluster.LOCAL:
         from amoc.runtime import host
         from amoc.runtime.local_launcher import LocalLauncher
@@ -153,6 +164,7 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
         JOIN_TIMEOUT_S if reach.join_timeout_s is None else reach.join_timeout_s,
         starter,
         say,
+        reach.max_nodes or 0,
     )
 
 
@@ -168,6 +180,23 @@ def _starter(wanted: cluster.Cluster, reach: Reach, advertise: str) -> Starter |
         (head,) = wanted.hosts
         return RayStarter(head, wanted.nodes, reach.remote_amoc or "", advertise, say)
     return None
+
+
+def _check_joins(plan: RunPlan, reach: Reach) -> None:
+    """Make sure that nodes can join a run of `plan` that has begun, if they may.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    if reach.max_nodes is None:
+        return
+    for option, given, why in (
+        ("--arrival-rate", plan.arrivals, "divides --max-users among the nodes of the start"),
+        ("--placement blocks", plan.placement == "blocks", "divides users among these"),
+        ("--on-nodes", plan.on_nodes, "gives nodes that come later no users"),
+    ):
+        if given:
+            raise UsageError(f"--max-nodes cannot be used with {option}, which {why}")
 
 
 def check(wanted: cluster.Cluster, reach: Reach) -> None:
@@ -190,3 +219,10 @@ def check(wanted: cluster.Cluster, reach: Reach) -> None:
     for option, given in (("--bind", reach.bind), ("--join-timeout", reach.join_timeout_s)):
         if wanted.engine == cluster.LOCAL and given is not None:
             raise UsageError(f"{option} requires --cluster join, ssh:// or ray:")
+    if reach.max_nodes is not None:
+        if wanted.engine != cluster.JOIN:
+            raise UsageError("--max-nodes requires --cluster join")
+        if reach.max_nodes < wanted.nodes:
+            raise UsageError(
+                f"--max-nodes must be at least --nodes {wanted.nodes}, got {reach.max_nodes}"
+            )

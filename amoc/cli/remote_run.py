@@ -34,7 +34,10 @@ _TAKEN = {"scenarios", "run_directory", "pairs", "typed", "json_file", "only_pla
 _NOT_THERE = {
     "--run-dir": "the server names the directories of its runs",
     **dict.fromkeys(
-        ("--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"),
+        (
+            *("--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"),
+            "--max-nodes",
+        ),
         "the server's operator says where its runs have their nodes",
     ),
     "--config": "the server reads the amoc.toml of its own directory; --set takes values from here",

@@ -43,6 +43,9 @@ def _node(one: JsonObject) -> str:
     clock = ""
     if isinstance(bound_s, int | float) and bound_s > 0:
         clock = f", clock within {format_duration(bound_s)}"
+    joined_s = one.get("joined_at_s")
+    if isinstance(joined_s, int | float):
+        clock += f", joined after {format_duration(joined_s)}"
     return f"{workers}, {counted(one.get('users', 0), 'user')}, {one.get('state', '?')}{clock}"
 
 

@@ -158,6 +158,7 @@ class JournalFacts:
             "workers": before["workers"] if before else len(entry.get("workers", ())),
             "state": str(entry.get("state", "")),
             "reason": str(entry.get("reason", "")),
+            "joined_at_s": (before or entry).get("joined_at_s"),
             "lost_at_s": round(at_s, 3) if is_lost else None,
             "restarted": int(entry.get("restarted", 0)),
             "lost": int(entry.get("lost", 0)),

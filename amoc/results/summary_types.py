@@ -64,6 +64,7 @@ class NodePart(TypedDict):
     workers: int
     state: str
     reason: str
+    joined_at_s: float | None
     lost_at_s: float | None
     restarted: int
     lost: int

@@ -7,7 +7,7 @@ it needs itself.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from amoc.ipc.messages.lifecycle import Bootstrap
 from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode, ToNode
 from amoc.runtime.launcher import LaunchedNode, Launcher, node_name
 from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.settings import Source
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Launched:
         context: Where they were made.
         parent: The controller's end of the line to the nodes.
         nodes: The nodes, by number.
-        close_launcher: Ends what the launcher has open.
+        launcher: Has started them, and knows those that come later.
     """
 
     run_id: str
@@ -40,12 +41,21 @@ class Launched:
     context: zmq.Context[zmq.Socket[bytes]]
     parent: bus.Parent[ToNode, FromNode]
     nodes: Sequence[LaunchedNode]
-    close_launcher: Callable[[], object]
+    launcher: Launcher
+
+    def begin(self, plan: RunPlan, node: LaunchedNode, workers: int = 0) -> None:
+        """Have a node take part in the run of `plan`, with so many `workers` if that is said."""
+        self.parent.expect(node_name(node.number), node.public_key)
+        bootstrap = _bootstrap(plan, self.run_id, self.directory, node.number)
+        if workers:
+            reserved = Source("--max-nodes", {"workers": workers}, strict=True)
+            bootstrap = bootstrap._replace(sources=(reserved, *plan.sources))
+        node.begin(bootstrap)
 
     def close(self) -> None:
         """Close the sockets, when all was said, and remove their directory."""
         self.parent.close()
-        self.close_launcher()
+        self.launcher.close()
         self.context.destroy(linger=bus.LINGER_MS)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -73,10 +83,10 @@ def launch(plan: RunPlan, launcher: Launcher) -> Launched:
         shutil.rmtree(directory, ignore_errors=True)
         raise
     launcher.took(parent.endpoints)
+    launched = Launched(run_id, started_at, directory, context, parent, nodes, launcher)
     for node in nodes:
-        parent.expect(node_name(node.number), node.public_key)
-        node.begin(_bootstrap(plan, run_id, directory, node.number))
-    return Launched(run_id, started_at, directory, context, parent, nodes, launcher.close)
+        launched.begin(plan, node)
+    return launched
 
 
 def _bootstrap(plan: RunPlan, run_id: str, directory: str, number: int) -> Bootstrap:

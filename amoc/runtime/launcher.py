@@ -8,6 +8,7 @@ the bus and is no business of the launcher. A run uses it in this order::
     launcher.took(endpoints)               they are there
     node.begin(bootstrap)                  for each, once the sockets of the run are there
     node.watch(on_line)                    for each, in the event loop
+    launcher.newcomers()                   nodes that come later; the same is done with each
     node.ended(), node.kill()              at any time from then on
     node.end(deadline_s)                   for each, once
     launcher.close()                       when all was said
@@ -18,7 +19,7 @@ told by its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import zmq
@@ -79,6 +80,10 @@ class LaunchedNode(Protocol):
 class Launcher(Protocol):
     """Starts the nodes of a run."""
 
+    @property
+    def seats(self) -> int:
+        """How many nodes the run can have, with those that come later and those that are lost."""
+
     def start(self, directory: str, /) -> Sequence[LaunchedNode]:
         """Start all nodes.
 
@@ -95,6 +100,12 @@ class Launcher(Protocol):
 
     def took(self, endpoints: tuple[str, str], /) -> None:
         """The run's sockets are bound there."""
+
+    def newcomers(self) -> Iterator[LaunchedNode]:
+        """Nodes that come during the run, as they come; waits for them, for ever.
+
+        Ends at once where none can come.
+        """
 
     def close(self) -> None:
         """End what is left of it."""

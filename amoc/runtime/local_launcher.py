@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 import zmq
@@ -75,7 +75,7 @@ class LocalLauncher:
     def __init__(self, start: Callable[[str], Started], count: int = 1) -> None:
         """Start `count` nodes; `start` starts one, for the directory of the run's sockets."""
         self._start = start
-        self._count = count
+        self.seats = count
 
     def start(self, directory: str) -> Sequence[LocalNode]:
         """Start them; see `amoc.runtime.launcher.Launcher`.
@@ -85,7 +85,7 @@ class LocalLauncher:
         """
         nodes: list[LocalNode] = []
         try:
-            nodes.extend(LocalNode(number, self._start(directory)) for number in range(self._count))
+            nodes.extend(LocalNode(number, self._start(directory)) for number in range(self.seats))
         except OSError as error:
             for one in nodes:
                 one.forget()
@@ -98,6 +98,10 @@ class LocalLauncher:
 
     def took(self, endpoints: tuple[str, str]) -> None:
         """Its nodes know the directory."""
+
+    def newcomers(self) -> Iterator[LocalNode]:
+        """None come."""
+        return iter(())
 
     def close(self) -> None:
         """Nothing is left."""

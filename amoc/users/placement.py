@@ -5,7 +5,8 @@ Everybody who knows the layout can tell a user's place without asking. Ids go to
 round its workers. Workers are numbered over the whole run, node by node.
 
 When a node is lost its users move to the workers that are left; users that are added on chosen
-nodes move there before they start. The others stay where they are.
+nodes move there before they start, and where a node joins, those that were not dealt yet move to
+all that are there then. The others stay where they are.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ class Placement:
     """Says on which worker a user is.
 
     Attributes:
-        workers: How many workers there are in the run, with those that were lost.
+        workers: How many workers there are in the run, with those that were lost, and those of
+            nodes that may still join.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -97,7 +99,7 @@ class Placement:
         self.workers = sum(layout.workers)
         self._first = [0, *accumulate(layout.workers)]
         self._moves: list[Move] = []
-        self._table = _table(layout, self._first) if layout.block == 1 else []
+        self._table = turns_of(layout, self._first) if layout.block == 1 else []
         self._seats: dict[int, list[int]] = {}
         for seat, worker in enumerate(self._table):
             self._seats.setdefault(worker, []).append(seat)
@@ -139,8 +141,19 @@ class Placement:
 
     def ids_of(self, first: int, last: int, worker: int) -> Sequence[range]:
         """Those of the ids `first` to `last` that are on `worker`, as ascending progressions."""
-        if not self._moves:
-            return self.planned_ids(first, last, worker)
+        for move in reversed(self._moves):
+            if move.last < first or last < move.first:
+                continue
+            if move.lost or first < move.first or move.last < last:
+                return self._moved_ids(first, last, worker)
+            turns, ahead = len(move.to), first - move.first
+            starts = (
+                first + (turn - ahead) % turns for turn, to in enumerate(move.to) if to == worker
+            )
+            return [ids for start in starts if (ids := range(start, last + 1, turns))]
+        return self.planned_ids(first, last, worker)
+
+    def _moved_ids(self, first: int, last: int, worker: int) -> Sequence[range]:
         sources, found = {worker}, set[int]()
         for move in reversed(self._moves):
             if sources.intersection(move.to):
@@ -180,8 +193,13 @@ class Placement:
                 yield range(ids.start + skipped * ids.step, min(last + 1, ids.stop), ids.step)
 
 
-def _table(layout: Layout, firsts: Sequence[int]) -> list[int]:
-    """The worker of each id from `origin` on, until they begin anew."""
+def turns_of(layout: Layout, firsts: Sequence[int]) -> list[int]:
+    """The worker of each id from `origin` on, until they begin anew.
+
+    Args:
+        layout: One whose blocks are single ids.
+        firsts: The number of each node's first worker.
+    """
     seats, workers = layout.seats, layout.workers
     turns = [list(seats).count(node) for node in range(len(workers))]
     periods = lcm(*(of // gcd(of, turn) for of, turn in zip(workers, turns, strict=True) if turn))

@@ -66,10 +66,11 @@ class Controller:
         path.write_text(secret)
         return path
 
-    def launcher(self, count: int, timeout_s: float, data: bytes = b"") -> RemoteLauncher:
-        made = RemoteLauncher(
-            count, SECRET.encode(), Address("127.0.0.1", 0), Bundle(data, "none"), timeout_s
-        )
+    def launcher(
+        self, count: int, timeout_s: float, data: bytes = b"", seats: int = 0
+    ) -> RemoteLauncher:
+        bind, bundle = Address("127.0.0.1", 0), Bundle(data, "none")
+        made = RemoteLauncher(count, SECRET.encode(), bind, bundle, timeout_s, seats=seats)
         self.launchers.append(made)
         return made
 
@@ -164,6 +165,20 @@ def test_hosts_join_with_the_secret_until_the_run_has_all_its_nodes(controller):
         if keeper.poll() is None:
             assert SECRET not in Path(f"/proc/{keeper.pid}/cmdline").read_text()
             assert SECRET not in Path(f"/proc/{keeper.pid}/environ").read_text()
+
+
+def test_hosts_that_come_later_are_handed_over_until_there_are_too_many(controller):
+    launcher = controller.launcher(1, DEADLINE_S, seats=2)
+    starting = controller.starting(launcher)
+    controller.keeper(launcher.port)
+    assert [node.number for node in starting.get(timeout=DEADLINE_S)] == [0]
+    controller.keeper(launcher.port)
+    with gevent.Timeout(DEADLINE_S):
+        late = next(launcher.newcomers())
+    assert (late.number, late.ended()) == (1, None)
+    code, said = ended(controller.keeper(launcher.port))
+    assert code == 8
+    assert "turned this host away: the run already has all of its 2 nodes (--max-nodes)" in said
 
 
 def test_who_does_not_know_the_secret_does_not_join_and_is_counted(controller):

@@ -231,6 +231,8 @@ def _nodes(nodes: Sequence[NodePart]) -> Table:
     rows = table("nodes", "workers", "host", "state", "users restarted elsewhere", "users lost")
     for node in nodes:
         state = node["state"]
+        if (joined_s := node.get("joined_at_s")) is not None:
+            state = f"joined at {format_duration(joined_s)}"
         if node["lost_at_s"] is not None:
             state = f"lost at {format_duration(node['lost_at_s'])}"
         counts = (f"{node[name]:,}" for name in ("restarted", "lost"))

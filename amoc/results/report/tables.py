@@ -228,6 +228,10 @@ def _limit(one: ThrottlePart) -> str:
     return f"{number(rate / interval_s)}/s" if interval_s else f"{number(rate)} at once"
 
 
+def _at(seconds: float | None) -> str:
+    return NO_VALUE if seconds is None else figure(seconds, "s")
+
+
 def nodes(found: Sequence[NodePart]) -> Table:
     """The nodes of a run that has several."""
     rows = [
@@ -237,7 +241,8 @@ def nodes(found: Sequence[NodePart]) -> Table:
             one["id"],
             number(one["workers"]),
             one["state"],
-            NO_VALUE if one["lost_at_s"] is None else figure(one["lost_at_s"], "s"),
+            _at(one.get("joined_at_s")),
+            _at(one["lost_at_s"]),
             number(one["restarted"]),
             number(one["lost"]),
             figure(one["clock_bound_s"], "s") if one.get("clock_bound_s") else NO_VALUE,
@@ -247,10 +252,10 @@ def nodes(found: Sequence[NodePart]) -> Table:
         if len(found) > 1
     ]
     heads = (
-        *("node", "host", "id", "workers", "state", "lost at"),
+        *("node", "host", "id", "workers", "state", "joined at", "lost at"),
         *("users restarted elsewhere", "users lost", "clock within", "reason"),
     )
-    return Table("nodes", "Nodes", heads, rows, frozenset({1, 2, 4, 9}))
+    return Table("nodes", "Nodes", heads, rows, frozenset({1, 2, 4, 10}))
 
 
 def workers(found: Iterable[WorkerPart], duration_s: float) -> Table:

@@ -107,6 +107,15 @@ def layout_for(plan: RunPlan, nodes: Sequence[NodeFacts], only: Sequence[int] = 
     )
 
 
+def with_seats(layout: Layout, seats: int) -> Layout:
+    """The layout with as many nodes as `seats`: those that are not there yet get no user by it.
+
+    Each of these has as many workers as the largest of the others.
+    """
+    missing = seats - len(layout.workers)
+    return layout._replace(workers=[*layout.workers, *[max(layout.workers)] * missing])
+
+
 def check_fds(plan: RunPlan, placement: Placement, loaded: Sequence[Loaded]) -> None:
     """Make sure that each node has descriptors enough for its part of the most users of `plan`.
 

@@ -8,6 +8,7 @@ from itertools import chain, zip_longest
 from amoc.base.errors import ResourceError, UsageError
 from amoc.ipc.messages.placement import Move
 from amoc.runtime.controller.nodes import Node, Nodes
+from amoc.runtime.controller.whereabouts import Whereabouts
 from amoc.users.placement import Placement
 
 MAX_MOVES = 1_000
@@ -33,10 +34,13 @@ def named(there: Sequence[Node], names: Sequence[str]) -> list[Node]:
 class ChosenNodes:
     """Finds nodes by their names or hosts, and has users start there."""
 
-    def __init__(self, nodes: Nodes, placement: Placement) -> None:
-        """Choose among `nodes`; `placement` is told where users are."""
+    def __init__(
+        self, nodes: Nodes, placement: Placement, whereabouts: Whereabouts | None = None
+    ) -> None:
+        """Choose among `nodes`; `placement` and `whereabouts` are told where users are."""
         self._nodes = nodes
         self._placement = placement
+        self._whereabouts = whereabouts
 
     def workers_of(self, names: Sequence[str]) -> list[int]:
         """The workers of the nodes with these names, or on these hosts, by turns.
@@ -62,4 +66,6 @@ class ChosenNodes:
             )
         move = Move(ids[0], ids[-1], [], list(workers))
         self._placement.move(move)
+        if self._whereabouts is not None:
+            self._whereabouts.put(ids)
         self._nodes.send_all(move)

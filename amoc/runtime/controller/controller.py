@@ -37,8 +37,9 @@ from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Us
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime import logs
 from amoc.runtime.controller import phases
-from amoc.runtime.controller.agreement import agreed, check_fds, layout_for, together
+from amoc.runtime.controller.agreement import agreed, check_fds, layout_for, together, with_seats
 from amoc.runtime.controller.chosen_nodes import named
+from amoc.runtime.controller.node_joins import NodeJoins
 from amoc.runtime.controller.node_loss import NodeLoss
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.run_files import RunFiles
@@ -146,13 +147,16 @@ class Controller:
             for node in self._launched.nodes:
                 node.watch(self._on_line)
             with self._launched.parent as parent:
-                self._nodes = Nodes(
+                nodes = self._nodes = Nodes(
                     parent,
                     self._launched.nodes,
                     self._take,
                     self._check,
                     lambda node, error: self._loss.spare(self._services, node, error),
                     self._plan.ids[-1],
+                )
+                self._joins = NodeJoins(
+                    self.status, self._launched, nodes, self._files, self._operator, self._on_line
                 )
                 tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._nodes.guarded, self._nodes.listen),
@@ -190,8 +194,8 @@ class Controller:
             NodeFacts(node.name, node.launched.host, one.workers, one.cores)
             for node, one in zip(nodes.all, of_nodes.values(), strict=True)
         ]
-        layout = layout_for(plan, facts, only)
-        nodes.number_workers(layout.workers)
+        layout = with_seats(layout_for(plan, facts, only), self._launched.launcher.seats)
+        nodes.number_workers(layout.workers[: len(nodes.all)])
         self._results.loaded(loaded)
         placement = Placement(layout)
         check_fds(plan, placement, list(of_nodes.values()))
@@ -213,6 +217,7 @@ class Controller:
         self._control = self._control_socket()
         self._run_users(services)
         self._step(Step.STOP)
+        self._joins.end()
         self._stop()
         if self._ended == "ok":
             services.check_rates()
@@ -251,6 +256,7 @@ class Controller:
         ready = together(phases.init(self._nodes, self._plan, logs_directory, layout))
         self._results.ready(ready)
         services.relay.want(ready.events)
+        self._joins.prepare(services, layout, ready.calls, logs_directory)
         for operation, arguments in ready.calls:
             try:
                 services.calls.do(None, operation, *arguments)
@@ -265,6 +271,7 @@ class Controller:
         if events.RUN_START.heard:
             self._tell_begun()
         services.relay.begin()
+        self._joins.begin(self._begun_ns)
         loop = RunLoop(
             self._plan,
             self.status,
@@ -303,6 +310,7 @@ class Controller:
         ended_ns = now_ns()
         if self._services is not None:
             self._services.end()
+        self._joins.end()
         self._orphans.note_own(self._nodes.are_running)
         self._nodes.end(at_once=failure is not None)
         shutil.rmtree(
@@ -332,6 +340,8 @@ class Controller:
     # Hearing
 
     def _take(self, node: str, record: FromNode) -> None:
+        if self._joins.keep(node, record):
+            return
         match record:
             case WorkerUp() | WorkerLost() | Started() | UsersNow() | Envelope():
                 assert self._services is not None  # there are no workers before it is there

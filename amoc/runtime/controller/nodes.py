@@ -58,6 +58,7 @@ class Node:
         workers: The numbers of its workers, once they are known.
         failure: Why it cannot go on, when it has said so or does not listen.
         lost: Why the run goes on without it; empty as long as it is there.
+        joined_at_s: When it has joined, since users could start; None for those of the start.
     """
 
     launched: LaunchedNode
@@ -67,6 +68,7 @@ class Node:
     workers: range = range(0)
     failure: AmocError | None = None
     lost: str = ""
+    joined_at_s: float | None = None
     mail_dropped: int = 0
 
     def to_json(self) -> JsonObject:
@@ -77,6 +79,7 @@ class Node:
             "id": self.launched.engine_id,
             "workers": list(self.workers),
             "clock_bound_s": self.launched.clock_bounds_ns[0] / S_NS,
+            "joined_at_s": self.joined_at_s,
         }
 
 
@@ -121,7 +124,7 @@ class Nodes:
         self._spare = spare
         self._highest_id = highest_id
         self._by_name = {node.name: node for node in self.all}
-        self._homes: list[Node] = []
+        self._homes: dict[int, Node] = {}
         self._listened_ns = now
         self._checked_ns = 0
 
@@ -180,11 +183,7 @@ class Nodes:
         """How many workers each node has is known: they are numbered, node by node."""
         for node, count in zip(self.all, counts, strict=True):
             node.workers = range(len(self._homes), len(self._homes) + count)
-            self._homes += [node] * count
-
-    def home_of(self, worker: int) -> Node:
-        """The node of a worker."""
-        return self._homes[worker]
+            self._homes.update(dict.fromkeys(node.workers, node))
 
     def send(self, name: str, command: ToNode) -> None:
         """Send `command` to a node; one that is lost does not hear it."""
@@ -206,10 +205,8 @@ class Nodes:
     def pass_on(self, envelope: Envelope) -> None:
         """Pass mail of another node's worker on to the node of the worker that it is for."""
         _, worker, _ = envelope.header()
-        if worker >= len(self._homes):
-            return
-        node = self._homes[worker]
-        if node.lost:
+        node = self._homes.get(worker)
+        if node is None or node.lost:
             return  # its users are elsewhere, or gone, and so is what was sent to them there
         if has_room(self._bus, node.name):
             self.send(node.name, envelope)
@@ -282,7 +279,7 @@ class Nodes:
         self._check()
         self._checked_ns = now_ns()
         for node in list(self.there):
-            error = self._trouble_of(node)
+            error = self.trouble_of(node)
             if error is not None:
                 self._lose(node, error)
             if node.mail_dropped:
@@ -290,7 +287,7 @@ class Nodes:
                 text = f"{counted(dropped, 'envelope')} of mail to {node.name} dropped"
                 self._take(node.name, Note("warning", f"{text}: it is not keeping up"))
 
-    def _trouble_of(self, node: Node) -> AmocError | None:
+    def trouble_of(self, node: Node) -> AmocError | None:
         """Why there is no going on with a node; None where there is."""
         if node.failure is not None:
             return node.failure
@@ -311,14 +308,33 @@ class Nodes:
             AmocError: It may not.
         """
         if len(self.there) > 1 and error.exit_code is ExitCode.NODE_LOST:
-            node.launched.kill()
-            node.launched.end(LEAVE_S)
-            self._bus.forget(node.name)  # whatever comes late from it is not taken
-            node.lost = str(error)
+            self.give_up(node, str(error))
             if self._spare(node, error):
                 self.there.remove(node)
                 return
         raise error
+
+    def give_up(self, node: Node, why: str) -> None:
+        """End a node for some reason; nothing of it runs or is heard from then on."""
+        node.launched.kill()
+        node.launched.end(LEAVE_S)
+        self._bus.forget(node.name)  # whatever comes late from it is not taken
+        node.lost = why
+
+    # Joining
+
+    def expect(self, launched: LaunchedNode, workers: range) -> Node:
+        """Hear a node that is to join with these workers; `join` or `give_up` must follow."""
+        node = Node(launched, node_name(launched.number), now_ns(), workers=workers)
+        self._by_name[node.name] = node
+        self._homes.update(dict.fromkeys(workers, node))
+        return node
+
+    def join(self, node: Node, at_s: float) -> None:
+        """A node that was expected takes part from now on, `at_s` since users could start."""
+        node.joined_at_s = round(at_s, 3)
+        self.all.append(node)
+        self.there.append(node)
 
     def are_running(self) -> bool:
         """Whether the processes of all nodes are there that should be."""

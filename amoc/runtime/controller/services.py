@@ -25,7 +25,6 @@ from amoc.ipc.messages.events import EVENTS
 from amoc.ipc.messages.feed import FEED_TO_WORKER
 from amoc.ipc.messages.lifecycle import Loaded, WorkerLost, WorkerUp
 from amoc.ipc.messages.orders import ORDERS, Pause
-from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.rpc import ANSWERS
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
@@ -40,6 +39,7 @@ from amoc.runtime.controller.arrival_control import ArrivalControl
 from amoc.runtime.controller.chosen_nodes import ChosenNodes
 from amoc.runtime.controller.commands import Commands
 from amoc.runtime.controller.event_relay import EventRelay
+from amoc.runtime.controller.node_users import NodeUsers
 from amoc.runtime.controller.nodes import Node, Nodes
 from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.ramp_down import RampDown
@@ -49,7 +49,6 @@ from amoc.runtime.controller.stage_groups import StageGroups
 from amoc.runtime.controller.start_queue import ALL, StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.runtime.controller.user_looks import UserLooks
-from amoc.runtime.controller.whereabouts import Whereabouts
 from amoc.scenario import events
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.run_plan import RunPlan
@@ -73,6 +72,7 @@ class Services:
     Attributes:
         broadcast: Gives orders to all workers and waits for them.
         starts: The users that are still to be dealt.
+        node_users: Which node they go to.
         calls: Carries out the calls of scenarios.
         relay: Delivers events to the scenario's subscribers.
         commands: What an operator can do.
@@ -107,8 +107,6 @@ class Services:
         self._status = status
         self._nodes = nodes
         self._placement = placement
-        several = len(nodes.all) > 1
-        self._whereabouts = Whereabouts(placement, plan.ids[-1]) if several else None
         self._operator = operator
         self._incarnations: dict[int, int] = {}
         self._arrival_slots: dict[int, int] = {}  # that workers had used when they were lost
@@ -120,7 +118,9 @@ class Services:
         )
         sender = self._outbox.sender
         self.broadcast = Broadcast(sender(Part.CONTROL, ORDERS))
-        self.starts = StartQueue(placement, _pace(plan, loaded))
+        there = sum(len(one.workers) for one in nodes.all)
+        self.starts = StartQueue(placement, _pace(plan, loaded), there)
+        self.node_users = NodeUsers(plan, nodes, placement, self.starts)
         self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
         self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
@@ -153,7 +153,7 @@ class Services:
             journal,
             plan.ids,
             placement,
-            ChosenNodes(nodes, placement),
+            ChosenNodes(nodes, placement, self.node_users.whereabouts),
         )
         self.stages = StageGroups(
             plan,
@@ -268,27 +268,13 @@ class Services:
             if (incarnation := self._incarnations.get(worker)) is not None:
                 # Which slots it has used is not known: those that were not are counted at the end.
                 self._forget(WorkerId(node.name, worker, incarnation), ALL_SLOTS)
-        assert self._whereabouts is not None  # the only node is not given up
         self._status.samples.drop_look(node.name)
-        users = self._whereabouts.on(node.workers)
-        never = self.starts.unstarted(node.workers)
-        ran = [one for one in users if one not in never]
-        unstarted = [one for one in users if one in never]
-        left = [one for other in self._nodes.there if other is not node for one in other.workers]
-        move = Move(1, self._plan.ids[-1], list(node.workers), left)
-        self._placement.move(move)
-        self._nodes.send_all(move)
-        self._whereabouts.withdrawn(unstarted)
-        again = ran if restart else ()
-        lost = len(ran) - len(again)
-        if not restart:
-            self._whereabouts.gone((one, 1) for one in ran)
+        again, lost, dealt = self.node_users.lose(node, restart)
         if self.arrivals is not None:  # those that slots have started do not start again
-            lost += max(0, self._status.samples.users_on(node.name) - len(users))
-        self.starts.lose(node.workers, again, unstarted)
+            lost += max(0, self._status.samples.users_on(node.name) - dealt)
         for one in self.stages.ramp_downs:
             one.moved(node.workers)
-        return len(again), lost
+        return again, lost
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
         origin = WorkerId(node, up.worker, up.incarnation)
@@ -310,10 +296,9 @@ class Services:
 
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""
-        for block in self.starts.deal(now_ns):
-            if self._whereabouts is not None:
-                self._whereabouts.dealt(block.ids)
-            self._nodes.send_to_worker(block.worker, block)
+        start_rate = self._pacer.throttles[USER_RATE]
+        per_s = start_rate.value_at(now_ns) / (start_rate.interval_s or 1 / inf)
+        self.node_users.deal(now_ns, per_s)
         if self.starts.waiting() or self.starts.outstanding():
             self._quiet_ns = now_ns
 
@@ -327,8 +312,8 @@ class Services:
 
     def sampled(self, sample: Sample) -> None:
         """A node has said which users have left."""
-        if self._whereabouts is not None:
-            self._whereabouts.gone((first, count) for first, count in sample.gone)
+        if (whereabouts := self.node_users.whereabouts) is not None:
+            whereabouts.gone((first, count) for first, count in sample.gone)
 
     def _look_at_users(self, keep: int = -1, ids: range = ALL) -> UsersNow | None:
         """Ask where users stand, which the run's status says from then on; see `UserLooks.look`."""

@@ -130,9 +130,9 @@ class _Worker:
             yield from batch.ids
         self.fresh.extend(reversed(above))
 
-    def take(self, now_ns: int, pace: _Pace, share: int) -> StartUsers | None:
+    def take(self, now_ns: int, pace: _Pace, share: int, ahead: int) -> StartUsers | None:
         """The next users, as many as the worker has room for; `share` at most of those paced."""
-        room = min(CHUNK, MAX_OUTSTANDING - len(self.outstanding))
+        room = min(CHUNK, ahead - len(self.outstanding))
         if not self.up or room <= 0:
             return None
         queue = self.again or self.moved or self.unstarted
@@ -165,16 +165,20 @@ class _Worker:
 class StartQueue:
     """The users that are waiting to start."""
 
-    def __init__(self, placement: Placement, pace_per_s: float = inf) -> None:
+    def __init__(
+        self, placement: Placement, pace_per_s: float = inf, workers: int | None = None
+    ) -> None:
         """Begin without users.
 
         Args:
             placement: Who runs where.
             pace_per_s: How many users of lost workers, and of those that are added as `paced`, are
                 dealt a second at the most.
+            workers: How many workers there are at first, if not all of the placement.
         """
         self._placement = placement
-        self._workers = {index: _Worker(index) for index in range(placement.workers)}
+        there = placement.workers if workers is None else workers
+        self._workers = {index: _Worker(index) for index in range(there)}
         self._queued: dict[int, _Worker] = {}  # all for which users wait; some have none any more
         self._outstanding = 0
         self._pace = _Pace(pace_per_s)
@@ -285,7 +289,7 @@ class StartQueue:
 
     def up(self, worker: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
         """`worker` is up; `again` ran in its last incarnation, `unstarted` only waited."""
-        one = self._workers[worker]
+        one = self._workers.setdefault(worker, _Worker(worker))  # its node may have just joined
         self._none_outstanding(one)
         one.up, one.again, one.unstarted = True, deque(again), deque(unstarted)
         self._queued[worker] = one
@@ -346,8 +350,34 @@ class StartQueue:
         for worker, (ids, dues_ns) in found.items():
             self._insert(self._workers[worker], _Batch(ids, dues_ns, batch.paced))
 
-    def deal(self, now_ns: int) -> list[StartUsers]:
-        """Blocks of users for the workers that have room for them."""
+    def spread(self, first: int, last: int) -> None:
+        """The placement has moved the users from id `first` to `last`: those here go there."""
+        taken: list[_Batch] = []
+        for worker in self._workers.values():
+            batches, worker.fresh, worker.in_order = worker.fresh, deque(), True
+            for batch in batches:
+                below, rest = batch.split(batch.below(first))
+                mine, above = rest.split(rest.below(last + 1))
+                taken += [mine] if mine.ids else []
+                for kept in (below, above):
+                    if kept.ids:
+                        worker.insert(kept)
+        number = sum(len(batch.ids) for batch in taken)
+        ids = range(first, first + number)
+        is_plain = not any(batch.dues_ns or batch.paced for batch in taken)
+        if taken and is_plain and max(batch.ids[-1] for batch in taken) == ids[-1]:
+            self.add(ids)  # a million of them in no time
+            return
+        for batch in taken:
+            self._insert_elsewhere(batch)
+
+    def deal(self, now_ns: int, ahead: int = MAX_OUTSTANDING) -> list[StartUsers]:
+        """Blocks of users for the workers that have room for them.
+
+        Args:
+            now_ns: The time.
+            ahead: How many a worker may have that have not started, at the most.
+        """
         blocks: list[StartUsers] = []
         while True:
             share = self._pace.share(len(self._workers), now_ns)
@@ -358,7 +388,7 @@ class StartQueue:
             dealt = [
                 block
                 for worker in order
-                if (block := worker.take(now_ns, self._pace, share)) is not None
+                if (block := worker.take(now_ns, self._pace, share, ahead)) is not None
             ]
             if not dealt:
                 return blocks

@@ -6,12 +6,15 @@ whoever was dealt and had not left by its last sample.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from amoc.base.lazy_bytes import lazy_bytes
 from amoc.users.placement import Placement
 
-_DEALT, _GONE = 1, 2
+_DEALT, _GONE, _PUT = 1, 2, 3
+_NEVER = re.compile(b"\\0{50,}")
+"""Ids in a row that were never dealt: fewer are not worth a move, which all have to remember."""
 
 
 class Whereabouts:
@@ -33,6 +36,14 @@ class Whereabouts:
         """These users have left for good; ranges are first ids and how many follow each other."""
         for first, count in ranges:
             self._states[first : first + count] = bytes([_GONE]) * count
+
+    def put(self, ids: range) -> None:
+        """These users are to start on nodes that were chosen for them."""
+        self._states[ids.start : ids.stop] = bytes([_PUT]) * len(ids)
+
+    def never_dealt(self, first: int) -> list[tuple[int, int]]:
+        """From `first` on, the first and the last of ids in a row that no node was given."""
+        return [(one.start(), one.end() - 1) for one in _NEVER.finditer(self._states, first)]
 
     def withdrawn(self, ids: Iterable[int]) -> None:
         """These users are with no node any more, and have never run."""

@@ -7,12 +7,13 @@ so, or when the keeper was not heard for so long that it must have ended it, see
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import count
 
 import gevent
 import zmq
+from gevent.queue import SimpleQueue
 
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import PeerError, ResourceError
@@ -61,7 +62,8 @@ class RemoteLauncher:
     """Starts a number of nodes on other hosts; see `amoc.runtime.launcher.Launcher`.
 
     Attributes:
-        nodes: Those that have joined.
+        nodes: Those that have joined, or are about to; with those that come during the run.
+        seats: How many nodes there can be, with those that come later and those that are lost.
         timeout_s: How long all may take to come.
     """
 
@@ -74,6 +76,7 @@ class RemoteLauncher:
         timeout_s: float,
         starter: Starter | None = None,
         tell: Callable[[str], object] = lambda _line: None,
+        seats: int = 0,
     ) -> None:
         """Prepare; nothing is bound yet.
 
@@ -85,11 +88,14 @@ class RemoteLauncher:
             timeout_s: How long all may take to come.
             starter: What brings them; without one they are waited for.
             tell: Shows lines to the operator.
+            seats: How many nodes there can be, if more than `wanted`.
         """
         self.nodes: list[RemoteNode] = []
         self._by_keeper: dict[str, RemoteNode] = {}
         self._keeper_numbers = count(0)
         self._wanted = wanted
+        self.seats = max(wanted, seats)
+        self._newcomers: SimpleQueue[RemoteNode] = SimpleQueue()
         self._secret = secret
         self._bind = bind._replace(host=bind.host or "*")
         self._bundle = bundle
@@ -126,8 +132,10 @@ class RemoteLauncher:
             self.close()
             self._context.destroy(linger=bus.LINGER_MS)
             raise
-        self.nodes.sort(key=lambda node: node.number)
-        return self.nodes
+        return sorted(
+            (node for node in self.nodes if node.number < self._wanted),
+            key=lambda node: node.number,
+        )
 
     def _open(self) -> None:
         host = self._bind.host
@@ -160,15 +168,17 @@ class RemoteLauncher:
 
     def _joined(self) -> int:
         """How many nodes are there; those whose host has left make room for others."""
-        for node in [one for one in self.nodes if one.ended() is not None]:
+        first = [one for one in self.nodes if one.number < self._wanted]
+        for node in [one for one in first if one.ended() is not None]:
             self.nodes.remove(node)
+            first.remove(node)
             self.forget(node)
             self._tell(f"node{node.number} {node.how}")
-        return sum(node.is_there for node in self.nodes)
+        return sum(node.is_there for node in first)
 
     def _lacking(self, trouble: str) -> str:
         """Why the run cannot begin."""
-        there = [node.host for node in self.nodes if node.is_there]
+        there = [one.host for one in self.nodes if one.is_there and one.number < self._wanted]
         text = f"{len(there)} of {self._wanted} nodes have joined"
         text += f" ({', '.join(there)})" if there else ""
         text += f": {trouble}" if trouble else f" within {format_duration(self.timeout_s)}"
@@ -194,7 +204,7 @@ class RemoteLauncher:
         known = [node for node in self.nodes if node.join.keeper_key == join.keeper_key]
         if known:
             node = known[0]
-        elif len(self.nodes) < self._wanted:
+        elif len(self.nodes) < self.seats:
             taken = {one.number for one in self.nodes}
             free = next(number for number in count() if number not in taken)
             # What comes late of a keeper that has left is told by its name, so none has another's.
@@ -203,7 +213,8 @@ class RemoteLauncher:
             self.nodes.append(node)
             self._by_keeper[node.keeper] = node
         else:
-            return Turned(f"the run already has all of its {self._wanted} nodes")
+            most = " (--max-nodes)" if self.seats > self._wanted else ""
+            return Turned(f"the run already has all of its {self.seats} nodes{most}")
         ports = [*map(port_of, self._parent.endpoints)]
         return Joined(node.keeper_number, ports, self._keys.public, host_clock())
 
@@ -249,7 +260,10 @@ class RemoteLauncher:
     def _came(self, node: RemoteNode) -> None:
         """The keeper of a node is there."""
         node.is_there = True
-        there = sum(one.is_there for one in self.nodes)
+        if node.number >= self._wanted:
+            self._newcomers.put(node)
+            return
+        there = sum(one.is_there for one in self.nodes if one.number < self._wanted)
         self._tell(f"node{node.number} is on {node.host} ({there} of {self._wanted})")
         self._changed.ring()
 
@@ -274,6 +288,13 @@ class RemoteLauncher:
                 if self._parent.backlog_bytes(node.keeper) < MAX_CHUNKS * CHUNK_BYTES:
                     self.tell(node, Chunk(offset, part))
 
+    def newcomers(self) -> Iterator[RemoteNode]:
+        """Those that come when all that the run waits for are there, or are about to."""
+        while True:
+            yield self._newcomers.get()
+
     def close(self) -> None:
         """End what is left of keepers, and close what leads to them."""
+        while not self._newcomers.empty():
+            self.tell(self._newcomers.get(), Leave())
         self._opened.close()

@@ -14,6 +14,8 @@ from amoc.cli import cluster, run_options, serve
 from amoc.runtime.local_launcher import LocalLauncher
 from amoc.runtime.remote.launcher import RemoteLauncher
 
+JOIN = ["--cluster", "join", "--nodes", "2", "--secret-file", "s"]
+
 
 def launcher(*arguments: str):
     """What starts the nodes of such a run."""
@@ -45,7 +47,8 @@ def test_a_run_without_options_is_on_this_host():
 def test_hosts_are_waited_for_or_fetched(secret):
     join = ("--cluster", "join", "--nodes", "2", "--secret-file", secret)
     assert isinstance(launcher(*join), RemoteLauncher)
-    assert isinstance(launcher(*join, "--bind", "[::1]:4200"), RemoteLauncher)
+    assert launcher(*join).seats == 2
+    assert launcher(*join, "--bind", "[::1]:4200", "--max-nodes", "5").seats == 5
     assert isinstance(
         launcher("--cluster", "ssh://h1,h2", "--advertise", "10.0.0.1"), RemoteLauncher
     )
@@ -62,6 +65,20 @@ def test_hosts_are_waited_for_or_fetched(secret):
         (["--advertise", "h"], "--advertise requires --cluster ssh:// or ray:"),
         (["--remote-amoc", "amoc"], "--remote-amoc requires --cluster ssh:// or ray:"),
         (["--join-timeout", "1m"], "--join-timeout requires --cluster join, ssh:// or ray:"),
+        (["--max-nodes", "3"], "--max-nodes requires --cluster join"),
+        ([*JOIN, "--max-nodes", "1"], "--max-nodes must be at least --nodes 2, got 1"),
+        (
+            [*JOIN, "--max-nodes", "3", "--arrival-rate", "5/s", "--duration", "1s"],
+            "--max-nodes cannot be used with --arrival-rate, which divides",
+        ),
+        (
+            [*JOIN, "--max-nodes", "3", "--placement", "blocks"],
+            "--max-nodes cannot be used with --placement blocks, which divides",
+        ),
+        (
+            [*JOIN, "--max-nodes", "3", "--on-nodes", "node0"],
+            "--max-nodes cannot be used with --on-nodes, which gives nodes that come later no",
+        ),
         (["--cluster", "ssh://h1", "--advertise", "h:4100"], "must be a host without a port"),
         (["--cluster", "ssh://h1", "--advertise", "h';id'"], "--advertise must be an address"),
         (["--cluster", "ray:h:6379"], "--cluster ray:h:6379 needs --nodes N"),

@@ -262,7 +262,7 @@ def plan(*arguments: str):
     with run.make_context("run", ["chat.py", *arguments], parent=parent) as context:
         # What is no part of the plan.
         others = {"json_file", "no_install", "locked", "install_timeout"}
-        others |= {"secret_file", "bind", "advertise", "join_timeout", "remote_amoc"}
+        others |= {"secret_file", "bind", "advertise", "join_timeout", "remote_amoc", "max_nodes"}
         given = {name: one for name, one in context.params.items() if name not in others}
         return run_options.plan(**given)
 

@@ -70,6 +70,7 @@ def test_what_amoc_run_takes_a_server_takes_but_what_is_of_a_host() -> None:
     flags = {flag for one in run.params if isinstance(one, click.Option) for flag in one.opts}
     own = {"--set", "--set-from-file", "--set-json", "--config", "--run-dir", "--json"}
     own |= {"--queue", "--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"}
+    own.add("--max-nodes")
     long = {max(one.opts, key=len) for one in run.params if one.name != "duration"}
     known = {*StartBody.flags(), *own, "--server", "--server-token-file", "scenarios"}
     assert set(StartBody.flags()) <= flags

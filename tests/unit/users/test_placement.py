@@ -31,7 +31,10 @@ def layouts(draw: st.DrawFn) -> Layout:
 
 @st.composite
 def places(draw: st.DrawFn) -> Placement:
-    """A layout, and nodes that are lost and users that are put elsewhere after that."""
+    """A layout, and nodes that are lost and users that are put elsewhere after that.
+
+    These are some, on nodes that were chosen, or all that come, where a node has joined.
+    """
     place = Placement(draw(layouts()))
     left = list(range(len(place.layout.workers)))
     for _ in range(draw(st.integers(0, 3))):
@@ -40,8 +43,9 @@ def places(draw: st.DrawFn) -> Placement:
             place.move(Move(1, 10**12, list(place.numbers(lost)), workers_of(place, left)))
         else:
             first = draw(st.integers(1, 300))
-            chosen = draw(st.lists(st.sampled_from(left), min_size=1, unique=True))
-            place.move(Move(first, first + 20, [], workers_of(place, chosen)))
+            chosen = draw(st.lists(st.sampled_from(left), min_size=1))
+            last = draw(st.sampled_from([first + 20, 10**12]))
+            place.move(Move(first, last, [], workers_of(place, chosen)))
     return place
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from amoc.base.errors import AmocError, PeerError, SettingError
 from amoc.ipc.messages.lifecycle import Loaded, Ready
-from amoc.runtime.controller.agreement import agreed, together
+from amoc.ipc.messages.placement import Layout
+from amoc.runtime.controller.agreement import agreed, together, with_seats
+from amoc.users.placement import Placement, round_robin
 
 HOST = ("host", "http://a", "--set", "Where", "shop")
 WORKERS = ("workers", "4", "default", "How many", "amoc")
@@ -18,6 +20,13 @@ THERE = HERE._replace(
     fds_per_user=2,
     fd_limit=900,
 )
+
+
+def test_nodes_that_may_come_have_workers_and_no_users_by_the_layout():
+    layout = with_seats(round_robin([2, 3]), 4)
+    assert layout == Layout([2, 3, 3, 3], [0, 1])
+    assert {Placement(layout).worker_of(one) for one in range(1, 100)} == set(range(5))
+    assert with_seats(layout, 4) == layout
 
 
 def test_what_agrees_is_that_of_the_first_with_the_workers_of_all():

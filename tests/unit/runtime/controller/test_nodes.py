@@ -227,6 +227,29 @@ def test_mail_goes_to_the_node_of_its_worker_and_what_does_not_fit_is_counted():
     assert len(run.bus.sent) == 1, "there is no worker 6"
 
 
+def test_a_node_that_is_to_join_is_heard_and_waited_for_only_once_it_has():
+    run = Run()
+    node = run.nodes.expect(Process(4), range(8, 10))  # type: ignore[arg-type]
+    run.hear("node4", Started(9, 1))
+    mail = Envelope.of(Part.MAIL, 8, 0, b"")
+    run.nodes.pass_on(mail)
+    assert run.bus.sent == [("node4", mail)]
+    run.nodes.send_all(STOP)
+    assert [name for name, _ in run.bus.sent] == ["node4", "node0", "node1", "node2"]
+    run.nodes.join(node, 1.23456)
+    assert (run.nodes.there[-1], node.joined_at_s) == (node, 1.235)
+    run.nodes.send_all(STOP)
+    assert run.bus.sent[-1] == ("node4", STOP)
+    other = run.nodes.expect(Process(5), range(10, 12))  # type: ignore[arg-type]
+    run.hear("node5", Failed(int(ExitCode.INIT_FAILED), "it has no file"))
+    assert str(run.nodes.trouble_of(other)) == "it has no file"
+    run.nodes.check()
+    run.nodes.give_up(other, "it has no file")
+    assert (run.bus.forgotten, other.launched.killed) == (["node5"], True)
+    run.nodes.pass_on(Envelope.of(Part.MAIL, 10, 0, b""))
+    assert run.bus.sent[-1] == ("node4", STOP), "nobody is there"
+
+
 def test_where_users_stand_is_asked_of_all_nodes_and_the_highest_ids_are_beyond():
     run = Run()
     looks = UserLooks(run.nodes, lambda _name, _now: None)

@@ -358,6 +358,48 @@ def _dealt(starts: StartQueue, ids: range) -> list[StartUsers]:
     return starts.deal(NOW_NS)
 
 
+@given(st.integers(0, 300), st.integers(1, 400), st.integers(0, 40), st.booleans(), st.booleans())
+def test_users_that_were_not_dealt_go_to_a_node_that_joins_and_the_others_stay(
+    users: int, first: int, withdrawn: int, staged: bool, paced: bool
+) -> None:
+    place = Placement(round_robin([2, 1, 2])._replace(seats=[0, 1]))
+    starts = StartQueue(place, workers=3)
+    for worker in range(3):
+        starts.up(worker, [], [])
+    early = [one for block in _dealt(starts, range(1, 11)) for one in block.ids]
+    assert sorted(early) == list(range(1, 11))
+    ids = range(11, 11 + users)
+    starts.add(ids, [NOW_NS + one for one in ids] if staged else (), paced=paced)
+    taken = starts.withdraw(withdrawn)
+    before = {one: place.worker_of(one) for one in ids}
+    move = Move(first, 10**6, [], [0, 2, 3, 1, 4])
+    place.move(move)
+    for worker in (3, 4):
+        starts.up(worker, [], [])
+    starts.spread(move.first, move.last)
+    assert starts.waiting() == users - len(taken)
+    late = starts.deal(NOW_NS)
+    for block in late:
+        for one in block.ids:
+            turns = move.to[(one - first) % 5]
+            assert block.worker == (turns if one >= first else before[one])
+        if staged:
+            dues = [block.due_ns + offset_ns for offset_ns in block.offsets_ns]
+            assert dues == [NOW_NS + one for one in block.ids]
+    fresh = sorted(one for block in late for one in block.ids)
+    assert fresh == [one for one in ids if one not in taken]
+
+
+def test_where_nodes_may_join_no_more_are_dealt_ahead_than_is_said():
+    starts = queue(2)
+    for worker in range(2):
+        starts.up(worker, [], [])
+    starts.add(range(1, 101))
+    assert [list(one.ids) for one in starts.deal(NOW_NS, ahead=3)] == [[1, 3, 5], [2, 4, 6]]
+    starts.started(1, 2)
+    assert [list(one.ids) for one in starts.deal(NOW_NS, ahead=3)] == [[8, 10]]
+
+
 def test_users_that_were_dealt_and_have_not_started_are_new_to_the_next_node():
     place = Placement(round_robin([1, 1]))
     starts = StartQueue(place)

@@ -66,6 +66,16 @@ def test_a_node_that_is_alone_tells_nothing():
     assert table.take_gone() == []
 
 
+def test_ids_in_a_row_that_no_node_was_given_are_known_but_not_those_put_on_chosen_nodes():
+    where = Whereabouts(Placement(round_robin([1, 1, 1])), 1000)
+    where.dealt([5, *range(10, 101), 130])
+    where.gone([(20, 5)])
+    where.put(range(300, 401))
+    where.withdrawn([100])
+    assert where.never_dealt(5) == [(131, 299), (401, 1000)]
+    assert where.never_dealt(200) == [(200, 299), (401, 1000)]
+
+
 def test_whoever_has_moved_is_on_the_node_that_it_moved_to():
     place = Placement(round_robin([1, 1, 1]))
     where = Whereabouts(place, HIGHEST)

@@ -1,0 +1,228 @@
+"""Nodes that come while users run: each is brought up as those of the start were, all at once.
+
+Until its workers are up nobody knows of them: what they report is kept, and heard when the node
+joins. So a node that does not get that far leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import gevent
+from gevent.pool import Group
+
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import AmocError, PeerError
+from amoc.base.operator import Operator
+from amoc.base.text import counted
+from amoc.ipc.messages.lifecycle import Init, Loaded, Ready, WorkerLost, WorkerUp
+from amoc.ipc.messages.links import FromNode
+from amoc.ipc.messages.placement import Layout
+from amoc.ipc.messages.samples import Sample, Sampled, is_acknowledged
+from amoc.runtime.controller.agreement import agreed, layout_for
+from amoc.runtime.controller.nodes import Node, Nodes
+from amoc.runtime.controller.phases import EACH_WORKER_UP_S, WORKERS_UP_S
+from amoc.runtime.controller.run_files import RunFiles
+from amoc.runtime.controller.services import FromWorkers, Services
+from amoc.runtime.controller.status import Status
+from amoc.runtime.launched import Launched
+from amoc.scenario import events, fd_budget
+from amoc.users.placement import Placement, turns_of
+from amoc.users.placement_strategies import NodeFacts
+
+LOOK_S = 0.05
+MAX_KEPT = 10_000
+"""Reports of workers of a node that has not joined yet: each has little to say before that."""
+
+M = TypeVar("M")
+
+
+class NodeJoins:
+    """Brings up nodes that come while users run, and has them take part."""
+
+    def __init__(
+        self,
+        status: Status,
+        launched: Launched,
+        nodes: Nodes,
+        files: RunFiles,
+        operator: Operator,
+        on_line: Callable[[str], None],
+    ) -> None:
+        """Wait for nodes; none is looked for before `begin`.
+
+        Args:
+            status: How the run is, with its plan.
+            launched: The run, whose launcher knows of nodes that come.
+            nodes: Those that are there.
+            files: Where it is written down when a node joins.
+            operator: Told when one does, or cannot.
+            on_line: Gets each line that one of their processes prints.
+        """
+        assert status.plan is not None
+        self._plan = status.plan
+        self._status = status
+        self._launched = launched
+        self._nodes = nodes
+        self._files = files
+        self._operator = operator
+        self._on_line = on_line
+        self._kept: dict[str, list[FromWorkers | Sample]] = {}
+        self._coming: dict[str, Node] = {}
+        self._tasks = Group()
+
+    def prepare(
+        self,
+        services: Services,
+        layout: Layout,
+        known_calls: Sequence[tuple[str, Sequence[object]]],
+        logs_directory: str,
+    ) -> None:
+        """The nodes of the start are there.
+
+        Args:
+            services: Those of their workers.
+            layout: With seats for nodes that come.
+            known_calls: What init() has asked for on them: it is not done again for another one,
+                since what came of it may have been changed.
+            logs_directory: Where logs go.
+        """
+        self._services = services
+        self._layout = layout
+        self._known_calls = known_calls
+        self._logs_directory = logs_directory
+
+    def begin(self, begun_ns: int) -> None:
+        """Users may start since `begun_ns`: bring up nodes as they come from now on."""
+        self._begun_ns = begun_ns
+        self._tasks.spawn(self._nodes.guarded, self._run)
+
+    def _run(self) -> None:
+        placement = Placement(self._layout)
+        for launched in self._launched.launcher.newcomers():
+            node = self._nodes.expect(launched, placement.numbers(launched.number))
+            self._coming[node.name], self._kept[node.name] = node, []
+            self._tasks.spawn(self._nodes.guarded, partial(self._join, node))
+
+    def end(self) -> None:
+        """Nobody joins any more; those that are about to have ended when this returns."""
+        self._tasks.kill()
+        for node in self._coming.values():
+            node.launched.kill()
+        for node in self._coming.values():
+            self._nodes.give_up(node, "the run ended before it had joined")
+        self._coming.clear()
+        self._kept.clear()
+
+    def keep(self, name: str, record: FromNode) -> bool:
+        """Keep a report for later where a worker's node has not joined yet; whether it has not."""
+        kept = self._kept.get(name)
+        if kept is None or not isinstance(record, FromWorkers | Sample):
+            return False
+        if isinstance(record, Sample):
+            if is_acknowledged(record):
+                self._nodes.send(name, Sampled(record.sequence))
+            node = self._coming[name]
+            if Ready not in node.seen:  # it has numbered its workers as the only node would
+                record = record._replace(workers=[], together=[], first=node.workers.start)
+        if len(kept) < MAX_KEPT:
+            kept.append(record)
+        else:
+            self._coming[name].failure = PeerError(f"its workers report more than {MAX_KEPT} times")
+        return True
+
+    def _join(self, node: Node) -> None:
+        host = node.launched.host
+        try:
+            self._operator.info(f"{node.name} on {host} is about to join")
+            loaded = self._bring_up(node)
+            users = self._let_in(node, loaded)
+        except AmocError as error:
+            self._nodes.give_up(node, str(error))
+            del self._coming[node.name]
+            del self._kept[node.name]
+            self._operator.error(f"{node.name} on {host} cannot join: {error}")
+            return
+        self._operator.info(
+            f"{node.name} on {host} has joined with {counted(len(node.workers), 'worker')};"
+            f" {counted(users, 'user')} will start there"
+        )
+        if events.NODE_UP.heard:
+            events.NODE_UP(node=node.name)
+
+    def _bring_up(self, node: Node) -> Loaded:
+        """Have a node load the scenario, run init() and fork its workers; what it has loaded.
+
+        Raises:
+            AmocError: It does not get that far.
+        """
+        plan, launched = self._plan, node.launched
+        launched.watch(self._on_line)
+        launched.keep_logs(self._logs_directory)
+        self._launched.begin(plan, launched, len(node.workers))
+        loaded = self._wait(node, Loaded, launched.hello_s + plan.init_timeout_s, "load")
+        first = next(iter(self._status.nodes.items()))
+        agreed(dict([first, (node.name, loaded)]))
+        self._nodes.send(node.name, Init(self._logs_directory, self._layout))
+        ready = self._wait(node, Ready, plan.init_timeout_s, "return from init()")
+        for call in ready.calls:
+            if call not in self._known_calls:
+                operation, arguments = call
+                self._services.calls.do(None, operation, *arguments)
+        self._services.relay.want(ready.events)
+        deadline_s = WORKERS_UP_S + EACH_WORKER_UP_S * len(node.workers)
+        kept = self._kept[node.name]
+
+        def are_up() -> bool:
+            last = {one.worker: one for one in kept if isinstance(one, WorkerUp | WorkerLost)}
+            return sum(isinstance(one, WorkerUp) for one in last.values()) == len(node.workers)
+
+        self._until(node, are_up, deadline_s, "start its workers")
+        return loaded
+
+    def _let_in(self, node: Node, loaded: Loaded) -> int:
+        """Let a node take part whose workers are up; how many users it gets.
+
+        Raises:
+            AmocError: It cannot have them; nothing was changed.
+        """
+        there = [*self._nodes.there, node]
+        of_nodes = {**self._status.nodes, node.name: loaded}
+        facts = [
+            NodeFacts(one.name, one.launched.host, len(one.workers), of_nodes[one.name].cores)
+            for one in there
+        ]
+        turns = turns_of(layout_for(self._plan, facts), [one.workers.start for one in there])
+        share = sum(one in node.workers for one in turns) / len(turns)
+        users = round(share * self._services.starts.waiting())
+        fd_budget.check_fds(users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
+        # From here on nothing lets others run, so nobody sees half of it.
+        self._status.nodes = of_nodes
+        del self._coming[node.name]
+        self._nodes.join(node, (now_ns() - self._begun_ns) / S_NS)
+        for report in self._kept.pop(node.name):
+            if isinstance(report, Sample):
+                self._status.samples.take(node.name, report)
+            else:
+                self._services.hear(node.name, report)
+        self._files.write("node", **node.to_json(), state="up")
+        return self._services.node_users.join(node, turns)
+
+    def _wait(self, node: Node, kind: type[M], deadline_s: float, what: str) -> M:
+        self._until(node, lambda: kind in node.seen, deadline_s, what)
+        report = node.seen[kind]
+        assert isinstance(report, kind)
+        return report
+
+    def _until(
+        self, node: Node, condition: Callable[[], bool], deadline_s: float, what: str
+    ) -> None:
+        give_up = now_ns() + int(deadline_s * S_NS)
+        while not condition():
+            if (trouble := self._nodes.trouble_of(node)) is not None:
+                raise trouble
+            if now_ns() > give_up:
+                raise PeerError(f"it did not {what} within {deadline_s:g} s")
+            gevent.sleep(LOOK_S)

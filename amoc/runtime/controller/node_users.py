@@ -1,0 +1,105 @@
+"""Which users each node is given, and where they go when a node is lost or joins."""
+
+from __future__ import annotations
+
+from math import ceil, isfinite
+
+from amoc.ipc.messages.placement import Move
+from amoc.runtime.controller.nodes import Node, Nodes
+from amoc.runtime.controller.start_queue import MAX_OUTSTANDING, StartQueue
+from amoc.runtime.controller.whereabouts import Whereabouts
+from amoc.scenario.run_plan import RunPlan
+from amoc.users.placement import Placement
+
+AHEAD_S = 1.0
+MIN_AHEAD = 5
+"""Where nodes may join, workers are dealt no more users than start in so long, or so many: a user
+that was dealt stays where it is."""
+
+
+class NodeUsers:
+    """Deals users to nodes, and moves those of a lost one, or those that a new one is to have.
+
+    Attributes:
+        whereabouts: Who was dealt and has not left; None where there is one node, and no other can
+            come.
+    """
+
+    def __init__(
+        self, plan: RunPlan, nodes: Nodes, placement: Placement, starts: StartQueue
+    ) -> None:
+        """Begin with nobody dealt.
+
+        Args:
+            plan: What is run.
+            nodes: The lines to the nodes.
+            placement: Who runs where; kept up to date, here and on all nodes.
+            starts: The users that are still to be dealt.
+        """
+        seats = len(placement.layout.workers)
+        self._ids = plan.ids
+        self._nodes = nodes
+        self._placement = placement
+        self._starts = starts
+        self._seats = seats
+        self.whereabouts = Whereabouts(placement, plan.ids[-1]) if seats > 1 else None
+
+    def deal(self, now_ns: int, per_s: float) -> None:
+        """Give the workers the users that they have room for, of which `per_s` start a second."""
+        for block in self._starts.deal(now_ns, self._ahead(per_s)):
+            if self.whereabouts is not None:
+                self.whereabouts.dealt(block.ids)
+            self._nodes.send_to_worker(block.worker, block)
+
+    def _ahead(self, per_s: float) -> int:
+        """How many users a worker may have that have not started."""
+        if len(self._nodes.all) == self._seats or not isfinite(per_s):
+            return MAX_OUTSTANDING
+        workers = sum(len(one.workers) for one in self._nodes.there)
+        return min(MAX_OUTSTANDING, max(MIN_AHEAD, ceil(per_s * AHEAD_S / workers)))
+
+    def lose(self, node: Node, restart: bool) -> tuple[int, int, int]:
+        """A node is no more: its users go to the others.
+
+        Args:
+            node: Which one.
+            restart: Whether those start again that it had and that have not left.
+
+        Returns:
+            How many of its users start again, how many do not, and how many it had been dealt.
+        """
+        assert self.whereabouts is not None  # the only node is not given up
+        users = self.whereabouts.on(node.workers)
+        never = self._starts.unstarted(node.workers)
+        ran = [one for one in users if one not in never]
+        unstarted = [one for one in users if one in never]
+        left = [one for other in self._nodes.there if other is not node for one in other.workers]
+        move = Move(1, self._ids[-1], list(node.workers), left)
+        self._placement.move(move)
+        self._nodes.send_all(move)
+        self.whereabouts.withdrawn(unstarted)
+        again = ran if restart else ()
+        if not restart:
+            self.whereabouts.gone((one, 1) for one in ran)
+        self._starts.lose(node.workers, again, unstarted)
+        return len(again), len(ran) - len(again), len(users)
+
+    def join(self, node: Node, turns: list[int]) -> int:
+        """A node is there whose workers are up: users that were not dealt go to it and the others.
+
+        Args:
+            node: Which one.
+            turns: The workers that users go to by turns, those of the other nodes among them.
+
+        Returns:
+            How many of them it has.
+        """
+        assert self.whereabouts is not None  # there was room for it
+        for move in self._placement.moves:
+            self._nodes.send(node.name, move)
+        for first, last in self.whereabouts.never_dealt(self._ids[0]):
+            move = Move(first, last, [], turns)
+            self._placement.move(move)
+            self._nodes.send_all(move)
+            self._starts.spread(first, last)
+        return self._starts.to_start(node.workers)

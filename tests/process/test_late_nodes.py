@@ -1,0 +1,109 @@
+"""Nodes that join a run while it runs: real keepers, on loopback."""
+
+from __future__ import annotations
+
+import signal
+from collections import defaultdict
+from itertools import pairwise
+
+import pytest
+
+from amoc.base.clock import MS_NS
+from amoc.control.client import request
+from amoc.results.run_directory import RunDirectory
+from tests.process.joined import joined
+from tests.process.support import eventually, lines
+
+pytestmark = pytest.mark.slow
+
+# Users of all nodes take slots of one throttle; each asks user 1, by mail, and has its answer.
+SCENARIO = """
+    import os
+    from amoc import receive, run, send, setting, throttle, user
+    from amoc.throttle import worker as gates
+
+    mood = setting("first", "What is written down", update="free")
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def write(*words):
+        os.write(log, (" ".join(map(str, words)) + "\\n").encode())
+
+    def slot(name, epoch, number, due_ns, used_ns):
+        if name == "pace":
+            write("slot", due_ns)
+
+    def init():
+        assert not os.path.exists(HERE + "/broken"), "this host is of no use"
+        throttle.start("pace", 100, 1)
+
+    def start(user_id):
+        gates.current().record_slots(slot)
+        while user_id == 1 and not user.stopping:
+            send(receive(timeout=600), "yes")
+        send(1, user_id)
+        assert receive(timeout=600) == "yes"
+        write("runs", os.getpid(), user_id, mood.get(), run.iteration)
+        while not user.stopping:
+            throttle.wait("pace")
+"""
+
+
+def runs(log) -> dict[str, dict[int, str]]:
+    """By each process, the users that have run in it, and what was set then."""
+    found: dict[str, dict[int, str]] = defaultdict(dict)
+    for line in lines(log):
+        what, *rest = line.split(" ")
+        if what == "runs":
+            pid, user_id, mood, _ = rest
+            found[pid][int(user_id)] = mood
+    return found
+
+
+def test_nodes_that_come_later_take_part_as_all_others_and_take_over_from_a_lost_one(
+    scenario, tmp_path
+):
+    file, log = scenario(SCENARIO), tmp_path / "log"
+    slowly = ("--users", "30", "--throttle", "user_rate=2/s", "--max-nodes", "4")
+    with joined(file, 1, *slowly, "--duration", "1h", directory=tmp_path) as it:
+        run, control = it.run, RunDirectory(it.run.directory).control
+        eventually(lambda: len(runs(log)) == 1, f"users run:\n{run.output}")
+        (first,) = runs(log)
+        request(control, "pause", {})
+        request(control, "set", {"values": {"mood": "second"}})
+        request(control, "throttle", {"name": "user_rate", "rate": "50/s"})
+        it.keeper("late")
+        run.wait_for_output("node1 on late has joined with 1 worker; ")
+        assert list(runs(log)) == [first], "it knows that the run is paused"
+        request(control, "resume", {})
+        eventually(lambda: sum(map(len, runs(log).values())) == 29, f"all run:\n{run.output}")
+        (second,) = runs(log).keys() - {first}
+        there = runs(log)
+        assert len(there[second]) >= 5, there
+        assert set(there[second].values()) == {"second"}, "it has the settings as they are"
+        assert not there[first].keys() & there[second].keys(), "nobody has moved"
+
+        it.keepers[0].send_signal(signal.SIGTERM)  # with user 1, which the others need
+        eventually(lambda: len(runs(log)[second]) == 29, f"all run there:\n{run.output}")
+        (tmp_path / "broken").touch()
+        it.keeper("broken")
+        run.wait_for_output("node2 on broken cannot join: ")
+        (tmp_path / "broken").unlink()
+        it.keeper("back")
+        run.wait_for_output("node3 on back has joined")
+        request(control, "add", {"count": 4})
+        eventually(lambda: len(runs(log)) == 3, f"new users are there, too:\n{run.output}")
+        third = runs(log).keys() - {first, second}
+        eventually(lambda: sum(len(runs(log)[one]) for one in third) == 2, "by turns")
+        assert it.keeper("one too many").wait(60) == 8
+        status = request(control, "status", {})
+        assert [one["state"] for one in status["nodes"]] == ["lost", "up", "up"]
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        nodes = run.summary()["nodes"]
+    assert [one["joined_at_s"] is None for one in nodes] == [True, False, False]
+    assert run.summary()["crashes"] == []
+    iterations = [line.split()[-1] for line in lines(log) if line.startswith("runs")]
+    assert len(set(iterations)) == len(iterations), "each has a number of its own"
+    slots = sorted(int(line.split()[1]) for line in lines(log) if line.startswith("slot"))
+    gaps = [after - before for before, after in pairwise(slots)]
+    assert min(gaps) >= 9 * MS_NS, "all nodes together pass as often as one would"
