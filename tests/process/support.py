@@ -137,7 +137,16 @@ class Run:
 
     def wait_for_output(self, text: str) -> None:
         """Wait until `text` was printed."""
-        eventually(lambda: text in self.output, f"{text!r} printed; so far:\n{self.output}")
+
+        def printed() -> bool:
+            ended = self.ended
+            if text in self.output:
+                return True
+            if ended:
+                pytest.fail(f"amoc has ended and not printed {text!r}:\n{self.output}")
+            return False
+
+        eventually(printed, f"{text!r} printed; so far:\n{self.output}")
 
     def kill(self, pid: int, signum: int = signal.SIGKILL) -> None:
         """Send a signal to one process of the tree."""
