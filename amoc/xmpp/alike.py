@@ -17,9 +17,10 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.stanza import BODY, Stanza, read_whole
-from amoc.xmpp.wire.namespaces import MESSAGE, NS_STANZA_IDS
+from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire.namespaces import MESSAGE
 
-CHILDREN: Final = frozenset(f"{{{NS_STANZA_IDS}}}{name}" for name in ("stanza-id", "origin-id"))
+CHILDREN: Final = frozenset(f"{{{ns.STANZA_IDS}}}{name}" for name in ("stanza-id", "origin-id"))
 """What a server or client may add without saying anything about the message."""
 MAX_BYTES: Final = 16 << 10
 """Of what is read so, which no limit of depth or length of a parser can matter to."""

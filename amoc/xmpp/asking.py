@@ -16,7 +16,7 @@ from amoc.xmpp.sending import Sender
 from amoc.xmpp.session import Session
 from amoc.xmpp.session_waits import Request, Results
 from amoc.xmpp.stanza import Stanza, bare
-from amoc.xmpp.wire.namespaces import NS_PING
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import serialise
 
 
@@ -129,7 +129,7 @@ class Asker(Sender):
         whom = self.domain if to is None else to
         begin_ns = monotonic_ns()
         try:
-            self.request(f"<ping xmlns='{NS_PING}'/>", timeout, to=whom, name="ping")
+            self.request(f"<ping xmlns='{ns.PING}'/>", timeout, to=whom, name="ping")
         except IqError as error:
             if error.condition not in ("feature-not-implemented", "service-unavailable"):
                 raise

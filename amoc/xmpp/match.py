@@ -12,19 +12,8 @@ from typing import Final
 
 from amoc.xmpp.connection import identity
 from amoc.xmpp.stanza import Stanza, bare
-from amoc.xmpp.wire.namespaces import (
-    IQ,
-    MESSAGE,
-    NS_CARBONS,
-    NS_CHAT_STATES,
-    NS_CLIENT,
-    NS_DELAY,
-    NS_MARKERS,
-    NS_MUC_USER,
-    NS_PUBSUB_EVENT,
-    NS_RECEIPTS,
-    PRESENCE,
-)
+from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 
 Predicate = Callable[[Stanza], object]
 """Whether a stanza matches, by the truth of what it returns."""
@@ -156,23 +145,23 @@ def from_nick(nick: str) -> Match:
     return Match(lambda s: s.sender.partition("/")[2] == nick, f"from_nick({nick!r})")
 
 
-_SUBJECT: Final = f"{{{NS_CLIENT}}}subject"
-_EVENT: Final = f"{{{NS_PUBSUB_EVENT}}}event"
-_CARBONS: Final = f"{{{NS_CARBONS}}}"
-_RECEIVED: Final = f"{{{NS_RECEIPTS}}}received"
-_STATES: Final = f"{{{NS_CHAT_STATES}}}"
-_MARKERS: Final = f"{{{NS_MARKERS}}}"
+_SUBJECT: Final = f"{{{ns.CLIENT}}}subject"
+_EVENT: Final = f"{{{ns.PUBSUB_EVENT}}}event"
+_CARBONS: Final = f"{{{ns.CARBONS}}}"
+_RECEIVED: Final = f"{{{ns.RECEIPTS}}}received"
+_STATES: Final = f"{{{ns.CHAT_STATES}}}"
+_MARKERS: Final = f"{{{ns.MARKERS}}}"
 
-has_delay: Final = Match(lambda s: s.xml.find(f"{{{NS_DELAY}}}delay") is not None, "has_delay")
+has_delay: Final = Match(lambda s: s.xml.find(f"{{{ns.DELAY}}}delay") is not None, "has_delay")
 is_delayed: Final = Match(
-    lambda s: s.tag == MESSAGE and s.xml.find(f"{{{NS_DELAY}}}delay") is not None, "is_delayed"
+    lambda s: s.tag == MESSAGE and s.xml.find(f"{{{ns.DELAY}}}delay") is not None, "is_delayed"
 )
 is_subject: Final = Match(
     lambda s: s.tag == MESSAGE and s.body is None and s.xml.find(_SUBJECT) is not None, "is_subject"
 )
 is_invitation: Final = Match(
     lambda s: (
-        s.tag == MESSAGE and s.xml.find(f"{{{NS_MUC_USER}}}x/{{{NS_MUC_USER}}}invite") is not None
+        s.tag == MESSAGE and s.xml.find(f"{{{ns.MUC_USER}}}x/{{{ns.MUC_USER}}}invite") is not None
     ),
     "is_invitation",
 )
@@ -180,7 +169,7 @@ is_carbon: Final = Match(
     lambda s: s.tag == MESSAGE and len(s.xml) > 0 and s.xml[0].tag.startswith(_CARBONS), "is_carbon"
 )
 asks_for_receipt: Final = Match(
-    lambda s: s.tag == MESSAGE and s.xml.find(f"{{{NS_RECEIPTS}}}request") is not None,
+    lambda s: s.tag == MESSAGE and s.xml.find(f"{{{ns.RECEIPTS}}}request") is not None,
     "asks_for_receipt",
 )
 

@@ -7,13 +7,13 @@ from typing import Final
 
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire import disco
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import iq_result, stanza_error
-from amoc.xmpp.wire.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_ROSTER
 
-DISCO_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
-DISCO_ITEMS: Final = f"{{{NS_DISCO_ITEMS}}}query"
-PING: Final = f"{{{NS_PING}}}ping"
-ROSTER: Final = f"{{{NS_ROSTER}}}query"
+DISCO_INFO: Final = f"{{{ns.DISCO_INFO}}}query"
+DISCO_ITEMS: Final = f"{{{ns.DISCO_ITEMS}}}query"
+PING: Final = f"{{{ns.PING}}}ping"
+ROSTER: Final = f"{{{ns.ROSTER}}}query"
 
 
 def is_from(sender: str, asked: str, own_jid: str) -> bool:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import conditions_of
-from amoc.xmpp.wire.namespaces import MESSAGE, NS_CLIENT, NS_STANZA_ERRORS, PRESENCE
+from amoc.xmpp.wire.namespaces import MESSAGE, PRESENCE
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.parsers import Parsers, TreeParser
 from amoc.xmpp.wire.whole_elements import WholeElements
@@ -33,8 +34,8 @@ atexit.register(_whole.close)
 
 MIN_ELEMENT_BYTES: Final = 50
 """What an element takes in memory, however short it is."""
-BODY: Final = f"{{{NS_CLIENT}}}body"
-ERROR: Final = f"{{{NS_CLIENT}}}error"
+BODY: Final = f"{{{ns.CLIENT}}}body"
+ERROR: Final = f"{{{ns.CLIENT}}}error"
 
 
 Raw = str | bytes | bytearray | memoryview
@@ -156,7 +157,7 @@ def error_of(xml: Element) -> tuple[str, str, str]:
     error = xml.find(ERROR)
     if error is None:
         return "undefined-condition", "", ""
-    condition, text = conditions_of(error, NS_STANZA_ERRORS)
+    condition, text = conditions_of(error, ns.STANZA_ERRORS)
     return condition, error.get("type", ""), text
 
 

@@ -22,9 +22,10 @@ from amoc.xmpp.transports.connection import Connection, Piece, Transport
 from amoc.xmpp.transports.tcp import HARD_LIMIT, SOFT_LIMIT, TcpTransport
 from amoc.xmpp.transports.tls import TlsTransport
 from amoc.xmpp.wire import first_bytes
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.channel_binding import Channel
 from amoc.xmpp.wire.elements import conditions_of, stream_error
-from amoc.xmpp.wire.namespaces import NS_STREAM_ERRORS, SEE_OTHER_HOST, STREAM_ERROR
+from amoc.xmpp.wire.namespaces import SEE_OTHER_HOST, STREAM_ERROR
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.xml_text import attributes
 
@@ -204,7 +205,7 @@ class Stream:
             element.received_ns = self._received_ns
             self.owner.on_stanza(element)
         elif element.tag == STREAM_ERROR:
-            condition, text = conditions_of(element, NS_STREAM_ERRORS)
+            condition, text = conditions_of(element, ns.STREAM_ERRORS)
             if condition == "see-other-host":
                 target = element.findtext(SEE_OTHER_HOST, "").strip()
                 self.fail(SeeOtherHost(self.who, target))

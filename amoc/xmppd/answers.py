@@ -8,16 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.condition import Condition
-from amoc.xmpp.wire.namespaces import (
-    NS_BIND,
-    NS_CSI,
-    NS_REGISTER_FEATURE,
-    NS_SASL,
-    NS_SESSION,
-    NS_SM,
-    NS_TLS,
-)
 from amoc.xmpp.wire.xml_text import attributes
 
 
@@ -32,9 +24,9 @@ def refuse_if(wrong: object, condition: str) -> None:
 
 
 STARTTLS_ONLY: Final = (
-    f"<stream:features><starttls xmlns='{NS_TLS}'><required/></starttls></stream:features>"
+    f"<stream:features><starttls xmlns='{ns.TLS}'><required/></starttls></stream:features>"
 ).encode()
-PROCEED: Final = f"<proceed xmlns='{NS_TLS}'/>".encode()
+PROCEED: Final = f"<proceed xmlns='{ns.TLS}'/>".encode()
 
 
 def features_before_login(mechanisms: tuple[str, ...], starttls: bool = False) -> bytes:
@@ -45,17 +37,17 @@ def features_before_login(mechanisms: tuple[str, ...], starttls: bool = False) -
         starttls: Whether it may also go on over TLS.
     """
     offered = "".join(f"<mechanism>{name}</mechanism>" for name in mechanisms)
-    tls = f"<starttls xmlns='{NS_TLS}'/>" if starttls else ""
+    tls = f"<starttls xmlns='{ns.TLS}'/>" if starttls else ""
     return (
-        f"<stream:features>{tls}<mechanisms xmlns='{NS_SASL}'>{offered}</mechanisms>"
-        f"<register xmlns='{NS_REGISTER_FEATURE}'/></stream:features>"
+        f"<stream:features>{tls}<mechanisms xmlns='{ns.SASL}'>{offered}</mechanisms>"
+        f"<register xmlns='{ns.REGISTER_FEATURE}'/></stream:features>"
     ).encode()
 
 
 FEATURES_AFTER_LOGIN: Final = (
-    f"<stream:features><bind xmlns='{NS_BIND}'/>"
-    f"<session xmlns='{NS_SESSION}'><optional/></session>"
-    f"<csi xmlns='{NS_CSI}'/><sm xmlns='{NS_SM}'/></stream:features>"
+    f"<stream:features><bind xmlns='{ns.BIND}'/>"
+    f"<session xmlns='{ns.SESSION}'><optional/></session>"
+    f"<csi xmlns='{ns.CSI}'/><sm xmlns='{ns.SM}'/></stream:features>"
 ).encode()
 
 

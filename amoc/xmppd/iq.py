@@ -13,23 +13,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import iq_result
 from amoc.xmpp.wire.framing import tree
-from amoc.xmpp.wire.namespaces import (
-    NS_BLOCKING,
-    NS_CARBONS,
-    NS_CSI,
-    NS_DISCO_INFO,
-    NS_DISCO_ITEMS,
-    NS_PING,
-    NS_PRIVATE,
-    NS_REGISTER,
-    NS_ROSTER,
-    NS_SESSION,
-    NS_TIME,
-    NS_VCARD,
-    NS_VERSION,
-)
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import registration, roster_iq
 from amoc.xmppd.answers import StanzaFailure, refuse_if
@@ -132,7 +118,7 @@ def _server_info(session: Session, child: Element) -> str:
 def _server_items(session: Session, child: Element) -> str:
     refuse_if(child.get("node"), "item-not-found")
     items = "".join(f"<item{attributes(jid=name)}/>" for name in session.domain.services)
-    return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}</query>"
+    return f"<query xmlns='{ns.DISCO_ITEMS}'>{items}</query>"
 
 
 def _account_disco(session: Session, host: Host, child: Element) -> str:
@@ -161,17 +147,17 @@ def _own_nodes(kind: str) -> Handler:
 
 
 def _version(_session: Session, _child: Element) -> str:
-    return f"<query xmlns='{NS_VERSION}'><name>amoc xmppd</name><version>1</version></query>"
+    return f"<query xmlns='{ns.VERSION}'><name>amoc xmppd</name><version>1</version></query>"
 
 
 def _time(_session: Session, _child: Element) -> str:
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return f"<time xmlns='{NS_TIME}'><tzo>+00:00</tzo><utc>{now}</utc></time>"
+    return f"<time xmlns='{ns.TIME}'><tzo>+00:00</tzo><utc>{now}</utc></time>"
 
 
 _FEATURES: Final = (
-    NS_BLOCKING, NS_CARBONS, NS_CSI, NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_PRIVATE,
-    NS_REGISTER, NS_ROSTER, NS_TIME, NS_VCARD, NS_VERSION, "msgoffline",
+    ns.BLOCKING, ns.CARBONS, ns.CSI, ns.DISCO_INFO, ns.DISCO_ITEMS, ns.PING, ns.PRIVATE,
+    ns.REGISTER, ns.ROSTER, ns.TIME, ns.VCARD, ns.VERSION, "msgoffline",
 )  # fmt: skip
 _OF_SERVER: Final[dict[tuple[str, str], Handler]] = {
     ("get", DISCO_INFO): _server_info,
@@ -189,13 +175,13 @@ _OF_ACCOUNT: Final[dict[tuple[str, str], Handler]] = {
 # Some clients ask the server, others their account, for what concerns both.
 _OF_BOTH: Final[dict[tuple[str, str], Handler]] = {
     ("get", PING): _nothing,
-    ("get", f"{{{NS_VERSION}}}query"): _version,
-    ("get", f"{{{NS_TIME}}}time"): _time,
+    ("get", f"{{{ns.VERSION}}}query"): _version,
+    ("get", f"{{{ns.TIME}}}time"): _time,
     ("get", roster_iq.QUERY): roster_iq.get,
     ("set", roster_iq.QUERY): roster_iq.change,
     ("get", registration.QUERY): registration.form,
     ("set", registration.QUERY): registration.change,
-    ("set", f"{{{NS_SESSION}}}session"): _nothing,
+    ("set", f"{{{ns.SESSION}}}session"): _nothing,
     ("set", carbons.ENABLE): carbons.enable,
     ("set", carbons.DISABLE): carbons.disable,
     ("get", blocking.LIST): blocking.listed,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.framing import tree
-from amoc.xmpp.wire.namespaces import NS_CLIENT
 from amoc.xmppd import roster, subscriptions
 from amoc.xmppd.answers import StanzaFailure, presence, refuse_if
 from amoc.xmppd.jids import parse
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amoc.xmppd.routing import User
     from amoc.xmppd.session import Session
 
-_PRIORITY = f"{{{NS_CLIENT}}}priority"
+_PRIORITY = f"{{{ns.CLIENT}}}priority"
 
 
 def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:

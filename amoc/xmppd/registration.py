@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import iq_result, stanza_error
-from amoc.xmpp.wire.namespaces import IQ, NS_REGISTER
+from amoc.xmpp.wire.namespaces import IQ
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.jids import JidError, prepare_local
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
     from amoc.xmppd.session import Session
 
-QUERY = f"{{{NS_REGISTER}}}query"
+QUERY = f"{{{ns.REGISTER}}}query"
 
 
 def is_registration(tree: Element) -> bool:
@@ -55,7 +56,7 @@ def change(session: Session, query: Element) -> str:
     """
     accounts = session.domain.accounts
     local = session.user.local
-    if query.find(f"{{{NS_REGISTER}}}remove") is not None:
+    if query.find(f"{{{ns.REGISTER}}}remove") is not None:
         accounts.remove(local)
         session.user.removed = True
         return ""
@@ -68,12 +69,12 @@ def change(session: Session, query: Element) -> str:
 def _form(username: str | None) -> str:
     known = "" if username is None else f"<registered/><username>{escape(username)}</username>"
     fields = known or "<instructions>Choose a user name and a password</instructions><username/>"
-    return f"<query xmlns='{NS_REGISTER}'>{fields}<password/></query>"
+    return f"<query xmlns='{ns.REGISTER}'>{fields}<password/></query>"
 
 
 def _fields(query: Element) -> tuple[str, str]:
-    username = query.findtext(f"{{{NS_REGISTER}}}username")
-    password = query.findtext(f"{{{NS_REGISTER}}}password")
+    username = query.findtext(f"{{{ns.REGISTER}}}username")
+    password = query.findtext(f"{{{ns.REGISTER}}}password")
     if not username or not password:
         raise StanzaFailure("not-acceptable")
     try:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.framing import tree
-from amoc.xmpp.wire.namespaces import LANG, NS_CLIENT
+from amoc.xmpp.wire.namespaces import LANG
 from amoc.xmpp.wire.xml_text import escape, serialise
 
 # What may follow the element's name; anything else means that the name is a prefix or longer.
@@ -118,7 +119,7 @@ def as_child(stanza: bytes) -> bytes:
     if match is None or b"xmlns" in match[2]:
         return stanza  # it says by itself what it is in
     at = match.end(1)
-    return stanza[:at] + b" xmlns='" + NS_CLIENT.encode() + b"'" + stanza[at:]
+    return stanza[:at] + b" xmlns='" + ns.CLIENT.encode() + b"'" + stanza[at:]
 
 
 def with_child(stanza: bytes, child: bytes) -> bytes:

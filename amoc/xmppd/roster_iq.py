@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_ROSTER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmppd import subscriptions
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.roster import Contact
@@ -15,9 +15,9 @@ from amoc.xmppd.services.service import named
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
 
-QUERY: Final = f"{{{NS_ROSTER}}}query"
-_ITEM: Final = f"{{{NS_ROSTER}}}item"
-_GROUP: Final = f"{{{NS_ROSTER}}}group"
+QUERY: Final = f"{{{ns.ROSTER}}}query"
+_ITEM: Final = f"{{{ns.ROSTER}}}item"
+_GROUP: Final = f"{{{ns.ROSTER}}}group"
 _MAX_NAME: Final = 1023
 _MAX_GROUPS: Final = 100
 
@@ -27,7 +27,7 @@ def get(session: Session, _query: Element) -> str:
     session.interested = True
     contacts = session.user.contacts.values()
     items = "".join(contact.as_item() for contact in contacts if contact.listed)
-    return f"<query xmlns='{NS_ROSTER}'>{items}</query>"
+    return f"<query xmlns='{ns.ROSTER}'>{items}</query>"
 
 
 def change(session: Session, query: Element) -> str:

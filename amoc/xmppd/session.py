@@ -13,11 +13,12 @@ import secrets
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.elements import STREAM_LANG, iq_result, stanza_error, stream_error
 from amoc.xmpp.wire.framing import Framer, tree
 from amoc.xmpp.wire.message_framing import MessageFramer
-from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, NS_BIND, NS_CSI, NS_TLS, PRESENCE
+from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, PRESENCE
 from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.stream_management import RESUME
 from amoc.xmpp.wire.xml_text import escape
@@ -60,7 +61,7 @@ class Phase(Enum):
 
 
 # XEP-0352; taken, and without effect: what an inactive client gets is not held back.
-_CLIENT_STATES: Final = frozenset({f"{{{NS_CSI}}}active", f"{{{NS_CSI}}}inactive"})
+_CLIENT_STATES: Final = frozenset({f"{{{ns.CSI}}}active", f"{{{ns.CSI}}}inactive"})
 
 _BOUND: Final = Phase.BOUND  # a look-up in an Enum is slow enough to show in the hot path
 
@@ -269,7 +270,7 @@ class Session:
         return self.domain.tls is not None and self.transport.can_start_tls
 
     def _before_login(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
-        if name == f"{{{NS_TLS}}}starttls" and self._can_start_tls:
+        if name == f"{{{ns.TLS}}}starttls" and self._can_start_tls:
             self.transport.write(PROCEED)
             self.transport.start_tls()
             self.framer.restart()
@@ -319,18 +320,18 @@ class Session:
         children = list(tree(self.framer.root, raw)) if name == IQ else []
         child = children[0] if len(children) == 1 else None
         id_ = attrs.get("id")
-        if child is None or child.tag != f"{{{NS_BIND}}}bind" or attrs.get("type") != "set":
+        if child is None or child.tag != f"{{{ns.BIND}}}bind" or attrs.get("type") != "set":
             raise Violation("not-authorized", "bind a resource first")
         try:
             if id_ is None:
                 raise StanzaFailure("bad-request")
-            self._bind(child.findtext(f"{{{NS_BIND}}}resource"))
+            self._bind(child.findtext(f"{{{ns.BIND}}}resource"))
         except StanzaFailure as failure:
             self.transport.write(
                 stanza_error("iq", failure.condition, to=None, from_=None, id_=id_)
             )
             return
-        jid = f"<bind xmlns='{NS_BIND}'><jid>{escape(self.jid)}</jid></bind>"
+        jid = f"<bind xmlns='{ns.BIND}'><jid>{escape(self.jid)}</jid></bind>"
         self.transport.write(iq_result(to=None, from_=None, id_=id_, payload=jid))
 
     def _bind(self, wanted: str | None) -> None:

@@ -15,8 +15,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final, cast
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import stream_error
-from amoc.xmpp.wire.namespaces import MESSAGE, NS_SM, NS_STANZA_ERRORS
+from amoc.xmpp.wire.namespaces import MESSAGE
 from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.stream_management import (
     ACK,
@@ -231,8 +232,8 @@ def resume(session: Session, attrs: dict[str, str]) -> None:
 
 def _answer(name: str, **values: object) -> bytes:
     told = attributes(**{key: str(value) for key, value in values.items()})
-    return f"<{name} xmlns='{NS_SM}'{told}/>".encode()
+    return f"<{name} xmlns='{ns.SM}'{told}/>".encode()
 
 
 def _failed(condition: str) -> bytes:
-    return f"<failed xmlns='{NS_SM}'><{condition} xmlns='{NS_STANZA_ERRORS}'/></failed>".encode()
+    return f"<failed xmlns='{ns.SM}'><{condition} xmlns='{ns.STANZA_ERRORS}'/></failed>".encode()

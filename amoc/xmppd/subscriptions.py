@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amoc.xmpp.wire.namespaces import NS_ROSTER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd import roster
 from amoc.xmppd.answers import presence, refuse_if
@@ -80,7 +80,7 @@ def push(domain: Domain, user: User, item: str) -> None:
         if session.interested:
             session.transport.write(
                 f"<iq type='set' id='push{domain.next_serial()}' to='{escape(session.jid)}'>"
-                f"<query xmlns='{NS_ROSTER}'>{item}</query></iq>".encode()
+                f"<query xmlns='{ns.ROSTER}'>{item}</query></iq>".encode()
             )
 
 

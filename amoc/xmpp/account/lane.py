@@ -19,34 +19,26 @@ from amoc.xmpp.account.tally import Arrival, Attendance, Flow, Pair
 from amoc.xmpp.connection.identity import address, number_of
 from amoc.xmpp.encode import message_tag
 from amoc.xmpp.stanza import Stanza, bare, parse
-from amoc.xmpp.wire.namespaces import (
-    NS_CARBONS,
-    NS_CLIENT,
-    NS_DELAY,
-    NS_MAM,
-    NS_MUC_LIGHT_AFFILIATIONS,
-    NS_MUC_USER,
-    NS_PUBSUB_EVENT,
-)
+from amoc.xmpp.wire import namespaces as ns
 
 if TYPE_CHECKING:
     from amoc.xmpp.account.lanes import Account
     from amoc.xmpp.account.ledger import Ledger
 
-_DELAY: Final = f"{{{NS_DELAY}}}delay"
+_DELAY: Final = f"{{{ns.DELAY}}}delay"
 _IS_COPY: Final = {
     _DELAY: False,
-    f"{{{NS_CARBONS}}}received": True,
-    f"{{{NS_CARBONS}}}sent": True,
-    f"{{{NS_MAM}}}result": True,
-    f"{{{NS_PUBSUB_EVENT}}}event": True,
+    f"{{{ns.CARBONS}}}received": True,
+    f"{{{ns.CARBONS}}}sent": True,
+    f"{{{ns.MAM}}}result": True,
+    f"{{{ns.PUBSUB_EVENT}}}event": True,
 }
 """Children that make a message a late one, or none at all: a copy of another one, a result of an
 archive, an event of a node."""
-_ROOM_USER: Final = f"{{{NS_MUC_USER}}}x"
-_STATUS: Final = f"{{{NS_MUC_USER}}}status"
-_LIGHT_ROOM: Final = f"{{{NS_MUC_LIGHT_AFFILIATIONS}}}x"
-_PRIORITY: Final = f"{{{NS_CLIENT}}}priority"
+_ROOM_USER: Final = f"{{{ns.MUC_USER}}}x"
+_STATUS: Final = f"{{{ns.MUC_USER}}}status"
+_LIGHT_ROOM: Final = f"{{{ns.MUC_LIGHT_AFFILIATIONS}}}x"
+_PRIORITY: Final = f"{{{ns.CLIENT}}}priority"
 _OWN_PRESENCE: Final = "110"
 # Those of a user that has sent or received nothing; never changed.
 _NO_PAIRS: Final[dict[str | int, Pair]] = {}
@@ -227,18 +219,18 @@ class Lane:
         if flow is not None and flow.comparable and self.is_alone and not delayed:
             try:
                 number, sent_ns, _ = rest.split(".")
-                ns = stanza.received_ns - int(sent_ns)
+                ttd_ns = stanza.received_ns - int(sent_ns)
                 following = int(number) == flow.highest + 1
             except ValueError:
                 following = False
-            if following and -MAX_NS < ns <= self._ledger.late_ns and stanza.type != "error":
+            if following and -MAX_NS < ttd_ns <= self._ledger.late_ns and stanza.type != "error":
                 flow.highest += 1
                 flow.epoch = flow.there.epoch
-                together.record(meters.IN_ORDER, (), meters.LIVE, ns)
+                together.record(meters.IN_ORDER, (), meters.LIVE, ttd_ns)
                 if flow.room:
                     meters.messages_expected.inc()
                 if recorder.observer is not None:
-                    recorder.observer(DELIVERY, ns, "", "", None)
+                    recorder.observer(DELIVERY, ttd_ns, "", "", None)
                 return
         self._received(stanza, delayed)
 
@@ -272,14 +264,14 @@ class Lane:
         if flow.comparable:
             self._time(stanza.received_ns - sent_ns, delayed)
 
-    def _time(self, ns: int, delayed: bool) -> None:
+    def _time(self, ttd_ns: int, delayed: bool) -> None:
         if delayed:
-            meters.message_delayed.record_ns(ns)
+            meters.message_delayed.record_ns(ttd_ns)
             return
-        meters.message_ttd.record_ns(ns)
+        meters.message_ttd.record_ns(ttd_ns)
         if recorder.observer is not None:
-            recorder.observer(DELIVERY, ns, "", "", None)
-        if ns > self._ledger.late_ns:
+            recorder.observer(DELIVERY, ttd_ns, "", "", None)
+        if ttd_ns > self._ledger.late_ns:
             meters.messages_late.inc()
 
     def _is_first(self, head: str, number: int) -> bool:

@@ -26,18 +26,9 @@ from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.transports.connection import Connection
 from amoc.xmpp.wire import mechanisms, sasl
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import conditions_of
-from amoc.xmpp.wire.namespaces import (
-    FEATURES,
-    IQ,
-    MESSAGE,
-    NS_BIND,
-    NS_REGISTER,
-    NS_SASL,
-    NS_SESSION,
-    NS_TLS,
-    PRESENCE,
-)
+from amoc.xmpp.wire.namespaces import FEATURES, IQ, MESSAGE, PRESENCE
 from amoc.xmpp.wire.offer import Features, choose_login
 from amoc.xmpp.wire.xml_text import escape
 
@@ -214,11 +205,11 @@ class Negotiation(Owner):
             )
         if mode == options.OFF or not features.tls:
             return False
-        self.stream.send(f"<starttls xmlns='{NS_TLS}'/>".encode())
+        self.stream.send(f"<starttls xmlns='{ns.TLS}'/>".encode())
         answer = self.expect("its answer to STARTTLS")
-        if answer.tag == f"{{{NS_TLS}}}failure":
+        if answer.tag == f"{{{ns.TLS}}}failure":
             raise errors.TlsError(f"{who}: the server offers STARTTLS, but refuses it")
-        if answer.tag != f"{{{NS_TLS}}}proceed":
+        if answer.tag != f"{{{ns.TLS}}}proceed":
             raise self.broken("invalid-xml", f"STARTTLS must be answered, got {answer.tag}")
         if (
             self.early
@@ -253,7 +244,7 @@ class Negotiation(Owner):
                 mechanism.check(sasl.decode(element.text))
                 return
             if element.tag == sasl.FAILURE:
-                condition, text = conditions_of(element, NS_SASL)
+                condition, text = conditions_of(element, ns.SASL)
                 raise errors.SaslError(self.stream.who, condition, text)
             if element.tag != sasl.CHALLENGE:
                 raise self.broken(
@@ -280,12 +271,12 @@ class Negotiation(Owner):
                 "invalid-xml", "the server must offer resource binding after the login"
             )
         wish = f"<resource>{escape(resource)}</resource>" if resource else ""
-        answer = self.ask("bind", f"<bind xmlns='{NS_BIND}'>{wish}</bind>", "the bound resource")
-        jid = answer.findtext(f"{{{NS_BIND}}}bind/{{{NS_BIND}}}jid", "").strip()
+        answer = self.ask("bind", f"<bind xmlns='{ns.BIND}'>{wish}</bind>", "the bound resource")
+        jid = answer.findtext(f"{{{ns.BIND}}}bind/{{{ns.BIND}}}jid", "").strip()
         if not jid or len(jid.encode()) > MAX_JID:
             raise self.broken("invalid-xml", "the server must say which JID it bound")
         if features.session:
-            self.ask("session", f"<session xmlns='{NS_SESSION}'/>", "the session")
+            self.ask("session", f"<session xmlns='{ns.SESSION}'/>", "the session")
         return jid
 
     def register(self, features: Features, me: Identity) -> bool:
@@ -300,7 +291,7 @@ class Negotiation(Owner):
                 f"{self.stream.who}: the server does not offer in-band registration (XEP-0077)"
             )
         query = (
-            f"<query xmlns='{NS_REGISTER}'><username>{escape(me.username)}</username>"
+            f"<query xmlns='{ns.REGISTER}'><username>{escape(me.username)}</username>"
             f"<password>{escape(me.password)}</password></query>"
         )
         try:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from amoc.xmpp import errors
 from amoc.xmpp.managed_stream import ManagedStream
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import conditions_of
-from amoc.xmpp.wire.namespaces import NS_STANZA_ERRORS
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.stream_management import ENABLED, FAILED, RESUMED, Management, h_of
 
@@ -42,7 +42,7 @@ def begin(talk: Negotiation, features: Features, resumable: bool) -> None:
     stream.enable(resumable)
     answer = talk.expect("its answer to stream management", past_stanzas=True)
     if answer.tag == FAILED:
-        condition, _ = conditions_of(answer, NS_STANZA_ERRORS)
+        condition, _ = conditions_of(answer, ns.STANZA_ERRORS)
         raise errors.ConnectError(
             f"{who}: the server refused stream management: {errors.quoted(condition)}", condition
         )

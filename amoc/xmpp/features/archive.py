@@ -12,12 +12,13 @@ from amoc.xmpp.connection.identity import address
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire import forms
-from amoc.xmpp.wire.namespaces import MESSAGE, NS_DELAY, NS_FORWARD, NS_MAM, NS_RSM
+from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire.namespaces import MESSAGE
 from amoc.xmpp.wire.xml_text import attributes, escape
 
-RESULT: Final = f"{{{NS_MAM}}}result"
+RESULT: Final = f"{{{ns.MAM}}}result"
 PAGE_SIZE: Final = 50
-_SET: Final = f"{{{NS_RSM}}}set"
+_SET: Final = f"{{{ns.RSM}}}set"
 
 Time = datetime | str
 """A point in time, as text in the form of XEP-0082: ``2026-01-31T12:00:00Z``."""
@@ -101,7 +102,7 @@ class Archives(Listener):
             "start": _text(start),
             "end": _text(end),
         }
-        form = forms.submit(NS_MAM, {name: one for name, one in filters.items() if one is not None})
+        form = forms.submit(ns.MAM, {name: one for name, one in filters.items() if one is not None})
         back = last is not None or before is not None
         left = last if back else first
         mark = (before or "") if back else after
@@ -118,16 +119,16 @@ class Archives(Listener):
 
     def _page(self, inside: str, of: str | None, timeout: float | None) -> Page:
         answer, results = self.collect(
-            lambda query_id: f"<query xmlns='{NS_MAM}' queryid='{query_id}'>{inside}</query>",
+            lambda query_id: f"<query xmlns='{ns.MAM}' queryid='{query_id}'>{inside}</query>",
             RESULT,
             "archive_page",
             to=of,
             timeout=timeout,
         )
         messages = [found for one in results if (found := _archived(one)) is not None]
-        fin = answer.xml.find(f"{{{NS_MAM}}}fin")
+        fin = answer.xml.find(f"{{{ns.MAM}}}fin")
         span = None if fin is None else fin.find(_SET)
-        count = None if span is None else span.findtext(f"{{{NS_RSM}}}count")
+        count = None if span is None else span.findtext(f"{{{ns.RSM}}}count")
         return Page(
             messages=messages,
             complete=fin is None or fin.get("complete") in ("true", "1"),
@@ -142,8 +143,8 @@ class Archives(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        answer = self.request(f"<prefs xmlns='{NS_MAM}'/>", timeout, name="archive_preferences")
-        prefs = answer.xml.find(f"{{{NS_MAM}}}prefs")
+        answer = self.request(f"<prefs xmlns='{ns.MAM}'/>", timeout, name="archive_preferences")
+        prefs = answer.xml.find(f"{{{ns.MAM}}}prefs")
         if prefs is None:
             return Preferences("", (), ())
         return Preferences(prefs.get("default", ""), _jids(prefs, "always"), _jids(prefs, "never"))
@@ -170,7 +171,7 @@ class Archives(Listener):
         for name, jids in (("always", always), ("never", never)):
             listed = "".join(f"<jid>{escape(address(one))}</jid>" for one in jids)
             lists += f"<{name}>{listed}</{name}>"
-        prefs = f"<prefs xmlns='{NS_MAM}'{attributes(default=default)}>{lists}</prefs>"
+        prefs = f"<prefs xmlns='{ns.MAM}'{attributes(default=default)}>{lists}</prefs>"
         self.request(prefs, timeout, type="set", name="archive_set_preferences")
 
 
@@ -185,16 +186,16 @@ def _span(most: int, mark: str | None, back: bool) -> str:
     if mark is not None:
         name = "before" if back else "after"
         place = f"<{name}>{escape(mark)}</{name}>" if mark else f"<{name}/>"
-    return f"<set xmlns='{NS_RSM}'><max>{most}</max>{place}</set>"
+    return f"<set xmlns='{ns.RSM}'><max>{most}</max>{place}</set>"
 
 
 def _archived(result: Stanza) -> Archived | None:
     payload = result.payload
-    forwarded = None if payload is None else payload.find(f"{{{NS_FORWARD}}}forwarded")
+    forwarded = None if payload is None else payload.find(f"{{{ns.FORWARD}}}forwarded")
     if payload is None or forwarded is None:
         return None
     message = forwarded.find(MESSAGE)
-    delay = forwarded.find(f"{{{NS_DELAY}}}delay")
+    delay = forwarded.find(f"{{{ns.DELAY}}}delay")
     if message is None:
         return None
     stamp = "" if delay is None else delay.get("stamp", "")
@@ -202,4 +203,4 @@ def _archived(result: Stanza) -> Archived | None:
 
 
 def _jids(prefs: Element, name: str) -> tuple[str, ...]:
-    return tuple(one.text or "" for one in prefs.iterfind(f"{{{NS_MAM}}}{name}/{{{NS_MAM}}}jid"))
+    return tuple(one.text or "" for one in prefs.iterfind(f"{{{ns.MAM}}}{name}/{{{ns.MAM}}}jid"))

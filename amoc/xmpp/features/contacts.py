@@ -13,10 +13,10 @@ from amoc.xmpp.features import roster
 from amoc.xmpp.match import from_jid, has_child, is_request, is_subscription
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza, bare
-from amoc.xmpp.wire.namespaces import NS_BLOCKING, NS_REGISTER, NS_ROSTER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 
-_is_push: Final = is_request & has_child(NS_ROSTER, "query")
+_is_push: Final = is_request & has_child(ns.ROSTER, "query")
 
 
 class Contacts(Listener):
@@ -123,7 +123,7 @@ class Contacts(Listener):
 
     def _block(self, what: str, whom: Iterable[str | int], timeout: float | None) -> None:
         items = "".join(f"<item jid='{escape(address(one))}'/>" for one in whom)
-        payload = f"<{what} xmlns='{NS_BLOCKING}'>{items}</{what}>"
+        payload = f"<{what} xmlns='{ns.BLOCKING}'>{items}</{what}>"
         self.request(payload, timeout, type="set", name=f"blocking_{what}")
 
     def blocked(self, timeout: float | None = None) -> list[str]:
@@ -132,8 +132,8 @@ class Contacts(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        answer = self.request(f"<blocklist xmlns='{NS_BLOCKING}'/>", timeout, name="blocking_list")
-        return [one.get("jid", "") for one in answer.xml.iter(f"{{{NS_BLOCKING}}}item")]
+        answer = self.request(f"<blocklist xmlns='{ns.BLOCKING}'/>", timeout, name="blocking_list")
+        return [one.get("jid", "") for one in answer.xml.iter(f"{{{ns.BLOCKING}}}item")]
 
     def unregister(self, timeout: float | None = None) -> None:
         """Delete the user's account (XEP-0077 section 3.2); the server may end the stream over it.
@@ -141,5 +141,5 @@ class Contacts(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        query = f"<query xmlns='{NS_REGISTER}'><remove/></query>"
+        query = f"<query xmlns='{ns.REGISTER}'><remove/></query>"
         self.request(query, timeout, type="set", name="account_removal")

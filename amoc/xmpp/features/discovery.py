@@ -5,8 +5,8 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.receiving import Listener
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.disco import DEFAULT, Info, Item, info, items
-from amoc.xmpp.wire.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS
 from amoc.xmpp.wire.xml_text import attributes
 
 
@@ -23,7 +23,7 @@ class Discovery(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        query = f"<query xmlns='{NS_DISCO_INFO}'{attributes(node=node)}/>"
+        query = f"<query xmlns='{ns.DISCO_INFO}'{attributes(node=node)}/>"
         return info(self._discover(query, whom, "disco_info", timeout))
 
     def disco_items(
@@ -34,7 +34,7 @@ class Discovery(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        query = f"<query xmlns='{NS_DISCO_ITEMS}'{attributes(node=node)}/>"
+        query = f"<query xmlns='{ns.DISCO_ITEMS}'{attributes(node=node)}/>"
         return items(self._discover(query, whom, "disco_items", timeout))
 
     def _discover(

@@ -9,10 +9,11 @@ from amoc.xmpp.connection.identity import address
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.wire import forms
-from amoc.xmpp.wire.namespaces import MESSAGE, NS_FORWARD, NS_INBOX
+from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire.namespaces import MESSAGE
 from amoc.xmpp.wire.xml_text import attributes
 
-RESULT: Final = f"{{{NS_INBOX}}}result"
+RESULT: Final = f"{{{ns.INBOX}}}result"
 
 
 class Conversation(NamedTuple):
@@ -57,9 +58,9 @@ class Inbox(Listener):
         fields |= {name: one for name, one in (("start", start), ("end", end)) if one is not None}
         if unread_only:
             fields["hidden_read"] = "true"
-        form = forms.submit(NS_INBOX, fields)
+        form = forms.submit(ns.INBOX, fields)
         _, results = self.collect(
-            lambda query_id: f"<inbox xmlns='{NS_INBOX}' queryid='{query_id}'>{form}</inbox>",
+            lambda query_id: f"<inbox xmlns='{ns.INBOX}' queryid='{query_id}'>{form}</inbox>",
             RESULT,
             "inbox",
             timeout=timeout,
@@ -73,13 +74,13 @@ class Inbox(Listener):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        query = f"<reset xmlns='{NS_INBOX}'{attributes(jid=address(whom))}/>"
+        query = f"<reset xmlns='{ns.INBOX}'{attributes(jid=address(whom))}/>"
         self.request(query, timeout, type="set", name="inbox_mark_read")
 
 
 def _conversation(result: Stanza, own: str) -> Conversation | None:
     payload: Element | None = result.payload
-    message = None if payload is None else payload.find(f"{{{NS_FORWARD}}}forwarded/{MESSAGE}")
+    message = None if payload is None else payload.find(f"{{{ns.FORWARD}}}forwarded/{MESSAGE}")
     if payload is None or message is None:
         return None
     unread = payload.get("unread", "0")

@@ -8,13 +8,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.connection.identity import address
 from amoc.xmpp.features.any_room import AnyRoom
-from amoc.xmpp.wire.namespaces import (
-    NS_MUC_LIGHT_AFFILIATIONS,
-    NS_MUC_LIGHT_CONFIGURATION,
-    NS_MUC_LIGHT_CREATE,
-    NS_MUC_LIGHT_DESTROY,
-    NS_MUC_LIGHT_INFO,
-)
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 
 NONE: Final = "none"
@@ -48,7 +42,7 @@ class LightRoom(AnyRoom):
         fields = _fields(configuration)
         self._ask(
             "set",
-            f"<query xmlns='{NS_MUC_LIGHT_CREATE}'><configuration>{fields}</configuration>"
+            f"<query xmlns='{ns.MUC_LIGHT_CREATE}'><configuration>{fields}</configuration>"
             f"<occupants>{users}</occupants></query>",
             "light_room_create",
             timeout,
@@ -61,7 +55,7 @@ class LightRoom(AnyRoom):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
-        query = f"<query xmlns='{NS_MUC_LIGHT_AFFILIATIONS}'><version/></query>"
+        query = f"<query xmlns='{ns.MUC_LIGHT_AFFILIATIONS}'><version/></query>"
         answer = self._ask("get", query, "light_room_members", timeout)
         return {} if answer.payload is None else _members(answer.payload)
 
@@ -78,7 +72,7 @@ class LightRoom(AnyRoom):
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
         users = "".join(_user(whom, kind) for whom, kind in affiliations.items())
-        query = f"<query xmlns='{NS_MUC_LIGHT_AFFILIATIONS}'>{users}</query>"
+        query = f"<query xmlns='{ns.MUC_LIGHT_AFFILIATIONS}'>{users}</query>"
         self._ask("set", query, "light_room_change_members", timeout)
 
     def add(self, *whom: str | int) -> None:
@@ -104,7 +98,7 @@ class LightRoom(AnyRoom):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
-        query = f"<query xmlns='{NS_MUC_LIGHT_CONFIGURATION}'><version/></query>"
+        query = f"<query xmlns='{ns.MUC_LIGHT_CONFIGURATION}'><version/></query>"
         answer = self._ask("get", query, "light_room_configuration", timeout)
         return {} if answer.payload is None else _texts(answer.payload)
 
@@ -114,7 +108,7 @@ class LightRoom(AnyRoom):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
-        query = f"<query xmlns='{NS_MUC_LIGHT_CONFIGURATION}'>{_fields(fields)}</query>"
+        query = f"<query xmlns='{ns.MUC_LIGHT_CONFIGURATION}'>{_fields(fields)}</query>"
         self._ask("set", query, "light_room_configure", timeout)
 
     def info(self, timeout: float | None = None) -> LightInfo:
@@ -123,8 +117,8 @@ class LightRoom(AnyRoom):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
-        space = f"{{{NS_MUC_LIGHT_INFO}}}"
-        query = f"<query xmlns='{NS_MUC_LIGHT_INFO}'><version/></query>"
+        space = f"{{{ns.MUC_LIGHT_INFO}}}"
+        query = f"<query xmlns='{ns.MUC_LIGHT_INFO}'><version/></query>"
         payload = self._ask("get", query, "light_room_info", timeout).payload
         if payload is None:
             payload = Element(space + "query")
@@ -141,7 +135,7 @@ class LightRoom(AnyRoom):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
-        self._ask("set", f"<query xmlns='{NS_MUC_LIGHT_DESTROY}'/>", "light_room_destroy", timeout)
+        self._ask("set", f"<query xmlns='{ns.MUC_LIGHT_DESTROY}'/>", "light_room_destroy", timeout)
         self._client.left(self.jid)
 
 

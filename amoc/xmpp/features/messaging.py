@@ -16,14 +16,14 @@ from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.match import asks_for_receipt, is_receipt
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza
-from amoc.xmpp.wire.namespaces import NS_CARBONS, NS_CHAT_STATES, NS_CSI, NS_MARKERS, NS_RECEIPTS
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 STATES: Final = ("active", "composing", "gone", "inactive", "paused")
 MARKERS: Final = ("acknowledged", "displayed", "received")
-WANTS_RECEIPT: Final = f"<request xmlns='{NS_RECEIPTS}'/>"
+WANTS_RECEIPT: Final = f"<request xmlns='{ns.RECEIPTS}'/>"
 """The payload of a message whose sender wants to know that it has arrived."""
-WANTS_MARKERS: Final = f"<markable xmlns='{NS_MARKERS}'/>"
+WANTS_MARKERS: Final = f"<markable xmlns='{ns.MARKERS}'/>"
 """The payload of a message whose sender wants to know that it was seen."""
 
 
@@ -44,7 +44,7 @@ class Messaging(Listener):
             ScenarioError: There is no such state.
         """
         _check("a chat state", state, STATES)
-        self._send_bare(to, f"<{state} xmlns='{NS_CHAT_STATES}'/>")
+        self._send_bare(to, f"<{state} xmlns='{ns.CHAT_STATES}'/>")
 
     def send_receipt(self, message: Stanza) -> None:
         """Confirm that `message` has arrived (XEP-0184).
@@ -52,7 +52,7 @@ class Messaging(Listener):
         Raises:
             XmppError, ClosedError: As `send_chat`.
         """
-        receipt = f"<received xmlns='{NS_RECEIPTS}' id='{escape(message.id)}'/>"
+        receipt = f"<received xmlns='{ns.RECEIPTS}' id='{escape(message.id)}'/>"
         self._send_bare(message.sender, receipt, message.type)
 
     def send_marker(self, message: Stanza, marker: str = "displayed") -> None:
@@ -65,7 +65,7 @@ class Messaging(Listener):
         _check("a marker", marker, MARKERS)
         self._send_bare(
             message.sender,
-            f"<{marker} xmlns='{NS_MARKERS}' id='{escape(message.id)}'/>",
+            f"<{marker} xmlns='{ns.MARKERS}' id='{escape(message.id)}'/>",
             message.type,
         )
 
@@ -80,7 +80,7 @@ class Messaging(Listener):
         session = self._session
 
         def confirm(message: Stanza) -> None:
-            receipt = f"<received xmlns='{NS_RECEIPTS}' id='{escape(message.id)}'/>"
+            receipt = f"<received xmlns='{ns.RECEIPTS}' id='{escape(message.id)}'/>"
             head = attributes(to=message.sender, type=message.type)
             session.stream.send(f"<message{head}>{receipt}</message>".encode())
 
@@ -130,7 +130,7 @@ class Messaging(Listener):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         what = "enable" if enabled else "disable"
-        self.request(f"<{what} xmlns='{NS_CARBONS}'/>", timeout, type="set", name="carbons")
+        self.request(f"<{what} xmlns='{ns.CARBONS}'/>", timeout, type="set", name="carbons")
 
     def inactive(self) -> None:
         """Tell the server that nobody looks at this client (XEP-0352): it may hold things back.
@@ -138,7 +138,7 @@ class Messaging(Listener):
         Raises:
             XmppError, ClosedError: As `send`.
         """
-        self.send(f"<inactive xmlns='{NS_CSI}'/>")
+        self.send(f"<inactive xmlns='{ns.CSI}'/>")
 
     def active(self) -> None:
         """Tell the server that somebody looks at this client again.
@@ -146,7 +146,7 @@ class Messaging(Listener):
         Raises:
             XmppError, ClosedError: As `send`.
         """
-        self.send(f"<active xmlns='{NS_CSI}'/>")
+        self.send(f"<active xmlns='{ns.CSI}'/>")
 
     def _send_bare(self, to: str | int, payload: str, kind: str = "chat") -> None:
         """A message without a body and without an id: it is not timed."""

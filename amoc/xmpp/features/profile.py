@@ -11,14 +11,7 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp import encode
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.features.pubsub import PubSub
-from amoc.xmpp.wire.namespaces import (
-    NS_AVATAR_DATA,
-    NS_AVATAR_METADATA,
-    NS_PRIVATE,
-    NS_VCARD,
-    NS_VCARD4,
-    NS_VCARD4_NODE,
-)
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 
 CURRENT: Final = "current"
@@ -35,9 +28,9 @@ class Profile(PubSub):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        query = f"<vCard xmlns='{NS_VCARD}'/>"
+        query = f"<vCard xmlns='{ns.VCARD}'/>"
         answer = self.request(query, timeout, to=whom, name="vcard_get")
-        return Element(f"{{{NS_VCARD}}}vCard") if answer.payload is None else answer.payload
+        return Element(f"{{{ns.VCARD}}}vCard") if answer.payload is None else answer.payload
 
     def set_vcard(self, fields: Sendable | dict[str, str], timeout: float | None = None) -> None:
         """Store the user's vCard.
@@ -51,7 +44,7 @@ class Profile(PubSub):
         """
         if isinstance(fields, dict):
             inside = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in fields.items())
-            fields = f"<vCard xmlns='{NS_VCARD}'>{inside}</vCard>"
+            fields = f"<vCard xmlns='{ns.VCARD}'>{inside}</vCard>"
         self.request(fields, timeout, type="set", name="vcard_set")
 
     def vcard4(self, whom: str | int | None = None, timeout: float | None = None) -> Element | None:
@@ -60,7 +53,7 @@ class Profile(PubSub):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        items = self.items(NS_VCARD4_NODE, at=whom, last=1, timeout=timeout)
+        items = self.items(ns.VCARD4_NODE, at=whom, last=1, timeout=timeout)
         return items[-1].payload if items else None
 
     def set_vcard4(self, fields: dict[str, str], timeout: float | None = None) -> None:
@@ -72,8 +65,8 @@ class Profile(PubSub):
         inside = "".join(
             f"<{name}><text>{escape(text)}</text></{name}>" for name, text in fields.items()
         )
-        card = f"<vcard xmlns='{NS_VCARD4}'>{inside}</vcard>"
-        self.publish(NS_VCARD4_NODE, card, id=CURRENT, timeout=timeout)
+        card = f"<vcard xmlns='{ns.VCARD4}'>{inside}</vcard>"
+        self.publish(ns.VCARD4_NODE, card, id=CURRENT, timeout=timeout)
 
     def set_avatar(self, data: bytes, type: str = "image/png", timeout: float | None = None) -> str:
         """Publish the user's avatar (XEP-0084): first the picture, then what it is.
@@ -86,11 +79,11 @@ class Profile(PubSub):
         """
         digest = hashlib.sha1(data).hexdigest()  # noqa: S324 - XEP-0084 wants it
         text = base64.b64encode(data).decode()
-        picture = f"<data xmlns='{NS_AVATAR_DATA}'>{text}</data>"
-        self.publish(NS_AVATAR_DATA, picture, id=digest, timeout=timeout)
+        picture = f"<data xmlns='{ns.AVATAR_DATA}'>{text}</data>"
+        self.publish(ns.AVATAR_DATA, picture, id=digest, timeout=timeout)
         info = attributes(id=digest, bytes=str(len(data)), type=type)
-        metadata = f"<metadata xmlns='{NS_AVATAR_METADATA}'><info{info}/></metadata>"
-        self.publish(NS_AVATAR_METADATA, metadata, id=digest, timeout=timeout)
+        metadata = f"<metadata xmlns='{ns.AVATAR_METADATA}'><info{info}/></metadata>"
+        self.publish(ns.AVATAR_METADATA, metadata, id=digest, timeout=timeout)
         return digest
 
     def avatar(self, whom: str | int | None = None, timeout: float | None = None) -> bytes | None:
@@ -99,11 +92,11 @@ class Profile(PubSub):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
-        items = self.items(NS_AVATAR_METADATA, at=whom, last=1, timeout=timeout)
+        items = self.items(ns.AVATAR_METADATA, at=whom, last=1, timeout=timeout)
         if not items or items[-1].payload is None or not len(items[-1].payload):
             return None
         digest = items[-1].payload[0].get("id", "")
-        pictures = self.items(NS_AVATAR_DATA, at=whom, ids=(digest,), timeout=timeout)
+        pictures = self.items(ns.AVATAR_DATA, at=whom, ids=(digest,), timeout=timeout)
         if not pictures or pictures[0].payload is None:
             return None
         try:
@@ -117,8 +110,8 @@ class Profile(PubSub):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError, ScenarioError: As `request`.
         """
-        inside = serialise(encode.element_of(xml), NS_PRIVATE, inherit=False)
-        query = f"<query xmlns='{NS_PRIVATE}'>{inside}</query>"
+        inside = serialise(encode.element_of(xml), ns.PRIVATE, inherit=False)
+        query = f"<query xmlns='{ns.PRIVATE}'>{inside}</query>"
         self.request(query, timeout, type="set", name="private_set")
 
     def stored(self, namespace: str, name: str, timeout: float | None = None) -> Element | None:
@@ -128,6 +121,6 @@ class Profile(PubSub):
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         wanted = f"<{name} xmlns='{escape(namespace)}'/>"
-        query = f"<query xmlns='{NS_PRIVATE}'>{wanted}</query>"
+        query = f"<query xmlns='{ns.PRIVATE}'>{wanted}</query>"
         payload = self.request(query, timeout, name="private_get").payload
         return None if payload is None else payload.find(f"{{{namespace}}}{name}")

@@ -15,20 +15,13 @@ from amoc.xmpp.encode import Sendable
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire import forms
-from amoc.xmpp.wire.namespaces import (
-    NS_FORMS,
-    NS_PUBSUB,
-    NS_PUBSUB_EVENT,
-    NS_PUBSUB_NODE_CONFIG,
-    NS_PUBSUB_OWNER,
-    NS_PUBSUB_PUBLISH_OPTIONS,
-)
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 
 PREFIX: Final = "pubsub#"
-_EVENT: Final = f"{{{NS_PUBSUB_EVENT}}}"
-_SPACE: Final = f"{{{NS_PUBSUB}}}"
-_OWNER: Final = f"{{{NS_PUBSUB_OWNER}}}"
+_EVENT: Final = f"{{{ns.PUBSUB_EVENT}}}"
+_SPACE: Final = f"{{{ns.PUBSUB}}}"
+_OWNER: Final = f"{{{ns.PUBSUB_OWNER}}}"
 
 Where = str | int | None
 
@@ -102,10 +95,10 @@ class PubSub(Listener):
         """
         inside = ""
         if payload is not None:
-            inside = serialise(encode.element_of(payload), NS_PUBSUB, inherit=False)
+            inside = serialise(encode.element_of(payload), ns.PUBSUB, inherit=False)
         wish = ""
         if options:
-            form = forms.submit(NS_PUBSUB_PUBLISH_OPTIONS, options, PREFIX)
+            form = forms.submit(ns.PUBSUB_PUBLISH_OPTIONS, options, PREFIX)
             wish = f"<publish-options>{form}</publish-options>"
         answer = self._pubsub(
             "set",
@@ -232,7 +225,7 @@ class PubSub(Listener):
         """
         inside = f"<configure node='{escape(node)}'/>"
         answer = self._owner("get", inside, "pubsub_configuration", at, timeout)
-        form = answer.xml.find(f"*/*/{{{NS_FORMS}}}x")
+        form = answer.xml.find(f"*/*/{{{ns.FORMS}}}x")
         return {} if form is None else forms.values(form)
 
     def delete_node(self, node: str, *, at: Where = None, timeout: float | None = None) -> None:
@@ -287,11 +280,11 @@ class PubSub(Listener):
     def _pubsub(
         self, kind: str, inside: str, name: str, at: Where, timeout: float | None
     ) -> Stanza:
-        payload = f"<pubsub xmlns='{NS_PUBSUB}'>{inside}</pubsub>"
+        payload = f"<pubsub xmlns='{ns.PUBSUB}'>{inside}</pubsub>"
         return self.request(payload, timeout, to=at, type=kind, name=name)
 
     def _owner(self, kind: str, inside: str, name: str, at: Where, timeout: float | None) -> Stanza:
-        payload = f"<pubsub xmlns='{NS_PUBSUB_OWNER}'>{inside}</pubsub>"
+        payload = f"<pubsub xmlns='{ns.PUBSUB_OWNER}'>{inside}</pubsub>"
         return self.request(payload, timeout, to=at, type=kind, name=name)
 
 
@@ -301,4 +294,4 @@ def _item(item: Element) -> Item:
 
 
 def _config(configuration: Mapping[str, forms.Value]) -> str:
-    return forms.submit(NS_PUBSUB_NODE_CONFIG, configuration, PREFIX)
+    return forms.submit(ns.PUBSUB_NODE_CONFIG, configuration, PREFIX)

@@ -16,7 +16,7 @@ from amoc.xmpp.features.any_room import AnyRoom
 from amoc.xmpp.features.room_state import CHANGE_REFUSALS, Occupant, RoomState
 from amoc.xmpp.stanza import Stanza, bare, error_of
 from amoc.xmpp.wire import forms
-from amoc.xmpp.wire.namespaces import NS_FORMS, NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Room(AnyRoom):
             RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
         """
         self.check()
-        self._client.send_message(f"{self.jid}/{nick}", body, "chat", f"<x xmlns='{NS_MUC_USER}'/>")
+        self._client.send_message(f"{self.jid}/{nick}", body, "chat", f"<x xmlns='{ns.MUC_USER}'/>")
 
     def change_subject(self, subject: str, timeout: float | None = None) -> None:
         """Change what the room is about, and wait until it has changed.
@@ -207,7 +207,7 @@ class Room(AnyRoom):
         self.check()
         why = "" if reason is None else f"<reason>{escape(reason)}</reason>"
         self._client.send(
-            f"<message to='{escape(self.jid)}'><x xmlns='{NS_MUC_USER}'>"
+            f"<message to='{escape(self.jid)}'><x xmlns='{ns.MUC_USER}'>"
             f"<invite to='{escape(address(whom))}'>{why}</invite></x></message>"
         )
 
@@ -219,8 +219,8 @@ class Room(AnyRoom):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
-        answer = self._ask("get", f"<query xmlns='{NS_MUC_OWNER}'/>", "room_configuration", timeout)
-        form = answer.xml.find(f"*/{{{NS_FORMS}}}x")
+        answer = self._ask("get", f"<query xmlns='{ns.MUC_OWNER}'/>", "room_configuration", timeout)
+        form = answer.xml.find(f"*/{{{ns.FORMS}}}x")
         return {} if form is None else forms.values(form)
 
     def configure(
@@ -236,10 +236,10 @@ class Room(AnyRoom):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
-        form = f"<x xmlns='{NS_FORMS}' type='submit'/>"
+        form = f"<x xmlns='{ns.FORMS}' type='submit'/>"
         if fields:
             form = forms.submit(CONFIG, fields, PREFIX)
-        query = f"<query xmlns='{NS_MUC_OWNER}'>{form}</query>"
+        query = f"<query xmlns='{ns.MUC_OWNER}'>{form}</query>"
         self._ask("set", query, "room_configure", timeout)
 
     def affiliations(self, affiliation: str, timeout: float | None = None) -> list[Affiliation]:
@@ -250,7 +250,7 @@ class Room(AnyRoom):
         """
         query = self._admin(affiliation=affiliation)
         answer = self._ask("get", query, "room_affiliations", timeout)
-        items = answer.xml.iterfind(f"*/{{{NS_MUC_ADMIN}}}item")
+        items = answer.xml.iterfind(f"*/{{{ns.MUC_ADMIN}}}item")
         return [
             Affiliation(one.get("jid", ""), one.get("affiliation", ""), one.get("nick", ""))
             for one in items
@@ -305,7 +305,7 @@ class Room(AnyRoom):
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
         """
         why = "" if reason is None else f"<reason>{escape(reason)}</reason>"
-        query = f"<query xmlns='{NS_MUC_OWNER}'><destroy>{why}</destroy></query>"
+        query = f"<query xmlns='{ns.MUC_OWNER}'><destroy>{why}</destroy></query>"
         self._state.leaving = True
         try:
             self._ask("set", query, "room_destroy", timeout)
@@ -316,7 +316,7 @@ class Room(AnyRoom):
 
     def _admin(self, reason: str | None = None, **attrs: str) -> str:
         why = "" if reason is None else f"<reason>{escape(reason)}</reason>"
-        return f"<query xmlns='{NS_MUC_ADMIN}'><item{attributes(**attrs)}>{why}</item></query>"
+        return f"<query xmlns='{ns.MUC_ADMIN}'><item{attributes(**attrs)}>{why}</item></query>"
 
     # Leaving
 

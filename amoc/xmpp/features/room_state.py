@@ -13,14 +13,15 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp import meters
 from amoc.xmpp.errors import RoomError, RoomLeftError
 from amoc.xmpp.stanza import Stanza, error_of
-from amoc.xmpp.wire.namespaces import MESSAGE, NS_CLIENT, NS_MUC_USER, PRESENCE
+from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire.namespaces import MESSAGE, PRESENCE
 
-X: Final = f"{{{NS_MUC_USER}}}x"
-ITEM: Final = f"{{{NS_MUC_USER}}}item"
-STATUS: Final = f"{{{NS_MUC_USER}}}status"
-DESTROY: Final = f"{{{NS_MUC_USER}}}destroy"
-REASON: Final = f"{{{NS_MUC_USER}}}reason"
-SUBJECT: Final = f"{{{NS_CLIENT}}}subject"
+X: Final = f"{{{ns.MUC_USER}}}x"
+ITEM: Final = f"{{{ns.MUC_USER}}}item"
+STATUS: Final = f"{{{ns.MUC_USER}}}status"
+DESTROY: Final = f"{{{ns.MUC_USER}}}destroy"
+REASON: Final = f"{{{ns.MUC_USER}}}reason"
+SUBJECT: Final = f"{{{ns.CLIENT}}}subject"
 
 SELF: Final = "110"
 CREATED: Final = "201"

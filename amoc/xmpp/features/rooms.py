@@ -16,7 +16,7 @@ from amoc.xmpp.features.light_room import LightRoom
 from amoc.xmpp.features.room import Room
 from amoc.xmpp.features.room_state import RoomState
 from amoc.xmpp.wire import forms
-from amoc.xmpp.wire.namespaces import NS_MUC
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 
 LOCKED: Final = "item-not-found"
@@ -95,7 +95,7 @@ class Rooms(Archives):
         secret = "" if password is None else f"<password>{escape(password)}</password>"
         presence = (
             f"<presence to='{escape(state.jid)}/{escape(state.nick)}'>"
-            f"<x xmlns='{NS_MUC}'>{asked}{secret}</x></presence>"
+            f"<x xmlns='{ns.MUC}'>{asked}{secret}</x></presence>"
         )
         give_up_ns = monotonic_ns() + int(min(seconds, 1e9) * S_NS)
         pause_s = LOCKED_PAUSE_S

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_ROSTER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 
-GET: Final = f"<query xmlns='{NS_ROSTER}'/>"
+GET: Final = f"<query xmlns='{ns.ROSTER}'/>"
 
 
 class Contact(NamedTuple):
@@ -28,14 +28,14 @@ class Contact(NamedTuple):
 def contacts(iq: Element) -> dict[str, Contact]:
     """The contacts in a roster result or push, by JID."""
     found = {}
-    for item in iq.iterfind(f"{{{NS_ROSTER}}}query/{{{NS_ROSTER}}}item"):
+    for item in iq.iterfind(f"{{{ns.ROSTER}}}query/{{{ns.ROSTER}}}item"):
         jid = item.get("jid", "")
         found[jid] = Contact(
             jid=jid,
             name=item.get("name", ""),
             subscription=item.get("subscription", "none"),
             pending=item.get("ask") == "subscribe",
-            groups=tuple(group.text or "" for group in item.iterfind(f"{{{NS_ROSTER}}}group")),
+            groups=tuple(group.text or "" for group in item.iterfind(f"{{{ns.ROSTER}}}group")),
         )
     return found
 
@@ -44,9 +44,9 @@ def put(jid: str, name: str | None, groups: Iterable[str]) -> str:
     """The payload that adds or changes a contact."""
     inside = "".join(f"<group>{escape(group)}</group>" for group in groups)
     head = attributes(jid=jid, name=name)
-    return f"<query xmlns='{NS_ROSTER}'><item{head}>{inside}</item></query>"
+    return f"<query xmlns='{ns.ROSTER}'><item{head}>{inside}</item></query>"
 
 
 def remove(jid: str) -> str:
     """The payload that removes a contact."""
-    return f"<query xmlns='{NS_ROSTER}'><item jid='{escape(jid)}' subscription='remove'/></query>"
+    return f"<query xmlns='{ns.ROSTER}'><item jid='{escape(jid)}' subscription='remove'/></query>"

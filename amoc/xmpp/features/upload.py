@@ -19,12 +19,12 @@ from amoc.steps import recorder
 from amoc.xmpp import options, request_counts
 from amoc.xmpp.errors import UploadError
 from amoc.xmpp.receiving import Listener
-from amoc.xmpp.wire.namespaces import NS_UPLOAD
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 
 STEP: Final = "upload"
 """The step that an upload itself is."""
-SLOT: Final = f"{{{NS_UPLOAD}}}slot"
+SLOT: Final = f"{{{ns.UPLOAD}}}slot"
 MAX_ANSWER_BYTES: Final = 64 << 10
 # XEP-0363 section 5: a server may ask for these, and for no others.
 HEADERS: Final = ("authorization", "cookie", "expires")
@@ -67,15 +67,15 @@ class Uploads(Listener):
         """
         to = options.xmpp_upload_service.get().replace("{domain}", self.domain)
         attrs = attributes(filename=name, size=str(size), **{"content-type": type})
-        query = f"<request xmlns='{NS_UPLOAD}'{attrs}/>"
+        query = f"<request xmlns='{ns.UPLOAD}'{attrs}/>"
         answer = self.request(query, timeout, to=to, name="upload_slot")
-        put = answer.xml.find(f"{SLOT}/{{{NS_UPLOAD}}}put")
-        get = answer.xml.find(f"{SLOT}/{{{NS_UPLOAD}}}get")
+        put = answer.xml.find(f"{SLOT}/{{{ns.UPLOAD}}}put")
+        get = answer.xml.find(f"{SLOT}/{{{ns.UPLOAD}}}get")
         if put is None or get is None:
             raise UploadError(f"{self._session.stream.who}: {to} must answer with a slot")
         headers = {
             one.get("name", ""): "".join((one.text or "").splitlines())
-            for one in put.iterfind(f"{{{NS_UPLOAD}}}header")
+            for one in put.iterfind(f"{{{ns.UPLOAD}}}header")
             if one.get("name", "").lower() in HEADERS
         }
         return Slot(put.get("url", ""), get.get("url", ""), headers)

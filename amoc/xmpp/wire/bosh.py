@@ -13,22 +13,16 @@ import re
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element, SubElement
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import STREAM_LANG
 from amoc.xmpp.wire.framing import Reader
 from amoc.xmpp.wire.message_framing import standalone
-from amoc.xmpp.wire.namespaces import (
-    FEATURES,
-    NS_BOSH,
-    NS_STREAM_ERRORS,
-    NS_STREAMS,
-    NS_XBOSH,
-    STREAM_ERROR,
-)
+from amoc.xmpp.wire.namespaces import FEATURES, STREAM_ERROR
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.parsers import Parsers
 from amoc.xmpp.wire.xml_text import escape
 
-BODY: Final = f"{{{NS_BOSH}}}body"
+BODY: Final = f"{{{ns.BOSH}}}body"
 MAX_FIRST_RID: Final = 1 << 52
 """No number may pass 2**53."""
 MAX_REQUESTS: Final = 10
@@ -38,9 +32,9 @@ MIN_POLL_S: Final = 1.0
 """Between two requests that say nothing, when the server holds none of them."""
 
 _TERMINATES: Final = re.compile(rb"\s*<body\b[^>]*?\stype\s*=\s*[\"']terminate[\"']")
-_VERSION: Final = f"{{{NS_XBOSH}}}version"
-_URI: Final = f"{{{NS_BOSH}}}uri"
-_NAMESPACE: Final = f"{{{NS_BOSH}}}"
+_VERSION: Final = f"{{{ns.XBOSH}}}version"
+_URI: Final = f"{{{ns.BOSH}}}uri"
+_NAMESPACE: Final = f"{{{ns.BOSH}}}"
 
 
 def ends_session(body: bytes) -> bool:
@@ -198,7 +192,7 @@ class Dialogue:
             return
         error = Element(STREAM_ERROR)
         name = "see-other-host" if condition == "see-other-uri" else condition
-        SubElement(error, f"{{{NS_STREAM_ERRORS}}}{name}").text = body.findtext(_URI)
+        SubElement(error, f"{{{ns.STREAM_ERRORS}}}{name}").text = body.findtext(_URI)
         reader.on_element(error)
 
     # The requests
@@ -236,12 +230,12 @@ class Dialogue:
         payload = b"".join(self._payloads)
         begin, self._begin = self._begin, ""
         self._begun = True
-        names = f" xmlns:xmpp='{NS_XBOSH}'" if begin else ""
+        names = f" xmlns:xmpp='{ns.XBOSH}'" if begin else ""
         if b"<stream:" in payload:
-            names += f" xmlns:stream='{NS_STREAMS}'"
+            names += f" xmlns:stream='{ns.STREAMS}'"
         self._payloads = []
         self.unsent = 0
-        head = f"<body xmlns='{NS_BOSH}'{names} rid='{self._rid}'{sid}{begin}{end}"
+        head = f"<body xmlns='{ns.BOSH}'{names} rid='{self._rid}'{sid}{begin}{end}"
         return self._rid, head.encode() + (b">" + payload + b"</body>" if payload else b"/>")
 
 

@@ -9,22 +9,22 @@ import hashlib
 from typing import ClassVar, Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.framing import Framer
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_COMPONENT, NS_STREAMS
 from amoc.xmpp.wire.parsers import TreeParser
 
-HANDSHAKE: Final = f"{{{NS_CLIENT}}}handshake"
-_START: Final = NS_COMPONENT + "}"
+HANDSHAKE: Final = f"{{{ns.CLIENT}}}handshake"
+_START: Final = ns.COMPONENT + "}"
 
 
 class ComponentParser(TreeParser):
     """Builds elements as if they were in the client's namespace."""
 
-    namespace: ClassVar[str] = NS_COMPONENT
+    namespace: ClassVar[str] = ns.COMPONENT
 
     def _start(self, name: str, attrs: dict[str, str]) -> None:
         if name.startswith(_START):
-            name = f"{NS_CLIENT}}}{name[len(_START) :]}"
+            name = f"{ns.CLIENT}}}{name[len(_START) :]}"
         super()._start(name, attrs)
 
 
@@ -42,8 +42,8 @@ class ComponentFramer(Framer[Element]):
     def header(self, addresses: str) -> bytes:
         """A stream header (section 3)."""
         return (
-            f"<?xml version='1.0'?><stream:stream xmlns='{NS_COMPONENT}'"
-            f" xmlns:stream='{NS_STREAMS}'{addresses}>"
+            f"<?xml version='1.0'?><stream:stream xmlns='{ns.COMPONENT}'"
+            f" xmlns:stream='{ns.STREAMS}'{addresses}>"
         ).encode()
 
 

@@ -10,12 +10,12 @@ from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import forms
-from amoc.xmpp.wire.namespaces import NS_CAPS, NS_DISCO_INFO, NS_DISCO_ITEMS, NS_FORMS, NS_PING
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 NODE: Final = "https://pypi.org/project/amoc"
 """What the client is, as caps name it."""
-DEFAULT: Final = (NS_CAPS, NS_DISCO_INFO, NS_PING)
+DEFAULT: Final = (ns.CAPS, ns.DISCO_INFO, ns.PING)
 """What every client of amoc can do."""
 
 
@@ -39,14 +39,14 @@ class Item(NamedTuple):
 
 def info(query: Element) -> Info:
     """The answer to a disco#info query."""
-    space = f"{{{NS_DISCO_INFO}}}"
+    space = f"{{{ns.DISCO_INFO}}}"
     return Info(
         identities=tuple(
             (one.get("category", ""), one.get("type", ""), one.get("name", ""))
             for one in query.iterfind(space + "identity")
         ),
         features=frozenset(one.get("var", "") for one in query.iterfind(space + "feature")),
-        forms=tuple(forms.values(one) for one in query.iterfind(f"{{{NS_FORMS}}}x")),
+        forms=tuple(forms.values(one) for one in query.iterfind(f"{{{ns.FORMS}}}x")),
     )
 
 
@@ -54,7 +54,7 @@ def items(query: Element) -> list[Item]:
     """The answer to a disco#items query."""
     return [
         Item(one.get("jid", ""), one.get("node", ""), one.get("name", ""))
-        for one in query.iterfind(f"{{{NS_DISCO_ITEMS}}}item")
+        for one in query.iterfind(f"{{{ns.DISCO_ITEMS}}}item")
     ]
 
 
@@ -63,14 +63,14 @@ def answer(features: tuple[str, ...], node: str | None) -> str:
     """A client's answer to a disco#info query for `node`."""
     listed = "".join(f"<feature var='{escape(one)}'/>" for one in features)
     return (
-        f"<query xmlns='{NS_DISCO_INFO}'{attributes(node=node)}>"
+        f"<query xmlns='{ns.DISCO_INFO}'{attributes(node=node)}>"
         f"<identity category='client' type='bot' name='amoc'/>{listed}</query>"
     )
 
 
 def no_items(node: str | None) -> str:
     """A client's answer to a disco#items query: nothing belongs to it."""
-    return f"<query xmlns='{NS_DISCO_ITEMS}'{attributes(node=node)}/>"
+    return f"<query xmlns='{ns.DISCO_ITEMS}'{attributes(node=node)}/>"
 
 
 @lru_cache(maxsize=64)
@@ -80,4 +80,4 @@ def caps(features: tuple[str, ...]) -> str:
     listed = sorted(set(features), key=str.encode)
     text = "".join(f"{one}<" for one in ("client/bot//amoc", *listed))
     digest = base64.b64encode(hashlib.sha1(text.encode()).digest()).decode()  # noqa: S324 - XEP-0115
-    return f"<c xmlns='{NS_CAPS}' hash='sha-1' node='{NODE}' ver='{digest}'/>"
+    return f"<c xmlns='{ns.CAPS}' hash='sha-1' node='{NODE}' ver='{digest}'/>"

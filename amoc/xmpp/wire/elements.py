@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.condition import UNDEFINED
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STANZA_ERRORS, NS_STREAM_ERRORS, NS_STREAMS
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 STREAM_LANG: Final = "en"
@@ -42,16 +42,16 @@ _ERROR_TYPES: Final = {
 def stream_header(addresses: str) -> bytes:
     """A stream header (section 4.7) with `addresses`, attributes such as ``" to='localhost'"``."""
     return (
-        f"<?xml version='1.0'?><stream:stream xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAMS}'"
+        f"<?xml version='1.0'?><stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'"
         f"{addresses} version='1.0' xml:lang='{STREAM_LANG}'>"
     ).encode()
 
 
 def stream_error(condition: str, text: str = "") -> bytes:
     """A stream error (section 4.9), without the end of the stream that must follow it."""
-    detail = f"<text xmlns='{NS_STREAM_ERRORS}' xml:lang='en'>{escape(text)}</text>" if text else ""
+    detail = f"<text xmlns='{ns.STREAM_ERRORS}' xml:lang='en'>{escape(text)}</text>" if text else ""
     return (
-        f"<stream:error><{condition} xmlns='{NS_STREAM_ERRORS}'/>{detail}</stream:error>"
+        f"<stream:error><{condition} xmlns='{ns.STREAM_ERRORS}'/>{detail}</stream:error>"
     ).encode()
 
 
@@ -84,7 +84,7 @@ def stanza_error(
     head = attributes(from_=from_, to=to, id=id_)
     return (
         f"<{kind} type='error'{head}><error type='{_ERROR_TYPES[condition]}'>"
-        f"<{condition} xmlns='{NS_STANZA_ERRORS}'/></error></{kind}>"
+        f"<{condition} xmlns='{ns.STANZA_ERRORS}'/></error></{kind}>"
     ).encode()
 
 

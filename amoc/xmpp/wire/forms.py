@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_FORMS
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 
 Value = str | int | bool | Iterable[str]
@@ -15,8 +15,8 @@ Value = str | int | bool | Iterable[str]
 def values(form: Element) -> dict[str, list[str]]:
     """The values of a form's fields, by name; those without a value have an empty list."""
     found = {}
-    for field in form.iterfind(f"{{{NS_FORMS}}}field"):
-        texts = [one.text or "" for one in field.iterfind(f"{{{NS_FORMS}}}value")]
+    for field in form.iterfind(f"{{{ns.FORMS}}}field"):
+        texts = [one.text or "" for one in field.iterfind(f"{{{ns.FORMS}}}value")]
         found[field.get("var", "")] = texts
     return found
 
@@ -35,7 +35,7 @@ def submit(form_type: str, fields: Mapping[str, Value], prefix: str = "") -> str
     filled = _field("FORM_TYPE", form_type, " type='hidden'")
     for name, value in fields.items():
         filled += _field(name if "#" in name else prefix + name, value)
-    return f"<x xmlns='{NS_FORMS}' type='submit'>{filled}</x>"
+    return f"<x xmlns='{ns.FORMS}' type='submit'>{filled}</x>"
 
 
 def _field(name: str, value: Value, attrs: str = "") -> str:

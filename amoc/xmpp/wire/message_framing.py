@@ -9,31 +9,31 @@ from __future__ import annotations
 import re
 from typing import Final, Generic
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import STREAM_LANG
 from amoc.xmpp.wire.framing import Reader
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_FRAMING, NS_STREAM_ERRORS, NS_STREAMS
 from amoc.xmpp.wire.parser import T, Violation
 from amoc.xmpp.wire.parsers import Parsers
 from amoc.xmpp.wire.xml_text import escape
 
-_FRAMING: Final = f"{{{NS_FRAMING}}}"
+_FRAMING: Final = f"{{{ns.FRAMING}}}"
 OPEN: Final = f"{_FRAMING}open"
 CLOSE: Final = f"{_FRAMING}close"
-CLOSING: Final = f"<close xmlns='{NS_FRAMING}'/>".encode()
+CLOSING: Final = f"<close xmlns='{ns.FRAMING}'/>".encode()
 
 # The start of an element that does not say which namespace it is in. Values may hold anything.
 _INHERITS: Final = re.compile(
     rb"<[^\s/>!?]+(?=(?:\s+(?!xmlns\s*=)[^\s=/>]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>)"
 )
 _STREAM_PREFIX: Final = b"<stream:"
-_CLIENT: Final = f" xmlns='{NS_CLIENT}'".encode()
-_STREAMS: Final = f" xmlns:stream='{NS_STREAMS}'".encode()
+_CLIENT: Final = f" xmlns='{ns.CLIENT}'".encode()
+_STREAMS: Final = f" xmlns:stream='{ns.STREAMS}'".encode()
 
 
 def opening(addresses: str) -> bytes:
     """An ``<open/>`` (section 3.4) with `addresses`, attributes such as ``" to='localhost'"``."""
     return (
-        f"<open xmlns='{NS_FRAMING}'{addresses} version='1.0' xml:lang='{STREAM_LANG}'/>"
+        f"<open xmlns='{ns.FRAMING}'{addresses} version='1.0' xml:lang='{STREAM_LANG}'/>"
     ).encode()
 
 
@@ -50,7 +50,7 @@ def standalone(data: bytes) -> bytes:
 def _see_other_host(target: str) -> bytes:
     """The stream error that says the same as a ``<close/>`` with another address."""
     return (
-        f"<stream:error><see-other-host xmlns='{NS_STREAM_ERRORS}'>{escape(target)}"
+        f"<stream:error><see-other-host xmlns='{ns.STREAM_ERRORS}'>{escape(target)}"
         "</see-other-host></stream:error>"
     ).encode()
 

@@ -6,21 +6,14 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.channel_binding import NO_BINDING, NOT_OFFERED, Binding, Channel
-from amoc.xmpp.wire.namespaces import (
-    NS_BIND,
-    NS_CHANNEL_BINDING,
-    NS_REGISTER_FEATURE,
-    NS_SASL,
-    NS_SESSION,
-    NS_TLS,
-)
 from amoc.xmpp.wire.scram import PLUS
 from amoc.xmpp.wire.stream_management import FEATURE
 
 _CHANNEL_BINDINGS: Final = (
-    f"{{{NS_CHANNEL_BINDING}}}sasl-channel-binding/{{{NS_CHANNEL_BINDING}}}channel-binding"
+    f"{{{ns.CHANNEL_BINDING}}}sasl-channel-binding/{{{ns.CHANNEL_BINDING}}}channel-binding"
 )
 
 
@@ -42,19 +35,19 @@ class Features(NamedTuple):
     @classmethod
     def of(cls, element: Element) -> Features:
         """The features that a <stream:features/> lists."""
-        tls = element.find(f"{{{NS_TLS}}}starttls")
-        session = element.find(f"{{{NS_SESSION}}}session")
-        mechanisms = element.iterfind(f"{{{NS_SASL}}}mechanisms/{{{NS_SASL}}}mechanism")
+        tls = element.find(f"{{{ns.TLS}}}starttls")
+        session = element.find(f"{{{ns.SESSION}}}session")
+        mechanisms = element.iterfind(f"{{{ns.SASL}}}mechanisms/{{{ns.SASL}}}mechanism")
         return cls(
             mechanisms=tuple(one.text.strip() for one in mechanisms if one.text),
             channel_bindings=tuple(
                 one.get("type", "") for one in element.iterfind(_CHANNEL_BINDINGS)
             ),
             tls=tls is not None,
-            tls_required=tls is not None and tls.find(f"{{{NS_TLS}}}required") is not None,
-            bind=element.find(f"{{{NS_BIND}}}bind") is not None,
-            session=session is not None and session.find(f"{{{NS_SESSION}}}optional") is None,
-            register=element.find(f"{{{NS_REGISTER_FEATURE}}}register") is not None,
+            tls_required=tls is not None and tls.find(f"{{{ns.TLS}}}required") is not None,
+            bind=element.find(f"{{{ns.BIND}}}bind") is not None,
+            session=session is not None and session.find(f"{{{ns.SESSION}}}optional") is None,
+            register=element.find(f"{{{ns.REGISTER_FEATURE}}}register") is not None,
             management=element.find(FEATURE) is not None,
         )
 

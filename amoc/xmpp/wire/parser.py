@@ -18,8 +18,8 @@ from functools import cache
 from typing import Any, ClassVar, Final, Generic, NoReturn, TypeVar
 from xml.parsers import expat
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.condition import Condition
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STREAMS
 
 MAX_TAG_BYTES: Final = 32 << 10
 """How long a tag may be, its names and attributes included, and a stream header with what precedes
@@ -30,9 +30,9 @@ WORN_BYTES: Final = 1 << 20
 MAX_TAGS: Final = 4096
 BLANKS: Final = b" \t\r\n"
 
-_ROOT: Final = NS_STREAMS + "}stream"
-_STANDARD: Final = {None: NS_CLIENT, "stream": NS_STREAMS}
-STANDARD_HEADER: Final = f"<stream:stream xmlns='{NS_CLIENT}' xmlns:stream='{NS_STREAMS}'>".encode()
+_ROOT: Final = ns.STREAMS + "}stream"
+_STANDARD: Final = {None: ns.CLIENT, "stream": ns.STREAMS}
+STANDARD_HEADER: Final = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'>".encode()
 _UNDEFINED_ENTITY: Final = expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]
 # Quotes may hide a ">". Each branch begins with a character of its own, so this takes linear time.
 _START_TAG: Final = re.compile(rb"<[^\s/>]+[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
@@ -75,7 +75,7 @@ class _ChildTags(_Tags):
 
     def __missing__(self, name: str) -> str:
         if name in MISTAKEN:
-            raise Violation("invalid-namespace", f"a stanza must be in the namespace {NS_CLIENT}")
+            raise Violation("invalid-namespace", f"a stanza must be in the namespace {ns.CLIENT}")
         return super().__missing__(name)
 
 
@@ -105,7 +105,7 @@ class Parser(Generic[T]):
         namespace: What stanzas must be in.
     """
 
-    namespace: ClassVar[str] = NS_CLIENT
+    namespace: ClassVar[str] = ns.CLIENT
 
     def __init__(self, max_depth: int) -> None:
         """Make a parser that waits for a stream header.
@@ -289,7 +289,7 @@ class Parser(Generic[T]):
         if name != _ROOT:
             if name.rpartition("}")[2] == "stream":
                 raise Violation(
-                    "invalid-namespace", f"the stream must be in the namespace {NS_STREAMS}"
+                    "invalid-namespace", f"the stream must be in the namespace {ns.STREAMS}"
                 )
             raise Violation("bad-format", "a stream must begin with <stream:stream>")
         tag = self._start_tag()
@@ -297,7 +297,7 @@ class Parser(Generic[T]):
             raise Violation("not-well-formed", "the stream header is not a start tag")
         self._cut = tag.end()
         self._check_header(self._base + self._cut)
-        if self._namespaces != _STANDARD or self.namespace != NS_CLIENT:
+        if self._namespaces != _STANDARD or self.namespace != ns.CLIENT:
             if self.namespace not in self._namespaces.values():
                 raise Violation("invalid-namespace", f"the stream must declare {self.namespace}")
             self.root = tag[0]

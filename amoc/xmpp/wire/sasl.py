@@ -13,16 +13,16 @@ import binascii
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.condition import Condition
-from amoc.xmpp.wire.namespaces import NS_SASL
 from amoc.xmpp.wire.scram_keys import Keys, saslprep
 
-AUTH: Final = f"{{{NS_SASL}}}auth"
-CHALLENGE: Final = f"{{{NS_SASL}}}challenge"
-RESPONSE: Final = f"{{{NS_SASL}}}response"
-SUCCESS: Final = f"{{{NS_SASL}}}success"
-FAILURE: Final = f"{{{NS_SASL}}}failure"
-ABORT: Final = f"{{{NS_SASL}}}abort"
+AUTH: Final = f"{{{ns.SASL}}}auth"
+CHALLENGE: Final = f"{{{ns.SASL}}}challenge"
+RESPONSE: Final = f"{{{ns.SASL}}}response"
+SUCCESS: Final = f"{{{ns.SASL}}}success"
+FAILURE: Final = f"{{{ns.SASL}}}failure"
+ABORT: Final = f"{{{ns.SASL}}}abort"
 
 
 class Refused(Condition):
@@ -109,19 +109,19 @@ def check_authzid(authzid: str, local: str, domain: str) -> None:
 def element(name: str, data: bytes | None, attributes: str = "") -> bytes:
     """A SASL element, such as ``challenge``, with `data` in it."""
     text = base64.b64encode(data).decode() if data else ""
-    return f"<{name} xmlns='{NS_SASL}'{attributes}>{text}</{name}>".encode()
+    return f"<{name} xmlns='{ns.SASL}'{attributes}>{text}</{name}>".encode()
 
 
 def auth(mechanism: str, first: bytes | None) -> bytes:
     """An <auth/>; an initial response that is empty is not one that is missing (section 6.4.2)."""
     if first == b"":
-        return f"<auth xmlns='{NS_SASL}' mechanism='{mechanism}'>=</auth>".encode()
+        return f"<auth xmlns='{ns.SASL}' mechanism='{mechanism}'>=</auth>".encode()
     return element("auth", first, f" mechanism='{mechanism}'")
 
 
 def failure(condition: str) -> bytes:
     """A <failure/> (section 6.4.5)."""
-    return f"<failure xmlns='{NS_SASL}'><{condition}/></failure>".encode()
+    return f"<failure xmlns='{ns.SASL}'><{condition}/></failure>".encode()
 
 
 def decode(text: str | None) -> bytes | None:

@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from amoc.xmpp.wire.namespaces import IQ, MESSAGE, NS_SM, PRESENCE
+from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.parsers import CutParser, Parsers
 from amoc.xmpp.wire.xml_text import attributes
@@ -22,16 +23,16 @@ MODULUS: Final = 1 << 32
 STANZAS: Final = frozenset((MESSAGE, PRESENCE, IQ))
 MAX_DEPTH: Final = 100
 
-ENABLE: Final = f"{{{NS_SM}}}enable"
-ENABLED: Final = f"{{{NS_SM}}}enabled"
-RESUME: Final = f"{{{NS_SM}}}resume"
-RESUMED: Final = f"{{{NS_SM}}}resumed"
-FAILED: Final = f"{{{NS_SM}}}failed"
-ACK: Final = f"{{{NS_SM}}}a"
-REQUEST: Final = f"{{{NS_SM}}}r"
-FEATURE: Final = f"{{{NS_SM}}}sm"
+ENABLE: Final = f"{{{ns.SM}}}enable"
+ENABLED: Final = f"{{{ns.SM}}}enabled"
+RESUME: Final = f"{{{ns.SM}}}resume"
+RESUMED: Final = f"{{{ns.SM}}}resumed"
+FAILED: Final = f"{{{ns.SM}}}failed"
+ACK: Final = f"{{{ns.SM}}}a"
+REQUEST: Final = f"{{{ns.SM}}}r"
+FEATURE: Final = f"{{{ns.SM}}}sm"
 
-REQUEST_BYTES: Final = f"<r xmlns='{NS_SM}'/>".encode()
+REQUEST_BYTES: Final = f"<r xmlns='{ns.SM}'/>".encode()
 
 _BEGIN: Final = re.compile(rb"<(?:message|presence|iq)[\s/>]")
 _PARSERS: Final = Parsers(CutParser, MAX_DEPTH)
@@ -121,18 +122,18 @@ class Management:
 
     def ack(self) -> bytes:
         """What says how many were handled."""
-        return f"<a xmlns='{NS_SM}' h='{self.handled}'/>".encode()
+        return f"<a xmlns='{ns.SM}' h='{self.handled}'/>".encode()
 
     def resume(self) -> bytes:
         """What asks to resume the stream."""
         return (
-            f"<resume xmlns='{NS_SM}'{attributes(h=str(self.handled), previd=self.id)}/>".encode()
+            f"<resume xmlns='{ns.SM}'{attributes(h=str(self.handled), previd=self.id)}/>".encode()
         )
 
 
 def enable(resumable: bool) -> bytes:
     """What asks for stream management."""
-    return f"<enable xmlns='{NS_SM}'{attributes(resume='true' if resumable else None)}/>".encode()
+    return f"<enable xmlns='{ns.SM}'{attributes(resume='true' if resumable else None)}/>".encode()
 
 
 def h_of(text: str | None) -> int:

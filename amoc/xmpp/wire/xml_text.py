@@ -12,7 +12,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_XML
+from amoc.xmpp.wire import namespaces as ns
 
 # A parser turns a line break or tab inside an attribute into a space, and drops a CR everywhere.
 _SPECIAL: Final = re.compile("[&<>'\"\r\n\t\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -64,7 +64,7 @@ def attributes(**values: str | None) -> str:
     return text
 
 
-def serialise(element: Element, outer: str = NS_CLIENT, *, inherit: bool = True) -> str:
+def serialise(element: Element, outer: str = ns.CLIENT, *, inherit: bool = True) -> str:
     """`element` as XML.
 
     Args:
@@ -89,7 +89,7 @@ def _write(element: Element, outer: str, inherit: bool, parts: list[str]) -> Non
         parts.append(f" xmlns='{escape(namespace)}'")
     for number, (key, value) in enumerate(element.items()):
         space, local = _split(key, "")
-        if space == NS_XML:
+        if space == ns.XML:
             local = "xml:" + local
         elif space:
             parts.append(f" xmlns:a{number}='{escape(space)}'")

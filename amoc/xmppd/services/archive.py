@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Final, NamedTuple
 
-from amoc.xmpp.wire.namespaces import NS_HINTS, NS_STANZA_IDS
+from amoc.xmpp.wire import namespaces as ns
 
-_HINTS: Final = NS_HINTS.encode()
+_HINTS: Final = ns.HINTS.encode()
 _NOT_STORED: Final = tuple(
-    f"<{name} xmlns={quote}{NS_HINTS}{quote}".encode()
+    f"<{name} xmlns={quote}{ns.HINTS}{quote}".encode()
     for name in ("no-store", "no-permanent-store")
     for quote in "'\""
 )
@@ -135,4 +135,4 @@ def stanza_id(moment: int, by: bytes) -> bytes:
     return _STANZA_ID % (by, moment)
 
 
-_STANZA_ID: Final = b"<stanza-id xmlns='" + NS_STANZA_IDS.encode() + b"' by='%b' id='%d'/>"
+_STANZA_ID: Final = b"<stanza-id xmlns='" + ns.STANZA_IDS.encode() + b"' by='%b' id='%d'/>"

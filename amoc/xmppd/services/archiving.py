@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_MAM
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd.answers import refuse_if
 from amoc.xmppd.kept import Preferences
@@ -15,7 +15,7 @@ from amoc.xmppd.services.service import named
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
 
-_PREFERENCES: Final = f"{{{NS_MAM}}}prefs"
+_PREFERENCES: Final = f"{{{ns.MAM}}}prefs"
 _DEFAULTS: Final = ("always", "never", "roster")
 _USUAL: Final = Preferences("always")
 
@@ -50,7 +50,7 @@ def _prefer(session: Session, child: Element) -> str:
     default = child.get("default", "always")
     refuse_if(default not in _DEFAULTS, "bad-request")
     always, never = (
-        frozenset(named(jid.text).bare for jid in child.iterfind(f"{{{NS_MAM}}}{name}/*"))
+        frozenset(named(jid.text).bare for jid in child.iterfind(f"{{{ns.MAM}}}{name}/*"))
         for name in ("always", "never")
     )
     refuse_if(max(len(always), len(never)) > session.domain.limits.blocked, "resource-constraint")
@@ -66,7 +66,7 @@ def _shown(preferences: Preferences) -> str:
         f"<{name}>{''.join(f'<jid>{escape(jid)}</jid>' for jid in sorted(jids))}</{name}>"
         for name, jids in (("always", preferences.always), ("never", preferences.never))
     )
-    return f"<prefs xmlns='{NS_MAM}' default='{preferences.default}'>{lists}</prefs>"
+    return f"<prefs xmlns='{ns.MAM}' default='{preferences.default}'>{lists}</prefs>"
 
 
 HANDLERS: Final = {

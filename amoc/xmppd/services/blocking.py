@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_BLOCKING
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import presence
 from amoc.xmppd.answers import StanzaFailure, refuse_if
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from amoc.xmppd.routing import User
     from amoc.xmppd.session import Session
 
-LIST: Final = f"{{{NS_BLOCKING}}}blocklist"
-BLOCK: Final = f"{{{NS_BLOCKING}}}block"
-UNBLOCK: Final = f"{{{NS_BLOCKING}}}unblock"
-_ITEM: Final = f"{{{NS_BLOCKING}}}item"
+LIST: Final = f"{{{ns.BLOCKING}}}blocklist"
+BLOCK: Final = f"{{{ns.BLOCKING}}}block"
+UNBLOCK: Final = f"{{{ns.BLOCKING}}}unblock"
+_ITEM: Final = f"{{{ns.BLOCKING}}}item"
 
 
 def is_blocked(user: User | None, jid: Jid) -> bool:
@@ -43,7 +43,7 @@ def check(sender: User, recipient: User | None, to: Jid) -> None:
 def listed(session: Session, _child: Element) -> str:
     """All that the user has blocked."""
     kept = session.user.kept
-    return f"<blocklist xmlns='{NS_BLOCKING}'>{_items(kept.blocked if kept else ())}</blocklist>"
+    return f"<blocklist xmlns='{ns.BLOCKING}'>{_items(kept.blocked if kept else ())}</blocklist>"
 
 
 def block(session: Session, child: Element) -> str:
@@ -85,7 +85,7 @@ def _changed(session: Session, name: str, jids: list[str]) -> None:
     for other in user.sessions.values():
         if other is not session:
             head = attributes(type="set", id=f"push{domain.next_serial()}", to=other.jid)
-            push = f"<{name} xmlns='{NS_BLOCKING}'>{_items(jids)}</{name}>"
+            push = f"<{name} xmlns='{ns.BLOCKING}'>{_items(jids)}</{name}>"
             other.transport.write(f"<iq{head}>{push}</iq>".encode())
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import forms as data_forms
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.framing import tree
-from amoc.xmpp.wire.namespaces import LANG, NS_CAPS, NS_DISCO_INFO
+from amoc.xmpp.wire.namespaces import LANG
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.services import pep
 from amoc.xmppd.services.forms import FORM
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
     from amoc.xmppd.session import Session
 
-_CAPS: Final = f"{{{NS_CAPS}}}c"
-_CAPS_BYTES: Final = NS_CAPS.encode()
-_INFO: Final = f"{{{NS_DISCO_INFO}}}query"
+_CAPS: Final = f"{{{ns.CAPS}}}c"
+_CAPS_BYTES: Final = ns.CAPS.encode()
+_INFO: Final = f"{{{ns.DISCO_INFO}}}query"
 _ID: Final = "caps:"
 _NOTIFY: Final = "+notify"
 _MAX_KINDS: Final = 10_000
@@ -51,7 +52,7 @@ class Caps:
             self._wants(session, known)
         elif len(kind) <= _MAX_NAME:
             head = attributes(type="get", from_=self._domain.name, to=session.jid, id=_ID + kind)
-            query = f"<query xmlns='{NS_DISCO_INFO}'{attributes(node=kind)}/>"
+            query = f"<query xmlns='{ns.DISCO_INFO}'{attributes(node=kind)}/>"
             session.transport.write(f"<iq{head}>{query}</iq>".encode())
 
     def answered(self, session: Session, id_: str, raw: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_CARBONS, NS_MUC_USER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.services.archive import worth_archiving
 from amoc.xmppd.services.mam import forwarded
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
     from amoc.xmppd.session import Session
 
-ENABLE = f"{{{NS_CARBONS}}}enable"
-DISABLE = f"{{{NS_CARBONS}}}disable"
+ENABLE = f"{{{ns.CARBONS}}}enable"
+DISABLE = f"{{{ns.CARBONS}}}disable"
 
 
 def enable(session: Session, _child: Element) -> str:
@@ -43,7 +43,7 @@ def copy(
             if session.carbons and session is not sender and session not in targets:
                 head = attributes(from_=user.jid, to=session.jid, type=kind)
                 session.transport.write(
-                    f"<message{head}><{name} xmlns='{NS_CARBONS}'>".encode()
+                    f"<message{head}><{name} xmlns='{ns.CARBONS}'>".encode()
                     + forwarded(data)
                     + f"</{name}></message>".encode()
                 )
@@ -53,6 +53,6 @@ def copy(
 def _copied(kind: str, data: bytes) -> bool:
     if kind != "chat" and not worth_archiving(data):
         return False
-    if NS_MUC_USER.encode() in data:  # from a room, which sends to each client by itself
+    if ns.MUC_USER.encode() in data:  # from a room, which sends to each client by itself
         return False
-    return not (b"<private" in data and NS_CARBONS.encode() in data)
+    return not (b"<private" in data and ns.CARBONS.encode() in data)

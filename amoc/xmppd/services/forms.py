@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from amoc.xmpp.wire.namespaces import NS_FORMS
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 MAX_TEXT: Final = 1023
 """How long a text in a form may be."""
-FORM: Final = f"{{{NS_FORMS}}}x"
+FORM: Final = f"{{{ns.FORMS}}}x"
 
 
 class Field(NamedTuple):
@@ -28,7 +28,7 @@ class Field(NamedTuple):
 def form(kind: str, form_type: str, fields: list[Field]) -> str:
     """A form as markup; `kind` is form, submit or result."""
     shown = [Field("FORM_TYPE", (form_type,), "hidden"), *fields]
-    return f"<x xmlns='{NS_FORMS}' type='{kind}'>{''.join(map(_field, shown))}</x>"
+    return f"<x xmlns='{ns.FORMS}' type='{kind}'>{''.join(map(_field, shown))}</x>"
 
 
 def _field(field: Field) -> str:

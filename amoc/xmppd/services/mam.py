@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import forms as data_forms
-from amoc.xmpp.wire.namespaces import NS_FORWARD, NS_MAM, NS_RSM
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.answers import StanzaFailure
 from amoc.xmppd.rewrite import as_child
@@ -19,9 +19,9 @@ from amoc.xmppd.services.service import named
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
 
-QUERY: Final = f"{{{NS_MAM}}}query"
-METADATA: Final = f"{{{NS_MAM}}}metadata"
-FEATURES: Final = (NS_MAM, f"{NS_MAM}#extended", NS_RSM)
+QUERY: Final = f"{{{ns.MAM}}}query"
+METADATA: Final = f"{{{ns.MAM}}}metadata"
+FEATURES: Final = (ns.MAM, f"{ns.MAM}#extended", ns.RSM)
 
 
 def query_form() -> str:
@@ -31,7 +31,7 @@ def query_form() -> str:
         *(Field(name, kind="text-single") for name in ("start", "end", "before-id", "after-id")),
         Field("ids", kind="list-multi"),
     ]
-    return f"<query xmlns='{NS_MAM}'>{form('form', NS_MAM, fields)}</query>"
+    return f"<query xmlns='{ns.MAM}'>{form('form', ns.MAM, fields)}</query>"
 
 
 def query(domain: Domain, owner: str, client: str, address: str | None, asked: Element) -> str:
@@ -52,7 +52,7 @@ def query(domain: Domain, owner: str, client: str, address: str | None, asked: E
     found = _matching(domain.archives.of(owner), wanted)
     page = Paging.of(asked, domain.limits.page).cut(found, lambda entry: entry.id)
     items = page.items
-    if asked.find(f"{{{NS_MAM}}}flip-page") is not None:
+    if asked.find(f"{{{ns.MAM}}}flip-page") is not None:
         items = items[::-1]
     query_id = asked.get("queryid")
     head = f"<message{attributes(from_=address, to=client)}>".encode()
@@ -61,12 +61,12 @@ def query(domain: Domain, owner: str, client: str, address: str | None, asked: E
         domain.send(
             client,
             head
-            + f"<result xmlns='{NS_MAM}'{result}>".encode()
+            + f"<result xmlns='{ns.MAM}'{result}>".encode()
             + forwarded(entry.stanza, moments.delay(entry.moment, owner))
             + b"</result></message>",
         )
     complete = " complete='true'" if page.complete else ""
-    return f"<fin xmlns='{NS_MAM}'{complete}>{rsm(page)}</fin>"
+    return f"<fin xmlns='{ns.MAM}'{complete}>{rsm(page)}</fin>"
 
 
 def metadata(domain: Domain, owner: str) -> str:
@@ -78,12 +78,12 @@ def metadata(domain: Domain, owner: str) -> str:
             f"<{name} id='{entry.id}' timestamp='{moments.spelt(entry.moment)}'/>"
             for name, entry in (("start", entries[0]), ("end", entries[-1]))
         )
-    return f"<metadata xmlns='{NS_MAM}'>{ends}</metadata>"
+    return f"<metadata xmlns='{ns.MAM}'>{ends}</metadata>"
 
 
 def forwarded(stanza: bytes, delay: bytes = b"") -> bytes:
     """A stanza inside another one (XEP-0297)."""
-    head = f"<forwarded xmlns='{NS_FORWARD}'>".encode()
+    head = f"<forwarded xmlns='{ns.FORWARD}'>".encode()
     return head + delay + as_child(stanza) + b"</forwarded>"
 
 

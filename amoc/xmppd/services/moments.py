@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from amoc.xmpp.wire.namespaces import NS_DELAY
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,5 +34,5 @@ def read(text: str) -> int:
 def delay(moment_us: int, from_: str) -> bytes:
     """The mark of a message that was sent at `moment_us`, and kept by `from_` since then."""
     return (
-        f"<delay xmlns='{NS_DELAY}' from='{escape(from_)}' stamp='{spelt(moment_us)}'/>"
+        f"<delay xmlns='{ns.DELAY}' from='{escape(from_)}' stamp='{spelt(moment_us)}'/>"
     ).encode()

@@ -10,18 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import (
-    NS_CLIENT,
-    NS_DISCO_INFO,
-    NS_DISCO_ITEMS,
-    NS_MAM,
-    NS_MUC,
-    NS_MUC_ADMIN,
-    NS_MUC_OWNER,
-    NS_MUC_USER,
-    NS_PING,
-    NS_RSM,
-)
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 from amoc.xmppd import delivery
 from amoc.xmppd.answers import StanzaFailure, refuse_if
@@ -44,12 +33,12 @@ from amoc.xmppd.services.service import (
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
 
-_SUBJECT: Final = f"{{{NS_CLIENT}}}subject"
-_BODY: Final = f"{{{NS_CLIENT}}}body"
-_X: Final = f"{{{NS_MUC_USER}}}x"
-_INVITE: Final = f"{{{NS_MUC_USER}}}invite"
-_DECLINE: Final = f"{{{NS_MUC_USER}}}decline"
-_PASSWORD: Final = f"{{{NS_MUC}}}password"
+_SUBJECT: Final = f"{{{ns.CLIENT}}}subject"
+_BODY: Final = f"{{{ns.CLIENT}}}body"
+_X: Final = f"{{{ns.MUC_USER}}}x"
+_INVITE: Final = f"{{{ns.MUC_USER}}}invite"
+_DECLINE: Final = f"{{{ns.MUC_USER}}}decline"
+_PASSWORD: Final = f"{{{ns.MUC}}}password"
 
 
 class Conference(Service):
@@ -185,7 +174,7 @@ class Conference(Service):
         if sender is None:
             raise StanzaFailure("not-acceptable")
         refuse_if(stanza.type == "groupchat", "bad-request")
-        if not self._pass_on(room, stanza, f"<x xmlns='{NS_MUC_USER}'/>".encode()):
+        if not self._pass_on(room, stanza, f"<x xmlns='{ns.MUC_USER}'/>".encode()):
             raise StanzaFailure("item-not-found")
 
     def _pass_on(self, room: Room, stanza: Incoming, child: bytes = b"") -> bool:
@@ -196,7 +185,7 @@ class Conference(Service):
             return False
         kind = stanza.kind
         head, inner = opened(kind, stanza.attrs, stanza.raw, from_=f"{room.jid}/{sender.nick}")
-        if child and NS_MUC_USER.encode() in inner:
+        if child and ns.MUC_USER.encode() in inner:
             child = b""  # the sender has marked it already
         end = b"</" + kind.encode() + b">"
         return self.domain.send(target.jid, head + target.to + b">" + inner + child + end)
@@ -211,7 +200,7 @@ class Conference(Service):
         sender = stanza.sender_bare
         if child.tag == _INVITE:
             self._check_invitation(room, stanza, target.bare)
-        reason = "".join(serialise(part, NS_MUC_USER, inherit=False) for part in child)
+        reason = "".join(serialise(part, ns.MUC_USER, inherit=False) for part in child)
         name = child.tag.rpartition("}")[2]
         password = ""
         if name == "invite" and room.config.protected:
@@ -220,7 +209,7 @@ class Conference(Service):
         delivery.to_user(
             self.domain,
             target.bare,
-            f"<message{head}><x xmlns='{NS_MUC_USER}'><{name}{attributes(from_=sender)}>"
+            f"<message{head}><x xmlns='{ns.MUC_USER}'><{name}{attributes(from_=sender)}>"
             f"{reason}</{name}>{password}</x></message>".encode(),
         )
 
@@ -236,14 +225,14 @@ class Conference(Service):
 
     def _info(self, stanza: Incoming, child: Element) -> str:
         refuse_if(child.get("node"), "item-not-found")
-        features = [NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING]
+        features = [ns.DISCO_INFO, ns.DISCO_ITEMS, ns.PING]
         if self.domain.archives.on:
-            features.append(NS_MAM)
+            features.append(ns.MAM)
         if not stanza.to.local:
             name = ("conference", "text", "amoc xmppd: rooms")
-            return disco_info([name], [*features, NS_MUC, NS_RSM])
+            return disco_info([name], [*features, ns.MUC, ns.RSM])
         room = self.room(stanza.to.bare)
-        features += [*room_features(room.config), NS_MUC_ADMIN, NS_MUC_OWNER]
+        features += [*room_features(room.config), ns.MUC_ADMIN, ns.MUC_OWNER]
         form = room_info(room.config, len(room.occupants))
         return disco_info([("conference", "text", room.config.name)], features, form)
 
@@ -257,7 +246,7 @@ class Conference(Service):
             names = [(room.jid, room.config.name or room.jid.partition("@")[0]) for room in rooms]
         page = Paging.of(child, self.domain.limits.page).cut(names, lambda item: item[0])
         items = "".join(f"<item{attributes(jid=jid, name=name)}/>" for jid, name in page.items)
-        return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}{rsm(page, child)}</query>"
+        return f"<query xmlns='{ns.DISCO_ITEMS}'>{items}{rsm(page, child)}</query>"
 
     def _query_archive(self, stanza: Incoming, child: Element) -> str:
         room = self.room(stanza.to.bare)

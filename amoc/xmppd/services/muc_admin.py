@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_MUC_ADMIN, NS_MUC_OWNER, NS_MUC_USER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services.forms import FORM
@@ -27,12 +27,12 @@ from amoc.xmppd.services.service import Incoming, named
 if TYPE_CHECKING:
     from amoc.xmppd.services.muc import Conference
 
-ADMIN: Final = f"{{{NS_MUC_ADMIN}}}query"
-OWNER: Final = f"{{{NS_MUC_OWNER}}}query"
-_ITEM: Final = f"{{{NS_MUC_ADMIN}}}item"
-_REASON: Final = f"{{{NS_MUC_ADMIN}}}reason"
-_DESTROY: Final = f"{{{NS_MUC_OWNER}}}destroy"
-_OWNER_REASON: Final = f"{{{NS_MUC_OWNER}}}reason"
+ADMIN: Final = f"{{{ns.MUC_ADMIN}}}query"
+OWNER: Final = f"{{{ns.MUC_OWNER}}}query"
+_ITEM: Final = f"{{{ns.MUC_ADMIN}}}item"
+_REASON: Final = f"{{{ns.MUC_ADMIN}}}reason"
+_DESTROY: Final = f"{{{ns.MUC_OWNER}}}destroy"
+_OWNER_REASON: Final = f"{{{ns.MUC_OWNER}}}reason"
 
 _RANKS: Final = {"outcast": 0, "none": 1, "member": 2, "admin": 3, "owner": 4}
 _ROLES: Final = ("none", "visitor", "participant", "moderator")
@@ -63,7 +63,7 @@ def listed(conference: Conference, stanza: Incoming, query: Element) -> str:
             if one.role == role
         ]
     items = "".join(f"<item{item}/>" for item in found)
-    return f"<query xmlns='{NS_MUC_ADMIN}'>{items}</query>"
+    return f"<query xmlns='{ns.MUC_ADMIN}'>{items}</query>"
 
 
 def change(conference: Conference, stanza: Incoming, query: Element) -> str:
@@ -137,7 +137,7 @@ def form_for(conference: Conference, stanza: Incoming, _query: Element) -> str:
     """The room's configuration, for its owner (section 10.2)."""
     room = conference.room(stanza.to.bare)
     _need(room, stanza, "owner")
-    return f"<query xmlns='{NS_MUC_OWNER}'>{config_form(room.config)}</query>"
+    return f"<query xmlns='{ns.MUC_OWNER}'>{config_form(room.config)}</query>"
 
 
 def configure(conference: Conference, stanza: Incoming, query: Element) -> str:
@@ -173,7 +173,7 @@ def _tell_configured(conference: Conference, room: Room) -> None:
         head = attributes(type="groupchat", from_=room.jid, to=occupant.jid)
         conference.domain.send(
             occupant.jid,
-            f"<message{head}><x xmlns='{NS_MUC_USER}'><status code='104'/></x></message>".encode(),
+            f"<message{head}><x xmlns='{ns.MUC_USER}'><status code='104'/></x></message>".encode(),
         )
 
 
@@ -183,7 +183,7 @@ def _destroy(conference: Conference, room: Room, instead: str | None, reason: st
         head = attributes(from_=f"{room.jid}/{occupant.nick}", to=occupant.jid, type="unavailable")
         conference.domain.send(
             occupant.jid,
-            f"<presence{head}><x xmlns='{NS_MUC_USER}'><item affiliation='none' role='none'/>"
+            f"<presence{head}><x xmlns='{ns.MUC_USER}'><item affiliation='none' role='none'/>"
             f"<destroy{attributes(jid=instead)}>{why}</destroy>"
             "<status code='110'/></x></presence>".encode(),
         )

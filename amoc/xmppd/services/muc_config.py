@@ -7,11 +7,11 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import forms as data_forms
-from amoc.xmpp.wire.namespaces import NS_MUC
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services.forms import Field, Setting, changes, form, shown
 
-ROOM_CONFIG: Final = f"{NS_MUC}#roomconfig"
+ROOM_CONFIG: Final = f"{ns.MUC}#roomconfig"
 _MAX_HISTORY: Final = 1000
 
 
@@ -93,7 +93,7 @@ def configured(config: Config, x: Element, most_occupants: int) -> Config:
 def room_features(config: Config) -> list[str]:
     """What disco says about a room (XEP-0045 section 15.3)."""
     return [
-        NS_MUC,
+        ns.MUC,
         "muc_public" if config.public else "muc_hidden",
         "muc_persistent" if config.persistent else "muc_temporary",
         "muc_membersonly" if config.members_only else "muc_open",
@@ -107,7 +107,7 @@ def room_info(config: Config, occupants: int) -> str:
     """A room's extended information (XEP-0045 section 6.4), as markup."""
     return form(
         "result",
-        f"{NS_MUC}#roominfo",
+        f"{ns.MUC}#roominfo",
         [
             Field("muc#roominfo_description", (config.description,)),
             Field("muc#roominfo_occupants", (str(occupants),)),

@@ -10,19 +10,8 @@ import secrets
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import iq_result
-from amoc.xmpp.wire.namespaces import (
-    NS_DISCO_INFO,
-    NS_DISCO_ITEMS,
-    NS_MAM,
-    NS_MUC_LIGHT_AFFILIATIONS,
-    NS_MUC_LIGHT_CONFIGURATION,
-    NS_MUC_LIGHT_CREATE,
-    NS_MUC_LIGHT_DESTROY,
-    NS_MUC_LIGHT_INFO,
-    NS_PING,
-    NS_RSM,
-)
 from amoc.xmpp.wire.xml_text import attributes, escape
 from amoc.xmppd import delivery
 from amoc.xmppd.answers import StanzaFailure, refuse_if
@@ -44,9 +33,9 @@ if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
 
 NS_MUC_LIGHT: Final = "urn:xmpp:muclight:0"
-_CREATE: Final = f"{{{NS_MUC_LIGHT_CREATE}}}"
-_AFFILIATIONS: Final = f"{{{NS_MUC_LIGHT_AFFILIATIONS}}}"
-_CONFIGURATION: Final = f"{{{NS_MUC_LIGHT_CONFIGURATION}}}"
+_CREATE: Final = f"{{{ns.MUC_LIGHT_CREATE}}}"
+_AFFILIATIONS: Final = f"{{{ns.MUC_LIGHT_AFFILIATIONS}}}"
+_CONFIGURATION: Final = f"{{{ns.MUC_LIGHT_CONFIGURATION}}}"
 _MAX_SETTINGS: Final = 20
 _MAX_TEXT: Final = 1023
 
@@ -90,8 +79,8 @@ class LightRooms(Service):
             ("set", f"{_AFFILIATIONS}query"): self._change_members,
             ("get", f"{_CONFIGURATION}query"): self._settings,
             ("set", f"{_CONFIGURATION}query"): self._configure,
-            ("get", f"{{{NS_MUC_LIGHT_INFO}}}query"): self._all,
-            ("set", f"{{{NS_MUC_LIGHT_DESTROY}}}query"): self._destroy,
+            ("get", f"{{{ns.MUC_LIGHT_INFO}}}query"): self._all,
+            ("set", f"{{{ns.MUC_LIGHT_DESTROY}}}query"): self._destroy,
             ("get", mam.QUERY): lambda _stanza, _child: mam.query_form(),
             ("set", mam.QUERY): self._query_archive,
         }
@@ -181,10 +170,10 @@ class LightRooms(Service):
         for jid in {**before, **room.members}:
             if jid in before:
                 told = news if jid in room.members else {jid: "none"}
-                x = _markup(NS_MUC_LIGHT_AFFILIATIONS, versions + _listed(told))
+                x = _markup(ns.MUC_LIGHT_AFFILIATIONS, versions + _listed(told))
             else:
                 content = f"<version>{room.version}</version>" + _listed(room.members)
-                x = _markup(NS_MUC_LIGHT_AFFILIATIONS, content)
+                x = _markup(ns.MUC_LIGHT_AFFILIATIONS, content)
             self._send(room, jid, x)
         if not room.members:
             self._forget(room)
@@ -192,12 +181,12 @@ class LightRooms(Service):
     def _members(self, stanza: Incoming, _query: Element) -> str:
         room = self._room(stanza)
         content = f"<version>{room.version}</version>{_listed(room.members)}"
-        return f"<query xmlns='{NS_MUC_LIGHT_AFFILIATIONS}'>{content}</query>"
+        return f"<query xmlns='{ns.MUC_LIGHT_AFFILIATIONS}'>{content}</query>"
 
     def _settings(self, stanza: Incoming, _query: Element) -> str:
         room = self._room(stanza)
         content = f"<version>{room.version}</version>{_shown(room.settings)}"
-        return f"<query xmlns='{NS_MUC_LIGHT_CONFIGURATION}'>{content}</query>"
+        return f"<query xmlns='{ns.MUC_LIGHT_CONFIGURATION}'>{content}</query>"
 
     def _configure(self, stanza: Incoming, query: Element) -> str:
         room = self._room(stanza)
@@ -208,7 +197,7 @@ class LightRooms(Service):
         room.settings |= changes
         old, room.version = room.version, secrets.token_hex(8)
         versions = f"<prev-version>{old}</prev-version><version>{room.version}</version>"
-        x = _markup(NS_MUC_LIGHT_CONFIGURATION, versions + _shown(changes))
+        x = _markup(ns.MUC_LIGHT_CONFIGURATION, versions + _shown(changes))
         for jid in room.members:
             self._send(room, jid, x)
         return ""
@@ -220,14 +209,14 @@ class LightRooms(Service):
             f"<configuration>{_shown(room.settings)}</configuration>"
             f"<occupants>{_listed(room.members)}</occupants>"
         )
-        return f"<query xmlns='{NS_MUC_LIGHT_INFO}'>{content}</query>"
+        return f"<query xmlns='{ns.MUC_LIGHT_INFO}'>{content}</query>"
 
     def _destroy(self, stanza: Incoming, _query: Element) -> str:
         room = self._room(stanza)
         refuse_if(room.members[stanza.sender_bare] != "owner", "not-allowed")
         for jid in room.members:
-            gone = _markup(NS_MUC_LIGHT_AFFILIATIONS, _listed({jid: "none"}))
-            self._send(room, jid, gone + f"<x xmlns='{NS_MUC_LIGHT_DESTROY}'/>")
+            gone = _markup(ns.MUC_LIGHT_AFFILIATIONS, _listed({jid: "none"}))
+            self._send(room, jid, gone + f"<x xmlns='{ns.MUC_LIGHT_DESTROY}'/>")
         for jid in room.members:
             self._rooms_of[jid].pop(room.jid)
             if not self._rooms_of[jid]:
@@ -243,9 +232,9 @@ class LightRooms(Service):
         refuse_if(child.get("node"), "item-not-found")
         if stanza.to.local:
             self._room(stanza)
-        features = [NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_RSM, NS_MUC_LIGHT]
+        features = [ns.DISCO_INFO, ns.DISCO_ITEMS, ns.PING, ns.RSM, NS_MUC_LIGHT]
         if self.domain.archives.on:
-            features.append(NS_MAM)
+            features.append(ns.MAM)
         return disco_info([("conference", "text", "amoc xmppd: light rooms")], features)
 
     def _items(self, stanza: Incoming, child: Element) -> str:
@@ -256,7 +245,7 @@ class LightRooms(Service):
             f"<item{attributes(jid=it.jid, name=it.settings['roomname'], version=it.version)}/>"
             for it in page.items
         )
-        return f"<query xmlns='{NS_DISCO_ITEMS}'>{items}{rsm(page, child)}</query>"
+        return f"<query xmlns='{ns.DISCO_ITEMS}'>{items}{rsm(page, child)}</query>"
 
     def _room(self, stanza: Incoming) -> LightRoom:
         """The room that a stanza of a member is for; to others, there is none."""

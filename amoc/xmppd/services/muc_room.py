@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_MUC, NS_MUC_USER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 from amoc.xmppd.rewrite import Opened, stamp
 from amoc.xmppd.services import moments
@@ -20,8 +20,8 @@ from amoc.xmppd.services.service import Incoming
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
 
-JOIN: Final = f"{{{NS_MUC}}}x"
-_USER_X: Final = f"{{{NS_MUC_USER}}}x"
+JOIN: Final = f"{{{ns.MUC}}}x"
+_USER_X: Final = f"{{{ns.MUC_USER}}}x"
 _CLOSE: Final = b"</message>"
 
 SELF: Final = 110
@@ -184,7 +184,7 @@ class Room:
                 jid = occupant.jid if which[0] else None
                 item = attributes(affiliation=affiliation, role=role, jid=jid, nick=nick)
                 own = f"<status code='{SELF}'/>" if which[1] else ""
-                x = f"<x xmlns='{NS_MUC_USER}'><item{item}>{extra}</item>{status}{own}</x>"
+                x = f"<x xmlns='{ns.MUC_USER}'><item{item}>{extra}</item>{status}{own}</x>"
                 tail = tails[which] = f">{occupant.shown}{x}</presence>".encode()
             self._domain.send(viewer.jid, head + viewer.to + tail)
 
@@ -220,7 +220,7 @@ class Room:
         self.say(opened, sender)
 
     def _history(self, stanza: Incoming) -> list[Entry]:
-        wanted = stanza.tree.find(f"{JOIN}/{{{NS_MUC}}}history")
+        wanted = stanza.tree.find(f"{JOIN}/{{{ns.MUC}}}history")
         asked = wanted.attrib if wanted is not None else {}
         most = self.config.history
         if "maxstanzas" in asked:
@@ -250,7 +250,7 @@ class Room:
 def shown_of(presence: Incoming) -> str:
     """What others see of a client's presence: all but what is for the room alone."""
     return "".join(
-        serialise(child, NS_CLIENT, inherit=False)
+        serialise(child, ns.CLIENT, inherit=False)
         for child in presence.tree
         if child.tag not in (JOIN, _USER_X)
     )

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_RSM
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 
-SET: Final = f"{{{NS_RSM}}}set"
+SET: Final = f"{{{ns.RSM}}}set"
 T = TypeVar("T")
 
 
@@ -52,13 +52,13 @@ class Paging(NamedTuple):
         asked = parent.find(SET)
         if asked is None:
             return cls(most)
-        text = asked.findtext(f"{{{NS_RSM}}}max")
+        text = asked.findtext(f"{{{ns.RSM}}}max")
         refuse_if(text is not None and not (text.isascii() and text.isdigit()), "bad-request")
         wanted = most if text is None else min(int(text[:9]), most)
-        before = asked.find(f"{{{NS_RSM}}}before")
+        before = asked.find(f"{{{ns.RSM}}}before")
         return cls(
             wanted,
-            asked.findtext(f"{{{NS_RSM}}}after"),
+            asked.findtext(f"{{{ns.RSM}}}after"),
             None if before is None else before.text or "",
         )
 
@@ -96,4 +96,4 @@ def rsm(page: Page[T], asked: Element | None = None) -> str:
             f"<first index='{page.index}'>{escape(page.ids[0])}</first>"
             f"<last>{escape(page.ids[-1])}</last>"
         )
-    return f"<set xmlns='{NS_RSM}'>{ends}<count>{page.count}</count></set>"
+    return f"<set xmlns='{ns.RSM}'>{ends}<count>{page.count}</count></set>"

@@ -9,14 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import (
-    NS_DISCO_INFO,
-    NS_DISCO_ITEMS,
-    NS_PING,
-    NS_PUBSUB,
-    NS_PUBSUB_OWNER,
-    NS_RSM,
-)
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, serialise
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services import pubsub_owner
@@ -37,9 +30,9 @@ from amoc.xmppd.services.service import (
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
 
-REQUESTS: Final = f"{{{NS_PUBSUB}}}pubsub"
-OWNER: Final = f"{{{NS_PUBSUB_OWNER}}}pubsub"
-_ITEM: Final = f"{{{NS_PUBSUB}}}item"
+REQUESTS: Final = f"{{{ns.PUBSUB}}}pubsub"
+OWNER: Final = f"{{{ns.PUBSUB_OWNER}}}pubsub"
+_ITEM: Final = f"{{{ns.PUBSUB}}}item"
 _FEATURES: Final = (
     "access-open", "access-whitelist", "config-node", "create-and-configure", "create-nodes",
     "delete-items", "delete-nodes", "item-ids", "last-published", "meta-data",
@@ -52,7 +45,7 @@ _FEATURES: Final = (
 
 def features(*more: str) -> list[str]:
     """What disco says of a host."""
-    return [NS_PUBSUB, *(f"{NS_PUBSUB}#{name}" for name in (*_FEATURES, *more))]
+    return [ns.PUBSUB, *(f"{ns.PUBSUB}#{name}" for name in (*_FEATURES, *more))]
 
 
 Verb = Callable[[Host, str, Element, Element], str]
@@ -81,14 +74,14 @@ def serve(host: Host, kind: str, sender: str, request: Element) -> str:
 
 def _create(host: Host, sender: str, create: Element, request: Element) -> str:
     name = create.get("node") or f"node{host.domain.next_serial()}"
-    x = request.find(f"{{{NS_PUBSUB}}}configure/{FORM}")
+    x = request.find(f"{{{ns.PUBSUB}}}configure/{FORM}")
     node = host.create(name, _bare(sender), x)
-    return f"<pubsub xmlns='{NS_PUBSUB}'><create{attributes(node=node.name)}/></pubsub>"
+    return f"<pubsub xmlns='{ns.PUBSUB}'><create{attributes(node=node.name)}/></pubsub>"
 
 
 def _publish(host: Host, sender: str, publish: Element, request: Element) -> str:
     bare = _bare(sender)
-    x = request.find(f"{{{NS_PUBSUB}}}publish-options/{FORM}")
+    x = request.find(f"{{{ns.PUBSUB}}}publish-options/{FORM}")
     name = publish.get("node")
     if name is None:
         raise StanzaFailure("bad-request")
@@ -111,7 +104,7 @@ def _publish(host: Host, sender: str, publish: Element, request: Element) -> str
         host.freed(node.add(item))
     host.tell(node, event(name, item.as_markup(payload=node.config.deliver_payloads)))
     answer = f"<publish{attributes(node=name)}><item{attributes(id=item.id)}/></publish>"
-    return f"<pubsub xmlns='{NS_PUBSUB}'>{answer}</pubsub>"
+    return f"<pubsub xmlns='{ns.PUBSUB}'>{answer}</pubsub>"
 
 
 def _item(host: Host, element: Element, sender: str) -> Item:
@@ -145,7 +138,7 @@ def _subscribe(host: Host, sender: str, subscribe: Element, _request: Element) -
         node.subscribers[jid] = f"s{host.domain.next_serial()}"
     if node.config.send_last != "never" and node.last is not None:
         send_item(host, node, node.last, jid)
-    return f"<pubsub xmlns='{NS_PUBSUB}'>{pubsub_owner.subscription(node, jid, node.name)}</pubsub>"
+    return f"<pubsub xmlns='{ns.PUBSUB}'>{pubsub_owner.subscription(node, jid, node.name)}</pubsub>"
 
 
 def _unsubscribe(host: Host, sender: str, unsubscribe: Element, _request: Element) -> str:
@@ -168,7 +161,7 @@ def _items(host: Host, sender: str, items: Element, request: Element) -> str:
     page = Paging.of(request, host.domain.limits.items).cut(found, lambda item: item.id)
     shown = "".join(item.as_markup() for item in page.items)
     content = f"<items{attributes(node=node.name)}>{shown}</items>"
-    return f"<pubsub xmlns='{NS_PUBSUB}'>{content}{rsm(page, request)}</pubsub>"
+    return f"<pubsub xmlns='{ns.PUBSUB}'>{content}{rsm(page, request)}</pubsub>"
 
 
 def _subscriptions(host: Host, sender: str, asked: Element, _request: Element) -> str:
@@ -179,7 +172,7 @@ def _subscriptions(host: Host, sender: str, asked: Element, _request: Element) -
         for jid in node.subscribers
         if jid.partition("/")[0] == _bare(sender)
     )
-    return f"<pubsub xmlns='{NS_PUBSUB}'><subscriptions>{found}</subscriptions></pubsub>"
+    return f"<pubsub xmlns='{ns.PUBSUB}'><subscriptions>{found}</subscriptions></pubsub>"
 
 
 def _affiliations(host: Host, sender: str, asked: Element, _request: Element) -> str:
@@ -189,12 +182,12 @@ def _affiliations(host: Host, sender: str, asked: Element, _request: Element) ->
         for node in nodes
         if (what := node.affiliation(_bare(sender))) != "none"
     )
-    return f"<pubsub xmlns='{NS_PUBSUB}'><affiliations>{found}</affiliations></pubsub>"
+    return f"<pubsub xmlns='{ns.PUBSUB}'><affiliations>{found}</affiliations></pubsub>"
 
 
 def _default(host: Host, _sender: str, _asked: Element, _request: Element) -> str:
     form = node_form("form", host.usual)
-    return f"<pubsub xmlns='{NS_PUBSUB}'><default>{form}</default></pubsub>"
+    return f"<pubsub xmlns='{ns.PUBSUB}'><default>{form}</default></pubsub>"
 
 
 def _own(sender: str, element: Element) -> str:
@@ -209,15 +202,15 @@ def _bare(jid: str) -> str:
 
 
 _VERBS: Final[dict[tuple[str, str], Verb]] = {
-    ("set", f"{{{NS_PUBSUB}}}create"): _create,
-    ("set", f"{{{NS_PUBSUB}}}publish"): _publish,
-    ("set", f"{{{NS_PUBSUB}}}retract"): _retract,
-    ("set", f"{{{NS_PUBSUB}}}subscribe"): _subscribe,
-    ("set", f"{{{NS_PUBSUB}}}unsubscribe"): _unsubscribe,
-    ("get", f"{{{NS_PUBSUB}}}items"): _items,
-    ("get", f"{{{NS_PUBSUB}}}subscriptions"): _subscriptions,
-    ("get", f"{{{NS_PUBSUB}}}affiliations"): _affiliations,
-    ("get", f"{{{NS_PUBSUB}}}default"): _default,
+    ("set", f"{{{ns.PUBSUB}}}create"): _create,
+    ("set", f"{{{ns.PUBSUB}}}publish"): _publish,
+    ("set", f"{{{ns.PUBSUB}}}retract"): _retract,
+    ("set", f"{{{ns.PUBSUB}}}subscribe"): _subscribe,
+    ("set", f"{{{ns.PUBSUB}}}unsubscribe"): _unsubscribe,
+    ("get", f"{{{ns.PUBSUB}}}items"): _items,
+    ("get", f"{{{ns.PUBSUB}}}subscriptions"): _subscriptions,
+    ("get", f"{{{ns.PUBSUB}}}affiliations"): _affiliations,
+    ("get", f"{{{ns.PUBSUB}}}default"): _default,
     **pubsub_owner.VERBS,
 }
 
@@ -258,12 +251,12 @@ def info(host: Host, query: Element, identities: list[tuple[str, str, str]], *mo
         identities: What the host is.
         more: Its features beside the usual ones.
     """
-    base = [NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING, NS_RSM]
+    base = [ns.DISCO_INFO, ns.DISCO_ITEMS, ns.PING, ns.RSM]
     if not query.get("node"):
         return disco_info(identities, [*base, *more])
     node = host.node(query)
     meta = node_form("result", node.config).replace("#node_config", "#meta-data")
-    return disco_info([("pubsub", "leaf", node.config.title)], [NS_PUBSUB, *base], meta)
+    return disco_info([("pubsub", "leaf", node.config.title)], [ns.PUBSUB, *base], meta)
 
 
 def listed(host: Host, sender: str, query: Element) -> str:
@@ -277,4 +270,4 @@ def listed(host: Host, sender: str, query: Element) -> str:
     page = Paging.of(query, host.domain.limits.items).cut(found, lambda item: item)
     shown = "".join(f"<item{item}/>" for item in page.items)
     head = attributes(node=query.get("node"))
-    return f"<query xmlns='{NS_DISCO_ITEMS}'{head}>{shown}{rsm(page, query)}</query>"
+    return f"<query xmlns='{ns.DISCO_ITEMS}'{head}>{shown}{rsm(page, query)}</query>"

@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import forms as data_forms
-from amoc.xmpp.wire.namespaces import NS_PUBSUB, NS_PUBSUB_EVENT
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.answers import StanzaFailure
 from amoc.xmppd.services.forms import Setting, changes, form, shown
 
-NODE_CONFIG: Final = f"{NS_PUBSUB}#node_config"
+NODE_CONFIG: Final = f"{ns.PUBSUB}#node_config"
 ACCESS_MODELS: Final = ("open", "presence", "whitelist")
 PUBLISH_MODELS: Final = ("publishers", "subscribers", "open")
 SEND_LAST: Final = ("never", "on_sub", "on_sub_and_presence")
@@ -138,4 +138,4 @@ def node_configured(config: NodeConfig, x: Element | None, most_items: int) -> N
 def event(node: str, items: str) -> str:
     """An event about a node's items, as markup."""
     head = attributes(node=node)
-    return f"<event xmlns='{NS_PUBSUB_EVENT}'><items{head}>{items}</items></event>"
+    return f"<event xmlns='{ns.PUBSUB_EVENT}'><items{head}>{items}</items></event>"

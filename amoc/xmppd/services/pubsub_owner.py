@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_PUBSUB_EVENT, NS_PUBSUB_OWNER
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services.forms import FORM
@@ -72,7 +72,7 @@ def _purge(host: Host, sender: str, asked: Element, _request: Element) -> str:
 
 def _tell(host: Host, node: Node, what: str) -> None:
     head = attributes(node=node.name)
-    host.tell(node, f"<event xmlns='{NS_PUBSUB_EVENT}'><{what}{head}/></event>")
+    host.tell(node, f"<event xmlns='{ns.PUBSUB_EVENT}'><{what}{head}/></event>")
 
 
 def _affiliations(host: Host, sender: str, asked: Element, _request: Element) -> str:
@@ -125,17 +125,17 @@ def _subscribe_others(host: Host, sender: str, asked: Element, _request: Element
 
 
 def _answer(content: str) -> str:
-    return f"<pubsub xmlns='{NS_PUBSUB_OWNER}'>{content}</pubsub>"
+    return f"<pubsub xmlns='{ns.PUBSUB_OWNER}'>{content}</pubsub>"
 
 
 VERBS: Final[dict[tuple[str, str], Verb]] = {
-    ("get", f"{{{NS_PUBSUB_OWNER}}}configure"): _configuration,
-    ("set", f"{{{NS_PUBSUB_OWNER}}}configure"): _configure,
-    ("get", f"{{{NS_PUBSUB_OWNER}}}default"): _default,
-    ("set", f"{{{NS_PUBSUB_OWNER}}}delete"): _delete,
-    ("set", f"{{{NS_PUBSUB_OWNER}}}purge"): _purge,
-    ("get", f"{{{NS_PUBSUB_OWNER}}}affiliations"): _affiliations,
-    ("set", f"{{{NS_PUBSUB_OWNER}}}affiliations"): _affiliate,
-    ("get", f"{{{NS_PUBSUB_OWNER}}}subscriptions"): _subscriptions,
-    ("set", f"{{{NS_PUBSUB_OWNER}}}subscriptions"): _subscribe_others,
+    ("get", f"{{{ns.PUBSUB_OWNER}}}configure"): _configuration,
+    ("set", f"{{{ns.PUBSUB_OWNER}}}configure"): _configure,
+    ("get", f"{{{ns.PUBSUB_OWNER}}}default"): _default,
+    ("set", f"{{{ns.PUBSUB_OWNER}}}delete"): _delete,
+    ("set", f"{{{ns.PUBSUB_OWNER}}}purge"): _purge,
+    ("get", f"{{{ns.PUBSUB_OWNER}}}affiliations"): _affiliations,
+    ("set", f"{{{ns.PUBSUB_OWNER}}}affiliations"): _affiliate,
+    ("get", f"{{{ns.PUBSUB_OWNER}}}subscriptions"): _subscriptions,
+    ("set", f"{{{ns.PUBSUB_OWNER}}}subscriptions"): _subscribe_others,
 }

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import iq_result, stanza_error
 from amoc.xmpp.wire.framing import tree
-from amoc.xmpp.wire.namespaces import NS_DISCO_INFO, NS_DISCO_ITEMS, NS_PING
 from amoc.xmpp.wire.xml_text import escape
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.jids import Jid, JidError, parse
@@ -16,9 +16,9 @@ from amoc.xmppd.jids import Jid, JidError, parse
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
 
-DISCO_INFO = f"{{{NS_DISCO_INFO}}}query"
-DISCO_ITEMS = f"{{{NS_DISCO_ITEMS}}}query"
-PING = f"{{{NS_PING}}}ping"
+DISCO_INFO = f"{{{ns.DISCO_INFO}}}query"
+DISCO_ITEMS = f"{{{ns.DISCO_ITEMS}}}query"
+PING = f"{{{ns.PING}}}ping"
 
 
 class Incoming:
@@ -172,7 +172,7 @@ def disco_info(identities: list[tuple[str, str, str]], features: list[str], form
         for category, kind, name in identities
     )
     what = "".join(f"<feature var='{escape(feature)}'/>" for feature in features)
-    return f"<query xmlns='{NS_DISCO_INFO}'>{who}{what}{form}</query>"
+    return f"<query xmlns='{ns.DISCO_INFO}'>{who}{what}{form}</query>"
 
 
 def named(text: str | None) -> Jid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire.namespaces import NS_PRIVATE, NS_VCARD
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import serialise
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
     from amoc.xmppd.session import Session
 
-VCARD: Final = f"{{{NS_VCARD}}}vCard"
-PRIVATE: Final = f"{{{NS_PRIVATE}}}query"
+VCARD: Final = f"{{{ns.VCARD}}}vCard"
+PRIVATE: Final = f"{{{ns.PRIVATE}}}query"
 
 
 def vcard(user: User) -> str:
     """A user's card; of one that has none, an empty one."""
     kept = user.kept
-    return (kept.vcard if kept is not None else "") or f"<vCard xmlns='{NS_VCARD}'/>"
+    return (kept.vcard if kept is not None else "") or f"<vCard xmlns='{ns.VCARD}'/>"
 
 
 def set_vcard(session: Session, child: Element) -> str:
@@ -37,8 +37,8 @@ def private(session: Session, query: Element) -> str:
     refuse_if(len(query) != 1, "bad-request")
     kept = session.user.kept
     stored = kept.private.get(query[0].tag) if kept is not None else None
-    shown = stored if stored is not None else serialise(query[0], NS_PRIVATE, inherit=False)
-    return f"<query xmlns='{NS_PRIVATE}'>{shown}</query>"
+    shown = stored if stored is not None else serialise(query[0], ns.PRIVATE, inherit=False)
+    return f"<query xmlns='{ns.PRIVATE}'>{shown}</query>"
 
 
 def set_private(session: Session, query: Element) -> str:
@@ -47,7 +47,7 @@ def set_private(session: Session, query: Element) -> str:
         raise StanzaFailure("not-acceptable")
     kept = session.user.keep()
     for child in query:
-        text = serialise(child, NS_PRIVATE, inherit=False)
+        text = serialise(child, ns.PRIVATE, inherit=False)
         if child.tag not in kept.private and len(kept.private) >= session.domain.limits.private:
             raise StanzaFailure("resource-constraint")
         _replace(session.domain, kept.private.get(child.tag, ""), text)

@@ -13,9 +13,9 @@ from gevent import socket
 
 from amoc import metrics, xmpp
 from amoc.metrics.histogram import Histogram
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire import websocket
 from amoc.xmpp.wire.message_framing import CLOSING, standalone
-from amoc.xmpp.wire.namespaces import NS_FRAMING
 from amoc.xmpp.wire.websocket import FrameReader
 
 PATIENCE_S = 60.0
@@ -210,7 +210,7 @@ def _messages(data: bytes) -> Iterator[bytes]:
     """The header, each whole element, and what is left."""
     if data.startswith(HEADER[:40]):
         end = data.find(b">", 40) + 1
-        yield b"<open xmlns='%s'%s/>" % (NS_FRAMING.encode(), data[data.find(b" from=") : end - 1])
+        yield b"<open xmlns='%s'%s/>" % (ns.FRAMING.encode(), data[data.find(b" from=") : end - 1])
         data = data[end:]
     begin = depth = 0
     for tag in _TAG.finditer(data):

@@ -6,8 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.bosh import MAX_REQUESTS, Dialogue, Polling, ends_session
-from amoc.xmpp.wire.namespaces import NS_BOSH, NS_CLIENT
 from amoc.xmpp.wire.parsers import Parsers, TreeParser
 
 
@@ -37,7 +37,7 @@ def begun(*, wait: int = 60, hold: int = 1, requests: int = 2) -> Dialogue:
 def created(attributes: str = "") -> Dialogue:
     """A session to which the server agreed."""
     dialogue = begun(requests=5)
-    dialogue.feed(f"<body xmlns='{NS_BOSH}' sid='s'{attributes}/>".encode(), Reader())
+    dialogue.feed(f"<body xmlns='{ns.BOSH}' sid='s'{attributes}/>".encode(), Reader())
     return dialogue
 
 
@@ -46,7 +46,7 @@ def test_the_first_request_is_answered_before_the_second_is_made() -> None:
     dialogue.say(b"<presence/>")
     assert not dialogue.wants_request(1)
     assert not dialogue.wants_poll(0)
-    dialogue.feed(f"<body xmlns='{NS_BOSH}' sid='s'/>".encode(), Reader())
+    dialogue.feed(f"<body xmlns='{ns.BOSH}' sid='s'/>".encode(), Reader())
     assert dialogue.wants_request(1)
 
 
@@ -78,7 +78,7 @@ def test_a_request_says_all_there_is_to_say_in_its_namespaces() -> None:
     assert dialogue.unsent == 0
     body = ET.fromstring(data)
     assert [child.tag for child in body] == [
-        f"{{{NS_CLIENT}}}presence",
+        f"{{{ns.CLIENT}}}presence",
         "{http://etherx.jabber.org/streams}error",
     ]
     assert not dialogue.wants_request(0)

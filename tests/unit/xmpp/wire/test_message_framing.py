@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.message_framing import MessageFramer, opening, standalone
-from amoc.xmpp.wire.namespaces import NS_CLIENT, NS_STREAMS
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.parsers import Parsers, TreeParser
 from amoc.xmpp.wire.xml_text import attributes
@@ -43,7 +43,7 @@ def test_a_stream_is_opened_used_and_closed() -> None:
     message = b"<message xmlns='jabber:client'/>"
     assert read(OPEN, message, b" ", b"", CLOSE, message) == [
         "localhost",
-        f"{{{NS_CLIENT}}}message",
+        f"{{{ns.CLIENT}}}message",
         "closed",
     ]
 
@@ -108,6 +108,6 @@ def test_an_element_that_stands_alone_is_the_one_of_the_stream(value: str, prefi
     name = "stream:error" if prefixed else "message"
     data = f"<{name}{attributes(to=value)}><a/></{name}>".encode()
     found = ET.fromstring(standalone(data))
-    assert found.tag == (f"{{{NS_STREAMS}}}error" if prefixed else f"{{{NS_CLIENT}}}message")
-    assert found[0].tag == f"{{{NS_CLIENT}}}a"
+    assert found.tag == (f"{{{ns.STREAMS}}}error" if prefixed else f"{{{ns.CLIENT}}}message")
+    assert found[0].tag == f"{{{ns.CLIENT}}}a"
     assert found.get("to") == value
