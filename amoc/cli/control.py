@@ -17,17 +17,7 @@ from amoc.cli import completion, server_option, setting_values
 from amoc.cli.json_option import JsonCommand, json_parameter
 from amoc.cli.param_types import USER_IDS, whole
 from amoc.cli.run_data import output
-from amoc.control.commands import COMMANDS as TABLE
-from amoc.control.commands import (
-    Argument,
-    CommandSpec,
-    Flag,
-    IdRange,
-    NodeNames,
-    Text,
-    WholeNumber,
-    checked,
-)
+from amoc.control import commands
 
 _SHARED = (
     click.Option(
@@ -40,7 +30,7 @@ _SHARED = (
 )
 
 
-def command_of(spec: CommandSpec) -> click.Command:
+def command_of(spec: commands.CommandSpec) -> click.Command:
     """The sub-command that gives a run the command `spec`."""
 
     def send(
@@ -61,12 +51,12 @@ def command_of(spec: CommandSpec) -> click.Command:
     )
 
 
-def _parameter(argument: Argument, instead: Collection[str]) -> click.Parameter:
+def _parameter(argument: commands.Argument, instead: Collection[str]) -> click.Parameter:
     """How an argument is given on the command line; those of `instead` may be missing."""
     name, kind = argument.name, argument.type
-    if isinstance(kind, Flag):
+    if isinstance(kind, commands.Flag):
         return click.Option([f"--{name}"], is_flag=True, help=argument.help)
-    if isinstance(kind, IdRange):
+    if isinstance(kind, commands.IdRange):
         return click.Option(
             [f"--{name}"],
             metavar=argument.metavar,
@@ -74,7 +64,7 @@ def _parameter(argument: Argument, instead: Collection[str]) -> click.Parameter:
             callback=lambda _context, _parameter, ids: ids and (ids[0], ids[-1]),
             help=argument.help,
         )
-    if isinstance(kind, NodeNames):
+    if isinstance(kind, commands.NodeNames):
         return click.Option(
             [f"--{name.replace('_', '-')}"],
             metavar=argument.metavar,
@@ -82,14 +72,14 @@ def _parameter(argument: Argument, instead: Collection[str]) -> click.Parameter:
             help=argument.help,
             hidden=bool(argument.refused),
         )
-    if isinstance(kind, WholeNumber):
+    if isinstance(kind, commands.WholeNumber):
         return click.Argument(
             [name],
             metavar=argument.metavar,
             type=whole(kind.low, kind.high),
             required=name not in instead,
         )
-    if isinstance(kind, Text):
+    if isinstance(kind, commands.Text):
         return click.Argument([name], metavar=argument.metavar)
     return click.Argument(
         [name], metavar=argument.metavar, nargs=-1, required=True, callback=_pairs
@@ -100,7 +90,7 @@ def _pairs(_context: click.Context, _parameter: click.Parameter, texts: tuple[st
     return setting_values.read("set", texts)
 
 
-def _comment(spec: CommandSpec) -> click.Parameter:
+def _comment(spec: commands.CommandSpec) -> click.Parameter:
     if spec.text:
         return click.Argument(["comment"], metavar=spec.text, nargs=-1, required=True)
     return click.Option(
@@ -114,7 +104,7 @@ def _send(
     from amoc.control import answer_text, client
     from amoc.results.run_directory import find
 
-    command = checked(name, arguments, comment)
+    command = commands.checked(name, arguments, comment)
     if (server := server_option.line()) is not None:
         answer = server_option.command(server, run, command)
     else:
@@ -126,4 +116,4 @@ def _send(
         click.echo(printable(line))
 
 
-COMMANDS = tuple(map(command_of, TABLE.values()))
+COMMANDS = tuple(map(command_of, commands.COMMANDS.values()))

@@ -17,13 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from amoc.base.clock import MS_NS
-from amoc.ipc.messages.coordinator import (
-    BarrierArrivals,
-    BarrierRefusal,
-    BarrierRelease,
-    BarrierWithdrawals,
-    CoordinatorToWorker,
-)
+from amoc.ipc.messages import coordinator as messages
 from amoc.ipc.worker_id import WorkerId
 
 LEAD_NS = 50 * MS_NS
@@ -42,7 +36,7 @@ class Barriers:
     """Counts who waits where, and lets them go."""
 
     def __init__(
-        self, post: Callable[[WorkerId, CoordinatorToWorker], None], now: Callable[[], int]
+        self, post: Callable[[WorkerId, messages.CoordinatorToWorker], None], now: Callable[[], int]
     ) -> None:
         self._post = post
         self._now = now
@@ -52,7 +46,7 @@ class Barriers:
         """For each barrier where somebody waits, how many do and for how many they wait."""
         return {name: (len(one.waiting), one.n) for name, one in self._rounds.items()}
 
-    def arrive(self, origin: WorkerId, record: BarrierArrivals) -> None:
+    def arrive(self, origin: WorkerId, record: messages.BarrierArrivals) -> None:
         """Users have come; the last one of a round releases all."""
         name, n, tickets = record
         for index, ticket in enumerate(tickets):
@@ -62,7 +56,7 @@ class Barriers:
                     f"barrier {name} must be given the same n by all users, got {n} while"
                     f" others wait there for {one.n}"
                 )
-                self._post(origin, BarrierRefusal(name, tickets[index:], reason))
+                self._post(origin, messages.BarrierRefusal(name, tickets[index:], reason))
                 return
             one.waiting[origin, ticket] = None
             if len(one.waiting) >= n:
@@ -74,9 +68,9 @@ class Barriers:
         for origin, ticket in self._rounds.pop(name).waiting:
             by_worker.setdefault(origin, []).append(ticket)
         for origin, tickets in by_worker.items():
-            self._post(origin, BarrierRelease(name, at_ns, ranges(tickets)))
+            self._post(origin, messages.BarrierRelease(name, at_ns, ranges(tickets)))
 
-    def withdraw(self, origin: WorkerId, record: BarrierWithdrawals) -> None:
+    def withdraw(self, origin: WorkerId, record: messages.BarrierWithdrawals) -> None:
         """Users do not wait any more; those that were not released before are told so."""
         name, tickets = record
         one = self._rounds.get(name)
@@ -87,7 +81,7 @@ class Barriers:
             del one.waiting[origin, ticket]
         self._tidy(name)
         if out:
-            self._post(origin, BarrierWithdrawals(name, out))
+            self._post(origin, messages.BarrierWithdrawals(name, out))
 
     def worker_lost(self, origin: WorkerId) -> None:
         """Nobody of that worker waits any more."""

@@ -26,13 +26,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import raise_without_cycle
 from amoc.base.waiting import Waiter, check_interrupt, interrupt, wait
 from amoc.coordinator.counters import Barriers, barriers
-from amoc.ipc.messages.coordinator import (
-    COORDINATOR_TO_CONTROLLER,
-    BarrierArrivals,
-    BarrierRefusal,
-    BarrierRelease,
-    BarrierWithdrawals,
-)
+from amoc.ipc.messages import coordinator as messages
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
@@ -129,17 +123,19 @@ class WorkerBarriers:
     def _report(self) -> None:
         came, self._came = self._came, {}
         for (name, n), tickets in came.items():
-            item = COORDINATOR_TO_CONTROLLER.pack(BarrierArrivals(name, n, tickets))
+            item = messages.COORDINATOR_TO_CONTROLLER.pack(
+                messages.BarrierArrivals(name, n, tickets)
+            )
             self._outbox.put(Part.COORDINATOR, self._worker, item)
 
     def _withdraw(self, name: str, ticket: int) -> None:
         self._report()  # or its arrival could come after this
-        item = COORDINATOR_TO_CONTROLLER.pack(BarrierWithdrawals(name, [ticket]))
+        item = messages.COORDINATOR_TO_CONTROLLER.pack(messages.BarrierWithdrawals(name, [ticket]))
         self._outbox.put(Part.COORDINATOR, self._worker, item)
 
     # From the controller.
 
-    def release(self, record: BarrierRelease) -> None:
+    def release(self, record: messages.BarrierRelease) -> None:
         """These may go when the moment has come."""
         every = chain.from_iterable(range(first, first + count) for first, count in record.ranges)
         self._release_at(record.at_ns, every)
@@ -175,11 +171,11 @@ class WorkerBarriers:
         if self._going:
             get_hub().loop.run_callback(self._let_some_go)
 
-    def withdrawn(self, record: BarrierWithdrawals) -> None:
+    def withdrawn(self, record: messages.BarrierWithdrawals) -> None:
         """These do not count any more, as they asked."""
         self._end(record.tickets, _Outcome.WITHDRAWN)
 
-    def refused(self, record: BarrierRefusal) -> None:
+    def refused(self, record: messages.BarrierRefusal) -> None:
         """These wait for another number of users than the others."""
         self._end(record.tickets, ScenarioError(record.reason))
 

@@ -32,17 +32,7 @@ from amoc.coordinator.barrier_controller import Barriers
 from amoc.coordinator.coordinator import Entry, Started
 from amoc.coordinator.group_runs import GroupRuns
 from amoc.coordinator.plan import RESET, STOP, Shape
-from amoc.ipc.messages.coordinator import (
-    COORDINATOR_TO_CONTROLLER,
-    BarrierArrivals,
-    BarrierWithdrawals,
-    CoordinatorActed,
-    CoordinatorAdds,
-    CoordinatorPlan,
-    CoordinatorState,
-    CoordinatorStopped,
-    CoordinatorToWorker,
-)
+from amoc.ipc.messages import coordinator as messages
 from amoc.ipc.rpc import Later
 from amoc.ipc.worker_id import WorkerId
 from amoc.scenario.events import (
@@ -61,7 +51,7 @@ MAX_COORDINATORS = 10_000
 MAX_SAID = 1_000
 """Coordinators that were stopped and may still be spoken of at the end of the run."""
 
-Post = Callable[[WorkerId, CoordinatorToWorker], None]
+Post = Callable[[WorkerId, messages.CoordinatorToWorker], None]
 
 _log = logging.getLogger(__name__)
 
@@ -169,7 +159,7 @@ class Groups:
         del self.started[name]
         self.ended.add(one)
         for worker in self._runs.workers:
-            self._post(worker, CoordinatorStopped(name, one.incarnation, forget=False))
+            self._post(worker, messages.CoordinatorStopped(name, one.incarnation, forget=False))
         done = self._end_batches(one, STOP)
         self._runs.send()
         if not one.acting:
@@ -179,10 +169,10 @@ class Groups:
             COORDINATOR_STOP(coordinator=name)
         return done if wait else None
 
-    def _state(self, _origin: WorkerId | None, name: str) -> CoordinatorState:
+    def _state(self, _origin: WorkerId | None, name: str) -> messages.CoordinatorState:
         return self._known(name).state()
 
-    def states(self) -> list[CoordinatorState]:
+    def states(self) -> list[messages.CoordinatorState]:
         """How each coordinator is."""
         return [one.state() for one in self.started.values()]
 
@@ -212,10 +202,10 @@ class Groups:
         if origin in self._runs.workers:
             return
         for name, incarnation in self._stopped_inits:
-            self._post(origin, CoordinatorStopped(name, incarnation, forget=True))
+            self._post(origin, messages.CoordinatorStopped(name, incarnation, forget=True))
         for one in self.ended:
             self._announce(origin, one)
-            self._post(origin, CoordinatorStopped(one.name, one.incarnation, forget=False))
+            self._post(origin, messages.CoordinatorStopped(one.name, one.incarnation, forget=False))
         for one in self.started.values():
             self._announce(origin, one)
         self._runs.up(origin)
@@ -236,7 +226,7 @@ class Groups:
 
     def _announce(self, worker: WorkerId, one: Started) -> None:
         if one.functions is not None:
-            self._post(worker, CoordinatorPlan(one.name, one.incarnation, one.functions))
+            self._post(worker, messages.CoordinatorPlan(one.name, one.incarnation, one.functions))
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """An envelope of a worker has come.
@@ -248,21 +238,21 @@ class Groups:
             return  # its users start again, and with them all that they do here
         if origin not in self._runs.workers:
             self.worker_up(origin)
-        for record in COORDINATOR_TO_CONTROLLER.unpack_stream(body):
+        for record in messages.COORDINATOR_TO_CONTROLLER.unpack_stream(body):
             match record:
-                case CoordinatorAdds():
+                case messages.CoordinatorAdds():
                     self._take(origin, record)
-                case CoordinatorActed(numbers):
+                case messages.CoordinatorActed(numbers):
                     self._runs.acknowledged(origin, numbers)
-                case BarrierArrivals():
+                case messages.BarrierArrivals():
                     self._barriers.arrive(origin, record)
-                case BarrierWithdrawals():
+                case messages.BarrierWithdrawals():
                     self._barriers.withdraw(origin, record)
         self._runs.send()
 
     # Adds become groups.
 
-    def _take(self, origin: WorkerId, record: CoordinatorAdds) -> None:
+    def _take(self, origin: WorkerId, record: messages.CoordinatorAdds) -> None:
         one = self.started.get(record.name)
         if one is None or one.incarnation != record.incarnation:
             self._late += len(record.ids)
@@ -360,4 +350,4 @@ class Groups:
         if one.functions is None:
             self._stopped_inits.append((one.name, one.incarnation))
         for worker in self._runs.workers:
-            self._post(worker, CoordinatorStopped(one.name, one.incarnation, forget=True))
+            self._post(worker, messages.CoordinatorStopped(one.name, one.incarnation, forget=True))

@@ -33,20 +33,7 @@ from amoc.coordinator.counters import OF_EVENT, Counters
 from amoc.coordinator.function_refs import found
 from amoc.coordinator.plan import Event, Item, arguments
 from amoc.ipc.messages import codec
-from amoc.ipc.messages.coordinator import (
-    COORDINATOR_TO_CONTROLLER,
-    COORDINATOR_TO_WORKER,
-    BarrierRefusal,
-    BarrierRelease,
-    BarrierWithdrawals,
-    CoordinatorActed,
-    CoordinatorAdds,
-    CoordinatorGroups,
-    CoordinatorPlan,
-    CoordinatorStopped,
-    GroupPart,
-    PartFields,
-)
+from amoc.ipc.messages import coordinator as messages
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
@@ -146,7 +133,7 @@ class Actions:
         self.adding: dict[str, _Adding] = {}
         self._counters: dict[str, Counters] = {}
         self._gathered: list[_Adding] = []
-        self._queue: deque[tuple[int, str, int, Sequence[PartFields]]] = deque()
+        self._queue: deque[tuple[int, str, int, Sequence[messages.PartFields]]] = deque()
         self._acted: list[int] = []
         self.runners = 0
         self._turn_due = False
@@ -222,11 +209,13 @@ class Actions:
 
     def _put_adds(self, adding: _Adding) -> None:
         if adding.ids:
-            record = CoordinatorAdds(
+            record = messages.CoordinatorAdds(
                 adding.name, adding.incarnation, adding.ids, adding.at_ns, adding.data
             )
             adding.clear()
-            self._outbox.put(Part.COORDINATOR, self.worker, COORDINATOR_TO_CONTROLLER.pack(record))
+            self._outbox.put(
+                Part.COORDINATOR, self.worker, messages.COORDINATOR_TO_CONTROLLER.pack(record)
+            )
 
     def flush(self) -> None:
         """Let what was added leave now, before anything that is put into the outbox after it."""
@@ -237,20 +226,20 @@ class Actions:
 
     def hear(self, body: bytes | memoryview) -> None:
         """An envelope of the controller has come."""
-        for record in COORDINATOR_TO_WORKER.unpack_stream(body):
+        for record in messages.COORDINATOR_TO_WORKER.unpack_stream(body):
             match record:
-                case CoordinatorGroups(groups):
+                case messages.CoordinatorGroups(groups):
                     self._queue.extend(groups)
                     self._turn_later()
-                case CoordinatorPlan(name, incarnation, functions):
+                case messages.CoordinatorPlan(name, incarnation, functions):
                     self.learn(name, incarnation, found(functions))
-                case CoordinatorStopped(name, incarnation, forget):
+                case messages.CoordinatorStopped(name, incarnation, forget):
                     self._stopped(name, incarnation, forget)
-                case BarrierRelease():
+                case messages.BarrierRelease():
                     self.barriers.release(record)
-                case BarrierWithdrawals():
+                case messages.BarrierWithdrawals():
                     self.barriers.withdrawn(record)
-                case BarrierRefusal():
+                case messages.BarrierRefusal():
                     self.barriers.refused(record)
 
     def learn(self, name: str, incarnation: int, items: list[Item]) -> None:
@@ -320,21 +309,23 @@ class Actions:
     def _acknowledge(self) -> None:
         acted, self._acted = self._acted, []
         self._outbox.put(
-            Part.COORDINATOR, self.worker, COORDINATOR_TO_CONTROLLER.pack(CoordinatorActed(acted))
+            Part.COORDINATOR,
+            self.worker,
+            messages.COORDINATOR_TO_CONTROLLER.pack(messages.CoordinatorActed(acted)),
         )
 
-    def _run_group(self, name: str, incarnation: int, parts: Sequence[PartFields]) -> None:
+    def _run_group(self, name: str, incarnation: int, parts: Sequence[messages.PartFields]) -> None:
         """Run a group; whatever happens is its failure, for a runner must outlive it."""
         items = self.plans.get((name, incarnation))
         failed = partial(self._failed, name)
         for one in parts:
-            guard.call(failed, self._run_part, name, items, GroupPart(*one), failed)
+            guard.call(failed, self._run_part, name, items, messages.GroupPart(*one), failed)
 
     def _run_part(
         self,
         name: str,
         items: list[Item] | None,
-        part: GroupPart,
+        part: messages.GroupPart,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._delay.record_ns(now_ns() - part.at_ns)
@@ -356,7 +347,7 @@ class Actions:
         self.report(error)
 
 
-def _users(name: str, part: GroupPart) -> tuple[tuple[int, object], ...]:
+def _users(name: str, part: messages.GroupPart) -> tuple[tuple[int, object], ...]:
     try:
         return tuple(
             (user_id, codec.unpack_data(data))

@@ -9,19 +9,10 @@ from amoc.base.operator import Operator
 from amoc.base.text import counted
 from amoc.feed.dealing import Dealer, Dealt
 from amoc.feed.registry import DECLARE
-from amoc.ipc.messages.feed import (
-    FEED_TO_CONTROLLER,
-    FeedAskBack,
-    FeedEnded,
-    FeedReturned,
-    FeedRows,
-    FeedState,
-    FeedToWorker,
-    FeedWant,
-)
+from amoc.ipc.messages import feed as messages
 from amoc.ipc.worker_id import WorkerId
 
-Post = Callable[[WorkerId, FeedToWorker], None]
+Post = Callable[[WorkerId, messages.FeedToWorker], None]
 
 
 class Feeds:
@@ -105,30 +96,30 @@ class Feeds:
 
     def hear(self, origin: WorkerId, body: memoryview) -> None:
         """An envelope of a worker has come."""
-        for record in FEED_TO_CONTROLLER.unpack_stream(body):
+        for record in messages.FEED_TO_CONTROLLER.unpack_stream(body):
             dealer = self._dealers.get(record.feed)
             if dealer is None:
                 raise PeerError(f"worker {origin} wants rows of {record.feed}, which is no feed")
             match record:
-                case FeedWant(name):
+                case messages.FeedWant(name):
                     self._tell(name, dealer.want(origin, *record[1:]))
-                case FeedReturned(name, ranges, received):
+                case messages.FeedReturned(name, ranges, received):
                     told = dealer.returned(origin, [(*one,) for one in ranges], received)
                     self._tell(name, told)
 
     def _tell(self, name: str, told: Dealt[WorkerId]) -> None:
         for worker, ranges in told.rows:
-            self._post(worker, FeedRows(name, ranges))
+            self._post(worker, messages.FeedRows(name, ranges))
         for worker in told.ask_back:
-            self._post(worker, FeedAskBack(name))
+            self._post(worker, messages.FeedAskBack(name))
         for worker in told.ended:
-            self._post(worker, FeedEnded(name))
+            self._post(worker, messages.FeedEnded(name))
 
-    def states(self) -> list[FeedState]:
+    def states(self) -> list[messages.FeedState]:
         """How all feeds are."""
         found = []
         for name, (order, share, rows, _) in self._declared.items():
             dealer = self._dealers.get(name)
             dealt, ended = (dealer.dealt, dealer.ended) if dealer is not None else (None, False)
-            found.append(FeedState(name, order, share, rows, dealt, ended))
+            found.append(messages.FeedState(name, order, share, rows, dealt, ended))
         return found

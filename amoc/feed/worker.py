@@ -19,17 +19,8 @@ from amoc.base.errors import PeerError
 from amoc.base.waiting import Waiter, wait
 from amoc.feed.feed import ROWS, DealtFeed, Feed, metric_name
 from amoc.feed.hand import Hand
+from amoc.ipc.messages import feed as messages
 from amoc.ipc.messages.envelope import Part
-from amoc.ipc.messages.feed import (
-    FEED_TO_CONTROLLER,
-    FEED_TO_WORKER,
-    FeedAskBack,
-    FeedEnded,
-    FeedReturned,
-    FeedRows,
-    FeedToController,
-    FeedWant,
-)
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import Merge
@@ -46,7 +37,7 @@ class WorkerSupply:
     def __init__(
         self,
         feed: DealtFeed,
-        send: Callable[[FeedToController], None],
+        send: Callable[[messages.FeedToController], None],
         at_flush: Callable[[Callable[[], None]], None],
     ) -> None:
         """Supply `feed`.
@@ -102,7 +93,7 @@ class WorkerSupply:
     def _tell(self) -> None:
         _, ready = self._feed.unread()
         self._send(
-            FeedWant(
+            messages.FeedWant(
                 self._feed.name,
                 len(self._waiting),
                 self._hand.wants(now_ns()),
@@ -143,7 +134,7 @@ class WorkerSupply:
     def give_back(self) -> None:
         """Give the controller all that is in hand."""
         self._hand.put(*self._feed.unread(forget=True))
-        self._send(FeedReturned(self._feed.name, self._hand.give_all(), self._received))
+        self._send(messages.FeedReturned(self._feed.name, self._hand.give_all(), self._received))
 
 
 class WorkerFeeds:
@@ -152,8 +143,8 @@ class WorkerFeeds:
     def __init__(self, worker: WorkerId, outbox: Outbox, feeds: Iterable[Feed]) -> None:
         """Supply those of `feeds` that are dealt over the whole run."""
 
-        def send(message: FeedToController) -> None:
-            outbox.put(Part.FEED, worker, FEED_TO_CONTROLLER.pack(message))
+        def send(message: messages.FeedToController) -> None:
+            outbox.put(Part.FEED, worker, messages.FEED_TO_CONTROLLER.pack(message))
 
         self._supplies: dict[str, WorkerSupply] = {}
         for feed in feeds:
@@ -166,12 +157,12 @@ class WorkerFeeds:
 
     def hear(self, body: bytes | memoryview) -> None:
         """An envelope of the controller has come."""
-        for record in FEED_TO_WORKER.unpack_stream(body):
+        for record in messages.FEED_TO_WORKER.unpack_stream(body):
             supply = self._supplies[record.feed]
             match record:
-                case FeedRows(_, ranges):
+                case messages.FeedRows(_, ranges):
                     supply.rows(ranges)
-                case FeedAskBack():
+                case messages.FeedAskBack():
                     supply.give_back()
-                case FeedEnded():
+                case messages.FeedEnded():
                     supply.ended()

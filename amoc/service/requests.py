@@ -12,23 +12,7 @@ from typing import Annotated, Any
 from annotated_types import GroupedMetadata
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, create_model
 
-from amoc.control.commands import (
-    COMMANDS,
-    MAX_COMMENT,
-    MAX_COUNT,
-    MAX_NODES,
-    MAX_TEXT,
-    MAX_VALUES,
-    Argument,
-    Command,
-    CommandSpec,
-    Flag,
-    Handling,
-    IdRange,
-    NodeNames,
-    Text,
-    WholeNumber,
-)
+from amoc.control import commands
 
 MAX_LINES = 1_000
 MAX_SECONDS = 1_000
@@ -81,7 +65,7 @@ UPLOAD_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 UploadName = Annotated[
     str, Field(pattern=UPLOAD_NAME, description="The scenario's name, without .py")
 ]
-Users = Annotated[int, Whole(0, MAX_COUNT)]
+Users = Annotated[int, Whole(0, commands.MAX_COUNT)]
 
 
 class Exact(BaseModel):
@@ -100,7 +84,7 @@ class Addressed(Exact):
         default=None, description="Which run; needed only when several are running"
     )
     comment: str = Field(
-        default="", max_length=MAX_COMMENT, description="A comment for the run's journal"
+        default="", max_length=commands.MAX_COMMENT, description="A comment for the run's journal"
     )
 
 
@@ -120,13 +104,13 @@ class CommandRoute:
         body: What its body is made of.
     """
 
-    def __init__(self, path: str, spec: CommandSpec, names: dict[str, str]) -> None:
+    def __init__(self, path: str, spec: commands.CommandSpec, names: dict[str, str]) -> None:
         self.path = path
         self.spec = spec
         self._names = {one.name: names.get(one.name, one.name) for one in spec.arguments}
         self.body = _body_of(spec, self._names, path)
 
-    def command(self, body: Addressed) -> Command:
+    def command(self, body: Addressed) -> commands.Command:
         """The command that a body stands for, not checked yet."""
         given = body.model_dump(exclude_unset=True)
         arguments = {
@@ -134,14 +118,14 @@ class CommandRoute:
             for name, field in self._names.items()
             if given.get(field) is not None
         }
-        return Command(self.spec.name, arguments, body.comment)
+        return commands.Command(self.spec.name, arguments, body.comment)
 
 
-def _body_of(spec: CommandSpec, names: dict[str, str], path: str) -> type[Addressed]:
+def _body_of(spec: commands.CommandSpec, names: dict[str, str], path: str) -> type[Addressed]:
     title = "".join(part.capitalize() for part in path.split("_")) + "Body"
     fields: dict[str, Any] = {names[one.name]: _field(one, spec) for one in spec.arguments}
     if spec.text:
-        text = Field(min_length=1, max_length=MAX_COMMENT, description="The text")
+        text = Field(min_length=1, max_length=commands.MAX_COMMENT, description="The text")
         fields["comment"] = (str, text)
     extra: dict[str, Any] = {}
     for one in spec.arguments:
@@ -154,7 +138,7 @@ def _body_of(spec: CommandSpec, names: dict[str, str], path: str) -> type[Addres
     return made
 
 
-def _field(argument: Argument, spec: CommandSpec) -> tuple[Any, Any]:
+def _field(argument: commands.Argument, spec: commands.CommandSpec) -> tuple[Any, Any]:
     """The type of an argument, and whether it must be given."""
     kind, about = argument.type, argument.help.rstrip(".") or None
     optional = (
@@ -163,20 +147,20 @@ def _field(argument: Argument, spec: CommandSpec) -> tuple[Any, Any]:
         or any(one.instead_of == argument.name for one in spec.arguments)
     )
     form: Any
-    if isinstance(kind, WholeNumber):
+    if isinstance(kind, commands.WholeNumber):
         form = Annotated[int, Whole(kind.low, kind.high)]
-    elif isinstance(kind, IdRange):
+    elif isinstance(kind, commands.IdRange):
         one_id = Annotated[int, Whole(1, kind.high)]
         form = Annotated[list[one_id], Field(min_length=2, max_length=2)]
-    elif isinstance(kind, NodeNames):
-        name = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
-        form = Annotated[list[name], Field(min_length=1, max_length=MAX_NODES)]
-    elif isinstance(kind, Flag):
+    elif isinstance(kind, commands.NodeNames):
+        name = Annotated[str, Field(min_length=1, max_length=commands.MAX_TEXT)]
+        form = Annotated[list[name], Field(min_length=1, max_length=commands.MAX_NODES)]
+    elif isinstance(kind, commands.Flag):
         return bool, Field(bool(argument.default), description=about)
-    elif isinstance(kind, Text):
-        form = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    elif isinstance(kind, commands.Text):
+        form = Annotated[str, Field(min_length=1, max_length=commands.MAX_TEXT)]
     else:
-        form = Annotated[dict[str, JsonValue], Field(min_length=1, max_length=MAX_VALUES)]
+        form = Annotated[dict[str, JsonValue], Field(min_length=1, max_length=commands.MAX_VALUES)]
     if optional:
         return form, Field(None, description=about)
     return form, Field(description=about)
@@ -186,9 +170,10 @@ def command_routes() -> list[CommandRoute]:
     """Each command that changes a run, and the older spellings."""
     routes = [
         CommandRoute(name, spec, {})
-        for name, spec in COMMANDS.items()
-        if spec.handling is not Handling.READ
+        for name, spec in commands.COMMANDS.items()
+        if spec.handling is not commands.Handling.READ
     ]
     return routes + [
-        CommandRoute(path, COMMANDS[name], names) for path, (name, names) in _OLD_NAMES.items()
+        CommandRoute(path, commands.COMMANDS[name], names)
+        for path, (name, names) in _OLD_NAMES.items()
     ]

@@ -23,17 +23,7 @@ from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.transports.connection import Connection, Piece
 from amoc.xmpp.wire import stream_management
-from amoc.xmpp.wire.stream_management import (
-    ACK,
-    ENABLED,
-    REQUEST,
-    REQUEST_BYTES,
-    RESUMED,
-    STANZAS,
-    Management,
-    h_of,
-    stanzas_in,
-)
+from amoc.xmpp.wire import stream_management as sm
 
 if TYPE_CHECKING:
     from gevent._types import _TimerWatcher
@@ -62,7 +52,7 @@ class ManagedStream(Stream):
 
     def __init__(self, connection: Connection, owner: Owner, who: str) -> None:
         """Take over a connection; manage nothing yet."""
-        self.management: Management | None = None
+        self.management: sm.Management | None = None
         self._counting = False  # what comes: from the server's yes on
         self._ack_due = False
         self._given_up = False
@@ -75,9 +65,9 @@ class ManagedStream(Stream):
     def enable(self, resumable: bool) -> None:
         """Ask for stream management; what is sent after this counts."""
         super().send(stream_management.enable(resumable))
-        self.management = Management()
+        self.management = sm.Management()
 
-    def resume(self, management: Management) -> None:
+    def resume(self, management: sm.Management) -> None:
         """Ask to resume a stream that was lost."""
         super().send(management.resume())
         self.management = management
@@ -109,7 +99,7 @@ class ManagedStream(Stream):
         if self.management is None:
             return is_congested
         sent = self.management.sent
-        for stanza in stanzas_in(data):
+        for stanza in sm.stanzas_in(data):
             sent.add(stanza)
         many = len(sent.stanzas)
         if many - sent.asked >= self._every:
@@ -162,18 +152,18 @@ class ManagedStream(Stream):
         management, tag = self.management, element.tag
         if management is None:
             super().on_element(element)
-        elif tag in STANZAS:
+        elif tag in sm.STANZAS:
             if self._counting:
                 management.handle()
             super().on_element(element)
-        elif tag == ACK:
+        elif tag == sm.ACK:
             assert isinstance(element, Element)
-            management.sent.acknowledge(h_of(element.get("h")))
+            management.sent.acknowledge(sm.h_of(element.get("h")))
             self._wake()
-        elif tag == REQUEST:
+        elif tag == sm.REQUEST:
             self._ack_due = True
         else:
-            self._counting = self._counting or tag in (ENABLED, RESUMED)
+            self._counting = self._counting or tag in (sm.ENABLED, sm.RESUMED)
             super().on_element(element)
 
     def _on_data(self, data: Piece) -> None:
@@ -207,7 +197,7 @@ class ManagedStream(Stream):
     def _ask(self) -> None:
         assert self.management is not None
         self.management.sent.ask()
-        super().send(REQUEST_BYTES)
+        super().send(sm.REQUEST_BYTES)
 
     def _tell(self) -> None:
         self._drop_timer()

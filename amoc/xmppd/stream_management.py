@@ -16,20 +16,10 @@ import secrets
 from typing import TYPE_CHECKING, Final, cast
 
 from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire import stream_management as sm
 from amoc.xmpp.wire.elements import stream_error
 from amoc.xmpp.wire.namespaces import MESSAGE
 from amoc.xmpp.wire.parser import Cut, Violation
-from amoc.xmpp.wire.stream_management import (
-    ACK,
-    ENABLE,
-    REQUEST,
-    REQUEST_BYTES,
-    RESUME,
-    STANZAS,
-    Management,
-    h_of,
-    stanzas_in,
-)
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import delivery
 from amoc.xmppd.transport import ENDED
@@ -44,7 +34,7 @@ if TYPE_CHECKING:
         session: Session
 
 
-TAGS: Final = frozenset((ENABLE, RESUME, ACK, REQUEST))
+TAGS: Final = frozenset((sm.ENABLE, sm.RESUME, sm.ACK, sm.REQUEST))
 ACK_EVERY: Final = 10
 """Stanzas after which a client is asked for an acknowledgement."""
 
@@ -65,20 +55,20 @@ class ManagedEnd:
     def __init__(self, session: Session, below: Transport) -> None:
         self.session: Session | None = session
         self.below: Transport | None = below
-        self.management = Management()
+        self.management = sm.Management()
 
     # What the session sees
 
     def write(self, data: bytes) -> None:
         """Send an element, now or when there is a connection again; keep it if it is a stanza."""
         sent = self.management.sent
-        for stanza in stanzas_in(data):
+        for stanza in sm.stanzas_in(data):
             sent.add(stanza)
         if self.below is not None:
             self.below.write(data)
             if sent.unasked >= ACK_EVERY:
                 sent.ask()
-                self.below.write(REQUEST_BYTES)
+                self.below.write(sm.REQUEST_BYTES)
         self._limit()
 
     def finish(self, *last_words: bytes) -> None:
@@ -106,14 +96,14 @@ class ManagedEnd:
         if self.session is None:
             return
         tag, attrs, _ = element
-        if tag in STANZAS:
+        if tag in sm.STANZAS:
             self.session.on_element(element)
             self.management.handle()
-        elif tag == REQUEST:
+        elif tag == sm.REQUEST:
             if self.below is not None:
                 self.below.write(self.management.ack())
-        elif tag == ACK:
-            h = h_of(attrs.get("h"))
+        elif tag == sm.ACK:
+            h = sm.h_of(attrs.get("h"))
             if self.management.id:
                 self.management.sent.acknowledge(h)
         else:
@@ -198,7 +188,7 @@ def handle(session: Session, tag: str, attrs: dict[str, str]) -> None:
     Raises:
         Violation: It makes no sense there.
     """
-    if tag != ENABLE:
+    if tag != sm.ENABLE:
         raise Violation("unsupported-stanza-type", "stream management was not enabled")
     below = cast("Transport", session.transport)
     if session.managed is not None:
@@ -220,7 +210,7 @@ def resume(session: Session, attrs: dict[str, str]) -> None:
     Raises:
         Violation: Its client says that it has handled more than was sent.
     """
-    h = h_of(attrs.get("h"))
+    h = sm.h_of(attrs.get("h"))
     old = session.domain.resumable.get(attrs.get("previd", ""))
     if old is None or old.managed is None or old.user.jid != session.user.jid:
         session.transport.write(_failed("item-not-found"))

@@ -6,18 +6,8 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
+from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.channel_binding import NO_BINDING, Binding
-from amoc.xmpp.wire.sasl import (
-    Accounts,
-    Challenge,
-    Client,
-    Refused,
-    Server,
-    Success,
-    as_text,
-    check_authzid,
-    prepared,
-)
 from amoc.xmpp.wire.scram import HASHES, PLUS, ScramClient, ScramServer, new_nonce
 
 SERVER_MECHANISMS: Final = (*HASHES, "PLAIN", "ANONYMOUS")
@@ -28,26 +18,26 @@ PASSWORD_MECHANISMS: Final = MECHANISMS[:-2]
 MAX_SCRAM_ITERATIONS: Final = 100_000
 
 
-class PlainClient(Client):
+class PlainClient(sasl.Client):
     """PLAIN (RFC 4616): name and password as they are."""
 
     name = "PLAIN"
 
     def __init__(self, username: str, password: str) -> None:
-        self._first = f"\0{prepared(username)}\0{prepared(password)}".encode()
+        self._first = f"\0{sasl.prepared(username)}\0{sasl.prepared(password)}".encode()
 
     def first(self) -> bytes:
         """Name and password."""
         return self._first
 
 
-class AnonymousClient(Client):
+class AnonymousClient(sasl.Client):
     """ANONYMOUS (RFC 4505): the server makes up a name; no trace information is sent."""
 
     name = "ANONYMOUS"
 
 
-class ExternalClient(Client):
+class ExternalClient(sasl.Client):
     """EXTERNAL (RFC 4422 appendix A, XEP-0178): the user is the one that its certificate names."""
 
     name = "EXTERNAL"
@@ -60,31 +50,31 @@ class ExternalClient(Client):
 class PlainServer:
     """PLAIN (RFC 4616): one message, `authzid NUL authcid NUL password`."""
 
-    def __init__(self, accounts: Accounts, domain: str) -> None:
+    def __init__(self, accounts: sasl.Accounts, domain: str) -> None:
         self._accounts = accounts
         self._domain = domain
 
-    def step(self, data: bytes | None) -> Challenge | Success:
+    def step(self, data: bytes | None) -> sasl.Challenge | sasl.Success:
         """Check the name and the password."""
         if data is None:
-            return Challenge(b"")
-        parts = as_text(data, "malformed-request").split("\0")
+            return sasl.Challenge(b"")
+        parts = sasl.as_text(data, "malformed-request").split("\0")
         if len(parts) != 3 or not parts[1]:
-            raise Refused("malformed-request")
+            raise sasl.Refused("malformed-request")
         authzid, name, password = parts
         local = self._accounts.prepare(name)
         if local is None or not self._accounts.check(local, password):
-            raise Refused("not-authorized")
-        check_authzid(authzid, local, self._domain)
-        return Success(local, None)
+            raise sasl.Refused("not-authorized")
+        sasl.check_authzid(authzid, local, self._domain)
+        return sasl.Success(local, None)
 
 
 class AnonymousServer:
     """ANONYMOUS (RFC 4505): each client gets a name of its own (XEP-0175)."""
 
-    def step(self, data: bytes | None) -> Challenge | Success:  # noqa: ARG002 - it is ignored
+    def step(self, data: bytes | None) -> sasl.Challenge | sasl.Success:  # noqa: ARG002 - it is ignored
         """Make up a name."""
-        return Success(f"anonymous-{secrets.token_hex(8)}", None)
+        return sasl.Success(f"anonymous-{secrets.token_hex(8)}", None)
 
 
 def client(
@@ -94,7 +84,7 @@ def client(
     max_iterations: int = MAX_SCRAM_ITERATIONS,
     nonce: Callable[[], str] = new_nonce,
     binding: Binding = NO_BINDING,
-) -> Client:
+) -> sasl.Client:
     """The client's end of one login.
 
     Args:
@@ -115,11 +105,11 @@ def client(
     if name == "EXTERNAL":
         return ExternalClient()
     if name not in MECHANISMS:
-        raise Refused("invalid-mechanism", f"{name} is not one of {', '.join(MECHANISMS)}")
+        raise sasl.Refused("invalid-mechanism", f"{name} is not one of {', '.join(MECHANISMS)}")
     return ScramClient(name, username, password, nonce(), max_iterations, binding)
 
 
-def server(name: str, accounts: Accounts, domain: str) -> Server:
+def server(name: str, accounts: sasl.Accounts, domain: str) -> sasl.Server:
     """The server's end of one login by the mechanism called `name`.
 
     Raises:
@@ -131,4 +121,4 @@ def server(name: str, accounts: Accounts, domain: str) -> Server:
         return AnonymousServer()
     if name in HASHES:
         return ScramServer(name, accounts, domain)
-    raise Refused("invalid-mechanism")
+    raise sasl.Refused("invalid-mechanism")

@@ -13,19 +13,8 @@ import hmac
 import secrets
 from typing import Final
 
-from amoc.xmpp.wire import scram_keys
+from amoc.xmpp.wire import sasl, scram_keys
 from amoc.xmpp.wire.channel_binding import NO_BINDING, Binding
-from amoc.xmpp.wire.sasl import (
-    Accounts,
-    Challenge,
-    Client,
-    Refused,
-    Success,
-    as_text,
-    check_authzid,
-    prepared,
-    unbase64,
-)
 
 HASHES: Final = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
 PLUS: Final = "-PLUS"
@@ -42,7 +31,7 @@ def _values(message: str, names: list[str], condition: str) -> list[str]:
     """The values of a message's first attributes, which must be called `names`, as in ``r=``."""
     parts = message.split(",")[: len(names)]
     if [part[:2] for part in parts] != names:
-        raise Refused(condition, f"a SCRAM message must begin with {' and '.join(names)}")
+        raise sasl.Refused(condition, f"a SCRAM message must begin with {' and '.join(names)}")
     return [part[2:] for part in parts]
 
 
@@ -54,7 +43,7 @@ def _unquoted(text: str) -> str:
     # No other "=" may occur.
     plain = text.replace("=2C", ",").replace("=3D", "\0")
     if "=" in plain or "\0" in text:
-        raise Refused("malformed-request")
+        raise sasl.Refused("malformed-request")
     return plain.replace("\0", "=")
 
 
@@ -63,7 +52,7 @@ def _binding(gs2_header: str, data: bytes = b"") -> str:
     return "c=" + base64.b64encode(gs2_header.encode() + data).decode()
 
 
-class ScramClient(Client):
+class ScramClient(sasl.Client):
     """SCRAM (RFC 5802, RFC 7677), with or without channel binding."""
 
     def __init__(
@@ -78,10 +67,10 @@ class ScramClient(Client):
         self.name = name
         self._hash = HASHES[name.removesuffix(PLUS)]
         self._binding = binding
-        self._password = prepared(password)
+        self._password = sasl.prepared(password)
         self._nonce = nonce
         self._max_iterations = max_iterations
-        self._first_bare = f"n={_quoted(prepared(username))},r={nonce}"
+        self._first_bare = f"n={_quoted(sasl.prepared(username))},r={nonce}"
         self._signature: bytes | None = None  # what the server must prove itself with
         self._proved = False
 
@@ -94,7 +83,7 @@ class ScramClient(Client):
         if self._signature is not None:
             self._prove(challenge, self._signature)
             return b""
-        message = as_text(challenge, "bad-challenge")
+        message = sasl.as_text(challenge, "bad-challenge")
         nonce, salt, iterations = self._read(message)
         salted = scram_keys.salted_password(self._hash, self._password, salt, iterations)
         key = scram_keys.client_key(self._hash, salted)
@@ -111,7 +100,7 @@ class ScramClient(Client):
         if data and not self._proved and self._signature is not None:
             self._prove(data, self._signature)
         if not self._proved:
-            raise Refused(
+            raise sasl.Refused(
                 "bad-server-signature",
                 "the server reported success without proving that it knows the password",
             )
@@ -120,28 +109,30 @@ class ScramClient(Client):
         """Nonce, salt and iterations of a server-first-message (RFC 5802 section 7)."""
         nonce, salt, iterations = _values(message, ["r=", "s=", "i="], "bad-challenge")
         if not nonce.startswith(self._nonce) or not len(self._nonce) < len(nonce) <= _MAX_NONCE:
-            raise Refused("bad-challenge", "the server's nonce must begin with ours, and go on")
+            raise sasl.Refused(
+                "bad-challenge", "the server's nonce must begin with ours, and go on"
+            )
         if not (iterations.isascii() and iterations.isdigit() and len(iterations) <= 10):
-            raise Refused("bad-challenge", "the iteration count must be a number")
+            raise sasl.Refused("bad-challenge", "the iteration count must be a number")
         count = int(iterations)
         if not 1 <= count <= self._max_iterations:
-            raise Refused(
+            raise sasl.Refused(
                 "bad-challenge",
                 f"the iteration count must be from 1 to {self._max_iterations}"
                 f" (xmpp_scram_max_iterations), got {count}",
             )
-        raw = unbase64(salt, "bad-challenge")
+        raw = sasl.unbase64(salt, "bad-challenge")
         if not raw:
-            raise Refused("bad-challenge", "the salt must not be empty")
+            raise sasl.Refused("bad-challenge", "the salt must not be empty")
         return nonce, raw, count
 
     def _prove(self, data: bytes, signature: bytes) -> None:
-        message = as_text(data, "bad-challenge")
+        message = sasl.as_text(data, "bad-challenge")
         if message.startswith("e="):
-            raise Refused("not-authorized", f"the server says {message[2:].partition(',')[0]}")
-        given = unbase64(_values(message, ["v="], "bad-challenge")[0], "bad-challenge")
+            raise sasl.Refused("not-authorized", f"the server says {message[2:].partition(',')[0]}")
+        given = sasl.unbase64(_values(message, ["v="], "bad-challenge")[0], "bad-challenge")
         if not hmac.compare_digest(given, signature):
-            raise Refused(
+            raise sasl.Refused(
                 "bad-server-signature",
                 "the server's signature is wrong: it does not know the password",
             )
@@ -151,7 +142,7 @@ class ScramClient(Client):
 class ScramServer:
     """SCRAM (RFC 5802, RFC 7677): two messages from each side; no channel binding is offered."""
 
-    def __init__(self, name: str, accounts: Accounts, domain: str) -> None:
+    def __init__(self, name: str, accounts: sasl.Accounts, domain: str) -> None:
         self._hash = HASHES[name]
         self._accounts = accounts
         self._domain = domain
@@ -160,29 +151,29 @@ class ScramServer:
         self._final = ""  # what the client's last message must begin with
         self._signed = ""  # the messages so far
 
-    def step(self, data: bytes | None) -> Challenge | Success:
+    def step(self, data: bytes | None) -> sasl.Challenge | sasl.Success:
         """Answer the first message with a salt, and check the proof in the final one."""
         if data is None:
-            return Challenge(b"")
-        message = as_text(data, "malformed-request")
+            return sasl.Challenge(b"")
+        message = sasl.as_text(data, "malformed-request")
         return self._begin(message) if self._keys is None else self._finish(message, self._keys)
 
-    def _begin(self, message: str) -> Challenge:
+    def _begin(self, message: str) -> sasl.Challenge:
         flag, comma, rest = message.partition(",")
         authzid, comma2, bare = rest.partition(",")
         # "p=" asks for channel binding, which is only valid for the -PLUS mechanisms.
         if not comma or not comma2 or flag not in ("n", "y"):
-            raise Refused("malformed-request")
+            raise sasl.Refused("malformed-request")
         name, client_nonce = _values(bare, ["n=", "r="], "malformed-request")
         if not client_nonce or (authzid and not authzid.startswith("a=")):
-            raise Refused("malformed-request")
+            raise sasl.Refused("malformed-request")
         local = self._accounts.prepare(_unquoted(name))
         if local is None:
-            raise Refused("not-authorized")
-        check_authzid(_unquoted(authzid[2:]), local, self._domain)
+            raise sasl.Refused("not-authorized")
+        sasl.check_authzid(_unquoted(authzid[2:]), local, self._domain)
         keys = self._accounts.scram_keys(local, self._hash)
         if keys is None:
-            raise Refused("not-authorized")
+            raise sasl.Refused("not-authorized")
         self._local = local
         self._keys = keys
         nonce = client_nonce + new_nonce()
@@ -190,15 +181,17 @@ class ScramServer:
         answer = f"r={nonce},s={salt},i={keys.iterations}"
         self._final = f"{_binding(f'{flag},{authzid},')},r={nonce}"
         self._signed = f"{bare},{answer}"
-        return Challenge(answer.encode())
+        return sasl.Challenge(answer.encode())
 
-    def _finish(self, message: str, keys: scram_keys.Keys) -> Success:
+    def _finish(self, message: str, keys: scram_keys.Keys) -> sasl.Success:
         final, _, proof = message.rpartition(",p=")
         _values(final, ["c=", "r="], "malformed-request")
         if final != self._final and not final.startswith(self._final + ","):
-            raise Refused("not-authorized")
+            raise sasl.Refused("not-authorized")
         signed = f"{self._signed},{final}".encode()
-        if not scram_keys.proves(self._hash, keys, signed, unbase64(proof, "incorrect-encoding")):
-            raise Refused("not-authorized")
+        if not scram_keys.proves(
+            self._hash, keys, signed, sasl.unbase64(proof, "incorrect-encoding")
+        ):
+            raise sasl.Refused("not-authorized")
         verifier = scram_keys.signature(self._hash, keys.server_key, signed)
-        return Success(self._local, b"v=" + base64.b64encode(verifier))
+        return sasl.Success(self._local, b"v=" + base64.b64encode(verifier))
