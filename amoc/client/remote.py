@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias, Unpack
+from typing import Any, TypeAlias, Unpack
 from urllib.parse import quote, urlencode
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, UsageError, os_error_as
-from amoc.client import options, remote_commands, run_fields
-from amoc.client.answers import Node, Preview, ScenarioInfo, Started, Status
-from amoc.client.http_line import TIMEOUT_S, Line, parsed, token_in
+from amoc.client import live, options, remote_commands, run_fields
+from amoc.client.answers import Node, Preview, RunInfo, ScenarioInfo, Second, Started, Status, each
+from amoc.client.http_line import TIMEOUT_S, Line, parsed, path_of, token_in
 from amoc.client.options import Value
 from amoc.client.remote_commands import Commands
-from amoc.client.remote_runs import LOOK_S, Runs
+from amoc.client.result import FetchedResult
 from amoc.client.run_fields import InstallOptions, RunOptions
 from amoc.client.sending import name_there
 from amoc.results.run_list import QUEUED
+
+LOOK_S = 0.25
+PAGE = 1_000
 
 Source: TypeAlias = str | os.PathLike[str] | Mapping[str, int | str]
 """A scenario's name there, a file here, or several of both with their loads."""
@@ -33,11 +36,12 @@ _ARCHIVES = {
 }
 
 
-class Client(Commands, Runs):
+class Client(Commands):
     """A server (``amoc serve``), with the verbs of the command line.
 
-    A run is named by its id; where none is given, the only one that is running is meant. Every call
-    is a request of its own, so a client can be used by several threads.
+    A run is named by its id, or as ``last``, ``last~1`` and so on; where none is given to a
+    command, the only one that is running is meant. Every call is a request of its own, so a client
+    can be used by several threads.
     """
 
     def __init__(
@@ -132,6 +136,83 @@ class Client(Commands, Runs):
         return ScenarioInfo.of(parsed(self._line.fetch("PUT", where, data, kind)))
 
     # Starting
+
+    def runs(self, limit: int = 100) -> Sequence[RunInfo]:
+        """Runs, the newest first; those that wait come first of all."""
+        return each(RunInfo, self._line.ask("GET", f"/runs?limit={limit}")["runs"])
+
+    def run(self, run: str = "last") -> RunInfo:
+        """A run, by its id, or ``last``, ``last~1`` and so on."""
+        return RunInfo.of(self._line.ask("GET", path_of(run)))
+
+    def result(self, run: str = "last") -> FetchedResult:
+        """The figures of a run; of one that is running, as they are so far."""
+        return FetchedResult(self._line, self._line.ask("GET", path_of(run, "summary")))
+
+    def report(self, run: str = "last", to: str | os.PathLike[str] | None = None) -> str:
+        """The HTML report of a run; written to the file `to`, too, if that is given."""
+        data = self._line.fetch("GET", path_of(run, "report"))
+        if to is not None:
+            Path(to).write_bytes(data)
+        return data.decode()
+
+    def log(self, run: str = "last", lines: int = 100) -> Sequence[Mapping[str, Any]]:
+        """The newest lines of a run's logs, of all its processes, in order."""
+        found = self._line.ask("GET", path_of(run, f"log?lines={lines}"))
+        return tuple(found["lines"])
+
+    def compare(self, first: str, second: str) -> Mapping[str, Any]:
+        """Two runs compared, as ``amoc compare --json`` does."""
+        found: Mapping[str, Any] = self._line.ask(
+            "GET", path_of(first, f"compare/{quote(second, safe='')}")
+        )
+        return found
+
+    def delete(self, run: str) -> None:
+        """Delete all that a run has left. It must be over."""
+        self._line.ask("DELETE", path_of(run))
+
+    def wait(self, run: str = "last", timeout_s: float | None = None) -> RunInfo:
+        """Wait until a run is over.
+
+        Raises:
+            TimeoutError: It is not after `timeout_s`.
+        """
+        give_up_ns = None if timeout_s is None else now_ns() + int(timeout_s * S_NS)
+        while not (found := self.run(run)).over:
+            if give_up_ns is not None and now_ns() > give_up_ns:
+                raise TimeoutError(f"run {found.id} is not over after {timeout_s:g} s")
+            run = found.id  # `last` may be another one meanwhile
+            time.sleep(LOOK_S)
+        return found
+
+    def series(self, run: str = "last", after: int = 0) -> Iterator[Second]:
+        """The seconds that a run has so far, those after a number, in order."""
+        run = self.run(run).id
+        while True:
+            found = self._line.ask("GET", path_of(run, f"series?after={after}&limit={PAGE}"))
+            yield from each(Second, found["seconds"])
+            after = found["last"]
+            if after >= found["total"] or not found["seconds"]:
+                return
+
+    def live(
+        self, run: str = "last", after: int = 0, patience_s: float = live.PATIENCE_S
+    ) -> Iterator[Second]:
+        """Each second of a run as soon as it is known, until the run is over.
+
+        A lost connection is made again, and no second is missed or repeated.
+
+        Args:
+            run: Which one.
+            after: Begin with those after this number.
+            patience_s: For how long the server may be away.
+
+        Raises:
+            ServiceError: There is no such run.
+            PeerError: The server was away for too long.
+        """
+        return live.seconds(self._line, self.run(run).id, after, patience_s)
 
     def start(
         self,
