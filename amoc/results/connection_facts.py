@@ -9,13 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from amoc.base.text import counted
-from amoc.metrics.connection_names import (
-    CANCELLED,
-    CLOSES_UNFINISHED,
-    CONNECTIONS,
-    FAILURES,
-    TLS_UNVERIFIED,
-)
+from amoc.metrics import connection_names
 
 MAX_CAUSES = 5
 
@@ -27,9 +21,9 @@ def never_connected(counters: Mapping[str, int], stopped: bool = False) -> str:
         counters: Of the whole run.
         stopped: Whether an operator stopped it, perhaps before anybody could connect.
     """
-    failures = counters.get(FAILURES, 0)
-    cancelled = 0 if stopped and not failures else counters.get(CANCELLED, 0)
-    if counters.get(CONNECTIONS, 0) or not failures + cancelled:
+    failures = counters.get(connection_names.FAILURES, 0)
+    cancelled = 0 if stopped and not failures else counters.get(connection_names.CANCELLED, 0)
+    if counters.get(connection_names.CONNECTIONS, 0) or not failures + cancelled:
         return ""
     said = []
     if failures:
@@ -42,12 +36,12 @@ def never_connected(counters: Mapping[str, int], stopped: bool = False) -> str:
 def notes(counters: Mapping[str, int]) -> list[str]:
     """What readers of the results should know, a sentence each."""
     found = []
-    if unfinished := counters.get(CLOSES_UNFINISHED, 0):
+    if unfinished := counters.get(connection_names.CLOSES_UNFINISHED, 0):
         found.append(
             f"in {counted(unfinished, 'close')} the server did not close its half of the stream"
-            f" ({CLOSES_UNFINISHED}): it may not have read what was sent last"
+            f" ({connection_names.CLOSES_UNFINISHED}): it may not have read what was sent last"
         )
-    if unverified := counters.get(TLS_UNVERIFIED, 0):
+    if unverified := counters.get(connection_names.TLS_UNVERIFIED, 0):
         found.append(
             f"{counted(unverified, 'TLS connection')} accepted any certificate (xmpp_tls_verify,"
             " http_tls_verify or verify= is false): the server may have been anyone"
@@ -56,7 +50,7 @@ def notes(counters: Mapping[str, int]) -> list[str]:
 
 
 def _by_cause(counters: Mapping[str, int]) -> str:
-    prefix = FAILURES + "."
+    prefix = connection_names.FAILURES + "."
     causes = {
         name.removeprefix(prefix): count
         for name, count in counters.items()

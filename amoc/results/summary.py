@@ -21,24 +21,17 @@ from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import statistics
 from amoc.results import steps
+from amoc.results import summary_types as parts
 from amoc.results.journal_facts import CrashSample, Entry, JournalFacts
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import USERS, Point, Tally
-from amoc.results.summary_types import (
-    CrashPart,
-    RunPart,
-    Summary,
-    ThrottlePart,
-    WindowPart,
-    WorkerPart,
-)
 from amoc.results.thresholds import threshold
 from amoc.results.verdict import Verdict, incomplete
 
 
 def rebuild(
     name: str, directory: str, journal: Sequence[Entry], points: Collection[Point], running: bool
-) -> Summary:
+) -> parts.Summary:
     """The summary of a run that has left none.
 
     Args:
@@ -55,7 +48,7 @@ def rebuild(
 
 def make(
     facts: JournalFacts, totals: RunTotals, directory: str, *, name: str = "", running: bool = False
-) -> Summary:
+) -> parts.Summary:
     """The summary of a run.
 
     Args:
@@ -68,7 +61,7 @@ def make(
     whole = totals.whole
     crashes = _crashes(whole, facts.crashes)
     known = {**facts.known, **totals.known}
-    summary: Summary = {
+    summary: parts.Summary = {
         "run": _run(facts, totals, directory, name, running),
         "users": _users(totals, sum(one["count"] for one in crashes)),
         "steps": steps.steps(whole, known, facts.failures),
@@ -98,7 +91,7 @@ def make(
     return summary
 
 
-def lacking(run: RunPart, missing: Sequence[str]) -> RunPart:
+def lacking(run: parts.RunPart, missing: Sequence[str]) -> parts.RunPart:
     """The first part of a summary, when something of the run is missing.
 
     Args:
@@ -108,10 +101,10 @@ def lacking(run: RunPart, missing: Sequence[str]) -> RunPart:
     told = Verdict(run["verdict"], run.get("exit_code"), tuple(run.get("reasons", ())))
     found = incomplete(told, missing)
     judged = {"verdict": found.verdict, "exit_code": found.exit_code}
-    return cast("RunPart", {**run, **judged, "reasons": list(found.reasons)})
+    return cast("parts.RunPart", {**run, **judged, "reasons": list(found.reasons)})
 
 
-def steady_part(summary: Summary) -> WindowPart | None:
+def steady_part(summary: parts.Summary) -> parts.WindowPart | None:
     """What followed the warm-up; None if there was no warm-up, or the run ended during it."""
     window = summary.get("window")
     return window if window and window.get("duration_s", window.get("to_s")) else None
@@ -119,7 +112,7 @@ def steady_part(summary: Summary) -> WindowPart | None:
 
 def window_of(
     tally: Tally, known: Collection[str] = (), samples: steps.Samples = MappingProxyType({})
-) -> WindowPart:
+) -> parts.WindowPart:
     """The steady part of a run for the summary: the same shapes as its totals.
 
     Args:
@@ -144,7 +137,7 @@ def window_of(
 
 def _run(
     facts: JournalFacts, totals: RunTotals, directory: str, name: str, running: bool
-) -> RunPart:
+) -> parts.RunPart:
     run, plan, whole = facts.run, facts.plan, totals.whole
     scenario = run.get("scenario", "")
     duration_s = facts.duration_s(whole.last.t_s if whole.last is not None else None)
@@ -221,10 +214,10 @@ def _users(totals: RunTotals, crashed: int) -> dict[str, float]:
     }
 
 
-def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[CrashPart]:
+def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[parts.CrashPart]:
     """By cause, the most frequent first; the last second's may be in the journal only."""
     counts = {**dict.fromkeys(samples, 1), **tally.crashes}
-    found: list[CrashPart] = []
+    found: list[parts.CrashPart] = []
     for cause, count in _by_count(counts):
         one = samples.get(cause, CrashSample())
         found.append(
@@ -250,7 +243,7 @@ def _timers(timers: Mapping[str, Histogram]) -> dict[str, dict[str, float]]:
     return {name: statistics(one) for name, one in sorted(timers.items())}
 
 
-def _throttles(tally: Tally) -> dict[str, ThrottlePart]:
+def _throttles(tally: Tally) -> dict[str, parts.ThrottlePart]:
     return {
         name: {
             "rate": one.rate,
@@ -270,7 +263,7 @@ def _rounded(rate: float | None) -> float | None:
     return round(rate, 3) if rate is not None else None
 
 
-def _worker(one: WorkerPoint) -> WorkerPart:
+def _worker(one: WorkerPoint) -> parts.WorkerPart:
     return {
         "node": one.node,
         "worker": one.worker,

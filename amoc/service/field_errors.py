@@ -8,22 +8,15 @@ from typing import Any
 
 from amoc.base.redaction import hide, is_secret
 from amoc.base.text import cut
-from amoc.service.requests import (
-    LOCAL_NODES,
-    ONE_LINE,
-    RUN_ID,
-    SCENARIO_NAME,
-    SCENARIOS,
-    UPLOAD_NAME,
-)
+from amoc.service import requests
 
 _PATTERNS = {
-    ONE_LINE: "must be one line of printable characters",
-    LOCAL_NODES: "must be nodes of the server's host, such as local:3",
-    RUN_ID: "must be the name of a run, or last, last~1 and so on",
-    SCENARIO_NAME: "must be the name of a scenario as GET /scenarios lists it",
-    SCENARIOS: "must be a name that GET /scenarios lists, or several with loads",
-    UPLOAD_NAME: "must be letters, digits and _, as the name of a module is",
+    requests.ONE_LINE: "must be one line of printable characters",
+    requests.LOCAL_NODES: "must be nodes of the server's host, such as local:3",
+    requests.RUN_ID: "must be the name of a run, or last, last~1 and so on",
+    requests.SCENARIO_NAME: "must be the name of a scenario as GET /scenarios lists it",
+    requests.SCENARIOS: "must be a name that GET /scenarios lists, or several with loads",
+    requests.UPLOAD_NAME: "must be letters, digits and _, as the name of a module is",
 }
 _WORDS = {
     "extra_forbidden": "is not a field of this request",

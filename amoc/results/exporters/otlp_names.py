@@ -8,17 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
-from amoc.metrics.step_names import (
-    AGGREGATED,
-    BYTES,
-    CAUSE,
-    COUNT,
-    FAILED,
-    FAILURES,
-    PASSED,
-    checks_in,
-    steps_in,
-)
+from amoc.metrics import step_names
 
 
 class Named(NamedTuple):
@@ -47,12 +37,12 @@ class Names:
         """Know the names of counters and timers."""
         if not self._seen.issuperset(names):
             self._seen.update(names)
-            self._steps = frozenset(steps_in(self._seen))
+            self._steps = frozenset(step_names.steps_in(self._seen))
             self._counters = self._of_steps()
 
     def timer(self, name: str) -> Named:
         """What a timer is called."""
-        if name == AGGREGATED:
+        if name == step_names.AGGREGATED:
             return Named("amoc.requests.duration", "s")
         if name in self._steps:
             return Named("amoc.step.duration", "s", (("step", name),))
@@ -62,7 +52,7 @@ class Names:
         """What a counter is called; None where others add up to it."""
         if name in self._counters:
             return self._counters[name]
-        stem, cause, why = name.partition(CAUSE)
+        stem, cause, why = name.partition(step_names.CAUSE)
         if cause and stem in self._steps:
             return Named("amoc.step.failures", "{failure}", (("step", stem), ("cause", why)))
         return Named("amoc.counter", "1", (("counter", name),))
@@ -70,17 +60,17 @@ class Names:
     def _of_steps(self) -> dict[str, Named | None]:
         found: dict[str, Named | None] = {}
         for step in self._steps:
-            if step == AGGREGATED:
-                found[step + COUNT] = Named("amoc.requests", "{request}")
-                found[step + FAILURES] = Named("amoc.requests.failures", "{failure}")
-                found[step + BYTES] = Named("amoc.requests.bytes", "By")
+            if step == step_names.AGGREGATED:
+                found[step + step_names.COUNT] = Named("amoc.requests", "{request}")
+                found[step + step_names.FAILURES] = Named("amoc.requests.failures", "{failure}")
+                found[step + step_names.BYTES] = Named("amoc.requests.bytes", "By")
                 continue
             which = (("step", step),)
-            found[step + COUNT] = Named("amoc.step.executions", "{execution}", which)
-            found[step + FAILURES] = None
-            found[step + BYTES] = Named("amoc.step.bytes", "By", which)
-        for check in checks_in(self._seen):
-            for end, result in ((PASSED, "passed"), (FAILED, "failed")):
+            found[step + step_names.COUNT] = Named("amoc.step.executions", "{execution}", which)
+            found[step + step_names.FAILURES] = None
+            found[step + step_names.BYTES] = Named("amoc.step.bytes", "By", which)
+        for check in step_names.checks_in(self._seen):
+            for end, result in ((step_names.PASSED, "passed"), (step_names.FAILED, "failed")):
                 both = (("check", check), ("result", result))
                 found[check + end] = Named("amoc.checks", "{check}", both)
         return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from amoc.base.clock import format_duration
 from amoc.results import kinds, message_account
+from amoc.results import summary_types as parts
 from amoc.results.counts import busiest
 from amoc.results.report import traces
 from amoc.results.report.latency import QUANTILES
@@ -27,18 +28,6 @@ from amoc.results.report.timer_pairs import Pair
 from amoc.results.step_rows import CHECK_HEADS, MAX_SAMPLE, cells, check_cells, heads, span
 from amoc.results.steps import executed, responds
 from amoc.results.steps import failures as every_failure
-from amoc.results.summary_types import (
-    BlockedPart,
-    CheckPart,
-    CrashPart,
-    Finding,
-    NodePart,
-    SettingPart,
-    StepPart,
-    ThrottlePart,
-    Timers,
-    WorkerPart,
-)
 
 SHOWN = 20
 MAX_NAME = 120
@@ -97,7 +86,7 @@ class Cause:
     traceback: str
 
 
-def timers(pairs: Iterable[Pair], found: Timers, key: str) -> Table:
+def timers(pairs: Iterable[Pair], found: parts.Timers, key: str) -> Table:
     """Timers with all their percentiles, each twin below its timer."""
     rows = []
     for pair in pairs:
@@ -124,7 +113,7 @@ def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
     return Table("messages", "Messages", heads, rows, note=note)
 
 
-def requests(found: Mapping[str, StepPart]) -> Table:
+def requests(found: Mapping[str, parts.StepPart]) -> Table:
     """Steps: how many, how fast, how many failed."""
     shown = executed(found)
     with_response = responds(shown)
@@ -141,7 +130,7 @@ def requests(found: Mapping[str, StepPart]) -> Table:
     return Table("requests", "Requests", names, rows)
 
 
-def failures(found: Mapping[str, StepPart]) -> Table:
+def failures(found: Mapping[str, parts.StepPart]) -> Table:
     """Why steps failed, and when."""
     rows = [
         (
@@ -157,7 +146,7 @@ def failures(found: Mapping[str, StepPart]) -> Table:
     return Table("failures", "Failures by cause", heads, rows, frozenset({1, 5}))
 
 
-def checks(made: Mapping[str, CheckPart]) -> Table:
+def checks(made: Mapping[str, parts.CheckPart]) -> Table:
     """Checks: how often each passed."""
     rows = [
         (clip(name, MAX_NAME), *check_cells(one))
@@ -200,7 +189,7 @@ def gauges(found: Mapping[str, float | None]) -> Table:
     return Table("gauges", "Gauges", ("gauge", "final value"), rows)
 
 
-def throttles(found: Mapping[str, ThrottlePart]) -> Table:
+def throttles(found: Mapping[str, parts.ThrottlePart]) -> Table:
     """Throttles over the whole run."""
     rows = [
         (
@@ -219,7 +208,7 @@ def throttles(found: Mapping[str, ThrottlePart]) -> Table:
     return Table("throttles", "Throttles", (*heads, "waiting at the end"), rows, frozenset({1}))
 
 
-def _limit(one: ThrottlePart) -> str:
+def _limit(one: parts.ThrottlePart) -> str:
     if one.get("mode") == "stopped":
         return "stopped"
     rate, interval_s = one.get("rate"), one.get("interval_s")
@@ -232,7 +221,7 @@ def _at(seconds: float | None) -> str:
     return NO_VALUE if seconds is None else figure(seconds, "s")
 
 
-def nodes(found: Sequence[NodePart]) -> Table:
+def nodes(found: Sequence[parts.NodePart]) -> Table:
     """The nodes of a run that has several."""
     rows = [
         (
@@ -258,7 +247,7 @@ def nodes(found: Sequence[NodePart]) -> Table:
     return Table("nodes", "Nodes", heads, rows, frozenset({1, 2, 4, 10}))
 
 
-def workers(found: Iterable[WorkerPart], duration_s: float) -> Table:
+def workers(found: Iterable[parts.WorkerPart], duration_s: float) -> Table:
     """Workers over the whole run."""
     rows = [
         (
@@ -275,7 +264,7 @@ def workers(found: Iterable[WorkerPart], duration_s: float) -> Table:
     return Table("workers", "Workers", heads, rows)
 
 
-def findings(found: Sequence[Finding]) -> Table:
+def findings(found: Sequence[parts.Finding]) -> Table:
     """The limits that the load generator exceeded."""
     rows = [
         (
@@ -290,7 +279,7 @@ def findings(found: Sequence[Finding]) -> Table:
     return Table("findings", "Findings", heads, rows, frozenset({1, 2, 3}))
 
 
-def blocked(found: Sequence[BlockedPart]) -> list[Cause]:
+def blocked(found: Sequence[parts.BlockedPart]) -> list[Cause]:
     """Lines of the scenario that blocked a whole worker, each with the stack it was found in."""
     return [
         Cause(
@@ -304,10 +293,10 @@ def blocked(found: Sequence[BlockedPart]) -> list[Cause]:
     ]
 
 
-def settings(found: Sequence[SettingPart]) -> Table:
+def settings(found: Sequence[parts.SettingPart]) -> Table:
     """Settings in force, those of the scenario before amoc's own, those that were given first."""
 
-    def rank(one: SettingPart) -> tuple[bool, bool]:
+    def rank(one: parts.SettingPart) -> tuple[bool, bool]:
         return str(one.get("module")).startswith("amoc."), one.get("source") == "default"
 
     rows = [
@@ -330,7 +319,7 @@ def versions(found: Mapping[str, str]) -> Table:
     return Table("versions", "Versions", ("component", "version"), rows, frozenset({1}))
 
 
-def causes(found: Sequence[CrashPart]) -> list[Cause]:
+def causes(found: Sequence[parts.CrashPart]) -> list[Cause]:
     """Why iterations raised, the most frequent first; the first ones with a traceback."""
     return [
         Cause(

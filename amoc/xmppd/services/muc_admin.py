@@ -12,16 +12,9 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.services import muc_room
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.muc_config import config_form, configured
-from amoc.xmppd.services.muc_room import (
-    BANNED,
-    KICKED,
-    NOW_MEMBERS_ONLY,
-    UNAFFILIATED,
-    Occupant,
-    Room,
-)
 from amoc.xmppd.services.service import Incoming, named
 
 if TYPE_CHECKING:
@@ -82,7 +75,7 @@ def change(conference: Conference, stanza: Incoming, query: Element) -> str:
     return ""
 
 
-def _step(room: Room, stanza: Incoming, item: Element) -> tuple[str, str, str, str]:
+def _step(room: muc_room.Room, stanza: Incoming, item: Element) -> tuple[str, str, str, str]:
     """Check one change: its target, whether it is a role, the value, and the reason as markup."""
     mine = _RANKS[room.affiliation(stanza.sender_bare)]
     reason = item.findtext(_REASON)
@@ -112,7 +105,7 @@ def _step(room: Room, stanza: Incoming, item: Element) -> tuple[str, str, str, s
 
 
 def affiliate(
-    conference: Conference, room: Room, bare: str, affiliation: str, extra: str = ""
+    conference: Conference, room: muc_room.Room, bare: str, affiliation: str, extra: str = ""
 ) -> None:
     """Give a user another affiliation, and tell those in the room what it means for them."""
     if affiliation == "none":
@@ -124,9 +117,9 @@ def affiliate(
         room.affiliations[bare] = affiliation
     for occupant in [one for one in room.occupants.values() if one.bare == bare]:
         if affiliation == "outcast":
-            room.leave(occupant, codes=[BANNED], extra=extra)
+            room.leave(occupant, codes=[muc_room.BANNED], extra=extra)
         elif affiliation == "none" and room.config.members_only:
-            room.leave(occupant, codes=[UNAFFILIATED], extra=extra)
+            room.leave(occupant, codes=[muc_room.UNAFFILIATED], extra=extra)
         else:
             occupant.role = room.usual_role(bare)
             room.show(occupant, list(room.occupants.values()), extra=extra)
@@ -159,7 +152,7 @@ def configure(conference: Conference, stanza: Incoming, query: Element) -> str:
         if room.config.members_only:
             for occupant in list(room.occupants.values()):
                 if room.affiliation(occupant.bare) == "none":
-                    room.leave(occupant, codes=[NOW_MEMBERS_ONLY])
+                    room.leave(occupant, codes=[muc_room.NOW_MEMBERS_ONLY])
         _tell_configured(conference, room)
         conference.close_if_empty(room)
     else:
@@ -167,7 +160,7 @@ def configure(conference: Conference, stanza: Incoming, query: Element) -> str:
     return ""
 
 
-def _tell_configured(conference: Conference, room: Room) -> None:
+def _tell_configured(conference: Conference, room: muc_room.Room) -> None:
     """Section 10.2.1: those in the room learn that its configuration has changed."""
     for occupant in room.occupants.values():
         head = attributes(type="groupchat", from_=room.jid, to=occupant.jid)
@@ -177,7 +170,9 @@ def _tell_configured(conference: Conference, room: Room) -> None:
         )
 
 
-def _destroy(conference: Conference, room: Room, instead: str | None, reason: str | None) -> None:
+def _destroy(
+    conference: Conference, room: muc_room.Room, instead: str | None, reason: str | None
+) -> None:
     why = f"<reason>{escape(reason)}</reason>" if reason else ""
     for occupant in list(room.occupants.values()):
         head = attributes(from_=f"{room.jid}/{occupant.nick}", to=occupant.jid, type="unavailable")
@@ -193,30 +188,30 @@ def _destroy(conference: Conference, room: Room, instead: str | None, reason: st
 
 
 def _set_role(
-    conference: Conference, room: Room, occupant: Occupant, role: str, extra: str
+    conference: Conference, room: muc_room.Room, occupant: muc_room.Occupant, role: str, extra: str
 ) -> None:
     if role == "none":
-        room.leave(occupant, codes=[KICKED], extra=extra)
+        room.leave(occupant, codes=[muc_room.KICKED], extra=extra)
         conference.close_if_empty(room)
     else:
         occupant.role = role
         room.show(occupant, list(room.occupants.values()), extra=extra)
 
 
-def _target(room: Room, jid: str | None, nick: str | None) -> str:
+def _target(room: muc_room.Room, jid: str | None, nick: str | None) -> str:
     if jid is None and nick is not None:
         refuse_if(nick not in room.occupants, "item-not-found")
         return room.occupants[nick].bare
     return named(jid).bare
 
 
-def _need(room: Room, stanza: Incoming, least: str) -> None:
+def _need(room: muc_room.Room, stanza: Incoming, least: str) -> None:
     """Raise unless the sender's affiliation ranks at least as high as `least`."""
     mine = room.affiliation(stanza.sender_bare)
     refuse_if(_RANKS[mine] < _RANKS[least], "forbidden")
 
 
-def _moderator(room: Room, stanza: Incoming) -> None:
+def _moderator(room: muc_room.Room, stanza: Incoming) -> None:
     occupant = room.by_jid.get(stanza.sender)
     if occupant is None or occupant.role != "moderator":
         raise StanzaFailure("forbidden")
