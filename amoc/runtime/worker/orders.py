@@ -15,26 +15,8 @@ import gevent
 from amoc.base import pause, redaction
 from amoc.base.errors import AmocError, SettingError
 from amoc.base.text import counted
+from amoc.ipc.messages import orders
 from amoc.ipc.messages.envelope import Part
-from amoc.ipc.messages.orders import (
-    ORDER_REPLIES,
-    ORDERS,
-    ApplySettings,
-    CountUsers,
-    Done,
-    Order,
-    OrderReply,
-    Pause,
-    Refused,
-    RemoveIds,
-    RemoveRange,
-    RemoveUsers,
-    Resume,
-    RevertSettings,
-    UserCounts,
-    UsersRemoved,
-    VerifySettings,
-)
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.worker.user_pool import UserPool
@@ -52,46 +34,50 @@ class OrderHandler:
 
     def hear(self, body: bytes | memoryview) -> None:
         """Begin to carry out the orders of an envelope."""
-        for order in ORDERS.unpack_stream(body):
+        for order in orders.ORDERS.unpack_stream(body):
             gevent.spawn(self._answer, order)
 
-    def _answer(self, order: Order) -> None:
+    def _answer(self, order: orders.Order) -> None:
         try:
             reply = self._carry_out(order)
         except AmocError as refused:
-            reply = Refused(order.number, str(refused))
+            reply = orders.Refused(order.number, str(refused))
         except BaseException:
-            reply = Refused(order.number, traceback.format_exc())
-        self._outbox.put(Part.CONTROL, self._worker, ORDER_REPLIES.pack(reply))
+            reply = orders.Refused(order.number, traceback.format_exc())
+        self._outbox.put(Part.CONTROL, self._worker, orders.ORDER_REPLIES.pack(reply))
 
-    def _carry_out(self, order: Order) -> OrderReply:
+    def _carry_out(self, order: orders.Order) -> orders.OrderReply:
         pool = self._pool
         match order:
-            case CountUsers(number):
+            case orders.CountUsers(number):
                 counts = len(pool), pool.queued, pool.removable
-                return UserCounts(number, *counts, pool.highest_id)
-            case RemoveUsers(number, count, force):
-                return UsersRemoved(number, *pool.remove(count, force))
-            case RemoveRange(number, first, last, force):
-                return UsersRemoved(number, *pool.remove_range(first, last, force))
-            case RemoveIds(number, ids):
-                return UsersRemoved(number, *pool.remove_ids(ids, force=False))
-            case Pause(number):
+                return orders.UserCounts(number, *counts, pool.highest_id)
+            case orders.RemoveUsers(number, count, force):
+                return orders.UsersRemoved(number, *pool.remove(count, force))
+            case orders.RemoveRange(number, first, last, force):
+                return orders.UsersRemoved(number, *pool.remove_range(first, last, force))
+            case orders.RemoveIds(number, ids):
+                return orders.UsersRemoved(number, *pool.remove_ids(ids, force=False))
+            case orders.Pause(number):
                 pause.pause()
                 users = counted(len(pool), "user")
-                return Done(number, f"{users}, each stops at its next call of amoc")
-            case Resume(number):
+                return orders.Done(number, f"{users}, each stops at its next call of amoc")
+            case orders.Resume(number):
                 pause.resume()
-                return Done(number, f"{counted(len(pool), 'user')} go on")
-            case VerifySettings(number, values):
+                return orders.Done(number, f"{counted(len(pool), 'user')} go on")
+            case orders.VerifySettings(number, values):
                 live_settings.verify(values)
-                return Done(number, "verified")
-            case ApplySettings(number, values):
-                return Done(number, self._apply(values))
-            case RevertSettings(number, values, initial):
+                return orders.Done(number, "verified")
+            case orders.ApplySettings(number, values):
+                return orders.Done(number, self._apply(values))
+            case orders.RevertSettings(number, values, initial):
                 problems = live_settings.revert(values, initial)
                 pool.refresh()
-                return Refused(number, problems) if problems else Done(number, "reverted")
+                return (
+                    orders.Refused(number, problems)
+                    if problems
+                    else orders.Done(number, "reverted")
+                )
 
     def _apply(self, values: Mapping[str, object]) -> str:
         applied = live_settings.apply(values)
