@@ -7,7 +7,7 @@ little longer than the steps leave no gaps. Missing seconds and pauses stay gaps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from math import ceil
 
 from amoc.metrics.histogram import Histogram
@@ -113,30 +113,21 @@ def load(rows: Rows) -> list[Chart]:
 
 def counters(rows: Rows, names: Iterable[str]) -> Group:
     """Rates of counters, the busiest first."""
-    return _group(
-        "counters",
-        [
-            overlay(rows, f"counter{at}", name, "/s", _rate(counter(name)))
-            for at, name in enumerate(list(names)[:MAX_CHARTS])
-        ],
-    )
+    return _counted("counters", rows, {name: counter(name) for name in names})
 
 
 def throttles(rows: Rows, names: Iterable[str]) -> Group:
     """Executions of throttles."""
-    return _group(
-        "throttles",
-        [
-            overlay(
-                rows,
-                f"throttle{at}",
-                f"{name}: executions",
-                "/s",
-                _rate(throttle(name, "executions")),
-            )
-            for at, name in enumerate(list(names)[:MAX_CHARTS])
-        ],
-    )
+    counts = {f"{name}: executions": throttle(name, "executions") for name in names}
+    return _counted("throttles", rows, counts)
+
+
+def _counted(what: str, rows: Rows, counts: Mapping[str, Count]) -> Group:
+    charts = [
+        overlay(rows, f"{what[:-1]}{at}", title, "/s", _rate(count))
+        for at, (title, count) in enumerate(list(counts.items())[:MAX_CHARTS])
+    ]
+    return _group(what, charts)
 
 
 def timers(rows: Rows, names: Iterable[str]) -> Group:
