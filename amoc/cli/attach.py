@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
@@ -28,29 +28,12 @@ SUMMARY_S = 10.0
 """How long a run may take for its summary after its last second."""
 
 
-class Followed(Protocol):
-    """A run that is followed, wherever it is."""
-
-    @property
-    def id(self) -> str:
-        """How it is called."""
-
-    @property
-    def elsewhere(self) -> str | None:
-        """How commands call it, with options, if it is not of this host."""
-
-    def points(self) -> Iterator[Point | None]:
-        """Its seconds, None where there is none yet, until it is over."""
-
-    def give(self, command: Command) -> JsonObject:
-        """What it answers to a command."""
-
-    def summary(self) -> Summary | None:
-        """Its summary, once it is over; None if it left none."""
-
-
 class LocalRun:
-    """A run of this host, read from its directory."""
+    """A run of this host, read from its directory.
+
+    Attributes:
+        elsewhere: How commands call it, with options, if it is not of this host.
+    """
 
     elsewhere: str | None = None
 
@@ -63,7 +46,7 @@ class LocalRun:
         return self._directory.id
 
     def points(self) -> Iterator[Point | None]:
-        """Its seconds as it writes them, until it is over."""
+        """Its seconds as it writes them, None where there is none yet, until it is over."""
         from amoc.results.store.reader import StoredSeries
 
         series = StoredSeries(self._directory.series)
@@ -85,7 +68,7 @@ class LocalRun:
         return client.request(self._directory.control, *command)
 
     def summary(self) -> Summary | None:
-        """Its summary, if it writes one soon."""
+        """Its summary, if it writes one soon; else None."""
         import gevent
 
         from amoc.results import summary_file
@@ -98,7 +81,7 @@ class LocalRun:
 
 
 class RemoteRun:
-    """A run of a server."""
+    """A run of a server, with the same calls."""
 
     def __init__(self, server: Line, run: str) -> None:
         self.id = run
@@ -155,7 +138,9 @@ def attach(run: str | None) -> None:
     sys.exit(follow(LocalRun(find(run))))
 
 
-def follow(run: Followed, on_summary: Callable[[Summary], None] = lambda _: None) -> int:
+def follow(
+    run: LocalRun | RemoteRun, on_summary: Callable[[Summary], None] = lambda _: None
+) -> int:
     """Show a run until it ends, or Ctrl-C; the exit code.
 
     Args:
