@@ -334,14 +334,14 @@ def test_a_token_that_is_dropped_is_no_turn(clock):
 
 
 def test_a_pause_while_the_user_stands_in_line_is_no_interval(clock, monkeypatch):
-    frozen = Clock()
-    monkeypatch.setattr(stopwatch, "paused_ns", frozen)
+    pauses = pause.PauseClock()
+    monkeypatch.setattr(pause, "clock", pauses)
     timer = metrics.timer("turn")
 
     def user(me):
         for number in range(10):
             turn(me, clock, number * 100 * MS, MS, timer)
-        frozen.now = 60 * S
+        pauses.earlier_ns = 60 * S
         for number in range(10, 13):
             turn(me, clock, 60 * S + number * 100 * MS, MS, timer)
         turn(me, clock, 60 * S + 13 * 100 * MS, 500 * MS, timer)

@@ -139,9 +139,8 @@ class Clock:
     def __init__(self, monkeypatch) -> None:
         self.ns = 10**12
         self.overslept_ns = 0
-        pause.reset()
         monkeypatch.setattr("amoc.users.user.now_ns", lambda: self.ns)
-        monkeypatch.setattr(pause, "run_ns", lambda: self.ns)
+        monkeypatch.setattr(pause, "clock", pause.PauseClock(lambda: self.ns))
         monkeypatch.setattr("amoc.users.pacing.wait", self.wait)
 
     def wait(self, _: object, timeout: float) -> None:
