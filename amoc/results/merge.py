@@ -55,23 +55,6 @@ class Counts:
     throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
 
 
-@dataclass
-class _Node:
-    """What is known of a node: totals."""
-
-    counters: dict[str, int] = field(default_factory=dict)
-    crashes: dict[str, int] = field(default_factory=dict)
-    throttles: dict[str, ThrottleCounts] = field(default_factory=dict)
-
-
-@dataclass
-class _Names:
-    """The names that were heard of; what has counted nothing yet is there, too."""
-
-    counters: set[str] = field(default_factory=set)
-    crashes: set[str] = field(default_factory=set)
-
-
 class SampleMerger:
     """What all nodes have said.
 
@@ -94,8 +77,9 @@ class SampleMerger:
         )  # users that nodes were lost with, by how they had ended
         self._restarted = 0  # by workers of these nodes
         self._moments: dict[str, GaugeSum] = {}
-        self._nodes: dict[str, _Node] = {}
-        self._every = _Names()
+        self._nodes: dict[str, Counts] = {}
+        # The names that were heard of; what has counted nothing yet is there, too.
+        self._counters, self._crashes = set[str](), set[str]()
         self._growth = Counts()
         self._timers = NodeTimers()
 
@@ -110,10 +94,9 @@ class SampleMerger:
         Returns:
             Whether it is the newest of that node.
         """
-        node, growth = self._nodes.setdefault(name, _Node()), self._growth
-        every = self._every
-        _raise(node.counters, sample.counters, every.counters, growth.counters)
-        self.crashed += _raise(node.crashes, sample.crashes, every.crashes, growth.crashes)
+        node, growth = self._nodes.setdefault(name, Counts()), self._growth
+        _raise(node.counters, sample.counters, self._counters, growth.counters)
+        self.crashed += _raise(node.crashes, sample.crashes, self._crashes, growth.crashes)
         for throttle, said in sample.throttles.items():
             more = counts = ThrottleCounts._make(said)
             if (known := node.throttles.get(throttle)) is not None:
