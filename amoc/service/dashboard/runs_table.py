@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from amoc.base.clock import format_duration, time_of_day
 from amoc.results.report.headline import tone_of
-from amoc.results.report.texts import NO_VALUE, figure
-from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING, ListedRun
-from amoc.results.step_rows import failed
+from amoc.results.report.texts import figure
+from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING, ListedRun, cells
 from amoc.scenario.scenario_files import file_names
 
 EARLY = (QUEUED, STARTING, FAILED)
@@ -52,29 +50,25 @@ class RunRow:
 def row(one: ListedRun, error: str = "") -> RunRow:
     """A run in the list; `error` is why it could not begin."""
     early = one.verdict in EARLY and one.duration_s is None
-    share = one.failures / one.requests if one.requests and one.failures is not None else None
+    _, _, started, took, users, requests, failures, verdict, comment = cells(one)
     return RunRow(
         one.name,
         file_names(one.scenario),
-        one.verdict,
-        tone_of(one.verdict),
-        time_of_day(one.started_at),
-        NO_VALUE if one.duration_s is None else format_duration(one.duration_s),
-        _count(one.users),
-        _count(one.requests),
-        NO_VALUE if one.failures is None else failed(one.failures, share),
+        verdict,
+        tone_of(verdict),
+        started,
+        took,
+        users,
+        requests,
+        failures,
         figure(one.p95_s, "s"),
-        one.comment,
+        comment,
         over=not early and one.verdict != RUNNING,
         end="Remove" if early and one.verdict == QUEUED else "Stop",
         failed=early and one.verdict == FAILED,
         shown=not early,
         error=error,
     )
-
-
-def _count(number: int | None) -> str:
-    return NO_VALUE if number is None else f"{number:,}"
 
 
 def matching(runs: Iterable[ListedRun], query: str) -> list[ListedRun]:
