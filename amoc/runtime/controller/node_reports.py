@@ -6,7 +6,7 @@ or an id here is held against the node's own workers and the run's ids; the rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from amoc.base.errors import ExitCode, PeerError
@@ -141,7 +141,9 @@ def _number(name: str, value: object, low: int, high: int) -> int:
     raise PeerError(f"{name} must be a whole number from {low} to {high}, got {cut(value)}")
 
 
-def _alive(counts: Iterable[object]) -> None:
+def _alive(counts: Sequence[int]) -> None:
+    if counts and {*map(type, counts)} == {int}:  # a look at each takes five times as long
+        counts = min(counts), max(counts)
     for alive in counts:
         _number("alive", alive, 0, 1 << 32)
 

@@ -36,6 +36,9 @@ EACH_NS = 20_000
 """After it was looked at all nodes, so long for each of them nothing is decided anew: some percent
 of a core, however many there are and however often they report."""
 MIN_REST_NS = MS_NS
+LOOK_EACH_NS = 100_000
+"""After all nodes were looked at for what has become of them, so long for each of them they are not
+again, unless one has said that it cannot go on: that takes some microseconds for each."""
 LEAVE_S = 5.0
 LOOK_S = 0.1
 MAX_WRONG = 200
@@ -126,7 +129,7 @@ class Nodes:
         self._by_name = {node.name: node for node in self.all}
         self._homes: dict[int, Node] = {}
         self._listened_ns = now
-        self._checked_ns = 0
+        self._checked_ns = self._looked_ns = 0
 
     def listen(self) -> None:
         """Take reports until this greenlet is killed."""
@@ -156,14 +159,19 @@ class Nodes:
                 node_reports.check(record, node.workers, self._highest_id, is_ready=is_ready)
             except (PeerError, TypeError, ValueError) as error:
                 invalid = f"{name} has sent an invalid {type(record).__name__}"
-                node.failure = PeerError(f"{invalid}: {printable(str(error)[:MAX_WRONG])}")
-                self.changed.ring()
+                self._trouble(node, PeerError(f"{invalid}: {printable(str(error)[:MAX_WRONG])}"))
                 return
             node.heard_ns = self._listened_ns
             node.seen[type(record)] = record
             if isinstance(record, Failed):
-                node.failure = failed(ExitCode(record.exit_code), record.message)
+                self._trouble(node, failed(ExitCode(record.exit_code), record.message))
         self._take(name, record)
+        self.changed.ring()
+
+    def _trouble(self, node: Node, error: AmocError) -> None:
+        """A node cannot go on."""
+        node.failure = error
+        self._looked_ns = 0
         self.changed.ring()
 
     def guarded(self, task: Callable[[], object]) -> None:
@@ -190,8 +198,7 @@ class Nodes:
         try:
             self._bus.send(name, command)
         except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
-            self._by_name[name].failure = error
-            self.changed.ring()
+            self._trouble(self._by_name[name], error)
 
     def send_all(self, command: ToNode) -> None:
         """Send `command` to all nodes."""
@@ -277,7 +284,10 @@ class Nodes:
         if self.failure is not None:
             raise self.failure
         self._check()
-        self._checked_ns = now_ns()
+        self._checked_ns = now = now_ns()
+        if now - self._looked_ns < LOOK_EACH_NS * len(self.there):
+            return
+        self._looked_ns = now
         for node in list(self.there):
             error = self.trouble_of(node)
             if error is not None:
