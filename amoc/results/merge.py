@@ -232,10 +232,13 @@ def _raise(
     """Raise what is `known` to what is `said`, and the growth by as much; by how much."""
     grown = 0
     for name, count in said.items():
-        more = max(0, count - known.get(name, 0))
-        if more or name not in names:
+        more = count - known.get(name, 0)
+        if more > 0:
             names.add(name)
-            known[name] = known.get(name, 0) + more
+            known[name] = count
             growth[name] = growth.get(name, 0) + more
             grown += more
+        elif name not in names:
+            names.add(name)
+            growth[name] = 0
     return grown

@@ -261,6 +261,7 @@ def _raise(levels: dict[str, N], more: Mapping[str, N]) -> None:
 
 def _in_one_second(worker: WorkerPoint, span_s: float) -> dict[str, Any]:
     """What is known of a worker, with its times as they are in a second."""
-    return {
-        name: value / span_s if name in TIMES else value for name, value in vars(worker).items()
-    }
+    levels = {**vars(worker)}
+    for name in TIMES:
+        levels[name] /= span_s
+    return levels

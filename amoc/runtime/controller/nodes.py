@@ -36,7 +36,7 @@ EACH_NS = 20_000
 """After it was looked at all nodes, so long for each of them nothing is decided anew: some percent
 of a core, however many there are and however often they report."""
 MIN_REST_NS = MS_NS
-LOOK_EACH_NS = 100_000
+LOOK_EACH_NS = 200_000
 """After all nodes were looked at for what has become of them, so long for each of them they are not
 again, unless one has said that it cannot go on: that takes some microseconds for each."""
 LEAVE_S = 5.0
