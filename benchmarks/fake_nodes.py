@@ -83,6 +83,8 @@ FEW = 8
 CELLS = range(700, 740)
 """Those of each timer that are hit."""
 SAMPLE_S = 1.0
+KINDS = 8
+"""Of seconds; making each anew would take more of the machine than the controller does."""
 
 
 class Fakes(NamedTuple):
@@ -127,6 +129,7 @@ class Node:
         self._epochs: Counter[str] = Counter()
         self._due: list[tuple[int, int, int, int]] = []
         self._samples = 0
+        self._made: dict[int, tuple[list[int], list[WorkerPoint]]] = {}
         self._layout: Sequence[int] = ()
         self._told = Told()
 
@@ -290,7 +293,7 @@ class Node:
 
     def _sample(self, last: bool = False) -> Sample:
         self._samples += 1
-        few, workers = are_few(self._layout), [self._point(one) for one in self._numbers]
+        few, workers = are_few(self._layout), self._workers()
         users = sum(self._users)
         throttles = {THROTTLE: (self.passed, self.passed, 0)} if self._fakes.rate else {}
         return Sample(
@@ -315,10 +318,18 @@ class Node:
         one = Histogram(dict.fromkeys(CELLS, times), 10 * MS_NS)
         return TimerBlock.of(dict.fromkeys(self._timer_names, one))
 
-    def _point(self, worker: int) -> WorkerPoint:
-        """A worker that is well; its figures are others each second, as those of real ones are."""
+    def _workers(self) -> list[WorkerPoint]:
+        """Its workers, which are well; figures differ from second to second, as real ones do."""
+        kind = self._samples % KINDS
+        users, workers = self._made.get(kind, ([], []))
+        if users != self._users:
+            workers = [self._point(one, kind) for one in self._numbers]
+            self._made[kind] = [*self._users], workers
+        return workers
+
+    def _point(self, worker: int, kind: int) -> WorkerPoint:
         users = self._users[worker - self._first]
-        some = hash((worker, self._samples)) % 1000 / 1000
+        some = hash((worker, kind)) % 1000 / 1000
         return WorkerPoint(
             "",
             worker,
@@ -333,7 +344,7 @@ class Node:
             fds=users + 20,
             fd_limit=20_000,
             users_peak=users,
-            cpu_s=round(self._samples * 0.5, 6),
+            cpu_s=12.345678,
             max_rss_bytes=110 << 20,
             loop_lag_p99_s=0.012,
         )

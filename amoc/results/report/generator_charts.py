@@ -40,8 +40,9 @@ def workers(rows: Sequence[Row], keep: Labels = _NONE) -> list[Chart]:
     places = sorted({place for row in worst for place in row})
     charts = []
     for name, one in WORKER.items() if places else ():
-        columns = {place: _column(worst, place, name, one) for place in places}
-        lines = _lines(columns, _of_all(rows, columns, name, one), keep.get(key(name)))
+        if not one.note:
+            continue
+        lines = _lines(rows, worst, places, (name, one), keep.get(key(name)))
         if one.controller:
             lines.append(
                 Line("controller", highest(rows, attrgetter(one.controller)), GREY, "dash")
@@ -86,56 +87,54 @@ def _of_host(node: str, figure: str) -> Callable[[Point], float | None]:
 
 def _column(rows: _Rows, worker: _Place, name: str, one: Figure) -> Column:
     """The maximum of a worker's health metric in each row."""
-    found: Column = [getattr(row[worker], name) if worker in row else None for row in rows]
-    return [_value(value, one) for value in found]
+    return [_value(getattr(row[worker], name), one) if worker in row else None for row in rows]
 
 
 def _value(value: float | None, one: Figure) -> float | None:
     return rounded(value or None if one.zero_is_none else value)
 
 
-def _of_all(
-    rows: Sequence[Row], columns: Mapping[_Place, Column], name: str, figure: Figure
-) -> list[Line]:
-    """Lines for what is of all workers."""
-    told = [row.highest.together for row in rows]
-    if any(told):
-        what = "mean"
-        middle: Column = [_value(mean_of(some, name), figure) for some in told]
-        most: Column = [
-            _value(max_or_none(getattr(one.highest, name) for one in some), figure) for some in told
-        ]
-    else:
-        what = "median"
-        every = [*zip(*columns.values(), strict=True)]
-        middle, most = [*map(_middle, every)], [*map(max_or_none, every)]
-    return [
-        Line(f"{what} of all workers", middle, 5, "dash"),
-        Line("maximum of all workers", most, 6, "dash"),
-    ]
-
-
 def _lines(
-    columns: Mapping[_Place, Column], of_all: list[Line], keep: Collection[str] | None
+    rows: Sequence[Row],
+    worst: _Rows,
+    places: Sequence[_Place],
+    figure: tuple[str, Figure],
+    keep: Collection[str] | None,
 ) -> list[Line]:
     """A line for each worker; of many, the worst, and what is of all."""
-
-    def mean(worker: tuple[str, int]) -> float:
-        return sum(value for value in columns[worker] if value is not None)
-
-    chosen = list(columns)
-    lines: list[Line] = []
-    if len(columns) > MAX_WORKERS:
+    name, one = figure
+    chosen, lines = places, []
+    if len(places) > MAX_WORKERS:
+        lines = _of_all(rows, worst, name, one)
         if keep is not None:
-            chosen = [place for place in columns if clip(name_of(*place), MAX_LABEL) in keep]
+            chosen = [place for place in places if clip(name_of(*place), MAX_LABEL) in keep]
         else:
-            chosen = sorted(sorted(columns, key=mean, reverse=True)[: MAX_WORKERS - 2])
-        lines = of_all
+            sums = dict.fromkeys(places, 0.0)
+            for row in worst:
+                for place, worker in row.items():
+                    sums[place] += getattr(worker, name)
+            chosen = sorted(sorted(places, key=sums.__getitem__, reverse=True)[: MAX_WORKERS - 2])
     named = [
-        Line(name_of(node, worker), columns[node, worker], 1 + at)
-        for at, (node, worker) in enumerate(chosen)
+        Line(name_of(*place), _column(worst, place, name, one), at)
+        for at, place in enumerate(chosen, 1)
     ]
     return lines + named
+
+
+def _of_all(rows: Sequence[Row], worst: _Rows, name: str, one: Figure) -> list[Line]:
+    """Lines for what is of all workers."""
+    if any(row.highest.together for row in rows):
+        what, told = "mean", [row.highest.together for row in rows]
+        middle: Column = [_value(mean_of(some, name), one) for some in told]
+        most = [max_or_none(getattr(node.highest, name) for node in some) for some in told]
+    else:
+        what, every = "median", [[getattr(it, name) for it in row.values()] for row in worst]
+        middle = [_middle([_value(value, one) for value in values]) for values in every]
+        most = [max_or_none(values) for values in every]
+    return [
+        Line(f"{what} of all workers", middle, 5, "dash"),
+        Line("maximum of all workers", [_value(value, one) for value in most], 6, "dash"),
+    ]
 
 
 def _middle(values: Sequence[float | None]) -> float | None:
