@@ -43,8 +43,10 @@ LEAVE_S = 5.0
 LOOK_S = 0.1
 MAX_WRONG = 200
 """Characters of what is wrong with a report."""
-LAST_WORDS_S = 0.2
-"""How long the last report of a node that has died may still be on the way."""
+LAST_WORDS_NS = 200 * MS_NS
+LAST_WORDS_EACH_NS = 2 * MS_NS
+"""How long the last report of a node that has died may still be on the way: that of one, and what
+is added for each node, for all may leave at once."""
 
 
 M = TypeVar("M")
@@ -62,6 +64,7 @@ class Node:
         failure: Why it cannot go on, when it has said so or does not listen.
         lost: Why the run goes on without it; empty as long as it is there.
         joined_at_s: When it has joined, since users could start; None for those of the start.
+        ended_ns: When its process was first seen to have ended; 0 before that.
     """
 
     launched: LaunchedNode
@@ -73,6 +76,7 @@ class Node:
     lost: str = ""
     joined_at_s: float | None = None
     mail_dropped: int = 0
+    ended_ns: int = 0
 
     def to_json(self) -> JsonObject:
         """Which one it is and where, for the journal and the status."""
@@ -303,10 +307,11 @@ class Nodes:
             return node.failure
         how = node.launched.ended()
         if how is not None:
-            gevent.sleep(LAST_WORDS_S)
-            if Terminated in node.seen:
+            node.ended_ns = node.ended_ns or now_ns()
+            words_ns = LAST_WORDS_NS + LAST_WORDS_EACH_NS * len(self.there)
+            if Terminated in node.seen or now_ns() - node.ended_ns < words_ns:
                 return None
-            return node.failure or PeerError(f"{node.name} {how}")
+            return PeerError(f"{node.name} {how}")
         if Hello in node.seen and self._listened_ns - node.heard_ns > SILENT_S * S_NS:
             return PeerError(f"{node.name} has not reported for {SILENT_S:g} s")
         return None

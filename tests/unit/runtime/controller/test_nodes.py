@@ -101,7 +101,8 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LAST_WORDS_S", 0.0)
+    for name in ("LAST_WORDS_NS", "LAST_WORDS_EACH_NS", "LOOK_EACH_NS"):
+        monkeypatch.setattr(module, name, 0)
 
 
 def test_a_wait_ends_when_all_nodes_have_reported_and_has_the_report_of_each():
@@ -210,6 +211,36 @@ def test_a_node_that_has_said_its_last_word_may_leave():
     run.processes[1].how = "exited with 0"
     run.nodes.check()
     assert run.lost == []
+
+
+def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_more(monkeypatch):
+    clock = [10**15]
+    monkeypatch.setattr(module, "now_ns", lambda: clock[0])
+    monkeypatch.setattr(module, "LAST_WORDS_NS", 100)
+    monkeypatch.setattr(module, "LAST_WORDS_EACH_NS", 10)
+    run = Run()
+    for process in run.processes[:2]:
+        process.how = "exited with 0"
+    run.nodes.check()
+    run.hear("node0", Terminated(""))
+    clock[0] += 129
+    run.nodes.check()
+    assert run.lost == []
+    clock[0] += 1
+    run.nodes.check()
+    assert run.lost == [("node1", "node1 exited with 0")]
+
+
+def test_one_that_cannot_go_on_is_given_up_however_long_ago_all_were_looked_at(monkeypatch):
+    monkeypatch.setattr(module, "LOOK_EACH_NS", 10**12)
+    run = Run()
+    run.nodes.check()
+    run.processes[0].how = "was killed by SIGKILL"
+    run.nodes.check()
+    assert run.lost == []
+    run.hear("node2", Failed(int(ExitCode.NODE_LOST), "the supervisor is dead"))
+    run.nodes.check()
+    assert [name for name, _ in run.lost] == ["node0", "node2"]
 
 
 def test_mail_goes_to_the_node_of_its_worker_and_what_does_not_fit_is_counted():
