@@ -23,6 +23,7 @@ PIECE: Final = 64 << 10
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 BINARY: Final = "application/octet-stream"
+_as_json: Final = _json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 Data = bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes]
 FileLike = bytes | str | Path | BinaryIO
@@ -106,7 +107,7 @@ def of(options: Mapping[str, Any]) -> Body | None:
 
 def of_json(value: object) -> Body:
     """A value as JSON; raises what `json.dumps` does."""
-    content = _json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    content = _as_json(value).encode()
     return Body(content, len(content), JSON)
 
 

@@ -173,8 +173,9 @@ class Fetcher:
         """What is sent before the body, empty line included."""
         origin, target = call.origin, call.target
         body, config = call.body, self._config
-        if call.headers is None and call.auth is None and not (config.netrc or call.strayed):
-            lines = self.heads.lines(origin)
+        if call.auth is None and not (config.netrc or call.strayed):
+            own = call.headers
+            lines = self.heads.lines_with(origin, own) if own else self.heads.lines(origin)
         else:
             lines = block(self._headers(call))
         if self.cookies.any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from amoc.base.errors import ScenarioError
@@ -54,7 +55,7 @@ class Heads:
         home_end: `end`, once it is made; else empty.
     """
 
-    __slots__ = ("_auth", "_headers", "_home", "_home_lines", "_known", "home_end")
+    __slots__ = ("_auth", "_headers", "_home", "_home_lines", "_known", "_names", "home_end")
 
     def __init__(self, headers: HeaderValues, auth: Auth | None, home: Origin | None) -> None:
         """Take a session's headers; only `home` is told its secrets."""
@@ -62,6 +63,7 @@ class Heads:
         self._auth = auth
         self._home = home
         self._home_lines, self.home_end = "", b""
+        self._names: set[str] | None = None
         self._known: dict[Origin, str] = {}
 
     def set(self, name: str, value: object) -> None:
@@ -69,6 +71,7 @@ class Heads:
         line(name, "" if value is None else value)
         self._headers = merged(self._headers, {name: value})
         self._home_lines, self.home_end = "", b""
+        self._names = None
         self._known.clear()
 
     def end(self) -> bytes:
@@ -88,6 +91,15 @@ class Heads:
                 self._known.clear()
             known = self._known[origin] = block(self.of(origin))
         return known
+
+    def lines_with(self, origin: Origin, own: HeaderValues) -> str:
+        """The lines of a request with headers of its own."""
+        usual = self._names
+        if usual is None:
+            usual = self._names = {"host", "authorization", *map(str.lower, self._headers)}
+        if usual.isdisjoint([name.lower() for name in own]):
+            return self.lines(origin) + block(own)
+        return block(merged(self.of(origin), own))
 
     def of(self, origin: Origin, strayed: bool = False) -> HeaderValues:
         """The headers of a request to `origin`, Host first.
@@ -131,7 +143,12 @@ def framing(method: str, length: int | None, media: str) -> str:
         said = f"Content-Length: {length}\r\n"
     else:
         return ""
-    return f"{line('Content-Type', media)}{said}" if media else said
+    return f"{_type_line(media)}{said}" if media else said
+
+
+@lru_cache(maxsize=64)
+def _type_line(media: str) -> str:
+    return line("Content-Type", media)
 
 
 def chunk(piece: bytes) -> bytes:

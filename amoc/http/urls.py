@@ -25,6 +25,8 @@ PLAIN: Final = re.compile(r"/(?!/)[!$%&'()*+,./0-9:;=?@A-Z_a-z~-]*")
 """A path, with or without a query, that needs no quoting."""
 _HOST: Final = re.compile(r"[\w.:%-]+", re.ASCII)
 _PARAMETER: Final = re.compile(r"([?&]([^=&?#]*)=)[^&#]*")
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
+"""What `quote` leaves as it is; to see that takes a fraction of what it takes."""
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 Query = Mapping[str, object] | Iterable[tuple[str, object]]
@@ -126,7 +128,7 @@ def with_query(target: str, query: Query) -> str:
     """A target with more query parameters; sequences give several, None leaves one out."""
     pairs = query.items() if isinstance(query, Mapping) else query
     parts = [
-        f"{quote(str(name), safe='')}={quote(str(one), safe='')}"
+        f"{_quoted(name)}={_quoted(one)}"
         for name, value in pairs
         for one in (value if isinstance(value, list | tuple) else (value,))
         if one is not None
@@ -148,7 +150,12 @@ def fill(template: str, values: Mapping[str, object]) -> str:
             f"path= must have a value for each of {sorted(wanted)} in {template!r}, got"
             f" {sorted(values)}"
         )
-    return _PLACE.sub(lambda found: quote(str(values[found[1]]), safe=""), template)
+    return _PLACE.sub(lambda found: _quoted(values[found[1]]), template)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 def named(url: str) -> str:

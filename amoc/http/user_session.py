@@ -75,6 +75,9 @@ class Options(TypedDict, total=False):
     """Whether the body is sent only after the server has agreed to it."""
 
 
+_OPTIONS: Final = dict(Options.__annotations__)
+
+
 class Session:
     """Connections that are kept, cookies, and headers for all requests. See `amoc.http.session`."""
 
@@ -321,7 +324,9 @@ class Session:
         if (values := options.get("path")) is not None:
             url = fill(url, values)
         user: str | None = None
-        if "://" in url:
+        if self._is_plain and (url in known_lines or line_of(url)):
+            origin, target = self._origin, url
+        elif "://" in url:
             origin, target, user, password = parse(url)
         elif self._base is not None:
             origin, target, *_ = join(self._base, url)
@@ -374,10 +379,9 @@ def _special(method: str, terms: Terms) -> Terms:
 
 def _apply(options: dict[str, Any], call: Call) -> None:
     """Let a call be as its options say."""
-    if unknown := options.keys() - Options.__annotations__.keys():
-        raise ScenarioError(
-            f"a request takes {', '.join(Options.__annotations__)}, but not {min(unknown)}"
-        )
+    if not options.keys() <= _OPTIONS.keys():
+        unknown = min(options.keys() - _OPTIONS.keys())
+        raise ScenarioError(f"a request takes {', '.join(_OPTIONS)}, but not {unknown}")
     get = options.get
     if (timeout := get("timeout")) is not None:
         if not 0 < timeout < 1e9:

@@ -287,6 +287,21 @@ def test_headers_of_a_request():
             headers.line(name, value)
 
 
+NAMES = st.sampled_from(
+    ["Accept", "accept", "HOST", "Authorization", "X-Own", "x-usual", "X-Usual"]
+)
+VALUES = st.dictionaries(NAMES, st.none() | st.integers(0, 9) | st.sampled_from(["a", "b"]))
+
+
+@given(VALUES, VALUES, st.booleans())
+def test_headers_of_a_request_are_the_same_by_the_short_way(usual, own, is_home):
+    heads = request.Heads(usual, ("u", "p"), BASE.origin)
+    origin = BASE.origin if is_home else Origin("https", "other", 443)
+    for _ in range(2):
+        assert heads.lines_with(origin, own) == headers.block(request.merged(heads.of(origin), own))
+        heads.set("X-Own", "set")
+
+
 def test_paths_into_json():
     value = {"a": [{"b": None}, 2], "": 1}
     assert checks.at(value, "a.0.b") is None
