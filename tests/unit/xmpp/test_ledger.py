@@ -64,7 +64,7 @@ class Run:
         self.ledgers = [Ledger(link) for link in self.links]
 
     def _send(self, worker: WorkerId, envelope: Envelope) -> None:
-        assert envelope.part is Part.LIBRARY
+        assert envelope.header()[0] is Part.LIBRARY
         self.links[worker.worker].hear(envelope.body)
 
     def open(self, user_id: int, resource: str = "amoc") -> Lane:
