@@ -23,6 +23,7 @@ PIECE: Final = 64 << 10
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 BINARY: Final = "application/octet-stream"
+_KINDS: Final = ("json", "data", "form", "files")
 _as_json: Final = _json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 Data = bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes]
@@ -93,7 +94,9 @@ def pieces(file: Any) -> Iterator[bytes]:
 
 def of(options: Mapping[str, Any]) -> Body | None:
     """What a request carries, by its options; None: nothing."""
-    given = [one for one in ("json", "data", "form", "files") if one in options]
+    if options.keys().isdisjoint(_KINDS):
+        return None
+    given = [one for one in _KINDS if one in options]
     if len(given) > 1 and given != ["form", "files"]:
         raise ScenarioError(f"a request must have one body, got {' and '.join(given)}")
     if "files" in options:
@@ -102,7 +105,7 @@ def of(options: Mapping[str, Any]) -> Body | None:
         return of_json(options["json"])
     if "form" in options:
         return of_form(options["form"])
-    return of_data(options["data"]) if "data" in options else None
+    return of_data(options["data"])
 
 
 def of_json(value: object) -> Body:

@@ -16,7 +16,8 @@ from amoc.base.text import cut
 SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 """Headers whose values are shown to nobody."""
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE: Final = re.compile(r"[^\x00\r\n]*")
+_VALUE: Final = re.compile(r"[^\x00\r\n\u0100-\U0010ffff]*")
+_BREAK: Final = re.compile(r"[\x00\r\n]")
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _FOLD: Final = re.compile(rb"\r?\n[ \t]+")
 
@@ -97,13 +98,10 @@ def line(name: str, value: object) -> str:
     text = str(value)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ScenarioError(f"a header's name must be a token of HTTP, got {cut(name)}")
-    got = "" if name.lower() in SECRET else f", got {cut(text)}"
     if not _VALUE.fullmatch(text):
-        raise ScenarioError(f"header {name} must have a value in one line{got}")
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ScenarioError(f"header {name} must have a value in Latin-1{got}") from None
+        got = "" if name.lower() in SECRET else f", got {cut(text)}"
+        wanted = "in one line" if _BREAK.search(text) else "in Latin-1"
+        raise ScenarioError(f"header {name} must have a value {wanted}{got}")
     return f"{name}: {text.strip()}\r\n"
 
 
