@@ -28,6 +28,15 @@ from tests.unit.xmpp.fake import HEADER, LOGIN, Conn, connect, serving, session
 TIMES = 25
 
 
+@pytest.fixture(scope="module", autouse=True)
+def others_are_frozen() -> Iterator[None]:
+    """What all other tests have left is not looked at again and again."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def no_collector() -> Iterator[None]:
     gc.collect()
