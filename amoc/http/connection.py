@@ -313,14 +313,12 @@ class Connection:
         except OSError as error:
             self._lost(error.with_traceback(None))
             return
-        if not channel.engine.ended:
-            if text:
-                self._take(text)
-            return
-        self._is_last = True
+        ended = channel.engine.ended
+        if ended:
+            self._is_last = True
         if text:
             self._take(text)
-        if self.is_open and not self.reader.complete:
+        if ended and self.is_open and not self.reader.complete:
             self._lost(None)
 
     def _take(self, data: bytes) -> None:

@@ -132,10 +132,12 @@ class RemoteLauncher:
             self.close()
             self._context.destroy(linger=bus.LINGER_MS)
             raise
-        return sorted(
-            (node for node in self.nodes if node.number < self._wanted),
-            key=lambda node: node.number,
-        )
+        return sorted(self._first, key=lambda node: node.number)
+
+    @property
+    def _first(self) -> list[RemoteNode]:
+        """Those that the run begins with."""
+        return [one for one in self.nodes if one.number < self._wanted]
 
     def _open(self) -> None:
         host = self._bind.host
@@ -168,17 +170,15 @@ class RemoteLauncher:
 
     def _joined(self) -> int:
         """How many nodes are there; those whose host has left make room for others."""
-        first = [one for one in self.nodes if one.number < self._wanted]
-        for node in [one for one in first if one.ended() is not None]:
+        for node in [one for one in self._first if one.ended() is not None]:
             self.nodes.remove(node)
-            first.remove(node)
             self.forget(node)
             self._tell(f"node{node.number} {node.how}")
-        return sum(node.is_there for node in first)
+        return sum(node.is_there for node in self._first)
 
     def _lacking(self, trouble: str) -> str:
         """Why the run cannot begin."""
-        there = [one.host for one in self.nodes if one.is_there and one.number < self._wanted]
+        there = [one.host for one in self._first if one.is_there]
         text = f"{len(there)} of {self._wanted} nodes have joined"
         text += f" ({', '.join(there)})" if there else ""
         text += f": {trouble}" if trouble else f" within {format_duration(self.timeout_s)}"
@@ -263,7 +263,7 @@ class RemoteLauncher:
         if node.number >= self._wanted:
             self._newcomers.put(node)
             return
-        there = sum(one.is_there for one in self.nodes if one.number < self._wanted)
+        there = sum(one.is_there for one in self._first)
         self._tell(f"node{node.number} is on {node.host} ({there} of {self._wanted})")
         self._changed.ring()
 

@@ -5,7 +5,6 @@ What has nodes is a `Host`; the requests are the same for all hosts.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
@@ -15,7 +14,7 @@ from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services import pubsub_owner
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.paging import Paging, rsm
-from amoc.xmppd.services.pubsub_host import Host, send_item
+from amoc.xmppd.services.pubsub_host import Host, Verb, send_item, verbs
 from amoc.xmppd.services.pubsub_node import Item, NodeConfig, event, node_configured, node_form
 from amoc.xmppd.services.service import (
     DISCO_INFO,
@@ -46,10 +45,6 @@ _FEATURES: Final = (
 def features(*more: str) -> list[str]:
     """What disco says of a host."""
     return [ns.PUBSUB, *(f"{ns.PUBSUB}#{name}" for name in (*_FEATURES, *more))]
-
-
-Verb = Callable[[Host, str, Element, Element], str]
-"""Serves a request of a sender (full address): the request's first element, and all of it."""
 
 
 def serve(host: Host, kind: str, sender: str, request: Element) -> str:
@@ -202,15 +197,20 @@ def _bare(jid: str) -> str:
 
 
 _VERBS: Final[dict[tuple[str, str], Verb]] = {
-    ("set", f"{{{ns.PUBSUB}}}create"): _create,
-    ("set", f"{{{ns.PUBSUB}}}publish"): _publish,
-    ("set", f"{{{ns.PUBSUB}}}retract"): _retract,
-    ("set", f"{{{ns.PUBSUB}}}subscribe"): _subscribe,
-    ("set", f"{{{ns.PUBSUB}}}unsubscribe"): _unsubscribe,
-    ("get", f"{{{ns.PUBSUB}}}items"): _items,
-    ("get", f"{{{ns.PUBSUB}}}subscriptions"): _subscriptions,
-    ("get", f"{{{ns.PUBSUB}}}affiliations"): _affiliations,
-    ("get", f"{{{ns.PUBSUB}}}default"): _default,
+    **verbs(
+        ns.PUBSUB,
+        {
+            ("set", "create"): _create,
+            ("set", "publish"): _publish,
+            ("set", "retract"): _retract,
+            ("set", "subscribe"): _subscribe,
+            ("set", "unsubscribe"): _unsubscribe,
+            ("get", "items"): _items,
+            ("get", "subscriptions"): _subscriptions,
+            ("get", "affiliations"): _affiliations,
+            ("get", "default"): _default,
+        },
+    ),
     **pubsub_owner.VERBS,
 }
 

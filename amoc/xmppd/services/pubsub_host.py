@@ -5,7 +5,7 @@ A host says who may make and read its nodes, and who besides the subscribers is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
@@ -129,3 +129,17 @@ def send_item(host: Host, node: Node, item: Item, jid: str) -> None:
     """Send an item that was published earlier to one address."""
     shown = item.as_markup(payload=node.config.deliver_payloads)
     host.tell_one(jid, event(node.name, shown), moments.delay(item.moment, host.jid))
+
+
+Verb = Callable[[Host, str, Element, Element], str]
+"""Serves a request of a sender (full address): the request's first element, and all of it."""
+
+
+def verbs(namespace: str, of: Mapping[tuple[str, str], Verb]) -> dict[tuple[str, str], Verb]:
+    """What serves a request, by its type and the tag of its first element.
+
+    Args:
+        namespace: That of these elements.
+        of: The same by its type and the element's name.
+    """
+    return {(kind, f"{{{namespace}}}{name}"): verb for (kind, name), verb in of.items()}

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.answers import StanzaFailure, refuse_if
 from amoc.xmppd.services.forms import FORM
+from amoc.xmppd.services.pubsub_host import Host, Verb, verbs
 from amoc.xmppd.services.pubsub_node import Node, node_configured, node_form
 from amoc.xmppd.services.service import named
-
-if TYPE_CHECKING:
-    from amoc.xmppd.services.pubsub import Verb
-    from amoc.xmppd.services.pubsub_host import Host
 
 _AFFILIATIONS: Final = ("owner", "publisher", "member", "outcast", "none")
 
@@ -128,14 +125,17 @@ def _answer(content: str) -> str:
     return f"<pubsub xmlns='{ns.PUBSUB_OWNER}'>{content}</pubsub>"
 
 
-VERBS: Final[dict[tuple[str, str], Verb]] = {
-    ("get", f"{{{ns.PUBSUB_OWNER}}}configure"): _configuration,
-    ("set", f"{{{ns.PUBSUB_OWNER}}}configure"): _configure,
-    ("get", f"{{{ns.PUBSUB_OWNER}}}default"): _default,
-    ("set", f"{{{ns.PUBSUB_OWNER}}}delete"): _delete,
-    ("set", f"{{{ns.PUBSUB_OWNER}}}purge"): _purge,
-    ("get", f"{{{ns.PUBSUB_OWNER}}}affiliations"): _affiliations,
-    ("set", f"{{{ns.PUBSUB_OWNER}}}affiliations"): _affiliate,
-    ("get", f"{{{ns.PUBSUB_OWNER}}}subscriptions"): _subscriptions,
-    ("set", f"{{{ns.PUBSUB_OWNER}}}subscriptions"): _subscribe_others,
-}
+VERBS: Final[dict[tuple[str, str], Verb]] = verbs(
+    ns.PUBSUB_OWNER,
+    {
+        ("get", "configure"): _configuration,
+        ("set", "configure"): _configure,
+        ("get", "default"): _default,
+        ("set", "delete"): _delete,
+        ("set", "purge"): _purge,
+        ("get", "affiliations"): _affiliations,
+        ("set", "affiliations"): _affiliate,
+        ("get", "subscriptions"): _subscriptions,
+        ("set", "subscriptions"): _subscribe_others,
+    },
+)
