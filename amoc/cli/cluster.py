@@ -191,9 +191,9 @@ def _check_joins(plan: RunPlan, reach: Reach) -> None:
     if reach.max_nodes is None:
         return
     for option, given, why in (
-        ("--arrival-rate", plan.arrivals, "divides --max-users among the nodes of the start"),
-        ("--placement blocks", plan.placement == "blocks", "divides users among these"),
-        ("--on-nodes", plan.on_nodes, "gives nodes that come later no users"),
+        ("--arrival-rate", plan.arrivals, "divides --max-users among the initial nodes"),
+        ("--placement blocks", plan.placement == "blocks", "divides users among the initial nodes"),
+        ("--on-nodes", plan.on_nodes, "gives no users to nodes that join later"),
     ):
         if given:
             raise UsageError(f"--max-nodes cannot be used with {option}, which {why}")

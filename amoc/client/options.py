@@ -53,7 +53,7 @@ def _argument(name: str, value: object) -> list[str]:
             return [f"{option}={key}={one}" for key, one in table.items()]
         case (str() | int()) as plain if not isinstance(value, bool):
             return [f"{option}={plain}"]
-    raise TypeError(f"{name} must be a text or a whole number, got {value!r}")
+    raise TypeError(f"{name} must be text or a whole number, got {value!r}")
 
 
 def source(scenario: str | os.PathLike[str] | Mapping[str, int | str]) -> str:

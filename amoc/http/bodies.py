@@ -98,7 +98,7 @@ def of(options: Mapping[str, Any]) -> Body | None:
         return None
     given = [one for one in _KINDS if one in options]
     if len(given) > 1 and given != ["form", "files"]:
-        raise ScenarioError(f"a request must have one body, got {' and '.join(given)}")
+        raise ScenarioError(f"a request can have only one body, got {' and '.join(given)}")
     if "files" in options:
         return of_files(options["files"], options.get("form", {}))
     if "json" in options:

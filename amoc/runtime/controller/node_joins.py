@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import gevent
 from gevent.pool import Group
@@ -37,6 +37,14 @@ MAX_KEPT = 10_000
 """Reports of workers of a node that has not joined yet: each has little to say before that."""
 
 M = TypeVar("M")
+
+
+class _Coming(NamedTuple):
+    """A node that has not joined yet."""
+
+    node: Node
+    kept: list[FromWorkers | Sample]
+    """What its workers, and it of them, have reported."""
 
 
 class NodeJoins:
@@ -69,8 +77,7 @@ class NodeJoins:
         self._files = files
         self._operator = operator
         self._on_line = on_line
-        self._kept: dict[str, list[FromWorkers | Sample]] = {}
-        self._coming: dict[str, Node] = {}
+        self._coming: dict[str, _Coming] = {}
         self._tasks = Group()
 
     def prepare(
@@ -80,7 +87,7 @@ class NodeJoins:
         known_calls: Sequence[tuple[str, Sequence[object]]],
         logs_directory: str,
     ) -> None:
-        """The nodes of the start are there.
+        """The initial nodes are there.
 
         Args:
             services: Those of their workers.
@@ -103,46 +110,44 @@ class NodeJoins:
         placement = Placement(self._layout)
         for launched in self._launched.launcher.newcomers():
             node = self._nodes.expect(launched, placement.numbers(launched.number))
-            self._coming[node.name], self._kept[node.name] = node, []
-            self._tasks.spawn(self._nodes.guarded, partial(self._join, node))
+            coming = self._coming[node.name] = _Coming(node, [])
+            self._tasks.spawn(self._nodes.guarded, partial(self._join, coming))
 
     def end(self) -> None:
         """Nobody joins any more; those that are about to have ended when this returns."""
         self._tasks.kill()
-        for node in self._coming.values():
+        for node, _ in self._coming.values():
             node.launched.kill()
-        for node in self._coming.values():
+        for node, _ in self._coming.values():
             self._nodes.give_up(node, "the run ended before it had joined")
         self._coming.clear()
-        self._kept.clear()
 
     def keep(self, name: str, record: FromNode) -> bool:
         """Keep a report for later where a worker's node has not joined yet; whether it has not."""
-        kept = self._kept.get(name)
-        if kept is None or not isinstance(record, FromWorkers | Sample):
+        coming = self._coming.get(name)
+        if coming is None or not isinstance(record, FromWorkers | Sample):
             return False
+        node, kept = coming
         if isinstance(record, Sample):
             if is_acknowledged(record):
                 self._nodes.send(name, Sampled(record.sequence))
-            node = self._coming[name]
             if Ready not in node.seen:  # it has numbered its workers as the only node would
                 record = record._replace(workers=[], together=[], first=node.workers.start)
         if len(kept) < MAX_KEPT:
             kept.append(record)
         else:
-            self._coming[name].failure = PeerError(f"its workers report more than {MAX_KEPT} times")
+            node.failure = PeerError(f"its workers sent more than {MAX_KEPT:,} reports")
         return True
 
-    def _join(self, node: Node) -> None:
-        host = node.launched.host
+    def _join(self, coming: _Coming) -> None:
+        node, host = coming.node, coming.node.launched.host
         try:
             self._operator.info(f"{node.name} on {host} is about to join")
-            loaded = self._bring_up(node)
-            users = self._let_in(node, loaded)
+            loaded = self._bring_up(coming)
+            users = self._let_in(coming, loaded)
         except AmocError as error:
             self._nodes.give_up(node, str(error))
             del self._coming[node.name]
-            del self._kept[node.name]
             self._operator.error(f"{node.name} on {host} cannot join: {error}")
             return
         self._operator.info(
@@ -152,12 +157,13 @@ class NodeJoins:
         if events.NODE_UP.heard:
             events.NODE_UP(node=node.name)
 
-    def _bring_up(self, node: Node) -> Loaded:
+    def _bring_up(self, coming: _Coming) -> Loaded:
         """Have a node load the scenario, run init() and fork its workers; what it has loaded.
 
         Raises:
             AmocError: It does not get that far.
         """
+        node, kept = coming
         plan, launched = self._plan, node.launched
         launched.watch(self._on_line)
         launched.keep_logs(self._logs_directory)
@@ -173,7 +179,6 @@ class NodeJoins:
                 self._services.calls.do(None, operation, *arguments)
         self._services.relay.want(ready.events)
         deadline_s = WORKERS_UP_S + EACH_WORKER_UP_S * len(node.workers)
-        kept = self._kept[node.name]
 
         def are_up() -> bool:
             last = {one.worker: one for one in kept if isinstance(one, WorkerUp | WorkerLost)}
@@ -182,12 +187,13 @@ class NodeJoins:
         self._until(node, are_up, deadline_s, "start its workers")
         return loaded
 
-    def _let_in(self, node: Node, loaded: Loaded) -> int:
+    def _let_in(self, coming: _Coming, loaded: Loaded) -> int:
         """Let a node take part whose workers are up; how many users it gets.
 
         Raises:
             AmocError: It cannot have them; nothing was changed.
         """
+        node, kept = coming
         there = [*self._nodes.there, node]
         of_nodes = {**self._status.nodes, node.name: loaded}
         facts = [
@@ -202,7 +208,7 @@ class NodeJoins:
         self._status.nodes = of_nodes
         del self._coming[node.name]
         self._nodes.join(node, (now_ns() - self._begun_ns) / S_NS)
-        for report in self._kept.pop(node.name):
+        for report in kept:
             if isinstance(report, Sample):
                 self._status.samples.take(node.name, report)
             else:

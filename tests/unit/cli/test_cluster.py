@@ -77,7 +77,7 @@ def test_hosts_are_waited_for_or_fetched(secret):
         ),
         (
             [*JOIN, "--max-nodes", "3", "--on-nodes", "node0"],
-            "--max-nodes cannot be used with --on-nodes, which gives nodes that come later no",
+            "--max-nodes cannot be used with --on-nodes, which gives no users to nodes that join",
         ),
         (["--cluster", "ssh://h1", "--advertise", "h:4100"], "must be a host without a port"),
         (["--cluster", "ssh://h1", "--advertise", "h';id'"], "--advertise must be an address"),

@@ -41,8 +41,8 @@ def test_options_are_arguments_of_the_command(given, arguments):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"users": 1.5}, "users must be a text or a whole number, got 1.5"),
-        ({"users": True}, "users must be a text or a whole number, got True"),
+        ({"users": 1.5}, "users must be text or a whole number, got 1.5"),
+        ({"users": True}, "users must be text or a whole number, got True"),
         ({"duration": object}, "duration must be a duration such as '30s'"),
         ({"expect": [1]}, "expect must be a text or a list of texts, got 1 in it"),
         ({"expect": 1}, "expect must be a text or a list of texts, got 1"),
