@@ -110,13 +110,18 @@ def unshared(
 
         yield Inside(eventually(begun, f"{program} is the first process"))
     finally:
-        # The first process, with all that is in the namespace. The end of `unshare` is not enough:
-        # the kernel forgets --kill-child when the process takes another user's place.
+        # The first process, with all that is in the namespace; `unshare` reaps it and ends. To kill
+        # that instead is not enough: the kernel forgets --kill-child when the process takes another
+        # user's place.
         with suppress(FileNotFoundError):
             for pid in below():
                 os.kill(pid, signal.SIGKILL)
-        child.kill()
-        child.wait(DEADLINE_S)
+        try:
+            child.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(DEADLINE_S)
+            raise
 
 
 def _program_of(pid: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,15 @@ import gevent
 import pytest
 
 from amoc.runtime.orphans import Orphans
+
+PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
+
+
+@pytest.fixture(autouse=True)
+def adopts_no_more():
+    """What other tests here leave behind is reaped by init again, not kept for this process."""
+    yield
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
 
 
 @pytest.fixture
