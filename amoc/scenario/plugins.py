@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from amoc.base import guard
+from amoc.base import entry_points, guard
 from amoc.base.errors import AmocError, UsageError
 from amoc.base.tracebacks import describe
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "amoc.plugins"
 ROLES = ("controller", "supervisor")
@@ -56,7 +58,7 @@ def load(role: str, installed: Iterable[EntryPoint] | None = None) -> Sequence[P
     Raises:
         UsageError: One cannot be loaded.
     """
-    entries = entry_points(group=GROUP) if installed is None else installed
+    entries = entry_points.of_group(GROUP) if installed is None else installed
     plugins = []
     for entry in sorted(entries, key=lambda one: (one.name, one.value)):
         plugin = _described(entry)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from amoc.base import guard
+from amoc.base import entry_points, guard
 from amoc.base.errors import AmocError, UsageError, value_error_as
 from amoc.base.text import cut
 from amoc.base.tracebacks import describe
@@ -50,9 +50,7 @@ Strategy = Callable[[Sequence[NodeFacts], range], Sequence[int]]
 
 def installed() -> dict[str, EntryPoint]:
     """Those of packages, by their names."""
-    from importlib.metadata import entry_points  # hardly any run needs it
-
-    return {one.name: one for one in entry_points(group=GROUP) if one.name not in RULES}
+    return {one.name: one for one in entry_points.of_group(GROUP) if one.name not in RULES}
 
 
 def checked(name: str) -> str:

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import os
 import time
+from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from amoc.base import entry_points
 
 
 def patch() -> None:
@@ -22,7 +27,20 @@ def patch() -> None:
     config.track_greenlet_tree = (
         False  # twice the user starts per second, and nobody asks for the tree
     )
-    monkey.patch_all(os=False, signal=False)
+    events: Any = import_module("gevent.events")
+
+    def notify(event: Any) -> None:
+        events.notify(event)
+        for target in entry_points.targets(event.ENTRY_POINT_NAME):
+            resolve_name(target)(event)
+
+    gevents_own = events.notify_and_call_entry_points
+    # That one parses what all installed packages declare, at each of some twenty steps.
+    events.notify_and_call_entry_points = notify
+    try:
+        monkey.patch_all(os=False, signal=False)
+    finally:
+        events.notify_and_call_entry_points = gevents_own
 
 
 def drop_hub(deadline_s: float = 2.0) -> int:

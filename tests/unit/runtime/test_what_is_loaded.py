@@ -24,7 +24,8 @@ def loaded() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "large", ["asyncio", "email", "jinja2", "numpy", "pydantic", "rich", "ssl", "xml"]
+    "large",
+    ["asyncio", "email", "importlib.metadata", "jinja2", "numpy", "pydantic", "rich", "ssl", "xml"],
 )
 def test_what_only_some_processes_need_is_not_loaded_before_they_are_forked(
     loaded: set[str], large: str

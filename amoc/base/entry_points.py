@@ -1,0 +1,72 @@
+"""Entry points of installed packages, at little cost where there are none. Pure.
+
+`importlib.metadata` brings `email` along, and parses what all installed packages declare each time
+that it is asked. Nearly always none of them declares what is asked for: their files are read once,
+and who asks again only looks at those bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+def of_group(group: str) -> Iterable[EntryPoint]:
+    """The entry points of a group."""
+    texts = _texts()
+    if texts is not None and not any(group in text for text in texts):
+        return ()
+    from importlib.metadata import entry_points  # hardly any run needs it
+
+    return entry_points(group=group)
+
+
+def targets(group: str) -> Iterable[str]:
+    """What the entry points of a group refer to, such as ``package.module:name``."""
+    texts = _texts()
+    if texts is None:
+        return [one.value for one in of_group(group)]
+    found = (one for text in texts if group in text for one in _targets(text, group))
+    return dict.fromkeys(found)  # a package may be there twice
+
+
+def _targets(text: str, group: str) -> Iterable[str]:
+    section = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif section == group and "=" in line and not line.startswith("#"):
+            yield line.partition("=")[2].strip()
+
+
+def _texts() -> list[str] | None:
+    """What installed packages declare; None if some may be where this module cannot look."""
+    if any(hasattr(one, "find_distributions") and one is not PathFinder for one in sys.meta_path):
+        return None
+    texts: list[str] = []
+    for place in map(Path, sys.path):
+        with suppress(FileNotFoundError, PermissionError):
+            found = place.stat()
+            try:
+                texts += _read(place, found.st_dev, found.st_ino, found.st_mtime_ns)
+            except NotADirectoryError:  # an archive
+                return None
+    return texts
+
+
+@cache
+def _read(place: Path, *_changes_with: int) -> list[str]:
+    texts = []
+    for one in place.iterdir():
+        if one.name.lower().endswith((".dist-info", ".egg-info", "egg-info")):
+            with suppress(OSError):
+                texts.append((one / "entry_points.txt").read_text("utf-8"))
+    return texts
