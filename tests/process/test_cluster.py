@@ -273,15 +273,19 @@ def test_users_that_have_not_started_on_a_lost_node_start_on_the_others(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
-    # A node's users start 2 s apart: who has started when it is killed is known by then.
-    slowly = ("--users", str(USERS), *THREE[:4], "--set", "user_rate=90", "--duration", "1h")
-    policy = ("--on-node-loss", "continue")
-    with running(scenario(COUNTING), *slowly, *policy, directory=tmp_path) as run:
+    policy = ("--on-node-loss", "continue", "--duration", "1h")
+    with running(scenario(COUNTING), "--users", "3", *THREE, *policy, directory=tmp_path) as run:
         eventually(lambda: len(users_by_process(log)) == 3, f"each node has a user:\n{run.output}")
+        # At one a minute, none starts that the controller has not heard of when the node is killed.
+        control = RunDirectory(run.directory).control
+        request(control, "set", {"values": {"user_rate": 1}})
+        request(control, "add", {"count": USERS - 3})
+        write_seconds(run, 2)
         gone = next(where for where, users in users_by_process(log).items() if 2 in users)
         run.kill(run.find("node")[1])
         run.wait_for_output("lost with it")
         ran = users_by_process(log)[gone]
+        request(control, "set", {"values": {"user_rate": "infinity"}})
 
         def elsewhere() -> set[int]:
             others = [users for where, users in users_by_process(log).items() if where != gone]
