@@ -190,9 +190,12 @@ class ChildProcess:
                     self._status = os.waitstatus_to_exitcode(status)
         return self._status
 
-    def close_lifeline(self) -> None:
-        """Tell it that it is not wanted any more."""
+    def close_lifeline(self, why: str = "") -> None:
+        """Tell it that it is not wanted any more, and why, if it is there to read that."""
         if self._input >= 0:
+            with contextlib.suppress(OSError):
+                if _has_room(self._input):
+                    os.write(self._input, why.encode()[: select.PIPE_BUF])
             os.close(self._input)
             self._input = -1
 

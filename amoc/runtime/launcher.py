@@ -70,8 +70,10 @@ class LaunchedNode(Protocol):
     def kill(self) -> None:
         """End its process and all below it at once; does not wait for that."""
 
-    def end(self, deadline_s: float, /) -> None:
+    def end(self, deadline_s: float, why: str = "", /) -> None:
         """Wait for the end of its process, and kill it if it has not left by then.
+
+        Where the run goes on without it, its host is told `why`.
 
         Once this returns nothing of it runs, and all its lines were passed on.
         """

@@ -64,7 +64,7 @@ class LocalNode:
         """Kill it; the kernel ends all below it."""
         self._watched.kill()
 
-    def end(self, deadline_s: float) -> None:
+    def end(self, deadline_s: float, _why: str = "") -> None:
         """Wait for its end, and kill it if it has not left by then."""
         self._watched.end(deadline_s)
 

@@ -12,7 +12,7 @@ from amoc.base.clock import MS_NS
 from amoc.control.client import request
 from amoc.results.run_directory import RunDirectory
 from tests.process.joined import joined
-from tests.process.support import eventually, lines
+from tests.process.support import DEADLINE_S, eventually, lines
 
 pytestmark = pytest.mark.slow
 
@@ -83,10 +83,12 @@ def test_nodes_that_come_later_take_part_as_all_others_and_take_over_from_a_lost
         assert not there[first].keys() & there[second].keys(), "nobody has moved"
 
         it.keepers[0].send_signal(signal.SIGTERM)  # with user 1, which the others need
+        run.wait_for_output("node 0 stops: told to stop by SIGTERM")
         eventually(lambda: len(runs(log)[second]) == 29, f"all run there:\n{run.output}")
         (tmp_path / "broken").touch()
         it.keeper("broken")
         run.wait_for_output("node2 on broken cannot join: ")
+        assert it.keepers[-1].wait(DEADLINE_S) == 8
         (tmp_path / "broken").unlink()
         it.keeper("back")
         run.wait_for_output("node3 on back has joined")

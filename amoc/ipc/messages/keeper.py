@@ -118,7 +118,10 @@ class Kill(NamedTuple):
 
 
 class Leave(NamedTuple):
-    """Down: the run is over; the keeper ends, and its node, if that is still there."""
+    """Down: the keeper ends, and its node, if that is still there."""
+
+    why: str = ""
+    """Why the run goes on without it, or has not begun; empty if the run is over."""
 
 
 FromHost = Join

@@ -73,7 +73,7 @@ class NodeUsers:
         never = self._starts.unstarted(node.workers)
         ran = [one for one in users if one not in never]
         unstarted = [one for one in users if one in never]
-        left = [one for other in self._nodes.there if other is not node for one in other.workers]
+        left = [one for other in self._nodes.there if not other.lost for one in other.workers]
         move = Move(1, self._ids[-1], list(node.workers), left)
         self._placement.move(move)
         self._nodes.send_all(move)

@@ -292,10 +292,9 @@ class Nodes:
         if now - self._looked_ns < LOOK_EACH_NS * len(self.there):
             return
         self._looked_ns = now
-        for node in list(self.there):
-            error = self.trouble_of(node)
-            if error is not None:
-                self._lose(node, error)
+        troubles = [(node, self.trouble_of(node)) for node in self.there]
+        self._lose([(node, error) for node, error in troubles if error is not None])
+        for node in self.there:
             if node.mail_dropped:
                 dropped, node.mail_dropped = node.mail_dropped, 0
                 text = f"{counted(dropped, 'envelope')} of mail to {node.name} dropped"
@@ -316,25 +315,30 @@ class Nodes:
             return PeerError(f"{node.name} has not reported for {SILENT_S:g} s")
         return None
 
-    def _lose(self, node: Node, error: AmocError) -> None:
-        """Go on without a node, if that may be.
+    def _lose(self, lost: Sequence[tuple[Node, AmocError]]) -> None:
+        """Go on without nodes, if that may be; those of a whole rack are ended side by side.
 
         Raises:
             AmocError: It may not.
         """
-        if len(self.there) > 1 and error.exit_code is ExitCode.NODE_LOST:
-            self.give_up(node, str(error))
-            if self._spare(node, error):
-                self.there.remove(node)
-                return
-        raise error
+        for _, error in lost:
+            if error.exit_code is not ExitCode.NODE_LOST:
+                raise error
+        gone = lost[: len(self.there) - 1]
+        gevent.joinall([gevent.spawn(self.give_up, node, str(error)) for node, error in gone])
+        for node, error in gone:
+            if not self._spare(node, error):
+                raise error
+            self.there.remove(node)
+        for _, error in lost[len(gone) :]:
+            raise error
 
     def give_up(self, node: Node, why: str) -> None:
-        """End a node for some reason; nothing of it runs or is heard from then on."""
-        node.launched.kill()
-        node.launched.end(LEAVE_S)
-        self._bus.forget(node.name)  # whatever comes late from it is not taken
+        """End a node for some reason; nothing of it runs or is heard once this returns."""
         node.lost = why
+        node.launched.kill()
+        node.launched.end(LEAVE_S, f"the controller has given up this node: {why}")
+        self._bus.forget(node.name)  # whatever comes late from it is not taken
 
     # Joining
 

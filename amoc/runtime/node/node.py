@@ -27,6 +27,7 @@ from amoc.base import process
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode
 from amoc.base.operator import Operator
+from amoc.base.text import printable
 from amoc.ipc import bus
 from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope, Part
 from amoc.ipc.messages.lifecycle import (
@@ -307,14 +308,18 @@ class Node:
     def _watch_lifeline(self) -> None:
         # On another host there is a keeper in between, which may be frozen.
         fence = fencing.Fence(now_ns()) if self._bootstrap.remote else None
+        nobody = "the controller is gone" if fence is None else "its keeper is gone"
+        why = b""
         look_s = fencing.BEAT_S if fence is not None else None
         while fence is None or not fence.is_orphaned(now_ns()):
             try:
                 gsocket.wait_read(0, look_s)
             except TimeoutError:
                 continue
-            if not os.read(0, 4096):
-                self._lost_controller("the controller is gone")
+            read = os.read(0, 4096)
+            why += read.lstrip(fencing.BEAT)
+            if not read:
+                self._lost_controller(printable(why.decode(errors="replace")) or nobody)
                 return
             if fence is not None:
                 fence.echoed(now_ns())

@@ -23,6 +23,8 @@ from __future__ import annotations
 from amoc.base.clock import S_NS
 
 BEAT_S = 0.5
+BEAT = b"."
+"""What a keeper writes to its node so often; once it has more to say, the node has to leave."""
 ORPHANED_NS = 3 * S_NS
 """Without its controller for so long, a node's users are to stop."""
 KILLED_NS = 5 * S_NS

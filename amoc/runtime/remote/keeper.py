@@ -114,7 +114,7 @@ class Keeper:
                     tasks = [self._hear, self._beat, self._guard, self._clock.follow, self._ship]
                     spawned += [gevent.spawn(self._guarded, task) for task in tasks]
                     self._leave.wait()
-                self._end_node()
+                self._end_node(self._why)
                 self._line.report_urgent(
                     Ended(f"has left: {self._why}" if self._why else "has left")
                 )
@@ -141,9 +141,9 @@ class Keeper:
             self._in_use.bind(str(self._directory / "keeper"))
             self._in_use.listen()
 
-    def stop(self) -> None:
-        """Leave, as nobody wants the node any more; from a signal, say."""
-        self._give_up(ExitCode.INTERRUPTED, "interrupted")
+    def stop(self, signum: int) -> None:
+        """Leave, as a signal says."""
+        self._give_up(ExitCode.INTERRUPTED, f"told to stop by {signal.Signals(signum).name}")
 
     def _guarded(self, task: Callable[[], object]) -> None:
         try:
@@ -182,7 +182,9 @@ class Keeper:
                         self._node.kill()
                     else:  # or it has ended already, and that is said once more
                         self._line.report_urgent(Ended("was not running"))
-                case Leave():
+                case Leave(why):
+                    if why and not self._why:
+                        self._why, self._code = why, ExitCode.NODE_LOST
                     self._leave.set()
 
     def _beat(self) -> None:
@@ -191,15 +193,16 @@ class Keeper:
             # What a node begins with is known soon; from then on clocks drift slowly.
             gevent.sleep(fencing.BEAT_S if self._clock.is_known else QUICK_BEAT_S)
             if self._told is not None and not self._fence.is_orphaned(now_ns()):
-                self._told.write(b".")  # it would stop if this process were frozen
+                self._told.write(fencing.BEAT)  # it would stop if this process were frozen
 
     def _guard(self) -> None:
         while not self._fence.is_orphaned(now_ns()):
             gevent.sleep(LOOK_S)
         silent_s = (now_ns() - self._fence.known_ns) // S_NS
-        self._tell(f"nothing heard from the controller for {silent_s} s; stopping the node")
+        why = f"nothing heard from the controller for {silent_s} s"
+        self._tell(f"{why}; stopping the node")
         if self._node is not None:
-            self._node.close_lifeline()
+            self._node.close_lifeline(why)
         while not self._fence.is_over(now_ns()) and self._runs():
             gevent.sleep(LOOK_S)
         self._give_up(ExitCode.NODE_LOST, "lost contact with the controller")
@@ -299,12 +302,12 @@ class Keeper:
     def _runs(self) -> bool:
         return self._node is not None and self._node.exit_status() is None
 
-    def _end_node(self) -> None:
-        """End the node, and whatever of it is left."""
+    def _end_node(self, why: str = "") -> None:
+        """End the node, and whatever of it is left; it is told why."""
         node, self._told = self._node, None
         if node is None:
             return
-        node.close_lifeline()
+        node.close_lifeline(why)
         until_ns = now_ns() + int(ALONE_S * S_NS)
         while self._runs() and now_ns() < until_ns and not self._fence.is_over(now_ns()):
             gevent.sleep(LOOK_S)
@@ -320,8 +323,8 @@ def _libraries(scenario: str) -> str:
     return Preparation(scenario, Choice(), lambda _line: None).environment().libraries
 
 
-def on_signals(stop: Callable[[], object]) -> None:
+def on_signals(stop: Callable[[int], object]) -> None:
     """Have the signals that mean the end call `stop`."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(ValueError, OSError):
-            gevent.signal_handler(signum, stop)
+            gevent.signal_handler(signum, stop, signum)

@@ -16,7 +16,7 @@ import zmq
 from gevent.queue import SimpleQueue
 
 from amoc.base.clock import S_NS, format_duration, now_ns
-from amoc.base.errors import PeerError, ResourceError
+from amoc.base.errors import AmocError, PeerError, ResourceError
 from amoc.base.run_clock import host_clock
 from amoc.base.text import counted, cut, printable
 from amoc.base.waiting import Notify
@@ -125,9 +125,12 @@ class RemoteLauncher:
         try:
             self._open()
             self._wait()
-        except BaseException:
+        except BaseException as error:
+            # What keepers say that a starter has brought is shown here, where that is known.
+            is_news = self._starter is None and isinstance(error, AmocError)
+            why = f"the run has not begun: {error}" if is_news else ""
             for node in self.nodes:
-                self.tell(node, Leave())
+                self.tell(node, Leave(why))
             self.nodes.clear()
             self.close()
             self._context.destroy(linger=bus.LINGER_MS)

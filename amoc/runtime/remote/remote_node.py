@@ -139,15 +139,15 @@ class RemoteNode:
         if self.how is None:
             self._keepers.tell(self, Kill())
 
-    def end(self, deadline_s: float) -> None:
-        """Wait for its end, and have it killed if it has not left by then."""
+    def end(self, deadline_s: float, why: str = "") -> None:
+        """Wait for its end, and have it killed if it has not left by then; tell its keeper why."""
         self._until_ended(deadline_s)
         self.kill()
         self._until_ended(fencing.GIVEN_UP_NS / S_NS)
         if self.ended() is None:  # its keeper is there, and cannot end it; without us it has to
             self._keepers.forget(self)
             self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
-        self._keepers.tell(self, Leave())
+        self._keepers.tell(self, Leave(why))
         if self._logs is not None:
             self._logs.close()
             self._logs = None

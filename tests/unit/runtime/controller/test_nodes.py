@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import gevent
 import pytest
 
 from amoc.base.errors import ExitCode, PeerError
@@ -35,7 +36,8 @@ class Process:
         self.number = number
         self.host = f"host{number}"
         self.how: str | None = None
-        self.killed = False
+        self.killed, self.told = False, ""
+        self.may_end: Callable[[], bool] = lambda: True
 
     def ended(self) -> str | None:
         return self.how
@@ -43,8 +45,10 @@ class Process:
     def kill(self) -> None:
         self.killed = True
 
-    def end(self, _deadline_s: float) -> None:
-        self.how = self.how or "was killed by SIGKILL"
+    def end(self, _deadline_s: float, why: str = "") -> None:
+        while not self.may_end():
+            gevent.sleep(0)
+        self.how, self.told = self.how or "was killed by SIGKILL", why
 
 
 class Bus:
@@ -145,6 +149,18 @@ def test_a_node_that_cannot_go_on_is_killed_with_all_below_it_before_the_run_goe
     run.nodes.check()
     assert (run.processes[2].killed, run.processes[2].how) == (True, "was killed by SIGKILL")
     assert run.lost == [("node2", "the supervisor is dead")]
+    assert run.processes[2].told == "the controller has given up this node: the supervisor is dead"
+
+
+def test_nodes_that_are_lost_at_once_are_ended_side_by_side():
+    run = Run()
+    run.processes[0].may_end = lambda: run.processes[2].how is not None
+    for name in ("node0", "node2"):
+        run.hear(name, Failed(int(ExitCode.NODE_LOST), "no power"))
+    with gevent.Timeout(10):
+        run.nodes.check()
+    assert run.lost == [("node0", "no power"), ("node2", "no power")]
+    assert [node.name for node in run.nodes.there] == ["node1"]
 
 
 def test_a_node_that_is_silent_for_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch):
