@@ -74,14 +74,38 @@ def test_all_charts_are_drawn_without_a_complaint_or_a_request(browser, report, 
         assert visit.requests == []
 
 
-def test_charts_that_nobody_looks_at_are_drawn_when_they_come_near(browser, report):
-    # In a browser that is never idle: in one that is, they are drawn meanwhile.
-    with Visit(browser, report, "window.requestIdleCallback = () => 0", **DESKTOP) as visit:
-        last = visit.page.locator("[data-chart=rss]")
-        for chart in (visit.page.locator("[data-chart=users]"), last):
-            assert last.locator("canvas").count() == 0
-            chart.scroll_into_view_if_needed()
-            chart.locator("canvas").wait_for()
+def test_the_window_is_drawn_first_then_what_is_scrolled_to_and_all_of_it_on_paper(browser, report):
+    # In a browser that is never idle: in one that is, charts out of sight are drawn meanwhile.
+    script = """
+        window.requestIdleCallback = () => 0;
+        const mark = performance.mark.bind(performance);
+        performance.mark = (name, options) => {
+            const seen = [...document.querySelectorAll("figure:has(.plot)")].filter((one) => {
+                const { top, bottom } = one.getBoundingClientRect();
+                return bottom > 0 && top < innerHeight && one.checkVisibility();
+            });
+            window.seen = seen.map((one) => Boolean(one.querySelector("canvas")));
+            return mark(name, options);
+        };
+    """
+    with Visit(browser, report, script, **DESKTOP) as visit:
+        page = visit.page
+        canvases = page.locator("figure canvas")
+        page.evaluate("location.hash = 'load'")
+        page.wait_for_function("performance.getEntriesByName('amoc-drawn').length")
+        seen = page.evaluate("window.seen")
+        assert len(seen) > 3
+        assert all(seen)
+        assert page.evaluate("performance.getEntriesByName('amoc-drawn')[0].detail") == len(seen)
+        last = page.locator("[data-chart=rss]")
+        assert last.locator("canvas").count() == 0
+        last.scroll_into_view_if_needed()
+        last.locator("canvas").wait_for()
+        plots = page.locator("figure .plot").count()
+        assert 0 < canvases.count() < plots
+        page.pdf(format="A4")
+        assert canvases.count() == plots
+        assert visit.complaints == []
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])

@@ -10,8 +10,8 @@
              lines: [{label, colour, style, values}]}
    spectra   by key: {title, fractions, lines: [{label, colour, values}]}
 
-   A chart is drawn when it comes near the window, or when there is time, and again when its width
-   or the colours change. The page of a run that goes on has the same data and adds to it: `update`
+   A chart in the window is drawn at once, any other when it comes near, or when there is time; and
+   again when its width or the colours change. The page of a run that goes on has the same data and adds to it: `update`
    takes what `amoc.results.report.live` sends.
 
    Rows of a long run are many seconds each. Where a server can be asked, it is asked for the single
@@ -31,12 +31,15 @@ const amocReport = (() => {
 
   const two = (number) => String(number).padStart(2, "0");
 
-  /* To make a format takes a hundred times as long as to use it. */
-  const FORMATS = new Map([3, 4].map((most) => [most, new Intl.NumberFormat("en", { maximumSignificantDigits: most })]));
-  const WHOLE = new Intl.NumberFormat("en");
-
+  /* Not by Intl: a page that uses it for the first time loads its tables, which takes as long as to draw three charts. */
   function digits(value, most) {
-    return FORMATS.get(most).format(Number(value.toPrecision(most)));
+    const rounded = Number(value.toPrecision(most));
+    return Math.abs(rounded) < 1e-6 ? String(rounded) : grouped(rounded);
+  }
+
+  function grouped(number) {
+    const [whole, fraction] = String(number).split(".");
+    return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (fraction ? "." + fraction : "");
   }
 
   function duration(value) {
@@ -60,7 +63,7 @@ const amocReport = (() => {
     if (unit === "s") return duration(value);
     if (unit === "%") return digits(value * 100, 3) + " %";
     if (unit === "B") return bytes(value);
-    return (Math.abs(value) >= 1000 ? WHOLE.format(Math.round(value)) : digits(value, 4)) + unit;
+    return (Math.abs(value) >= 1000 ? grouped(Math.round(value)) : digits(value, 4)) + unit;
   }
 
   function moment(t) {
@@ -172,6 +175,7 @@ const amocReport = (() => {
     const state = {
       drawn: new Map(), near: new Set(), zoom: null, detail: null, log: true, print: false, palette: colours(), busy: false, times: [], limits: new Map(),
     };
+    const idly = window.requestIdleCallback || ((call) => setTimeout(call, 50));
     let firstDrawn;
     const drawn = new Promise((resolve) => { firstDrawn = resolve; });
     const page = { data, state, drawn, loader: null, setZoom, show: (figure) => show([figure]), figures, update };
@@ -422,7 +426,7 @@ const amocReport = (() => {
       one.plot.ctx.canvas.setAttribute("aria-label", found.title + (one.ofTime ? ", over time; its figures are in the table that follows" : ""));
       state.drawn.set(figure, one);
       widths.observe(figure);
-      if (data.version) say(figure, found);
+      if (data.version) idly(() => say(figure, found));
     }
 
     function chartOf(figure) {
@@ -583,28 +587,41 @@ const amocReport = (() => {
       }
     });
     const near = new IntersectionObserver((entries) => {
-      for (const { target, isIntersecting } of entries) {
+      const seen = [];
+      for (const { target, isIntersecting, boundingClientRect: { top, bottom } } of entries) {
         if (!isIntersecting) { state.near.delete(target); continue; }
         state.near.add(target);
         const one = state.drawn.get(target);
         if (one?.stale) refresh(target, one);
+        if (bottom > 0 && top < innerHeight) seen.push(target);
       }
-      show([...state.near]);
-      queueMicrotask(() => { performance.mark("amoc-drawn"); firstDrawn(); }); // after uPlot's own
+      show(begun ? [...state.near] : seen);
+      if (seen.length) begin(seen.filter((one) => state.drawn.has(one)).length);
     }, { rootMargin: NEAR });
-    collect();
-    if (!figures.length) firstDrawn();
 
-    /* What is far from the window is drawn when there is nothing else to do: whoever captures the
-       page as a whole sees all of it, though it never comes near the window. */
-    const idly = window.requestIdleCallback || ((call) => setTimeout(call, 50));
+    /* What is in the window is drawn first, as soon as the page is where its address says; then what
+       is near, once that has been painted. What is far is drawn when there is nothing else to do:
+       whoever captures the page as a whole sees all of it, though it never comes near the window. */
+    let begun = false;
+    function begin(inWindow) {
+      if (begun) return;
+      begun = true;
+      queueMicrotask(() => { performance.mark("amoc-drawn", { detail: inWindow }); firstDrawn(); }); // after uPlot's own
+      requestAnimationFrame(() => setTimeout(() => show([...state.near])));
+      idly(() => drawNext([...figures]));
+    }
     function drawNext(rest) {
       const figure = rest.shift();
-      if (!figure) { root.dataset.drawn = "all"; return; }
+      if (!figure) {
+        root.dataset.drawn = "all";
+        performance.mark("amoc-drawn-all");
+        return;
+      }
       show([figure]);
       idly(() => drawNext(rest));
     }
-    idly(() => drawNext([...figures]));
+    collect();
+    addEventListener("load", () => idly(() => begin(0))); // where no chart is in the window
 
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again([...state.drawn.keys()]));
 
