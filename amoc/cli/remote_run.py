@@ -67,17 +67,19 @@ def preview(server: Line, context: click.Context) -> JsonObject:
     return {**found, "scenario": given}  # where it is there says nothing here
 
 
-def replay(server: Line, context: click.Context) -> None:
-    """Repeat a run of the server there, and show that; with ``--plan`` only preview it."""
-    from amoc.cli.plan import put_out
+def replay(server: Line, context: click.Context) -> NoReturn:
+    """Repeat a run of the server there, show it to its end, and exit with its code."""
+    _show(server, context, "replay", _repeated(context))
 
-    body = {**body_of(context, RepeatBody), "run": context.params["run_directory"]}
-    if context.params["only_plan"]:
-        found = server.ask("POST", "/execution/plan_replay", body)
-        scenario = scenario_files.file_names(found["scenario"])
-        put_out({**found, "scenario": scenario}, context.params["json_file"])
-        return
-    _show(server, context, "replay", body)
+
+def preview_replay(server: Line, context: click.Context) -> JsonObject:
+    """What a run that is repeated would do on the server."""
+    found: JsonObject = server.ask("POST", "/execution/plan_replay", _repeated(context))
+    return {**found, "scenario": scenario_files.file_names(found["scenario"])}
+
+
+def _repeated(context: click.Context) -> JsonObject:
+    return {**body_of(context, RepeatBody), "run": context.params["run_directory"]}
 
 
 def _show(server: Line, context: click.Context, how: str, body: JsonObject) -> NoReturn:

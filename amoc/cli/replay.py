@@ -48,8 +48,11 @@ def replay(
     if (server := server_option.line()) is not None:
         from amoc.cli import remote_run
 
-        remote_run.replay(server, click.get_current_context())
-        return
+        context = click.get_current_context()
+        if only_plan:
+            plan.put_out(remote_run.preview_replay(server, context), json_file)
+            return
+        remote_run.replay(server, context)
     from amoc.results import replay as replaying
     from amoc.results import run_directory as rundir
 

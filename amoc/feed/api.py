@@ -17,7 +17,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.names import check_name
 from amoc.base.text import cut
 from amoc.feed import registry
-from amoc.feed.feed import DealtFeed, Feed, RandomFeed, UserFeed
+from amoc.feed.feed import DealtFeed, Feed, RandomFeed, UserFeed, check_time
 from amoc.feed.sources import CsvRows, GivenRows, JsonRows, Rows
 
 _ALLOWED = {
@@ -134,7 +134,7 @@ def _of_file(
 def _declared(
     what: str, read: Callable[[str], Rows], name: object, how: tuple[object, ...], caller: FrameType
 ) -> Feed:
-    registry.check_time(f"feed.{what}()")
+    check_time(f"feed.{what}()")
     named = check_name("feed", name)
     order, share, at_end = how
     given = {"order": order, "share": share, "at_end": "stop" if at_end is None else at_end}

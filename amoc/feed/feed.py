@@ -17,10 +17,10 @@ from amoc.base import context, pause
 from amoc.base.errors import ScenarioError
 from amoc.base.text import counted
 from amoc.feed.hand import CHUNK
-from amoc.feed.registry import is_before_users
 from amoc.feed.sources import Rows
 from amoc.ipc import rpc
 from amoc.metrics import optional, reserved
+from amoc.scenario import settings
 from amoc.users.spawned import owner_of
 from amoc.users.user import User, UserStopped, current
 
@@ -31,6 +31,25 @@ USED, ROWS, STOPPED = "used", "rows", "users_stopped"
 def metric_name(feed: str, what: str) -> str:
     """The name of a metric of a feed."""
     return f"{reserved.FEED}{feed}.{what}"
+
+
+def check_time(what: str) -> None:
+    """Nothing, if feeds can be declared now.
+
+    Raises:
+        ScenarioError: There are users already.
+    """
+    handler = context.find(rpc.Handler)
+    if handler is not None and not is_before_users(handler):
+        raise ScenarioError(
+            f"{what} must be called at a module's top level or in init(), so that all workers know"
+            " it"
+        )
+
+
+def is_before_users(handler: rpc.Handler | None) -> bool:
+    """Whether the scenario is imported, or its init() runs, with this handler of calls."""
+    return settings.is_importing() or isinstance(handler, rpc.Recorder)
 
 
 class Exhausted(UserStopped):

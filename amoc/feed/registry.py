@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amoc.base import context
 from amoc.base.errors import ScenarioError
-from amoc.ipc import rpc
-from amoc.scenario import settings
 from amoc.scenario.facts import RunFacts
 
 if TYPE_CHECKING:
@@ -37,25 +35,6 @@ class _Declared(NamedTuple):
 
 
 _said: list[_Declared] = []
-
-
-def check_time(what: str) -> None:
-    """Nothing, if feeds can be declared now.
-
-    Raises:
-        ScenarioError: There are users already.
-    """
-    handler = context.find(rpc.Handler)
-    if handler is not None and not is_before_users(handler):
-        raise ScenarioError(
-            f"{what} must be called at a module's top level or in init(), so that all workers know"
-            " it"
-        )
-
-
-def is_before_users(handler: rpc.Handler | None) -> bool:
-    """Whether the scenario is imported, or its init() runs, with this handler of calls."""
-    return settings.is_importing() or isinstance(handler, rpc.Recorder)
 
 
 def add(feed: Feed, caller: FrameType) -> None:
