@@ -74,7 +74,7 @@ class Connection:
         self._usual.error = self._usual.greenlet = None
         self._silence: Silence | None = None
         self._writer: _IoWatcher | None = None
-        self.pool = Pool(0)
+        self.pool: Pool[Connection] = Pool(0)
         self._limit: Deadlines | None = None
         self.failure: errors.Failure | None = None
         self._sending = self._stalled = self._awaits_leave = self._is_last = False

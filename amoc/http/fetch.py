@@ -50,7 +50,7 @@ class Fetcher:
         self._config = config
         self._is_usual = not (config.netrc or config.proxy)
         self._home = home.origin if home else None
-        self._pools = Pools(self._home, config.max_idle)
+        self._pools: Pools[Connection] = Pools(self._home, config.max_idle)
         self._home_pool = self._pools.home
         self.cookies = Cookies()
         auth = config.auth
@@ -160,7 +160,7 @@ class Fetcher:
             meters.retried.inc()
             kept = None
 
-    def _connect(self, call: Call, pool: Pool) -> Connection:
+    def _connect(self, call: Call, pool: Pool[Connection]) -> Connection:
         origin = call.origin
         deadline_ns = call.begin_ns + int(call.terms.limit.seconds * S_NS)
         config = self._config

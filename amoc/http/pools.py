@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from amoc.http.connection import Connection
     from amoc.http.urls import Origin
 
 MAX_SERVERS: Final = 100
@@ -13,7 +12,18 @@ MAX_SERVERS: Final = 100
 longest."""
 
 
-class Pool(list["Connection"]):
+class Kept(Protocol):
+    """What a pool keeps; it leaves the pool by itself when it is closed."""
+
+    is_open: bool
+
+    def close(self) -> None: ...  # noqa: D102
+
+
+C = TypeVar("C", bound=Kept)
+
+
+class Pool(list[C]):
     """Those to one server; the last one is used first.
 
     Attributes:
@@ -26,7 +36,7 @@ class Pool(list["Connection"]):
         super().__init__()
         self.most = most
 
-    def keep(self, connection: Connection) -> None:
+    def keep(self, connection: C) -> None:
         """Keep one whose request is over, if it can be used again; else it is closed."""
         if connection.is_open:
             if len(self) < self.most:
@@ -40,7 +50,7 @@ class Pool(list["Connection"]):
             self[-1].close()
 
 
-class Pools:
+class Pools(Generic[C]):
     """Those of a session.
 
     Attributes:
@@ -52,11 +62,11 @@ class Pools:
     def __init__(self, origin: Origin | None, most: int) -> None:
         """Keep `most` connections to each server; `origin` is the session's own."""
         self._origin = origin
-        self.home = Pool(most)
-        self._by_origin: dict[Origin, Pool] = {}
+        self.home: Pool[C] = Pool(most)
+        self._by_origin: dict[Origin, Pool[C]] = {}
         self._most = most
 
-    def of(self, origin: Origin) -> Pool:
+    def of(self, origin: Origin) -> Pool[C]:
         """The pool of a server, which is used now."""
         if origin == self._origin:
             return self.home

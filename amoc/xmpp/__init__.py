@@ -76,7 +76,8 @@ from amoc.xmpp.match import (
     is_unavailable,
 )
 from amoc.xmpp.presence_handshake import Neighbours
-from amoc.xmpp.slixmpp.slixmpp_bridge import preload, slixmpp_client
+from amoc.xmpp.slixmpp.slixmpp_bridge import slixmpp_client
+from amoc.xmpp.slixmpp.stanza_classes import preload
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.tracing import trace
 from amoc.xmpp.wire.xml_text import escape

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree.ElementTree import Element
 
 from amoc.base.errors import ScenarioError
+from amoc.xmpp.slixmpp.stanza_classes import to_slixmpp
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import conditions_of
 from amoc.xmpp.wire.namespaces import MESSAGE, PRESENCE
@@ -127,9 +128,7 @@ class Stanza:
             ScenarioError: slixmpp has no class for such an element.
         """
         if self._stanza is None:
-            from amoc.xmpp.slixmpp import slixmpp_bridge  # slixmpp takes 0.1 s to import
-
-            self._stanza = slixmpp_bridge.to_slixmpp(self.xml)
+            self._stanza = to_slixmpp(self.xml)
         return self._stanza
 
     def __getitem__(self, interface: str) -> Any:  # it is for slixmpp's plugins to say

@@ -1,63 +1,17 @@
-"""slixmpp's stanza classes around received trees, and the way to its client: on demand.
-
-slixmpp takes 0.1 s of CPU to import, so it is imported only when it is needed; the supervisor calls
-`preload` before it forks, and all workers share it.
-
-One of its dependencies, a DNS resolver, makes a queue when it is imported; under gevent's patches
-that queue creates a hub, and a hub must not be forked. amoc resolves names itself, so
-slixmpp is imported without it, and then thinks it is not installed.
-"""
+"""The way to slixmpp's client, for those who use it: neither it nor asyncio is imported before."""
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, TypeVar
-from xml.etree.ElementTree import Element
 
-from amoc.base.errors import ScenarioError
-from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
+from amoc.xmpp.slixmpp.stanza_classes import preload
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from slixmpp import ClientXMPP
-    from slixmpp.xmlstream import StanzaBase
 
     from amoc.xmpp.slixmpp.bridged_client import SlixmppClient
 
     C = TypeVar("C", bound=ClientXMPP)
-
-_RESOLVER = "aiodns"
-
-
-def preload() -> ModuleType:
-    """Import slixmpp without creating a gevent hub; does nothing the second time."""
-    already = sys.modules.get("slixmpp")
-    if already is not None:
-        return already
-    hidden = _RESOLVER not in sys.modules
-    if hidden:
-        sys.modules[_RESOLVER] = None  # type: ignore[assignment]  # makes its import fail
-    try:
-        import slixmpp
-    finally:
-        if hidden:
-            del sys.modules[_RESOLVER]
-    return slixmpp
-
-
-def to_slixmpp(xml: Element) -> StanzaBase:
-    """Slixmpp's stanza around the tree `xml`.
-
-    Raises:
-        ScenarioError: It is no message, presence or iq.
-    """
-    slixmpp = preload()
-    classes = {MESSAGE: slixmpp.Message, PRESENCE: slixmpp.Presence, IQ: slixmpp.Iq}
-    found = classes.get(xml.tag)
-    if found is None:
-        raise ScenarioError(f"only a message, presence or iq can become slixmpp's, got {xml.tag}")
-    return found(xml=xml, recv=True)  # type: ignore[no-any-return]
 
 
 def slixmpp_client(
@@ -100,7 +54,6 @@ def slixmpp_client(
         ScenarioError: `kind` is none of slixmpp's, or as `connect`.
     """
     preload()
-    # asyncio and slixmpp, for those who use them; and what uses this module for stanzas.
     from amoc.xmpp.connection import connecting
     from amoc.xmpp.slixmpp import bridged_client
 
