@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -61,7 +62,9 @@ def test_a_throttle_is_exact_over_hosts_whose_clocks_are_apart(hosts, tmp_path: 
         head.inside(command, env), capture_output=True, text=True, timeout=DEADLINE_S
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("amoc: the clock of ") == 1, "one of the hosts has another clock"
+    # Beside a busy core another line may warn of what that does to its bound.
+    told = re.findall(r"amoc: the clock of \S+ is tracked to within ", done.stdout)
+    assert len(told) == 1, "one of the hosts has another clock"
     assert [keeper.wait(DEADLINE_S) for keeper in keepers] == [0, 0]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     bounds = sorted(node["clock_bound_s"] for node in summary["nodes"])
