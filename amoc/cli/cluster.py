@@ -191,7 +191,11 @@ def _check_joins(plan: RunPlan, reach: Reach) -> None:
     if reach.max_nodes is None:
         return
     for option, given, why in (
-        ("--arrival-rate", plan.arrivals, "divides --max-users among the initial nodes"),
+        (
+            "an arrival rate beside other loads",
+            plan.arrivals is not None and plan.loads is not None,
+            "divides users among the initial nodes",
+        ),
         ("--placement blocks", plan.placement == "blocks", "divides users among the initial nodes"),
         ("--on-nodes", plan.on_nodes, "gives no users to nodes that join later"),
     ):

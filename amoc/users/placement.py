@@ -119,9 +119,11 @@ class Placement:
 
     def share(self, count: int, worker: int) -> int:
         """How many of `count` users are `worker`'s where all that are there have as many."""
-        lost = {one for move in self._moves for one in move.lost}
-        there = [one for one in range(self.workers) if one not in lost]
-        return len(range(there.index(worker), count, len(there)))
+        found = set(range(self._first[self.layout.begun or -1]))
+        for move in self._moves:
+            found = found.difference(move.lost) if move.lost else found.union(move.to)
+        there = sorted(found)
+        return len(range(there.index(worker), count, len(there))) if worker in found else 0
 
     def worker_of(self, user_id: int) -> int:
         """The worker of a user."""
@@ -177,13 +179,13 @@ class Placement:
         return [ids for ids in self._block_ids(first, last, worker) if ids]
 
     def _in_blocks(self, user_id: int) -> int:
-        _, seats, block, origin = self.layout
+        _, seats, block, origin, _ = self.layout
         number, within = divmod(user_id - origin, block)
         mine = self.numbers(seats[number % len(seats)])
         return mine[within % len(mine)]
 
     def _block_ids(self, first: int, last: int, worker: int) -> Iterable[range]:
-        _, seats, block, origin = self.layout
+        _, seats, block, origin, _ = self.layout
         for number in range((first - origin) // block, (last - origin) // block + 1):
             mine = self.numbers(seats[number % len(seats)])
             if worker in mine:

@@ -47,6 +47,18 @@ SCENARIO = """
             throttle.wait("pace")
 """
 
+# An iteration is longer than the gap between slots, so it takes several users.
+ARRIVALS = """
+    import os
+    from amoc import sleep
+
+    log = os.open(HERE + "/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def start(user_id):
+        os.write(log, f"{os.getpid()} {user_id}\\n".encode())
+        sleep(0.15)
+"""
+
 
 def runs(log) -> dict[str, dict[int, str]]:
     """By each process, the users that have run in it, and what was set then."""
@@ -108,3 +120,35 @@ def test_nodes_that_come_later_take_part_as_all_others_and_take_over_from_a_lost
     slots = sorted(int(line.split()[1]) for line in lines(log) if line.startswith("slot"))
     gaps = [after - before for before, after in pairwise(slots)]
     assert min(gaps) >= 9 * MS_NS, "all nodes together pass as often as one would"
+
+
+def test_a_node_that_comes_later_has_its_share_of_an_arrival_rate(scenario, tmp_path):
+    file, log = scenario(ARRIVALS), tmp_path / "log"
+    rate = ("--arrival-rate", "40/s", "--max-users", "8", "--max-nodes", "2", "--duration", "1h")
+
+    def users() -> dict[str, list[int]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        for line in lines(log):
+            pid, user_id = line.split()
+            found[pid].append(int(user_id))
+        return found
+
+    with joined(file, 1, *rate, directory=tmp_path) as it:
+        run = it.run
+        eventually(lambda: sum(map(len, users().values())) > 20, f"users run:\n{run.output}")
+        (first,) = users()
+        it.keeper("late")
+        run.wait_for_output("node1 on late has joined with 1 worker; 4 users will run there at a")
+        eventually(lambda: len(users()) == 2, f"users run there, too:\n{run.output}")
+        before = users()[first]
+        (second,) = users().keys() - {first}
+        eventually(lambda: len(users()[second]) > 20, f"it has slots:\n{run.output}")
+        assert len(users()[first]) > len(before), "the first one has some as well"
+        it.keepers[0].send_signal(signal.SIGTERM)
+        run.wait_for_output("node 0 stops: told to stop by SIGTERM")
+        eventually(
+            lambda: len(set(users()[second])) > 4, f"it has the share of both:\n{run.output}"
+        )
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+    assert not set(users()[first]) & set(users()[second]), "each has ids of its own"

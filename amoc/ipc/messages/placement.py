@@ -20,6 +20,8 @@ class Layout(NamedTuple):
     """How many ids in a row go to the same node."""
     origin: int = 1
     """The id with which the first block begins."""
+    begun: int = 0
+    """How many of the nodes the run begins with, where others have ids too; 0 means all."""
 
 
 class Move(NamedTuple):

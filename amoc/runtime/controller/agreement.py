@@ -13,7 +13,7 @@ from amoc.ipc.messages.placement import Layout
 from amoc.scenario import fd_budget
 from amoc.scenario.run_plan import RunPlan
 from amoc.users import placement_strategies
-from amoc.users.placement import RULES, Placement, layout_of
+from amoc.users.placement import RULES, Placement, by_worker, layout_of
 from amoc.users.placement_strategies import NodeFacts
 
 PER_NODE = frozenset({"workers"})
@@ -107,13 +107,17 @@ def layout_for(plan: RunPlan, nodes: Sequence[NodeFacts], only: Sequence[int] = 
     )
 
 
-def with_seats(layout: Layout, seats: int) -> Layout:
+def with_seats(layout: Layout, seats: int, *, by_slots: bool = False) -> Layout:
     """The layout with as many nodes as `seats`: those that are not there yet get no user by it.
 
-    Each of these has as many workers as the largest of the others.
+    Each of these has as many workers as the largest of the others, and where users are started by
+    slots, ids of its own.
     """
-    missing = seats - len(layout.workers)
-    return layout._replace(workers=[*layout.workers, *[max(layout.workers)] * missing])
+    begun = len(layout.workers)
+    workers = [*layout.workers, *[max(layout.workers)] * (seats - begun)]
+    if by_slots and seats > begun:
+        return by_worker(workers)._replace(begun=begun)
+    return layout._replace(workers=workers)
 
 
 def check_fds(plan: RunPlan, placement: Placement, loaded: Sequence[Loaded]) -> None:
@@ -125,11 +129,13 @@ def check_fds(plan: RunPlan, placement: Placement, loaded: Sequence[Loaded]) -> 
     first = plan.ids.start
     last = first + plan.most_users - 1
     for node, one in enumerate(loaded):
-        users = sum(
-            len(ids)
-            for worker in placement.numbers(node)
-            for ids in placement.planned_ids(first, last, worker)
-        )
+        workers = placement.numbers(node)
+        if plan.arrivals is not None and plan.loads is None:
+            users = sum(placement.share(plan.most_users, worker) for worker in workers)
+        else:
+            users = sum(
+                len(ids) for worker in workers for ids in placement.planned_ids(first, last, worker)
+            )
         fd_budget.check_fds(users, one.workers, one.fds_per_user, one.fd_limit)
 
 

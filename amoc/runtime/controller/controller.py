@@ -194,7 +194,8 @@ class Controller:
             NodeFacts(node.name, node.launched.host, one.workers, one.cores)
             for node, one in zip(nodes.all, of_nodes.values(), strict=True)
         ]
-        layout = with_seats(layout_for(plan, facts, only), self._launched.launcher.seats)
+        seats, by_slots = self._launched.launcher.seats, plan.arrivals is not None
+        layout = with_seats(layout_for(plan, facts, only), seats, by_slots=by_slots)
         nodes.number_workers(layout.workers[: len(nodes.all)])
         self._results.loaded(loaded)
         placement = Placement(layout)

@@ -150,9 +150,10 @@ class NodeJoins:
             del self._coming[node.name]
             self._operator.error(f"{node.name} on {host} cannot join: {error}")
             return
+        begin = "start there" if self._plan.arrivals is None else "run there at a time, at the most"
         self._operator.info(
             f"{node.name} on {host} has joined with {counted(len(node.workers), 'worker')};"
-            f" {counted(users, 'user')} will start there"
+            f" {counted(users, 'user')} will {begin}"
         )
         if events.NODE_UP.heard:
             events.NODE_UP(node=node.name)
@@ -202,7 +203,9 @@ class NodeJoins:
         ]
         turns = turns_of(layout_for(self._plan, facts), [one.workers.start for one in there])
         share = sum(one in node.workers for one in turns) / len(turns)
-        users = round(share * self._services.starts.waiting())
+        arrivals = self._plan.arrivals
+        of_all = self._services.starts.waiting() if arrivals is None else arrivals.max_users
+        users = round(share * of_all)
         fd_budget.check_fds(users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         # From here on nothing lets others run, so nobody sees half of it.
         self._status.nodes = of_nodes

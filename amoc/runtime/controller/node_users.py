@@ -38,6 +38,7 @@ class NodeUsers:
         """
         seats = len(placement.layout.workers)
         self._ids = plan.ids
+        self._max_users = plan.arrivals.max_users if plan.arrivals is not None else 0
         self._nodes = nodes
         self._placement = placement
         self._starts = starts
@@ -92,11 +93,16 @@ class NodeUsers:
             turns: The workers that users go to by turns, those of the other nodes among them.
 
         Returns:
-            How many of them it has.
+            How many of them it has, or may have at once where they are started by slots.
         """
         assert self.whereabouts is not None  # there was room for it
         for move in self._placement.moves:
             self._nodes.send(node.name, move)
+        if self._max_users:
+            move = Move(0, 0, [], turns)  # of nobody: each worker has ids of its own
+            self._placement.move(move)
+            self._nodes.send_all(move)
+            return sum(self._placement.share(self._max_users, one) for one in node.workers)
         for first, last in self.whereabouts.never_dealt(self._ids[0]):
             move = Move(first, last, [], turns)
             self._placement.move(move)

@@ -105,8 +105,12 @@ class ArrivalPool(UserPool):
         self._offer()
 
     def moved(self) -> None:
-        """Take a part of what the users of a lost node would have done."""
+        """Have as many users as is our share, now that a node is lost, or another has joined."""
         self._share = self._placement.share(self._max_users, self._worker)
+        if self._queue.waiting > self._free:  # slots for which we have no user are to go elsewhere
+            for _ in range(self._queue.waiting):
+                self._gate.leave(self._queue, self._offer_one)
+            self._offer_one = OnEveryToken(self._arrive)
         self._offer()
 
     def wait_turn(self, user: User) -> bool:
@@ -145,9 +149,13 @@ class ArrivalPool(UserPool):
         """Stand in the queue as often as iterations could begin now."""
         if self._stopping:
             return
-        free = self._share - self._alive - len(self._coming) + len(self._idle)
-        for _ in range(min(free, MAX_OFFERS) - self._queue.waiting):
+        for _ in range(min(self._free, MAX_OFFERS) - self._queue.waiting):
             self._gate.enter(self._queue, self._offer_one)
+
+    @property
+    def _free(self) -> int:
+        """How many iterations could begin now; less than 0 beyond our share."""
+        return self._share - self._alive - len(self._coming) + len(self._idle)
 
     def _arrive(self, token: Token) -> None:
         """A slot has come."""

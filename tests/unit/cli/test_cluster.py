@@ -68,10 +68,6 @@ def test_hosts_are_waited_for_or_fetched(secret):
         (["--max-nodes", "3"], "--max-nodes requires --cluster join"),
         ([*JOIN, "--max-nodes", "1"], "--max-nodes must be at least --nodes 2, got 1"),
         (
-            [*JOIN, "--max-nodes", "3", "--arrival-rate", "5/s", "--duration", "1s"],
-            "--max-nodes cannot be used with --arrival-rate, which divides",
-        ),
-        (
             [*JOIN, "--max-nodes", "3", "--placement", "blocks"],
             "--max-nodes cannot be used with --placement blocks, which divides",
         ),

@@ -6,9 +6,9 @@ import pytest
 
 from amoc.base.errors import AmocError, PeerError, SettingError
 from amoc.ipc.messages.lifecycle import Loaded, Ready
-from amoc.ipc.messages.placement import Layout
+from amoc.ipc.messages.placement import Layout, Move
 from amoc.runtime.controller.agreement import agreed, together, with_seats
-from amoc.users.placement import Placement, round_robin
+from amoc.users.placement import Placement, by_worker, round_robin
 
 HOST = ("host", "http://a", "--set", "Where", "shop")
 WORKERS = ("workers", "4", "default", "How many", "amoc")
@@ -27,6 +27,16 @@ def test_nodes_that_may_come_have_workers_and_no_users_by_the_layout():
     assert layout == Layout([2, 3, 3, 3], [0, 1])
     assert {Placement(layout).worker_of(one) for one in range(1, 100)} == set(range(5))
     assert with_seats(layout, 4) == layout
+
+
+def test_where_slots_start_users_nodes_that_may_come_have_ids_and_a_share_once_they_are_there():
+    place = Placement(with_seats(by_worker([2, 2]), 3, by_slots=True))
+    assert {place.worker_of(one) for one in range(1, 7)} == set(range(6))
+    assert [place.share(10, one) for one in range(6)] == [3, 3, 2, 2, 0, 0]
+    place.move(Move(0, 0, [], [0, 2, 4, 1, 3, 5]))
+    assert [place.share(10, one) for one in range(6)] == [2, 2, 2, 2, 1, 1]
+    place.move(Move(1, 99, [0, 1], [2, 3, 4, 5]))
+    assert [place.share(10, one) for one in range(6)] == [0, 0, 3, 3, 2, 2]
 
 
 def test_what_agrees_is_that_of_the_first_with_the_workers_of_all():

@@ -7,6 +7,7 @@ import pytest
 from gevent.event import AsyncResult, Event
 
 from amoc import metrics, user
+from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import StartUsers
 from amoc.metrics import registry
 from amoc.metrics.board import Board, Cell, UserState
@@ -16,7 +17,7 @@ from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.user_kinds import StartOfKind, UserKinds
 from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.worker_queue import WorkerQueue
-from amoc.users.placement import Placement, one_node
+from amoc.users.placement import Placement, by_worker, one_node
 
 DEADLINE_S = 60.0
 
@@ -40,6 +41,10 @@ class FakeGate:
         queue.waiting += 1
         self.line.append(waiter)
 
+    def leave(self, queue, waiter):
+        queue.waiting -= 1
+        self.line.remove(waiter)
+
     def slots(self, count):
         """So many slots come, if anybody waits for them; how many were used."""
         used = AsyncResult()
@@ -58,7 +63,7 @@ class FakeGate:
 class Pool:
     """An arrival pool whose iterations last until they are let go."""
 
-    def __init__(self, board, max_users, start=None, worker=0):
+    def __init__(self, board, max_users, start=None, worker=0, layout=None):
         self.board = board
         self.began = []
         self.going = {}
@@ -66,14 +71,9 @@ class Pool:
         self.gate = FakeGate()
         self.reports = []
         self.action = lambda user_id: None
+        self.placement = Placement(layout or one_node(board.workers))
         orders = Orders(
-            worker,
-            42,
-            start or self.start,
-            "",
-            self.reports.append,
-            self.gate,
-            Placement(one_node(board.workers)),
+            worker, 42, start or self.start, "", self.reports.append, self.gate, self.placement
         )
         self.pool = ArrivalPool(orders, board, max_users)
         self.starter = gevent.spawn(self.pool.start_users)
@@ -99,8 +99,8 @@ class Pool:
 def made():
     pools = []
 
-    def make(max_users=3, board=None, start=None, worker=0):
-        pools.append(Pool(board or Board(workers=1, highest_id=20), max_users, start, worker))
+    def make(max_users=3, board=None, **options):
+        pools.append(Pool(board or Board(workers=1, highest_id=20), max_users, **options))
         return pools[-1]
 
     with registry.Registry().activated():
@@ -221,3 +221,27 @@ def test_a_rare_kind_does_not_come_to_all_workers_at_once(made):
     assert all(1 <= kinds.count("rare") <= 3 for kinds in by_worker)
     at_once = [kinds.count("rare") for kinds in zip(*by_worker, strict=True)]
     assert max(at_once) < 6, at_once
+
+
+def test_where_a_node_joins_a_worker_leaves_it_the_slots_that_are_beyond_its_own_share(made):
+    it = made(max_users=6, layout=by_worker([1, 1])._replace(begun=1))
+    assert len(it.gate.line) == 6
+    assert it.gate.slots(2) == 2
+    assert it.began == [1, 3], "the other ids are those of a node that may come"
+    it.placement.move(Move(0, 0, [], [0, 1]))
+    it.pool.moved()
+    assert len(it.gate.line) == 1
+    assert it.gate.slots(4) == 1
+    it.placement.move(Move(1, 20, [1], [0]))
+    it.pool.moved()
+    assert len(it.gate.line) == 3
+
+
+def test_a_worker_of_a_node_that_has_not_joined_takes_no_slot(made):
+    board = Board(workers=2, highest_id=20)
+    it = made(max_users=6, board=board, worker=1, layout=by_worker([1, 1])._replace(begun=1))
+    assert it.gate.line == []
+    it.placement.move(Move(0, 0, [], [0, 1]))
+    it.pool.moved()
+    assert it.gate.slots(4) == 3
+    assert it.began == [2, 4, 6]
