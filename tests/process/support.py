@@ -18,20 +18,23 @@ from typing import Any
 
 import pytest
 
+from amoc.control import client
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
 
 
 def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
     """What `condition` returns as soon as it is true; fails the test when it never is."""
-    give_up = time.monotonic() + deadline_s
+    begun = time.monotonic()
     while True:
         result = condition()
         if result:
             return result
-        if time.monotonic() > give_up:
+        waited_s = time.monotonic() - begun
+        if waited_s > deadline_s:
             pytest.fail(f"not within {deadline_s:g} s: {what}")
-        time.sleep(0.01)
+        time.sleep(min(0.05, 0.01 + waited_s / 20))  # looks take CPU from what is waited for
 
 
 def parents() -> dict[int, int]:
@@ -72,7 +75,12 @@ class Run:
     """
 
     def __init__(
-        self, arguments: list[str], directory: Path, run_directory: Path, env: dict[str, str]
+        self,
+        arguments: list[str],
+        directory: Path,
+        run_directory: Path,
+        env: dict[str, str],
+        before: str = "",
     ) -> None:
         self.json = directory / "summary.json"
         self.directory = run_directory
@@ -81,7 +89,8 @@ class Run:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "amoc", "run", *arguments),
+                    *(sys.executable, "-c", f"{before}\nfrom amoc.cli.main import main\nmain()"),
+                    *("run", *arguments),
                     *("--json", str(self.json), "--run-dir", str(self.directory)),
                 ],
                 stdout=output,
@@ -135,6 +144,10 @@ class Run:
 
         return eventually(there, f"{count} × {role}:\n{self.output}")
 
+    def look(self, command: str) -> Any:
+        """What the run answers to a command that only reads, without a process for each look."""
+        return client.request(self.directory / "control", command, {})
+
     def wait_for_output(self, text: str) -> None:
         """Wait until `text` was printed."""
 
@@ -182,6 +195,7 @@ def running(
     directory: Path,
     run_directory: Path | None = None,
     may_be_limited: bool = True,
+    before: str = "",
     **env: str,
 ) -> Iterator[Run]:
     """``amoc run`` with `arguments`; nothing of it outlives the block.
@@ -193,11 +207,16 @@ def running(
         run_directory: The run's own; None means ``run`` in `directory`.
         may_be_limited: Whether it is as good when this machine, which has other things to do, is
             too slow for it.
+        before: Code that its processes, which are forks of one, have executed before all else.
         env: Environment variables.
     """
     options = ["--limited-ok"] if may_be_limited else []
     run = Run(
-        [str(scenario), *arguments, *options], directory, run_directory or directory / "run", env
+        [str(scenario), *arguments, *options],
+        directory,
+        run_directory or directory / "run",
+        env,
+        before,
     )
     try:
         yield run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socketserver
 import subprocess
@@ -92,7 +91,7 @@ def amoc(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def told(run: Run) -> tuple[int, int]:
     """Iterations that have begun, and those that were dropped, as a run tells while it goes on."""
-    found = re.search(r"arrivals: ([\d,]+), ([\d,]+) dropped", amoc(run, "status").stdout)
+    found = re.search(r"arrivals: ([\d,]+), ([\d,]+) dropped", run.look("status")["summary"])
     assert found is not None
     arrivals, dropped = (int(one.replace(",", "")) for one in found.groups())
     return arrivals, dropped
@@ -100,7 +99,7 @@ def told(run: Run) -> tuple[int, int]:
 
 def elapsed_s(run: Run) -> float:
     """How far the run is."""
-    return float(json.loads(amoc(run, "status", "--json").stdout)["elapsed_s"])
+    return float(run.look("status")["elapsed_s"])
 
 
 def counted(run: Run) -> tuple[int, int]:
@@ -139,7 +138,7 @@ def test_what_no_user_is_free_for_is_dropped_and_fails_a_threshold(scenario, tmp
             eventually(lambda: server.came > 20, "users come")
             server.goes_on.clear()
             before = server.came
-            eventually(lambda: ", 0 dropped" not in amoc(run, "status").stdout, "some are dropped")
+            eventually(lambda: ", 0 dropped" not in run.look("status")["summary"], "some are")
             assert server.came <= before + 7, "all users are busy"
             server.goes_on.set()
             assert run.end() == ExitCode.THRESHOLD, run.output

@@ -252,7 +252,7 @@ def test_users_removed_while_they_stand_in_line_stand_in_nobodys_way(
         directory=tmp_path,
     ) as one:
         # At least one: the next may start while a slow host asks.
-        eventually(lambda: one.ask("status")["users"]["running"] >= 1, "a user runs")
+        eventually(lambda: one.run.look("status")["users"]["running"] >= 1, "a user runs")
         answer = one.ask("remove", "30")
         assert answer["asked"] + answer["withdrawn"] == 30
         # Nobody is there and nobody will come, so the run ends by itself, long before 30 s.
@@ -268,7 +268,7 @@ def test_a_run_can_be_stopped_while_stages_fall_and_a_worker_hangs(
         *("--stages", "0s:50, 10s:45, 10m:0", "--workers", "2", "--stop-timeout", "1s"),
         directory=tmp_path,
     ) as one:
-        eventually(lambda: one.ask("status")["users"]["removed"], "users leave by stages")
+        eventually(lambda: one.run.look("status")["users"]["removed"], "users leave by stages")
         os.kill(one.run.wait_for("worker", 2)[0], signal.SIGSTOP)
         one.say("stop")
         assert one.run.end() == int(ExitCode.STUCK)
@@ -345,7 +345,7 @@ def test_a_falling_stage_removes_those_above_its_line_and_not_those_that_have_go
         directory=tmp_path,
     ) as one:
         one.wait_for_users(6)
-        eventually(lambda: one.ask("status")["elapsed_s"] > 9, "the last stage has fallen")
+        eventually(lambda: one.run.look("status")["elapsed_s"] > 9, "the last stage has fallen")
         users = one.ask("status")["users"]
         assert (users["running"], users["removed"]) == (6, 4)
         one.say("stop")
@@ -371,12 +371,17 @@ def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
                 throttle.change_rate("a", rate % 1000 + 60, wait=False)
             throttle.wait("a")
     """)
+    limit = 2_000  # instead of 20,000, which take as many commands through the controller
     with controlled(
-        flood, "--users", "4", *FAST, "--stop-timeout", "1s", "--limited-ok", directory=tmp_path
+        flood,
+        *("--users", "4", *FAST, "--stop-timeout", "1s"),
+        directory=tmp_path,
+        before=f"from amoc.ipc.bus import parent; parent.MAX_UNACKED = {limit}",
     ) as one:
         one.wait_for_users(4)
         os.kill(one.run.wait_for("worker", 2)[1], signal.SIGSTOP)
-        one.run.wait_for_output("worker 1 is killed: w1.1 must acknowledge its commands")
+        killed = "worker 1 is killed: w1.1 must acknowledge its commands"
+        one.run.wait_for_output(f"{killed}, but {limit} are outstanding")
         one.run.wait_for_output("worker 1 is replaced")
         assert one.ask("status")["state"] == "running"
         one.wait_until_none_is_pending()

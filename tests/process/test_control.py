@@ -75,13 +75,15 @@ class Controlled:
     def wait_for_users(self, count: int) -> None:
         """Wait until that many users run."""
         eventually(
-            lambda: self.ask("status")["users"]["running"] == count,
+            lambda: self.run.look("status")["users"]["running"] == count,
             f"{count} users: {self.run.output}",
         )
 
     def wait_until_none_is_pending(self) -> None:
         """Wait until all users run: at its end a run has lost those that are yet to come back."""
-        eventually(lambda: self.ask("users")["waiting"] == 0, f"none is pending: {self.run.output}")
+        eventually(
+            lambda: self.run.look("users")["waiting"] == 0, f"none is pending: {self.run.output}"
+        )
 
     def journal(self, *kinds: str) -> list[dict[str, Any]]:
         """Entries of the journal."""
@@ -90,9 +92,11 @@ class Controlled:
 
 
 @contextmanager
-def controlled(scenario: Path, *arguments: str, directory: Path) -> Iterator[Controlled]:
+def controlled(
+    scenario: Path, *arguments: str, directory: Path, before: str = ""
+) -> Iterator[Controlled]:
     own = directory / "run"
-    with running(scenario, *arguments, "--run-dir", str(own), directory=directory) as run:
+    with running(scenario, *arguments, directory=directory, before=before) as run:
         eventually((own / "control").exists, f"a control socket: {run.output}")
         yield Controlled(run, own)
 
@@ -146,7 +150,7 @@ def test_status_and_users_agree_with_the_answer_that_a_command_just_gave(stayers
 def test_a_start_rate_of_0_holds_all_starts_until_it_is_raised(stayers, tmp_path):
     held = ("--users", "10", "--set", "user_rate=0", "--set", "repeat_num=1")
     with controlled(stayers, *held, directory=tmp_path) as it:
-        eventually(lambda: it.ask("status")["elapsed_s"] > 1.0, "the run goes on without users")
+        eventually(lambda: it.run.look("status")["elapsed_s"] > 1.0, "it goes on without users")
         assert it.ask("status")["users"]["waiting"] == 10
         it.say("set", "user_rate=inf")
         it.wait_for_users(10)
