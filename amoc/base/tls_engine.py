@@ -84,12 +84,12 @@ class TlsEngine:
             self._few -= length
         if length <= piece:
             self._incoming.write(data)
-            return self._read()
+            return self._read(length or READ_BYTES)
         view = memoryview(data)
         texts = []
         for at in range(0, length, piece):
             self._incoming.write(view[at : at + piece])
-            texts.append(self._read())
+            texts.append(self._read(READ_BYTES))
         return b"".join(texts)
 
     def encrypt(self, data: bytes | bytearray) -> None:
@@ -155,7 +155,8 @@ class TlsEngine:
         self.established = True
         self._encrypt_waiting()
 
-    def _read(self) -> bytes:
+    def _read(self, size: int) -> bytes:
+        """The plain text that there is, `size` bytes at first: all of it, as a rule."""
         if not self.established:
             self._shake_hands()
             if not self.established:
@@ -165,7 +166,8 @@ class TlsEngine:
         try:
             # An empty text is the peer's close_notify. One more read when nothing is left would
             # only raise; but a record may be inside OpenSSL while nothing is in its buffer.
-            while text := read(READ_BYTES):
+            while text := read(size):
+                size = READ_BYTES
                 is_last = not incoming.pending and not self._ssl.pending()
                 if is_last and not texts and self._unencrypted is None:
                     return text  # as nearly always

@@ -41,7 +41,8 @@ class Waiter(Generic[T]):
         raised: Whether that was raised.
         ends_only: Whether no interrupt ends this wait but one that ends the greenlet.
         greenlet: The one that is parked here, if any.
-        alarm: What watches its time limit unless that watches another's; None for a timer.
+        alarm: What watches its limit in `amoc.base.waiting.wait`, if nobody else's; None for a
+            timer.
     """
 
     # Defaults of the class: one is made for each wait, and most of these are never changed.
@@ -84,23 +85,17 @@ class Waiter(Generic[T]):
             raise ScenarioError(
                 "a handler runs inside the event loop and must not wait for anything"
             )
-        alarm = timer = None
+        timer = None
         if timeout < inf:
-            alarm = self.alarm
-            if alarm is not None and alarm.waiter is None:
-                alarm.watch(self, timeout)
-            else:
-                alarm, timer = None, hub.loop.timer(max(timeout, 0.0))
-                timer.start(self.resume)
+            timer = hub.loop.timer(max(timeout, 0.0))
+            timer.start(self.resume)
         self.greenlet = current
         try:
             # Without what gevent does before; of all that is called here, users keep a copy.
             _switch(hub)
         finally:
             self.greenlet = None
-            if alarm is not None:
-                alarm.waiter = None
-            elif timer is not None:
+            if timer is not None:
                 timer.close()  # which stops it
 
     def set(self, value: T) -> None:
@@ -161,10 +156,10 @@ class Alarm:
         self._timer: _TimerWatcher | None = None
         self._due_ns = self._rings_ns = 0
 
-    def watch(self, waiter: AnyWaiter, seconds: float) -> None:
-        """Resume `waiter` in so many seconds, unless `Alarm.waiter` is reset before."""
+    def watch(self, waiter: AnyWaiter, seconds: float, since_ns: int) -> None:
+        """Resume `waiter` so many seconds after `since_ns`, unless `Alarm.waiter` is reset."""
         self.waiter = waiter
-        self._due_ns = due_ns = now_ns() + int(seconds * S_NS)
+        self._due_ns = due_ns = since_ns + int(seconds * S_NS)
         if self._timer is None or self._rings_ns > due_ns:
             self._set(seconds)
 
@@ -216,23 +211,30 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
         check_interrupt()
     clock = pause.clock
     paused_ns = clock.paused_ns() if clock.since_ns else clock.earlier_ns
-    begun_ns = now_ns() - paused_ns if timeout < inf else 0
+    begun_ns = now_ns() if timeout < inf else 0
+    alarm = waiter.alarm if timeout < inf else None
     me.waiting_for = waiter
     try:
         if not waiter.done:
             hub = get_hub()
-            if timeout < inf or me is hub:
+            if alarm is not None and alarm.waiter is not None:
+                alarm = None  # it watches another one's limit
+            if me is hub or (timeout < inf and alarm is None):
                 waiter.park(timeout)
             else:
                 waiter.greenlet = me  # as `park`
                 try:
+                    if alarm is not None:
+                        alarm.watch(waiter, timeout, begun_ns)
                     _switch(hub)
                 finally:
                     waiter.greenlet = None
+                    if alarm is not None:
+                        alarm.waiter = None
         if waiter.error is not None:
             waiter.raise_error()
         if clock.since_ns or clock.earlier_ns != paused_ns:
-            _wait_on(waiter, timeout, begun_ns, paused_ns)
+            _wait_on(waiter, timeout, begun_ns - paused_ns, paused_ns)
         return waiter.done
     finally:
         me.waiting_for = None

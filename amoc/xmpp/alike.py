@@ -64,37 +64,29 @@ class Alike:
         """The elements that `data` is, see `WholeElements.read`; as stanzas if they are alike."""
         match = self._match
         if match is not None and len(data) <= MAX_BYTES and len(data) <= max_bytes:
-            stanzas = self._stanzas(data, match)
-            if stanzas is not None:
-                return stanzas
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:  # for the parser to refuse
+                return read_whole(data, max_bytes)  # type: ignore[return-value]
+            stanzas: list[Element | Stanza] = []
+            at, length = 0, len(text)
+            while found := match(text, at):
+                begin, at = at, found.end()
+                stanza = _new(Stanza)
+                stanza.sender, stanza.id, stanza.body = found.group(*self._order)
+                stanza.tag = MESSAGE
+                stanza.type = "chat"
+                stanza.raw = text[begin:at]
+                stanza._xml = stanza._stanza = None
+                stanzas.append(stanza)
+                if at == length:
+                    return stanzas
         elements = read_whole(data, max_bytes)
         if elements is not None and len(elements) == 1 and elements[0].tag == MESSAGE:
             self._misses += 1
             if match is None or self._misses % LOOK_EVERY == 0:
                 self._learn(elements[0], data)
         return elements  # type: ignore[return-value] # nobody puts a stanza into it
-
-    def _stanzas(self, data: bytes, match: Match) -> list[Element | Stanza] | None:
-        """What `data` is if the pattern matches all of it."""
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:  # for the parser to refuse
-            return None
-        stanzas: list[Element | Stanza] = []
-        at, length = 0, len(text)
-        while at < length:
-            found = match(text, at)
-            if found is None:
-                return None
-            begin, at = at, found.end()
-            stanza = _new(Stanza)
-            stanza.sender, stanza.id, stanza.body = found.group(*self._order)
-            stanza.tag = MESSAGE
-            stanza.type = "chat"
-            stanza.raw = text[begin:at]
-            stanza._xml = stanza._stanza = None
-            stanzas.append(stanza)
-        return stanzas
 
     def _learn(self, message: Element, data: bytes) -> None:
         """Read the next messages like this one, if it is one for that."""

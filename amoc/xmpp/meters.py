@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from time import monotonic_ns
-from typing import Final
 
 from amoc import metrics
 from amoc.metrics import connection_names, optional
@@ -76,9 +75,6 @@ message_errors = metrics.built_in(metrics.Counter, "message_errors")
 message_ttd = metrics.built_in(metrics.Timer, "message_ttd")
 """Time to delivery of live messages: from `send_chat` to the reading of the bytes by the receiver's
 process."""
-IN_ORDER: Final = (messages_received, messages_delivered)
-LIVE: Final = (message_ttd,)
-"""What counts and times the next message of a pair, as nearly all of them are."""
 message_delayed = metrics.built_in(metrics.Timer, "message_delayed")
 """The same for messages that a server had stored (XEP-0203): offline messages, a room's history."""
 rooms_joined = metrics.built_in(metrics.Gauge, "rooms_joined")

@@ -17,10 +17,10 @@ from amoc.xmpp import encode, options
 from amoc.xmpp.asking import Asker
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import ReceiveTimeout
-from amoc.xmpp.match import Predicate, from_jid, is_any, is_request, name_of
+from amoc.xmpp.match import Match, Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.request_counts import wait_counted
 from amoc.xmpp.session import Handler
-from amoc.xmpp.session_waits import Looker, receiver_of
+from amoc.xmpp.session_waits import Looker, Receiver
 from amoc.xmpp.stanza import Stanza
 
 
@@ -131,11 +131,20 @@ class Listener(Asker):
     ) -> Stanza:
         """The next stanza that comes and `match` accepts, after `first` was sent."""
         session = self._session
-        receiver = receiver_of(match)
+        # One for each message would take longer than all that is done with it here.
+        receiver = session.spare
+        if receiver is None:
+            receiver = Receiver()
+        else:
+            session.spare = None
+        receiver.match = match.test if type(match) is Match else match  # `match.plain`, written out
+        receiver.requests = match is not None
+        receiver.done = False
         if seconds < inf:
-            if session.alarm is None:
-                session.alarm = Alarm()
-            receiver.alarm = session.alarm
+            alarm = session.alarm
+            if alarm is None:
+                alarm = session.alarm = Alarm()
+            receiver.alarm = alarm
         session.receivers.append(receiver)
         try:
             if first is not None:
@@ -143,11 +152,15 @@ class Listener(Asker):
             wait(receiver, seconds)
         finally:
             session.receivers.remove(receiver)
-        if receiver.value is None:
+        stanza = receiver.value
+        if stanza is None:
             raise ReceiveTimeout(
                 f"{session.stream.who}: no {name_of(match)} came within {seconds:g} s"
             )
-        return receiver.value
+        if not session.stream.ended:  # its end may still wake this one
+            receiver.match = receiver.value = None  # what they refer to may hold the client
+            session.spare = receiver
+        return stanza
 
     def on_received(self, match: Predicate | None, handler: Handler) -> Callable[[], None]:
         """Call `handler` with each received stanza that `match` accepts, as soon as it is read.

@@ -8,6 +8,7 @@ which the connection counts as broken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from gevent import get_hub, getcurrent
 
@@ -21,6 +22,10 @@ from amoc.xmpp.session import Handler, Session
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire import disco
 from amoc.xmpp.wire.xml_text import escape
+
+_plain_body = ""
+"""The last that was sent as it is: many users say the same again and again."""
+_count_sent: Final = meters.messages_sent.inc
 
 
 class Sender:
@@ -64,9 +69,16 @@ class Sender:
             ClosedError: The client is closed.
             ScenarioError: `body` holds a character that XML cannot carry.
         """
-        text = escape(body)
-        self._wait_ready()
-        self._put(self._session.lane.chat(to, text).encode(), True)
+        global _plain_body
+        text = body
+        if body is not _plain_body:
+            text = escape(body)
+            if text is body:
+                _plain_body = body
+        session = self._session
+        if pause.clock.since_ns or session.stream.ended or session.closed:
+            self._wait_ready()
+        self._put(session.lane.chat(to, text).encode(), True)
 
     def send_message(
         self, to: str | int, body: str | None = None, type: str = "normal", payload: str = ""
@@ -155,7 +167,7 @@ class Sender:
     def _put(self, data: bytes, is_message: bool) -> None:
         is_congested = self._session.stream.send(data)
         if is_message:
-            meters.messages_sent.inc()
+            _count_sent()
         if self._on_sent is not None:
             self._tell_sent(data)
         if is_congested and getcurrent() is not get_hub():

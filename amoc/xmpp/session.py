@@ -54,6 +54,7 @@ class Session(Owner):
         closed: Whether the user has closed it.
         requests: Waits for answers, by the iq's id.
         receivers: Waits for stanzas, first come first served.
+        spare: A receiver for the next wait; None until one has ended well, and while it is used.
         lookers: Waits for conditions.
         on_received: Handlers of received stanzas, with their choices.
         inbox: Stanzas that no receiver took.
@@ -87,6 +88,7 @@ class Session(Owner):
         "requests",
         "results",
         "resumable",
+        "spare",
         "stream",
         "watchers",
     )
@@ -100,6 +102,7 @@ class Session(Owner):
         self.closed = False
         self.requests: dict[str, Request] = {}
         self.receivers: list[Receiver] = []
+        self.spare: Receiver | None = None
         self.lookers: tuple[Looker, ...] = ()  # tuples, since most users never have any
         self.on_received: tuple[tuple[Predicate, Handler], ...] = ()
         self.inbox: deque[Stanza] | None = None  # most users never need one
@@ -246,8 +249,11 @@ class Session(Owner):
         """Wake the waits that were served."""
         if self._woken:
             woken, self._woken = self._woken, []
-            for waiter in woken:
-                waiter.resume()
+            for waiter in woken:  # `Waiter.resume`, written out
+                parked = waiter.greenlet
+                if parked is not None:
+                    waiter.greenlet = None
+                    parked.switch()
 
     def on_end(self, error: BaseException | None) -> None:
         """End all waits, and interrupt the owner if it has not learnt of the end."""

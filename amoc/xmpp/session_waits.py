@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from amoc.base.waiting import Waiter
 from amoc.xmpp.errors import BadStreamError
-from amoc.xmpp.match import Match, Predicate
+from amoc.xmpp.match import Predicate
 from amoc.xmpp.stanza import Stanza
 
 MAX_RESULTS: Final = 10_000
@@ -17,7 +17,7 @@ MAX_RESULTS_BYTES: Final = 32 << 20
 
 
 class Receiver(Waiter[Stanza]):
-    """A greenlet that waits for a stanza of its choice; made by `receiver_of`.
+    """A greenlet that waits for a stanza of its choice; a session uses one again and again.
 
     Attributes:
         match: Its choice; None takes anything.
@@ -29,20 +29,6 @@ class Receiver(Waiter[Stanza]):
 
     match: Predicate | None
     requests: bool
-
-
-def receiver_of(match: Predicate | None) -> Receiver:
-    """A receiver of what `match` accepts.
-
-    One is made for each message, and CPython calls a function sooner than an ``__init__``, and
-    reads what is an object's own sooner than what is its class's.
-    """
-    receiver = Receiver()
-    receiver.match = match.test if type(match) is Match else match  # `match.plain`, written out
-    receiver.requests = match is not None
-    receiver.done = False
-    receiver.error = receiver.greenlet = None
-    return receiver
 
 
 class Looker(Waiter[bool]):

@@ -71,6 +71,7 @@ class Stream:
 
     __slots__ = (
         "_framing",
+        "_loaded",
         "_received_ns",
         "_trace",
         "_transport",
@@ -93,6 +94,7 @@ class Stream:
         self.goodbye = False
         self.version = ""
         self._received_ns = 0
+        self._loaded = False  # so much was unsent after the last `send` that it may be too much
         self._trace = tracing.current()
         self._transport, self._framing = connection
         self._transport.start(self._on_data, self._on_lost)
@@ -131,7 +133,8 @@ class Stream:
 
     def send(self, data: bytes) -> bool:
         """Send the bytes of one whole element; whether it is `congested` now. Never waits."""
-        if self._transport.unsent > HARD_LIMIT and not self.ended:
+        transport = self._transport
+        if self._loaded and transport.unsent > HARD_LIMIT and not self.ended:
             self.fail(
                 Disconnected(
                     f"{self.who}: the server does not read: more than {HARD_LIMIT} bytes are"
@@ -142,9 +145,9 @@ class Stream:
             return False
         if self._trace is not None:
             self._trace.sent(self.who, data)
-        transport = self._transport
         transport.write(data)
-        return transport.unsent > SOFT_LIMIT
+        loaded = self._loaded = transport.unsent > SOFT_LIMIT
+        return loaded
 
     def wait_sendable(self, timeout: float) -> bool:
         """Wait until the server has taken most of what was sent; whether it did in time."""

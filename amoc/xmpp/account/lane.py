@@ -48,6 +48,11 @@ MAX_ROOMS: Final = 10_000
 """Rooms that are kept of a lane; a server may invent some."""
 DELIVERY: Final = "message delivery"
 """What the span of a live message is called, from its sending to its reading."""
+# Looked up once: each message is counted and timed by them.
+_RECEIVED: Final = meters.messages_received
+_DELIVERED: Final = meters.messages_delivered
+_TTD: Final = meters.message_ttd
+_count_expected: Final = meters.messages_expected.inc
 _DUPLICATE: Final = Arrival.DUPLICATE
 _REORDERED: Final = Arrival.REORDERED
 
@@ -142,9 +147,15 @@ class Lane:
             if pair is None:
                 return f"{tag} id='{self._ledger.stamp()}'><body>{text}</body></message>"
             pair.chat_tag = tag
-        meters.messages_expected.inc()
-        stamp = pair.stamp(monotonic_ns())
-        return f"{pair.chat_tag} id='{stamp}'><body>{text}</body></message>"
+        _count_expected()
+        # `Pair.stamp`, written out.
+        pair.sent = number = pair.sent + 1
+        before_ns = pair.last_ns
+        pair.last_ns = now_ns = monotonic_ns()
+        return (
+            f"{pair.chat_tag} id='{pair.head}/{number}.{now_ns}.{before_ns}'>"
+            f"<body>{text}</body></message>"
+        )
 
     def _pair(self, to: str | int, kind: str) -> Pair | None:
         """The pair for a new recipient; None where no account can be kept."""
@@ -226,7 +237,7 @@ class Lane:
             if following and -MAX_NS < ttd_ns <= self._ledger.late_ns and stanza.type != "error":
                 flow.highest += 1
                 flow.epoch = flow.there.epoch
-                together.record(meters.IN_ORDER, (), meters.LIVE, ttd_ns)
+                together.event(_RECEIVED, _DELIVERED, _TTD, ttd_ns)
                 if flow.room:
                     meters.messages_expected.inc()
                 if recorder.observer is not None:

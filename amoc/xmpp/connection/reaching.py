@@ -67,7 +67,7 @@ def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> C
     if server.transport == WEBSOCKET:
         below = _bytes_to(server, terms, who, deadline_ns)
         transport = open_websocket(below, server, who, limit, deadline_ns)
-        return Connection(transport, MessageFramer(PARSERS, limit))
+        return Connection(transport, MessageFramer(PARSERS, limit, alike.read))
     dialogue = Dialogue(PARSERS, _polling())
     dial = partial(_dial, server, terms, who)
     return Connection(

@@ -22,6 +22,8 @@ from amoc.xmpp.transports.connection import OnData, OnLost
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
+FEW_BYTES: Final = 470
+"""Read at once while less is there: the interpreter has memory of this size at hand."""
 READ_BYTES: Final = 16 << 10
 SOFT_LIMIT: Final = 64 << 10
 """Unsent bytes beyond which a sender waits."""
@@ -56,6 +58,7 @@ class TcpTransport:
         "_on_lost",
         "_reader",
         "_send",
+        "_size",
         "_sock",
         "_turn",
         "_writer",
@@ -67,6 +70,7 @@ class TcpTransport:
         """Take over a connected, non-blocking socket, which this closes; see `start`."""
         self._sock = sock
         self._send = sock.send
+        self._size = FEW_BYTES
         self._on_data: OnData = ignore
         self._on_lost: OnLost = ignore
         self._loop = get_hub().loop
@@ -183,17 +187,34 @@ class TcpTransport:
         self._wake_senders()
 
     def _readable(self) -> None:
+        size = self._size
         try:
-            data = self._sock.recv(READ_BYTES)
+            data = self._sock.recv(size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._end(error)
             return
-        if data:
-            self._on_data(data)
-        else:
+        if not data:
             self._end(None)
+            return
+        if len(data) >= FEW_BYTES:
+            if size == FEW_BYTES:  # what is cut here takes a parser
+                data += self._read_on()
+        elif size > FEW_BYTES:
+            self._size = FEW_BYTES
+        self._on_data(data)
+
+    def _read_on(self) -> bytes:
+        """What there is beyond the few bytes that were read."""
+        self._size = READ_BYTES
+        try:
+            return self._sock.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError as error:  # after what was read before it
+            self._loop.run_callback(self._end, error)
+            return b""
 
     def _writable(self) -> None:
         assert self._buffer is not None

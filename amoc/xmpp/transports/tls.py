@@ -162,7 +162,8 @@ class TlsTransport:
             # Not now: the caller may be a handler, called for what was read before.
             get_hub().loop.run_callback(self._end, error)
             return
-        self._flush()
+        if encrypted := self.engine.outgoing():
+            self._below.write(encrypted)
 
     def wait_drained(self, timeout: float) -> bool:
         """Wait until most was sent; see `Transport`."""
@@ -206,9 +207,9 @@ class TlsTransport:
             self._flush()  # an alert, which says what we did not like
             self._end(error)
             return
-        if answer := engine.outgoing():  # of the handshake, or a new key for the peer's new key
+        if engine.to_peer.pending:  # of the handshake, or a new key for the peer's new key
             is_too_much = self._below.unsent > HARD_LIMIT
-            self._below.write(answer)
+            self._flush()
             if is_too_much:
                 self._end(NotReading())
                 return

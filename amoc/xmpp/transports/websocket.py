@@ -92,6 +92,10 @@ class WebSocketTransport:
         self._below.cut(reset)
 
     def _receive(self, data: bytes) -> None:
+        text = self._frames.whole(data)
+        if text is not None:
+            self._on_data([text])
+            return
         messages: list[websocket.Message] = []
         violation = None
         try:

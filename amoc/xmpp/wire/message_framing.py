@@ -7,13 +7,14 @@ a stream of RFC 6120 becomes a message by `standalone`.
 from __future__ import annotations
 
 import re
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import STREAM_LANG
 from amoc.xmpp.wire.framing import Reader
+from amoc.xmpp.wire.namespaces import MESSAGE
 from amoc.xmpp.wire.parser import T, Violation
-from amoc.xmpp.wire.parsers import Parsers
+from amoc.xmpp.wire.parsers import Parsers, ReadWhole
 from amoc.xmpp.wire.xml_text import escape
 
 _FRAMING: Final = f"{{{ns.FRAMING}}}"
@@ -25,6 +26,7 @@ CLOSING: Final = f"<close xmlns='{ns.FRAMING}'/>".encode()
 _INHERITS: Final = re.compile(
     rb"<[^\s/>!?]+(?=(?:\s+(?!xmlns\s*=)[^\s=/>]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>)"
 )
+_MESSAGE: Final = b"<message "
 _STREAM_PREFIX: Final = b"<stream:"
 _CLIENT: Final = f" xmlns='{ns.CLIENT}'".encode()
 _STREAMS: Final = f" xmlns:stream='{ns.STREAMS}'".encode()
@@ -39,6 +41,8 @@ def opening(addresses: str) -> bytes:
 
 def standalone(data: bytes) -> bytes:
     """An element of a stream with the usual namespaces, with these as its own."""
+    if data[:9] == _MESSAGE and b"xmlns" not in data:  # as nearly all
+        return b"<message" + _CLIENT + data[8:]
     found = _INHERITS.match(data)
     if found is None:
         return data
@@ -64,21 +68,26 @@ class MessageFramer(Generic[T]):
         max_bytes: How long a message may be; it is for the reader of frames to see to that.
     """
 
-    __slots__ = ("_parsers", "closed", "max_bytes", "opening")
+    __slots__ = ("_parsers", "_read_whole", "closed", "max_bytes", "opening")
 
     # As of a `Framer` between two elements, in a stream with the usual namespaces.
     root = None
     parser = None
     unfinished = False
 
-    def __init__(self, parsers: Parsers[T], max_bytes: int) -> None:
+    def __init__(
+        self, parsers: Parsers[T], max_bytes: int, read_whole: ReadWhole[Any] | None = None
+    ) -> None:
         """Make one.
 
         Args:
             parsers: Read the messages.
             max_bytes: How long a message may be.
+            read_whole: In place of that of `parsers` for stanzas that are messages, with elements
+                of whatever kind that know their `tag`.
         """
         self._parsers = parsers
+        self._read_whole = read_whole
         self.max_bytes = max_bytes
         self.closed = False
         self.opening = True
@@ -105,6 +114,11 @@ class MessageFramer(Generic[T]):
         for message in data:
             if self.closed:
                 return
+            if self._read_whole is not None and not self.opening and message[:9] == _MESSAGE:
+                elements = self._read_whole(message, len(message))
+                if elements is not None and len(elements) == 1 and elements[0].tag == MESSAGE:
+                    reader.on_element(elements[0])
+                    continue
             if message and not message.isspace():  # that keeps the connection alive
                 self._read(message, reader)
 

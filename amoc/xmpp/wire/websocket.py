@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import random
+from functools import lru_cache
 from typing import Final
 
 from amoc.xmpp.wire.parser import Violation
@@ -31,6 +32,8 @@ TOO_BIG: Final = 1009
 
 SUBPROTOCOL: Final = "xmpp"
 MAX_CONTROL_BYTES: Final = 125
+MAX_KNOWN_WORDS: Final = 1024
+"""Words of 4 bytes in what is masked by a number that is kept for its length."""
 MAX_FRAGMENTS: Final = 4096
 """Frames in one message; it may have as many empty ones as its sender likes, otherwise."""
 
@@ -88,8 +91,18 @@ def masked(data: bytes, key: bytes) -> bytes:
     """`data` masked, or unmasked again (section 5.3)."""
     length = len(data)
     # All bytes at once, as two long integers: 30 times as fast as one by one.
-    mask = int.from_bytes((key * (length // 4 + 1))[:length], "little")
-    return (int.from_bytes(data, "little") ^ mask).to_bytes(length, "little")
+    words = (length + 3) // 4
+    ones = _known_ones(words) if words < MAX_KNOWN_WORDS else _ones(words)
+    mask = int.from_bytes(key, "little") * ones
+    return (int.from_bytes(data, "little") ^ mask).to_bytes(words * 4, "little")[:length]
+
+
+def _ones(words: int) -> int:
+    """A number of so many words of 4 bytes each of which is 1."""
+    return int.from_bytes(b"\1\0\0\0" * words, "little")
+
+
+_known_ones: Final = lru_cache(maxsize=256)(_ones)
 
 
 def close_frame_data(code: int, reason: str = "") -> bytes:
@@ -127,6 +140,24 @@ class FrameReader:
         self._pending: bytearray | None = None
         self._message: bytearray | None = None  # of fragments, all but the last
         self._count = 0
+
+    def whole(self, data: bytes) -> bytes | None:
+        """The text message that `data` is if it is just one in one frame, as nearly always.
+
+        Otherwise None, and it is for `feed`.
+        """
+        size = len(data)
+        if size < 2 or data[0] != _FIN | TEXT or self._pending is not None or self._masked:
+            return None
+        length, begin = data[1], 2
+        if length == 126 and size > 4:
+            length, begin = data[2] << 8 | data[3], 4
+        elif length >= 126:
+            return None
+        if begin + length != size or self._message is not None or length > self.max_bytes:
+            return None
+        self.completed = True
+        return data[begin:]
 
     @property
     def pending(self) -> bool:

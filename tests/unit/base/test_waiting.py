@@ -106,7 +106,7 @@ def watched(alarm: Alarm, seconds: float) -> bool:
     """Wait so long, by the alarm."""
     waiter: Waiter[bool] = Waiter()
     waiter.alarm = alarm
-    return waiter.wait(seconds)
+    return wait(waiter, seconds)
 
 
 def test_an_alarm_watches_one_wait_after_another_by_one_timer(loop: CountingLoop):
@@ -117,7 +117,7 @@ def test_an_alarm_watches_one_wait_after_another_by_one_timer(loop: CountingLoop
             waiter: Waiter[bool] = Waiter()
             waiter.alarm = alarm
             waiters.append(waiter)
-            assert waiter.wait(DEADLINE_S)
+            assert wait(waiter, DEADLINE_S)
 
     receiving = gevent.spawn(receive)
     for count in range(1, 11):
@@ -136,7 +136,7 @@ def test_each_wait_has_its_own_limit(first: float, second: float):
     alarm, waiter = Alarm(), Waiter[bool]()
     waiter.alarm = alarm
     get_hub().loop.run_callback(waiter.give, True)
-    assert waiter.wait(first)
+    assert wait(waiter, first)
     begin = time.monotonic()
     assert not watched(alarm, second)
     assert second <= time.monotonic() - begin < 10

@@ -42,6 +42,20 @@ def test_receive_gives_up_in_time_and_says_what_did_not_come() -> None:
             client.receive(timeout=0)
 
 
+def test_one_wait_after_another_waits_for_its_own() -> None:
+    with serving(saying(*map(number, range(4)))) as server, connect(server) as client:
+        client.send_presence()
+        for text in ("0", "1"):
+            assert client.receive(xmpp.has_body(text), timeout=PATIENCE_S).body == text
+        with pytest.raises(xmpp.ReceiveTimeout, match="no is_presence came"):
+            client.receive(xmpp.is_presence, timeout=0.01)
+        others = [gevent.spawn(client.receive, xmpp.is_presence, timeout=0.01) for _ in range(2)]
+        assert client.receive(xmpp.has_body("3")).body == "3"
+        assert client.receive(timeout=PATIENCE_S).body == "2"
+        gevent.joinall(others, timeout=PATIENCE_S)
+        assert all(isinstance(one.exception, xmpp.ReceiveTimeout) for one in others)
+
+
 def test_a_predicate_that_raises_is_the_receivers_own_error() -> None:
     def bad(_: xmpp.Stanza) -> bool:
         raise ZeroDivisionError("mine")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
-from amoc.xmpp.transports.tcp import MAX_HELD_BYTES, Socket, TcpTransport
+from amoc.xmpp.transports.tcp import FEW_BYTES, MAX_HELD_BYTES, Socket, TcpTransport
 
 
 @pytest.fixture
@@ -87,3 +87,28 @@ def test_a_turn_that_ends_after_the_close_sends_nothing(
     gevent.sleep(0.001)
     assert transport.closed
     assert transport.unsent == 0
+
+
+def test_what_is_longer_than_usual_is_read_in_one_piece_and_its_end_is_seen() -> None:
+    ours, theirs = socket.socketpair()
+    plain = Socket(fileno=ours.detach())
+    plain.setblocking(False)
+    transport = TcpTransport(plain)
+    pieces: list[bytes] = []
+    lost: list[Exception | None] = []
+    transport.start(pieces.append, lost.append)
+    sizes = [1, FEW_BYTES - 1, FEW_BYTES, FEW_BYTES + 1, 2000, 2000, FEW_BYTES, 3, 900]
+    for count, size in enumerate(sizes, 1):
+        theirs.sendall(b"x" * size)
+        with gevent.Timeout(5):
+            while len(pieces) < count:
+                gevent.sleep(0)
+    assert [len(one) for one in pieces] == sizes
+    theirs.sendall(b"x" * 700)
+    theirs.close()
+    with gevent.Timeout(5):
+        while not lost:
+            gevent.sleep(0)
+    assert len(pieces[-1]) == 700
+    assert lost == [None]
+    assert transport.closed

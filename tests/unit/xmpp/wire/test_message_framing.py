@@ -76,6 +76,22 @@ def test_what_is_not_one_whole_element_is_refused(
     assert raised.value.condition == condition
 
 
+def test_messages_are_read_in_the_way_that_is_given_and_nothing_else_is() -> None:
+    asked = []
+
+    def read_whole(data: bytes, max_bytes: int) -> list[ET.Element] | None:
+        asked.append((data, max_bytes))
+        return [ET.Element(f"{{{ns.CLIENT}}}message", {"read": "so"})] if b"yes" in data else None
+
+    framer = MessageFramer(Parsers(TreeParser, 10), 1000, read_whole)
+    reader = Reader()
+    one = b"<message xmlns='jabber:client' id='%s'/>"
+    framer.feed([OPEN, b"<iq xmlns='jabber:client'/>", one % b"no", one % b"yes", CLOSE], reader)
+    tags = [f"{{{ns.CLIENT}}}{name}" for name in ("iq", "message", "message")]
+    assert reader.heard == ["localhost", *tags, "closed"]
+    assert asked == [(data, len(data)) for data in (one % b"no", one % b"yes")]
+
+
 def test_a_restarted_stream_is_opened_again() -> None:
     framer = MessageFramer(Parsers(TreeParser, 10), 1000)
     reader = Reader()
@@ -90,6 +106,8 @@ def test_a_restarted_stream_is_opened_again() -> None:
     [
         (b"<message/>", b"<message xmlns='jabber:client'/>"),
         (b"<message>", b"<message xmlns='jabber:client'>"),
+        (b"<message to=' xmlns='/>", b"<message xmlns='jabber:client' to=' xmlns='/>"),
+        (b"<message to='a' xmlns='c'/>", b"<message to='a' xmlns='c'/>"),
         (b"<message to='a>b' />", b"<message xmlns='jabber:client' to='a>b' />"),
         (b'<iq\nid="1">', b"<iq xmlns='jabber:client'\nid=\"1\">"),
         (b"<a b=' xmlns='/>", b"<a xmlns='jabber:client' b=' xmlns='/>"),

@@ -48,6 +48,31 @@ def test_messages_of_any_length_in_any_pieces_are_what_was_sent(
     assert not reader.pending
 
 
+@given(st.binary(max_size=8), lengths, st.binary(max_size=3), st.booleans())
+def test_one_whole_text_is_read_at_once_and_as_by_the_usual_way(
+    head: bytes, size: int, tail: bytes, is_damaged: bool
+) -> None:
+    data = (head if is_damaged else b"") + frame(websocket.TEXT, b"x" * size) + tail
+    text = FrameReader(LIMIT, masked=False).whole(data)
+    if text is not None:
+        assert read(data) == [(websocket.TEXT, text)]
+    else:
+        assert is_damaged or tail or size > 65_535
+
+
+def test_what_is_no_whole_text_is_not_read_at_once() -> None:
+    reader = FrameReader(10, masked=False)
+    for data in (b"", b"\x81", b"\x81\x81keysa", b"\x89\x01a", b"\x01\x01a", b"\x81\x7e\x00"):
+        assert reader.whole(data) is None
+    assert reader.whole(frame(websocket.TEXT, b"x" * 11)) is None  # longer than it may be
+    assert FrameReader(10, masked=True).whole(frame(websocket.TEXT, b"x")) is None
+    reader.feed(b"\x01\x01a", [])
+    assert reader.whole(frame(websocket.TEXT, b"x")) is None  # in the midst of another one
+    reader = FrameReader(10, masked=False)
+    reader.feed(b"\x81", [])
+    assert reader.whole(frame(websocket.TEXT, b"x")) is None  # inside a frame
+
+
 def test_a_frame_in_single_bytes_is_whole_only_at_its_last_one() -> None:
     data = masked_frame(websocket.TEXT, b"x" * 300)
     reader = FrameReader(LIMIT, masked=True)
