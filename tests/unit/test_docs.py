@@ -26,6 +26,7 @@ from amoc.cli.main import cli
 from amoc.results.exporters import settings as exporter_settings
 from amoc.results.summary_types import Finding
 from amoc.scenario import builtin_settings, settings
+from tests.preloaded import amoc
 from tests.rooms import MODULES
 
 pytestmark = pytest.mark.once
@@ -84,17 +85,16 @@ SCENARIOS = list(scenarios())
 COMMANDS = list(dict.fromkeys(commands()))
 
 
-def amoc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def environment() -> dict[str, str]:
+    """Ours, without what it says to amoc."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("AMOC_")}
-    return subprocess.run(
-        [sys.executable, "-m", "amoc", *arguments],
-        cwd=cwd,
-        env={**known, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    return {**known, "PYTHONPATH": str(ROOT)}
+
+
+def said(*arguments: str, cwd: Path) -> tuple[int, str]:
+    """What a command ends with, and prints."""
+    done = amoc(*arguments, cwd=cwd, env=environment())
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_the_pages_have_scenarios_and_commands() -> None:
@@ -118,8 +118,8 @@ def test_every_block_that_defines_start_is_marked_as_a_scenario() -> None:
 def test_a_scenario_of_a_page_does_what_the_page_says(one: Marked, tmp_path: Path) -> None:
     for name, source in {**one.beside, one.name: one.source}.items():
         (tmp_path / name).write_text(source)
-    done = amoc("check", one.name, *one.arguments, cwd=tmp_path)
-    assert done.returncode == one.exit_code, done.stdout
+    code, output = said("check", one.name, *one.arguments, cwd=tmp_path)
+    assert code == one.exit_code, output
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
@@ -151,8 +151,8 @@ def _shipped() -> list[tuple[str, str, list[str]]]:
 def test_a_command_of_a_page_names_a_scenario_and_settings_that_exist(
     page: str, scenario: str, pairs: list[str]
 ) -> None:
-    done = amoc("check", scenario, *pairs, cwd=ROOT)
-    assert done.returncode == 0, f"{page}: {done.stdout}"
+    code, output = said("check", scenario, *pairs, cwd=ROOT)
+    assert code == 0, f"{page}: {output}"
 
 
 def _slug(heading: str) -> str:
@@ -247,8 +247,15 @@ def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) 
     (tmp_path / "everything.py").write_text(EVERYTHING)
     judged = ("--expect", "crashes == 9", "--warmup", "0.1s")
     once = ("--set", "repeat_num=2", "--set", "repeat_interval=1s", "--json", "summary.json")
-    done = amoc("run", "everything.py", *once, *judged, cwd=tmp_path)
-    assert done.returncode == ExitCode.THRESHOLD, done.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "amoc", "run", "everything.py", *once, *judged],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == ExitCode.THRESHOLD, done.stdout + done.stderr
     real = set(_paths(json.loads((tmp_path / "summary.json").read_text())))
     # A generator that is too slow for long enough would take the test as long.
     real.add("run.notes[]")  # there is nothing to note
