@@ -3,7 +3,8 @@
     python -m tests.cluster.kill_matrix [--rounds 10] [--only node/kill,host/cut] [--at-once 2]
 
 Each cell is a run over ssh on three small hosts, one of whose processes, or cable, or all of it is
-hurt while users run: killed, frozen for 10 s, cut off for 10 s, or switched off. Prints a line for
+hurt while users run: killed, frozen for 10 s, cut off for 10 s, or switched off. Where AMOC_RAY
+names a Python that has Ray, there are cells of runs on a Ray cluster as well. Prints a line for
 each cell of each round; the exit code is 1 if anything was not as it has to be. Needs root.
 """
 
@@ -19,7 +20,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from amoc.base.errors import ExitCode
 from amoc.results.run_directory import locate
 from amoc.results.saved_run import load
 from tests.cluster.hosts import DEADLINE_S, Host, Network, eventually
+from tests.cluster.ray_cluster import RayCluster, over_ray
 from tests.cluster.runs import Run, over_ssh, ran_twice
 
 USERS = 6
@@ -44,12 +46,15 @@ PROCESSES = {
     "keeper": "amoc: node keeper",
 }
 """On the host that is hurt."""
+OF_RAY = {"actor": "ray::AmocNode", "raylet": r"\S*/raylet "}
+"""There, in runs on a Ray cluster."""
 VICTIMS = (*PROCESSES, "launcher", "controller")
 CELLS = (
     *(f"{victim}/{how}" for victim in VICTIMS for how in ("kill", "freeze")),
     *(f"{host}/{how}" for host in ("host", "head") for how in ("cut", "off")),
 )
 """A cable, and the power, is of a host; the controller's is the head."""
+RAY_CELLS = tuple(f"{victim}/{how}" for victim in OF_RAY for how in ("kill", "freeze"))
 
 
 class Expected(NamedTuple):
@@ -64,25 +69,28 @@ class Expected(NamedTuple):
 def expected(cell: str) -> Expected:
     """What has to come of a cell."""
     victim, _, how = cell.partition("/")
-    stays = how == "freeze" and victim in ("worker", "supervisor", "launcher")
+    stays = how == "freeze" and victim in ("worker", "supervisor", "launcher", "actor")
     return Expected(victim not in ("controller", "head"), not stays and victim != "worker")
 
 
 class Cell:
     """A run, and what is hurt of it."""
 
-    def __init__(self, name: str, network: Network, directory: Path) -> None:
+    def __init__(
+        self, name: str, network: Network, directory: Path, cluster: RayCluster | None = None
+    ) -> None:
         self.name = name
         self.victim, _, self.how = name.partition("/")
-        self.head, *_, self.host = network.hosts
+        self.head, *_, self.host = network.hosts[:3] if cluster is not None else network.hosts
         self._network = network
+        self._cluster = cluster
         self._directory = directory
         self.begun_ns = 0
 
     def problems(self) -> list[str]:
         """Have it happen; what was not as it has to be."""
         turns = 40 if self.how == "kill" else 100
-        with over_ssh(self._network, self._directory, turns, "--users", str(USERS)) as run:
+        with self._running(turns) as run:
             run.wait_for_users(USERS)
             place = Path(f"/proc/{self.host.pid}/ns/net").stat().st_ino
             self.begun_ns = time.clock_gettime_ns(_BOOT_CLOCK)
@@ -94,6 +102,12 @@ class Cell:
             twice = ran_twice(run.turns())
             found += [f"users {twice} ran twice at the same time"] if twice else []
             return [*found, *self._verdict(run, code), *self._counts(run, place)]
+
+    def _running(self, turns: int) -> AbstractContextManager[Run]:
+        users = ("--users", str(USERS))
+        if self._cluster is not None:
+            return over_ray(self._cluster, self.head, self._directory, turns, *users)
+        return over_ssh(self._network, self._directory, turns, *users)
 
     def _hurt(self, run: Run) -> Callable[[], object]:
         """Hurt it; what makes good again what can be."""
@@ -125,7 +139,7 @@ class Cell:
             return int(below.read_text().split()[0])
         if self.victim == "launcher":
             return hurt.pid_of(rf"ssh .*\b{self.host.name}\b")
-        return hurt.pid_of(PROCESSES[self.victim])
+        return hurt.pid_of({**PROCESSES, **OF_RAY}[self.victim])
 
     def _left(self, run: Run) -> list[str]:
         """What of the run is still there on any host; at once where its controller ended it."""
@@ -183,8 +197,12 @@ def one(name: str) -> list[str]:
     """Run a cell; what was not as it has to be."""
     with tempfile.TemporaryDirectory(prefix="amoc-kill-") as made:
         directory = Path(made)
+        place = directory / "network"
         try:
-            with Network(4, directory / "network") as network:
+            if name in RAY_CELLS:
+                with RayCluster(place) as cluster:
+                    return Cell(name, cluster.network, directory, cluster).problems()
+            with Network(4, place) as network:
                 return Cell(name, network, directory).problems()
         except (AssertionError, OSError, subprocess.SubprocessError):
             return [traceback.format_exc()]
@@ -194,11 +212,13 @@ def main() -> int:
     """Run all cells so many times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--only", default=",".join(CELLS), help=f"of {', '.join(CELLS)}")
+    known = (*CELLS, *RAY_CELLS)
+    cells = known if os.environ.get("AMOC_RAY") else CELLS
+    parser.add_argument("--only", default=",".join(cells), help=f"of {', '.join(known)}")
     parser.add_argument("--at-once", type=int, default=1, help="cells side by side")
     options = parser.parse_args()
     names = options.only.split(",")
-    if unknown := set(names) - set(CELLS):
+    if unknown := set(names) - set(known):
         parser.error(f"no such cell: {', '.join(sorted(unknown))}")
     bad = 0
     with ThreadPoolExecutor(options.at_once) as pool:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
 import pytest
 
 from tests.cluster.hosts import DEADLINE_S, ROOT, Host, Network, available
+from tests.cluster.runs import Run, until_ended
 
 PORT, CLIENT_PORT = 6379, 10001
 CPUS = 2
@@ -110,3 +112,15 @@ class RayCluster:
 
     def __exit__(self, *_: object) -> None:
         self.network.close()
+
+
+def over_ray(
+    cluster: RayCluster, head: Host, directory: Path, turns: int, *options: str
+) -> AbstractContextManager[Run]:
+    """A run on two hosts of Ray."""
+    address = cluster.outer if head is cluster.outside else cluster.inner
+    where = ["--cluster", address, "--nodes", "2"]
+    env = cluster.env(head)
+    return until_ended(
+        Run(head, cluster.workers, directory, turns, [*where, *options], cluster.python, env)
+    )

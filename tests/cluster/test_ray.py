@@ -6,28 +6,15 @@ import os
 import re
 import signal
 import subprocess
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import yaml
 
 from amoc.scenario.cluster import RAY, Cluster, parse, with_nodes
-from tests.cluster.hosts import DEADLINE_S, ROOT, Host, checked, eventually
-from tests.cluster.ray_cluster import TOKEN, RayCluster, python
-from tests.cluster.runs import Run, ran_twice, until_ended
+from tests.cluster.hosts import DEADLINE_S, ROOT, checked, eventually
+from tests.cluster.ray_cluster import TOKEN, RayCluster, over_ray, python
+from tests.cluster.runs import ran_twice
 from tests.cluster.walk import USERS, Console, walk_through
-
-
-def running(
-    cluster: RayCluster, head: Host, directory: Path, turns: int, *options: str
-) -> AbstractContextManager[Run]:
-    """A run on two hosts of Ray."""
-    address = cluster.outer if head is cluster.outside else cluster.inner
-    where = ["--cluster", address, "--nodes", "2"]
-    env = cluster.env(head)
-    return until_ended(
-        Run(head, cluster.workers, directory, turns, [*where, *options], cluster.python, env)
-    )
 
 
 def refusals(cluster: RayCluster, directory: Path, *runs: tuple[str, list[str]]) -> list[str]:
@@ -83,7 +70,7 @@ def a_run_from_outside_is_walked_through_and_leaves_nothing(
     cluster: RayCluster, tmp_path: Path
 ) -> None:
     outside = cluster.outside
-    with running(cluster, outside, tmp_path, 100_000, "--users", str(USERS)) as run:
+    with over_ray(cluster, outside, tmp_path, 100_000, "--users", str(USERS)) as run:
         run.wait_for_users(1)
         shown = [line for host in cluster.network.hosts for line in host.processes()]
         walk_through(run, Console(run, cluster.python, cluster.env(outside)))
@@ -122,7 +109,7 @@ def a_run_that_cannot_begin_says_why(cluster: RayCluster, tmp_path: Path) -> Non
 def when_rays_driver_is_killed_it_is_said_and_nothing_is_left(
     cluster: RayCluster, tmp_path: Path
 ) -> None:
-    with running(cluster, cluster.head, tmp_path, 1_000, "--users", "4") as run:
+    with over_ray(cluster, cluster.head, tmp_path, 1_000, "--users", "4") as run:
         run.wait_for_users(4)
         os.kill(cluster.head.pid_of("amoc: ray driver"), signal.SIGKILL)
         assert run.end() == 8, run.output
@@ -134,7 +121,7 @@ def users_of_a_host_without_power_start_on_the_other_also_when_ray_loses_its_hea
     cluster: RayCluster, tmp_path: Path
 ) -> None:
     other, off = cluster.workers
-    with running(cluster, cluster.head, tmp_path, 150, "--users", "4") as run:
+    with over_ray(cluster, cluster.head, tmp_path, 150, "--users", "4") as run:
         run.wait_for_users(4)
         cluster.power_off(off)
         eventually(lambda: f"Ray has lost {off.address}" in run.output, lambda: run.output)
