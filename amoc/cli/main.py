@@ -6,6 +6,8 @@ soon and ``amoc check`` can patch the standard library first.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from typing import NoReturn
 
@@ -42,6 +44,7 @@ cli.fill(
 def main() -> NoReturn:
     """The entry point: an AmocError is a line and an exit code, not a traceback."""
     output.open_streams()
+    atexit.register(gc.freeze)  # at the end Python need not look for cycles in what is left
     code = _run()
     sys.stdout.flush()
     if why := output.failure():

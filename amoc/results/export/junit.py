@@ -44,7 +44,8 @@ _USERS = {
     "starts_per_s_peak": "peak start rate {:.4g}/s",
 }
 """How counts of users are shown, by the summary's key."""
-_IMPOSSIBLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# The few that XML cannot hold: a set of the many that it can takes 5 ms to compile.
+_IMPOSSIBLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 
 

@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -100,7 +99,7 @@ def save(page: str, path: Path) -> None:
 @cache
 def asset(name: str) -> str:
     """A file of `amoc/report/assets`."""
-    return (files("amoc.results.report") / "assets" / name).read_text(encoding="utf-8")
+    return (Path(__file__).with_name("assets") / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
