@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -121,6 +120,8 @@ def _inline(file: Path) -> tuple[str, ...] | None:
         raise ScenarioError(f"{file}: the block '# /// script' has no end, a line '# ///'")
     if len(blocks) > 1:
         raise ScenarioError(f"{file}: there must be one block '# /// script', got {len(blocks)}")
+    import tomllib  # here, for few scenarios have such a block
+
     content = "".join(
         line[2:] if line.startswith("# ") else line[1:]
         for line in blocks[0]["content"].splitlines(keepends=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
@@ -105,6 +104,8 @@ def _read(file: str, required: bool) -> dict[str, object]:
     path = Path(file)
     if not path.exists() and not required:
         return {}
+    import tomllib  # here, for few runs have such a file
+
     try:
         values: dict[str, object] = _plain(tomllib.loads(path.read_text()))
     except OSError as error:

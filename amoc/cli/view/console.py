@@ -113,8 +113,8 @@ def console(patient: bool = True, stream: TextIO | None = None) -> SafeConsole:
     stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     file = cast("TextIO", _Patient(stream)) if patient else stream
     if stream.isatty():
-        return SafeConsole(file=file)
-    return SafeConsole(file=file, width=PLAIN_WIDTH, force_terminal=False)
+        return SafeConsole(file=file, emoji=False)
+    return SafeConsole(file=file, emoji=False, width=PLAIN_WIDTH, force_terminal=False)
 
 
 def table(*columns: str, rows: Iterable[Sequence[str | Text]] = (), right: int = 2) -> Table:

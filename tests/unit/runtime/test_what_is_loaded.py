@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +27,10 @@ def loaded() -> set[str]:
 
 @pytest.mark.parametrize(
     "large",
-    ["asyncio", "email", "importlib.metadata", "jinja2", "numpy", "pydantic", "rich", "ssl", "xml"],
+    [
+        *("asyncio", "email", "importlib.metadata", "jinja2", "numpy", "pydantic", "rich", "ssl"),
+        *("tomllib", "xml"),
+    ],
 )
 def test_what_only_some_processes_need_is_not_loaded_before_they_are_forked(
     loaded: set[str], large: str
@@ -52,3 +57,17 @@ print(*(name for name in wanted if name not in sys.modules and "summary_file" no
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert found.stdout.split() == []
+
+
+@pytest.mark.slow
+def test_no_process_of_a_plain_run_loads_what_it_has_no_use_for(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text("def start(user_id): pass\n")
+    run = [sys.executable, "-X", "importtime", "-m", "amoc", "run", "plain.py", "--duration=0.1s"]
+    done = subprocess.run(run, capture_output=True, check=True, text=True, cwd=tmp_path, timeout=60)
+    # what the node's processes say on standard error is in the run's output
+    said = re.findall(r"import time:.*\| +(\S+)", done.stdout + done.stderr)
+    assert {"amoc.runtime.controller.controller", "jinja2", "rich", "gevent.ssl"} <= set(said)
+    heavy = ("amoc.http", "amoc.xmpp", "amoc.service", "asyncio", "email", "flask", "httptools")
+    metadata = ("importlib.metadata", "importlib.resources", "zipfile", "tomllib")
+    for name in (*heavy, *metadata, "numpy", "pydantic", "slixmpp", "sqlite3", "rich._emoji_codes"):
+        assert name not in said
