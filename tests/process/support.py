@@ -86,11 +86,12 @@ class Run:
         self.directory = run_directory
         self.temporary = Path(tempfile.mkdtemp(prefix="amoc-test-"))
         self._output = directory / "output.txt"
+        changed = f"{before}\nfrom amoc.cli.main import main\nmain()"
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-c", f"{before}\nfrom amoc.cli.main import main\nmain()"),
-                    *("run", *arguments),
+                    *(sys.executable, *(("-c", changed) if before else ("-m", "amoc")), "run"),
+                    *arguments,
                     *("--json", str(self.json), "--run-dir", str(self.directory)),
                 ],
                 stdout=output,
