@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import assume, given
@@ -68,10 +68,9 @@ def timed(draw: random.Random, seconds: int, each: int, slower: float = 1.0) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "memory"), [(15, 0.0), (30, 0.5), (120, 0.8), (300, 0.9)])
 def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):
-    draw, pairs, wrong = random.Random(5), 400, 0
-    for _ in range(pairs):
-        first, second = (rate(drifting(draw, seconds, memory)) for _ in range(2))
-        wrong += first.p_value(second) < noise.SIGNIFICANCE
+    draw, pairs = random.Random(5), 400
+    found = [rate(drifting(draw, seconds, memory)) for _ in range(pairs + 1)]
+    wrong = sum(one.p_value(other) < noise.SIGNIFICANCE for one, other in pairwise(found))
     assert wrong <= 0.02 * pairs
 
 
