@@ -170,7 +170,8 @@ class Nodes:
             if isinstance(record, Failed):
                 self._trouble(node, failed(ExitCode(record.exit_code), record.message))
         self._take(name, record)
-        self.changed.ring()
+        if not (isinstance(record, Envelope) and record.is_mail):  # that is news to nobody here
+            self.changed.ring()
 
     def _trouble(self, node: Node, error: AmocError) -> None:
         """A node cannot go on."""
