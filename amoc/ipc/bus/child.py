@@ -100,7 +100,7 @@ class Child(End, Generic[_C, _R]):
         self._hurry = Notify()
         self._flushed = OpenGate()
         self._at_crowded = at_crowded
-        self._crowded = self._stalled = self._held = self._is_mute = False
+        self._crowded = self._stalled = self._held = self._is_mute = self._is_patient = False
         self._writer = gevent.spawn(self._write)
 
     def close(self) -> None:
@@ -162,7 +162,8 @@ class Child(End, Generic[_C, _R]):
             if number == self._heard + 1:
                 self._heard = number
                 self._heard_bytes += len(message)
-                self._due.ring()
+                if not self._is_patient or self._must_acknowledge:
+                    self._due.ring()
                 if isinstance(data, bool):
                     self._held = data
                     self._set_room()
@@ -295,20 +296,23 @@ class Child(End, Generic[_C, _R]):
     def _has_reports(self) -> bool:
         return bool(self._reports.items or self._dropped)
 
+    @property
+    def _must_acknowledge(self) -> bool:
+        """Whether what was heard is to be acknowledged now, and not with the next report."""
+        # The first is waited for, and one that comes again has been waited for long enough.
+        behind = self._heard - self._acked
+        return self._acked == 0 or behind >= ACK_AT or self._heard_bytes >= ACK_BYTES
+
     def _wait_to_acknowledge(self) -> None:
         """Wait until there is a report, or what was heard must be acknowledged."""
         until_ns = now_ns() + ACK_NS
-        # The first is waited for, and one that comes again has been waited for long enough.
-        while (
-            not self._has_reports
-            and self._acked > 0
-            and self._heard - self._acked < ACK_AT
-            and self._heard_bytes < ACK_BYTES
-        ):
+        self._is_patient = True  # so what is heard meanwhile need not wake us
+        while not self._has_reports and not self._must_acknowledge:
             left_ns = until_ns - now_ns()
             if left_ns <= 0:
-                return
+                break
             self._due.wait(left_ns / S_NS)
+        self._is_patient = False
 
     def _hand_over(self, data: bytes) -> None:
         """Give a batch to ZeroMQ, as soon as there is room for it.
