@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import lru_cache
 
 from amoc.base.clock import S_NS
@@ -124,5 +123,12 @@ def names_in(text: str) -> tuple[str, ...]:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """What may have been meant by `name`: the name that is most like it, or else all there are."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1, cutoff=0.75)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(names) or 'none'}"
+    close = nearest(name, names)
+    return f"did you mean {close}?" if close else f"known: {', '.join(names) or 'none'}"
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.75) -> str:
+    """The name that is most like `name`; empty if none is, by a `likeness` from 0 to 1."""
+    from difflib import get_close_matches  # here, for nothing else needs it
+
+    return "".join(get_close_matches(name, [*known], n=1, cutoff=likeness))

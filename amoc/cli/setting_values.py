@@ -6,7 +6,6 @@ history, so a secret comes from a file, or from standard input.
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -121,7 +120,9 @@ def _of_file(what: str, path: str) -> str:
 
 def _of_stdin(what: str, name: str) -> str:
     if sys.stdin.isatty():
-        return getpass.getpass(f"{name}: ")
+        from getpass import getpass  # here, for few runs ask
+
+        return getpass(f"{name}: ")
     return _text(f"{what} {name}={STDIN}", sys.stdin.buffer.read(MAX_BYTES + 1))
 
 

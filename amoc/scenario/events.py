@@ -22,7 +22,6 @@ An event that nobody subscribes to costs one attribute access, so it is emitted 
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +35,7 @@ from typing import Any, TypeVar
 from amoc.base import context, guard
 from amoc.base.clock import now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.text import nearest
 
 _log = logging.getLogger(__name__)
 
@@ -243,8 +243,8 @@ def off(subscriber: Subscriber) -> None:
 def _matching(pattern: str) -> list[Signal]:
     found = [signal for name, signal in SIGNALS.items() if fnmatch.fnmatchcase(name, pattern)]
     if not found:
-        near = difflib.get_close_matches(pattern, SIGNALS, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(SIGNALS)}"
+        near = nearest(pattern, SIGNALS, 0.5)
+        hint = f"; did you mean {near}?" if near else f"; known: {', '.join(SIGNALS)}"
         raise ScenarioError(f"no event matches {pattern!r}{hint}")
     reasons = [_cannot_fire(signal) for signal in found]
     if all(reasons):

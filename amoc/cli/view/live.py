@@ -7,11 +7,10 @@ stay in the terminal's history.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import gevent
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.text import Text
 
 from amoc.base.clock import format_duration
@@ -36,6 +35,9 @@ from amoc.results.counts import busiest, counter, samples, throttle
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 from amoc.scenario.scenario_files import file_names
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 REFRESH_S = 0.5
 PLAIN_LINE_S = 5.0
@@ -83,6 +85,8 @@ class LiveView:
 
     def __enter__(self) -> Self:
         if self.console.is_terminal and not self.console.is_dumb_terminal:
+            from rich.live import Live  # here, for CI has no terminal
+
             self._live = Live(console=self.console, auto_refresh=False, transient=True)
             self._live.start()
         self._task = gevent.spawn(self._run)

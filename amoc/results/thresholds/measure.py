@@ -16,10 +16,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from enum import Enum
 from math import isfinite
 
+from amoc.base.text import nearest
 from amoc.metrics import reserved
 from amoc.metrics.board import Kind
 from amoc.metrics.coordinated_omission import RESPONSE
@@ -177,8 +177,7 @@ class Measure:
         if None in self.units or self.name in known or self.name.removesuffix(RESPONSE) in known:
             return ""
         names = [name for name, kind in known.items() if kind in _HAS]
-        close = get_close_matches(self.name, [*names, *_BUILT_IN], n=1, cutoff=0.75)
-        return close[0] if close else ""
+        return nearest(self.name, [*names, *_BUILT_IN])
 
     def value(self, window: Tally, known: Known) -> float:
         """What it is, in seconds, per second, or as it is.

@@ -29,7 +29,7 @@ def loaded() -> set[str]:
     "large",
     [
         *("asyncio", "email", "importlib.metadata", "jinja2", "numpy", "pydantic", "rich", "ssl"),
-        *("tomllib", "xml"),
+        *("difflib", "getpass", "tomllib", "xml"),
     ],
 )
 def test_what_only_some_processes_need_is_not_loaded_before_they_are_forked(
@@ -68,6 +68,15 @@ def test_no_process_of_a_plain_run_loads_what_it_has_no_use_for(tmp_path: Path) 
     said = re.findall(r"import time:.*\| +(\S+)", done.stdout + done.stderr)
     assert {"amoc.runtime.controller.controller", "jinja2", "rich", "gevent.ssl"} <= set(said)
     heavy = ("amoc.http", "amoc.xmpp", "amoc.service", "asyncio", "email", "flask", "httptools")
-    metadata = ("importlib.metadata", "importlib.resources", "zipfile", "tomllib")
-    for name in (*heavy, *metadata, "numpy", "pydantic", "slixmpp", "sqlite3", "rich._emoji_codes"):
+    metadata = ("importlib.metadata", "importlib.resources", "zipfile", "tomllib", "difflib")
+    for name in (
+        *heavy,
+        *metadata,
+        "numpy",
+        "pydantic",
+        "slixmpp",
+        "sqlite3",
+        "rich._emoji_codes",
+        "rich.live",
+    ):
         assert name not in said
