@@ -16,9 +16,12 @@ from collections.abc import Callable
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.stanza import BODY, Stanza, read_whole
+from amoc.xmpp.stanza import BODY, PARSERS, Stanza, read_whole
 from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire.bosh import BODY_END
 from amoc.xmpp.wire.namespaces import MESSAGE
+from amoc.xmpp.wire.parser import Violation
+from amoc.xmpp.wire.parsers import ReadWhole
 
 CHILDREN: Final = frozenset(f"{{{ns.STANZA_IDS}}}{name}" for name in ("stanza-id", "origin-id"))
 """What a server or client may add without saying anything about the message."""
@@ -39,6 +42,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<body><body>)[^<>&]*</body>|</?[A-Za-z_][\w.-]*|/?>",
     re.ASCII,
 )
+_BODY: Final = f"<body xmlns='{ns.BOSH}'>".encode()
 _new: Final = object.__new__
 
 Match = Callable[[str, int], re.Match[str] | None]
@@ -51,10 +55,11 @@ class Alike:
         patterns: All that were made, by their source.
     """
 
-    __slots__ = ("_match", "_misses", "_order", "patterns")
+    __slots__ = ("_match", "_misses", "_order", "_read_whole", "patterns")
 
-    def __init__(self) -> None:
-        """It knows no message yet."""
+    def __init__(self, read_whole: ReadWhole[Element] = read_whole) -> None:
+        """It knows no message yet; `read_whole` reads what is not like one."""
+        self._read_whole = read_whole
         self._match: Match | None = None
         self._order: tuple[int, ...] = ()
         self._misses = 0
@@ -67,7 +72,7 @@ class Alike:
             try:
                 text = data.decode()
             except UnicodeDecodeError:  # for the parser to refuse
-                return read_whole(data, max_bytes)  # type: ignore[return-value]
+                return self._read_whole(data, max_bytes)  # type: ignore[return-value]
             stanzas: list[Element | Stanza] = []
             at, length = 0, len(text)
             while found := match(text, at):
@@ -81,7 +86,7 @@ class Alike:
                 stanzas.append(stanza)
                 if at == length:
                     return stanzas
-        elements = read_whole(data, max_bytes)
+        elements = self._read_whole(data, max_bytes)
         if elements is not None and len(elements) == 1 and elements[0].tag == MESSAGE:
             self._misses += 1
             if match is None or self._misses % LOOK_EVERY == 0:
@@ -129,5 +134,20 @@ def pattern_of(message: Element, data: bytes) -> str | None:
     return source if all(f"(?P<{one}>" in source for one in ("sender", "id", "body")) else None
 
 
+def read_in_body(data: bytes, max_bytes: int) -> list[Element] | None:
+    """The elements that `data` is inside a ``<body/>`` of BOSH, which they inherit from."""
+    if len(data) > max_bytes:
+        return None
+    try:
+        elements = list(PARSERS.read(_BODY + data + BODY_END))
+    except Violation:
+        return None
+    for element in elements:
+        element.tail = None
+    return elements
+
+
 alike: Final = Alike()
-"""For all clients of this process."""
+"""For all clients of this process whose stanzas stand in a stream, or alone."""
+alike_in_body: Final = Alike(read_in_body)
+"""For those whose stanzas stand in a ``<body/>`` of BOSH."""

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import options
-from amoc.xmpp.alike import alike
+from amoc.xmpp.alike import alike, alike_in_body
 from amoc.xmpp.connection import securing, server_addresses
 from amoc.xmpp.connection.server_url import BOSH, TCP, WEBSOCKET, Server, parse_servers
 from amoc.xmpp.connection.sockets import connected_to
@@ -68,7 +68,7 @@ def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> C
         below = _bytes_to(server, terms, who, deadline_ns)
         transport = open_websocket(below, server, who, limit, deadline_ns)
         return Connection(transport, MessageFramer(PARSERS, limit, alike.read))
-    dialogue = Dialogue(PARSERS, _polling())
+    dialogue = Dialogue(PARSERS, _polling(), alike_in_body.read)
     dial = partial(_dial, server, terms, who)
     return Connection(
         BoshTransport(dial, dialogue, server, who, STANZAS_IN_AN_ANSWER * limit), dialogue

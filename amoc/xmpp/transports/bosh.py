@@ -248,7 +248,11 @@ class BoshTransport:
 
     @property
     def _under_way(self) -> int:
-        return sum(not line.free for line in self._lines) + len(self._unanswered)
+        count = len(self._unanswered)
+        for line in self._lines:
+            if not line.free:
+                count += 1
+        return count
 
     def _pump(self) -> None:
         """Send what can be sent now."""
@@ -262,13 +266,13 @@ class BoshTransport:
                 return
             rid = min(self._unanswered)
             self._send(line, rid, self._unanswered.pop(rid))
-        while dialogue.wants_request(self._under_way):
-            if self._under_way and (left := self._sent_at + SPACING_S - get_hub().loop.now()) > 0:
+        while dialogue.wants_request(under_way := self._under_way):
+            if under_way and (left := self._sent_at + SPACING_S - get_hub().loop.now()) > 0:
                 self._pump_later(left)
                 return
             if not self._request():
                 return
-        if dialogue.wants_poll(self._under_way):
+        if dialogue.wants_poll(under_way):
             self._poll()
 
     def _request(self, polled_at: float = 0.0) -> bool:

@@ -28,18 +28,20 @@ class HttpLine:
     """One connection.
 
     Attributes:
+        free: Whether a request can be sent.
         polled_at: When the request was made, if it says nothing; else 0.
         request: The request under way, or the last one, as it was sent.
         rid: Its number.
         transport: The connection.
     """
 
-    __slots__ = ("_owner", "_reader", "_timer", "polled_at", "request", "rid", "transport")
+    __slots__ = ("_owner", "_reader", "_timer", "free", "polled_at", "request", "rid", "transport")
 
     def __init__(self, owner: Owner, transport: Transport) -> None:
         """Take over a connection, and tell `owner` what happens on it."""
         self._owner = owner
         self._reader: AnswerReader | None = None
+        self.free = True
         self._timer: _TimerWatcher | None = None
         self.polled_at = 0.0
         self.rid = 0
@@ -47,33 +49,30 @@ class HttpLine:
         self.transport = transport
         transport.start(self._receive, self._lost)
 
-    @property
-    def free(self) -> bool:
-        """Whether a request can be sent."""
-        return self._reader is None
-
     def send(self, rid: int, request: bytes, max_answer_bytes: int, seconds: float) -> None:
         """Send a request, to be answered within so many seconds."""
         self.rid = rid
         self.request = request
         self._reader = AnswerReader(max_answer_bytes)
+        self.free = False
         self._timer = get_hub().loop.timer(seconds)
         self._timer.start(self._overdue)
         self.transport.write(request)
 
     def close(self) -> None:
         """Close the connection."""
-        self._stop_timer()
-        self._reader = None
+        self._done()
         self.transport.close()
 
     def cut(self, reset: bool) -> None:
         """Let the connection be gone; see `Transport.cut`."""
-        self._stop_timer()
-        self._reader = None
+        self._done()
         self.transport.cut(reset)
 
-    def _stop_timer(self) -> None:
+    def _done(self) -> None:
+        """There is no request under way any more."""
+        self._reader = None
+        self.free = True
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
@@ -92,8 +91,7 @@ class HttpLine:
             self._answered(answer)
 
     def _answered(self, answer: Answer) -> None:
-        self._stop_timer()
-        self._reader = None
+        self._done()
         if not answer.keep_alive:
             self.transport.close()
         self._owner.answered(self, answer)

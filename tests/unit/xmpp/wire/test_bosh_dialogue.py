@@ -5,10 +5,16 @@ from __future__ import annotations
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from amoc.xmpp.alike import Alike, read_in_body
+from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.bosh import MAX_REQUESTS, Dialogue, Polling, ends_session
+from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.parsers import Parsers, TreeParser
+from amoc.xmpp.wire.xml_text import serialise
 
 
 class Reader:
@@ -109,3 +115,83 @@ def test_the_end_may_be_said_in_one_request_more_than_usual_and_once() -> None:
 )
 def test_the_end_of_a_session_is_seen_in_the_tag_of_its_body(body: bytes, ends: bool) -> None:
     assert ends_session(body) is ends
+
+
+HEAD = f"<body sid='s' xmlns:stream='{ns.STREAMS}' xmlns='{ns.BOSH}'>".encode()
+FEATURES = b"<stream:features/>"
+CHAT = (
+    b"<message xmlns='jabber:client' from='a@b/c' to='d@e/f' type='chat' id='i'>"
+    b"<body>hello</body></message>"
+)
+END = b"</body>"
+
+
+class Heard(Reader):
+    """Hears what is read, and how."""
+
+    def __init__(self) -> None:
+        self.stanzas: list[tuple[str, ...]] = []
+        self.by_pattern = 0
+
+    def on_element(self, element: ET.Element | Stanza) -> None:
+        stanza = element if isinstance(element, Stanza) else Stanza(element)
+        self.by_pattern += stanza.raw is not None
+        about = (stanza.id, stanza.type, stanza.sender, stanza.to, stanza.body or "")
+        self.stanzas.append((*about, serialise(stanza.xml, inherit=False)))
+
+
+def heard(alike: Alike | None, *answers: bytes) -> tuple[Heard, str]:
+    """What is read of these answers, and which rule was broken."""
+    read_whole = None if alike is None else alike.read
+    dialogue = Dialogue(Parsers(TreeParser, 10), Polling(60, 1, 2), read_whole)
+    reader = Heard()
+    try:
+        for answer in answers:
+            dialogue.feed(answer, reader)
+    except Violation as violation:
+        return reader, violation.condition
+    return reader, ""
+
+
+def fresh() -> Alike:
+    return Alike(read_in_body)
+
+
+def test_messages_in_answers_like_those_before_are_read_by_the_pattern_of_one_of_them() -> None:
+    answers = [HEAD + FEATURES + END, HEAD + END, *[HEAD + CHAT + END] * 2, HEAD + 3 * CHAT + END]
+    by_pattern, plain = heard(fresh(), *answers), heard(None, *answers)
+    assert by_pattern[0].by_pattern == 4  # the first is what the pattern is made of
+    assert by_pattern[0].stanzas == plain[0].stanzas
+    assert by_pattern[1] == plain[1] == ""
+
+
+PIECES = st.one_of(
+    st.binary(max_size=4),
+    st.sampled_from(
+        [b"", b">", b"/>", b"'", b" a='>'", END, END + HEAD, CHAT, b"<presence/>", b"xmlns", b"&"]
+    ),
+)
+EDITS = st.tuples(st.integers(0, 260), st.integers(0, 60), PIECES)
+OWN_NAME = b" xmlns='jabber:client'"
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from((CHAT, 2 * CHAT, b"")), EDITS), max_size=3),
+    st.sampled_from((HEAD, HEAD.replace(b" sid", b" a='>' sid"), HEAD.replace(b"'", b'"'))),
+)
+def test_whatever_answers_hold_it_is_read_as_by_a_parser(
+    answers: list[tuple[bytes, tuple[int, int, bytes]]], head: bytes
+) -> None:
+    said = [head + FEATURES + END, *[head + CHAT + END] * 3]
+    for content, (at, gone, piece) in answers:
+        answer = head + content + END
+        said.append(answer[:at] + piece + answer[at + gone :])
+    by_pattern, plain = heard(fresh(), *said), heard(None, *said)
+    assert by_pattern[0].stanzas == plain[0].stanzas
+    assert by_pattern[1] == plain[1]
+
+
+def test_a_message_in_the_namespace_of_bosh_is_refused_whatever_came_before() -> None:
+    answers = [HEAD + FEATURES + END, *[HEAD + CHAT + END] * 3]
+    answers.append(HEAD + CHAT.replace(OWN_NAME, b"") + END)
+    assert heard(fresh(), *answers)[1] == heard(None, *answers)[1] == "invalid-namespace"
