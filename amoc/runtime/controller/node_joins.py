@@ -116,10 +116,8 @@ class NodeJoins:
     def end(self) -> None:
         """Nobody joins any more; those that are about to have ended when this returns."""
         self._tasks.kill()
-        for node, _ in self._coming.values():
-            node.launched.kill()
-        for node, _ in self._coming.values():
-            self._nodes.give_up(node, "the run ended before it had joined")
+        why = "the run ended before it had joined"
+        self._nodes.give_up_all((node, why) for node, _ in self._coming.values())
         self._coming.clear()
 
     def keep(self, name: str, record: FromNode) -> bool:

@@ -9,7 +9,7 @@ is given up instead: nothing of it is heard or left running from then on.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -326,13 +326,18 @@ class Nodes:
             if error.exit_code is not ExitCode.NODE_LOST:
                 raise error
         gone = lost[: len(self.there) - 1]
-        gevent.joinall([gevent.spawn(self.give_up, node, str(error)) for node, error in gone])
+        self.give_up_all([(node, str(error)) for node, error in gone])
         for node, error in gone:
             if not self._spare(node, error):
                 raise error
             self.there.remove(node)
         for _, error in lost[len(gone) :]:
             raise error
+
+    def give_up_all(self, nodes: Iterable[tuple[Node, str]]) -> None:
+        """End nodes, each for some reason, side by side."""
+        giving_up = [gevent.spawn(self.give_up, node, why) for node, why in nodes]
+        gevent.joinall(giving_up, raise_error=True)
 
     def give_up(self, node: Node, why: str) -> None:
         """End a node for some reason; nothing of it runs or is heard once this returns."""
@@ -365,8 +370,8 @@ class Nodes:
         for node in self.there:
             if at_once and Terminated not in node.seen:
                 node.launched.kill()  # the kernel ends all below it
-        for node in self.there:
-            node.launched.end(LEAVE_S)
+        ending = [gevent.spawn(node.launched.end, LEAVE_S) for node in self.there]
+        gevent.joinall(ending, raise_error=True)
 
 
 def failed(code: ExitCode, message: str) -> AmocError:

@@ -163,6 +163,14 @@ def test_nodes_that_are_lost_at_once_are_ended_side_by_side():
     assert [node.name for node in run.nodes.there] == ["node1"]
 
 
+def test_at_the_end_of_a_run_its_nodes_are_waited_for_side_by_side():
+    run = Run()
+    run.processes[0].may_end = lambda: run.processes[2].how is not None
+    with gevent.Timeout(10):
+        run.nodes.end(at_once=False)
+    assert all(process.how for process in run.processes)
+
+
 def test_a_node_that_is_silent_for_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch):
     run, clock = Run(), [10**15]
     monkeypatch.setattr(module, "now_ns", lambda: clock[0])
