@@ -7,7 +7,7 @@ a tenth of a core at the most, however many look, once it has read the run's sin
 First draws are measured twice, while the daemon reads and then; so is what the reading costs.
 
     python -m benchmarks.dashboard [--hours 12] [--timers 20] [--samples 40] [--counters 20]
-                                   [--seconds 20] [--viewers 5]
+                                   [--seconds 20] [--viewers 5] [--draws 5]
 
 A run directory is filled as by a run that goes on, and a second is added to it each second. A
 daemon shows it to a browser, then to several streams beside it.
@@ -40,12 +40,11 @@ from amoc.results.store.writer import SeriesWriter
 from benchmarks import machine, outcome
 from benchmarks.reports import points
 
-SHORT = ["--hours", "0.05", "--timers", "2", "--seconds", "3", "--viewers", "2"]
+SHORT = ["--hours", "0.05", "--timers", "2", "--seconds", "3", "--viewers", "2", "--draws", "1"]
 DRAW_MS, UPDATE_MS, SHARE = 300.0, 50.0, 0.1
 """What is wanted."""
 READY_S = 120.0
 FLAGS = ["--no-sandbox", "--disable-gpu"]
-DRAWS = 5
 DRAWN = """(name) => {
     const [page] = performance.getEntriesByType("navigation");
     const drawn = performance.getEntriesByName(name)[0];
@@ -196,7 +195,7 @@ def watch(url: str, pid: int, options: argparse.Namespace) -> Measured:
 
         def draw() -> Draws:
             draws = Draws()
-            for _ in range(DRAWS):
+            for _ in range(options.draws):
                 page.goto("about:blank")
                 before = busy_ms()
                 page.goto(f"{url}/dashboard/runs/long#load")
@@ -277,6 +276,7 @@ def main() -> int:
     parser.add_argument("--counters", type=int, default=20)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--viewers", type=int, default=5)
+    parser.add_argument("--draws", type=int, default=5)
     options = parser.parse_args()
     print(machine.describe(), flush=True)
     base = Path(tempfile.mkdtemp(prefix="amoc-dash-"))
