@@ -12,7 +12,6 @@ its parameters, listed under the row's name in its `_handlers`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import NamedTuple
 
@@ -40,8 +39,7 @@ class Command(NamedTuple):
 # Types of arguments: `check` raises a ValueError whose text follows the argument's name.
 
 
-@dataclass(frozen=True)
-class WholeNumber:
+class WholeNumber(NamedTuple):
     """A whole number from `low` to `high`."""
 
     low: int
@@ -58,7 +56,6 @@ class WholeNumber:
         raise ValueError(f"must be a whole number from {self.low} to {self.high}, got {cut(value)}")
 
 
-@dataclass(frozen=True)
 class Flag:
     """True or false."""
 
@@ -69,8 +66,7 @@ class Flag:
         return value
 
 
-@dataclass(frozen=True)
-class IdRange:
+class IdRange(NamedTuple):
     """The first and the last of user ids, from 1 to `high`."""
 
     high: int
@@ -87,7 +83,6 @@ class IdRange:
         )
 
 
-@dataclass(frozen=True)
 class SettingValues:
     """New values of settings, by name. Values may be secret, so no message shows them."""
 
@@ -103,7 +98,6 @@ class SettingValues:
         return dict(value)
 
 
-@dataclass(frozen=True)
 class Text:
     """A text that is not empty."""
 
@@ -114,7 +108,6 @@ class Text:
         return value
 
 
-@dataclass(frozen=True)
 class NodeNames:
     """Names of nodes or of their hosts."""
 
@@ -131,8 +124,7 @@ class NodeNames:
 ArgumentType = WholeNumber | IdRange | Flag | SettingValues | Text | NodeNames
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """An argument of a command.
 
     Attributes:
@@ -166,8 +158,7 @@ class Handling(Enum):
     """While users run, after the commands that were given before it."""
 
 
-@dataclass(frozen=True)
-class CommandSpec:
+class CommandSpec(NamedTuple):
     """A row of the table.
 
     Attributes:
@@ -265,8 +256,7 @@ COMMANDS: dict[str, CommandSpec] = {
             "Change settings of a run.\n\nThey change on all workers, or on none if one refuses.",
             arguments=(
                 Argument("values", SettingValues(), metavar="NAME=VALUE…"),
-                replace(
-                    _ON_NODES,
+                _ON_NODES._replace(
                     help="Refused: a setting has one value in a run.",
                     refused="a setting has one value in a run, for users can move to other nodes",
                 ),
