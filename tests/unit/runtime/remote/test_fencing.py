@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
@@ -18,16 +18,25 @@ from amoc.runtime.remote.fencing import (
 )
 
 NEVER = None
-DELAY = st.one_of(st.just(NEVER), st.integers(0, 2 * GIVEN_UP_NS))
-WAYS = st.lists(st.tuples(DELAY, DELAY), max_size=60)
 LOOK_NS = 100 * MS_NS
 BEAT_NS = int(BEAT_S * S_NS)
+MAX_STILL_NS = GIVEN_UP_NS - KILLED_NS - S_NS - LOOK_NS
+"""A second is left where a keeper stands still for so long just before it would kill its node."""
 
 
-STILL = st.tuples(st.integers(0, 30 * S_NS), st.integers(0, KILLED_NS - S_NS))
+def until(most_ns: int) -> st.SearchStrategy[int]:
+    """Times up to `most_ns`, all as likely: of large numbers, small ones would be drawn."""
+    return st.integers(0, most_ns // MS_NS).map(lambda ms: ms * MS_NS)
 
 
-@given(WAYS, st.integers(0, LOOK_NS), STILL)
+DELAY = st.one_of(st.just(NEVER), until(2 * GIVEN_UP_NS))
+WAYS = st.lists(st.tuples(DELAY, DELAY), max_size=60)
+STILL = st.tuples(until(30 * S_NS), until(MAX_STILL_NS))
+
+
+@given(WAYS, until(LOOK_NS), STILL)
+@example([], 0, (KILLED_NS - LOOK_NS + 1, MAX_STILL_NS))
+@example([], LOOK_NS - 1, (KILLED_NS + LOOK_NS - 2, MAX_STILL_NS))
 def test_the_keeper_has_ended_its_node_before_the_controller_gives_it_up(ways, phase_ns, still):
     """Also where it stands still, from then on for so long, and beats are not made meanwhile."""
     still_ns, for_ns = still
