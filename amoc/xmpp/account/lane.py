@@ -148,8 +148,7 @@ class Lane:
                 return f"{tag} id='{self._ledger.stamp()}'><body>{text}</body></message>"
             pair.chat_tag = tag
         _count_expected()
-        # `Pair.stamp`, written out.
-        pair.sent = number = pair.sent + 1
+        pair.sent = number = pair.sent + 1  # from here on `Pair.stamp`, written out
         before_ns = pair.last_ns
         pair.last_ns = now_ns = monotonic_ns()
         return (
