@@ -1,4 +1,4 @@
-"""Entry points of installed packages, at little cost where there are none. Pure.
+"""Entry points of installed packages, at little cost where there are none.
 
 `importlib.metadata` brings `email` along, and parses what all installed packages declare each time
 that it is asked. Nearly always none of them declares what is asked for: their files are read once,
