@@ -26,13 +26,13 @@ FORESEEN_IF_LATE = 4
 _WEIGH_NS = 10 * MS_NS
 GAP_NS = 3 * MS_NS
 LONG_GAP_NS = 50 * MS_NS
-"""Least and longest time between two reports."""
+"""Least time between two reports; and while it can wait, or the controller knows of some more."""
 PLENTY_GAP_NS = 200 * MS_NS
 """The longest one while the controller knows of plenty that is wanted."""
 PLENTY = 32
 """Slots known to be wanted that are enough for a while."""
 FAR_GAP_NS = MAX_HORIZON_NS // 2
-"""The longest one where slots are far apart."""
+"""The longest one while there are slots in hand."""
 TOGETHER_NS = 20 * MS_NS
 """Reports that can wait are made at multiples of that, those of many throttles together."""
 
@@ -118,7 +118,7 @@ def report_ns(told_ns: int, hand: SlotsInHand, known: int, wanted: int) -> int:
     if PLENTY <= known < 2 * wanted:  # it knows of more than it can meet
         least_ns = PLENTY_GAP_NS if known > 4 * hand.size else LONG_GAP_NS
     half_ns = (hand.covered_ns - told_ns) // 2
-    if half_ns > LONG_GAP_NS and hand.far_apart:
+    if half_ns > LONG_GAP_NS:
         gap_ns = max(least_ns, min(half_ns, FAR_GAP_NS))
         return (told_ns + gap_ns) // TOGETHER_NS * TOGETHER_NS
-    return told_ns + max(least_ns, min(half_ns, LONG_GAP_NS))
+    return told_ns + max(least_ns, half_ns)

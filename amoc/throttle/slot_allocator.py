@@ -9,10 +9,10 @@ slots 0, 3, 6, the second 1, 4, 7. Who wants no more drops out and the others go
 kept for one who does not need it, and nobody starves. Where each slot wakes a process up, the first
 gets 0, 1, 2 and the second 3, 4, 5: waking up again soon costs a quarter less.
 
-Where slots are far apart the horizon is longer, or there would be two messages for each slot of a
-thousand slow throttles. What was dealt so far ahead can be had back: an asker that finds no use for
-its slots gives back the rest, and one that has none while others have some for later has those
-asked back, to be dealt anew to all. What comes back last is laid out again, as if it had not been.
+There the horizon is longer, too, the more so the further apart slots are, or messages would cost as
+much as slots do. What was dealt so far ahead can be had back: an asker that finds no use for its
+slots gives back the rest, and one that has none while others have some for later has those asked
+back, to be dealt anew to all. What comes back last is laid out again, as if it had not been.
 
 No credit is saved: while nobody asks the row slides along, and the first slot is due when somebody
 begins to wait; unless `every` slot counts, as one of an arrival rate does: then those that nobody
@@ -35,15 +35,16 @@ from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import KEEP_NS, Change, SlotSchedule
 
 HORIZON_NS = 100 * MS_NS
-"""How far ahead slots are dealt, if these are not far apart."""
+"""How far ahead slots are dealt that come close upon each other."""
 ALONE_NS = 750 * US_NS
 """From which distance on each slot wakes a process up, see `amoc.throttle.worker`."""
 FAR_APART_NS = 10 * MS_NS
 """From which distance on slots are; a message and its answer take less."""
 AHEAD = 32
-"""How many of those are dealt ahead."""
+LONG_HORIZON_NS = 500 * MS_NS
+"""How many slots that wake a process up are dealt ahead, and how far at least."""
 MAX_HORIZON_NS = 4 * S_NS
-"""Of slots that are far apart."""
+"""How far ahead any slot is dealt."""
 VOID_NS = 100 * MS_NS
 """A slot that is later than this is not used any more."""
 SLACK_NS = 20 * MS_NS
@@ -79,12 +80,9 @@ class SlotAllocator(Generic[Asker]):
         self.void = 0
 
     @property
-    def _far_apart(self) -> bool:
-        return self._row.span.spacing_ns >= FAR_APART_NS
-
-    @property
-    def _slides_far(self) -> bool:
-        return self._far_apart and not self._every
+    def _far_ahead(self) -> bool:
+        """Whether slots are dealt beyond `HORIZON_NS`."""
+        return self._row.span.spacing_ns >= ALONE_NS
 
     def _look(self, asker: Asker, account: Account) -> None:
         """See whether `asker` wants something; then it waits for its turn."""
@@ -205,17 +203,18 @@ class SlotAllocator(Generic[Asker]):
 
     def _horizon_ns(self, now_ns: int) -> int:
         span = self._row.span
-        if not FAR_APART_NS <= span.spacing_ns <= MAX_HORIZON_NS:
+        if not ALONE_NS <= span.spacing_ns <= MAX_HORIZON_NS:
             return HORIZON_NS
-        far_ns = min(int(AHEAD * span.spacing_ns), MAX_HORIZON_NS, span.end_ns - 1 - now_ns)
-        return max(HORIZON_NS, far_ns)
+        far_ns = max(int(AHEAD * span.spacing_ns), LONG_HORIZON_NS)
+        return max(HORIZON_NS, min(far_ns, MAX_HORIZON_NS, span.end_ns - 1 - now_ns))
 
     def _deal_returned(self, now_ns: int, dealt: list[tuple[Asker, Block]]) -> None:
         returned, self._returned = self._returned, []
         for block in returned:
             late = block.first_from(max(now_ns - self._void_ns, self._since_ns))
-            # What is given back, and that is done where slots are far apart, nobody has missed.
-            self.void += late - (block.first_from(self._since_ns) if self._slides_far else 0)
+            # What is given back, and that is done where it was dealt far ahead, nobody has missed.
+            slides = self._far_ahead and not self._every
+            self.void += late - (block.first_from(self._since_ns) if slides else 0)
             while late < block.size and self._wanting:
                 late += self._share(block.part(late, block.size), dealt)
             if late < block.size:
@@ -267,7 +266,7 @@ class SlotAllocator(Generic[Asker]):
         blocks = self._not_void(account.cut(from_ns))
         account.had -= sum(block.size for block in blocks)
         self._returned = sorted(self._returned + blocks, key=lambda block: block.due_ns)
-        while self._returned and self._far_apart:
+        while self._returned and self._far_ahead:
             last = max(self._returned, key=lambda block: block.due_at(block.size - 1))
             if not self._row.untake(last.epoch, last.first + (last.size - 1) * last.stride):
                 break
@@ -278,7 +277,7 @@ class SlotAllocator(Generic[Asker]):
 
     def _offer_returned(self, now_ns: int) -> None:
         """Nobody asks for what came back; but users of who has slots for later may come sooner."""
-        if not self._far_apart or self._wanting:
+        if not self._far_ahead or self._wanting:
             return
         size = sum(block.size for block in self._returned)
         holders = [it for it in self._accounts.items() if self._has_later(it[1], now_ns)]
@@ -305,7 +304,7 @@ class SlotAllocator(Generic[Asker]):
 
     def _ask_back_due(self, now_ns: int) -> bool:
         accounts = self._accounts
-        if len(accounts) == 1 or not self._far_apart:
+        if len(accounts) == 1 or not self._far_ahead:
             return False
         # A generator would cost more than all else that a report of a slow throttle leads to.
         for one in self._wanting:

@@ -2,10 +2,10 @@
 
 Slots come from the controller in blocks and are let go at their times, each to the one that waited
 longest. A slot that comes due and finds nobody is gone, or goes back with all later ones where
-slots are far apart; one more than `VOID_NS` late is void: it is asked for again, and counted as
-missed unless the whole run stood still meanwhile. A change of the throttle is known ahead of time:
-slots that it makes void are dropped when it is heard of, what it does to the rest happens at its
-moment.
+slots are far apart or were dealt far ahead; one more than `VOID_NS` late is void: it is asked for
+again, and counted as missed unless the whole run stood still meanwhile. A change of the throttle is
+known ahead of time: slots that it makes void are dropped when it is heard of, what it does to the
+rest happens at its moment.
 
 What is queued is given its token, which is the intended time, or an error in its stead, within the
 callback of the loop's timer. One that is done was given up, and is passed over when its turn comes.
@@ -31,7 +31,7 @@ from amoc.throttle.blocks import Block
 from amoc.throttle.demand import GAP_NS, Foresight, NoForesight, report_ns
 from amoc.throttle.permit_stock import Permit, PermitStock
 from amoc.throttle.profiles import NEVER_NS
-from amoc.throttle.slot_allocator import FAR_APART_NS, VOID_NS
+from amoc.throttle.slot_allocator import FAR_APART_NS, HORIZON_NS, VOID_NS
 from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.slots_in_hand import SlotsInHand
 from amoc.throttle.token_waiter import Token, user_of
@@ -319,7 +319,7 @@ class WorkerQueue:
                     break
             else:
                 self.foresight.was_in_vain()
-                if block.spacing_ns >= FAR_APART_NS:
+                if block.spacing_ns >= FAR_APART_NS or hand.covered_ns > due_ns + HORIZON_NS:
                     self._give_back(due_ns)
                     break
                 missed += self.every

@@ -18,8 +18,8 @@ TOLD_NS = 1000 * S_NS
     [
         (0, 1, 0, 5, 3),  # none in hand: soon
         (41, 1, 0, 5, 20),  # half of what is in hand
-        (1000, 1, 0, 5, 50),
-        (11, 20, 0, 5, 100),  # far apart: half, however long that is
+        (401, 1, 0, 5, 200),  # however long that is
+        (11, 20, 0, 5, 100),
         (33, 100, 0, 5, 1600),
         (33, 1000, 0, 5, 2000),
         (0, 1, 31, 40, 3),
