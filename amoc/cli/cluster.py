@@ -137,7 +137,6 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
     """
     wanted = cluster.parse(plan.cluster)
     check(wanted, reach)
-    _check_joins(plan, reach)
     if wanted.engine == cluster.LOCAL:
         from amoc.runtime import host
         from amoc.runtime.local_launcher import LocalLauncher
@@ -180,27 +179,6 @@ def _starter(wanted: cluster.Cluster, reach: Reach, advertise: str) -> Starter |
         (head,) = wanted.hosts
         return RayStarter(head, wanted.nodes, reach.remote_amoc or "", advertise, say)
     return None
-
-
-def _check_joins(plan: RunPlan, reach: Reach) -> None:
-    """Make sure that nodes can join a run of `plan` that has begun, if they may.
-
-    Raises:
-        UsageError: They cannot.
-    """
-    if reach.max_nodes is None:
-        return
-    for option, given, why in (
-        (
-            "an arrival rate beside other loads",
-            plan.arrivals is not None and plan.loads is not None,
-            "divides users among the initial nodes",
-        ),
-        ("--placement blocks", plan.placement == "blocks", "divides users among the initial nodes"),
-        ("--on-nodes", plan.on_nodes, "gives no users to nodes that join later"),
-    ):
-        if given:
-            raise UsageError(f"--max-nodes cannot be used with {option}, which {why}")
 
 
 def check(wanted: cluster.Cluster, reach: Reach) -> None:

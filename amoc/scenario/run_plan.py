@@ -162,6 +162,14 @@ class RunPlan:
         return range(self.users.start, self.users.stop + rises + arrivals)
 
     @property
+    def dealt_ids(self) -> range:
+        """Those of `ids` that are placed: users of an arrival rate start wherever a slot goes."""
+        if self.arrivals is None:
+            return self.ids
+        loads = self.loads
+        return self.ids[: loads.first_arrival - 1 if loads is not None else 0]
+
+    @property
     def ids(self) -> range:
         """The numbers that users can have: those of the plan, and room for more."""
         planned = self.planned_ids

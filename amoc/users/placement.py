@@ -214,6 +214,38 @@ def turns_of(layout: Layout, firsts: Sequence[int]) -> list[int]:
     return table
 
 
+def in_parts(
+    free: Sequence[tuple[int, int]],
+    planned: range,
+    nodes: Sequence[Sequence[int]],
+    turns: Sequence[int],
+) -> list[Move]:
+    """Users that were not dealt, as many in a row for each node, as in `blocks`.
+
+    Args:
+        free: Their ids in ascending order: the first and the last of those in a row.
+        planned: Which of them are divided so. The others, which are added by hand, have no number
+            that is known before: they go by turns.
+        nodes: The workers of each node.
+        turns: Those of all of them, by turns.
+    """
+    rows = [within(planned, first, last) for first, last in free]
+    each = max(1, -(-sum(map(len, rows)) // len(nodes)))
+    moves, given = [], 0
+    for row in rows:
+        begun = given
+        while given < begun + len(row):
+            part = row[given - begun :][: each - given % each]
+            moves.append(Move(part[0], part[-1], [], list(nodes[given // each])))
+            given += len(part)
+    moves += [
+        Move(max(first, planned.stop), last, [], list(turns))
+        for first, last in free
+        if last >= planned.stop
+    ]
+    return moves
+
+
 def progressions(ids: Iterable[int]) -> list[range]:
     """Ascending `ids` as progressions, as few as are found in passing."""
     found: list[range] = []

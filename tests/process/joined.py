@@ -69,7 +69,7 @@ class Joined:
 
 @contextmanager
 def joined(
-    scenario: Path, count: int, *arguments: str, directory: Path, nodes: int | None = None
+    scenario: str | Path, count: int, *arguments: str, directory: Path, nodes: int | None = None
 ) -> Iterator[Joined]:
     """``amoc run --cluster join`` on `count` nodes of one worker each, `nodes` of them wanted."""
     port, secret = free_ports(), directory / "secret"

@@ -60,6 +60,28 @@ ARRIVALS = """
 """
 
 
+# Who is where, and the same of users whose number is fixed, beside arrivals.
+PLACES = """
+    import os
+    from amoc import sleep
+
+    log = os.open(HERE + "/places", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def start(user_id):
+        os.write(log, f"{os.getpid()} {user_id}\\n".encode())
+        sleep(600)
+"""
+
+
+def places(log) -> dict[str, list[int]]:
+    """By each process, the users that have begun an iteration in it."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for line in lines(log):
+        pid, user_id = line.split()
+        found[pid].append(int(user_id))
+    return found
+
+
 def runs(log) -> dict[str, dict[int, str]]:
     """By each process, the users that have run in it, and what was set then."""
     found: dict[str, dict[int, str]] = defaultdict(dict)
@@ -123,22 +145,26 @@ def test_nodes_that_come_later_take_part_as_all_others_and_take_over_from_a_lost
 
 
 def test_a_node_that_comes_later_has_its_share_of_an_arrival_rate(scenario, tmp_path):
-    file, log = scenario(ARRIVALS), tmp_path / "log"
-    rate = ("--arrival-rate", "40/s", "--max-users", "8", "--max-nodes", "2", "--duration", "1h")
+    file, log = scenario(ARRIVALS, "rated.py"), tmp_path / "log"
+    fixed = scenario(PLACES, "fixed.py")
+    rate = ("--max-users", "8", "--max-nodes", "2", "--duration", "1h")
+    slowly = ("--throttle", "user_rate=1/s")
 
     def users() -> dict[str, list[int]]:
-        found: dict[str, list[int]] = defaultdict(list)
-        for line in lines(log):
-            pid, user_id = line.split()
-            found[pid].append(int(user_id))
-        return found
+        return places(log)
 
-    with joined(file, 1, *rate, directory=tmp_path) as it:
-        run = it.run
+    with joined(f"{file}=40/s", 1, f"{fixed}=200", *rate, *slowly, directory=tmp_path) as it:
+        run, control = it.run, RunDirectory(it.run.directory).control
         eventually(lambda: sum(map(len, users().values())) > 20, f"users run:\n{run.output}")
         (first,) = users()
         it.keeper("late")
-        run.wait_for_output("node1 on late has joined with 1 worker; 4 users will run there at a")
+        run.wait_for_output("node1 on late has joined with 1 worker; ")
+        request(control, "throttle", {"name": "user_rate", "rate": "10000/s"})
+        others = tmp_path / "places"
+        eventually(
+            lambda: sum(map(len, places(others).values())) == 200, f"the others:\n{run.output}"
+        )
+        assert min(map(len, places(others).values())) >= 50, "it has its share of them"
         eventually(lambda: len(users()) == 2, f"users run there, too:\n{run.output}")
         before = users()[first]
         (second,) = users().keys() - {first}
@@ -152,3 +178,30 @@ def test_a_node_that_comes_later_has_its_share_of_an_arrival_rate(scenario, tmp_
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
     assert not set(users()[first]) & set(users()[second]), "each has ids of its own"
+
+
+def test_a_node_that_comes_later_has_a_block_of_users_if_it_is_named(scenario, tmp_path):
+    file, log = scenario(PLACES), tmp_path / "places"
+    blocks = ("--placement", "blocks", "--on-nodes", "h0,late", "--max-nodes", "3")
+    slowly = ("--users", "400", "--throttle", "user_rate=1/s", "--duration", "1h")
+    with joined(file, 1, *blocks, *slowly, directory=tmp_path) as it:
+        run, control = it.run, RunDirectory(it.run.directory).control
+        eventually(lambda: places(log), f"users run:\n{run.output}")
+        (first,) = places(log)
+        it.keeper("other")
+        run.wait_for_output("0 users will start there, since --on-nodes names others")
+        it.keeper("late")
+        run.wait_for_output("node2 on late has joined with 1 worker; 1")
+        request(control, "throttle", {"name": "user_rate", "rate": "10000/s"})
+        eventually(lambda: sum(map(len, places(log).values())) == 400, f"all run:\n{run.output}")
+        (second,) = places(log).keys() - {first}
+        block = places(log)[second]
+        assert sorted(block) == [*range(401 - len(block), 401)], "the last ones, in a row"
+        assert 100 <= len(block) < 200, "half of those that had not started"
+        assert f"with 1 worker; {len(block)} users will start there\n" in run.output
+        request(control, "add", {"count": 6})
+        eventually(lambda: len(places(log)[second]) == len(block) + 3, "by turns from then on")
+        it.keepers[0].send_signal(signal.SIGTERM)
+        eventually(lambda: len(places(log)) == 3, f"a lost one's are everywhere:\n{run.output}")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output

@@ -130,7 +130,7 @@ def check_fds(plan: RunPlan, placement: Placement, loaded: Sequence[Loaded]) -> 
     last = first + plan.most_users - 1
     for node, one in enumerate(loaded):
         workers = placement.numbers(node)
-        if plan.arrivals is not None and plan.loads is None:
+        if plan.arrivals is not None:
             users = sum(placement.share(plan.most_users, worker) for worker in workers)
         else:
             users = sum(

@@ -15,16 +15,17 @@ MAX_MOVES = 1_000
 """How often users may be put on chosen nodes: to look up a user's worker takes longer each time."""
 
 
-def named(there: Sequence[Node], names: Sequence[str]) -> list[Node]:
+def named(there: Sequence[Node], names: Sequence[str], *, may_come: bool = False) -> list[Node]:
     """Those of the nodes that are `there` with these names, or on these hosts.
 
     Raises:
-        UsageError: There is none of a name.
+        UsageError: There is none of a name; where others `may_come`: none of any.
     """
     chosen: list[Node] = []
+    known = {name for one in there for name in (one.name, one.launched.host)}
     for name in names:
         found = [one for one in there if name in (one.name, one.launched.host)]
-        if not found:
+        if not found and not (may_come and known.intersection(names)):
             names_there = ", ".join(one.name for one in there)
             raise UsageError(f"--on-nodes must name nodes of the run ({names_there}), got {name}")
         chosen += [one for one in found if one not in chosen]

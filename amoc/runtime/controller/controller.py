@@ -189,12 +189,13 @@ class Controller:
         of_nodes = phases.load(nodes, plan, loaded_plugins)
         self.status.nodes = of_nodes
         loaded = self.status.loaded = agreed(of_nodes)
-        only = [nodes.all.index(node) for node in named(nodes.all, plan.on_nodes)]
+        seats, by_slots = self._launched.launcher.seats, plan.arrivals is not None
+        some = named(nodes.all, plan.on_nodes, may_come=seats > len(nodes.all))
+        only = [nodes.all.index(node) for node in some]
         facts = [
             NodeFacts(node.name, node.launched.host, one.workers, one.cores)
             for node, one in zip(nodes.all, of_nodes.values(), strict=True)
         ]
-        seats, by_slots = self._launched.launcher.seats, plan.arrivals is not None
         layout = with_seats(layout_for(plan, facts, only), seats, by_slots=by_slots)
         nodes.number_workers(layout.workers[: len(nodes.all)])
         self._results.loaded(loaded)

@@ -149,9 +149,10 @@ class NodeJoins:
             self._operator.error(f"{node.name} on {host} cannot join: {error}")
             return
         begin = "start there" if self._plan.arrivals is None else "run there at a time, at the most"
+        only = "" if self._is_named(node) else ", since --on-nodes names others"
         self._operator.info(
             f"{node.name} on {host} has joined with {counted(len(node.workers), 'worker')};"
-            f" {counted(users, 'user')} will {begin}"
+            f" {counted(users, 'user')} will {begin}{only}"
         )
         if events.NODE_UP.heard:
             events.NODE_UP(node=node.name)
@@ -199,11 +200,13 @@ class NodeJoins:
             NodeFacts(one.name, one.launched.host, len(one.workers), of_nodes[one.name].cores)
             for one in there
         ]
-        turns = turns_of(layout_for(self._plan, facts), [one.workers.start for one in there])
+        only = [at for at, one in enumerate(there) if self._is_named(one)]
+        layout = layout_for(self._plan, facts, only)
+        turns = turns_of(layout, [one.workers.start for one in there])
         share = sum(one in node.workers for one in turns) / len(turns)
         arrivals = self._plan.arrivals
-        of_all = self._services.starts.waiting() if arrivals is None else arrivals.max_users
-        users = round(share * of_all)
+        of_slots = arrivals.max_users if arrivals is not None else 0
+        users = round(share * (self._services.starts.waiting() + of_slots))
         fd_budget.check_fds(users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         # From here on nothing lets others run, so nobody sees half of it.
         self._status.nodes = of_nodes
@@ -216,6 +219,11 @@ class NodeJoins:
                 self._services.hear(node.name, report)
         self._files.write("node", **node.to_json(), state="up")
         return self._services.node_users.join(node, turns)
+
+    def _is_named(self, node: Node) -> bool:
+        """Whether users may be placed on it."""
+        names = self._plan.on_nodes
+        return not names or node.name in names or node.launched.host in names
 
     def _wait(self, node: Node, kind: type[M], deadline_s: float, what: str) -> M:
         self._until(node, lambda: kind in node.seen, deadline_s, what)

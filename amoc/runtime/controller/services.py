@@ -120,7 +120,7 @@ class Services:
         self.broadcast = Broadcast(sender(Part.CONTROL, ORDERS))
         there = sum(len(one.workers) for one in nodes.all)
         self.starts = StartQueue(placement, _pace(plan, loaded), there)
-        self.node_users = NodeUsers(plan, nodes, placement, self.starts)
+        self.node_users = NodeUsers(plan, nodes, placement, self.starts, self._starts_per_s)
         self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
         self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
@@ -180,6 +180,7 @@ class Services:
         for text in self._feeds.too_short_for(self._plan.users_of, mixed=mixed):
             self._operator.info(text)
         self._pacer.begin()
+        self.node_users.begin()
         if self.arrivals is not None:
             self.arrivals.begin()
         if self._plan.users and self._plan.loads is None:
@@ -296,11 +297,13 @@ class Services:
 
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""
-        start_rate = self._pacer.throttles[USER_RATE]
-        per_s = start_rate.value_at(now_ns) / (start_rate.interval_s or 1 / inf)
-        self.node_users.deal(now_ns, per_s)
+        self.node_users.deal(now_ns)
         if self.starts.waiting() or self.starts.outstanding():
             self._quiet_ns = now_ns
+
+    def _starts_per_s(self, now_ns: int) -> float:
+        start_rate = self._pacer.throttles[USER_RATE]
+        return start_rate.value_at(now_ns) / (start_rate.interval_s or 1 / inf)
 
     def all_left(self) -> bool:
         """Whether nobody is there and nobody will come, as far as the latest sample tells."""

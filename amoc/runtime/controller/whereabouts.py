@@ -41,9 +41,10 @@ class Whereabouts:
         """These users are to start on nodes that were chosen for them."""
         self._states[ids.start : ids.stop] = bytes([_PUT]) * len(ids)
 
-    def never_dealt(self, first: int) -> list[tuple[int, int]]:
-        """From `first` on, the first and the last of ids in a row that no node was given."""
-        return [(one.start(), one.end() - 1) for one in _NEVER.finditer(self._states, first)]
+    def never_dealt(self, ids: range) -> list[tuple[int, int]]:
+        """Of consecutive `ids`, the first and the last of those in a row that no node was given."""
+        found = _NEVER.finditer(self._states, ids.start, ids.stop)
+        return [(one.start(), one.end() - 1) for one in found]
 
     def withdrawn(self, ids: Iterable[int]) -> None:
         """These users are with no node any more, and have never run."""

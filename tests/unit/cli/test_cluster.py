@@ -67,14 +67,6 @@ def test_hosts_are_waited_for_or_fetched(secret):
         (["--join-timeout", "1m"], "--join-timeout requires --cluster join, ssh:// or ray:"),
         (["--max-nodes", "3"], "--max-nodes requires --cluster join"),
         ([*JOIN, "--max-nodes", "1"], "--max-nodes must be at least --nodes 2, got 1"),
-        (
-            [*JOIN, "--max-nodes", "3", "--placement", "blocks"],
-            "--max-nodes cannot be used with --placement blocks, which divides",
-        ),
-        (
-            [*JOIN, "--max-nodes", "3", "--on-nodes", "node0"],
-            "--max-nodes cannot be used with --on-nodes, which gives no users to nodes that join",
-        ),
         (["--cluster", "ssh://h1", "--advertise", "h:4100"], "must be a host without a port"),
         (["--cluster", "ssh://h1", "--advertise", "h';id'"], "--advertise must be an address"),
         (["--cluster", "ray:h:6379"], "--cluster ray:h:6379 needs --nodes N"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,6 +146,33 @@ def test_within_is_what_lies_between(ids, size, step, data):
     some = range(ids, ids + size * step, step)
     first, last = data.draw(st.integers(1, 200)), data.draw(st.integers(0, 200))
     assert list(within(some, first, last)) == [x for x in some if first <= x <= last]
+
+
+@given(
+    st.lists(st.integers(1, 40), max_size=10).map(lambda one: list(accumulate(one))),
+    st.integers(1, 200),
+    st.integers(1, 4),
+    st.integers(1, 3),
+)
+def test_parts_are_even_have_ids_in_a_row_and_divide_the_plan_alone(ends, planned, nodes, each):
+    free = list(zip(ends[::2], [one - 1 for one in ends[1::2]], strict=False))
+    free = [(first, last) for first, last in free if first <= last]
+    workers = [range(node * each, (node + 1) * each) for node in range(nodes)]
+    turns = [worker for one in zip(*workers, strict=True) for worker in one]
+    place = Placement(placement.round_robin([each] * nodes))
+    before = {one: place.worker_of(one) for one in range(1, 402)}
+    undealt = [one for first, last in free for one in range(first, last + 1)]
+    moves = placement.in_parts(free, range(1, planned + 1), workers, turns)
+    for move in moves:
+        place.move(move)
+    assert {one for one in before if place.worker_of(one) != before[one]} <= set(undealt)
+    on = [place.worker_of(one) // each for one in undealt if one <= planned]
+    assert on == sorted(on)
+    assert max(Counter(on).values(), default=0) <= -(-len(on) // nodes)
+    for first, last in free:
+        later = [place.worker_of(one) for one in range(max(first, planned + 1), last + 1)]
+        assert later == [turns[at % len(turns)] for at in range(len(later))]
+    assert len(moves) <= 2 * len(free) + nodes
 
 
 @given(st.sampled_from(placement.RULES), st.integers(1, 3), st.sets(st.integers(0, 3), min_size=1))

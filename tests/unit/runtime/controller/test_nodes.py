@@ -17,7 +17,7 @@ from amoc.ipc.messages.users import LookAtUsers, Started, Stopped, StopUsers, Us
 from amoc.metrics.board import UserState
 from amoc.runtime.controller import nodes as module
 from amoc.runtime.controller import phases
-from amoc.runtime.controller.chosen_nodes import ChosenNodes
+from amoc.runtime.controller.chosen_nodes import ChosenNodes, named
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.user_looks import UserLooks
 from amoc.scenario.run_plan import RunPlan
@@ -337,3 +337,12 @@ def test_users_are_put_on_chosen_nodes_by_turns_and_unknown_nodes_are_named():
     run.nodes.all[2].lost = "it is being given up"
     with pytest.raises(Exception, match=r"nodes of the run \(node0, node1\), got node2"):
         chosen.workers_of(["node2"])
+
+
+def test_a_chosen_node_may_come_later_if_another_is_there():
+    there = Run().nodes.all
+    assert named(there, ["later", "host1"], may_come=True) == [there[1]]
+    with pytest.raises(Exception, match=r"\(node0, node1, node2\), got later"):
+        named(there, ["later", "host1"])
+    with pytest.raises(Exception, match=r"\(node0, node1, node2\), got later"):
+        named(there, ["later"], may_come=True)

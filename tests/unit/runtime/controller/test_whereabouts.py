@@ -72,8 +72,8 @@ def test_ids_in_a_row_that_no_node_was_given_are_known_but_not_those_put_on_chos
     where.gone([(20, 5)])
     where.put(range(300, 401))
     where.withdrawn([100])
-    assert where.never_dealt(5) == [(131, 299), (401, 1000)]
-    assert where.never_dealt(200) == [(200, 299), (401, 1000)]
+    assert where.never_dealt(range(5, 1001)) == [(131, 299), (401, 1000)]
+    assert where.never_dealt(range(200, 901)) == [(200, 299), (401, 900)]
 
 
 def test_whoever_has_moved_is_on_the_node_that_it_moved_to():
