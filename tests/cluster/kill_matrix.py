@@ -5,7 +5,11 @@
 Each cell is a run over ssh on three small hosts, one of whose processes, or cable, or all of it is
 hurt while users run: killed, frozen for 10 s, cut off for 10 s, or switched off. Where AMOC_RAY
 names a Python that has Ray, there are cells of runs on a Ray cluster as well. Prints a line for
-each cell of each round; the exit code is 1 if anything was not as it has to be. Needs root.
+each cell of each round; the exit code is 1 unless all was as it has to be. Needs root.
+
+Where that was not so, and processes of the run have waited for a core for longer than its limits
+leave, the cell is *starved*: it says nothing of what it tests, so it is run again by itself, twice
+at the most. As many run side by side as this machine has cores that are idle when it begins.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -30,8 +35,11 @@ from amoc.results.saved_run import load
 from tests.cluster.hosts import DEADLINE_S, Host, Network, eventually
 from tests.cluster.ray_cluster import RayCluster, over_ray
 from tests.cluster.runs import Run, over_ssh, ran_twice
+from tests.cluster.starvation import Starvation, Watch
 
 USERS = 6
+AGAIN = 2
+"""How often a cell is run again whose host was too busy."""
 NO_CRITERIA = "no criteria"
 """The verdict of a run that has come to its end and has no thresholds."""
 HURT_S = 10.0
@@ -74,7 +82,11 @@ def expected(cell: str) -> Expected:
 
 
 class Cell:
-    """A run, and what is hurt of it."""
+    """A run, and what is hurt of it.
+
+    Attributes:
+        pids: The first processes of its hosts, and that of its run.
+    """
 
     def __init__(
         self, name: str, network: Network, directory: Path, cluster: RayCluster | None = None
@@ -86,11 +98,13 @@ class Cell:
         self._cluster = cluster
         self._directory = directory
         self.begun_ns = 0
+        self.pids = [host.pid for host in network.hosts]
 
     def problems(self) -> list[str]:
         """Have it happen; what was not as it has to be."""
         turns = 40 if self.how == "kill" else 100
         with self._running(turns) as run:
+            self.pids.append(run.process.pid)
             run.wait_for_users(USERS)
             place = Path(f"/proc/{self.host.pid}/ns/net").stat().st_ino
             self.begun_ns = time.clock_gettime_ns(_BOOT_CLOCK)
@@ -193,19 +207,77 @@ class Cell:
         return []
 
 
-def one(name: str) -> list[str]:
-    """Run a cell; what was not as it has to be."""
-    with tempfile.TemporaryDirectory(prefix="amoc-kill-") as made:
+class Result(NamedTuple):
+    """What has come of a cell.
+
+    Attributes:
+        problems: What was not as it has to be.
+        starvation: How busy its host was.
+    """
+
+    problems: list[str]
+    starvation: Starvation
+
+    @property
+    def kind(self) -> str:
+        """``ok``, ``failed`` or ``starved``."""
+        if not self.problems:
+            return "ok"
+        return "starved" if self.starvation.excuses else "failed"
+
+    def __str__(self) -> str:
+        if not self.problems:
+            return self.kind
+        return f"{self.kind}: {'; '.join(self.problems)} [{self.starvation}]"
+
+
+def one(name: str) -> Result:
+    """Run a cell."""
+    cells: list[Cell] = []
+
+    def problems(cell: Cell) -> list[str]:
+        cells.append(cell)
+        return cell.problems()
+
+    with (
+        tempfile.TemporaryDirectory(prefix="amoc-kill-") as made,
+        Watch(lambda: [pid for cell in cells for pid in cell.pids]) as watch,
+    ):
         directory = Path(made)
         place = directory / "network"
         try:
             if name in RAY_CELLS:
                 with RayCluster(place) as cluster:
-                    return Cell(name, cluster.network, directory, cluster).problems()
-            with Network(4, place) as network:
-                return Cell(name, network, directory).problems()
+                    found = problems(Cell(name, cluster.network, directory, cluster))
+            else:
+                with Network(4, place) as network:
+                    found = problems(Cell(name, network, directory))
         except (AssertionError, OSError, subprocess.SubprocessError):
-            return [traceback.format_exc()]
+            found = [traceback.format_exc()]
+        return Result(found, watch.found)
+
+
+def idle_cores() -> int:
+    """How many cells may run side by side."""
+    return max(1, int(len(os.sched_getaffinity(0)) - os.getloadavg()[0]))
+
+
+def of_round(
+    names: list[str], at_once: int, run: Callable[[str], Result] = one
+) -> Iterator[tuple[str, Result]]:
+    """Run these cells, and those again that were starved; each with what has come of it."""
+    starved = []
+    with ThreadPoolExecutor(at_once) as pool:
+        for name, result in zip(names, pool.map(run, names), strict=True):
+            yield name, result
+            if result.kind == "starved":
+                starved.append(name)
+    for name in starved:
+        for _ in range(AGAIN):
+            result = run(name)
+            yield name, result
+            if result.kind != "starved":
+                break
 
 
 def main() -> int:
@@ -215,19 +287,20 @@ def main() -> int:
     known = (*CELLS, *RAY_CELLS)
     cells = known if os.environ.get("AMOC_RAY") else CELLS
     parser.add_argument("--only", default=",".join(cells), help=f"of {', '.join(known)}")
-    parser.add_argument("--at-once", type=int, default=1, help="cells side by side")
+    parser.add_argument("--at-once", type=int, help="cells side by side (default: idle cores)")
     options = parser.parse_args()
     names = options.only.split(",")
     if unknown := set(names) - set(known):
         parser.error(f"no such cell: {', '.join(sorted(unknown))}")
-    bad = 0
-    with ThreadPoolExecutor(options.at_once) as pool:
-        for number in range(1, options.rounds + 1):
-            for name, found in zip(names, pool.map(one, names), strict=True):
-                print(f"{number:3} {name:<20}{'; '.join(found) or 'ok'}", flush=True)
-                bad += bool(found)
-    print(f"{options.rounds * len(names)} cells, {bad} not as they have to be")
-    return int(bad > 0)
+    counts = Counter[str]()
+    for number in range(1, options.rounds + 1):
+        for name, result in of_round(names, options.at_once or idle_cores()):
+            print(f"{number:3} {name:<20}{result}", flush=True)
+            counts[result.kind] += 1
+    wanted = options.rounds * len(names)
+    print(f"{wanted} cells: {counts['ok']} ok, {counts['failed']} failed, ", end="")
+    print(f"{wanted - counts['ok'] - counts['failed']} starved; {counts['starved']} times starved")
+    return int(counts["ok"] != wanted)
 
 
 if __name__ == "__main__":

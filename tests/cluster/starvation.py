@@ -1,0 +1,164 @@
+"""How long processes of a trial were ready to run and did not: whether its host was too busy.
+
+Who has waited for a core for as long as a limit leaves may break what that limit promises, with
+nothing wrong in what is tested. The kernel says how long each process has waited; what a host of
+its own takes away (steal) is in none of these, but makes this watcher late, too.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from amoc.base.clock import S_NS
+from amoc.runtime.remote import fencing
+from tests.cluster.hosts import DEADLINE_S
+
+LOOK_S = 0.25
+FOUND_S = 1.0
+"""New processes are looked for so often."""
+WINDOW_S = fencing.ORPHANED_NS / S_NS
+LEFT_S = (
+    min(
+        fencing.ORPHANED_NS - 2 * int(fencing.BEAT_S * S_NS),
+        fencing.KILLED_NS - fencing.ORPHANED_NS,
+        fencing.GIVEN_UP_NS - fencing.KILLED_NS,
+    )
+    / S_NS
+)
+"""What the limits leave to those who are late: between beats, and until the next of them."""
+_PRESSURE = Path("/proc/pressure/cpu")
+
+
+class Starvation(NamedTuple):
+    """How starved a host was.
+
+    Attributes:
+        window_s: The longest that the two latest processes together, since a beat takes two, have
+            waited for a core within `WINDOW_S`.
+        total_s: The longest that one has waited in all.
+        pressure: For what part of the time some process of this machine has waited.
+    """
+
+    window_s: float
+    total_s: float
+    pressure: float
+
+    @property
+    def excuses(self) -> bool:
+        """Whether what was not as it has to be may be because of that."""
+        return self.window_s >= LEFT_S or self.total_s >= DEADLINE_S / 2
+
+    def __str__(self) -> str:
+        return (
+            f"two of its processes waited for a core for {self.window_s:.1f} s within"
+            f" {WINDOW_S:g} s ({LEFT_S:g} s are too much), one for {self.total_s:.1f} s in all;"
+            f" cpu pressure {self.pressure:.0%}"
+        )
+
+
+class Waits:
+    """The longest waits, of what was read now and then. Pure."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, int] = {}
+        self._recent: deque[tuple[float, dict[int, float]]] = deque()
+        self._total_s: dict[int, float] = defaultdict(float)
+        self.window_s = 0.0
+
+    @property
+    def total_s(self) -> float:
+        """The longest of a process in all."""
+        return max(self._total_s.values(), default=0.0)
+
+    def take(self, now_s: float, waited_ns: dict[int, int]) -> None:
+        """Take how long each process has waited since it began, as it is at `now_s`."""
+        more = {
+            pid: (waited - self._last[pid]) / S_NS
+            for pid, waited in waited_ns.items()
+            if waited >= self._last.setdefault(pid, waited)  # the number of one that has ended
+        }
+        self._last = waited_ns
+        self._recent.append((now_s, more))
+        while self._recent[0][0] <= now_s - WINDOW_S:
+            self._recent.popleft()
+        within: dict[int, float] = defaultdict(float)
+        for _, some in self._recent:
+            for pid, waited_s in some.items():
+                within[pid] += waited_s
+        for pid, waited_s in more.items():
+            self._total_s[pid] += waited_s
+        self.window_s = max(self.window_s, sum(sorted(within.values())[-2:]))
+
+
+class Watch:
+    """Watches processes, and all that they have started, until the block ends."""
+
+    def __init__(self, roots: Callable[[], Iterable[int]]) -> None:
+        """Watch the processes `roots`, which may become more."""
+        self._roots = roots
+        self._waits = Waits()
+        self._own_ns = 0
+        self._stop = threading.Event()
+        self._begun = time.monotonic(), _stalled_s()
+        self._thread = threading.Thread(target=self._run, name="starvation", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def found(self) -> Starvation:
+        """How it has been so far."""
+        begun_s, stalled_s = self._begun
+        lasted_s = max(time.monotonic() - begun_s, LOOK_S)
+        pressure = min(1.0, (_stalled_s() - stalled_s) / lasted_s)
+        return Starvation(self._waits.window_s, self._waits.total_s, pressure)
+
+    def _run(self) -> None:
+        pids: set[int] = set()
+        found_at = -FOUND_S
+        expected = time.monotonic() + LOOK_S
+        while not self._stop.wait(LOOK_S):
+            now = time.monotonic()
+            self._own_ns += max(0, int((now - expected) * S_NS))
+            if now - found_at >= FOUND_S:
+                pids, found_at = set(_below(self._roots())), now
+            waits = {pid: waited for pid in pids if (waited := _waited_ns(pid)) is not None}
+            self._waits.take(now, {**waits, 0: self._own_ns})
+            expected = time.monotonic() + LOOK_S
+
+
+def _below(roots: Iterable[int]) -> Iterator[int]:
+    """These processes, and all that they have started."""
+    left = list(roots)
+    while left:
+        pid = left.pop()
+        yield pid
+        with suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                left += map(int, (task / "children").read_text().split())
+
+
+def _waited_ns(pid: int) -> int | None:
+    """How long a process was ready to run and did not; None if it is no more."""
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
+    return None
+
+
+def _stalled_s() -> float:
+    """How long some process of this machine has waited, since it was booted."""
+    with suppress(OSError):  # a kernel without
+        line = _PRESSURE.read_text().splitlines()[0]
+        return int(line.rpartition("total=")[2]) / 1e6
+    return 0.0
