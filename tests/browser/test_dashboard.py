@@ -108,6 +108,16 @@ def until(page: Page, condition: str, what: str) -> None:
         page.wait_for_timeout(50)
 
 
+def _begins_at(page: Page, address: str) -> None:
+    """It begins at the section that its address names, though what follows is laid out later."""
+    page.goto(address)
+    page.locator("html[data-drawn]").wait_for(state="attached")
+    section = page.locator(f"#{urlsplit(address).fragment}")
+    assert 40 < section.evaluate("(one) => one.getBoundingClientRect().top") < 60
+    assert page.locator(".later").count() == 0
+    page.close()
+
+
 def _is(page: Page, condition: str) -> bool:
     try:
         return bool(page.evaluate(condition))
@@ -218,6 +228,7 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         page.get_by_text("7 users running").wait_for()
         page.get_by_role("button", name="Pause", exact=True).click()
         page.get_by_text("paused, 7 users running").wait_for()
+        _begins_at(page.context.new_page(), f"{page.url}#throttles")
         page.get_by_role("button", name="Resume").click()
         page.get_by_text("running, 7 users running").wait_for()
         page.get_by_role("button", name="Stop", exact=True).click()

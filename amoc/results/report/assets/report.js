@@ -170,6 +170,18 @@ const amocReport = (() => {
     return [{ ...common, size: 28, gap: 4, ...x }, y];
   }
 
+  /* Sections below the one that the address names are laid out when somebody sees them, or when the
+     function that is returned is called: with none above left out, nothing moves then. Not so where a
+     page is loaded again, as the browser scrolls it to where it was. */
+  function laterBelow() {
+    if (performance.getEntriesByType("navigation")[0]?.type !== "navigate") return () => {};
+    const sections = [...document.querySelectorAll("section")];
+    const named = document.getElementById(location.hash.slice(1));
+    const below = sections.slice(1 + sections.findIndex((one) => one.contains(named)));
+    for (const one of below) one.classList.add("later");
+    return () => { for (const one of below) one.classList.remove("later"); };
+  }
+
   function draw(data) {
     const figures = [];
     const state = {
@@ -603,11 +615,12 @@ const amocReport = (() => {
        is near, once that has been painted. What is far is drawn when there is nothing else to do:
        whoever captures the page as a whole sees all of it, though it never comes near the window. */
     let begun = false;
+    const layOutAll = data.version ? laterBelow() : () => {};
     function begin(inWindow) {
       if (begun) return;
       begun = true;
       queueMicrotask(() => { performance.mark("amoc-drawn", { detail: inWindow }); firstDrawn(); }); // after uPlot's own
-      requestAnimationFrame(() => setTimeout(() => show([...state.near])));
+      requestAnimationFrame(() => setTimeout(() => { layOutAll(); show([...state.near]); }));
       idly(() => drawNext([...figures]));
     }
     function drawNext(rest) {

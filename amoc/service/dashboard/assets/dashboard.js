@@ -158,7 +158,7 @@
         if (!await confirmed(`Delete the run ${gone}, with all that it has left?`, "Delete")) return;
         await send("DELETE", `/runs/${gone}`);
         if (runOf()) location.assign("/");
-        else { tell(`${gone} is deleted`); await list(); }
+        else { await list(); tell(`${gone} is deleted`); }
       });
     } else if (button.id === "sign-out") {
       guarded(button, async () => { await send("POST", "/dashboard/sign-out"); location.assign("/"); });
@@ -209,11 +209,17 @@
   }
   document.addEventListener("change", count);
 
+  let asked = 0, shown = 0;
+
+  /* An answer that a later question has overtaken is old: it would bring back what was deleted since. */
   async function list() {
-    const there = document.querySelector("[data-list]");
+    const there = document.querySelector("[data-list]"), mine = ++asked;
     const answer = await fetch(there.dataset.list);
     if (answer.status === 401) location.reload();
-    if (answer.ok) amocLive.show({ list: await answer.text() });
+    const text = await answer.text();
+    if (!answer.ok || mine < shown) return;
+    shown = mine;
+    amocLive.show({ list: text });
     count();
   }
 
