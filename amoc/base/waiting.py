@@ -156,12 +156,19 @@ class Alarm:
         self._timer: _TimerWatcher | None = None
         self._due_ns = self._rings_ns = 0
 
-    def watch(self, waiter: AnyWaiter, seconds: float, since_ns: int) -> None:
-        """Resume `waiter` so many seconds after `since_ns`, unless `Alarm.waiter` is reset."""
+    def park(self, waiter: AnyWaiter, hub: greenlet, seconds: float, since_ns: int) -> None:
+        """Park the greenlet of `waiter` until it is woken, at the most `seconds` from `since_ns`.
+
+        It watches no other one meanwhile.
+        """
         self.waiter = waiter
         self._due_ns = due_ns = since_ns + int(seconds * S_NS)
-        if self._timer is None or self._rings_ns > due_ns:
-            self._set(seconds)
+        try:
+            if self._timer is None or self._rings_ns > due_ns:
+                self._set(seconds)
+            _switch(hub)
+        finally:
+            self.waiter = None
 
     def close(self) -> None:
         """Ring no more."""
@@ -211,33 +218,31 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
         check_interrupt()
     clock = pause.clock
     paused_ns = clock.paused_ns() if clock.since_ns else clock.earlier_ns
-    begun_ns = now_ns() if timeout < inf else 0
-    alarm = waiter.alarm if timeout < inf else None
+    begun_ns = 0
     me.waiting_for = waiter
     try:
         if not waiter.done:
             hub = get_hub()
-            if alarm is not None and alarm.waiter is not None:
-                alarm = None  # it watches another one's limit
-            if me is hub or (timeout < inf and alarm is None):
-                waiter.park(timeout)
-            else:
+            if me is hub:
+                waiter.park(timeout)  # which refuses
+            elif timeout == inf:
                 waiter.greenlet = me  # as `park`
-                try:
-                    if alarm is not None:
-                        alarm.watch(waiter, timeout, begun_ns)
-                    _switch(hub)
-                finally:
-                    waiter.greenlet = None
-                    if alarm is not None:
-                        alarm.waiter = None
+                _switch(hub)
+            else:
+                begun_ns = now_ns()
+                alarm = waiter.alarm
+                if alarm is None or alarm.waiter is not None:  # it watches another one's limit
+                    waiter.park(timeout)
+                else:
+                    waiter.greenlet = me
+                    alarm.park(waiter, hub, timeout, begun_ns)
         if waiter.error is not None:
             waiter.raise_error()
         if clock.since_ns or clock.earlier_ns != paused_ns:
             _wait_on(waiter, timeout, begun_ns - paused_ns, paused_ns)
         return waiter.done
     finally:
-        me.waiting_for = None
+        me.waiting_for = waiter.greenlet = None
 
 
 def _wait_on(waiter: AnyWaiter, timeout: float, begun_ns: int, paused_ns: int) -> None:

@@ -111,10 +111,11 @@ class Connection:
         if begin_ns < limit.queued_ns:
             limit.join(self)
         self.uses += 1
-        self.first_ns = self.sent = 0
+        self.first_ns = 0
         self.begin_ns = monotonic_ns()
         try:
             if self._channel is not None:
+                self.sent = 0
                 self._transmit(data)
             else:
                 try:  # as `_push`, for nearly all are sent at once
@@ -136,7 +137,11 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        if self.failure or not terms.streams:
+        if self._silence is None and not (self.failure or self._is_last or terms.streams):
+            self.since_ns = 0  # as `_over`
+            if not reader.keep_alive:
+                self.close()
+        elif self.failure or not terms.streams:
             self._over()
 
     def read(self) -> bytes:
@@ -338,9 +343,13 @@ class Connection:
         if reader.complete:
             self.end_ns = now_ns
             waiter = self._waiter
-            if waiter is not None:
+            if waiter is not None:  # as `_wake`, which is `Waiter.give` written out
                 self._waiter = None
-                waiter.give(None)
+                waiter.done = True
+                parked = waiter.greenlet
+                if parked is not None:
+                    waiter.greenlet = None
+                    parked.switch()
             return
         if self._silence is not None:
             self._silence.heard(now_ns)

@@ -158,15 +158,21 @@ class Session:
                 step.read(len(answer.bytes))
         else:
             call.recorder = one
-            try:
-                answer, error = self._attempt(call)
+            error: RequestError | None = None
+            try:  # as `_attempt`
+                answer = self._fetcher.fetch(call)
+            except RequestError as broken:
+                answer, error = _unanswered(call, broken)
             except BaseException as broken:
-                if not is_end(broken):
+                if is_end(broken):
+                    meters.unanswered.inc()
+                else:
                     recorder.record(
                         one.name, 0, cause=type(broken).__name__, message=message_of(broken)
                     )
                 raise
             if not answer.is_recorded:
+                _judge(answer)
                 _record(one, answer)
             outer = getattr(getcurrent(), "open_step", None)
             if outer is not None:
@@ -343,21 +349,31 @@ class Session:
         try:
             answer = self._fetcher.fetch(call)
         except RequestError as error:
-            answer = Answer()
-            answer.call = call
-            answer.ns = monotonic_ns() - call.begin_ns
-            answer.ok, answer.cause, answer.message = False, error.cause, str(error)
-            return answer, error.with_traceback(None)  # which refers to the frames that have it
+            return _unanswered(call, error)
         except BaseException as broken:
             if is_end(broken):
                 meters.unanswered.inc()
             raise
-        if answer.status >= 400:
-            allow = (call.allow,) if isinstance(call.allow, int) else call.allow
-            if answer.status not in allow:
-                answer.ok, answer.cause = False, f"status {answer.status}"
-                answer.message = answer.reason
+        _judge(answer)
         return answer, None
+
+
+def _unanswered(call: Call, error: RequestError) -> tuple[Answer, RequestError]:
+    """What stands for the answer that has not come, and why it has not."""
+    answer = Answer()
+    answer.call = call
+    answer.ns = monotonic_ns() - call.begin_ns
+    answer.ok, answer.cause, answer.message = False, error.cause, str(error)
+    return answer, error.with_traceback(None)  # which refers to the frames that have it
+
+
+def _judge(answer: Answer) -> None:
+    """Let an answer count as failed if its status says so."""
+    if answer.status >= 400:
+        allow = answer.call.allow
+        if answer.status not in ((allow,) if isinstance(allow, int) else allow):
+            answer.ok, answer.cause = False, f"status {answer.status}"
+            answer.message = answer.reason
 
 
 def _record(one: Recorder, answer: Answer) -> None:
