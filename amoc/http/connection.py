@@ -103,10 +103,7 @@ class Connection:
         reader.begin(terms)
         limit = terms.limit
         if limit is not self._limit:
-            if self._limit is not None:
-                self._limit.unwatch(self)
-            self._limit = limit
-            limit.watch(self)
+            self._limit_by(limit)
         self.since_ns = begin_ns
         if begin_ns < limit.queued_ns:
             limit.join(self)
@@ -137,12 +134,17 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        if self._silence is None and not (self.failure or self._is_last or terms.streams):
+        is_usual = reader.keep_alive and self._silence is None and not self._is_last
+        if is_usual and not (self.failure or terms.streams):
             self.since_ns = 0  # as `_over`
-            if not reader.keep_alive:
-                self.close()
         elif self.failure or not terms.streams:
             self._over()
+
+    def _limit_by(self, limit: Deadlines) -> None:
+        if self._limit is not None:
+            self._limit.unwatch(self)
+        self._limit = limit
+        limit.watch(self)
 
     def read(self) -> bytes:
         """The next piece of a stream; empty at its end, or where it breaks off: see `check`.

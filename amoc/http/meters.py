@@ -5,11 +5,11 @@ What each request name measures is a step's (`amoc.http.recording`).
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from amoc import metrics
 from amoc.http.connection import Connection
-from amoc.metrics import connection_names, together
+from amoc.metrics import connection_names, registry, together
 from amoc.steps.recorder import Recorder
 
 statuses: Final = tuple(
@@ -72,19 +72,28 @@ def succeeded(connection: Connection, step: Recorder, size: int, first_ns: int, 
         ns: How long it took.
 
     Returns:
-        Whether it was an answer as most are; else nothing was counted.
+        Whether it was an answer as most are, and there is room for what counts these; else
+        nothing was counted.
     """
     reader = connection.reader
     kind = reader.status // 100
-    known: tuple[together.Eight, together.Three] | None = step.composed.get(kind)
-    if known is None:
-        one = step.handles()
-        known = step.composed[kind] = (
-            (statuses[kind - 1], reused, *one.events, bytes_received, bytes_sent, *one.sizes),
-            (first_byte, *one.timers),
-        )
-    counters, timers = known  # a call with a star takes two more
-    return together.request(counters, timers, reader.received, connection.sent, size, first_ns, ns)
+    known: together.OfRequest | Literal[False] | None = step.composed.get(kind)
+    if not known:
+        if known is None:
+            known = step.composed[kind] = _of(step, kind)
+        if known is False:
+            return False
+    return together.request(known, reader.received, connection.sent, size, first_ns, ns)
+
+
+def _of(step: Recorder, kind: int) -> together.OfRequest | Literal[False]:
+    """What records a step's requests that have succeeded with such a status; False without room."""
+    one = step.joint()
+    events = registry.joint((statuses[kind - 1], reused, step.count, step.whole.count))
+    if one is None or len(events) > 1:
+        return False
+    timer, sizes = one
+    return (events[0], bytes_received, bytes_sent, sizes, first_byte, timer)
 
 
 def failed(connection: Connection) -> None:

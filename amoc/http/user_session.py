@@ -157,8 +157,7 @@ class Session:
                     step.fail(answer.cause, answer.message)
                 step.read(len(answer.bytes))
         else:
-            call.recorder = one
-            error: RequestError | None = None
+            call.recorder, error = one, None
             try:  # as `_attempt`
                 answer = self._fetcher.fetch(call)
             except RequestError as broken:

@@ -11,6 +11,9 @@ the user to a worker for the first time, and again when that worker is dead; in 
 worker does. Users of an arrival rate are not passed to a worker, it starts them by itself.
 Readers may see a row between two writes; never derive a value from two cells that must agree.
 
+Where the same is always counted by several metrics, of a step and of all steps say, a worker writes
+it once: a joint metric, whose name is all of theirs, counts in each of them when it is read.
+
 The block is an anonymous shared mapping created before the fork. It has no name, so no other
 process can open it and nothing is left behind however the processes end. It outlives each of them,
 so a worker killed with ``kill -9`` loses no recorded count. Untouched pages use no memory.
@@ -19,6 +22,7 @@ so a worker killed with ``kill -9`` loses no recorded count. Untouched pages use
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterable
 from enum import IntEnum
 from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
@@ -31,9 +35,11 @@ from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 from amoc.metrics.timer_cells import ROW_OF_CELLS, TIMER_CELLS
 
 ROW_BYTES = 512
-AREA_BYTES = 320 << 20
+AREA_BYTES = 352 << 20
 """Of address space: room for as many timers as the directory has entries."""
 ENTRIES = 8192
+JOINT_ENTRIES = 1024
+"""Beside these, for joint metrics; what finds no room there is counted by each metric itself."""
 LOOK = 4_096
 """Users that are looked at together."""
 MAX_CAUSES = 200
@@ -49,7 +55,9 @@ MAX_COUNT = 2**64 - 1
 """What a cell can hold, and msgpack carry."""
 NAME_BYTES = ENTRY_BYTES - _ENTRY.size
 _DIRECTORY = 64  # the area starts with its count of entries, alone in a cache line
-_CELLS_START = _DIRECTORY + ENTRIES * ENTRY_BYTES
+_CELLS_START = _DIRECTORY + (ENTRIES + JOINT_ENTRIES) * ENTRY_BYTES
+_BETWEEN = "\0"
+"""The names in that of a joint metric: none of a counter or a timer has it in it."""
 
 
 class Kind(IntEnum):
@@ -157,6 +165,23 @@ class Entry(NamedTuple):
     start: int
     """Where they begin in the area."""
 
+    @property
+    def joint(self) -> list[str]:
+        """The metrics that it counts in, if it is a joint one; else none."""
+        if self.kind in _OWN_NAMES or _BETWEEN not in self.name:
+            return []
+        return self.name.split(_BETWEEN)
+
+
+def is_joint(name: str) -> bool:
+    """Whether that is the name of a joint metric, unless it is a crash's or a throttle's."""
+    return _BETWEEN in name
+
+
+def joint_name(names: Iterable[str]) -> str:
+    """What the metric is called that counts in each of these."""
+    return _BETWEEN.join(names)
+
 
 class Area:
     """One worker's metrics: a directory that only grows, and the cells behind it.
@@ -170,6 +195,8 @@ class Area:
         self._count = memory[:8].cast("Q")
         self._entries: list[Entry] = []
         self._index: dict[tuple[Kind | None, str], int] = {}
+        self._joint: dict[str, list[Cells]] = {}  # what counts in a metric beside its own cells
+        self._joints = 0
         self._free = _CELLS_START
 
     @classmethod
@@ -208,7 +235,7 @@ class Area:
     def _append(self, kind: Kind, name: str, merge: Merge) -> Cells:
         encoded = name.encode()
         size = _BYTES.get(kind, 8)
-        number = len(self._entries)
+        number, used = len(self._entries), len(self._entries) - self._joints
         if len(encoded) > NAME_BYTES:
             raise ScenarioError(
                 f"a metric's name must have at most {NAME_BYTES} bytes, got {len(encoded)}:"
@@ -218,7 +245,8 @@ class Area:
         reserve = 0 if kind is Kind.CRASH or name in reserved.NAMES else OWN_ENTRIES
         if kind is Kind.TIMER:
             self._free += -self._free % ROW_OF_CELLS
-        full = number + reserve >= ENTRIES
+        is_joint = kind not in _OWN_NAMES and _BETWEEN in name
+        full = self._joints >= JOINT_ENTRIES if is_joint else used + reserve >= ENTRIES
         if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(
                 f"no room for metric {name!r}: a worker holds {ENTRIES - reserve} metrics in"
@@ -247,7 +275,12 @@ class Area:
             cells: Cells = self._memory[offset : offset + size]
             cells = cells.cast("d" if kind is Kind.GAUGE else "Q")
             self._index[_key(kind, name)] = number
-            self._entries.append(Entry(kind, Merge(merge), name, cells, offset))
+            entry = Entry(kind, Merge(merge), name, cells, offset)
+            self._entries.append(entry)
+            if parts := entry.joint:
+                self._joints += 1
+                for part in parts:
+                    self._joint.setdefault(part, []).append(cells)
             self._free = offset + size
 
     def forget_gauges(self) -> None:
@@ -280,20 +313,41 @@ class Area:
     def free(self) -> int:
         """How many more metrics of a scenario the directory has room for."""
         self._read_directory()
-        return ENTRIES - OWN_ENTRIES - len(self._entries)
+        return ENTRIES - OWN_ENTRIES - len(self._entries) + self._joints
+
+    @property
+    def has_room_for_joint(self) -> bool:
+        """Whether another joint metric can be declared."""
+        self._read_directory()
+        return self._joints < JOINT_ENTRIES
 
     def entries(self) -> list[Entry]:
         """All metrics, in the order in which they were declared: kind, rule, name and cells."""
         self._read_directory()
         return self._entries
 
+    def count(self, name: str) -> int:
+        """What the counter `name` has counted, itself and by joint ones."""
+        self._read_directory()
+        own = self._entries[self._index[_key(Kind.COUNTER, name)]].cells
+        count: int = own[0] + sum(cells[0] for cells in self._joint.get(name, ()))
+        return min(count, MAX_COUNT)
+
     def read(self) -> list[Metric]:
         """All metrics with their values now; gauges that were never set are left out."""
         metrics = []
-        for kind, merge, name, cells, _ in self.entries():
+        for entry in self.entries():
+            kind, merge, name, cells, _ = entry
             value: int | float | Histogram | ThrottleCounts
+            if entry.joint:
+                continue
             if kind is Kind.TIMER:
                 value = timer_cells.read(cells)
+                for one in self._joint.get(name, ()):
+                    more = timer_cells.read(one)
+                    value.add(more.cells, more.max_ns)
+            elif kind is Kind.COUNTER:
+                value = self.count(name)
             elif kind is Kind.THROTTLE:
                 value = ThrottleCounts(*cells[: len(COUNTS)])
             else:

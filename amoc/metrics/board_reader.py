@@ -44,18 +44,6 @@ class TimerChange(NamedTuple):
     """Whether the timers are those that are watched worker by worker."""
 
 
-class _Timer(NamedTuple):
-    """A timer that was met."""
-
-    number: int
-    first_row: int
-    """Of its cells, in the area."""
-    hit: memoryview[int]
-    """Which of its rows were."""
-    maximum: memoryview[int]
-    watched: bool
-
-
 class _Rows:
     """Rows of cells that were hit."""
 
@@ -68,6 +56,21 @@ class _Rows:
         self.places.append(place)
         self.rows.append(row)
         self.before += _EMPTY_ROW
+
+
+class _Timer(NamedTuple):
+    """A timer that was met."""
+
+    number: int
+    """Among those whose `rows` these are."""
+    first_row: int
+    """Of its cells, in the area."""
+    hit: memoryview[int]
+    """Which of its rows were."""
+    maximum: memoryview[int]
+    rows: _Rows
+    counts_in: list[int]
+    """The numbers of the timers that it is, or counts in."""
 
 
 _NOTHING = TimerChange(array("I"), array("Q"))
@@ -98,32 +101,41 @@ class AreaReader:
         self._passed: list[ThrottleCounts] = []
         self._hit: list[bytes] = []
         self._longest: list[int] = []
-        self._rows, self._watched_rows = _Rows(), _Rows()
+        self._rows, self._watched_rows, self._joint_rows = _Rows(), _Rows(), _Rows()
+        # Of joint timers, which count in two others each, the numbers of these.
+        self._counts_in: tuple[Keys, Keys] = array("I"), array("I")
 
     def meet(self) -> list[Entry]:
-        """Know the metrics that are new; those, in the order in which they were declared."""
+        """Know the metrics that are new; those, in the order in which they were declared.
+
+        What joint ones count is told as that of the metrics that they count in.
+        """
         new = self._area.entries()[self._met :]
         self._met += len(new)
         for one in new:
             if one.kind is Kind.TIMER:
-                self._timers.append(
-                    _Timer(
-                        self._number(one.name),
-                        one.start // ROW_OF_CELLS,
-                        one.cells[HIT:],
-                        one.cells[CELLS:HIT],
-                        one.name in self._watched,
-                    )
-                )
-                self._hit.append(_NO_ROWS)
-                self._longest.append(0)
+                self._meet_timer(one)
             elif one.kind is Kind.GAUGE:
                 self._gauges.append(one)
             elif one.kind is Kind.THROTTLE:
                 self._throttles.append(one)
             else:
                 self._counters.append(one)
-        return new
+        return [one for one in new if not one.joint]
+
+    def _meet_timer(self, one: Entry) -> None:
+        counts_in = [*map(self._number, one.joint or [one.name])]
+        number, rows = counts_in[0], self._rows
+        if one.joint:
+            number, rows = len(self._counts_in[0]), self._joint_rows
+            for numbers, other in zip(self._counts_in, counts_in, strict=True):
+                numbers.append(other)
+        elif one.name in self._watched:
+            rows = self._watched_rows
+        begin, hit, maximum = one.start // ROW_OF_CELLS, one.cells[HIT:], one.cells[CELLS:HIT]
+        self._timers.append(_Timer(number, begin, hit, maximum, rows, counts_in))
+        self._hit.append(_NO_ROWS)
+        self._longest.append(0)
 
     def gauges(self) -> Iterator[tuple[str, Merge, float]]:
         """The gauges that were met and set."""
@@ -143,14 +155,15 @@ class AreaReader:
         for begin in range(0, len(self._counters), METRICS_AT_ONCE):
             found = []
             part = self._counters[begin : begin + METRICS_AT_ONCE]
-            for place, (kind, _, name, cells, _) in enumerate(part, begin):
-                count = cells[0]
+            for place, one in enumerate(part, begin):
+                count = one.cells[0]
                 if place == len(counted):
-                    counted.append(count)
-                    found.append(Change(kind, name, count))
-                elif more := count - counted[place]:
-                    counted[place] = count
-                    found.append(Change(kind, name, more))
+                    counted.append(0)
+                    more = count  # it is told though it be 0, for it is new
+                elif not (more := count - counted[place]):
+                    continue
+                counted[place] = count
+                found += [Change(one.kind, name, more) for name in one.joint or [one.name]]
             yield found
         found = []
         for place, (kind, _, name, cells, _) in enumerate(self._throttles):
@@ -172,19 +185,24 @@ class AreaReader:
                     self._note_rows(timer, self._hit[place], hit)
                     self._hit[place] = hit
             yield _NOTHING
-        for some, watched in ((self._watched_rows, True), (self._rows, False)):
-            for begin in range(0, len(some.rows), ROWS_AT_ONCE):
-                end = min(begin + ROWS_AT_ONCE, len(some.rows))
-                keys, by = vectors.changed(
-                    self._area.memory, some.places, some.rows, some.before, begin, end
-                )
-                yield TimerChange(keys, by, watched)
+        for keys, by in self._changed(self._watched_rows):
+            yield TimerChange(keys, by, True)
+        for keys, by in self._changed(self._rows):
+            yield TimerChange(keys, by)
+        for keys, by in self._changed(self._joint_rows):
+            for numbers in self._counts_in:
+                yield TimerChange(*vectors.gathered([(vectors.renumbered(keys, numbers), by)]))
+
+    def _changed(self, some: _Rows) -> Iterator[tuple[Keys, Counts]]:
+        for begin in range(0, len(some.rows), ROWS_AT_ONCE):
+            end = min(begin + ROWS_AT_ONCE, len(some.rows))
+            memory = self._area.memory
+            yield vectors.changed(memory, some.places, some.rows, some.before, begin, end)
 
     def _note_rows(self, timer: _Timer, before: bytes, hit: bytes) -> None:
-        into = self._watched_rows if timer.watched else self._rows
         for row in range(ROWS):
             if hit[row * 8] and not before[row * 8]:
-                into.add(timer.first_row + row, timer.number * ROWS + row)
+                timer.rows.add(timer.first_row + row, timer.number * ROWS + row)
 
     def records(self) -> Iterator[tuple[int, int]]:
         """Timers by number, and their longest duration, where that is longer than before.
@@ -196,4 +214,5 @@ class AreaReader:
         for place, timer in enumerate(self._timers):
             if (max_ns := timer.maximum[0]) != longest[place]:
                 longest[place] = max_ns
-                yield timer.number, max_ns
+                for number in timer.counts_in:
+                    yield number, max_ns

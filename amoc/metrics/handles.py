@@ -9,6 +9,7 @@ from __future__ import annotations
 from operator import index
 from typing import TYPE_CHECKING, Final
 
+from amoc.base.context import GONE
 from amoc.base.text import cut
 from amoc.metrics import stopwatch
 from amoc.metrics.board import MAX_COUNT, Area, Cells, Kind, Merge
@@ -68,19 +69,25 @@ class Handle:
 class Counter(Handle):
     """Counts events; never goes down. Shown as a total and as a rate."""
 
-    __slots__ = ("_count",)
+    __slots__ = ("_area", "_count")
     kind = Kind.COUNTER
 
     def bind(self, area: Area, *, inherit: bool = False) -> None:
         """Write to the cells of `area` from now on, see `Handle.bind`."""
         super().bind(area, inherit=inherit)
+        self._area = area
         # Nobody else writes to the cell, and to read it takes as long as to write to it.
         self._count = int(self._cells[0])
+
+    def unbind(self, gone: Cells) -> None:
+        """Reach no cells of a worker any more, see `Handle.unbind`."""
+        super().unbind(gone)
+        self._area = GONE
 
     @property
     def value(self) -> int:
         """What this worker has counted, its earlier incarnations included."""
-        return int(self._cells[0])
+        return self._area.count(self.name)
 
     def inc(self, n: int = 1) -> None:
         """Count `n` more events; at 2**64 - 1 a counter stays, which its node reports.

@@ -28,7 +28,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.names import check_name
 from amoc.base.text import cut
 from amoc.metrics import reserved, stopwatch
-from amoc.metrics.board import Area, Kind, Merge, Metric
+from amoc.metrics.board import Area, Kind, Merge, Metric, is_joint, joint_name
 from amoc.metrics.handles import Counter, Gauge, Handle, ThrottleMeters, Timer
 
 MAX_BYTES = 231
@@ -106,6 +106,21 @@ class Registry:
             handle = self._built_in[Kind.THROTTLE, name] = ThrottleMeters(name, self)
         return handle
 
+    def joint(self, parts: tuple[_H, ...]) -> tuple[_H, ...]:
+        """What counts in each of some counters, or of two timers, at the cost of one.
+
+        Returns:
+            A metric of their kind; `parts` where there is no room for it, or they are not all here.
+        """
+        name = joint_name(one.name for one in parts)
+        are_here = all(
+            one is self._built_in.get(one.name) or one is self.handles.get(one.name)
+            for one in parts
+        )
+        if are_here and (name in self._built_in or self.area.has_room_for_joint):
+            return (self.built_in(type(parts[0]), name),)
+        return parts
+
     def attach(self, area: Area, inherit: bool) -> None:
         """Record into `area` from now on; called once in a worker, right after it was forked.
 
@@ -128,7 +143,9 @@ class Registry:
     def declared(self) -> list[tuple[str, int]]:
         """Name and `Kind` of each metric that this process has a handle of."""
         return sorted(
-            (one.name, int(one.kind)) for one in self._all() if one.kind is not Kind.THROTTLE
+            (one.name, int(one.kind))
+            for one in self._all()
+            if one.kind is not Kind.THROTTLE and not is_joint(one.name)
         )
 
     def fits(self, name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:
@@ -200,6 +217,11 @@ def timer(name: str) -> Timer:
 def built_in(kind: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
     """A metric of amoc's own in this process, see `Registry.built_in`."""
     return current.built_in(kind, name, merge)
+
+
+def joint(parts: tuple[_H, ...]) -> tuple[_H, ...]:
+    """What counts in each of `parts` in this process, see `Registry.joint`."""
+    return current.joint(parts)
 
 
 def read() -> list[Metric]:

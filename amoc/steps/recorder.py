@@ -105,12 +105,11 @@ def open_step() -> OpenStep | None:
     return found
 
 
-class Handles(NamedTuple):
-    """Each of a step, and of all steps."""
+class _Leaf(NamedTuple):
+    """What counts and times an execution that is a request, in its step and in all of them."""
 
-    events: tuple[metrics.Counter, metrics.Counter]
-    sizes: tuple[metrics.Counter, metrics.Counter]
-    timers: tuple[metrics.Timer, metrics.Timer]
+    counters: tuple[metrics.Counter, ...]
+    timers: tuple[metrics.Timer, ...]
 
 
 class Recorder:
@@ -126,7 +125,7 @@ class Recorder:
     """
 
     __slots__ = (
-        *("_bytes", "_causes", "_counter", "_counts", "_timers", "composed", "count"),
+        *("_bytes", "_causes", "_counter", "_leaf", "_sizes", "composed", "count"),
         *("failures", "name", "timer", "whole"),
     )
 
@@ -148,8 +147,8 @@ class Recorder:
         self._causes: dict[str, _Cause] = {}
         self._bytes: tuple[metrics.Counter, metrics.Counter] | None = None
         self.whole: Recorder = self if total else _whole()
-        self._counts = (self.count, self.whole.count)
-        self._timers = (self.timer, self.whole.timer)
+        self._leaf: _Leaf | None = None
+        self._sizes: tuple[metrics.Counter, ...] = ()
         self.composed: dict[object, Any] = {}
 
     def succeeded(self, ns: int, is_leaf: bool = True, size: int = 0) -> None:
@@ -163,16 +162,18 @@ class Recorder:
         if is_leaf:
             amounts: together.Amounts = ()
             if size:
-                own, all_ = self._bytes or self._count_bytes()
-                amounts = ((own, size), (all_, size))
-            together.record(self._counts, amounts, self._timers, ns)
+                amounts = tuple([(one, size) for one in self._sizes or self._count_sizes()])
+            counters, timers = self._leaf or self._count_leaves()
+            together.record(counters, amounts, timers, ns)
         else:
             self.count.inc()
             self.timer.record_ns(ns)
 
-    def handles(self) -> Handles:
-        """What counts and times a request that has succeeded and has read something."""
-        return Handles(self._counts, self._bytes or self._count_bytes(), self._timers)
+    def joint(self) -> tuple[metrics.Timer, metrics.Counter] | None:
+        """What times a request, and what counts its bytes, here and in all; None without room."""
+        timers = (self._leaf or self._count_leaves()).timers
+        sizes = self._sizes or self._count_sizes()
+        return (timers[0], sizes[0]) if len(timers) == len(sizes) == 1 else None
 
     def failed(self, cause: str, message: str, is_leaf: bool = True) -> None:
         """Count one that failed; `message` is a sample's."""
@@ -196,6 +197,15 @@ class Recorder:
         own.inc(size)
         if is_leaf:
             all_.inc(size)
+
+    def _count_leaves(self) -> _Leaf:
+        counters, timers = (self.count, self.whole.count), (self.timer, self.whole.timer)
+        leaf = self._leaf = _Leaf(registry.joint(counters), registry.joint(timers))
+        return leaf
+
+    def _count_sizes(self) -> tuple[metrics.Counter, ...]:
+        self._sizes = registry.joint(self._bytes or self._count_bytes())
+        return self._sizes
 
     def _count_bytes(self) -> tuple[metrics.Counter, metrics.Counter]:
         """Declare what counts bytes, of this step and of all; not all kinds of steps read any."""

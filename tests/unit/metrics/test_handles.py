@@ -17,7 +17,7 @@ import amoc
 from amoc import metrics
 from amoc.base.errors import ClosedError, ScenarioError
 from amoc.metrics import registry, reserved, together
-from amoc.metrics.board import Area, Kind
+from amoc.metrics.board import JOINT_ENTRIES, Area, Kind
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
@@ -157,6 +157,108 @@ def test_blocks_may_be_timed_inside_one_another():
     with timer.time(), timer.time():
         pass
     assert read()["ttd"].count == 2
+
+
+def joint_metrics() -> tuple[metrics.Counter, metrics.Timer]:
+    """A counter that counts in three others, and a timer in two."""
+    counters = tuple(metrics.counter(name) for name in ("a", "b", "all"))
+    (counter,) = registry.joint(counters)
+    (timer,) = registry.joint((metrics.timer("t of a"), metrics.timer("t of all")))
+    return counter, timer
+
+
+def test_a_joint_metric_counts_in_each_of_its_parts_and_is_no_metric_itself():
+    counter, timer = joint_metrics()
+    counter.inc(3)
+    metrics.counter("all").inc()
+    timer.record_ns(1_000)
+    metrics.timer("t of all").record_ns(9_000)
+    one, both = Histogram.of([1_000]), Histogram.of([1_000, 9_000])
+    assert read() == {"a": 3, "b": 3, "all": 4, "t of a": one, "t of all": both}
+    assert [metrics.counter(name).value for name in ("a", "b", "all")] == [3, 3, 4]
+    assert [name for name, _ in registry.current.declared()] == [
+        "a",
+        "all",
+        "b",
+        "t of a",
+        "t of all",
+    ]
+    metrics.counter("b").inc(2**64 - 2)
+    assert metrics.counter("b").value == read()["b"] == 2**64 - 1
+
+
+def test_what_joint_metrics_count_is_read_as_that_of_their_parts():
+    timers: list[str] = []
+
+    def number(name: str) -> int:
+        if name not in timers:
+            timers.append(name)
+        return timers.index(name)
+
+    reader = AreaReader(registry.current.area, number)
+    found: dict[object, int] = {}
+    longest: dict[str, int] = {}
+
+    def look() -> None:
+        found.clear()
+        reader.meet()
+        for some in reader.changes():
+            for one in some:
+                found[one.name] = found.get(one.name, 0) + one.by
+        for change in reader.timer_changes():
+            assert len({*change.keys}) == len(change.keys)
+            for key, count in zip(change.keys, change.by, strict=True):
+                name = timers[key // CELLS], key % CELLS
+                found[name] = found.get(name, 0) + count
+
+    counter, timer = joint_metrics()
+    (other,) = registry.joint((metrics.timer("t of b"), metrics.timer("t of all")))
+    for _ in range(3):
+        counter.inc(5)
+        metrics.counter("all").inc()
+        for one in (timer, other, metrics.timer("t of all")):
+            one.record_ns(7)
+        look()
+        assert {name: by for name, by in found.items() if by} == {
+            "a": 5,
+            "b": 5,
+            "all": 6,
+            ("t of a", 7): 1,
+            ("t of b", 7): 1,
+            ("t of all", 7): 3,
+        }
+        longest |= {timers[place]: ns for place, ns in reader.records()}
+    assert longest == dict.fromkeys(("t of a", "t of b", "t of all"), 7)
+
+
+def test_joint_metrics_take_no_room_of_others_and_are_left_out_where_there_is_none():
+    free = registry.current.area.free
+    parts = metrics.counter("a"), metrics.counter("b")
+    for number in range(JOINT_ENTRIES):
+        (joint,) = registry.joint((*parts, metrics.counter(f"c{number}")))
+        joint.inc()
+    assert registry.joint(parts[::-1]) == parts[::-1]
+    assert registry.current.area.free == free - JOINT_ENTRIES - 2
+    assert parts[0].value == JOINT_ENTRIES
+
+
+def test_parts_of_another_registry_stay_as_they_are():
+    here, elsewhere = metrics.counter("a"), metrics.counter("b")
+    with registry.Registry().activated():
+        there = metrics.counter("a"), elsewhere
+        assert registry.joint(there) == there
+        assert here.value == 0
+
+
+def test_a_replaced_worker_counts_on_in_joint_metrics():
+    area = Area(memoryview(bytearray(16 << 20)))
+    for lives in (1, 2):
+        with registry.Registry().activated():
+            counter, _ = joint_metrics()
+            counter.inc()  # before the fork, of which one worker takes over what was counted
+            registry.current.attach(area, inherit=lives == 1)
+            counter.inc()
+            assert counter.value == metrics.counter("a").value == lives + 1
 
 
 def test_a_throttle_may_be_called_as_a_metric_is_and_is_none_of_the_scenario():

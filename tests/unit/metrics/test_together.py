@@ -57,52 +57,60 @@ def test_an_event_is_recorded_as_one_after_another(durations, left):
 SIZES = st.integers(0, 2**40)
 
 
-def counters_and_timers() -> tuple[together.Eight, together.Three]:
-    counters = tuple(metrics.counter(f"counter {number}") for number in range(8))
-    return counters, tuple(metrics.timer(f"timer {number}") for number in range(3))
+def meters_of_requests() -> together.OfRequest:
+    """Two of the counters and a timer are joint ones, as those of steps."""
+
+    def counter(name: str) -> metrics.Counter:
+        return metrics.counter(f"counter of {name}")
+
+    events = registry.joint((counter("status"), counter("step"), counter("all")))
+    sizes = registry.joint((counter("step's sizes"), counter("sizes")))
+    whole = registry.joint((metrics.timer("step"), metrics.timer("all")))
+    first = metrics.timer("first byte")
+    return (*events, counter("received"), counter("sent"), *sizes, first, *whole)
 
 
 @given(st.lists(st.tuples(SIZES, SIZES, SIZES, DURATIONS, DURATIONS), max_size=20))
 def test_a_request_is_recorded_as_one_after_another_or_not_at_all(requests):
     done = []
     with registry.Registry().activated():
-        counters, timers = counters_and_timers()
-        for timer in timers:
+        meters = meters_of_requests()
+        for timer in meters[4:]:
             timer.record_ns(2**40)
         for one in requests:
             before = read()
-            if together.request(counters, timers, *one):
+            if together.request(meters, *one):
                 done.append(one)
             else:
                 assert read() == before
                 assert not 0 <= one[3] <= one[4] <= 2**40
         got = read()
     with registry.Registry().activated():
-        counters, timers = counters_and_timers()
-        for timer in timers:
+        *counters, first, whole = meters_of_requests()
+        for timer in (first, whole):
             timer.record_ns(2**40)
         for received, sent, size, first_ns, ns in done:
-            amounts = (1, 1, 1, 1, received, sent, size, size)
-            for counter, amount in zip(counters, amounts, strict=True):
+            for counter, amount in zip(counters, (1, received, sent, size), strict=True):
                 counter.inc(amount)
-            for timer, duration in zip(timers, (first_ns, ns, ns), strict=True):
-                timer.record_ns(duration)
+            first.record_ns(first_ns)
+            whole.record_ns(ns)
         assert read() == got
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(4))
 def test_a_full_counter_of_a_request_keeps_no_other_from_counting(number):
     with registry.Registry().activated():
-        counters, timers = counters_and_timers()
+        meters = meters_of_requests()
+        counters = meters[:4]
         counters[number].inc(MAX_COUNT)
-        for timer in timers:
+        for timer in meters[4:]:
             timer.record_ns(100)
         for _ in range(2):
-            assert together.request(counters, timers, 5, 6, 7, 10, 20)
-        wanted = [2, 2, 2, 2, 10, 12, 14, 14]
+            assert together.request(meters, 5, 6, 7, 10, 20)
+        wanted = [2, 10, 12, 14]
         wanted[number] = MAX_COUNT
         assert [one.value for one in counters] == wanted
-        assert read()["timer 2"].count == 3
+        assert read()["all"].count == 3
 
 
 @pytest.mark.parametrize("left", [0, 1])
