@@ -101,9 +101,8 @@ class Setting(Generic[T]):
         Raises:
             ValueError: What is wrong, as a clause that follows the setting's name.
         """
-        if isinstance(raw, str) and self.parse is not None:
-            raw = guard.call(self._refuse, self.parse, raw)
-        return self.checked(raw)
+        parse = self.parse if isinstance(raw, str) else None
+        return cast("T", guard.call(self._refuse, self._checked, raw, parse))
 
     def checked(self, value: object) -> T:
         """`value`, a default for instance, with the setting's type; raises as `convert` does."""
@@ -121,7 +120,9 @@ class Setting(Generic[T]):
             raise error
         raise ValueError(f"fails its check with {error!r}") from error
 
-    def _checked(self, raw: object) -> T:
+    def _checked(self, raw: object, parse: Callable[[str], object] | None = None) -> T:
+        if parse is not None:
+            raw = parse(cast("str", raw))
         if isinstance(raw, Error):
             raise raw
         value: T = self._converter.convert(raw)

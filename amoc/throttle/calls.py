@@ -25,7 +25,7 @@ def operations(pacer: Pacer) -> dict[str, Operation]:
     def start(_: WorkerId | None, name: str, shape: object, interval_s: float) -> list[object]:
         """Start it, unless it was started so; whether, and what a worker learns it from."""
         is_new = pacer.start_once(name, shape, interval_s)
-        return [is_new, pacer.wire_state(name)]
+        return [is_new, pacer.packed_state(name)]
 
     def change_shape(
         _: WorkerId | None,
@@ -63,5 +63,5 @@ def operations(pacer: Pacer) -> dict[str, Operation]:
         "throttle.unlock": overlay(Throttle.unlock),
         "throttle.stop": stop,
         "throttle.state": lambda _, name: list(pacer.state(name)),
-        "throttle.find": lambda _, name: pacer.wire_state(name),
+        "throttle.find": lambda _, name: pacer.packed_state(name),
     }

@@ -102,7 +102,7 @@ class Pacer:
         """Deal what is due now."""
         now_ns = self._now()
         for name in self._due.pop(now_ns):
-            self._schedule(name, self._deal(self.throttles[name], now_ns))
+            self._deal(self.throttles[name], now_ns, now_ns)
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """A worker has said what its users want.
@@ -122,10 +122,7 @@ class Pacer:
         for throttle in touched.values():
             if self._in_force.awaited:
                 self._in_force.look(throttle)
-            due_ns = throttle.next_ns(now_ns)
-            if due_ns <= now_ns:
-                due_ns = self._deal(throttle, now_ns)
-            self._schedule(throttle.name, due_ns)
+            self._deal(throttle, now_ns, throttle.next_ns(now_ns))
 
     def worker_up(self, origin: WorkerId) -> None:
         """A worker is there: it is told of all throttles."""
@@ -149,7 +146,7 @@ class Pacer:
         now_ns = self._now()
         for name, throttle in self.throttles.items():
             throttle.lost(origin, now_ns, (passed or {}).get(name, 0))
-            self._schedule(name, throttle.next_ns(now_ns))
+            self._deal(throttle, now_ns, throttle.next_ns(now_ns))
             self._in_force.look(throttle)
 
     def begin(self) -> None:
@@ -224,7 +221,7 @@ class Pacer:
         """
         throttle = self.find(name)
         del self.throttles[name], self._shapes[name]
-        self._due.drop(name)
+        self._due.put(name, NEVER_NS)
         self._last_epochs[name] = throttle.epoch + 1
         taken = throttle.take(self._now())
         self._stopped[name] = taken.plus(self._stopped.get(name, NOTHING))
@@ -334,7 +331,7 @@ class Pacer:
         now_ns = self._now()
         if act(throttle, now_ns):
             self._tell(throttle.news())
-            self._schedule(name, throttle.next_ns(now_ns))
+            self._deal(throttle, now_ns, throttle.next_ns(now_ns))
             if THROTTLE_RATE.heard:
                 self._tell_rate(throttle, now_ns)
 
@@ -366,10 +363,9 @@ class Pacer:
             raise ScenarioError(f"throttle {name} is not started; started: {names}{more}")
         return throttle
 
-    def wire_state(self, name: str) -> list[object]:
+    def packed_state(self, name: str) -> bytes:
         """What a worker learns a throttle from that has not heard of it yet."""
-        state = self.find(name).whole_state(self._now())
-        return [THROTTLE_TO_WORKER.to_wire(mode) for mode in state]
+        return b"".join(map(THROTTLE_TO_WORKER.pack, self.find(name).whole_state(self._now())))
 
     def _tell(self, record: ThrottleToWorker) -> None:
         for origin in self._workers:
@@ -377,14 +373,13 @@ class Pacer:
 
     # Dealing
 
-    def _deal(self, throttle: Throttle[WorkerId], now_ns: int) -> int:
-        """Deal what is due; when to deal next."""
-        for origin, record in throttle.deal(now_ns):
-            self._post(origin, record)
-        return throttle.next_ns(now_ns)
-
-    def _schedule(self, name: str, due_ns: int) -> None:
-        if due_ns >= NEVER_NS:
-            self._due.drop(name)
-        elif self._due.put(name, (due_ns // _TICK_NS + 1) * _TICK_NS):
+    def _deal(self, throttle: Throttle[WorkerId], now_ns: int, due_ns: int) -> None:
+        """Deal if that is due, and note when it is next."""
+        if due_ns <= now_ns:
+            for origin, record in throttle.deal(now_ns):
+                self._post(origin, record)
+            due_ns = throttle.next_ns(now_ns)
+        if due_ns < NEVER_NS:
+            due_ns = (due_ns // _TICK_NS + 1) * _TICK_NS
+        if self._due.put(throttle.name, due_ns):
             self._bell.ring()

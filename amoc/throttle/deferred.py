@@ -60,7 +60,7 @@ def run_when_passed(
             metrics.put_token(task, token)
         task.start()
 
-    token = gate.enter(queue, OnToken(passed))
+    token = queue.enter(OnToken(passed))
     if token is None:
         gate.tasks += 1
     else:

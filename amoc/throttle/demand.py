@@ -14,8 +14,8 @@ users have come in time for each slot, and when slots came too late to be used.
 from __future__ import annotations
 
 from amoc.base.clock import MS_NS
+from amoc.throttle.blocks import SlotsInHand
 from amoc.throttle.slot_allocator import MAX_HORIZON_NS
-from amoc.throttle.slots_in_hand import SlotsInHand
 
 FORESEE_NS = 30 * MS_NS
 """About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
+from amoc.throttle.profiles import NEVER_NS
+
 
 class DueTimes:
     """One time by name."""
@@ -30,7 +32,14 @@ class DueTimes:
                 yield name
 
     def put(self, name: str, due_ns: int) -> bool:
-        """Give `name` this time instead of its own; whether it is now the earliest of all."""
+        """Give `name` this time instead of its own, `NEVER_NS` for none.
+
+        Returns:
+            Whether it is now the earliest of all.
+        """
+        if due_ns >= NEVER_NS:
+            self._due.pop(name, None)
+            return False
         if self._due.get(name) == due_ns:
             return False
         self._due[name] = due_ns
@@ -40,7 +49,3 @@ class DueTimes:
             self._heap = [(due, one) for one, due in self._due.items()]
             heapify(self._heap)
         return earliest
-
-    def drop(self, name: str) -> None:
-        """`name` has no time any more."""
-        self._due.pop(name, None)

@@ -86,7 +86,7 @@ class SlotAllocator(Generic[Asker]):
 
     def _look(self, asker: Asker, account: Account) -> None:
         """See whether `asker` wants something; then it waits for its turn."""
-        if not account.demand:
+        if account.outstanding <= account.unseen:
             self._wanting.discard(asker)
             return
         self._wanting.add(asker)
@@ -103,7 +103,7 @@ class SlotAllocator(Generic[Asker]):
             if account is None or account.served != served:
                 continue  # it was lost
             account.in_turn = False
-            if account.demand:
+            if account.outstanding > account.unseen:
                 found.append(asker)
         return found
 
@@ -172,7 +172,7 @@ class SlotAllocator(Generic[Asker]):
         self._look(asker, account)
         if self._returned:
             self._offer_returned(now_ns)
-        if idle and account.demand and not self._every:
+        if idle and asker in self._wanting and not self._every:
             # Reports take a while: who began to wait before now has a right to the slots since.
             self._since_ns = min(now_ns, max(since_ns, now_ns - VOID_NS, self._since_ns))
             self._row.slide(self._since_ns)
@@ -187,7 +187,7 @@ class SlotAllocator(Generic[Asker]):
             until_ns = now_ns + self._horizon_ns(now_ns)
             while self._wanting and (run := self._row.peek(until_ns)) is not None:
                 block = Block(0, run.epoch, run.first, 1, run.size, run.due_ns, run.spacing_ns)
-                self._row.take(self._share(block, dealt))
+                self._row.taken += self._share(block, dealt)
         self._row.forget(now_ns - KEEP_NS)
         return dealt
 
@@ -224,11 +224,11 @@ class SlotAllocator(Generic[Asker]):
         """Deal the first slots of `block`, as many to each asker; how many these are."""
         askers = self._next(block.size)
         stride = len(askers)
-        rounds = min(block.size // stride, *(self._accounts[one].demand for one in askers))
+        accounts = [self._accounts[one] for one in askers]
+        rounds = min(block.size // stride, *(one.outstanding - one.unseen for one in accounts))
         in_runs = ALONE_NS <= block.spacing_ns < FAR_APART_NS
         next_one, step = (rounds, 1) if in_runs else (1, stride)
-        for index, asker in enumerate(askers):
-            account = self._accounts[asker]
+        for index, (asker, account) in enumerate(zip(askers, accounts, strict=True)):
             account.dealt += 1
             account.unseen += rounds
             account.had += rounds

@@ -17,7 +17,6 @@ from amoc.base.errors import AmocError, ScenarioError
 from amoc.base.waiting import Waiter, check_interrupt
 from amoc.base.waiting import wait as wait_for
 from amoc.ipc import rpc
-from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER
 from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import run_when_passed
@@ -160,7 +159,7 @@ def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None
     if getattr(caller, "pending_interrupt", None) is not None:
         check_interrupt()
     waiter: Waiter[Token] = Waiter()
-    token: Token | None = gate.enter(queue, waiter)
+    token: Token | None = queue.enter(waiter)
     at_once = token is not None
     if not at_once:
         try:
@@ -168,7 +167,7 @@ def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None
         finally:
             token = waiter.value
             if token is None:
-                gate.leave(queue, waiter)
+                queue.leave(waiter)
     if type(token) is not int:
         _refuse(queue, token, timeout)
     permit = None
@@ -212,8 +211,8 @@ def _find(gate: gates.Gate, name: str) -> WorkerQueue:
     return queue
 
 
-def learn(state: Any) -> None:
+def learn(state: bytes | None) -> None:
     """Take what the controller has answered; in init() that is nothing, and nobody waits there."""
     gate = find(gates.Gate)
     if gate is not None and state:
-        gate.learn([THROTTLE_TO_WORKER.from_wire(one) for one in state])
+        gate.hear(state)

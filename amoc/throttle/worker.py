@@ -14,7 +14,7 @@ anyway of more than it can meet.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 
@@ -29,7 +29,6 @@ from amoc.base.context import find
 from amoc.base.errors import ClosedError
 from amoc.base.moments import to_next_s
 from amoc.base.timerfd import PreciseTimer
-from amoc.base.waiting import Waiter
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.messages.throttle import (
     THROTTLE_TO_CONTROLLER,
@@ -37,7 +36,6 @@ from amoc.ipc.messages.throttle import (
     AskBack,
     Permits,
     ThrottleMode,
-    ThrottleToWorker,
     Tokens,
 )
 from amoc.ipc.outbox import Outbox
@@ -45,7 +43,6 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.throttle.permit_stock import Permit
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.token_waiter import Token
 from amoc.throttle.worker_queue import Record as RecordSlot
 from amoc.throttle.worker_queue import WorkerQueue
 
@@ -144,31 +141,10 @@ class Gate:
         """The throttle `name` here, made if it was not heard of; then it holds everybody."""
         queue = self.queues.get(name)
         if queue is None:
-            queue = self.queues[name] = WorkerQueue(name, self._lateness, self._record)
+            queue = self.queues[name] = WorkerQueue(
+                name, self._lateness, self._record, self._attend
+            )
         return queue
-
-    def enter(self, queue: WorkerQueue, waiter: Waiter[Token]) -> int | None:
-        """Let `waiter` wait for a throttle.
-
-        Args:
-            queue: That of the throttle.
-            waiter: Is given its token, once and in the hub, which is its intended time in ns; or an
-                `AmocError` when the throttle is stopped.
-
-        Returns:
-            The token if there is nothing to wait for, and then `waiter` is given nothing; else
-            None.
-        """
-        token = queue.enter(waiter)
-        # A user that comes back right after it has passed will be attended to with all others.
-        if token is None and queue is not self._working:
-            self._attend(queue)
-        return token
-
-    def leave(self, queue: WorkerQueue, waiter: Waiter[Token]) -> None:
-        """`waiter` waits in `queue` no more; it was given nothing."""
-        queue.leave(waiter)
-        self._attend(queue)
 
     def hold(self, holder: greenlet, queue: WorkerQueue) -> Permit:
         """`holder` has just passed `queue`, and holds its permit from now on."""
@@ -198,16 +174,12 @@ class Gate:
     # The controller
 
     def hear(self, body: bytes | memoryview) -> None:
-        """The controller has dealt, or changed a throttle.
+        """The controller has dealt, or changed a throttle, or has told of one that was asked for.
 
         Raises:
             PeerError: It said something that makes no sense.
         """
-        self.learn(THROTTLE_TO_WORKER.unpack_stream(body))
-
-    def learn(self, records: Iterable[ThrottleToWorker]) -> None:
-        """Take what the controller has said."""
-        for record in records:
+        for record in THROTTLE_TO_WORKER.unpack_stream(body):
             match record:
                 case Tokens(name):
                     queue = self.queues.get(name)
@@ -241,6 +213,8 @@ class Gate:
 
     def _attend(self, queue: WorkerQueue) -> None:
         """Something has changed: see to the alarm, and to what the controller must know."""
+        if queue is self._working:
+            return  # a user that comes back right after it has passed; done with all others
         queue.gauge.cells[0] = queue.waiting
         # What can be done at once is due now: were it due at 0, it would come before all slots of
         # the others for as long as anybody waits for it.
@@ -323,11 +297,8 @@ class Gate:
             self._set_alarm()
 
     def _set_alarm(self) -> None:
-        if not self._heap:
-            self._alarm_ns = NEVER_NS
-            self._alarm.stop()
-            return
-        at_ns = max(self._heap[0][0], self._rung_ns + self._lull_ns)
+        heap = self._heap
+        at_ns = max(heap[0][0], self._rung_ns + self._lull_ns) if heap else NEVER_NS
         if at_ns != self._alarm_ns:  # in a lull most of what is armed rings together
             self._alarm_ns = at_ns
             self._alarm.set(at_ns)

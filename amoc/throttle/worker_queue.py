@@ -27,13 +27,12 @@ from amoc.base.waiting import Waiter
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
-from amoc.throttle.blocks import Block
+from amoc.throttle.blocks import Block, SlotsInHand
 from amoc.throttle.demand import GAP_NS, Foresight, NoForesight, report_ns
 from amoc.throttle.permit_stock import Permit, PermitStock
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_allocator import FAR_APART_NS, HORIZON_NS, VOID_NS
 from amoc.throttle.slot_schedule import Mode
-from amoc.throttle.slots_in_hand import SlotsInHand
 from amoc.throttle.token_waiter import Token, user_of
 
 Record = Callable[[str, int, int, int, int], None]
@@ -64,8 +63,16 @@ class WorkerQueue:
         every: Whether each slot counts, as of an arrival rate: none is passed over in silence.
     """
 
-    def __init__(self, name: str, lateness: metrics.Timer, record: Record | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        lateness: metrics.Timer,
+        record: Record | None,
+        attend: Callable[[WorkerQueue], object] = lambda _: None,
+    ) -> None:
+        """Hold everybody at first; `attend` is told of who comes to wait, or waits no more."""
         self.name = name
+        self._attend = attend
         self.epoch = 0
         self._first_epoch = 0  # since when slots, or permits, are what it deals with
         self._in_force = self._in_force_told = 0
@@ -104,7 +111,11 @@ class WorkerQueue:
         return self.mode is Mode.OPEN
 
     def enter(self, waiter: Waiter[Token]) -> int | None:
-        """Wait for a turn; the token if there is none to wait for, and `waiter` is not called."""
+        """Let `waiter` wait until it is given its token, in the hub; or an `AmocError`.
+
+        Returns:
+            The token, its intended time in ns, if there is nothing to wait for; else None.
+        """
         self._requests.cells[0] += 1
         if THROTTLE_REQUEST.heard:
             THROTTLE_REQUEST(user_of(waiter), throttle=self.name, waiting=self.waiting)
@@ -125,6 +136,7 @@ class WorkerQueue:
         self.waiting += 1
         if self.waiting == self._hand.size + 1:
             self._since_ns = now_ns()
+        self._attend(self)
         return None
 
     def leave(self, waiter: Waiter[Token]) -> None:
@@ -136,6 +148,7 @@ class WorkerQueue:
             live = [one for one in self._queue if not one.done]
             self._queue.clear()
             self._queue.extend(live)
+        self._attend(self)
 
     def _first(self) -> Waiter[Token] | None:
         while self._queue:
@@ -215,7 +228,7 @@ class WorkerQueue:
     def want(self, at_ns: int) -> Want:
         """What to tell the controller; it counts as told."""
         self.told_ns = at_ns
-        self.foresight.weigh(at_ns, self.waiting, far_apart=self._hand.far_apart)
+        self.foresight.weigh(at_ns, self.waiting, far_apart=self._hand.spacing_ns >= FAR_APART_NS)
         outstanding = self.outstanding
         given_back_ns, self._hand.given_back_ns = self._hand.given_back_ns, 0
         self._believed, self._back_told = outstanding, self.stock.back
@@ -334,8 +347,8 @@ class WorkerQueue:
                 self._tell_executed(waiter, at_ns - due_ns)
             try:
                 waiter.give(due_ns)
-            except BaseException:
-                self._handle(waiter)
+            except BaseException:  # raised by a greenlet of the scenario
+                get_hub().handle_error(waiter, *sys.exc_info())
             at_ns = now_ns()
         if missed:
             self._late += missed
@@ -382,9 +395,4 @@ class WorkerQueue:
         try:
             waiter.give(token)
         except BaseException:
-            self._handle(waiter)
-
-    @staticmethod
-    def _handle(waiter: Waiter[Token]) -> None:
-        """Tell of what was raised by who was given a token: a greenlet of a scenario's own, say."""
-        get_hub().handle_error(waiter, *sys.exc_info())
+            get_hub().handle_error(waiter, *sys.exc_info())

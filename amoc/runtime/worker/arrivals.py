@@ -109,7 +109,7 @@ class ArrivalPool(UserPool):
         self._share = self._placement.share(self._max_users, self._worker)
         if self._queue.waiting > self._free:  # slots for which we have no user are to go elsewhere
             for _ in range(self._queue.waiting):
-                self._gate.leave(self._queue, self._offer_one)
+                self._queue.leave(self._offer_one)
             self._offer_one = OnEveryToken(self._arrive)
         self._offer()
 
@@ -150,7 +150,7 @@ class ArrivalPool(UserPool):
         if self._stopping:
             return
         for _ in range(min(self._free, MAX_OFFERS) - self._queue.waiting):
-            self._gate.enter(self._queue, self._offer_one)
+            self._queue.enter(self._offer_one)
 
     @property
     def _free(self) -> int:

@@ -198,7 +198,7 @@ class UserPool:
             self._tell_started(1)
             return
         waiter = self._ready[user_id] = OnToken(partial(self._start_ready, user_id))
-        token = self._gate.enter(self._start_queue, waiter)
+        token = self._start_queue.enter(waiter)
         if token is not None:
             waiter.give(token)
 
@@ -251,7 +251,7 @@ class UserPool:
             self.turn_away(user_id)
             waiter = self._ready.pop(user_id, None)
             if waiter is not None:
-                self._gate.leave(self._start_queue, waiter)
+                self._start_queue.leave(waiter)
                 self._tell_started(1)
         self._row[_WAITING] = len(self._queued)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.throttle.blocks import Block
+from amoc.throttle.blocks import Block, SlotsInHand
 from amoc.throttle.demand import report_ns
 from amoc.throttle.profiles import NEVER_NS
-from amoc.throttle.slots_in_hand import SlotsInHand
 
 TOLD_NS = 1000 * S_NS
 

@@ -322,8 +322,8 @@ def test_many_that_leave_and_come_back_do_not_pile_up(here: Here):
     queue = here.gate.queue("a")
     for _ in range(5000):
         waiter: Waiter[int] = Waiter()
-        here.gate.enter(queue, waiter)
-        here.gate.leave(queue, waiter)
+        queue.enter(waiter)
+        queue.leave(waiter)
     assert queue.waiting == 0
     assert sum(type(one) is Waiter for one in gc.get_objects()) < 500
 

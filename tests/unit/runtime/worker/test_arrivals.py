@@ -33,16 +33,17 @@ class FakeGate:
         queue = WorkerQueue(name, metrics.timer("unused"), None)
         if name == ARRIVAL_RATE:
             self.one = queue
+            queue.enter, queue.leave = self.enter, self.leave
         else:
             queue.mode = Mode.OPEN
         return queue
 
-    def enter(self, queue, waiter):
-        queue.waiting += 1
+    def enter(self, waiter):
+        self.one.waiting += 1
         self.line.append(waiter)
 
-    def leave(self, queue, waiter):
-        queue.waiting -= 1
+    def leave(self, waiter):
+        self.one.waiting -= 1
         self.line.remove(waiter)
 
     def slots(self, count):

@@ -43,10 +43,10 @@ class FakeGate:
     def is_open(self, at_ns):
         return self.open
 
-    def enter(self, queue, waiter):
+    def enter(self, waiter):
         self.line.append(waiter)
 
-    def leave(self, queue, waiter):
+    def leave(self, waiter):
         self.line.remove(waiter)
 
     def let_through(self, count):
