@@ -13,7 +13,6 @@ gives each a page for its frames.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import sys
@@ -25,6 +24,7 @@ from gevent import get_hub
 from greenlet import greenlet
 
 from amoc import user
+from amoc.base import collector
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import registry
@@ -115,7 +115,7 @@ def elsewhere(measure: Callable[[int], list[float]], count: int) -> list[float]:
     readable, writable = os.pipe()
     pid = os.fork()
     if not pid:
-        gc.set_threshold(50_000, 20, 50)  # as in a worker
+        collector.look_rarely()  # as in a worker
         os.write(writable, json.dumps(measure(count)).encode())
         os._exit(0)
     os.close(writable)

@@ -18,6 +18,7 @@ import gevent
 from gevent import get_hub
 
 from amoc import xmpp
+from amoc.base import collector
 from amoc.scenario import settings
 from amoc.scenario.resolving import resolve
 from amoc.users.user import User
@@ -151,7 +152,7 @@ def main() -> int:
     warm.log_out()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collector.look_rarely()
     bench, before = Bench(args.users), memory_kb()
     result = Result("amoc", wanted=int(args.rate * args.seconds))
     if warm.pool.errors:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import click
 
 from amoc import __version__
-from amoc.base import early_interrupt
+from amoc.base import collector, early_interrupt
 from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.cli import command_groups, output
 from amoc.cli.messages import fail, say
@@ -43,6 +43,7 @@ cli.fill(
 
 def main() -> NoReturn:
     """The entry point: an AmocError is a line and an exit code, not a traceback."""
+    collector.look_rarely()
     output.open_streams()
     atexit.register(gc.freeze)  # at the end Python need not look for cycles in what is left
     code = _run()

@@ -55,22 +55,16 @@ def execute(plan: RunPlan, json_file: str | None, dependencies: Choice, reach: R
     launched = launch(plan, cluster.launcher(plan, reach))
     # The node is on its way; it ends by itself where this process does.
     from amoc.cli.signals import handle_signals
-    from amoc.cli.view.console import console as make_console
-    from amoc.cli.view.keyboard import Keyboard
-    from amoc.cli.view.live import LiveView
-    from amoc.cli.view.summary import print_summary
+    from amoc.cli.view.shown_run import ShownRun
     from amoc.runtime.controller.controller import Controller
 
-    console = make_console(stream=sys.stderr if printed else sys.stdout)
-    view = LiveView(console)
-    controller = Controller(plan, launched, on_line=view.line, on_event=view.event)
-    keyboard = Keyboard(controller.status, controller.operate, view.event, view.show)
-    view.attach(controller.status, keyboard)
+    shown = ShownRun(sys.stderr if printed else sys.stdout)
+    controller = Controller(plan, launched, shown.line, shown.event, meanwhile=shown.load)
     handle_signals(controller)
-    with view, keyboard:
+    with shown.by(controller):
         outcome = controller.run()
     if outcome.summary is not None:
-        print_summary(console, outcome.summary)
+        shown.summary(outcome.summary)
     say(outcome.message)
     if outcome.summary is not None and printed:
         output([json.dumps(outcome.summary, indent=1, allow_nan=False)], "-")

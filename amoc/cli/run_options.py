@@ -16,12 +16,10 @@ from amoc.cli.json_option import json_option
 from amoc.cli.option_groups import together
 from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
-from amoc.results.thresholds import threshold
-from amoc.results.thresholds.abort import GRACE_S
 from amoc.scenario import settings_sources
 from amoc.scenario.arrivals import ARRIVAL_RATE, MAX_USERS, Arrivals
 from amoc.scenario.load_profile import Stages, parse_profile
-from amoc.scenario.run_plan import RunPlan
+from amoc.scenario.run_plan import ABORT_GRACE_S, RunPlan
 from amoc.scenario.settings import Source
 from amoc.users.placement import RULES
 
@@ -91,7 +89,7 @@ LOG_LEVEL = click.option(
 )
 JSON_FILE = json_option("the summary")
 # The argument that follows --abort-on-fail may be taken for its time by mistake.
-_HINT = f"; write --abort-on-fail={GRACE_S:g}s, or put it last"
+_HINT = f"; write --abort-on-fail={ABORT_GRACE_S:g}s, or put it last"
 _OPTIONS = (
     SCENARIOS,
     click.option(
@@ -190,11 +188,11 @@ _OPTIONS = (
         "--abort-on-fail",
         "abort_after_s",
         is_flag=False,
-        flag_value=f"{GRACE_S:g}s",
+        flag_value=f"{ABORT_GRACE_S:g}s",
         type=seconds(zero=True, hint=_HINT),
         metavar="[DURATION]",
         help="Abort the run when a threshold has been violated for this long, or can no longer be"
-        f" met.  [{GRACE_S:g}s if no time is given; default: never]",
+        f" met.  [{ABORT_GRACE_S:g}s if no time is given; default: never]",
     ),
     click.option(
         "--warmup",
@@ -334,10 +332,13 @@ def _check_criteria(expected: Sequence[str], warmup: float, duration_s: float | 
             each that is wrong.
     """
     problems = []
-    try:
-        threshold.gather((threshold.COMMAND_LINE, expected))
-    except UsageError as error:
-        problems.append(str(error))
+    if expected:
+        from amoc.results.thresholds import threshold
+
+        try:
+            threshold.gather((threshold.COMMAND_LINE, expected))
+        except UsageError as error:
+            problems.append(str(error))
     if duration_s is not None and warmup >= duration_s:
         problems.append(
             f"--warmup must be shorter than the run, got {warmup:g} s of {duration_s:g} s"

@@ -8,7 +8,7 @@ from datetime import timedelta
 from math import isfinite
 from typing import Any, TypeAlias
 
-from amoc.results.thresholds.abort import GRACE_S
+from amoc.scenario.run_plan import ABORT_GRACE_S
 from amoc.scenario.scenario_files import Part, text_of
 
 Duration: TypeAlias = str | float | timedelta
@@ -109,7 +109,7 @@ def duration(name: str, value: object) -> str:
 
 
 def _abort(name: str, value: object) -> str:
-    return duration(name, GRACE_S if value is True else value)
+    return duration(name, ABORT_GRACE_S if value is True else value)
 
 
 def texts(name: str, value: object) -> list[str]:

@@ -16,6 +16,9 @@ from amoc.scenario.settings import Source
 ROOM_FOR_IDS = 1_000_000
 """Users that can be added during a run, on top of those that its plan needs."""
 
+ABORT_GRACE_S = 10.0
+"""How long a threshold may fail before the run is aborted, where that is wanted at all."""
+
 
 @dataclass(frozen=True)
 class RunPlan:

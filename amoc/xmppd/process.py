@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from gevent.event import Event
 
-from amoc.base import process
+from amoc.base import collector, process
 from amoc.base.errors import ResourceError, os_error_as
 from amoc.xmppd import certificate
 from amoc.xmppd.limits import Limits
@@ -95,7 +95,7 @@ def serve(
     # What exists now stays: keep the collector from walking through it with every generation.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    collector.look_rarely()
     _say(
         sys.stdout,
         f"xmppd listening on {server.address}, domain {server.domain.name}"

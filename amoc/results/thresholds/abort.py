@@ -13,14 +13,11 @@ from collections.abc import Iterable
 from amoc.results.thresholds.measure import Known
 from amoc.results.thresholds.threshold import Outlook, Result, Threshold
 
-GRACE_S = 10.0
-"""How long a threshold may fail before the run is aborted, by default."""
-
 
 class AbortOnFail:
     """Evaluates thresholds again and again, and says when to abort the run."""
 
-    def __init__(self, grace_s: float = GRACE_S) -> None:
+    def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
         self._unmet_since_s: dict[str, float] = {}
 

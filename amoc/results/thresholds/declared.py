@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from amoc.base.errors import ScenarioError
-from amoc.results.thresholds import threshold
 from amoc.scenario import settings
 
 
@@ -55,6 +54,10 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[str]
         ScenarioError: Some are invalid; a line for each.
     """
     modules = sys.modules if modules is None else modules
+    if not _said:
+        return []
+    from amoc.results.thresholds import threshold
+
     found: dict[str, None] = {}
     problems = []
     for one in _said:

@@ -75,6 +75,7 @@ class Controller:
         launched: Launched,
         on_line: Callable[[str], None] = print,
         on_event: Callable[[str, str], None] = lambda *_: None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """Take over a run that has begun.
 
@@ -83,10 +84,12 @@ class Controller:
             launched: The run; it is closed at the end.
             on_line: Gets each line that a process of the run prints.
             on_event: Gets what the operator should read: a level and a line.
+            meanwhile: Called while nodes start their workers, for what takes a while to load.
         """
         self._plan = plan
         self._on_line = on_line
         self._on_event = on_event
+        self._meanwhile = meanwhile
         self._operator = Operator(self._tell)
         self._launched, run_id = launched, launched.run_id
         self.status = Status(plan=plan, run_id=run_id)
@@ -255,7 +258,9 @@ class Controller:
         logs.open_directory(logs_directory)
         for node in self._launched.nodes:
             node.keep_logs(logs_directory)
-        ready = together(phases.init(self._nodes, self._plan, logs_directory, layout))
+        ready = together(
+            phases.init(self._nodes, self._plan, logs_directory, layout, self._meanwhile)
+        )
         self._results.ready(ready)
         services.relay.want(ready.events)
         self._joins.prepare(services, layout, ready.calls, logs_directory)

@@ -57,13 +57,27 @@ def load(nodes: Nodes, plan: RunPlan, plugins: Sequence[Plugin]) -> dict[str, Lo
     )
 
 
-def init(nodes: Nodes, plan: RunPlan, logs_directory: str, layout: Layout) -> dict[str, Ready]:
+def init(
+    nodes: Nodes,
+    plan: RunPlan,
+    logs_directory: str,
+    layout: Layout,
+    meanwhile: Callable[[], object],
+) -> dict[str, Ready]:
     """Have each node initialise the scenario; what that has declared, by the node's name.
+
+    Args:
+        nodes: The lines to them.
+        plan: What to run.
+        logs_directory: Where their processes write their logs.
+        layout: Which workers are whose.
+        meanwhile: Called once they have begun.
 
     Raises:
         AmocError: It does not return in time, or fails.
     """
     nodes.send_all(Init(logs_directory, layout))
+    meanwhile()
     return nodes.wait_for(
         Ready,
         plan.init_timeout_s,

@@ -14,15 +14,13 @@ from typing import Any
 
 from amoc.base.errors import AmocError, ExitCode
 from amoc.ipc.messages.lifecycle import Loaded
-from amoc.results import replay, summary_file
+from amoc.results import replay
 from amoc.results.journal import Journal
 from amoc.results.journal_facts import JournalFacts
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point
-from amoc.results.summary import lacking, make
 from amoc.results.summary_types import Summary
-from amoc.runtime.controller import report_writer
 from amoc.runtime.controller.series_recorder import SeriesRecorder
 from amoc.scenario.run_plan import RunPlan
 
@@ -108,6 +106,11 @@ class RunFiles:
             The summary, and the run's exit code: when the run itself is fine, it says whether all
             could be written.
         """
+        # Not needed while users run, who need not wait for it.
+        from amoc.results import summary_file
+        from amoc.results.summary import lacking, make
+        from amoc.runtime.controller import report_writer
+
         directory = self.directory
         assert directory is not None
         self._close()

@@ -6,7 +6,6 @@ which leave through one outbox.
 
 from __future__ import annotations
 
-import gc
 import logging
 import random
 import traceback
@@ -16,7 +15,7 @@ import gevent
 import zmq
 from gevent import getcurrent
 
-from amoc.base import process
+from amoc.base import collector, process
 from amoc.base.errors import ExitCode
 from amoc.base.loop_guard import guard_loop
 from amoc.base.operator import Operator
@@ -49,8 +48,6 @@ from amoc.users.spawned import note_spawned, owner_of
 from amoc.users.user import User
 
 JOIN_S = 30.0
-GC_GENERATION_0 = 50_000
-"""Objects made before the youngest are looked at: users are many, live long, and hold no cycles."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +58,7 @@ Line = bus.Child[ToWorker, FromWorker]
 def main(task: WorkerSpec) -> int:
     """Be the worker of `task` until told to go; the exit status."""
     index = task.id.worker
-    gc.set_threshold(GC_GENERATION_0, 20, 50)
+    collector.look_rarely()
     random.seed(
         f"{task.seed}/{index}/{task.id.incarnation}"
     )  # or all workers would draw the same numbers

@@ -30,6 +30,7 @@ def loaded() -> set[str]:
     [
         *("asyncio", "email", "importlib.metadata", "jinja2", "numpy", "pydantic", "rich", "ssl"),
         *("difflib", "getpass", "tomllib", "xml"),
+        *("amoc.control.answers", "amoc.results.summary", "amoc.results.thresholds.threshold"),
     ],
 )
 def test_what_only_some_processes_need_is_not_loaded_before_they_are_forked(
@@ -39,20 +40,33 @@ def test_what_only_some_processes_need_is_not_loaded_before_they_are_forked(
     assert large not in loaded
 
 
+def test_what_shows_a_run_and_writes_its_results_is_not_loaded_before_its_users_start() -> None:
+    code = (
+        "import sys, amoc.cli.view.shown_run, amoc.runtime.controller.controller;"
+        "print(*sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    loaded = set(found.stdout.split())
+    assert "amoc.runtime.controller.run_files" in loaded
+    assert not loaded & {"amoc.results.summary", "amoc.results.saved_run", "rich", "termios"}
+
+
 def test_with_nodes_on_other_hosts_all_that_a_run_needs_is_loaded_before_hosts_join() -> None:
     code = """
 import ast, inspect, sys
 from importlib import import_module
 from amoc.cli import cluster, run
+from amoc.cli.view.shown_run import ShownRun
 
 for name in cluster.LOADED_BEFORE:
     import_module(name)
 wanted = [
     node.module
-    for node in ast.walk(ast.parse(inspect.getsource(run.execute)))
+    for code in (run.execute, ShownRun)
+    for node in ast.walk(ast.parse(inspect.getsource(code)))
     if isinstance(node, ast.ImportFrom)
 ]
-assert "amoc.runtime.controller.controller" in wanted
+assert {"amoc.runtime.controller.controller", "amoc.cli.view.live"} <= set(wanted)
 print(*(name for name in wanted if name not in sys.modules and "summary_file" not in name))
 """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
