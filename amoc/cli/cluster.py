@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -37,8 +36,7 @@ LOADED_BEFORE = (
 that: they would wait, but one that is not heard for 8 s is given up, and it may take as long."""
 
 
-@dataclass(frozen=True)
-class Reach:
+class Reach(NamedTuple):
     """How nodes on other hosts are reached.
 
     Attributes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 from amoc.base.errors import UsageError, value_error_as
 from amoc.scenario import scenario_files
@@ -14,8 +14,7 @@ from amoc.scenario.file_loads import FileLoads
 from amoc.scenario.load_profile import Stages
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(NamedTuple):
     """The load of a run; the fields are those of `amoc.scenario.run_plan.RunPlan`."""
 
     scenario: str
@@ -135,7 +134,7 @@ def _loads(scenario: str) -> FileLoads | None:
 def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:
     if rate is None and max_users is not None:
         raise UsageError("--max-users requires --arrival-rate")
-    return rate if rate is None or max_users is None else replace(rate, max_users=max_users)
+    return rate if rate is None or max_users is None else rate._replace(max_users=max_users)
 
 
 def _ids(users: int | None, user_ids: range | None, stages: Stages | None) -> range:

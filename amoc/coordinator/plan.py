@@ -64,8 +64,7 @@ class Action(NamedTuple):
     """How many arguments it takes, 1 to 3."""
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One item of a plan.
 
     Attributes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 NO_INSTALL, LOCKED = "--no-install", "--locked"
 """How they are chosen, on command lines."""
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """How dependencies are to be had.
 
     Attributes:

@@ -9,10 +9,9 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from amoc.base.errors import ScenarioError
 from amoc.install.requirements import allows, name_of
@@ -30,8 +29,7 @@ _LINKS = re.compile(r"(-f|--find-links)[\s=]\s*(.+)")
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(NamedTuple):
     """What a scenario depends on.
 
     Attributes:

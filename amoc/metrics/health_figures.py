@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum, auto
-from typing import Any
+from typing import Any, NamedTuple
 
 from amoc.base.clock import S_NS
 from amoc.metrics.board import Cell
@@ -49,8 +49,7 @@ class Source(Enum):
 _NOTED = (Source.LEVEL, Source.TIME, Source.SHARE, Source.RATE)
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """What a metric is.
 
     Attributes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from amoc.metrics.health_figures import WORKER, WorkerPoint, share
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What is too much in a second, and how long is too long.
 
     Attributes:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import zmq
 
@@ -22,8 +22,7 @@ from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
 
 
-@dataclass(frozen=True)
-class Launched:
+class Launched(NamedTuple):
     """A run that has begun.
 
     Attributes:

@@ -6,7 +6,7 @@ A worker of a run and ``amoc check --run`` make the same ones, and put them into
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from amoc.base.context import WorkerContext
 from amoc.base.operator import Operator
@@ -26,8 +26,7 @@ from amoc.users.placement import Placement
 from amoc.users.user import User
 
 
-@dataclass(frozen=True)
-class WorkerParts:
+class WorkerParts(NamedTuple):
     """A worker's ends; each hears the envelopes that are for it."""
 
     gate: Gate

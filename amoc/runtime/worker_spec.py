@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import Board
@@ -13,8 +13,7 @@ GRACE_S = 2.0
 """How long workers may take to leave by themselves at the end."""
 
 
-@dataclass(frozen=True)
-class WorkerSpec:
+class WorkerSpec(NamedTuple):
     """What a worker is born with.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from amoc.base.clock import S_NS
 from amoc.scenario.load_profile import Stages, parse_profile
@@ -14,8 +14,7 @@ MAX_USERS = 1_000
 """How many users there may be at once, if nothing else is said."""
 
 
-@dataclass(frozen=True)
-class Arrivals:
+class Arrivals(NamedTuple):
     """How many iterations begin, and on how many users at the most.
 
     Attributes:

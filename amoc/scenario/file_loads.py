@@ -9,7 +9,6 @@ user it is, on each host and after a restart of its worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -32,8 +31,7 @@ class Group(NamedTuple):
     """How many of these users there are when; None: all."""
 
 
-@dataclass(frozen=True)
-class FileLoads:
+class FileLoads(NamedTuple):
     """The loads of several scenarios.
 
     Attributes:

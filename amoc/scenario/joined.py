@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
 
@@ -123,7 +123,7 @@ def _load(part: Part, libraries: str, sources: Sequence[Source]) -> Scenario:
     facts = context.find(RunFacts)
     if facts is not None:
         users = range(1, part.users + 1)
-        here.set(RunFacts, replace(facts, users=users, is_part=True, scenario=part.source))
+        here.set(RunFacts, facts._replace(users=users, is_part=True, scenario=part.source))
     try:
         return loader.load(part.source, libraries, sources)
     finally:

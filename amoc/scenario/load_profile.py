@@ -11,7 +11,6 @@ nanosecond: user k starts exactly when the ramp reaches k.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, inf
 from typing import NamedTuple
@@ -49,8 +48,7 @@ class Leg(NamedTuple):
         return self.before + (self.target - self.before) * (t_ns - self.begin_ns) / length_ns
 
 
-@dataclass(frozen=True)
-class Stages:
+class Stages(NamedTuple):
     """A value that follows `stages` from `start`.
 
     Attributes:

@@ -162,7 +162,7 @@ def test_the_pages_tell_of_it(part, name, figure):
 
 @every_figure
 def test_what_the_table_says_of_it_fits_together(part, name, figure):
-    limits = vars(Limits())
+    limits = Limits()._asdict()
     assert not figure.limit or figure.limit in limits
     assert not figure.controller or figure.controller in limits
     assert not figure.of or figure.of in (WORKER if part == "worker" else NODE)

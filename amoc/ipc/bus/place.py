@@ -6,7 +6,7 @@ the child knows the parent's key before it connects, and the parent the child's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import zmq
 
@@ -15,8 +15,7 @@ from amoc.ipc.bus.keys import Keys
 from amoc.ipc.bus.tuning import tune
 
 
-@dataclass(frozen=True)
-class Remote:
+class Remote(NamedTuple):
     """A parent, as a child on another host sees it.
 
     Attributes:
@@ -36,8 +35,7 @@ class Remote:
         secure(socket, self.parent_key, self.keys)
 
 
-@dataclass(frozen=True)
-class Listen:
+class Listen(NamedTuple):
     """Where a parent is to listen for children on other hosts.
 
     Attributes:

@@ -9,7 +9,7 @@ long ago and has not come through; those of which it is told are counted at once
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from amoc.base.clock import S_NS
 from amoc.base.text import counted
@@ -20,8 +20,7 @@ AGAIN = 10
 """A warning is repeated once there are so many times as many."""
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(NamedTuple):
     """What did not get in.
 
     Attributes:

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from enum import Enum
 from math import isfinite
+from typing import NamedTuple
 
 from amoc.base.text import nearest
 from amoc.metrics import reserved
@@ -100,8 +100,7 @@ _COORDINATOR = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(NamedTuple):
     """A metric's statistic, or what amoc counts by itself.
 
     Attributes:
@@ -134,12 +133,12 @@ class Measure:
                     " is a duration"
                 )
             raise ValueError(f"{self.text} is {next(iter(self.units.values())).value}")
-        return replace(self, units=fit)
+        return self._replace(units=fit)
 
     def share_or_count(self, *units: Unit) -> Measure:
         """As `compared_with`; but failures, compared with a share, are one of all executions."""
         if units == (Unit.SHARE,) and _shared(self.name) and not self.statistic:
-            return replace(self, units={Kind.COUNTER: Unit.SHARE}, share=True)
+            return self._replace(units={Kind.COUNTER: Unit.SHARE}, share=True)
         return self.compared_with(*units)
 
     def trend(self, known: Known) -> Trend:
@@ -194,7 +193,7 @@ class Measure:
         if None in self.units:
             return self._built_in(window)
         if self.name == _FAILURES and (self.share or self.name not in known):
-            return replace(self, name=AGGREGATED + FAILURES).value(window, known)
+            return self._replace(name=AGGREGATED + FAILURES).value(window, known)
         kind = known.get(self.name) or _kind_in(self.name, window)
         if kind is None:
             close = self.resembles(known)

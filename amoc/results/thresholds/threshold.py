@@ -16,10 +16,10 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum
 from math import floor, log10
+from typing import NamedTuple
 
 from amoc.base.errors import UsageError, value_error_as
 from amoc.metrics.board import Kind
@@ -73,8 +73,7 @@ class Outlook(Enum):
     """It is too early to say: a count has not reached its limit yet."""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """The outcome of a threshold.
 
     Attributes:
@@ -90,8 +89,7 @@ class Result:
     reason: str
 
 
-@dataclass(frozen=True)
-class Threshold:
+class Threshold(NamedTuple):
     """A pass/fail criterion for one measure of a run.
 
     Attributes:
@@ -359,7 +357,7 @@ def _nonsense_of_kind(one: Threshold, known: Known) -> str:
     if one.divisor is not None or kind not in one.measure.units:
         return ""
     try:
-        _check_sense(replace(one, measure=one.measure.compared_with(one.measure.units[kind])))
+        _check_sense(one._replace(measure=one.measure.compared_with(one.measure.units[kind])))
     except ValueError as error:
         return str(error)
     return ""

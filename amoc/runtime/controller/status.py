@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from amoc.base.errors import ExitCode
 from amoc.ipc.messages.lifecycle import Loaded
@@ -21,8 +22,7 @@ POINTS_KEPT = 20
 """More than views show, which is the last ten seconds; with a thousand timers each takes 200 kB."""
 
 
-@dataclass(frozen=True)
-class OperatorEvent:
+class OperatorEvent(NamedTuple):
     """Something that happened, for people to read."""
 
     at_s: float
@@ -69,8 +69,7 @@ class Status:
         return {**users, "waiting": max(0, self.added - there)}
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How the run ended.
 
     Attributes:

@@ -15,8 +15,8 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import gevent
 import zmq
@@ -80,8 +80,7 @@ JOIN_S = 30.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Ends:
+class Ends(NamedTuple):
     """One side's descriptors of what connects node and supervisor.
 
     Attributes:

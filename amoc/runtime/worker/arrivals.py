@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from math import inf
 from random import Random
 
@@ -82,7 +81,7 @@ class ArrivalPool(UserPool):
         # Where each iteration is a new user, its number says its kind.
         if isinstance(orders.start, NamedStart) and builtin_settings.repeat_num.get() > 1:
             place = Random(f"mix {orders.seed}/{orders.worker}").randrange(MAX_LENGTH)
-            orders = replace(orders, start=_KindOfArrival(orders.start, self.find, place))
+            orders = orders._replace(start=_KindOfArrival(orders.start, self.find, place))
         super().__init__(orders, board)
         # One progression, by the layout of such runs (`amoc.users.placement.by_worker`).
         (self._ids,) = orders.placement.planned_ids(first_id, board.highest_id, orders.worker)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
+from typing import NamedTuple
 
 import gevent
 from gevent import get_hub
@@ -48,8 +49,7 @@ _STARTING, _RESTARTING = int(UserState.STARTING), int(UserState.RESTARTING)
 _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
 
 
-@dataclass(frozen=True)
-class Orders:
+class Orders(NamedTuple):
     """What a pool is made with."""
 
     worker: int
