@@ -65,11 +65,6 @@ class Envelope(NamedTuple):
             raise PeerError(f"expected an envelope, got {self.data[:20]!r}") from None
 
     @property
-    def is_mail(self) -> bool:
-        """Whether it goes from worker to worker, and only passes through what is in between."""
-        return self.data[0] in BETWEEN_WORKERS if self.data else False
-
-    @property
     def body(self) -> memoryview:
         """What is in it."""
         return memoryview(self.data)[_HEADER.size :]
