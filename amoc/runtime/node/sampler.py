@@ -172,8 +172,10 @@ class Sampler:
         if len(self.unacknowledged) > MAX_UNACKNOWLEDGED:
             _, oldest = self.unacknowledged.popleft()
             self.unacknowledged[0][1].add(oldest)
+        timers = self._packed(news).wire()
         self._taken_ns = now_ns()
         host = self._host.figures()
+        # From here on the loop does not turn: workers may get other numbers when it does.
         numbers = self._board.numbers
         workers = [self._point(number) for number in numbers]
         counters, crashes = self._counters, self._crashes
@@ -184,7 +186,7 @@ class Sampler:
             users={int(state): count for state, count in self._board.count_users(ids).items()},
             counters={name: counters[name] for name in news.counters},
             gauges=self._gauges(),
-            timers=self._packed(news).wire(),
+            timers=timers,
             crashes={name: crashes[name] for name in news.crashes},
             throttles={name: tuple(self._throttles[name]) for name in news.throttles},
             waiting=self._waiting(),

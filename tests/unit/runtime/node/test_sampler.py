@@ -289,6 +289,20 @@ def test_no_part_of_the_work_is_larger_than_a_slice(monkeypatch):
     assert len(breaths) >= len(looked) + 30 / 8
 
 
+def test_workers_may_get_their_numbers_while_a_sample_is_made():
+    breaths = []
+    board = Board(2, 10)
+    record(board.area(1).declare(Kind.TIMER, "t"), 256)
+
+    def breathe() -> None:
+        breaths.append(board.first)
+        board.first = 2 * len(breaths)
+
+    sample = Sampler(board, HOST, 20_000, breathe).take(NOBODY, 0)
+    assert sample.first == board.first == 2 * len(breaths) > 2
+    assert [worker_of(sample, at).worker for at in (0, 1)] == [*board.numbers]
+
+
 def test_what_was_declared_and_never_used_is_known():
     node = Node()
     node.board.area(0).declare(Kind.COUNTER, "never")
