@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -22,9 +22,9 @@ from typing import Self
 
 import pytest
 
+from tests.cluster.patience import DEADLINE_S, LONGEST_S
 from tests.servers.daemon import required
 
-DEADLINE_S = 60.0
 PROGRAMS = ("ip", "tc", "unshare", "nsenter", "ssh", "ssh-keygen")
 SSHD = "/usr/sbin/sshd"
 # Children that their parents have left behind become the shell's, and must not be kept as zombies.
@@ -55,17 +55,9 @@ def has_netem() -> bool:
 
 def checked(command: Sequence[str], data: str = "") -> str:
     """The output of a command that has to succeed."""
-    done = subprocess.run(command, input=data, capture_output=True, text=True, timeout=DEADLINE_S)
+    done = subprocess.run(command, input=data, capture_output=True, text=True, timeout=LONGEST_S)
     assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
     return done.stdout
-
-
-def eventually(condition: Callable[[], object], what: Callable[[], str]) -> None:
-    """Wait until a condition holds; the test fails with `what` if it does not."""
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, what()
-        time.sleep(0.05)
 
 
 class Namespace:

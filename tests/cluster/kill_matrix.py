@@ -32,7 +32,8 @@ from typing import NamedTuple
 from amoc.base.errors import ExitCode
 from amoc.results.run_directory import locate
 from amoc.results.saved_run import load
-from tests.cluster.hosts import DEADLINE_S, Host, Network, eventually
+from tests.cluster.hosts import Host, Network
+from tests.cluster.patience import DEADLINE_S, eventually
 from tests.cluster.ray_cluster import RayCluster, over_ray
 from tests.cluster.runs import Run, over_ssh, ran_twice
 from tests.cluster.starvation import Starvation, Watch

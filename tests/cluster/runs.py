@@ -14,7 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.hosts import DEADLINE_S, ROOT, Host, Network, eventually
+from tests.cluster.hosts import ROOT, Host, Network
+from tests.cluster.patience import DEADLINE_S, eventually
 
 _OURS = re.compile(r"^amoc: |^ray::AmocNode|-m amoc |amoc\.runtime")
 """Command lines of a run's processes."""
@@ -98,7 +99,8 @@ class Run:
         return self.output
 
     def end(self) -> int:
-        return self.process.wait(DEADLINE_S)
+        eventually(lambda: self.process.poll() is not None, self.what)
+        return int(self.process.returncode)
 
     def left_on(self, host: Host) -> list[str]:
         """What is left of the run on a host."""

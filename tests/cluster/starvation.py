@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 
 from amoc.base.clock import S_NS
 from amoc.runtime.remote import fencing
-from tests.cluster.hosts import DEADLINE_S
+from tests.cluster.patience import DEADLINE_S, stalled_s
 
 LOOK_S = 0.25
 FOUND_S = 1.0
@@ -32,7 +32,6 @@ LEFT_S = (
     / S_NS
 )
 """What the limits leave to those who are late: between beats, and until the next of them."""
-_PRESSURE = Path("/proc/pressure/cpu")
 
 
 class Starvation(NamedTuple):
@@ -105,7 +104,7 @@ class Watch:
         self._waits = Waits()
         self._own_ns = 0
         self._stop = threading.Event()
-        self._begun = time.monotonic(), _stalled_s()
+        self._begun = time.monotonic(), stalled_s()
         self._thread = threading.Thread(target=self._run, name="starvation", daemon=True)
 
     def __enter__(self) -> Self:
@@ -119,9 +118,9 @@ class Watch:
     @property
     def found(self) -> Starvation:
         """How it has been so far."""
-        begun_s, stalled_s = self._begun
+        begun_s, before_s = self._begun
         lasted_s = max(time.monotonic() - begun_s, LOOK_S)
-        pressure = min(1.0, (_stalled_s() - stalled_s) / lasted_s)
+        pressure = min(1.0, (stalled_s() - before_s) / lasted_s)
         return Starvation(self._waits.window_s, self._waits.total_s, pressure)
 
     def _run(self) -> None:
@@ -154,11 +153,3 @@ def _waited_ns(pid: int) -> int | None:
     with suppress(OSError, IndexError):
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
     return None
-
-
-def _stalled_s() -> float:
-    """How long some process of this machine has waited, since it was booted."""
-    with suppress(OSError):  # a kernel without
-        line = _PRESSURE.read_text().splitlines()[0]
-        return int(line.rpartition("total=")[2]) / 1e6
-    return 0.0

@@ -18,7 +18,8 @@ import yaml
 from amoc.cli.node import node as node_command
 from amoc.cli.run import run as run_command
 from amoc.runtime.remote import address
-from tests.cluster.hosts import DEADLINE_S, ROOT, Host
+from tests.cluster.hosts import ROOT, Host
+from tests.cluster.patience import DEADLINE_S
 from tests.servers.daemon import required
 
 pytestmark = pytest.mark.once

@@ -6,7 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cluster.hosts import DEADLINE_S, Host, eventually
+from tests.cluster.hosts import Host
+from tests.cluster.patience import DEADLINE_S, eventually
 
 
 def reaches(source: Host, target: str) -> bool:

@@ -10,7 +10,8 @@ import textwrap
 from collections import Counter
 from pathlib import Path
 
-from tests.cluster.hosts import DEADLINE_S, ROOT
+from tests.cluster.hosts import ROOT
+from tests.cluster.patience import DEADLINE_S
 
 RATE = 50
 TURNS, USERS = 30, 10

@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from amoc.scenario.cluster import RAY, Cluster, parse, with_nodes
-from tests.cluster.hosts import DEADLINE_S, ROOT, checked, eventually
+from tests.cluster.hosts import ROOT, checked
+from tests.cluster.patience import LONGEST_S, eventually
 from tests.cluster.ray_cluster import TOKEN, RayCluster, over_ray, python
 from tests.cluster.runs import ran_twice
 from tests.cluster.walk import USERS, Console, walk_through
@@ -34,7 +35,7 @@ def refusals(cluster: RayCluster, directory: Path, *runs: tuple[str, list[str]])
         )
         for number, (token, options) in enumerate(runs)
     ]
-    said = [run.communicate(timeout=DEADLINE_S)[0] for run in begun]
+    said = [run.communicate(timeout=LONGEST_S)[0] for run in begun]
     assert [run.returncode for run in begun] == [7] * len(begun), said
     return said
 
@@ -47,7 +48,10 @@ validate_config(prepare_config(yaml.safe_load(sys.stdin)))
 
 
 def test_the_files_that_start_clusters_are_read():
-    checked([python(), "-c", CHECK], (ROOT / "deploy/ray/cluster.yaml").read_text())
+    checked(
+        [python("AMOC_RAY", "AMOC_RAY_SHORT"), "-c", CHECK],
+        (ROOT / "deploy/ray/cluster.yaml").read_text(),
+    )
     pods, job = yaml.safe_load_all((ROOT / "deploy/kubernetes/ray-cluster.yaml").read_text())
     (group,) = pods["spec"]["workerGroupSpecs"]
     (controller,) = job["spec"]["template"]["spec"]["containers"]
@@ -55,6 +59,20 @@ def test_the_files_that_start_clusters_are_read():
     given = dict(zip(options, options, strict=True))
     wanted = parse(with_nodes(given["--cluster"], int(given["--nodes"])))
     assert wanted == Cluster(RAY, group["replicas"], ("ray://amoc-head-svc:10001",))
+
+
+def test_a_run_on_a_cluster_comes_to_its_end_and_leaves_nothing(tmp_path):
+    with (
+        RayCluster(tmp_path / "network", 1, "AMOC_RAY_SHORT") as cluster,
+        over_ray(cluster, cluster.head, tmp_path, 5, "--users", "4") as run,
+    ):
+        assert run.end() == 0, run.output
+        run.wait_for_nothing_left()
+        (node,) = run.summary()["nodes"]
+        assert node["host"] == cluster.workers[0].address
+        assert re.fullmatch(r"Ray node [0-9a-f]{8} pid \d+", node["id"])
+        assert run.summary()["counters"]["turns"] == 20
+        assert "worker-0" in {log.stem for log in (tmp_path / "run/logs").iterdir()}
 
 
 def test_what_becomes_of_runs_on_a_cluster(tmp_path):

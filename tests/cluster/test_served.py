@@ -8,7 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
-from tests.cluster.hosts import DEADLINE_S, ROOT, eventually
+from tests.cluster.hosts import ROOT
+from tests.cluster.patience import DEADLINE_S, eventually
 
 SCENARIO = """
     import os

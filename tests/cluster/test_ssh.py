@@ -7,7 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-from tests.cluster.hosts import eventually
+from tests.cluster.patience import eventually
 from tests.cluster.runs import over_ssh, ran_twice
 
 

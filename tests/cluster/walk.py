@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.hosts import DEADLINE_S, checked, eventually
+from tests.cluster.hosts import checked
+from tests.cluster.patience import DEADLINE_S, eventually
 from tests.cluster.runs import Run
 
 USERS, ADDED, REMOVED = 100, 50, 25
