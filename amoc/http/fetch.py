@@ -108,12 +108,10 @@ class Fetcher:
         body = answer.bytes = reader.take() if known is None else reader.parts.pop()
         connection.pool.keep(connection)
         step = call.recorder
-        if step is not None and status < 400 and body and not encoding and connection.uses > 1:
-            is_recorded = meters.succeeded(connection, step, len(body), first_ns, ns)
-        else:
-            is_recorded = False
-        answer.is_recorded = is_recorded
-        if not is_recorded:
+        is_usual = status < 400 and body and not encoding and connection.uses > 1
+        if step is not None and is_usual:
+            answer.is_recorded = meters.succeeded(connection, step, len(body), first_ns, ns)
+        if not answer.is_recorded:
             meters.answered(connection)
         if encoding and body:
             answer.bytes = _decoded(body, encoding, call)

@@ -34,7 +34,7 @@ from amoc.http.urls import (
     parse,
     with_query,
 )
-from amoc.metrics import stopwatch
+from amoc.metrics import registry, stopwatch
 from amoc.steps import Step, recorder, tracing
 from amoc.steps import api as steps
 from amoc.steps.api import is_end
@@ -148,8 +148,10 @@ class Session:
 
     def _perform(self, method: str, url: str, options: Any) -> Answer:
         call = self._prepared(method, url, options, False)
-        one = names.recorder_of(call.name)
-        call.name = one.name
+        one = registry.current.composed.get(call.name)
+        if type(one) is not Recorder:  # as all but the first of a name are
+            one = names.recorder_of(call.name)
+            call.name = one.name
         if stopwatch.throttled:  # then it may have a response time, too
             with steps.made(one) as step:
                 answer, error = self._traced(call, step)
@@ -293,7 +295,8 @@ class Session:
         name = None
         if options:
             name = options.pop("name", None)
-            call.allow = options.pop("allow", call.allow)
+            if "allow" in options:
+                call.allow = options.pop("allow")
         call.name = f"{method} {named(url)}" if name is None else name
         call.line = b""
         call.recorder = None

@@ -40,6 +40,8 @@ AREA_BYTES = 352 << 20
 ENTRIES = 8192
 JOINT_ENTRIES = 1024
 """Beside these, for joint metrics; what finds no room there is counted by each metric itself."""
+OWN_JOINT_ENTRIES = 16
+"""Beside these, for joint ones of amoc's own."""
 LOOK = 4_096
 """Users that are looked at together."""
 MAX_CAUSES = 200
@@ -55,7 +57,7 @@ MAX_COUNT = 2**64 - 1
 """What a cell can hold, and msgpack carry."""
 NAME_BYTES = ENTRY_BYTES - _ENTRY.size
 _DIRECTORY = 64  # the area starts with its count of entries, alone in a cache line
-_CELLS_START = _DIRECTORY + (ENTRIES + JOINT_ENTRIES) * ENTRY_BYTES
+_CELLS_START = _DIRECTORY + (ENTRIES + JOINT_ENTRIES + OWN_JOINT_ENTRIES) * ENTRY_BYTES
 _BETWEEN = "\0"
 """The names in that of a joint metric: none of a counter or a timer has it in it."""
 
@@ -245,8 +247,9 @@ class Area:
         reserve = 0 if kind is Kind.CRASH or name in reserved.NAMES else OWN_ENTRIES
         if kind is Kind.TIMER:
             self._free += -self._free % ROW_OF_CELLS
-        is_joint = kind not in _OWN_NAMES and _BETWEEN in name
-        full = self._joints >= JOINT_ENTRIES if is_joint else used + reserve >= ENTRIES
+        full = used + reserve >= ENTRIES
+        if kind not in _OWN_NAMES and is_joint(name):
+            full = self._joints >= JOINT_ENTRIES + OWN_JOINT_ENTRIES
         if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(
                 f"no room for metric {name!r}: a worker holds {ENTRIES - reserve} metrics in"
@@ -317,7 +320,7 @@ class Area:
 
     @property
     def has_room_for_joint(self) -> bool:
-        """Whether another joint metric can be declared."""
+        """Whether another joint metric of a scenario's can be declared."""
         self._read_directory()
         return self._joints < JOINT_ENTRIES
 

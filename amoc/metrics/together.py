@@ -56,13 +56,12 @@ def record(
         cells[cell] = count + 1
 
 
-def event(one: Counter, other: Counter, timer: Timer, ns: int) -> None:
-    """Count in both counters what has happened once, and time it: `record`, in half the time."""
-    if ns < 0 or ns > timer._max_ns or one._count == MAX_COUNT or other._count == MAX_COUNT:
-        record((one, other), (), (timer,), ns)
+def event(counter: Counter, timer: Timer, ns: int) -> None:
+    """Count what has happened once, and time it: `record`, in half the time."""
+    if ns < 0 or ns > timer._max_ns or counter._count == MAX_COUNT:
+        record((counter,), (), (timer,), ns)
         return
-    one._cells[0] = one._count = one._count + 1
-    other._cells[0] = other._count = other._count + 1
+    counter._cells[0] = counter._count = counter._count + 1
     shift = ns.bit_length() - 8
     cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
     if cell > LAST_CELL:

@@ -78,7 +78,7 @@ class Sender:
         session = self._session
         if pause.clock.since_ns or session.stream.ended or session.closed:
             self._wait_ready()
-        self._put(session.lane.chat(to, text).encode(), True)
+        self._put(session.lane.chat(to, text).encode(), False)
 
     def send_message(
         self, to: str | int, body: str | None = None, type: str = "normal", payload: str = ""

@@ -49,10 +49,9 @@ MAX_ROOMS: Final = 10_000
 DELIVERY: Final = "message delivery"
 """What the span of a live message is called, from its sending to its reading."""
 # Looked up once: each message is counted and timed by them.
-_RECEIVED: Final = meters.messages_received
-_DELIVERED: Final = meters.messages_delivered
+_ARRIVED: Final = meters.messages_arrived
 _TTD: Final = meters.message_ttd
-_count_expected: Final = meters.messages_expected.inc
+_count_due: Final = meters.messages_due.inc
 _DUPLICATE: Final = Arrival.DUPLICATE
 _REORDERED: Final = Arrival.REORDERED
 
@@ -138,16 +137,22 @@ class Lane:
         return pair.stamp(monotonic_ns())
 
     def chat(self, to: str | int, text: str) -> str:
-        """A chat message to `to` with its stamp, which is sent right after; `text` is escaped."""
+        """A chat message to `to` with its stamp, which is sent right after, and counted here.
+
+        Args:
+            to: Whom it is for.
+            text: What it says, escaped.
+        """
         # `stamp` and `encode.message` for what is sent most, which has to be looked up once.
         pair = self._to_users.get(to)
         if pair is None or not pair.chat_tag:
             tag = message_tag(to, "chat")  # before anything is counted: it may refuse `to`
             pair = pair or self._pair(to, "chat")
             if pair is None:
+                meters.messages_sent.inc()
                 return f"{tag} id='{self._ledger.stamp()}'><body>{text}</body></message>"
             pair.chat_tag = tag
-        _count_expected()
+        _count_due()
         pair.sent = number = pair.sent + 1  # from here on `Pair.stamp`, written out
         before_ns = pair.last_ns
         pair.last_ns = now_ns = monotonic_ns()
@@ -236,7 +241,7 @@ class Lane:
             if following and -MAX_NS < ttd_ns <= self._ledger.late_ns and stanza.type != "error":
                 flow.highest += 1
                 flow.epoch = flow.there.epoch
-                together.event(_RECEIVED, _DELIVERED, _TTD, ttd_ns)
+                together.event(_ARRIVED, _TTD, ttd_ns)
                 if flow.room:
                     meters.messages_expected.inc()
                 if recorder.observer is not None:
