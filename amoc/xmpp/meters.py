@@ -6,7 +6,6 @@ from time import monotonic_ns
 
 from amoc import metrics
 from amoc.metrics import connection_names, optional
-from amoc.metrics.board import joint_name
 from amoc.steps import recorder
 from amoc.xmpp.connection import causes
 
@@ -54,12 +53,6 @@ messages_expected = metrics.built_in(metrics.Counter, "messages_expected")
 that got it or lost it."""
 messages_delivered = metrics.built_in(metrics.Counter, "messages_delivered")
 """Those that have come, each counted once."""
-messages_due = metrics.built_in(metrics.Counter, joint_name(("messages_sent", "messages_expected")))
-"""Numbered messages to users: each is sent, and due."""
-messages_arrived = metrics.built_in(
-    metrics.Counter, joint_name(("messages_received", "messages_delivered"))
-)
-"""Those that have come, each for the first time."""
 messages_lost = metrics.built_in(metrics.Counter, "messages_lost")
 """Those that have not come although the recipient was there."""
 messages_refused = metrics.built_in(metrics.Counter, "messages_refused")

@@ -9,8 +9,10 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
+from amoc import metrics
 from amoc.base.errors import ScenarioError
 from amoc.metrics import together
+from amoc.metrics.board import joint_name
 from amoc.steps import recorder
 from amoc.xmpp import meters
 from amoc.xmpp.account import stamps
@@ -48,10 +50,16 @@ MAX_ROOMS: Final = 10_000
 """Rooms that are kept of a lane; a server may invent some."""
 DELIVERY: Final = "message delivery"
 """What the span of a live message is called, from its sending to its reading."""
+
+
+def _joint(one: metrics.Counter, other: metrics.Counter) -> metrics.Counter:
+    return metrics.built_in(metrics.Counter, joint_name((one.name, other.name)))
+
+
 # Looked up once: each message is counted and timed by them.
-_ARRIVED: Final = meters.messages_arrived
+_ARRIVED: Final = _joint(meters.messages_received, meters.messages_delivered)
 _TTD: Final = meters.message_ttd
-_count_due: Final = meters.messages_due.inc
+_count_due: Final = _joint(meters.messages_sent, meters.messages_expected).inc
 _DUPLICATE: Final = Arrival.DUPLICATE
 _REORDERED: Final = Arrival.REORDERED
 
