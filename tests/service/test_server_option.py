@@ -17,6 +17,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.cli.main import cli
+from tests import preloaded
 from tests.process import wheels
 from tests.process.support import DEADLINE_S, ROOT
 from tests.service.support import STAYERS, serving
@@ -29,15 +30,9 @@ TOKEN = "admin-token-0123456789"
 
 def amoc(directory: Path, url: str, *arguments: str, code: int = 0, token: str = "") -> str:
     """What a command prints that AMOC_SERVER makes one for a daemon."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "AMOC_SERVER": url}
-    done = subprocess.run(
-        [sys.executable, "-m", "amoc", *arguments],
-        cwd=directory,
-        env=env | ({"AMOC_SERVER_TOKEN_FILE": token} if token else {}),
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    env = {**os.environ, "AMOC_SERVER": url}
+    env |= {"AMOC_SERVER_TOKEN_FILE": token} if token else {}
+    done = preloaded.amoc(*arguments, cwd=directory, env=env)
     assert done.returncode == code, (arguments, done.stdout, done.stderr)
     return done.stdout + done.stderr
 
