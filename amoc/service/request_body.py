@@ -15,7 +15,7 @@ from amoc.service.problems import Problem
 BODY_S = 300.0
 """How long a body may take, the time included in which what has come is worked on."""
 LINGER_S = 5.0
-LINGER_BYTES = 16 << 20
+LINGER_BYTES = 64 << 20
 """How long, and how much, is read of a body that nobody wants. A client may look at the answer only
 after it has sent all, and would not get it if the connection were closed at once."""
 _CHUNK = 1 << 16
