@@ -46,6 +46,7 @@ ONCE_FILES = frozenset(
         *(f"process/test_{name}" for name in ("numbers", "review", "secrets", "standstill")),
         *(f"process/test_{name}" for name in ("arrivals", "client", "kinds", "locustfiles")),
         *(f"process/test_{name}" for name in ("thresholds", "xmpp_failures", "xmpp_lives")),
+        *(f"process/test_{name}" for name in ("feeds", "late_nodes", "many_timers", "steps")),
         *("e2e/test_one_to_one", "unit/test_docs", "unit/test_health_figures", "unit/test_rooms"),
     )
 )
