@@ -13,6 +13,17 @@ from gevent import get_hub
 from amoc.base.clock import MS_NS, S_NS, now_ns
 
 _PHASE_NS = 50 * MS_NS
+_known_ns: int | None = None
+"""One of these moments, where something has said when they are."""
+
+
+def follow(at_ns: int) -> None:
+    """Have the moments of this process be at `at_ns` and whole seconds from it.
+
+    For one that is woken up each second by another process: it does all in the same turn.
+    """
+    global _known_ns
+    _known_ns = at_ns
 
 
 def to_next_s(period_s: float) -> float:
@@ -24,6 +35,7 @@ def to_next_s(period_s: float) -> float:
     # Timers begin at the time at which the loop's turn did, and would ring too early by its length.
     get_hub().loop.update_now()
     period_ns = int(period_s * S_NS)
-    left_ns = period_ns - (now_ns() + os.getpid() % 10 * _PHASE_NS) % period_ns
+    one_ns = -os.getpid() % 10 * _PHASE_NS if _known_ns is None else _known_ns
+    left_ns = period_ns - (now_ns() - one_ns) % period_ns
     # One may ring a moment too early all the same; it is not to ring twice.
     return (left_ns if left_ns > period_ns // 4 else left_ns + period_ns) / S_NS

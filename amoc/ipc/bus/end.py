@@ -82,9 +82,14 @@ class SocketReader:
             return
         self._watcher.start(self.hear)
         if self._ticks is None:
-            self._ticks = get_hub().loop.timer(to_next_s(TICK_S), TICK_S)
-            self._ticks.start(self._bell.ring)
+            self._ticks = get_hub().loop.timer(to_next_s(TICK_S))
+            self._ticks.start(self._tick)
         self._bell.wait(timeout_s)
+
+    def _tick(self) -> None:
+        self._ticks.close()
+        self._ticks = None  # the next one is at the next of the moments, which may have changed
+        self._bell.ring()
 
     def hear(self) -> None:
         """The socket may have something: wake who waits, and watch no more until the next wait."""

@@ -21,12 +21,15 @@ SECOND, BLOCK = 1, 2
 P = TypeVar("P", bound=Point)
 _SIZES = struct.Struct("<II")
 """Number of the key, bytes of the facts."""
+_AHEAD = 262
+"""Bytes by which zlib looks back less far than it has memory for."""
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def facts_of(point: Point, timers: Iterable[str]) -> bytes:
     """What a point says, with the names of timers only."""
     facts = {**point.facts(), "timers": list(timers)}
-    return json.dumps(facts, allow_nan=False, separators=(",", ":")).encode()
+    return _encode(facts).encode()
 
 
 def body(facts: bytes, key: int, dictionary: bytes, groups: bytes) -> bytes:
@@ -38,7 +41,9 @@ def body(facts: bytes, key: int, dictionary: bytes, groups: bytes) -> bytes:
         dictionary: Those.
         groups: The timers, packed.
     """
-    packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS, zdict=dictionary)
+    # No more memory than it takes: to prepare that for 32 kB takes longer than to pack a few 100.
+    bits = min(zlib.MAX_WBITS, (len(dictionary) + len(facts) + _AHEAD).bit_length())
+    packer = zlib.compressobj(6, zlib.DEFLATED, -bits, bits - 7, zdict=dictionary)
     packed = packer.compress(facts) + packer.flush()
     return b"".join((_SIZES.pack(key, len(packed)), packed, groups))
 

@@ -25,6 +25,7 @@ from amoc.ipc.mail_room import has_room
 from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Ready, Terminated
 from amoc.ipc.messages.links import FromNode, ToNode
+from amoc.ipc.messages.samples import Sample
 from amoc.runtime.controller import node_reports
 from amoc.runtime.launcher import LaunchedNode, node_name
 
@@ -170,7 +171,8 @@ class Nodes:
             if isinstance(record, Failed):
                 self._trouble(node, failed(ExitCode(record.exit_code), record.message))
         self._take(name, record)
-        if not isinstance(record, Envelope):  # its part knows what to do about it
+        # Of an envelope its part knows what to do about it; a sample is news once it is taken.
+        if not isinstance(record, (Envelope, Sample)):
             self.changed.ring()
 
     def _trouble(self, node: Node, error: AmocError) -> None:

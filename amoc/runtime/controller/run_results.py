@@ -16,7 +16,7 @@ import gevent
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
-from amoc.base import pause
+from amoc.base import moments, pause
 from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, UsageError
@@ -351,6 +351,7 @@ class RunResults:
         self._hold_against_thresholds(point)
         for exporter in self._exporters:
             exporter.take(point, self._status.totals.whole)
+        moments.follow(now_ns())
 
     def _ran_ns(self, at_ns: int) -> int:
         """For how long the run had been running at `at_ns`, which is now or a moment ago."""

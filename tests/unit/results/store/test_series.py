@@ -259,3 +259,11 @@ def test_a_mark_in_what_is_said_is_no_record(tmp_path):
     with path.open("rb") as file:
         found = list(records.read(file, path.stat().st_size))
     assert [one and one.body[-4:] for one in found] == [inner[-4:], b"this"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 200, 249, 250, 251, 700, 3_900, 40_000])
+@pytest.mark.parametrize("known", [0, 700, 40_000])
+def test_facts_of_any_size_come_back_as_they_were(size: int, known: int) -> None:
+    facts = bytes(at * at % 251 for at in range(size))
+    dictionary = bytes(at * at % 241 for at in range(known))
+    assert second.read_facts(second.body(facts, 1, dictionary, b""), dictionary) == facts
