@@ -17,8 +17,8 @@ _known_ns: int | None = None
 """One of these moments, where something has said when they are."""
 
 
-def follow(at_ns: int) -> None:
-    """Have the moments of this process be at `at_ns` and whole seconds from it.
+def follow(at_ns: int | None) -> None:
+    """Have the moments of this process be at `at_ns` and whole seconds from it; None: as at first.
 
     For one that is woken up each second by another process: it does all in the same turn.
     """

@@ -24,10 +24,12 @@ def test_what_has_a_period_is_done_at_the_same_moments(times_ns, period_s):
 
 @given(st.integers(0, 10**18), st.integers(0, 10**18), st.sampled_from([0.5, 1.0, 2.0]))
 def test_a_process_can_do_all_of_it_when_another_one_wakes_it_up(now_ns, woken_ns, period_s):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moments, "_known_ns", None)
-        patch.setattr(moments, "now_ns", lambda: now_ns)
-        moments.follow(woken_ns)
-        left_s = to_next_s(period_s)
+    moments.follow(woken_ns)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(moments, "now_ns", lambda: now_ns)
+            left_s = to_next_s(period_s)
+    finally:
+        moments.follow(None)
     assert period_s / 4 < left_s <= period_s * 1.25
     assert (now_ns + round(left_s * S_NS) - woken_ns) % (S_NS // 2) == 0
