@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import count
 from math import ceil
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS, US_NS
 from amoc.throttle.blocks import Account, Block
@@ -76,6 +76,8 @@ class SlotAllocator(Generic[Asker]):
         self._turns = count()
         self._returned: list[Block] = []
         self._wait_ns = 0  # until when what was asked back may come
+        # Who has slots for later, as was last seen; False: nobody has until more is dealt.
+        self._later: Asker | Literal[False] | None = None
         self._since_ns = change.from_ns
         self.void = 0
 
@@ -165,6 +167,7 @@ class SlotAllocator(Generic[Asker]):
         account.forget(now_ns - VOID_NS)
         if given_back_ns:
             account.asked_back_ns = 0
+            self._later = None
             self._wait_ns = max(one.asked_back_ns for one in self._accounts.values())
             self._wanting.discard(asker)
             self._take_back(account, given_back_ns)
@@ -244,6 +247,8 @@ class SlotAllocator(Generic[Asker]):
             account.recent.append(own)
             account.covered_ns = max(account.covered_ns, own.due_at(rounds - 1))
             dealt.append((asker, own))
+            if self._later is False:
+                self._later = asker
             account.served = next(self._turns)
             self._look(asker, account)
         return stride * rounds
@@ -309,8 +314,19 @@ class SlotAllocator(Generic[Asker]):
         # A generator would cost more than all else that a report of a slow throttle leads to.
         for one in self._wanting:
             if accounts[one].covered_ns <= now_ns:
-                return any(self._has_later(it, now_ns) for it in accounts.values())
+                return self._any_has_later(now_ns)
         return False
+
+    def _any_has_later(self, now_ns: int) -> bool:
+        # Asked at each report: who was found goes on being found for long, and so does nobody.
+        one = self._later
+        if one is False:
+            return False
+        account = self._accounts.get(one) if one is not None else None
+        if account is None or not self._has_later(account, now_ns):
+            found = (one for one, it in self._accounts.items() if self._has_later(it, now_ns))
+            self._later = next(found, False)
+        return self._later is not False
 
     def next_ns(self, now_ns: int) -> int:
         """When to deal again, if nobody asks for more until then."""
