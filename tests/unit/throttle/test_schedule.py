@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
+from amoc.throttle.blocks import Account
 from amoc.throttle.profiles import Constant, Line, Profile, Ramps, Sine, Steps
 from amoc.throttle.slot_allocator import ASK_BACK_NS, HORIZON_NS, VOID_NS, SlotAllocator
 from amoc.throttle.slot_schedule import Change, Mode, SlotSchedule
@@ -584,6 +585,26 @@ def test_who_comes_later_does_not_wait_until_slots_dealt_far_ahead_are_over():
     world.go_on(3000, dealing=True)
     slots = [slot for *_, slot in world.used]
     assert slots == list(range(len(slots)))
+
+
+def test_a_report_looks_at_few_others_however_many_there_are(monkeypatch):
+    looked = []
+    has_later = SlotAllocator._has_later
+
+    def noting(account: Account, now_ns: int) -> bool:
+        looked.append(account)
+        return has_later(account, now_ns)
+
+    monkeypatch.setattr(SlotAllocator, "_has_later", staticmethod(noting))
+    ledger = SlotAllocator[int](Change(1, START_NS, Mode.RUN, TEN, START_NS, S_NS))
+    for now_ns in range(START_NS, START_NS + S_NS, 250 * MS_NS):
+        for asker in range(300):
+            ledger.want(asker, 9, 0, START_NS, now_ns)
+        ledger.deal(now_ns)
+        looked.clear()
+        due = [ledger.next_ns(now_ns) for _ in range(300)]
+        assert due[0] == due[-1]
+        assert len(looked) <= 600, "none of them looks through all"
 
 
 def test_it_is_not_waited_for_long_when_what_is_asked_back_does_not_come():
