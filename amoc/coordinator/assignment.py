@@ -9,7 +9,7 @@ another: actions run at least once.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -44,7 +44,6 @@ class Task(Generic[C]):
 class _Worker(Generic[C]):
     unacknowledged: dict[int, Task[C]] = field(default_factory=dict)
     waiting: deque[Task[C]] = field(default_factory=deque)
-    unsent: list[Task[C]] = field(default_factory=list)
 
 
 class Tasks(Generic[C]):
@@ -56,6 +55,7 @@ class Tasks(Generic[C]):
 
     def __init__(self) -> None:
         self.workers: dict[WorkerId, _Worker[C]] = {}
+        self._unsent: dict[WorkerId, list[Task[C]]] = {}
         self._homeless: deque[Task[C]] = deque()
         self._number = 0
         self._turn = 0
@@ -70,6 +70,7 @@ class Tasks(Generic[C]):
     def lost(self, origin: WorkerId) -> list[Task[C]]:
         """A worker is gone; what it had goes elsewhere, what was tried too often is returned."""
         worker = self.workers.pop(origin, None)
+        self._unsent.pop(origin, None)
         given_up = []
         if worker is not None:
             for task in worker.unacknowledged.values():
@@ -101,7 +102,7 @@ class Tasks(Generic[C]):
         worker = workers[home]
         if len(worker.unacknowledged) < WINDOW:
             worker.unacknowledged[task.number] = task
-            worker.unsent.append(task)
+            self._unsent.setdefault(home, []).append(task)
         else:
             worker.waiting.append(task)
 
@@ -116,12 +117,10 @@ class Tasks(Generic[C]):
         while worker.waiting and len(worker.unacknowledged) < WINDOW:
             task = worker.waiting.popleft()
             worker.unacknowledged[task.number] = task
-            worker.unsent.append(task)
+            self._unsent.setdefault(origin, []).append(task)
         return done
 
-    def unsent(self) -> Iterator[tuple[WorkerId, list[Task[C]]]]:
+    def unsent(self) -> Iterable[tuple[WorkerId, list[Task[C]]]]:
         """What each worker has been given since the last time, to be sent to it now."""
-        for origin, worker in self.workers.items():
-            if worker.unsent:
-                unsent, worker.unsent = worker.unsent, []
-                yield origin, unsent
+        unsent, self._unsent = self._unsent, {}
+        return unsent.items()
