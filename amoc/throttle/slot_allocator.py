@@ -285,7 +285,7 @@ class SlotAllocator(Generic[Asker]):
         if not self._far_ahead or self._wanting:
             return
         size = sum(block.size for block in self._returned)
-        holders = [it for it in self._accounts.items() if self._has_later(it[1], now_ns)]
+        holders = [it for it in self._accounts.items() if self.has_later(it[1], now_ns)]
         for asker, account in holders:
             account.outstanding = account.unseen + ceil(size / len(holders))
             self._look(asker, account)
@@ -297,14 +297,15 @@ class SlotAllocator(Generic[Asker]):
         """
         if not self._ask_back_due(now_ns):
             return []
-        asked = {one: it for one, it in self._accounts.items() if self._has_later(it, now_ns)}
+        asked = {one: it for one, it in self._accounts.items() if self.has_later(it, now_ns)}
         self._wait_ns = now_ns + ASK_BACK_NS
         for account in asked.values():
             account.asked_back_ns = self._wait_ns
         return list(asked)
 
     @staticmethod
-    def _has_later(account: Account, now_ns: int) -> bool:
+    def has_later(account: Account, now_ns: int) -> bool:
+        """Whether its owner can be asked to give back what it was dealt for later."""
         return account.covered_ns > now_ns + HORIZON_NS and not account.asked_back_ns
 
     def _ask_back_due(self, now_ns: int) -> bool:
@@ -323,8 +324,8 @@ class SlotAllocator(Generic[Asker]):
         if one is False:
             return False
         account = self._accounts.get(one) if one is not None else None
-        if account is None or not self._has_later(account, now_ns):
-            found = (one for one, it in self._accounts.items() if self._has_later(it, now_ns))
+        if account is None or not self.has_later(account, now_ns):
+            found = (one for one, it in self._accounts.items() if self.has_later(it, now_ns))
             self._later = next(found, False)
         return self._later is not False
 

@@ -589,13 +589,13 @@ def test_who_comes_later_does_not_wait_until_slots_dealt_far_ahead_are_over():
 
 def test_a_report_looks_at_few_others_however_many_there_are(monkeypatch):
     looked = []
-    has_later = SlotAllocator._has_later
+    has_later = SlotAllocator.has_later
 
     def noting(account: Account, now_ns: int) -> bool:
         looked.append(account)
         return has_later(account, now_ns)
 
-    monkeypatch.setattr(SlotAllocator, "_has_later", staticmethod(noting))
+    monkeypatch.setattr(SlotAllocator, "has_later", staticmethod(noting))
     ledger = SlotAllocator[int](Change(1, START_NS, Mode.RUN, TEN, START_NS, S_NS))
     for now_ns in range(START_NS, START_NS + S_NS, 250 * MS_NS):
         for asker in range(300):
