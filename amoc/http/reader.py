@@ -97,8 +97,9 @@ class Reader:
     def begin(self, terms: Wanted) -> None:
         """Expect the answer to the next request; the body of a stream may be of any length."""
         self.terms = terms
+        self._head = b""
         self.complete = self.in_body = False
-        self.received = 0
+        self.interim = self.received = 0
 
     def on_headers_complete(self) -> None:
         """The parser: a head is there, of the answer or of an interim one."""
@@ -134,8 +135,7 @@ class Reader:
             self.complete = self.in_body = self.keep_alive = True
         else:
             self.known = None
-            self._head = b""
-            self.status = self.interim = 0
+            self.status = 0
             self._bounds.extend(_BOTH)
             self._parse(data)
 

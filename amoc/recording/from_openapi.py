@@ -14,7 +14,7 @@ from amoc.recording.files import Written
 from amoc.recording.openapi import MAX_BYTES, Document, Json, Operation
 from amoc.recording.openapi_auth import Credentials
 from amoc.recording.openapi_examples import Examples
-from amoc.recording.python_text import Call, Code, Node, identifier, rendered
+from amoc.recording.python_text import Call, Code, Node, identifier, one_line, rendered
 from amoc.recording.request_bodies import FORM, MAX_DEPTH, MULTIPART
 
 READS = frozenset({"get", "head", "options"})
@@ -59,7 +59,7 @@ class _Writer:
         lines = [f"def {name}(client):\n"]
         if one.summary:
             lines.append(f"    {_docstring(one.summary)}\n")
-        lines += [f"    # {comment}\n" for comment in comments]
+        lines += [f"    # {one_line(comment)}\n" for comment in comments]
         if not good:
             lines.append(f"    {rendered(call, 1)}\n")
             return name, "".join(lines)
@@ -81,7 +81,7 @@ class _Writer:
                 continue
             value = self._examples.of_holder(_with_schema(parameter), f"{where}: {name}")
             if self._examples.guessed and place == "path":
-                comments.append(f"{' '.join(name.split())} has no example: put in one that exists")
+                comments.append(f"{name} has no example: put in one that exists")
                 self.guesses += 1
             places[place][name] = self._node(name, value)
         missing = [name for name in _PLACE.findall(one.path) if name not in places["path"]]
@@ -122,9 +122,7 @@ class _Writer:
         kind, key = next(iter(kinds.items()))
         value = self._examples.of_holder(self._document.resolve(content[key], where), where)
         if not isinstance(value, str):
-            comments.append(
-                f"the document has no example of a body that is {' '.join(kind.split())}"
-            )
+            comments.append(f"the document has no example of a body that is {kind}")
         text = value if isinstance(value, str) else ""
         return [("data", text), ("headers", {"Content-Type": str(key)})]
 
@@ -198,7 +196,7 @@ def _template(path: str) -> str:
 
 
 def _docstring(text: str) -> str:
-    shown = text.replace("\\", "/").replace('"""', "'''").strip()[:100].rstrip('" ')
+    shown = one_line(text).replace("\\", "/").replace('"""', "'''")[:100].rstrip('" ')
     return f'"""{shown}{"" if shown.endswith((".", "!", "?")) else "."}"""'
 
 
@@ -254,8 +252,7 @@ def convert(content: bytes, source: str, name: str, taken_names: Iterable[str] =
 
 def _clean(text: str) -> str:
     """Text that can stand in a docstring."""
-    shown = "".join(one if one.isprintable() else " " for one in text)
-    return " ".join(shown.replace("\\", "/").replace('"', "'").split())[:100]
+    return one_line(text).replace("\\", "/").replace('"', "'")[:100]
 
 
 __all__ = ["MAX_BYTES", "convert"]

@@ -12,6 +12,8 @@ import unicodedata
 from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
+from amoc.base.text import printable
+
 WIDTH = 88
 """Columns of a line: the default of ruff and black."""
 INDENT = "    "
@@ -103,6 +105,11 @@ def _escaped(one: str, quote: str, is_bytes: bool) -> str:
         return _SHORT[one]
     is_plain = one.isprintable() and (one.isascii() or not is_bytes)
     return one if is_plain else one.encode("unicode_escape", "surrogatepass").decode()
+
+
+def one_line(text: str) -> str:
+    """`text` as it can stand in a comment: nothing in it ends the line."""
+    return " ".join(printable(text).split())
 
 
 def width(text: str) -> int:

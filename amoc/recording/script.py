@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from amoc.recording.answer_values import InHeader, InHtml, InJson
 from amoc.recording.parts import head_text, init_text, setting_text
 from amoc.recording.plan import Plan, PlannedRequest, PlannedStep, Taken
-from amoc.recording.python_text import INDENT, WIDTH, Call, Code, Node, flat, rendered
+from amoc.recording.python_text import INDENT, WIDTH, Call, Code, Node, flat, one_line, rendered
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Those for which a session has a method."""
@@ -108,7 +108,7 @@ def _groups(requests: Sequence[PlannedRequest]) -> list[list[PlannedRequest]]:
 def _request(one: PlannedRequest, depth: int = 3, *, beside: bool = False) -> Iterator[str]:
     inner = INDENT * depth
     for comment in one.comments:
-        yield f"{inner}# {' '.join(comment.split())}\n"
+        yield f"{inner}# {one_line(comment)}\n"
     arguments: list[tuple[str, Node]] = [("", one.url)]
     function = f"client.{one.method.lower()}"
     if one.method not in METHODS:

@@ -121,6 +121,8 @@ class Ejabberd(XmppServer):
                 "EJABBERD_LOG_PATH": str(directory / "ejabberd.log"),
                 "HOME": str(directory),
             },
+            api,
+            self.component_port,
         )
         for number in range(1, accounts + 1):
             self._register(api, f"user_{number}", f"password_{number}")

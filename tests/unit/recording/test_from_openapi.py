@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 import subprocess
@@ -170,6 +171,21 @@ def test_aliases_of_yaml_do_not_grow_without_bound() -> None:
     )
     written = from_openapi.convert("\n".join(lines).encode(), "api.yaml", "api")
     assert len(written.files["api.py"]) < 200_000
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\0", "\x0c", "\u2028"])
+def test_no_name_ends_the_comment_that_it_stands_in(end: str) -> None:
+    mine = f"{end}raise SystemExit{end}"
+    texts = (
+        of_operation(path=f"/a/{{b{mine}}}"),
+        of_operation(method="put", requestBody={"content": {f"text/x{mine}": {}}}),
+        of_operation(summary=f"Reads.{mine}"),
+        of_operation(
+            path=f"/a/{{b{mine}}}", parameters=[{"name": f"b{mine}", "in": "path", "schema": {}}]
+        ),
+    )
+    for text in texts:
+        assert not any(isinstance(one, ast.Raise) for one in ast.walk(ast.parse(text))), text
 
 
 EVERYTHING = document(
