@@ -78,11 +78,10 @@ def succeeded(connection: Connection, step: Recorder, size: int, first_ns: int, 
     reader = connection.reader
     kind = reader.status // 100
     known: together.OfRequest | Literal[False] | None = step.composed.get(kind)
-    if not known:
-        if known is None:
-            known = step.composed[kind] = _of(step, kind)
-        if known is False:
-            return False
+    if known is None:
+        known = step.composed[kind] = _of(step, kind)
+    if known is False:
+        return False
     return together.request(known, reader.received, connection.sent, size, first_ns, ns)
 
 

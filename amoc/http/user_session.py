@@ -34,7 +34,7 @@ from amoc.http.urls import (
     parse,
     with_query,
 )
-from amoc.metrics import registry, stopwatch
+from amoc.metrics import stopwatch
 from amoc.steps import Step, recorder, tracing
 from amoc.steps import api as steps
 from amoc.steps.api import is_end
@@ -148,10 +148,8 @@ class Session:
 
     def _perform(self, method: str, url: str, options: Any) -> Answer:
         call = self._prepared(method, url, options, False)
-        one = registry.current.composed.get(call.name)
-        if type(one) is not Recorder:  # as all but the first of a name are
-            one = names.recorder_of(call.name)
-            call.name = one.name
+        one = names.recorder_of(call.name)
+        call.name = one.name
         if stopwatch.throttled:  # then it may have a response time, too
             with steps.made(one) as step:
                 answer, error = self._traced(call, step)
@@ -159,21 +157,16 @@ class Session:
                     step.fail(answer.cause, answer.message)
                 step.read(len(answer.bytes))
         else:
-            call.recorder, error = one, None
-            try:  # as `_attempt`
-                answer = self._fetcher.fetch(call)
-            except RequestError as broken:
-                answer, error = _unanswered(call, broken)
+            call.recorder = one
+            try:
+                answer, error = self._attempt(call)
             except BaseException as broken:
-                if is_end(broken):
-                    meters.unanswered.inc()
-                else:
+                if not is_end(broken):
                     recorder.record(
                         one.name, 0, cause=type(broken).__name__, message=message_of(broken)
                     )
                 raise
             if not answer.is_recorded:
-                _judge(answer)
                 _record(one, answer)
             outer = getattr(getcurrent(), "open_step", None)
             if outer is not None:
@@ -351,31 +344,21 @@ class Session:
         try:
             answer = self._fetcher.fetch(call)
         except RequestError as error:
-            return _unanswered(call, error)
+            answer = Answer()
+            answer.call = call
+            answer.ns = monotonic_ns() - call.begin_ns
+            answer.ok, answer.cause, answer.message = False, error.cause, str(error)
+            return answer, error.with_traceback(None)  # which refers to the frames that have it
         except BaseException as broken:
             if is_end(broken):
                 meters.unanswered.inc()
             raise
-        _judge(answer)
+        if answer.status >= 400:
+            allow = (call.allow,) if isinstance(call.allow, int) else call.allow
+            if answer.status not in allow:
+                answer.ok, answer.cause = False, f"status {answer.status}"
+                answer.message = answer.reason
         return answer, None
-
-
-def _unanswered(call: Call, error: RequestError) -> tuple[Answer, RequestError]:
-    """What stands for the answer that has not come, and why it has not."""
-    answer = Answer()
-    answer.call = call
-    answer.ns = monotonic_ns() - call.begin_ns
-    answer.ok, answer.cause, answer.message = False, error.cause, str(error)
-    return answer, error.with_traceback(None)  # which refers to the frames that have it
-
-
-def _judge(answer: Answer) -> None:
-    """Let an answer count as failed if its status says so."""
-    if answer.status >= 400:
-        allow = answer.call.allow
-        if answer.status not in ((allow,) if isinstance(allow, int) else allow):
-            answer.ok, answer.cause = False, f"status {answer.status}"
-            answer.message = answer.reason
 
 
 def _record(one: Recorder, answer: Answer) -> None:
