@@ -38,10 +38,7 @@ ONCE_FILES = frozenset(
     for name in (
         *(f"process/test_{name}" for name in ("changes", "control", "damaged_run", "disk")),
         *(f"process/test_{name}" for name in ("callbacks", "cluster", "coordinator")),
-        *(
-            f"process/test_{name}"
-            for name in ("dependencies", "joined_runs", "joining", "late_nodes")
-        ),
+        *(f"process/test_{name}" for name in ("dependencies", "joined_runs", "joining")),
         *(f"process/test_{name}" for name in ("embedded_xmpp", "events", "limited", "logging")),
         *(f"process/test_{name}" for name in ("numbers", "review", "secrets", "standstill")),
         *(f"process/test_{name}" for name in ("arrivals", "client", "kinds", "locustfiles")),

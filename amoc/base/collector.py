@@ -1,4 +1,4 @@
-"""When Python's collector looks for cycles. Pure."""
+"""When Python's collector looks for cycles."""
 
 from __future__ import annotations
 

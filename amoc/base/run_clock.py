@@ -21,8 +21,8 @@ from pathlib import Path
 host_ns = time.monotonic_ns
 """The host's own clock, of which the kernel's timers know."""
 _SIZE = 8
-offset = memoryview(bytearray(_SIZE)).cast("q")
-"""The controller's time less the host's, in its only cell: less that, a time is the kernel's."""
+# The controller's time less the host's.
+_offset = memoryview(bytearray(_SIZE)).cast("q")
 _followed = ""
 
 
@@ -65,10 +65,10 @@ def follow(path: Path, name: str) -> None:
         OSError: There is no such file.
         RuntimeError: A module of amoc has the host's clock already.
     """
-    global _followed, offset
+    global _followed, _offset
     if "amoc.base.clock" in sys.modules:
         raise RuntimeError("the clock must be set before it is read")
-    cell = offset = shared(path)
+    cell = _offset = shared(path)
     _followed = name
     own = host_ns
 
@@ -76,3 +76,8 @@ def follow(path: Path, name: str) -> None:
         return own() + cell[0]
 
     time.monotonic_ns = time.perf_counter_ns = monotonic_ns
+
+
+def to_host_ns(run_ns: int) -> int:
+    """A time of the run on the host's own clock, for the kernel."""
+    return run_ns - _offset[0]

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 from gevent import get_hub
 
-from amoc.base import run_clock
 from amoc.base.clock import S_NS
 from amoc.base.errors import ResourceError
+from amoc.base.run_clock import to_host_ns
 
 _READ = 1
 _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
@@ -58,7 +58,7 @@ class PreciseTimer:
     def set(self, at_ns: int) -> None:
         """Ring at `at_ns` and at no other time; at once if that has passed."""
         spec = self._spec
-        spec.value_s, spec.value_ns = divmod(max(at_ns - run_clock.offset[0], 1), S_NS)
+        spec.value_s, spec.value_ns = divmod(max(to_host_ns(at_ns), 1), S_NS)
         self._settime(self._fd, _ABSTIME, self._pointer, None)
 
     def close(self) -> None:

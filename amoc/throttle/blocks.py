@@ -63,7 +63,6 @@ class Account:
     in_turn: bool = False
     """Whether it stands where those stand who wait for their turn."""
     outstanding: int = 0
-    """How many slots it wanted beyond those that it had seen."""
     seen: int = 0
     dealt: int = 0
     """Number of the last block."""
@@ -77,6 +76,11 @@ class Account:
     """All slots that it was dealt, but those that are void or that others get."""
     asked_back_ns: int = 0
     """Until when it is waited for what it was asked to give back; 0 when it owes no answer."""
+
+    @property
+    def demand(self) -> int:
+        """How many slots it wants beyond those that it was dealt."""
+        return max(0, self.outstanding - self.unseen)
 
     def forget(self, before_ns: int) -> None:
         """Drop blocks that it has seen and that were over before."""

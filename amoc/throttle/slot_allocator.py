@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import count
 from math import ceil
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS, US_NS
 from amoc.throttle.blocks import Account, Block
@@ -76,8 +76,7 @@ class SlotAllocator(Generic[Asker]):
         self._turns = count()
         self._returned: list[Block] = []
         self._wait_ns = 0  # until when what was asked back may come
-        # Who has slots for later, as was last seen; False: nobody has until more is dealt.
-        self._later: Asker | Literal[False] | None = None
+        self._maybe_later: set[Asker] = set()  # all who have slots for later, and some who had
         self._since_ns = change.from_ns
         self.void = 0
 
@@ -88,7 +87,7 @@ class SlotAllocator(Generic[Asker]):
 
     def _look(self, asker: Asker, account: Account) -> None:
         """See whether `asker` wants something; then it waits for its turn."""
-        if account.outstanding <= account.unseen:
+        if not account.demand:
             self._wanting.discard(asker)
             return
         self._wanting.add(asker)
@@ -105,7 +104,7 @@ class SlotAllocator(Generic[Asker]):
             if account is None or account.served != served:
                 continue  # it was lost
             account.in_turn = False
-            if account.outstanding > account.unseen:
+            if account.demand:
                 found.append(asker)
         return found
 
@@ -167,7 +166,7 @@ class SlotAllocator(Generic[Asker]):
         account.forget(now_ns - VOID_NS)
         if given_back_ns:
             account.asked_back_ns = 0
-            self._later = None
+            self._maybe_later.add(asker)
             self._wait_ns = max(one.asked_back_ns for one in self._accounts.values())
             self._wanting.discard(asker)
             self._take_back(account, given_back_ns)
@@ -190,7 +189,7 @@ class SlotAllocator(Generic[Asker]):
             until_ns = now_ns + self._horizon_ns(now_ns)
             while self._wanting and (run := self._row.peek(until_ns)) is not None:
                 block = Block(0, run.epoch, run.first, 1, run.size, run.due_ns, run.spacing_ns)
-                self._row.taken += self._share(block, dealt)
+                self._row.take(self._share(block, dealt))
         self._row.forget(now_ns - KEEP_NS)
         return dealt
 
@@ -228,7 +227,7 @@ class SlotAllocator(Generic[Asker]):
         askers = self._next(block.size)
         stride = len(askers)
         accounts = [self._accounts[one] for one in askers]
-        rounds = min(block.size // stride, *(one.outstanding - one.unseen for one in accounts))
+        rounds = min(block.size // stride, *(one.demand for one in accounts))
         in_runs = ALONE_NS <= block.spacing_ns < FAR_APART_NS
         next_one, step = (rounds, 1) if in_runs else (1, stride)
         for index, (asker, account) in enumerate(zip(askers, accounts, strict=True)):
@@ -247,8 +246,7 @@ class SlotAllocator(Generic[Asker]):
             account.recent.append(own)
             account.covered_ns = max(account.covered_ns, own.due_at(rounds - 1))
             dealt.append((asker, own))
-            if self._later is False:
-                self._later = asker
+            self._maybe_later.add(asker)
             account.served = next(self._turns)
             self._look(asker, account)
         return stride * rounds
@@ -319,15 +317,14 @@ class SlotAllocator(Generic[Asker]):
         return False
 
     def _any_has_later(self, now_ns: int) -> bool:
-        # Asked at each report: who was found goes on being found for long, and so does nobody.
-        one = self._later
-        if one is False:
-            return False
-        account = self._accounts.get(one) if one is not None else None
-        if account is None or not self.has_later(account, now_ns):
-            found = (one for one, it in self._accounts.items() if self.has_later(it, now_ns))
-            self._later = next(found, False)
-        return self._later is not False
+        # Asked at each report, so nobody is looked at again before he is dealt more.
+        while self._maybe_later:
+            asker = self._maybe_later.pop()
+            account = self._accounts.get(asker)
+            if account is not None and self.has_later(account, now_ns):
+                self._maybe_later.add(asker)
+                return True
+        return False
 
     def next_ns(self, now_ns: int) -> int:
         """When to deal again, if nobody asks for more until then."""

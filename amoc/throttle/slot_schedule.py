@@ -110,7 +110,6 @@ class SlotSchedule:
 
     Attributes:
         span: In which the next ones are.
-        taken: How many of them are taken; of what `peek` shows, the first are to be added.
     """
 
     def __init__(self, change: Change) -> None:
@@ -118,7 +117,7 @@ class SlotSchedule:
         self._forgotten = 0  # changes that came before those
         self._forgotten_slots = 0  # slots of spans that are forgotten
         self._past: deque[Span] = deque()
-        self.taken = 0
+        self._taken = 0
         self.span = self._span_at(change.from_ns, 0, 0.0, 0)
 
     @property
@@ -139,10 +138,10 @@ class SlotSchedule:
         from_ns = change.from_ns
         while self.span.begin_ns > from_ns and self._past:
             self.span = self._past.pop()
-            self.taken = self.span.before(self.span.end_ns)
+            self._taken = self.span.before(self.span.end_ns)
         span = self.span
         span.end_ns = min(span.end_ns, from_ns)
-        self.taken = min(self.taken, span.before(from_ns))
+        self._taken = min(self._taken, span.before(from_ns))
 
     def peek(self, until_ns: int) -> Run | None:
         """The next slots that nobody has taken, of one spacing, that are due by `until_ns`."""
@@ -150,35 +149,39 @@ class SlotSchedule:
         span = self.span
         if due_ns > until_ns:
             return None
-        count = span.before(min(span.end_ns, until_ns + 1)) - self.taken
+        count = span.before(min(span.end_ns, until_ns + 1)) - self._taken
         epoch = self._changes[span.change - self._forgotten].epoch
-        return Run(epoch, span.first + self.taken, count, due_ns, span.spacing_ns)
+        return Run(epoch, span.first + self._taken, count, due_ns, span.spacing_ns)
 
     def next_ns(self, until_ns: int) -> int:
         """When the next slot is due; if that is after `until_ns`, any time after it."""
         while True:
             span = self.span
-            due_ns = span.due_ns(self.taken)
+            due_ns = span.due_ns(self._taken)
             if due_ns < span.end_ns:
                 return due_ns
             if span.end_ns > until_ns:
                 return span.end_ns
             self._go_on()
 
+    def take(self, count: int) -> None:
+        """Take the next `count` slots, which are no more than `peek` has shown."""
+        self._taken += count
+
     def untake(self, epoch: int, slot: int) -> bool:
         """Put back `slot` if it is the one that was taken last; whether it is."""
         span = self.span
         of = self._changes[span.change - self._forgotten].epoch
-        if not self.taken or (epoch, slot) != (of, span.first + self.taken - 1):
+        if not self._taken or (epoch, slot) != (of, span.first + self._taken - 1):
             return False
-        self.taken -= 1
+        self._taken -= 1
         return True
 
     def skip(self, before_ns: int) -> int:
         """Take all slots that are due before `before_ns`; how many these are."""
         skipped = 0
         while (run := self.peek(before_ns - 1)) is not None:
-            self.taken += run.size
+            self.take(run.size)
             skipped += run.size
         return skipped
 
@@ -198,14 +201,14 @@ class SlotSchedule:
         # passed over, so look for the one that holds.
         span = self.span
         index = span.change
-        first = span.first + self.taken
+        first = span.first + self._taken
         while (after := index + 1 - self._forgotten) < len(self._changes) and (
             self._changes[after].from_ns <= to_ns
         ):
             index, first = index + 1, 0
-        span.end_ns = span.due_ns(self.taken)
+        span.end_ns = span.due_ns(self._taken)
         self._past.append(span)
-        self.taken = 0
+        self._taken = 0
         self.span = self._span_at(to_ns, index, 0.0, first)
 
     def forget(self, before_ns: int) -> None:
@@ -221,8 +224,8 @@ class SlotSchedule:
     def _go_on(self) -> None:
         """To the span after the current one, of which all slots are taken."""
         span = self.span
-        first = span.first + self.taken
-        need = span.need_at_end(self.taken)
+        first = span.first + self._taken
+        need = span.need_at_end(self._taken)
         index = span.change
         change = self._changes[index - self._forgotten]
         after = index + 1 - self._forgotten
@@ -231,7 +234,7 @@ class SlotSchedule:
             if change.mode is Mode.OPEN:
                 need = 1.0  # somebody may have passed just now
         self._past.append(span)
-        self.taken = 0
+        self._taken = 0
         self.span = self._span_at(span.end_ns, index, need, first)
 
     def _span_at(self, begin_ns: int, index: int, need: float, first: int) -> Span:

@@ -34,10 +34,9 @@ class ShownRun:
     def by(self, controller: Controller) -> Iterator[None]:
         """Show the run of `controller`, and take its keys, until it is over."""
         self._controller = controller
-        soon = gevent.spawn_later(SOON_S, self.load)
-        with self._until_over:
+        with self._until_over as until_over:
+            until_over.callback(gevent.spawn_later(SOON_S, self.load).kill)
             yield
-        soon.kill()
         self._controller = None
 
     def load(self) -> LiveView:

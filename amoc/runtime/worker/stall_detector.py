@@ -36,9 +36,9 @@ from types import FrameType
 
 from gevent import get_hub, monkey
 
-from amoc.base import run_clock
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ResourceError
+from amoc.base.run_clock import to_host_ns
 from amoc.ipc.messages.users import Blocked
 from amoc.runtime.stack_file import SIGNAL
 from amoc.runtime.stall_causes import (
@@ -217,7 +217,7 @@ class _Timer:
 
     def set(self, at_ns: int) -> None:
         """Ring at `at_ns` on the monotonic clock; 0 is never."""
-        spec = _TIMER_SPEC(0, 0, *divmod(at_ns - run_clock.offset[0] if at_ns else 0, S_NS))
+        spec = _TIMER_SPEC(0, 0, *divmod(to_host_ns(at_ns) if at_ns else 0, S_NS))
         self._settime(self._fd, _ABSTIME, spec, None)
 
     def wait(self) -> None:

@@ -31,7 +31,7 @@ def dues(one: SlotSchedule, until_ns: int) -> list[tuple[int, int, float]]:
         for index in range(run.size):
             due_ns = run.due_ns + round(index * run.spacing_ns) if index else run.due_ns
             found.append((run.epoch, run.first + index, (due_ns - START_NS) / S_NS))
-        one.taken += run.size
+        one.take(run.size)
     return found
 
 
