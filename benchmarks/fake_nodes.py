@@ -63,7 +63,8 @@ from amoc.ipc.messages.throttle import (  # noqa: E402
     Want,
 )
 from amoc.ipc.messages.users import Started, StartUsers, Stopped, StopUsers  # noqa: E402
-from amoc.metrics.board import Kind, UserState  # noqa: E402
+from amoc.metrics.area import Kind  # noqa: E402
+from amoc.metrics.board import UserState  # noqa: E402
 from amoc.metrics.health_figures import WorkerPoint, told_of  # noqa: E402
 from amoc.metrics.histogram import Histogram  # noqa: E402
 from amoc.metrics.timer_block import TimerBlock  # noqa: E402

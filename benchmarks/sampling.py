@@ -24,7 +24,8 @@ import numpy as np
 from amoc.base.clock import now_ns
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.metrics import vectors
-from amoc.metrics.board import Board, Kind
+from amoc.metrics.area import Kind
+from amoc.metrics.board import Board
 from amoc.metrics.health_figures import NodePoint
 from amoc.metrics.timer_cells import record
 from amoc.results.merge import SampleMerger

@@ -23,7 +23,7 @@ from amoc.ipc.messages import feed as messages
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
-from amoc.metrics.board import Merge
+from amoc.metrics.area import Merge
 
 WAIT_S = 30.0
 """How long a user may wait for a row."""

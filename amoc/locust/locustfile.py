@@ -31,7 +31,8 @@ from amoc.locust.shape import LoadTestShape
 from amoc.locust.stats import RequestStats
 from amoc.locust.tasks import keep_tagged
 from amoc.metrics import reserved
-from amoc.metrics.board import Board, Metric
+from amoc.metrics.area import Metric
+from amoc.metrics.board import Board
 from amoc.scenario import builtin_settings, settings
 from amoc.scenario.facts import RunFacts
 from amoc.scenario.user_kinds import NamedStart

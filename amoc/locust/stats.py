@@ -10,7 +10,7 @@ from typing import Any
 
 from amoc.base.clock import now_ns
 from amoc.locust.exceptions import NotCarried
-from amoc.metrics.board import Metric
+from amoc.metrics.area import Metric
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import AGGREGATED, BYTES, COUNT, FAILURES, steps_in
 

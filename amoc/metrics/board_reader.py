@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from amoc.metrics import vectors
-from amoc.metrics.board import Area, Entry, Kind, Merge
+from amoc.metrics.area import Area, Entry, Kind, Merge
 from amoc.metrics.histogram import CELLS, ROWS
 from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 from amoc.metrics.timer_cells import HIT, ROW_OF_CELLS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping
 
-from amoc.metrics.board import Merge
+from amoc.metrics.area import Merge
 
 GaugeSum = tuple[int, float, int]
 """The `Merge` rule, what the values are by it, of a mean their sum, and how many there are."""

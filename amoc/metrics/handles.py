@@ -1,6 +1,6 @@
 """What records: counters, gauges and timers, into memory; they send nothing.
 
-A recorded value is a change of a cell in the worker's area of the board (`amoc.metrics.board`), 0.1
+A recorded value is a change of a cell in the worker's area of the board (`amoc.metrics.area`), 0.1
 to 0.5 µs; the node reads the board once a second. `amoc.metrics.registry` makes them.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from amoc.base.context import GONE
 from amoc.base.text import cut
 from amoc.metrics import stopwatch
-from amoc.metrics.board import MAX_COUNT, Area, Cells, Kind, Merge
+from amoc.metrics.area import MAX_COUNT, Area, Cells, Kind, Merge
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.histogram import CELLS, LAST_CELL, ROW, ROWS
 from amoc.metrics.stopwatch import Stopwatch, ThrottledStopwatch

@@ -15,7 +15,7 @@ from amoc import metrics
 from amoc.base import context
 from amoc.base.errors import ScenarioError
 from amoc.metrics import registry
-from amoc.metrics.board import Kind, Merge
+from amoc.metrics.area import Kind, Merge
 
 KEPT_FREE = 500
 

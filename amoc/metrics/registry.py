@@ -28,7 +28,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.names import check_name
 from amoc.base.text import cut
 from amoc.metrics import reserved, stopwatch
-from amoc.metrics.board import Area, Kind, Merge, Metric, is_joint, joint_name
+from amoc.metrics.area import Area, Kind, Merge, Metric, joint_name, joint_parts
 from amoc.metrics.handles import Counter, Gauge, Handle, ThrottleMeters, Timer
 
 MAX_BYTES = 231
@@ -145,7 +145,7 @@ class Registry:
         return sorted(
             (one.name, int(one.kind))
             for one in self._all()
-            if one.kind is not Kind.THROTTLE and not is_joint(one.name)
+            if one.kind is not Kind.THROTTLE and not joint_parts(one.kind, one.name)
         )
 
     def fits(self, name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:

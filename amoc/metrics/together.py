@@ -6,7 +6,7 @@ written once (`Registry.joint`): two timers and four counters take half the time
 
 from __future__ import annotations
 
-from amoc.metrics.board import MAX_COUNT
+from amoc.metrics.area import MAX_COUNT
 from amoc.metrics.handles import Counter, Timer
 from amoc.metrics.histogram import CELLS, LAST_CELL
 from amoc.metrics.timer_cells import HIT

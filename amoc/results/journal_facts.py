@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 from amoc.base.clock import S_NS
 from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.results.summary_types import BlockedPart, NodePart
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.threshold import Threshold

@@ -14,7 +14,7 @@ from typing import Self
 
 from amoc.base.clock import S_NS
 from amoc.base.text import counted
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
 from amoc.metrics.reserved import ITERATIONS, OUTLIVED

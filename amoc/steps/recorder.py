@@ -33,7 +33,7 @@ from amoc.base import context
 from amoc.base.errors import ScenarioError
 from amoc.base.text import printable
 from amoc.metrics import optional, registry, together
-from amoc.metrics.board import Merge
+from amoc.metrics.area import Merge
 from amoc.metrics.step_names import (
     AGGREGATED,
     BYTES,

@@ -18,7 +18,8 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.cli.view.sections import all_of
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample
-from amoc.metrics.board import Board, Cell, Kind
+from amoc.metrics.area import Kind
+from amoc.metrics.board import Board, Cell
 from amoc.metrics.health_figures import NODE, WORKER, NodePoint, Source, cell, key
 from amoc.metrics.health_limits import Limits
 from amoc.metrics.timer_cells import record

@@ -96,7 +96,7 @@ class Ready(NamedTuple):
     calls: Sequence[tuple[str, Sequence[object]]]
     """What init() asked of the controller, in order; each an operation and its arguments."""
     metrics: Sequence[tuple[str, int]]
-    """Name and `amoc.metrics.board.Kind` of each metric that is declared by now."""
+    """Name and `amoc.metrics.area.Kind` of each metric that is declared by now."""
     events: Sequence[str] = ()
     """The controller's events that the scenario has subscribed to."""
 

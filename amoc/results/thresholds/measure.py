@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from amoc.base.text import nearest
 from amoc.metrics import reserved
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.coordinator_counts import Counted
 from amoc.metrics.histogram import Histogram

@@ -22,7 +22,7 @@ from math import floor, log10
 from typing import NamedTuple
 
 from amoc.base.errors import UsageError, value_error_as
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.results.series import Tally
 from amoc.results.summary_types import ThresholdPart
 from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit, has_any_name

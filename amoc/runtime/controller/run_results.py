@@ -25,7 +25,7 @@ from amoc.base.waiting import Notify
 from amoc.ipc.messages.lifecycle import Loaded, Ready, WorkerLost
 from amoc.ipc.messages.samples import Sample, cells_in
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.metrics.numpy_loading import load_for
 from amoc.metrics.reserved import ARRIVALS, DROPPED
 from amoc.metrics.step_names import OTHER

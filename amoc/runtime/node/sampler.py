@@ -22,7 +22,8 @@ from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages.samples import Sample
 from amoc.metrics import gauge_sums, health_figures, timer_cells, vectors
-from amoc.metrics.board import MAX_COUNT, Board, Cell, Entry, Kind, Merge
+from amoc.metrics.area import MAX_COUNT, Entry, Kind, Merge
+from amoc.metrics.board import Board, Cell
 from amoc.metrics.board_reader import AreaReader, Change, TimerChange
 from amoc.metrics.gauge_sums import GaugeSum
 from amoc.metrics.health_figures import NodePoint, WorkerPoint, told_of

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from amoc.base.tracebacks import cause_of, headline_of, trace_of
 from amoc.ipc.messages.users import CrashSeen
-from amoc.metrics.board import MAX_CAUSES, Area, Kind
+from amoc.metrics.area import MAX_CAUSES, Area, Kind
 from amoc.scenario.events import USER_CRASHED
 from amoc.scenario.user_kinds import NamedStart
 

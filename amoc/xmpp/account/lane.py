@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 from amoc import metrics
 from amoc.base.errors import ScenarioError
 from amoc.metrics import together
-from amoc.metrics.board import joint_name
+from amoc.metrics.area import joint_name
 from amoc.steps import recorder
 from amoc.xmpp import meters
 from amoc.xmpp.account import stamps

@@ -14,7 +14,7 @@ from amoc.coordinator import api
 from amoc.coordinator.barrier_worker import BarrierTimeout
 from amoc.coordinator.worker import Actions
 from amoc.metrics import optional, registry
-from amoc.metrics.board import ENTRIES, Area
+from amoc.metrics.area import ENTRIES, Area
 from tests.unit.coordinator.connected import Cluster, Crowd, until
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amoc import metrics
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 
 
 def counters() -> dict[str, int]:

@@ -14,19 +14,8 @@ from hypothesis import strategies as st
 
 from amoc.base.errors import ExitCode, ResourceError, ScenarioError
 from amoc.metrics import board as board_module
-from amoc.metrics.board import (
-    ENTRIES,
-    LOOK,
-    MAX_CAUSES,
-    NAME_BYTES,
-    OWN_ENTRIES,
-    Area,
-    Board,
-    Cell,
-    Kind,
-    Merge,
-    UserState,
-)
+from amoc.metrics.area import ENTRIES, MAX_CAUSES, NAME_BYTES, OWN_ENTRIES, Area, Kind, Merge
+from amoc.metrics.board import LOOK, Board, Cell, UserState
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts

@@ -17,7 +17,7 @@ import amoc
 from amoc import metrics
 from amoc.base.errors import ClosedError, ScenarioError
 from amoc.metrics import registry, reserved, together
-from amoc.metrics.board import JOINT_ENTRIES, Area, Kind
+from amoc.metrics.area import JOINT_ENTRIES, Area, Kind
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amoc import metrics
 from amoc.metrics import registry
-from amoc.metrics.board import Area, Kind
+from amoc.metrics.area import Area, Kind
 from amoc.metrics.histogram import CELLS, LAST_CELL, ROWS, Histogram, cell_of, middle_ns
 
 US_NS = 1_000

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from amoc import metrics
 from amoc.metrics import registry, together
-from amoc.metrics.board import MAX_COUNT
+from amoc.metrics.area import MAX_COUNT
 
 DURATIONS = st.one_of(st.integers(-5, 300), st.integers(0, 2**50), st.just(2**64 - 1))
 

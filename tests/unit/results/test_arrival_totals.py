@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.results.arrival_totals import ArrivalTotals, share, with_dropped
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, Tally, ThrottlePoint

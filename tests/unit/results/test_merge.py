@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import UsersNow
 from amoc.metrics import gauge_sums
-from amoc.metrics.board import Merge, UserState
+from amoc.metrics.area import Merge
+from amoc.metrics.board import UserState
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
 from amoc.results.merge import SampleMerger

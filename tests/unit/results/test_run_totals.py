@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS, Histogram
 from amoc.results.run_totals import RunTotals

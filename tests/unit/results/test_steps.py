@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.metrics.histogram import Histogram
 from amoc.results import steps
 from amoc.results.journal_facts import FailureSample, JournalFacts

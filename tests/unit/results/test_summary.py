@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import S_NS
 from amoc.ipc.messages.samples import Sample
-from amoc.metrics.board import Kind, Merge, UserState
+from amoc.metrics.area import Kind, Merge
+from amoc.metrics.board import UserState
 from amoc.metrics.health_figures import WorkerPoint, told_of
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts

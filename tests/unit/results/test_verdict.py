@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amoc.base.errors import ExitCode
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.results.series import Point, Tally
 from amoc.results.thresholds.abort import AbortOnFail
 from amoc.results.thresholds.threshold import Result, parse

@@ -10,7 +10,7 @@ from amoc import metrics
 from amoc.base.context import WorkerContext
 from amoc.base.errors import ScenarioError
 from amoc.metrics import registry
-from amoc.metrics.board import Area, Kind
+from amoc.metrics.area import Area, Kind
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import AGGREGATED, steps_in
 from amoc.steps import recorder

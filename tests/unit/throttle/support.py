@@ -12,7 +12,7 @@ import pytest
 
 from amoc import metrics
 from amoc.base.clock import S_NS, now_ns
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.throttle.controller import Pacer
 from amoc.throttle.worker import Gate
 

@@ -9,7 +9,7 @@ from amoc.base.clock import MS_NS, S_NS
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens
 from amoc.metrics import registry
-from amoc.metrics.board import Area
+from amoc.metrics.area import Area
 from amoc.throttle import worker_queue
 from amoc.throttle.demand import FORESEEN_IF_LATE, MAX_FAR_FORESEEN
 from amoc.throttle.permit_stock import IDLE_PERMIT_NS, KEEP_PERMIT_NS

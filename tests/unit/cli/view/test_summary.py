@@ -12,7 +12,8 @@ from amoc.cli.view.metric_tables import MAX_METRICS
 from amoc.cli.view.summary import MAX_CAUSES, print_summary
 from amoc.ipc.messages.samples import Sample
 from amoc.metrics import reserved
-from amoc.metrics.board import Merge, UserState
+from amoc.metrics.area import Merge
+from amoc.metrics.board import UserState
 from amoc.metrics.health_figures import WorkerPoint, told_of
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock

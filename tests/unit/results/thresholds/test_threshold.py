@@ -14,7 +14,7 @@ import amoc
 from amoc import metrics
 from amoc.base.errors import ScenarioError, UsageError
 from amoc.metrics import registry
-from amoc.metrics.board import Kind
+from amoc.metrics.area import Kind
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import AGGREGATED
 from amoc.results.run_totals import RunTotals

@@ -14,7 +14,8 @@ from amoc.base.operator import Operator
 from amoc.ipc.messages.lifecycle import Loaded, Ready
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen
-from amoc.metrics.board import Kind, UserState
+from amoc.metrics.area import Kind
+from amoc.metrics.board import UserState
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
 from amoc.results import journal, saved_run, summary_file

@@ -18,7 +18,8 @@ from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.ipc.messages.links import FROM_NODE
 from amoc.ipc.messages.samples import Sample
 from amoc.metrics import board_reader, health_figures, registry, vectors
-from amoc.metrics.board import Board, Cell, Kind, Merge
+from amoc.metrics.area import Kind, Merge
+from amoc.metrics.board import Board, Cell
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.health_figures import NodePoint, WorkerPoint, in_a_second, told_of
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns

@@ -13,7 +13,8 @@ from amoc.ipc import mail_room
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, Note, WorkerLost, WorkerUp
 from amoc.ipc.messages.users import StartUsers, StopUsers
-from amoc.metrics.board import Board, Cell, Kind, UserState
+from amoc.metrics.area import Kind
+from amoc.metrics.board import Board, Cell, UserState
 from amoc.runtime.node.worker_links import WorkerLinks
 from amoc.runtime.node.workers import (
     MAX_SHORT_LIVES,

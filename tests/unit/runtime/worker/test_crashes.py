@@ -19,7 +19,7 @@ from amoc.base.tracebacks import (
     headline_of,
     trace_of,
 )
-from amoc.metrics.board import ENTRIES, MAX_CAUSES, NAME_BYTES, Area, Kind
+from amoc.metrics.area import ENTRIES, MAX_CAUSES, NAME_BYTES, Area, Kind
 from amoc.runtime.worker.crashes import OTHER, CrashCounter
 
 DIRECTORY = "/srv/scenarios"

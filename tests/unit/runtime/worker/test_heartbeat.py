@@ -14,7 +14,8 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import Blocked
 from amoc.metrics import registry
-from amoc.metrics.board import ROW_BYTES, Area, Cell
+from amoc.metrics.area import Area
+from amoc.metrics.board import ROW_BYTES, Cell
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker import heartbeat
 from amoc.runtime.worker.heartbeat import BEAT_NS, MAX_TURNS, Beat, Pauses

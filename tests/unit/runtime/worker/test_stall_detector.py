@@ -85,7 +85,7 @@ sys.path.insert(0, str(Path(sys.argv[1]).parent))
 import load
 from amoc.runtime.worker.stall_detector import StallDetector
 from amoc.runtime.worker.heartbeat import BEAT_NS, Pauses, waited_ns
-from amoc.metrics.board import ROW_BYTES, Cell
+from amoc.metrics.board import Cell, ROW_BYTES
 from amoc.metrics.health_figures import cell
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.kept_files import KeptFile

@@ -16,7 +16,8 @@ from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
 from amoc.metrics import registry
-from amoc.metrics.board import Board, Cell, Kind, UserState
+from amoc.metrics.area import Kind
+from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker import user_pool as crowd_module
 from amoc.runtime.worker.user_pool import MAX_NAMED, Orders, UserPool
