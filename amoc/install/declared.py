@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from amoc.base.errors import ScenarioError
-from amoc.install.requirements import allows, name_of
+from amoc.install.requirements import allows, name_of, named
 from amoc.scenario.scenario_files import is_path, parts_of
 
 T = TypeVar("T")
@@ -169,7 +169,7 @@ def _read(file: Path, found: dict[str, list[str]], kind: str, depth: int) -> Non
         elif line.startswith("-"):
             found["options"].append(line)
         elif name_of(line) is None:
-            found[kind].append(_local(line, file))
+            found[kind].append(named(_local(line, file)))
         else:
             found[kind].append(line)
 
@@ -187,7 +187,7 @@ def _absolute(place: str, file: Path) -> str:
 
 
 def _local(line: str, file: Path) -> str:
-    """A requirement that is a file or an address, with the digest of the file."""
+    """The address of a requirement without a name, with the digest if it is a file."""
     if "://" in line:
         return line
     path = file.parent / line
@@ -199,7 +199,7 @@ def _local(line: str, file: Path) -> str:
     if not path.is_file():
         raise ScenarioError(f"{file}: {line!r} is neither a requirement nor a file")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return f"{path.resolve()} --hash=sha256:{digest}"
+    return f"{path.resolve().as_uri()} --hash=sha256:{digest}"
 
 
 def _text(file: Path) -> str:
@@ -221,4 +221,7 @@ def _refuse(file: Path, why: str) -> str:
 
 def pinned(requirements: Sequence[str]) -> bool:
     """Whether each requirement is one version with its hash."""
-    return all("--hash=" in one and ("==" in one or name_of(one) is None) for one in requirements)
+    return all(
+        "--hash=" in one and ("==" in one or "://" in one.partition(" --")[0])
+        for one in requirements
+    )

@@ -103,7 +103,8 @@ def pins(text: str) -> tuple[Pin, ...]:
             continue
         match = _PIN.fullmatch(stripped)
         if not match:
-            raise ValueError(f"expected a version of a distribution, got {stripped!r}")
+            wanted = "name @ address" if "://" in stripped else "a version of a distribution"
+            raise ValueError(f"expected {wanted}, got {stripped!r}")
         found.append(Pin(normal(match[1]), match[2] or "", stripped))
     return tuple(sorted(found, key=lambda one: one.name))
 

@@ -18,6 +18,9 @@ Version: TypeAlias = tuple[int, ...]
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*")
 _CLAUSE = re.compile(r"\s*(==|!=|<=|>=|<|>|~=)\s*(\d+(?:\.\d+)*)(\.\*)?\s*")
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*")
+_ARCHIVE = re.compile(
+    r"/([A-Za-z0-9][A-Za-z0-9._]*)-\d[^/\s#?]*\.(?:whl|zip|tgz|tar\.\w+)(?:[\s#?]|$)"
+)
 _COMPARE: Mapping[str, Callable[[Version, Version], bool]] = {
     "==": eq,
     "!=": ne,
@@ -42,6 +45,12 @@ def name_of(requirement: str) -> str | None:
     return (
         normal(found[1]) if rest[:1] in ("", "[", "(", "=", "!", "<", ">", "~", ";", "@") else None
     )
+
+
+def named(address: str) -> str:
+    """``name @ address`` if the file there is called as its distribution: uv does not name it."""
+    found = _ARCHIVE.search(address)
+    return f"{found[1]} @ {address}" if found else address
 
 
 def is_met(requirement: str, own: Own) -> bool:

@@ -161,6 +161,19 @@ def test_what_amoc_has_needs_no_installer(uv, monkeypatch):
         prepare()
 
 
+def test_a_wheel_beside_the_scenario_is_installed_by_its_place(installer):
+    own = Path("my wheels")
+    own.mkdir()
+    file = wheels.wheel(own, "amoctestown", "3.0")
+    Path("requirements.txt").write_text(f"./{own}/{file.name}\n")
+    Path("shop.py").write_text("import amoctestown\nstart = print\n")
+
+    found, _ = prepare(locked=True)
+
+    assert [one.name for one in found.dependencies] == ["amoctestown"]
+    assert Path(found.libraries, "amoctestown.py").is_file()
+
+
 def test_a_requirements_file_beside_the_scenario_counts(uv):
     Path("shop.py").write_text("start = print\n")
     Path("more.txt").write_text(f"{LEAF}<2\n")

@@ -74,7 +74,7 @@ def test_a_wheel_is_known_by_what_is_in_it(scenario, tmp_path):
     before = declared(shop)
     (tmp_path / "own.whl").write_bytes(b"two")
 
-    assert before.requirements[0].startswith(f"{tmp_path / 'own.whl'} --hash=sha256:")
+    assert before.requirements[0].startswith(f"{(tmp_path / 'own.whl').as_uri()} --hash=sha256:")
     assert declared(shop).digest != before.digest
 
 

@@ -38,6 +38,8 @@ def test_a_file_of_somebody_else_is_no_lock(text):
 def test_a_requirement_that_is_not_one_version_is_no_pin():
     with pytest.raises(ValueError, match="expected a version of a distribution, got 'attrs>=2'"):
         lock_file.pins("attrs>=2\n")
+    with pytest.raises(ValueError, match=r"expected name @ address, got 'git\+https://host/own'"):
+        lock_file.pins("git+https://host/own\n")
 
 
 def test_what_is_there_is_not_installed_again():

@@ -86,3 +86,19 @@ def test_versions_are_ordered_as_numbers(one, other):
 )
 def test_only_what_is_met_for_sure_is_met(requirement, met):
     assert requirements.is_met(requirement, OWN) is met
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("file:///a%20b/my_lib-1.0-py3-none-any.whl --hash=sha256:1", "my_lib"),
+        ("https://host/x/my.lib-1.0.tar.gz#sha256=1", "my.lib"),
+        ("https://host/x/lib-2.zip", "lib"),
+        ("https://host/my-lib-1.0.tar.gz", None),
+        ("https://host/archive/main.zip", None),
+        ("file:///own.whl", None),
+        ("git+https://host/lib-1.0", None),
+    ],
+)
+def test_a_file_is_named_where_it_says_its_name(address, name):
+    assert requirements.named(address) == (f"{name} @ {address}" if name else address)
