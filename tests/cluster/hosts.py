@@ -1,31 +1,31 @@
 """Hosts in small: namespaces of this kernel for network, processes and mounts, on one bridge.
 
 Each host has an address of IPv4 and one of IPv6, processes of its own that end with it, and sshd.
-`Network.cut` pulls its cable and `Network.heal` plugs it in again; `Network.worsen` delays and
-loses packets. No namespace has a name: they end with the process that holds each of them, and that
-ends when its standard input does. So nothing stays behind, also where the tests are killed.
+`Network.cut` pulls its cable and `Network.heal` plugs it in again; `Network.worsen` delays, loses
+and reorders frames. No namespace has a name: they end with the process that holds each of them, and
+that ends when its standard input does. So nothing stays behind, also where the tests are killed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Self
 
-import pytest
-
+from tests.cluster import bad_cable
 from tests.cluster.patience import DEADLINE_S, LONGEST_S
 from tests.servers.daemon import required
 
-PROGRAMS = ("ip", "tc", "unshare", "nsenter", "ssh", "ssh-keygen")
+PROGRAMS = ("ip", "unshare", "nsenter", "ssh", "ssh-keygen")
 SSHD = "/usr/sbin/sshd"
 # Children that their parents have left behind become the shell's, and must not be kept as zombies.
 _INIT = 'trap "" CHLD; exec cat'
@@ -43,14 +43,6 @@ def available() -> None:
     )
     if os.geteuid() != 0 or probe.returncode:
         required("namespaces of the network are for root")
-
-
-@cache
-def has_netem() -> bool:
-    """Whether the kernel can delay and lose packets."""
-    tried = "ip link set lo up && tc qdisc add dev lo root netem delay 1ms"
-    command = ["unshare", "--net", "sh", "-c", tried]
-    return subprocess.run(command, capture_output=True, timeout=DEADLINE_S).returncode == 0
 
 
 def checked(command: Sequence[str], data: str = "") -> str:
@@ -176,6 +168,7 @@ class Network:
         The clock of the last one is `ahead_s` ahead of the others.
         """
         self.hosts: list[Host] = []
+        self._cables: list[subprocess.Popen[str]] = []
         self._switch = Namespace()
         try:
             self._switch.run("ip", "link", "add", "bridge0", "type", "bridge")
@@ -235,14 +228,37 @@ class Network:
         """Plug it in again."""
         self._switch.run("ip", "link", "set", f"port{host.number}", "up")
 
-    def worsen(self, host: Host, *how: str) -> None:
-        """Do to what goes to `host` what netem is told: ``delay 20ms``, ``loss 5%``."""
-        port = f"port{host.number}"
-        if not has_netem():
-            pytest.skip("this kernel has no netem")
-        self._switch.run("tc", "qdisc", "replace", "dev", port, "root", "netem", *how)
+    def worsen(
+        self, host: Host, *, delay_ms: float = 0, jitter_ms: float = 0, loss: float = 0
+    ) -> Callable[[], dict[str, int]]:
+        """Give `host` a worse cable (`bad_cable`), once; what has become of its frames so far."""
+        port, tap = f"port{host.number}", f"cable{host.number}"
+        how = map(str, (delay_ms, jitter_ms, loss))
+        cable = subprocess.Popen(
+            self._switch.inside([sys.executable, bad_cable.__file__, port, tap, *how]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._cables.append(cable)
+        assert cable.stdin is not None
+        assert cable.stdout is not None
+        asked, answers = cable.stdin, cable.stdout
+        assert answers.readline() == "ready\n"
+        self._switch.run("ip", "link", "set", port, "nomaster")
+        self._switch.run("ip", "link", "set", tap, "master", "bridge0", "up")
+
+        def counts() -> dict[str, int]:
+            asked.write("\n")
+            asked.flush()
+            found: dict[str, int] = json.loads(answers.readline())
+            return found
+
+        return counts
 
     def close(self) -> None:
         """End all hosts, and with them the network."""
+        for cable in self._cables:
+            cable.communicate(timeout=DEADLINE_S)
         for namespace in (*self.hosts, self._switch):
             namespace.close()

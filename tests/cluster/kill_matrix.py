@@ -3,8 +3,9 @@
     python -m tests.cluster.kill_matrix [--rounds 10] [--only node/kill,host/cut] [--at-once 2]
 
 Each cell is a run over ssh on three small hosts, one of whose processes, or cable, or all of it is
-hurt while users run: killed, frozen for 10 s, cut off for 10 s, or switched off. Where AMOC_RAY
-names a Python that has Ray, there are cells of runs on a Ray cluster as well. Prints a line for
+hurt while users run: killed, frozen for 10 s, cut off for 10 s, or switched off; or its cable gets
+worse, and delays, loses or reorders frames. Where AMOC_RAY names a Python that has Ray, there are
+cells of runs on a Ray cluster as well. Prints a line for
 each cell of each round; the exit code is 1 unless all was as it has to be. Needs root.
 
 Where that was not so, and processes of the run have waited for a core for longer than its limits
@@ -57,10 +58,18 @@ PROCESSES = {
 """On the host that is hurt."""
 OF_RAY = {"actor": "ray::AmocNode", "raylet": r"\S*/raylet "}
 """There, in runs on a Ray cluster."""
+CABLES = {
+    "delay": {"delay_ms": 150.0},
+    "loss": {"delay_ms": 5.0, "loss": 0.05},
+    "reorder": {"delay_ms": 5.0, "jitter_ms": 30.0},
+}
+"""What a cable does from then on (`Network.worsen`)."""
+SHOWN_BY = {"delay": "carried", "loss": "lost", "reorder": "overtaken"}
+"""Which of its frames show that."""
 VICTIMS = (*PROCESSES, "launcher", "controller")
 CELLS = (
     *(f"{victim}/{how}" for victim in VICTIMS for how in ("kill", "freeze")),
-    *(f"{host}/{how}" for host in ("host", "head") for how in ("cut", "off")),
+    *(f"{host}/{how}" for host in ("host", "head") for how in ("cut", "off", *CABLES)),
 )
 """A cable, and the power, is of a host; the controller's is the head."""
 RAY_CELLS = tuple(f"{victim}/{how}" for victim in OF_RAY for how in ("kill", "freeze"))
@@ -78,6 +87,8 @@ class Expected(NamedTuple):
 def expected(cell: str) -> Expected:
     """What has to come of a cell."""
     victim, _, how = cell.partition("/")
+    if how in CABLES:
+        return Expected(survives=True, loses_node=False)
     stays = how == "freeze" and victim in ("worker", "supervisor", "launcher", "actor")
     return Expected(victim not in ("controller", "head"), not stays and victim != "worker")
 
@@ -98,6 +109,7 @@ class Cell:
         self._network = network
         self._cluster = cluster
         self._directory = directory
+        self._cable: Callable[[], dict[str, int]] | None = None
         self.begun_ns = 0
         self.pids = [host.pid for host in network.hosts]
 
@@ -113,7 +125,7 @@ class Cell:
             time.sleep(HURT_S if self.how in ("freeze", "cut") else 0)
             undo()
             code = run.end()
-            found = [*self._left(run)]
+            found = [*self._left(run), *self._of_cable()]
             twice = ran_twice(run.turns())
             found += [f"users {twice} ran twice at the same time"] if twice else []
             return [*found, *self._verdict(run, code), *self._counts(run, place)]
@@ -127,6 +139,9 @@ class Cell:
     def _hurt(self, run: Run) -> Callable[[], object]:
         """Hurt it; what makes good again what can be."""
         hurt = self.head if self.victim in ("head", "controller", "launcher") else self.host
+        if how := CABLES.get(self.how):
+            self._cable = self._network.worsen(hurt, **how)
+            return lambda: None
         match self.how:
             case "cut":
                 self._network.cut(hurt)
@@ -168,6 +183,12 @@ class Cell:
         except AssertionError:
             return [f"left after {DEADLINE_S:g} s: {left()}"]
         return []
+
+    def _of_cable(self) -> list[str]:
+        """Nothing, or that the cable was not as bad as it has to be."""
+        frames = self._cable() if self._cable else {}
+        as_bad = not frames or (frames[SHOWN_BY[self.how]] and not frames["overflowed"])
+        return [] if as_bad else [f"the cable was another one: {frames}"]
 
     def _verdict(self, run: Run, code: int) -> list[str]:
         if not expected(self.name).survives:

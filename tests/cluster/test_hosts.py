@@ -32,13 +32,28 @@ def test_hosts_reach_each_other_until_one_is_cut_off_and_again_when_it_is_healed
     eventually(lambda: reaches(first, second.address), lambda: "hosts are as expected")
 
 
-def test_what_goes_to_a_host_can_be_delayed(hosts):
+def test_a_cable_delays_both_ways(hosts):
     network = hosts(2)
     first, second = network.hosts
-    network.worsen(second, "delay", "60ms")
-    begun = time.monotonic()
     eventually(lambda: reaches(first, second.address), lambda: "hosts are as expected")
-    assert time.monotonic() - begun >= 0.06
+    network.worsen(second, delay_ms=60)
+    eventually(lambda: reaches(first, second.address), lambda: "hosts are as expected")
+    begun = time.monotonic()
+    assert reaches(first, second.address)
+    assert time.monotonic() - begun >= 0.24  # to connect and to be greeted, there and back
+
+
+def test_a_cable_loses_and_reorders_and_tcp_mends_that(hosts):
+    network = hosts(2)
+    first, second = network.hosts
+    counts = network.worsen(second, delay_ms=1, jitter_ms=2, loss=0.05)
+    sent = "".join(f"{number}\n" for number in range(50_000))
+    assert first.run("ssh", second.name, "cat", data=sent) == sent
+    carried = counts()
+    assert carried["carried"] > 100
+    assert carried["lost"] > 0
+    assert carried["overtaken"] > 0
+    assert carried["overflowed"] == 0
 
 
 def test_nothing_is_left_of_hosts_that_are_gone(hosts):

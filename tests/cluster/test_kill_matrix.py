@@ -1,4 +1,4 @@
-"""Some cells of the kill matrix: a node's supervisor, ssh, a host's power, the controller's cable.
+"""Some cells of the kill matrix: a node's supervisor, ssh, power, the controller's cable.
 
 Others are in test_ssh.py and tests/process/test_cluster.py; `python -m tests.cluster.kill_matrix`
 runs them all.
@@ -13,7 +13,9 @@ from tests.cluster.kill_matrix import CELLS, Cell
 pytestmark = pytest.mark.once
 
 
-@pytest.mark.parametrize("cell", ["supervisor/kill", "launcher/kill", "host/off", "head/cut"])
+@pytest.mark.parametrize(
+    "cell", ["supervisor/kill", "launcher/kill", "host/off", "head/cut", "head/loss"]
+)
 def test_nothing_is_left_nobody_runs_twice_and_no_reported_count_is_lost(hosts, tmp_path, cell):
     assert cell in CELLS
     assert Cell(cell, hosts(4), tmp_path).problems() == []
