@@ -4,7 +4,7 @@ All times of a run, those of slots above all, are on the controller's monotonic 
 another host has it too: before anything of amoc asks for the time, what the standard library gives
 as ``monotonic_ns`` and ``perf_counter_ns`` is replaced by the host's clock and an offset. That is
 in memory which all processes of the node share, and the host's keeper alone writes it, in steps so
-small that no duration suffers.
+small that no duration suffers. Beside it is how far away the controller is.
 
 On the controller's host nothing of this is done.
 """
@@ -20,9 +20,9 @@ from pathlib import Path
 
 host_ns = time.monotonic_ns
 """The host's own clock, of which the kernel's timers know."""
-_SIZE = 8
-# The controller's time less the host's.
-_offset = memoryview(bytearray(_SIZE)).cast("q")
+_SIZE = 16
+# The controller's time less the host's, and how long a message there and its answer take.
+_cells = memoryview(bytearray(_SIZE)).cast("q")
 _followed = ""
 
 
@@ -45,7 +45,7 @@ def clock() -> str:
 
 
 def shared(path: Path) -> memoryview:
-    """The offset in a file, for the one who writes it; nanoseconds, in its only cell."""
+    """Offset and round trip in a file, in nanoseconds, for the one who writes them."""
     path.touch(0o600)
     with path.open("r+b") as file:
         file.truncate(_SIZE)
@@ -58,26 +58,31 @@ def follow(path: Path, name: str) -> None:
     To be called before any module of amoc has taken the clock from the standard library.
 
     Args:
-        path: The file with the offset.
+        path: The file with offset and round trip.
         name: The controller's `clock`.
 
     Raises:
         OSError: There is no such file.
         RuntimeError: A module of amoc has the host's clock already.
     """
-    global _followed, _offset
+    global _followed, _cells
     if "amoc.base.clock" in sys.modules:
         raise RuntimeError("the clock must be set before it is read")
-    cell = _offset = shared(path)
+    cells = _cells = shared(path)
     _followed = name
     own = host_ns
 
     def monotonic_ns() -> int:
-        return own() + cell[0]
+        return own() + cells[0]
 
     time.monotonic_ns = time.perf_counter_ns = monotonic_ns
 
 
 def to_host_ns(run_ns: int) -> int:
     """A time of the run on the host's own clock, for the kernel."""
-    return run_ns - _offset[0]
+    return run_ns - _cells[0]
+
+
+def round_trip_ns() -> int:
+    """How long a message to the controller and its answer take; 0 on its own host."""
+    return _cells[1]

@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from amoc.base.clock import MS_NS
+from amoc.base.distance import Distance
 from amoc.ipc.messages import coordinator as messages
 from amoc.ipc.worker_id import WorkerId
 
 LEAD_NS = 50 * MS_NS
-"""How far ahead the common moment lies: longer than a message takes to a busy worker."""
+"""How far ahead the common moment lies: longer than a message takes to a busy worker, without the
+way to a node that is far away."""
 
 
 @dataclass
@@ -36,10 +38,14 @@ class Barriers:
     """Counts who waits where, and lets them go."""
 
     def __init__(
-        self, post: Callable[[WorkerId, messages.CoordinatorToWorker], None], now: Callable[[], int]
+        self,
+        post: Callable[[WorkerId, messages.CoordinatorToWorker], None],
+        now: Callable[[], int],
+        distance: Distance | None = None,
     ) -> None:
         self._post = post
         self._now = now
+        self._distance = distance or Distance()
         self._rounds: dict[str, _Round] = {}
 
     def waiting(self) -> dict[str, tuple[int, int]]:
@@ -63,7 +69,7 @@ class Barriers:
                 self._release(name)
 
     def _release(self, name: str) -> None:
-        at_ns = self._now() + LEAD_NS
+        at_ns = self._now() + LEAD_NS + self._distance.round_trip_ns
         by_worker: dict[WorkerId, list[int]] = {}
         for origin, ticket in self._rounds.pop(name).waiting:
             by_worker.setdefault(origin, []).append(ticket)

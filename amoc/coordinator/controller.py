@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.distance import Distance
 from amoc.base.errors import ScenarioError
 from amoc.base.operator import Operator
 from amoc.base.pause import PauseClock
@@ -71,6 +72,7 @@ class Groups:
         seed: int,
         operator: Operator | None = None,
         now: Callable[[], int] = now_ns,
+        distance: Distance | None = None,
     ) -> None:
         """Be the controller's end.
 
@@ -79,6 +81,7 @@ class Groups:
             seed: The run's; random sizes come from it.
             operator: Warned when adds are refused or groups given up.
             now: The monotonic clock.
+            distance: How far the farthest node is.
         """
         self._post = post
         self._seed = seed
@@ -95,7 +98,7 @@ class Groups:
         self._clock = PauseClock(now)
         self._bell = Notify()
         self._sleeping_until_ns: int | None = None
-        self._barriers = Barriers(post, now)
+        self._barriers = Barriers(post, now, distance)
         self.operations: Mapping[str, Callable[..., object]] = {
             "coordinator.start": self._start,
             "coordinator.find": self._find,

@@ -17,6 +17,7 @@ from typing import Any
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.clock import now_ns as monotonic_ns
+from amoc.base.distance import Distance
 from amoc.base.errors import ScenarioError, UsageError
 from amoc.base.operator import Operator
 from amoc.base.text import counted
@@ -31,7 +32,7 @@ from amoc.throttle.calls import OWN
 from amoc.throttle.due_times import DueTimes
 from amoc.throttle.in_force import InForce
 from amoc.throttle.profiles import NEVER_NS
-from amoc.throttle.throttle import LEAD_NS, Taken, Throttle, ThrottleState
+from amoc.throttle.throttle import Taken, Throttle, ThrottleState
 
 __all__ = ["Pacer", "ThrottleState"]
 
@@ -61,6 +62,7 @@ class Pacer:
         now: Callable[[], int] = monotonic_ns,
         rates: Mapping[str, str] | None = None,
         operator: Operator | None = None,
+        distance: Distance | None = None,
     ) -> None:
         """Begin without throttles.
 
@@ -69,11 +71,13 @@ class Pacer:
             now: The clock.
             rates: What an operator wants throttles to be started with, as text, by name.
             operator: Told which throttles start with a rate of `rates`.
+            distance: How far the farthest node is.
         """
         self._post = post
         self._now = now
         self._rates = dict(rates or {})
         self._operator = operator or Operator()
+        self._distance = distance or Distance()
         self.throttles: dict[str, Throttle[WorkerId]] = {}
         self._shapes: dict[str, tuple[object, float]] = {}
         self._last_epochs: dict[str, int] = {}
@@ -197,7 +201,9 @@ class Pacer:
             self._operator.info(f"throttle {name} is started with {text} (from --throttle)")
         now_ns = self._now()
         epoch = self._last_epochs.pop(name, 0) + 1
-        throttle = Throttle[WorkerId](name, profile, interval_s, epoch, now_ns, every=every)
+        throttle = Throttle[WorkerId](
+            name, profile, interval_s, epoch, now_ns, self._distance, every=every
+        )
         self.throttles[name] = throttle
         self._shapes[name] = (shape, interval_s)
         self._tell(throttle.news())
@@ -318,7 +324,7 @@ class Pacer:
         now_ns = self._now()
         per_s = throttle.interval_s if interval_s is None else interval_s
         if shape[:1] in (["ramp"], ["stairs"]) and shape[1:2] == [None]:  # from where it is
-            value = throttle.value_at(now_ns + LEAD_NS)
+            value = throttle.value_at(throttle.told_by_ns(now_ns))
             if per_s and throttle.interval_s:
                 value = value * per_s / throttle.interval_s
             shape = [shape[0], value, *shape[2:]]
@@ -339,7 +345,7 @@ class Pacer:
         state = throttle.state(now_ns)
         THROTTLE_RATE(
             throttle=throttle.name,
-            rate=throttle.value_at(now_ns + LEAD_NS),  # when the change is in force
+            rate=throttle.value_at(throttle.told_by_ns(now_ns)),  # when the change is in force
             interval_s=throttle.interval_s,
             mode=state.mode,
             plan=state.plan,

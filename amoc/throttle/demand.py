@@ -18,7 +18,8 @@ from amoc.throttle.blocks import SlotsInHand
 from amoc.throttle.slot_allocator import MAX_HORIZON_NS
 
 FORESEE_NS = 30 * MS_NS
-"""About as long as a demand takes to be met; what will be wanted by then is asked for ahead."""
+"""About as long as a demand takes to be met on this host; what will be wanted by then is asked for
+ahead. Elsewhere two round trips are added: one for the way, and one for what is told only then."""
 MIN_FORESEEN = 2
 MAX_FAR_FORESEEN = 32
 """Of slots that are far apart."""
@@ -47,7 +48,7 @@ class NoForesight:
 
     came_too_late = was_in_vain = came_late
 
-    def weigh(self, at_ns: int, waiting: int, *, far_apart: bool) -> None:
+    def weigh(self, at_ns: int, waiting: int, round_trip_ns: int, *, far_apart: bool) -> None:
         """Foresee nothing."""
 
 
@@ -88,16 +89,17 @@ class Foresight:
         self.ran_dry = True
         self._streak_from, self._least = self.passed, 0
 
-    def weigh(self, at_ns: int, waiting: int, *, far_apart: bool) -> None:
-        """Foresee anew, if it is time, while so many users wait."""
+    def weigh(self, at_ns: int, waiting: int, round_trip_ns: int, *, far_apart: bool) -> None:
+        """Foresee anew, if it is time, while so many users wait and the controller is so far."""
         elapsed_ns = at_ns - self._weighed_ns
         if far_apart:
             streak = self.passed - self._streak_from
             self.foreseen = max(self._least, min(streak // 2, MAX_FAR_FORESEEN))
         elif self.ran_dry or not waiting:
             self.foreseen = 0
-        elif elapsed_ns >= _WEIGH_NS:
-            foreseen = (self.passed - self._weighed_passed) * FORESEE_NS // elapsed_ns
+        elif elapsed_ns >= _WEIGH_NS + 2 * round_trip_ns:
+            met_ns = FORESEE_NS + 2 * round_trip_ns
+            foreseen = (self.passed - self._weighed_passed) * met_ns // elapsed_ns
             self.foreseen = foreseen if foreseen >= MIN_FORESEEN else 0
         else:
             return

@@ -14,6 +14,9 @@ much as slots do. What was dealt so far ahead can be had back: an asker that fin
 slots gives back the rest, and one that has none while others have some for later has those asked
 back, to be dealt anew to all. What comes back last is laid out again, as if it had not been.
 
+All of this is for a run on one host. The farther the farthest node is, the further ahead slots are
+dealt, and a slot that would be too late there when it arrives is dealt to nobody.
+
 No credit is saved: while nobody asks the row slides along, and the first slot is due when somebody
 begins to wait; unless `every` slot counts, as one of an arrival rate does: then those that nobody
 took are void. Slots that are dealt late still count, but what is more than `VOID_NS` late is void,
@@ -30,6 +33,7 @@ from math import ceil
 from typing import Generic, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS, US_NS
+from amoc.base.distance import Distance
 from amoc.throttle.blocks import Account, Block
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import KEEP_NS, Change, SlotSchedule
@@ -52,6 +56,9 @@ SLACK_NS = 20 * MS_NS
 late in the worker."""
 ASK_BACK_NS = 40 * MS_NS
 """How long is waited for what was asked back."""
+EARLY_NS = 30 * MS_NS
+"""How much earlier than it is due a slot is at a node that is far away: that is in time there, see
+`amoc.throttle.worker_queue`."""
 _LOOK_NS = 10 * HORIZON_NS
 """How far the time of the next deal is looked for."""
 
@@ -65,7 +72,10 @@ class SlotAllocator(Generic[Asker]):
         void: Slots that users wanted and that passed before they could be dealt.
     """
 
-    def __init__(self, change: Change, *, every: bool = False) -> None:
+    def __init__(
+        self, change: Change, distance: Distance | None = None, *, every: bool = False
+    ) -> None:
+        self._distance = distance or Distance()
         self._every = every
         self._void_ns = VOID_NS - SLACK_NS if every else VOID_NS
         self._row = SlotSchedule(change)
@@ -84,6 +94,11 @@ class SlotAllocator(Generic[Asker]):
     def _far_ahead(self) -> bool:
         """Whether slots are dealt beyond `HORIZON_NS`."""
         return self._row.span.spacing_ns >= ALONE_NS
+
+    def _way_ns(self) -> int:
+        """How much earlier than here a slot is too late, for its way to the farthest node."""
+        round_trip_ns = self._distance.round_trip_ns
+        return min(2 * round_trip_ns, round_trip_ns // 2 + VOID_NS + EARLY_NS)
 
     def _look(self, asker: Asker, account: Account) -> None:
         """See whether `asker` wants something; then it waits for its turn."""
@@ -176,14 +191,15 @@ class SlotAllocator(Generic[Asker]):
             self._offer_returned(now_ns)
         if idle and asker in self._wanting and not self._every:
             # Reports take a while: who began to wait before now has a right to the slots since.
-            self._since_ns = min(now_ns, max(since_ns, now_ns - VOID_NS, self._since_ns))
+            since_ns = min(now_ns, max(since_ns, self._since_ns))
+            self._since_ns = max(since_ns, now_ns - VOID_NS + self._way_ns())
             self._row.slide(self._since_ns)
 
     def deal(self, now_ns: int) -> list[tuple[Asker, Block]]:
         """Blocks for those who ask, with all slots that are due within the horizon."""
         dealt: list[tuple[Asker, Block]] = []
         if self._wanting and now_ns >= self._wait_ns:
-            self.void += self._row.skip(now_ns - self._void_ns)
+            self.void += self._row.skip(now_ns - self._void_ns + self._way_ns())
             if self._returned:
                 self._deal_returned(now_ns, dealt)
             until_ns = now_ns + self._horizon_ns(now_ns)
@@ -205,15 +221,17 @@ class SlotAllocator(Generic[Asker]):
 
     def _horizon_ns(self, now_ns: int) -> int:
         span = self._row.span
+        way_ns = 2 * self._distance.round_trip_ns
         if not ALONE_NS <= span.spacing_ns <= MAX_HORIZON_NS:
-            return HORIZON_NS
+            return HORIZON_NS + way_ns
         far_ns = max(int(AHEAD * span.spacing_ns), LONG_HORIZON_NS)
-        return max(HORIZON_NS, min(far_ns, MAX_HORIZON_NS, span.end_ns - 1 - now_ns))
+        return way_ns + max(HORIZON_NS, min(far_ns, MAX_HORIZON_NS, span.end_ns - 1 - now_ns))
 
     def _deal_returned(self, now_ns: int, dealt: list[tuple[Asker, Block]]) -> None:
         returned, self._returned = self._returned, []
         for block in returned:
-            late = block.first_from(max(now_ns - self._void_ns, self._since_ns))
+            too_late_ns = now_ns - self._void_ns + self._way_ns()
+            late = block.first_from(max(too_late_ns, self._since_ns))
             # What is given back, and that is done where it was dealt far ahead, nobody has missed.
             slides = self._far_ahead and not self._every
             self.void += late - (block.first_from(self._since_ns) if slides else 0)
@@ -296,15 +314,16 @@ class SlotAllocator(Generic[Asker]):
         if not self._ask_back_due(now_ns):
             return []
         asked = {one: it for one, it in self._accounts.items() if self.has_later(it, now_ns)}
-        self._wait_ns = now_ns + ASK_BACK_NS
+        self._wait_ns = now_ns + ASK_BACK_NS + self._distance.round_trip_ns
         for account in asked.values():
             account.asked_back_ns = self._wait_ns
         return list(asked)
 
-    @staticmethod
-    def has_later(account: Account, now_ns: int) -> bool:
+    def has_later(self, account: Account, now_ns: int) -> bool:
         """Whether its owner can be asked to give back what it was dealt for later."""
-        return account.covered_ns > now_ns + HORIZON_NS and not account.asked_back_ns
+        if account.asked_back_ns:
+            return False
+        return account.covered_ns > now_ns + HORIZON_NS + 2 * self._distance.round_trip_ns
 
     def _ask_back_due(self, now_ns: int) -> bool:
         accounts = self._accounts

@@ -4,8 +4,8 @@ Configured is a profile: a rate, or how it goes on. Over it may lie one of three
 passes), unlocked (everybody does), frozen (the whole run is paused, and the profile with it).
 Under a pause the profile goes on counting.
 
-What is in force changes `LEAD_NS` ahead, so that all workers know before it does, and change at the
-same moment.
+What is in force changes `LEAD_NS` ahead, and as much more as the farthest node is away, so that all
+workers know before it does, and change at the same moment.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS
+from amoc.base.distance import Distance
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.throttle import (
     AskBack,
@@ -89,6 +90,7 @@ class Throttle(Generic[Asker]):
         interval_s: float,
         epoch: int,
         now_ns: int,
+        distance: Distance | None = None,
         *,
         every: bool = False,
     ) -> None:
@@ -100,8 +102,10 @@ class Throttle(Generic[Asker]):
             interval_s: What the profile's values are per.
             epoch: Its first; higher than any that another throttle of that name had.
             now_ns: The time.
+            distance: How far the farthest node is.
             every: See the attribute.
         """
+        self._distance = distance or Distance()
         self.name = name
         self.every, self.untaken = every, 0
         self.interval_s = interval_s
@@ -126,7 +130,7 @@ class Throttle(Generic[Asker]):
         self.first_epoch = change.epoch
         self._slots = self.permits = None
         if change.interval_ns:
-            self._slots = slot_allocator.SlotAllocator(change, every=self.every)
+            self._slots = slot_allocator.SlotAllocator(change, self._distance, every=self.every)
             self.next_ns = self._slots.next_ns
         else:
             self.permits = permit_allocator.Permits(change)
@@ -243,7 +247,11 @@ class Throttle(Generic[Asker]):
         return str(self.mode)
 
     def _from_ns(self, now_ns: int) -> int:
-        return max(now_ns + LEAD_NS, self._modes[-1].from_ns)
+        return max(self.told_by_ns(now_ns), self._modes[-1].from_ns)
+
+    def told_by_ns(self, now_ns: int) -> int:
+        """When all workers know what is said at `now_ns`."""
+        return now_ns + LEAD_NS + self._distance.round_trip_ns
 
     def _change(self, from_ns: int) -> Change:
         interval_ns = round(self.interval_s * S_NS)

@@ -23,6 +23,7 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.run_clock import round_trip_ns
 from amoc.base.waiting import Waiter
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
@@ -194,7 +195,7 @@ class WorkerQueue:
 
     def hear_ask_back(self) -> None:
         """Workers that have no slots should have some of these."""
-        self._give_back(now_ns() + IN_TIME_NS)
+        self._give_back(now_ns() + IN_TIME_NS + round_trip_ns())
         self._note_uncovered()
 
     def hear_tokens(self, tokens: Tokens) -> None:
@@ -228,7 +229,8 @@ class WorkerQueue:
     def want(self, at_ns: int) -> Want:
         """What to tell the controller; it counts as told."""
         self.told_ns = at_ns
-        self.foresight.weigh(at_ns, self.waiting, far_apart=self._hand.spacing_ns >= FAR_APART_NS)
+        far_apart = self._hand.spacing_ns >= FAR_APART_NS
+        self.foresight.weigh(at_ns, self.waiting, round_trip_ns(), far_apart=far_apart)
         outstanding = self.outstanding
         given_back_ns, self._hand.given_back_ns = self._hand.given_back_ns, 0
         self._believed, self._back_told = outstanding, self.stock.back

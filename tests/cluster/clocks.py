@@ -1,8 +1,9 @@
 """How exact a throttle is over hosts whose clocks are apart, against one host.
 
-    python -m tests.cluster.clocks [--rate 1000] [--seconds 20] [--apart 2]
+    python -m tests.cluster.clocks [--rate 1000] [--seconds 20] [--apart 2] [--delay 0]
 
-Runs over ssh on one small host, and then on two, the clock of one of which is ahead of the other's.
+Runs over ssh on one small host, and then on two, the clock of one of which is ahead of the other's,
+and whose cable delays what it carries by so many milliseconds.
 Users note each slot that they use by the time of day, which all these hosts share. Prints how many
 were used within the seconds, by how much that is off, and the most within any one second, which may
 be the rate, and what its lateness adds. Wanted: 0.1 %, as on one host. Needs root.
@@ -49,6 +50,8 @@ def measured(options: argparse.Namespace, nodes: int, apart_s: int) -> float:
         scenario.write_text(f"LOG, RATE = {str(log)!r}, {options.rate}\n{SCENARIO}")
         with Network(1 + nodes, directory / "network", apart_s) as network:
             head, *others = network.hosts
+            if apart_s and options.delay:
+                network.worsen(others[-1], delay_ms=options.delay)
             command = [sys.executable, "-m", "amoc", "run", str(scenario), "--limited-ok"]
             where = f"ssh://{','.join(host.name for host in others)}"
             command += ["--cluster", where, "--remote-amoc", f"{sys.executable} -m amoc"]
@@ -79,6 +82,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--apart", type=int, default=2)
+    parser.add_argument("--delay", type=float, default=0.0)
     options = parser.parse_args()
     one = measured(options, 1, 0)
     two = measured(options, 2, options.apart)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
+from tests.cluster.hosts import ROOT, checked
 from tests.cluster.patience import eventually
 from tests.cluster.runs import over_ssh, ran_twice
 
@@ -60,6 +63,36 @@ def test_users_of_a_host_that_is_lost_stop_there_before_they_start_elsewhere(hos
     assert summary["users"]["finished"] == 6
     assert summary["counters"]["turns"] >= 540
     assert "has not been heard from for 8 s" in run.output
+
+
+FAR = """
+from amoc import throttle
+
+def init():
+    throttle.start("turns", 100, interval=1)
+
+def start(user_id):
+    while True:
+        throttle.wait("turns")
+"""
+
+
+def test_users_on_a_host_that_is_far_away_pass_a_throttle_in_time(hosts, tmp_path):
+    network = hosts(2, ahead_s=5)
+    head, far = network.hosts
+    network.worsen(far, delay_ms=120)
+    (tmp_path / "sources").mkdir()
+    scenario, summary = tmp_path / "sources/far.py", tmp_path / "summary.json"
+    scenario.write_text(FAR)
+    command = [sys.executable, "-m", "amoc", "run", str(scenario), "--users", "10", "--limited-ok"]
+    command += ["--workers", "1", "--set", "user_rate=infinity", "--duration", "8s"]
+    command += ["--cluster", f"ssh://{far.name}", "--remote-amoc", f"{sys.executable} -m amoc"]
+    command += ["--json", str(summary), "--run-dir", str(tmp_path / "run")]
+    checked(head.inside(command, {"TMPDIR": str(head.home), "PYTHONPATH": str(ROOT)}))
+    found = json.loads(summary.read_text())
+    assert found["nodes"][0]["clock_bound_s"] >= 0.12
+    # All that was dealt as to a near one is 20 ms too late to be used.
+    assert found["throttles"]["turns"]["executions"] > 400
 
 
 def test_when_the_controller_is_killed_nothing_is_left_on_any_host(hosts, tmp_path):

@@ -12,7 +12,9 @@ from math import inf, isfinite
 
 import gevent
 
+from amoc.base.clock import S_NS
 from amoc.base.clock import now_ns as monotonic_ns
+from amoc.base.distance import Distance
 from amoc.base.errors import UsageError
 from amoc.base.loop_guard import Killed
 from amoc.base.operator import Operator
@@ -111,6 +113,8 @@ class Services:
         self._incarnations: dict[int, int] = {}
         self._arrival_slots: dict[int, int] = {}  # that workers had used when they were lost
         self._quiet_ns = 0
+        self._distance = Distance()
+        self._measured_ns = 0
         self._ended = False
         self._user_looks = UserLooks(nodes, status.samples.take_users)
         self._outbox = Outbox(
@@ -123,9 +127,11 @@ class Services:
         self.node_users = NodeUsers(plan, nodes, placement, self.starts, self._starts_per_s)
         self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
-        self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator)
+        self._pacer = Pacer(
+            to_throttles, rates=plan.rates, operator=operator, distance=self._distance
+        )
         to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
-        self._groups = Groups(to_coordinators, plan.seed, operator)
+        self._groups = Groups(to_coordinators, plan.seed, operator, distance=self._distance)
         self._feeds = Feeds(sender(Part.FEED, FEED_TO_WORKER), operator)
         self.relay = EventRelay(sender(Part.EVENTS, EVENTS))
         for part in (self._pacer, self._groups, self._feeds):
@@ -163,6 +169,7 @@ class Services:
             ),
             self.commands.add_users,
             self.commands.add_ids,
+            self._distance,
         )
         self.arrivals = ArrivalControl(self._pacer, plan.arrivals) if plan.arrivals else None
         self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
@@ -277,7 +284,16 @@ class Services:
             one.moved(node.workers)
         return again, lost
 
+    def _measure(self, now_ns: int) -> None:
+        """See now and then how far the farthest node is, by how well its clock can be known."""
+        if now_ns - self._measured_ns < S_NS:
+            return
+        bounds = [node.launched.clock_bounds_ns[0] for node in self._nodes.there]
+        self._distance.round_trip_ns = 2 * max(bounds, default=0)
+        self._measured_ns = now_ns
+
     def _worker_up(self, node: str, up: WorkerUp) -> None:
+        self._measure(monotonic_ns())
         origin = WorkerId(node, up.worker, up.incarnation)
         self._incarnations[up.worker] = up.incarnation
         for part in (self.broadcast, self._pacer, self._groups, self.relay):
@@ -297,6 +313,7 @@ class Services:
 
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""
+        self._measure(now_ns)
         self.node_users.deal(now_ns)
         if self.starts.waiting() or self.starts.outstanding():
             self._quiet_ns = now_ns

@@ -41,7 +41,7 @@ class NodeClock:
         same = controllers and controllers == host_clock()
         self._offset = None if same else ClockOffset()
         self._controllers = controllers
-        self._cell: memoryview | None = None
+        self._cells: memoryview | None = None
 
     @property
     def is_known(self) -> bool:
@@ -54,7 +54,7 @@ class NodeClock:
         known = self._offset.at(now_ns()) if self._offset is not None else None
         if known is None or not self.is_known:
             return 0
-        have = self._cell[0] if self._cell is not None else known.middle_ns
+        have = self._cells[0] if self._cells is not None else known.middle_ns
         return max(abs(known.high_ns - have), abs(known.low_ns - have))
 
     def note(self, asked_ns: int, received_ns: int, answered_ns: int, heard_ns: int) -> None:
@@ -68,18 +68,19 @@ class NodeClock:
         if known is None:
             return start_module(host.__name__, [str(directory)])
         file = directory / "clock"
-        self._cell = shared(file)
-        self._cell[0] = known.middle_ns
+        self._cells = shared(file)
+        self._cells[0], self._cells[1] = known.middle_ns, 2 * known.bound_ns
         return start_module(node_main.__name__, [str(directory), str(file), self._controllers])
 
     def follow(self) -> None:
-        """Bring the offset up to date, without end."""
+        """Bring the offset up to date, and how far the controller is, without end."""
         while True:
             gevent.sleep(LOOK_S)
             known = self._offset.at(now_ns()) if self._offset is not None else None
-            if known is None or self._cell is None:
+            if known is None or self._cells is None:
                 continue
-            if abs(known.middle_ns - self._cell[0]) > TOLERATED_NS:
-                while self._cell[0] != known.middle_ns:
-                    self._cell[0] = step(self._cell[0], known.middle_ns)
+            self._cells[1] = 2 * known.bound_ns
+            if abs(known.middle_ns - self._cells[0]) > TOLERATED_NS:
+                while self._cells[0] != known.middle_ns:
+                    self._cells[0] = step(self._cells[0], known.middle_ns)
                     gevent.sleep(STEP_S)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from amoc.base import pause
 from amoc.base.clock import now_ns
+from amoc.base.distance import Distance
 from amoc.base.errors import AmocError, ScenarioError
 from amoc.coordinator import barrier_worker
 from amoc.coordinator.barrier_controller import LEAD_NS, Barriers, ranges
@@ -279,6 +280,15 @@ def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
         assert set(released) == set(present[: len(released)])
         present = present[len(released) :]
         assert barriers.waiting().get("all", (0, n)) == (len(present), n)
+
+
+def test_the_common_moment_is_as_far_ahead_as_the_farthest_node_is_away() -> None:
+    sent: list[BarrierRelease] = []
+    distance = Distance()
+    barriers = Barriers(lambda _, record: sent.append(record), lambda: 5, distance)  # type: ignore[arg-type]
+    distance.round_trip_ns = 10**9
+    barriers.arrive(A, BarrierArrivals("x", 1, [1]))
+    assert sent == [BarrierRelease("x", 5 + LEAD_NS + 10**9, [(1, 1)])]
 
 
 def test_every_record_of_a_barrier_is_addressed_to_who_waits() -> None:

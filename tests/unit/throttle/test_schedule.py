@@ -591,11 +591,11 @@ def test_a_report_looks_at_few_others_however_many_there_are(monkeypatch):
     looked = []
     has_later = SlotAllocator.has_later
 
-    def noting(account: Account, now_ns: int) -> bool:
+    def noting(allocator: SlotAllocator[int], account: Account, now_ns: int) -> bool:
         looked.append(account)
-        return has_later(account, now_ns)
+        return has_later(allocator, account, now_ns)
 
-    monkeypatch.setattr(SlotAllocator, "has_later", staticmethod(noting))
+    monkeypatch.setattr(SlotAllocator, "has_later", noting)
     ledger = SlotAllocator[int](Change(1, START_NS, Mode.RUN, TEN, START_NS, S_NS))
     for now_ns in range(START_NS, START_NS + S_NS, 250 * MS_NS):
         for asker in range(300):

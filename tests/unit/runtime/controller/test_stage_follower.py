@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
+from amoc.base.distance import Distance
 from amoc.runtime.controller.stage_follower import HORIZON_NS, MAX_EXACT, StageFollower
 from amoc.scenario.load_profile import Stages
 
@@ -32,6 +33,14 @@ def test_as_many_users_come_and_go_as_the_stages_want_however_unevenly_one_looks
         assert stages.count_at(now_ns) <= users == follower.target == most
     assert users == stages.count_at(stages.total_ns)
     assert follower.done
+
+
+def test_users_are_added_as_far_ahead_as_the_farthest_node_is_away():
+    distance = Distance()
+    distance.round_trip_ns = S_NS
+    change = StageFollower(Stages.parse("10s:100"), 0, distance).step(0)
+    assert len(change.dues_ns) == 11
+    assert change.dues_ns[-1] == S_NS + HORIZON_NS
 
 
 def test_a_peak_between_two_looks_is_neither_missed_nor_counted_twice():
