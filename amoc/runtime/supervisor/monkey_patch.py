@@ -3,6 +3,10 @@
 The scenario must find patched modules, or its blocking calls would stop every user of the worker.
 Patching itself starts nothing. But importing a library or running init() may bring a gevent hub to
 life, and a hub must not be forked: its loop and its threads would be shared with the child.
+
+What patching loads, and the first hub, is loaded with this module already, so that the processes of
+a run share it: to load a module writes here and there to memory that a process has from its parent.
+Only `ssl` must not be loaded before it is patched.
 """
 
 from __future__ import annotations
@@ -14,7 +18,22 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from gevent import config, monkey
+
 from amoc.base import entry_points
+
+for _needed in (
+    "concurrent.futures.thread",
+    "gevent.events",
+    "gevent.queue",
+    "gevent.select",
+    "gevent.selectors",
+    "gevent.subprocess",
+    "gevent.threading",
+    "gevent.time",
+    "pprint",
+):
+    import_module(_needed)
 
 
 def patch() -> None:
@@ -22,8 +41,6 @@ def patch() -> None:
 
     fork, waitpid and signals stay what they are: the supervisor lives by them.
     """
-    from gevent import config, monkey
-
     config.track_greenlet_tree = (
         False  # twice the user starts per second, and nobody asks for the tree
     )

@@ -40,6 +40,23 @@ def test_what_only_some_processes_need_is_not_loaded_before_they_are_forked(
     assert large not in loaded
 
 
+@pytest.mark.slow
+def test_patching_loads_nothing_but_ssl_anew_in_the_process_that_forks_workers() -> None:
+    code = f"""
+import sys, {", ".join(LOADED_BEFORE_FORKS)}
+from amoc.runtime.supervisor import monkey_patch
+before = set(sys.modules)
+monkey_patch.patch()
+import gevent
+gevent.get_hub()
+print(*sys.modules.keys() - before)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    # Which module patches threads depends on the version of Python.
+    anew = {one for one in found.stdout.split() if not one.startswith("gevent.monkey._patch")}
+    assert anew - {"_threading_local"} == {"ssl", "_ssl", "gevent.ssl"}
+
+
 def test_what_shows_a_run_and_writes_its_results_is_not_loaded_before_its_users_start() -> None:
     code = (
         "import sys, amoc.cli.view.shown_run, amoc.runtime.controller.controller;"
