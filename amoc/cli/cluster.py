@@ -28,6 +28,7 @@ LOADED_BEFORE = (
     "amoc.cli.signals",
     "amoc.cli.view.keyboard",
     "amoc.cli.view.live",
+    "amoc.cli.view.plain",
     "amoc.cli.view.shown_run",
     "amoc.cli.view.summary",
     "amoc.runtime.controller.controller",

@@ -15,23 +15,12 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
+from amoc.cli.view.figures import Now
 from amoc.cli.view.key_bindings import CLOSE, HINT
 from amoc.cli.view.keyboard import Keyboard
-from amoc.cli.view.sections import (
-    MAX_THROTTLES,
-    RECENT_S,
-    Now,
-    all_of,
-    in_use,
-    last_event,
-    latest,
-    other_counters,
-    progress,
-    targets,
-)
+from amoc.cli.view.plain import PLAIN_LINE_S, event_text, is_shown, plain_line
+from amoc.cli.view.sections import all_of, last_event, progress
 from amoc.cli.view.table_layout import lines, share_out
-from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
-from amoc.results.counts import busiest, counter, samples, throttle
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 from amoc.scenario.scenario_files import file_names
@@ -40,10 +29,6 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 REFRESH_S = 0.5
-PLAIN_LINE_S = 5.0
-MAX_COUNTERS = 12
-MAX_TIMERS = 12
-"""Counters and timers in the plain line, the busiest."""
 AIRY = 40
 """Lines of a window from which on sections are separated by blank lines."""
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
@@ -106,7 +91,7 @@ class LiveView:
 
     def event(self, level: str, text: str) -> None:
         """Show an event, without control characters, since it may quote a target's answer."""
-        shown = printable(text, keep="\n") if level == "trace" else f"amoc: {printable(text)}"
+        shown = event_text(level, text)
         # Lines are wrapped between words on a terminal, and left alone in a file.
         whole = level == "trace" or not self.console.is_terminal
         self.console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=whole)
@@ -117,35 +102,8 @@ class LiveView:
             gevent.sleep(beat_s)
             if self._live is not None:
                 self.refresh()
-            elif self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING):
-                self.console.print(Text(self.plain_line()), soft_wrap=True)
-
-    def plain_line(self) -> str:
-        """The run in one line."""
-        status, users, whole = self._status, self._status.users, self._status.totals.whole
-        resting = f" ({users['resting']} resting)" if users["resting"] else ""
-        parts = [
-            f"{format_duration(status.elapsed_s)} {status.state.value}",
-            f"users: {users['running']} running{resting}, {users['waiting']} pending, "
-            + ", ".join(f"{users[name]} {name}" for name in ("finished", "crashed")),
-        ]
-        now = Now(status)
-        if requests := whole.counters.get(AGGREGATED + COUNT, 0):
-            failed = whole.counters.get(AGGREGATED + FAILURES, 0)
-            per_s = now.rate(counter(AGGREGATED + COUNT))
-            parts.append(f"requests {requests} ({per_s:.1f}/s), {failed} failed")
-        counters = other_counters(status)
-        shown = sorted(busiest(counters)[:MAX_COUNTERS])
-        parts += [f"{name} {counters[name]} ({now.rate(counter(name)):.1f}/s)" for name in shown]
-        if len(counters) > MAX_COUNTERS:
-            parts.append(f"{len(counters) - MAX_COUNTERS} more counters")
-        throttles = in_use(status)
-        for name, one in list(throttles.items())[:MAX_THROTTLES]:
-            per_s = now.rate(throttle(name, "executions"))
-            parts.append(f"throttle {name} {one.executions} ({per_s:.1f}/s, {one.waiting} waiting)")
-        if len(throttles) > MAX_THROTTLES:
-            parts.append(f"{len(throttles) - MAX_THROTTLES} more throttles")
-        return " | ".join([*parts, *_timers(status)])
+            elif is_shown(self._status):
+                self.console.print(Text(plain_line(self._status)), soft_wrap=True)
 
     def drawn(self) -> RenderableType:
         """The tables that fit, the most important first, and a line that names the others."""
@@ -208,19 +166,6 @@ class LiveView:
             f", {Now(status).rate(lambda some: some.starts):,.0f} starts/s",
         )
         return [first, second]
-
-
-def _timers(status: Status) -> list[str]:
-    """The timers in the plain line: percentiles of the last seconds, at first of all so far."""
-    points, used = latest(status.points, RECENT_S), targets(status)
-    found = []
-    for name in sorted(busiest(used)[:MAX_TIMERS]):
-        timer = samples(points, name) if points else status.totals.whole.timers[name]
-        if timer.cells:
-            p50, p99 = timer.quantiles_s(0.5, 0.99)
-            found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
-    more = len(used) - MAX_TIMERS
-    return [*found, *([f"{more} more timers"] if more > 0 else [])]
 
 
 def _fitting(line: Text) -> Text:

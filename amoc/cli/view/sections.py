@@ -1,7 +1,6 @@
 """What the terminal shows of a run while it runs, as sections; made of `Status` alone. Pure.
 
-*Now* is the last seconds: rates of `NOW_S`, percentiles of `RECENT_S`, so that they are steady
-enough to be read and show a change at once. Workers are as they were in the last second, and what
+Workers are as they were in the last second, and what
 is near the limits of `amoc.metrics.health_limits` is coloured.
 """
 
@@ -14,28 +13,28 @@ from rich.text import Text
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
 from amoc.cli.view import steps
+from amoc.cli.view.figures import (
+    MAX_THROTTLES,
+    RECENT_S,
+    Now,
+    in_use,
+    latest,
+    other_counters,
+    targets,
+)
 from amoc.cli.view.table_layout import Cell, Section
-from amoc.metrics import reserved
 from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint, share
 from amoc.metrics.health_limits import LIMITS, strain
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.step_names import checks_in, steps_in
 from amoc.metrics.timer_statistics import FRACTIONS, MAIN
 from amoc.results import counts
-from amoc.results.counts import Count
-from amoc.results.series import Point, ThrottlePoint
-from amoc.results.steps import without
+from amoc.results.series import Point
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import OperatorEvent, Status
-from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.run_plan import RunPlan
-from amoc.scenario.start_rate import USER_RATE
 
-NOW_S = 5.0
-RECENT_S = 10.0
 MAX_ROWS = 30
 """Rows of a section; what is busiest is shown, by name."""
-MAX_THROTTLES = 8
 MAX_CAUSES = 3
 MAX_EVENTS = 5
 FEW_WORKERS = 4
@@ -60,36 +59,6 @@ def all_of(status: Status) -> list[Section]:
         _events(status),
     ]
     return [section for section in found if section.rows]
-
-
-def latest(points: Sequence[Point], span_s: float) -> list[Point]:
-    """The newest of `points` that are `span_s` long together."""
-    found: list[Point] = []
-    for point in reversed(points):
-        if found and sum(one.span_s for one in found) + point.span_s > span_s * 1.05:
-            break
-        found.insert(0, point)
-    return found
-
-
-class Now:
-    """How fast things happen now: over the last seconds, whether the run was running or not."""
-
-    def __init__(self, status: Status) -> None:
-        """Look at the last seconds of `status`."""
-        self._points = latest(status.points, NOW_S)
-        self._span_s = sum(point.span_s for point in self._points)
-
-    def rate(self, count: Count) -> float:
-        """How often a second something is counted; `count` is how often it was in a point."""
-        return sum(map(count, self._points)) / self._span_s if self._span_s else 0.0
-
-
-def in_use(status: Status) -> dict[str, ThrottlePoint]:
-    """The throttles that users requested, with their totals; not the one of user starts."""
-    throttles = status.totals.whole.by_throttle()
-    own = (USER_RATE, ARRIVAL_RATE)
-    return {name: one for name, one in throttles.items() if one.requests and name not in own}
 
 
 def ends_s(plan: RunPlan) -> float | None:
@@ -162,13 +131,6 @@ def _counters(status: Status) -> Section:
     return Section("counters", ("total", "mean/s", "now/s"), rows, len(counted), (2, 1), "name")
 
 
-def other_counters(status: Status) -> dict[str, int]:
-    """What was counted by counters that are none of steps and checks."""
-    counters, names = status.totals.whole.counters, status.totals.known
-    counted = without(counters, steps_in(names), checks_in(names))
-    return {name: count for name, count in counted.items() if count}
-
-
 def _rate(rate: float | None) -> str:
     return f"{rate:,.1f}" if rate is not None else ""
 
@@ -185,13 +147,6 @@ def _timers(status: Status) -> Section:
     heads = ("total", *labels, *(f"all {label}" for label in labels), "all max")
     title = f"timers, last {RECENT_S:g} s"
     return Section(title, heads, rows, len(used), (5, 6, 8, 1, 7, 3, 2), "name")
-
-
-def targets(status: Status) -> dict[str, int]:
-    """The timers of what is tested that have recorded something, and how often they have."""
-    timers = status.totals.whole.timers
-    hits = sorted(zip(timers.names, timers.hits, strict=True))
-    return {name: count for name, count in hits if count and name not in reserved.TIMERS}
 
 
 def _times(timer: Histogram) -> list[str]:

@@ -10,9 +10,11 @@ import gevent
 
 from amoc.results.summary_types import Summary
 from amoc.runtime.controller.controller import Controller
+from amoc.runtime.controller.status import Status
 
 if TYPE_CHECKING:
     from amoc.cli.view.live import LiveView
+    from amoc.cli.view.plain import PlainView
 
 SOON_S = 0.3
 """A terminal shows tables after this time, however long nodes take to load the scenario."""
@@ -26,7 +28,7 @@ class ShownRun:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._view: LiveView | None = None
+        self._view: LiveView | PlainView | None = None
         self._controller: Controller | None = None
         self._until_over = ExitStack()
 
@@ -39,20 +41,35 @@ class ShownRun:
             yield
         self._controller = None
 
-    def load(self) -> LiveView:
+    def load(self) -> LiveView | PlainView:
         """The view of the run, which is shown from the first call on."""
         if self._view is None:
-            from amoc.cli.view.console import console
-            from amoc.cli.view.keyboard import Keyboard
-            from amoc.cli.view.live import LiveView
-
-            view = self._view = LiveView(console(stream=self._stream))
-            if (run := self._controller) is not None:
-                keyboard = Keyboard(run.status, run.operate, view.event, view.show)
-                view.attach(run.status, keyboard)
-                self._until_over.enter_context(view)
-                self._until_over.enter_context(keyboard)
+            return self._tables() if self._stream.isatty() else self._lines()
         return self._view
+
+    def _tables(self) -> LiveView:
+        from amoc.cli.view.console import console
+        from amoc.cli.view.keyboard import Keyboard
+        from amoc.cli.view.live import LiveView
+
+        view = self._view = LiveView(console(stream=self._stream))
+        if (run := self._controller) is not None:
+            keyboard = Keyboard(run.status, run.operate, view.event, view.show)
+            view.attach(run.status, keyboard)
+            self._until_over.enter_context(view)
+            self._until_over.enter_context(keyboard)
+        return view
+
+    def _lines(self) -> PlainView:
+        from amoc.cli.view.plain import PlainView
+        from amoc.cli.view.stream import prepared
+
+        run = self._controller
+        status = run.status if run is not None else Status()
+        view = self._view = PlainView(prepared(self._stream), status)
+        if run is not None:
+            self._until_over.enter_context(view)
+        return view
 
     def line(self, text: str) -> None:
         """Show a line of output of the run's processes."""
@@ -64,6 +81,7 @@ class ShownRun:
 
     def summary(self, summary: Summary) -> None:
         """Show what came of the run."""
+        from amoc.cli.view.console import console
         from amoc.cli.view.summary import print_summary
 
-        print_summary(self.load().console, summary)
+        print_summary(console(stream=self._stream), summary)

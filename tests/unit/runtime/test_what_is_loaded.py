@@ -68,6 +68,15 @@ def test_what_shows_a_run_and_writes_its_results_is_not_loaded_before_its_users_
     assert not loaded & {"amoc.results.summary", "amoc.results.saved_run", "rich", "termios"}
 
 
+def test_without_a_terminal_nothing_is_loaded_that_draws_tables_until_a_run_is_over() -> None:
+    code = (
+        "import sys; from amoc.cli.view.shown_run import ShownRun; view = ShownRun(sys.stderr);"
+        "view.load(); view.event('info', 'some event'); print('rich' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert (found.stdout, found.stderr) == ("False\n", "amoc: some event\n")
+
+
 def test_with_nodes_on_other_hosts_all_that_a_run_needs_is_loaded_before_hosts_join() -> None:
     code = """
 import ast, inspect, sys

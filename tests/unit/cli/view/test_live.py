@@ -14,9 +14,12 @@ from rich.console import Console
 from rich.text import Text
 
 from amoc.cli.view import live as live_module
+from amoc.cli.view import plain as plain_module
 from amoc.cli.view.console import SafeConsole, table
+from amoc.cli.view.figures import MAX_THROTTLES, Now, latest
 from amoc.cli.view.live import LiveView
-from amoc.cli.view.sections import MAX_ROWS, MAX_THROTTLES, Now, all_of, latest, progress
+from amoc.cli.view.plain import PlainView, plain_line
+from amoc.cli.view.sections import MAX_ROWS, all_of, progress
 from amoc.cli.view.table_layout import Section, lines, share_out
 from amoc.ipc.messages.samples import Sample
 from amoc.metrics.board import UserState
@@ -70,11 +73,19 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
     return found
 
 
-def view_of(status: Status, terminal: bool = False) -> tuple[LiveView, io.StringIO]:
+def view_of(status: Status) -> tuple[LiveView, io.StringIO]:
     file = io.StringIO()
-    view = LiveView(Console(file=file, width=160, force_terminal=terminal))
+    view = LiveView(Console(file=file, width=160, force_terminal=True))
     view.attach(status)
     return view, file
+
+
+def lines_of(status: Status) -> tuple[PlainView, io.StringIO]:
+    file = io.StringIO()
+    return PlainView(file, status), file
+
+
+VIEWS = pytest.mark.parametrize("view_of", [lines_of, view_of])
 
 
 def drawn(view: LiveView, width: int, height: int) -> str:
@@ -86,8 +97,7 @@ def drawn(view: LiveView, width: int, height: int) -> str:
 
 
 def test_the_plain_line_says_where_the_run_stands():
-    view, _ = view_of(status())
-    line = view.plain_line()
+    line = plain_line(status())
     assert line.startswith(
         "12 s running | users: 5 running, 1 pending, 4 finished, 2 crashed | sent 700"
     )
@@ -97,26 +107,23 @@ def test_the_plain_line_says_where_the_run_stands():
 
 
 def test_the_plain_line_of_a_run_that_has_not_begun_can_be_made():
-    view, _ = view_of(Status())
-    assert view.plain_line() == "0 µs idle | users: 0 running, 0 pending, 0 finished, 0 crashed"
+    assert plain_line(Status()) == "0 µs idle | users: 0 running, 0 pending, 0 finished, 0 crashed"
 
 
 def test_percentiles_of_the_plain_line_are_those_of_the_last_seconds():
     found = status()
-    view, _ = view_of(found)
     for second in range(1, 31):
         took_ns = 9_000_000 if second <= 20 else 3_000_000
         found.points.append(
             Point(t_s=float(second), span_s=1.0, timers={"ttd": Histogram.of([took_ns])})
         )
-    assert view.plain_line().endswith("| ttd p50 3 ms p99 3 ms")
+    assert plain_line(found).endswith("| ttd p50 3 ms p99 3 ms")
 
 
 def test_a_timer_that_has_recorded_nothing_lately_is_not_in_the_plain_line():
     found = status()
-    view, _ = view_of(found)
     found.points.append(Point(t_s=1.0, span_s=1.0))
-    assert "ttd" not in view.plain_line()
+    assert "ttd" not in plain_line(found)
 
 
 def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted():
@@ -140,9 +147,8 @@ def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted(
             host=(0.0, 0, 0, 0, 0),
         ),
     )
-    view, _ = view_of(found)
-    line = view.plain_line()
-    most = live_module.MAX_TIMERS
+    line = plain_line(found)
+    most = plain_module.MAX_TIMERS
     assert line.count(" p99 ") == most
     assert line.endswith(f"| {101 - most} more timers")  # with ttd
 
@@ -168,9 +174,9 @@ def test_late_seconds_are_as_long_as_they_are():
     assert Now(found).rate(counter("sent")) == pytest.approx(36.0)
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_lines_and_events_are_printed_as_they_are(terminal):
-    view, file = view_of(status(), terminal)
+@VIEWS
+def test_lines_and_events_are_printed_as_they_are(view_of):
+    view, file = view_of(status())
     view.line("user 3 says [red]hello[/red] [/]")
     view.event("error", "user 5 crashed: KeyError: [0] [/x]")
     view.event("trace", "Traceback …\n  [1]")
@@ -180,9 +186,9 @@ def test_lines_and_events_are_printed_as_they_are(terminal):
     assert "\nTraceback …\n  [1]" in text
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_what_a_target_has_said_cannot_move_the_cursor(terminal):
-    view, file = view_of(status(), terminal)
+@VIEWS
+def test_what_a_target_has_said_cannot_move_the_cursor(view_of):
+    view, file = view_of(status())
     rude = "no \x1b[2J\x1b]0;owned\x07 \x9b2J \u202eevil"
     view.event("error", f"user 5 crashed: {rude}\namoc: all is well")
     view.event("trace", f"Traceback …\n  File x\nValueError: {rude}")
@@ -209,19 +215,35 @@ def test_no_control_character_reaches_the_terminal_whatever_prints_it(terminal):
 
 
 def test_what_the_scenario_prints_keeps_its_colours():
-    view, file = view_of(status(), terminal=True)
+    view, file = view_of(status())
     view.line("\x1b[31mred\x1b[0m")
     assert "\x1b[31mred\x1b[0m" in file.getvalue()
 
 
+def test_without_a_terminal_a_scenarios_line_is_what_a_console_makes_of_it():
+    rude = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
+    console_file = io.StringIO()
+    console = SafeConsole(file=console_file, width=10_000, force_terminal=False)
+    view, file = lines_of(status())
+    for text in (
+        "\x1b[1;31mred\x1b[0m\tand\x1b]8;;http://x\x1b\\linked",
+        f"a{rude}b\n\tc",
+        "",
+        "ü\t漢字\t.",
+    ):
+        view.line(text)
+        LiveView(console).line(text)
+    assert file.getvalue() == console_file.getvalue()
+
+
 def test_a_long_line_is_not_broken():
-    view, file = view_of(status())
+    view, file = lines_of(status())
     view.line("x" * 1000)
     assert file.getvalue() == "x" * 1000 + "\n"
 
 
 def test_without_a_terminal_a_line_comes_again_and_again_while_the_run_runs(monkeypatch):
-    monkeypatch.setattr(live_module, "PLAIN_LINE_S", 0.001)
+    monkeypatch.setattr(plain_module, "PLAIN_LINE_S", 0.001)
     looks = []
 
     class Watched(Status):
@@ -230,7 +252,7 @@ def test_without_a_terminal_a_line_comes_again_and_again_while_the_run_runs(monk
             return super().__getattribute__(name)
 
     shown = Watched(**vars(status(state=State.STARTING)))
-    view, file = view_of(shown)
+    view, file = lines_of(shown)
     with gevent.Timeout(DEADLINE_S), view:
         while looks.count("state") < 5:
             gevent.sleep(0.001)
@@ -243,7 +265,7 @@ def test_without_a_terminal_a_line_comes_again_and_again_while_the_run_runs(monk
 
 def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypatch):
     monkeypatch.setattr(live_module, "REFRESH_S", 0.001)
-    view, file = view_of(status(duration_s=30.0), terminal=True)
+    view, file = view_of(status(duration_s=30.0))
     with gevent.Timeout(DEADLINE_S), view:
         while file.getvalue().count("700") < 3:
             gevent.sleep(0.001)
@@ -259,7 +281,7 @@ def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypat
 
 def test_a_run_without_any_figures_can_be_drawn(monkeypatch):
     monkeypatch.setattr(live_module, "REFRESH_S", 0.001)
-    view, file = view_of(Status(), terminal=True)
+    view, file = view_of(Status())
     with gevent.Timeout(DEADLINE_S), view:
         while file.getvalue().count("idle") < 2:
             gevent.sleep(0.001)
@@ -269,8 +291,9 @@ THROTTLED = {"messages": (130, 120, 0), "user_rate": (10, 10, 0), "unused": (0, 
 
 
 def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
-    view, _ = view_of(status(throttles=THROTTLED), terminal=True)
-    line = view.plain_line()
+    found = status(throttles=THROTTLED)
+    view, _ = view_of(found)
+    line = plain_line(found)
     assert "| throttle messages 120 (0.0/s, 0 waiting) |" in line
     assert "user_rate" not in line
     assert "unused" not in line
@@ -281,18 +304,18 @@ def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
 
 
 def test_of_very_many_throttles_some_are_shown():
-    view, _ = view_of(status(throttles={f"t{n}": (5, 5, 0) for n in range(100)}))
-    line = view.plain_line()
+    line = plain_line(status(throttles={f"t{n}": (5, 5, 0) for n in range(100)}))
     assert line.count("throttle t") == MAX_THROTTLES
     assert f"| {100 - MAX_THROTTLES} more throttles |" in line
 
 
 def test_of_very_many_counters_some_are_shown_and_the_rest_is_counted():
-    view, _ = view_of(status(counters={f"c{n:03}": n + 1 for n in range(100)}), terminal=True)
-    line = view.plain_line()
+    found = status(counters={f"c{n:03}": n + 1 for n in range(100)})
+    view, _ = view_of(found)
+    line = plain_line(found)
     assert re.findall(r"c\d{3}", line) == [f"c{n:03}" for n in range(88, 100)]
     assert "| c088 89 (" in line
-    assert f"| {100 - live_module.MAX_COUNTERS} more counters |" in line
+    assert f"| {100 - plain_module.MAX_COUNTERS} more counters |" in line
     text = drawn(view, 160, 200)
     assert f"counters ({MAX_ROWS} of 100)" in text
     assert re.search(r"^c070 +71 ", text, re.MULTILINE)
@@ -337,14 +360,14 @@ def busy(**plan) -> Status:
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 160, 300])
 @pytest.mark.parametrize("height", [2, 5, 10, 15, 24, 50, 100])
 def test_the_tables_fit_into_any_window(width, height):
-    view, _ = view_of(busy(), terminal=True)
+    view, _ = view_of(busy())
     text = drawn(view, width, height)
     assert text.count("\n") <= height - 1
     assert all(len(line) <= width for line in text.splitlines())
 
 
 def test_a_small_window_has_what_is_most_important_and_says_what_is_missing():
-    view, _ = view_of(busy(), terminal=True)
+    view, _ = view_of(busy())
     text = drawn(view, 80, 20)
     for wanted in (
         "5 running",
@@ -363,7 +386,7 @@ def test_a_small_window_has_the_newest_warning_however_much_else_there_is(height
     found = busy()
     found.events.append(OperatorEvent(9.0, "error", "worker 1 \n is lost"))
     found.events.append(OperatorEvent(10.0, "info", "5 users will start"))
-    view, _ = view_of(found, terminal=True)
+    view, _ = view_of(found)
     *_, event, rest = drawn(view, 80, height).splitlines()
     assert event == "last error  9 s  worker 1   is lost"
     assert rest.startswith("in a larger window: ")
@@ -376,14 +399,14 @@ def test_where_nothing_was_grave_a_small_window_has_what_happened_last():
     found.events.clear()
     for number in range(4):
         found.events.append(OperatorEvent(float(number), "info", f"event {number}"))
-    view, _ = view_of(found, terminal=True)
+    view, _ = view_of(found)
     assert "\nlast event  3 s  event 3\n" in drawn(view, 80, 20)
     found.events.clear()
     assert "last event" not in drawn(view, 80, 20)
 
 
 def test_a_large_window_has_everything():
-    view, _ = view_of(busy(), terminal=True)
+    view, _ = view_of(busy())
     text = drawn(view, 160, 60)
     assert "in a larger window" not in text
     assert [line for line in text.splitlines() if "event " in line] == [

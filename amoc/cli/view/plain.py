@@ -1,0 +1,122 @@
+"""A run line by line, where there is no terminal: one every few seconds, and what happens.
+
+Nothing is loaded for it that draws tables.
+"""
+
+from __future__ import annotations
+
+from typing import Self, TextIO
+
+import gevent
+
+from amoc.base.clock import format_duration
+from amoc.base.text import printable
+from amoc.cli.view.figures import (
+    MAX_THROTTLES,
+    RECENT_S,
+    Now,
+    in_use,
+    latest,
+    other_counters,
+    targets,
+)
+from amoc.cli.view.stream import CONTROLS
+from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
+from amoc.results.counts import busiest, counter, samples, throttle
+from amoc.runtime.controller.run_state import State
+from amoc.runtime.controller.status import Status
+
+PLAIN_LINE_S = 5.0
+MAX_COUNTERS = 12
+MAX_TIMERS = 12
+"""Counters and timers in the plain line, the busiest."""
+
+
+class PlainView:
+    """Shows a run on a stream that is no terminal."""
+
+    def __init__(self, stream: TextIO, status: Status) -> None:
+        """Show `status` on `stream`, see `amoc.cli.view.stream.prepared`."""
+        self._stream = stream
+        self._status = status
+        self._task: gevent.Greenlet[[], None] | None = None
+
+    def __enter__(self) -> Self:
+        self._task = gevent.spawn(self._run)
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._task is not None:
+            self._task.kill()
+
+    def line(self, text: str) -> None:
+        """Show a line of output of the run's processes, without its colours."""
+        from rich.text import Text  # most scenarios print nothing
+
+        shown = Text.from_ansi(text)
+        shown.expand_tabs(8)
+        self._write(shown.plain.translate(CONTROLS))
+
+    def event(self, level: str, text: str) -> None:
+        """Show an event."""
+        self._write(event_text(level, text))
+
+    def _run(self) -> None:
+        while True:
+            gevent.sleep(PLAIN_LINE_S)
+            if is_shown(self._status):
+                self._write(plain_line(self._status))
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"{text}\n")
+
+
+def event_text(level: str, text: str) -> str:
+    """An event without control characters, since it may quote a target's answer."""
+    return printable(text, keep="\n") if level == "trace" else f"amoc: {printable(text)}"
+
+
+def is_shown(status: Status) -> bool:
+    """Whether the run has a line every few seconds now."""
+    return status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
+
+
+def plain_line(status: Status) -> str:
+    """A run in one line."""
+    users, whole = status.users, status.totals.whole
+    resting = f" ({users['resting']} resting)" if users["resting"] else ""
+    parts = [
+        f"{format_duration(status.elapsed_s)} {status.state.value}",
+        f"users: {users['running']} running{resting}, {users['waiting']} pending, "
+        + ", ".join(f"{users[name]} {name}" for name in ("finished", "crashed")),
+    ]
+    now = Now(status)
+    if requests := whole.counters.get(AGGREGATED + COUNT, 0):
+        failed = whole.counters.get(AGGREGATED + FAILURES, 0)
+        per_s = now.rate(counter(AGGREGATED + COUNT))
+        parts.append(f"requests {requests} ({per_s:.1f}/s), {failed} failed")
+    counters = other_counters(status)
+    shown = sorted(busiest(counters)[:MAX_COUNTERS])
+    parts += [f"{name} {counters[name]} ({now.rate(counter(name)):.1f}/s)" for name in shown]
+    if len(counters) > MAX_COUNTERS:
+        parts.append(f"{len(counters) - MAX_COUNTERS} more counters")
+    throttles = in_use(status)
+    for name, one in list(throttles.items())[:MAX_THROTTLES]:
+        per_s = now.rate(throttle(name, "executions"))
+        parts.append(f"throttle {name} {one.executions} ({per_s:.1f}/s, {one.waiting} waiting)")
+    if len(throttles) > MAX_THROTTLES:
+        parts.append(f"{len(throttles) - MAX_THROTTLES} more throttles")
+    return " | ".join([*parts, *_timers(status)])
+
+
+def _timers(status: Status) -> list[str]:
+    """The timers in the plain line: percentiles of the last seconds, at first of all so far."""
+    points, used = latest(status.points, RECENT_S), targets(status)
+    found = []
+    for name in sorted(busiest(used)[:MAX_TIMERS]):
+        timer = samples(points, name) if points else status.totals.whole.timers[name]
+        if timer.cells:
+            p50, p99 = timer.quantiles_s(0.5, 0.99)
+            found.append(f"{name} p50 {format_duration(p50)} p99 {format_duration(p99)}")
+    more = len(used) - MAX_TIMERS
+    return [*found, *([f"{more} more timers"] if more > 0 else [])]
