@@ -9,8 +9,6 @@ A new command touches two files: a row here, and a method of `Commands` with the
 its parameters, listed under the row's name in its `_handlers`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple

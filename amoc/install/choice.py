@@ -1,7 +1,5 @@
 """How dependencies of a scenario are to be had. Pure."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 NO_INSTALL, LOCKED = "--no-install", "--locked"

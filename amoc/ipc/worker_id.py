@@ -1,7 +1,5 @@
 """Which worker something came from, or goes to. Pure."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -1,7 +1,5 @@
 """What is too much of a health metric, and how near a worker is to that. Pure."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from amoc.metrics.health_figures import WORKER, WorkerPoint, share

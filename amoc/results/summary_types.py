@@ -4,8 +4,6 @@ A summary that an earlier version wrote may lack fields, so readers of a file us
 `Summary.run` and its verdict.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 

@@ -1,7 +1,5 @@
 """What a worker is born with, and how long it may take to leave."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

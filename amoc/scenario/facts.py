@@ -1,7 +1,5 @@
 """What code of a scenario may be told of the plan of its run. Pure."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -4,8 +4,6 @@ The header is of a fixed size, so a node sees where an envelope goes without unp
 passes it on as it came.
 """
 
-from __future__ import annotations
-
 import struct
 from enum import IntEnum
 from typing import NamedTuple, Self

@@ -1,7 +1,5 @@
 """An event of the controller on its way to the scenario's subscribers in the workers. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What the two ends of feeds say to each other, in envelopes. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

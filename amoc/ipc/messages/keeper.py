@@ -4,8 +4,6 @@ A keeper says what it is (`Join`) and learns where to connect (`Joined`), or why
 (`Turned`). All else goes over a bus between the controller and its keepers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """How the processes of a run come up, go down and speak to the operator. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

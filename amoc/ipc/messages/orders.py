@@ -3,8 +3,6 @@
 An order has a number of the controller's own, and so has its reply.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

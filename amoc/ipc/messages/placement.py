@@ -1,7 +1,5 @@
 """Where users run, as the controller tells nodes and workers. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

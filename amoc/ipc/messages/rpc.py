@@ -1,7 +1,5 @@
 """Calls (scenario to controller) and their answers, in envelopes. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """What a node's board says, sampled once a second. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What a throttle's two ends say to each other, in envelopes. Pure."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from amoc.ipc.messages.codec import Codec

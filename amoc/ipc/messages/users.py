@@ -1,7 +1,5 @@
 """Users: which start where, how they end, what went wrong with them. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
