@@ -1,21 +1,26 @@
 """The command line without its start: each command is a fork of one process that has imported it.
 
-For tests that look at what many commands do: of half a second that a process of its own takes,
-Python and its imports are two thirds. How amoc starts is for other tests.
+For tests that look at what commands and runs do: of the CPU time of a short run, Python and its
+imports are two thirds. How amoc starts is for other tests.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from threading import Lock
+
+import setproctitle
 
 from tests.rooms import ROOT
 
@@ -24,6 +29,8 @@ MODULES = (
     *("amoc.cli.check", "amoc.cli.view.dependency_table", "amoc.control.client"),
     *("amoc.runtime.in_process", "amoc.scenario.joined", "amoc.service.describe"),
     *("amoc.service.isolated_main", "amoc.steps.api", "amoc.users.run"),
+    *("amoc.cli.signals", "amoc.cli.summary_file", "amoc.cli.view.shown_run"),
+    *("amoc.results.report.page", "amoc.runtime.controller.controller", "amoc.runtime.launched"),
 )
 """What commands import when they are called, but for what must find a patched standard library."""
 
@@ -31,7 +38,7 @@ MODULES = (
 def amoc(
     *arguments: str, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What a command prints and ends with; one at a time.
+    """What a command prints and ends with.
 
     Args:
         arguments: The command and its arguments.
@@ -40,18 +47,67 @@ def amoc(
     """
     with tempfile.TemporaryDirectory(prefix="amoc-said-") as said:
         files = [Path(said, name) for name in ("stdout", "stderr")]
-        asked = [arguments, str(cwd), dict(env or os.environ), [str(one) for one in files]]
+        command = Command(arguments, cwd, dict(os.environ) if env is None else env, *files)
+        try:
+            code = command.wait(DEADLINE_S)
+        finally:
+            command.kill()
+        return subprocess.CompletedProcess(arguments, code, *(one.read_text() for one in files))
+
+
+class Command:
+    """A command that runs, with as much of `subprocess.Popen` as tests need.
+
+    Attributes:
+        pid: Its process id.
+        returncode: How it has ended, once somebody has asked.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], cwd: Path, env: dict[str, str], stdout: Path, stderr: Path
+    ) -> None:
+        """Start it; what it prints goes to files, and there is nothing to read for it."""
+        self.returncode: int | None = None
+        for file in (stdout, stderr):
+            file.touch()
+        self.pid = _answer([arguments, str(cwd), env, [str(stdout), str(stderr)]])
+        self._pidfd = os.pidfd_open(self.pid)  # there until its end is asked for
+
+    def poll(self) -> int | None:
+        """How it has ended; None while it runs."""
+        if self.returncode is None and select.select([self._pidfd], [], [], 0)[0]:
+            os.close(self._pidfd)
+            self.returncode = _answer(self.pid)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """How it ends, within so many seconds."""
+        if self.returncode is None and not select.select([self._pidfd], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def kill(self) -> None:
+        """End it at once, if it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, 9)
+            self.wait()
+
+
+_asking = Lock()
+
+
+def _answer(asked: object) -> int:
+    """What the server answers: to a command its process id, to such an id how it has ended."""
+    with _asking:
         server = _server()
         assert server.stdin is not None
         assert server.stdout is not None
         server.stdin.write(json.dumps(asked).encode() + b"\n")
         server.stdin.flush()
-        if not select.select([server.stdout], [], [], DEADLINE_S)[0]:
-            server.kill()
-            _server.cache_clear()
-            raise subprocess.TimeoutExpired(arguments, DEADLINE_S)
-        code = int(server.stdout.readline())
-        return subprocess.CompletedProcess(arguments, code, *(one.read_text() for one in files))
+        assert select.select([server.stdout], [], [], DEADLINE_S)[0], "it answers at once"
+        return int(server.stdout.readline())
 
 
 @cache
@@ -67,17 +123,23 @@ def _server() -> subprocess.Popen[bytes]:
 
 
 def serve() -> None:
-    """Answer with the exit codes of the commands that are asked for, until nobody asks."""
+    """Start commands and answer for them until nobody asks."""
     main = import_module("amoc.cli.main").main
     for module in MODULES:
         import_module(module)
     assert "ssl" not in sys.modules
+    setproctitle.getproctitle()  # which looks for its place: beside an environment that is our own
+    gc.freeze()
     while line := sys.stdin.buffer.readline():
+        asked = json.loads(line)
+        if isinstance(asked, int):
+            print(os.waitstatus_to_exitcode(os.waitpid(asked, 0)[1]), flush=True)
+            continue
         child = os.fork()
         if not child:
-            sys.argv[1:], cwd, env, files = json.loads(line)
+            sys.argv[1:], cwd, env, files = asked
             for fd, path in enumerate([os.devnull, *files]):
-                opened = os.open(path, os.O_RDWR | os.O_CREAT)
+                opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
                 os.dup2(opened, fd)
                 os.close(opened)
             os.environ.clear()
@@ -87,7 +149,7 @@ def serve() -> None:
             sys.argv[0] = "amoc"
             main()
             return
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        print(child, flush=True)
 
 
 if __name__ == "__main__":

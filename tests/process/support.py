@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from amoc.control import client
+from tests.preloaded import Command
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
@@ -41,13 +42,8 @@ def parents() -> dict[int, int]:
     """The parent of each process that is not a zombie."""
     found = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if fields[0] != "Z":
-                found[int(entry.name)] = int(fields[1])
+        if entry.name.isdigit() and (fields := _state(int(entry.name))):
+            found[int(entry.name)] = int(fields[1])
     return found
 
 
@@ -61,7 +57,26 @@ def title(pid: int) -> str:
 
 def alive(pids: set[int]) -> set[int]:
     """Those of `pids` that still run."""
-    return pids & parents().keys()
+    return {pid for pid in pids if _state(pid)}
+
+
+def _state(pid: int) -> list[str]:
+    """What the kernel says of a process behind its name; nothing where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return []
+    return fields if fields[0] != "Z" else []
+
+
+def below(pid: int) -> set[int]:
+    """A process and those below it that run, without a look at all others there are."""
+    found = alive({pid})
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it has ended meanwhile
+            for child in task.read_text().split():
+                found |= below(int(child))
+    return found
 
 
 class Run:
@@ -80,27 +95,35 @@ class Run:
         directory: Path,
         run_directory: Path,
         env: dict[str, str],
-        before: str = "",
+        before: str | None = None,
     ) -> None:
         self.json = directory / "summary.json"
         self.directory = run_directory
         self.temporary = Path(tempfile.mkdtemp(prefix="amoc-test-"))
         self._output = directory / "output.txt"
+        self._process = self._started(
+            [*("run", *arguments, "--json", str(self.json)), *("--run-dir", str(self.directory))],
+            {**os.environ, "TMPDIR": str(self.temporary), **env},
+            # What Python reads when it starts has to be there by then.
+            "" if before is None and any(name.startswith("PYTHON") for name in env) else before,
+        )
+        self.pid = self._process.pid
+
+    def _started(
+        self, arguments: list[str], env: dict[str, str], before: str | None
+    ) -> Command | subprocess.Popen[bytes]:
+        if before is None:
+            return Command(arguments, ROOT, env, self._output, self._output)
         changed = f"{before}\nfrom amoc.cli.main import main\nmain()"
         with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [
-                    *(sys.executable, *(("-c", changed) if before else ("-m", "amoc")), "run"),
-                    *arguments,
-                    *("--json", str(self.json), "--run-dir", str(self.directory)),
-                ],
+            return subprocess.Popen(
+                [sys.executable, *(("-c", changed) if before else ("-m", "amoc")), *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=ROOT,
-                env={**os.environ, "TMPDIR": str(self.temporary), **env},
+                env=env,
             )
-        self.pid = self._process.pid
 
     @property
     def has_sockets(self) -> bool:
@@ -119,16 +142,7 @@ class Run:
 
     def tree(self) -> dict[int, str]:
         """The processes below the controller and itself, with their titles."""
-        above = parents()
-
-        def belongs(pid: int) -> bool:
-            while pid in above:
-                if pid == self.pid:
-                    return True
-                pid = above[pid]
-            return False
-
-        return {pid: title(pid) for pid in above if belongs(pid)}
+        return {pid: title(pid) for pid in below(self.pid)}
 
     def find(self, role: str) -> list[int]:
         """The processes of the tree whose title begins with ``amoc: role``."""
@@ -196,7 +210,7 @@ def running(
     directory: Path,
     run_directory: Path | None = None,
     may_be_limited: bool = True,
-    before: str = "",
+    before: str | None = None,
     **env: str,
 ) -> Iterator[Run]:
     """``amoc run`` with `arguments`; nothing of it outlives the block.
@@ -209,6 +223,7 @@ def running(
         may_be_limited: Whether it is as good when this machine, which has other things to do, is
             too slow for it.
         before: Code that its processes, which are forks of one, have executed before all else.
+            None means that they are forks of `preloaded`'s; all others start as people start amoc.
         env: Environment variables.
     """
     options = ["--limited-ok"] if may_be_limited else []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socketserver
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pytest
 from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory
 from amoc.results.saved_run import load
+from tests import preloaded
 from tests.process.support import DEADLINE_S, ROOT, Run, eventually, lines, running
 
 pytestmark = pytest.mark.slow
@@ -80,13 +80,7 @@ def target() -> Iterator[Target]:
 
 
 def amoc(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "amoc", *arguments, "--run", str(run.directory)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    return preloaded.amoc(*arguments, "--run", str(run.directory), cwd=ROOT)
 
 
 def told(run: Run) -> tuple[int, int]:
@@ -220,12 +214,6 @@ def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tm
         arrivals, dropped = counted(run)
     assert last == (arrivals, dropped), "what a pause has dropped was told while the run went on"
     assert arrivals == len(lines(tmp_path / "begun"))
-    again = subprocess.run(
-        [sys.executable, "-m", "amoc", "replay", str(run.directory), "--plan"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    again = preloaded.amoc("replay", str(run.directory), "--plan", cwd=ROOT)
     assert "iterations start at 100/s, on at most 50 users" in again.stdout
     assert "400/s" in again.stdout, "the command is given again, too"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import amoc
-from tests.process.support import ROOT, alive, eventually, parents
+from tests.process.support import ROOT, alive, below, eventually
 
 pytest_plugins = ["pytester"]
 DEADLINE_S = 120.0
@@ -214,18 +214,10 @@ LONG = """
 """
 
 
-def below(pid: int) -> set[int]:
-    """All processes below a process."""
-    above, found = parents(), {pid}
-    while more := {one for one, parent in above.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
-
-
 def running(tmp_path: Path, pid: int) -> set[int]:
     """The processes below a caller, once both users run."""
     eventually(lambda: len(list(tmp_path.glob("user*"))) == 2, "the users run")
-    found = below(pid)
+    found = below(pid) - {pid}
     assert len(found) >= 4  # controller, node, supervisor, and a worker at least
     return found
 

@@ -24,6 +24,7 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.results.journal import read
+from tests import preloaded
 from tests.process.support import DEADLINE_S, ROOT, Run, also_over_nodes, eventually, lines, running
 
 pytestmark = pytest.mark.slow
@@ -44,14 +45,7 @@ FAST = ("--set", "user_rate=inf", "--set", "repeat_num=1")
 
 
 def amoc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "amoc", *arguments],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    return preloaded.amoc(*arguments, cwd=cwd)
 
 
 class Controlled:
@@ -93,7 +87,7 @@ class Controlled:
 
 @contextmanager
 def controlled(
-    scenario: Path, *arguments: str, directory: Path, before: str = ""
+    scenario: Path, *arguments: str, directory: Path, before: str | None = None
 ) -> Iterator[Controlled]:
     own = directory / "run"
     with running(scenario, *arguments, directory=directory, before=before) as run:

@@ -7,7 +7,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,8 @@ import pytest
 from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
-from tests.process.support import Run, eventually, running
+from tests.preloaded import amoc
+from tests.process.support import ROOT, Run, eventually, running
 
 COUNTING = """
     from amoc import metrics, user
@@ -61,12 +61,7 @@ def stop(run: Run) -> int:
 
 
 def report(run: Run) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "amoc", "report", str(run.directory)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return amoc("report", str(run.directory), cwd=ROOT)
 
 
 def test_a_run_whose_directory_is_deleted_goes_on_and_is_incomplete(scenario, tmp_path):

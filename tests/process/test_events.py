@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,8 @@ from amoc.control.client import request
 from amoc.results.run_directory import RunDirectory
 from amoc.results.saved_run import load
 from amoc.scenario.events import SIGNALS
-from tests.process.support import Run, eventually, lines, running
+from tests.preloaded import amoc
+from tests.process.support import ROOT, Run, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -62,8 +61,7 @@ def install(tmp_path: Path) -> Callable[[str, str], Path]:
 def give(run: Run, *command: str) -> None:
     """Give a command as an operator does in another shell."""
     name, *rest = command
-    arguments = [sys.executable, "-m", "amoc", name, "--run", str(run.directory), *rest]
-    subprocess.run(arguments, check=True, capture_output=True, timeout=120)
+    amoc(name, "--run", str(run.directory), *rest, cwd=ROOT).check_returncode()
 
 
 def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from amoc.base.errors import ExitCode
-from tests.process.support import DEADLINE_S, ROOT, eventually, lines, running
+from tests.preloaded import amoc
+from tests.process.support import eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -188,14 +187,7 @@ def test_several_scenarios_have_their_own_users(scenario, tmp_path):
         row = rf"\b{name} +{users} +{begun:,} +[0-9.,]+ +{crashes:,}\b"
         assert re.search(row, told), row
         assert re.search(row, run.output), row
-    again = subprocess.run(
-        [sys.executable, "-m", "amoc", "replay", str(run.directory), "--plan"],
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    again = amoc("replay", str(run.directory), "--plan", cwd=Path("/"))
     assert "40 users, 1 to 40" in again.stdout, again.stderr
 
 
@@ -249,14 +241,7 @@ def test_users_of_one_file_and_arrivals_of_another_run_side_by_side(scenario, tm
     assert counters["kind.stay.users"] == 18, "six of them started again"
     assert counters["kind.visit.iterations"] == counters["arrivals"]
     assert counters["arrivals"] >= len(lines(tmp_path / "visited")) > 20
-    again = subprocess.run(
-        [sys.executable, "-m", "amoc", "replay", str(run.directory), "--plan", "--json", "-"],
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-    )
+    again = amoc("replay", str(run.directory), "--plan", "--json", "-", cwd=Path("/"))
     planned = json.loads(again.stdout)
     assert planned["scenario"] == f"{stay}=12 {visit}=50/s"
     assert planned["arrivals"]["max_users"] == 20

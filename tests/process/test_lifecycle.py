@@ -10,14 +10,18 @@ import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from amoc.base.errors import ExitCode
-from tests.process.support import DEADLINE_S, ROOT, eventually, lines, parents, running
+from tests.process import support
+from tests.process.support import DEADLINE_S, ROOT, eventually, lines, parents
 
 pytestmark = pytest.mark.slow
+running = partial(support.running, before="")
+"""Starts amoc as people do."""
 Write = Callable[..., Path]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Point, Tally
 from amoc.results.store.reader import StoredSeries
 from amoc.results.summary import rebuild
-from tests.process.support import Run, eventually, lines, running
+from tests.preloaded import amoc
+from tests.process.support import ROOT, Run, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
@@ -128,10 +127,10 @@ def test_a_summary_that_is_made_again_is_the_same_to_the_last_digit(scenario, tm
         run.kill(victim)
         eventually(lambda: run.find("worker 0") not in ([], [victim]), "the worker is replaced")
         for command, state in (("pause", "paused"), ("resume", "running")):
-            done = amoc(command, "--run", str(run.directory))
+            done = amoc(command, "--run", str(run.directory), cwd=ROOT)
             assert done.returncode == 0, done.stdout
             eventually(lambda state=state: seconds(run)[-1].state == state, f"it is {state}")
-        assert amoc("stop", "--run", str(run.directory)).returncode == 0
+        assert amoc("stop", "--run", str(run.directory), cwd=ROOT).returncode == 0
         assert run.end() == ExitCode.THRESHOLD, run.output
         summary = run.summary()
     assert summary["blocked"]
@@ -171,7 +170,7 @@ def test_a_killed_controller_loses_at_most_a_second_and_its_report_can_be_made(s
         assert run.end() == -signal.SIGKILL
         assert killed_at - seconds(run)[-1].at < 1.6
         assert not RunDirectory(run.directory).summary.exists()
-        made = amoc("report", str(run.directory))
+        made = amoc("report", str(run.directory), cwd=ROOT)
         assert made.returncode == 0, made.stdout
         found = saved_run.load(RunDirectory(run.directory))
     assert found.summary["run"]["verdict"] == "killed"
@@ -179,17 +178,6 @@ def test_a_killed_controller_loses_at_most_a_second_and_its_report_can_be_made(s
     page = RunDirectory(run.directory).report.read_text()
     assert "killed" in page
     assert "trial" in page
-
-
-def amoc(*arguments: str) -> Any:
-    """``amoc`` with `arguments`, to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "amoc", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_what_is_not_as_expected_fails_the_run_and_ends_it_early_where_that_is_wanted(

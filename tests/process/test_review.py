@@ -402,8 +402,11 @@ def test_what_is_left_out_of_a_flood_at_the_end_is_said(scenario: Write, tmp_pat
     with running(floods, *ONCE, directory=tmp_path) as run:
         assert run.end() == 0
         shown = run.output.count("line ")
-        [left_out] = re.findall(r"([\d,]+) printed lines? left out", run.output)
-        assert shown - run.output.count("printed line ") + int(left_out.replace(",", "")) == 20_000
+        # Once a second, and a busy machine may need more than one.
+        left_out = re.findall(r"([\d,]+) printed lines? left out", run.output)
+        assert left_out
+        counted = shown - run.output.count("printed line ")
+        assert counted + sum(int(number.replace(",", "")) for number in left_out) == 20_000
 
 
 def test_every_byte_that_is_printed_is_passed_on_however_it_was_cut(
