@@ -10,6 +10,7 @@ greenlets do depend on it.
 """
 
 import compileall
+import gc
 import signal
 from contextlib import suppress
 from functools import cache
@@ -58,8 +59,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection(session: pytest.Session) -> None:
     """Has each of xdist's workers compile a share of all files, of which the others read the rest.
 
-    Without this each compiles all of them, which costs a clean checkout 45 s of CPU time.
+    Without this each compiles all of them, which costs a clean checkout 45 s of CPU time. And the
+    collector would look again and again at tests that stay to the end: 1.8 s of each 11.5.
     """
+    gc.disable()
     if (worker := getattr(session.config, "workerinput", None)) is None:
         return
     share = slice(int(worker["workerid"].removeprefix("gw")), None, worker["workercount"])
@@ -71,6 +74,11 @@ def pytest_collection(session: pytest.Session) -> None:
         if wanted and not pytest_ignore_collect(path, session.config):
             with suppress(Exception, pytest.skip.Exception):  # collection will say so
                 import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
