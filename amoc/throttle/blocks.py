@@ -74,8 +74,8 @@ class Account:
     """When the last slot that it holds is due."""
     had: int = 0
     """All slots that it was dealt, but those that are void or that others get."""
-    asked_back_ns: int = 0
-    """Until when it is waited for what it was asked to give back; 0 when it owes no answer."""
+    asked_back: bool = False
+    """Whether it was asked to give back what it was dealt for later, and has not answered."""
 
     @property
     def demand(self) -> int:

@@ -12,7 +12,8 @@ gets 0, 1, 2 and the second 3, 4, 5: waking up again soon costs a quarter less.
 There the horizon is longer, too, the more so the further apart slots are, or messages would cost as
 much as slots do. What was dealt so far ahead can be had back: an asker that finds no use for its
 slots gives back the rest, and one that has none while others have some for later has those asked
-back, to be dealt anew to all. What comes back last is laid out again, as if it had not been.
+back, to be dealt anew to all; unless there were too few for all when these were dealt, for others
+would be without any then. What comes back last is laid out again, as if it had not been.
 
 All of this is for a run on one host. The farther the farthest node is, the further ahead slots are
 dealt, and a slot that would be too late there when it arrives is dealt to nobody.
@@ -86,6 +87,8 @@ class SlotAllocator(Generic[Asker]):
         self._turns = count()
         self._returned: list[Block] = []
         self._wait_ns = 0  # until when what was asked back may come
+        self._owing: set[Asker] = set()  # of whom it is waited for
+        self._scarce = False  # somebody was left with nothing when slots were dealt last
         self._maybe_later: set[Asker] = set()  # all who have slots for later, and some who had
         self._since_ns = change.from_ns
         self.void = 0
@@ -180,12 +183,16 @@ class SlotAllocator(Generic[Asker]):
             account.unseen = sum(block.size for block in account.recent if block.number > seen)
         account.forget(now_ns - VOID_NS)
         if given_back_ns:
-            account.asked_back_ns = 0
+            account.asked_back = False
             self._maybe_later.add(asker)
-            self._wait_ns = max(one.asked_back_ns for one in self._accounts.values())
+            self._owing.discard(asker)
+            if not self._owing:
+                self._wait_ns = 0
             self._wanting.discard(asker)
             self._take_back(account, given_back_ns)
         idle = not self._wanting
+        if idle:
+            self._scarce = False
         self._look(asker, account)
         if self._returned:
             self._offer_returned(now_ns)
@@ -206,8 +213,21 @@ class SlotAllocator(Generic[Asker]):
             while self._wanting and (run := self._row.peek(until_ns)) is not None:
                 block = Block(0, run.epoch, run.first, 1, run.size, run.due_ns, run.spacing_ns)
                 self._row.take(self._share(block, dealt))
+            self._scarce = self._next_has_none(now_ns)
         self._row.forget(now_ns - KEEP_NS)
         return dealt
+
+    def _next_has_none(self, now_ns: int) -> bool:
+        """Whether the next whose turn it is has no slots in hand."""
+        while self._turn:
+            served, asker = self._turn[0]
+            account = self._accounts.get(asker)
+            if account is not None and account.served == served:
+                if account.demand:
+                    return account.covered_ns <= now_ns
+                account.in_turn = False
+            heappop(self._turn)
+        return False
 
     def skip_void(self, now_ns: int) -> None:
         """Count the slots as void that are too late by now."""
@@ -275,6 +295,7 @@ class SlotAllocator(Generic[Asker]):
         if account is None:
             return 0
         self._wanting.discard(asker)
+        self._owing.clear()
         self._wait_ns = 0
         account.seen = account.dealt  # or it was on its way
         self._take_back(account, now_ns + 1)
@@ -301,7 +322,7 @@ class SlotAllocator(Generic[Asker]):
         if not self._far_ahead or self._wanting:
             return
         size = sum(block.size for block in self._returned)
-        holders = [it for it in self._accounts.items() if self.has_later(it[1], now_ns)]
+        holders = self._holders(now_ns)
         for asker, account in holders:
             account.outstanding = account.unseen + ceil(size / len(holders))
             self._look(asker, account)
@@ -313,21 +334,30 @@ class SlotAllocator(Generic[Asker]):
         """
         if not self._ask_back_due(now_ns):
             return []
-        asked = {one: it for one, it in self._accounts.items() if self.has_later(it, now_ns)}
+        holders = self._holders(now_ns)
         self._wait_ns = now_ns + ASK_BACK_NS + self._distance.round_trip_ns
-        for account in asked.values():
-            account.asked_back_ns = self._wait_ns
-        return list(asked)
+        for _, account in holders:
+            account.asked_back = True
+        asked = [asker for asker, _ in holders]
+        self._owing = {*asked}
+        return asked
+
+    def _holders(self, now_ns: int) -> list[tuple[Asker, Account]]:
+        """Who can be asked to give back what it was dealt for later."""
+        maybe = [(one, self._accounts[one]) for one in self._maybe_later if one in self._accounts]
+        holders = [it for it in maybe if self.has_later(it[1], now_ns)]
+        self._maybe_later = {asker for asker, _ in holders}
+        return holders
 
     def has_later(self, account: Account, now_ns: int) -> bool:
         """Whether its owner can be asked to give back what it was dealt for later."""
-        if account.asked_back_ns:
+        if account.asked_back:
             return False
         return account.covered_ns > now_ns + HORIZON_NS + 2 * self._distance.round_trip_ns
 
     def _ask_back_due(self, now_ns: int) -> bool:
         accounts = self._accounts
-        if len(accounts) == 1 or not self._far_ahead:
+        if self._scarce or len(accounts) == 1 or not self._far_ahead:
             return False
         # A generator would cost more than all else that a report of a slow throttle leads to.
         for one in self._wanting:

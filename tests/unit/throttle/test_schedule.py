@@ -587,6 +587,55 @@ def test_who_comes_later_does_not_wait_until_slots_dealt_far_ahead_are_over():
     assert slots == list(range(len(slots)))
 
 
+def noting_asked(monkeypatch, world: World) -> list[str]:
+    """Who is asked for slots back from now on."""
+    asked: list[str] = []
+    ask_back = world.ledger.ask_back
+
+    def noting(now_ns: int) -> list[str]:
+        found = ask_back(now_ns)
+        asked.extend(found)
+        return found
+
+    monkeypatch.setattr(world.ledger, "ask_back", noting)
+    return asked
+
+
+def crowd(world: World, size: int, wanted: int) -> None:
+    """So many others want so many slots each."""
+    for asker in map(str, range(size)):
+        world.want[asker] = world.seen[asker] = 0
+        world.held[asker], world.sent[asker] = [], []
+        world.add(asker, wanted)
+
+
+def test_slots_that_are_too_few_for_all_are_not_asked_back_for_those_who_have_none(monkeypatch):
+    world = World()
+    asked = noting_asked(monkeypatch, world)
+    crowd(world, 64, 9)
+    world.go_on(3000, dealing=True)
+    assert not asked
+    assert [slot for *_, slot in world.used] == list(range(len(world.used)))
+    assert {*world.used_by.values()} == {1}, "they take turns"
+
+
+def test_once_slots_are_no_longer_too_few_they_are_asked_back_again(monkeypatch):
+    world = World()
+    asked = noting_asked(monkeypatch, world)
+    crowd(world, 64, 1)
+    world.go_on(500, dealing=True)
+    for asker, wanted in world.want.items():
+        if wanted:
+            world.want[asker] = 0
+            world.report(asker)
+    assert not asked
+    world.add("a", 1)
+    world.go_on(100, dealing=True)
+    assert asked
+    assert len(asked) == len({*asked}), "once"
+    assert world.held["a"]
+
+
 def test_a_report_looks_at_few_others_however_many_there_are(monkeypatch):
     looked = []
     has_later = SlotAllocator.has_later
