@@ -159,7 +159,9 @@ class Child(End, Generic[_C, _R]):
                 yield None
                 continue
             number, data = self._read(message)
-            if number == self._heard + 1:
+            if not number:
+                yield self._commands.from_wire(data)
+            elif number == self._heard + 1:
                 self._heard = number
                 self._heard_bytes += len(message)
                 if not self._is_patient or self._must_acknowledge:

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Self
 
 import zmq
-from gevent import get_hub
+from gevent import get_hub, sleep
 
 from amoc.base.clock import now_ns
 from amoc.base.moments import to_next_s
@@ -52,6 +52,9 @@ def send_nowait(socket: zmq.Socket[bytes], data: bytes) -> bool:
 class SocketReader:
     """Waits until a socket may have something to read.
 
+    Attributes:
+        rest_s: How long it lets more come once something has; 0 for not at all.
+
     One watcher for all waits, which is off from its call to the next wait: the descriptor stays
     readable until it is read, and the reader may be busy for long. One timer for the ticks, at the
     moments at which this process does other things, too.
@@ -61,6 +64,7 @@ class SocketReader:
         self, socket: zmq.Socket[bytes], receive: Callable[[], bytes] | None = None
     ) -> None:
         """Read from `socket`; by `receive`, where there is more to know than its messages."""
+        self.rest_s = 0.0
         self._receive = receive or partial(socket.recv, zmq.NOBLOCK)
         self._bell = Notify()
         self._closed = False
@@ -107,6 +111,8 @@ class SocketReader:
                 message = self._receive()
             except zmq.Again:
                 self.wait()
+                if self.rest_s and not self._closed:
+                    sleep(self.rest_s)
                 yield None
                 turn_ends = now_ns() + TURN_NS
             else:

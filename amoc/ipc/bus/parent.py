@@ -21,6 +21,10 @@ RESEND_NS = S_NS // 2
 MAX_RESENT = 1_000
 MAX_RESENT_BYTES = 4 << 20
 """What is published again at once: a child that does not read must not be buried."""
+REST_EACH_S = 10e-6
+MIN_REST_S, MAX_REST_S = 0.001, 0.005
+"""How long reports may wait for others for each child that there is, where that is worth it. A turn
+of the loop and waking up for it cost as much as several reports do."""
 
 
 _C = TypeVar("_C")
@@ -124,12 +128,18 @@ class Parent(End, Generic[_C, _R]):
         self._lines[child] = _Line(moved_ns=now_ns())
         if self._listen is not None:
             self._listen.gate.allow(self._listen.domain, child, public_key)
+        self._set_rest()
 
     def forget(self, child: str) -> None:
         """`child` is no more: nothing is sent to it again, and it cannot come back."""
         self._lines.pop(child, None)
         if self._listen is not None:
             self._listen.gate.forbid(self._listen.domain, child)
+        self._set_rest()
+
+    def _set_rest(self) -> None:
+        rest_s = min(REST_EACH_S * len(self._lines), MAX_REST_S)
+        self.reader.rest_s = rest_s if rest_s >= MIN_REST_S else 0.0
 
     def send(self, child: str, command: _C) -> None:
         """Send `command` to `child`; does nothing when it is forgotten.
@@ -145,6 +155,15 @@ class Parent(End, Generic[_C, _R]):
                 f"{child} must acknowledge its commands, but {MAX_UNACKED} are outstanding"
             )
         self._send(child, line, self._commands.to_wire(command))
+
+    def send_once(self, child: str, command: _C) -> None:
+        """Send `command` to `child` where the next of its kind makes up for one that is lost.
+
+        It is not numbered, so `child` need not acknowledge it, and may hear it before what was sent
+        earlier.
+        """
+        if child in self._lines:
+            self.publish(child, pack([0, self._commands.to_wire(command)]))
 
     def hold(self, holding: bool) -> None:
         """Shut the children's `Child.room`, or open it: what goes on from here has to wait."""
@@ -163,7 +182,7 @@ class Parent(End, Generic[_C, _R]):
         self.publish(child, packed)
 
     def publish(self, child: str, data: bytes) -> None:
-        """Publish a numbered command, packed, whether or not it was published before."""
+        """Publish a command with its number, packed, whether or not it was published before."""
         # One frame: a second would cost another 10 µs, and topics are matched as prefixes.
         self._speaks.send(f"{child}.".encode() + data)
 

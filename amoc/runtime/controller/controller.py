@@ -374,7 +374,7 @@ class Controller:
     def _taken(self, node: str, sample: Sample) -> None:
         """What a sample says is known, which may end the run."""
         if is_acknowledged(sample):
-            self._nodes.send(node, Sampled(sample.sequence))
+            self._nodes.send_once(node, Sampled(sample.sequence))
         self._nodes.changed.ring()
 
     def _check(self) -> None:

@@ -128,7 +128,7 @@ class NodeJoins:
         node, kept = coming
         if isinstance(record, Sample):
             if is_acknowledged(record):
-                self._nodes.send(name, Sampled(record.sequence))
+                self._nodes.send_once(name, Sampled(record.sequence))
             if Ready not in node.seen:  # it has numbered its workers as the only node would
                 record = record._replace(workers=[], together=[], first=node.workers.start)
         if len(kept) < MAX_KEPT:

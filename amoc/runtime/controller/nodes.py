@@ -207,6 +207,10 @@ class Nodes:
         except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
             self._trouble(self._by_name[name], error)
 
+    def send_once(self, name: str, command: ToNode) -> None:
+        """Send `command` to a node, see `amoc.ipc.bus.parent.Parent.send_once`."""
+        self._bus.send_once(name, command)
+
     def send_all(self, command: ToNode) -> None:
         """Send `command` to all nodes."""
         for node in self.there:

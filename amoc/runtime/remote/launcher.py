@@ -277,7 +277,7 @@ class RemoteLauncher:
             case Beat(asked_ns, bound_ns):
                 node.heard_ns = now_ns()
                 node.note_clock(bound_ns)
-                self.tell(node, Echo(asked_ns, node.heard_ns, now_ns()))
+                self._parent.send_once(node.keeper, Echo(asked_ns, node.heard_ns, now_ns()))
             case Printed(lines):
                 node.print(lines)
             case Logged():

@@ -275,6 +275,20 @@ def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family
     assert family.parent.backlog_bytes("w0.2") == 0
 
 
+def test_what_is_sent_once_arrives_and_is_neither_kept_nor_acknowledged(family, monkeypatch):
+    child = family.join("w0.1")
+    wait(lambda: family.parent.backlog("w0.1") == 0)
+    heard, batches = len(family.heard), child._batches
+    family.parent.send_once("w0.1", Go())
+    wait(lambda: family.obeyed["w0.1"] == [Go()])
+    assert family.parent.backlog("w0.1") == 0
+    gevent.sleep(2 * child_end.ACK_NS / S_NS)
+    assert (len(family.heard), child._batches) == (heard, batches)
+    family.parent.send("w0.1", Started(0, 1))
+    wait(lambda: family.obeyed["w0.1"] == [Go(), Started(0, 1)])
+    family.parent.send_once("w9.1", Go())
+
+
 def test_an_acknowledgement_goes_with_the_next_report(family, monkeypatch):
     monkeypatch.setattr(child_end, "ACK_NS", 3600 * S_NS)
     monkeypatch.setattr(parent_end, "RESEND_NS", 3600 * S_NS)
@@ -369,6 +383,26 @@ def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
     assert heard[before:].count(child.reader) <= 1
     busy.set()
     wait(lambda: len(got) == 2)
+
+
+def test_reports_of_many_children_are_let_come_before_they_are_read(family, monkeypatch):
+    child = family.join("w0.1")
+    wait(lambda: family.parent.backlog("w0.1") == 0)
+    rests, gate = [], gevent.event.Event()
+    monkeypatch.setattr(both_ends, "sleep", lambda rest_s: rests.append(rest_s) or gate.wait())
+    monkeypatch.setattr(parent_end, "REST_EACH_S", parent_end.MIN_REST_S / 2)
+    family.parent.expect("w1.1")
+    heard = len(family.heard)
+    child.report_urgent(Started(0, 1))
+    wait(lambda: rests)
+    child.report_urgent(Started(0, 2))
+    assert child.flush(DEADLINE_S)
+    assert len(family.heard) == heard
+    gate.set()
+    wait(lambda: len(family.heard) == heard + 2)
+    assert {*rests} == {parent_end.MIN_REST_S}
+    family.parent.forget("w1.1")
+    assert not family.parent.reader.rest_s
 
 
 def test_timers_have_their_turn_however_much_there_is_to_read(family, monkeypatch):
