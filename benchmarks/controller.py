@@ -66,8 +66,8 @@ def eventually(condition: Callable[[], T], run: AmocRun, what: str) -> T:
 @contextmanager
 def fakes(
     options: argparse.Namespace, controller: str, secret: Path, directory: Path
-) -> Iterator[None]:
-    """Fake nodes, in a few processes."""
+) -> Iterator[list[int]]:
+    """Fake nodes, in a few processes; the ids of these."""
     each = -(-options.nodes // options.processes)
     started = []
     for first in range(0, options.nodes, each):
@@ -85,7 +85,7 @@ def fakes(
         command = [sys.executable, "-m", "benchmarks.fake_nodes", json.dumps(told)]
         started.append(subprocess.Popen(command, cwd=HERE.parent))
     try:
-        yield
+        yield [process.pid for process in started]
         for process in started:
             if process.wait(JOIN_S):
                 outcome.failed(f"fake nodes ended with code {process.returncode}")
@@ -120,7 +120,9 @@ def free_ports() -> int:
     return next(port for port in range(21000, 32000, 5) if not taken & {*range(port, port + 5)})
 
 
-def measure(options: argparse.Namespace, run: AmocRun, ports: range) -> dict[str, float]:
+def measure(
+    options: argparse.Namespace, run: AmocRun, ports: range, fakes: list[int]
+) -> dict[str, float]:
     """What the controller takes in a second, while users run."""
     control = run.directory / "run"
     eventually(lambda: [*control.glob("**/control*")], run, "not all workers were up")
@@ -129,11 +131,14 @@ def measure(options: argparse.Namespace, run: AmocRun, ports: range) -> dict[str
     start_cpu = exact_cpu_s(pid)
     time.sleep(options.settle)
     before, sent, at = threads_s(pid), bytes_of(ports), time.monotonic()
+    fakes_s = sum(map(exact_cpu_s, fakes))
     time.sleep(options.seconds)
+    fakes_s = sum(map(exact_cpu_s, fakes)) - fakes_s
     after, received, span_s = threads_s(pid), bytes_of(ports), time.monotonic() - at
     return {
         "main": (after["main"] - before["main"]) / span_s,
         "ZeroMQ": (after["ZeroMQ"] - before["ZeroMQ"]) / span_s,
+        "fakes": fakes_s / span_s,
         "memory": rss_bytes(pid) / 1e6,
         "descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir())),
         "bytes": (received - sent) / span_s,
@@ -207,8 +212,8 @@ def main() -> int:
             (controller,) = eventually(
                 lambda: LISTENING.findall(output.read_text()), run, "the run did not listen"
             )
-            with fakes(options, controller, secret, Path(own)):
-                found = measure(options, run, ports)
+            with fakes(options, controller, secret, Path(own)) as pids:
+                found = measure(options, run, ports, pids)
                 summary = run.finish()
             points = load(locate(str(run.directory / "run"))).points
             holds = sorted(point.controller_lag_s for point in points)
@@ -219,7 +224,7 @@ def main() -> int:
     shares = f"{found['main']:.1%} its own thread, {found['ZeroMQ']:.1%} ZeroMQ's"
     print(f"{options.nodes} nodes of {options.workers} workers, {options.users} users")
     print(f"  {found['start_s']:.1f} s and {found['start_cpu']:.1f} s of CPU until all were up")
-    print(f"  CPU: {total:.1%} of a core, {shares}")
+    print(f"  CPU: {total:.1%} of a core, {shares}; the fake nodes' {found['fakes']:.1%}")
     print(f"  memory: {found['memory']:.0f} MB, descriptors: {found['descriptors']:.0f}")
     print(f"  over its connections: {found['bytes'] / 1e6:.2f} MB/s")
     print(f"  its loop was late by {half:.0f} ms in half of the seconds, {most:.0f} ms at the most")

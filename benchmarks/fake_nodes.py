@@ -17,9 +17,10 @@ gevent.monkey.patch_all()
 import json  # noqa: E402
 import sys  # noqa: E402
 from collections import Counter  # noqa: E402
-from collections.abc import Sequence  # noqa: E402
-from functools import cache, cached_property  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
+from functools import cache  # noqa: E402
 from heapq import heappop, heappush  # noqa: E402
+from itertools import count  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import NamedTuple  # noqa: E402
 
@@ -28,7 +29,7 @@ import zmq  # noqa: E402
 
 import amoc.runtime.host  # noqa: E402, F401 - whatever a node declares
 from amoc import __version__  # noqa: E402
-from amoc.base.clock import MS_NS, S_NS, now_ns  # noqa: E402
+from amoc.base.clock import S_NS, now_ns  # noqa: E402
 from amoc.ipc import bus  # noqa: E402
 from amoc.ipc.messages.envelope import Envelope, Part  # noqa: E402
 from amoc.ipc.messages.keeper import (  # noqa: E402
@@ -65,27 +66,21 @@ from amoc.ipc.messages.throttle import (  # noqa: E402
 from amoc.ipc.messages.users import Started, StartUsers, Stopped, StopUsers  # noqa: E402
 from amoc.metrics.area import Kind  # noqa: E402
 from amoc.metrics.board import UserState  # noqa: E402
-from amoc.metrics.health_figures import WorkerPoint, told_of  # noqa: E402
-from amoc.metrics.histogram import Histogram  # noqa: E402
-from amoc.metrics.timer_block import TimerBlock  # noqa: E402
-from amoc.metrics.workers_together import Told, are_few, told_together  # noqa: E402
+from amoc.metrics.workers_together import are_few  # noqa: E402
 from amoc.runtime.remote import address, fencing, joining, secret  # noqa: E402
 from amoc.runtime.remote.joining import Place  # noqa: E402
 from amoc.scenario import settings  # noqa: E402
 from amoc.scenario.resolving import resolve  # noqa: E402
 from amoc.scenario.start_rate import USER_RATE  # noqa: E402
 from amoc.throttle.blocks import Block  # noqa: E402
+from benchmarks import fake_figures  # noqa: E402
 
 JOIN_S = 120.0
 LOOK_S = 0.01
 THROTTLE = "turns"
 FEW = 8
 """Slots that a worker asks for together."""
-CELLS = range(700, 740)
-"""Those of each timer that are hit."""
 SAMPLE_S = 1.0
-KINDS = 8
-"""Of seconds; making each anew would take more of the machine than the controller does."""
 
 
 class Fakes(NamedTuple):
@@ -106,11 +101,36 @@ class Fakes(NamedTuple):
     """The file for what they have counted."""
 
 
+class Alarms:
+    """Calls back at times, to within `LOOK_S`: thousands of greenlets that sleep cost far more."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[int, int, Callable[[], None]]] = []
+        self._numbers = count()
+
+    def at(self, due_ns: int, call: Callable[[], None]) -> None:
+        """Call at `due_ns`; that must not wait."""
+        heappush(self._due, (due_ns, next(self._numbers), call))
+
+    def run(self) -> None:
+        """Call whatever is due, for ever."""
+        while True:
+            now = now_ns()
+            while self._due and self._due[0][0] <= now:
+                heappop(self._due)[2]()
+            gevent.sleep(LOOK_S)
+
+
 class Node:
     """A node with its keeper."""
 
     def __init__(
-        self, fakes: Fakes, number: int, place: Place, context: zmq.Context[zmq.Socket[bytes]]
+        self,
+        fakes: Fakes,
+        number: int,
+        place: Place,
+        context: zmq.Context[zmq.Socket[bytes]],
+        alarms: Alarms,
     ) -> None:
         self.ended = False
         self.late_s = 0.0
@@ -128,16 +148,15 @@ class Node:
         self._state = UserState.RUNNING
         self.passed = 0
         self._epochs: Counter[str] = Counter()
-        self._due: list[tuple[int, int, int, int]] = []
+        self._alarms = alarms
+        self._is_over = False
         self._samples = 0
-        self._made: dict[int, tuple[list[int], list[WorkerPoint]]] = {}
         self._layout: Sequence[int] = ()
-        self._told = Told()
 
     def keep(self) -> None:
         """Be the keeper, until the run is over."""
         self._keeper.join(JOIN_S)
-        beats = gevent.spawn(self._beat)
+        self._beat()
         for command in self._keeper.commands():
             match command:
                 case Echo(asked_ns):
@@ -149,15 +168,15 @@ class Node:
                     self._keeper.report_urgent(Ended("was killed"))
                 case Leave():
                     break
-        beats.kill()
+        self.ended = True
         self._keeper.flush(1.0)
         self._keeper.close()
-        self.ended = True
 
     def _beat(self) -> None:
-        while True:
-            self._keeper.report_urgent(Beat(now_ns()))
-            gevent.sleep(fencing.BEAT_S)
+        if not self.ended:
+            now = now_ns()
+            self._keeper.report_urgent(Beat(now))
+            self._alarms.at(now + int(fencing.BEAT_S * S_NS), self._beat)
 
     def _begin(self, begin: Begin) -> None:
         told: Bootstrap = BOOTSTRAP.unpack(begin.bootstrap)
@@ -197,7 +216,6 @@ class Node:
 
     def _obey(self, line: bus.Child[ToNode, FromNode]) -> None:
         """Be the node, until it is told to terminate."""
-        tasks = []
         for command in line.commands():
             match command:
                 case Envelope():
@@ -207,15 +225,15 @@ class Node:
                     line.report_nowait(Started(worker, len(ids)))
                 case Init():
                     self._init(line, command)
-                    tasks.append(gevent.spawn(self._sample_each_second, line))
-                    tasks.append(gevent.spawn(self._ask_again, line))
+                    begin_ns = now_ns() + self._node % 50 * int(SAMPLE_S * S_NS) // 50
+                    self._alarms.at(begin_ns, lambda: self._sample_each_second(line))
                 case StopUsers():
                     self._state = UserState.FINISHED
                     line.report_nowait(self._sample())
                     line.report_urgent(Stopped(0, [], 0))
                 case Terminate():
                     break
-        gevent.killall(tasks)
+        self._is_over = True
         line.report_nowait(self._sample(last=True))
         line.report_urgent(Terminated(""))
         line.flush(5.0)
@@ -227,8 +245,13 @@ class Node:
         self._first = sum(self._layout[: self._node])
         rate = self._fakes.rate
         calls = [("throttle.start", (THROTTLE, ["constant", rate], 1.0))] if rate else []
-        metrics = [(name, int(Kind.COUNTER)) for name in self._counter_names]
-        metrics += [(name, int(Kind.TIMER)) for name in self._timer_names]
+        metrics = [
+            (name, int(Kind.COUNTER))
+            for name in fake_figures.names("counter", self._fakes.counters)
+        ]
+        metrics += [
+            (name, int(Kind.TIMER)) for name in fake_figures.names("timer", self._fakes.timers)
+        ]
         line.report_nowait(Ready(calls, metrics))
         for worker in self._numbers:
             line.report_nowait(WorkerUp(worker, 1, 1, [], []))
@@ -236,14 +259,6 @@ class Node:
     @property
     def _numbers(self) -> range:
         return range(self._first, self._first + self._fakes.workers)
-
-    @cached_property
-    def _counter_names(self) -> list[str]:
-        return [f"counter_{number}" for number in range(self._fakes.counters)]
-
-    @cached_property
-    def _timer_names(self) -> list[str]:
-        return [f"timer_{number}" for number in range(self._fakes.timers)]
 
     # Throttles and orders
 
@@ -257,9 +272,7 @@ class Node:
                         if name in (THROTTLE, USER_RATE):
                             self._want(line, worker, name, 0)
                     case Tokens():
-                        block = Block(*one[1:])
-                        last_ns = block.due_at(block.size - 1)
-                        heappush(self._due, (last_ns, worker, block.number, block.size))
+                        self._use(line, worker, Block(*one[1:]))
         elif part is Part.CONTROL:
             for order in ORDERS.unpack_stream(envelope.body):
                 users = self._users[worker - self._first]
@@ -274,80 +287,46 @@ class Node:
         packed = THROTTLE_TO_CONTROLLER.pack(want)
         line.report_urgent(Envelope.of(Part.THROTTLE, worker, 1, packed))
 
-    def _ask_again(self, line: bus.Child[ToNode, FromNode]) -> None:
+    def _use(self, line: bus.Child[ToNode, FromNode], worker: int, block: Block) -> None:
         """Users that have used their slots wait for others."""
-        while True:
-            now = now_ns()
-            while self._due and self._due[0][0] <= now:
-                _, worker, number, size = heappop(self._due)
-                self.passed += size
-                self._want(line, worker, THROTTLE, number)
-            gevent.sleep(LOOK_S)
+
+        def used() -> None:
+            if not self._is_over:
+                self.passed += block.size
+                self._want(line, worker, THROTTLE, block.number)
+
+        self._alarms.at(block.due_at(block.size - 1), used)
 
     # Samples
 
     def _sample_each_second(self, line: bus.Child[ToNode, FromNode]) -> None:
-        gevent.sleep(self._node % 50 / 50 * SAMPLE_S)
-        while True:
+        if not self._is_over:
             line.report_nowait(self._sample())
-            gevent.sleep(SAMPLE_S)
+            again_ns = now_ns() + int(SAMPLE_S * S_NS)
+            self._alarms.at(again_ns, lambda: self._sample_each_second(line))
 
     def _sample(self, last: bool = False) -> Sample:
         self._samples += 1
-        few, workers = are_few(self._layout), self._workers()
-        users = sum(self._users)
+        few, users = are_few(self._layout), sum(self._users)
+        by_worker = tuple(self._users)
+        told = fake_figures.told(by_worker, self._samples, few or last)
         throttles = {THROTTLE: (self.passed, self.passed, 0)} if self._fakes.rate else {}
         return Sample(
             sequence=self._samples,
             at_ns=now_ns(),
             users={int(self._state): users},
             users_peak=users,
-            counters=dict.fromkeys(self._counter_names, self._samples),
+            counters=fake_figures.counters(self._fakes.counters, self._samples),
             gauges={},
-            timers=self._timers(self._samples).wire() if self._fakes.timers else (),
+            timers=fake_figures.timers(self._fakes.timers, self._samples),
             crashes={},
             throttles=throttles,
             waiting={THROTTLE: users} if self._fakes.rate else {},
-            workers=[*map(told_of, workers if few or last else self._told.choose(workers))],
+            workers=[(self._first + index, *figures) for index, *figures in told],
             host=[0.1, 1 << 34, 1 << 33, 28_232, 0],
             first=self._first,
             alive=self._users,
-            together=() if few else told_together(workers),
-        )
-
-    def _timers(self, times: int) -> TimerBlock:
-        one = Histogram(dict.fromkeys(CELLS, times), 10 * MS_NS)
-        return TimerBlock.of(dict.fromkeys(self._timer_names, one))
-
-    def _workers(self) -> list[WorkerPoint]:
-        """Its workers, which are well; figures differ from second to second, as real ones do."""
-        kind = self._samples % KINDS
-        users, workers = self._made.get(kind, ([], []))
-        if users != self._users:
-            workers = [self._point(one, kind) for one in self._numbers]
-            self._made[kind] = [*self._users], workers
-        return workers
-
-    def _point(self, worker: int, kind: int) -> WorkerPoint:
-        users = self._users[worker - self._first]
-        some = hash((worker, kind)) % 1000 / 1000
-        return WorkerPoint(
-            "",
-            worker,
-            users=users,
-            cpu=round(0.4 + some / 5, 4),
-            lag_p99_s=round(0.002 + some / 100, 6),
-            late_p99_s=round(0.001 + some / 200, 6),
-            gc_s=round(some / 50, 6),
-            cpu_wait_s=round(some / 25, 6),
-            preemption_rate=round(some * 100, 1),
-            rss_bytes=(100 << 20) + (int(some * 100) << 12),
-            fds=users + 20,
-            fd_limit=20_000,
-            users_peak=users,
-            cpu_s=12.345678,
-            max_rss_bytes=110 << 20,
-            loop_lag_p99_s=0.012,
+            together=() if few else fake_figures.together(by_worker, self._samples),
         )
 
     def counted(self) -> dict[str, int]:
@@ -365,11 +344,13 @@ def main() -> None:
     where = address.parse(fakes.controller, "controller")
     known = secret.in_file(fakes.secret_file)
     nodes: list[Node] = []
+    alarms = Alarms()
+    gevent.spawn(alarms.run)
 
     def one(number: int) -> None:
         name = f"fake{number}"
         place = joining.join(context, where, known, JOIN_S, name)
-        node = Node(fakes, number, place, context)
+        node = Node(fakes, number, place, context, alarms)
         nodes.append(node)
         node.keep()
 
