@@ -66,7 +66,7 @@ from amoc.ipc.messages.throttle import (  # noqa: E402
 from amoc.ipc.messages.users import Started, StartUsers, Stopped, StopUsers  # noqa: E402
 from amoc.metrics.area import Kind  # noqa: E402
 from amoc.metrics.board import UserState  # noqa: E402
-from amoc.metrics.workers_together import are_few  # noqa: E402
+from amoc.metrics.workers_together import named_every  # noqa: E402
 from amoc.runtime.remote import address, fencing, joining, secret  # noqa: E402
 from amoc.runtime.remote.joining import Place  # noqa: E402
 from amoc.scenario import settings  # noqa: E402
@@ -307,9 +307,10 @@ class Node:
 
     def _sample(self, last: bool = False) -> Sample:
         self._samples += 1
-        few, users = are_few(self._layout), sum(self._users)
+        every, users = named_every(self._layout), sum(self._users)
         by_worker = tuple(self._users)
-        told = fake_figures.told(by_worker, self._samples, few or last)
+        each, named = last or not every, every and (self._samples + self._node) % every == 0
+        told = fake_figures.told(by_worker, self._samples, each) if each or named else ()
         throttles = {THROTTLE: (self.passed, self.passed, 0)} if self._fakes.rate else {}
         return Sample(
             sequence=self._samples,
@@ -326,7 +327,7 @@ class Node:
             host=[0.1, 1 << 34, 1 << 33, 28_232, 0],
             first=self._first,
             alive=self._users,
-            together=() if few else fake_figures.together(by_worker, self._samples),
+            together=fake_figures.together(by_worker, self._samples) if every else (),
         )
 
     def counted(self) -> dict[str, int]:

@@ -102,7 +102,7 @@ def _figure(source: Source, meaning: str, unit: str = "", **how: Any) -> Any:
 _MORE = "use more workers (--workers) or hosts, or fewer users"
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: to make one would take three times as long, several for each node
 class WorkerPoint:
     """How one worker did in a second.
 

@@ -1,9 +1,10 @@
 """The workers of a node as one, and which of them are told of besides. Pure.
 
 What the controller keeps of each worker in each second is what limits how many it can have. So in a
-run with many workers (`are_few`) a node tells each second how all of its workers did together, and
-by name only of some: of those that are past a limit, of the one that is nearest to one, and of each
-in its turn. The last sample tells of each, so the totals of all are known.
+run with many workers (`named_every`) a node tells each second how all of its workers did together,
+and by name only of some: of those that are past a limit, and, in each sample or every so many, of
+the one that is nearest to one and of each in its turn. The last sample tells of each, so the totals
+of all are known.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import ceil
 from typing import Any
 
 from amoc.metrics.health_figures import WorkerPoint, in_a_second, told_of
 from amoc.metrics.health_limits import strain
 
 FEW = 256
-"""Workers of a run of which each is told of in each second."""
+"""Workers of a run of which each is told of in each second; and how many of all that are well."""
 FEW_OF_A_NODE = 4
 """So many are told of as cheaply as together."""
 MOST_PAST = 8
@@ -25,6 +27,8 @@ MOST_PAST = 8
 HELD = 4
 """Samples for which a worker is told of that was past a limit. Its shares of a core are judged by
 the mean of three seconds, so the fourth shows that they are not past it any more."""
+_WELL = 2
+"""Workers of a node that are told of although they are well."""
 OF_ALL = MEAN, HIGHEST = "mean", "highest"
 
 
@@ -61,9 +65,18 @@ def told_together(workers: Sequence[WorkerPoint]) -> list[tuple[Any, ...]]:
     return [(0, *mean), (0, *map(max, columns))]
 
 
-def are_few(workers: Sequence[int]) -> bool:
-    """Whether each worker is told of in a run whose nodes have so many of them."""
-    return sum(workers) <= FEW or max(workers) <= FEW_OF_A_NODE
+def named_every(workers: Sequence[int]) -> int:
+    """Every how many samples some workers that are well are told of by name.
+
+    Args:
+        workers: How many of them each node of the run has.
+
+    Returns:
+        The number of samples; 0 if each worker is told of in each.
+    """
+    if sum(workers) <= FEW or max(workers) <= FEW_OF_A_NODE:
+        return 0
+    return ceil(_WELL * len(workers) / FEW)
 
 
 class Told:
@@ -71,16 +84,23 @@ class Told:
 
     def __init__(self) -> None:
         self._past: dict[int, int] = {}  # by number: for how many samples; the longest so first
-        self._turn = 0
+        self._samples = self._turn = 0
 
-    def choose(self, workers: Sequence[WorkerPoint]) -> list[WorkerPoint]:
-        """Those of a sample; times are shares."""
+    def choose(self, workers: Sequence[WorkerPoint], every: int = 1) -> list[WorkerPoint]:
+        """Those of a sample; times are shares.
+
+        Args:
+            workers: All of the node.
+            every: See `named_every`.
+        """
         strains = {one.worker: strain(one) for one in workers}
         self._past |= {number: HELD for number, one in strains.items() if one >= 1}
-        told = {*islice(self._past, MOST_PAST), max(strains, key=strains.__getitem__)}
+        told = {*islice(self._past, MOST_PAST)}
         self._past = {number: left - 1 for number, left in self._past.items() if left > 1}
-        self._turn = (self._turn + 1) % len(workers)
-        told.add(workers[self._turn].worker)
+        self._samples += 1
+        if (self._samples + workers[0].worker // len(workers)) % every == 0:  # nodes by turns
+            self._turn = (self._turn + 1) % len(workers)
+            told |= {max(strains, key=strains.__getitem__), workers[self._turn].worker}
         return [one for one in workers if one.worker in told]
 
 

@@ -150,7 +150,7 @@ class Sampler:
         users_peak: int,
         last: bool = False,
         gone: Sequence[tuple[int, int]] = (),
-        few: bool = True,
+        named_every: int = 0,
     ) -> Sample:
         """A sample of now, of the users `ids`.
 
@@ -159,7 +159,7 @@ class Sampler:
             users_peak: The most that were alive at once.
             last: Whether to repeat all that was not acknowledged: there may be no next sample.
             gone: Users that have left since the sample before, see `Sample.gone`.
-            few: Whether the run has so few workers that each is told of.
+            named_every: See `amoc.metrics.workers_together.named_every`.
         """
         news = self._look()
         news.gone += gone
@@ -180,6 +180,7 @@ class Sampler:
         numbers = self._board.numbers
         workers = [self._point(number) for number in numbers]
         counters, crashes = self._counters, self._crashes
+        all_named = last or not named_every
         return Sample(
             sequence=self._sequence,
             at_ns=now_ns(),
@@ -191,13 +192,15 @@ class Sampler:
             crashes={name: crashes[name] for name in news.crashes},
             throttles={name: tuple(self._throttles[name]) for name in news.throttles},
             waiting=self._waiting(),
-            workers=[*map(told_of, workers if few or last else self._told.choose(workers))],
+            workers=[
+                *map(told_of, workers if all_named else self._told.choose(workers, named_every))
+            ],
             host=[getattr(host, name) for name in health_figures.NODE],
             gone=news.gone,
             first=self._board.first,
             alive=[one.users for one in workers],
             restarted=sum(self._board.row(number)[Cell.RESTARTED] for number in numbers),
-            together=() if few else told_together(workers),
+            together=told_together(workers) if named_every else (),
         )
 
     def _packed(self, news: _News) -> TimerBlock:

@@ -20,7 +20,7 @@ from amoc.ipc.messages.users import Blocked, LookAtUsers, UsersNow
 from amoc.metrics.board import PRESENT, Board, Cell
 from amoc.metrics.health_figures import cell
 from amoc.metrics.numpy_loading import load_for
-from amoc.metrics.workers_together import are_few
+from amoc.metrics.workers_together import named_every
 from amoc.runtime import logs
 from amoc.runtime.node.sampler import Host, Sampler
 from amoc.runtime.node.workers import WorkerState, WorkerTable
@@ -90,8 +90,8 @@ class WorkerWatch:
         with self._sampling:  # by one greenlet after the other
             self._breathe.begin()
             gone = self._workers.take_gone()
-            few = are_few(self._workers.placement.layout.workers)
-            sample = self._sampler.take(self._workers.ids, self._users_peak, last, gone, few)
+            every = named_every(self._workers.placement.layout.workers)
+            sample = self._sampler.take(self._workers.ids, self._users_peak, last, gone, every)
         self._report(sample)
         load_for(cells_in(sample))
         for note in self._sampler.take_notes():

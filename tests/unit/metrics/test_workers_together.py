@@ -13,9 +13,9 @@ from amoc.metrics.workers_together import (
     MOST_PAST,
     Together,
     Told,
-    are_few,
     labelled,
     mean_of,
+    named_every,
     told_together,
 )
 from amoc.results.generator_health import Health
@@ -64,10 +64,32 @@ def test_of_many_that_are_past_a_limit_those_are_told_of_that_were_so_first():
 
 
 @pytest.mark.parametrize(
-    ("layout", "few"), [([32], True), ([32] * 8, True), ([32] * 9, False), ([2] * 1000, True)]
+    ("layout", "every"),
+    [
+        *(([32], 0), ([32] * 8, 0), ([2] * 1000, 0)),
+        *(([32] * 9, 1), ([32] * 128, 1), ([32] * 250, 2), ([32] * 1000, 8)),
+    ],
 )
-def test_where_workers_are_few_each_is_told_of(layout, few):
-    assert are_few(layout) is few
+def test_each_worker_is_told_of_where_they_are_few_and_few_of_all_nodes_where_they_are_many(
+    layout, every
+):
+    assert named_every(layout) == every
+
+
+def test_workers_that_are_well_are_named_in_some_samples_only_where_nodes_are_many():
+    points = [
+        [replace(one, worker=first + at) for at, one in enumerate(workers(w40=0.5))]
+        for first in range(0, 320, 32)
+    ]
+    told, named = [Told() for _ in points], Counter[int]()
+    for _ in range(8 * len(NUMBERS)):
+        some = [one.choose(mine, 8) for one, mine in zip(told, points, strict=True)]
+        assert sum(map(bool, some)) in (1, 2), "nodes by turns"
+        named.update(number for one in some for number in numbers(one))
+    assert {*named} == {*range(320)}
+    assert named[8] == len(NUMBERS)
+    late = [replace(one, cpu=1.0) if one.worker == 7 else one for one in points[0]]
+    assert all(7 in numbers(told[0].choose(late, 8)) for _ in range(20))
 
 
 def test_together_they_have_the_mean_and_the_highest_of_each_figure():

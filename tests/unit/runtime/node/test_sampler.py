@@ -351,12 +351,12 @@ def test_of_many_workers_some_are_told_of_and_in_the_end_each():
     for number in board.numbers:
         board.row(number)[health_figures.cell("users")] = number
         board.row(number)[Cell.RESTARTED] = 2
-    told = wire(many.take(NOBODY, 0, few=False))
+    told = wire(many.take(NOBODY, 0, named_every=1))
     assert (told.first, told.alive, told.restarted) == (16, [*board.numbers], 16)
     assert len(told.workers) <= 2
     mean, highest = (in_a_second("node0", one, 1.0) for one in told.together)
     assert (mean.users, highest.users) == (19.5, 23)
-    last = wire(many.take(NOBODY, 0, last=True, few=False))
+    last = wire(many.take(NOBODY, 0, last=True, named_every=1))
     assert [worker_of(last, at).worker for at in range(8)] == [*board.numbers]
     assert last.together
 
