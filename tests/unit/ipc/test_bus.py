@@ -275,20 +275,6 @@ def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family
     assert family.parent.backlog_bytes("w0.2") == 0
 
 
-def test_what_is_sent_once_arrives_and_is_neither_kept_nor_acknowledged(family, monkeypatch):
-    child = family.join("w0.1")
-    wait(lambda: family.parent.backlog("w0.1") == 0)
-    heard, batches = len(family.heard), child._batches
-    family.parent.send_once("w0.1", Go())
-    wait(lambda: family.obeyed["w0.1"] == [Go()])
-    assert family.parent.backlog("w0.1") == 0
-    gevent.sleep(2 * child_end.ACK_NS / S_NS)
-    assert (len(family.heard), child._batches) == (heard, batches)
-    family.parent.send("w0.1", Started(0, 1))
-    wait(lambda: family.obeyed["w0.1"] == [Go(), Started(0, 1)])
-    family.parent.send_once("w9.1", Go())
-
-
 def test_an_acknowledgement_goes_with_the_next_report(family, monkeypatch):
     monkeypatch.setattr(child_end, "ACK_NS", 3600 * S_NS)
     monkeypatch.setattr(parent_end, "RESEND_NS", 3600 * S_NS)
@@ -463,6 +449,20 @@ def sent(monkeypatch):
     made = Sent()
     monkeypatch.setattr(child_end, "send_nowait", made.send)
     return made
+
+
+def test_what_is_sent_once_arrives_and_is_neither_kept_nor_acknowledged(family, sent):
+    family.join("w0.1")
+    wait(lambda: family.parent.backlog("w0.1") == 0)
+    batches = sent.count
+    family.parent.send_once("w0.1", Go())
+    wait(lambda: family.obeyed["w0.1"] == [Go()])
+    assert family.parent.backlog("w0.1") == 0
+    gevent.sleep(2 * child_end.ACK_NS / S_NS)
+    assert sent.count == batches
+    family.parent.send("w0.1", Started(0, 1))
+    wait(lambda: family.obeyed["w0.1"] == [Go(), Started(0, 1)])
+    family.parent.send_once("w9.1", Go())
 
 
 def test_reports_arrive_in_order_and_travel_together(family, sent):
