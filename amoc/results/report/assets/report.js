@@ -170,15 +170,20 @@ const amocReport = (() => {
     return [{ ...common, size: 28, gap: 4, ...x }, y];
   }
 
-  /* Sections below the one that the address names are laid out when somebody sees them, or when the
-     function that is returned is called: with none above left out, nothing moves then. Not so where a
-     page is loaded again, as the browser scrolls it to where it was. */
+  /* Whether the browser shows the page where its address says, and not, loaded again, where it was. */
+  const arrived = () => performance.getEntriesByType("navigation")[0]?.type === "navigate";
+  const named = () => document.getElementById(location.hash.slice(1));
+
+  /* The page of a run that goes on comes hidden, so that it is laid out once, from here. What is below
+     the section that the address names is laid out when somebody sees it, or when the function that is
+     returned is called: nothing above is left out, so nothing moves then. */
   function laterBelow() {
-    if (performance.getEntriesByType("navigation")[0]?.type !== "navigate") return () => {};
+    const hidden = document.querySelector(".unready");
+    if (!hidden) return () => {};
     const sections = [...document.querySelectorAll("section")];
-    const named = document.getElementById(location.hash.slice(1));
-    const below = sections.slice(1 + sections.findIndex((one) => one.contains(named)));
+    const below = arrived() ? sections.slice(1 + sections.findIndex((one) => one.contains(named()))) : [];
     for (const one of below) one.classList.add("later");
+    hidden.classList.remove("unready");
     return () => { for (const one of below) one.classList.remove("later"); };
   }
 
@@ -590,6 +595,10 @@ const amocReport = (() => {
       show(which);
     }
 
+    function isSeen(element) { // a pixel of it at least
+      const { top, bottom } = element.getBoundingClientRect();
+      return bottom >= 1 && top <= innerHeight - 1;
+    }
     const widths = new ResizeObserver((entries) => {
       if (state.print) return;
       for (const { target } of entries) {
@@ -600,26 +609,29 @@ const amocReport = (() => {
     });
     const near = new IntersectionObserver((entries) => {
       const seen = [];
-      for (const { target, isIntersecting, boundingClientRect: { top, bottom } } of entries) {
+      for (const { target, isIntersecting } of entries) {
         if (!isIntersecting) { state.near.delete(target); continue; }
         state.near.add(target);
         const one = state.drawn.get(target);
         if (one?.stale) refresh(target, one);
-        if (bottom > 0 && top < innerHeight) seen.push(target);
+        if (isSeen(target)) seen.push(target);
       }
       show(begun ? [...state.near] : seen);
-      if (seen.length) begin(seen.filter((one) => state.drawn.has(one)).length);
+      if (seen.length) begin();
     }, { rootMargin: NEAR });
 
-    /* What is in the window is drawn first, as soon as the page is where its address says; then what
-       is near, once that has been painted. What is far is drawn when there is nothing else to do:
-       whoever captures the page as a whole sees all of it, though it never comes near the window. */
+    /* What will be in the window is drawn first, if that is known before the page is painted; then what
+       is near, once it has been. What is far is drawn when there is nothing else to do: whoever captures
+       the page as a whole sees all of it, though it never comes near the window. */
     let begun = false;
-    const layOutAll = data.version ? laterBelow() : () => {};
-    function begin(inWindow) {
+    const layOutAll = laterBelow();
+    function begin() {
       if (begun) return;
       begun = true;
-      queueMicrotask(() => { performance.mark("amoc-drawn", { detail: inWindow }); firstDrawn(); }); // after uPlot's own
+      queueMicrotask(() => { // after uPlot's own
+        performance.mark("amoc-drawn", { detail: [...state.drawn.keys()].filter(isSeen).length });
+        firstDrawn();
+      });
       requestAnimationFrame(() => setTimeout(() => { layOutAll(); show([...state.near]); }));
       idly(() => drawNext([...figures]));
     }
@@ -633,8 +645,18 @@ const amocReport = (() => {
       show([figure]);
       idly(() => drawNext(rest));
     }
+    function drawFirst() {
+      if (!arrived()) return;
+      if (!scrollY) named()?.scrollIntoView(); // as the browser will
+      const open = figures.filter((one) => !one.closest(".later, details:not([open])") && isSeen(one));
+      show(open.filter((one) => one.getBoundingClientRect().bottom <= innerHeight));
+      show(open.filter(isSeen)); // legends of those may have moved others out
+      const below = document.querySelector(".later");
+      if (state.drawn.size && !(below && isSeen(below))) begin();
+    }
     collect();
-    addEventListener("load", () => idly(() => begin(0))); // where no chart is in the window
+    drawFirst();
+    addEventListener("load", () => idly(begin)); // where no chart is in the window
 
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again([...state.drawn.keys()]));
 
@@ -669,7 +691,6 @@ const amocReport = (() => {
   return { draw, duration, moment, range, shown };
 })();
 
-document.documentElement.classList.add("js");
 if (document.getElementById("data")) {
   amocReport.page = amocReport.draw(JSON.parse(document.getElementById("data").textContent));
 }
