@@ -375,6 +375,8 @@ def test_init_may_use_blocking_calls_and_threads_of_gevent(scenario: Write, tmp_
         assert "thread(s)" not in run.output
 
 
+# Of what loading says the tests of the loader depend on the interpreter.
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
@@ -419,6 +421,7 @@ def test_a_scenario_that_cannot_run_starts_nothing(
     refuses(code, message, str(scenario(text)), *limit)
 
 
+@pytest.mark.once
 def test_all_wrong_settings_are_named_at_once(scenario: Write) -> None:
     file = scenario("""
         from amoc import setting
@@ -446,14 +449,17 @@ def test_all_wrong_settings_are_named_at_once(scenario: Write) -> None:
     assert len(result.stderr.splitlines()) == 5
 
 
+@pytest.mark.once
 def test_a_file_that_is_not_there_is_one_clear_line() -> None:
     refuses(4, "scenario nowhere/to_be.py does not exist", "nowhere/to_be.py")
 
 
+@pytest.mark.once
 def test_a_module_that_is_not_there_is_one_clear_line() -> None:
     refuses(4, "neither a file (*.py) nor an importable module", "nowhere.to_be")
 
 
+@pytest.mark.once
 def test_too_little_shared_memory_is_one_clear_line() -> None:
     refuses(
         7,
@@ -463,6 +469,7 @@ def test_too_little_shared_memory_is_one_clear_line() -> None:
     )
 
 
+@pytest.mark.once
 def test_too_few_file_descriptors_are_one_clear_line(scenario: Write) -> None:
     file = scenario("""
         from amoc.scenario import fd_budget as limits

@@ -18,9 +18,8 @@ from amoc.base.errors import ExitCode, ResourceError
 from amoc.cli.main import cli, main
 from amoc.cli.param_types import MAX_ID, USER_IDS, duration
 from amoc.cli.summary_file import SummaryFile
-
-PROJECT = Path(__file__).resolve().parents[3]
-DEADLINE_S = 60
+from tests import preloaded
+from tests.rooms import ROOT
 
 SCENARIO = '''"""A user that does nothing."""
 from amoc import setting
@@ -52,12 +51,10 @@ def refused_in_process(monkeypatch, capsys):
 def amoc(
     *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    found = subprocess.run(
-        [sys.executable, "-m", "amoc", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **(environment or {})},
+    found = preloaded.amoc(
+        *arguments,
+        cwd=Path.cwd(),
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
     )
     assert "Traceback" not in found.stdout + found.stderr, found.stderr
     return found
