@@ -67,6 +67,10 @@ class LaunchedNode(Protocol):
     def ended(self) -> str | None:
         """How its process has ended, as ``exited with 3``; None as long as it is known to run."""
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether it has ended with exit status 0, so has said its last words."""
+
     def kill(self) -> None:
         """End its process and all below it at once; does not wait for that."""
 

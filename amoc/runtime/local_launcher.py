@@ -60,6 +60,11 @@ class LocalNode:
         status = self._watched.exit_status()
         return None if status is None else process.how_it_ended(status)
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether it has ended with exit status 0."""
+        return self._watched.exit_status() == 0
+
     def kill(self) -> None:
         """Kill it; the kernel ends all below it."""
         self._watched.kill()

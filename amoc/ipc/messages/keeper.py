@@ -109,6 +109,8 @@ class Ended(NamedTuple):
 
     how: str
     """As ``exited with 3``."""
+    is_clean: bool = False
+    """Whether its exit status was 0."""
 
 
 class Kill(NamedTuple):

@@ -46,8 +46,10 @@ MAX_WRONG = 200
 """Characters of what is wrong with a report."""
 LAST_WORDS_NS = 200 * MS_NS
 LAST_WORDS_EACH_NS = 2 * MS_NS
+CLEAN_NS = 8 * S_NS
 """How long the last report of a node that has died may still be on the way: that of one, and what
-is added for each node, for all may leave at once."""
+is added for each node, for all may leave at once. Of one that has ended well it is certainly on the
+way, over a connection that may have to send it several times."""
 
 
 M = TypeVar("M")
@@ -315,6 +317,8 @@ class Nodes:
         if how is not None:
             node.ended_ns = node.ended_ns or now_ns()
             words_ns = LAST_WORDS_NS + LAST_WORDS_EACH_NS * len(self.there)
+            if node.launched.is_clean:
+                words_ns = max(words_ns, CLEAN_NS)
             if Terminated in node.seen or now_ns() - node.ended_ns < words_ns:
                 return None
             return PeerError(f"{node.name} {how}")

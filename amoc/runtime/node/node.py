@@ -76,6 +76,8 @@ from amoc.runtime.remote import fencing
 from amoc.users.placement import Placement
 
 JOIN_S = 30.0
+LAST_S = 5.0
+"""How long a node on another host waits until what it has said last has come."""
 
 _log = logging.getLogger(__name__)
 
@@ -377,4 +379,7 @@ class Node:
         last = self._shutdown.terminate(self._bootstrap.init_timeout_s)
         self._watch.report_sample(last=True)
         self._report(last)
+        if self._bootstrap.remote:
+            # What is lost on the way is not sent again once our end of the connection is closed.
+            self._watch.wait_acknowledged(LAST_S)
         self._leave.set()

@@ -201,6 +201,7 @@ class Sampler:
             alive=[one.users for one in workers],
             restarted=sum(self._board.row(number)[Cell.RESTARTED] for number in numbers),
             together=told_together(workers) if named_every else (),
+            is_last=last,
         )
 
     def _packed(self, news: _News) -> TimerBlock:

@@ -14,6 +14,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.moments import to_next_s
 from amoc.base.operator import Operator
 from amoc.base.text import counted
+from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import cells_in
 from amoc.ipc.messages.users import Blocked, LookAtUsers, UsersNow
@@ -64,6 +65,7 @@ class WorkerWatch:
         self._breathe = Breather()
         self._sampler = Sampler(board, host, fd_limit, self._breathe)
         self._sampling = BoundedSemaphore()
+        self._acknowledged = Notify()
         self._workers = workers
         self._report = report
         self._operator = operator
@@ -113,6 +115,13 @@ class WorkerWatch:
     def acknowledge(self, sequence: int) -> None:
         """The controller has sample `sequence`."""
         self._sampler.acknowledge(sequence)
+        self._acknowledged.ring()
+
+    def wait_acknowledged(self, deadline_s: float) -> None:
+        """Wait until the controller has all samples that it acknowledges, or it takes too long."""
+        until_ns = now_ns() + int(deadline_s * S_NS)
+        while self._sampler.unacknowledged and (left_ns := until_ns - now_ns()) > 0:
+            self._acknowledged.wait(left_ns / S_NS)
 
     def note_peak(self) -> None:
         """Note how many users there are at once; to be called whenever some have started."""

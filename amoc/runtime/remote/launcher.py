@@ -282,7 +282,8 @@ class RemoteLauncher:
                 node.print(lines)
             case Logged():
                 node.log(report)
-            case Ended(how):
+            case Ended(how, is_clean):
+                node.is_clean = node.how is None and is_clean
                 node.how = node.how or printable(str(how)[:MAX_HOW])
             case Note(_, text):
                 node.print([text])

@@ -58,7 +58,7 @@ class RemoteNode:
         self.heard_ns = now_ns()
         self.clock_bounds_ns = 0, 0
         self._clock_said_ns = 0
-        self.is_there = False
+        self.is_there = self.is_clean = False
         self.hello_s = HELLO_S
         self.how: str | None = None
         self.nonsense = ""

@@ -31,6 +31,7 @@ class Process:
 
     engine_id = "pid 1"
     hello_s = 0.0
+    is_clean = False
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -244,10 +245,26 @@ def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_
     monkeypatch.setattr(module, "LAST_WORDS_EACH_NS", 10)
     run = Run()
     for process in run.processes[:2]:
-        process.how = "exited with 0"
+        process.how = "exited with 3"
     run.nodes.check()
     run.hear("node0", Terminated(""))
     clock[0] += 129
+    run.nodes.check()
+    assert run.lost == []
+    clock[0] += 1
+    run.nodes.check()
+    assert run.lost == [("node1", "node1 exited with 3")]
+
+
+def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(monkeypatch):
+    clock = [10**15]
+    monkeypatch.setattr(module, "now_ns", lambda: clock[0])
+    run = Run()
+    for process in run.processes[:2]:
+        process.how, process.is_clean = "exited with 0", True
+    run.nodes.check()
+    clock[0] += module.CLEAN_NS - 1
+    run.hear("node0", Terminated(""))
     run.nodes.check()
     assert run.lost == []
     clock[0] += 1
