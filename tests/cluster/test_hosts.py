@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -67,3 +68,49 @@ def test_nothing_is_left_of_hosts_that_are_gone(hosts):
     network.close()
     left.wait(DEADLINE_S)
     assert not Path(f"/proc/{host.pid}").exists()
+
+
+LINE = """
+import struct, sys, zmq
+from amoc.ipc.bus import tuning
+tuning.SILENT_S, tuning.IDLE_S = 2, 1
+role, address = sys.argv[1:]
+socket = zmq.Context().socket(zmq.PULL if role == "parent" else zmq.PUSH)
+tuning.tune(socket)
+events = {zmq.EVENT_ACCEPTED: "there", zmq.EVENT_CONNECTED: "there", zmq.EVENT_DISCONNECTED: "gone"}
+monitor = socket.get_monitor_socket(sum(events))
+(socket.bind if role == "parent" else socket.connect)(f"tcp://{address}:4101")
+while True:
+    event, _ = monitor.recv_multipart()
+    print(events[struct.unpack_from("=H", event)[0]], flush=True)
+"""
+
+
+def test_a_line_of_the_bus_on_which_nothing_passes_is_given_up_when_it_is_cut_and_made_anew(
+    hosts, tmp_path
+):
+    network = hosts(2)
+    first, second = network.hosts
+    ends = []
+    for host, role in ((first, "parent"), (second, "child")):
+        command = host.inside([sys.executable, "-c", LINE, role, first.address])
+        with (tmp_path / role).open("w") as said:
+            ends.append(subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT))
+
+    def both(*expected: str) -> bool:
+        told = [(tmp_path / role).read_text().split() for role in ("parent", "child")]
+        return told == [[*expected]] * 2
+
+    def told() -> str:
+        return "\n".join((tmp_path / role).read_text() for role in ("parent", "child"))
+
+    try:
+        eventually(lambda: both("there"), told)
+        network.cut(second)
+        eventually(lambda: both("there", "gone"), told)
+        network.heal(second)
+        eventually(lambda: both("there", "gone", "there"), told)
+    finally:
+        for end in ends:
+            end.kill()
+            end.wait()
