@@ -21,8 +21,8 @@ RESEND_NS = S_NS // 2
 MAX_RESENT = 1_000
 MAX_RESENT_BYTES = 4 << 20
 """What is published again at once: a child that does not read must not be buried."""
-REST_EACH_S = 10e-6
-MIN_REST_S, MAX_REST_S = 0.001, 0.005
+REST_EACH_S = 20e-6
+MIN_REST_S, MAX_REST_S = 0.002, 0.005
 """How long reports may wait for others for each child that there is, where that is worth it. A turn
 of the loop and waking up for it cost as much as several reports do."""
 

@@ -110,7 +110,7 @@ class Services:
         self._nodes = nodes
         self._placement = placement
         self._operator = operator
-        self._incarnations: dict[int, int] = {}
+        self._there: dict[int, WorkerId] = {}
         self._arrival_slots: dict[int, int] = {}  # that workers had used when they were lost
         self._quiet_ns = 0
         self._distance = Distance()
@@ -235,8 +235,8 @@ class Services:
                 part, worker, incarnation = record.header()
                 if part in BETWEEN_WORKERS:
                     self._nodes.pass_on(record)
-                elif incarnation == self._incarnations.get(worker):
-                    self._parts[part].hear(WorkerId(node, worker, incarnation), record.body)
+                elif (origin := self._there.get(worker)) and origin.incarnation == incarnation:
+                    self._parts[part].hear(origin, record.body)
             case Started(worker, number):
                 self.starts.started(worker, number)
             case UsersNow():
@@ -256,7 +256,7 @@ class Services:
 
     def _forget(self, worker: WorkerId, arrival_slots: int) -> None:
         """A worker is no more, and had used so many slots: all that it held is given to others."""
-        if self._incarnations.pop(worker.worker, None) is not None:
+        if self._there.pop(worker.worker, None) is not None:
             for one in (self.broadcast, self._groups, self._feeds, self.relay):
                 one.worker_lost(worker)
             self._pacer.worker_lost(worker, {ARRIVAL_RATE: arrival_slots})
@@ -273,9 +273,9 @@ class Services:
         """
         self._settings_update.node_lost(node.workers)
         for worker in node.workers:
-            if (incarnation := self._incarnations.get(worker)) is not None:
+            if (there := self._there.get(worker)) is not None:
                 # Which slots it has used is not known: those that were not are counted at the end.
-                self._forget(WorkerId(node.name, worker, incarnation), ALL_SLOTS)
+                self._forget(there, ALL_SLOTS)
         self._status.samples.drop_look(node.name)
         again, lost, dealt = self.node_users.lose(node, restart)
         if self.arrivals is not None:  # those that slots have started do not start again
@@ -295,7 +295,7 @@ class Services:
     def _worker_up(self, node: str, up: WorkerUp) -> None:
         self._measure(monotonic_ns())
         origin = WorkerId(node, up.worker, up.incarnation)
-        self._incarnations[up.worker] = up.incarnation
+        self._there[up.worker] = origin
         for part in (self.broadcast, self._pacer, self._groups, self.relay):
             part.worker_up(origin)
         self._settings_update.worker_up(origin)
