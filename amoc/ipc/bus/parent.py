@@ -14,7 +14,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, ResourceError
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, WELCOME, End
 from amoc.ipc.bus.place import Listen, endpoints
-from amoc.ipc.messages.codec import Codec, pack, unpack
+from amoc.ipc.messages.codec import Codec, pack, packer, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note
 
 RESEND_NS = S_NS // 2
@@ -26,6 +26,7 @@ MIN_REST_S, MAX_REST_S = 0.002, 0.005
 """How long reports may wait for others for each child that there is, where that is worth it. A turn
 of the loop and waking up for it cost as much as several reports do."""
 
+_PAIR: bytes = packer().pack_array_header(2)
 
 _C = TypeVar("_C")
 _R = TypeVar("_R")
@@ -147,6 +148,14 @@ class Parent(End, Generic[_C, _R]):
         Raises:
             PeerError: It has not acknowledged the `MAX_UNACKED` commands before.
         """
+        self.send_packed(child, self.pack(command))
+
+    def pack(self, command: _C) -> bytes:
+        """`command` for `send_packed`: what goes to many children is packed once."""
+        return self._commands.pack(command)
+
+    def send_packed(self, child: str, command: bytes) -> None:
+        """As `send`, of what `pack` has packed."""
         line = self._lines.get(child)
         if line is None:
             return
@@ -154,7 +163,7 @@ class Parent(End, Generic[_C, _R]):
             raise PeerError(
                 f"{child} must acknowledge its commands, but {MAX_UNACKED} are outstanding"
             )
-        self._send(child, line, self._commands.to_wire(command))
+        self._send(child, line, command)
 
     def send_once(self, child: str, command: _C) -> None:
         """Send `command` to `child` where the next of its kind makes up for one that is lost.
@@ -163,20 +172,20 @@ class Parent(End, Generic[_C, _R]):
         earlier.
         """
         if child in self._lines:
-            self.publish(child, pack([0, self._commands.to_wire(command)]))
+            self.publish(child, _numbered(0, self.pack(command)))
 
     def hold(self, holding: bool) -> None:
         """Shut the children's `Child.room`, or open it: what goes on from here has to wait."""
         self._holding = holding
         for child, line in self._lines.items():
             if line.sent and len(line.unacked) < MAX_UNACKED:
-                self._send(child, line, holding)
+                self._send(child, line, pack(holding))
 
-    def _send(self, child: str, line: _Line, data: object) -> None:
+    def _send(self, child: str, line: _Line, data: bytes) -> None:
         if not line.unacked:
             line.moved_ns = now_ns()
         line.sent += 1
-        packed = pack([line.sent, data])
+        packed = _numbered(line.sent, data)
         line.unacked.append((line.sent, packed))
         line.unacked_bytes += len(packed)
         self.publish(child, packed)
@@ -251,9 +260,9 @@ class Parent(End, Generic[_C, _R]):
     def _welcome(self, child: str, line: _Line, hello: Hello) -> None:
         if line.sent == 0:
             line.hello = hello
-            self._send(child, line, WELCOME)
+            self._send(child, line, pack(WELCOME))
             if self._holding:
-                self._send(child, line, True)
+                self._send(child, line, pack(True))
         elif line.unacked and line.unacked[0][0] == 1:
             self.publish(child, line.unacked[0][1])  # it subscribed after we had said it
 
@@ -275,3 +284,8 @@ class Parent(End, Generic[_C, _R]):
             size += len(data)
             if size >= MAX_RESENT_BYTES:
                 break
+
+
+def _numbered(number: int, command: bytes) -> bytes:
+    """``[number, command]``, of a command that is packed."""
+    return _PAIR + pack(number) + command

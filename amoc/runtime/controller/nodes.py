@@ -204,8 +204,11 @@ class Nodes:
 
     def send(self, name: str, command: ToNode) -> None:
         """Send `command` to a node; one that is lost does not hear it."""
+        self._send_packed(name, self._bus.pack(command))
+
+    def _send_packed(self, name: str, command: bytes) -> None:
         try:
-            self._bus.send(name, command)
+            self._bus.send_packed(name, command)
         except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
             self._trouble(self._by_name[name], error)
 
@@ -215,8 +218,9 @@ class Nodes:
 
     def send_all(self, command: ToNode) -> None:
         """Send `command` to all nodes."""
+        packed = self._bus.pack(command)
         for node in self.there:
-            self.send(node.name, command)
+            self._send_packed(node.name, packed)
 
     def send_to_worker(self, worker: int, command: ToNode) -> None:
         """Send `command` to the node of a worker."""

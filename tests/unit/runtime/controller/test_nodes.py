@@ -66,7 +66,10 @@ class Bus:
         while self.pending:
             yield self.pending.pop(0)
 
-    def send(self, name: str, command: object) -> None:
+    def pack(self, command: object) -> object:
+        return command
+
+    def send_packed(self, name: str, command: object) -> None:
         if name not in self.forgotten:
             self.sent.append((name, command))
             self.answer(name, command)
