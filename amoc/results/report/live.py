@@ -4,6 +4,9 @@ A page has a version, which grows with each update. Who has seen a version is se
 since: the sections whose text differs, and the rows that were added to charts. Versions that are
 not known, or too old, get all of it. So nothing is kept for anybody who looks, and any number may.
 
+A page has the rows of its first charts only, so that it is there sooner, and says so by a negative
+version; the first update has those of all.
+
 Pages of the same run in different lives have different versions: they begin at the time of day.
 
 A long run is there at once, as its minutes tell it (`RunTotals.overview`); its single seconds, by
@@ -254,10 +257,24 @@ class LivePage:
             "version": self.version,
         }
 
+    def first_data(self) -> dict[str, object]:
+        """The same with the rows of the first charts only, and a negative version."""
+        groups = self.charts.drawing.groups
+        first = {chart.key for name in ("load", "gauges") for chart in groups[name].shown}
+        data: JsonObject = self.data()
+        for key, chart in data["charts"].items():
+            if key not in first:
+                chart["lines"] = [{**line, "values": []} for line in chart["lines"]]
+        return {**data, "version": -self.version}
+
     def since(self, version: int) -> dict[str, object]:
-        """What has changed since a version of the page, for its script."""
-        seen = self._versions.get(version)
-        known = version if seen is not None else 0
+        """What has changed since a version of the page, for its script.
+
+        Args:
+            version: A negative one is that of a page which has the rows of its first charts only.
+        """
+        seen = self._versions.get(abs(version))
+        known = abs(version) if seen is not None else 0
         message: dict[str, object] = {
             "version": self.version,
             "over": self.is_over,
@@ -268,7 +285,7 @@ class LivePage:
         if seen is None or seen.edition != self.charts.edition:
             message["data"] = self.data()
         else:
-            message |= {**self._along(), **self.charts.since(seen.final)}
+            message |= {**self._along(), **self.charts.since(seen.final if version > 0 else 0)}
         return message
 
     @property

@@ -100,7 +100,7 @@ def register(app: OpenAPI, service: Service) -> None:
                 detail_s=MAX_S,
                 live=True,
                 fragments=shown.fragments,
-                data=shell.json_text(shown.data()),
+                data=shell.json_text(shown.first_data()),
             )
         found = details.page_of(directory)
         made = {name: Markup(html) for name, html in found["fragments"].items()}  # noqa: S704

@@ -12,7 +12,7 @@
 
    A chart in the window is drawn at once, any other when it comes near, or when there is time; and
    again when its width or the colours change. The page of a run that goes on has the same data and adds to it: `update`
-   takes what `amoc.results.report.live` sends.
+   takes what `amoc.results.report.live` sends. While its version is negative most charts have no rows yet.
 
    Rows of a long run are many seconds each. Where a server can be asked, it is asked for the single
    seconds of what somebody zooms into: `page.loader = {most_s, load}`, with a function that answers
@@ -430,14 +430,13 @@ const amocReport = (() => {
 
     /* All places are measured before anything is drawn: what is drawn has the page laid out anew. */
     function show(some) {
-      const missing = some.filter((figure) => !state.drawn.has(figure) && figure.querySelector(".plot"));
+      const missing = some.filter((figure) => !state.drawn.has(figure) && figure.querySelector(".plot") && chartOf(figure)?.lines[0].values.length);
       const sizes = missing.map(size);
       missing.forEach((figure, at) => { if (sizes[at]) drawIn(figure, sizes[at]); });
     }
 
     function drawIn(figure, size) {
       const found = chartOf(figure);
-      if (!found) return;
       const one = figure.dataset.chart ? timeChart(figure, figure.dataset.chart, size) : spectrumChart(figure, found, size);
       one.plot.ctx.canvas.setAttribute("role", "img");
       one.plot.ctx.canvas.setAttribute("aria-label", found.title + (one.ofTime ? ", over time; its figures are in the table that follows" : ""));
@@ -547,7 +546,7 @@ const amocReport = (() => {
 
     /* Take what has changed since the page was made, or updated: all charts, or new rows of them. */
     function update(change) {
-      const anew = change.data !== undefined;
+      const anew = change.data !== undefined, first = data.version < 0;
       if (anew) {
         Object.assign(data, change.data);
       } else {
@@ -560,9 +559,9 @@ const amocReport = (() => {
       collect();
       setTimes();
       if (anew) for (const figure of [...state.drawn.keys()]) hide(figure);
+      if (!anew) refreshAll();
       show([...state.near]);
-      if (anew) idly(() => drawNext([...figures]));
-      else refreshAll();
+      if (anew || first) idly(() => drawNext([...figures]));
     }
 
     /* Know the page's figures; those that are new are drawn when they come near. */
@@ -633,7 +632,7 @@ const amocReport = (() => {
         firstDrawn();
       });
       requestAnimationFrame(() => setTimeout(() => { layOutAll(); show([...state.near]); }));
-      idly(() => drawNext([...figures]));
+      if (!(data.version < 0)) idly(() => drawNext([...figures]));
     }
     function drawNext(rest) {
       const figure = rest.shift();

@@ -91,6 +91,21 @@ def test_who_looks_now_and_then_sees_what_a_report_shows():
     assert "messages_sent" in always.fragments["tables"]
 
 
+def test_a_page_begins_with_the_rows_of_its_first_charts_and_gets_all_with_the_first_update():
+    live = live_page(runs.points(60), begun(60))
+    viewer = Viewer(live)
+    viewer.data = live.first_data()
+    viewer.version = viewer.data["version"]
+    charts = viewer.data["charts"].items()
+    rows = {key: {len(line["values"]) for line in chart["lines"]} for key, chart in charts}
+    assert rows["users"] == {len(viewer.data["times"])}
+    assert rows["timer00"] == {0}
+    sent = viewer.look(live)
+    assert "data" not in sent
+    assert sent["fragments"] == {}
+    assert {**viewer.data, "version": viewer.version} == live.data()
+
+
 def test_only_what_has_changed_is_sent():
     source, journal = runs.points(40), begun(40)
     points = source[:39]
