@@ -2,7 +2,9 @@
 
 All of this happens before there is a hub, a ZeroMQ context or a second thread in the process, for a
 fork would copy them alive. What comes after is `amoc.runtime.node.node`. The node itself is a fork
-of the process that starts the run, where that may fork: it shares what is loaded there.
+of the process that starts the run, where that may fork: it shares what is loaded there. What only
+the node needs is loaded after the fork, and so is what only workers need, so that both are loaded
+while the controller loads its own.
 """
 
 from __future__ import annotations
@@ -28,10 +30,8 @@ from amoc.ipc.messages.links import BOOTSTRAP, FROM_NODE, TO_NODE
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.child import Started, can_fork, start_fork, start_module
-from amoc.runtime.node.node import JOIN_S, Ends, Node, controller_of
 from amoc.runtime.orphans import Orphans
 from amoc.runtime.supervisor import supervisor
-from amoc.runtime.worker import worker
 from amoc.scenario import builtin_settings, settings
 from amoc.scenario.resolving import resolve
 from amoc.scenario.scenario_files import name_of
@@ -111,9 +111,13 @@ def _run(bootstrap: Bootstrap, parent_pid: int) -> None:
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         os.close(writing)
+        from amoc.runtime.worker import worker
+
         supervisor.main(bootstrap, board, directory, theirs.detach(), node_pid, worker.main)
     theirs.close()
     os.close(writing)
+    from amoc.runtime.node.node import Ends, Node
+
     orphans = Orphans()
     node = Node(bootstrap, board, pid, Ends(ours.detach(), reading), directory, parent_pid)
     reaper = gevent.spawn(orphans.reap_forever)
@@ -129,6 +133,8 @@ def _run(bootstrap: Bootstrap, parent_pid: int) -> None:
 
 def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
     """Tell the controller why there will be no node."""
+    from amoc.runtime.node.node import JOIN_S, controller_of
+
     context = zmq.Context()
     name = f"node{bootstrap.node}"
     with bus.Child(context, controller_of(bootstrap), name, TO_NODE, FROM_NODE) as controller:

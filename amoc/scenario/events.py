@@ -241,7 +241,10 @@ def off(subscriber: Subscriber) -> None:
 
 
 def _matching(pattern: str) -> list[Signal]:
-    found = [signal for name, signal in SIGNALS.items() if fnmatch.fnmatchcase(name, pattern)]
+    if pattern in SIGNALS:
+        found = [SIGNALS[pattern]]
+    else:
+        found = [signal for name, signal in SIGNALS.items() if fnmatch.fnmatchcase(name, pattern)]
     if not found:
         near = nearest(pattern, SIGNALS, 0.5)
         hint = f"; did you mean {near}?" if near else f"; known: {', '.join(SIGNALS)}"

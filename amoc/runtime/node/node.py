@@ -135,22 +135,16 @@ class Node:
             FROM_NODE,
             self._bus.hold,
         )
-        report = self._controller.report_nowait
+        report, urgent = self._controller.report_nowait, self._controller.report_urgent
         self._operator = Operator(lambda level, text: report(Note(level, text)))
         workers = self._workers = WorkerTable(board)
         self._supervisor = SupervisorLink(supervisor_pid, gsocket.socket(fileno=ends.line))
         self._output = OutputRelay(ends.output, report)
         self._links = WorkerLinks(
-            workers, board, self._bus, report, self._operator, self._supervisor.tell
+            workers, board, self._bus, urgent, self._operator, self._supervisor.tell
         )
         self._watch = WorkerWatch(
-            board,
-            workers,
-            self._controller.report_urgent,
-            self._operator,
-            HostStats(),
-            process.raise_fd_limit(),
-            directory,
+            board, workers, urgent, self._operator, HostStats(), process.raise_fd_limit(), directory
         )
         self._shutdown = Shutdown(workers, self._links.send, self._supervisor.tell, self._operator)
 
@@ -228,8 +222,10 @@ class Node:
                 self._leave.set()
             case Terminated():
                 self._shutdown.terminated.set(report)
-            case Loaded() | Ready() | Note():
+            case Loaded() | Ready():
                 self._ready = self._ready or isinstance(report, Ready)
+                self._controller.report_urgent(report)
+            case Note():
                 self._report(report)
 
     def _watch_supervisor(self) -> None:

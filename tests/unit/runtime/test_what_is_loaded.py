@@ -13,8 +13,7 @@ LOADED_BEFORE_FORKS = (
     "amoc.cli.main",
     "amoc.cli.run",
     "amoc.runtime.launched",
-    "amoc.runtime.node.node",
-    "amoc.runtime.worker.worker",
+    "amoc.runtime.host",
 )
 
 
@@ -29,7 +28,8 @@ def loaded() -> set[str]:
     "large",
     [
         *("asyncio", "email", "importlib.metadata", "jinja2", "numpy", "pydantic", "rich", "ssl"),
-        *("difflib", "getpass", "tomllib", "xml"),
+        *("difflib", "getpass", "tomllib", "unicodedata", "xml"),
+        *("amoc.runtime.node.node", "amoc.runtime.worker.worker"),
         *("amoc.control.answers", "amoc.results.summary", "amoc.results.thresholds.threshold"),
     ],
 )
