@@ -69,7 +69,7 @@ class Command:
         """Start it; what it prints goes to files, and there is nothing to read for it."""
         self.returncode: int | None = None
         for file in (stdout, stderr):
-            file.touch()
+            file.write_bytes(b"")
         self.pid = _answer([arguments, str(cwd), env, [str(stdout), str(stderr)]])
         self._pidfd = os.pidfd_open(self.pid)  # there until its end is asked for
 
