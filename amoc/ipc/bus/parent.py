@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import zmq
 
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import PeerError, ResourceError
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, WELCOME, End
 from amoc.ipc.bus.place import Listen, endpoints
@@ -18,6 +18,10 @@ from amoc.ipc.messages.codec import Codec, pack, packer, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note
 
 RESEND_NS = S_NS // 2
+RESEND_EACH_NS = 3 * MS_NS
+"""After so long without an acknowledgement what was sent is sent again; and how much longer for
+each child, for many that are told much at once are slow, and the same once more makes that worse.
+"""
 MAX_RESENT = 1_000
 MAX_RESENT_BYTES = 4 << 20
 """What is published again at once: a child that does not read must not be buried."""
@@ -271,8 +275,9 @@ class Parent(End, Generic[_C, _R]):
         if now < self._next_resend_ns:
             return
         self._next_resend_ns = now + RESEND_NS // 2
+        after_ns = RESEND_NS + RESEND_EACH_NS * len(self._lines)
         for child, line in self._lines.items():
-            if line.unacked and now - line.moved_ns > RESEND_NS:
+            if line.unacked and now - line.moved_ns > after_ns:
                 self._resend_to(child, line)
 
     def _resend_to(self, child: str, line: _Line) -> None:

@@ -144,6 +144,7 @@ class RunResults:
         """The first user may start."""
         self._seconds.begin(at_ns)
         self._begun_ns = self._cut_at_ns = at_ns
+        self._cpu_s = time.process_time()
         self._overdue.again(self._news.ring)
         self.annotate("run begins", self._plan.comment, "begin")
 

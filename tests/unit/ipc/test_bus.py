@@ -340,6 +340,27 @@ def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
     assert max(map(len, again)) <= 10
 
 
+def test_the_more_children_there_are_the_later_what_they_have_not_acknowledged_is_sent_again(
+    family, monkeypatch
+):
+    monkeypatch.setattr(parent_end, "RESEND_NS", 0)
+    monkeypatch.setattr(parent_end, "RESEND_EACH_NS", 3600 * S_NS)
+    family.parent.expect("w0.1")
+    family.parent.send("w0.1", Go())
+    publish, published = Parent.publish, []
+
+    def noting(parent, child, data):
+        published.append(child)
+        publish(parent, child, data)
+
+    monkeypatch.setattr(Parent, "publish", noting)
+    family.join("w1.1")
+    assert "w0.1" not in published
+    monkeypatch.setattr(parent_end, "RESEND_EACH_NS", 0)
+    family.children["w1.1"].report_urgent(Go())
+    wait(lambda: "w0.1" in published)
+
+
 # Waiting
 
 
