@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,16 +69,17 @@ class Command:
     ) -> None:
         """Start it; what it prints goes to files, and there is nothing to read for it."""
         self.returncode: int | None = None
+        self._server = _server("serve" if "serve" in arguments[:1] else "all others")
         for file in (stdout, stderr):
             file.write_bytes(b"")
-        self.pid = _answer([arguments, str(cwd), env, [str(stdout), str(stderr)]])
+        self.pid = _answer(self._server, [arguments, str(cwd), env, [str(stdout), str(stderr)]])
         self._pidfd = os.pidfd_open(self.pid)  # there until its end is asked for
 
     def poll(self) -> int | None:
         """How it has ended; None while it runs."""
         if self.returncode is None and select.select([self._pidfd], [], [], 0)[0]:
             os.close(self._pidfd)
-            self.returncode = _answer(self.pid)
+            self.returncode = _answer(self._server, self.pid)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
@@ -88,20 +90,24 @@ class Command:
         assert code is not None
         return code
 
+    def terminate(self) -> None:
+        """Ask it to end, if it runs."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+
     def kill(self) -> None:
         """End it at once, if it runs."""
         if self.poll() is None:
-            os.kill(self.pid, 9)
+            os.kill(self.pid, signal.SIGKILL)
             self.wait()
 
 
 _asking = Lock()
 
 
-def _answer(asked: object) -> int:
-    """What the server answers: to a command its process id, to such an id how it has ended."""
+def _answer(server: subprocess.Popen[bytes], asked: object) -> int:
+    """What a server answers: to a command its process id, to such an id how it has ended."""
     with _asking:
-        server = _server()
         assert server.stdin is not None
         assert server.stdout is not None
         server.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -111,9 +117,9 @@ def _answer(asked: object) -> int:
 
 
 @cache
-def _server() -> subprocess.Popen[bytes]:
+def _server(commands: str) -> subprocess.Popen[bytes]:
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.preloaded"],
+        [sys.executable, "-m", "tests.preloaded", commands],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -122,12 +128,16 @@ def _server() -> subprocess.Popen[bytes]:
     return server
 
 
-def serve() -> None:
+def serve(commands: str) -> None:
     """Start commands and answer for them until nobody asks."""
     main = import_module("amoc.cli.main").main
-    for module in MODULES:
-        import_module(module)
-    assert "ssl" not in sys.modules
+    if commands == "serve":  # what that needs finds a patched standard library
+        import_module("amoc.runtime.supervisor.monkey_patch").patch()
+        import_module("amoc.service.main")
+    else:
+        for module in MODULES:
+            import_module(module)
+        assert "ssl" not in sys.modules
     setproctitle.getproctitle()  # which looks for its place: beside an environment that is our own
     gc.freeze()
     while line := sys.stdin.buffer.readline():
@@ -153,4 +163,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.process.support import DEADLINE_S, ROOT, alive, eventually, parents
+from tests.preloaded import Command
+from tests.process.support import DEADLINE_S, ROOT, alive, below, eventually
 
 STAYERS = '''
 """Users that stay until they are asked to leave."""
@@ -71,21 +71,19 @@ class Daemon:
         (scenarios / "stayers.py").write_text(textwrap.dedent(STAYERS))
         self.temporary = Path(tempfile.mkdtemp(prefix="amoc-test-"))
         self._output = directory / "serve.txt"
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "amoc", "serve", "--listen", "0", *arguments],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                cwd=directory,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": str(ROOT),
-                    "TMPDIR": str(self.temporary),
-                    "AMOC_USER_RATE": "inf",
-                    **env,
-                },
-            )
+        self._process = Command(
+            ["serve", "--listen", "0", *arguments],
+            directory,
+            {
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "TMPDIR": str(self.temporary),
+                "AMOC_USER_RATE": "inf",
+                **env,
+            },
+            self._output,
+            self._output,
+        )
         self.pid = self._process.pid
         self.url = ""
 
@@ -180,16 +178,7 @@ class Daemon:
 
     def tree(self) -> set[int]:
         """The processes below it and itself."""
-        above = parents()
-
-        def belongs(pid: int) -> bool:
-            while pid in above:
-                if pid == self.pid:
-                    return True
-                pid = above[pid]
-            return False
-
-        return {pid for pid in above if belongs(pid)}
+        return below(self.pid)
 
     def kill(self, signum: int = signal.SIGTERM) -> None:
         """Send it a signal."""
