@@ -18,10 +18,10 @@ from click.testing import CliRunner
 
 from amoc.base.errors import ExitCode
 from amoc.cli.main import cli
+from tests.rooms import ROOT
 from tests.unit.cli import test_main
-from tests.unit.cli.test_main import PROJECT
 
-OLD = PROJECT / "tests/unit/results/run_without_checksums"
+OLD = ROOT / "tests/unit/results/run_without_checksums"
 WRITTEN = json.loads((OLD / "summary.json").read_text())
 
 
