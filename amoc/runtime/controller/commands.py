@@ -154,8 +154,8 @@ class Commands:
     def _carry_out(self, command: Command) -> Answer:
         handler = self._handlers[command.name]
         handling = COMMANDS[command.name].handling
-        if handling is not Handling.ALWAYS and self._status.state not in CHANGEABLE:
-            raise UsageError(f"a run that is {self._status.state.value} cannot {command.name}")
+        if handling is not Handling.ALWAYS:
+            self._check_state(command.name)
         if handling is not Handling.QUEUED:
             return handler(**command.arguments)
         if not self._one_at_a_time.acquire(timeout=QUEUE_S):
@@ -166,6 +166,10 @@ class Commands:
             raise UsageError(str(impossible)) from None
         finally:
             self._one_at_a_time.release()
+
+    def _check_state(self, command: str) -> None:
+        if self._status.state not in CHANGEABLE:
+            raise UsageError(f"a run that is {self._status.state.value} cannot {command}")
 
     # Reading
 
@@ -240,11 +244,8 @@ class Commands:
             )
         chosen = self._nodes.workers_of(on_nodes) if on_nodes is not None else None
         places = None if chosen is None else {worker: at for at, worker in enumerate(chosen)}
-        workers = [
-            one for one in sorted(self._broadcast.workers) if places is None or one.worker in places
-        ]
-        if not workers:
-            raise PeerError("no worker is ready to take users; try again in a moment")
+        workers = self._broadcast.ready(places)
+        self._check_state("add")
         first, last = wanted[0], wanted[-1]
         shares = {
             origin: (

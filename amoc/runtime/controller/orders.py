@@ -6,14 +6,19 @@ replied, or has not replied by the deadline, counts as having refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from amoc.base.waiting import Waiter
+from amoc.base.clock import S_NS, now_ns
+from amoc.base.errors import PeerError
+from amoc.base.waiting import Notify, Waiter
 from amoc.ipc.messages.orders import ORDER_REPLIES, Done, Order, Refused, UserCounts, UsersRemoved
 from amoc.ipc.worker_id import WorkerId
+
+REPLACE_S = 10.0
+"""How long a lost worker's replacement may take to come up, and to apply changes."""
 
 
 class Outcome(Enum):
@@ -60,6 +65,7 @@ class Broadcast:
 
     def __init__(self, post: Callable[[WorkerId, Order], None]) -> None:
         self.workers: set[WorkerId] = set()
+        self._up = Notify()
         self._post = post
         self._number = 0
         self._pending: dict[int, Pending] = {}
@@ -67,6 +73,7 @@ class Broadcast:
     def worker_up(self, origin: WorkerId) -> None:
         """There is a worker."""
         self.workers.add(origin)
+        self._up.ring()
 
     def worker_lost(self, origin: WorkerId) -> None:
         """It is no more: whatever it was to do, it will not answer."""
@@ -91,6 +98,23 @@ class Broadcast:
         if not pending.missing:
             pending.complete.set(None)
             pending.complete.wake()
+
+    def ready(self, among: Container[int] | None = None) -> list[WorkerId]:
+        """The workers that are up; waits while all are being replaced. One command at a time.
+
+        Args:
+            among: Look at workers with these numbers only.
+
+        Raises:
+            PeerError: None has come up.
+        """
+        until_ns = now_ns() + int(REPLACE_S * S_NS)
+        while not (
+            there := sorted(one for one in self.workers if among is None or one.worker in among)
+        ):
+            if not self._up.wait(max(0, until_ns - now_ns()) / S_NS):
+                raise PeerError(f"no worker was ready within {REPLACE_S:g} s; nothing was changed")
+        return there
 
     def tell(self, origin: WorkerId, order: Callable[[int], Order]) -> None:
         """Have one worker do something; nobody waits for its answer."""

@@ -18,14 +18,12 @@ from amoc.base.operator import Operator
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.orders import ApplySettings, RevertSettings, VerifySettings
 from amoc.ipc.worker_id import WorkerId
-from amoc.runtime.controller.orders import Broadcast, Outcome, Pending, Reply
+from amoc.runtime.controller.orders import REPLACE_S, Broadcast, Outcome, Pending, Reply
 from amoc.scenario import builtin_settings
 from amoc.scenario.start_rate import SETTINGS, start_rate
 
 ORDER_S = 5.0
 """How long workers may take to carry out an order."""
-REPLACE_S = 10.0
-"""How long a lost worker's replacement may take to come up and apply a change."""
 MAX_LOST = 2
 """Workers that may be lost while they apply one change; one may die of something else."""
 MAX_CHANGES = 100
@@ -165,11 +163,12 @@ class SettingsUpdate:
         return [f"taking it back, {line}" for line in lines]
 
     def _verify(self, values: Mapping[str, object]) -> None:
+        self._broadcast.ready()
         replies = self._broadcast.ask(lambda number, _: VerifySettings(number, values), ORDER_S)
         # A worker that is lost meanwhile is replaced by one that is told the new values.
         heard = {origin: one for origin, one in replies.items() if one.outcome is not Outcome.LOST}
         if not heard:
-            raise PeerError("no worker is ready to check the settings; try again in a moment")
+            raise PeerError("all workers were lost when they checked the settings")
         for origin, one in heard.items():
             if one.outcome is Outcome.SILENT:
                 raise PeerError(f"worker {origin} {one.error}; nothing was changed")

@@ -65,6 +65,9 @@ class FakeOrdering:
         """What they were asked."""
         return [type(next(iter(one.values()))) for one in self.asked if one]
 
+    def ready(self, among=None):
+        return sorted(one for one in self.workers if among is None or one.worker in among)
+
     def ask(self, order, deadline_s, to=None):
         given_to = {one: order(1, one) for one in sorted(self.workers if to is None else to)}
         self.asked.append(given_to)
@@ -335,12 +338,12 @@ def test_a_start_rate_that_is_refused_changes_nothing_else():
     assert run.broadcast.kinds == [VerifySettings]
 
 
-def test_nothing_is_changed_while_there_is_nobody_to_check_it():
-    run = Run()
-    with pytest.raises(PeerError, match="no worker is ready"):
+def test_nothing_is_changed_when_all_workers_are_lost_as_they_check_it():
+    run = Run(1)
+    run.broadcast.errors[VerifySettings, WorkerId("node0", 0, 1)] = LOST
+    with pytest.raises(PeerError, match="all workers were lost"):
         run.do("set", values={"rate": "5"})
-    with pytest.raises(PeerError, match="no worker is ready"):
-        run.do("add", count=1)
+    assert run.updates.values == {}
 
 
 def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gevent
 import pytest
 
+from amoc.base.errors import PeerError
 from amoc.ipc.messages.orders import (
     ORDER_REPLIES,
     CountUsers,
@@ -20,6 +21,7 @@ from amoc.ipc.messages.orders import (
     UsersRemoved,
 )
 from amoc.ipc.worker_id import WorkerId
+from amoc.runtime.controller import orders
 from amoc.runtime.controller.orders import LOST, Broadcast, Outcome
 
 DEADLINE_S = 60.0
@@ -106,3 +108,23 @@ def test_two_answers_of_one_worker_are_one(workers):
     assert not asking.ready()
     workers.answer(SECOND, Done, "")
     assert asking.get(timeout=DEADLINE_S)[FIRST].answer == Done(1, "a")
+
+
+def test_a_command_waits_while_all_workers_that_it_is_for_are_being_replaced(workers):
+    replaced = WorkerId("node0", 1, 2)
+    workers.broadcast.worker_lost(SECOND)
+    assert workers.broadcast.ready() == [FIRST]
+    waiting = gevent.spawn(workers.broadcast.ready, [SECOND.worker])
+    gevent.sleep(0)
+    assert not waiting.ready()
+    workers.broadcast.worker_up(WorkerId("node0", 2, 1))
+    workers.broadcast.worker_up(replaced)
+    assert waiting.get(timeout=DEADLINE_S) == [replaced]
+
+
+def test_a_command_gives_up_when_no_worker_comes_up(workers, monkeypatch):
+    monkeypatch.setattr(orders, "REPLACE_S", 0.01)
+    workers.broadcast.worker_lost(FIRST)
+    workers.broadcast.worker_lost(SECOND)
+    with pytest.raises(PeerError, match=r"no worker was ready within 0\.01 s; nothing was changed"):
+        workers.broadcast.ready()
