@@ -70,7 +70,6 @@ def _parameter(argument: commands.Argument, instead: Collection[str]) -> click.P
             metavar=argument.metavar,
             callback=lambda _context, _parameter, names: names and names.split(","),
             help=argument.help,
-            hidden=bool(argument.refused),
         )
     if isinstance(kind, commands.WholeNumber):
         return click.Argument(

@@ -131,10 +131,16 @@ class Commands:
         return self.command("remove", run=run, comment=comment, **given)
 
     def set(
-        self, values: Mapping[str, Value], *, run: str | None = None, comment: str = ""
+        self,
+        values: Mapping[str, Value],
+        *,
+        on_nodes: Sequence[str] | None = None,
+        run: str | None = None,
+        comment: str = "",
     ) -> Done:
-        """Change settings, on all workers or on none."""
-        return self.command("set", run=run, comment=comment, values=options.settings(values))
+        """Change settings, on all workers or on none; with `on_nodes` on those of these nodes."""
+        given = {"values": options.settings(values), "on_nodes": _names(on_nodes)}
+        return self.command("set", run=run, comment=comment, **given)
 
     def throttle(self, name: str, rate: str, *, run: str | None = None, comment: str = "") -> Done:
         """Change the rate of a throttle: ``10/s``, ``inf``, or stages."""

@@ -129,7 +129,6 @@ class Argument(NamedTuple):
         metavar: How the command line shows its value.
         default: What it is when it is not given; None means that it must be given.
         optional: Whether it may be left out and has no default.
-        refused: Why it cannot be given, where one might think that it can.
         instead_of: Another argument, which must be given if this one is not, and only then.
     """
 
@@ -140,7 +139,6 @@ class Argument(NamedTuple):
     default: object = None
     instead_of: str = ""
     optional: bool = False
-    refused: str = ""
 
 
 class Handling(Enum):
@@ -179,8 +177,7 @@ class CommandSpec(NamedTuple):
         names = [one.name for one in self.arguments]
         for given in arguments:
             if given not in names:
-                known = ", ".join(one.name for one in self.arguments if not one.refused)
-                takes = f"only {known}" if known else "no arguments"
+                takes = f"only {', '.join(names)}" if names else "no arguments"
                 raise UsageError(f"{self.name} takes {takes}, got {cut(given)}")
         checked: dict[str, object] = {}
         either = [
@@ -189,9 +186,6 @@ class CommandSpec(NamedTuple):
         if either and sum(name in arguments for name in either) != 1:
             raise UsageError(f"{self.name} requires either {' or '.join(either)}")
         for one in self.arguments:
-            if one.refused and one.name in arguments:
-                option = one.name.replace("_", "-")
-                raise UsageError(f"--{option} cannot be used with {self.name}: {one.refused}")
             if one.name not in arguments and (one.optional or one.name in either):
                 continue
             value = arguments.get(one.name, one.default)
@@ -252,13 +246,7 @@ COMMANDS: dict[str, CommandSpec] = {
         CommandSpec(
             "set",
             "Change settings of a run.\n\nThey change on all workers, or on none if one refuses.",
-            arguments=(
-                Argument("values", SettingValues(), metavar="NAME=VALUE…"),
-                _ON_NODES._replace(
-                    help="Refused: a setting has one value in a run.",
-                    refused="a setting has one value in a run, for users can move to other nodes",
-                ),
-            ),
+            arguments=(Argument("values", SettingValues(), metavar="NAME=VALUE…"), _ON_NODES),
         ),
         CommandSpec(
             "throttle",

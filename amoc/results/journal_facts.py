@@ -18,6 +18,7 @@ from amoc.results.summary_types import BlockedPart, NodePart
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.threshold import Threshold
 from amoc.scenario.arrivals import Arrivals
+from amoc.scenario.changed_settings import ChangedSettings
 from amoc.scenario.load_profile import Stages
 
 Entry = JsonObject
@@ -94,7 +95,7 @@ class JournalFacts:
         blocked: By the scenario's line.
         nodes: By name.
         known: The metrics that were declared when users could start.
-        changed: Values of settings that were changed during the run, by name.
+        changed: Values of settings that were changed during the run.
     """
 
     run: Entry = field(default_factory=dict)
@@ -104,7 +105,7 @@ class JournalFacts:
     blocked: dict[str, BlockedPlace] = field(default_factory=dict)
     nodes: dict[str, NodePart] = field(default_factory=dict)
     known: dict[str, Kind] = field(default_factory=dict)
-    changed: dict[str, object] = field(default_factory=dict)
+    changed: ChangedSettings = field(default_factory=ChangedSettings)
     _latest_s: float = 0.0
     _paused_s: float = 0.0
     _paused_from_s: float | None = None
@@ -125,7 +126,8 @@ class JournalFacts:
             case "run":
                 self.run = self.run or entry
             case "command" if entry.get("name") in _SETS and entry.get("outcome") == "ok":
-                self.changed |= (entry.get("arguments") or {}).get("values") or {}
+                given = entry.get("arguments") or {}
+                self.changed.change(given.get("values") or {}, given.get("on_nodes") or ())
             case "metrics":
                 self.known = threshold.known_of(entry["declared"])
             case "state":

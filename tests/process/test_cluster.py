@@ -381,6 +381,27 @@ def test_nodes_that_do_not_agree_are_refused_before_a_user_starts(
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
+def assert_settings_of_some_nodes(ask: Callable[..., dict[str, Any]], run: Run) -> None:
+    """With `pause`, which is 0.05 on three nodes: a node's own value, until all get another."""
+    answer = ask("set", values={"pause": 0.07}, on_nodes=["node1"])
+    assert answer["summary"] == "on node1 only: pause is 0.07 now, was 0.05"
+    assert [one["worker"] for one in answer["workers"]] == ["node1/1"]
+    for values, on_nodes, why in (
+        ({"pause": 0.08}, ["node1", "here"], r"nodes of the run \(node0, node1, node2\), got here"),
+        ({"pause": -1}, ["node1"], "pause"),
+        ({"user_rate": 60}, ["node1"], "--on-nodes cannot be used with user_rate: users start at"),
+    ):
+        with pytest.raises(AmocError, match=why):
+            ask("set", values=values, on_nodes=on_nodes)
+    run.kill(run.find("worker 1 ")[0])
+    run.wait_for_output("worker 1 is replaced")
+    was = {one["worker"]: one["text"] for one in ask("set", values={"pause": 0.06})["workers"]}
+    assert was == {
+        f"node{number}/{number}": f"pause is 0.06 now, was {before}"
+        for number, before in enumerate((0.05, 0.07, 0.05))
+    }
+
+
 def test_users_are_added_and_removed_on_all_nodes_or_on_chosen_ones(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -418,8 +439,7 @@ def test_users_are_added_and_removed_on_all_nodes_or_on_chosen_ones(
         with pytest.raises(AmocError, match=r"nodes of the run \(node0, node1, node2\), got here"):
             ask("add", count=1, on_nodes=["here"])
         assert len(ask("set", values={"pause": 0.05})["workers"]) == 3
-        with pytest.raises(AmocError, match="--on-nodes cannot be used with set: a setting has"):
-            ask("set", values={"pause": 0.05}, on_nodes=["node1"])
+        assert_settings_of_some_nodes(ask, run)
         with pytest.raises(AmocError, match="pause"):
             ask("set", values={"pause": -1})
         assert len(ask("pause")["workers"]) == 3

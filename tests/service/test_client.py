@@ -69,6 +69,9 @@ def test_a_run_from_its_start_to_its_report(client, daemon, tmp_path):
     with pytest.raises(amoc.ServiceError, match="node7"):
         client.add(1, on_nodes=["node7"])
     client.set({"pause": 0.1}, comment="slower")
+    assert client.set({"pause": 0.2}, on_nodes=["node0"]).summary == (
+        "on node0 only: pause is 0.2 now, was 0.1"
+    )
     client.throttle("looks", "500/s")
     client.pause()
     assert client.status().runs[0].state == "paused"

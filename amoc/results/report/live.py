@@ -188,12 +188,16 @@ class LivePage:
     def settings(self) -> Sequence[SettingPart]:
         """The settings of the run, those that were changed with their values now."""
         changed = self._facts.changed
-        return [
-            {**one, "value": redaction.as_text(changed[one["name"]])}
-            if one["name"] in changed
-            else one
-            for one in self.summary["settings"]
-        ]
+        found: list[SettingPart] = []
+        for one in self.summary["settings"]:
+            now = one["value"]
+            if one["name"] in (on_all := changed.values()):
+                now = redaction.as_text(on_all[one["name"]])
+            if apart := changed.apart(one["name"]):
+                there = (f"{node}: {redaction.as_text(value)}" for node, value in apart.items())
+                now = f"{now} ({', '.join(there)})"
+            found.append({**one, "value": now})
+        return found
 
     def _summary(self, running: bool = True) -> Summary:
         return summary.make(

@@ -22,9 +22,9 @@ def named(there: Sequence[Node], names: Sequence[str], *, may_come: bool = False
         UsageError: There is none of a name; where others `may_come`: none of any.
     """
     chosen: list[Node] = []
-    known = {name for one in there for name in (one.name, one.launched.host)}
+    known = {name for one in there for name in one.names}
     for name in names:
-        found = [one for one in there if name in (one.name, one.launched.host)]
+        found = [one for one in there if name in one.names]
         if not found and not (may_come and known.intersection(names)):
             names_there = ", ".join(one.name for one in there)
             raise UsageError(f"--on-nodes must name nodes of the run ({names_there}), got {name}")

@@ -350,11 +350,14 @@ class Commands:
 
     # Settings
 
-    def _set(self, values: Mapping[str, object]) -> Answer:
-        replies, remark = self._updates.set(values)
+    def _set(self, values: Mapping[str, object], on_nodes: Sequence[str] = ()) -> Answer:
+        self._broadcast.ready(self._nodes.workers_of(on_nodes) if on_nodes else None)
+        replies, remark = self._updates.set(values, on_nodes)
         workers = reply_texts.texts(replies)
         texts = {worker.text for worker in workers}
         agreed = texts.pop() if len(texts) == 1 else f"{', '.join(values)} changed"
+        if on_nodes:
+            agreed = f"on {', '.join(on_nodes)} only: {agreed}"
         return Answer(summary=f"{agreed}; {remark}" if remark else agreed, workers=workers)
 
     # The run as a whole

@@ -223,7 +223,7 @@ class NodeJoins:
     def _is_named(self, node: Node) -> bool:
         """Whether users may be placed on it."""
         names = self._plan.on_nodes
-        return not names or node.name in names or node.launched.host in names
+        return not names or not {*names}.isdisjoint(node.names)
 
     def _wait(self, node: Node, kind: type[M], deadline_s: float, what: str) -> M:
         self._until(node, lambda: kind in node.seen, deadline_s, what)

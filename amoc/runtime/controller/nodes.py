@@ -81,6 +81,11 @@ class Node:
     mail_dropped: int = 0
     ended_ns: int = 0
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What an operator may call it: its name, or its host's."""
+        return self.name, self.launched.host
+
     def to_json(self) -> JsonObject:
         """Which one it is and where, for the journal and the status."""
         return {
@@ -193,6 +198,10 @@ class Nodes:
     def _fail(self, error: Exception) -> None:
         self.failure = error if isinstance(error, AmocError) else AmocError(traceback.format_exc())
         self.changed.ring()
+
+    def names_of(self, name: str) -> tuple[str, str]:
+        """What an operator may call the node of this name."""
+        return self._by_name[name].names
 
     # Sending
 

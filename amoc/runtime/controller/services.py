@@ -144,7 +144,7 @@ class Services:
             Part.CALLS: self.calls,
         }
         self._settings_update = SettingsUpdate(
-            self.broadcast, loaded.pacing, self._change_start_rate, operator
+            self.broadcast, loaded.pacing, self._change_start_rate, operator, nodes.names_of
         )
         self.commands = Commands(
             status,

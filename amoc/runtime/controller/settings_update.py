@@ -2,24 +2,26 @@
 
 A worker that replaces a lost one applies all earlier changes before it gets users, so a change is
 in force everywhere or nowhere, also when a worker is lost in the middle of it. A change in which
-`MAX_LOST` workers are lost is taken to be what they die of, and is taken back.
+`MAX_LOST` workers are lost is taken to be what they die of, and is taken back. A change may be for
+some nodes only; "everywhere" is in their workers then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import gevent
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import PeerError, SettingError, value_error_as
+from amoc.base.errors import PeerError, SettingError, UsageError, value_error_as
 from amoc.base.operator import Operator
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.orders import ApplySettings, RevertSettings, VerifySettings
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller.orders import REPLACE_S, Broadcast, Outcome, Pending, Reply
 from amoc.scenario import builtin_settings
+from amoc.scenario.changed_settings import ChangedSettings
 from amoc.scenario.start_rate import SETTINGS, start_rate
 
 ORDER_S = 5.0
@@ -34,7 +36,7 @@ MAX_CHANGES = 100
 class _Change:
     """A change that is in force, and may still have to be taken back."""
 
-    values: Mapping[str, object]
+    made: ChangedSettings
     is_set: bool = False
     """Whether the operator was told that it is in force."""
     lost: list[WorkerId] = field(default_factory=list)
@@ -60,6 +62,7 @@ class SettingsUpdate:
         pacing: tuple[float, float | None],
         change_start_rate: Callable[[float], str],
         operator: Operator | None = None,
+        names_of: Callable[[str], Collection[str]] = lambda node: (node,),
     ) -> None:
         """Begin with no changes.
 
@@ -69,6 +72,7 @@ class SettingsUpdate:
             change_start_rate: Called with the new start rate in users per minute; returns what is
                 worth saying about that.
             operator: Told of changes that are taken back after `set` has returned.
+            names_of: What a node can be called by, its own name and its host's.
         """
         self._operator = operator or Operator()
         self._changes: list[_Change] = []
@@ -76,24 +80,38 @@ class SettingsUpdate:
         self._broadcast = broadcast
         self._pacing = pacing
         self._change_start_rate = change_start_rate
+        self._names_of = names_of
 
-    def set(self, values: Mapping[str, object]) -> tuple[Mapping[WorkerId, Reply], str]:
+    def set(
+        self, values: Mapping[str, object], on_nodes: Sequence[str] = ()
+    ) -> tuple[Mapping[WorkerId, Reply], str]:
         """Put `values` in force; each worker's reply, and what else should be said.
 
+        Args:
+            values: Raw values, by setting.
+            on_nodes: What the only nodes are called on which they are to be in force; empty means
+                on all, also on those that have other values so far.
+
         Raises:
-            SettingError, PeerError: They are refused, or cannot be checked; nothing was changed.
+            UsageError, SettingError, PeerError: They are refused, or cannot be checked; nothing
+                was changed.
         """
-        self._verify(values)
         paced = values.keys() & SETTINGS
+        if paced and on_nodes:
+            names = " and ".join(sorted(paced))
+            raise UsageError(
+                f"--on-nodes cannot be used with {names}: users start at one rate in a run"
+            )
+        change = _Change(ChangedSettings(values, on_nodes))
+        self._verify(change.made)
         rate = self._start_rate({**self.values, **values}) if paced else 0.0
         # From here on a worker that comes up is told, so none can be forgotten in between.
-        change = _Change(values)
         self._changes.append(change)
         if len(self._changes) > MAX_CHANGES:
             oldest, second, *rest = self._changes
-            both = _Change({**oldest.values, **second.values}, is_set=True)
-            self._changes = [both, *rest]
-        replies = self._broadcast.ask(_applying(values), ORDER_S)
+            oldest.made.update(second.made)
+            self._changes = [_Change(oldest.made, is_set=True), *rest]
+        replies = self._broadcast.ask(self._applying(change.made), ORDER_S, self._in(change.made))
         self._heard(change, replies)
         until_ns = now_ns() + int(REPLACE_S * S_NS)
         while not change.problems and change.is_awaited and (left_ns := until_ns - now_ns()) > 0:
@@ -105,8 +123,25 @@ class SettingsUpdate:
 
     @property
     def values(self) -> dict[str, object]:
-        """The raw values of the settings that were changed since the start."""
-        return {name: value for one in self._changes for name, value in one.values.items()}
+        """The raw values, on all nodes, of the settings that were changed since the start."""
+        return self._in_force().values()
+
+    def _in_force(self) -> ChangedSettings:
+        found = ChangedSettings()
+        for one in self._changes:
+            found.update(one.made)
+        return found
+
+    def _of(self, made: ChangedSettings, worker: WorkerId) -> dict[str, object]:
+        """The values that a change has for a worker."""
+        return made.values(self._names_of(worker.node))
+
+    def _in(self, made: ChangedSettings) -> list[WorkerId]:
+        """The workers that a change is for."""
+        return [one for one in self._broadcast.workers if self._of(made, one)]
+
+    def _applying(self, made: ChangedSettings) -> Callable[[int, WorkerId], ApplySettings]:
+        return lambda number, worker: ApplySettings(number, self._of(made, worker))
 
     def node_lost(self, workers: Iterable[int]) -> None:
         """These workers are no more, and nobody will replace them: no change waits for that."""
@@ -115,7 +150,9 @@ class SettingsUpdate:
     def worker_up(self, origin: WorkerId) -> None:
         """Have a worker that has come up apply all changes, before it gets users."""
         orders = [
-            (one, self._broadcast.begin(_applying(one.values), [origin])) for one in self._changes
+            (one, self._broadcast.begin(self._applying(one.made), [origin]))
+            for one in self._changes
+            if self._of(one.made, origin)
         ]
         if orders:
             gevent.spawn(self._catch_up, orders)
@@ -132,7 +169,7 @@ class SettingsUpdate:
                 change.settled.ring()
             # Of whatever a worker dies by now, it is not this.
             elif refused := _refused(replies):
-                names = ", ".join(sorted(change.values))
+                names = ", ".join(sorted(change.made.names))
                 back = f"the change of {names} was taken back in all workers"
                 self._operator.error("; ".join([*sorted(refused), back, *self._revert(change)]))
 
@@ -141,7 +178,7 @@ class SettingsUpdate:
         problems = _refused(replies)
         change.lost += [one for one in _lost(replies) if one.worker not in self._gone]
         if len(change.lost) >= MAX_LOST:
-            names = ", ".join(sorted(change.values))
+            names = ", ".join(sorted(change.made.names))
             problems.add(f"{len(change.lost)} workers were lost when they applied {names}")
         if problems and change in self._changes:
             change.problems = {f"{line}; nothing was changed" for line in problems}
@@ -150,21 +187,26 @@ class SettingsUpdate:
     def _revert(self, change: _Change) -> list[str]:
         """Take a change back everywhere, because it has failed somewhere; what fails in that."""
         self._changes.remove(change)
-        now = self.values
-        old = {name: now[name] for name in change.values if name in now}
-        initial = [name for name in change.values if name not in now]
-        paced = change.is_set and change.values.keys() & SETTINGS
-        remark = self._change_start_rate(self._start_rate(now)) if paced else ""
-        replies = self._broadcast.ask(
-            lambda number, _: RevertSettings(number, old, initial), ORDER_S
-        )
+        now = self._in_force()
+        paced = change.is_set and change.made.names & SETTINGS
+        remark = self._change_start_rate(self._start_rate(now.values())) if paced else ""
+
+        def reverting(number: int, worker: WorkerId) -> RevertSettings:
+            names, before = self._of(change.made, worker), self._of(now, worker)
+            old = {name: before[name] for name in names if name in before}
+            return RevertSettings(number, old, [name for name in names if name not in before])
+
+        replies = self._broadcast.ask(reverting, ORDER_S, self._in(change.made))
         failed = [one.error for one in replies.values() if one.outcome is Outcome.ANSWERED]
         lines = [line for text in (remark, *failed) for line in text.splitlines()]
         return [f"taking it back, {line}" for line in lines]
 
-    def _verify(self, values: Mapping[str, object]) -> None:
-        self._broadcast.ready()
-        replies = self._broadcast.ask(lambda number, _: VerifySettings(number, values), ORDER_S)
+    def _verify(self, made: ChangedSettings) -> None:
+        replies = self._broadcast.ask(
+            lambda number, worker: VerifySettings(number, self._of(made, worker)),
+            ORDER_S,
+            self._in(made),
+        )
         # A worker that is lost meanwhile is replaced by one that is told the new values.
         heard = {origin: one for origin, one in replies.items() if one.outcome is not Outcome.LOST}
         if not heard:
@@ -184,10 +226,6 @@ class SettingsUpdate:
             if "user_rate" in values:
                 per_minute = builtin_settings.user_rate.convert(values["user_rate"])
         return start_rate(interarrival_ms, per_minute)
-
-
-def _applying(values: Mapping[str, object]) -> Callable[[int, WorkerId], ApplySettings]:
-    return lambda number, _: ApplySettings(number, values)
 
 
 def _lost(replies: Mapping[WorkerId, Reply]) -> list[WorkerId]:

@@ -128,6 +128,11 @@ def test_commands_for_chosen_nodes_are_carried() -> None:
         assert list(checked(*route.command(body)).arguments["on_nodes"]) == ["node0", "node1"]
         refused(route, {count: 2, "on_nodes": [""]})
         refused(route, {count: 2, "on_nodes": "node0"})
+    body = ROUTES["set"].body.model_validate({"values": {"pace": 1}, "on_nodes": ["node1"]})
+    assert checked(*ROUTES["set"].command(body)).arguments == {
+        "values": {"pace": 1},
+        "on_nodes": ("node1",),
+    }
 
 
 def test_wrong_bodies_are_refused() -> None:

@@ -156,6 +156,22 @@ def test_charts_are_made_anew_only_when_they_may():
     assert any(one["title"] == "queue" for one in viewer.data["charts"].values())
 
 
+def test_settings_are_shown_as_they_are_now_also_where_they_differ_between_nodes():
+    pace = {"name": "pace", "value": "5", "source": "default", "description": "", "module": "x"}
+    live = live_page(runs.points(5), runs.journal(5, settings=[pace])[:-1])
+
+    def after(value: object, *on_nodes: str) -> str:
+        arguments = {"values": {"pace": value}, **({"on_nodes": on_nodes} if on_nodes else {})}
+        entry = {"kind": "command", "name": "set", "outcome": "ok", "arguments": arguments}
+        live.add_entries([entry])
+        return live.settings[0]["value"]
+
+    assert after(7, "node1") == "5 (node1: 7)"
+    assert after(8, "node2", "node1") == "5 (node2: 8, node1: 8)"
+    assert after(9) == "9"
+    assert after(7, "h1") == "9 (h1: 7)"
+
+
 @pytest.mark.slow
 def test_a_long_run_is_there_before_its_seconds_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(live_pages, "SHORT", 100)

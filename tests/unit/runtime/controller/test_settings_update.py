@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gevent
 import pytest
 
-from amoc.base.errors import SettingError
+from amoc.base.errors import SettingError, UsageError
 from amoc.base.operator import Operator
 from amoc.ipc.messages.orders import (
     ORDER_REPLIES,
@@ -25,6 +25,12 @@ from amoc.runtime.controller.settings_update import MAX_CHANGES, REPLACE_S, Sett
 FIRST, SECOND, REPLACED = (WorkerId("node0", *ids) for ids in ((0, 1), (1, 1), (0, 2)))
 THIRD = WorkerId("node0", 2, 2)
 OF_SAME_NODE = WorkerId("node0", 3, 1)
+ELSEWHERE, ELSEWHERE_AGAIN, OF_SAME_HOST = (
+    WorkerId("node1", 4, 1),
+    WorkerId("node1", 4, 2),
+    WorkerId("node2", 5, 1),
+)
+HOSTS = {"node0": "here", "node1": "there", "node2": "there"}
 APPLIED = (SECOND, ApplySettings)
 
 
@@ -39,7 +45,13 @@ class Workers:
         operator = Operator(lambda _, text: self.said.append(text))
         self.rates: list[float] = []
         self.rate_remark = ""
-        self.update = SettingsUpdate(self.broadcast, (50.0, None), self.change_rate, operator)
+        self.update = SettingsUpdate(
+            self.broadcast,
+            (50.0, None),
+            self.change_rate,
+            operator,
+            lambda node: (node, HOSTS[node]),
+        )
         for worker in up:
             self.broadcast.worker_up(worker)
 
@@ -61,6 +73,20 @@ class Workers:
         self.broadcast.worker_lost(FIRST)
         self.broadcast.worker_up(REPLACED)
         self.update.worker_up(REPLACED)
+
+    def applied(self, worker: WorkerId) -> list[dict[str, object]]:
+        """What a worker was told to apply."""
+        return [
+            dict(order.values)
+            for one, order in self.told
+            if one == worker and isinstance(order, ApplySettings)
+        ]
+
+    def come(self, worker: WorkerId) -> list[dict[str, object]]:
+        """A worker comes up; what it is told to apply."""
+        self.broadcast.worker_up(worker)
+        self.update.worker_up(worker)
+        return self.applied(worker)
 
     def orders(self, worker: WorkerId) -> list[type]:
         return [type(order) for one, order in self.told if one == worker]
@@ -284,3 +310,56 @@ def test_as_many_changes_are_kept_as_can_be_taken_back() -> None:
     it.replace()
     assert it.orders(REPLACED) == [ApplySettings] * MAX_CHANGES
     assert sorted(it.update.values.values()) == list(range(3 * MAX_CHANGES - 7, 3 * MAX_CHANGES))
+
+
+def test_a_change_for_some_nodes_is_told_to_their_workers_and_who_comes_there_later() -> None:
+    it = workers(Workers.done, FIRST, ELSEWHERE)
+    it.update.set({"pace": 1, "mood": "calm"})
+    replies, _ = it.update.set({"pace": 2}, ["there"])
+    assert list(replies) == [ELSEWHERE]
+    it.update.set({"pace": 3}, ["node1"])
+    everywhere = {"pace": 1, "mood": "calm"}
+    assert it.orders(FIRST) == [VerifySettings, ApplySettings]
+    assert it.applied(ELSEWHERE) == [everywhere, {"pace": 2}, {"pace": 3}]
+    assert it.come(SECOND) == [everywhere]
+    assert it.come(ELSEWHERE_AGAIN) == [everywhere, {"pace": 2}, {"pace": 3}]
+    assert it.come(OF_SAME_HOST) == [everywhere, {"pace": 2}]
+    it.update.set({"pace": 4})
+    assert [it.applied(one)[-1] for one in (FIRST, ELSEWHERE, OF_SAME_HOST)] == [{"pace": 4}] * 3
+
+
+def test_a_change_for_some_nodes_that_one_worker_there_does_not_take_is_taken_back_there() -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        if worker == OF_SAME_HOST and isinstance(order, ApplySettings) and order.values["pace"] > 2:
+            it.refuse(worker, order)
+        else:
+            it.done(worker, order)
+
+    it = workers(react, FIRST, ELSEWHERE, OF_SAME_HOST)
+    it.update.set({"pace": 1})
+    it.update.set({"pace": 2}, ["node1"])
+    with pytest.raises(SettingError, match="no; nothing was changed"):
+        it.update.set({"pace": 3, "mood": "wild"}, ["there"])
+    back = {one: order for one, order in it.told if isinstance(order, RevertSettings)}
+    assert {one: (order.values, order.initial) for one, order in back.items()} == {
+        ELSEWHERE: ({"pace": 2}, ["mood"]),
+        OF_SAME_HOST: ({"pace": 1}, ["mood"]),
+    }
+
+
+@pytest.mark.parametrize("name", ["user_rate", "interarrival"])
+def test_a_start_rate_is_the_runs_and_not_some_nodes(name: str) -> None:
+    it = workers(Workers.done, FIRST)
+    with pytest.raises(UsageError, match=f"--on-nodes cannot be used with {name}: users start at"):
+        it.update.set({"pace": 1, name: 100}, ["node0"])
+    assert not it.told
+
+
+def test_changes_for_some_nodes_that_count_as_one_stay_theirs() -> None:
+    it = workers(Workers.done, FIRST, ELSEWHERE)
+    for number in range(3 * MAX_CHANGES):
+        it.update.set({"pace": number}, ["here" if number % 2 else "there"])
+    last = 3 * MAX_CHANGES - 1
+    assert it.come(REPLACED)[-1] == {"pace": last}
+    assert it.come(ELSEWHERE_AGAIN)[-1] == {"pace": last - 1}
+    assert len(it.applied(REPLACED)) <= MAX_CHANGES // 2 + 1
