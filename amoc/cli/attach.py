@@ -151,18 +151,15 @@ def follow(
     from gevent.event import Event
 
     from amoc.cli.messages import say
-    from amoc.cli.view.console import console as make_console
+    from amoc.cli.view.console import console
     from amoc.cli.view.followed import FollowedStatus, RelayedAnswer
-    from amoc.cli.view.keyboard import Keyboard
-    from amoc.cli.view.live import LiveView
+    from amoc.cli.view.shown_run import view_of
     from amoc.cli.view.summary import print_summary
 
-    console = make_console()
-    view, status, over = LiveView(console), FollowedStatus(run_id=run.id), Event()
-    keyboard = Keyboard(
-        status, lambda command, _source: RelayedAnswer.of(run.give(command)), view.event, view.show
+    status, over = FollowedStatus(run_id=run.id), Event()
+    view, keys = view_of(
+        sys.stdout, status, lambda command, _source: RelayedAnswer.of(run.give(command))
     )
-    view.attach(status, keyboard)
     left = _leave_by_ctrl_c(over.set)
 
     def take() -> AmocError | None:
@@ -176,7 +173,7 @@ def follow(
             return error
         return None
 
-    with view, keyboard:
+    with view, keys:
         taking = gevent.spawn(take)
         taking.link(lambda _: over.set())
         over.wait()
@@ -190,7 +187,7 @@ def follow(
     if summary is None:
         say(f"run {run.id} has ended without a summary")
         return ExitCode.OK
-    print_summary(console, summary, run.elsewhere)
+    print_summary(console(), summary, run.elsewhere)
     on_summary(summary)
     return int(summary["run"]["exit_code"] or 0)
 

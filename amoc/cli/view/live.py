@@ -1,6 +1,6 @@
-"""A run live: tables that refresh, or one plain line every few seconds.
+"""A run live: tables that refresh on a terminal.
 
-Both read `Status` only. The output of the run's processes and its events go above the tables and
+They read `Status` only. The output of the run's processes and its events go above the tables and
 stay in the terminal's history.
 """
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Self
 
 import gevent
 from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
 from amoc.cli.view.figures import Now
 from amoc.cli.view.key_bindings import CLOSE, HINT
-from amoc.cli.view.keyboard import Keyboard
-from amoc.cli.view.plain import PLAIN_LINE_S, event_text, is_shown, plain_line
+from amoc.cli.view.plain import event_text
 from amoc.cli.view.sections import all_of, last_event, progress
 from amoc.cli.view.table_layout import lines, share_out
 from amoc.runtime.controller.run_state import State
@@ -26,7 +26,7 @@ from amoc.runtime.controller.status import Status
 from amoc.scenario.scenario_files import file_names
 
 if TYPE_CHECKING:
-    from rich.live import Live
+    from amoc.cli.view.keyboard import Keyboard
 
 REFRESH_S = 0.5
 AIRY = 40
@@ -35,45 +35,35 @@ _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "di
 
 
 class LiveView:
-    """Shows a run on the terminal, or line by line where there is none.
+    """Shows a run on a terminal.
 
     Attributes:
         console: Where.
+        keyboard: What takes its keys, which are named while it does.
     """
 
-    def __init__(self, console: Console) -> None:
-        """Show on `console`; its being a terminal decides how."""
+    def __init__(self, console: Console, status: Status) -> None:
+        """Show `status` on `console`."""
         self.console = console
-        self._status = Status()
+        self.keyboard: Keyboard | None = None
+        self._status = status
         self._live: Live | None = None
         self._task: gevent.Greenlet[[], None] | None = None
-        self._keyboard: Keyboard | None = None
         self._overlay: Sequence[str] = ()
-
-    def attach(self, status: Status, keyboard: Keyboard | None = None) -> None:
-        """Show `status` from now on, and the keys while `keyboard` reads them."""
-        self._status = status
-        self._keyboard = keyboard
 
     def show(self, lines: Sequence[str]) -> None:
         """Show `lines` in the place of the tables; none shows the tables again."""
-        if self._live is None:
-            for line in lines:
-                self.event("info", line)
         self._overlay = lines
         self.refresh()
 
     def refresh(self) -> None:
-        """Refresh the tables; without a terminal there are none."""
+        """Refresh the tables."""
         if self._live is not None:
             self._live.update(self.drawn(), refresh=True)
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal and not self.console.is_dumb_terminal:
-            from rich.live import Live  # here, for CI has no terminal
-
-            self._live = Live(console=self.console, auto_refresh=False, transient=True)
-            self._live.start()
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        self._live.start()
         self._task = gevent.spawn(self._run)
         return self
 
@@ -92,18 +82,12 @@ class LiveView:
     def event(self, level: str, text: str) -> None:
         """Show an event, without control characters, since it may quote a target's answer."""
         shown = event_text(level, text)
-        # Lines are wrapped between words on a terminal, and left alone in a file.
-        whole = level == "trace" or not self.console.is_terminal
-        self.console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=whole)
+        self.console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=level == "trace")
 
     def _run(self) -> None:
-        beat_s = REFRESH_S if self._live is not None else PLAIN_LINE_S
         while True:
-            gevent.sleep(beat_s)
-            if self._live is not None:
-                self.refresh()
-            elif is_shown(self._status):
-                self.console.print(Text(plain_line(self._status)), soft_wrap=True)
+            gevent.sleep(REFRESH_S)
+            self.refresh()
 
     def drawn(self) -> RenderableType:
         """The tables that fit, the most important first, and a line that names the others."""
@@ -141,7 +125,7 @@ class LiveView:
         return [*wrapped[: room - 1], Text(f"… {more} more lines in a larger window", style="dim")]
 
     def _foot(self) -> list[Text]:
-        taken = self._keyboard is not None and self._keyboard.active
+        taken = self.keyboard is not None and self.keyboard.active
         return [Text(HINT, style="dim")] if taken else []
 
     def _head(self) -> list[Text]:

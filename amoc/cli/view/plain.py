@@ -5,7 +5,8 @@ Nothing is loaded for it that draws tables.
 
 from __future__ import annotations
 
-from typing import Self, TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self, TextIO
 
 import gevent
 
@@ -26,6 +27,9 @@ from amoc.results.counts import busiest, counter, samples, throttle
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
+if TYPE_CHECKING:
+    from amoc.cli.view.keyboard import Keyboard
+
 PLAIN_LINE_S = 5.0
 MAX_COUNTERS = 12
 MAX_TIMERS = 12
@@ -33,13 +37,18 @@ MAX_TIMERS = 12
 
 
 class PlainView:
-    """Shows a run on a stream that is no terminal."""
+    """Shows a run on a stream that is no terminal, or one that can have no tables.
+
+    Attributes:
+        keyboard: What takes its keys.
+    """
 
     def __init__(self, stream: TextIO, status: Status) -> None:
         """Show `status` on `stream`, see `amoc.cli.view.stream.prepared`."""
         self._stream = stream
         self._status = status
         self._task: gevent.Greenlet[[], None] | None = None
+        self.keyboard: Keyboard | None = None
 
     def __enter__(self) -> Self:
         self._task = gevent.spawn(self._run)
@@ -61,10 +70,15 @@ class PlainView:
         """Show an event."""
         self._write(event_text(level, text))
 
+    def show(self, lines: Sequence[str]) -> None:
+        """Show `lines`, as events."""
+        for one in lines:
+            self.event("info", one)
+
     def _run(self) -> None:
         while True:
             gevent.sleep(PLAIN_LINE_S)
-            if is_shown(self._status):
+            if self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING):
                 self._write(plain_line(self._status))
 
     def _write(self, text: str) -> None:
@@ -74,11 +88,6 @@ class PlainView:
 def event_text(level: str, text: str) -> str:
     """An event without control characters, since it may quote a target's answer."""
     return printable(text, keep="\n") if level == "trace" else f"amoc: {printable(text)}"
-
-
-def is_shown(status: Status) -> bool:
-    """Whether the run has a line every few seconds now."""
-    return status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
 
 
 def plain_line(status: Status) -> str:

@@ -2,22 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, TextIO
 
 import gevent
 
 from amoc.results.summary_types import Summary
-from amoc.runtime.controller.controller import Controller
 from amoc.runtime.controller.status import Status
 
 if TYPE_CHECKING:
     from amoc.cli.view.live import LiveView
     from amoc.cli.view.plain import PlainView
+    from amoc.control.answers import Answer
+    from amoc.control.commands import Command
+    from amoc.runtime.controller.controller import Controller
 
 SOON_S = 0.3
 """A terminal shows tables after this time, however long nodes take to load the scenario."""
+
+
+def view_of(
+    stream: TextIO, status: Status, operate: Callable[[Command, str], Answer] | None
+) -> tuple[LiveView | PlainView, AbstractContextManager[object]]:
+    """What shows a run on a stream, and what takes its keys, both while they are entered.
+
+    Tables, where the stream is a terminal that can have them; else lines.
+
+    Args:
+        stream: Where to.
+        status: The run's.
+        operate: Carries out a key's command from a source; None where there are no keys.
+    """
+    view: LiveView | PlainView
+    if stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown"):
+        from amoc.cli.view.console import console
+        from amoc.cli.view.live import LiveView
+
+        view = LiveView(console(stream=stream), status)
+    else:
+        from amoc.cli.view.plain import PlainView
+        from amoc.cli.view.stream import prepared
+
+        view = PlainView(prepared(stream), status)
+    if operate is None or not stream.isatty():
+        return view, nullcontext()
+    from amoc.cli.view.keyboard import Keyboard
+
+    keyboard = view.keyboard = Keyboard(status, operate, view.event, view.show)
+    return view, keyboard
 
 
 class ShownRun:
@@ -44,32 +78,16 @@ class ShownRun:
     def load(self) -> LiveView | PlainView:
         """The view of the run, which is shown from the first call on."""
         if self._view is None:
-            return self._tables() if self._stream.isatty() else self._lines()
+            run = self._controller
+            self._view, keys = view_of(
+                self._stream,
+                run.status if run is not None else Status(),
+                run.operate if run is not None else None,
+            )
+            if run is not None:
+                self._until_over.enter_context(self._view)
+                self._until_over.enter_context(keys)
         return self._view
-
-    def _tables(self) -> LiveView:
-        from amoc.cli.view.console import console
-        from amoc.cli.view.keyboard import Keyboard
-        from amoc.cli.view.live import LiveView
-
-        view = self._view = LiveView(console(stream=self._stream))
-        if (run := self._controller) is not None:
-            keyboard = Keyboard(run.status, run.operate, view.event, view.show)
-            view.attach(run.status, keyboard)
-            self._until_over.enter_context(view)
-            self._until_over.enter_context(keyboard)
-        return view
-
-    def _lines(self) -> PlainView:
-        from amoc.cli.view.plain import PlainView
-        from amoc.cli.view.stream import prepared
-
-        run = self._controller
-        status = run.status if run is not None else Status()
-        view = self._view = PlainView(prepared(self._stream), status)
-        if run is not None:
-            self._until_over.enter_context(view)
-        return view
 
     def line(self, text: str) -> None:
         """Show a line of output of the run's processes."""

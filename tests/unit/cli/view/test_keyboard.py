@@ -19,6 +19,7 @@ from amoc.cli.view import keyboard as keyboard_module
 from amoc.cli.view.key_bindings import CLOSE, HELP, HINT
 from amoc.cli.view.keyboard import Keyboard
 from amoc.cli.view.live import LiveView
+from amoc.cli.view.plain import PlainView
 from amoc.control.answers import Answer, WorkerAnswer
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
@@ -163,8 +164,8 @@ def test_the_same_key_again_closes_it_and_another_one_shows_another(terminal, be
 
 
 def test_what_is_shown_over_the_tables_fits_a_small_window():
-    view = LiveView(Console(file=io.StringIO(), width=80, height=24, force_terminal=True))
-    view.attach(Status(state=State.RUNNING))
+    console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
+    view = LiveView(console, Status(state=State.RUNNING))
     with view:
         long = [f"  throttle {n}: \x9b2J" for n in range(50)]
         for lines, complete in ((HELP, True), (long, False)):
@@ -191,7 +192,7 @@ def window(view: LiveView) -> list[str]:
 
 def test_without_tables_what_is_shown_is_printed():
     file = io.StringIO()
-    view = LiveView(Console(file=file, width=80))
+    view = PlainView(file, Status(state=State.RUNNING))
     view.show(["one", "two"])
     assert file.getvalue() == "amoc: one\namoc: two\n"
 
@@ -289,8 +290,8 @@ def test_a_terminal_that_goes_away_ends_the_keys_only(bench, monkeypatch):
 
 def test_below_the_tables_stand_the_keys_while_they_are_taken(terminal, bench):
     file = io.StringIO()
-    view = LiveView(Console(file=file, width=80, force_terminal=True))
-    view.attach(bench.status, bench.keyboard)
+    view = LiveView(Console(file=file, width=80, force_terminal=True), bench.status)
+    view.keyboard = bench.keyboard
     with view:
         view.refresh()
         assert HINT not in file.getvalue()

@@ -75,9 +75,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
 
 def view_of(status: Status) -> tuple[LiveView, io.StringIO]:
     file = io.StringIO()
-    view = LiveView(Console(file=file, width=160, force_terminal=True))
-    view.attach(status)
-    return view, file
+    return LiveView(Console(file=file, width=160, force_terminal=True), status), file
 
 
 def lines_of(status: Status) -> tuple[PlainView, io.StringIO]:
@@ -202,8 +200,7 @@ def test_what_a_target_has_said_cannot_move_the_cursor(view_of):
 def test_no_control_character_reaches_the_terminal_whatever_prints_it(terminal):
     file = io.StringIO()
     console = SafeConsole(file=file, width=160, force_terminal=terminal)
-    view = LiveView(console)
-    view.attach(status())
+    view = LiveView(console, status())
     rude = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0)))).replace("\n", "")
     view.line(f"a{rude.replace(chr(13), '')}b\x9b2J\x1bc")
     console.print(Text(f"c{rude}d"))
@@ -232,7 +229,7 @@ def test_without_a_terminal_a_scenarios_line_is_what_a_console_makes_of_it():
         "ü\t漢字\t.",
     ):
         view.line(text)
-        LiveView(console).line(text)
+        LiveView(console, status()).line(text)
     assert file.getvalue() == console_file.getvalue()
 
 
