@@ -178,7 +178,7 @@ def watch(url: str, pid: int, options: argparse.Namespace) -> Measured:
 
     found = Measured()
     with sync_playwright() as driver:
-        chromium = shutil.which("chromium")
+        chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
         browser = driver.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         meter = page.context.new_cdp_session(page)
