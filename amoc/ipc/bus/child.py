@@ -30,9 +30,10 @@ ACK_BYTES = 1 << 20
 take; most have one within that, and a message by itself costs as much as a report."""
 BATCH_S = 0.005
 """How long a report may wait for company."""
-HELLO_S = 0.05
+HELLO_S = 0.005
 MAX_HELLO_S = 1.0
-"""Between two hellos, first and at most; many children at once must not shout their parent down."""
+"""Between two hellos, first and at most: many children at once must not shout their parent down.
+Most need a second one, for their first welcome leaves before the parent's socket knows of them."""
 INFORMS = (CrashSeen, FailureSeen, Note, Output)
 """Reports without which the run goes on all the same."""
 MAX_REPORTS = 100_000
