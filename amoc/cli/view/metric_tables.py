@@ -22,7 +22,7 @@ from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.start_rate import USER_RATE
 
 MAX_METRICS = 40
-"""Counters, gauges, throttles and timers in the terminal, of each the busiest."""
+"""Counters, gauges, throttles, timers, nodes and workers in the terminal, of each the busiest."""
 
 
 def of_steps(part: Measured, span: str) -> Iterator[RenderableType]:
@@ -97,13 +97,13 @@ def table(*columns: str) -> Table:
     return table
 
 
-def _top(metrics: Mapping[str, object], counts: Mapping[str, float]) -> list[str]:
+def top(metrics: Mapping[str, object], counts: Mapping[str, float]) -> list[str]:
     """The metrics that there is room for, the busiest, in their order."""
     shown = set(busiest(counts)[:MAX_METRICS])
     return [name for name in metrics if name in shown]
 
 
-def _with_more(table: Table, metrics: Sized) -> Table:
+def with_more(table: Table, metrics: Sized) -> Table:
     """`table`, and how many metrics are not in it."""
     if (more := len(metrics) - MAX_METRICS) > 0:
         table.add_row(f"{more:,} more (--json has all)")
@@ -128,9 +128,9 @@ def _requests(found: Mapping[str, StepPart], span: str) -> Table:
     """Steps: how many, how fast, how many failed."""
     with_response = steps.responds(found)
     rows = table(named("requests", span), *heads(with_response))
-    for name in _top(found, {name: one["count"] for name, one in found.items()}):
+    for name in top(found, {name: one["count"] for name, one in found.items()}):
         rows.add_row(*view_steps.row(name, found[name], with_response))
-    return _with_more(rows, found)
+    return with_more(rows, found)
 
 
 def _checks(made: Mapping[str, CheckPart], span: str) -> Table:
@@ -138,14 +138,14 @@ def _checks(made: Mapping[str, CheckPart], span: str) -> Table:
     rows = table(named("checks", span), *CHECK_HEADS)
     for name in list(made)[:MAX_METRICS]:
         rows.add_row(*view_steps.check_row(name, made[name]))
-    return _with_more(rows, made)
+    return with_more(rows, made)
 
 
 def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], span: str) -> Table:
     rows = table(named("counters", span), "total", "per second")
-    for name in _top(counters, counters):
+    for name in top(counters, counters):
         rows.add_row(Text(name), f"{counters[name]:,}", _rate(per_s.get(name)))
-    return _with_more(rows, counters)
+    return with_more(rows, counters)
 
 
 def _kinds(found: Sequence[kinds.KindRow], span: str) -> Table:
@@ -153,7 +153,7 @@ def _kinds(found: Sequence[kinds.KindRow], span: str) -> Table:
     for name, users, iterations, per_s, crashes in found[:MAX_METRICS]:
         cells = (f"{users:,}" if users else "–", f"{iterations:,}", _rate(per_s))
         rows.add_row(Text(name), *cells, Text(f"{crashes:,}", "red" if crashes else ""))
-    return _with_more(rows, found)
+    return with_more(rows, found)
 
 
 def _rate(per_s: float | None) -> str:
@@ -165,7 +165,7 @@ def _gauges(gauges: Mapping[str, float | None]) -> Table:
     for name in list(gauges)[:MAX_METRICS]:
         value = gauges[name]
         rows.add_row(Text(name), "not finite" if value is None else f"{value:,.6g}")
-    return _with_more(rows, gauges)
+    return with_more(rows, gauges)
 
 
 def _throttles(
@@ -174,7 +174,7 @@ def _throttles(
     late = f"late p99 {format_duration(lateness['p99_s'])}" if lateness else ""
     title = named("throttles", span, late)
     rows = table(title, "rate", "executions", "missed", "waiting", "per second")
-    for name in _top(throttles, {name: one["executions"] for name, one in throttles.items()}):
+    for name in top(throttles, {name: one["executions"] for name, one in throttles.items()}):
         one = throttles[name]
         rate, interval_s = one["rate"], one["interval_s"]
         if rate is None:
@@ -189,16 +189,16 @@ def _throttles(
             f"{one['waiting']:,}",
             _rate(one["executions_per_s"]),
         )
-    return _with_more(rows, throttles)
+    return with_more(rows, throttles)
 
 
 def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
     rows = table(named("timers", span), "count", *TABLE)
-    for name in _top(timers, {name: one["count"] for name, one in timers.items()}):
+    for name in top(timers, {name: one["count"] for name, one in timers.items()}):
         timer = timers[name]
         figures = (timer[field] for field in TABLE.values())
         rows.add_row(Text(name), f"{timer['count']:,}", *map(format_duration, figures))
-    return _with_more(rows, timers)
+    return with_more(rows, timers)
 
 
 def _nonzero(counters: Mapping[str, int]) -> dict[str, int]:

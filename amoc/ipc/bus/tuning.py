@@ -19,6 +19,9 @@ IDLE_S, PROBE_S = 5, 1
 RECONNECT_MS, MAX_RECONNECT_MS = 100, 1_000
 CONNECT_MS = 2_000
 """How long an attempt to connect may take; the kernel alone would wait ever longer."""
+BACKLOG = 4_096
+"""Connections that may wait to be taken. Of nodes that all begin at once the kernel would drop what
+is beyond ZeroMQ's 100, and they would try again seconds later; it allows 4,096 at the most."""
 MAX_MESSAGE_BYTES = 64 << 20
 
 
@@ -31,5 +34,6 @@ def tune(socket: zmq.Socket[bytes]) -> None:
     socket.setsockopt(zmq.TCP_MAXRT, SILENT_S * 1_000)  # of what was sent and is not acknowledged
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, MAX_RECONNECT_MS
     socket.connect_timeout = CONNECT_MS
+    socket.backlog = BACKLOG
     socket.maxmsgsize = MAX_MESSAGE_BYTES
     socket.setsockopt(zmq.HANDSHAKE_IVL, refusals.HANDSHAKE_NS // MS_NS)

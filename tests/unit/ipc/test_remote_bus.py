@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
 import gevent
 import pytest
@@ -17,6 +20,7 @@ from amoc.ipc.bus import Child, Gate, Listen, Parent, Received, Remote, new_keys
 from amoc.ipc.bus import end as both_ends
 from amoc.ipc.bus import refusals as counting
 from amoc.ipc.bus.report_queue import pack_batch
+from amoc.ipc.bus.tuning import BACKLOG
 from amoc.ipc.messages.codec import Codec
 from amoc.ipc.messages.lifecycle import Go, Hello, Note
 from amoc.ipc.messages.users import Started
@@ -106,6 +110,14 @@ def controller():
     made = Controller()
     yield made
     made.end()
+
+
+@pytest.mark.skipif(not shutil.which("ss"), reason="needs ss of iproute2")
+def test_as_many_hosts_as_the_kernel_allows_can_come_at_once(controller):
+    command = ["ss", "-ltnH", f"sport = :{controller.port}"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    assert int(told.split()[2]) == min(BACKLOG, most)
 
 
 @contextmanager

@@ -289,6 +289,28 @@ def test_of_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted()
         assert lines[-1].strip() == "2,960 more (--json has all)"
 
 
+def test_of_thousands_of_workers_the_busiest_are_shown_and_of_nodes_those_that_were_lost():
+    made = summary()
+    [worker] = made["workers"]
+    node = {"host": "h", "state": "up", "workers": 1, "restarted": 0, "lost": 0}
+    workers = [{**worker, "worker": n, "node": f"n{n}", "cpu_s": 1.0 + n} for n in range(3000)]
+    nodes = [{**node, "name": f"n{n}", "lost_at_s": 1.0 if n == 999 else None} for n in range(3000)]
+    tables = shown({**made, "workers": workers, "nodes": nodes}).split("\n\n")
+    [shown_workers, shown_nodes] = (
+        next(one.splitlines()[1:] for one in tables if one.strip().startswith(title))
+        for title in ("workers", "nodes")
+    )
+    assert [line.split()[0] for line in shown_workers[:MAX_METRICS]] == [
+        f"n{n}/{n}" for n in range(2960, 3000)
+    ]
+    assert [line.split()[0] for line in shown_nodes[:MAX_METRICS]] == [
+        *(f"n{n}" for n in range(MAX_METRICS - 1)),
+        "n999",
+    ]
+    for found in (shown_workers, shown_nodes):
+        assert found[MAX_METRICS].strip() == "2,960 more (--json has all)"
+
+
 def test_messages_have_a_table_of_their_own_that_says_whether_each_came_once_and_in_order():
     counters = {
         "messages_sent": 1_000,
