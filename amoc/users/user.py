@@ -334,8 +334,7 @@ class User(greenlet):
         if self:  # it has begun, and not ended
             self.throw(Killed)
 
-    @property
-    def stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether it was asked to stop, which it knows from now on; a pause holds up who asks."""
         if pause.clock.since_ns:
             pause.wait_resumed()
@@ -343,6 +342,8 @@ class User(greenlet):
             self.pending_interrupt = None
             return True
         return False
+
+    stopping = property(is_stopping)
 
     @property
     def random(self) -> _random.Random:
