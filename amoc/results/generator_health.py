@@ -94,6 +94,10 @@ SMOOTHED = 3
 """Seconds over which a worker's shares of a core are averaged."""
 CONTENDED = 0.1
 """Share of the time that a worker waits for a core, from where on it has none of its own."""
+HELD_S = 0.05
+"""How late a loop turns that may have made slots of throttles late: half of what voids them."""
+WAITING = 0.25
+"""Share of the time that a worker waits for a core, from where on that makes it late."""
 _WHOLE = 0.95
 _OF_WORKERS = [
     (name, one.what, one.source is Source.TIME) for name, one in WORKER.items() if one.limit
@@ -126,6 +130,8 @@ class _Past:
     cpu_s: float = 0.0  # of the worker in these seconds, and so are the next
     cpu_wait_s: float = 0.0
     gc_s: float = 0.0
+    held_s: float = 0.0  # in which a process of amoc's was late itself
+    round_trip_s: float = 0.0
 
     def note(self, point: Point, value: float, worker: WorkerPoint | None) -> None:
         """It was past its limit in this second, too."""
@@ -136,6 +142,9 @@ class _Past:
         self.seconds += point.span_s
         self.row_s += point.span_s
         self.longest_row_s = max(self.longest_row_s, self.row_s)
+        self.round_trip_s = max(self.round_trip_s, point.round_trip_s)
+        if _is_held(point):
+            self.held_s += point.span_s
         if worker is not None:
             self.cpu_s += worker.cpu * point.span_s
             self.cpu_wait_s += worker.cpu_wait_s
@@ -232,13 +241,19 @@ class Health:
         )
 
     def _advice(self, what: str, past: _Past) -> str:
-        """What to do; of lateness by what the worker did in these seconds."""
+        """What to do; of lateness by what was late in these seconds."""
+        if what == "missed slots" and past.round_trip_s and past.held_s < past.seconds / 2:
+            return (
+                "no process of amoc's was late then, so its slots were late on their way: a"
+                " connection to a node loses or delays packets (its quickest round trip takes"
+                f" {past.round_trip_s * 1e3:.3g} ms; ss -ti shows what is sent again)"
+            )
         if what not in _LATE:
             return KINDS[what].advice
         cpu, waits, gc = (one / past.seconds for one in (past.cpu_s, past.cpu_wait_s, past.gc_s))
         if gc >= self.limits.gc:
             return f"caused by garbage collection: {KINDS['garbage collection'].advice}"
-        if waits >= 0.25 and waits > cpu:
+        if waits >= WAITING and waits > cpu:
             return f"caused by CPU wait: {KINDS['cpu wait'].advice}"
         if cpu + waits >= 0.8:
             return f"caused by its own CPU use: {KINDS['cpu'].advice}"
@@ -277,6 +292,13 @@ def _figures(
         yield _Figure("users", "restarts", again / max(1, again, point.users.get("running", 0)))
     yield _Figure("controller", "controller cpu", point.controller_cpu)
     yield _Figure("controller", "controller lag", point.controller_lag_s)
+
+
+def _is_held(point: Point) -> bool:
+    """Whether a process of amoc's was so late in a second that it may have made slots late."""
+    loops_s = (point.controller_lag_s, *(one.lag_p99_s for one in point.workers))
+    waits = (one.cpu_wait_s / max(point.span_s, 1e-3) for one in point.workers)
+    return max(loops_s) >= HELD_S or max(waits, default=0.0) >= WAITING
 
 
 def _life(worker: WorkerPoint) -> _Life:

@@ -38,6 +38,7 @@ class Moment(NamedTuple):
     """What each throttle is configured for, and what the controller has counted itself."""
     controller_cpu: float
     controller_lag_s: float
+    round_trip_s: float = 0.0
 
 
 class PointCutter:
@@ -127,6 +128,7 @@ class PointCutter:
             nodes=[_node(name, latest[name]) for name in heard],
             controller_cpu=moment.controller_cpu,
             controller_lag_s=round(moment.controller_lag_s, 6),
+            round_trip_s=round(moment.round_trip_s, 6),
             late=late,
         )
         self._cut_ns, self._ran_ns = end_ns, moment.ran_ns

@@ -111,6 +111,8 @@ class Point:
         nodes: By name.
         controller_cpu: CPU time of the controller, as a share of one core.
         controller_lag_s: How late its loop turned, at the worst.
+        round_trip_s: How long a message to the farthest node and its answer take, at their
+            quickest; 0 where all nodes are on the controller's host.
         late: Nodes from which nothing has come in this second.
     """
 
@@ -132,6 +134,7 @@ class Point:
     nodes: Sequence[NodePoint] = ()
     controller_cpu: float = 0.0
     controller_lag_s: float = 0.0
+    round_trip_s: float = 0.0
     late: Sequence[str] = ()
 
     def __post_init__(self) -> None:

@@ -197,7 +197,7 @@ class Highest:
         self._workers: dict[tuple[str, int], dict[str, Any]] = {}
         self._together: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {}
         self._nodes: dict[str, NodePoint] = {}
-        self._cpu = self._lag_s = 0.0
+        self._cpu = self._lag_s = self._round_trip_s = 0.0
 
     def add(self, point: Point) -> None:
         """Add a point."""
@@ -225,6 +225,7 @@ class Highest:
                 self._nodes[node.name] = node
         self._cpu = max(self._cpu, point.controller_cpu)
         self._lag_s = max(self._lag_s, point.controller_lag_s)
+        self._round_trip_s = max(self._round_trip_s, point.round_trip_s)
 
     def made(self, t_s: float) -> Point:
         """What was highest, as a point that ends at `t_s`."""
@@ -242,6 +243,7 @@ class Highest:
             nodes=list(self._nodes.values()),
             controller_cpu=self._cpu,
             controller_lag_s=self._lag_s,
+            round_trip_s=self._round_trip_s,
         )
 
 

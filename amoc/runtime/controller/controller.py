@@ -102,6 +102,7 @@ class Controller:
             self._operator,
             lambda at_ns: self._services.throttles(at_ns) if self._services is not None else {},
             lambda: self._services.untaken() if self._services is not None else 0,
+            lambda: self._services.round_trip_s if self._services is not None else 0.0,
         )
         self._stops = StopRequests(plan, self.status, self._files, self._results, self._operator)
         self._control: ControlServer | None = None

@@ -65,6 +65,7 @@ class RunResults:
         operator: Operator,
         throttles: Callable[[int], Mapping[str, ThrottlePoint]],
         untaken: Callable[[], int],
+        round_trip_s: Callable[[], float],
     ) -> None:
         """Measure and judge a run.
 
@@ -74,6 +75,7 @@ class RunResults:
             operator: Told of crashes, stalls, thresholds and exporters.
             throttles: What each throttle was configured for up to a time, since the last call.
             untaken: How many iterations of an arrival rate no user was free for, since that.
+            round_trip_s: How far the farthest node is, see `Point`.
 
         Raises:
             UsageError: A threshold of the operator makes no sense.
@@ -83,7 +85,7 @@ class RunResults:
         self._status = status
         self._files = files
         self._operator = operator
-        self._throttles, self._untaken = throttles, untaken
+        self._throttles, self._untaken, self._round_trip_s = throttles, untaken, round_trip_s
         plan = self._plan
         others = plan.stages.highest if plan.stages is not None else len(plan.users)
         status.totals = RunTotals.planned(plan.warmup_s, plan.stages, plan.arrivals, others)
@@ -335,6 +337,7 @@ class RunResults:
             throttles=self._throttles(min(end_ns, self._stopped_ns or end_ns)),
             controller_cpu=round((cpu_s - self._cpu_s) / span_s, 4) if span_s > 0 else 0.0,
             controller_lag_s=self._lag.take_s(),
+            round_trip_s=self._round_trip_s(),
         )
         point = self._seconds.cut(end_ns, moment)
         if point is None:

@@ -355,6 +355,11 @@ class Services:
             ],
         }
 
+    @property
+    def round_trip_s(self) -> float:
+        """How long a message to the farthest node and its answer take, at their quickest."""
+        return self._distance.round_trip_ns / S_NS
+
     def untaken(self) -> int:
         """How many iterations no user was free for in time, since the last call."""
         return self.arrivals.take_untaken() if self.arrivals is not None else 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
 from amoc.metrics.health_limits import Limits
 from amoc.results.generator_health import KINDS, Health
-from amoc.results.series import Point
+from amoc.results.series import Point, ThrottlePoint
 
 WELL = WorkerPoint(node="node0", worker=0, cpu=0.3, lag_p99_s=0.001, fds=20, fd_limit=20_000)
 WORKER = "worker 0 of node0"
@@ -174,6 +174,35 @@ def test_what_is_smoothed_is_not_smoothed_over_a_pause() -> None:
     assert said == [False, False, True, False], "as in a run that begins so"
     fresh = Health()
     assert [bool(fresh.take(second(number, cpu=1.0))) for number in range(1, 5)] == said
+
+
+@pytest.mark.parametrize(
+    ("late", "worker", "advice"),
+    [
+        ({"round_trip_s": 0.12}, {}, "no process of amoc's was late then, so its slots were late"),
+        ({}, {}, "leave amoc a core"),
+        ({"round_trip_s": 0.12, "controller_lag_s": 0.06}, {}, "leave amoc a core"),
+        ({"round_trip_s": 0.12}, {"lag_p99_s": 0.06}, "leave amoc a core"),
+        ({"round_trip_s": 0.12}, {"cpu_wait_s": 0.3}, "leave amoc a core"),
+    ],
+    ids=["far away", "on one host", "the controller", "a worker", "no CPU"],
+)
+def test_slots_that_were_late_on_their_way_are_not_put_down_to_the_cpu(
+    late: dict[str, float], worker: dict[str, Any], advice: str
+) -> None:
+    health = Health()
+    throttles = {"turns": ThrottlePoint(rate=100, interval_s=1, executions=80, missed=20)}
+    said = []
+    for number in range(1, 11):
+        # A process that is late now and then does not make slots late all the time.
+        slow = number in (2, 5)
+        it = {"lag_p99_s": 0.08} if slow else worker
+        said += health.take(replace(second(number, **it), throttles=throttles, **late))
+    [found] = health.findings()
+    assert (found["where"], found["what"]) == ("throttle turns", "missed slots")
+    assert found["advice"].startswith(advice)
+    assert said == [f"{said[0].partition('; ')[0]}; {found['advice']}"]
+    assert ("120 ms" in found["advice"]) == (not advice.startswith("leave"))
 
 
 def test_a_node_that_says_nothing_is_a_finding() -> None:

@@ -57,7 +57,9 @@ class Bench:
         self.status = Status(plan=self.plan, run_id="an-id", state=State.RUNNING)
         operator = Operator(lambda level, text: self.told.append((level, text)))
         self.files = RunFiles(self.plan, "an-id", operator.warning)
-        self.results = RunResults(self.status, self.files, operator, lambda _at_ns: {}, lambda: 0)
+        self.results = RunResults(
+            self.status, self.files, operator, lambda _at_ns: {}, lambda: 0, lambda: 0.0
+        )
         loaded = Loaded("chat", "", SETTINGS, (0.0, None), 1, 0, 1000, thresholds)
         self.results.loaded(loaded)
         self.files.begin(loaded, datetime.now(UTC))
