@@ -33,6 +33,8 @@ SCENARIO = """
     def start(user_id):
         assert names.next()["name"] == "ann"
         for _ in range(helper.TURNS):
+            if os.path.exists(HERE + "/enough"):
+                break
             os.write(log, f"{user_id} {place} {time.clock_gettime_ns(7)}\\n".encode())
             turns.inc()
             user.sleep(0.1)
@@ -94,6 +96,10 @@ class Run:
         """Wait until so many users have begun."""
         eventually(lambda: len(self.turns()) >= count or self.process.poll() is not None, self.what)
         assert self.process.poll() is None, self.output
+
+    def have_users_finish(self) -> None:
+        """Have no user take another turn."""
+        (self.directory / "enough").touch()
 
     def what(self) -> str:
         return self.output
