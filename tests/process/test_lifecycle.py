@@ -16,12 +16,11 @@ from pathlib import Path
 import pytest
 
 from amoc.base.errors import ExitCode
-from tests.process import support
-from tests.process.support import DEADLINE_S, ROOT, eventually, lines, parents
+from tests.process.support import DEADLINE_S, ROOT, eventually, lines, parents, running
 
 pytestmark = pytest.mark.slow
-running = partial(support.running, before="")
-"""Starts amoc as people do."""
+started = partial(running, before="")
+"""Starts amoc as people do: where what users find may depend on that."""
 Write = Callable[..., Path]
 
 
@@ -122,7 +121,7 @@ def test_the_state_that_init_returns_is_shared_and_init_runs_once(
         def start(user_id, state):
             print(f"user below {state()}")
     """)
-    with running(
+    with started(
         file, "--users", "4", "--set", "repeat_num=1", "--set", "interarrival=0", directory=tmp_path
     ) as run:
         assert run.end() == 0
@@ -323,7 +322,7 @@ def test_settings_reach_users_by_their_precedence(scenario: Write, tmp_path: Pat
     """)
     toml = tmp_path / "some.toml"
     toml.write_text("one = 2\ntwo = 2\nthree = 2\n[trial]\nthree = 5\n[other]\nwhat = 1\n")
-    with running(
+    with started(
         file,
         *("--config", str(toml), "--set", "one=4", "--set", "repeat_num=1"),
         directory=tmp_path,
@@ -367,7 +366,7 @@ def test_init_may_use_blocking_calls_and_threads_of_gevent(scenario: Write, tmp_
             time.sleep(0.01)
             print("found", state)
     """)
-    with running(
+    with started(
         file, "--users", "4", "--set", "repeat_num=1", "--set", "interarrival=0", directory=tmp_path
     ) as run:
         assert run.end() == 0
@@ -488,7 +487,7 @@ def test_too_few_file_descriptors_are_one_clear_line(scenario: Write) -> None:
 
 def test_a_module_beside_the_caller_can_be_the_scenario(scenario: Write, tmp_path: Path) -> None:
     scenario("def start(user_id): print('from a module')", name="some_module.py")
-    with running(
+    with started(
         "some_module", "--set", "repeat_num=1", directory=tmp_path, PYTHONPATH=str(tmp_path)
     ) as run:
         assert run.end() == 0
