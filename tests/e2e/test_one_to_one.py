@@ -116,6 +116,7 @@ def test_2000_users_stay_logged_in_on_prosody_and_chat(prosody: Prosody, tmp_pat
     with running(
         SCENARIO,
         *("--users", "2000", "--set", "interarrival=10", "--set", "interval=8"),
+        *("--set", "neighbours=1"),
         *("--set", "xmpp_mechanisms=PLAIN", "--stop-timeout", "60s", *against(prosody)),
         directory=tmp_path,
     ) as run:
