@@ -30,7 +30,9 @@ for signum in (signal.SIGINT, signal.SIGHUP):
         handler = signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL
         signal.signal(signum, handler)
 
-ONCE = frozenset({"browser", "cluster", "servers", "results", "cli", "control", "service"})
+ONCE = frozenset(
+    {"browser", "cluster", "servers", "results", "cli", "control", "service", "recording"}
+)
 """Directories of tests."""
 SERVERS = frozenset({"prosody", "xmpp_server"})
 """Fixtures that are real servers."""

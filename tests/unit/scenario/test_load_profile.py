@@ -14,6 +14,8 @@ from amoc.base.errors import ScenarioError
 from amoc.scenario.load_profile import MAX_COUNT, MAX_RATE, Stage, Stages, parse_profile, sum_of
 from amoc.throttle import parse_profile as shapes
 
+pytestmark = pytest.mark.once
+
 DURATIONS = st.one_of(st.just(0), st.integers(1, 50), st.integers(0, 10**13))
 COUNTS = st.one_of(st.integers(0, 20), st.integers(0, 10**6))
 PROFILES = st.builds(

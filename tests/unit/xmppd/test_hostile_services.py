@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.xmppd.lab import logged_in, new_domain
+
+pytestmark = pytest.mark.once
 
 ADDRESSES = st.sampled_from(
     [

@@ -110,6 +110,7 @@ def test_a_port_in_use_is_an_error_without_ready_line() -> None:
             )
 
 
+@pytest.mark.once
 def test_two_thousand_clients_at_once_log_in_and_hear_each_other() -> None:
     count = 2000
     with Daemon("port=0, connections=2000, stats=True") as daemon:
@@ -132,6 +133,7 @@ def test_two_thousand_clients_at_once_log_in_and_hear_each_other() -> None:
         assert " internal_errors=0" in line
 
 
+@pytest.mark.once
 def test_a_crowd_that_disconnects_and_comes_back_leaves_nothing_behind() -> None:
     with Daemon("port=0, connections=300, stats=True") as daemon:
         pool = Pool(100)

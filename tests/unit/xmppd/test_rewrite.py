@@ -12,6 +12,8 @@ from amoc.xmpp.wire.xml_text import escape, serialise
 from amoc.xmppd.rewrite import stamp, stamped
 from tests.unit.xmpp.wire.lab import same
 
+pytestmark = pytest.mark.once
+
 ODD = (
     b"<s:stream xmlns='urn:odd' xmlns:c='jabber:client' xmlns:s='http://etherx.jabber.org/streams'>"
 )

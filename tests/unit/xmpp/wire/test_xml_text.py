@@ -14,6 +14,8 @@ from amoc.xmpp.stanza import parse
 from amoc.xmpp.wire.xml_text import escape, serialise
 from tests.unit.xmpp.wire.lab import same
 
+pytestmark = pytest.mark.once
+
 NAMES = st.text(alphabet=string.ascii_lowercase, min_size=1, max_size=8)
 NAMESPACES = st.sampled_from(
     ["jabber:client", "urn:a", "urn:b'<&>", "http://www.w3.org/1999/xhtml"]
