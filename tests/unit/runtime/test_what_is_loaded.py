@@ -82,13 +82,13 @@ def test_with_nodes_on_other_hosts_all_that_a_run_needs_is_loaded_before_hosts_j
 import ast, inspect, sys
 from importlib import import_module
 from amoc.cli import cluster, run
-from amoc.cli.view.shown_run import ShownRun
+from amoc.cli.view.shown_run import ShownRun, view_of
 
 for name in cluster.LOADED_BEFORE:
     import_module(name)
 wanted = [
     node.module
-    for code in (run.execute, ShownRun)
+    for code in (run.execute, ShownRun, view_of)
     for node in ast.walk(ast.parse(inspect.getsource(code)))
     if isinstance(node, ast.ImportFrom)
 ]
