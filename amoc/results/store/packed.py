@@ -26,6 +26,7 @@ from itertools import accumulate, pairwise
 from amoc.metrics import vectors
 from amoc.metrics.histogram import Histogram, end_ns
 from amoc.metrics.timer_block import TimerBlock
+from amoc.results.store.deflate import deflated
 
 GROUP = 256
 """Timers that are deflated together."""
@@ -83,8 +84,7 @@ def _from_planes(kind: str, data: bytes, count: int) -> array[int]:
 
 def _deflated(column: bytes) -> bytes:
     # Distances and counts hardly repeat: what helps is a short code for those that are frequent.
-    packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS, strategy=zlib.Z_RLE)
-    return packer.compress(column) + packer.flush()
+    return deflated(column, strategy=zlib.Z_RLE)
 
 
 class _Group:

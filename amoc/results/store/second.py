@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from amoc.base import json_lines
 from amoc.results.series import Point
+from amoc.results.store.deflate import deflated
 from amoc.results.store.packed import PackedTimers
 
 SECOND, BLOCK = 1, 2
@@ -21,8 +22,6 @@ SECOND, BLOCK = 1, 2
 P = TypeVar("P", bound=Point)
 _SIZES = struct.Struct("<II")
 """Number of the key, bytes of the facts."""
-_AHEAD = 262
-"""Bytes by which zlib looks back less far than it has memory for."""
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
@@ -41,10 +40,7 @@ def body(facts: bytes, key: int, dictionary: bytes, groups: bytes) -> bytes:
         dictionary: Those.
         groups: The timers, packed.
     """
-    # No more memory than it takes: to prepare that for 32 kB takes longer than to pack a few 100.
-    bits = min(zlib.MAX_WBITS, (len(dictionary) + len(facts) + _AHEAD).bit_length())
-    packer = zlib.compressobj(6, zlib.DEFLATED, -bits, bits - 7, zdict=dictionary)
-    packed = packer.compress(facts) + packer.flush()
+    packed = deflated(facts, dictionary)
     return b"".join((_SIZES.pack(key, len(packed)), packed, groups))
 
 

@@ -162,12 +162,11 @@ class Controller:
                 self._joins = NodeJoins(
                     self.status, self._launched, nodes, self._files, self._operator, self._on_line
                 )
-                tasks: list[gevent.Greenlet[..., None]] = [
+                self._tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._nodes.guarded, self._nodes.listen),
                     gevent.spawn(self._nodes.guarded, self._results.beat),
                     gevent.spawn(self._nodes.guarded, self._results.work),
                     gevent.spawn(self._nodes.guarded, logs.tick_forever),
-                    gevent.spawn(self._orphans.note_own_forever, self._nodes.are_running),
                 ]
                 try:
                     self._go_through_phases()
@@ -178,7 +177,7 @@ class Controller:
                     self._fail_run(failure)
                 finally:
                     outcome = self._clean_up(failure)
-                    gevent.killall(tasks, exception=Killed)
+                    gevent.killall(self._tasks, exception=Killed)
         finally:
             self._launched.close()
             unguard_loop()
@@ -189,7 +188,8 @@ class Controller:
     def _go_through_phases(self) -> None:
         plan, nodes = self._plan, self._nodes
         self._step(Step.LAUNCH)
-        loaded_plugins = plugins.load("controller")
+        if loaded_plugins := plugins.load("controller"):  # nobody else starts programs here
+            self._tasks.append(gevent.spawn(self._orphans.note_own_forever, nodes.are_running))
         of_nodes = phases.load(nodes, plan, loaded_plugins)
         self.status.nodes = of_nodes
         loaded = self.status.loaded = agreed(of_nodes)
