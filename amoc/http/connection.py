@@ -34,6 +34,7 @@ MAX_AHEAD: Final = 1 << 20
 """Bytes of a stream that are read before somebody wants them."""
 CONTINUE_S: Final = 1.0
 """How long a request waits for leave to send its body (RFC 9110 section 10.1.1)."""
+BLOCKED: Final = (BlockingIOError, InterruptedError)
 _READ: Final = 1
 _WRITE: Final = 2
 _PEEK: Final = 2  # MSG_PEEK
@@ -238,28 +239,21 @@ class Connection:
             self._push(data)
             return
         engine = self._channel.engine
-        at = 0
-        while at < len(data):
+        for at in range(0, len(data), MANY_BYTES):
             engine.encrypt(data[at : at + MANY_BYTES])  # what is encrypted is in memory twice
             self._push(engine.outgoing())
-            at += MANY_BYTES
 
     def _push(self, view: bytes | memoryview) -> None:
         """Hand `view` to the kernel, waiting where it takes no more; an answer ends that."""
         while view:
             try:
                 sent = self._send(view)
-            except (BlockingIOError, InterruptedError):
-                if self._wait_writable():
+            except OSError as error:
+                if isinstance(error, BLOCKED) and self._wait_writable():
                     continue
-                self._is_last = True
-                return
-            except OSError:
                 self._is_last = True  # what the server has said, and why it is gone, is read yet
                 return
             self.sent += sent
-            if sent == len(view):
-                return
             view = memoryview(view)[sent:]
 
     def _wait_writable(self) -> bool:
@@ -297,7 +291,7 @@ class Connection:
         try:
             recv = self._recv
             data = recv(self._size)
-        except (BlockingIOError, InterruptedError):
+        except BLOCKED:
             return
         except OSError as error:
             self._lost(error.with_traceback(None))
@@ -340,7 +334,7 @@ class Connection:
         try:
             reader.feed(data)
         except Violation as violation:
-            self._refuse(violation)
+            self._fail(errors.invalid(violation.cause, str(violation)))
             return
         if reader.complete:
             self.end_ns = now_ns
@@ -372,13 +366,6 @@ class Connection:
             self._wake()
         else:
             self._fail(errors.closed(error, not self.reader.received))
-
-    def _refuse(self, violation: Violation) -> None:
-        is_large = violation.cause == "answer too large"
-        kind = errors.AnswerTooLarge if is_large else errors.MalformedAnswer
-        self._fail(
-            lambda who: kind(f"{who}: the server's answer is invalid: {violation}", violation.cause)
-        )
 
     def overdue(self) -> None:
         """In the hub: the request takes too long."""

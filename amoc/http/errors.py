@@ -96,6 +96,12 @@ def closed(error: OSError | None, is_silent: bool) -> Failure:
     )
 
 
+def invalid(cause: str, why: str) -> Failure:
+    """The error of an answer that breaks a rule."""
+    kind = AnswerTooLarge if cause == "answer too large" else MalformedAnswer
+    return lambda who: kind(f"{who}: the server's answer is invalid: {why}", cause)
+
+
 def timed_out(who: str, phase: str, seconds: float) -> RequestTimeout:
     """The error of a request that took too long in this phase."""
     what = {

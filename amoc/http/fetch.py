@@ -103,16 +103,17 @@ class Fetcher:
         if call.terms.streams:
             answer.ns = connection.first_ns - call.begin_ns
             answer.stream = Stream(connection, call.who, encoding)
+            _judge(answer)
             return answer
         ns = answer.ns = connection.end_ns - call.begin_ns
         body = answer.bytes = reader.take() if known is None else reader.parts.pop()
         connection.pool.keep(connection)
         step = call.recorder
-        is_usual = status < 400 and body and not encoding and connection.uses > 1
-        if step is not None and is_usual:
+        if step is not None and status < 400 and body and not encoding and connection.uses > 1:
             answer.is_recorded = meters.succeeded(connection, step, len(body), first_ns, ns)
         if not answer.is_recorded:
             meters.answered(connection)
+            _judge(answer)
         if encoding and body:
             answer.bytes = _decoded(body, encoding, call)
         return answer
@@ -254,6 +255,13 @@ def _follow(call: Call, status: int, location: str) -> bool:
     call.followed += 1
     meters.redirects.inc()
     return True
+
+
+def _judge(answer: Answer) -> None:
+    """Let an answer count as failed if its status says so."""
+    status, allow = answer.status, answer.call.allow
+    if status >= 400 and status not in ((allow,) if isinstance(allow, int) else allow):
+        answer.ok, answer.cause, answer.message = False, f"status {status}", answer.reason
 
 
 def _decoded(body: bytes, encoding: str, call: Call) -> bytes:

@@ -40,6 +40,8 @@ class Known:
     size: int
     """Bytes of all of it."""
     status: int
+    begin: int
+    """Where its body begins."""
     heeded: Headers | None
     """Its headers, if any of them matters whatever the scenario asks for."""
 
@@ -81,4 +83,4 @@ class KnownHeads:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             start = head + EMPTY
-            self._known[start] = Known(start, head, size, status, heeded)
+            self._known[start] = Known(start, head, size, status, len(start), heeded)

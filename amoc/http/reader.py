@@ -97,7 +97,6 @@ class Reader:
     def begin(self, terms: Wanted) -> None:
         """Expect the answer to the next request; the body of a stream may be of any length."""
         self.terms = terms
-        self._head = b""
         self.complete = self.in_body = False
         self.interim = self.received = 0
 
@@ -131,10 +130,10 @@ class Reader:
             self.known = known
             self.received = known.size
             self.status = known.status
-            self.parts.append(data[len(known.start) :])
+            self.parts.append(data[known.begin :])
             self.complete = self.in_body = self.keep_alive = True
         else:
-            self.known = None
+            self.known, self._head = None, b""
             self.status = 0
             self._bounds.extend(_BOTH)
             self._parse(data)

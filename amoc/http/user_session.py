@@ -34,7 +34,7 @@ from amoc.http.urls import (
     parse,
     with_query,
 )
-from amoc.metrics import stopwatch
+from amoc.metrics import registry, stopwatch
 from amoc.steps import Step, recorder, tracing
 from amoc.steps import api as steps
 from amoc.steps.api import is_end
@@ -148,8 +148,10 @@ class Session:
 
     def _perform(self, method: str, url: str, options: Any) -> Answer:
         call = self._prepared(method, url, options, False)
-        one = names.recorder_of(call.name)
-        call.name = one.name
+        one = registry.current.composed.get(call.name)
+        if type(one) is not Recorder:  # else without a call, for nearly all names are known
+            one = names.recorder_of(call.name)
+            call.name = one.name
         if stopwatch.throttled:  # then it may have a response time, too
             with steps.made(one) as step:
                 answer, error = self._traced(call, step)
@@ -157,11 +159,15 @@ class Session:
                     step.fail(answer.cause, answer.message)
                 step.read(len(answer.bytes))
         else:
-            call.recorder = one
+            call.recorder, error = one, None
             try:
-                answer, error = self._attempt(call)
+                answer = self._fetcher.fetch(call)  # as `_attempt`
+            except RequestError as refusal:
+                answer, error = _unanswered(call, refusal)
             except BaseException as broken:
-                if not is_end(broken):
+                if is_end(broken):
+                    meters.unanswered.inc()
+                else:
                     recorder.record(
                         one.name, 0, cause=type(broken).__name__, message=message_of(broken)
                     )
@@ -288,11 +294,9 @@ class Session:
         name = None
         if options:
             name = options.pop("name", None)
-            if "allow" in options:
+            if options and "allow" in options:
                 call.allow = options.pop("allow")
         call.name = f"{method} {named(url)}" if name is None else name
-        call.line = b""
-        call.recorder = None
         call.method = method
         call.terms = terms
         call.begin_ns = begin_ns
@@ -302,8 +306,7 @@ class Session:
             if line:
                 call.origin = self._origin
                 call.target = url
-                if method == "GET":
-                    call.line = line
+                call.line = line if method == "GET" else b""
                 return call
         call.origin, call.target, user = self._address(url, options)
         if options:
@@ -342,23 +345,21 @@ class Session:
     def _attempt(self, call: Call) -> tuple[Answer, RequestError | None]:
         """The answer, or one that stands for the error that is given with it."""
         try:
-            answer = self._fetcher.fetch(call)
+            return self._fetcher.fetch(call), None
         except RequestError as error:
-            answer = Answer()
-            answer.call = call
-            answer.ns = monotonic_ns() - call.begin_ns
-            answer.ok, answer.cause, answer.message = False, error.cause, str(error)
-            return answer, error.with_traceback(None)  # which refers to the frames that have it
+            return _unanswered(call, error)
         except BaseException as broken:
             if is_end(broken):
                 meters.unanswered.inc()
             raise
-        if answer.status >= 400:
-            allow = (call.allow,) if isinstance(call.allow, int) else call.allow
-            if answer.status not in allow:
-                answer.ok, answer.cause = False, f"status {answer.status}"
-                answer.message = answer.reason
-        return answer, None
+
+
+def _unanswered(call: Call, error: RequestError) -> tuple[Answer, RequestError]:
+    answer = Answer()
+    answer.call = call
+    answer.ns = monotonic_ns() - call.begin_ns
+    answer.ok, answer.cause, answer.message = False, error.cause, str(error)
+    return answer, error.with_traceback(None)  # which refers to the frames that have it
 
 
 def _record(one: Recorder, answer: Answer) -> None:

@@ -90,6 +90,10 @@ def request(meters: OfRequest, received: int, sent: int, size: int, first_ns: in
     events, incoming, outgoing, sizes, first, whole = meters
     if first_ns < 0 or first_ns > ns or first_ns > first._max_ns or ns > whole._max_ns:
         return False
+    shift = ns.bit_length() - 8
+    cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
+    if cell > LAST_CELL:
+        return False
     try:
         events._cells[0] = events._count = events._count + 1
         incoming._cells[0] = incoming._count = incoming._count + received
@@ -101,10 +105,6 @@ def request(meters: OfRequest, received: int, sent: int, size: int, first_ns: in
             del left[0]
         for counter, amount in left:
             counter.inc(amount)
-    shift = ns.bit_length() - 8
-    cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
-    if cell > LAST_CELL:
-        cell = LAST_CELL
     cells = whole._cells
     count = cells[cell]
     if not count:
@@ -112,8 +112,6 @@ def request(meters: OfRequest, received: int, sent: int, size: int, first_ns: in
     cells[cell] = count + 1
     shift = first_ns.bit_length() - 8
     cell = first_ns if shift < 0 else (shift << 7) + (first_ns >> shift)
-    if cell > LAST_CELL:
-        cell = LAST_CELL
     cells = first._cells
     count = cells[cell]
     if not count:
