@@ -213,7 +213,9 @@ class RunTotals:
 
     def notes(self) -> list[str]:
         """What should be known about the results, a sentence each."""
-        beyond = [name for name, timer in self.window.timers.items() if timer.max_ns > MAX_NS]
+        timers = self.window.timers
+        longest_ns = zip(timers.names, timers.max_ns, strict=True)
+        beyond = [name for name, max_ns in longest_ns if max_ns > MAX_NS]
         return [
             *self._not_started(),
             *self.stages.notes(),

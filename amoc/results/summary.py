@@ -9,7 +9,7 @@ as all was written.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from amoc.metrics import reserved
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import statistics
+from amoc.metrics.timer_sums import TimerSums
 from amoc.results import steps
 from amoc.results import summary_types as parts
 from amoc.results.journal_facts import CrashSample, Entry, JournalFacts
@@ -70,7 +71,7 @@ def make(
         "counters": dict(sorted(whole.counters.items())),
         "counters_per_s": _counters_per_s(whole),
         "gauges": _gauges(whole.last),
-        "timers": _timers({**{name: Histogram() for name in reserved.EVERY_RUN}, **whole.timers}),
+        "timers": _timers(whole.timers, reserved.EVERY_RUN),
         "throttles": _throttles(whole),
         "nodes": list(facts.nodes.values()),
         "workers": [_worker(totals.workers[place]) for place in sorted(totals.workers)],
@@ -239,8 +240,9 @@ def _gauges(last: Point | None) -> dict[str, float | None]:
     return {name: value if isfinite(value) else None for name, value in gauges}
 
 
-def _timers(timers: Mapping[str, Histogram]) -> dict[str, dict[str, float]]:
-    return {name: statistics(one) for name, one in sorted(timers.items())}
+def _timers(timers: TimerSums, more: Iterable[str] = ()) -> dict[str, dict[str, float]]:
+    found = {**{name: Histogram() for name in more}, **timers.packed()}
+    return {name: statistics(one) for name, one in sorted(found.items())}
 
 
 def _throttles(tally: Tally) -> dict[str, parts.ThrottlePart]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 from amoc.base.text import counted
 
 MAX_TRACEBACK = 8_000
 
+_PACKAGE = Path(__file__).parents[2]
 _FRAME = re.compile(r'^  File "(?P<path>.*)", line \d+')
 _OF_FRAME = ("    ", "  [Previous line repeated")
 """How lines begin that belong to the frame above."""
@@ -48,14 +48,8 @@ def _led(lines: list[str]) -> Iterator[str]:
 
 def _is_ours(path: str) -> bool:
     """Whether a file is amoc's, wherever it was installed."""
-    return path.rpartition("/amoc/")[2] in _modules()
-
-
-@cache
-def _modules() -> frozenset[str]:
-    """The files of amoc, as paths in its directory."""
-    package = Path(__file__).parents[2]
-    return frozenset(str(one.relative_to(package)) for one in package.rglob("*.py"))
+    _, found, name = path.rpartition("/amoc/")
+    return bool(found) and name.endswith(".py") and (_PACKAGE / name).is_file()
 
 
 def _ends(text: str) -> str:
