@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -104,9 +105,13 @@ class Run:
     @property
     def iteration(self) -> int:
         """The number of the calling user's iteration, which no other of the run has; from 1."""
-        from amoc.users import run
+        return self._number()
 
-        return run.iteration
+    @cached_property
+    def _number(self) -> Callable[[], int]:
+        from amoc.users.run import number
+
+        return number
 
 
 run = Run()

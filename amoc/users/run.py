@@ -8,7 +8,6 @@ many it has given out, where the process that replaces it goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -19,14 +18,9 @@ from amoc.base.text import cut
 from amoc.ipc import rpc
 from amoc.users.user import current
 
-__all__ = ["iteration", "stop_run"]
-
 STOP = "run.stop"
 """The controller's operation that ends the run."""
 MAX_REASON = 1_000
-
-iteration: int
-"""The number of the calling user's iteration, which no other of the run has; from 1, with gaps."""
 
 
 class IterationNumbers:
@@ -54,7 +48,8 @@ class IterationNumbers:
 _outside_a_run = IterationNumbers(memoryview(bytearray(8)).cast("Q"))
 
 
-def _number() -> int:
+def number() -> int:
+    """The number of the calling user's iteration, which no other of the run has; from 1."""
     me = current()
     if me.numbered != me.iteration:
         numbers = find(IterationNumbers) or _outside_a_run
@@ -90,9 +85,3 @@ def stop_run(reason: str) -> None:
         gevent.spawn(ask, STOP, reason)  # a handler in the event loop must not wait
     else:
         ask(STOP, reason)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "iteration":
-        return _number()
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
