@@ -99,6 +99,7 @@ class Placement:
         self.workers = sum(layout.workers)
         self._first = [0, *accumulate(layout.workers)]
         self._moves: list[Move] = []
+        self._lost: list[frozenset[int]] = []  # workers, by move
         self._table = turns_of(layout, self._first) if layout.block == 1 else []
         self._seats: dict[int, list[int]] = {}
         for seat, worker in enumerate(self._table):
@@ -111,6 +112,7 @@ class Placement:
     def move(self, move: Move) -> None:
         """Some users are elsewhere from now on."""
         self._moves.append(Move(*move))
+        self._lost.append(frozenset(move.lost))
 
     @property
     def moves(self) -> Sequence[Move]:
@@ -131,7 +133,7 @@ class Placement:
             worker = self._table[(user_id - self.layout.origin) % len(self._table)]
         else:
             worker = self._in_blocks(user_id)
-        for first, last, lost, to in self._moves:
+        for (first, last, _, to), lost in zip(self._moves, self._lost, strict=True):
             if not first <= user_id <= last:
                 continue
             if not lost:
@@ -141,22 +143,26 @@ class Placement:
                 worker = to[(user_id * _GOLDEN >> 32 & 0xFFFFFFFF) * len(to) >> 32]
         return worker
 
-    def ids_of(self, first: int, last: int, worker: int) -> Sequence[range]:
-        """Those of the ids `first` to `last` that are on `worker`, as ascending progressions."""
+    def ids_of(self, first: int, last: int, *workers: int) -> Sequence[range]:
+        """Those of the ids `first` to `last` that are on these workers, as ascending progressions.
+
+        Where users have moved, several workers take no longer than one.
+        """
+        mine = frozenset(workers)
         for move in reversed(self._moves):
             if move.last < first or last < move.first:
                 continue
             if move.lost or first < move.first or move.last < last:
-                return self._moved_ids(first, last, worker)
+                return self._moved_ids(first, last, mine)
             turns, ahead = len(move.to), first - move.first
             starts = (
-                first + (turn - ahead) % turns for turn, to in enumerate(move.to) if to == worker
+                first + (turn - ahead) % turns for turn, to in enumerate(move.to) if to in mine
             )
             return [ids for start in starts if (ids := range(start, last + 1, turns))]
-        return self.planned_ids(first, last, worker)
+        return [ids for worker in workers for ids in self.planned_ids(first, last, worker)]
 
-    def _moved_ids(self, first: int, last: int, worker: int) -> Sequence[range]:
-        sources, found = {worker}, set[int]()
+    def _moved_ids(self, first: int, last: int, workers: frozenset[int]) -> Sequence[range]:
+        sources, found = set(workers), set[int]()
         for move in reversed(self._moves):
             if sources.intersection(move.to):
                 sources.update(move.lost)
@@ -165,7 +171,7 @@ class Placement:
         for source in sources:
             for ids in self.planned_ids(first, last, source):
                 found.update(ids)
-        return progressions(one for one in sorted(found) if self.worker_of(one) == worker)
+        return progressions(one for one in sorted(found) if self.worker_of(one) in workers)
 
     def planned_ids(self, first: int, last: int, worker: int) -> Sequence[range]:
         """The same by the layout alone, as if no user had moved."""

@@ -209,6 +209,13 @@ class Parent(End, Generic[_C, _R]):
         line = self._lines.get(child)
         return line.unacked_bytes if line is not None else 0
 
+    def has_unread(self) -> bool:
+        """Whether reports are there that `reports` has not given yet; if so, it looks now."""
+        unread = bool(int(self._hears.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        if unread:  # its watch has missed that: we have asked
+            self.reader.hear()
+        return unread
+
     def reports(self) -> Iterator[Received[_R | Hello | Note] | None]:
         """Reports as they come, without end; None at least every `TICK_S`.
 

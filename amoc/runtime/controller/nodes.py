@@ -19,6 +19,7 @@ from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import counted, printable
+from amoc.base.turns import let_turn
 from amoc.base.waiting import Notify
 from amoc.ipc import bus
 from amoc.ipc.mail_room import has_room
@@ -332,8 +333,10 @@ class Nodes:
             words_ns = LAST_WORDS_NS + LAST_WORDS_EACH_NS * len(self.there)
             if node.launched.is_clean:
                 words_ns = max(words_ns, CLEAN_NS)
-            if Terminated in node.seen or now_ns() - node.ended_ns < words_ns:
+            if Terminated in node.seen or (since_ns := now_ns() - node.ended_ns) < words_ns:
                 return None
+            if since_ns < SILENT_S * S_NS and self._bus.has_unread():
+                return None  # what it has said last may be among that: we are late ourselves
             return PeerError(f"{node.name} {how}")
         if Hello in node.seen and self._listened_ns - node.heard_ns > SILENT_S * S_NS:
             return PeerError(f"{node.name} has not reported for {SILENT_S:g} s")
@@ -354,6 +357,7 @@ class Nodes:
             if not self._spare(node, error):
                 raise error
             self.there.remove(node)
+            let_turn()  # the others are to be heard and answered, however many are lost at once
         for _, error in lost[len(gone) :]:
             raise error
 

@@ -54,11 +54,10 @@ class Whereabouts:
     def on(self, workers: Sequence[int]) -> list[int]:
         """The users of these workers that have not left, in the order of their ids."""
         found = []
-        for worker in workers:
-            for ids in self._placement.ids_of(1, self._highest, worker):
-                states = self._states[ids.start : ids.stop : ids.step]
-                at = states.find(_DEALT)
-                while at >= 0:
-                    found.append(ids[at])
-                    at = states.find(_DEALT, at + 1)
+        for ids in self._placement.ids_of(1, self._highest, *workers):
+            states = self._states[ids.start : ids.stop : ids.step]
+            at = states.find(_DEALT)
+            while at >= 0:
+                found.append(ids[at])
+                at = states.find(_DEALT, at + 1)
         return sorted(found)

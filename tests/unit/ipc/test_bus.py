@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from decimal import Decimal
 
 import gevent
@@ -19,6 +20,7 @@ from amoc.ipc.bus import Child, Parent, Received
 from amoc.ipc.bus import child as child_end
 from amoc.ipc.bus import end as both_ends
 from amoc.ipc.bus import parent as parent_end
+from amoc.ipc.bus.report_queue import pack_batch
 from amoc.ipc.messages.codec import Codec, pack, unpack
 from amoc.ipc.messages.lifecycle import Go, Hello, Note
 from amoc.ipc.messages.users import CrashSeen, Started, Stopped, StopUsers
@@ -430,6 +432,26 @@ def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
     monkeypatch.setattr(both_ends.SocketReader, "hear", lambda one: None)
     family.parent.send("w0.1", Go())
     wait(lambda: family.obeyed["w0.1"])
+
+
+def test_whether_reports_are_unread_can_be_asked_and_they_are_read_then(family, monkeypatch):
+    monkeypatch.setattr(both_ends, "TICK_S", DEADLINE_S)
+    family.join("w0.1")
+    wait(lambda: family.parent.backlog("w0.1") == 0)
+    for _ in range(20):  # turns of the loop, for all that was said at the start
+        gevent.sleep(0.001)
+    assert not family.parent.has_unread()
+    pusher = family.context.socket(zmq.PUSH)
+    pusher.connect(family.parent.endpoints[1])
+    pusher.send(pack_batch("w0.1", 0, 0, [ANY.pack(Go())]))
+    until_s = time.monotonic() + DEADLINE_S
+    while not family.parent.has_unread():  # the loop does not turn meanwhile
+        assert time.monotonic() < until_s
+    assert Go() not in family.reported("w0.1")
+    with gevent.Timeout(DEADLINE_S / 2):
+        while Go() not in family.reported("w0.1"):
+            gevent.sleep(0)
+    pusher.close(0)
 
 
 def test_who_reads_comes_to_an_end_when_the_bus_is_closed(tmp_path):

@@ -63,6 +63,11 @@ def test_every_id_of_a_range_belongs_to_exactly_one_worker_and_all_agree(place, 
             assert {place.worker_of(user_id) for user_id in ids} == {worker}
             dealt += ids
     assert sorted(dealt) == list(range(first, last + 1))
+    for node in range(len(place.layout.workers)):
+        mine = place.numbers(node)
+        together = [one for ids in place.ids_of(first, last, *mine) for one in ids]
+        each = [one for worker in mine for ids in place.ids_of(first, last, worker) for one in ids]
+        assert sorted(together) == sorted(each)
 
 
 @given(WORKERS, FIRST, st.integers(1, 500))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import gevent
 import pytest
 
+from amoc.base.clock import S_NS
 from amoc.base.errors import ExitCode, PeerError
 from amoc.ipc.bus import Received
 from amoc.ipc.mail_room import MAX_MAIL
@@ -60,11 +61,15 @@ class Bus:
         self.forgotten: list[str] = []
         self.pending: list[Received[object]] = []
         self.unread = 0
+        self.late = False
         self.answer = lambda _name, _command: None
 
     def reports(self) -> Iterator[Received[object]]:
         while self.pending:
             yield self.pending.pop(0)
+
+    def has_unread(self) -> bool:
+        return self.late
 
     def pack(self, command: object) -> object:
         return command
@@ -273,6 +278,40 @@ def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(monkeypatch)
     clock[0] += 1
     run.nodes.check()
     assert run.lost == [("node1", "node1 exited with 0")]
+
+
+def test_a_node_that_has_left_is_not_lost_while_the_controller_has_reports_to_read(monkeypatch):
+    clock = [10**15]
+    monkeypatch.setattr(module, "now_ns", lambda: clock[0])
+    run = Run()
+    for process in run.processes[:2]:
+        process.how, process.is_clean = "exited with 0", True
+    run.nodes.check()
+    run.bus.late = True
+    clock[0] += int(module.SILENT_S * S_NS) - 1
+    run.nodes.check()
+    assert run.lost == []
+    run.hear("node0", Terminated(""))
+    clock[0] += 1  # it is not kept for ever by others that report
+    run.nodes.check()
+    assert run.lost == [("node1", "node1 exited with 0")]
+
+
+def test_others_are_heard_between_two_nodes_that_are_lost_at_once():
+    run = Run()
+    heard: list[int] = []
+    for process in run.processes[:2]:
+        process.how = "was killed by SIGKILL"
+
+    def look() -> None:
+        while True:
+            heard.append(len(run.lost))
+            gevent.sleep(0)
+
+    looking = gevent.spawn(look)
+    run.nodes.check()
+    looking.kill()
+    assert 1 in heard
 
 
 def test_one_that_cannot_go_on_is_given_up_however_long_ago_all_were_looked_at(monkeypatch):
