@@ -12,11 +12,15 @@ from gevent import get_hub
 
 from amoc.base.waiting import Waiter, wait_despite_pause
 
-__all__ = ["Address", "Socket", "connected_socket"]
+__all__ = ["FEW_BYTES", "READ", "READ_BYTES", "WRITE", "Address", "Socket", "connected_socket"]
 
 Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 """What a socket connects to, as getaddrinfo gives it."""
-_WRITE: Final = 2
+FEW_BYTES: Final = 470
+"""Read at once until more were there: the interpreter has memory of this size at hand."""
+READ_BYTES: Final = 16 << 10
+READ: Final = 1
+WRITE: Final = 2
 
 
 def connected_socket(family: int, address: Address, source: str | None, timeout: float) -> Socket:
@@ -73,7 +77,7 @@ def _bind(sock: Socket, source: str) -> None:
 
 def _wait_writable(sock: Socket, timeout: float) -> None:
     waiter: Waiter[bool] = Waiter()
-    watcher = get_hub().loop.io(sock.fileno(), _WRITE)
+    watcher = get_hub().loop.io(sock.fileno(), WRITE)
     watcher.start(waiter.give, True)
     try:
         if not wait_despite_pause(waiter, timeout):

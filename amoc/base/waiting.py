@@ -236,19 +236,19 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
                 else:
                     waiter.greenlet = me
                     alarm.park(waiter, hub, timeout, begun_ns)
-        if waiter.error is not None:
-            waiter.raise_error()
         if clock.since_ns or clock.earlier_ns != paused_ns:
             _wait_on(waiter, timeout, begun_ns - paused_ns, paused_ns)
+        if waiter.error is not None:
+            waiter.raise_error()
         return waiter.done
     finally:
         me.waiting_for = waiter.greenlet = None
 
 
 def _wait_on(waiter: AnyWaiter, timeout: float, begun_ns: int, paused_ns: int) -> None:
-    """Go on with a wait during which the run was paused, or is."""
+    """Go on with a wait during which the run was paused, or is; an error ends that."""
     clock = pause.clock
-    while clock.since_ns or clock.earlier_ns != paused_ns:
+    while waiter.error is None and (clock.since_ns or clock.earlier_ns != paused_ns):
         while clock.since_ns and not waiter.done:
             # Its time was up in the pause: it stays parked, to be served or ended as before.
             pause.paused_waits[waiter.wake] = None
@@ -257,14 +257,12 @@ def _wait_on(waiter: AnyWaiter, timeout: float, begun_ns: int, paused_ns: int) -
             finally:
                 pause.paused_waits.pop(waiter.wake, None)
         if waiter.error is not None:
-            waiter.raise_error()
+            return
         pause.wait_resumed(paused_ns)
         paused_ns = clock.earlier_ns
         left_s = timeout - (clock.run_ns() - begun_ns) / S_NS
         if left_s > 0 and not waiter.done:
             waiter.park(left_s)
-            if waiter.error is not None:
-                waiter.raise_error()
 
 
 def check_interrupt() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
-from amoc.base.tcp import Socket
+from amoc.base.tcp import FEW_BYTES, READ, READ_BYTES, WRITE, Socket
 from amoc.base.waiting import Waiter, wait
 from amoc.http import errors
 from amoc.http.call import Terms
@@ -25,9 +25,6 @@ from amoc.http.tls import TlsChannel
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
-FEW_BYTES: Final = 470
-"""Read at once until more were there: the interpreter has memory of this size at hand."""
-READ_BYTES: Final = 16 << 10
 MANY_BYTES: Final = 256 << 10
 """Read at once when `READ_BYTES` were there."""
 MAX_AHEAD: Final = 1 << 20
@@ -35,8 +32,6 @@ MAX_AHEAD: Final = 1 << 20
 CONTINUE_S: Final = 1.0
 """How long a request waits for leave to send its body (RFC 9110 section 10.1.1)."""
 BLOCKED: Final = (BlockingIOError, InterruptedError)
-_READ: Final = 1
-_WRITE: Final = 2
 _PEEK: Final = 2  # MSG_PEEK
 
 
@@ -83,7 +78,7 @@ class Connection:
         self.is_open = True
         self.uses = self.sent = 0
         self.begin_ns = self.first_ns = self.end_ns = self.since_ns = 0
-        self._watcher = get_hub().loop.io(sock.fileno(), _READ)
+        self._watcher = get_hub().loop.io(sock.fileno(), READ)
         self._watcher.start(self._readable)
 
     def exchange(
@@ -205,10 +200,8 @@ class Connection:
         if not self.is_open:
             return
         self.is_open = False
-        self._watcher.stop()
-        self._watcher.close()
+        self._watcher.close()  # which stops it
         if self._writer is not None:
-            self._writer.stop()
             self._writer.close()
             self._writer = None
         self._over()
@@ -261,7 +254,7 @@ class Connection:
         if self.reader.in_body or self.failure:
             return False
         if self._writer is None:
-            self._writer = get_hub().loop.io(self._sock.fileno(), _WRITE)
+            self._writer = get_hub().loop.io(self._sock.fileno(), WRITE)
         self._sending = True
         waiter = self._waiter = Waiter()
         self._writer.start(self._wake)
@@ -379,9 +372,8 @@ class Connection:
             self._too_late("read", seconds)
 
     def _too_late(self, phase: str, seconds: float) -> None:
-        if self.reader.complete:
-            return  # all has come in time, and only waits to be taken from a stream
-        self._fail(lambda who: errors.timed_out(who, phase, seconds))
+        if not self.reader.complete:  # else it only waits to be taken from a stream
+            self._fail(lambda who: errors.timed_out(who, phase, seconds))
 
     def _fail(self, failure: errors.Failure) -> None:
         """The request under way has failed, and with it the connection."""

@@ -220,7 +220,10 @@ class Controller:
         self._init(services, layout)
         phases.wait_workers(nodes, loaded.workers, lambda: len(services.broadcast.workers))
         self._step(Step.READY)
-        self._control = self._control_socket()
+        assert self._files.directory is not None
+        control = self._files.directory.control
+        self._control = ControlServer(control, self.operate, self._operator.trace)
+        self._control.start()
         self._run_users(services)
         self._step(Step.STOP)
         self._joins.end()
@@ -237,13 +240,6 @@ class Controller:
             self._nodes.changed.ring()
 
     # Phases
-
-    def _control_socket(self) -> ControlServer:
-        assert self._files.directory is not None
-        path = self._files.directory.control
-        server = ControlServer(path, self.operate, self._operator.trace)
-        server.start()
-        return server
 
     def _embedded_xmpp(self, loaded: Loaded) -> EmbeddedXmpp:
         values = {name: value for name, value, *_ in loaded.settings}
@@ -276,8 +272,12 @@ class Controller:
         self._files.users_may_start(self._begun_ns)
         self._results.begin(self._begun_ns)
         services.begin()
-        if events.RUN_START.heard:
-            self._tell_begun()
+        assert self._files.directory is not None
+        events.RUN_START(
+            run_id=self.status.run_id,
+            scenario=self._plan.scenario,
+            directory=str(self._files.directory.path.resolve()),
+        )
         services.relay.begin()
         self._joins.begin(self._begun_ns)
         loop = RunLoop(
@@ -290,14 +290,6 @@ class Controller:
             self._operator,
         )
         self._ended = loop.run(self._begun_ns, lambda: self._stops.signals > 0)
-
-    def _tell_begun(self) -> None:
-        assert self._files.directory is not None
-        events.RUN_START(
-            run_id=self.status.run_id,
-            scenario=self._plan.scenario,
-            directory=str(self._files.directory.path.resolve()),
-        )
 
     def _stop(self) -> None:
         pause.resume()
@@ -324,7 +316,7 @@ class Controller:
         shutil.rmtree(
             self._launched.directory, ignore_errors=True
         )  # killed from now on, we leave nothing
-        for node in self._nodes.there if events.NODE_DOWN.heard else ():
+        for node in self._nodes.there:
             if Hello in node.seen:
                 events.NODE_DOWN(node=node.name, reason=str(failure or ""))
         for node in self._nodes.all if self._begun_ns else ():
@@ -339,10 +331,9 @@ class Controller:
         outcome = self._results.end(self._ended, failure, ended_ns)
         if self._control is not None:
             self._control.stop()  # without it a run that has no summary yet counts as killed
-        if events.RUN_STOP.heard:
-            summary, code = outcome.summary, int(outcome.exit_code)
-            verdict = self._ended if summary is None else summary["run"]["verdict"]
-            events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
+        summary, code = outcome.summary, int(outcome.exit_code)
+        verdict = self._ended if summary is None else summary["run"]["verdict"]
+        events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
         return outcome
 
     # Hearing

@@ -5,6 +5,7 @@ Every message passes here, both ways; what is done for few of them has functions
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
@@ -37,13 +38,12 @@ _IS_COPY: Final = {
 }
 """Children that make a message a late one, or none at all: a copy of another one, a result of an
 archive, an event of a node."""
-_ROOM_USER: Final = f"{{{ns.MUC_USER}}}x"
-_STATUS: Final = f"{{{ns.MUC_USER}}}status"
+_ROOM_STATUS: Final = f"{{{ns.MUC_USER}}}x/{{{ns.MUC_USER}}}status"
 _LIGHT_ROOM: Final = f"{{{ns.MUC_LIGHT_AFFILIATIONS}}}x"
 _PRIORITY: Final = f"{{{ns.CLIENT}}}priority"
 _OWN_PRESENCE: Final = "110"
 # Those of a user that has sent or received nothing; never changed.
-_NO_PAIRS: Final[dict[str | int, Pair]] = {}
+_NO_PAIRS: Final[dict[str | int | tuple[str | int], Pair]] = {}
 _NO_NUMBERS: Final[list[Pair]] = []
 _NO_FLOWS: Final[dict[str, Flow]] = {}
 MAX_ROOMS: Final = 10_000
@@ -83,8 +83,7 @@ class Lane:
     __slots__ = (
         "_closed_ns",
         "_ledger",
-        "_to_rooms",
-        "_to_users",
+        "_pairs",
         "account",
         "flows",
         "is_alone",
@@ -100,7 +99,7 @@ class Lane:
     def __init__(self, ledger: Ledger, account: Account, token: str) -> None:
         self._ledger = ledger
         self._closed_ns = 0
-        self._to_users = self._to_rooms = _NO_PAIRS
+        self._pairs = _NO_PAIRS  # those of rooms by (room,)
         self.account = account
         self.token = token
         self.is_alone = self.is_open = False
@@ -135,7 +134,7 @@ class Lane:
 
     def stamp(self, to: str | int, kind: str) -> str:
         """An id for a message of this `kind` to `to`, which is sent right after."""
-        pair = (self._to_rooms if kind == "groupchat" else self._to_users).get(to)
+        pair = self._pairs.get((to,) if kind == "groupchat" else to)
         if pair is None:
             pair = self._pair(to, kind)
             if pair is None:
@@ -152,7 +151,7 @@ class Lane:
             text: What it says, escaped.
         """
         # `stamp` and `encode.message` for what is sent most, which has to be looked up once.
-        pair = self._to_users.get(to)
+        pair = self._pairs.get(to)
         if pair is None or not pair.chat_tag:
             tag = message_tag(to, "chat")  # before anything is counted: it may refuse `to`
             pair = pair or self._pair(to, "chat")
@@ -184,14 +183,9 @@ class Lane:
         if self.numbered is _NO_NUMBERS:
             self.numbered = []
         self.numbered.append(pair)
-        if not room:
-            if self._to_users is _NO_PAIRS:
-                self._to_users = {}
-            self._to_users[to] = pair
-            return pair
-        if self._to_rooms is _NO_PAIRS:
-            self._to_rooms = {}
-        self._to_rooms[to] = pair
+        if self._pairs is _NO_PAIRS:
+            self._pairs = {}
+        self._pairs[(to,) if room else to] = pair
         return pair
 
     def sent_presence(self, to: object, kind: str | None, priority: int | None = None) -> None:
@@ -216,13 +210,9 @@ class Lane:
 
     def sent_raw(self, data: bytes) -> None:
         """Something that is no message was sent as the scenario wrote it."""
-        if not data.lstrip().startswith(b"<presence"):
-            return
-        try:
-            xml = parse(data)
-        except ScenarioError:
-            return  # wrong on purpose
-        self.sent_presence_xml(xml)
+        if data.lstrip().startswith(b"<presence"):
+            with suppress(ScenarioError):  # wrong on purpose
+                self.sent_presence_xml(parse(data))
 
     # What it receives
 
@@ -332,29 +322,26 @@ class Lane:
             return
         comparable = head.clock == self._ledger.clock
         number, sent_ns, _ = stamp
-        if number and not (head.is_room and delayed):
-            flow = self._flow(stanza, text, head, comparable)
-            if flow is not None:
-                self._received(stanza, delayed)
-                return
+        may_begin = number and not (head.is_room and delayed)
+        if may_begin and self._begin_flow(stanza, text, head, comparable):
+            self._received(stanza, delayed)
+            return
         # A room's history, or a message whose number is not known: it is timed, and that is all.
         meters.messages_received.inc()
         if comparable:
             self._time(stanza.received_ns - sent_ns, delayed)
 
-    def _flow(self, stanza: Stanza, text: str, head: Head, comparable: bool) -> Flow | None:
-        """The flow that begins with a message; None where no account can be kept."""
+    def _begin_flow(self, stanza: Stanza, text: str, head: Head, comparable: bool) -> bool:
+        """Whether a flow begins with a message; not where no account can be kept."""
         if not head.is_room and not head.may_be_for(self.account.jid):
-            return None  # it was brought to the wrong user
+            return False  # it was brought to the wrong user
         if text in self.flows or not self._ledger.has_room_for_flow():
-            return None
-        there = self.online
-        if head.is_room:
-            there = self._room(bare(stanza.sender).lower())
+            return False
+        there = self._room(bare(stanza.sender).lower()) if head.is_room else self.online
         if self.flows is _NO_FLOWS:
             self.flows = {}
-        flow = self.flows[text] = Flow(there, head.first_ns, comparable, head.is_room)
-        return flow
+        self.flows[text] = Flow(there, head.first_ns, comparable, head.is_room)
+        return True
 
     def _refused(self, stanza_id: str) -> None:
         """A message has come back as an error."""
@@ -376,10 +363,7 @@ class Lane:
 
     def heard_presence(self, xml: Element) -> None:
         """A presence has come; a room's that is the user's own says that it is in, or out."""
-        found = xml.find(_ROOM_USER)
-        if found is None:
-            return
-        if any(one.get("code") == _OWN_PRESENCE for one in found.iterfind(_STATUS)):
+        if any(one.get("code") == _OWN_PRESENCE for one in xml.iterfind(_ROOM_STATUS)):
             room = xml.get("from", "")
             if xml.get("type") is None:
                 self.joined(room)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
-from amoc.base.tcp import Socket
+from amoc.base.tcp import FEW_BYTES, READ, READ_BYTES, WRITE, Socket
 from amoc.base.waiting import Waiter
 from amoc.xmpp.transports import silence
 from amoc.xmpp.transports.connection import OnData, OnLost
@@ -22,9 +22,6 @@ from amoc.xmpp.transports.connection import OnData, OnLost
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
-FEW_BYTES: Final = 470
-"""Read at once while less is there: the interpreter has memory of this size at hand."""
-READ_BYTES: Final = 16 << 10
 SOFT_LIMIT: Final = 64 << 10
 """Unsent bytes beyond which a sender waits."""
 HARD_LIMIT: Final = 4 << 20
@@ -32,8 +29,6 @@ HARD_LIMIT: Final = 4 << 20
 MAX_HELD_BYTES: Final = 16 << 10
 """What a user says in one turn of the loop goes out together, up to so many bytes."""
 MAX_FINAL_READS: Final = 256
-_READ: Final = 1
-_WRITE: Final = 2
 
 
 def ignore(_: object) -> None:
@@ -82,7 +77,7 @@ class TcpTransport:
         self._writer: _IoWatcher | None = None
         self._broken = False
         self.closed = False
-        self._reader = self._loop.io(sock.fileno(), _READ)
+        self._reader = self._loop.io(sock.fileno(), READ)
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
         """Begin to read, or let another take over what is read; see `Transport`."""
@@ -140,7 +135,7 @@ class TcpTransport:
             self._buffer = bytearray(memoryview(data)[sent:])
             self.unsent = len(self._buffer)
             if self._writer is None:
-                self._writer = self._loop.io(self._sock.fileno(), _WRITE)
+                self._writer = self._loop.io(self._sock.fileno(), WRITE)
             self._writer.start(self._writable)
 
     def wait_drained(self, timeout: float) -> bool:
