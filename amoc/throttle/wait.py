@@ -27,6 +27,7 @@ from amoc.throttle.worker_queue import WorkerQueue
 from amoc.users import mail
 from amoc.users.user import User
 
+_OPEN = Mode.OPEN  # which is looked up anew each time
 BURST = 100
 """Users that pass without a wait before the loop turns."""
 
@@ -172,7 +173,7 @@ def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None
         _refuse(queue, token, timeout)
     permit = None
     if not queue.permits:  # those have no slots, so nothing was meant to begin at any time
-        metrics.put_token(caller, token, queue.mode is not Mode.OPEN)
+        metrics.put_token(caller, token, queue.mode is not _OPEN)
     elif queue.handed is not None:
         permit = gate.hold(caller, queue)
     if at_once:

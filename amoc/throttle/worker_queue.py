@@ -39,6 +39,9 @@ from amoc.throttle.token_waiter import Token, user_of
 Record = Callable[[str, int, int, int, int], None]
 """Gets each slot that is used: throttle, epoch, slot, when it was due, when it was used."""
 
+# A name of an enumeration is looked up anew each time, and these are asked for with each slot.
+_OPEN, _GONE = Mode.OPEN, Mode.GONE
+_ALL_GO = (_OPEN, _GONE)
 IN_TIME_NS = 20 * MS_NS
 """How long before its time a slot must be here, not to be late on a busy machine."""
 
@@ -109,7 +112,7 @@ class WorkerQueue:
         """Whether everybody may pass."""
         if self._changes and self._changes[0].from_ns <= at_ns:
             self._apply_changes(at_ns)
-        return self.mode is Mode.OPEN
+        return self.mode is _OPEN
 
     def enter(self, waiter: Waiter[Token]) -> int | None:
         """Let `waiter` wait until it is given its token, in the hub; or an `AmocError`.
@@ -120,7 +123,7 @@ class WorkerQueue:
         self._requests.cells[0] += 1
         if THROTTLE_REQUEST.heard:
             THROTTLE_REQUEST(user_of(waiter), throttle=self.name, waiting=self.waiting)
-        if self.mode is Mode.OPEN or self._changes:
+        if self.mode is _OPEN or self._changes:
             at_ns = now_ns()
             if self.is_open(at_ns) and not self.waiting and not pause.clock.since_ns:
                 self._count_executed(waiter)
@@ -251,7 +254,7 @@ class WorkerQueue:
     @property
     def outstanding(self) -> int:
         """What is wanted beyond what is in hand."""
-        if self.mode is Mode.OPEN and not self._changes:
+        if self.mode is _OPEN and not self._changes:
             return 0
         if self.permits:
             return max(0, self.waiting - len(self.stock.idle))
@@ -279,7 +282,7 @@ class WorkerQueue:
 
     def next_ns(self) -> int:
         """When `work` has something to do."""
-        if self.stock.idle or (self.waiting and self.mode in (Mode.OPEN, Mode.GONE)):
+        if self.stock.idle or (self.waiting and self.mode in _ALL_GO):
             return 0
         at_ns = self._hand.next_ns
         if self.stock.kept:
@@ -308,7 +311,7 @@ class WorkerQueue:
             self.stock.return_kept(at_ns)
         if self.stock.idle:
             self._hand_out_permits(until_ns)
-        if self.mode in (Mode.OPEN, Mode.GONE):
+        if self.mode in _ALL_GO:
             self._release_all(until_ns)
         epoch, from_ns = self._applied
         if epoch > self._in_force and self._hand.next_ns >= from_ns:  # no slot of an older one
@@ -378,7 +381,7 @@ class WorkerQueue:
 
     def _release_all(self, until_ns: int) -> None:
         while (at_ns := now_ns()) < until_ns and (waiter := self._first()) is not None:
-            if self.mode is Mode.GONE:
+            if self.mode is _GONE:
                 self._call(waiter, ScenarioError(f"throttle {self.name} was stopped"))
             else:
                 self._count_executed(waiter)
