@@ -45,7 +45,10 @@ class Outbox:
     """Gathers packed messages and sends them in envelopes."""
 
     def __init__(
-        self, send: Callable[[WorkerId, Envelope], object], gather_s: float = GATHER_S
+        self,
+        send: Callable[[WorkerId, Envelope], object],
+        gather_s: float = GATHER_S,
+        sent: Callable[[], object] = lambda: None,
     ) -> None:
         """Gather for `gather_s`; with 0, until the loop's next turn.
 
@@ -53,8 +56,9 @@ class Outbox:
             send: Takes an envelope and the worker it names: the sender in a worker (unless it is
                 mail), the addressee in the controller. Never waits.
             gather_s: How long to wait for company.
+            sent: Called when `send` was called for all that leaves at a time.
         """
-        self._send = send
+        self._send, self._sent = send, sent
         self._items: dict[tuple[Part, WorkerId], list[bytes]] = {}
         self._sizes: dict[tuple[Part, WorkerId], int] = {}
         self._last_moment: dict[Callable[[], None], None] = {}
@@ -69,6 +73,7 @@ class Outbox:
         self._sizes[key] = size
         if size >= FULL_BYTES:
             self._send_one(key)
+            self._sent()
         elif not self._due:
             self._wake()
 
@@ -100,6 +105,7 @@ class Outbox:
             self._timer.stop()
         for key in list(self._items):
             self._send_one(key)
+        self._sent()
         if self._last_moment:
             self._wake()
 

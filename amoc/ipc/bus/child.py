@@ -131,19 +131,19 @@ class Child(End, Generic[_C, _R]):
                 message = self._hears.recv(zmq.NOBLOCK)
             except zmq.Again:
                 continue
-            number, data = self._read(message)
-            if data == WELCOME:
+            number, commands = self._read(message)
+            if commands == [WELCOME]:
                 self._heard = number
                 self._due.ring()
                 return
         raise PeerError(f"{self.name} was not welcomed by its parent within {deadline_s} s")
 
-    def _read(self, message: bytes) -> tuple[int, object]:
-        """A command's number, and the command; the bus's own are `WELCOME` and booleans."""
+    def _read(self, message: bytes) -> tuple[int, list[object]]:
+        """The number of a frame, and its commands; the bus's own are `WELCOME` and booleans."""
         frame = unpack(memoryview(message)[len(self._topic) :])
         try:
-            number, data = frame
-            return int(number), data
+            number, *commands = frame
+            return int(number), commands
         except (TypeError, ValueError):
             raise PeerError(f"expected a numbered command, got {str(frame)[:80]!r}") from None
 
@@ -159,19 +159,20 @@ class Child(End, Generic[_C, _R]):
             if message is None:
                 yield None
                 continue
-            number, data = self._read(message)
+            number, commands = self._read(message)
             if not number:
-                yield self._commands.from_wire(data)
+                yield from map(self._commands.from_wire, commands)
             elif number == self._heard + 1:
                 self._heard = number
                 self._heard_bytes += len(message)
                 if not self._is_patient or self._must_acknowledge:
                     self._due.ring()
-                if isinstance(data, bool):
-                    self._held = data
-                    self._set_room()
-                else:
-                    yield self._commands.from_wire(data)
+                for data in commands:
+                    if isinstance(data, bool):
+                        self._held = data
+                        self._set_room()
+                    else:
+                        yield self._commands.from_wire(data)
             elif number > self._heard + 1:
                 self._missed(number)
             else:

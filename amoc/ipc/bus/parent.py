@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, NamedTuple, TypeVar
@@ -30,7 +30,7 @@ MIN_REST_S, MAX_REST_S = 0.002, 0.005
 """How long reports may wait for others for each child that there is, where that is worth it. A turn
 of the loop and waking up for it cost as much as several reports do."""
 
-_PAIR: bytes = packer().pack_array_header(2)
+_pack_header: Callable[[int], bytes] = packer().pack_array_header
 
 _C = TypeVar("_C")
 _R = TypeVar("_R")
@@ -158,8 +158,8 @@ class Parent(End, Generic[_C, _R]):
         """`command` for `send_packed`: what goes to many children is packed once."""
         return self._commands.pack(command)
 
-    def send_packed(self, child: str, command: bytes) -> None:
-        """As `send`, of what `pack` has packed."""
+    def send_packed(self, child: str, *commands: bytes) -> None:
+        """As `send`, of what `pack` has packed; several go as one frame and count as one."""
         line = self._lines.get(child)
         if line is None:
             return
@@ -167,7 +167,7 @@ class Parent(End, Generic[_C, _R]):
             raise PeerError(
                 f"{child} must acknowledge its commands, but {MAX_UNACKED} are outstanding"
             )
-        self._send(child, line, command)
+        self._send(child, line, *commands)
 
     def send_once(self, child: str, command: _C) -> None:
         """Send `command` to `child` where the next of its kind makes up for one that is lost.
@@ -185,11 +185,11 @@ class Parent(End, Generic[_C, _R]):
             if line.sent and len(line.unacked) < MAX_UNACKED:
                 self._send(child, line, pack(holding))
 
-    def _send(self, child: str, line: _Line, data: bytes) -> None:
+    def _send(self, child: str, line: _Line, *commands: bytes) -> None:
         if not line.unacked:
             line.moved_ns = now_ns()
         line.sent += 1
-        packed = _numbered(line.sent, data)
+        packed = _numbered(line.sent, *commands)
         line.unacked.append((line.sent, packed))
         line.unacked_bytes += len(packed)
         self.publish(child, packed)
@@ -298,6 +298,6 @@ class Parent(End, Generic[_C, _R]):
                 break
 
 
-def _numbered(number: int, command: bytes) -> bytes:
-    """``[number, command]``, of a command that is packed."""
-    return _PAIR + pack(number) + command
+def _numbered(number: int, *commands: bytes) -> bytes:
+    """``[number, command, …]``, of commands that are packed."""
+    return b"".join((_pack_header(1 + len(commands)), pack(number), *commands))

@@ -32,6 +32,8 @@ from amoc.runtime.launcher import LaunchedNode, node_name
 
 SILENT_S = 15.0
 """A node that reports nothing for so long counts as lost: it samples every second."""
+MAX_TOGETHER = 100
+"""Commands in one frame; one may have 64 KiB, and a frame 64 MiB."""
 SLEPT_S = 2.0
 """After so long that the controller has not run, stopped by Ctrl-Z say, the operator is told."""
 EACH_NS = 20_000
@@ -141,6 +143,7 @@ class Nodes:
         self._highest_id = highest_id
         self._by_name = {node.name: node for node in self.all}
         self._homes: dict[int, Node] = {}
+        self._posted: dict[str, list[bytes]] = {}
         self._listened_ns = now
         self._checked_ns = self._looked_ns = 0
 
@@ -212,13 +215,24 @@ class Nodes:
             node.workers = range(len(self._homes), len(self._homes) + count)
             self._homes.update(dict.fromkeys(node.workers, node))
 
+    def post(self, name: str, command: ToNode) -> None:
+        """Send `command` to a node, with all that is posted to it until `send_posted`."""
+        self._posted.setdefault(name, []).append(self._bus.pack(command))
+
+    def send_posted(self) -> None:
+        """Send what was posted: one frame for each node costs little more than for one command."""
+        posted, self._posted = self._posted, {}
+        for name, commands in posted.items():
+            for at in range(0, len(commands), MAX_TOGETHER):
+                self._send_packed(name, *commands[at : at + MAX_TOGETHER])
+
     def send(self, name: str, command: ToNode) -> None:
         """Send `command` to a node; one that is lost does not hear it."""
         self._send_packed(name, self._bus.pack(command))
 
-    def _send_packed(self, name: str, command: bytes) -> None:
+    def _send_packed(self, name: str, *commands: bytes) -> None:
         try:
-            self._bus.send_packed(name, command)
+            self._bus.send_packed(name, *commands)
         except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
             self._trouble(self._by_name[name], error)
 

@@ -115,10 +115,10 @@ class Services:
         self._quiet_ns = 0
         self._distance = Distance()
         self._measured_ns = 0
-        self._ended = False
+        self._ended = self._is_untold = False
         self._user_looks = UserLooks(nodes, status.samples.take_users)
         self._outbox = Outbox(
-            lambda worker, envelope: nodes.send(worker.node, envelope), gather_s=0
+            lambda worker, envelope: nodes.post(worker.node, envelope), 0, nodes.send_posted
         )
         sender = self._outbox.sender
         self.broadcast = Broadcast(sender(Part.CONTROL, ORDERS))
@@ -301,7 +301,7 @@ class Services:
         self._settings_update.worker_up(origin)
         if self._status.state is State.PAUSED:
             self.broadcast.tell(origin, Pause)
-        self._outbox.flush()  # all of this is to be known before the first user comes
+        self._is_untold = True
         self.starts.up(up.worker, up.restart, up.start)
         if events.WORKER_UP.heard:
             events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
@@ -314,6 +314,9 @@ class Services:
     def deal(self, now_ns: int) -> None:
         """Give the workers the users that they have room for."""
         self._measure(now_ns)
+        if self._is_untold:  # how all stands is to be known to a worker before its first user comes
+            self._is_untold = False
+            self._outbox.flush()
         self.node_users.deal(now_ns)
         if self.starts.waiting() or self.starts.outstanding():
             self._quiet_ns = now_ns

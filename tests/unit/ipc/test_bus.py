@@ -170,6 +170,20 @@ def test_commands_arrive_in_order_and_once(family):
     assert not family.reported("w0.1", Note)
 
 
+def test_commands_that_go_as_one_frame_are_numbered_and_sent_again_as_one(family, monkeypatch):
+    family.join("w0.1")
+    wait(lambda: family.parent.backlog("w0.1") == 0)
+    commands = numbered(300)
+    drop(family, monkeypatch, [3])  # the second; the first of all was the welcome
+    for first in (0, 100, 200):
+        packed = map(family.parent.pack, commands[first : first + 100])
+        family.parent.send_packed("w0.1", *packed)
+    assert family.parent.backlog("w0.1") == 3
+    wait(lambda: len(family.obeyed["w0.1"]) >= len(commands))
+    assert family.obeyed["w0.1"] == commands
+    wait(lambda: family.parent.backlog("w0.1") == 0)
+
+
 def test_each_child_hears_its_own_commands_only(family):
     names = ("w3.1", "w30.1", "w3.10")
     for name in names:

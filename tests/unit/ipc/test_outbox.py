@@ -20,7 +20,12 @@ class Way:
 
     def __init__(self, gather_s: float = GATHER_S) -> None:
         self.sent: list[tuple[WorkerId, Envelope]] = []
-        self.outbox = Outbox(lambda *sent: self.sent.append(sent), gather_s)
+        self.together: list[int] = []
+        self.outbox = Outbox(
+            lambda *sent: self.sent.append(sent),
+            gather_s,
+            lambda: self.together.append(len(self.sent)),
+        )
 
     def wait(self) -> None:
         with gevent.Timeout(DEADLINE_S):
@@ -42,6 +47,7 @@ def test_it_makes_one_envelope_of_what_comes_together(gather_s):
     calls = CALLS.unpack_stream(found[HERE, (Part.CALLS, 1, 7)])
     assert [call.number for call in calls] == [1, 2]
     assert len(way.sent) == 2
+    assert way.together == [2]
 
 
 @pytest.mark.parametrize("gather_s", [0, GATHER_S])
@@ -60,6 +66,7 @@ def test_a_large_envelope_does_not_wait_for_company():
     way = Way()
     way.outbox.put(Part.MAIL, OTHER, bytes(FULL_BYTES))
     assert [len(one.body) for _, one in way.sent] == [FULL_BYTES]
+    assert way.together == [1]
 
 
 def test_what_is_put_by_the_last_call_before_leaving_is_not_left_behind():

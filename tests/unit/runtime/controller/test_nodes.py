@@ -58,6 +58,7 @@ class Bus:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, object]] = []
+        self.frames: list[int] = []
         self.forgotten: list[str] = []
         self.pending: list[Received[object]] = []
         self.unread = 0
@@ -74,10 +75,12 @@ class Bus:
     def pack(self, command: object) -> object:
         return command
 
-    def send_packed(self, name: str, command: object) -> None:
+    def send_packed(self, name: str, *commands: object) -> None:
         if name not in self.forgotten:
-            self.sent.append((name, command))
-            self.answer(name, command)
+            self.frames.append(len(commands))
+            for command in commands:
+                self.sent.append((name, command))
+                self.answer(name, command)
 
     def forget(self, name: str) -> None:
         self.forgotten.append(name)
@@ -324,6 +327,21 @@ def test_one_that_cannot_go_on_is_given_up_however_long_ago_all_were_looked_at(m
     run.hear("node2", Failed(int(ExitCode.NODE_LOST), "the supervisor is dead"))
     run.nodes.check()
     assert [name for name, _ in run.lost] == ["node0", "node2"]
+
+
+def test_what_is_posted_goes_to_each_node_as_one_frame_or_few(monkeypatch):
+    monkeypatch.setattr(module, "MAX_TOGETHER", 2)
+    run = Run()
+    commands = [Envelope.of(Part.THROTTLE, number, 1, b"") for number in range(4)]
+    for command in commands[1:]:
+        run.nodes.post("node1", command)
+    run.nodes.post("node0", commands[0])
+    assert not run.bus.sent
+    run.nodes.send_posted()
+    assert run.bus.frames == [2, 1, 1]
+    assert run.bus.sent == [*(("node1", one) for one in commands[1:]), ("node0", commands[0])]
+    run.nodes.send_posted()
+    assert len(run.bus.sent) == 4
 
 
 def test_mail_goes_to_the_node_of_its_worker_and_what_does_not_fit_is_counted():
