@@ -177,7 +177,6 @@ class Controller:
                     self._fail_run(failure)
                 finally:
                     outcome = self._clean_up(failure)
-                    gevent.killall(self._tasks, exception=Killed)
         finally:
             self._launched.close()
             unguard_loop()
@@ -328,6 +327,8 @@ class Controller:
             self._xmpp.end()
         for one in self._orphans.end():
             self._operator.warning(f"{one} was started by a user and cannot be killed")
+        # From now on this process may work for long without a turn of its loop.
+        gevent.killall(self._tasks, exception=Killed)
         outcome = self._results.end(self._ended, failure, ended_ns)
         if self._control is not None:
             self._control.stop()  # without it a run that has no summary yet counts as killed
