@@ -188,10 +188,11 @@ class LivePage:
     def settings(self) -> Sequence[SettingPart]:
         """The settings of the run, those that were changed with their values now."""
         changed = self._facts.changed
+        on_all = changed.values()
         found: list[SettingPart] = []
         for one in self.summary["settings"]:
             now = one["value"]
-            if one["name"] in (on_all := changed.values()):
+            if one["name"] in on_all:
                 now = redaction.as_text(on_all[one["name"]])
             if apart := changed.apart(one["name"]):
                 there = (f"{node}: {redaction.as_text(value)}" for node, value in apart.items())

@@ -352,6 +352,7 @@ class Commands:
 
     def _set(self, values: Mapping[str, object], on_nodes: Sequence[str] = ()) -> Answer:
         self._broadcast.ready(self._nodes.workers_of(on_nodes) if on_nodes else None)
+        self._check_state("set")
         replies, remark = self._updates.set(values, on_nodes)
         workers = reply_texts.texts(replies)
         texts = {worker.text for worker in workers}

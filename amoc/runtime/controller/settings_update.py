@@ -41,16 +41,19 @@ class _Change:
     """Whether the operator was told that it is in force."""
     lost: list[WorkerId] = field(default_factory=list)
     """Workers that were lost while they applied it."""
-    replaced: set[WorkerId] = field(default_factory=set)
-    """Replacements that have applied it, or have said why not."""
+    replaced: dict[WorkerId, Reply] = field(default_factory=dict)
+    """What replacements have replied, as they came up while it was applied."""
     problems: set[str] = field(default_factory=set)
     settled: Notify = field(default_factory=Notify)
 
     @property
     def is_awaited(self) -> bool:
         """Whether a lost worker's replacement has not applied it yet."""
-        there = {(one.node, one.worker) for one in self.replaced}
-        return any((one.node, one.worker) not in there for one in self.lost)
+        return not all(map(self.has_replaced, self.lost))
+
+    def has_replaced(self, lost: WorkerId) -> bool:
+        """Whether the replacement of a worker has replied."""
+        return any((one.node, one.worker) == (lost.node, lost.worker) for one in self.replaced)
 
 
 class SettingsUpdate:
@@ -118,8 +121,14 @@ class SettingsUpdate:
             change.settled.wait(left_ns / S_NS)
         if change.problems:
             raise SettingError(*sorted(change.problems))
+        there = {
+            origin: one for origin, one in replies.items() if not change.has_replaced(origin)
+        } | change.replaced
+        if len(_lost(there)) == len(there):
+            self._revert(change)
+            raise _none_left("apply", change.made)
         change.is_set = True
-        return replies, self._change_start_rate(rate) if paced else ""
+        return dict(sorted(there.items())), self._change_start_rate(rate) if paced else ""
 
     @property
     def values(self) -> dict[str, object]:
@@ -146,6 +155,9 @@ class SettingsUpdate:
     def node_lost(self, workers: Iterable[int]) -> None:
         """These workers are no more, and nobody will replace them: no change waits for that."""
         self._gone.update(workers)
+        for change in self._changes:
+            change.lost = [one for one in change.lost if one.worker not in self._gone]
+            change.settled.ring()
 
     def worker_up(self, origin: WorkerId) -> None:
         """Have a worker that has come up apply all changes, before it gets users."""
@@ -164,13 +176,14 @@ class SettingsUpdate:
             if change not in self._changes:
                 continue
             if not change.is_set:
-                change.replaced |= replies.keys() - _lost(replies)
+                lost = _lost(replies)
+                change.replaced |= {one: replies[one] for one in replies if one not in lost}
                 self._heard(change, replies)
                 change.settled.ring()
             # Of whatever a worker dies by now, it is not this.
             elif refused := _refused(replies):
                 names = ", ".join(sorted(change.made.names))
-                back = f"the change of {names} was taken back in all workers"
+                back = f"the change of {names} was taken back"
                 self._operator.error("; ".join([*sorted(refused), back, *self._revert(change)]))
 
     def _heard(self, change: _Change, replies: Mapping[WorkerId, Reply]) -> None:
@@ -210,7 +223,7 @@ class SettingsUpdate:
         # A worker that is lost meanwhile is replaced by one that is told the new values.
         heard = {origin: one for origin, one in replies.items() if one.outcome is not Outcome.LOST}
         if not heard:
-            raise PeerError("all workers were lost when they checked the settings")
+            raise _none_left("check", made)
         for origin, one in heard.items():
             if one.outcome is Outcome.SILENT:
                 raise PeerError(f"worker {origin} {one.error}; nothing was changed")
@@ -226,6 +239,11 @@ class SettingsUpdate:
             if "user_rate" in values:
                 per_minute = builtin_settings.user_rate.convert(values["user_rate"])
         return start_rate(interarrival_ms, per_minute)
+
+
+def _none_left(to_do: str, made: ChangedSettings) -> PeerError:
+    names = ", ".join(sorted(made.names))
+    return PeerError(f"all workers that were to {to_do} {names} were lost; nothing was changed")
 
 
 def _lost(replies: Mapping[WorkerId, Reply]) -> list[WorkerId]:

@@ -338,10 +338,26 @@ def test_a_start_rate_that_is_refused_changes_nothing_else():
     assert run.broadcast.kinds == [VerifySettings]
 
 
+@pytest.mark.parametrize("name", ["set", "add"])
+def test_a_run_that_stops_while_a_command_waits_for_a_worker_is_not_changed(name):
+    run = Run(1)
+    ready = run.broadcast.ready
+
+    def late(among=None):
+        run.step(Step.STOP)
+        return ready(among)
+
+    run.broadcast.ready = late  # type: ignore[method-assign]
+    with pytest.raises(UsageError, match=f"a run that is stopping cannot {name}"):
+        run.do(name, **ARGUMENTS[name])
+    assert not run.broadcast.asked
+    assert not run.starts.waiting()
+
+
 def test_nothing_is_changed_when_all_workers_are_lost_as_they_check_it():
     run = Run(1)
     run.broadcast.errors[VerifySettings, WorkerId("node0", 0, 1)] = LOST
-    with pytest.raises(PeerError, match="all workers were lost"):
+    with pytest.raises(PeerError, match="all workers that were to check rate were lost; nothing"):
         run.do("set", values={"rate": "5"})
     assert run.updates.values == {}
 

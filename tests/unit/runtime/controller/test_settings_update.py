@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gevent
 import pytest
 
-from amoc.base.errors import SettingError, UsageError
+from amoc.base.errors import PeerError, SettingError, UsageError
 from amoc.base.operator import Operator
 from amoc.ipc.messages.orders import (
     ORDER_REPLIES,
@@ -133,8 +133,12 @@ def test_a_worker_that_dies_of_something_else_is_replaced_by_one_that_applies_th
             it.done(worker, order)
 
     it = workers(react, FIRST, SECOND)
-    it.update.set({"pace": 2})
+    replies, _ = it.update.set({"pace": 2})
     assert it.update.values == {"pace": 2}
+    assert {one: bool(reply.answer) for one, reply in replies.items()} == {
+        REPLACED: True,
+        SECOND: True,
+    }
     assert it.orders(REPLACED) == [ApplySettings]
     assert it.orders(SECOND) == [VerifySettings, ApplySettings]
 
@@ -179,6 +183,27 @@ def test_a_change_does_not_wait_for_workers_of_a_node_that_is_lost() -> None:
     assert it.orders(SECOND) == [VerifySettings, ApplySettings]
 
 
+@pytest.mark.parametrize("first", ["worker", "node"])
+def test_a_change_for_nodes_that_are_lost_as_they_apply_it_is_refused(first: str) -> None:
+    def react(it: Workers, worker: WorkerId, order: Order) -> None:
+        if not isinstance(order, ApplySettings):
+            it.done(worker, order)
+            return
+        if first == "worker":  # which is waited for to be replaced, until its node is lost, too
+            it.broadcast.worker_lost(worker)
+            gevent.sleep(0.01)
+        it.update.node_lost([worker.worker])
+        it.broadcast.worker_lost(worker)
+
+    it = workers(react, FIRST, ELSEWHERE)
+    with (
+        gevent.Timeout(REPLACE_S / 2),
+        pytest.raises(PeerError, match="all workers that were to apply pace were lost; nothing"),
+    ):
+        it.update.set({"pace": 2}, ["node1"])
+    assert it.come(OF_SAME_HOST) == it.come(SECOND) == []
+
+
 def test_a_change_does_not_wait_for_a_replacement_that_was_quicker_than_other_workers() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == FIRST and isinstance(order, ApplySettings):
@@ -209,7 +234,7 @@ def test_a_change_that_only_a_replacement_refuses_is_taken_back() -> None:
     with gevent.Timeout(10):
         while not it.said:
             gevent.sleep(0)
-    assert it.said == ["no; the change of pace was taken back in all workers"]
+    assert it.said == ["no; the change of pace was taken back"]
     assert it.update.values == {}
     assert it.orders(SECOND)[-1] is RevertSettings
 
@@ -263,7 +288,7 @@ def test_of_several_changes_the_one_that_a_replacement_refuses_is_taken_back() -
     with gevent.Timeout(10):
         while not it.said:
             gevent.sleep(0)
-    assert it.said == ["no; the change of pace, user_rate was taken back in all workers"]
+    assert it.said == ["no; the change of pace, user_rate was taken back"]
     assert it.update.values == {"pace": 1, "size": 3}
     assert it.rates == [600, 1200]  # a start each 50 ms, as at first
     (back,) = [one for worker, one in it.told if worker == SECOND and type(one) is RevertSettings]
@@ -299,7 +324,7 @@ def test_what_is_to_be_said_of_the_start_rate_is_said_also_when_a_change_is_take
     with gevent.Timeout(10):
         while not it.said:
             gevent.sleep(0)
-    assert it.said[0].endswith("in all workers; taking it back, not all have confirmed it")
+    assert it.said[0].endswith("was taken back; taking it back, not all have confirmed it")
     assert it.orders(SECOND)[-1] is RevertSettings
 
 
