@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from amoc.base.text import counted
@@ -49,7 +50,9 @@ def _led(lines: list[str]) -> Iterator[str]:
 def _is_ours(path: str) -> bool:
     """Whether a file is amoc's, wherever it was installed."""
     _, found, name = path.rpartition("/amoc/")
-    return bool(found) and name.endswith(".py") and (_PACKAGE / name).is_file()
+    with suppress(OSError):  # too long for a name, say
+        return bool(found) and name.endswith(".py") and (_PACKAGE / name).is_file()
+    return False
 
 
 def _ends(text: str) -> str:

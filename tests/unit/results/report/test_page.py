@@ -575,7 +575,8 @@ def test_frames_of_amoc_before_those_of_the_scenario_are_left_out_and_counted():
 
 
 def test_a_stack_that_never_leaves_amoc_stays_as_it_is():
-    for trace in (HEAD + OURS + "ValueError: no\n", OURS, THEIRS, "", "no traceback"):
+    no_file = THEIRS.replace("shop.py", "amoc/" + 300 * "x" + ".py")
+    for trace in (HEAD + OURS + "ValueError: no\n", OURS, THEIRS, no_file, "", "no traceback"):
         assert traces.shortened(trace) == trace
 
 
