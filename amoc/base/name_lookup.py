@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket as constants
 from _socket import getaddrinfo  # the plain one, whether patched or not
+from functools import lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _lookups: dict[Server, _LookUp] = {}
 
 
+@lru_cache(maxsize=MAX_NAMES)
 def literal(host: str, port: int) -> Address | None:
     """The address of a server that is given by number; None for a name."""
     try:

@@ -21,6 +21,14 @@ FEW_BYTES: Final = 470
 READ_BYTES: Final = 16 << 10
 READ: Final = 1
 WRITE: Final = 2
+_NOTICE_A_DEAD_PEER: Final = (
+    (constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1),
+    (constants.IPPROTO_TCP, constants.TCP_KEEPIDLE, 60),
+    (constants.IPPROTO_TCP, constants.TCP_KEEPINTVL, 15),
+    (constants.IPPROTO_TCP, constants.TCP_KEEPCNT, 4),
+    (constants.IPPROTO_TCP, constants.TCP_USER_TIMEOUT, 120_000),
+)
+"""A user may wait for hours. Its wait still ends within two minutes when the server's host dies."""
 
 
 def connected_socket(family: int, address: Address, source: str | None, timeout: float) -> Socket:
@@ -40,7 +48,8 @@ def connected_socket(family: int, address: Address, source: str | None, timeout:
     try:
         sock.setblocking(False)
         sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_NODELAY, 1)
-        _notice_a_dead_peer(sock)
+        for option in _NOTICE_A_DEAD_PEER:
+            sock.setsockopt(*option)
         if source is not None:
             _bind(sock, source)
         error = sock.connect_ex(address)
@@ -53,18 +62,6 @@ def connected_socket(family: int, address: Address, source: str | None, timeout:
         sock.close()
         raise
     return sock
-
-
-def _notice_a_dead_peer(sock: Socket) -> None:
-    # A user may wait for hours. Its wait still ends within two minutes when the server's host dies.
-    sock.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
-    for option, value in (
-        (constants.TCP_KEEPIDLE, 60),
-        (constants.TCP_KEEPINTVL, 15),
-        (constants.TCP_KEEPCNT, 4),
-        (constants.TCP_USER_TIMEOUT, 120_000),
-    ):
-        sock.setsockopt(constants.IPPROTO_TCP, option, value)
 
 
 def _bind(sock: Socket, source: str) -> None:

@@ -25,9 +25,9 @@ MAX_IDLE: Final = 8
 MAX_REDIRECTS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Config:
-    """How a session makes its requests."""
+    """How a session makes its requests; never changed, though a frozen one takes longer to make."""
 
     route: Route
     timeout: float

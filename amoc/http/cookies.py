@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from email.message import Message
+from functools import cached_property
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any, Final, cast
 from urllib.request import Request
@@ -49,9 +50,12 @@ class Cookies:
     """
 
     def __init__(self) -> None:
-        self._jar = CookieJar(_POLICY)
         self._known: dict[Origin, tuple[float, str]] = {}
         self.any = False
+
+    @cached_property
+    def _jar(self) -> CookieJar:
+        return CookieJar(_POLICY)  # most sessions never need one
 
     def __iter__(self) -> Iterator[str]:
         return (one.name for one in self._jar)

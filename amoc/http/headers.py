@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from amoc.base.errors import ScenarioError
@@ -95,7 +96,11 @@ def line(name: str, value: object) -> str:
     Raises:
         ScenarioError: It would break the head, or cannot be sent.
     """
-    text = str(value)
+    return _line(name, str(value))
+
+
+@lru_cache(maxsize=256)
+def _line(name: str, text: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ScenarioError(f"a header's name must be a token of HTTP, got {cut(name)}")
     if not _VALUE.fullmatch(text):
@@ -111,4 +116,4 @@ def block(headers: Mapping[str, object]) -> str:
     Raises:
         ScenarioError: As `line`.
     """
-    return "".join(line(name, value) for name, value in headers.items() if value is not None)
+    return "".join([line(name, value) for name, value in headers.items() if value is not None])

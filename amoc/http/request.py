@@ -119,6 +119,8 @@ class Heads:
 
 def merged(first: HeaderValues, second: HeaderValues) -> HeaderValues:
     """Headers of both; of those in both, in whatever case, the second's."""
+    if not second:
+        return first
     theirs = {name.lower() for name in second}
     return {
         **{name: value for name, value in first.items() if name.lower() not in theirs},
