@@ -84,7 +84,6 @@ class Call:
         """Where it goes to."""
         return Address(self.origin, self.target)
 
-    @property
-    def who(self) -> str:
+    def __str__(self) -> str:
         """What is asked for, for messages."""
         return f"{self.method} {discreet(str(self.address))}"

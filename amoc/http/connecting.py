@@ -69,7 +69,7 @@ class Proxy(NamedTuple):
 
 
 def open_connection(
-    origin: Origin, route: Route, proxy: Proxy | None, who: str, deadline_ns: int
+    origin: Origin, route: Route, proxy: Proxy | None, who: object, deadline_ns: int
 ) -> Connection:
     """A connection to `origin`, perhaps through a proxy.
 
@@ -77,7 +77,7 @@ def open_connection(
         origin: The server.
         route: How.
         proxy: Through what.
-        who: Has asked for what, for messages.
+        who: Says who has asked for what, where a message needs it.
         deadline_ns: When the whole request is to be done, on the monotonic clock.
 
     Raises:
@@ -100,7 +100,7 @@ def _left(route: Route, deadline_ns: int) -> float:
     return max(min(route.connect_s, (deadline_ns - monotonic_ns()) / S_NS), 0.0)
 
 
-def _tcp_to(origin: Origin, route: Route, who: str, deadline_ns: int) -> Socket:
+def _tcp_to(origin: Origin, route: Route, who: object, deadline_ns: int) -> Socket:
     left = _left(route, deadline_ns)
     begin_ns = monotonic_ns()
     try:
@@ -155,7 +155,9 @@ def _split(address: str, port: int) -> tuple[str, int]:
     return other.host, other.port if ":" in given else port
 
 
-def _secured(sock: Socket, origin: Origin, route: Route, who: str, deadline_ns: int) -> TlsChannel:
+def _secured(
+    sock: Socket, origin: Origin, route: Route, who: object, deadline_ns: int
+) -> TlsChannel:
     left = _left(route, deadline_ns)
     name = route.server_name or origin.host
     terms = terms_for(route.tls, name, origin)
@@ -180,7 +182,7 @@ def _secured(sock: Socket, origin: Origin, route: Route, who: str, deadline_ns: 
     return channel
 
 
-def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: str, timeout: float) -> None:
+def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: object, timeout: float) -> None:
     """Let the proxy connect to `origin` (CONNECT, RFC 9110 section 9.3.6)."""
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     where = f"{host}:{origin.port}"

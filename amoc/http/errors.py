@@ -102,7 +102,7 @@ def invalid(cause: str, why: str) -> Failure:
     return lambda who: kind(f"{who}: the server's answer is invalid: {why}", cause)
 
 
-def timed_out(who: str, phase: str, seconds: float) -> RequestTimeout:
+def timed_out(who: object, phase: str, seconds: float) -> RequestTimeout:
     """The error of a request that took too long in this phase."""
     what = {
         "dns": "its server's name was not resolved",
@@ -115,7 +115,7 @@ def timed_out(who: str, phase: str, seconds: float) -> RequestTimeout:
     return RequestTimeout(f"{who}: {what} within {seconds:g} s", f"timeout ({phase})")
 
 
-def cannot_connect(error: OSError, who: str, source: str | None) -> ConnectError:
+def cannot_connect(error: OSError, who: object, source: str | None) -> ConnectError:
     """The error of a connection that could not be made, from the local address `source`."""
     if isinstance(error, socket.gaierror):
         return ConnectError(
@@ -131,7 +131,7 @@ def cannot_connect(error: OSError, who: str, source: str | None) -> ConnectError
     return ConnectError(f"{who}: cannot connect: {text_of(error)}{hint}", cause_of(error))
 
 
-def tls_failed(error: OSError, who: str, server_name: str) -> ConnectError:
+def tls_failed(error: OSError, who: object, server_name: str) -> ConnectError:
     """The error of a TLS handshake that failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateError(

@@ -102,7 +102,7 @@ class Fetcher:
         first_ns = answer.first_byte_ns = connection.first_ns - connection.begin_ns
         if call.terms.streams:
             answer.ns = connection.first_ns - call.begin_ns
-            answer.stream = Stream(connection, call.who, encoding)
+            answer.stream = Stream(connection, str(call), encoding)
             _judge(answer)
             return answer
         ns = answer.ns = connection.end_ns - call.begin_ns
@@ -150,7 +150,7 @@ class Fetcher:
                 return connection
             meters.failed(connection)
             try:
-                connection.check(call.who)
+                connection.check(str(call))
             except errors.ClosedEarly as error:
                 # The server closed it while it was idle, and has not seen the request.
                 replayable = call.method in SAFE and (body is None or body.is_replayable)
@@ -164,7 +164,7 @@ class Fetcher:
         deadline_ns = call.begin_ns + int(call.terms.limit.seconds * S_NS)
         config = self._config
         proxy = config.proxy_for(origin) if config.proxy else None
-        made = open_connection(origin, config.route, proxy, call.who, deadline_ns)
+        made = open_connection(origin, config.route, proxy, call, deadline_ns)
         made.pool = pool
         return made
 
@@ -187,7 +187,7 @@ class Fetcher:
             framed = framing(call.method, length, "" if "\ncontent-type:" in lower else media)
             if framed and ("\ncontent-length:" in lower or "\ntransfer-encoding:" in lower):
                 raise ScenarioError(
-                    f"{call.who}: Content-Length and Transfer-Encoding must be left to the body,"
+                    f"{call}: Content-Length and Transfer-Encoding must be left to the body,"
                     " got one of them in headers"
                 )
             lines += framed
@@ -226,7 +226,7 @@ def _follow(call: Call, status: int, location: str) -> bool:
     """
     if not location or status in (300, 304, 305) or status > 308:
         return False
-    who = call.who
+    who = str(call)
     if call.followed >= call.redirects:
         raise errors.RedirectError(
             f"{who}: more than {call.redirects} redirects, the last one to {shown(location)}",
@@ -269,8 +269,8 @@ def _decoded(body: bytes, encoding: str, call: Call) -> bytes:
     try:
         return decoding.decode(body, encoding, most)
     except decoding.Undecodable as error:
-        raise errors.BadEncoding(f"{call.who}: {error}", f"bad encoding ({encoding})") from None
+        raise errors.BadEncoding(f"{call}: {error}", f"bad encoding ({encoding})") from None
     except decoding.TooLong:
         raise errors.AnswerTooLarge(
-            f"{call.who}: the decompressed body must have at most {most} bytes", "answer too large"
+            f"{call}: the decompressed body must have at most {most} bytes", "answer too large"
         ) from None
