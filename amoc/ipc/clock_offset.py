@@ -41,10 +41,6 @@ class Offset(NamedTuple):
         return (self.high_ns - self.low_ns + 1) // 2
 
 
-SAME_HOST = Offset(0, 0)
-"""Of processes on one host, which have one clock."""
-
-
 class ClockOffset:
     """Learns the offset from questions and answers, each heard later than the one before.
 

@@ -29,18 +29,8 @@ from amoc.results.old_names import renamed
 GONE = ("finished", "removed", "timed_out", "lost")
 """How users that had started are gone for good."""
 USERS = (
-    *(
-        "running",
-        "resting",
-        "waiting",
-        "started",
-        "finished",
-        "crashed",
-        "removed",
-        "restarted",
-        "peak",
-    ),
-    *("timed_out", "lost"),
+    *("running", "resting", "waiting", "started", "finished", "crashed", "removed"),
+    *("restarted", "peak", "timed_out", "lost"),
 )
 """What a point says of users: totals since the run began, but for running, resting (those of the
 running that are between two iterations), waiting and peak.

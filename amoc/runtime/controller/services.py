@@ -172,7 +172,7 @@ class Services:
             self._distance,
         )
         self.arrivals = ArrivalControl(self._pacer, plan.arrivals) if plan.arrivals else None
-        self._pacer.start(USER_RATE, _constant(_first_rate(plan, loaded)), MINUTE_S)
+        self._pacer.start(USER_RATE, ["constant", _first_rate(plan, loaded)], MINUTE_S)
         down = [one.run for one in self.stages.ramp_downs]
         clocks = (self._pacer.run, self._groups.run, *down)
         self._clocks: list[gevent.Greenlet[..., None]] = [
@@ -383,11 +383,6 @@ class Services:
                 wanted=taken.wanted,
             )
         return points
-
-
-def _constant(rate: float) -> list[object]:
-    """The shape of a rate that stays, see `amoc.throttle.parse_profile`."""
-    return ["constant", rate]
 
 
 def _pace(plan: RunPlan, loaded: Loaded) -> float:

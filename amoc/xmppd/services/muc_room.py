@@ -188,10 +188,6 @@ class Room:
                 tail = tails[which] = f">{occupant.shown}{x}</presence>".encode()
             self._domain.send(viewer.jid, head + viewer.to + tail)
 
-    def forward(self, to: str, markup: str) -> None:
-        """Send presence or a message of the room's own to one client."""
-        self._domain.send(to, markup.encode())
-
     # Messages
 
     def say(self, opened: Opened, sender: Occupant) -> None:
