@@ -60,6 +60,11 @@ def alive(pids: set[int]) -> set[int]:
     return {pid for pid in pids if _state(pid)}
 
 
+def parent(pid: int) -> int:
+    """The parent of a process; 0 if that has ended."""
+    return int(fields[1]) if (fields := _state(pid)) else 0
+
+
 def _state(pid: int) -> list[str]:
     """What the kernel says of a process behind its name; nothing where it has ended."""
     try:
@@ -145,8 +150,16 @@ class Run:
         return {pid: title(pid) for pid in below(self.pid)}
 
     def find(self, role: str) -> list[int]:
-        """The processes of the tree whose title begins with ``amoc: role``."""
-        return sorted(pid for pid, name in self.tree().items() if name.startswith(f"amoc: {role}"))
+        """The processes of the tree whose title begins with ``amoc: role``.
+
+        One that was forked right now still has that of its parent, and is none of them.
+        """
+        titles = self.tree()
+        return sorted(
+            pid
+            for pid, name in titles.items()
+            if name.startswith(f"amoc: {role}") and titles.get(parent(pid)) != name
+        )
 
     def wait_for(self, role: str, count: int = 1) -> list[int]:
         """The processes with that role, once there are `count` of them."""
