@@ -130,7 +130,7 @@ class _Past:
     cpu_s: float = 0.0  # of the worker in these seconds, and so are the next
     cpu_wait_s: float = 0.0
     gc_s: float = 0.0
-    held_s: float = 0.0  # in which a process of amoc's was late itself
+    held_s: float = 0.0  # in which the controller or a worker was late itself
     round_trip_s: float = 0.0
 
     def note(self, point: Point, value: float, worker: WorkerPoint | None) -> None:
@@ -244,9 +244,10 @@ class Health:
         """What to do; of lateness by what was late in these seconds."""
         if what == "missed slots" and past.round_trip_s and past.held_s < past.seconds / 2:
             return (
-                "no process of amoc's was late then, so its slots were late on their way: a"
-                " connection to a node loses or delays packets (its quickest round trip takes"
-                f" {past.round_trip_s * 1e3:.3g} ms; ss -ti shows what is sent again)"
+                "the controller and all workers were in time in most of these seconds, so slots"
+                " were late on their way: a connection to a node loses or delays packets (ss -ti"
+                " shows what is sent again; the quickest round trip to the farthest node takes"
+                f" {past.round_trip_s * 1e3:.3g} ms)"
             )
         if what not in _LATE:
             return KINDS[what].advice
@@ -295,7 +296,7 @@ def _figures(
 
 
 def _is_held(point: Point) -> bool:
-    """Whether a process of amoc's was so late in a second that it may have made slots late."""
+    """Whether the controller or a worker was so late in a second that slots may be late of it."""
     loops_s = (point.controller_lag_s, *(one.lag_p99_s for one in point.workers))
     waits = (one.cpu_wait_s / max(point.span_s, 1e-3) for one in point.workers)
     return max(loops_s) >= HELD_S or max(waits, default=0.0) >= WAITING
