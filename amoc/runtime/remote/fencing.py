@@ -15,7 +15,8 @@ not had what came meanwhile, so it listens for a moment before it judges; that e
 A node watches over its keeper in the same way, in case that is frozen.
 
 As long as a keeper has started no node there is no user that could run twice. Then it waits for
-`PATIENCE_NS` more, for a controller that loads what it needs may stand still for longer.
+`PATIENCE_NS` more, for a controller that loads what it needs may stand still for longer; and so
+does the controller for one that has joined until its lines are there, for many may come at once.
 """
 
 from __future__ import annotations
@@ -83,6 +84,6 @@ class Fence:
         return self._orphaned and now_ns - self._known_ns >= KILLED_NS + self._patience_ns
 
 
-def is_given_up(heard_ns: int, now_ns: int) -> bool:
+def is_given_up(heard_ns: int, now_ns: int, patience_ns: int = 0) -> bool:
     """The controller's view: whether a keeper that was heard last at `heard_ns` has no node."""
-    return now_ns - heard_ns >= GIVEN_UP_NS
+    return now_ns - heard_ns >= GIVEN_UP_NS + patience_ns

@@ -262,7 +262,7 @@ class RemoteLauncher:
 
     def _came(self, node: RemoteNode) -> None:
         """The keeper of a node is there."""
-        node.is_there = True
+        node.is_there, node.heard_ns = True, now_ns()
         if node.number >= self._wanted:
             self._newcomers.put(node)
             return

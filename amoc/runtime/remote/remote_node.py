@@ -128,8 +128,9 @@ class RemoteNode:
 
     def ended(self) -> str | None:
         """How it has ended; None while it may run."""
-        if self.how is None and fencing.is_given_up(self.heard_ns, now_ns()):
-            silent = format_duration(fencing.GIVEN_UP_NS / S_NS)
+        patience_ns = 0 if self.is_there else fencing.PATIENCE_NS
+        if self.how is None and fencing.is_given_up(self.heard_ns, now_ns(), patience_ns):
+            silent = format_duration((fencing.GIVEN_UP_NS + patience_ns) / S_NS)
             self.how = self.nonsense or f"on {self.host} has not been heard from for {silent}"
             self._keepers.forget(self)
         return self.how
