@@ -286,9 +286,16 @@ _CELLS = {
         (name for name, one in WORKER.items() if one.source in _NOTED), len(Cell)
     )
 }
+_READ = [(name, _CELLS.get(name, 0), one.timer) for name, one in WORKER.items()]
+"""The name of each metric, its cell, and its timer, where it has one."""
 _AT = {name: at for at, name in enumerate(WORKER)}
 _DIGITS = {Source.SHARE: 4, Source.TIME: 6, Source.RATE: 1}
-_GROWING = [(_AT[name], one.source) for name, one in WORKER.items() if one.source in _DIGITS]
+_GROWING = [
+    (_AT[name], S_NS if one.source is Source.RATE else 1, _DIGITS[one.source])
+    for name, one in WORKER.items()
+    if one.source in _DIGITS
+]
+"""Where each total is, how often its growth per ns counts, and to how many digits."""
 _UNIT = re.compile(r"(_p99)?_(s|bytes)$")
 
 
@@ -316,16 +323,10 @@ def readings(
         timed: The 99th percentile in seconds of each of `TIMERS` that has recorded something.
         outside: What the node has found out.
     """
-    found: dict[str, float] = {}
-    for name, one in WORKER.items():
-        match one.source:
-            case Source.TIMER:
-                found[name] = timed.get(one.timer, 0.0)
-            case Source.OUTSIDE:
-                found[name] = outside[name]
-            case _:
-                found[name] = row[_CELLS[name]]
-    return found
+    return {
+        name: row[at] if at else timed.get(timer, 0.0) if timer else outside[name]
+        for name, at, timer in _READ
+    }
 
 
 def between(before: Sequence[float], now: Sequence[float], noted_ns: int) -> list[Any]:
@@ -339,9 +340,8 @@ def between(before: Sequence[float], now: Sequence[float], noted_ns: int) -> lis
     """
     per_ns = 1 / noted_ns if noted_ns > 0 else 0.0
     found: list[Any] = [round(one, 6) if type(one) is float else one for one in now]
-    for at, source in _GROWING:
-        factor = per_ns * S_NS if source is Source.RATE else per_ns
-        found[at] = round(max(0, now[at] - before[at]) * factor, _DIGITS[source])
+    for at, times, digits in _GROWING:
+        found[at] = round(max(0, now[at] - before[at]) * (per_ns * times), digits)
     return found
 
 
