@@ -211,6 +211,8 @@ class Parent(End, Generic[_C, _R]):
 
     def has_unread(self) -> bool:
         """Whether reports are there that `reports` has not given yet; if so, it looks now."""
+        if self._hears.closed:
+            return False
         unread = bool(int(self._hears.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
         if unread:  # its watch has missed that: we have asked
             self.reader.hear()

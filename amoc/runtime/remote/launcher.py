@@ -237,6 +237,10 @@ class RemoteLauncher:
         self._parent.forget(node.keeper)
         self._by_keeper.pop(node.keeper, None)
 
+    def has_unread(self) -> bool:
+        """Whether keepers have said what was not read yet."""
+        return self._parent.has_unread()
+
     def begin(self, node: RemoteNode, bootstrap: Bootstrap) -> None:
         """Have the keeper of a node start it."""
         told = bootstrap._replace(scenario=self._bundle.scenario, endpoint="", libraries="")

@@ -38,6 +38,9 @@ class Keepers(Protocol):
     def forget(self, node: RemoteNode, /) -> None:
         """Hear nothing of its keeper any more."""
 
+    def has_unread(self) -> bool:
+        """Whether keepers have said what was not read yet."""
+
 
 class RemoteNode:
     """A node on another host; see `amoc.runtime.launcher.LaunchedNode`."""
@@ -130,6 +133,10 @@ class RemoteNode:
         """How it has ended; None while it may run."""
         patience_ns = 0 if self.is_there else fencing.PATIENCE_NS
         if self.how is None and fencing.is_given_up(self.heard_ns, now_ns(), patience_ns):
+            most_ns = patience_ns + fencing.GIVEN_UP_NS
+            is_long = self.nonsense or fencing.is_given_up(self.heard_ns, now_ns(), most_ns)
+            if not is_long and self._keepers.has_unread():
+                return None  # its beats may be among that: we are late ourselves
             silent = format_duration((fencing.GIVEN_UP_NS + patience_ns) / S_NS)
             self.how = self.nonsense or f"on {self.host} has not been heard from for {silent}"
             self._keepers.forget(self)

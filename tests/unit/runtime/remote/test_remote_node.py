@@ -16,6 +16,10 @@ class Lines:
 
     def __init__(self) -> None:
         self.forgotten: list[str] = []
+        self.late = False
+
+    def has_unread(self) -> bool:
+        return self.late
 
     def forget(self, node: RemoteNode) -> None:
         self.forgotten.append(node.keeper)
@@ -33,6 +37,21 @@ def test_a_host_is_given_up_later_while_the_lines_of_its_keeper_are_not_there(
     node.is_there = is_there
     clock[0] += GIVEN_UP_NS + patience_ns - 1
     assert node.ended() is None
-    clock[0] += 1
+    clock[0] += GIVEN_UP_NS
+    lines.late = True
+    assert node.ended() is None, "the controller is late itself"
+    clock[0] -= GIVEN_UP_NS - 1
+    lines.late = False
     assert node.ended() == f"on far has not been heard from for {silent}"
     assert lines.forgotten == ["keeper7"]
+
+
+def test_a_host_is_not_kept_for_ever_by_others_that_are_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, lines = [S_NS], Lines()
+    monkeypatch.setattr(remote_node, "now_ns", lambda: clock[0])
+    node = RemoteNode(0, 7, Join("1", "3.11.7", "far", 4711, b"k", b"n"), lines)  # type: ignore[arg-type]
+    node.is_there = lines.late = True
+    clock[0] += 2 * GIVEN_UP_NS
+    assert node.ended() == "on far has not been heard from for 8 s"
