@@ -13,7 +13,8 @@ from amoc.base.json_plain import JsonObject
 from amoc.base.unix_socket import reachable
 
 MAX_ANSWER = 64 << 20
-TIMEOUT_S = 60.0
+TIMEOUT_S = 90.0
+"""Longer than any command may take, with those before it."""
 CONNECT_S = 5.0
 
 

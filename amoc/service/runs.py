@@ -28,7 +28,6 @@ from amoc.service.run_queue import RunQueue
 from amoc.service.scenarios import Scenarios
 from amoc.service.start_bodies import ReplayBody, StartBody
 
-ASK_S = 60.0
 STATUS_S = 10.0
 
 
@@ -190,7 +189,7 @@ class Runs:
         directory = self.reachable(run)
         given = checked(*command)
         try:
-            return directory.id, client.request(directory.control, *given, timeout_s=ASK_S)
+            return directory.id, client.request(directory.control, *given)
         except AmocError as error:
             # What is wrong with the command alone, `checked` has said.
             if error.exit_code is ExitCode.USAGE:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from amoc.base import pause
 from amoc.base.errors import AmocError, PeerError, ResourceError, SettingError, UsageError
+from amoc.control import client
 from amoc.control.answers import WorkerAnswer
 from amoc.control.commands import COMMANDS, checked, is_read
 from amoc.ipc.messages.lifecycle import Loaded
@@ -31,10 +32,11 @@ from amoc.ipc.messages.orders import (
 )
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime.controller import commands as controller_commands
-from amoc.runtime.controller.commands import Commands
-from amoc.runtime.controller.orders import LOST, Outcome, Reply
+from amoc.runtime.controller.commands import QUEUE_S, Commands
+from amoc.runtime.controller.orders import LOST, REPLACE_S, Outcome, Reply
 from amoc.runtime.controller.run_state import State, Step, after
-from amoc.runtime.controller.settings_update import SettingsUpdate
+from amoc.runtime.controller.services import START_RATE_S
+from amoc.runtime.controller.settings_update import ORDER_S, SettingsUpdate
 from amoc.runtime.controller.start_queue import StartQueue
 from amoc.runtime.controller.status import Status
 from amoc.scenario.run_plan import RunPlan
@@ -336,6 +338,12 @@ def test_a_start_rate_that_is_refused_changes_nothing_else():
         run.do("set", values={"rate": "5", "user_rate": "0.5"})
     assert run.updates.values == {}
     assert run.broadcast.kinds == [VerifySettings]
+
+
+def test_who_asks_for_a_change_waits_for_longer_than_it_may_take():
+    until_there_s, checked_s, applied_s = REPLACE_S, ORDER_S, ORDER_S + REPLACE_S
+    at_last_s = max(START_RATE_S, ORDER_S)  # told of, or taken back
+    assert QUEUE_S + until_there_s + checked_s + applied_s + at_last_s < client.TIMEOUT_S
 
 
 @pytest.mark.parametrize("name", ["set", "add"])
