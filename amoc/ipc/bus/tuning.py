@@ -21,7 +21,7 @@ CONNECT_MS = 2_000
 """How long an attempt to connect may take; the kernel alone would wait ever longer."""
 BACKLOG = 4_096
 """Connections that may wait to be taken. Of nodes that all begin at once the kernel would drop what
-is beyond ZeroMQ's 100, and they would try again seconds later; it allows 4,096 at the most."""
+is beyond ZeroMQ's 100, and they would try again seconds later; by default it allows 4,096."""
 MAX_MESSAGE_BYTES = 64 << 20
 
 
