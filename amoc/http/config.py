@@ -95,7 +95,7 @@ def route(
     """How connections are made, by what the scenario and the settings say."""
     if key and not certificate:
         raise ScenarioError(f"key= must go with certificate=, got {key!r} alone")
-    tls = TlsOptions(
+    tls = _tls_options(
         verify=options.http_tls_verify.get() if verify is None else verify,
         ca=options.http_tls_ca.get() if ca is None else ca,
         certificate=certificate,
@@ -104,6 +104,9 @@ def route(
     )
     seconds = options.http_connect_timeout.get() if connect_timeout is None else connect_timeout
     return Route(tls, seconds, dns, _source(source), server_name, resume)
+
+
+_tls_options: Final = lru_cache(maxsize=64)(TlsOptions)  # most sessions have the same
 
 
 def _source(given: str | Sequence[str] | None) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gevent import get_hub
 
@@ -33,6 +33,9 @@ CONTINUE_S: Final = 1.0
 """How long a request waits for leave to send its body (RFC 9110 section 10.1.1)."""
 BLOCKED: Final = (BlockingIOError, InterruptedError)
 _PEEK: Final = 2  # MSG_PEEK
+
+_NO_POOL: Final[Pool[Any]] = Pool(0)
+"""Of a connection that is not kept."""
 
 
 class Connection:
@@ -70,7 +73,7 @@ class Connection:
         self._usual.error = self._usual.greenlet = None
         self._silence: Silence | None = None
         self._writer: _IoWatcher | None = None
-        self.pool: Pool[Connection] = Pool(0)
+        self.pool: Pool[Connection] = _NO_POOL
         self._limit: Deadlines | None = None
         self.failure: errors.Failure | None = None
         self._sending = self._stalled = self._awaits_leave = self._is_last = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from time import monotonic_ns
 from typing import Any, Final, Self, TypedDict, Unpack
 
@@ -89,7 +90,7 @@ class Session:
         self._is_plain = base is not None and base.target == "/"
         self._config = config
         self._fetcher = (TracedFetcher if tracing.is_on() else Fetcher)(base, config)
-        self._terms: Terms | None = None
+        self._terms = _terms_of(config.timeout, config.max_body, config.read_timeout)
 
     @property
     def cookies(self) -> Cookies:
@@ -285,7 +286,7 @@ class Session:
         if pause.clock.since_ns:
             pause.wait_resumed()
             begin_ns = monotonic_ns()
-        terms = self._terms or self._usual_terms()
+        terms = self._terms
         if method not in _METHODS:
             terms = _special(method, terms)
         if streams:
@@ -314,12 +315,6 @@ class Session:
         if user is not None and call.auth is None:
             call.auth = user
         return call
-
-    def _usual_terms(self) -> Terms:
-        config = self._config
-        silence = None if config.read_timeout is None else deadlines.of(config.read_timeout)
-        self._terms = Terms(deadlines.of(config.timeout), config.max_body, silence)
-        return self._terms
 
     def _address(
         self, url: str, options: Mapping[str, Any]
@@ -360,6 +355,12 @@ def _unanswered(call: Call, error: RequestError) -> tuple[Answer, RequestError]:
     answer.ns = monotonic_ns() - call.begin_ns
     answer.ok, answer.cause, answer.message = False, error.cause, str(error)
     return answer, error.with_traceback(None)  # which refers to the frames that have it
+
+
+@lru_cache(maxsize=64)
+def _terms_of(timeout: float, max_body: int, read_timeout: float | None) -> Terms:
+    silence = None if read_timeout is None else deadlines.of(read_timeout)
+    return Terms(deadlines.of(timeout), max_body, silence)
 
 
 def _record(one: Recorder, answer: Answer) -> None:
