@@ -126,7 +126,7 @@ def test_what_is_written_passes_its_own_test(
         run("amoc", "new", f"trial_{kind}", "--kind", kind)
     # The plugin is named, since pytest finds it by itself only where amoc is installed.
     plugin = ["-p", "amoc.client.pytest_plugin"] if not has_plugin() else []
-    said = run("pytest", "-q", "-n", str(len(KINDS)), *plugin)
+    said = run("pytest", "-q", *plugin)
     assert f"{len(KINDS)} passed" in said
 
 
