@@ -6,7 +6,7 @@ Nothing is loaded for it that draws tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import Self, TextIO
 
 import gevent
 
@@ -27,9 +27,6 @@ from amoc.results.counts import busiest, counter, samples, throttle
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
-if TYPE_CHECKING:
-    from amoc.cli.view.keyboard import Keyboard
-
 PLAIN_LINE_S = 5.0
 MAX_COUNTERS = 12
 MAX_TIMERS = 12
@@ -37,18 +34,13 @@ MAX_TIMERS = 12
 
 
 class PlainView:
-    """Shows a run on a stream that is no terminal, or one that can have no tables.
-
-    Attributes:
-        keyboard: What takes its keys.
-    """
+    """Shows a run on a stream that is no terminal, or one that can have no tables."""
 
     def __init__(self, stream: TextIO, status: Status) -> None:
         """Show `status` on `stream`, see `amoc.cli.view.stream.prepared`."""
         self._stream = stream
         self._status = status
         self._task: gevent.Greenlet[[], None] | None = None
-        self.keyboard: Keyboard | None = None
 
     def __enter__(self) -> Self:
         self._task = gevent.spawn(self._run)

@@ -36,11 +36,12 @@ def view_of(
         operate: Carries out a key's command from a source; None where there are no keys.
     """
     view: LiveView | PlainView
+    tables: LiveView | None = None
     if stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown"):
         from amoc.cli.view.console import console
         from amoc.cli.view.live import LiveView
 
-        view = LiveView(console(stream=stream), status)
+        view = tables = LiveView(console(stream=stream), status)
     else:
         from amoc.cli.view.plain import PlainView
         from amoc.cli.view.stream import prepared
@@ -50,7 +51,9 @@ def view_of(
         return view, nullcontext()
     from amoc.cli.view.keyboard import Keyboard
 
-    keyboard = view.keyboard = Keyboard(status, operate, view.event, view.show)
+    keyboard = Keyboard(status, operate, view.event, view.show)
+    if tables is not None:
+        tables.keyboard = keyboard
     return view, keyboard
 
 
