@@ -88,7 +88,8 @@ class Waiter(Generic[T]):
         timer = None
         if timeout < inf:
             timer = hub.loop.timer(max(timeout, 0.0))
-            timer.start(self.resume)
+            # Whoever goes on within an event of the loop may have worked for long since it began.
+            timer.start(self.resume, update=True)
         self.greenlet = current
         try:
             # Without what gevent does before; of all that is called here, users keep a copy.

@@ -55,6 +55,18 @@ def test_a_wait_ends_at_its_deadline_or_when_somebody_else_ends_it():
     assert not latch.waiting
 
 
+def test_who_has_worked_for_long_within_an_event_of_the_loop_waits_no_shorter():
+    waiter: Waiter[None] = Waiter()
+    timer = get_hub().loop.timer(0)
+    timer.start(waiter.give, None)
+    waiter.wait()
+    timer.close()
+    time.sleep(0.1)  # the loop's own time stands still meanwhile
+    begun = time.monotonic()
+    assert not Waiter().wait(0.05)
+    assert time.monotonic() - begun >= 0.05
+
+
 def test_a_killed_one_waits_no_more():
     latch = OpenGate()
     latch.shut()
