@@ -249,9 +249,26 @@ def test_a_node_that_has_said_its_last_word_may_leave():
     assert run.lost == []
 
 
-def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_more(monkeypatch):
-    clock = [10**15]
-    monkeypatch.setattr(module, "now_ns", lambda: clock[0])
+@pytest.fixture
+def clock(monkeypatch):
+    """The nodes' clock, in ns, to be moved on by hand."""
+    now = [10**15]
+    monkeypatch.setattr(module, "now_ns", lambda: now[0])
+    return now
+
+
+def run_that_two_have_left() -> Run:
+    """Its first two nodes have ended well, and it has looked."""
+    run = Run()
+    for process in run.processes[:2]:
+        process.how, process.is_clean = "exited with 0", True
+    run.nodes.check()
+    return run
+
+
+def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_more(
+    monkeypatch, clock
+):
     monkeypatch.setattr(module, "LAST_WORDS_NS", 100)
     monkeypatch.setattr(module, "LAST_WORDS_EACH_NS", 10)
     run = Run()
@@ -267,13 +284,8 @@ def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_
     assert run.lost == [("node1", "node1 exited with 3")]
 
 
-def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(monkeypatch):
-    clock = [10**15]
-    monkeypatch.setattr(module, "now_ns", lambda: clock[0])
-    run = Run()
-    for process in run.processes[:2]:
-        process.how, process.is_clean = "exited with 0", True
-    run.nodes.check()
+def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(clock):
+    run = run_that_two_have_left()
     clock[0] += module.CLEAN_NS - 1
     run.hear("node0", Terminated(""))
     run.nodes.check()
@@ -283,13 +295,8 @@ def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(monkeypatch)
     assert run.lost == [("node1", "node1 exited with 0")]
 
 
-def test_a_node_that_has_left_is_not_lost_while_the_controller_has_reports_to_read(monkeypatch):
-    clock = [10**15]
-    monkeypatch.setattr(module, "now_ns", lambda: clock[0])
-    run = Run()
-    for process in run.processes[:2]:
-        process.how, process.is_clean = "exited with 0", True
-    run.nodes.check()
+def test_a_node_that_has_left_is_not_lost_while_the_controller_has_reports_to_read(clock):
+    run = run_that_two_have_left()
     run.bus.late = True
     clock[0] += int(module.SILENT_S * S_NS) - 1
     run.nodes.check()
