@@ -89,15 +89,6 @@ def _warn(old: str, new: str) -> None:
     warnings.warn(f"user.{old} is now user.{new}", DeprecationWarning, stacklevel=3)
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("id", "iteration", "random", "stopping"):  # only asked where `_OfCaller` has raised
-        return getattr(current(), name)
-    if name == "leaving":
-        _warn("leaving", "stopping")
-        return current().stopping
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 class _OfCaller(ModuleType):
     """This module, for users; by way of `__getattr__` it would take them three times as long."""
 
@@ -105,6 +96,15 @@ class _OfCaller(ModuleType):
     iteration = property(lambda _: current().iteration)
     random = property(lambda _: current().random)
     stopping = property(lambda _: current().is_stopping())
+
+
+def __getattr__(name: str) -> Any:
+    if name in vars(_OfCaller):  # it has raised, and Python asks here before it says so
+        return getattr(current(), name)
+    if name == "leaving":
+        _warn("leaving", "stopping")
+        return current().stopping
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 sys.modules[__name__].__class__ = _OfCaller
