@@ -1,4 +1,4 @@
-"""HTTP for users: sessions that keep connections and cookies, and requests that are measured.
+"""HTTP for virtual users: sessions with connection reuse and cookies, and measured requests.
 
 with http.session("http://127.0.0.1:8080", timeout=10) as shop:
     shop.post("/login", json={"name": "ann"}).check(status=200)
@@ -28,15 +28,15 @@ FDS_PER_USER = 1
 """File descriptors that a user holds with one connection."""
 needs_fds(__name__, FDS_PER_USER)
 
-__all__ = [  # noqa: RUF022 - grouped by what it is for
+__all__ = [  # noqa: RUF022 - grouped by purpose
     # sessions
     "Session",
     "bearer",
     "session",
-    # what comes back
+    # responses
     "Answer",
     "Headers",
-    # what may go wrong
+    # errors
     "AnswerTooLarge",
     "BadEncoding",
     "CertificateError",
@@ -47,6 +47,6 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "RedirectError",
     "RequestError",
     "RequestTimeout",
-    # for amoc itself
+    # for amoc's own use
     "FDS_PER_USER",
 ]

@@ -1,4 +1,4 @@
-"""What came back: status, headers, body, and how long it took."""
+"""The response to a request: status, headers, body and timings."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _CHARSET: Final = re.compile(r'charset="?([\w.:-]+)', re.IGNORECASE)
 
 
 class Answer:
-    """An answer.
+    """The response to a request.
 
     Attributes:
-        status: Its status; 0 where there was no answer and the session does not raise.
+        status: The HTTP status; 0 if there was no response and the session does not raise.
         ns, first_byte_ns: `elapsed_s` and `first_byte_s` in nanoseconds.
-        bytes: The body, decompressed; of a stream, what was not taken from `chunks` is not there.
-        ok: Whether the request does not count as failed so far.
-        cause: Why it does; empty while it does not.
-        message: What else there is to say of that.
-        stream: Gives the body of a stream; None of another answer.
-        step: The request's own, while it is open, as that of a stream is.
+        bytes: The decompressed body. Empty for a stream, whose body comes from `chunks`.
+        ok: Whether the request counts as successful so far.
+        cause: The cause of failure that it is counted under; empty while `ok`.
+        message: Details of the failure.
+        stream: Source of a streamed body; None if the body was read completely.
+        step: The request's step while it is open, as it is during a stream.
     """
 
-    # As `Call`, which whoever makes one gives it.
+    # Set by whoever creates an answer, as the attributes of `Call` are.
     call: Call
     head: bytes = b""
-    """Its status line and headers."""
+    """The status line and the headers."""
     status = 0
     bytes: builtins.bytes = b""
     ns = first_byte_ns = 0
     is_recorded = False
-    """Whether it was counted as a success of its step's."""
+    """Whether it has been counted as a success of its step already."""
     ok = True
     cause = message = ""
     stream: Stream | None = None
@@ -56,60 +56,60 @@ class Answer:
 
     @property
     def name(self) -> str:
-        """What the request is called in the results."""
+        """The request's name in the results."""
         return self.call.name
 
     @property
     def origin(self) -> Origin:
-        """The server that it came from, after redirects."""
+        """The server that sent the response, after redirects."""
         return self.call.origin
 
     @property
     def redirects(self) -> int:
-        """How many were followed."""
+        """Number of redirects that were followed."""
         return self.call.followed
 
     @property
     def elapsed_s(self) -> float:
-        """From the call to the last byte, connecting included; of a stream, to its first byte."""
+        """Seconds from the call to the last byte, connecting included; for streams to the first."""
         return self.ns / S_NS
 
     @property
     def first_byte_s(self) -> float:
-        """From the request's sending to its first byte."""
+        """Seconds from sending the request to the first byte of the response."""
         return self.first_byte_ns / S_NS
 
     @property
     def url(self) -> str:
-        """Where it came from, after redirects."""
+        """The URL of the response, after redirects."""
         return str(self.call.address)
 
     @property
     def headers(self) -> Headers:
-        """By name in any case; several of one name are joined, see `Headers.all`."""
+        """The headers, by case-insensitive name; repeated ones are joined, see `Headers.all`."""
         if self._headers is None:
             self._headers = parse(self.head)
         return self._headers
 
     @property
     def reason(self) -> str:
-        """What the server says beside the status; often empty."""
+        """The reason phrase after the status; often empty."""
         return reason(self.head)
 
     @property
     def text(self) -> str:
-        """The body as text, by the charset of Content-Type, or UTF-8; what is neither is ``�``."""
+        """The body decoded by the charset of Content-Type, or UTF-8; invalid bytes are ``�``."""
         found = _CHARSET.search(self.headers.get("content-type", ""))
         try:
             return self.bytes.decode(found[1] if found else "utf-8", "replace")
-        except LookupError:  # there is no such charset
+        except LookupError:  # an unknown charset
             return self.bytes.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """The body, which is JSON, as a value.
+        """Return the body parsed as JSON.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The body is not JSON.
         """
         if self._json is _UNREAD:
             self._json = checks.parsed(self.bytes)
@@ -124,23 +124,23 @@ class Answer:
         headers: Mapping[str, str] | None = None,
         faster_than: float | None = None,
     ) -> Self:
-        """Let the request, and the step that it is in, count as failed if the answer is not so.
+        """Mark the request, and the step around it, as failed unless all conditions hold.
 
-        The user goes on.
+        A failed check raises nothing: the user continues.
 
         Args:
-            status: Its status, or those that are fine.
-            contains: What its text contains, all of them.
-            json: Values in it, by paths of keys and indexes: ``{"items.0.price": 5}``.
-            headers: Headers that it has.
-            faster_than: In how many seconds it came.
+            status: The expected status, or several acceptable ones.
+            contains: Text that the body must contain; if several are given, all of them.
+            json: Expected JSON values, by paths of keys and indexes: ``{"items.0.price": 5}``.
+            headers: Expected headers.
+            faster_than: Upper limit of `elapsed_s`, in seconds.
 
         Returns:
             The answer itself.
         """
         is_plain = contains is None and json is None and headers is None and faster_than is None
         if is_plain and self.status == status:
-            return self  # as most are, without another call
+            return self  # the common case, without another call
         problem = checks.problem_of(self, status, contains, json, headers, faster_than)
         if problem is not None:
             self.fail(*problem)
@@ -152,11 +152,11 @@ class Answer:
         return self
 
     def fail(self, cause: str, message: str = "") -> None:
-        """Let the request count as failed, once, for a reason of the scenario's own.
+        """Mark the request as failed for a reason of the scenario's. Only the first call counts.
 
         Args:
-            cause: In a few words that other failures share.
-            message: What else there is to say of this one.
+            cause: A short cause, shared by all failures of this kind.
+            message: Details of this failure.
         """
         if self.ok:
             self.ok, self.cause, self.message = False, cause, message
@@ -166,10 +166,10 @@ class Answer:
                 recorder.fail_later(self.name, cause, message)
 
     def chunks(self) -> Iterator[builtins.bytes]:
-        """The body of a stream, as it comes; of another answer, all at once.
+        """Yield the body of a stream in pieces as it arrives; of another response, the whole body.
 
         Raises:
-            RequestError: It breaks off.
+            RequestError: The stream breaks off.
         """
         if self.stream is not None:
             yield from self.stream
@@ -177,10 +177,10 @@ class Answer:
             yield self.bytes
 
     def lines(self) -> Iterator[builtins.bytes]:
-        """The body line by line, without their ends, as it comes; as `chunks`.
+        """Yield the body line by line as it arrives, without line ends.
 
         Raises:
-            RequestError: It breaks off, or a line is longer than `MAX_LINE_BYTES`.
+            RequestError: The stream breaks off, or a line is longer than `MAX_LINE_BYTES`.
         """
         rest = b""
         for chunk in self.chunks():

@@ -1,6 +1,6 @@
-"""What a request carries: bytes, JSON, a form, files, or a stream of pieces.
+"""Request bodies: bytes, JSON, a form, files, or an iterable of pieces.
 
-A body of a known length is sent with Content-Length, one of an unknown length in chunks.
+A body of known length is sent with Content-Length, one of unknown length in chunks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from amoc.base.text import cut
 from amoc.http.request import chunk
 
 PIECE: Final = 64 << 10
-"""Read from a file at once."""
+"""Bytes read from a file at a time."""
 FORM: Final = "application/x-www-form-urlencoded"
 JSON: Final = "application/json"
 BINARY: Final = "application/octet-stream"
@@ -29,26 +29,26 @@ _as_json: Final = _json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).e
 Data = bytes | bytearray | memoryview | str | Path | BinaryIO | Iterable[bytes]
 FileLike = bytes | str | Path | BinaryIO
 File = FileLike | tuple[str, FileLike] | tuple[str, FileLike, str]
-"""What is uploaded: the content (text means text), alone or as (name, content[, media type])."""
+"""A file to upload: the content (a str is text, not a path), or (name, content[, media type])."""
 Form = Mapping[str, object] | Iterable[tuple[str, object]]
 
 
 class Body(NamedTuple):
-    """What a request carries."""
+    """The body of a request."""
 
     content: bytes | Iterable[bytes] = b""
     length: int | None = 0
-    """In bytes; None where it is not known."""
+    """In bytes; None if unknown."""
     type: str = ""
-    """Its media type; empty: none is said."""
+    """Media type; empty for no Content-Type header."""
     is_replayable: bool = True
-    """Whether it can be sent once more."""
+    """Whether the body can be sent a second time."""
 
     def pieces(self) -> Iterator[bytes]:
-        """What is sent: pieces of `length` bytes together, or chunks that tell their lengths.
+        """Yield what to send: `length` bytes in pieces or, if the length is unknown, HTTP chunks.
 
         Raises:
-            ScenarioError: A piece is no bytes, or they are more or fewer than `length`.
+            ScenarioError: A piece is not bytes, or the total differs from `length`.
         """
         if isinstance(self.content, bytes):
             yield self.content
@@ -76,7 +76,7 @@ EMPTY: Final = Body()
 
 
 class FilePieces:
-    """A file, read anew in pieces each time."""
+    """A file's content in pieces. Each iteration reads the file from the start."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -87,13 +87,17 @@ class FilePieces:
 
 
 def pieces(file: Any) -> Iterator[bytes]:
-    """What is left in an open file."""
+    """Yield the rest of an open file in pieces."""
     while data := file.read(PIECE):
         yield data.encode() if isinstance(data, str) else data
 
 
 def of(options: Mapping[str, Any]) -> Body | None:
-    """What a request carries, by its options; None: nothing."""
+    """Return the body that a request's options describe; None if they have none.
+
+    Raises:
+        ScenarioError: They describe more than one.
+    """
     if options.keys().isdisjoint(_KINDS):
         return None
     given = [one for one in _KINDS if one in options]
@@ -109,23 +113,23 @@ def of(options: Mapping[str, Any]) -> Body | None:
 
 
 def of_json(value: object) -> Body:
-    """A value as JSON; raises what `json.dumps` does."""
+    """Return a value as a JSON body; raises what `json.dumps` raises."""
     content = _as_json(value).encode()
     return Body(content, len(content), JSON)
 
 
 def of_form(fields: Form) -> Body:
-    """Fields as a form sends them; of a sequence each value."""
+    """Return fields as a URL-encoded form; a sequence gives one field for each of its values."""
     pairs = fields.items() if isinstance(fields, Mapping) else fields
     content = urlencode(list(pairs), doseq=True).encode()
     return Body(content, len(content), FORM)
 
 
 def of_data(data: Data) -> Body:
-    """Bytes, text (as UTF-8), a file by its path or open, or an iterable of pieces.
+    """Return a body of bytes, text (as UTF-8), a file (a path or an open one), or pieces.
 
     Raises:
-        ScenarioError: It is none of these.
+        ScenarioError: `data` is none of these.
         OSError: The file cannot be read.
     """
     if isinstance(data, bytes):
@@ -148,15 +152,15 @@ def of_data(data: Data) -> Body:
 
 
 def of_files(files: Mapping[str, File] | Iterable[tuple[str, File]], fields: Form) -> Body:
-    """A form with files (multipart/form-data, RFC 7578).
+    """Return a form with files (multipart/form-data, RFC 7578).
 
     Args:
-        files: By the names of their fields.
+        files: Files by field name.
         fields: The other fields.
 
     Raises:
-        ScenarioError: A file is none.
-        OSError: One cannot be read.
+        ScenarioError: A file is of an unsupported type.
+        OSError: A file cannot be read.
     """
     boundary = f"amoc-{os.urandom(16).hex()}"
     disposition = f"--{boundary}\r\nContent-Disposition: form-data; name="
@@ -184,7 +188,7 @@ def of_files(files: Mapping[str, File] | Iterable[tuple[str, File]], fields: For
 
 
 class _Joined:
-    """Bytes and streams, one after another."""
+    """Concatenation of bytes and iterables of bytes."""
 
     def __init__(self, parts: list[bytes | Iterable[bytes]]) -> None:
         self._parts = parts
@@ -214,12 +218,12 @@ def _type_of(name: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    # As browsers do it (WHATWG HTML, multipart/form-data encoding algorithm).
+    # Percent-encoded as in browsers (WHATWG HTML, multipart/form-data encoding algorithm).
     return str(name).replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _left(file: Any) -> int | None:
-    """Bytes left in an open file; None where that is not known, as of a pipe."""
+    """Return the number of bytes left in an open file; None if unknown, as for a pipe."""
     try:
         if "b" not in getattr(file, "mode", "b") or not file.seekable():
             return None

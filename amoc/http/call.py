@@ -1,4 +1,4 @@
-"""One request that a user makes, with the redirects that it leads to."""
+"""One request of a user, including the redirects that follow from it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How one request is made and answered; a request looks at them often."""
+    """How one request is made and how its response is read. Fields that are read often."""
 
     limit: Deadlines
-    """How long it may take."""
+    """Time limit of the whole request."""
     max_body: int
-    """Bytes that the answer's body may have, chunks and all."""
+    """Maximum size of the response body in bytes, chunk headers included."""
     silence: Deadlines | None = None
-    """How long the server may be silent; None: as long as it may take."""
+    """Time limit for each wait for data from the server; None for no limit of its own."""
     bodyless: bool = False
-    """Whether the answer has no body, as that to HEAD."""
+    """Whether the response has no body, as for HEAD."""
     streams: bool = False
-    """Whether the answer's body is taken with `Connection.read`."""
+    """Whether the caller reads the body with `Connection.read`."""
     asks_leave: bool = False
-    """Whether the server is to agree before the body is sent (Expect)."""
+    """Whether to wait for the server's 100 (Continue) before sending the body (Expect header)."""
     whole_most: int = field(init=False)
-    """Bytes that an answer may have that is plain and comes at once; -1 where none is so."""
+    """Maximum size in bytes of a response that may skip the parser; -1 if none may."""
 
     def __post_init__(self) -> None:
         most = -1 if self.streams or self.bodyless else self.max_body
@@ -40,28 +40,28 @@ class Terms:
 
 
 class Call:
-    """What is asked for, of which server, and how it is answered.
+    """One request: its target, its name and how it is made.
 
     Attributes:
         method: Such as ``GET``.
         origin: The server.
         target: Path and query.
-        name: What it is called in the results.
-        terms: How it is answered.
-        begin_ns: When it was begun.
-        redirects: How many may be followed.
-        followed: How many were.
-        strayed: Whether one led to another server.
-        recorder: What records it once it has succeeded, unless its caller does so.
-        allow: Statuses of 400 and above that are no failure.
-        traceparent: What it says of its trace, see `amoc.steps.tracing`.
-        auth, body, headers: Of this request; the latter beside the session's.
-        line: Its first line if it is a GET of a path with nothing of its own, as most are.
+        name: Its name in the results.
+        terms: Limits, and how the response is read.
+        begin_ns: Start time, on the monotonic clock.
+        redirects: Maximum number of redirects to follow.
+        followed: Number of redirects followed so far.
+        strayed: Whether a redirect has led to another server.
+        recorder: Records a success, unless the caller does so itself.
+        allow: Statuses of 400 and above that do not count as failures.
+        traceparent: Trace context to send, see `amoc.steps.tracing`.
+        auth, body, headers: Those of this request; headers are added to the session's.
+        line: The request line, if this is a GET of a plain path without options (the common case).
     """
 
-    # Without a function of its own that makes it, and with defaults of the class: one is made for
-    # each request, which such a call would cost as much as all else that is prepared. To ask for a
-    # default takes ten times as long as for what it was given, so it is given what all ask for.
+    # No __init__, and defaults on the class. One is made per request, and a call of __init__
+    # would cost as much as the rest of the preparation. Reading a default from the class takes ten
+    # times as long as reading an instance attribute, so the fields that are always read are set.
     method: str
     origin: Origin
     target: str
@@ -81,9 +81,9 @@ class Call:
 
     @property
     def address(self) -> Address:
-        """Where it goes to."""
+        """The URL that the request goes to."""
         return Address(self.origin, self.target)
 
     def __str__(self) -> str:
-        """What is asked for, for messages."""
+        """Return method and URL without secrets, for messages."""
         return f"{self.method} {discreet(str(self.address))}"

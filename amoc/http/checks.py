@@ -1,4 +1,4 @@
-"""Pure. What an answer should be: the first thing that it is not, as a cause and a message."""
+"""Pure. Checks of a response: the first unmet expectation, as a cause and a message."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Final, NamedTuple, Protocol
 from amoc.base.text import cut
 
 MISSING: Final = object()
-"""Stands for what a path does not lead to."""
+"""Marks a JSON path that leads to nothing."""
 
 
 class Seen(Protocol):
-    """What an answer shows."""
+    """The parts of a response that checks read."""
 
     @property
     def status(self) -> int: ...  # noqa: D102
@@ -27,7 +27,7 @@ class Seen(Protocol):
 
 
 class Problem(NamedTuple):
-    """What is not as it should be."""
+    """An unmet expectation."""
 
     cause: str
     message: str
@@ -41,7 +41,7 @@ def problem_of(
     headers: Mapping[str, str] | None = None,
     faster_than: float | None = None,
 ) -> Problem | None:
-    """The first thing that is not as wanted; None stands for what does not matter."""
+    """Return the first unmet expectation, or None. Arguments that are None are not checked."""
     if status is not None and answer.status != status:
         wanted = (status,) if isinstance(status, int) else tuple(status)
         if answer.status not in wanted:
@@ -75,7 +75,7 @@ def _json_problem(answer: Seen, wanted: Mapping[str, object]) -> Problem | None:
 
 
 def at(value: object, path: str) -> object:
-    """What a path of keys and indexes leads to, ``items.0.price``; `MISSING` if to nothing."""
+    """Return the value at a path such as ``items.0.price``; `MISSING` if there is none."""
     for part in path.split(".") if path else ():
         if isinstance(value, dict) and part in value:
             value = value[part]
@@ -90,5 +90,5 @@ def at(value: object, path: str) -> object:
 
 
 def parsed(body: bytes) -> Any:
-    """A body as JSON; raises ValueError."""
+    """Return a body parsed as JSON; raises ValueError."""
     return _json.loads(body)

@@ -1,4 +1,4 @@
-"""What a session is made with, settings included."""
+"""The configuration of a session, from its arguments and the settings."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ MAX_REDIRECTS: Final = 10
 
 @dataclass(slots=True)
 class Config:
-    """How a session makes its requests; never changed, though a frozen one takes longer to make."""
+    """The configuration of a session. Never changed, but not frozen: that is slower to create."""
 
     route: Route
     timeout: float
-    """For a whole request, in seconds."""
+    """Time limit of a whole request, in seconds."""
     read_timeout: float | None
-    """How long a server may be silent; None: as long as a request may take."""
+    """Time limit for each wait for data from the server, in seconds; None for none of its own."""
     headers: Mapping[str, object]
     auth: Auth | None
     proxy: str
-    """A URL, or `ENVIRONMENT`; empty: none."""
+    """A URL, or `ENVIRONMENT`; empty for none."""
     netrc: bool
-    """Whether passwords are looked up in ``.netrc``."""
+    """Whether to look up passwords in ``.netrc``."""
     redirects: int
     max_body: int
     keeps_cookies: bool
     max_idle: int
-    """Connections to one server that are kept between requests."""
+    """Maximum number of idle connections to keep per server."""
     raises: bool
 
     def proxy_for(self, origin: Origin) -> Proxy | None:
-        """The proxy through which `origin` is reached."""
+        """Return the proxy to use for `origin`; None for a direct connection."""
         if self.proxy != ENVIRONMENT:
             return _proxy(self.proxy) if self.proxy else None
         found = urllib.request.getproxies().get(origin.scheme)
@@ -57,7 +57,7 @@ class Config:
         return _proxy(found)
 
     def auth_for(self, origin: Origin) -> Auth | None:
-        """What the user's ``.netrc`` knows about a server, if it may be asked."""
+        """Return the credentials in ``.netrc`` for a server, if `netrc` is set."""
         if not self.netrc:
             return None
         found = _netrc_file().get(origin.host)
@@ -71,7 +71,7 @@ def _proxy(url: str) -> Proxy:
 
 @lru_cache(maxsize=1)
 def _netrc_file() -> Mapping[str, tuple[str, str, str | None]]:
-    """Read once in a worker."""
+    """Return the entries of ``.netrc``, which each worker reads once."""
     try:
         return _netrc.netrc().hosts
     except FileNotFoundError:
@@ -92,7 +92,7 @@ def route(
     source: str | Sequence[str] | None,
     resume: bool,
 ) -> Route:
-    """How connections are made, by what the scenario and the settings say."""
+    """Return how to make connections, from the scenario's arguments and the settings."""
     if key and not certificate:
         raise ScenarioError(f"key= must go with certificate=, got {key!r} alone")
     tls = _tls_options(
@@ -110,7 +110,7 @@ _tls_options: Final = lru_cache(maxsize=64)(TlsOptions)  # most sessions have th
 
 
 def _source(given: str | Sequence[str] | None) -> str | None:
-    """The local address to connect from: users take those that there are in turn."""
+    """Return the local address to connect from; users share the given ones round-robin, by id."""
     sources: Sequence[str]
     if given is None:
         sources = names_in(options.http_source_addresses.get())

@@ -1,4 +1,4 @@
-"""From a server's origin to a connection: name, TCP, proxy, TLS; each timed."""
+"""Opening a connection to a server: name lookup, TCP, proxy and TLS, each of them timed."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ MAX_PROXY_HEAD: Final = 16 << 10
 _CONNECTED: Final = 200
 
 Dns = Mapping[str, str] | Callable[[str], str | Sequence[str]] | None
-"""Where names lead to: addresses, as ``host`` or ``host:port``, by name; or what is asked for one,
-as `http.session` takes it."""
+"""Overrides of name resolution, as `http.session` takes them: a mapping from names to addresses
+(``host`` or ``host:port``), or a function that returns such addresses for a name."""
 
 
 class Route(NamedTuple):
-    """How a session's connections are made."""
+    """How the connections of a session are made."""
 
     tls: TlsOptions
     connect_s: float
-    """For each of: looking a name up, connecting, a TLS handshake."""
+    """Timeout in seconds of each of name lookup, TCP connect and TLS handshake."""
     dns: Dns = None
     source: str | None = None
-    """The local address to connect from."""
+    """Local address to connect from."""
     server_name: str | None = None
-    """The name to ask for and to verify in TLS; None: the host."""
+    """Name for SNI and certificate verification; None for the URL's host."""
     resume: bool = True
-    """Whether TLS sessions are resumed."""
+    """Whether to resume TLS sessions."""
 
 
 class Proxy(NamedTuple):
-    """A proxy for HTTP, over TCP without TLS."""
+    """An HTTP proxy, reached over TCP without TLS."""
 
     origin: Origin
     authorization: str
-    """A header of the request to it; empty without a user."""
+    """Header line with the proxy's credentials; empty without a user."""
 
     @classmethod
     def at(cls, url: str) -> Proxy:
-        """The proxy with this URL.
+        """Return the proxy with this URL.
 
         Raises:
-            ScenarioError: It is none, or to be spoken to over TLS.
+            ScenarioError: The URL is invalid, or is an https one.
         """
         found = parse(url if "://" in url else f"http://{url}")
         if found.origin.secure:
@@ -71,19 +71,19 @@ class Proxy(NamedTuple):
 def open_connection(
     origin: Origin, route: Route, proxy: Proxy | None, who: object, deadline_ns: int
 ) -> Connection:
-    """A connection to `origin`, perhaps through a proxy.
+    """Open a connection to `origin`.
 
     Args:
         origin: The server.
-        route: How.
-        proxy: Through what.
-        who: Says who has asked for what, where a message needs it.
-        deadline_ns: When the whole request is to be done, on the monotonic clock.
+        route: Options of the connection.
+        proxy: Proxy to connect through, if any.
+        who: Describes the request in error messages.
+        deadline_ns: When the whole request must be complete, on the monotonic clock.
 
     Raises:
-        ConnectError: There is none.
-        RequestTimeout: It took too long.
-        ScenarioError: The options make no sense.
+        ConnectError: The connection cannot be made.
+        RequestTimeout: A timeout has expired.
+        ScenarioError: The options are invalid.
     """
     sock = _tcp_to(proxy.origin if proxy else origin, route, who, deadline_ns)
     try:
@@ -119,7 +119,7 @@ def _tcp_to(origin: Origin, route: Route, who: object, deadline_ns: int) -> Sock
     left = _left(route, deadline_ns)
     end_ns = known_ns + int(left * S_NS)
     for tried, (family, address) in enumerate(found):
-        # The others get their share of the time if this one does not answer at all.
+        # Divide the remaining time, so that an address which never answers leaves some for others.
         share_s = max((end_ns - monotonic_ns()) / S_NS, 0.0) / (len(found) - tried)
         try:
             sock = connected_socket(family, address, route.source, share_s)
@@ -135,7 +135,7 @@ def _tcp_to(origin: Origin, route: Route, who: object, deadline_ns: int) -> Sock
 
 
 def _resolved(origin: Origin, dns: Dns, timeout: float) -> tuple[Address, ...]:
-    """The addresses of a server; those that the scenario gives come first."""
+    """Return the addresses of a server. The scenario's overrides take precedence."""
     said: str | Sequence[str] | None
     said = dns(origin.host) if callable(dns) else dns.get(origin.host) if dns else None
     if not said:
@@ -183,7 +183,7 @@ def _secured(
 
 
 def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: object, timeout: float) -> None:
-    """Let the proxy connect to `origin` (CONNECT, RFC 9110 section 9.3.6)."""
+    """Have the proxy connect to `origin` (CONNECT, RFC 9110 section 9.3.6)."""
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     where = f"{host}:{origin.port}"
     deadline_ns = monotonic_ns() + int(timeout * S_NS)
@@ -192,7 +192,7 @@ def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: object, timeout: fl
         sock.send(
             f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{proxy.authorization}\r\n".encode()
         )
-        # One byte behind the head would be the server's already, so it is looked at first.
+        # Bytes after the head belong to the server, so peek first and consume only the head.
         while b"\r\n\r\n" not in head and len(head) < MAX_PROXY_HEAD:
             left = (deadline_ns - monotonic_ns()) / S_NS
             if left <= 0:
@@ -212,6 +212,6 @@ def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: object, timeout: fl
     status = line.split(" ")[1:2]
     if not line.startswith("HTTP/1.") or status != [str(_CONNECTED)]:
         raise errors.ProxyError(
-            f"{who}: the proxy {proxy.origin} must connect to {where}, but said {line[:80]!r}",
+            f"{who}: the proxy {proxy.origin} must connect to {where}, but answered {line[:80]!r}",
             "proxy",
         )

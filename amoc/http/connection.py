@@ -1,8 +1,8 @@
-"""One connection to a server, with at most one request under way.
+"""One connection to a server, with at most one request in flight.
 
-The event loop calls back when something has come; it is read and parsed there, and the user that
-waits goes on when the answer is complete, or its next piece is there in a stream. A connection that
-is idle is watched, too, so one that the server closes is not used again.
+The event loop calls back when data arrives. The data is read and parsed there, and the waiting user
+resumes when the response is complete or, for a stream, when the next piece is available. Idle
+connections are watched too, so a connection that the server has closed is not used again.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
 MANY_BYTES: Final = 256 << 10
-"""Read at once when `READ_BYTES` were there."""
+"""Bytes to read at a time once a read of `READ_BYTES` was filled."""
 MAX_AHEAD: Final = 1 << 20
-"""Bytes of a stream that are read before somebody wants them."""
+"""Bytes of a stream to buffer before reading from the socket stops."""
 CONTINUE_S: Final = 1.0
-"""How long a request waits for leave to send its body (RFC 9110 section 10.1.1)."""
+"""How long to wait for 100 (Continue) before sending a body (RFC 9110 section 10.1.1)."""
 BLOCKED: Final = (BlockingIOError, InterruptedError)
 _PEEK: Final = 2  # MSG_PEEK
 
 _NO_POOL: Final[Pool[Any]] = Pool(0)
-"""Of a connection that is not kept."""
+"""Pool of a connection that is not kept."""
 
 
 class Connection:
-    """A connected socket that speaks HTTP/1.1. It has a time limit while a request is under way.
+    """A connected socket that speaks HTTP/1.1, with a time limit while a request is in flight.
 
     Attributes:
         is_open: Whether another request can be made.
-        reader: Has the answer to the request under way, or to the last one.
-        failure: Why the request has failed; see `check`.
-        pool: Where it is while it waits for a request; it leaves that by itself if it is closed.
-        uses: How many requests were made.
-        since_ns: Since when the time of the request under way counts, or `deadlines.TOLD`; 0 where
-            there is none.
-        begin_ns, first_ns, end_ns: When the request was sent, and when the answer's first and last
-            bytes were read.
-        sent: Bytes that were sent of the request.
+        reader: Holds the response to the current request, or to the last one.
+        failure: Why the request failed; see `check`.
+        pool: The pool that holds it while idle; it removes itself from there when closed.
+        uses: Number of requests made.
+        since_ns: Start of the current request's time limit, or `deadlines.TOLD`; 0 if no request is
+            in flight.
+        begin_ns, first_ns, end_ns: When the request was sent, and when the first and the last byte
+            of the response were read.
+        sent: Bytes sent of the request.
     """
 
     __slots__ = (
@@ -63,13 +63,13 @@ class Connection:
     )
 
     def __init__(self, sock: Socket, channel: TlsChannel | None = None) -> None:
-        """Take over a connected, non-blocking socket, which this closes."""
+        """Take ownership of a connected, non-blocking socket."""
         self._sock = sock
         self._recv, self._send = sock.recv, sock.send
         self._channel = channel
         self.reader = Reader()
         self._waiter: Waiter[None] | None = None
-        self._usual: Waiter[None] = Waiter()  # for answers; an error in it ends the connection
+        self._usual: Waiter[None] = Waiter()  # reused; an error in it ends the connection
         self._usual.error = self._usual.greenlet = None
         self._silence: Silence | None = None
         self._writer: _IoWatcher | None = None
@@ -87,16 +87,16 @@ class Connection:
     def exchange(
         self, data: bytes, terms: Terms, begin_ns: int, body: Iterable[bytes] | None = None
     ) -> None:
-        """Send a request and wait for the answer; in a stream, for its head. See `check`.
+        """Send a request and wait for the response; for a stream, wait for its head. See `check`.
 
         Args:
-            data: The request's head, and its body unless that follows.
-            terms: How it is answered.
-            begin_ns: Since when its time counts.
-            body: What follows in pieces.
+            data: The head of the request, and its body unless that follows.
+            terms: Limits, and how the response is read.
+            begin_ns: Start of the request's time limit.
+            body: Pieces of the body to send after `data`.
 
         Raises:
-            UserStopped: The user was asked to stop while it waited; the connection is closed.
+            UserStopped: The user was asked to stop while waiting. The connection is closed.
         """
         reader = self.reader
         reader.begin(terms)
@@ -114,7 +114,7 @@ class Connection:
                 self.sent = 0
                 self._transmit(data)
             else:
-                try:  # as `_push`, for nearly all are sent at once
+                try:  # `_push` inlined: nearly all requests are sent by one call
                     send = self._send
                     sent = self.sent = send(data)
                 except OSError:
@@ -123,7 +123,7 @@ class Connection:
                     self._push(memoryview(data)[sent:])
             if body is not None:
                 self._transmit_body(body, terms.asks_leave)
-            if terms.silence is not None and self.since_ns:  # else it has failed meanwhile
+            if terms.silence is not None and self.since_ns:  # else it has failed already
                 self._silence = Silence(self.silent, terms.silence)
             waiter = self._usual
             while not (reader.complete or self.failure or (terms.streams and reader.in_body)):
@@ -135,7 +135,7 @@ class Connection:
             raise
         is_usual = reader.keep_alive and self._silence is None and not self._is_last
         if is_usual and not (self.failure or terms.streams):
-            self.since_ns = 0  # as `_over`
+            self.since_ns = 0  # `_over` inlined
         elif self.failure or not terms.streams:
             self._over()
 
@@ -146,10 +146,10 @@ class Connection:
         limit.watch(self)
 
     def read(self) -> bytes:
-        """The next piece of a stream; empty at its end, or where it breaks off: see `check`.
+        """Return the next piece of a stream; empty at its end, or if it breaks off (see `check`).
 
         Raises:
-            UserStopped: As `exchange`.
+            UserStopped: As for `exchange`.
         """
         reader = self.reader
         try:
@@ -170,25 +170,25 @@ class Connection:
         return piece
 
     def finish(self) -> None:
-        """Want no more of an answer: what is left of a stream is dropped, if need be with this."""
+        """Discard the rest of a response. Closes the connection if a stream is incomplete."""
         if self.reader.complete:
             self.reader.take()
             self._over()
         else:
             beside = self._waiter
             self.close()
-            if beside is not None:  # another greenlet, which still reads
+            if beside is not None:  # another greenlet is still reading
                 self.failure = errors.closed(None, False)
                 get_hub().loop.run_callback(beside.give, None)
 
     def check(self, who: str) -> None:
-        """Raise the error of the request that `who` has made, if it has failed."""
+        """Raise the error of the request described by `who`, if it has failed."""
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure(who)
 
     def is_alive(self) -> bool:
-        """Whether it is still there, as far as one sees, after it was idle for some time."""
+        """Return whether an idle connection still seems to be open. Closes it if not."""
         try:
             self._recv(1, _PEEK)
         except BlockingIOError:
@@ -199,11 +199,11 @@ class Connection:
         return False
 
     def close(self) -> None:
-        """Close it. Harmless the second time."""
+        """Close the connection. Closing it again does nothing."""
         if not self.is_open:
             return
         self.is_open = False
-        self._watcher.close()  # which stops it
+        self._watcher.close()  # which also stops it
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -211,13 +211,13 @@ class Connection:
         if self._limit is not None:
             self._limit.unwatch(self)
         self._sock.close()
-        # No reference cycle: what is closed is freed at once, not when the collector comes.
+        # Break reference cycles, so that memory is freed now and not by the garbage collector.
         self.reader.close()
         if self in self.pool:
             self.pool.remove(self)
 
     def _over(self) -> None:
-        """The request is over, well or not."""
+        """End the current request, whether it succeeded or failed."""
         if not self.since_ns:
             return
         self.since_ns = 0
@@ -236,24 +236,24 @@ class Connection:
             return
         engine = self._channel.engine
         for at in range(0, len(data), MANY_BYTES):
-            engine.encrypt(data[at : at + MANY_BYTES])  # what is encrypted is in memory twice
+            engine.encrypt(data[at : at + MANY_BYTES])  # encrypted data is in memory twice
             self._push(engine.outgoing())
 
     def _push(self, view: bytes | memoryview) -> None:
-        """Hand `view` to the kernel, waiting where it takes no more; an answer ends that."""
+        """Send `view`, waiting while the kernel's buffer is full. Stops if the server responds."""
         while view:
             try:
                 sent = self._send(view)
             except OSError as error:
                 if isinstance(error, BLOCKED) and self._wait_writable():
                     continue
-                self._is_last = True  # what the server has said, and why it is gone, is read yet
+                self._is_last = True  # the response and the cause of the close can still be read
                 return
             self.sent += sent
             view = memoryview(view)[sent:]
 
     def _wait_writable(self) -> bool:
-        """Whether more can be sent; not when the request is over in whatever way."""
+        """Wait until more can be sent. Return False if the request is over or being answered."""
         if self.reader.in_body or self.failure:
             return False
         if self._writer is None:
@@ -277,7 +277,7 @@ class Connection:
             self._awaits_leave = False
         for piece in body:
             if self._is_last or self.reader.in_body or self.failure:
-                self._is_last = True  # the server does not want the rest, nor can it be told so
+                self._is_last = True  # the server wants no more, and HTTP/1.1 cannot cancel a body
                 break
             self._transmit(piece)
 
@@ -319,9 +319,9 @@ class Connection:
             self._lost(None)
 
     def _take(self, data: bytes) -> None:
-        """The next bytes of an answer."""
+        """Process the next bytes of a response."""
         if not self.since_ns:
-            self.close()  # nobody has asked
+            self.close()  # no request is in flight
             return
         now_ns = monotonic_ns()
         if not self.first_ns:
@@ -335,7 +335,7 @@ class Connection:
         if reader.complete:
             self.end_ns = now_ns
             waiter = self._waiter
-            if waiter is not None:  # as `_wake`, which is `Waiter.give` written out
+            if waiter is not None:  # `_wake` and `Waiter.give` inlined
                 self._waiter = None
                 waiter.done = True
                 parked = waiter.greenlet
@@ -354,7 +354,7 @@ class Connection:
             self._wake()
 
     def _lost(self, error: OSError | None, is_truncated: bool = False) -> None:
-        """The connection is gone."""
+        """Handle the end of the connection."""
         if not self.since_ns or self.reader.complete:
             self.close()
         elif error is None and not is_truncated and self.reader.end():
@@ -364,22 +364,22 @@ class Connection:
             self._fail(errors.closed(error, not self.reader.received))
 
     def overdue(self) -> None:
-        """In the hub: the request takes too long."""
+        """Fail the request because its time limit has expired. Called in the hub."""
         if self._limit is not None:  # it is watched
             phase = "write" if self._sending else "whole" if self.first_ns else "read"
             self._too_late(phase, self._limit.seconds)
 
     def silent(self, seconds: float) -> None:
-        """In the hub: the server has said nothing for so many seconds."""
-        if not self._stalled:  # else nobody has listened
+        """Fail the request because the server sent nothing for `seconds`. Called in the hub."""
+        if not self._stalled:  # else we have stopped reading ourselves
             self._too_late("read", seconds)
 
     def _too_late(self, phase: str, seconds: float) -> None:
-        if not self.reader.complete:  # else it only waits to be taken from a stream
+        if not self.reader.complete:  # else only the reader of the stream is behind
             self._fail(lambda who: errors.timed_out(who, phase, seconds))
 
     def _fail(self, failure: errors.Failure) -> None:
-        """The request under way has failed, and with it the connection."""
+        """Fail the current request and close the connection."""
         self.failure = self.failure or failure
         waiter = self._waiter
         self.close()

@@ -1,7 +1,7 @@
-"""A user's cookies: the standard library's jar, asked as seldom as possible.
+"""A user's cookies: the standard library's jar, called as rarely as possible.
 
-Most sites set cookies for all of their paths, and then what a request says is the same until a
-cookie is set or expires; so it is remembered. The jar takes 30 µs for an answer of its own.
+Most sites set cookies for all of their paths. The Cookie header then stays the same until a cookie
+is set or expires, so it is cached. The jar takes 30 µs per response.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from amoc.http.headers import Headers
 from amoc.http.urls import Address, Origin
 
 MAX_COOKIES = 1_000
-"""Of a session; a server that sets more finds the oldest ones gone."""
+"""Maximum number of cookies in a session. The oldest ones are dropped first."""
 _SENT: Final = re.compile(r"[^\x00-\x20;=]+=[^\x00-\x1f;\x7f\u0100-\U0010ffff]*")
 _POLICY = DefaultCookiePolicy()
 
 
 class _Said:
-    """An answer, as the jar wants to see it."""
+    """A response, as the jar expects it."""
 
     def __init__(self, headers: Headers) -> None:
         self._message = Message()
@@ -38,7 +38,7 @@ class _Said:
 
 
 def _asked(here: Address) -> Request:
-    """A request, as the jar wants to see it."""
+    """Return a request as the jar expects it."""
     return Request(str(here))  # noqa: S310 - it is never opened
 
 
@@ -46,7 +46,7 @@ class Cookies:
     """The cookies of a session, by name: ``shop.cookies["session"]``.
 
     Attributes:
-        any: Whether there are any.
+        any: Whether the session has any cookies.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Cookies:
 
     @cached_property
     def _jar(self) -> CookieJar:
-        return CookieJar(_POLICY)  # most sessions never need one
+        return CookieJar(_POLICY)  # created on demand: most sessions have no cookies
 
     def __iter__(self) -> Iterator[str]:
         return (one.name for one in self._jar)
@@ -67,10 +67,10 @@ class Cookies:
         return name in set(self)
 
     def __getitem__(self, name: str) -> str:
-        """The value of a cookie.
+        """Return the value of a cookie.
 
         Raises:
-            KeyError: There is none of this name.
+            KeyError: There is no cookie of this name.
         """
         for one in self._jar:
             if one.name == name:
@@ -78,14 +78,14 @@ class Cookies:
         raise KeyError(name)
 
     def as_dict(self) -> dict[str, str]:
-        """All by name; of several with one name, for other paths say, the last."""
+        """Return all cookies by name; of several with one name (for different paths), the last."""
         return {one.name: one.value or "" for one in self._jar}
 
     def set(self, name: str, value: str, origin: Origin) -> None:
-        """Set one for all paths of a server.
+        """Set a cookie for all paths of a server.
 
         Raises:
-            ScenarioError: It cannot be sent.
+            ScenarioError: Name or value contains characters that cannot be sent.
         """
         if not (isinstance(value, str) and _SENT.fullmatch(f"{name}={value}")):
             raise ScenarioError(
@@ -102,12 +102,12 @@ class Cookies:
         self._changed()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all cookies."""
         self._jar.clear()
         self._changed()
 
     def take(self, headers: Headers, here: Address) -> None:
-        """Take those that an answer sets."""
+        """Store the cookies that a response sets."""
         self._jar.extract_cookies(cast("Any", _Said(headers)), _asked(here))
         if len(self._jar) > MAX_COOKIES:
             for one in list(self._jar)[: len(self._jar) - MAX_COOKIES]:
@@ -119,7 +119,7 @@ class Cookies:
         self.any = len(self._jar) > 0
 
     def header(self, here: Address) -> str:
-        """What a request says in ``Cookie``; empty without one."""
+        """Return the value of the Cookie header for a request; empty if there are none."""
         known = self._known.get(here.origin)
         if known is not None and known[0] > time.time():
             return known[1]

@@ -1,9 +1,9 @@
-"""Time limits of very many requests, with one timer for all that have the same limit.
+"""Time limits of very many requests, with one timer for all requests of the same limit.
 
-A request says since when it takes its time, and nothing else. Now and then, about once in each
-limit, those that are under way are put into a queue, whose first one's time is watched; who begins
-after that is due later than all of them. So a request costs no timer of the event loop, and no
-entry anywhere once its connection is known.
+A request only records its start time. About once per limit, the requests in flight are put into a
+queue, and the timer is set for the first of them. Any request that starts later is due later than
+all in the queue. So a request needs no timer of the event loop and, once its connection is
+watched, no bookkeeping at all.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ if TYPE_CHECKING:
 MAX_QUEUES = 256
 LEAST_S = 0.001
 TOLD: Final = -1
-"""As `Limited.since_ns`: it was told, which is done once."""
+"""Value of `Limited.since_ns` after `overdue` is decided, so that it is called only once."""
 _NEVER: Final = 1 << 63
 _numbers: Final = count()
 
 
 class Limited(Protocol):
-    """What has a time limit.
+    """An object with a time limit.
 
     Attributes:
-        since_ns: Since when its time counts; it has no end while this is not above 0.
+        since_ns: Start of its time limit. There is no limit while this is not above 0.
     """
 
     since_ns: int
 
     def overdue(self) -> None:
-        """In the hub: the time is over; `since_ns` is `TOLD` by now."""
+        """Handle the expiry of the time limit, in the hub. `since_ns` is `TOLD` by then."""
 
 
 class Deadlines:
-    """Those of one limit.
+    """All objects that share one time limit.
 
     Attributes:
         seconds: The limit.
-        queued_ns: When those under way were queued. Who is watched and begins then or later need
-            not say so; who has begun before, after a slow connect say, or a redirect, must `join`.
+        queued_ns: When the current queue was built. A watched object whose time starts then or
+            later need not be queued. One whose time started earlier, after a slow connect or a
+            redirect for example, must `join`.
     """
 
     __slots__ = ("_ns", "_queue", "_timer", "_watched", "queued_ns", "seconds")
@@ -62,23 +63,23 @@ class Deadlines:
         self.forget()
 
     def watch(self, one: Limited) -> None:
-        """Tell `one` each time that its time is over, until it is `unwatch`ed."""
+        """Call ``one.overdue()`` whenever its time limit expires, until `unwatch`."""
         self._watched[one] = None
 
     def unwatch(self, one: Limited) -> None:
-        """Tell it no more; harmless where it is not watched."""
+        """Stop watching `one`. Does nothing if it is not watched."""
         self._watched.pop(one, None)
 
     def join(self, one: Limited) -> None:
-        """Queue one that has begun before `queued_ns`."""
+        """Queue an object whose time started before `queued_ns`."""
         since_ns = one.since_ns
         heappush(self._queue, (since_ns, next(_numbers), one))
-        self.queued_ns = min(self.queued_ns, monotonic_ns())  # there may have been no queue
+        self.queued_ns = min(self.queued_ns, monotonic_ns())  # in case there was no queue
         if self._queue[0][0] == since_ns:
             self._arm(since_ns)
 
     def forget(self) -> None:
-        """Forget who is watched, and the event loop that has watched."""
+        """Forget all watched objects and the timer, whose event loop may no longer exist."""
         self._watched.clear()
         self._queue: list[tuple[int, int, Limited]] = []
         self._timer: _TimerWatcher | None = None
@@ -102,13 +103,13 @@ class Deadlines:
             self._arm(self._queue[0][0])
         else:
             self.queued_ns = _NEVER
-        # Last, for a user goes on within this, and may begin its next request, or end another's.
+        # Call these last: a user may resume inside, and start a request or end another one.
         for one in over:
             if one.since_ns == TOLD:
                 one.overdue()
 
     def _take_overdue(self) -> list[Limited]:
-        """Those whose time is over, as `TOLD`; takes them, and who has ended, from the queue."""
+        """Return the overdue objects, marked `TOLD`. Dequeues them and those that are complete."""
         queue, ended_ns = self._queue, monotonic_ns() - self._ns
         over: list[Limited] = []
         while queue:
@@ -124,7 +125,7 @@ class Deadlines:
 
 
 class Silence:
-    """Watches that somebody says something again and again; else `over` is told how long."""
+    """Calls ``over(seconds)`` when no data has arrived for the time limit of `deadlines`."""
 
     __slots__ = ("_deadlines", "_over", "since_ns")
 
@@ -135,18 +136,18 @@ class Silence:
         self.heard(monotonic_ns())
 
     def heard(self, now_ns: int) -> None:
-        """Something has come, or is awaited from now on."""
+        """Restart the time limit: data has arrived, or is expected from now on."""
         self.since_ns = now_ns
         if now_ns < self._deadlines.queued_ns:
             self._deadlines.join(self)
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self.since_ns = 0
         self._deadlines.unwatch(self)
 
     def overdue(self) -> None:
-        """In the hub: nothing has come."""
+        """Report the silence, in the hub."""
         self._over(self._deadlines.seconds)
 
 
@@ -154,7 +155,7 @@ _queues: dict[float, Deadlines] = {}
 
 
 def _forget() -> None:
-    """In a forked process: its event loop is another one, and nobody waits."""
+    """Reset all queues in a forked process: it has a new event loop, and no user waits."""
     for queue in _queues.values():
         queue.forget()
 
@@ -163,10 +164,10 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def of(seconds: float) -> Deadlines:
-    """The queue of this worker for a limit of so many seconds."""
+    """Return this worker's queue for a limit of `seconds`."""
     queue = _queues.get(seconds)
     if queue is None:
-        if len(_queues) >= MAX_QUEUES:  # limits that are computed: each may have its own
+        if len(_queues) >= MAX_QUEUES:  # limits may be computed, a different one for each request
             del _queues[next(iter(_queues))]
         queue = _queues[seconds] = Deadlines(seconds)
     return queue

@@ -1,6 +1,6 @@
-"""Pure. Bodies that are compressed: gzip, deflate, Brotli and Zstandard, whole or piece by piece.
+"""Pure. Decompression of bodies (gzip, deflate, Brotli, Zstandard), whole or piece by piece.
 
-What comes out is limited, for a body of a few bytes can stand for gigabytes.
+The output is limited: a few compressed bytes can expand to gigabytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 
 def _optional(name: str) -> Any:
-    """A module of the extra ``amoc[http]``; None without it."""
+    """Import a module of the extra ``amoc[http]``; None if it is not installed."""
     try:
         return import_module(name)
     except ImportError:
@@ -23,11 +23,11 @@ brotli = _optional("brotli")
 zstandard = _optional("zstandard")
 
 PIECE: Final = 64 << 10
-"""Fed to a decompressor at once, so that what one step can give is bounded."""
+"""Bytes to feed to a decompressor at a time, which bounds the output of one step."""
 
 
 class Undecodable(ValueError):
-    """A body is not what its Content-Encoding says."""
+    """The body is not valid in the encoding that Content-Encoding names."""
 
     def __init__(self, encoding: str) -> None:
         super().__init__(f"the body must be {encoding}, as its Content-Encoding says")
@@ -35,21 +35,21 @@ class Undecodable(ValueError):
 
 
 class TooLong(ValueError):
-    """A body is longer than is allowed."""
+    """The decompressed body is longer than allowed."""
 
 
 class Decoder(Protocol):
-    """Decompresses a body."""
+    """An incremental decompressor."""
 
     def feed(self, data: bytes, most: int) -> bytes:
-        """What comes of the next bytes, at most `most` of them."""
+        """Return the output for the next bytes; raises `TooLong` above `most` bytes."""
 
     def end(self) -> bytes:
-        """What is left at the end; raises where the end is missing."""
+        """Return the remaining output; raises `Undecodable` if the body is incomplete."""
 
 
 class _Zlib:
-    """gzip, with members one after another, and both kinds of deflate."""
+    """gzip, with any number of members, and both kinds of deflate."""
 
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
@@ -61,7 +61,7 @@ class _Zlib:
         out = b""
         while data:
             if self._one is None:
-                if self._first and data[0] & 0x0F != 8:  # raw deflate, as some servers send it
+                if self._first and data[0] & 0x0F != 8:  # raw deflate, which some servers send
                     self._bits = -15
                 self._first = False
                 self._one = zlib.decompressobj(self._bits)
@@ -112,11 +112,11 @@ class _Brotli:
 
 
 class _Zstandard:
-    """Frames one after another."""
+    """Zstandard, with any number of frames."""
 
     def __init__(self) -> None:
         self._one: Any = None
-        self._max_window = 8 << 20  # RFC 8878 section 3.1.1.1.2: what a receiver has to support
+        self._max_window = 8 << 20  # RFC 8878 section 3.1.1.1.2: the minimum to support
 
     def feed(self, data: bytes, most: int) -> bytes:
         out: list[bytes] = []
@@ -125,7 +125,7 @@ class _Zstandard:
             if self._one is None:
                 plain = zstandard.ZstdDecompressor(max_window_size=self._max_window)
                 self._one = plain.decompressobj()
-            # A step's output is bounded by that of its input: small ones, each looked at.
+            # Only the size of the input limits the output of a call, so feed little at a time.
             step, data = data[:256], data[256:]
             try:
                 piece = self._one.decompress(step)
@@ -155,14 +155,14 @@ if brotli is not None:
 if zstandard is not None:
     _DECODERS["zstd"] = _Zstandard
 ACCEPTED: Final = ", ".join(one for one in _DECODERS if not one.startswith("x-"))
-"""What a request's Accept-Encoding says."""
+"""Value of the Accept-Encoding header of requests."""
 
 
 def decoders(encoding: str) -> list[Decoder]:
-    """What takes a body of this Content-Encoding apart, the outermost first.
+    """Return the decompressors for a Content-Encoding, outermost first.
 
     Raises:
-        Undecodable: There is none.
+        Undecodable: The encoding is not supported.
     """
     names = [one.strip().lower() for one in encoding.split(",")]
     wanted = [one for one in names if one and one != "identity"]
@@ -172,11 +172,11 @@ def decoders(encoding: str) -> list[Decoder]:
 
 
 def decode(body: bytes, encoding: str, most: int) -> bytes:
-    """A whole body, decompressed to at most `most` bytes.
+    """Return a whole body, decompressed to at most `most` bytes.
 
     Raises:
-        Undecodable: It is not what `encoding` says.
-        TooLong: It would be longer.
+        Undecodable: The body is not valid in `encoding`.
+        TooLong: The result would be longer.
     """
     for one in decoders(encoding):
         body = b"".join(feed(one, body, most))
@@ -185,7 +185,7 @@ def decode(body: bytes, encoding: str, most: int) -> bytes:
 
 
 def feed(decoder: Decoder, data: bytes, most: int) -> list[bytes]:
-    """What comes of `data`, fed in pieces; at most `most` bytes."""
+    """Return the output for `data`, fed in pieces; raises `TooLong` above `most` bytes."""
     out: list[bytes] = []
     left = most
     for at in range(0, len(data), PIECE):

@@ -1,17 +1,17 @@
-"""What may go wrong with a request, each with the cause that it is counted by.
+"""Errors of requests, and the causes of failure under which they are counted.
 
-status 503                the server answered with a status of 400 or above
-check NAME                `Answer.check` found something else than was expected
-timeout (PHASE)           dns, connect, tls, write, read (silence) or whole (it went on and on)
-ConnectionRefusedError    and the like: Python's name of what the kernel said
-unknown host              the name has no address
-tls (certificate)         the server's certificate is not valid, or for another name
-tls (handshake)           there is no TLS connection for another reason
-closed early              the server closed the connection before the answer was complete
-malformed answer          what it sent is not HTTP
-answer too large          its head or its body is longer than is allowed
+status 503                the status of the response is 400 or above
+check NAME                an expectation of `Answer.check` was not met
+timeout (PHASE)           dns, connect, tls, write, read (silence) or whole (the time limit)
+ConnectionRefusedError    and other errors of the operating system, by their Python names
+unknown host              the host name has no address
+tls (certificate)         the server's certificate is invalid, or for another name
+tls (handshake)           the TLS handshake failed for another reason
+closed early              the server closed the connection before the response was complete
+malformed answer          the response is not HTTP
+answer too large          its head or its body is longer than allowed
 bad encoding (gzip)       its body cannot be decompressed
-too many redirects        more than `redirects`, or to what is no address
+too many redirects        more than `redirects`, or to an invalid address
 proxy                     the proxy did not let the request through
 """
 
@@ -27,10 +27,10 @@ from amoc.base.errors import AmocError
 
 
 class RequestError(AmocError, ConnectionError):
-    """A request that got no answer, or none that can be used.
+    """A request without a usable response.
 
     Attributes:
-        cause: Why, in the words that it is counted by.
+        cause: The cause of failure that it is counted under.
     """
 
     def __init__(self, message: str, cause: str) -> None:
@@ -39,7 +39,7 @@ class RequestError(AmocError, ConnectionError):
 
 
 class ConnectError(RequestError):
-    """There is no connection to the server."""
+    """The connection to the server could not be made."""
 
 
 class CertificateError(ConnectError):
@@ -47,14 +47,14 @@ class CertificateError(ConnectError):
 
 
 class RequestTimeout(RequestError, TimeoutError):
-    """It took too long."""
+    """The request took too long."""
 
 
 class ClosedEarly(RequestError):
-    """The connection ended before the answer was complete.
+    """The connection was closed before the response was complete.
 
     Attributes:
-        is_silent: Whether nothing of an answer had come.
+        is_silent: Whether no part of a response had arrived.
     """
 
     def __init__(self, message: str, cause: str, is_silent: bool) -> None:
@@ -63,31 +63,31 @@ class ClosedEarly(RequestError):
 
 
 class MalformedAnswer(RequestError):
-    """What the server sent is not HTTP."""
+    """The response is not HTTP."""
 
 
 class AnswerTooLarge(RequestError):
-    """The answer's head or body is longer than is allowed."""
+    """The head or the body of the response is longer than allowed."""
 
 
 class BadEncoding(RequestError):
-    """The body cannot be decompressed."""
+    """The body of the response cannot be decompressed."""
 
 
 class RedirectError(RequestError):
-    """The server redirects too often, or to what is no address of HTTP."""
+    """There were too many redirects, or one to an invalid address."""
 
 
 class ProxyError(ConnectError):
-    """The proxy refused to connect, or is none."""
+    """The proxy refused to connect, or is not a proxy."""
 
 
 Failure = Callable[[str], RequestError]
-"""Makes an error, given who has asked for what."""
+"""Makes an error, given a description of the request."""
 
 
 def closed(error: OSError | None, is_silent: bool) -> Failure:
-    """The error of a connection that ended too early: by `error`, or in peace."""
+    """Return the error for a connection closed too early; `error` is None for an orderly close."""
     what = "before it answered" if is_silent else "before the answer was complete"
     cause = "closed early" if error is None else cause_of(error)
     why = "" if error is None else f" ({text_of(error)})"
@@ -97,13 +97,13 @@ def closed(error: OSError | None, is_silent: bool) -> Failure:
 
 
 def invalid(cause: str, why: str) -> Failure:
-    """The error of an answer that breaks a rule."""
+    """Return the error for a response that violates HTTP or a limit."""
     kind = AnswerTooLarge if cause == "answer too large" else MalformedAnswer
     return lambda who: kind(f"{who}: the server's answer is invalid: {why}", cause)
 
 
 def timed_out(who: object, phase: str, seconds: float) -> RequestTimeout:
-    """The error of a request that took too long in this phase."""
+    """Return the error for a request that timed out in the given phase."""
     what = {
         "dns": "its server's name was not resolved",
         "connect": "there was no connection",
@@ -116,7 +116,7 @@ def timed_out(who: object, phase: str, seconds: float) -> RequestTimeout:
 
 
 def cannot_connect(error: OSError, who: object, source: str | None) -> ConnectError:
-    """The error of a connection that could not be made, from the local address `source`."""
+    """Return the error for a failed connect from the local address `source`."""
     if isinstance(error, socket.gaierror):
         return ConnectError(
             f"{who}: the name cannot be resolved: {error.strerror or error}", "unknown host"
@@ -132,7 +132,7 @@ def cannot_connect(error: OSError, who: object, source: str | None) -> ConnectEr
 
 
 def tls_failed(error: OSError, who: object, server_name: str) -> ConnectError:
-    """The error of a TLS handshake that failed."""
+    """Return the error for a failed TLS handshake."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return CertificateError(
             f"{who}: the certificate of {server_name} cannot be trusted: {error.verify_message};"
@@ -143,14 +143,14 @@ def tls_failed(error: OSError, who: object, server_name: str) -> ConnectError:
 
 
 def cause_of(error: OSError) -> str:
-    """What the kernel said, by Python's name: ``ConnectionResetError``, ``OSError ENETDOWN``."""
+    """Return an OS error's name in Python: ``ConnectionResetError``, ``OSError ENETDOWN``."""
     if type(error) is OSError and error.errno:
         return f"OSError {errno.errorcode.get(error.errno, error.errno)}"
     return type(error).__name__
 
 
 def text_of(error: OSError) -> str:
-    """What the error says."""
+    """Return the text of the error, without its number."""
     if isinstance(error, ssl.SSLError):
         return (error.reason or str(error)).lower().replace("_", " ")
     if error.errno:

@@ -1,4 +1,4 @@
-"""Making requests: on kept connections, with redirects, cookies and decompression."""
+"""Making requests: connection reuse, redirects, cookies and decompression."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from amoc.http.streaming import Stream
 from amoc.http.urls import Address, redirected, shown
 
 FRESH_NS: Final = 1_000_000_000
-"""An idle connection is looked at before it is used when it was idle for longer."""
+"""A connection that was idle for longer is checked before it is used."""
 _HEEDED: Final = re.compile(rb"-(?:[Cc](?i:ookie)|[Ee](?<=[Tt]-[Ee])(?i:ncoding))[ \t]*:")
-"""Set-Cookie and Content-Encoding, or what looks like them: headers that matter whatever the
-scenario asks for. Most answers have neither; a hyphen is found five times as fast as a name."""
+"""Set-Cookie and Content-Encoding, or what looks like them: headers that amoc itself acts on. Most
+responses have neither. Searching for a hyphen first is five times as fast as for a name."""
 
 
 class Fetcher:
     """Makes the requests of a session.
 
     Attributes:
-        cookies: Its cookies.
-        heads: The headers of all requests.
+        cookies: The session's cookies.
+        heads: The headers that all requests share.
     """
 
     __slots__ = ("_config", "_home", "_home_pool", "_is_usual", "_pools", "cookies", "heads")
@@ -59,15 +59,15 @@ class Fetcher:
         self.heads = Heads(config.headers, auth, home.origin if home else None)
 
     def close(self) -> None:
-        """Close all connections that are kept."""
+        """Close all idle connections."""
         self._pools.close()
 
     def fetch(self, call: Call) -> Answer:
-        """The answer to a request, or to the last one where redirects are followed.
+        """Make a request and return its response, or the last one if redirects are followed.
 
         Raises:
-            RequestError: There is none.
-            ScenarioError: The request makes no sense.
+            RequestError: There is no usable response.
+            ScenarioError: The request is invalid.
         """
         while True:
             connection = self._exchange(call)
@@ -119,17 +119,17 @@ class Fetcher:
         return answer
 
     def drop(self, connection: Connection) -> None:
-        """Want no more of an answer; count it, and keep its connection if it can be used again."""
+        """Discard the rest of a response. Count it, and keep its connection if it can be reused."""
         connection.finish()
         meters.answered(connection)
         connection.pool.keep(connection)
 
     def _exchange(self, call: Call) -> Connection:
-        """Send a request; the connection that has the answer."""
+        """Send a request and return the connection that holds the response."""
         if call.line and self._is_usual and not self.cookies.any:
             head, body = call.line + (self.heads.home_end or self.heads.end()), None
         else:
-            head, body = self._head(call), call.body  # may raise: no connection is taken before
+            head, body = self._head(call), call.body  # before a connection: it may raise
         origin = call.origin
         pool = self._home_pool if origin is self._home else self._pools.of(origin)
         kept = None
@@ -152,7 +152,7 @@ class Fetcher:
             try:
                 connection.check(str(call))
             except errors.ClosedEarly as error:
-                # The server closed it while it was idle, and has not seen the request.
+                # The server closed the connection while it was idle, and has not read the request.
                 replayable = call.method in SAFE and (body is None or body.is_replayable)
                 if not (kept and error.is_silent and replayable):
                     raise
@@ -169,7 +169,7 @@ class Fetcher:
         return made
 
     def _head(self, call: Call) -> bytes:
-        """What is sent before the body, empty line included."""
+        """Return everything that precedes the body, including the empty line."""
         origin, target = call.origin, call.target
         body, config = call.body, self._config
         if call.auth is None and not (config.netrc or call.strayed):
@@ -207,7 +207,7 @@ class Fetcher:
 
 
 class TracedFetcher(Fetcher):
-    """Lets requests say of which trace they are; used where spans are recorded."""
+    """Adds trace context to requests. Used when spans are recorded."""
 
     __slots__ = ()
 
@@ -219,10 +219,10 @@ class TracedFetcher(Fetcher):
 
 
 def _follow(call: Call, status: int, location: str) -> bool:
-    """Let a call go where its answer leads to; whether it leads anywhere.
+    """Point a call at the target of a redirect. Return whether there is one to follow.
 
     Raises:
-        RedirectError: It cannot go there.
+        RedirectError: There were too many redirects, or the target cannot be used.
     """
     if not location or status in (300, 304, 305) or status > 308:
         return False
@@ -236,7 +236,7 @@ def _follow(call: Call, status: int, location: str) -> bool:
         there = redirected(call.address, location)
     except ScenarioError as error:
         raise errors.RedirectError(f"{who}: {error}", "too many redirects") from None
-    # RFC 9110 section 15.4: as browsers do it.
+    # RFC 9110 section 15.4, in the way of browsers.
     if (status == 303 and call.method != "HEAD") or (
         status in (301, 302) and call.method == "POST"
     ):
@@ -258,7 +258,7 @@ def _follow(call: Call, status: int, location: str) -> bool:
 
 
 def _judge(answer: Answer) -> None:
-    """Let an answer count as failed if its status says so."""
+    """Mark a response as failed if its status says so."""
     status, allow = answer.status, answer.call.allow
     if status >= 400 and status not in ((allow,) if isinstance(allow, int) else allow):
         answer.ok, answer.cause, answer.message = False, f"status {status}", answer.reason

@@ -1,7 +1,7 @@
-"""Pure. Headers of answers, read when somebody asks for them, and of requests, checked.
+"""Pure. Headers of responses, parsed on demand, and of requests, validated.
 
-A load generator looks at few headers of few answers, so the head stays bytes until then. The parser
-has checked it by that time (llhttp).
+A load generator reads few headers of few responses, so the head stays in bytes until one is needed.
+llhttp has validated it by then.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.text import cut
 
 SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
-"""Headers whose values are shown to nobody."""
+"""Headers whose values are never shown."""
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[^\x00\r\n\u0100-\U0010ffff]*")
 _BREAK: Final = re.compile(r"[\x00\r\n]")
@@ -24,7 +24,7 @@ _FOLD: Final = re.compile(rb"\r?\n[ \t]+")
 
 
 class Headers(Mapping[str, str]):
-    """An answer's headers, by name in any case; several of one name are joined by ``, ``."""
+    """A response's headers, by case-insensitive name; repeated ones are joined by ``, ``."""
 
     __slots__ = ("_lines", "_values")
 
@@ -48,7 +48,7 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
     def all(self, name: str) -> list[str]:
-        """The value of each header of this name, in order."""
+        """Return the values of all headers of this name, in order."""
         return [value for one, value in self._lines if one.lower() == name.lower()]
 
     def __repr__(self) -> str:
@@ -56,11 +56,11 @@ class Headers(Mapping[str, str]):
 
 
 def span_of(data: bytes, interim: int) -> tuple[slice, int]:
-    """Where the last head at the beginning of `data` is, and where what follows it begins.
+    """Return where the last head at the start of `data` is, and where the body after it begins.
 
     Args:
-        data: What came: so many interim heads (status 1xx), a head, and perhaps a body.
-        interim: How many.
+        data: Heads of `interim` responses with status 1xx, a final head, and perhaps a body.
+        interim: Number of interim heads.
     """
     start = 0
     for _ in range(interim):
@@ -73,28 +73,28 @@ def span_of(data: bytes, interim: int) -> tuple[slice, int]:
 
 
 def parse(head: bytes) -> Headers:
-    """The headers in a head: a status line, and a line for each of them."""
+    """Return the headers of a head, which is a status line and one line per header."""
     lines = _FOLD.sub(b" ", head).decode("latin-1").split("\n")[1:]
     pairs = (line.partition(":") for line in lines)
     return Headers((name.strip(), value.strip()) for name, _, value in pairs if name.strip())
 
 
 def reason(head: bytes) -> str:
-    """What the status line says behind the status; often empty."""
+    """Return the reason phrase of the status line; often empty."""
     parts = head.partition(b"\n")[0].decode("latin-1").strip().split(" ", 2)
     return parts[2] if len(parts) > 2 else ""
 
 
 def value_of(head: bytes, name: bytes) -> str:
-    """The value of one header, whose name is given in lower case; empty where there is none."""
+    """Return the value of one header, given its name in lower case; empty if there is none."""
     return parse(head).get(name.decode(), "")
 
 
 def line(name: str, value: object) -> str:
-    """One line of a request's head.
+    """Return one header line of a request.
 
     Raises:
-        ScenarioError: It would break the head, or cannot be sent.
+        ScenarioError: Name or value contains characters that are not allowed.
     """
     return _line(name, str(value))
 
@@ -111,9 +111,9 @@ def _line(name: str, text: str) -> str:
 
 
 def block(headers: Mapping[str, object]) -> str:
-    """The lines of a request's headers; one whose value is None is left out.
+    """Return the header lines of a request. Headers whose value is None are left out.
 
     Raises:
-        ScenarioError: As `line`.
+        ScenarioError: As for `line`.
     """
     return "".join([line(name, value) for name, value in headers.items() if value is not None])

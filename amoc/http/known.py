@@ -1,11 +1,11 @@
-"""Pure. Answers whose heads were read before, so that they need no parser.
+"""Pure. Cache of response heads, so that responses with a known head need no parser.
 
-A server that answers thousands of requests a second says the same head again and again, until its
-clock goes on. Where an answer ends is said by its head and by nothing else: one that has come as a
-whole, and whose head was read before, is read by a comparison, which takes a tenth of the time.
+A server that answers thousands of requests per second repeats the same head until its Date changes.
+The head alone determines where a response ends. So a response that arrives in one piece, with a
+head that was parsed before, is read by a comparison, in a tenth of the time of parsing.
 
-Where no two heads are alike, with a number of each answer's own say, to look for them is in vain.
-So a find pays for some more searches, and where none is left there are few until one finds.
+If every head is different, because of a request id for example, looking them up is a waste. So each
+hit pays for some more lookups, and when the credit is used up there are few until the next hit.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from typing import Final
 from amoc.http.headers import Headers
 
 EMPTY: Final = b"\r\n\r\n"
-"""What ends a head."""
+"""The end of a head."""
 MAX_KNOWN: Final = 256
-"""Heads that a worker remembers; where there are more, all are forgotten."""
+"""Maximum number of heads per worker; if there are more, all are forgotten."""
 MAX_KNOWN_BYTES: Final = 2048
 CREDIT: Final = 256
-"""Searches in vain, one after another, until it is given up for a while."""
+"""Number of misses after which lookups stop for a while."""
 PAID: Final = 3
-"""Searches in vain that a find makes up for."""
+"""Number of misses that a hit makes up for."""
 REST: Final = 1000
-"""Answers that are not looked for then."""
+"""Number of responses to skip when lookups stop."""
 TRIES: Final = 8
-"""Searches that come after that."""
+"""Credit after such a pause."""
 
 
 @dataclass(slots=True)
 class Known:
-    """An answer whose head was read before."""
+    """A response whose head was parsed before."""
 
     start: bytes
-    """Its head, and the empty line."""
+    """The head, including the empty line."""
     head: bytes
     size: int
-    """Bytes of all of it."""
+    """Size of the whole response in bytes."""
     status: int
     begin: int
-    """Where its body begins."""
+    """Offset of the body."""
     heeded: Headers | None
-    """Its headers, if any of them matters whatever the scenario asks for."""
+    """The headers, if there is one among them that amoc itself acts on."""
 
 
 class KnownHeads:
-    """Those of a worker.
+    """The known heads of a worker.
 
     Attributes:
-        rest: Answers that are not to be looked for; who comes by counts them down.
+        rest: Number of responses still to skip; the caller counts it down.
     """
 
     __slots__ = ("_credit", "_known", "rest")
@@ -61,11 +61,11 @@ class KnownHeads:
         self.rest = 0
 
     def find(self, data: bytes, is_paid: bool) -> Known | None:
-        """What `data` is known by, if it is an answer whose head was read before.
+        """Return the known response that `data` is, if its head was parsed before.
 
         Args:
-            data: What has come of it.
-            is_paid: Whether the answer before it was known.
+            data: The bytes received so far.
+            is_paid: Whether the previous response was a hit, so that a miss costs no credit.
         """
         known = self._known.get(data[: data.find(EMPTY) + len(EMPTY)])
         if known is not None and known.size == len(data):
@@ -78,7 +78,7 @@ class KnownHeads:
         return None
 
     def learn(self, head: bytes, size: int, status: int, heeded: Headers | None) -> None:
-        """Know answers by a head from now on; see `Known`."""
+        """Remember a head. The arguments are fields of `Known`."""
         if len(head) <= MAX_KNOWN_BYTES:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()

@@ -1,6 +1,6 @@
-"""What every HTTP client measures automatically, over all requests.
+"""Built-in metrics of HTTP clients, over all requests.
 
-What each request name measures is a step's (`amoc.http.recording`).
+Metrics per request name are those of its step (`amoc.http.names`).
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from amoc.steps.recorder import Recorder
 statuses: Final = tuple(
     metrics.built_in(metrics.Counter, f"http.status.{digit}xx") for digit in range(1, 6)
 )
-"""Answers by the class of their status; redirects that were followed are among them."""
+"""Responses by class of status, including redirects that were followed."""
 bytes_received = metrics.built_in(metrics.Counter, "http.bytes_received")
-"""Bytes of answers, heads and chunks included, as they come, still compressed; without TLS."""
+"""Bytes of responses as received: compressed, with heads and chunk headers, but without TLS."""
 bytes_sent = metrics.built_in(metrics.Counter, "http.bytes_sent")
-"""Bytes of requests; with TLS, encrypted ones."""
+"""Bytes of requests; with TLS, after encryption."""
 dns = metrics.built_in(metrics.Timer, "http.dns")
-"""Until a server's name was known, for connections to names."""
+"""Name lookups, of connections to a host name."""
 connect = metrics.built_in(metrics.Timer, "http.connect")
-"""Until a TCP connection was there."""
+"""TCP connects."""
 tls = metrics.built_in(metrics.Timer, "http.tls")
 """TLS handshakes."""
 tls_resumed = metrics.built_in(metrics.Counter, "http.tls_resumed")
 """TLS handshakes that resumed an earlier session."""
 tls_unverified = metrics.built_in(metrics.Counter, connection_names.TLS_UNVERIFIED)
-"""Handshakes in which the server's certificate was not checked."""
+"""TLS handshakes without verification of the server's certificate."""
 first_byte = metrics.built_in(metrics.Timer, "http.first_byte")
-"""From a request's first byte sent to its answer's first byte read."""
+"""Time from sending a request to the first byte of its response."""
 opened = metrics.built_in(metrics.Counter, "http.connections_opened")
-"""Connections that were made."""
+"""Connections opened."""
 reused = metrics.built_in(metrics.Counter, "http.connections_reused")
-"""Requests that were answered on a connection which was there already."""
+"""Responses on a reused connection."""
 _timed: Final = (first_byte,)
 _new: Final = [(one,) for one in (statuses[0], *statuses, *[statuses[4]] * 4)]
 _kept: Final = [(*one, reused) for one in _new]
-"""What an answer on a new and on a kept connection counts in, by its status in hundreds; up to 999,
-which some servers send."""
+"""Counters to increment for a response on a new and on a reused connection, by the first digit of
+its status. Some servers send statuses of up to 999; those count as 5xx."""
 retried = metrics.built_in(metrics.Counter, "http.retried")
-"""Requests that were sent once more, for the server had closed their idle connection."""
+"""Requests sent again because the server had closed their idle connection."""
 redirects = metrics.built_in(metrics.Counter, "http.redirects")
-"""Redirects that were followed."""
+"""Redirects followed."""
 unanswered = metrics.built_in(metrics.Counter, "http.unanswered")
-"""Requests whose user was asked to stop, or was killed, before an answer came."""
+"""Requests whose user was stopped or killed before there was a response."""
 
 
 def answered(connection: Connection) -> None:
-    """Count an answer, and what went to and fro for it."""
+    """Count a response, and the bytes sent and received for it."""
     reader = connection.reader
     counted = _kept if connection.uses > 1 else _new
     together.record(
@@ -62,18 +62,18 @@ def answered(connection: Connection) -> None:
 
 
 def succeeded(connection: Connection, step: Recorder, size: int, first_ns: int, ns: int) -> bool:
-    """Count an answer as `answered` does, and with it the request that has succeeded by it.
+    """Count a response as `answered` does, together with the success of its request.
 
     Args:
-        connection: One that was kept, and has the answer.
-        step: Records the request.
-        size: Bytes of its body.
-        first_ns: Until its first byte.
-        ns: How long it took.
+        connection: A reused connection, which holds the response.
+        step: Recorder of the request.
+        size: Size of the body in bytes.
+        first_ns: Time to the first byte.
+        ns: Duration of the request.
 
     Returns:
-        Whether it was an answer as most are, and there is room for what counts these; else
-        nothing was counted.
+        Whether everything was counted. Nothing was if the status is unusual or the shared memory
+        has no room for the combined metrics.
     """
     reader = connection.reader
     kind = reader.status // 100
@@ -86,7 +86,7 @@ def succeeded(connection: Connection, step: Recorder, size: int, first_ns: int, 
 
 
 def _of(step: Recorder, kind: int) -> together.OfRequest | Literal[False]:
-    """What records a step's requests that have succeeded with such a status; False without room."""
+    """Return what counts a step's successes with this class of status; False if it has no room."""
     one = step.joint()
     events = registry.joint((statuses[kind - 1], reused, step.count, step.whole.count))
     if one is None or len(events) > 1:
@@ -96,6 +96,6 @@ def _of(step: Recorder, kind: int) -> together.OfRequest | Literal[False]:
 
 
 def failed(connection: Connection) -> None:
-    """Count what went to and fro in vain."""
+    """Count the bytes sent and received for a failed request."""
     bytes_received.inc(connection.reader.received)
     bytes_sent.inc(connection.sent)

@@ -1,4 +1,4 @@
-"""What requests are called: how many names there may be, and what happens to the rest."""
+"""Names of requests: their limit, and where requests beyond it are counted."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from amoc.steps import recorder
 from amoc.steps.recorder import Recorder
 
 MAX_NAMES = 1_000
-"""Of requests, in a worker: each takes a histogram."""
+"""Maximum number of request names per worker; each needs a histogram."""
 MAX_NAME_BYTES = 120
-"""Longer ones end in an ellipsis, and leave room for a cause of failure behind them."""
+"""Longer names are cut and end in an ellipsis, which leaves room for a cause of failure."""
 OTHER = "other"
 _TAKEN = (COUNT, BYTES, RESPONSE)
-"""Ends of metrics that another request's name may have."""
+"""Suffixes that belong to the metrics of other request names."""
 
 
 class _Names:
-    """How many names were given."""
+    """The number of names in use."""
 
     count = 0
 
 
 def recorder_of(name: str) -> Recorder:
-    """What records requests called `name`, or, beyond `MAX_NAMES`, those called `OTHER`.
+    """Return the recorder for requests called `name`, or for `OTHER` beyond `MAX_NAMES`.
 
     Raises:
-        ScenarioError: It cannot be the name of a step, or there is no room for it.
+        ScenarioError: The name cannot be a step's, or there is no room for another step.
     """
     one = registry.current.composed.get(name)
     if type(one) is Recorder:
@@ -51,7 +51,7 @@ def recorder_of(name: str) -> Recorder:
 
 
 def _shown(name: str) -> str:
-    """A name that a step can have: paths may have any characters, and be long."""
+    """Return a valid step name for `name`, which may have any characters and any length."""
     one = printable(name).replace(FAILURES, FAILURES.replace(".", "·"))
     if one.endswith(_TAKEN):
         one = "·".join(one.rsplit(".", 1))

@@ -1,4 +1,4 @@
-"""``http.session()``: a session, by what the scenario and the settings say."""
+"""``http.session()``: opens a session from the scenario's arguments and the settings."""
 
 from __future__ import annotations
 
@@ -38,39 +38,41 @@ def session(
     dns: Dns = None,
     source: str | Sequence[str] | None = None,
 ) -> Session:
-    """A session: a user's connections, cookies and headers.
+    """Open a session, which holds a user's connections, cookies and headers.
 
         with http.session("http://127.0.0.1:8080", timeout=10) as shop:
             shop.post("/login", json={"name": "ann"}).check(status=200)
 
     Args:
-        base: The URL that paths are relative to; it may have a path, and a user with a password.
-        timeout: For a whole request, in seconds; None for http_timeout.
-        connect_timeout: For looking a name up, connecting, and a TLS handshake, each; None for
-            http_connect_timeout.
-        read_timeout: How long the server may be silent; None: as long as a request may take.
-        headers: Of all requests; a None leaves out one that there is otherwise.
+        base: The URL that paths are relative to. May include a path, and a user with a password.
+        timeout: Time limit of a whole request, in seconds; None for http_timeout.
+        connect_timeout: Time limit of each of name lookup, TCP connect and TLS handshake, in
+            seconds; None for http_connect_timeout.
+        read_timeout: Time limit of each wait for data from the server, in seconds; None for no
+            limit other than `timeout`.
+        headers: Headers of all requests; a value of None removes a default header.
         auth: ``(user, password)`` or ``http.bearer(token)``.
-        cookies: Ones to begin with, by name; False: none are kept.
-        redirects: How many are followed at most in a request; 0: none.
-        compressed: Whether servers may compress what they answer.
-        max_body: Bytes that an answer may have, before and after it is decompressed.
-        max_idle: Connections to one server that are kept between requests.
-        raises: Whether a request without an answer raises; if not, its answer has status 0.
-        verify: Whether a server's certificate must be valid; None for http_tls_verify.
-        ca: Certificates to trust: a PEM file or directory; None for http_tls_ca.
-        certificate: The client's own, a PEM file.
-        key: Its key, unless that is in the same file.
-        server_name: The name that is asked for in TLS, and verified; None: the URL's.
-        resume: Whether TLS sessions are resumed.
+        cookies: Initial cookies by name; False disables cookies.
+        redirects: Maximum number of redirects to follow per request; 0 for none.
+        compressed: Whether to accept compressed responses.
+        max_body: Maximum size of a response body in bytes, both before and after decompression.
+        max_idle: Maximum number of idle connections to keep per server.
+        raises: Whether a request without a response raises. If not, its answer has status 0.
+        verify: Whether to verify server certificates; None for http_tls_verify.
+        ca: Certificates to trust, a PEM file or a directory; None for http_tls_ca.
+        certificate: Client certificate, a PEM file.
+        key: Private key of `certificate`, unless it is in the same file.
+        server_name: Name for SNI and certificate verification; None for the URL's host.
+        resume: Whether to resume TLS sessions.
         proxy: ``http://user:password@host:port``, or ``environment``; None for http_proxy.
-        netrc: Whether ``.netrc`` is asked for passwords.
-        dns: Where names lead to: ``{"shop.example": "127.0.0.1:8080"}``, or a function of a name.
-        source: The local address to connect from, or several, which users take in turn; None for
+        netrc: Whether to take passwords from ``.netrc``.
+        dns: Overrides of name resolution: ``{"shop.example": "127.0.0.1:8080"}``, or a function of
+            a name that returns addresses.
+        source: Local address to connect from, or several that users share round-robin; None for
             http_source_addresses.
 
     Raises:
-        ScenarioError: An argument makes no sense.
+        ScenarioError: An argument is invalid.
     """
     usual: dict[str, object] = {"User-Agent": options.USER_AGENT, "Accept": "*/*"}
     usual["Accept-Encoding"] = decoding.ACCEPTED if compressed else "identity"

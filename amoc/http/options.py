@@ -1,4 +1,4 @@
-"""The settings of HTTP, for operators; arguments of `http.session` come before them."""
+"""Settings of HTTP, for operators. Arguments of `http.session` take precedence over them."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ def _positive(value: float) -> None:
 
 http_timeout = setting(
     60.0,
-    "How long a request may take, from looking the name up to the last byte, redirects included",
+    "Time limit of a request, from the name lookup to the last byte, redirects included",
     type=Seconds,
     verify=_positive,
 )
 http_connect_timeout = setting(
     10.0,
-    "How long looking up a name, connecting, and a TLS handshake may take, each",
+    "Time limit of each of name lookup, TCP connect and TLS handshake",
     type=Seconds,
     verify=_positive,
 )
-http_tls_verify = setting(True, "Whether a server's certificate must be valid")
+http_tls_verify = setting(True, "Whether to verify server certificates")
 http_tls_ca = setting(
     "",
     "Certificates to trust: a PEM file, or a directory of them; empty: the system's",
     verify=tls_context.check_trust,
 )
 http_tls_minimum_version = setting(
-    "1.2", "Oldest version of TLS that is accepted", verify=tuple(tls_context.VERSIONS)
+    "1.2", "Minimum version of TLS", verify=tuple(tls_context.VERSIONS)
 )
 http_source_addresses = setting(
     "",
-    "Local addresses to connect from, comma-separated, which users take in turn; empty: the usual"
-    " one. Each has some 28,000 ports for a server",
+    "Local addresses to connect from, comma-separated, shared round-robin by users; empty: chosen"
+    " by the system. Each has about 28,000 ports per server",
 )
 http_proxy = setting(
     "",

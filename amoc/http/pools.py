@@ -1,4 +1,4 @@
-"""The connections that a session keeps between requests, by server."""
+"""The idle connections of a session, by server."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from amoc.http.urls import Origin
 
 MAX_SERVERS: Final = 100
-"""Beside the session's own. Of more, those connections are closed whose server was not asked for
-longest."""
+"""Maximum number of other servers than the session's own. Beyond it, the connections to the least
+recently used server are closed."""
 
 
 class Kept(Protocol):
-    """What a pool keeps; it leaves the pool by itself when it is closed."""
+    """A connection in a pool. It removes itself from the pool when it is closed."""
 
     is_open: bool
 
@@ -24,10 +24,10 @@ C = TypeVar("C", bound=Kept)
 
 
 class Pool(list[C]):
-    """Those to one server; the last one is used first.
+    """The idle connections to one server. The most recently used one is reused first.
 
     Attributes:
-        most: How many there may be; 0 once the server is forgotten.
+        most: Maximum number of connections; 0 once the server has been dropped.
     """
 
     __slots__ = ("most",)
@@ -37,7 +37,7 @@ class Pool(list[C]):
         self.most = most
 
     def keep(self, connection: C) -> None:
-        """Keep one whose request is over, if it can be used again; else it is closed."""
+        """Keep a connection for reuse, if it is still open. Close it if the pool is full."""
         if connection.is_open:
             if len(self) < self.most:
                 self.append(connection)
@@ -45,16 +45,16 @@ class Pool(list[C]):
                 connection.close()
 
     def close(self) -> None:
-        """Close all."""
+        """Close all connections."""
         while self:
             self[-1].close()
 
 
 class Pools(Generic[C]):
-    """Those of a session.
+    """The pools of a session.
 
     Attributes:
-        home: That of its own server.
+        home: The pool of its own server.
     """
 
     __slots__ = ("_by_origin", "_most", "_origin", "home")
@@ -67,7 +67,7 @@ class Pools(Generic[C]):
         self._most = most
 
     def of(self, origin: Origin) -> Pool[C]:
-        """The pool of a server, which is used now."""
+        """Return the pool of a server, and mark it as the most recently used."""
         if origin == self._origin:
             return self.home
         pools = self._by_origin
@@ -76,12 +76,12 @@ class Pools(Generic[C]):
             pool = Pool(self._most)
             if len(pools) >= MAX_SERVERS:
                 oldest = pools.pop(next(iter(pools)))
-                oldest.most = 0  # what is under way is closed when it comes back
+                oldest.most = 0  # connections in use are closed when they come back
                 oldest.close()
         pools[origin] = pool
         return pool
 
     def close(self) -> None:
-        """Close all."""
+        """Close all connections."""
         for pool in (self.home, *self._by_origin.values()):
             pool.close()

@@ -1,8 +1,7 @@
-"""Pure. Reads the answers to requests on one connection, one after another and within limits.
+"""Pure. Parsing of the responses on one connection, one after another and within size limits.
 
-llhttp finds where messages end; it is strict, so what could be read in two ways is refused. Heads
-stay bytes (`amoc.http.headers`), for most of them nobody looks at.
-Answers whose heads were read before need no parser (`amoc.http.known`).
+llhttp finds the ends of messages. It is strict: ambiguous messages are refused. Heads stay in bytes
+(`amoc.http.headers`), as most are never read. Known heads skip the parser (`amoc.http.known`).
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from amoc.http.headers import Headers, span_of, value_of
 from amoc.http.known import EMPTY, Known, KnownHeads
 
 MAX_HEAD_BYTES: Final = 64 << 10
-"""Of an answer's head, interim ones included."""
+"""Maximum size of a response's head, interim ones included."""
 MAX_PARTS: Final = 256
-"""Pieces of a body that are kept before they are put together: small chunks have overhead."""
+"""Pieces of a body to collect before they are joined. Small pieces have much overhead."""
 _BOTH: Final = (None, None)
-"""Where an answer begins, and where it ends."""
+"""The two bounds of a message: its start and its end."""
 known_heads = KnownHeads()
-"""Those of this worker."""
+"""The known heads of this worker."""
 
 
 class Violation(Exception):
-    """What came is no answer.
+    """The response breaks a rule of HTTP, or a limit.
 
     Attributes:
-        cause: In a few words.
+        cause: The cause of failure to count it under.
     """
 
     def __init__(self, cause: str, why: str) -> None:
@@ -37,7 +36,7 @@ class Violation(Exception):
 
 
 class Wanted(Protocol):
-    """What a reader has to know of a request (`amoc.http.call.Terms`)."""
+    """The parts of `amoc.http.call.Terms` that a reader needs."""
 
     @property
     def bodyless(self) -> bool: ...  # noqa: D102
@@ -50,19 +49,19 @@ class Wanted(Protocol):
 
 
 class Reader:
-    """Puts answers together.
+    """Parses responses.
 
     Attributes:
-        complete: Whether the answer is there.
-        in_body: Whether its head is.
-        interim: How many interim answers came before it.
-        is_new: Whether its head is to be remembered.
-        keep_alive: Whether the connection can be used for another request, once it is complete.
-        known: What the last answer that came was known by, if its head was read before.
-        parts: What has come of its body and was not taken.
-        received: Bytes that have come of it.
-        status: The last status that came.
-        terms: How the request is answered.
+        complete: Whether the response is complete.
+        in_body: Whether its head is complete.
+        interim: Number of interim responses before it.
+        is_new: Whether its head should be remembered.
+        keep_alive: Whether the connection can be reused after it.
+        known: The known response that the last one was, if its head was parsed before.
+        parts: Pieces of the body that were received but not taken.
+        received: Number of bytes received of it.
+        status: The last status received.
+        terms: How the response is to be read.
     """
 
     __slots__ = (
@@ -81,9 +80,9 @@ class Reader:
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
-        # Without functions of ours in between, for a call of one takes the parser longer than what
-        # it does. Each answer takes two bounds from those that are left, where it begins and where
-        # it ends; where none is left the parser fails, which is what more than an answer deserves.
+        # These are C functions, because a call of a Python function would take longer than the
+        # parser's own work. Each message pops two bounds from the list, for its start and its end.
+        # When the list is empty pop raises, so the parser fails on anything after the response.
         self._bounds: list[None] = []
         self.on_message_begin = self.on_message_complete = self._bounds.pop
         self.on_body = self.parts.append
@@ -95,13 +94,13 @@ class Reader:
         self.interim = self.received = self.status = 0
 
     def begin(self, terms: Wanted) -> None:
-        """Expect the answer to the next request; the body of a stream may be of any length."""
+        """Expect the response to the next request. `terms.max_body` does not apply to streams."""
         self.terms = terms
         self.complete = self.in_body = False
         self.interim = self.received = 0
 
     def on_headers_complete(self) -> None:
-        """The parser: a head is there, of the answer or of an interim one."""
+        """Handle a complete head, final or interim. Called by the parser."""
         status = self.status = self._parser.get_status_code()
         if status >= 200:
             self.in_body = True
@@ -111,15 +110,15 @@ class Reader:
             self._bounds.extend(_BOTH)
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes.
+        """Process the next bytes.
 
         Raises:
-            Violation: They are not HTTP, or too many.
+            Violation: They are not HTTP, or exceed a limit.
         """
         if self.received:
             self._parse(data)
             return
-        known = self.known  # the last answer's
+        known = self.known  # of the previous response
         if known is None or len(data) != known.size or not data.startswith(known.start):
             if known_heads.rest:
                 known_heads.rest -= 1
@@ -163,10 +162,10 @@ class Reader:
             self._check_size()
 
     def remember(self, head: bytes, heeded: Headers | None) -> None:
-        """Know answers by the head of this one, if it came at once, and its body as it is.
+        """Remember the head of this response, if it arrived in one piece and without chunks.
 
         Args:
-            head: Its head, complete.
+            head: The complete head.
             heeded: See `Known`.
         """
         size, parts = self.received, self.parts
@@ -183,9 +182,9 @@ class Reader:
             raise _too_large("body", self.terms.max_body)
 
     def _go_on(self) -> None:
-        """The head is there, and as far as the parser knows a body follows."""
+        """Continue with the body, after the head is complete and unless the parser saw the end."""
         if self.terms.bodyless:
-            # The parser waits for a body, so it is replaced.
+            # The parser would wait for a body, so it is replaced.
             is_new = self._parser.get_http_version() == "1.1"
             self._parser = httptools.HttpResponseParser(self)
             self._bounds.clear()
@@ -202,7 +201,7 @@ class Reader:
             self.parts.clear()
 
     def end(self) -> bool:
-        """The connection has ended; whether that completes the answer."""
+        """Handle the end of the connection. Return whether that completes the response."""
         head = self.head() if self.in_body else b""
         if not self.in_body or value_of(head, b"content-length"):
             return False
@@ -212,7 +211,7 @@ class Reader:
         return True
 
     def head(self) -> bytes:
-        """The answer's head without interim ones."""
+        """Return the head of the response, without interim ones."""
         if self.known is not None:
             return self.known.head
         head = self._head
@@ -222,7 +221,7 @@ class Reader:
         return head[span]
 
     def take(self) -> bytes:
-        """What has come of the body and was not taken."""
+        """Return, and remove, the received part of the body."""
         parts = self.parts
         if self._body is None:
             if len(parts) == 1:
@@ -235,7 +234,7 @@ class Reader:
         return body
 
     def close(self) -> None:
-        """No more comes. What is left can be taken; nothing refers to this in a circle any more."""
+        """Release the parser, to break a reference cycle. What was received can still be taken."""
         del self._parser
 
 

@@ -1,4 +1,4 @@
-"""Pure. What a request says: its head as bytes, from the headers of session and request."""
+"""Pure. The head of a request, made from the headers of the session and of the request."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from amoc.http.headers import SECRET, block, line
 from amoc.http.urls import Origin
 
 SAFE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
-"""Methods that can be repeated without harm (RFC 9110 section 9.2.2)."""
+"""Methods that are safe to repeat (RFC 9110 section 9.2.2)."""
 WITH_LENGTH: Final = frozenset({"POST", "PUT", "PATCH"})
-"""Methods whose requests say that they have no body."""
+"""Methods whose requests send Content-Length even without a body."""
 
 HeaderValues = Mapping[str, object]
 
 
 class Bearer(NamedTuple):
-    """Authorization with a token."""
+    """A bearer token."""
 
     token: str
 
@@ -29,15 +29,15 @@ Auth = tuple[str, str] | Bearer
 
 
 def bearer(token: str) -> Bearer:
-    """Authorization with a token (RFC 6750): ``http.session(url, auth=http.bearer(token))``."""
+    """Return authorization by token (RFC 6750): ``http.session(url, auth=http.bearer(token))``."""
     return Bearer(token)
 
 
 def authorization(auth: Auth) -> str:
-    """What the header Authorization says.
+    """Return the value of the Authorization header.
 
     Raises:
-        ScenarioError: `auth` is neither user and password nor a token.
+        ScenarioError: `auth` is neither a user with a password nor a token.
     """
     if isinstance(auth, Bearer):
         return f"Bearer {auth.token}"
@@ -49,16 +49,16 @@ def authorization(auth: Auth) -> str:
 
 
 class Heads:
-    """The lines that all of a session's requests have, made once for each server.
+    """The header lines that all requests of a session share, cached per server.
 
     Attributes:
-        home_end: `end`, once it is made; else empty.
+        home_end: Result of `end`, once it has been called; empty before.
     """
 
     __slots__ = ("_auth", "_headers", "_home", "_home_lines", "_known", "_names", "home_end")
 
     def __init__(self, headers: HeaderValues, auth: Auth | None, home: Origin | None) -> None:
-        """Take a session's headers; only `home` is told its secrets."""
+        """Use these headers. Secrets among them are only sent to `home`."""
         self._headers = headers
         self._auth = auth
         self._home = home
@@ -67,7 +67,7 @@ class Heads:
         self._known: dict[Origin, str] = {}
 
     def set(self, name: str, value: object) -> None:
-        """Change a header of all later requests; None takes it away."""
+        """Change a header of all further requests; None removes it."""
         line(name, "" if value is None else value)
         self._headers = merged(self._headers, {name: value})
         self._home_lines, self.home_end = "", b""
@@ -75,13 +75,13 @@ class Heads:
         self._known.clear()
 
     def end(self) -> bytes:
-        """What follows the first line of a request to the session's own server, without a body."""
+        """Return all that follows the request line, for requests to `home` without a body."""
         assert self._home is not None
         self.home_end = f"{self.lines(self._home)}\r\n".encode("latin-1")
         return self.home_end
 
     def lines(self, origin: Origin) -> str:
-        """The lines of a request without headers of its own."""
+        """Return the header lines of a request that adds none of its own."""
         if origin is self._home:
             self._home_lines = self._home_lines or block(self.of(origin))
             return self._home_lines
@@ -93,7 +93,7 @@ class Heads:
         return known
 
     def lines_with(self, origin: Origin, own: HeaderValues) -> str:
-        """The lines of a request with headers of its own."""
+        """Return the header lines of a request with additional headers."""
         usual = self._names
         if usual is None:
             usual = self._names = {"host", "authorization", *map(str.lower, self._headers)}
@@ -102,12 +102,12 @@ class Heads:
         return block(merged(self.of(origin), own))
 
     def of(self, origin: Origin, strayed: bool = False) -> HeaderValues:
-        """The headers of a request to `origin`, Host first.
+        """Return the headers of a request to `origin`, Host first.
 
         Args:
             origin: The server.
-            strayed: Whether a redirect led there from another one. Without a home, whoever is asked
-                directly is told the secrets.
+            strayed: Whether a redirect from another server led there. In a session without a home,
+                secrets are sent to the servers that the scenario names, but not after redirects.
         """
         own = self._headers
         if origin != self._home if self._home is not None else strayed:
@@ -118,7 +118,7 @@ class Heads:
 
 
 def merged(first: HeaderValues, second: HeaderValues) -> HeaderValues:
-    """Headers of both; of those in both, in whatever case, the second's."""
+    """Return the headers of both. Where both have a name, in any case, the second's is used."""
     if not second:
         return first
     theirs = {name.lower() for name in second}
@@ -129,7 +129,7 @@ def merged(first: HeaderValues, second: HeaderValues) -> HeaderValues:
 
 
 def without_secrets(headers: HeaderValues) -> HeaderValues:
-    """Headers that a server may see which they are not meant for; nor is it told another's name."""
+    """Return the headers that may be sent to another server: none with secrets, and no Host."""
     return {
         name: value
         for name, value in headers.items()
@@ -138,7 +138,7 @@ def without_secrets(headers: HeaderValues) -> HeaderValues:
 
 
 def framing(method: str, length: int | None, media: str) -> str:
-    """The lines that say what body a request has."""
+    """Return the header lines that describe a body."""
     if length is None:
         said = "Transfer-Encoding: chunked\r\n"
     elif length or method in WITH_LENGTH:
@@ -154,5 +154,5 @@ def _type_line(media: str) -> str:
 
 
 def chunk(piece: bytes) -> bytes:
-    """A piece of a body whose length is not known beforehand."""
+    """Return a piece of a body as an HTTP chunk, for bodies of unknown length."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)

@@ -1,4 +1,4 @@
-"""An answer's body as it comes, piece by piece, decompressed."""
+"""Streamed response bodies, decompressed piece by piece."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from amoc.http import decoding, errors
 from amoc.http.connection import Connection
 
 MAX_PIECE: Final = 64 << 20
-"""What one piece may become when it is decompressed."""
+"""Maximum size in bytes of one piece after decompression."""
 
 
 class Stream:
-    """Pieces of a body; the connection's user reads them while it is open.
+    """The pieces of a body, read from its connection on demand.
 
     Attributes:
-        connection: Where they come from.
-        size: Bytes that were given.
-        is_over: Whether its block has ended: the connection may have another request's answer.
+        connection: The connection to read from.
+        size: Number of bytes yielded so far.
+        is_over: Whether its `with` block has ended. The connection may be in use again.
     """
 
     def __init__(self, connection: Connection, who: str, encoding: str) -> None:
@@ -31,7 +31,7 @@ class Stream:
 
     def _read(self) -> bytes:
         piece = b"" if self.is_over else self.connection.read()
-        if self.is_over:  # maybe since then, for a greenlet beside the block
+        if self.is_over:  # also if it ended during the read, in another greenlet
             raise ScenarioError(f"{self._who}: a stream must be read within its with block")
         return piece
 

@@ -1,4 +1,4 @@
-"""TLS between a connection and its socket; contexts and sessions are the worker's."""
+"""TLS between a connection and its socket. Contexts and sessions are shared in a worker."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from amoc.base.waiting import Waiter, wait_despite_pause
 
 READ_BYTES = 16 << 10
 MAX_READS = 1_000
-"""Of a handshake; a server that needs more is none."""
+"""Maximum number of reads in a handshake."""
 
 
 def terms_for(options: TlsOptions, server_name: str, place: object) -> TlsTerms:
-    """The terms of a connection.
+    """Return the TLS parameters of a connection.
 
     Args:
-        options: Which context.
-        server_name: Whose certificate it must be.
-        place: The server; connections to the same one resume sessions.
+        options: Options of the context.
+        server_name: Name that the certificate must be valid for.
+        place: The server. Connections to the same one resume sessions.
 
     Raises:
-        ScenarioError: The options cannot be put into practice.
+        ScenarioError: The options are invalid.
     """
     with value_error_as(ScenarioError, "the TLS options of HTTP "):
         context, sessions = shared(options)
@@ -37,13 +37,13 @@ def terms_for(options: TlsOptions, server_name: str, place: object) -> TlsTerms:
 
 
 class TlsChannel:
-    """Encrypts what a connection sends, and decrypts what comes.
+    """Encrypts what a connection sends, and decrypts what it receives.
 
     Attributes:
-        engine: Does it.
-        is_new: Whether there may be a session to keep, once the server has said something.
+        engine: The TLS engine.
+        is_new: Whether a session is to be stored once the server has sent data.
         is_resumed: Whether an earlier session was resumed.
-        verifies: Whether the server's certificate has to be valid.
+        verifies: Whether the server's certificate is verified.
     """
 
     __slots__ = ("_place", "_sessions", "engine", "is_new", "is_resumed", "verifies")
@@ -57,31 +57,31 @@ class TlsChannel:
         self.verifies = terms.context.verify_mode != ssl.CERT_NONE
 
     def received(self, data: bytes, send: Callable[[bytes], object]) -> bytes:
-        """The plain text of what has come; `send` is called with what TLS itself answers.
+        """Return the plain text of received data; `send` is called with replies of TLS itself.
 
         Raises:
-            OSError: An `ssl.SSLError` where TLS itself failed.
+            OSError: `ssl.SSLError` if TLS itself failed.
         """
         engine = self.engine
         text = engine.received(data)
-        if engine.to_peer.pending:  # an answer to a new key say
+        if engine.to_peer.pending:  # a reply to a key update, for example
             send(engine.outgoing())
         if self.is_new and text:
             self._remember()
         return text
 
     def _remember(self) -> None:
-        """Keep the session: in TLS 1.3 tickets come after the handshake, and before all else."""
+        """Store the session. TLS 1.3 sends tickets after the handshake, before any data."""
         self.is_new = False
         if self._sessions is not None and (session := self.engine.session) is not None:
             self._sessions.put(self._place, session)
 
     def handshake(self, sock: Socket, timeout: float) -> None:
-        """Agree with the server on keys, and verify its certificate.
+        """Perform the handshake, and verify the server's certificate.
 
         Raises:
-            TimeoutError: It took longer than so many seconds.
-            OSError: It failed; an `ssl.SSLError` where TLS itself did.
+            TimeoutError: It took longer than `timeout` seconds.
+            OSError: It failed; `ssl.SSLError` if TLS itself did.
         """
         engine = self.engine
         deadline_ns = monotonic_ns() + int(timeout * S_NS)
@@ -110,7 +110,7 @@ class TlsChannel:
         if not engine.established:
             raise ConnectionAbortedError("the handshake has no end")
         if engine.resumed:
-            self.is_resumed = True  # the session that is kept serves; to read one takes 0.4 ms
+            self.is_resumed = True  # keep using the stored session: reading one takes 0.4 ms
         else:
             self.is_new = self._sessions is not None
 

@@ -1,6 +1,6 @@
-"""Pure. URLs: to which server a request goes, what it asks there for, and what it is called.
+"""Pure. URLs: the server and target of a request, and its name.
 
-yarl knows the rules; what needs none of them, as most requests of a load test do, avoids it.
+yarl implements the rules. URLs that need none of them, as most in a load test, bypass it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from amoc.base.redaction import HIDDEN, hide, is_secret
 from amoc.base.text import cut
 
 MAX_KNOWN: Final = 4096
-"""URLs that a worker remembers."""
+"""Maximum number of URLs that a worker caches."""
 MAX_KNOWN_LENGTH: Final = 200
 PORTS: Final = {"http": 80, "https": 443}
 PLAIN: Final = re.compile(r"/(?!/)[!$%&'()*+,./0-9:;=?@A-Z_a-z~-]*")
@@ -26,28 +26,28 @@ PLAIN: Final = re.compile(r"/(?!/)[!$%&'()*+,./0-9:;=?@A-Z_a-z~-]*")
 _HOST: Final = re.compile(r"[\w.:%-]+", re.ASCII)
 _PARAMETER: Final = re.compile(r"([?&]([^=&?#]*)=)[^&#]*")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
-"""What `quote` leaves as it is; to see that takes a fraction of what it takes."""
+"""Text that `quote` would not change. This check takes a fraction of its time."""
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 Query = Mapping[str, object] | Iterable[tuple[str, object]]
 
 
 class Origin(NamedTuple):
-    """A server, as URLs name it."""
+    """A server: scheme, host and port."""
 
     scheme: str
     host: str
-    """Its name, or its address by number without brackets."""
+    """Host name, or IP address without brackets."""
     port: int
 
     @property
     def secure(self) -> bool:
-        """Whether it is spoken to over TLS."""
+        """Whether it uses TLS."""
         return self.scheme == "https"
 
     @property
     def authority(self) -> str:
-        """What a Host header says: without the port where that is the usual one."""
+        """Value of the Host header: the port is left out if it is the default one."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -56,7 +56,7 @@ class Origin(NamedTuple):
 
 
 class Address(NamedTuple):
-    """Where a request goes to."""
+    """The URL of a request, in parts."""
 
     origin: Origin
     target: str
@@ -74,11 +74,11 @@ class Address(NamedTuple):
 
 
 known_lines: Final[dict[str, bytes]] = {}
-"""What `line_of` has given for some paths."""
+"""Cache of `line_of`, by path."""
 
 
 def line_of(path: str) -> bytes:
-    """The first line of a GET of `path`; empty unless it is one that needs no quoting."""
+    """Return the request line of a GET of `path`; empty if the path needs quoting."""
     if not PLAIN.fullmatch(path):
         return b""
     line = b"GET %b HTTP/1.1\r\n" % path.encode()
@@ -89,21 +89,21 @@ def line_of(path: str) -> bytes:
 
 @lru_cache(maxsize=MAX_KNOWN)
 def parse(url: str) -> Address:
-    """The address that an absolute URL names.
+    """Return the address of an absolute URL.
 
     Raises:
-        ScenarioError: It is none of HTTP.
+        ScenarioError: It is not a valid HTTP URL.
     """
     return _address(_url(url), url)
 
 
 def join(base: Address, path: str) -> Address:
-    """The address of a path that is given relative to a base URL, whose own path comes first.
+    """Return the address of a path relative to a base URL, whose own path is put in front.
 
-    An absolute URL stands for itself.
+    An absolute URL is used as it is.
 
     Raises:
-        ScenarioError: As `parse`.
+        ScenarioError: As for `parse`.
     """
     if "://" in path:
         return parse(path)
@@ -115,17 +115,17 @@ def join(base: Address, path: str) -> Address:
 
 
 def redirected(here: Address, location: str) -> Address:
-    """Where a Location header leads to.
+    """Return the address that a Location header points to.
 
     Raises:
-        ScenarioError: To no address of HTTP.
+        ScenarioError: It is not a valid HTTP URL.
     """
     found = _address(_url(str(here)).join(_url(location)), location)
     return found if found.origin != here.origin else found._replace(target=found.target)
 
 
 def with_query(target: str, query: Query) -> str:
-    """A target with more query parameters; sequences give several, None leaves one out."""
+    """Add query parameters to a target. Sequences give several, None gives none."""
     pairs = query.items() if isinstance(query, Mapping) else query
     parts = [
         f"{_quoted(name)}={_quoted(one)}"
@@ -139,7 +139,7 @@ def with_query(target: str, query: Query) -> str:
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:
-    """A path with ``{name}`` replaced by the quoted value of that name.
+    """Replace each ``{name}`` of a path by the quoted value of that name.
 
     Raises:
         ScenarioError: A value is missing, or is not used.
@@ -159,7 +159,7 @@ def _quoted(value: object) -> str:
 
 
 def named(url: str) -> str:
-    """A URL as names of requests have it: without query, fragment and user."""
+    """Return a URL as request names show it: without query, fragment and user."""
     url = url.partition("?")[0].partition("#")[0]
     scheme, mark, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
@@ -167,14 +167,14 @@ def named(url: str) -> str:
 
 
 def discreet(url: str) -> str:
-    """A URL without its password, and without what its query calls secret."""
+    """Return a URL without its password and without the secret parameters of its query."""
     return _PARAMETER.sub(
         lambda one: f"{one[1]}{HIDDEN}" if is_secret(one[2]) else one[0], hide(url)
     )
 
 
 def shown(url: object) -> str:
-    """A URL in a message: `discreet`, and cut."""
+    """Return a URL for a message: `discreet`, and cut."""
     return cut(discreet(str(url)))
 
 

@@ -1,4 +1,4 @@
-"""A user's session: what one browser, or one client of an API, keeps between requests."""
+"""A user's session: what a browser, or an API client, keeps between requests."""
 
 from __future__ import annotations
 
@@ -46,41 +46,41 @@ _NOWHERE: Final = Origin("http", "", 0)
 
 
 class Options(TypedDict, total=False):
-    """What a request takes beside its method and its URL."""
+    """Options of a request, besides method and URL."""
 
     name: str
-    """What it is called in the results; else method and path, ``GET /item/7``."""
+    """Name in the results. Defaults to method and path, ``GET /item/7``."""
     path: Mapping[str, object]
-    """Values for each ``{name}`` in the URL, which as it was is part of the request's name."""
+    """Values for each ``{name}`` in the URL. The request's name keeps the placeholders."""
     params: Query
-    """Parameters of the query; no part of the name."""
+    """Query parameters; not part of the name."""
     headers: Mapping[str, object]
-    """Beside the session's, or in their stead; None leaves one out."""
+    """Headers to add to the session's, or to override them; None removes one."""
     json: object
-    """What it carries, as JSON."""
+    """Body, sent as JSON."""
     form: Form
-    """What it carries, as a form does."""
+    """Body, sent as a form."""
     data: Data
-    """What it carries: bytes, text, a Path, an open file, or pieces of bytes, sent in chunks."""
+    """Body: bytes, text, a Path, an open file, or an iterable of bytes, which is sent in chunks."""
     files: Mapping[str, File] | Iterable[tuple[str, File]]
     """Files to upload (multipart/form-data), with the fields of `form`."""
     auth: Auth
-    """``(user, password)`` or ``http.bearer(token)``, in the session's stead."""
+    """``(user, password)`` or ``http.bearer(token)``, instead of the session's."""
     allow: int | Iterable[int]
-    """Statuses of 400 and above with which it does not count as failed."""
+    """Statuses of 400 and above that do not count as failures."""
     timeout: float
-    """In seconds, in the session's stead."""
+    """Time limit in seconds, instead of the session's."""
     redirects: int
-    """How many are followed at most, in the session's stead."""
+    """Maximum number of redirects to follow, instead of the session's."""
     expect_continue: bool
-    """Whether the body is sent only after the server has agreed to it."""
+    """Whether to send the body only after the server has agreed to receive it."""
 
 
 _OPTIONS: Final = dict(Options.__annotations__)
 
 
 class Session:
-    """Connections that are kept, cookies, and headers for all requests. See `amoc.http.session`."""
+    """Idle connections, cookies, and headers of all requests. See `amoc.http.session`."""
 
     __slots__ = ("_base", "_config", "_fetcher", "_is_plain", "_origin", "_terms")
 
@@ -98,7 +98,7 @@ class Session:
         return self._fetcher.cookies
 
     def set_header(self, name: str, value: str | None) -> None:
-        """Send a header with all further requests, a token say; None takes it away."""
+        """Send a header, a token for example, with all further requests; None removes it."""
         self._fetcher.heads.set(name, value)
 
     def get(self, url: str, **options: Unpack[Options]) -> Answer:
@@ -130,30 +130,30 @@ class Session:
         return self._perform("OPTIONS", url, options)
 
     def request(self, method: str, url: str, **options: Unpack[Options]) -> Answer:
-        """Make a request; in the results it is a step of its own.
+        """Make a request, which is a step in the results.
 
         Args:
             method: Such as ``GET``.
-            url: A path of the base URL, or a URL.
+            url: A path relative to the base URL, or an absolute URL.
             options: See `Options`.
 
         Returns:
-            The answer, whatever its status. One of 400 or above lets the request count as failed.
+            The response, whatever its status. A status of 400 or above counts as a failure.
 
         Raises:
-            RequestError: There is none, unless the session does not raise.
-            ScenarioError: An argument makes no sense.
-            UserStopped: The user was asked to stop while it waited.
+            RequestError: There is no usable response, and the session raises.
+            ScenarioError: An argument is invalid.
+            UserStopped: The user was asked to stop while waiting.
         """
         return self._perform(method, url, options)
 
     def _perform(self, method: str, url: str, options: Any) -> Answer:
         call = self._prepared(method, url, options, False)
         one = registry.current.composed.get(call.name)
-        if type(one) is not Recorder:  # else without a call, for nearly all names are known
+        if type(one) is not Recorder:  # `recorder_of` inlined: nearly all names are known
             one = names.recorder_of(call.name)
             call.name = one.name
-        if stopwatch.throttled:  # then it may have a response time, too
+        if stopwatch.throttled:  # there may also be a response time to record
             with steps.made(one) as step:
                 answer, error = self._traced(call, step)
                 if answer.cause:
@@ -162,7 +162,7 @@ class Session:
         else:
             call.recorder, error = one, None
             try:
-                answer = self._fetcher.fetch(call)  # as `_attempt`
+                answer = self._fetcher.fetch(call)  # `_attempt` inlined
             except RequestError as refusal:
                 answer, error = _unanswered(call, refusal)
             except BaseException as broken:
@@ -186,14 +186,14 @@ class Session:
 
     @contextmanager
     def stream(self, method: str, url: str, **options: Unpack[Options]) -> Iterator[Answer]:
-        """Make a request whose answer's body is taken as it comes, with `Answer.chunks`.
+        """Make a request, and read the response's body as it arrives, with `Answer.chunks`.
 
             with shop.stream("GET", "/export") as answer:
                 for chunk in answer.chunks():
                     ...
 
-        It is over when the block ends; what was not taken by then is dropped, with the connection.
-        It raises, and takes, what `request` does.
+        The request ends with the block. Closes the connection if the body was not read completely.
+        Arguments and errors are those of `request`.
         """
         call = self._prepared(method, url, options, True)
         one = names.recorder_of(call.name)
@@ -218,11 +218,11 @@ class Session:
                     self.finish(answer)
 
     def _traced(self, call: Call, step: Step) -> tuple[Answer, RequestError | None]:
-        """`_attempt`, within a step that may have a span."""
+        """Make a request as `_attempt` does, within a step that may have a span."""
         if not (parent := step.traceparent):
             return self._attempt(call)
         call.traceparent = parent
-        call.line = b""  # it has a header of its own
+        call.line = b""  # the request now has an additional header
         method, origin = call.method, call.origin
         answer, error = self._attempt(call)
         facts: dict[str, str | int] = {
@@ -239,35 +239,35 @@ class Session:
     def attempt(
         self, method: str, url: str, options: dict[str, Any], *, streams: bool = False
     ) -> tuple[Answer, RequestError | None]:
-        """Make a request and record nothing, for libraries that record it in words of their own.
+        """Make a request without recording it, for libraries that record it themselves.
 
         Args:
             method: Such as ``GET``.
-            url: A path of the base URL, or a URL.
-            options: See `Options`; they are taken out of it.
-            streams: Whether the answer's body is taken as it comes, until `finish`.
+            url: A path relative to the base URL, or an absolute URL.
+            options: See `Options`. The dictionary is modified.
+            streams: Whether the body is read as it arrives, until `finish`.
 
         Returns:
-            The answer, and None; or one with the status 0, and why there is no other.
+            The response and None; or an answer with status 0, and the error.
 
         Raises:
-            ScenarioError: An argument makes no sense.
-            UserStopped: The user was asked to stop while it waited.
+            ScenarioError: An argument is invalid.
+            UserStopped: The user was asked to stop while waiting.
         """
         return self._attempt(self._prepared(method, url, options, streams))
 
     def finish(self, answer: Answer) -> None:
-        """Take no more of an answer that streams."""
+        """End a streamed response. Its remaining body is discarded."""
         if answer.stream is not None and not answer.stream.is_over:
             answer.stream.is_over = True
             self._fetcher.drop(answer.stream.connection)
 
     def share_cookies(self, other: Session) -> None:
-        """Keep cookies together with another session from now on."""
+        """Use the cookies of another session from now on."""
         self._fetcher.cookies = other.cookies
 
     def close(self) -> None:
-        """Close the connections. Harmless the second time."""
+        """Close the connections. Closing them again does nothing."""
         self._fetcher.close()
 
     def __enter__(self) -> Self:
@@ -277,7 +277,7 @@ class Session:
         self.close()
 
     def __del__(self) -> None:
-        # A user that was killed, or a scenario without `with`: connections are watched by the loop.
+        # For killed users, and scenarios without `with`: the loop still watches connections.
         if hasattr(self, "_fetcher"):
             self.close()
 
@@ -319,7 +319,7 @@ class Session:
     def _address(
         self, url: str, options: Mapping[str, Any]
     ) -> tuple[Origin, str, tuple[str, str] | None]:
-        """Where a request goes to: a server, what is asked for there, and as what user."""
+        """Return server, target, and the credentials that the URL contains."""
         if (values := options.get("path")) is not None:
             url = fill(url, values)
         user: str | None = None
@@ -338,7 +338,7 @@ class Session:
         return origin, target, None if user is None else (user, password or "")
 
     def _attempt(self, call: Call) -> tuple[Answer, RequestError | None]:
-        """The answer, or one that stands for the error that is given with it."""
+        """Make a request. Return its answer, and the error if there is no response."""
         try:
             return self._fetcher.fetch(call), None
         except RequestError as error:
@@ -354,7 +354,7 @@ def _unanswered(call: Call, error: RequestError) -> tuple[Answer, RequestError]:
     answer.call = call
     answer.ns = monotonic_ns() - call.begin_ns
     answer.ok, answer.cause, answer.message = False, error.cause, str(error)
-    return answer, error.with_traceback(None)  # which refers to the frames that have it
+    return answer, error.with_traceback(None)  # whose frames would refer back to the error
 
 
 @lru_cache(maxsize=64)
@@ -364,7 +364,7 @@ def _terms_of(timeout: float, max_body: int, read_timeout: float | None) -> Term
 
 
 def _record(one: Recorder, answer: Answer) -> None:
-    """Record a request that is over."""
+    """Record a completed request."""
     if answer.ok:
         one.succeeded(answer.ns, True, len(answer.bytes))
         return
@@ -374,14 +374,14 @@ def _record(one: Recorder, answer: Answer) -> None:
 
 
 def _special(method: str, terms: Terms) -> Terms:
-    """The terms of a request with a method that is not among the usual ones."""
+    """Return the terms of a request whose method is not one of `_METHODS`."""
     if not (method.isascii() and method.isalpha()):
         raise ScenarioError(f"a method must be a word such as GET, got {method!r}")
     return replace(terms, bodyless=True) if method == "HEAD" else terms
 
 
 def _apply(options: dict[str, Any], call: Call) -> None:
-    """Let a call be as its options say."""
+    """Set the fields of a call from its options."""
     if not options.keys() <= _OPTIONS.keys():
         unknown = min(options.keys() - _OPTIONS.keys())
         raise ScenarioError(f"a request takes {', '.join(_OPTIONS)}, but not {unknown}")
