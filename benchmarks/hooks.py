@@ -70,10 +70,10 @@ def log_calls(calls: int) -> dict[str, float]:
 def let_through(calls: int) -> dict[str, float]:
     """What it costs to come to a throttle, and to be let through."""
     queue = WorkerQueue("bench", metrics.built_in(metrics.Timer, "token_lateness"), None)
-    queue.hear_mode(ThrottleMode("bench", 1, 0, Mode.RUN, False))
+    queue.receive_mode(ThrottleMode("bench", 1, 0, Mode.RUN, False))
     queue.work(now_ns(), now_ns() + S_NS)
     asked = timed(lambda _: queue.enter(OnToken(lambda _: None)), calls)
-    queue.hear_tokens(Tokens("bench", 1, 1, 0, 1, calls, now_ns() - 10 * MS_NS, 1.0))
+    queue.receive_tokens(Tokens("bench", 1, 1, 0, 1, calls, now_ns() - 10 * MS_NS, 1.0))
     begun_ns = now_ns()
     passed = queue.work(begun_ns, begun_ns + 100 * S_NS)
     assert passed == calls

@@ -1,4 +1,4 @@
-"""Throttles: so many times a second over the whole run, or so many at the same time."""
+"""Throttles: limits on the rate, or on the concurrency, of something over the whole run."""
 
 from amoc.scenario import pacing
 from amoc.throttle.api import (
@@ -21,7 +21,7 @@ from amoc.throttle.wait import ThrottleTimeout, permit, run, send, send_and_wait
 pacing.provide(wait)
 
 __all__ = [  # noqa: RUF022 - grouped, as a table of contents
-    # what a throttle is
+    # starting and stopping
     "limit_concurrency",
     "start",
     "state",
@@ -33,7 +33,7 @@ __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     "send_and_wait",
     "slot",
     "wait",
-    # changing it
+    # changing
     "change_rate",
     "change_rate_gradually",
     "pause",
@@ -42,7 +42,7 @@ __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     "stages",
     "steps",
     "unlock",
-    # what it says
+    # results
     "ThrottleState",
     "ThrottleTimeout",
 ]

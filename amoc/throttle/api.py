@@ -1,7 +1,7 @@
-"""What a scenario starts and changes throttles with: `from amoc import throttle`.
+"""The calls with which a scenario starts and changes throttles: `from amoc import throttle`.
 
-A throttle is known by its name over the whole run. init(), or any user, starts it; all users of all
-workers pass through it together:
+A throttle has one name in the whole run. Start it in init() or in any user; the users of all
+workers share its limit:
 
     throttle.start("logins", 600)                   # 600 a minute
     throttle.wait("logins")                         # in a user
@@ -10,9 +10,10 @@ workers pass through it together:
     with throttle.permit("uploads"):                # in a user
         ...
 
-Durations are seconds. What is refused raises `ScenarioError`, in init() when the run is about to
-start. Calls that change a throttle return when the change is in force in all workers, about 40 ms
-later, or with ``wait=False`` as soon as the controller has it; those of init() return at once.
+Durations are in seconds. Invalid arguments raise `ScenarioError`; those of calls in init() are
+checked when the run is about to start. Calls that change a throttle return when the change is in
+force in all workers, about 40 ms later, or with ``wait=False`` as soon as the controller has
+accepted it. Calls in init() return at once.
 """
 
 from __future__ import annotations
@@ -41,16 +42,16 @@ def start(
 
     Args:
         name: Up to 200 characters.
-        rate: How many may pass per `interval`; 0 holds all, ``inf`` holds none.
+        rate: Users that may pass per `interval`; 0 lets none pass, ``inf`` sets no limit.
         interval: Seconds; 0 means the same as `limit_concurrency`.
-        interarrival: Seconds between two, in place of `rate`; ``inf`` holds all.
-        stages: How the rate goes, in place of `rate`: ``30s:100, 2m:1000``.
+        interarrival: Seconds between two passes, instead of `rate`; ``inf`` lets none pass.
+        stages: Stages of the rate, instead of `rate`: ``30s:100, 2m:1000``.
 
     Returns:
-        ``started``, or ``already started`` where it was started with the same arguments before.
+        ``started``, or ``already started`` if it was started with the same arguments before.
 
     Raises:
-        ScenarioError: It makes no sense, or it was started with other arguments.
+        ScenarioError: An argument is invalid, or it was started with other arguments.
     """
     parse_profile.check_name(name)
     given = [one for one in (rate, interarrival, stages) if one is not None]
@@ -70,16 +71,16 @@ def start(
 
 
 def limit_concurrency(name: str, n: int) -> str:
-    """Start a throttle that lets `n` users be at work at the same time, over the whole run.
+    """Start a throttle that limits concurrency to `n` users over the whole run.
 
-    Who passes it holds one of its permits: until its iteration ends with `wait`, until the end of
-    the block with `permit`. `change_rate` changes how many there are.
+    A user that passes it holds one of its permits: after `wait` until its iteration ends, with
+    `permit` until the end of the block. `change_rate` changes the number of permits.
 
     Returns:
-        As `start`.
+        See `start`.
 
     Raises:
-        ScenarioError: As `start`.
+        ScenarioError: See `start`.
     """
     return start(name, n, 0)
 
@@ -92,15 +93,15 @@ def change_rate(
     interarrival: float | None = None,
     wait: bool = True,
 ) -> None:
-    """Change the rate, from now on; ends an `unlock` and any gradual change.
+    """Change the rate now. Ends an `unlock` and any gradual change.
 
     Args:
         name: The throttle.
-        rate: How many may pass per `interval`.
-        interval: Seconds; as it was if not given. With 0 a rate becomes a limit of concurrency,
-            with more a limit of concurrency becomes a rate. Users that are past the throttle then
-            hold no permit.
-        interarrival: Seconds between two, in place of `rate`.
+        rate: Users that may pass per `interval`.
+        interval: Seconds; unchanged by default. 0 turns a rate into a concurrency limit, any other
+            value turns a concurrency limit into a rate. Users that have already passed then hold
+            no permit.
+        interarrival: Seconds between two passes, instead of `rate`.
         wait: Whether to return when the change is in force in all workers.
     """
     parse_profile.check_name(name)
@@ -122,19 +123,19 @@ def change_rate_gradually(
     to_interarrival: float | None = None,
     wait: bool = True,
 ) -> None:
-    """Change the rate little by little.
+    """Change the rate gradually: in a straight line over `duration`, or in steps.
 
     Args:
         name: The throttle.
-        from_rate: Where it begins; where it is, if not given.
-        to_rate: Where it ends, and stays.
-        interval: What the rates are per, in seconds; as it was if not given.
-        duration: How long it takes, in a straight line. Or in steps:
-        step_interval: How long a step lasts.
-        step_count: How many steps there are; the first change comes after the first of them.
-        from_interarrival: Seconds between two, in place of `from_rate`.
-        to_interarrival: Seconds between two, in place of `to_rate`. The rate goes in a straight
-            line, not the time between.
+        from_rate: Initial rate; the current one by default.
+        to_rate: Final rate, which then stays.
+        interval: Seconds that the rates refer to; unchanged by default.
+        duration: Length of the straight line.
+        step_interval: Length of each step.
+        step_count: Number of steps; the first change comes at the end of the first step.
+        from_interarrival: Seconds between two passes, instead of `from_rate`.
+        to_interarrival: Seconds between two passes, instead of `to_rate`. It is the rate that
+            changes linearly, not the time between passes.
         wait: Whether to return when the change is in force in all workers.
     """
     parse_profile.check_name(name)
@@ -161,7 +162,7 @@ def steps(
     *,
     wait: bool = True,
 ) -> None:
-    """Take the rate through a list of (rate, seconds); the last rate stays."""
+    """Step through a list of (rate, seconds); the last rate stays."""
     _change_shape(name, ["steps", [list(step) for step in rates]], interval, wait)
 
 
@@ -174,22 +175,22 @@ def sine(
     *,
     wait: bool = True,
 ) -> None:
-    """Vary the rate between `low` and `high`, from the middle upwards, until it is changed."""
+    """Vary the rate between `low` and `high`, starting upwards from the middle, until changed."""
     _change_shape(name, ["sine", low, high, period], interval, wait)
 
 
 def stages(name: str, text: str, interval: float | None = None, *, wait: bool = True) -> None:
-    """Have the rate follow stages such as ``30s:100, 2m:1000``, from 0."""
+    """Let the rate follow stages such as ``30s:100, 2m:1000``, starting from 0."""
     _change_shape(name, ["stages", text], interval, wait)
 
 
 def pause(name: str, *, wait: bool = True) -> None:
-    """Hold all users until `resume`; a gradual change goes on counting meanwhile."""
+    """Hold all users until `resume`; a gradual change continues in the background."""
     rpc.ask("throttle.pause", parse_profile.check_name(name), wait)
 
 
 def resume(name: str, *, wait: bool = True) -> None:
-    """Back to what is configured, after `pause` or `unlock`."""
+    """Return to the configured rate after `pause` or `unlock`."""
     rpc.ask("throttle.resume", parse_profile.check_name(name), wait)
 
 
@@ -199,12 +200,12 @@ def unlock(name: str, *, wait: bool = True) -> None:
 
 
 def stop(name: str) -> None:
-    """End the throttle; users that wait for it get a `ScenarioError`. Its name is free again."""
+    """End the throttle. Users waiting for it get a `ScenarioError`; its name is free again."""
     rpc.ask("throttle.stop", parse_profile.check_name(name))
 
 
 def state(name: str) -> ThrottleState:
-    """The throttle's state; not in init(), where nothing has started yet."""
+    """Return the throttle's state. Not available in init(), where nothing has started yet."""
     return ThrottleState(*rpc.ask("throttle.state", parse_profile.check_name(name)))
 
 
@@ -213,7 +214,7 @@ def _change_shape(name: str, shape: list[object], interval: float | None, wait: 
 
 
 def _interval_of(name: str, interval: object, interarrival: object) -> float | None:
-    """What a new rate is per; None means as it was, which only the controller knows."""
+    """Return the interval of a new rate; None keeps the old one, known only to the controller."""
     if interval is not None:
         return parse_profile.check_interval(name, interval)
     return MINUTE_S if interarrival is not None else None

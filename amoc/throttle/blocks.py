@@ -1,8 +1,8 @@
-"""Blocks of slots: what one asker of a throttle was dealt, and what a worker has in hand. Pure.
+"""Blocks of slots: those dealt to one worker, and those that a worker has available. Pure.
 
-Slots in hand may be dropped or given back from a time on: a change makes them void, or nobody comes
-for one and others may have use for the rest. Until the controller was told of what is given back,
-blocks that come are cut in the same way, for it will take these to be given back, too.
+A worker may drop or give back all slots from a given time on: a change makes them void, or no user
+comes for one and other workers may need the rest. Until the controller has been told, blocks that
+arrive are cut at the same time, because it will treat their slots as given back, too.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ class Block(NamedTuple):
     """Slots for one worker: `first`, `first + stride`, …, `size` of them."""
 
     number: int
-    """One more than that of the worker's block before."""
+    """Number of the worker's previous block, plus one."""
     epoch: int
     first: int
     stride: int
     size: int
     due_ns: int
-    """Of the first."""
+    """When the first slot is due."""
     spacing_ns: float
-    """Between two of these, not of all slots."""
+    """Between two slots of this block, not of the whole throttle."""
 
     def due_at(self, index: int) -> int:
-        """When the block's slot `index` is due."""
+        """Return when the block's slot `index` is due."""
         return self.due_ns + ceil(index * self.spacing_ns)
 
     def first_from(self, t_ns: int) -> int:
-        """Index of its first slot that is due at `t_ns` or later; `size` if there is none."""
+        """Return the index of the first slot due at `t_ns` or later; `size` if there is none."""
         if t_ns <= self.due_ns:
             return 0
         if self.size == 1:
@@ -48,7 +48,7 @@ class Block(NamedTuple):
         return index
 
     def part(self, start: int, stop: int) -> Block:
-        """Its slots from `start` up to `stop`, as an index."""
+        """Return the slots with indexes from `start` up to, not including, `stop`."""
         return self._replace(
             first=self.first + start * self.stride, size=stop - start, due_ns=self.due_at(start)
         )
@@ -56,34 +56,34 @@ class Block(NamedTuple):
 
 @dataclass(slots=True)
 class Account:
-    """What is known of one asker."""
+    """The allocator's record of one worker."""
 
     served: int
-    """How many turns there had been when it had its last one, or came."""
+    """Turns taken by all workers when it last had its own, or joined."""
     in_turn: bool = False
-    """Whether it stands where those stand who wait for their turn."""
+    """Whether it is in the queue for its next turn."""
     outstanding: int = 0
     seen: int = 0
     dealt: int = 0
     """Number of the last block."""
     unseen: int = 0
-    """Slots in blocks that it had not seen when it asked."""
+    """Slots in blocks that it had not seen when it last reported."""
     recent: deque[Block] = field(default_factory=deque)
-    """Blocks that it has not seen or that are not long over."""
+    """Blocks that it has not seen, or that ended only recently."""
     covered_ns: int = 0
     """When the last slot that it holds is due."""
     had: int = 0
-    """All slots that it was dealt, but those that are void or that others get."""
+    """Slots dealt to it in all, without those that became void or went to other workers."""
     asked_back: bool = False
-    """Whether it was asked to give back what it was dealt for later, and has not answered."""
+    """Whether it has been asked to give back its later slots, and has not answered yet."""
 
     @property
     def demand(self) -> int:
-        """How many slots it wants beyond those that it was dealt."""
+        """How many slots it wants beyond those already dealt to it."""
         return max(0, self.outstanding - self.unseen)
 
     def forget(self, before_ns: int) -> None:
-        """Drop blocks that it has seen and that were over before."""
+        """Drop blocks that it has seen and whose last slot was due by `before_ns`."""
         recent = self.recent
         while (
             recent
@@ -93,7 +93,7 @@ class Account:
             recent.popleft()
 
     def cut(self, from_ns: int) -> list[Block]:
-        """Take away what it has seen that is due at `from_ns` or later."""
+        """Remove, and return, the slots it has seen that are due at `from_ns` or later."""
         gone, kept = [], deque[Block]()
         for block in self.recent:
             stop = block.size if block.number > self.seen else block.first_from(from_ns)
@@ -107,7 +107,7 @@ class Account:
 
 
 class _Entry(list[int]):
-    """When the next slot of a block is due, and the number of the block; first things first."""
+    """Heap entry: due time of a block's next slot, and the block's number as tie-breaker."""
 
     __slots__ = ("block", "mark", "used")
     block: Block
@@ -115,15 +115,16 @@ class _Entry(list[int]):
     mark: int
 
 
-class SlotsInHand:
-    """Slots to be used at their times.
+class SlotStock:
+    """Slots that a worker has available, each to be used at its time.
 
     Attributes:
         size: How many there are.
         next_ns: When the next one is due.
         covered_ns: When the last one is due.
-        spacing_ns: Between those that came last.
-        given_back_ns: From when on they are given back, and the controller was not told.
+        spacing_ns: Spacing of the block that arrived last.
+        given_back_ns: Slots from this time on are given back, which the controller does not know
+            yet; 0 if none are.
     """
 
     __slots__ = ("_heap", "covered_ns", "given_back_ns", "next_ns", "size", "spacing_ns")
@@ -135,7 +136,7 @@ class SlotsInHand:
         self.spacing_ns = 0.0
 
     def put(self, block: Block, void_ns: int, mark: int) -> None:
-        """Put `block`, but for what is due at `void_ns` or later; its slots come with `mark`."""
+        """Add `block` without slots due at `void_ns` or later; `take` returns `mark` with each."""
         self.spacing_ns = block.spacing_ns
         until_ns = min(void_ns, self.given_back_ns or NEVER_NS)
         if until_ns < NEVER_NS:
@@ -149,10 +150,10 @@ class SlotsInHand:
             self.next_ns = self._heap[0][0]
 
     def take(self) -> tuple[int, Block, int, int]:
-        """Take the next one; there is one.
+        """Take the next slot; there must be one.
 
         Returns:
-            When it is due, its block, its number, and the mark it was put with.
+            When it is due, its block, its number, and the mark passed to `put`.
         """
         heap = self._heap
         entry = heap[0]
@@ -171,7 +172,7 @@ class SlotsInHand:
         return slot
 
     def drop(self, from_ns: int) -> None:
-        """Drop what is due at `from_ns` or later."""
+        """Drop the slots due at `from_ns` or later."""
         kept = []
         for entry in self._heap:
             block, index = entry.block, entry.used
@@ -186,6 +187,6 @@ class SlotsInHand:
         self.next_ns = kept[0][0] if kept else NEVER_NS
 
     def give_back(self, from_ns: int) -> None:
-        """Let others have what is due at `from_ns` or later."""
+        """Give back the slots due at `from_ns` or later, for other workers."""
         self.drop(from_ns)
         self.given_back_ns = min(from_ns, self.given_back_ns or NEVER_NS)

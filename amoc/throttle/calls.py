@@ -1,4 +1,4 @@
-"""What scenarios ask of throttles by calls (`amoc.ipc.rpc`), each carried out by the pacer."""
+"""The calls (`amoc.ipc.rpc`) that scenarios make about throttles, carried out by the pacer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from amoc.throttle.controller import Pacer
 
 OWN = ("user_rate",)
-"""Throttles without which a run cannot go on."""
+"""Throttles that a run cannot do without."""
 
 Operation = Callable[..., object]
 
 
 def operations(pacer: Pacer) -> dict[str, Operation]:
-    """The calls that `pacer` carries out, for `amoc.ipc.rpc.RpcServer`."""
+    """Return the calls that `pacer` carries out, for `amoc.ipc.rpc.RpcServer`."""
 
     def start(_: WorkerId | None, name: str, shape: object, interval_s: float) -> list[object]:
-        """Start it, unless it was started so; whether, and what a worker learns it from."""
+        """Start it unless it runs already with these arguments.
+
+        Returns:
+            Whether it is new, and its packed state for the calling worker.
+        """
         is_new = pacer.start_once(name, shape, interval_s)
         return [is_new, pacer.packed_state(name)]
 

@@ -1,11 +1,12 @@
-"""The pacer: the controller's end of all throttles.
+"""The pacer: the controller's side of all throttles.
 
-It keeps their books (`amoc.throttle.throttle`), hears what workers want, and deals: at once when a
-demand comes that has slots within half the horizon, and else when the next ones come so near. One
-greenlet sleeps until the earliest throttle needs it; a thousand idle ones cost nothing.
+It keeps the state of each (`amoc.throttle.throttle`), receives the workers' demand, and deals
+slots: at once if a report asks for slots due within half the horizon, otherwise when the next slots
+come that close. One greenlet sleeps until the earliest throttle is due, so a thousand idle
+throttles cost nothing.
 
-`post` gathers what goes to one worker in one turn of the loop, so all that a tick deals to it is
-one message.
+`post` batches the messages to one worker within one pass of the event loop: all that a tick deals
+to a worker is one message.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from amoc.throttle.throttle import Taken, Throttle, ThrottleState
 __all__ = ["Pacer", "ThrottleState"]
 
 MAX_THROTTLES = 10_000
-"""Throttles that a scenario can start."""
+"""Most throttles that a scenario can start."""
 MAX_NAMED = 20
-"""Throttles named in an error."""
+"""Most throttles named in an error."""
 NOTHING = Taken(0.0, 0)
 IN_FORCE_S = 10.0
-"""How long an operator's change waits for the workers."""
+"""How long an operator's change waits for the workers to confirm it."""
 _TICK_NS = 10 * MS_NS
-"""What nobody has asked for just now is dealt at multiples of that, for many throttles together."""
+"""Deals that no report has just asked for happen at multiples of this, many throttles together."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Pacer:
     """Deals the slots of all throttles.
 
     Attributes:
-        operations: What scenarios and operators may ask, for `amoc.ipc.rpc.RpcServer`.
+        operations: Calls for scenarios and operators, for `amoc.ipc.rpc.RpcServer`.
     """
 
     def __init__(
@@ -64,14 +65,14 @@ class Pacer:
         operator: Operator | None = None,
         distance: Distance | None = None,
     ) -> None:
-        """Begin without throttles.
+        """Create a pacer without throttles.
 
         Args:
-            post: Sends a message to a worker, soon.
+            post: Queues a message for a worker.
             now: The clock.
-            rates: What an operator wants throttles to be started with, as text, by name.
-            operator: Told which throttles start with a rate of `rates`.
-            distance: How far the farthest node is.
+            rates: The operator's initial rates, as text, by throttle name.
+            operator: Receives a notice for each throttle that starts with a rate from `rates`.
+            distance: Round-trip time to the farthest node.
         """
         self._post = post
         self._now = now
@@ -81,7 +82,7 @@ class Pacer:
         self.throttles: dict[str, Throttle[WorkerId]] = {}
         self._shapes: dict[str, tuple[object, float]] = {}
         self._last_epochs: dict[str, int] = {}
-        self._stopped: dict[str, Taken] = {}  # what nobody has taken yet of those
+        self._stopped: dict[str, Taken] = {}  # counts of stopped throttles, not yet taken
         self._workers: dict[WorkerId, None] = {}
         self._run_is_paused = False
         self._in_force = InForce(self._workers.keys())
@@ -92,10 +93,10 @@ class Pacer:
     def __repr__(self) -> str:
         return f"<pacer of {counted(len(self.throttles), 'throttle')}>"
 
-    # What happens
+    # Events
 
     def run(self) -> None:
-        """Deal what is due, for ever; to be a greenlet of its own."""
+        """Deal what is due, for ever. Runs in its own greenlet."""
         while True:
             self.tick()
             now_ns = self._now()
@@ -109,13 +110,13 @@ class Pacer:
             self._deal(self.throttles[name], now_ns, now_ns)
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
-        """A worker has said what its users want.
+        """Process a worker's reports of its users' demand.
 
         Raises:
-            PeerError: It said something else.
+            PeerError: The message is malformed.
         """
         if origin not in self._workers:
-            return  # its last words; what it held was taken back
+            return  # a late message of a lost worker, whose slots were taken back
         now_ns = self._now()
         touched: dict[str, Throttle[WorkerId]] = {}
         for record in THROTTLE_TO_CONTROLLER.unpack_stream(body):
@@ -125,11 +126,11 @@ class Pacer:
                 touched[record.name] = throttle
         for throttle in touched.values():
             if self._in_force.awaited:
-                self._in_force.look(throttle)
+                self._in_force.check(throttle)
             self._deal(throttle, now_ns, throttle.next_ns(now_ns))
 
     def worker_up(self, origin: WorkerId) -> None:
-        """A worker is there: it is told of all throttles."""
+        """Add a worker, and send it the state of all throttles."""
         self._workers[origin] = None
         now_ns = self._now()
         for throttle in self.throttles.values():
@@ -137,12 +138,12 @@ class Pacer:
                 self._post(origin, mode)
 
     def worker_lost(self, origin: WorkerId, passed: Mapping[str, int] | None = None) -> None:
-        """A worker is no more: what it cannot have used is dealt to others.
+        """Remove a worker, and deal the slots that it cannot have used to others.
 
         Args:
-            origin: Which.
-            passed: How many slots it has used, or knew to be missed, by throttle; needed of those
-                of which every slot counts.
+            origin: The worker.
+            passed: How many slots it has used or counted as missed, by throttle; needed for
+                throttles started with `every`.
         """
         if origin not in self._workers:
             return
@@ -151,38 +152,38 @@ class Pacer:
         for name, throttle in self.throttles.items():
             throttle.lost(origin, now_ns, (passed or {}).get(name, 0))
             self._deal(throttle, now_ns, throttle.next_ns(now_ns))
-            self._in_force.look(throttle)
+            self._in_force.check(throttle)
 
     def begin(self) -> None:
-        """Users may start."""
+        """Allow users to start."""
         self._stopped.clear()
         for name in self.throttles:
             self.change(name, Throttle.begin)
 
     def pause_run(self) -> None:
-        """The run is paused, and all throttles with it."""
+        """Pause all throttles with the run."""
         self._run_is_paused = True
         for name, throttle in self.throttles.items():
             self.change(name, Throttle.pause_run)
-            self._in_force.look(throttle)
+            self._in_force.check(throttle)
 
     def resume_run(self) -> None:
-        """The run goes on."""
+        """Resume all throttles with the run."""
         self._run_is_paused = False
         for name in self.throttles:
             self.change(name, Throttle.resume_run)
 
-    # What is asked
+    # Calls
 
     def start(
         self, name: str, shape: object, interval_s: float = 60.0, *, every: bool = False
     ) -> None:
-        """Start a throttle; `shape` as in `amoc.throttle.parse_profile`.
+        """Start a throttle; for `shape` see `amoc.throttle.parse_profile`.
 
-        With `every`, slots that nobody takes are counted, as those of an arrival rate are.
+        With `every`, slots that nobody takes are counted, as an arrival rate requires.
 
         Raises:
-            ScenarioError: It makes no sense, or there is one of that name.
+            ScenarioError: An argument is invalid, or a throttle of that name is running.
         """
         parse_profile.check_name(name)
         if name in self.throttles:
@@ -206,7 +207,7 @@ class Pacer:
         )
         self.throttles[name] = throttle
         self._shapes[name] = (shape, interval_s)
-        self._tell(throttle.news())
+        self._broadcast(throttle.newest_change())
         rate = throttle.value_at(now_ns)
         _log.info("throttle %s is started with %g per %g s", name, rate, interval_s)
         if THROTTLE_INIT.heard:
@@ -215,15 +216,15 @@ class Pacer:
             self.change(name, Throttle.pause_run)
 
     def end(self, name: str, at_ns: int) -> Later | None:
-        """Let nobody pass from `at_ns` on; what answers when that is so, None if it is now."""
+        """Let nobody pass from `at_ns` on; return a reply for when that holds, None if it does."""
         self.change(name, lambda one, now_ns: one.end(at_ns, now_ns))
         return self.when_in_force(name)
 
     def stop(self, name: str) -> None:
-        """Stop a throttle; who waits for it gets an error.
+        """Stop a throttle; its waiting users get an error.
 
         Raises:
-            ScenarioError: There is none of that name.
+            ScenarioError: There is no throttle of that name.
         """
         throttle = self.find(name)
         del self.throttles[name], self._shapes[name]
@@ -234,23 +235,23 @@ class Pacer:
         self._in_force.stopped(name)
         if len(self._last_epochs) > 2 * MAX_THROTTLES:
             self._last_epochs.pop(next(iter(self._last_epochs)))
-        self._tell(throttle.gone())
+        self._broadcast(throttle.stop_notice())
         _log.info("throttle %s is stopped", name)
         if THROTTLE_STOP.heard:
             THROTTLE_STOP(throttle=name)
 
     def change_rate(self, name: str, text: str) -> str:
-        """Give a throttle another rate, as an operator says it, and wait until it is in force.
+        """Change a throttle's rate for an operator, and wait until that is in force.
 
         Args:
             name: The throttle.
-            text: As after ``--throttle NAME=``.
+            text: The rate, as in ``--throttle NAME=``.
 
         Returns:
-            What was done.
+            A sentence for the operator.
 
         Raises:
-            UsageError: There is no such throttle, or no such rate; nothing was changed.
+            UsageError: There is no such throttle, or the rate is invalid; nothing was changed.
         """
         try:
             throttle = self.find(name)
@@ -268,10 +269,10 @@ class Pacer:
         return f"throttle {name} is changed to {text}"
 
     def start_once(self, name: str, shape: object, interval_s: float) -> bool:
-        """Start a throttle unless it was started in the same way; whether it was not.
+        """Start a throttle unless it runs with the same arguments; return whether it is new.
 
         Raises:
-            ScenarioError: It makes no sense, or it was started in another way.
+            ScenarioError: An argument is invalid, or it was started with other arguments.
         """
         is_new = self._shapes.get(name) != (shape, interval_s)
         if is_new:
@@ -280,12 +281,12 @@ class Pacer:
 
     @property
     def unused_rates(self) -> list[str]:
-        """Names that the operator has given a rate for, and that nobody has started."""
+        """Throttles for which the operator has given a rate, but which nobody has started."""
         known = self.throttles.keys() | self._last_epochs.keys()
         return sorted(self._rates.keys() - known)
 
     def take(self, at_ns: int) -> dict[str, Taken]:
-        """What came of each throttle since the last call, of those too that were stopped since."""
+        """Return each throttle's counts since the last call, stopped throttles included."""
         taken, self._stopped = self._stopped, {}
         for name, one in self.throttles.items():
             now = one.take(at_ns)
@@ -294,37 +295,37 @@ class Pacer:
         return taken
 
     def state(self, name: str) -> ThrottleState:
-        """How a throttle is.
+        """Return a throttle's state.
 
         Raises:
-            ScenarioError: There is none of that name.
+            ScenarioError: There is no throttle of that name.
         """
         return self.find(name).state(self._now())
 
     def states(self) -> list[ThrottleState]:
-        """How all throttles are."""
+        """Return the state of all throttles."""
         now_ns = self._now()
         return [throttle.state(now_ns) for throttle in self.throttles.values()]
 
     def change_shape(self, name: str, shape: Sequence[Any], interval_s: float | None) -> None:
-        """Give a throttle another profile.
+        """Change a throttle's profile.
 
         Args:
             name: The throttle.
-            shape: As in `amoc.throttle.parse_profile`; a ramp or stairs from None begin where the
-                throttle is.
-            interval_s: What its rates are per; None leaves that as it is.
+            shape: See `amoc.throttle.parse_profile`; a ramp or stairs from None start at the
+                current value.
+            interval_s: Interval of its rates; None keeps the old one.
 
         Raises:
-            ScenarioError: There is none of that name, or the profile makes no sense.
+            ScenarioError: There is no throttle of that name, or the profile is invalid.
         """
         throttle, shape = self.find(name), list(shape)
         if interval_s is not None:
             interval_s = parse_profile.check_interval(name, interval_s)
         now_ns = self._now()
         per_s = throttle.interval_s if interval_s is None else interval_s
-        if shape[:1] in (["ramp"], ["stairs"]) and shape[1:2] == [None]:  # from where it is
-            value = throttle.value_at(throttle.told_by_ns(now_ns))
+        if shape[:1] in (["ramp"], ["stairs"]) and shape[1:2] == [None]:  # from the current value
+            value = throttle.value_at(throttle.known_by_ns(now_ns))
             if per_s and throttle.interval_s:
                 value = value * per_s / throttle.interval_s
             shape = [shape[0], value, *shape[2:]]
@@ -332,34 +333,34 @@ class Pacer:
         self.change(name, lambda one, at_ns: one.change_profile(profile, interval_s, at_ns))
 
     def change(self, name: str, act: Callable[[Throttle[WorkerId], int], bool]) -> None:
-        """Have `act` change a throttle, and tell the workers if it did."""
+        """Change a throttle by `act`, and tell the workers if that changed anything."""
         throttle = self.find(name)
         now_ns = self._now()
         if act(throttle, now_ns):
-            self._tell(throttle.news())
+            self._broadcast(throttle.newest_change())
             self._deal(throttle, now_ns, throttle.next_ns(now_ns))
             if THROTTLE_RATE.heard:
-                self._tell_rate(throttle, now_ns)
+                self._fire_rate(throttle, now_ns)
 
-    def _tell_rate(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
+    def _fire_rate(self, throttle: Throttle[WorkerId], now_ns: int) -> None:
         state = throttle.state(now_ns)
         THROTTLE_RATE(
             throttle=throttle.name,
-            rate=throttle.value_at(throttle.told_by_ns(now_ns)),  # when the change is in force
+            rate=throttle.value_at(throttle.known_by_ns(now_ns)),  # once the change is in force
             interval_s=throttle.interval_s,
             mode=state.mode,
             plan=state.plan,
         )
 
     def when_in_force(self, name: str) -> Later | None:
-        """What answers when all workers act by the newest change; None if that is now."""
+        """Return a reply for when all workers apply the newest change; None if they all do."""
         return self._in_force.wait_for(self.throttles[name])
 
     def find(self, name: str) -> Throttle[WorkerId]:
-        """The throttle of a name.
+        """Return a throttle by name.
 
         Raises:
-            ScenarioError: There is none.
+            ScenarioError: There is no throttle of that name.
         """
         throttle = self.throttles.get(name)
         if throttle is None:
@@ -370,17 +371,17 @@ class Pacer:
         return throttle
 
     def packed_state(self, name: str) -> bytes:
-        """What a worker learns a throttle from that has not heard of it yet."""
+        """Return a throttle's state for a worker that does not know the throttle yet."""
         return b"".join(map(THROTTLE_TO_WORKER.pack, self.find(name).whole_state(self._now())))
 
-    def _tell(self, record: ThrottleToWorker) -> None:
+    def _broadcast(self, record: ThrottleToWorker) -> None:
         for origin in self._workers:
             self._post(origin, record)
 
     # Dealing
 
     def _deal(self, throttle: Throttle[WorkerId], now_ns: int, due_ns: int) -> None:
-        """Deal if that is due, and note when it is next."""
+        """Deal if due, and schedule the next deal."""
         if due_ns <= now_ns:
             for origin, record in throttle.deal(now_ns):
                 self._post(origin, record)

@@ -1,8 +1,7 @@
-"""What runs by itself when it may pass a throttle: `throttle.run` and `throttle.send`.
+"""Calls deferred until they may pass a throttle: `throttle.run` and `throttle.send`.
 
-Nothing is spawned before it may run: what waits is a function and its arguments, and of these a
-worker holds no more than `MAX_TASKS`. A task that raises is counted like a user that crashes
-(`Gate.on_crash`).
+Nothing is spawned before it may run: only a function and its arguments wait, at most `MAX_TASKS` in
+a worker. A task that raises counts as a crash, like that of a user (`Gate.on_crash`).
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from amoc.throttle.token_waiter import OnToken, Token
 from amoc.throttle.worker_queue import WorkerQueue
 
 MAX_TASKS = 100_000
-"""Tasks of one worker that wait for a throttle."""
+"""Most tasks of one worker that can wait for throttles."""
 
 
 class _Task(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only
-    """Runs by itself, whatever becomes of the user that has begun it."""
+    """A task that keeps running when the user that started it ends."""
 
     outlives_users = True
 
@@ -32,10 +31,10 @@ class _Task(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs o
 def run_when_passed(
     queue: WorkerQueue, fn: Callable[..., object], args: tuple[object, ...]
 ) -> None:
-    """Run ``fn(*args)`` in a greenlet of its own when it may pass `queue`.
+    """Run ``fn(*args)`` in a new greenlet when it may pass `queue`.
 
     Raises:
-        ScenarioError: `MAX_TASKS` wait already.
+        ScenarioError: `MAX_TASKS` are waiting already.
     """
     gate = gates.current()
     pause.wait_resumed()

@@ -1,64 +1,64 @@
-"""What a worker asks of a throttle beyond what its users want now, and when it says so. Pure.
+"""How many slots a worker requests beyond its users' current demand, and when it reports. Pure.
 
-It is said seldom, and in time: before half of the slots in hand are used. By the time that an
-answer can be here more will be wanted.
+Reports are rare, but in time: before half of the available slots are used. By the time an answer
+can arrive, more slots will be wanted.
 
-Users that come back as soon as they have passed would otherwise always ask too late. Nothing is
-foreseen where slots found no user: a slot that is not taken is lost to all other workers, too.
+Without foresight, users that return as soon as they have passed would always ask too late. Nothing
+is foreseen while slots find no user: an unused slot is lost to all other workers, too.
 
-Where slots are far apart the answer would be in time, but two messages for each slot are too many.
-Those that users do not want in the end can be given back, so more is foreseen there, the longer
-users have come in time for each slot, and when slots came too late to be used.
+Where slots are far apart an answer would be in time, but two messages per slot are too many. Slots
+that turn out not to be needed can be given back there, so more are foreseen the longer users have
+come in time for each slot, and when slots arrived too late to be used.
 """
 
 from __future__ import annotations
 
 from amoc.base.clock import MS_NS
-from amoc.throttle.blocks import SlotsInHand
+from amoc.throttle.blocks import SlotStock
 from amoc.throttle.slot_allocator import MAX_HORIZON_NS
 
 FORESEE_NS = 30 * MS_NS
-"""About as long as a demand takes to be met on this host; what will be wanted by then is asked for
-ahead. Elsewhere two round trips are added: one for the way, and one for what is told only then."""
+"""Time to meet a demand on this host, about; slots wanted within it are requested ahead. On other
+hosts two round trips are added: one for the way, one for what is only reported then."""
 MIN_FORESEEN = 2
 MAX_FAR_FORESEEN = 32
-"""Of slots that are far apart."""
+"""For slots that are far apart."""
 FORESEEN_IF_LATE = 4
 _WEIGH_NS = 10 * MS_NS
 GAP_NS = 3 * MS_NS
 LONG_GAP_NS = 50 * MS_NS
-"""Least time between two reports; and while it can wait, or the controller knows of some more."""
+"""Least time between two reports: normally, and while the controller knows of some demand."""
 PLENTY_GAP_NS = 200 * MS_NS
-"""The longest one while the controller knows of plenty that is wanted."""
+"""Least time between two reports while the controller knows of plenty of demand."""
 PLENTY = 32
-"""Slots known to be wanted that are enough for a while."""
+"""Known demand, in slots, that is enough for a while."""
 FAR_GAP_NS = MAX_HORIZON_NS // 2
-"""The longest one while there are slots in hand."""
+"""Longest time between two reports while there are slots available."""
 TOGETHER_NS = 20 * MS_NS
-"""Reports that can wait are made at multiples of that, those of many throttles together."""
+"""Reports that can wait happen at multiples of this, so those of many throttles go together."""
 
 
 class NoForesight:
-    """Foresees nothing, where users never come back for a slot by themselves."""
+    """Foresees nothing: for queues whose users never return for a slot on their own."""
 
     foreseen = passed = 0
 
     def came_late(self) -> None:
-        """A slot came late."""
+        """Record that a slot came late."""
 
-    came_too_late = was_in_vain = came_late
+    came_too_late = was_unused = came_late
 
     def weigh(self, at_ns: int, waiting: int, round_trip_ns: int, *, far_apart: bool) -> None:
         """Foresee nothing."""
 
 
 class Foresight:
-    """Foresees by how many have passed lately.
+    """Foresees demand from the number of users that have passed lately.
 
     Attributes:
         foreseen: Slots that will be wanted.
-        passed: Users that have passed by slots, ever.
-        ran_dry: Whether a slot has found no user since it was weighed.
+        passed: Users that have passed with a slot, ever.
+        ran_dry: Whether a slot has found no user since the last `weigh`.
     """
 
     __slots__ = (
@@ -77,20 +77,20 @@ class Foresight:
         self._least = self._streak_from = self._weighed_passed = self._weighed_ns = 0
 
     def came_late(self) -> None:
-        """A slot came when it was due, or nearly: a user may have come for it only then."""
+        """Record that a slot came when about due: a user may have come for it only then."""
         self._streak_from = self.passed
 
     def came_too_late(self) -> None:
-        """A slot that a user waited for came too late to be used."""
+        """Record that a slot wanted by a user came too late to be used."""
         self._least = FORESEEN_IF_LATE
 
-    def was_in_vain(self) -> None:
-        """A slot found no user."""
+    def was_unused(self) -> None:
+        """Record that a slot found no user."""
         self.ran_dry = True
         self._streak_from, self._least = self.passed, 0
 
     def weigh(self, at_ns: int, waiting: int, round_trip_ns: int, *, far_apart: bool) -> None:
-        """Foresee anew, if it is time, while so many users wait and the controller is so far."""
+        """Update `foreseen` if it is time, for `waiting` users and this round-trip time."""
         elapsed_ns = at_ns - self._weighed_ns
         if far_apart:
             streak = self.passed - self._streak_from
@@ -107,20 +107,20 @@ class Foresight:
         self.ran_dry = not waiting
 
 
-def report_ns(told_ns: int, hand: SlotsInHand, known: int, wanted: int) -> int:
-    """When to report, if nothing is urgent: before half of the slots in hand are used.
+def report_ns(reported_ns: int, slots: SlotStock, known: int, wanted: int) -> int:
+    """Return when to report if nothing is urgent: before half of the available slots are used.
 
     Args:
-        told_ns: When it was told last.
-        hand: The slots in hand.
-        known: How many more the controller knows to be wanted; 0 if it must know exactly.
-        wanted: How many more are wanted.
+        reported_ns: Time of the last report.
+        slots: The available slots.
+        known: How many more slots the controller knows to be wanted; 0 if it needs exact figures.
+        wanted: How many more slots are wanted.
     """
     least_ns = GAP_NS
-    if PLENTY <= known < 2 * wanted:  # it knows of more than it can meet
-        least_ns = PLENTY_GAP_NS if known > 4 * hand.size else LONG_GAP_NS
-    half_ns = (hand.covered_ns - told_ns) // 2
+    if PLENTY <= known < 2 * wanted:  # it knows of more demand than it can meet
+        least_ns = PLENTY_GAP_NS if known > 4 * slots.size else LONG_GAP_NS
+    half_ns = (slots.covered_ns - reported_ns) // 2
     if half_ns > LONG_GAP_NS:
         gap_ns = max(least_ns, min(half_ns, FAR_GAP_NS))
-        return (told_ns + gap_ns) // TOGETHER_NS * TOGETHER_NS
-    return told_ns + max(least_ns, half_ns)
+        return (reported_ns + gap_ns) // TOGETHER_NS * TOGETHER_NS
+    return reported_ns + max(least_ns, half_ns)

@@ -1,6 +1,7 @@
-"""When each throttle has to be dealt next, the earliest first. Pure.
+"""When each throttle needs its next deal, earliest first. Pure.
 
-A heap in which a time that was replaced stays until it comes up, or until most of it is such times.
+A heap with lazy deletion: a replaced time stays until it reaches the top, or until most entries are
+such leftovers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from amoc.throttle.profiles import NEVER_NS
 
 
 class DueTimes:
-    """One time by name."""
+    """One due time per name."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, str]] = []
@@ -20,11 +21,11 @@ class DueTimes:
 
     @property
     def next_ns(self) -> int | None:
-        """The earliest time, or one that was replaced; None if there is none."""
+        """The earliest time, possibly a replaced one; None if there is none."""
         return self._heap[0][0] if self._heap else None
 
     def pop(self, now_ns: int) -> Iterator[str]:
-        """Take those out whose time has come; each may be given another one meanwhile."""
+        """Remove and yield the names that are due; each may be given a new time meanwhile."""
         while self._heap and self._heap[0][0] <= now_ns:
             due_ns, name = heappop(self._heap)
             if self._due.get(name) == due_ns:
@@ -32,7 +33,7 @@ class DueTimes:
                 yield name
 
     def put(self, name: str, due_ns: int) -> bool:
-        """Give `name` this time instead of its own, `NEVER_NS` for none.
+        """Set or replace the time of `name`; `NEVER_NS` removes it.
 
         Returns:
             Whether it is now the earliest of all.

@@ -1,4 +1,4 @@
-"""Who waits until a change of a throttle is in force, which workers say one by one."""
+"""Replies to callers that wait until a change of a throttle is in force in all workers."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from amoc.throttle.throttle import Throttle
 
 
 class InForce:
-    """Answers those who wait, when all workers act by the change that they have made.
+    """Answers callers when all workers apply the change that the caller has made.
 
     Attributes:
-        awaited: The epochs that are waited for, by throttle.
+        awaited: Epochs that callers wait for, with their replies, by throttle.
     """
 
     def __init__(self, workers: Collection[WorkerId]) -> None:
-        """Begin with nobody who waits; `workers` are those that there are at any time."""
+        """Create it without callers; `workers` is a live view of the run's workers."""
         self._workers = workers
         self.awaited: dict[str, deque[tuple[int, Later]]] = {}
-        # Those that may not act by the first of these yet: to look at all, each time that one of
-        # thousands has said so, would take minutes.
+        # Workers that may not apply the first awaited change yet. Checking all workers at each of
+        # thousands of reports would take minutes.
         self._open: dict[str, deque[WorkerId]] = {}
 
     def wait_for(self, throttle: Throttle[WorkerId]) -> Later | None:
-        """What answers when all workers act by its newest change; None if that is now."""
+        """Return a reply for when all workers apply its newest change; None if they all do."""
         later = Later()
         self.awaited.setdefault(throttle.name, deque()).append((throttle.epoch, later))
-        self.look(throttle)
+        self.check(throttle)
         return None if later.is_done else later
 
-    def look(self, throttle: Throttle[WorkerId]) -> None:
-        """Answer those whose change of this throttle is in force."""
+    def check(self, throttle: Throttle[WorkerId]) -> None:
+        """Answer the callers whose change of this throttle is in force by now."""
         awaited = self.awaited.get(throttle.name)
         if awaited is None:
             return
@@ -50,11 +50,11 @@ class InForce:
             if waiting[0] in self._workers and not throttle.in_force(epoch, (waiting[0],)):
                 return False
             waiting.popleft()
-        del self._open[throttle.name]  # some may have come up meanwhile
+        del self._open[throttle.name]  # new workers may have joined meanwhile
         return throttle.in_force(epoch, self._workers)
 
     def stopped(self, name: str) -> None:
-        """A throttle is no more, and so is what was to be waited for."""
+        """Answer all callers that wait for a throttle that was stopped."""
         self._open.pop(name, None)
         for _, later in self.awaited.pop(name, ()):
             later.done()

@@ -1,12 +1,12 @@
-"""What a scenario or an operator may say about a throttle, checked, and made a profile. Pure.
+"""Validation of throttle settings, and profiles built from them. Pure.
 
-It travels as plain data: the name of a shape and its numbers.
+A profile travels as plain data: the name of a shape and its numbers.
 
     ["constant", 600]                  ["sine", 10, 100, 60.0]
     ["ramp", 0, 1000, 120.0]           ["steps", [[100, 30.0], [1000, 60.0]]]
     ["stages", "30s:100, 2m:1000"]     ["stairs", 100, 1000, 30.0, 10]
 
-Numbers are values and seconds, and how many stairs there are; stages are as in
+Numbers are values and seconds, and the number of stairs; for stages see
 `amoc.scenario.load_profile`.
 """
 
@@ -28,10 +28,10 @@ MIN_PERIOD_S = 1.0
 
 
 def check_name(name: object) -> str:
-    """`name`, if a throttle can be called so.
+    """Return `name` if it is a valid throttle name.
 
     Raises:
-        ScenarioError: It cannot.
+        ScenarioError: It is not.
     """
     return names.check_name("throttle", name)
 
@@ -41,10 +41,10 @@ def _number(value: object) -> bool:
 
 
 def check_rate(name: str, value: Any, interval_s: float | None, *, finite: bool = False) -> float:
-    """`value` as a rate of throttle `name` per `interval_s`; None means whatever it has.
+    """Return `value` as a rate of throttle `name` per `interval_s`; None is any interval.
 
     Raises:
-        ScenarioError: It is none.
+        ScenarioError: It is not a valid rate.
     """
     limit = "below infinity" if finite else "0 or more (infinity for no limit)"
     if not _number(value) or value < 0 or (finite and value == inf):
@@ -60,10 +60,10 @@ def check_rate(name: str, value: Any, interval_s: float | None, *, finite: bool 
 
 
 def check_interval(name: str, value: Any) -> float:
-    """`value` as the interval of throttle `name` in seconds; 0 is for a limit of how many at once.
+    """Return `value` as throttle `name`'s interval in seconds; 0 means a concurrency limit.
 
     Raises:
-        ScenarioError: It is none.
+        ScenarioError: It is not a valid interval.
     """
     if not _number(value) or not (value == 0 or 1e-3 <= value <= MAX_S):
         raise ScenarioError(
@@ -75,10 +75,10 @@ def check_interval(name: str, value: Any) -> float:
 def check_seconds(
     name: str, what: str, value: Any, least: float = 0.0, most: float = MAX_S
 ) -> float:
-    """`value` as a duration for throttle `name`.
+    """Return `value` as a duration in seconds for throttle `name`.
 
     Raises:
-        ScenarioError: It is none; `what` says which.
+        ScenarioError: It is out of range; the message names it by `what`.
     """
     if not _number(value) or not least <= value <= most:
         raise ScenarioError(
@@ -88,10 +88,10 @@ def check_seconds(
 
 
 def check_timeout(name: str, value: Any) -> float:
-    """`value` as the time in seconds to wait for throttle `name` at the most.
+    """Return `value` as the longest time in seconds to wait for throttle `name`.
 
     Raises:
-        ScenarioError: It is none.
+        ScenarioError: It is not a valid timeout.
     """
     if not _number(value) or value < 0:
         raise ScenarioError(
@@ -101,10 +101,10 @@ def check_timeout(name: str, value: Any) -> float:
 
 
 def build(name: str, shape: Any, interval_s: float) -> Profile:
-    """The profile that `shape` says for throttle `name`.
+    """Return the profile that `shape` describes, for throttle `name`.
 
     Raises:
-        ScenarioError: It makes no sense.
+        ScenarioError: The shape is invalid.
     """
     try:
         kind, *rest = shape
@@ -166,10 +166,10 @@ def _steps(name: str, steps: Any, interval_s: float) -> Profile:
 
 
 def from_text(name: str, text: str, interval_s: float, source: str = "") -> Profile:
-    """The profile that `text` says: ``600/min``, or ``30s:100, 2m:1000``.
+    """Return the profile that `text` describes: ``600/min``, or ``30s:100, 2m:1000``.
 
     Raises:
-        ScenarioError: It makes no sense.
+        ScenarioError: The text is invalid.
     """
     try:
         profile = parse_profile(text, interval_s)

@@ -1,8 +1,8 @@
-"""The book of a throttle that limits how many pass at the same time. Pure.
+"""The permits of a throttle that limits concurrency, and the workers that hold them. Pure.
 
-There are so many permits; one is dealt to a worker for each user that is to pass, and comes back
-when the user is done. Workers say how many they have had back since they began, so a report that is
-repeated does no harm. All permits of a lost worker come back with its loss.
+One permit is dealt to a worker for each user that is to pass, and comes back when the user is done.
+Workers report how many permits they have returned since they started, so a repeated report does no
+harm. A lost worker's permits all come back at once.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Grant(NamedTuple):
     """Permits for one worker."""
 
     number: int
-    """One more than that of the worker's grant before."""
+    """Number of the worker's previous grant, plus one."""
     epoch: int
     size: int
 
@@ -36,7 +36,7 @@ class _Account:
     given: int = 0
     back: int = 0
     given_at_seen: int = 0
-    """What was given in the grants that it had seen when it asked."""
+    """Permits given in the grants that it had seen when it last reported."""
 
     @property
     def demand(self) -> int:
@@ -50,21 +50,21 @@ class Permits(Generic[Asker]):
         self._changes: deque[Change] = deque([change])
         self._accounts: dict[Asker, _Account] = {}
         self._turn: list[Asker] = []
-        self._grants: dict[Asker, deque[tuple[int, int]]] = {}  # number, given up to it
+        self._grants: dict[Asker, deque[tuple[int, int]]] = {}  # number, permits given by then
 
     def change(self, change: Change, now_ns: int) -> None:
-        """Let `change` hold from its time on."""
-        self._at(now_ns)  # forgets what is over
+        """Apply `change` from its time on."""
+        self._at(now_ns)  # drops changes that are over
         self._changes.append(change)
 
     def _at(self, now_ns: int) -> tuple[Change, int, int]:
-        """What holds now, how many permits there are, and until when."""
+        """Return the change that applies now, the number of permits, and until when."""
         changes = self._changes
         while len(changes) > 1 and changes[1].from_ns <= now_ns:
             changes.popleft()
         change = changes[0]
         until_ns = changes[1].from_ns if len(changes) > 1 else NEVER_NS
-        if now_ns < change.from_ns:  # until then it limits a rate
+        if now_ns < change.from_ns:  # until then it is a rate limit
             return change, 0, change.from_ns
         if change.mode is not Mode.RUN:
             return change, 0, until_ns
@@ -73,13 +73,13 @@ class Permits(Generic[Asker]):
         return change, count, min(until_ns, holds_ns + change.origin_ns)
 
     def want(self, asker: Asker, outstanding: int, seen: int, back: int) -> None:
-        """`asker` has said what it wants.
+        """Process `asker`'s report of its demand.
 
         Args:
-            asker: Who.
+            asker: The worker.
             outstanding: Permits it wants beyond all that it has seen.
             seen: Number of the last grant it has seen.
-            back: How many permits it has had back, ever.
+            back: How many permits it has returned, ever.
         """
         account = self._accounts.get(asker)
         if account is None:
@@ -95,7 +95,7 @@ class Permits(Generic[Asker]):
             account.given_at_seen = grants.popleft()[1]
 
     def deal(self, now_ns: int) -> list[tuple[Asker, Grant]]:
-        """Permits for those who ask, one each in turn until none is left."""
+        """Deal free permits to the workers that want some, one each in turn."""
         change, total, _ = self._at(now_ns)
         free = total - sum(one.given - one.back for one in self._accounts.values())
         shares: dict[Asker, int] = {}
@@ -121,18 +121,18 @@ class Permits(Generic[Asker]):
         return asker, Grant(account.dealt, epoch, count)
 
     def lost(self, asker: Asker) -> None:
-        """`asker` is no more, so nobody there holds a permit."""
+        """Take back all permits of a lost worker."""
         if asker in self._accounts:
             del self._accounts[asker], self._grants[asker]
             self._turn.remove(asker)
 
     @property
     def held(self) -> int:
-        """Permits that workers have."""
+        """Permits that workers hold."""
         return sum(one.given - one.back for one in self._accounts.values())
 
     def next_ns(self, now_ns: int) -> int:
-        """When to deal again, if nobody asks for more, or gives back, until then."""
+        """Return when to deal again, if no worker asks for or returns permits until then."""
         if not any(account.demand for account in self._accounts.values()):
             return NEVER_NS
         _, total, until_ns = self._at(now_ns)

@@ -1,8 +1,8 @@
-"""The permits that a worker has of one throttle, and who gets them next. Pure.
+"""A worker's permits of one throttle, and who gets them next. Pure.
 
-A permit that a user gives back goes to the next user of the same worker, for as long as others may
-be made to wait by that; then it goes back to the controller. Where no user waits it is kept for a
-moment if the last one came soon: a round trip to the controller would cost more.
+A returned permit goes to the next user of the same worker, up to a time limit, so that users of
+other workers are not kept waiting for long; then it goes back to the controller. If no user waits,
+it is kept for a moment if the last user came soon: a round trip to the controller would cost more.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import NamedTuple
 from amoc.base.clock import MS_NS
 
 KEEP_PERMIT_NS = 50 * MS_NS
-"""How long a permit may go from user to user of one worker before others have their chance."""
+"""How long a permit may pass from user to user of one worker before other workers get it."""
 FRESH_PERMIT_NS = 10 * MS_NS
-"""How long it may go to the next user that comes where none waits. It is the same in each worker,
-whether others wait elsewhere or not, so each has its turn for as long."""
+"""How long it may also be kept for a user yet to come. The same in every worker, whether or not
+users wait elsewhere, so each worker has the permit for as long."""
 IDLE_PERMIT_NS = 5 * MS_NS
-"""How long it is kept for the next user that comes; not at all where the last one came later."""
+"""How long it is kept for a user yet to come; only if the last user came within this time."""
 
 
 class Permit(NamedTuple):
-    """Permission to be one of those that pass at the same time."""
+    """One user's share of a concurrency limit."""
 
     epoch: int
     since_ns: int
@@ -33,41 +33,41 @@ class PermitStock:
     """Permits that no user of this worker holds.
 
     Attributes:
-        idle: For users that wait.
-        kept: For the next user that comes: until when, and the permit.
-        back: How many were given back to the controller, ever.
-        come_soon: Whether the last user came soon after a permit was given back.
+        idle: Permits for users that wait.
+        kept: Permits for users yet to come: each with the time until which it is kept.
+        back: How many were returned to the controller, ever.
+        users_return_soon: Whether the last user came soon after a permit was given back.
     """
 
-    __slots__ = ("_given_back_ns", "back", "come_soon", "idle", "kept")
+    __slots__ = ("_given_back_ns", "back", "idle", "kept", "users_return_soon")
 
     def __init__(self) -> None:
         self.idle: deque[Permit] = deque()
         self.kept: deque[tuple[int, Permit]] = deque()
         self.back = 0
         self._given_back_ns = 0
-        self.come_soon = False
+        self.users_return_soon = False
 
     def asked_for(self, at_ns: int) -> None:
-        """A user has come while none waited."""
-        self.come_soon = at_ns - self._given_back_ns < IDLE_PERMIT_NS
+        """Record that a user has come while none waited."""
+        self.users_return_soon = at_ns - self._given_back_ns < IDLE_PERMIT_NS
 
     def take_kept(self) -> Permit:
-        """A permit for the user that has come."""
+        """Take a kept permit, for a user that has just come."""
         return self.kept.pop()[1]
 
     def hand_out_kept(self) -> None:
-        """Those that were kept are for users that wait."""
+        """Make the kept permits available to waiting users."""
         self.idle.extend(permit for _, permit in self.kept)
         self.kept.clear()
 
     def take_back(self, permit: Permit, at_ns: int, valid: bool, waited_for: bool) -> None:
-        """A user is done with `permit`.
+        """Take back a user's permit.
 
         Args:
-            permit: What it held.
+            permit: The permit.
             at_ns: The time.
-            valid: Whether there was no change of the throttle since.
+            valid: Whether the throttle has not changed since it was dealt.
             waited_for: Whether other users of this worker wait for one.
         """
         self._given_back_ns = at_ns
@@ -76,18 +76,18 @@ class PermitStock:
             self.back += 1
         elif waited_for:
             self.idle.append(permit)
-        elif self.come_soon and age_ns < FRESH_PERMIT_NS:
+        elif self.users_return_soon and age_ns < FRESH_PERMIT_NS:
             self.kept.append((at_ns + IDLE_PERMIT_NS, permit))
         else:
             self.back += 1
 
     def return_idle(self) -> None:
-        """Give back those that are for users that wait: there is none."""
+        """Return the permits meant for waiting users: there are none."""
         self.back += len(self.idle)
         self.idle.clear()
 
     def return_kept(self, at_ns: int) -> None:
-        """Give back those that were kept until `at_ns` at the longest."""
+        """Return the permits that were kept until `at_ns` or earlier."""
         kept = self.kept
         while kept and kept[0][0] <= at_ns:
             kept.popleft()

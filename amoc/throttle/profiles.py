@@ -1,9 +1,9 @@
-"""What the rate of a throttle does over time: stays, steps, ramps, swings. Pure.
+"""The rate of a throttle over time: constant, steps, ramps, sine. Pure.
 
-A profile says which value holds at a time and until when. The value is a rate per the throttle's
-interval, or, where the interval is 0, how many may pass at the same time. A straight line is cut
-into short steps, each with the value that the line has in its middle, so that just as many slots
-come of it. After its last step the value of a profile stays.
+A profile gives the value at a time, and until when it holds. The value is a rate per the throttle's
+interval or, if the interval is 0, a concurrency limit. A straight line is cut into short steps,
+each with the line's value at its middle, which yields the same number of slots. After its last step
+a profile keeps its value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from amoc.scenario.load_profile import Stages
 
 NEVER_NS = 1 << 62
 _CUTS = 1_000
-"""Steps that a straight line is cut into, where they do not get too short or too long by it."""
+"""Steps that a straight line is cut into, unless that makes them too short or too long."""
 _MIN_NS = 10 * MS_NS
 _MAX_NS = S_NS
 _SINE_CUTS = 100
@@ -28,7 +28,7 @@ class Profile(Protocol):
     """A value over time."""
 
     def at(self, t_ns: int, /) -> tuple[float, int]:
-        """The value `t_ns` after the beginning, and until when it holds."""
+        """Return the value `t_ns` after the start, and until when it holds."""
 
     @property
     def steady(self) -> bool:
@@ -36,7 +36,7 @@ class Profile(Protocol):
 
 
 def integral(profile: Profile, from_ns: int, to_ns: int) -> float:
-    """The sum of the profile's values over time, from `from_ns` to `to_ns`, in ns."""
+    """Return the integral of the profile from `from_ns` to `to_ns`, in value times ns."""
     if profile.steady:
         return profile.at(0)[0] * (to_ns - from_ns) if to_ns > from_ns else 0.0
     total = 0.0
@@ -50,13 +50,13 @@ def integral(profile: Profile, from_ns: int, to_ns: int) -> float:
 
 @dataclass(frozen=True)
 class Constant:
-    """A value that stays; ``inf`` is no limit."""
+    """A constant value; ``inf`` means no limit."""
 
     value: float
     steady = True
 
     def at(self, _t_ns: int, /) -> tuple[float, int]:
-        """The value, for ever."""
+        """Return the value, which holds for ever."""
         return self.value, NEVER_NS
 
     def __str__(self) -> str:
@@ -65,15 +65,15 @@ class Constant:
 
 @dataclass(frozen=True)
 class Steps:
-    """Values that hold for a while each; the last one stays."""
+    """A sequence of constant values; the last one stays."""
 
     begins_ns: tuple[int, ...]
-    """When each begins; the first at 0."""
+    """Start of each step; the first is 0."""
     values: tuple[float, ...]
     steady = False
 
     def at(self, t_ns: int, /) -> tuple[float, int]:
-        """The value of the step at `t_ns`, until the next step."""
+        """Return the value of the step at `t_ns`, and the start of the next step."""
         index = max(0, bisect_right(self.begins_ns, t_ns) - 1)
         last = index + 1 == len(self.begins_ns)
         return self.values[index], NEVER_NS if last else self.begins_ns[index + 1]
@@ -91,7 +91,7 @@ class Line(NamedTuple):
     after: float
 
     def at(self, t_ns: int) -> tuple[float, int]:
-        """The value of the short step at `t_ns`, and where that ends."""
+        """Return the value of the short step at `t_ns`, and where that step ends."""
         if self.before == self.after:
             return self.after, self.end_ns
         length_ns = self.end_ns - self.begin_ns
@@ -104,14 +104,14 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Ramps:
-    """Straight lines, one after the other; the last value stays."""
+    """A sequence of straight lines; the last value stays."""
 
     lines: tuple[Line, ...]
-    """Each begins where the one before ends, the first at 0."""
+    """Each starts where the previous one ends, the first at 0."""
     steady = False
 
     def at(self, t_ns: int, /) -> tuple[float, int]:
-        """The value of the line at `t_ns`, for a short step."""
+        """Return the value of the line at `t_ns`, and until when it holds."""
         index = bisect_right(self.lines, t_ns, key=lambda line: line.end_ns)
         if index == len(self.lines):
             return self.lines[-1].after, NEVER_NS
@@ -125,7 +125,7 @@ class Ramps:
 
 @dataclass(frozen=True)
 class Sine:
-    """Swings between `low` and `high`, beginning in the middle and upwards, without end."""
+    """A sine between `low` and `high`, starting upwards from the middle, without end."""
 
     low: float
     high: float
@@ -133,7 +133,7 @@ class Sine:
     steady = False
 
     def at(self, t_ns: int, /) -> tuple[float, int]:
-        """The value of the wave at `t_ns`, for a short step."""
+        """Return the value of the wave at `t_ns`, and until when it holds."""
         step_ns = min(max(self.period_ns // _SINE_CUTS, _MIN_NS), _MAX_NS)
         from_ns = t_ns // step_ns * step_ns
         phase = (from_ns + step_ns / 2) / self.period_ns
@@ -147,7 +147,7 @@ class Sine:
 
 
 def ramps_of(stages: Stages) -> Ramps:
-    """The lines of load stages."""
+    """Convert load stages to ramps."""
     return Ramps(
         tuple(
             Line(leg.begin_ns, leg.end_ns, float(leg.before), float(leg.target))

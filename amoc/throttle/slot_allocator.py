@@ -1,28 +1,29 @@
-"""The book of one throttle: who asks for slots, and who was dealt which. Pure.
+"""The slots of one throttle: which workers want some, and to whom each was dealt. Pure.
 
-Each worker says how many slots its users want beyond those it holds, as an absolute figure together
-with the last block it has seen; what was dealt in later blocks is subtracted. So a report that is
-repeated or late does no harm.
+Each worker reports how many slots its users want beyond those it holds, as an absolute figure with
+the number of the last block it has seen. Slots dealt in later blocks are subtracted, so a repeated
+or late report does no harm.
 
-Slots are dealt a short horizon ahead, to those who ask, in turn: with three askers the first gets
-slots 0, 3, 6, the second 1, 4, 7. Who wants no more drops out and the others go on, so no slot is
-kept for one who does not need it, and nobody starves. Where each slot wakes a process up, the first
-gets 0, 1, 2 and the second 3, 4, 5: waking up again soon costs a quarter less.
+Slots are dealt a short horizon ahead to the workers that want some, in turn: of three, the first
+gets slots 0, 3, 6, the second 1, 4, 7. A worker that wants no more drops out and the others carry
+on, so no slot is kept for a worker that does not need it, and none starves. Where each slot wakes
+a process up, the first gets 0, 1, 2 and the second 3, 4, 5: waking up again soon costs a quarter
+less.
 
-There the horizon is longer, too, the more so the further apart slots are, or messages would cost as
-much as slots do. What was dealt so far ahead can be had back: an asker that finds no use for its
-slots gives back the rest, and one that has none while others have some for later has those asked
-back, to be dealt anew to all; unless there were too few for all when these were dealt, for others
-would be without any then. What comes back last is laid out again, as if it had not been.
+There the horizon is longer, too, and grows with the spacing, or messages would cost as much as
+slots do. Slots dealt so far ahead can come back. A worker that finds no use for its slots gives
+back the rest. If a worker has none while others hold some for later, those are asked back and dealt
+again to all; not, however, if there were too few for all in the last deal, as others would go
+without then. The latest slots that come back are returned to the schedule as if they had never been
+dealt.
 
-All of this is for a run on one host. The farther the farthest node is, the further ahead slots are
-dealt, and a slot that would be too late there when it arrives is dealt to nobody.
+All of this assumes one host. The longer the round trip to the farthest node, the further ahead
+slots are dealt, and a slot that would arrive there too late is dealt to nobody.
 
-No credit is saved: while nobody asks the row slides along, and the first slot is due when somebody
-begins to wait; unless `every` slot counts, as one of an arrival rate does: then those that nobody
-took are void. Slots that are dealt late still count, but what is more than `VOID_NS` late is void,
-and counted. Slots of a lost worker that are still to come cannot have been used, so they are dealt
-again.
+Unused slots are not saved up: while nobody asks, the schedule slides along, and the first slot is
+due when a user starts to wait. If `every` slot counts, as with an arrival rate, slots that nobody
+took are void instead. Slots dealt late still count, but a slot more than `VOID_NS` late is void,
+and counted as such. A lost worker's future slots cannot have been used, so they are dealt again.
 """
 
 from __future__ import annotations
@@ -40,28 +41,28 @@ from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import KEEP_NS, Change, SlotSchedule
 
 HORIZON_NS = 100 * MS_NS
-"""How far ahead slots are dealt that come close upon each other."""
+"""How far ahead slots are dealt that follow closely upon each other."""
 ALONE_NS = 750 * US_NS
-"""From which distance on each slot wakes a process up, see `amoc.throttle.worker`."""
+"""Least spacing at which each slot wakes a process up, see `amoc.throttle.worker`."""
 FAR_APART_NS = 10 * MS_NS
-"""From which distance on slots are; a message and its answer take less."""
+"""Least spacing at which slots are far apart: a message and its answer take less."""
 AHEAD = 32
 LONG_HORIZON_NS = 500 * MS_NS
-"""How many slots that wake a process up are dealt ahead, and how far at least."""
+"""Slots that wake a process up: how many are dealt ahead, and how far ahead at least."""
 MAX_HORIZON_NS = 4 * S_NS
-"""How far ahead any slot is dealt."""
+"""The furthest that any slot is dealt ahead."""
 VOID_NS = 100 * MS_NS
-"""A slot that is later than this is not used any more."""
+"""A slot later than this is not used."""
 SLACK_NS = 20 * MS_NS
-"""How much earlier a slot is void that nobody asked for, where every slot counts: it would be too
-late in the worker."""
+"""Where every slot counts, an unclaimed slot is void this much earlier: it would reach the worker
+too late."""
 ASK_BACK_NS = 40 * MS_NS
-"""How long is waited for what was asked back."""
+"""How long to wait for slots that were asked back."""
 EARLY_NS = 30 * MS_NS
-"""How much earlier than it is due a slot is at a node that is far away: that is in time there, see
+"""Slots reach a far node this long before they are due, which is in time there, see
 `amoc.throttle.worker_queue`."""
 _LOOK_NS = 10 * HORIZON_NS
-"""How far the time of the next deal is looked for."""
+"""How far ahead to search for the time of the next deal."""
 
 Asker = TypeVar("Asker")
 
@@ -70,7 +71,7 @@ class SlotAllocator(Generic[Asker]):
     """Deals the slots of one throttle.
 
     Attributes:
-        void: Slots that users wanted and that passed before they could be dealt.
+        void: Wanted slots whose time passed before they could be dealt.
     """
 
     def __init__(
@@ -79,32 +80,32 @@ class SlotAllocator(Generic[Asker]):
         self._distance = distance or Distance()
         self._every = every
         self._void_ns = VOID_NS - SLACK_NS if every else VOID_NS
-        self._row = SlotSchedule(change)
+        self._schedule = SlotSchedule(change)
         self._accounts: dict[Asker, Account] = {}
-        # What each deal takes must not grow with all askers, of which there may be thousands.
+        # The cost of a deal must not grow with the number of workers, which may be thousands.
         self._wanting: set[Asker] = set()
-        self._turn: list[tuple[int, Asker]] = []  # a heap; some want nothing any more
+        self._turn: list[tuple[int, Asker]] = []  # a heap; some no longer want any
         self._turns = count()
         self._returned: list[Block] = []
-        self._wait_ns = 0  # until when what was asked back may come
-        self._owing: set[Asker] = set()  # of whom it is waited for
-        self._scarce = False  # somebody was left with nothing when slots were dealt last
-        self._maybe_later: set[Asker] = set()  # all who have slots for later, and some who had
+        self._wait_ns = 0  # until when to wait for slots asked back
+        self._awaited: set[Asker] = set()  # workers that have not yet answered
+        self._scarce = False  # the last deal left some worker with nothing
+        self._may_hold_later: set[Asker] = set()  # all workers with later slots, and some without
         self._since_ns = change.from_ns
         self.void = 0
 
     @property
     def _far_ahead(self) -> bool:
         """Whether slots are dealt beyond `HORIZON_NS`."""
-        return self._row.span.spacing_ns >= ALONE_NS
+        return self._schedule.span.spacing_ns >= ALONE_NS
 
     def _way_ns(self) -> int:
-        """How much earlier than here a slot is too late, for its way to the farthest node."""
+        """Return how much earlier than here a slot is too late, on its way to the farthest node."""
         round_trip_ns = self._distance.round_trip_ns
         return min(2 * round_trip_ns, round_trip_ns // 2 + VOID_NS + EARLY_NS)
 
-    def _look(self, asker: Asker, account: Account) -> None:
-        """See whether `asker` wants something; then it waits for its turn."""
+    def _queue_turn(self, asker: Asker, account: Account) -> None:
+        """Queue `asker` for its next turn if it wants slots."""
         if not account.demand:
             self._wanting.discard(asker)
             return
@@ -114,29 +115,29 @@ class SlotAllocator(Generic[Asker]):
             heappush(self._turn, (account.served, asker))
 
     def _next(self, most: int) -> list[Asker]:
-        """Up to `most` who want something, and whose turn it is."""
+        """Return up to `most` workers that want slots, in the order of their turns."""
         found: list[Asker] = []
         while self._turn and len(found) < most:
             served, asker = heappop(self._turn)
             account = self._accounts.get(asker)
             if account is None or account.served != served:
-                continue  # it was lost
+                continue  # a worker that was lost
             account.in_turn = False
             if account.demand:
                 found.append(asker)
         return found
 
     def change(self, change: Change, now_ns: int) -> None:
-        """Let `change` hold from its time on."""
+        """Apply `change` from its time on."""
         if self._every:
             self.skip_void(now_ns)
         elif not self._wanting:
-            self._row.slide(now_ns - VOID_NS)  # or an idle row would keep all it ever was
-            self._row.forget(now_ns - KEEP_NS)
+            self._schedule.slide(now_ns - VOID_NS)  # otherwise an idle schedule would grow for ever
+            self._schedule.forget(now_ns - KEEP_NS)
         for account in self._accounts.values():
             account.forget(now_ns - VOID_NS)
         before = [self._size(one.recent) for one in self._accounts.values()]
-        self._row.change(change)
+        self._schedule.change(change)
         self._returned = self._not_void(self._returned)
         for account, size in zip(self._accounts.values(), before, strict=True):
             account.had -= size - self._size(account.recent)
@@ -146,12 +147,12 @@ class SlotAllocator(Generic[Asker]):
         return [
             block.part(0, left)
             for block in blocks
-            if (left := block.first_from(self._row.ends_ns(block.epoch)))
+            if (left := block.first_from(self._schedule.ends_ns(block.epoch)))
         ]
 
     def _size(self, blocks: Iterable[Block]) -> int:
-        """How many slots of `blocks` are not void."""
-        return sum(block.first_from(self._row.ends_ns(block.epoch)) for block in blocks)
+        """Return how many slots of `blocks` are not void."""
+        return sum(block.first_from(self._schedule.ends_ns(block.epoch)) for block in blocks)
 
     def want(
         self,
@@ -162,21 +163,21 @@ class SlotAllocator(Generic[Asker]):
         now_ns: int,
         given_back_ns: int = 0,
     ) -> None:
-        """`asker` has said what it wants.
+        """Process `asker`'s report of its demand.
 
         Args:
-            asker: Who.
+            asker: The worker.
             outstanding: Slots it wants beyond all that it has seen.
             seen: Number of the last block it has seen.
-            since_ns: When the first who waits for one of these began to wait.
+            since_ns: When the first user that these slots are for started to wait.
             now_ns: The time.
-            given_back_ns: From when on it will not use what it has seen; 0 if it uses all.
+            given_back_ns: It will not use slots due from this time on; 0 if it keeps all.
         """
         account = self._accounts.get(asker)
         if account is None:
             account = self._accounts[asker] = Account(next(self._turns))
         if seen < account.seen or seen > account.dealt:
-            return  # overtaken by a newer one, or not of this throttle
+            return  # overtaken by a newer report, or about an earlier throttle of this name
         account.outstanding = outstanding
         if seen != account.seen:
             account.seen = seen
@@ -184,41 +185,41 @@ class SlotAllocator(Generic[Asker]):
         account.forget(now_ns - VOID_NS)
         if given_back_ns:
             account.asked_back = False
-            self._maybe_later.add(asker)
-            self._owing.discard(asker)
-            if not self._owing:
+            self._may_hold_later.add(asker)
+            self._awaited.discard(asker)
+            if not self._awaited:
                 self._wait_ns = 0
             self._wanting.discard(asker)
             self._take_back(account, given_back_ns)
         idle = not self._wanting
         if idle:
             self._scarce = False
-        self._look(asker, account)
+        self._queue_turn(asker, account)
         if self._returned:
             self._offer_returned(now_ns)
         if idle and asker in self._wanting and not self._every:
-            # Reports take a while: who began to wait before now has a right to the slots since.
+            # Reports take a while: a user that started waiting earlier may use the slots since.
             since_ns = min(now_ns, max(since_ns, self._since_ns))
             self._since_ns = max(since_ns, now_ns - VOID_NS + self._way_ns())
-            self._row.slide(self._since_ns)
+            self._schedule.slide(self._since_ns)
 
     def deal(self, now_ns: int) -> list[tuple[Asker, Block]]:
-        """Blocks for those who ask, with all slots that are due within the horizon."""
+        """Deal all slots that are due within the horizon to the workers that want some."""
         dealt: list[tuple[Asker, Block]] = []
         if self._wanting and now_ns >= self._wait_ns:
-            self.void += self._row.skip(now_ns - self._void_ns + self._way_ns())
+            self.void += self._schedule.skip(now_ns - self._void_ns + self._way_ns())
             if self._returned:
                 self._deal_returned(now_ns, dealt)
             until_ns = now_ns + self._horizon_ns(now_ns)
-            while self._wanting and (run := self._row.peek(until_ns)) is not None:
+            while self._wanting and (run := self._schedule.peek(until_ns)) is not None:
                 block = Block(0, run.epoch, run.first, 1, run.size, run.due_ns, run.spacing_ns)
-                self._row.take(self._share(block, dealt))
+                self._schedule.take(self._share(block, dealt))
             self._scarce = self._next_has_none(now_ns)
-        self._row.forget(now_ns - KEEP_NS)
+        self._schedule.forget(now_ns - KEEP_NS)
         return dealt
 
     def _next_has_none(self, now_ns: int) -> bool:
-        """Whether the next whose turn it is has no slots in hand."""
+        """Return whether the worker whose turn is next has no slots available."""
         while self._turn:
             served, asker = self._turn[0]
             account = self._accounts.get(asker)
@@ -230,17 +231,17 @@ class SlotAllocator(Generic[Asker]):
         return False
 
     def skip_void(self, now_ns: int) -> None:
-        """Count the slots as void that are too late by now."""
-        self.void += self._row.skip(now_ns - self._void_ns)
-        self._row.forget(now_ns - KEEP_NS)
+        """Count as void the slots that are too late by now."""
+        self.void += self._schedule.skip(now_ns - self._void_ns)
+        self._schedule.forget(now_ns - KEEP_NS)
 
     def due_before(self, t_ns: int) -> int:
-        """How many slots were due before `t_ns` in all, where every slot counts."""
-        self.void += self._row.skip(t_ns)
-        return self._row.due_before(t_ns)
+        """Return how many slots were due before `t_ns` in all, where every slot counts."""
+        self.void += self._schedule.skip(t_ns)
+        return self._schedule.due_before(t_ns)
 
     def _horizon_ns(self, now_ns: int) -> int:
-        span = self._row.span
+        span = self._schedule.span
         way_ns = 2 * self._distance.round_trip_ns
         if not ALONE_NS <= span.spacing_ns <= MAX_HORIZON_NS:
             return HORIZON_NS + way_ns
@@ -252,7 +253,7 @@ class SlotAllocator(Generic[Asker]):
         for block in returned:
             too_late_ns = now_ns - self._void_ns + self._way_ns()
             late = block.first_from(max(too_late_ns, self._since_ns))
-            # What is given back, and that is done where it was dealt far ahead, nobody has missed.
+            # Slots are given back where they were dealt far ahead: nobody has missed those.
             slides = self._far_ahead and not self._every
             self.void += late - (block.first_from(self._since_ns) if slides else 0)
             while late < block.size and self._wanting:
@@ -261,7 +262,7 @@ class SlotAllocator(Generic[Asker]):
                 self._returned.append(block.part(late, block.size))
 
     def _share(self, block: Block, dealt: list[tuple[Asker, Block]]) -> int:
-        """Deal the first slots of `block`, as many to each asker; how many these are."""
+        """Deal the first slots of `block`, equally many to each worker; return how many in all."""
         askers = self._next(block.size)
         stride = len(askers)
         accounts = [self._accounts[one] for one in askers]
@@ -284,33 +285,33 @@ class SlotAllocator(Generic[Asker]):
             account.recent.append(own)
             account.covered_ns = max(account.covered_ns, own.due_at(rounds - 1))
             dealt.append((asker, own))
-            self._maybe_later.add(asker)
+            self._may_hold_later.add(asker)
             account.served = next(self._turns)
-            self._look(asker, account)
+            self._queue_turn(asker, account)
         return stride * rounds
 
     def lost(self, asker: Asker, now_ns: int) -> int:
-        """`asker` is no more: what it was dealt for later is dealt again; how many it has had."""
+        """Deal a lost worker's future slots again; return how many slots it has had."""
         account = self._accounts.pop(asker, None)
         if account is None:
             return 0
         self._wanting.discard(asker)
-        self._owing.clear()
+        self._awaited.clear()
         self._wait_ns = 0
-        account.seen = account.dealt  # or it was on its way
+        account.seen = account.dealt  # blocks may have been on their way
         self._take_back(account, now_ns + 1)
         if self._returned:
             self._offer_returned(now_ns)
         return account.had
 
     def _take_back(self, account: Account, from_ns: int) -> None:
-        """The owner of `account` will not use what is due at `from_ns` or later."""
+        """Take back the slots of `account` that are due at `from_ns` or later."""
         blocks = self._not_void(account.cut(from_ns))
         account.had -= sum(block.size for block in blocks)
         self._returned = sorted(self._returned + blocks, key=lambda block: block.due_ns)
         while self._returned and self._far_ahead:
             last = max(self._returned, key=lambda block: block.due_at(block.size - 1))
-            if not self._row.untake(last.epoch, last.first + (last.size - 1) * last.stride):
+            if not self._schedule.untake(last.epoch, last.first + (last.size - 1) * last.stride):
                 break
             self._returned.remove(last)
             if last.size > 1:
@@ -318,19 +319,22 @@ class SlotAllocator(Generic[Asker]):
                 self._returned.sort(key=lambda block: block.due_ns)
 
     def _offer_returned(self, now_ns: int) -> None:
-        """Nobody asks for what came back; but users of who has slots for later may come sooner."""
+        """If no worker wants the returned slots, offer them to holders of later slots.
+
+        Their users may come sooner than those slots.
+        """
         if not self._far_ahead or self._wanting:
             return
         size = sum(block.size for block in self._returned)
         holders = self._holders(now_ns)
         for asker, account in holders:
             account.outstanding = account.unseen + ceil(size / len(holders))
-            self._look(asker, account)
+            self._queue_turn(asker, account)
 
     def ask_back(self, now_ns: int) -> list[Asker]:
-        """Who is asked now to give back what it was dealt for later; its answer is waited for.
+        """Return the workers to ask now for their later slots, and wait for their answers.
 
-        Who owes an answer already is not asked again: it may hang.
+        A worker that owes an answer is not asked again: it may be hanging.
         """
         if not self._ask_back_due(now_ns):
             return []
@@ -339,18 +343,20 @@ class SlotAllocator(Generic[Asker]):
         for _, account in holders:
             account.asked_back = True
         asked = [asker for asker, _ in holders]
-        self._owing = {*asked}
+        self._awaited = {*asked}
         return asked
 
     def _holders(self, now_ns: int) -> list[tuple[Asker, Account]]:
-        """Who can be asked to give back what it was dealt for later."""
-        maybe = [(one, self._accounts[one]) for one in self._maybe_later if one in self._accounts]
+        """Return the workers that can be asked to give back later slots."""
+        maybe = [
+            (one, self._accounts[one]) for one in self._may_hold_later if one in self._accounts
+        ]
         holders = [it for it in maybe if self.has_later(it[1], now_ns)]
-        self._maybe_later = {asker for asker, _ in holders}
+        self._may_hold_later = {asker for asker, _ in holders}
         return holders
 
     def has_later(self, account: Account, now_ns: int) -> bool:
-        """Whether its owner can be asked to give back what it was dealt for later."""
+        """Return whether the owner of `account` can be asked to give back later slots."""
         if account.asked_back:
             return False
         return account.covered_ns > now_ns + HORIZON_NS + 2 * self._distance.round_trip_ns
@@ -359,30 +365,30 @@ class SlotAllocator(Generic[Asker]):
         accounts = self._accounts
         if self._scarce or len(accounts) == 1 or not self._far_ahead:
             return False
-        # A generator would cost more than all else that a report of a slow throttle leads to.
+        # A generator would cost more than everything else in a report about a slow throttle.
         for one in self._wanting:
             if accounts[one].covered_ns <= now_ns:
                 return self._any_has_later(now_ns)
         return False
 
     def _any_has_later(self, now_ns: int) -> bool:
-        # Asked at each report, so nobody is looked at again before he is dealt more.
-        while self._maybe_later:
-            asker = self._maybe_later.pop()
+        # Called at each report, so a worker is not checked again before it is dealt more.
+        while self._may_hold_later:
+            asker = self._may_hold_later.pop()
             account = self._accounts.get(asker)
             if account is not None and self.has_later(account, now_ns):
-                self._maybe_later.add(asker)
+                self._may_hold_later.add(asker)
                 return True
         return False
 
     def next_ns(self, now_ns: int) -> int:
-        """When to deal again, if nobody asks for more until then."""
+        """Return when to deal again, if no worker asks for more until then."""
         if not self._wanting:
             return NEVER_NS
         if now_ns < self._wait_ns:
             return self._wait_ns
         if self._returned or self._ask_back_due(now_ns):
             return now_ns
-        # At half the horizon, so that there is a block for many slots, and not one for each.
-        due_ns = self._row.next_ns(now_ns + _LOOK_NS)
+        # At half the horizon, to get one block of many slots rather than a block for each slot.
+        due_ns = self._schedule.next_ns(now_ns + _LOOK_NS)
         return max(now_ns, due_ns - self._horizon_ns(now_ns) // 2)

@@ -1,16 +1,17 @@
-"""The row of slots of one throttle: when the next ones are due, whatever its rate does. Pure.
+"""The slots of one throttle: when the next ones are due, however its rate changes. Pure.
 
-Slots are seen as a fluid. The rate fills a cup; whenever it is full a slot is due and the cup is
-empty again. So a change of the rate keeps the progress made towards the next slot, a rate of 0
-makes none, and in any stretch of time at most the integral of the rate, and one, slots are due. The
-cup is full at the start: the first slot is due at once.
+Slots are modelled as a fluid. The rate fills a cup; whenever it is full a slot is due, and the cup
+is empty again. So a change of rate keeps the progress towards the next slot, a rate of 0 makes
+none, and any stretch of time has at most one slot more than the integral of the rate. The cup
+starts full: the first slot is due at once.
 
-The row is laid out in *spans*, stretches of time with one spacing. Within a span the time of a slot
-is multiplied from the span's beginning, so nothing drifts and nothing is rounded to a coarse clock.
+The schedule is laid out in *spans*, stretches of time with one spacing. The time of a slot is
+computed from the beginning of its span by one multiplication, so it neither drifts nor is rounded
+to a coarse clock.
 
-A change of what is configured begins a new *epoch* a little ahead of time, at T. Whatever was laid
-out at or after T is void; the row goes back to T, to the progress made there, and the slots of the
-new epoch are numbered from 0. (epoch, slot) never comes twice.
+A change of configuration starts a new *epoch* at a time T slightly in the future. Whatever was laid
+out at or after T is void; the schedule returns to T and the progress made there, and numbers the
+new epoch's slots from 0. An (epoch, slot) pair never occurs twice.
 """
 
 from __future__ import annotations
@@ -25,43 +26,43 @@ from amoc.base.clock import S_NS
 from amoc.throttle.profiles import NEVER_NS, Profile
 
 KEEP_NS = S_NS
-"""How long a span that is over is kept, in case a change goes back into it."""
+"""How long a past span is kept, in case a change reaches back into it."""
 
 
 class Mode(StrEnum):
-    """What a throttle does with those who wait."""
+    """What a throttle does with waiting users."""
 
     RUN = "run"
     """They pass at its slots."""
     HELD = "held"
-    """Nobody passes."""
+    """None passes."""
     OPEN = "open"
-    """Everybody passes."""
+    """All pass."""
     GONE = "gone"
-    """It is no more."""
+    """The throttle was stopped."""
 
 
 class Change(NamedTuple):
-    """What holds from `from_ns` on, until the next change."""
+    """The configuration from `from_ns` until the next change."""
 
     epoch: int
     from_ns: int
     mode: Mode
     profile: Profile
     origin_ns: int
-    """When the profile began."""
+    """When the profile started."""
     interval_ns: int
-    """What the profile's values are per."""
+    """Interval of the profile's rates; 0 if its values are concurrency limits."""
 
 
 class Run(NamedTuple):
-    """Slots in a row, evenly spaced."""
+    """Evenly spaced consecutive slots."""
 
     epoch: int
     first: int
     size: int
     due_ns: int
-    """Of the first."""
+    """When the first slot is due."""
     spacing_ns: float
 
 
@@ -70,24 +71,24 @@ class Span:
     """A stretch of time with one spacing."""
 
     change: int
-    """Index of the change it is under."""
+    """Index of the change that applies."""
     begin_ns: int
     end_ns: int
     need: float
-    """How much of a slot is missing at the beginning until one is due: 0 to 1."""
+    """Fraction of a slot, from 0 to 1, that is missing at the beginning until one is due."""
     spacing_ns: float
     first: int
-    """Number of the first slot in it."""
+    """Number of its first slot."""
 
     def due_ns(self, k: int) -> int:
-        """When the span's slot `k` is due, if the span lasts so long."""
+        """Return when the span's slot `k` is due, if the span is long enough."""
         if self.spacing_ns == inf:
             return NEVER_NS
         after_ns = (self.need + k) * self.spacing_ns
         return self.begin_ns + ceil(after_ns) if after_ns < NEVER_NS / 2 else NEVER_NS
 
     def before(self, t_ns: int) -> int:
-        """How many of its slots are due before `t_ns`."""
+        """Return how many of its slots are due before `t_ns`."""
         if self.spacing_ns == inf or t_ns <= self.begin_ns:
             return 0
         count = max(0, int((t_ns - self.begin_ns) / self.spacing_ns - self.need))
@@ -98,7 +99,7 @@ class Span:
         return count
 
     def need_at_end(self, taken: int) -> float:
-        """What is missing until the next slot when the span is over."""
+        """Return the fraction missing until the next slot at the end of the span."""
         if self.spacing_ns == inf:
             return self.need
         made = (self.end_ns - self.begin_ns) / self.spacing_ns
@@ -106,16 +107,16 @@ class Span:
 
 
 class SlotSchedule:
-    """Lays out the slots of one throttle, and has them taken in order.
+    """Lays out the slots of one throttle, to be taken in order.
 
     Attributes:
-        span: In which the next ones are.
+        span: The one with the next slots.
     """
 
     def __init__(self, change: Change) -> None:
         self._changes: deque[Change] = deque([change])
-        self._forgotten = 0  # changes that came before those
-        self._forgotten_slots = 0  # slots of spans that are forgotten
+        self._forgotten = 0  # changes dropped from the front of the queue
+        self._forgotten_slots = 0  # slots of dropped spans
         self._past: deque[Span] = deque()
         self._taken = 0
         self.span = self._span_at(change.from_ns, 0, 0.0, 0)
@@ -126,14 +127,14 @@ class SlotSchedule:
         return self._changes[-1].epoch
 
     def ends_ns(self, epoch: int) -> int:
-        """Before when a slot of `epoch` is due, if it is not void."""
+        """Return the time before which a slot of `epoch` must be due, or it is void."""
         for change in self._changes:
             if change.epoch > epoch:
                 return change.from_ns
         return NEVER_NS
 
     def change(self, change: Change) -> None:
-        """Let `change` hold from its time on, which is not before that of any other."""
+        """Apply `change` from its time on, which must not be before that of an earlier change."""
         self._changes.append(change)
         from_ns = change.from_ns
         while self.span.begin_ns > from_ns and self._past:
@@ -144,7 +145,7 @@ class SlotSchedule:
         self._taken = min(self._taken, span.before(from_ns))
 
     def peek(self, until_ns: int) -> Run | None:
-        """The next slots that nobody has taken, of one spacing, that are due by `until_ns`."""
+        """Return the next untaken slots with one spacing that are due by `until_ns`."""
         due_ns = self.next_ns(until_ns)
         span = self.span
         if due_ns > until_ns:
@@ -154,7 +155,7 @@ class SlotSchedule:
         return Run(epoch, span.first + self._taken, count, due_ns, span.spacing_ns)
 
     def next_ns(self, until_ns: int) -> int:
-        """When the next slot is due; if that is after `until_ns`, any time after it."""
+        """Return when the next slot is due; if after `until_ns`, any time after `until_ns`."""
         while True:
             span = self.span
             due_ns = span.due_ns(self._taken)
@@ -165,11 +166,11 @@ class SlotSchedule:
             self._go_on()
 
     def take(self, count: int) -> None:
-        """Take the next `count` slots, which are no more than `peek` has shown."""
+        """Take the next `count` slots, at most as many as `peek` has returned."""
         self._taken += count
 
     def untake(self, epoch: int, slot: int) -> bool:
-        """Put back `slot` if it is the one that was taken last; whether it is."""
+        """Put back `slot` if it was the last one taken; return whether it was."""
         span = self.span
         of = self._changes[span.change - self._forgotten].epoch
         if not self._taken or (epoch, slot) != (of, span.first + self._taken - 1):
@@ -178,7 +179,7 @@ class SlotSchedule:
         return True
 
     def skip(self, before_ns: int) -> int:
-        """Take all slots that are due before `before_ns`; how many these are."""
+        """Take all slots that are due before `before_ns`; return how many."""
         skipped = 0
         while (run := self.peek(before_ns - 1)) is not None:
             self.take(run.size)
@@ -186,19 +187,19 @@ class SlotSchedule:
         return skipped
 
     def due_before(self, t_ns: int) -> int:
-        """How many slots were due before `t_ns` since the beginning, taken or not.
+        """Return how many slots were due before `t_ns` since the beginning, taken or not.
 
-        It must have been laid out up to there, by `skip` say, and never have slid.
+        The schedule must be laid out up to there, for example by `skip`, and never have slid.
         """
         spans = (*self._past, self.span)
         return self._forgotten_slots + sum(one.before(min(one.end_ns, t_ns)) for one in spans)
 
     def slide(self, to_ns: int) -> None:
-        """Nobody wanted a slot before `to_ns`: the next one is due then, or later."""
+        """Move the next slot to `to_ns` or later, as nobody wanted a slot before."""
         if self.next_ns(to_ns) >= to_ns:
             return
-        # The slots that were laid out and not taken never were. Epochs that begin in between are
-        # passed over, so look for the one that holds.
+        # Slots laid out but not taken are treated as if they never existed. Epochs that begin in
+        # between are skipped, so find the one that applies.
         span = self.span
         index = span.change
         first = span.first + self._taken
@@ -212,7 +213,7 @@ class SlotSchedule:
         self.span = self._span_at(to_ns, index, 0.0, first)
 
     def forget(self, before_ns: int) -> None:
-        """Forget what was before `before_ns`; no change goes back so far."""
+        """Drop what was before `before_ns`; no change may reach back that far."""
         while self._past and self._past[0].end_ns < before_ns:
             self._forgotten_slots += self._past[0].before(self._past[0].end_ns)
             self._past.popleft()
@@ -222,7 +223,7 @@ class SlotSchedule:
             self._forgotten += 1
 
     def _go_on(self) -> None:
-        """To the span after the current one, of which all slots are taken."""
+        """Advance to the next span; all slots of the current one are taken."""
         span = self.span
         first = span.first + self._taken
         need = span.need_at_end(self._taken)
@@ -232,7 +233,7 @@ class SlotSchedule:
         if after < len(self._changes) and self._changes[after].from_ns <= span.end_ns:
             index, first = index + 1, 0
             if change.mode is Mode.OPEN:
-                need = 1.0  # somebody may have passed just now
+                need = 1.0  # a user may have passed just now
         self._past.append(span)
         self._taken = 0
         self.span = self._span_at(span.end_ns, index, need, first)

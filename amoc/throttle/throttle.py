@@ -1,11 +1,11 @@
-"""One throttle of a run, as the controller knows it. Pure.
+"""The controller's state of one throttle. Pure.
 
-Configured is a profile: a rate, or how it goes on. Over it may lie one of three: paused (nobody
-passes), unlocked (everybody does), frozen (the whole run is paused, and the profile with it).
-Under a pause the profile goes on counting.
+The configured profile is a constant rate, or one that changes. One of three states may override it:
+paused (nobody passes), unlocked (everybody passes) or frozen (the whole run is paused, and the
+profile with it). While only the throttle is paused, the profile's time goes on.
 
-What is in force changes `LEAD_NS` ahead, and as much more as the farthest node is away, so that all
-workers know before it does, and change at the same moment.
+A change comes into force `LEAD_NS` ahead, plus the round trip to the farthest node, so that all
+workers know it in time and change at the same moment.
 """
 
 from __future__ import annotations
@@ -31,42 +31,42 @@ from amoc.throttle.profiles import Profile, integral
 from amoc.throttle.slot_schedule import Change, Mode
 
 LEAD_NS = 40 * MS_NS
-"""How far ahead of itself a change is told."""
+"""How far ahead of its time a change is announced."""
 
 Asker = TypeVar("Asker")
 
 
 class ThrottleState(NamedTuple):
-    """How a throttle is, for people and scenarios."""
+    """A throttle's state, for people and scenarios."""
 
     name: str
     rate: float
-    """What is configured for now, per `interval`."""
+    """The rate configured for now, per `interval`."""
     actual_rate: float
-    """What is in force now: 0 while paused, ``inf`` while unlocked."""
+    """The rate in force now: 0 while paused, ``inf`` while unlocked."""
     interval: float
-    """In seconds; 0 where `rate` is how many may pass at the same time."""
+    """In seconds; 0 if `rate` is a concurrency limit."""
     mode: str
-    """``run``, ``paused``, ``unlocked``, ``frozen``, or ``open`` where the rate is infinite."""
+    """``run``, ``paused``, ``unlocked``, ``frozen``, or ``open`` if the rate is infinite."""
     plan: str
-    """How the rate goes on; empty when it stays."""
+    """How the rate changes; empty if it is constant."""
     waiting: int
-    """Users that wait, as their workers have told last."""
+    """Waiting users, as last reported by their workers."""
     missed: int
-    """Slots that were not used because they came too late, as counted in the summary."""
+    """Slots not used because they came too late, as counted in the summary."""
 
 
 class Taken(NamedTuple):
-    """What came of a throttle since that was asked last."""
+    """A throttle's counts since they were last taken."""
 
     wanted: float | None
-    """How many were to pass: the integral of the rate in force. None if at any time in between
-    there was no limit to the rate."""
+    """How many users should have passed: the integral of the rate in force. None if there was no
+    limit to the rate at any time."""
     missed: int
-    """Slots that passed before they could be dealt."""
+    """Slots whose time passed before they could be dealt."""
 
     def plus(self, more: Taken) -> Taken:
-        """Both together."""
+        """Return the sum of both."""
         unlimited = self.wanted is None or more.wanted is None
         wanted = None if unlimited else (self.wanted or 0.0) + (more.wanted or 0.0)
         return Taken(wanted, self.missed + more.missed)
@@ -76,11 +76,11 @@ class Throttle(Generic[Asker]):
     """One throttle.
 
     Attributes:
-        name: What it is called.
-        interval_s: What its rate is per; 0 when it limits how many pass at the same time.
+        name: Its name.
+        interval_s: Interval of its rate in seconds; 0 for a concurrency limit.
         every: Whether slots that nobody takes are counted.
-        untaken: How many these are.
-        next_ns: Tells when to deal again, if nothing happens until then.
+        untaken: How many slots nobody took, if they are counted.
+        next_ns: Returns when to deal again, if nothing happens until then.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class Throttle(Generic[Asker]):
         """Start it.
 
         Args:
-            name: What it is called.
-            profile: What is configured.
-            interval_s: What the profile's values are per.
-            epoch: Its first; higher than any that another throttle of that name had.
+            name: Its name.
+            profile: The configured rate.
+            interval_s: Interval of the profile's rates in seconds; 0 for a concurrency limit.
+            epoch: Its first epoch; higher than any of an earlier throttle of that name.
             now_ns: The time.
-            distance: How far the farthest node is.
+            distance: Round-trip time to the farthest node.
             every: See the attribute.
         """
         self._distance = distance or Distance()
@@ -117,16 +117,16 @@ class Throttle(Generic[Asker]):
         self._waiting: dict[Asker, int] = {}
         change = self._change(now_ns)
         self._modes: deque[Change] = deque([change])
-        self._known: dict[Asker, int] = {}  # the epoch that is in force there
-        self._late: dict[Asker, int] = {}  # slots that came too late there
-        self._missed = self._missed_here = 0  # in all, and before they could be dealt
+        self._known: dict[Asker, int] = {}  # the epoch in force at each worker
+        self._late: dict[Asker, int] = {}  # slots that reached each worker too late
+        self._missed = self._missed_here = 0  # in all, and those too late to be dealt
         self._wanted, self._wanted_ns = 0.0, now_ns  # not taken yet, and up to when
         self._slots: slot_allocator.SlotAllocator[Asker] | None = None
         self.permits: permit_allocator.Permits[Asker] | None = None
         self._allocate(change)
 
     def _allocate(self, change: Change) -> None:
-        """Deal slots or permits from `change` on; workers begin to count anew with its epoch."""
+        """Deal slots or permits from `change` on; workers restart their counts with its epoch."""
         self.first_epoch = change.epoch
         self._slots = self.permits = None
         if change.interval_ns:
@@ -136,10 +136,10 @@ class Throttle(Generic[Asker]):
             self.permits = permit_allocator.Permits(change)
             self.next_ns = self.permits.next_ns
 
-    # What is asked of it
+    # Changes
 
     def change_profile(self, profile: Profile, interval_s: float | None, now_ns: int) -> bool:
-        """Configure `profile`, and end an unlock; False when that is what there is already."""
+        """Configure `profile` and end an unlock; return False if nothing changed."""
         interval_s = self.interval_s if interval_s is None else interval_s
         if self.every and (not interval_s or profile.at(0)[0] == inf):
             raise ScenarioError(f"throttle {self.name} starts iterations, so it must have a rate")
@@ -156,8 +156,8 @@ class Throttle(Generic[Asker]):
         return True
 
     def begin(self, now_ns: int) -> bool:
-        """Users may start: a gradual change that init() has made begins; False without one."""
-        self.take(now_ns)  # until now nobody was to pass
+        """Let users start, and a gradual change made in init() begin; return False without one."""
+        self.take(now_ns)  # users were not meant to pass so far
         if self._profile.steady:
             return False
         self._origin_ns = self._from_ns(now_ns)
@@ -166,22 +166,22 @@ class Throttle(Generic[Asker]):
 
     @staticmethod
     def _measure(profile: Profile, interval_s: float) -> tuple[bool, float] | None:
-        """What makes two limits the same; None for one that does not stay."""
+        """Return what two equal limits have in common; None for a limit that changes."""
         if not profile.steady:
             return None
         value, _ = profile.at(0)
         return bool(interval_s), value / (interval_s or 1)
 
     def pause(self, now_ns: int) -> bool:
-        """Let nobody pass until `resume`; False when that is so already."""
+        """Let nobody pass until `resume`; return False if nothing changed."""
         return self._overlay(paused=True, unlocked=False, now_ns=now_ns)
 
     def resume(self, now_ns: int) -> bool:
-        """Back to what is configured; False when that is so already."""
+        """Return to the configured profile; return False if nothing changed."""
         return self._overlay(paused=False, unlocked=False, now_ns=now_ns)
 
     def unlock(self, now_ns: int) -> bool:
-        """Let everybody pass until `resume` or another rate; False when that is so already."""
+        """Let everybody pass until `resume` or another rate; return False if nothing changed."""
         if self.every:
             raise ScenarioError(f"throttle {self.name} starts iterations, so it must have a rate")
         return self._overlay(paused=False, unlocked=True, now_ns=now_ns)
@@ -194,14 +194,14 @@ class Throttle(Generic[Asker]):
         return True
 
     def end(self, at_ns: int, now_ns: int) -> bool:
-        """Let nobody pass from `at_ns` on, or as soon after that as it can be in force."""
+        """Let nobody pass from `at_ns` on, or as soon after as the change can be in force."""
         self._paused = True
         self._publish(now_ns, at_ns)
         return True
 
     @property
     def changed_ns(self) -> int:
-        """When the newest change is in force."""
+        """When the newest change comes into force."""
         return self._modes[-1].from_ns
 
     @property
@@ -211,7 +211,7 @@ class Throttle(Generic[Asker]):
         return self._slots.due_before(self.changed_ns)
 
     def pause_run(self, now_ns: int) -> bool:
-        """The run is paused, and the profile with it; False when it is already."""
+        """Pause the profile with the run; return False if it was paused already."""
         if self._run_paused_ns is not None:
             return False
         self._run_paused_ns = self._from_ns(now_ns)
@@ -219,7 +219,7 @@ class Throttle(Generic[Asker]):
         return True
 
     def resume_run(self, now_ns: int) -> bool:
-        """The run goes on, and the profile from where it was; False when it was not paused."""
+        """Let the profile continue where it was paused; return False if it was not paused."""
         if self._run_paused_ns is None:
             return False
         self._origin_ns += self._from_ns(now_ns) - self._run_paused_ns
@@ -227,11 +227,11 @@ class Throttle(Generic[Asker]):
         self._publish(now_ns)
         return True
 
-    # What is in force
+    # Current state
 
     @property
     def mode(self) -> Mode:
-        """What it does, or is about to do."""
+        """What it does once the newest change is in force."""
         if self._run_paused_ns is not None or self._paused:
             return Mode.HELD
         no_limit = self._profile.steady and self._profile.at(0)[0] == inf
@@ -247,10 +247,10 @@ class Throttle(Generic[Asker]):
         return str(self.mode)
 
     def _from_ns(self, now_ns: int) -> int:
-        return max(self.told_by_ns(now_ns), self._modes[-1].from_ns)
+        return max(self.known_by_ns(now_ns), self._modes[-1].from_ns)
 
-    def told_by_ns(self, now_ns: int) -> int:
-        """When all workers know what is said at `now_ns`."""
+    def known_by_ns(self, now_ns: int) -> int:
+        """Return when all workers know a change that is announced at `now_ns`."""
         return now_ns + LEAD_NS + self._distance.round_trip_ns
 
     def _change(self, from_ns: int) -> Change:
@@ -269,14 +269,14 @@ class Throttle(Generic[Asker]):
         elif self.permits is not None:
             self.permits.change(change, now_ns)
 
-    def news(self) -> ThrottleMode:
-        """The newest change, for the workers."""
-        return self._told(self._modes[-1])
+    def newest_change(self) -> ThrottleMode:
+        """Return the newest change, for the workers."""
+        return self._message(self._modes[-1])
 
     def whole_state(self, now_ns: int) -> list[ThrottleMode]:
-        """What a worker must know that knows nothing: what holds now, and what will."""
+        """Return the current and all future changes, for a worker that knows none."""
         self._drop_old(now_ns)
-        return [self._told(change) for change in self._modes]
+        return [self._message(change) for change in self._modes]
 
     def _drop_old(self, now_ns: int) -> None:
         self._add_wanted(now_ns)
@@ -303,7 +303,7 @@ class Throttle(Generic[Asker]):
         self._wanted_ns = now_ns
 
     def take(self, now_ns: int) -> Taken:
-        """What came of it since this was asked last."""
+        """Return, and reset, the counts since the last call."""
         self._add_wanted(now_ns)
         if self.every and self._slots is not None:
             self._slots.skip_void(now_ns)
@@ -312,23 +312,24 @@ class Throttle(Generic[Asker]):
         self._wanted, self._missed_here = 0.0, 0
         return taken
 
-    def _told(self, change: Change) -> ThrottleMode:
+    def _message(self, change: Change) -> ThrottleMode:
         mode, permits = str(change.mode), not change.interval_ns
         return ThrottleMode(self.name, change.epoch, change.from_ns, mode, permits)
 
-    def gone(self) -> ThrottleMode:
-        """The last news of a throttle that is stopped."""
+    def stop_notice(self) -> ThrottleMode:
+        """Return the message that tells workers that the throttle was stopped."""
         return ThrottleMode(self.name, self.epoch + 1, 0, str(Mode.GONE), not self.interval_s)
 
     def value_at(self, now_ns: int) -> float:
-        """What is configured for now."""
+        """Return the value that is configured for now."""
         at_ns = now_ns if self._run_paused_ns is None else self._run_paused_ns
         return self._profile.at(max(0, at_ns - self._origin_ns))[0]
 
     def in_force(self, epoch: int, askers: Iterable[Asker]) -> bool:
-        """Whether the change that began `epoch` is in force at all `askers`.
+        """Return whether the change that began `epoch` is in force at all `askers`.
 
-        While the run is paused nobody passes, and before it goes on all have heard of it.
+        True while the run is paused: nobody passes, and all workers learn of it before the run
+        resumes.
         """
         return self._run_paused_ns is not None or all(
             self._known.get(one, 0) >= epoch for one in askers
@@ -337,9 +338,9 @@ class Throttle(Generic[Asker]):
     # Dealing
 
     def want(self, asker: Asker, want: Want, now_ns: int) -> None:
-        """A worker has said what its users want."""
+        """Process a worker's report of its users' demand."""
         if want.epoch < self.first_epoch:
-            return  # of another throttle that had this name, or before it became one of permits
+            return  # about an earlier throttle of this name, or before a switch to or from permits
         self._waiting[asker] = want.waiting
         self._known[asker] = max(want.in_force, self._known.get(asker, 0))
         self._missed += max(0, want.missed - self._late.get(asker, 0))
@@ -352,7 +353,7 @@ class Throttle(Generic[Asker]):
             self.permits.want(asker, want.outstanding, want.seen, want.back)
 
     def deal(self, now_ns: int) -> list[tuple[Asker, ThrottleToWorker]]:
-        """What the workers get now."""
+        """Return the messages to send to workers now."""
         if self._slots is not None:
             asked_back = [(who, AskBack(self.name)) for who in self._slots.ask_back(now_ns)]
             dealt = self._slots.deal(now_ns)
@@ -371,7 +372,7 @@ class Throttle(Generic[Asker]):
         slots.void = 0
 
     def lost(self, asker: Asker, now_ns: int, passed: int = 0) -> None:
-        """A worker is no more; `passed` of its slots were used, or known to be missed."""
+        """Remove a lost worker; `passed` of its slots were used, or known to be missed."""
         self._waiting.pop(asker, None)
         self._known.pop(asker, None)
         self._late.pop(asker, None)
@@ -383,7 +384,7 @@ class Throttle(Generic[Asker]):
             self.permits.lost(asker)
 
     def state(self, now_ns: int) -> ThrottleState:
-        """How it is."""
+        """Return its state."""
         rate = self.value_at(now_ns)
         self._drop_old(now_ns)
         actual = {Mode.HELD: 0.0, Mode.OPEN: inf}.get(self._modes[0].mode, rate)

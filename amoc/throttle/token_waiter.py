@@ -1,4 +1,4 @@
-"""What waits at a throttle in a worker: the `Waiter` of a user, or a function to call."""
+"""Waiters at a throttle in a worker: a user's `Waiter`, or a function to call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amoc.base.errors import AmocError
 from amoc.base.waiting import Waiter
 
 Token = int | AmocError
-"""The intended time in ns, or why the throttle lets no user pass any more."""
+"""The intended time in ns, or the error for which the throttle lets no user pass any more."""
 
 
 class OnToken(Waiter[Token]):
@@ -23,24 +23,24 @@ class OnToken(Waiter[Token]):
         self._call = call
 
     def give(self, value: Token) -> None:
-        """It may pass, or the throttle is stopped."""
+        """Let it pass, or report that the throttle was stopped."""
         if not self.done:
             self.done = True
             self._call(value)
 
 
 class OnEveryToken(OnToken):
-    """Calls a function with each token; it may stand in a queue more than once."""
+    """Calls a function with each token; may be in a queue more than once."""
 
     __slots__ = ()
 
     def give(self, value: Token) -> None:
-        """One may pass, or the throttle is stopped."""
+        """Let one pass, or report that the throttle was stopped."""
         self._call(value)
 
 
 def user_of(waiter: Waiter[Token]) -> int | None:
-    """The number of the user that waits, or is about to, if it is one."""
+    """Return the number of the user that waits or is about to; None if it is not a user."""
     if isinstance(waiter, OnToken):
         return None
     user_id = getattr(waiter.greenlet or getcurrent(), "id", None)

@@ -1,4 +1,4 @@
-"""Passing a throttle: how users, and what they leave to run by itself, wait for their turn."""
+"""Passing a throttle: how users, and calls that they defer, wait for their turn."""
 
 from __future__ import annotations
 
@@ -27,33 +27,34 @@ from amoc.throttle.worker_queue import WorkerQueue
 from amoc.users import mail
 from amoc.users.user import User
 
-_OPEN = Mode.OPEN  # which is looked up anew each time
+_OPEN = Mode.OPEN  # an enum member is looked up again at each use
 BURST = 100
-"""Users that pass without a wait before the loop turns."""
+"""Users that may pass without waiting before the event loop gets a turn."""
 
 
 class ThrottleTimeout(ScenarioError, TimeoutError):
-    """The caller could not pass a throttle within its time-out."""
+    """The caller could not pass a throttle within its timeout."""
 
 
 def wait(name: str, timeout: float = inf) -> None:
     """Wait until the caller may pass the throttle.
 
-    A throttle that limits concurrency gets its permit back when the caller's iteration ends; to
-    give it back before, use `permit`.
+    If the throttle limits concurrency, the caller holds a permit until its iteration ends; use
+    `permit` to give it back earlier.
 
     Args:
         name: The throttle.
-        timeout: Seconds; pauses of the run do not count.
+        timeout: Seconds, not counting pauses of the run.
 
     Raises:
         UserStopped: The user was asked to stop.
-        ThrottleTimeout: It has not, within `timeout`.
-        ScenarioError: It is not started, or was stopped meanwhile; or `timeout` is no time.
+        ThrottleTimeout: It could not pass within `timeout`.
+        ScenarioError: The throttle is not started, or was stopped meanwhile; or `timeout` is
+            invalid.
     """
     if timeout != inf:
         timeout = parse_profile.check_timeout(name, timeout)
-    # Each call costs a user that is woken for one slot a microsecond, for then nothing is cached.
+    # A user is woken for one slot with cold caches: each call here costs it a microsecond.
     gate = find(gates.Gate) or gates.current()
     queue = gate.queues.get(name)
     if queue is None or not queue.epoch:
@@ -69,7 +70,7 @@ def wait(name: str, timeout: float = inf) -> None:
 
 
 def _give_back_at_end(gate: gates.Gate, caller: Any) -> None:
-    if not getattr(caller, "gives_back_at_end", False):  # once is enough for all that it holds
+    if not getattr(caller, "gives_back_at_end", False):  # one link serves all its permits
         caller.gives_back_at_end = True
         caller.rawlink(gate.iteration_ended)
 
@@ -77,7 +78,7 @@ def _give_back_at_end(gate: gates.Gate, caller: Any) -> None:
 class permit:  # noqa: N801 - it is used like a function
     """Wait for a throttle, and give its permit back at the end of the block.
 
-    Only a throttle that limits concurrency has permits; with others it is the same as `wait`.
+    Only a throttle that limits concurrency has permits; for others it is the same as `wait`.
     """
 
     def __init__(self, name: str, timeout: float = inf) -> None:
@@ -96,19 +97,19 @@ class permit:  # noqa: N801 - it is used like a function
 
 
 def slot(name: str, timeout: float = inf) -> permit:
-    """`permit`, as it was called before."""
+    """Do what `permit` does, under its former name."""
     warnings.warn("throttle.slot is now throttle.permit", DeprecationWarning, stacklevel=2)
     return permit(name, timeout)
 
 
 def run(name: str, fn: Callable[..., object], *args: Any) -> None:
-    """Run ``fn(*args)`` in a new greenlet when it may pass the throttle; does not wait.
+    """Run ``fn(*args)`` in a new greenlet when it may pass the throttle; return at once.
 
-    What it raises is counted like the crash of a user. Where concurrency is limited, the permit is
-    held until it ends.
+    An exception counts like the crash of a user. If the throttle limits concurrency, the permit is
+    held until the call ends.
 
     Raises:
-        ScenarioError: Too many wait to be run in this worker already.
+        ScenarioError: Too many calls are waiting in this worker already.
     """
     run_when_passed(_find(gates.current(), name), fn, args)
 
@@ -116,10 +117,10 @@ def run(name: str, fn: Callable[..., object], *args: Any) -> None:
 def send(name: str, message: object, to: int | None = None) -> None:
     """Send `message` to a user's mailbox, the caller's by default, when it may pass.
 
-    What is sent is the message as it is now, whatever becomes of it while it waits.
+    The message is sent as it is now; later changes to it have no effect.
 
     Raises:
-        ScenarioError: The message cannot be sent, or `to` is no number; or see `run`.
+        ScenarioError: The message cannot be sent, or `to` is not a user number; or see `run`.
     """
     receiver = to if to is not None else _caller().id
     mail.check_user(receiver)
@@ -130,7 +131,7 @@ def send(name: str, message: object, to: int | None = None) -> None:
 def send_and_wait(name: str, message: object) -> Any:
     """Send `message` to the caller's own mailbox when it may pass, and receive it.
 
-    Nothing else is taken from the mailbox. It is `wait` for message-driven users.
+    Nothing else is taken from the mailbox. A form of `wait` for message-driven users.
 
     Returns:
         The message, as it was when the wait began.
@@ -152,9 +153,9 @@ def _caller() -> User:
 
 
 def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None:
-    """Wait in `queue`; the permit, if it is a throttle of permits."""
+    """Wait in `queue`; return the permit if the throttle limits concurrency."""
     caller = getcurrent()
-    # A hub cannot wait, and a switch to it from itself would be lost.
+    # The hub cannot wait, and a switch from the hub to itself would be lost.
     if caller is get_hub():
         raise ScenarioError("a handler runs inside the event loop and must not wait for anything")
     if getattr(caller, "pending_interrupt", None) is not None:
@@ -172,7 +173,7 @@ def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None
     if type(token) is not int:
         _refuse(queue, token, timeout)
     permit = None
-    if not queue.permits:  # those have no slots, so nothing was meant to begin at any time
+    if not queue.permits:  # permits have no intended time
         metrics.put_token(caller, token, queue.mode is not _OPEN)
     elif queue.handed is not None:
         permit = gate.hold(caller, queue)
@@ -194,7 +195,7 @@ def _refuse(queue: WorkerQueue, token: Token | None, timeout: float) -> NoReturn
 
 
 def _let_loop_turn(gate: gates.Gate) -> None:
-    """Who passes open throttles again and again must not stop the whole worker by it."""
+    """Keep users that pass open throttles in a loop from blocking the whole worker."""
     gate.passed_in_a_row += 1
     if gate.passed_in_a_row >= BURST:
         gate.passed_in_a_row = 0
@@ -204,16 +205,16 @@ def _let_loop_turn(gate: gates.Gate) -> None:
 def _find(gate: gates.Gate, name: str) -> WorkerQueue:
     queue = gate.find(name)
     if queue is None:
-        # Another worker may just have started it.
+        # Another worker may have started it just now.
         learn(rpc.ask("throttle.find", parse_profile.check_name(name)))
         queue = gate.find(name)
-        if queue is None:  # and stopped while the answer was on its way
+        if queue is None:  # stopped while the answer was on its way
             raise ScenarioError(f"throttle {name} was stopped")
     return queue
 
 
 def learn(state: bytes | None) -> None:
-    """Take what the controller has answered; in init() that is nothing, and nobody waits there."""
+    """Process the controller's answer; in init() there is none, and nobody waits there."""
     gate = find(gates.Gate)
     if gate is not None and state:
         gate.hear(state)

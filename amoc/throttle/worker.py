@@ -1,14 +1,14 @@
-"""The gate: a worker's end of all throttles.
+"""The gate: a worker's side of all throttles.
 
-One alarm serves them all: it is set to the earliest slot in hand, and its callback switches into
-the users whose time has come. Never early; and never for longer than `TURN_NS` at a stretch, so
-that the loop turns. Where a worker has more than 2,000 slots a second the alarm rings for several
-together, at most once in `LULL_NS`: going to sleep and waking up costs a process some 20 µs, a user
-that passes costs 3.
+One timer serves all throttles: it is set to the earliest available slot, and its callback switches
+to the users whose slots are due. It never fires early, and never runs for longer than `TURN_NS` at
+a time, so that the event loop gets its turn. In a worker with more than 2,000 slots a second it
+fires for several slots at once, at most once in `LULL_NS`: going to sleep and waking up costs a
+process some 20 µs, while a passing user costs 3.
 
-What users want is told to the controller soon, but not for each of them: reports gather in the
-outbox, and a throttle speaks less often the more slots it has in hand, or when the controller knows
-anyway of more than it can meet.
+The controller learns the users' demand soon, but not user by user: reports are batched in the
+outbox, and a throttle reports less often the more slots it has available, or while the controller
+knows of more demand than it can meet.
 """
 
 from __future__ import annotations
@@ -49,29 +49,28 @@ from amoc.throttle.worker_queue import WorkerQueue
 TURN_NS = 2 * MS_NS
 LULL_NS = 1_500 * US_NS
 BUSY_NS = 500 * US_NS
-"""Between two slots, below which it pays to wait for company."""
+"""Spacing of slots below which it pays to wait for the next one."""
 STAY_BUSY_NS = 200 * MS_NS
 _WEIGH_NS = 20 * MS_NS
 PAUSED_NS = 20 * MS_NS
-"""While the run is paused, how often is looked whether it still is."""
+"""How often to check, while the run is paused, whether it still is."""
 MAX_GONE = 1_000
-"""How many stopped throttles are remembered; fewer than the controller remembers the epochs of."""
+"""Most stopped throttles to remember; fewer than the controller remembers epochs of."""
 REMIND_S = 1.0
-"""How often the controller is told again what is wanted, in case it has not heard."""
+"""How often to repeat a demand to the controller, in case the message was lost."""
 
 
 class Gate:
     """Lets this worker's users through all throttles.
 
     Attributes:
-        holders: Which greenlets hold permits of throttles that limit how many pass at the same
-            time; empty most of the time. Who ends with permits must give them back, see
-            `iteration_ended`.
-        on_crash: Told what a task raised that has passed a throttle.
-        tasks: Those that wait for a throttle.
-        passed_in_a_row: Users that had nothing to wait for, since the loop has turned.
-        queues: Who waits for what, by the throttle's name.
-        gone: The last epochs of throttles that were stopped, by name.
+        holders: Permits of concurrency limits by the greenlet that holds them; mostly empty. A
+            greenlet that ends with permits must give them back, see `iteration_ended`.
+        on_crash: Receives the exception of a task that has passed a throttle.
+        tasks: How many tasks wait for throttles.
+        passed_in_a_row: Users that passed without waiting since the event loop's last turn.
+        queues: The waiting users, by throttle name.
+        gone: The last epochs of stopped throttles, by name.
     """
 
     def __init__(
@@ -80,16 +79,16 @@ class Gate:
         outbox: Outbox,
         on_crash: Callable[[BaseException], object] = traceback.print_exception,
     ) -> None:
-        """Be the gate of a worker.
+        """Create the gate of a worker.
 
         Args:
-            worker: Which one.
-            outbox: What to tell the controller with.
+            worker: The worker.
+            outbox: The queue for messages to the controller.
             on_crash: See the attribute.
         """
         self._worker = worker
         self._at_flush = outbox.at_flush
-        self._say = outbox.sender(Part.THROTTLE, THROTTLE_TO_CONTROLLER)
+        self._send = outbox.sender(Part.THROTTLE, THROTTLE_TO_CONTROLLER)
         self.on_crash = on_crash
         self.tasks = self.passed_in_a_row = 0
         self._record: RecordSlot | None = None
@@ -108,9 +107,9 @@ class Gate:
         self._passed = 0
         self._ringing = False
         self._working: WorkerQueue | None = None
-        self._telling: list[tuple[int, int, WorkerQueue]] = []
-        self._speak_ns = NEVER_NS
-        self._speak = get_hub().loop.timer(0)
+        self._reports: list[tuple[int, int, WorkerQueue]] = []
+        self._report_ns = NEVER_NS
+        self._report_timer = get_hub().loop.timer(0)
         self._reminder = get_hub().loop.timer(to_next_s(REMIND_S), REMIND_S)
         self._reminder.start(self._remind)
 
@@ -119,35 +118,35 @@ class Gate:
         return f"<gate of {self._worker}: {len(self.queues)} throttles, {waiting} waiting>"
 
     def record_slots(self, record: RecordSlot | None) -> None:
-        """Let `record` get each slot that is used from now on; for tests and benchmarks."""
+        """Pass each slot used from now on to `record`; for tests and benchmarks."""
         self._record = record
         for queue in self.queues.values():
             queue.record = record
 
     def close(self) -> None:
-        """Let nobody pass any more."""
+        """Stop letting users pass."""
         self._alarm.close()
         self._reminder.stop()
-        self._speak.stop()
+        self._report_timer.stop()
 
     # Users
 
     def find(self, name: str) -> WorkerQueue | None:
-        """Throttle `name` here, if the controller has told of it."""
+        """Return this worker's queue for throttle `name`, if the controller has announced it."""
         queue = self.queues.get(name)
         return queue if queue is not None and queue.epoch else None
 
     def queue(self, name: str) -> WorkerQueue:
-        """The throttle `name` here, made if it was not heard of; then it holds everybody."""
+        """Return the queue for throttle `name`; a new one holds all users until it is announced."""
         queue = self.queues.get(name)
         if queue is None:
             queue = self.queues[name] = WorkerQueue(
-                name, self._lateness, self._record, self._attend
+                name, self._lateness, self._record, self._update
             )
         return queue
 
     def hold(self, holder: greenlet, queue: WorkerQueue) -> Permit:
-        """`holder` has just passed `queue`, and holds its permit from now on."""
+        """Record that `holder` has just passed `queue` and holds its permit; return the permit."""
         permit = queue.handed
         assert permit is not None
         queue.handed = None
@@ -155,118 +154,118 @@ class Gate:
         return permit
 
     def give_back(self, holder: greenlet, queue: WorkerQueue, permit: Permit) -> None:
-        """`holder` is done with what it held `permit` for."""
+        """Give back `holder`'s permit, unless that has happened already."""
         held = self.holders.get(holder)
         if held is None or (queue, permit) not in held:
-            return  # its iteration has ended meanwhile, and the permit with it
+            return  # its iteration has ended meanwhile, which gave the permit back
         held.remove((queue, permit))
         if not held:
             del self.holders[holder]
         queue.give_back(permit)
-        self._attend(queue)
+        self._update(queue)
 
     def iteration_ended(self, user: greenlet) -> None:
-        """`user` gives back all permits it still holds; nothing happens if it holds none."""
+        """Give back all permits that `user` still holds, if any."""
         for queue, permit in self.holders.pop(user, ()):
             queue.give_back(permit)
-            self._attend(queue)
+            self._update(queue)
 
     # The controller
 
     def hear(self, body: bytes | memoryview) -> None:
-        """The controller has dealt, or changed a throttle, or has told of one that was asked for.
+        """Process the controller's messages: slots, permits, changes, and answers to `find`.
 
         Raises:
-            PeerError: It said something that makes no sense.
+            PeerError: A message is malformed.
         """
         for record in THROTTLE_TO_WORKER.unpack_stream(body):
             match record:
                 case Tokens(name):
                     queue = self.queues.get(name)
                     if queue is not None:
-                        queue.hear_tokens(record)
+                        queue.receive_tokens(record)
                 case Permits(name):
                     queue = self.queues.get(name)
                     if queue is not None:
-                        queue.hear_permits(record)
+                        queue.receive_permits(record)
                 case AskBack(name):
                     queue = self.queues.get(name)
                     if queue is not None:
-                        queue.hear_ask_back()
+                        queue.receive_ask_back()
                 case ThrottleMode(name):
                     if record.epoch <= self.gone.get(name, 0):
-                        continue  # an answer that was overtaken by the end of the throttle
+                        continue  # an answer that arrived after the throttle had been stopped
                     queue = self.queue(name)
-                    queue.hear_mode(record)
+                    queue.receive_mode(record)
                     if record.mode == Mode.GONE:
                         self._forget(record)
             if queue is not None:
-                self._attend(queue)
+                self._update(queue)
 
     def _forget(self, gone: ThrottleMode) -> None:
-        """A throttle is stopped; those that wait in its queue are turned away by the timer."""
+        """Remove a stopped throttle; the timer turns away the users that wait in its queue."""
         del self.queues[gone.name]
         self.gone.pop(gone.name, None)
         self.gone[gone.name] = gone.epoch
         if len(self.gone) > MAX_GONE:
             del self.gone[next(iter(self.gone))]
 
-    def _attend(self, queue: WorkerQueue) -> None:
-        """Something has changed: see to the alarm, and to what the controller must know."""
+    def _update(self, queue: WorkerQueue) -> None:
+        """Update the timer, and schedule a report, after a change in `queue`."""
         if queue is self._working:
-            return  # a user that comes back right after it has passed; done with all others
+            return  # a user that returned right after passing; handled with all the others
         queue.gauge.cells[0] = queue.waiting
-        # What can be done at once is due now: were it due at 0, it would come before all slots of
-        # the others for as long as anybody waits for it.
+        # Work that can be done at once is due now. Due at 0, it would come before the slots of all
+        # other throttles for as long as any user waits.
         at_ns = queue.next_ns() or monotonic_ns()
         if at_ns < queue.armed_ns:
             queue.armed_ns = at_ns
             heappush(self._heap, (at_ns, next(self._order), queue))
             if at_ns < self._alarm_ns and not self._ringing:
                 self._set_alarm()
-        if queue.tell_ns == NEVER_NS and (speak_ns := queue.speak_ns) < NEVER_NS:
-            queue.tell_ns = speak_ns
-            heappush(self._telling, (speak_ns, next(self._order), queue))
-            if speak_ns < self._speak_ns:
-                self._set_speak()
+        if queue.report_at_ns == NEVER_NS and (report_due_ns := queue.report_due_ns) < NEVER_NS:
+            queue.report_at_ns = report_due_ns
+            heappush(self._reports, (report_due_ns, next(self._order), queue))
+            if report_due_ns < self._report_ns:
+                self._set_report_timer()
 
-    def _set_speak(self) -> None:
-        """Tell when the first has something to tell; those that spoke a moment ago must wait."""
-        self._speak_ns = self._telling[0][0] if self._telling else NEVER_NS
-        self._speak.stop()
-        if not self._telling:
+    def _set_report_timer(self) -> None:
+        """Schedule the first report; queues that reported a moment ago must wait."""
+        self._report_ns = self._reports[0][0] if self._reports else NEVER_NS
+        self._report_timer.stop()
+        if not self._reports:
             return
-        wait_ns = self._speak_ns - monotonic_ns()
+        wait_ns = self._report_ns - monotonic_ns()
         if wait_ns <= 0:
-            self._at_flush(self._tell)
+            self._at_flush(self._report)
         else:
-            self._speak.close()
-            self._speak = get_hub().loop.timer(wait_ns / S_NS)
-            self._speak.start(self._at_flush, self._tell)
+            self._report_timer.close()
+            self._report_timer = get_hub().loop.timer(wait_ns / S_NS)
+            self._report_timer.start(self._at_flush, self._report)
 
-    def _tell(self) -> None:
-        """Tell the controller what is wanted."""
+    def _report(self) -> None:
+        """Report the users' demand to the controller."""
         now_ns = monotonic_ns()
-        telling = self._telling
-        while telling and telling[0][0] <= now_ns:
-            tell_ns, _, queue = heappop(telling)
-            if queue.tell_ns != tell_ns:
-                continue  # it has something more urgent to tell, or has told it
-            queue.tell_ns = NEVER_NS
-            if queue.speak_ns < NEVER_NS:
-                self._say(self._worker, queue.want(now_ns))
-        self._set_speak()
+        reports = self._reports
+        while reports and reports[0][0] <= now_ns:
+            report_at_ns, _, queue = heappop(reports)
+            if queue.report_at_ns != report_at_ns:
+                continue  # rescheduled, or already reported
+            queue.report_at_ns = NEVER_NS
+            if queue.report_due_ns < NEVER_NS:
+                self._send(self._worker, queue.want(now_ns))
+        self._set_report_timer()
 
     def _remind(self) -> None:
         now_ns = monotonic_ns()
         for queue in self.queues.values():
             if queue.is_overdue(now_ns, int(REMIND_S * S_NS)):
-                self._say(self._worker, queue.want(now_ns))
+                self._send(self._worker, queue.want(now_ns))
 
     # The loop
 
     def ring(self) -> None:
-        """The alarm has rung: let those pass whose time has come."""
+        """Timer callback: let the users pass whose slots are due."""
         now_ns = monotonic_ns()
         if pause.clock.since_ns:
             self._alarm_ns = now_ns + PAUSED_NS
@@ -278,18 +277,18 @@ class Gate:
             while heap and heap[0][0] <= now_ns < until_ns:
                 at_ns, _, queue = heappop(heap)
                 if queue.armed_ns != at_ns:
-                    continue  # it has been attended to before
+                    continue  # handled already
                 queue.armed_ns = NEVER_NS
                 self._working = queue
                 self._passed += queue.work(now_ns, until_ns)
                 self._working = None
-                self._attend(queue)
+                self._update(queue)
                 now_ns = monotonic_ns()
         finally:
             self._ringing, self._working = False, None
             self._rung_ns = now_ns
             if now_ns - self._weighed_ns > _WEIGH_NS:
-                # A worker may get all slots for a while, and then none while others do.
+                # A worker may get all slots for a while, and then none while others get some.
                 if self._passed * BUSY_NS > now_ns - self._weighed_ns:
                     self._busy_until_ns = now_ns + STAY_BUSY_NS
                 self._lull_ns = LULL_NS if now_ns < self._busy_until_ns else 0
@@ -299,16 +298,16 @@ class Gate:
     def _set_alarm(self) -> None:
         heap = self._heap
         at_ns = max(heap[0][0], self._rung_ns + self._lull_ns) if heap else NEVER_NS
-        if at_ns != self._alarm_ns:  # in a lull most of what is armed rings together
+        if at_ns != self._alarm_ns:  # during a lull most due times fall on the same alarm
             self._alarm_ns = at_ns
             self._alarm.set(at_ns)
 
 
 def current() -> Gate:
-    """The gate of this process's worker.
+    """Return the gate of this process's worker.
 
     Raises:
-        ClosedError: It has none.
+        ClosedError: There is none.
     """
     gate = find(Gate)
     if gate is None:

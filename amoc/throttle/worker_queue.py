@@ -1,14 +1,13 @@
-"""One throttle as a worker sees it: who waits, in order, and the slots in hand.
+"""A worker's side of one throttle: its waiting users, in order, and the available slots.
 
-Slots come from the controller in blocks and are let go at their times, each to the one that waited
-longest. A slot that comes due and finds nobody is gone, or goes back with all later ones where
-slots are far apart or were dealt far ahead; one more than `VOID_NS` late is void: it is asked for
-again, and counted as missed unless the whole run stood still meanwhile. A change of the throttle is
-known ahead of time: slots that it makes void are dropped when it is heard of, what it does to the
-rest happens at its moment.
+Slots arrive from the controller in blocks. Each is released at its time to the user that has waited
+longest. A slot that finds no user is lost or, where slots are far apart or were dealt far ahead, is
+given back with all later ones. A slot more than `VOID_NS` late is void: it is requested again, and
+counted as missed unless the whole run was paused meanwhile. Changes of the throttle arrive ahead of
+time: slots that a change makes void are dropped on arrival, everything else happens at its time.
 
-What is queued is given its token, which is the intended time, or an error in its stead, within the
-callback of the loop's timer. One that is done was given up, and is passed over when its turn comes.
+Each waiter receives its token, the intended time or an error, within the callback of the event
+loop's timer. A waiter that is done has given up, and is skipped when its turn comes.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from amoc.base.waiting import Waiter
 from amoc.ipc.messages.throttle import Permits, ThrottleMode, Tokens, Want
 from amoc.metrics import optional
 from amoc.scenario.events import THROTTLE_EXECUTE, THROTTLE_REQUEST
-from amoc.throttle.blocks import Block, SlotsInHand
+from amoc.throttle.blocks import Block, SlotStock
 from amoc.throttle.demand import GAP_NS, Foresight, NoForesight, report_ns
 from amoc.throttle.permit_stock import Permit, PermitStock
 from amoc.throttle.profiles import NEVER_NS
@@ -37,34 +36,34 @@ from amoc.throttle.slot_schedule import Mode
 from amoc.throttle.token_waiter import Token, user_of
 
 Record = Callable[[str, int, int, int, int], None]
-"""Gets each slot that is used: throttle, epoch, slot, when it was due, when it was used."""
+"""Receives each used slot: throttle, epoch, slot, when it was due, when it was used (both ns)."""
 
-# A name of an enumeration is looked up anew each time, and these are asked for with each slot.
+# An enum member is looked up again at each use, and these are used with each slot.
 _OPEN, _GONE = Mode.OPEN, Mode.GONE
 _ALL_GO = (_OPEN, _GONE)
 IN_TIME_NS = 20 * MS_NS
-"""How long before its time a slot must be here, not to be late on a busy machine."""
+"""How long before its time a slot must arrive so as not to be late on a busy machine."""
 
 
 class WorkerQueue:
     """Lets users of this worker through one throttle.
 
     Attributes:
-        name: The throttle's.
-        epoch: The newest that was heard of; 0 before the controller has said anything.
+        name: The throttle's name.
+        epoch: The newest one received; 0 before the controller has announced the throttle.
         permits: Whether it limits concurrency.
-        mode: What it does with those who wait.
-        waiting: How many wait.
-        handed: The permit of the one that passed last.
+        mode: What it does with waiting users.
+        waiting: How many users wait.
+        handed: The permit of the user that passed last.
         armed_ns: When the gate will call `work`.
-        tell_ns: When the gate will ask `want`; never if that is to be thought about anew.
-        told_ns: When the controller was last told what is wanted.
-        record: Gets each slot that is used, if there is one.
-        stock: The permits that no user here holds.
-        gauge: Shows how many wait.
-        foresight: Tells how many slots to ask for ahead.
+        report_at_ns: When the gate will call `want`; `NEVER_NS` if that must be decided again.
+        reported_ns: Time of the last report to the controller.
+        record: Receives each used slot, if set.
+        stock: Permits that no user of this worker holds.
+        gauge: The metric of waiting users.
+        foresight: Decides how many slots to request ahead.
         lateness: Records how late slots are used.
-        every: Whether each slot counts, as of an arrival rate: none is passed over in silence.
+        every: Whether each slot counts, as with an arrival rate: an unused one counts as missed.
     """
 
     def __init__(
@@ -72,27 +71,27 @@ class WorkerQueue:
         name: str,
         lateness: metrics.Timer,
         record: Record | None,
-        attend: Callable[[WorkerQueue], object] = lambda _: None,
+        on_change: Callable[[WorkerQueue], object] = lambda _: None,
     ) -> None:
-        """Hold everybody at first; `attend` is told of who comes to wait, or waits no more."""
+        """Start in mode HELD. `on_change` is called whenever a user starts or stops waiting."""
         self.name = name
-        self._attend = attend
+        self._on_change = on_change
         self.epoch = 0
-        self._first_epoch = 0  # since when slots, or permits, are what it deals with
-        self._in_force = self._in_force_told = 0
-        self._applied = (0, 0)  # the newest change whose time has come: epoch, time
+        self._first_epoch = 0  # first one of the present kind, slots or permits
+        self._in_force = self._in_force_reported = 0
+        self._applied = (0, 0)  # the newest change that has been applied: epoch, time
         self.permits = self.every = False
         self.waiting = 0
         self.handed: Permit | None = None
         self.armed_ns = NEVER_NS
-        self.tell_ns, self.told_ns = NEVER_NS, 0
+        self.report_at_ns, self.reported_ns = NEVER_NS, 0
         self.mode = Mode.HELD
         self._changes: deque[ThrottleMode] = deque()
         self._queue: deque[Waiter[Token]] = deque()
-        self._hand = SlotsInHand()
+        self._slots = SlotStock()
         self.stock = PermitStock()
-        self._seen = self._back_told = self._late = 0
-        self._believed = 0  # what the controller takes us to want
+        self._seen = self._back_reported = self._late = 0
+        self._known_demand = 0  # demand that the controller assumes
         self._since_ns = 0
         self.foresight: Foresight | NoForesight = Foresight()
         self.lateness = lateness
@@ -103,22 +102,22 @@ class WorkerQueue:
         self.gauge.set(0)
 
     def __repr__(self) -> str:
-        what = f"{self.waiting} waiting, {self._hand.size} slots in hand"
+        what = f"{self.waiting} waiting, {self._slots.size} slots available"
         return f"<queue {self.name}, {self.mode}: {what}>"
 
     # Users
 
     def is_open(self, at_ns: int) -> bool:
-        """Whether everybody may pass."""
+        """Return whether everybody may pass."""
         if self._changes and self._changes[0].from_ns <= at_ns:
             self._apply_changes(at_ns)
         return self.mode is _OPEN
 
     def enter(self, waiter: Waiter[Token]) -> int | None:
-        """Let `waiter` wait until it is given its token, in the hub; or an `AmocError`.
+        """Queue `waiter`, which will receive a token or an `AmocError` in the hub.
 
         Returns:
-            The token, its intended time in ns, if there is nothing to wait for; else None.
+            The token, its intended time in ns, if there is no need to wait; else None.
         """
         self._requests.cells[0] += 1
         if THROTTLE_REQUEST.heard:
@@ -138,21 +137,21 @@ class WorkerQueue:
             self.stock.hand_out_kept()
         self._queue.append(waiter)
         self.waiting += 1
-        if self.waiting == self._hand.size + 1:
+        if self.waiting == self._slots.size + 1:
             self._since_ns = now_ns()
-        self._attend(self)
+        self._on_change(self)
         return None
 
     def leave(self, waiter: Waiter[Token]) -> None:
-        """`waiter`, which has entered and was given nothing, waits no more."""
-        # Removing it from the queue would make the end of a run with many waiters quadratic.
+        """Remove `waiter`, which was queued and has not received a token."""
+        # Removing it from the deque would make the end of a run with many waiters quadratic.
         waiter.done = True
         self.waiting -= 1
         if len(self._queue) > 2 * self.waiting + 64:
             live = [one for one in self._queue if not one.done]
             self._queue.clear()
             self._queue.extend(live)
-        self._attend(self)
+        self._on_change(self)
 
     def _first(self) -> Waiter[Token] | None:
         while self._queue:
@@ -164,49 +163,49 @@ class WorkerQueue:
 
     # The controller
 
-    def hear_mode(self, news: ThrottleMode) -> None:
-        """It changes."""
+    def receive_mode(self, news: ThrottleMode) -> None:
+        """Process a change of the throttle."""
         if news.epoch <= self.epoch:
-            return  # known; both an answer and an envelope may have brought it
+            return  # known: both an answer and an envelope may have brought it
         if not self.epoch:
             self.permits = news.permits
         before = self._changes[-1].permits if self._changes else self.permits
         if news.permits is not before:
-            self._count_anew(news)
+            self._reset_counts(news)
         self.epoch = news.epoch
         if news.mode == Mode.GONE:
             self._changes.clear()
         self._changes.append(news)
         self.stock.return_kept(NEVER_NS)
         self.foresight.came_late()
-        self.tell_ns = NEVER_NS
-        if self._hand.size:
-            self._hand.drop(news.from_ns)
+        self.report_at_ns = NEVER_NS
+        if self._slots.size:
+            self._slots.drop(news.from_ns)
             self._note_uncovered()
 
-    def _count_anew(self, news: ThrottleMode) -> None:
-        """A rate becomes a limit of concurrency, or back: the controller counts from 0 again."""
+    def _reset_counts(self, news: ThrottleMode) -> None:
+        """Reset the counts after a switch between rate and concurrency, as the controller does."""
         self._first_epoch = news.epoch
         self.stock = PermitStock()
-        self._hand.given_back_ns = 0
-        self._seen = self._believed = self._back_told = 0
+        self._slots.given_back_ns = 0
+        self._seen = self._known_demand = self._back_reported = 0
 
     def _give_back(self, from_ns: int) -> None:
-        """Let others have the slots that are due at `from_ns` or later."""
-        self._hand.give_back(from_ns)
-        self.tell_ns = NEVER_NS
+        """Give back the slots due at `from_ns` or later, for other workers."""
+        self._slots.give_back(from_ns)
+        self.report_at_ns = NEVER_NS
 
-    def hear_ask_back(self) -> None:
-        """Workers that have no slots should have some of these."""
+    def receive_ask_back(self) -> None:
+        """Give back later slots, for workers that have none."""
         self._give_back(now_ns() + IN_TIME_NS + round_trip_ns())
         self._note_uncovered()
 
-    def hear_tokens(self, tokens: Tokens) -> None:
-        """Slots have come."""
+    def receive_tokens(self, tokens: Tokens) -> None:
+        """Process slots from the controller."""
         block = Block._make(tokens[1:])
         self._seen = block.number
-        self.tell_ns = NEVER_NS
-        self._believed = max(0, self._believed - block.size)
+        self.report_at_ns = NEVER_NS
+        self._known_demand = max(0, self._known_demand - block.size)
         void_ns = NEVER_NS
         for change in self._changes:
             if change.epoch > block.epoch:
@@ -214,30 +213,30 @@ class WorkerQueue:
                 break
         if block.due_ns < now_ns() + IN_TIME_NS:
             self.foresight.came_late()
-        self._hand.put(block, void_ns, pause.clock.earlier_ns)
+        self._slots.put(block, void_ns, pause.clock.earlier_ns)
 
-    def hear_permits(self, permits: Permits) -> None:
-        """Permits have come."""
+    def receive_permits(self, permits: Permits) -> None:
+        """Process permits from the controller."""
         self._seen = permits.number
-        self.tell_ns = NEVER_NS
-        self._believed = max(0, self._believed - permits.size)
+        self.report_at_ns = NEVER_NS
+        self._known_demand = max(0, self._known_demand - permits.size)
         self.stock.idle.extend([Permit(permits.epoch, now_ns())] * permits.size)
 
     def give_back(self, permit: Permit) -> None:
-        """A user is done."""
+        """Take back a user's permit."""
         if permit.epoch < self._first_epoch:
-            return  # it limited a rate since
+            return  # from before it limited a rate
         self.stock.take_back(permit, now_ns(), permit.epoch == self.epoch, self.waiting > 0)
 
     def want(self, at_ns: int) -> Want:
-        """What to tell the controller; it counts as told."""
-        self.told_ns = at_ns
-        far_apart = self._hand.spacing_ns >= FAR_APART_NS
+        """Build a report for the controller, and record it as sent."""
+        self.reported_ns = at_ns
+        far_apart = self._slots.spacing_ns >= FAR_APART_NS
         self.foresight.weigh(at_ns, self.waiting, round_trip_ns(), far_apart=far_apart)
         outstanding = self.outstanding
-        given_back_ns, self._hand.given_back_ns = self._hand.given_back_ns, 0
-        self._believed, self._back_told = outstanding, self.stock.back
-        self._in_force_told = self._in_force
+        given_back_ns, self._slots.given_back_ns = self._slots.given_back_ns, 0
+        self._known_demand, self._back_reported = outstanding, self.stock.back
+        self._in_force_reported = self._in_force
         return Want(
             name=self.name,
             epoch=self.epoch,
@@ -253,38 +252,38 @@ class WorkerQueue:
 
     @property
     def outstanding(self) -> int:
-        """What is wanted beyond what is in hand."""
+        """How many slots or permits are wanted beyond those available."""
         if self.mode is _OPEN and not self._changes:
             return 0
         if self.permits:
             return max(0, self.waiting - len(self.stock.idle))
-        return max(0, self.waiting + self.foresight.foreseen - self._hand.size)
+        return max(0, self.waiting + self.foresight.foreseen - self._slots.size)
 
     def is_overdue(self, at_ns: int, after_ns: int) -> bool:
-        """Whether something is wanted, and for so long nothing was there and nothing was told."""
-        since_ns = max(self.told_ns, self._hand.covered_ns)
+        """Return whether a demand has been neither met nor reported for `after_ns`."""
+        since_ns = max(self.reported_ns, self._slots.covered_ns)
         return at_ns - since_ns > after_ns and self.epoch > 0 and self.outstanding > 0
 
     @property
-    def speak_ns(self) -> int:
-        """When to tell the controller what is wanted; never while it believes what is so."""
+    def report_due_ns(self) -> int:
+        """When to report to the controller; `NEVER_NS` while its figures are correct."""
         if not self.epoch:
             return NEVER_NS
-        if self._in_force > self._in_force_told or self._hand.given_back_ns:
-            return self.told_ns + GAP_NS
+        if self._in_force > self._in_force_reported or self._slots.given_back_ns:
+            return self.reported_ns + GAP_NS
         outstanding = self.outstanding
-        if outstanding == self._believed and self.stock.back == self._back_told:
+        if outstanding == self._known_demand and self.stock.back == self._back_reported:
             return NEVER_NS
-        known = 0 if self.permits else self._believed
-        return report_ns(self.told_ns, self._hand, known, outstanding)
+        known = 0 if self.permits else self._known_demand
+        return report_ns(self.reported_ns, self._slots, known, outstanding)
 
     # The loop
 
     def next_ns(self) -> int:
-        """When `work` has something to do."""
+        """Return when `work` has something to do."""
         if self.stock.idle or (self.waiting and self.mode in _ALL_GO):
             return 0
-        at_ns = self._hand.next_ns
+        at_ns = self._slots.next_ns
         if self.stock.kept:
             at_ns = min(at_ns, self.stock.kept[0][0])
         return min(at_ns, self._changes[0].from_ns) if self._changes else at_ns
@@ -297,7 +296,7 @@ class WorkerQueue:
             self._applied = change.epoch, change.from_ns
 
     def work(self, at_ns: int, until_ns: int) -> int:
-        """Let those pass whose time has come; not for longer than `until_ns`, if there are many.
+        """Let users pass whose slots are due, until `until_ns` at the latest.
 
         Returns:
             How many slots were used.
@@ -305,7 +304,7 @@ class WorkerQueue:
         before = self.foresight.passed
         if self._changes:
             self._apply_changes(at_ns)
-        if self._hand.next_ns <= at_ns:
+        if self._slots.next_ns <= at_ns:
             self._use_slots(at_ns, until_ns)
         if self.stock.kept:
             self.stock.return_kept(at_ns)
@@ -314,21 +313,21 @@ class WorkerQueue:
         if self.mode in _ALL_GO:
             self._release_all(until_ns)
         epoch, from_ns = self._applied
-        if epoch > self._in_force and self._hand.next_ns >= from_ns:  # no slot of an older one
-            self._in_force, self.tell_ns = epoch, NEVER_NS
+        if epoch > self._in_force and self._slots.next_ns >= from_ns:  # no slot of an older epoch
+            self._in_force, self.report_at_ns = epoch, NEVER_NS
         return self.foresight.passed - before
 
     def _use_slots(self, at_ns: int, until_ns: int) -> None:
-        # The hot path: everything that happens for each token is here.
-        hand, lateness, record = self._hand, self.lateness, self.record
+        # The hot path: all the work for each token is here.
+        slots, lateness, record = self._slots, self.lateness, self.record
         queue = self._queue
         heard = bool(THROTTLE_EXECUTE.heard)
         void = missed = 0
-        while hand.next_ns <= at_ns < until_ns:
-            due_ns, block, number, paused_before_ns = hand.take()
+        while slots.next_ns <= at_ns < until_ns:
+            due_ns, block, number, paused_before_ns = slots.take()
             if at_ns - due_ns > VOID_NS:
                 void += 1
-                # One that came due while the run stood still was meant for nobody.
+                # A slot that came due while the run was paused was meant for nobody.
                 missed += self.every or pause.clock.earlier_ns == paused_before_ns
                 continue
             while queue:
@@ -336,23 +335,23 @@ class WorkerQueue:
                 if not waiter.done:
                     break
             else:
-                self.foresight.was_in_vain()
-                if block.spacing_ns >= FAR_APART_NS or hand.covered_ns > due_ns + HORIZON_NS:
+                self.foresight.was_unused()
+                if block.spacing_ns >= FAR_APART_NS or slots.covered_ns > due_ns + HORIZON_NS:
                     self._give_back(due_ns)
                     break
                 missed += self.every
                 continue
             self.waiting -= 1
-            self._executions.cells[0] += 1  # before anything is done that a kill may come after
+            self._executions.cells[0] += 1  # first of all: a kill may follow at any point
             self.foresight.passed += 1
             lateness.record_ns(at_ns - due_ns)
             if record is not None:
                 record(self.name, block.epoch, number, due_ns, at_ns)
             if heard:
-                self._tell_executed(waiter, at_ns - due_ns)
+                self._fire_executed(waiter, at_ns - due_ns)
             try:
                 waiter.give(due_ns)
-            except BaseException:  # raised by a greenlet of the scenario
+            except BaseException:  # from a greenlet of the scenario
                 get_hub().handle_error(waiter, *sys.exc_info())
             at_ns = now_ns()
         if missed:
@@ -363,7 +362,7 @@ class WorkerQueue:
             self._note_uncovered()
 
     def _note_uncovered(self) -> None:
-        if self.waiting > self._hand.size:
+        if self.waiting > self._slots.size:
             self._since_ns = now_ns()
 
     def _hand_out_permits(self, until_ns: int) -> None:
@@ -388,12 +387,12 @@ class WorkerQueue:
                 self._call(waiter, at_ns)
 
     def _count_executed(self, waiter: Waiter[Token]) -> None:
-        """Count who passes without a slot."""
+        """Count a user that passes without a slot."""
         self._executions.inc()
         if THROTTLE_EXECUTE.heard:
-            self._tell_executed(waiter, 0)
+            self._fire_executed(waiter, 0)
 
-    def _tell_executed(self, waiter: Waiter[Token], late_ns: int) -> None:
+    def _fire_executed(self, waiter: Waiter[Token], late_ns: int) -> None:
         THROTTLE_EXECUTE(user_of(waiter), throttle=self.name, late_ns=late_ns)
 
     def _call(self, waiter: Waiter[Token], token: Token) -> None:

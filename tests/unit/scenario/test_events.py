@@ -245,7 +245,7 @@ def queue(permits: bool = False) -> WorkerQueue:
     from amoc import metrics
 
     one = WorkerQueue("logins", metrics.timer("lateness_here"), None)
-    one.hear_mode(ThrottleMode("logins", 1, 0, Mode.RUN, permits))
+    one.receive_mode(ThrottleMode("logins", 1, 0, Mode.RUN, permits))
     one.work(now_ns(), now_ns() + S_NS)
     return one
 
@@ -257,7 +257,7 @@ def let_through(one: WorkerQueue, slots: int, late_ns: int = MS_NS, epoch: int =
     given. A slot that is late would be void.
     """
     due_ns = now_ns() + 60 * S_NS
-    one.hear_tokens(Tokens("logins", 1, epoch, 0, 1, slots, due_ns, 1.0))
+    one.receive_tokens(Tokens("logins", 1, epoch, 0, 1, slots, due_ns, 1.0))
     for _ in range(slots):
         one.work(due_ns + late_ns, due_ns + 60 * S_NS)
     return due_ns
@@ -295,7 +295,7 @@ def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
     ear = SocketReader("throttle.execute")
     one, user = queue(permits=True), Waiting(7)
     one.enter(user.waiter)
-    one.hear_permits(Permits("logins", 1, 1, 1))
+    one.receive_permits(Permits("logins", 1, 1, 1))
     one.work(now_ns(), now_ns() + S_NS)
     assert ear.told == [("throttle.execute", 7, {"throttle": "logins", "late_ns": 0})]
 
@@ -307,7 +307,7 @@ def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
     before = executions[0]
     for user in users[:3]:
         one.enter(user.waiter)
-    one.hear_mode(ThrottleMode("logins", 2, 0, mode, False))
+    one.receive_mode(ThrottleMode("logins", 2, 0, mode, False))
     let_through(one, 9, epoch=2)
     for user in users[3:]:
         one.enter(user.waiter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.throttle.blocks import Block, SlotsInHand
+from amoc.throttle.blocks import Block, SlotStock
 from amoc.throttle.demand import report_ns
 from amoc.throttle.profiles import NEVER_NS
 
@@ -30,7 +30,7 @@ TOLD_NS = 1000 * S_NS
 def test_it_is_told_the_later_the_more_is_in_hand_or_known(
     slots: int, spacing_ms: int, known: int, wanted: int, after_ms: int
 ):
-    hand = SlotsInHand()
+    hand = SlotStock()
     if slots:
         hand.put(Block(1, 1, 0, 1, slots, TOLD_NS, spacing_ms * MS_NS), NEVER_NS, 0)
     assert report_ns(TOLD_NS, hand, known, wanted) - TOLD_NS == after_ms * MS_NS

@@ -65,9 +65,9 @@ class World:
         heappush(self._on_the_way, (self.now_ns + self._way_ns, next(self._order), deliver))
 
     def _tell(self) -> None:
-        news = self.throttle.news()
+        news = self.throttle.newest_change()
         for queue in self.queues:
-            self._send(lambda queue=queue: queue.hear_mode(news))
+            self._send(lambda queue=queue: queue.receive_mode(news))
 
     def change_rate(self, rate: float) -> None:
         self.throttle.change_profile(Constant(rate), None, self.now_ns)
@@ -84,7 +84,7 @@ class World:
                     self._send(lambda worker=worker, record=record: self._hear(worker, record))
             for worker, queue in enumerate(self.queues):
                 queue.work(self.now_ns, self.now_ns + S_NS)
-                if queue.speak_ns <= self.now_ns:
+                if queue.report_due_ns <= self.now_ns:
                     want = queue.want(self.now_ns)
                     self._send(
                         lambda worker=worker, want=want: self.throttle.want(
@@ -96,11 +96,11 @@ class World:
         queue = self.queues[worker]
         match record:
             case Tokens():
-                queue.hear_tokens(record)
+                queue.receive_tokens(record)
             case AskBack():
-                queue.hear_ask_back()
+                queue.receive_ask_back()
             case ThrottleMode():
-                queue.hear_mode(record)
+                queue.receive_mode(record)
 
     def used_since(self, since_ns: int) -> list[int]:
         return [due_ns for due_ns, _ in self.used if due_ns >= since_ns]

@@ -40,7 +40,7 @@ def test_it_is_answered_by_the_last_of_them_in_whatever_order_they_say_so() -> N
         for number in order:
             assert not later.is_done
             say(throttle, list(workers)[number])
-            in_force.look(throttle)
+            in_force.check(throttle)
         assert later.is_done
 
 
@@ -52,11 +52,11 @@ def test_one_that_is_lost_is_not_waited_for_and_one_that_comes_up_is() -> None:
     new = WorkerId("node0", 2, 1)
     workers[new] = None
     del workers[first]
-    in_force.look(throttle)
+    in_force.check(throttle)
     assert later is not None
     assert not later.is_done
     say(throttle, new)
-    in_force.look(throttle)
+    in_force.check(throttle)
     assert later.is_done
 
 
@@ -65,7 +65,7 @@ def test_what_it_takes_grows_as_the_workers_do_and_not_as_their_square() -> None
     later = in_force.wait_for(throttle)
     for worker in workers:
         say(throttle, worker)
-        in_force.look(throttle)
+        in_force.check(throttle)
     assert later is not None
     assert later.is_done
     assert throttle.looked_at <= 4 * MANY

@@ -412,7 +412,7 @@ def test_a_place_that_was_held_for_long_is_not_kept(here: Here):
     throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
     with throttle.permit("places"):
-        assert here.gate.queue("places").stock.come_soon
+        assert here.gate.queue("places").stock.users_return_soon
         gevent.sleep(0.02)
     assert not here.gate.queue("places").stock.kept
 

@@ -114,7 +114,7 @@ def test_a_rate_becomes_a_limit_of_concurrency_and_back():
     one.want("w0", want(3), START_NS)
     assert dealt(one, START_NS) == {"w0": 3}, "slots"
     assert one.change_profile(Constant(2), 0, START_NS), "10 a second are not 10 at once"
-    assert one.news().permits
+    assert one.newest_change().permits
     one.want("w0", want(3, 1, epoch=1), START_NS + 1)
     assert dealt(one, START_NS + LEAD_NS) == {}, "what was said before the change is of slots"
     one.want("w0", want(3, epoch=2), START_NS + 2)
@@ -123,7 +123,7 @@ def test_a_rate_becomes_a_limit_of_concurrency_and_back():
     assert dealt(one, START_NS + LEAD_NS) == {"w0": 2}
     back_ns = START_NS + S_NS
     assert one.change_profile(Constant(2), 1, back_ns), "2 at once are not 2 a second"
-    assert not one.news().permits
+    assert not one.newest_change().permits
     one.want("w0", want(3, epoch=3), back_ns)
     one.want("w0", want(3, epoch=3), back_ns + LEAD_NS)
     assert dealt(one, back_ns + LEAD_NS) == {"w0": 3}
@@ -175,11 +175,11 @@ def test_a_worker_that_knows_nothing_is_told_what_holds_and_what_will():
     news = one.whole_state(START_NS)
     assert [(mode.epoch, mode.mode) for mode in news] == [(1, "run"), (2, "held"), (3, "run")]
     assert [mode.from_ns - START_NS for mode in news] == [0, LEAD_NS, LEAD_NS]
-    assert one.news() == news[-1]
+    assert one.newest_change() == news[-1]
     assert [mode.epoch for mode in one.whole_state(START_NS + LEAD_NS)] == [3]
-    gone = one.gone()
+    gone = one.stop_notice()
     assert (gone.epoch, gone.mode, gone.permits) == (4, "gone", False)
-    assert throttle(2, 0).gone().permits
+    assert throttle(2, 0).stop_notice().permits
     assert [mode.permits for mode in throttle(2, 0).whole_state(START_NS)] == [True]
 
 
@@ -271,7 +271,7 @@ def test_a_gradual_change_of_init_begins_when_users_may_start():
     one.change_profile(RAMP, None, START_NS)
     assert one.begin(START_NS + 30 * S_NS)
     begun_ns = START_NS + 30 * S_NS + LEAD_NS
-    assert one.news().from_ns == begun_ns
+    assert one.newest_change().from_ns == begun_ns
     assert one.value_at(begun_ns + 10 * S_NS) == pytest.approx(100, abs=1)
 
 
@@ -298,7 +298,7 @@ def test_what_was_to_pass_is_what_passes_when_users_are_always_waiting(changes):
     for step in range(200):
         at_ns = START_NS + step * 10 * MS_NS
         if step in changes and changes[step](one, at_ns):
-            void_ns[one.epoch - 1] = one.news().from_ns
+            void_ns[one.epoch - 1] = one.newest_change().from_ns
         one.want("w0", want(10_000, seen), at_ns)
         for _, block in one.deal(at_ns):
             seen = block.number

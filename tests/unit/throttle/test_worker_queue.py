@@ -55,7 +55,7 @@ class Queue:
 
     def change(self, mode: str, from_ns: int = 0) -> None:
         epoch = self.queue.epoch + 1
-        self.queue.hear_mode(ThrottleMode(self.name, epoch, from_ns, mode, self.permits))
+        self.queue.receive_mode(ThrottleMode(self.name, epoch, from_ns, mode, self.permits))
         self.work()
 
     def enter(self, times: int) -> list[OnToken]:
@@ -66,11 +66,11 @@ class Queue:
 
     def slots(self, size: int, due_ns: int, spacing_ns: int, epoch: int = 1) -> None:
         number = self.queue.want(BEGIN_NS).seen + 1
-        self.queue.hear_tokens(Tokens(self.name, number, epoch, 0, 1, size, due_ns, spacing_ns))
+        self.queue.receive_tokens(Tokens(self.name, number, epoch, 0, 1, size, due_ns, spacing_ns))
 
     def grant(self, size: int) -> None:
         number = self.queue.want(BEGIN_NS).seen + 1
-        self.queue.hear_permits(Permits(self.name, number, self.queue.epoch, size))
+        self.queue.receive_permits(Permits(self.name, number, self.queue.epoch, size))
 
     def work(self) -> None:
         self.queue.work(worker_queue.now_ns(), NEVER_NS)
@@ -85,7 +85,7 @@ def test_permits_that_nobody_waits_for_any_more_go_back():
     one.grant(3)
     one.work()
     assert len(one.given) == 1
-    assert one.queue.speak_ns < NEVER_NS
+    assert one.queue.report_due_ns < NEVER_NS
     assert one.queue.want(BEGIN_NS).back == 2
 
 
@@ -188,7 +188,7 @@ def test_when_a_turn_is_over_before_the_line_is_empty_there_is_more_to_do_at_onc
     one = Queue()
     one.enter(3)
     epoch = one.queue.epoch + 1
-    one.queue.hear_mode(ThrottleMode(one.name, epoch, 0, mode, permits=False))
+    one.queue.receive_mode(ThrottleMode(one.name, epoch, 0, mode, permits=False))
     assert one.queue.next_ns() == 0
     one.queue.work(clock.ns, clock.ns)  # no time left
     assert one.given == []
@@ -269,7 +269,7 @@ def test_where_slots_are_far_apart_those_that_nobody_comes_for_are_given_back(cl
     clock.ns = BEGIN_NS + 70 * MS_NS
     one.work()
     assert one.used == [(1, 0), (1, 1)]
-    assert one.queue.speak_ns < NEVER_NS
+    assert one.queue.report_due_ns < NEVER_NS
     told = one.queue.want(clock.ns)
     assert (told.given_back_ns, told.outstanding) == (BEGIN_NS + 60 * MS_NS, 0)
     one.enter(1)
@@ -299,7 +299,7 @@ def test_what_is_asked_back_is_given_back_but_for_what_is_due_now_and_asked_for_
     one.enter(4)
     one.slots(4, due_ns=BEGIN_NS + 10 * MS_NS, spacing_ns=50 * MS_NS)
     assert one.queue.outstanding == 0
-    one.queue.hear_ask_back()
+    one.queue.receive_ask_back()
     told = one.queue.want(clock.ns)
     assert BEGIN_NS + 10 * MS_NS < told.given_back_ns <= BEGIN_NS + 60 * MS_NS
     assert (told.outstanding, told.waiting, told.since_ns) == (3, 4, BEGIN_NS)
@@ -311,8 +311,8 @@ def test_what_is_asked_back_is_given_back_but_for_what_is_due_now_and_asked_for_
 def test_of_slots_that_come_before_it_was_told_what_is_given_back_none_is_used(clock: Clock):
     one = Queue()
     one.enter(4)
-    one.queue.hear_ask_back()
-    one.queue.hear_tokens(Tokens(one.name, 1, 1, 0, 1, 3, BEGIN_NS + 10 * MS_NS, 50 * MS_NS))
+    one.queue.receive_ask_back()
+    one.queue.receive_tokens(Tokens(one.name, 1, 1, 0, 1, 3, BEGIN_NS + 10 * MS_NS, 50 * MS_NS))
     told = one.queue.want(clock.ns)
     assert told.seen == 1, "so the controller takes these to be given back, too"
     assert BEGIN_NS + 10 * MS_NS < told.given_back_ns <= BEGIN_NS + 60 * MS_NS
@@ -371,10 +371,10 @@ def test_with_slots_far_apart_in_hand_it_tells_seldom_but_of_a_change_soon(clock
     one = Queue()
     one.enter(20)
     one.queue.want(clock.ns)
-    one.queue.hear_tokens(Tokens(one.name, 1, 1, 0, 1, 16, clock.ns, 100 * MS_NS))
+    one.queue.receive_tokens(Tokens(one.name, 1, 1, 0, 1, 16, clock.ns, 100 * MS_NS))
     one.work()
     one.enter(1)
-    assert one.queue.speak_ns < NEVER_NS
-    assert one.queue.speak_ns - clock.ns > 500 * MS_NS
+    assert one.queue.report_due_ns < NEVER_NS
+    assert one.queue.report_due_ns - clock.ns > 500 * MS_NS
     one.change("held", clock.ns)
-    assert one.queue.speak_ns - clock.ns < 10 * MS_NS
+    assert one.queue.report_due_ns - clock.ns < 10 * MS_NS
