@@ -1,10 +1,10 @@
-"""The coordinator: users are gathered into groups, and something is done with each group.
+"""The coordinator: gathers users into groups, and runs actions for each group.
 
     coordinator.start("pairs", [(2, introduce)], timeout=30)     # in init()
     coordinator.add("pairs", client.jid)                         # in start()
     coordinator.barrier("logged_in", 70_000, timeout=600)
 
-Names of barriers and coordinators are those of the whole run.
+Barriers and coordinators have one name in the whole run.
 """
 
 from amoc.coordinator.api import add, barrier, reset, start, state, stop
@@ -18,9 +18,9 @@ __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     "reset",
     "stop",
     "state",
-    # all at once
+    # waiting for each other
     "barrier",
-    # what actions are given, and what may be caught
+    # what actions receive, and what may be caught
     "Event",
     "BarrierTimeout",
 ]

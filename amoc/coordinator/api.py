@@ -1,7 +1,7 @@
-"""What a scenario calls of coordinators: start, add, reset, stop, state, barrier.
+"""The calls with which a scenario uses coordinators: start, add, reset, stop, state, barrier.
 
-They are decided by the controller (`amoc.ipc.rpc`); adds and waits at barriers go through the
-worker's end, which its context has.
+The controller carries them out (`amoc.ipc.rpc`). Adds and waits at barriers go through the worker's
+side (`amoc.coordinator.worker`), found in its context.
 """
 
 from __future__ import annotations
@@ -40,15 +40,16 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
     """Start a coordinator, in init() or by a user.
 
     Args:
-        name: What it is called in the whole run; any text of up to 200 characters.
-        plan: ``(size, actions)`` or a list of such. The size is a number of users, ``(min, max)``
-            for a random one each time, or ``"all"``; actions are a function or a list of them,
-            which take ``(event)``, ``(event, users)`` or ``(event, user_a, user_b)``.
-        timeout: Seconds after the last add until groups end as they are; ``inf`` means never.
-        scope: ``run``, or ``node`` for groups within each node.
+        name: Its name in the whole run; any text of up to 200 characters.
+        plan: ``(size, actions)``, or a list of these pairs. The size is a number of users,
+            ``(min, max)`` for a random number in each group, or ``"all"``. Actions are a function
+            or a list of functions that take ``(event)``, ``(event, users)`` or ``(event, user_a,
+            user_b)``.
+        timeout: Seconds after the last add until groups end incomplete; ``inf`` means never.
+        scope: ``run``, or ``node`` to group users within each node.
 
     Raises:
-        ScenarioError: It is already started, or cannot be started like this.
+        ScenarioError: It is already started, or an argument is invalid.
     """
     check_name("coordinator", name)
     items = parse(name, plan)
@@ -80,19 +81,19 @@ def add(name: str, user: int, data: object, /) -> None: ...
 def add(name: str, /, *arguments: object) -> None:
     """Add a user to a coordinator: ``add(name)``, ``add(name, data)`` or ``add(name, user, data)``.
 
-    It does not wait for an answer. It waits while the run is paused, and while the controller takes
-    nothing and so much is waiting that memory would fill; and a user that adds a thousand in a row
-    lets others have their turn. Actions see the user as ``(id, data)``.
+    It does not wait for an answer. It waits while the run is paused, and while the controller is
+    not reading and so much is queued that memory would fill. A user that adds a thousand in a row
+    yields to the others. Actions see the user as ``(id, data)``.
 
     Args:
-        name: The coordinator's.
-        arguments: What actions are to know of the user, None when it is left out: numbers, text,
-            bytes, lists (they arrive as tuples) and dictionaries. Before it the user's id, when it
-            is not the caller.
+        name: The coordinator.
+        arguments: Data about the user for the actions, by default None: numbers, text, bytes, lists
+            (which arrive as tuples) and dictionaries. Before the data the user's id, if it is not
+            the caller.
 
     Raises:
-        ScenarioError: The coordinator is not started, or the data cannot travel.
-        PeerError: The controller has taken nothing for long; or it takes nothing, and the caller is
+        ScenarioError: The coordinator is not started, or the data cannot be sent.
+        PeerError: The controller has read nothing for 60 s; or it is not reading, and the caller is
             a handler in the event loop, which cannot wait.
     """
     here = find(Actions)
@@ -108,8 +109,7 @@ def add(name: str, /, *arguments: object) -> None:
         case (user_id, data):
             if type(user_id) is not int or user_id < 1:
                 raise ScenarioError(
-                    f"a user that is added to coordinator {name} must be given by its id, got"
-                    f" {user_id!r}"
+                    f"a user added to coordinator {name} must be given by its id, got {user_id!r}"
                 )
         case _:
             raise TypeError(f"add() takes (name, data) or (name, user, data), not {arguments!r}")
@@ -125,25 +125,25 @@ def add(name: str, /, *arguments: object) -> None:
 def _wait_for_room(here: Actions, name: str) -> None:
     """Wait until an add can leave the worker.
 
-    The controller may stand still, be stopped by Ctrl-Z for instance. What is added then fills the
-    node's memory, which has its workers hold back; or it fills a worker's own.
+    The controller may be stalled, or stopped by Ctrl-Z. Adds then fill the node's memory, until the
+    node tells its workers to hold back, or the worker's own.
     """
     in_handler = getcurrent() is get_hub()
     until_ns = pause.clock.run_ns() + int(ROOM_S * S_NS)
-    while not here.room.is_open:  # others may have been quicker, and have filled it again
+    while not here.room.is_open:  # other users may have filled it again first
         left_s = (until_ns - pause.clock.run_ns()) / S_NS
         if in_handler or left_s <= 0:
             here.counters(name)[Counted.ADDS_REFUSED].inc()
             when = "at once (a handler must not wait)" if in_handler else f"within {ROOM_S:g} s"
             raise PeerError(
                 f"an add to coordinator {name} could not be sent from worker {here.worker.worker}"
-                f" {when}: the controller is not reading, and too many are waiting"
+                f" {when}: the controller is not reading, and too many messages are queued"
             )
         here.room.wait(left_s, wait)
 
 
 def _find(here: Actions, name: str) -> None:
-    """Another worker's user may just have started it, or somebody has just stopped it."""
+    """Look it up: another worker's user may have started it just now, or stopped it."""
     incarnation, functions = rpc.ask("coordinator.find", name)
     if functions is None:
         raise ScenarioError(f"coordinator {name} was stopped")
@@ -153,12 +153,13 @@ def _find(here: Actions, name: str) -> None:
 def reset(name: str, timeout: float = 60.0) -> None:
     """End the groups of a coordinator as they are; their actions run with a ``reset`` event.
 
-    Returns when the actions have, those of earlier groups too. An action that calls this does not
-    wait, for it would wait for itself; a greenlet that an action waits for must not call it.
+    Return when these actions, and those of earlier groups, have returned. Called from an action, it
+    does not wait, because it would wait for itself. A greenlet that an action waits for must not
+    call it.
 
     Args:
-        name: The coordinator's.
-        timeout: How many seconds the actions may take.
+        name: The coordinator.
+        timeout: Seconds that the actions may take.
 
     Raises:
         UserStopped: The user was asked to stop. The groups have ended all the same.
@@ -171,7 +172,7 @@ def reset(name: str, timeout: float = 60.0) -> None:
 def stop(name: str, timeout: float = 60.0) -> None:
     """End a coordinator; the actions of its last groups run with a ``stop`` event.
 
-    Returns when the actions have, and raises, as `reset` does.
+    Returns and raises like `reset`.
     """
     if find(Actions) is None:
         init_plans.stop(name)
@@ -183,10 +184,10 @@ def _end(operation: str, name: str, timeout: float) -> None:
         raise ScenarioError(f"the timeout of {operation} must be more than 0 s, got {timeout!r}")
     here = find(Actions)
     if here is None or here.is_acting():
-        _tell(operation, name)
+        _ask(operation, name)
         return
     try:
-        _tell(operation, name, True, timeout_s=timeout, interruptible=True)
+        _ask(operation, name, True, timeout_s=timeout, interruptible=True)
     except rpc.NoAnswer:
         raise PeerError(
             f"{operation} of {name} did not finish within {timeout:g} s: not all of its actions"
@@ -195,40 +196,40 @@ def _end(operation: str, name: str, timeout: float) -> None:
 
 
 def state(name: str) -> CoordinatorState:
-    """How a coordinator is; not in init(), where nothing has started yet.
+    """Return a coordinator's state. Not available in init(), where nothing has started yet.
 
     Raises:
         ScenarioError: It is not started.
     """
-    return CoordinatorState(*_tell("coordinator.state", name))
+    return CoordinatorState(*_ask("coordinator.state", name))
 
 
-def _tell(operation: str, name: str, *arguments: object, **how: Any) -> Any:
+def _ask(operation: str, name: str, *arguments: object, **how: Any) -> Any:
     here = find(Actions)
     if here is None:
         if operation != "coordinator.stop":
             init_plans.check(name)
     else:
-        here.flush()  # what this worker added before counts
+        here.flush()  # earlier adds of this worker must count
     answer = rpc.ask(operation, name, *arguments, **how)
     pause.wait_resumed()
     return answer
 
 
 def barrier(name: str, n: int, timeout: float = inf) -> None:
-    """Wait until `n` users are at this barrier, then go on together; it can be used again.
+    """Wait until `n` users are at this barrier, then let all go on; it can be used again.
 
-    On one host all of them are let go at one moment, and within 100 ms of each other where what
-    they do first is short.
+    On one host all of them are released at the same moment, and go on within 100 ms of each other
+    if the first thing they do is short.
 
     Args:
-        name: The barrier's; nothing needs to be started.
-        n: How many users it is for, the same for all of them.
-        timeout: How many seconds to wait.
+        name: The barrier; it does not need to be started.
+        n: The number of users, the same in all their calls.
+        timeout: Seconds to wait.
 
     Raises:
         UserStopped: The user was asked to stop.
-        BarrierTimeout: There were too few in time. The user does not count for the others any more.
+        BarrierTimeout: Too few users came in time. The caller no longer counts for the others.
         ScenarioError: Others wait there for another number of users.
     """
     check_name("barrier", name)

@@ -1,9 +1,9 @@
-"""Which worker runs the actions of which groups, until it has said that it did. Pure.
+"""Which worker runs the actions of which groups, until it has acknowledged them. Pure.
 
-A task goes to one of the workers that its users are on, in turn; where none of them is up, to any
-other; where none is, it is kept. A worker has at most `WINDOW` tasks that it has not acknowledged,
-the others wait for their turn here. What a lost worker had, acknowledged or not known, goes to
-another: actions run at least once.
+A task goes to one of its users' workers, in turn. If none of these is up it goes to any other
+worker, and if no worker is up it is kept. A worker has at most `WINDOW` unacknowledged tasks; more
+of them are queued here. A lost worker's unacknowledged tasks go to other workers: actions run at
+least once.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from amoc.ipc.worker_id import WorkerId
 
 WINDOW = 5_000
 MAX_TRIES = 5
-"""Workers that may die over a task: its actions may be what they die of."""
+"""Workers that may die while they have a task: its actions may be the cause."""
 
 C = TypeVar("C")
 
 
 @dataclass(eq=False)
 class Task(Generic[C]):
-    """Groups that one worker is to run, one after the other.
+    """Groups that one worker runs one after the other.
 
     Attributes:
-        owner: The coordinator that they are of.
-        homes: The workers of their users, once for each user.
-        tries: How many workers died that had it.
+        owner: Their coordinator.
+        homes: The workers of their users, one entry per user.
+        tries: How many workers have died with this task.
     """
 
     number: int
@@ -47,10 +47,10 @@ class _Worker(Generic[C]):
 
 
 class Tasks(Generic[C]):
-    """Gives tasks to workers and keeps them until they are done.
+    """Assigns tasks to workers and keeps them until they are done.
 
     Attributes:
-        workers: Those that are up, each with what it has.
+        workers: The workers that are up, with their tasks.
     """
 
     def __init__(self) -> None:
@@ -61,14 +61,14 @@ class Tasks(Generic[C]):
         self._turn = 0
 
     def up(self, origin: WorkerId) -> None:
-        """A worker takes tasks from now on."""
+        """Add a worker that takes tasks."""
         self.workers[origin] = _Worker()
         homeless, self._homeless = self._homeless, deque()
         for task in homeless:
             self._give(task)
 
     def lost(self, origin: WorkerId) -> list[Task[C]]:
-        """A worker is gone; what it had goes elsewhere, what was tried too often is returned."""
+        """Reassign a lost worker's tasks; return those that were tried too often."""
         worker = self.workers.pop(origin, None)
         self._unsent.pop(origin, None)
         given_up = []
@@ -84,7 +84,7 @@ class Tasks(Generic[C]):
         return given_up
 
     def add(self, owner: C, parts: Sequence[GroupPart], homes: Sequence[WorkerId]) -> int:
-        """Have `parts` run by one worker; the task's number."""
+        """Have `parts` run by one worker; return the number of the task."""
         self._number += 1
         self._give(Task(self._number, owner, parts, homes))
         return self._number
@@ -107,7 +107,7 @@ class Tasks(Generic[C]):
             worker.waiting.append(task)
 
     def done(self, origin: WorkerId, numbers: Iterable[int]) -> list[Task[C]]:
-        """A worker has run these; those among them that were not known to be run."""
+        """Record that a worker has run these tasks; return those not yet recorded."""
         worker = self.workers[origin]
         done = [
             task
@@ -121,6 +121,6 @@ class Tasks(Generic[C]):
         return done
 
     def unsent(self) -> Iterable[tuple[WorkerId, list[Task[C]]]]:
-        """What each worker has been given since the last time, to be sent to it now."""
+        """Return what each worker has been given since the last call, to be sent now."""
         unsent, self._unsent = self._unsent, {}
         return unsent.items()

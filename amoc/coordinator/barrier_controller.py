@@ -1,14 +1,14 @@
-"""Barriers, the controller's end: so many users wait until as many as they said have come. Pure.
+"""Barriers, the controller's side: users wait until the number they asked for has come. Pure.
 
-Workers report who came, by numbers of their own (tickets). When the last one is there, each worker
-is sent the tickets it holds and one moment for all, a little ahead, so that the message is
-everywhere before it; on one host all clocks are one.
+Workers report arrivals by their own numbers (tickets). When the last user has come, each worker is
+sent its tickets and one common release time, far enough ahead for the message to arrive everywhere
+before it. On one host all processes share a clock.
 
-Rule: every user that is counted is released. A user that gives up asks to be removed, and is told
-whether that came in time; if not, its release is on the way. Only users that were killed, or whose
-worker died, in the last milliseconds may be missing among those released.
+Rule: every user that was counted is released. A user that gives up asks to be removed, and learns
+whether that came in time; if not, its release is on the way. Only users that were killed in the
+last milliseconds, or whose worker died, may be missing among those released.
 
-A barrier is there while somebody waits, and then begins anew; nothing needs to be started.
+A barrier exists while users wait at it, and then starts over; nothing needs to be started.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from amoc.ipc.messages import coordinator as messages
 from amoc.ipc.worker_id import WorkerId
 
 LEAD_NS = 50 * MS_NS
-"""How far ahead the common moment lies: longer than a message takes to a busy worker, without the
-way to a node that is far away."""
+"""How far ahead the common release time is: longer than a message takes to a busy worker, without
+the round trip to a far node."""
 
 
 @dataclass
 class _Round:
-    """Those that wait at one barrier."""
+    """The users waiting at one barrier."""
 
     n: int
     waiting: dict[tuple[WorkerId, int], None] = field(default_factory=dict)
 
 
 class Barriers:
-    """Counts who waits where, and lets them go."""
+    """Counts the waiting users at each barrier, and releases them."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Barriers:
         self._rounds: dict[str, _Round] = {}
 
     def waiting(self) -> dict[str, tuple[int, int]]:
-        """For each barrier where somebody waits, how many do and for how many they wait."""
+        """Return, for each barrier in use, how many users wait and for how many they wait."""
         return {name: (len(one.waiting), one.n) for name, one in self._rounds.items()}
 
     def arrive(self, origin: WorkerId, record: messages.BarrierArrivals) -> None:
-        """Users have come; the last one of a round releases all."""
+        """Record arrivals; the last one of a round releases all."""
         name, n, tickets = record
         for index, ticket in enumerate(tickets):
             one = self._rounds.setdefault(name, _Round(n))
@@ -77,7 +77,7 @@ class Barriers:
             self._post(origin, messages.BarrierRelease(name, at_ns, ranges(tickets)))
 
     def withdraw(self, origin: WorkerId, record: messages.BarrierWithdrawals) -> None:
-        """Users do not wait any more; those that were not released before are told so."""
+        """Remove users that no longer wait, and confirm those that were not released before."""
         name, tickets = record
         one = self._rounds.get(name)
         if one is None:
@@ -90,7 +90,7 @@ class Barriers:
             self._post(origin, messages.BarrierWithdrawals(name, out))
 
     def worker_lost(self, origin: WorkerId) -> None:
-        """Nobody of that worker waits any more."""
+        """Remove all users of a lost worker."""
         for name, one in list(self._rounds.items()):
             for key in [key for key in one.waiting if key[0] == origin]:
                 del one.waiting[key]
@@ -102,7 +102,7 @@ class Barriers:
 
 
 def ranges(tickets: Iterable[int]) -> list[tuple[int, int]]:
-    """`tickets` as first ones and how many follow each other from there."""
+    """Return `tickets` as pairs: the first of a run of consecutive numbers, and their count."""
     found: list[tuple[int, int]] = []
     for ticket in tickets:
         if found and ticket == sum(found[-1]):

@@ -1,13 +1,13 @@
-"""Barriers, the worker's end: users wait here until the controller names the moment for all.
+"""Barriers, the worker's side: users wait here until the common release time.
 
-Each that comes draws a ticket; arrivals of about a millisecond travel together. At the moment they
-are let go from the event loop, one straight after the other, and the loop turns after each
-`RELEASED_PER_TURN`, so that a worker with tens of thousands of them stays alive meanwhile.
+Each arriving user draws a ticket; arrivals within about a millisecond are sent together. At the
+release time the event loop switches to the users one after the other, and gets a turn after each
+`RELEASED_PER_TURN`, so that a worker with tens of thousands of users stays responsive.
 
-All barriers are counted together. They need no start, so a name may be for one round or one pair,
-and there is no room on the board to count each by itself.
+All barriers share two counters. Since barriers need no start, a name may be for one round or one
+pair of users, and the board has no room to count each of them.
 
-A user that is killed, or asked to stop meanwhile, withdraws on its way out.
+A user that is killed or asked to stop while it waits withdraws before it leaves.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from amoc.ipc.worker_id import WorkerId
 
 RELEASED_PER_TURN = 100
 CONFIRM_S = 5.0
-"""How long the controller may take to say whether a user that gave up was released before."""
+"""How long the controller may take to answer whether a user that gave up was released before."""
 
 
 class BarrierTimeout(ScenarioError, TimeoutError):
@@ -49,7 +49,7 @@ _Waiter = Waiter[_Outcome | ScenarioError]
 
 
 class WorkerBarriers:
-    """This worker's users that wait at barriers."""
+    """The users of this worker that wait at barriers."""
 
     def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
         self._worker = worker
@@ -63,11 +63,11 @@ class WorkerBarriers:
         return len(self._waiting)
 
     def wait(self, name: str, n: int, timeout: float) -> None:
-        """Wait until `n` users do.
+        """Wait until `n` users wait.
 
         Raises:
             UserStopped: The user was asked to stop.
-            BarrierTimeout: There were not that many within `timeout` seconds.
+            BarrierTimeout: Too few came within `timeout` seconds.
             ScenarioError: Others wait there for another number.
         """
         check_interrupt()
@@ -85,7 +85,7 @@ class WorkerBarriers:
             interrupted = error
         finally:
             del self._waiting[ticket]
-        outcome = waiter.value or self._ask_out(name, ticket)
+        outcome = waiter.value or self._give_up(name, ticket)
         if outcome is _Outcome.RELEASED:
             if interrupted is not None:
                 interrupt(getcurrent(), interrupted)  # where it waits next
@@ -100,8 +100,8 @@ class WorkerBarriers:
         barriers(Barriers.TIMEOUTS).inc()
         raise BarrierTimeout(f"barrier {name} must have {n} users within {timeout:g} s, got fewer")
 
-    def _ask_out(self, name: str, ticket: int) -> _Outcome | ScenarioError | None:
-        """Withdraw; what came of it, for the release may have been on its way."""
+    def _give_up(self, name: str, ticket: int) -> _Outcome | ScenarioError | None:
+        """Withdraw, and return the outcome: the release may have been on its way."""
         waiter = self._waiting[ticket] = Waiter()
         try:
             self._withdraw(name, ticket)
@@ -110,7 +110,7 @@ class WorkerBarriers:
             del self._waiting[ticket]
         return waiter.value
 
-    # To the controller.
+    # Messages to the controller.
 
     def _arrive(self, name: str, n: int, ticket: int) -> None:
         tickets = self._came.get((name, n))
@@ -129,14 +129,14 @@ class WorkerBarriers:
             self._outbox.put(Part.COORDINATOR, self._worker, item)
 
     def _withdraw(self, name: str, ticket: int) -> None:
-        self._report()  # or its arrival could come after this
+        self._report()  # the arrival must be sent first
         item = messages.COORDINATOR_TO_CONTROLLER.pack(messages.BarrierWithdrawals(name, [ticket]))
         self._outbox.put(Part.COORDINATOR, self._worker, item)
 
-    # From the controller.
+    # Messages from the controller.
 
     def release(self, record: messages.BarrierRelease) -> None:
-        """These may go when the moment has come."""
+        """Release these users at the given time."""
         every = chain.from_iterable(range(first, first + count) for first, count in record.ranges)
         self._release_at(record.at_ns, every)
 
@@ -149,34 +149,34 @@ class WorkerBarriers:
             return
         self._going.append(going)
         if len(self._going) == 1:
-            loop.run_callback(self._let_some_go)
+            loop.run_callback(self._release_some)
 
     def _moment(self, timer: Any, at_ns: int, going: Iterator[int]) -> None:
         timer.close()
         self._release_at(at_ns, going)
 
-    def _let_some_go(self) -> None:
+    def _release_some(self) -> None:
         tickets = self._going[0]
         waiting = self._waiting
-        looked_at = released = 0
+        seen = released = 0
         for ticket in islice(tickets, RELEASED_PER_TURN):
-            looked_at += 1
+            seen += 1
             waiter = waiting.get(ticket)
             if waiter is not None:
                 self._settle(waiter, _Outcome.RELEASED)  # it runs until it waits for something
                 released += 1
         barriers(Barriers.RELEASED).inc(released)
-        if looked_at < RELEASED_PER_TURN:
+        if seen < RELEASED_PER_TURN:
             self._going.popleft()
         if self._going:
-            get_hub().loop.run_callback(self._let_some_go)
+            get_hub().loop.run_callback(self._release_some)
 
     def withdrawn(self, record: messages.BarrierWithdrawals) -> None:
-        """These do not count any more, as they asked."""
+        """Process the confirmation that these users no longer count."""
         self._end(record.tickets, _Outcome.WITHDRAWN)
 
     def refused(self, record: messages.BarrierRefusal) -> None:
-        """These wait for another number of users than the others."""
+        """Fail these users: they wait for another number than the others."""
         self._end(record.tickets, ScenarioError(record.reason))
 
     def _end(self, tickets: Iterable[int], outcome: _Outcome | ScenarioError) -> None:
@@ -187,5 +187,5 @@ class WorkerBarriers:
 
     def _settle(self, waiter: _Waiter, outcome: _Outcome | ScenarioError) -> None:
         waiter.set(outcome)
-        waiter.value = outcome  # also for one that was interrupted just now
+        waiter.value = outcome  # also if it was interrupted just now
         waiter.wake()

@@ -1,18 +1,18 @@
-"""The controller's end of all coordinators: adds become groups here, and groups go to workers.
+"""The controller's side of all coordinators: it forms groups of adds, and sends them to workers.
 
-No code of the scenario runs here, and what users add stays the bytes that it came as. A complete
-group goes to a worker that has one of its users (`amoc.coordinator.assignment`), which runs the
-actions and acknowledges. Until then it is kept, and goes to another worker when that one dies. So
-actions run at least once, and twice only where a worker died before its acknowledgement was here.
+No code of the scenario runs here, and the data of users stay packed. A complete group goes to a
+worker that has one of its users (`amoc.coordinator.assignment`), which runs the actions and
+acknowledges. Until then the group is kept, and goes to another worker if that one dies. So actions
+run at least once, and twice only if a worker died before its acknowledgement arrived.
 
-An add belongs to the worker it came from. When that is lost, adds that are not in a complete group
-yet are dropped and counted: their users start again and add again.
+An add belongs to the worker it came from. When that worker is lost, its adds in incomplete groups
+are dropped and counted: its users start again and add again.
 
-Nothing here grows without end. A worker has at most so many groups to run, more wait here; a
-coordinator that holds `MAX_HELD`, or `MAX_HELD_BYTES`, takes no more adds until that has gone
-down: they are counted as refused, which is reported once.
+Everything is bounded. A worker has a limited number of groups to run, more are queued here. A
+coordinator that holds `MAX_HELD` adds and groups, or `MAX_HELD_BYTES` of data, refuses adds until
+it holds less; they are counted, and the first is reported.
 
-Pauses of the run do not count: no timeout comes due meanwhile.
+Timeouts do not run while the run is paused.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from amoc.scenario.events import (
 
 SCOPES = ("run", "node")
 MAX_HELD = 1_000_000
-"""Adds of one coordinator in groups that are not complete, and groups that have not been run."""
+"""Adds of one coordinator in incomplete groups, plus groups that have not been run."""
 MAX_HELD_BYTES = 256 << 20
-"""What was added with them; once for each item of the plan."""
+"""Their data; counted once for each item of the plan."""
 MAX_COORDINATORS = 10_000
-MAX_SAID = 1_000
-"""Coordinators that were stopped and may still be spoken of at the end of the run."""
+MAX_UNFINISHED = 1_000
+"""Stopped coordinators that may be reported at the end of the run."""
 
 Post = Callable[[WorkerId, messages.CoordinatorToWorker], None]
 
@@ -58,12 +58,12 @@ _log = logging.getLogger(__name__)
 
 
 class Groups:
-    """Knows all coordinators and barriers of a run.
+    """Holds all coordinators and barriers of a run.
 
     Attributes:
-        operations: What scenarios may ask for, see `amoc.ipc.rpc`.
-        started: Coordinators, by name.
-        ended: Those that were stopped and have groups to run.
+        operations: The calls of scenarios, see `amoc.ipc.rpc`.
+        started: Running coordinators, by name.
+        ended: Stopped coordinators that still have groups to run.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class Groups:
         now: Callable[[], int] = now_ns,
         distance: Distance | None = None,
     ) -> None:
-        """Be the controller's end.
+        """Create the controller's side.
 
         Args:
-            post: Sends a message to a worker, soon.
-            seed: The run's; random sizes come from it.
+            post: Queues a message for a worker.
+            seed: The run's seed, for random group sizes.
             operator: Warned when adds are refused or groups given up.
             now: The monotonic clock.
-            distance: How far the farthest node is.
+            distance: Round-trip time to the farthest node.
         """
         self._post = post
         self._seed = seed
@@ -94,7 +94,7 @@ class Groups:
         self._runs = GroupRuns(post, self._forget)
         self._lost: dict[tuple[str, int], int] = {}
         self._late = 0
-        self._said: list[str] = []
+        self._unfinished: list[str] = []
         self._clock = PauseClock(now)
         self._bell = Notify()
         self._sleeping_until_ns: int | None = None
@@ -111,7 +111,7 @@ class Groups:
         acting = sum(one.acting for one in self.started.values())
         return f"<groups of {len(self.started)} coordinators, {acting} to be run>"
 
-    # What scenarios ask for.
+    # Calls of scenarios.
 
     def _start(
         self,
@@ -176,17 +176,17 @@ class Groups:
         return self._known(name).state()
 
     def states(self) -> list[messages.CoordinatorState]:
-        """How each coordinator is."""
+        """Return the state of each coordinator."""
         return [one.state() for one in self.started.values()]
 
     def barriers(self) -> dict[str, tuple[int, int]]:
-        """For each barrier where somebody waits, how many do and for how many they wait."""
+        """Return, for each barrier in use, how many users wait and for how many they wait."""
         return self._barriers.waiting()
 
-    def regrets(self) -> list[str]:
-        """What was not done, for the end of the run: a line for each coordinator."""
+    def unfinished(self) -> list[str]:
+        """Return one line per coordinator about what it has not done, for the end of the run."""
         everything = [*self.started.values(), *self.ended]
-        lines = [*self._said, *(one.regrets() for one in everything)]
+        lines = [*self._unfinished, *(one.unfinished() for one in everything)]
         if self._late:
             lines.append(f"{counted(self._late, 'add')} came after the coordinator was stopped")
         return [line for line in lines if line]
@@ -201,7 +201,7 @@ class Groups:
     # Workers.
 
     def worker_up(self, origin: WorkerId) -> None:
-        """A worker runs actions from now on."""
+        """Let a worker run actions from now on."""
         if origin in self._runs.workers:
             return
         for name, incarnation in self._stopped_inits:
@@ -215,15 +215,14 @@ class Groups:
         self._runs.send()
 
     def worker_lost(self, origin: WorkerId) -> None:
-        """A worker is gone: what it had not run goes elsewhere, what it had added is dropped."""
+        """Give a lost worker's groups to others, and drop its adds."""
         self._lost[origin.node, origin.worker] = origin.incarnation
         for one in self.started.values():
             one.drop(origin)
         self._barriers.worker_lost(origin)
         for name in self._runs.lost(origin):
             self._operator.warning(
-                f"a group of coordinator {name} is given up: {MAX_TRIES} workers died while"
-                " running it"
+                f"gave up a group of coordinator {name}: {MAX_TRIES} workers died while running it"
             )
         self._runs.send()
 
@@ -232,13 +231,13 @@ class Groups:
             self._post(worker, messages.CoordinatorPlan(one.name, one.incarnation, one.functions))
 
     def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
-        """An envelope of a worker has come.
+        """Process a worker's envelope.
 
         Raises:
-            PeerError: It makes no sense.
+            PeerError: It is malformed.
         """
         if origin.incarnation <= self._lost.get((origin.node, origin.worker), 0):
-            return  # its users start again, and with them all that they do here
+            return  # its users start again, and repeat all they do here
         if origin not in self._runs.workers:
             self.worker_up(origin)
         for record in messages.COORDINATOR_TO_CONTROLLER.unpack_stream(body):
@@ -253,7 +252,7 @@ class Groups:
                     self._barriers.withdraw(origin, record)
         self._runs.send()
 
-    # Adds become groups.
+    # Adds to groups.
 
     def _take(self, origin: WorkerId, record: messages.CoordinatorAdds) -> None:
         one = self.started.get(record.name)
@@ -289,7 +288,7 @@ class Groups:
             self._bell.ring()
 
     def _end_batches(self, one: Started, kind: str) -> Later:
-        """End the groups of every node that is there, or the one set of the whole run."""
+        """End the groups of every connected node, or the single set of the run."""
         ended = [
             batches.end(kind) for batches in one.all(origin.node for origin in self._runs.workers)
         ]
@@ -298,16 +297,16 @@ class Groups:
     # Timeouts.
 
     def pause_run(self) -> None:
-        """The run is paused: no timeout comes due."""
+        """Stop the timeouts with the run."""
         self._clock.pause()
 
     def resume_run(self) -> None:
-        """The run goes on."""
+        """Let the timeouts run again."""
         if self._clock.resume():
             self._bell.ring()
 
     def next_due_s(self) -> float | None:
-        """In how many seconds `tick` has something to do; None when that is not known yet."""
+        """Return in how many seconds to call `tick`; None if that is not known yet."""
         due = [
             batches.due_ns
             for one in self.started.values()
@@ -320,7 +319,7 @@ class Groups:
         return max(0, self._sleeping_until_ns - self._clock.run_ns()) / S_NS
 
     def tick(self) -> None:
-        """End the groups of coordinators whose timeout is over."""
+        """End the groups of coordinators whose timeout has passed."""
         if self._clock.since_ns:
             return
         at_ns = self._clock.run_ns()
@@ -335,21 +334,21 @@ class Groups:
         self._runs.send()
 
     def run(self) -> NoReturn:
-        """Tick when something is due; a greenlet of its own, for as long as the run lasts."""
+        """Tick when something is due. Runs in its own greenlet for the whole run."""
         while True:
             seconds = self.next_due_s()
             if seconds is None:
                 self._bell.wait()
             else:
-                # A timer may be early by the loop's idea of the time.
+                # A timer may fire early because the loop caches the time.
                 self._bell.wait(seconds + 0.0005)
                 self.tick()
 
     def _forget(self, one: Started) -> None:
-        """A stopped coordinator has run everything."""
+        """Remove a stopped coordinator whose groups have all been run."""
         self.ended.discard(one)
-        if len(self._said) < MAX_SAID:
-            self._said.append(one.regrets())
+        if len(self._unfinished) < MAX_UNFINISHED:
+            self._unfinished.append(one.unfinished())
         if one.functions is None:
             self._stopped_inits.append((one.name, one.incarnation))
         for worker in self._runs.workers:

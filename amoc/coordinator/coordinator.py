@@ -1,4 +1,4 @@
-"""A coordinator as the controller keeps it, from its start until its last group was run. Pure."""
+"""The controller's state of one coordinator, from its start until its last group was run. Pure."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Entry(NamedTuple):
 
 @dataclass(eq=False)
 class Ending:
-    """An end of all groups of a coordinator: those of numbered items are run before the others.
+    """The end of all groups of a coordinator. Groups of "all" adds run after all other groups.
 
     Attributes:
-        mark: Tasks up to this number must have been run before the groups of all adds.
-        last: These groups, until they are given to a worker.
-        done: Told when everything was run.
-        own: The number of the task that they became.
+        mark: Tasks up to this number must have been run before the groups of "all" adds.
+        last: The groups of "all" adds, until they are given to a worker.
+        done: Called when everything has been run.
+        own: Number of the task made of `last`.
     """
 
     mark: int
@@ -43,20 +43,19 @@ class Ending:
 
 @dataclass(eq=False)
 class Started:
-    """What was started under a name, the groups that it is making, and its counts.
+    """What was started under a name, its present groups, and its counts.
 
     Attributes:
         incarnation: How many times the name has been started, from 1.
-        functions: How workers find the actions; None when they have had them from init().
-        stopped: Whether it makes no more groups.
-        tasks: The numbers of its groups, or sets of them, that are yet to be acknowledged, in
-            ascending order.
-        endings: What is to follow them; each follows the one before it.
-        held_back: The endings whose groups of all adds were not given to a worker yet.
-        held_bytes: What was added to groups that are not complete, or not acknowledged; once for
-            each item of the plan that has it, for so it travels.
-        given_up: Groups that nobody will run, because one worker after the other died over them.
-        batches: By node; those of the whole run are under an empty name.
+        functions: How workers find the actions; None if they inherited them from init().
+        stopped: Whether it forms no more groups.
+        tasks: Numbers of its unacknowledged tasks, in ascending order.
+        endings: Endings that follow these tasks, each after the previous one.
+        held_back: Endings whose groups of "all" adds have not been given to a worker yet.
+        held_bytes: Data of groups that are incomplete or unacknowledged, counted once for each item
+            of the plan, because it is sent once for each.
+        given_up: Groups that will not be run, because too many workers died while running them.
+        batches: By node; groups of the whole run are under an empty name.
     """
 
     name: str
@@ -81,11 +80,11 @@ class Started:
 
     @property
     def acting(self) -> int:
-        """Groups, or sets of them, that were not run yet."""
+        """Groups, or sets of groups, that have not been run yet."""
         return len(self.tasks) + self.held_back
 
     def of(self, node: str) -> Batches[Entry]:
-        """The groups that users of `node` are put into."""
+        """Return the present groups for users of `node`."""
         key = node if self.scope == "node" else ""
         batches = self.batches.get(key)
         if batches is None:
@@ -94,16 +93,16 @@ class Started:
         return batches
 
     def all(self, nodes: Iterable[str]) -> list[Batches[Entry]]:
-        """All groups that there are, or would be with users of `nodes`."""
+        """Return all present groups, including those that users of `nodes` would be put into."""
         keys = set(nodes) if self.scope == "node" else {""}
         return [self.of(key) for key in sorted(keys | self.batches.keys())]
 
     def held(self) -> int:
-        """Adds in incomplete groups of the item that has most of them, and groups not run."""
+        """Return the adds in incomplete groups of the item with most, plus the groups to run."""
         return sum(max(batches.pending) for batches in self.batches.values()) + self.acting
 
     def drop(self, origin: WorkerId) -> None:
-        """Take out the adds of a worker that is gone."""
+        """Remove the adds of a lost worker."""
         for batches in self.batches.values():
             before = max(batches.pending)
             dropped = batches.drop(lambda entry: entry.origin == origin)
@@ -111,14 +110,14 @@ class Started:
             self.lost += before - max(batches.pending)
 
     def same_as(self, other: Started) -> bool:
-        """Whether init() of two nodes has started the same."""
+        """Return whether the init() of two nodes has started the same coordinator."""
         return self.functions is other.functions is None and (
             (self.shapes, self.timeout_ns, self.scope)
             == (other.shapes, other.timeout_ns, other.scope)
         )
 
     def state(self) -> CoordinatorState:
-        """How it is."""
+        """Return its state."""
         columns = zip(*(batches.pending for batches in self.batches.values()), strict=True)
         return CoordinatorState(
             self.name,
@@ -133,9 +132,9 @@ class Started:
             self.given_up,
         )
 
-    def regrets(self) -> str:
-        """What it has not done, for the end of the run; empty when there is nothing to say."""
-        said = [
+    def unfinished(self) -> str:
+        """Return what it has not done, for the end of the run; empty if nothing is left."""
+        left = [
             f"{counted(number, what)} {verb}"
             for number, what, verb in (
                 (self.acting, "group", "not run yet"),
@@ -144,4 +143,4 @@ class Started:
             )
             if number
         ]
-        return f"coordinator {self.name}: {', '.join(said)}" if said else ""
+        return f"coordinator {self.name}: {', '.join(left)}" if left else ""

@@ -1,7 +1,7 @@
-"""What is counted of coordinators and barriers.
+"""Counters of coordinators and barriers.
 
-Each coordinator has counters of its own, ``coordinator.NAME.adds`` and so on. They are metrics like
-those of a scenario, and are summed up, exported and compared as those are.
+Each coordinator has its own counters, ``coordinator.NAME.adds`` and so on. They are metrics like
+those of a scenario, and are aggregated, exported and compared in the same way.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from amoc.metrics.coordinator_counts import Counted
 from amoc.metrics.optional import Count
 
 OF_EVENT = {TIMEOUT: Counted.TIMEOUTS, RESET: Counted.RESETS, STOP: Counted.STOPS}
-"""What counts the events that made actions run for users whose group was not complete."""
+"""Counters of the events that ran actions for users in incomplete groups."""
 
 
 class Barriers(StrEnum):
-    """What is counted of all barriers together, for there may be one for each pair of users."""
+    """Counters of all barriers together, as there may be a barrier for each pair of users."""
 
     RELEASED = "released"
     """Users that were released."""
@@ -27,9 +27,9 @@ class Barriers(StrEnum):
 
 
 class Counters:
-    """Those of one coordinator, each made when it is first needed.
+    """The counters of one coordinator, each created when first needed.
 
-    One that there is no room for counts nothing.
+    A counter for which the board has no room counts nothing.
     """
 
     __slots__ = ("_made", "_name")
@@ -47,5 +47,5 @@ class Counters:
 
 
 def barriers(what: Barriers) -> Count:
-    """A counter of all barriers."""
+    """Return a counter of all barriers."""
     return optional.counter(f"{reserved.BARRIERS}{what}", kept_free=0)

@@ -1,6 +1,6 @@
-"""Actions by name: how a plan that a user starts reaches the other workers.
+"""References to actions by name: how a plan that a user starts reaches the other workers.
 
-A function cannot travel, but what module it is in and what it is called there can.
+A function cannot be sent, but its module and its name can.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from amoc.coordinator.plan import Action, Item, Shape, form_of
 
 
 def references(name: str, items: Sequence[Item]) -> list[list[str]]:
-    """The actions of `items` as ``module:name``, for other workers to find.
+    """Return the actions of `items` as ``module:name``, for other workers to find.
 
     Raises:
-        ScenarioError: One is not a function of a module's top level.
+        ScenarioError: An action is not a top-level function of a module.
     """
     return [[_reference(name, action.function) for action in item.actions] for item in items]
 
@@ -29,13 +29,14 @@ def _reference(name: str, function: Callable[..., object]) -> str:
     if getattr(sys.modules.get(module), qualified, None) is not function:
         raise ScenarioError(
             f"coordinator {name} is started by a user, so its actions must be top-level"
-            f" functions of a module, but {qualified or function!r} is not; or start it in init()"
+            f" functions of a module, but {qualified or function!r} is not; start it in init()"
+            " to use any function"
         )
     return f"{module}:{qualified}"
 
 
 def found(functions: Sequence[Sequence[str]]) -> list[Item]:
-    """What `references` made names of; a function that is not here raises when it is called."""
+    """Resolve `references`' names; a function that does not exist here raises when called."""
     return [
         Item(Shape(0, 0, users=True), tuple(map(_find, references_))) for references_ in functions
     ]

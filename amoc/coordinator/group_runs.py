@@ -1,9 +1,9 @@
-"""Groups of all coordinators on their way to workers, until their actions were run.
+"""Groups of all coordinators on their way to workers, until their actions have been run.
 
 A complete group goes to a worker that has one of its users (`amoc.coordinator.assignment`), which
-runs the actions and acknowledges. Where all groups of a coordinator end, at a timeout, a reset or a
-stop, those of items with numbers are run first, with all that are still to be run from before, and
-those of all adds after them.
+runs the actions and acknowledges. When all groups of a coordinator end, at a timeout, a reset or a
+stop, groups of a given size run first, after everything that was still to be run; groups of "all"
+adds follow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class GroupRuns:
     """Has workers run groups.
 
     Attributes:
-        workers: Those that are up.
+        workers: The workers that are up.
     """
 
     def __init__(
@@ -30,11 +30,11 @@ class GroupRuns:
         post: Callable[[WorkerId, CoordinatorToWorker], None],
         forget: Callable[[Started], None],
     ) -> None:
-        """Give groups to workers.
+        """Create it without workers.
 
         Args:
-            post: Sends a message to a worker, soon.
-            forget: Told when a stopped coordinator has nothing left to run.
+            post: Queues a message for a worker.
+            forget: Called when a stopped coordinator has nothing left to run.
         """
         self._post = post
         self._forget = forget
@@ -42,11 +42,11 @@ class GroupRuns:
         self.workers = self._tasks.workers.keys()
 
     def up(self, origin: WorkerId) -> None:
-        """A worker runs groups from now on."""
+        """Let a worker run groups from now on."""
         self._tasks.up(origin)
 
     def lost(self, origin: WorkerId) -> list[str]:
-        """A worker is gone: what it had goes elsewhere; the coordinators that lose a group."""
+        """Reassign a lost worker's groups; return the coordinators of groups that are given up."""
         given_up = self._tasks.lost(origin)
         for task in given_up:
             task.owner.given_up += len(task.parts)
@@ -54,7 +54,7 @@ class GroupRuns:
         return [task.owner.name for task in given_up]
 
     def add(self, one: Started, groups: Iterable[Group[Entry]], at_ns: int) -> int | None:
-        """Have `groups` run one after the other by one worker; the number of that task, if any."""
+        """Have one worker run `groups` one after the other; return the task's number, if any."""
         parts = []
         homes: list[WorkerId] = []
         for item, kind, entries in groups:
@@ -82,16 +82,16 @@ class GroupRuns:
     def end(
         self, one: Started, ended: Iterable[Sequence[Group[Entry]]], at_ns: int, wanted: bool = True
     ) -> Later:
-        """Have groups run that have ended together, of each node; those of all adds come last.
+        """Run groups that have ended together, on each node; groups of "all" adds come last.
 
         Args:
             one: The coordinator.
             ended: Its groups.
             at_ns: When they ended.
-            wanted: Whether anybody is to hear that all was run.
+            wanted: Whether the caller needs the reply.
 
         Returns:
-            Is done when they were run, and all that were to be run before.
+            A reply that is done when these groups, and all before them, have been run.
         """
         done = Later()
         last: list[Group[Entry]] = []
@@ -106,7 +106,7 @@ class GroupRuns:
         return done
 
     def _advance(self, one: Started) -> None:
-        """Go on with the ends, in order, as far as they wait for nothing any more."""
+        """Process the endings in order, until one still has to wait."""
         while one.endings:
             ending = one.endings[0]
             if ending.own is None:
@@ -122,7 +122,7 @@ class GroupRuns:
             ending.done()
 
     def send(self) -> None:
-        """Send what was given to workers, one record for each."""
+        """Send newly assigned tasks, one record per worker."""
         for origin, tasks in self._tasks.unsent():
             groups = [
                 (task.number, task.owner.name, task.owner.incarnation, task.parts) for task in tasks
@@ -130,7 +130,7 @@ class GroupRuns:
             self._post(origin, CoordinatorGroups(groups))
 
     def acknowledged(self, origin: WorkerId, numbers: Iterable[int]) -> None:
-        """A worker has run these tasks."""
+        """Record that a worker has run these tasks."""
         for task in self._tasks.done(origin, numbers):
             self._finish(task)
 

@@ -1,7 +1,7 @@
-"""The coordinators that init() has started in this process; workers inherit them through the fork.
+"""Coordinators started by init() in this process; workers inherit them through the fork.
 
-The controller hears of them later, by the calls that init() noted. Both count how often a name was
-started, and come to the same figure because they see the same calls in the same order.
+The controller learns of them later, from the recorded calls of init(). Both sides count how often a
+name was started, and agree because they see the same calls in the same order.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _plans: dict[str, list[_Plan]] = {}
 
 
 def start(name: str, items: list[Item]) -> None:
-    """init() starts a coordinator.
+    """Record that init() starts a coordinator.
 
     Raises:
-        ScenarioError: It is started already.
+        ScenarioError: It is already started.
     """
     plans = _plans.setdefault(name, [])
     if plans and plans[-1].taking:
@@ -35,10 +35,10 @@ def start(name: str, items: list[Item]) -> None:
 
 
 def check(name: str) -> None:
-    """init() uses a coordinator.
+    """Check that init() may use a coordinator.
 
     Raises:
-        ScenarioError: It has not started it.
+        ScenarioError: It is not started.
     """
     plans = _plans.get(name)
     if not (plans and plans[-1].taking):
@@ -46,13 +46,13 @@ def check(name: str) -> None:
 
 
 def stop(name: str) -> None:
-    """init() stops a coordinator that it has started."""
+    """Record that init() stops a coordinator that it has started."""
     check(name)
     _plans[name][-1].taking = False
 
 
 def plans() -> Iterator[tuple[str, int, list[Item], bool]]:
-    """Each plan with its coordinator's name and incarnation, and whether it takes adds."""
+    """Yield each plan: the coordinator's name and incarnation, its items, whether it takes adds."""
     for name, started in _plans.items():
         for incarnation, plan in enumerate(started, start=1):
             yield name, incarnation, plan.items, plan.taking

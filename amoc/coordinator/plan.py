@@ -1,18 +1,18 @@
-"""A coordinator's plan: which adds make a group, and what is done with one. Pure.
+"""A coordinator's plan: which adds form a group, and the actions for it. Pure.
 
-A plan is one item or a list of them; an item is a size and what to do:
+A plan is one item or a list of items; an item is a size and one or more actions:
 
-    (2, introduce)                 each two adds are a group
-    ((3, 7), [fill, announce])     so are three to seven, a number drawn anew for each group
+    (2, introduce)                 every two adds form a group
+    ((3, 7), [fill, announce])     so do three to seven, a new random number for each group
     ("all", count)                 all adds since the last timeout, reset or stop
 
-Rule: each item counts on its own, and every add is in exactly one group of every item. With
-``[(2, a), (3, b)]`` the sixth add completes a group of two and one of three. Groups are completed
-by an add (``coordinate``), or end as they are, however few are in them, by a ``timeout``, a
-``reset`` or a ``stop``; then the items with numbers come first and those of all adds after them.
+Rule: each item counts separately, and every add is in exactly one group of every item. With
+``[(2, a), (3, b)]`` the sixth add completes a group of two and a group of three. A group is
+completed by an add (``coordinate``), or ends with however few members it has, at a ``timeout``, a
+``reset`` or a ``stop``; then items with numbers come first, followed by "all" items.
 
-Time is an argument, and what an add carries is nobody's business here, so the same code groups on
-the controller, in a test and in ``amoc check --run``.
+Time is an argument, and the data of an add is not looked at, so the same code forms groups in the
+controller, in a test and in ``amoc check --run``.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ _FORMS = "(event), (event, users) or (event, user_a, user_b)"
 
 
 class Event(NamedTuple):
-    """Why actions run; what every action is given first."""
+    """Why actions run; the first argument of every action."""
 
     kind: str
     """``coordinate``, ``timeout``, ``reset`` or ``stop``."""
-    count: int  # type: ignore[assignment]  # the name is the scenarios'; nobody counts in an event
+    count: int  # type: ignore[assignment]  # a public name; tuple.count is not used
     """How many users are in the group."""
 
 
 class Shape(NamedTuple):
-    """What the controller needs to know of an item."""
+    """What the controller needs to know about an item."""
 
     least: int
     """The smallest group; 0 means all adds."""
     most: int
     """The largest group; 0 means all adds."""
     users: bool
-    """Whether an action looks at the users, or at the event only."""
+    """Whether an action takes users, or only the event."""
 
 
 class Action(NamedTuple):
-    """A function of the scenario, and the form it is called in."""
+    """A function of the scenario, and how it is called."""
 
     function: Callable[..., object]
     form: int
@@ -68,8 +68,8 @@ class Item(NamedTuple):
     """One item of a plan.
 
     Attributes:
-        shape: How large its groups are.
-        actions: What is done with each, in order.
+        shape: Size of its groups.
+        actions: Functions to call for each group, in order.
     """
 
     shape: Shape
@@ -77,15 +77,15 @@ class Item(NamedTuple):
 
 
 def parse(name: str, plan: object) -> list[Item]:
-    """The items of `plan`.
+    """Return the items of `plan`.
 
     Raises:
-        ScenarioError: It is none; the message says what is wrong where.
+        ScenarioError: The plan is invalid; the message names the item.
     """
     items = [plan] if isinstance(plan, tuple) else plan
     if not isinstance(items, list) or not items:
         raise ScenarioError(
-            f"the plan of coordinator {name} must be (size, actions) or a list of such, got"
+            f"the plan of coordinator {name} must be (size, actions) or a list of these pairs, got"
             f" {_short(plan)}"
         )
     return [_item(f"item {number} of coordinator {name}", one) for number, one in enumerate(items)]
@@ -110,7 +110,7 @@ def _item(where: str, item: object) -> Item:
 
 
 def _sizes(where: str, size: object) -> tuple[int, int]:
-    """The smallest and the largest group; 0, 0 for all."""
+    """Return the smallest and the largest group; 0, 0 for all adds."""
     if size == "all":
         return 0, 0
     least, most = size if isinstance(size, tuple) and len(size) == 2 else (size, size)
@@ -134,7 +134,7 @@ def _action(where: str, function: object) -> Action:
 
 
 def form_of(function: Callable[..., object]) -> int | None:
-    """How many arguments an action is called with: those it cannot do without, or else can take."""
+    """Return how many arguments an action gets: those it requires, or else all it can take."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError):
@@ -158,10 +158,10 @@ def _short(value: object) -> str:
 
 
 def arguments(form: int, event: Event, users: Sequence[object]) -> Iterator[tuple[object, ...]]:
-    """What an action of `form` is called with for a group, call by call.
+    """Yield the arguments of each call of an action of `form` for a group.
 
-    The form with two users is for each distinct unordered pair; a user that is alone pairs with
-    None, and where there is nobody, None pairs with None.
+    The form with two users is called for each distinct unordered pair. A single user is paired with
+    None; in an empty group None is paired with None.
     """
     if form == 1:
         yield (event,)
@@ -175,24 +175,24 @@ def arguments(form: int, event: Event, users: Sequence[object]) -> Iterator[tupl
 
 
 class Group(NamedTuple, Generic[E]):
-    """Adds that belong together by one item of the plan."""
+    """Adds that one item of the plan puts together."""
 
     item: int
     """The item's number in the plan, from 0."""
     kind: str
     entries: Sequence[E]
-    """In the order in which they were added."""
+    """In the order of their adds."""
 
 
 @dataclass
 class _Batch(Generic[E]):
-    """The group of one item that is not complete yet."""
+    """The incomplete group of one item."""
 
     item: int
     shape: Shape
     random: random.Random
     wanted: int = 0
-    """How many complete it; 0 means that no add does."""
+    """Size at which it is complete; 0 means that no add completes it."""
     entries: list[E] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -203,7 +203,7 @@ class _Batch(Generic[E]):
         self.wanted = least if least == most else self.random.randint(least, most)
 
     def take(self, kind: str) -> Group[E]:
-        """Close the group, as large as it is, and begin the next."""
+        """End the group with its present members, and start the next."""
         group = Group(self.item, kind, self.entries)
         self.entries = []
         self._draw()
@@ -211,18 +211,18 @@ class _Batch(Generic[E]):
 
 
 class Batches(Generic[E]):
-    """Makes groups of adds by a plan.
+    """Forms groups of adds by a plan.
 
     Attributes:
-        due_ns: When the groups end by themselves unless there is another add; None means never.
+        due_ns: When the groups time out unless there is another add; None means never.
     """
 
     def __init__(self, shapes: Sequence[Shape], seed: str, timeout_ns: int | None) -> None:
         """Group by `shapes`, with random sizes from `seed`.
 
         Args:
-            shapes: Of the plan's items, in its order.
-            seed: Each item draws from a generator of its own made from this and its number.
+            shapes: Those of the plan's items, in order.
+            seed: Each item has its own generator, seeded with this and the item's number.
             timeout_ns: How long after the last add the groups end; None means never.
         """
         self._timeout_ns = timeout_ns
@@ -230,12 +230,12 @@ class Batches(Generic[E]):
             _Batch(number, shape, random.Random(f"{seed}/{number}"))
             for number, shape in enumerate(shapes)
         ]
-        # A stable sort: those with numbers first, each in the plan's order.
+        # A stable sort: items with numbers first, otherwise in the plan's order.
         self._in_order = sorted(self._in_plan, key=lambda batch: not batch.shape.most)
         self.due_ns: int | None = None
 
     def add(self, entries: Collection[E], at_ns: int) -> list[Group[E]]:
-        """Put `entries` into the group of each item; the groups that this completes, in order."""
+        """Add `entries` to the group of each item; return the completed groups, in order."""
         complete: list[Group[E]] = []
         batches = self._in_order
         for entry in entries:
@@ -248,18 +248,18 @@ class Batches(Generic[E]):
         return complete
 
     def end(self, kind: str) -> list[Group[E]]:
-        """End all groups as they are, also those in which nobody is, for a reset or a stop."""
+        """End all groups as they are, even empty ones, for a reset or a stop."""
         self.due_ns = None
         return [batch.take(kind) for batch in self._in_order]
 
     def expire(self, at_ns: int) -> list[Group[E]]:
-        """End all groups if it is time for that."""
+        """End all groups if their timeout has passed."""
         if self.due_ns is None or self.due_ns > at_ns:
             return []
         return self.end(TIMEOUT)
 
     def drop(self, gone: Callable[[E], bool]) -> list[E]:
-        """Take out the entries for which `gone` says so; each, as often as it was in a group."""
+        """Remove the entries for which `gone` is true; return each once per group it was in."""
         dropped: list[E] = []
         for batch in self._in_order:
             dropped += [entry for entry in batch.entries if gone(entry)]
@@ -268,5 +268,5 @@ class Batches(Generic[E]):
 
     @property
     def pending(self) -> list[int]:
-        """How many are in the group of each item of the plan, in its order."""
+        """Present size of each item's group, in the plan's order."""
         return [len(batch.entries) for batch in self._in_plan]

@@ -1,14 +1,14 @@
-"""A worker's end of all coordinators: adds leave from here, and actions run here.
+"""A worker's side of all coordinators: it sends adds, and runs actions.
 
-Adds of about a millisecond travel together. Groups that have come are run in their order by a few
-greenlets, so that an action may wait: one of them runs group after group, and where an action lets
-the loop turn, the next greenlet goes on with the next group. So groups begin in the order in which
-they came, and end in any. The parts of one group (a timeout's items, say) are run one after the
-other. At most `MAX_RUNNERS` actions wait at a time; behind them groups queue up here, and behind
-those at the controller.
+Adds within about a millisecond are sent together. Groups are run in order of arrival by a few
+greenlets, so that an action may wait: one greenlet runs group after group, and when an action
+yields to the event loop, another greenlet takes the next group. So groups start in the order in
+which they arrived, and end in any order. The parts of one group, such as the items at a timeout,
+are run one after the other. At most `MAX_RUNNERS` actions wait at a time; further groups are queued
+here, and then at the controller.
 
-A plan that init() started has come with the fork, so its actions may be any function. One that a
-user starts must have actions that every worker can find: functions of a module's top level.
+A plan started in init() is inherited through the fork, so its actions may be any function. A plan
+started by a user needs actions that every worker can find: top-level functions of a module.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ from amoc.scenario.events import COORDINATOR_ADD, COORDINATOR_EXECUTE
 
 MAX_RUNNERS = 1_000
 TURN_NS = 2 * MS_NS
-"""How long actions run before the loop turns, where they do not let it turn themselves."""
+"""How long actions run before the event loop gets a turn, if they do not yield themselves."""
 GATHERED = 1_000
 GATHERED_BYTES = 1 << 16
-"""Adds that leave without waiting for more: how many, or what their data take."""
+"""Adds that are sent without waiting for more: their number, or the size of their data."""
 MAX_DATA = 1 << 16
-"""Bytes that may be added with one user."""
+"""Most bytes of data with one add."""
 
 
 class _Adding:
-    """What a coordinator that takes adds needs in this worker."""
+    """A worker's state of a coordinator that takes adds."""
 
     __slots__ = ("at_ns", "count", "data", "ids", "incarnation", "name", "size")
 
     def __init__(self, name: str, incarnation: int) -> None:
         self.name = name
         self.incarnation = incarnation
-        self.count: Count | None = None  # of the adds, from the first one on
+        self.count: Count | None = None  # counter of adds, from the first one on
         self.clear()
 
     def clear(self) -> None:
@@ -79,7 +79,7 @@ class _Runner(greenlet):
     def run(self) -> None:
         while True:
             guard.call(self._actions.report, self._serve)
-            with suppress(ValueError):  # it was waiting when a time-out of an action came late
+            with suppress(ValueError):  # idle when an action's late timeout was raised in it
                 self._actions.idle.remove(self)
 
     def _serve(self) -> None:
@@ -90,18 +90,18 @@ class _Runner(greenlet):
 
 
 class Actions:
-    """Takes adds, and runs the actions of the groups that this worker is sent.
+    """Sends adds, and runs the actions of the groups that this worker receives.
 
     Attributes:
-        worker: The worker's index.
-        barriers: Where users wait for each other.
-        room: Open while there is room for what goes to the controller.
-        alone: Whether the controller's end is in this process, so that any function will do.
+        worker: The worker's id.
+        barriers: This worker's users that wait at barriers.
+        room: Open while the queue to the controller has room.
+        alone: Whether the controller is in this process, so that any function can be an action.
         adding: The coordinators that take adds, by name.
-        plans: What to run for a group, by name and incarnation of its coordinator.
-        runners: How many greenlets run groups, or have nothing to do.
-        idle: Those that have nothing to do.
-        report: Told what actions raise.
+        plans: Plans, by name and incarnation of the coordinator.
+        runners: Number of greenlets that run groups, idle ones included.
+        idle: The idle ones.
+        report: Called with exceptions of actions.
     """
 
     def __init__(
@@ -112,14 +112,14 @@ class Actions:
         alone: bool = False,
         room: OpenGate | None = None,
     ) -> None:
-        """Be the end of one worker; init() must have run, its plans are taken over.
+        """Create the side of one worker. init() must have run, as its plans are taken over.
 
         Args:
-            worker: Which one.
-            outbox: What leads to the controller.
+            worker: The worker.
+            outbox: The queue to the controller.
             report: See the attribute.
             alone: See the attribute.
-            room: Open while there is room for what goes to the controller; None means always.
+            room: Open while the queue to the controller has room; None means always.
         """
         self.worker = worker
         self.barriers = WorkerBarriers(worker, outbox)
@@ -148,11 +148,11 @@ class Actions:
         return f"<actions of {self.worker}: {len(self._queue)} groups to run, {busy} running>"
 
     def is_acting(self) -> bool:
-        """Whether the caller is an action."""
+        """Return whether the caller is an action."""
         return isinstance(getcurrent(), _Runner)
 
     def counters(self, name: str) -> Counters:
-        """What is counted of a coordinator in this worker."""
+        """Return this worker's counters of a coordinator."""
         found = self._counters.get(name)
         if found is None:
             found = self._counters[name] = Counters(name)
@@ -161,26 +161,26 @@ class Actions:
     # Adds.
 
     def add(self, name: str, user_id: int, data: object) -> bool:
-        """Add a user; the controller hears of it about a millisecond later.
+        """Add a user; the add is sent about a millisecond later.
 
         Returns:
-            Whether there were so many in a row that others should have their turn.
+            Whether there were so many adds in a row that the caller should yield.
 
         Raises:
-            KeyError: There is no such coordinator, as far as this worker knows.
-            ScenarioError: `data` cannot travel.
+            KeyError: This worker knows no such coordinator.
+            ScenarioError: `data` cannot be sent.
         """
         adding = self.adding[name]
         try:
             packed = self._packer.pack(data)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ScenarioError(
-                f"what is added to coordinator {name} must be made of None, booleans, numbers,"
-                f" text, bytes, lists and dictionaries, but {error}"
+                f"data added to coordinator {name} must consist of None, booleans, numbers, text,"
+                f" bytes, lists and dictionaries, but {error}"
             ) from None
         if len(packed) > MAX_DATA:
             raise ScenarioError(
-                f"what is added to coordinator {name} must have at most {MAX_DATA:,} bytes, got"
+                f"data added to coordinator {name} must have at most {MAX_DATA:,} bytes, got"
                 f" {len(packed):,}"
             )
         ids = adding.ids
@@ -218,14 +218,14 @@ class Actions:
             )
 
     def flush(self) -> None:
-        """Let what was added leave now, before anything that is put into the outbox after it."""
+        """Send pending adds now, before anything that is put into the outbox later."""
         self._flush_adds()
         self._outbox.flush()
 
-    # From the controller.
+    # Messages from the controller.
 
     def hear(self, body: bytes | memoryview) -> None:
-        """An envelope of the controller has come."""
+        """Process an envelope from the controller."""
         for record in messages.COORDINATOR_TO_WORKER.unpack_stream(body):
             match record:
                 case messages.CoordinatorGroups(groups):
@@ -243,7 +243,7 @@ class Actions:
                     self.barriers.refused(record)
 
     def learn(self, name: str, incarnation: int, items: list[Item]) -> None:
-        """A coordinator was started; `items` are its plan."""
+        """Record that a coordinator was started with the plan `items`."""
         self.plans.setdefault((name, incarnation), items)
         adding = self.adding.get(name)
         if adding is None or adding.incarnation < incarnation:
@@ -252,14 +252,14 @@ class Actions:
     def _stopped(self, name: str, incarnation: int, forget: bool) -> None:
         adding = self.adding.get(name)
         if adding is not None and adding.incarnation <= incarnation:
-            self._put_adds(adding)  # the controller says what becomes of them
+            self._put_adds(adding)  # the controller decides about them
             del self.adding[name]
         if forget:
             self.plans.pop((name, incarnation), None)
             if name not in self.adding:
                 self._counters.pop(name, None)
 
-    # Groups are run.
+    # Running groups.
 
     def _turn_later(self) -> None:
         if not self._turn_due:
@@ -267,7 +267,7 @@ class Actions:
             get_hub().loop.run_callback(self._turn)
 
     def _turn(self) -> None:
-        """In the hub: let a runner go on with what is queued."""
+        """Let a runner take the queued groups; runs in the hub."""
         self._turn_due = False
         if not self._queue:
             return
@@ -280,18 +280,18 @@ class Actions:
             self.runners += 1
             runner = _Runner(self)
         else:
-            return  # the next one that is free goes on
-        self._turn_later()  # for when an action waits
+            return  # the next idle runner takes over
+        self._turn_later()  # in case an action waits
         runner.switch()
 
     def _resume(self) -> None:
-        self._turn_due = True  # meanwhile nobody else need look
+        self._turn_due = True  # prevents further turns meanwhile
         pause.wait_resumed()
         self._turn_due = False
         self._turn_later()
 
     def run_some(self) -> bool:
-        """Run groups for `TURN_NS`, or until there are none; always True."""
+        """Run groups for `TURN_NS`, or until there are none; return True."""
         until_ns = now_ns() + TURN_NS
         queue = self._queue
         while queue and not pause.clock.since_ns:
@@ -315,7 +315,7 @@ class Actions:
         )
 
     def _run_group(self, name: str, incarnation: int, parts: Sequence[messages.PartFields]) -> None:
-        """Run a group; whatever happens is its failure, for a runner must outlive it."""
+        """Run a group, and count and report whatever it raises, as a runner must survive it."""
         items = self.plans.get((name, incarnation))
         failed = partial(self._failed, name)
         for one in parts:
@@ -354,8 +354,8 @@ def _users(name: str, part: messages.GroupPart) -> tuple[tuple[int, object], ...
             for user_id, data in zip(part.ids, part.data, strict=True)
         )
     except Exception as error:
-        # A dictionary that is the key of another one, say: it can be packed, but not unpacked.
+        # For example a dictionary as the key of another: it can be packed, but not unpacked.
         raise ScenarioError(
-            f"what is added to coordinator {name} must be readable where its actions run, but"
+            f"data added to coordinator {name} must be readable where its actions run, but"
             f" {error}; the actions of this group are not run"
         ) from error

@@ -216,7 +216,7 @@ class Services:
         for worker in list(self.broadcast.workers):
             self.broadcast.worker_lost(worker)
         gevent.killall(self._clocks, exception=Killed)
-        for text in self._groups.regrets():
+        for text in self._groups.unfinished():
             self._operator.warning(text)
 
     def _change_start_rate(self, per_minute: float) -> str:

@@ -468,7 +468,7 @@ def test_stop_runs_the_last_groups_and_the_name_is_free_again() -> None:
     assert "pairs" not in worker.actions.adding
     other.actions.flush()
     until(lambda: not cluster.groups.ended)
-    assert cluster.groups.regrets() == ["1 add came after the coordinator was stopped"]
+    assert cluster.groups.unfinished() == ["1 add came after the coordinator was stopped"]
     with pytest.raises(ScenarioError, match="pairs must be started again before it is used"):
         cluster.ask("reset", "pairs")
     cluster.start_by_user(worker, "pairs", (2, meet))
@@ -515,7 +515,7 @@ def test_a_worker_that_comes_while_a_stopped_one_has_groups_to_run_runs_them_and
     until(lambda: len(met) == 2)
     assert sorted(met) == [(("stop", 1), (number, None), None) for number in (1, 2)]
     until(lambda: not cluster.groups.ended)
-    assert cluster.groups.regrets() == []
+    assert cluster.groups.unfinished() == []
     assert not replacement.failures
 
 
@@ -529,7 +529,7 @@ def test_adds_of_a_stopped_one_are_not_counted_in_its_successor_of_the_same_name
     there.actions.flush()
     state = cluster.groups.states()[0]
     assert (state.adds, state.pending) == (0, [0])
-    assert cluster.groups.regrets()[-1:] == ["1 add came after the coordinator was stopped"]
+    assert cluster.groups.unfinished()[-1:] == ["1 add came after the coordinator was stopped"]
     here.add("pairs", 2)
     here.add("pairs", 3)
     until(lambda: (("coordinate", 2), (2, None), (3, None)) in met)
@@ -594,7 +594,7 @@ def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -
     assert met == [("coordinate", 1)] * 10  # the item that does not look at users runs
     assert errors.value - before == 10
     reason = (
-        "what is added to coordinator unreadable must be readable where its actions run, but"
+        "data added to coordinator unreadable must be readable where its actions run, but"
         " unhashable type: 'dict'; the actions of this group are not run"
     )
     assert {str(error) for error in worker.failures} == {reason}
@@ -670,7 +670,7 @@ def test_data_that_cannot_travel_is_refused_where_it_is_added() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker = cluster.up(0)
-    with pytest.raises(ScenarioError, match="what is added to coordinator pairs must be made of"):
+    with pytest.raises(ScenarioError, match="data added to coordinator pairs must consist of"):
         worker.add("pairs", 1, object())
     with pytest.raises(ScenarioError, match="must have at most 65,536 bytes, got"):
         worker.add("pairs", 1, b"x" * (1 << 16))
@@ -694,14 +694,14 @@ def test_a_group_over_which_one_worker_after_the_other_dies_is_given_up_and_that
         worker = cluster.up(0, incarnation, deaf=True)
         assert worker.unheard
         assert not cluster.notes
-    assert cluster.groups.regrets() == ["coordinator pairs: 1 group not run yet"]
+    assert cluster.groups.unfinished() == ["coordinator pairs: 1 group not run yet"]
     cluster.lose(worker)
     state = cluster.groups.states()[0]
     assert (state.acting, state.given_up) == (0, 1)
     assert cluster.notes == [
-        "a group of coordinator pairs is given up: 5 workers died while running it"
+        "gave up a group of coordinator pairs: 5 workers died while running it"
     ]
-    assert cluster.groups.regrets() == ["coordinator pairs: 1 group given up"]
+    assert cluster.groups.unfinished() == ["coordinator pairs: 1 group given up"]
 
 
 STEPS = st.lists(

@@ -43,7 +43,7 @@ def test_a_plan_is_an_item_or_a_list_of_them_with_one_action_or_several() -> Non
 @pytest.mark.parametrize(
     ("plan", "says"),
     [
-        ([], r"the plan of coordinator x must be \(size, actions\) or a list of such, got \[\]"),
+        ([], r"coordinator x must be \(size, actions\) or a list of these pairs, got \[\]"),
         (None, "got None"),
         ((2, one, two), r"item 0 of coordinator x must be \(size, actions\), got"),
         ([(2, one), 5], r"item 1 of coordinator x must be \(size, actions\), got 5"),

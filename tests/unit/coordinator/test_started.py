@@ -95,8 +95,8 @@ def test_its_state_has_each_count_in_its_place():
 
 
 def test_what_it_has_not_done_is_said_at_the_end_and_nothing_else():
-    assert started(adds=5, lost=2, timeouts=1).regrets() == ""
-    assert started(tasks={1: None}).regrets() == "coordinator x: 1 group not run yet"
-    assert started(tasks=dict.fromkeys((1, 2)), given_up=3, refused=1).regrets() == (
+    assert started(adds=5, lost=2, timeouts=1).unfinished() == ""
+    assert started(tasks={1: None}).unfinished() == "coordinator x: 1 group not run yet"
+    assert started(tasks=dict.fromkeys((1, 2)), given_up=3, refused=1).unfinished() == (
         "coordinator x: 2 groups not run yet, 3 groups given up, 1 add refused"
     )
