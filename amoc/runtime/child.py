@@ -83,8 +83,14 @@ def start_module(module: str, arguments: Sequence[str]) -> Started:
 
 
 def can_fork() -> bool:
-    """Whether a fork of this process is whole: it has one thread, and no event loop yet."""
-    return get_hub_if_exists() is None and len(list(Path("/proc/self/task").iterdir())) == 1
+    """Return whether `start_fork` would work: one thread, no event loop, no map for `perf`.
+
+    With ``python -X perf`` (3.12 and later) the interpreter writes its map to a file descriptor
+    that the child would close and use for something else.
+    """
+    has_perf_map = getattr(sys, "is_stack_trampoline_active", bool)()
+    one_thread = len(list(Path("/proc/self/task").iterdir())) == 1
+    return one_thread and not has_perf_map and get_hub_if_exists() is None
 
 
 def start_fork(main: Callable[[], object]) -> Started:

@@ -172,3 +172,21 @@ os.kill(os.getpid(), 9)
         check=False,
     )
     eventually((tmp_path / "left").exists, "the child has seen its parent's end")
+
+
+@pytest.mark.skipif(
+    not hasattr(sys, "activate_stack_trampoline"), reason="no python -X perf before 3.12"
+)
+def test_a_run_can_be_profiled_with_perf(tmp_path: Path):
+    (tmp_path / "short.py").write_text("def start(user_id):\n    pass\n")
+    arguments = ["run", "short.py", "--users", "2", "--duration", "0.2s"]
+    done = subprocess.run(
+        [sys.executable, "-X", "perf", "-m", "amoc", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
