@@ -1,4 +1,4 @@
-"""XMPP for users: connect, send, receive, measure. `amoc.xmppd` is the embedded server.
+"""XMPP for virtual users: connect, send, receive, measure. `amoc.xmppd` is the embedded server.
 
 with xmpp.connect(user_id) as client:
     client.send_presence()
@@ -84,7 +84,7 @@ from amoc.xmpp.wire.xml_text import escape
 
 needs_fds(__name__, fds_per_user)
 
-__all__ = [  # noqa: RUF022 - grouped by what it is for
+__all__ = [  # noqa: RUF022 - grouped by purpose
     # connections
     "Client",
     "Component",
@@ -95,7 +95,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "register",
     "staying_connected",
     "slixmpp_client",
-    # what comes
+    # received data
     "Contact",
     "Event",
     "Stanza",
@@ -103,7 +103,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     # rooms
     "LightRoom",
     "Room",
-    # what to wait for
+    # predicates over stanzas
     "Match",
     "asks_for_receipt",
     "from_jid",
@@ -134,16 +134,16 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "is_subject",
     "is_subscription",
     "is_unavailable",
-    # what raw stanzas are made with
+    # for building raw stanzas
     "WANTS_MARKERS",
     "WANTS_RECEIPT",
     "address",
     "escape",
     "stamp",
-    # what became of messages
+    # message accounting
     "Tally",
     "tally",
-    # what may go wrong
+    # errors
     "BadStreamError",
     "CallTimeout",
     "CertificateError",
@@ -166,7 +166,7 @@ __all__ = [  # noqa: RUF022 - grouped by what it is for
     "UpgradeError",
     "UploadError",
     "XmppError",
-    # for amoc itself
+    # used by amoc itself
     "FDS_PER_USER",
     "preload",
     "trace",

@@ -1,12 +1,12 @@
-"""Chat messages that look like one before them are read by a pattern, in place of a parser.
+"""Chat messages that look like an earlier one are read with a pattern instead of a parser.
 
-In a load test nearly all messages of a server are alike. One that was parsed becomes a pattern: its
-markup stays as it is, while the values of its attributes and its body may be whatever a parser
-would take as it stands. So what matches is well-formed, and its tree is that of the first but for
-these values. Nearly nobody looks at the tree, which is made when somebody does (`Stanza.xml`).
+In a load test nearly all messages from a server look alike. A parsed message becomes a pattern: its
+markup is fixed, while attribute values and the body may be anything that a parser would return
+unchanged. So whatever matches is well-formed, and its tree equals that of the first except for
+these values. The tree is rarely needed, so it is made on demand (`Stanza.xml`).
 
-Types and namespaces are part of the pattern. Messages with other children than `CHILDREN` are left
-to the parser, as is all that is not a chat message from somebody with an id and a body.
+Types and namespaces are part of the pattern. Messages with children other than `CHILDREN` are left
+to the parser, as is everything except chat messages with a sender, an id and a body.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.parsers import ReadWhole
 
 CHILDREN: Final = frozenset(f"{{{ns.STANZA_IDS}}}{name}" for name in ("stanza-id", "origin-id"))
-"""What a server or client may add without saying anything about the message."""
+"""Children that a server or client may add without changing the meaning of a message."""
 MAX_BYTES: Final = 16 << 10
-"""Of what is read so, which no limit of depth or length of a parser can matter to."""
+"""Maximum size of input read this way, so that no limit of a parser can matter."""
 MAX_PATTERN_BYTES: Final = 1024
-"""Of a message that becomes a pattern."""
+"""Maximum size of a message that becomes a pattern."""
 MAX_PATTERNS: Final = 32
-"""That are made in the life of a process; a server might give each message another shape."""
+"""Maximum patterns per process, as a server might give each message another shape."""
 LOOK_EVERY: Final = 8
-"""So many messages that the pattern does not match call for another pattern."""
+"""Number of mismatches after which another pattern is made."""
 
-# What stands for itself: no markup, no reference, nothing that XML forbids, or changes.
+# Literal characters: no markup, no references, nothing that XML forbids or changes.
 _VALUE: Final = r"[ !#-%(-;=?-~]*+"
 _TEXT: Final = r"[\t\n -%'-;=?-~\x80-\ufffd]*+"
 _TOKEN: Final = re.compile(
@@ -52,13 +52,13 @@ class Alike:
     """Reads bytes that are whole elements, like `WholeElements`.
 
     Attributes:
-        patterns: All that were made, by their source.
+        patterns: All patterns made, by their source.
     """
 
     __slots__ = ("_match", "_misses", "_order", "_read_whole", "patterns")
 
     def __init__(self, read_whole: ReadWhole[Element] = read_whole) -> None:
-        """It knows no message yet; `read_whole` reads what is not like one."""
+        """Start without a pattern; `read_whole` reads whatever does not match."""
         self._read_whole = read_whole
         self._match: Match | None = None
         self._order: tuple[int, ...] = ()
@@ -66,12 +66,12 @@ class Alike:
         self.patterns: dict[str, re.Pattern[str]] = {}
 
     def read(self, data: bytes, max_bytes: int) -> list[Element | Stanza] | None:
-        """The elements that `data` is, see `WholeElements.read`; as stanzas if they are alike."""
+        """Return the elements in `data`, see `WholeElements.read`; as stanzas if they match."""
         match = self._match
         if match is not None and len(data) <= MAX_BYTES and len(data) <= max_bytes:
             try:
                 text = data.decode()
-            except UnicodeDecodeError:  # for the parser to refuse
+            except UnicodeDecodeError:  # the parser rejects it
                 return self._read_whole(data, max_bytes)  # type: ignore[return-value]
             stanzas: list[Element | Stanza] = []
             at, length = 0, len(text)
@@ -91,10 +91,10 @@ class Alike:
             self._misses += 1
             if match is None or self._misses % LOOK_EVERY == 0:
                 self._learn(elements[0], data)
-        return elements  # type: ignore[return-value] # nobody puts a stanza into it
+        return elements  # type: ignore[return-value] # it contains no stanzas
 
     def _learn(self, message: Element, data: bytes) -> None:
-        """Read the next messages like this one, if it is one for that."""
+        """Make a pattern from a message, if it is suitable."""
         source = pattern_of(message, data)
         if source is None:
             return
@@ -109,7 +109,7 @@ class Alike:
 
 
 def pattern_of(message: Element, data: bytes) -> str | None:
-    """What matches a message like this one, whose bytes are `data`; None where that is not sure."""
+    """Return a pattern for messages like this one, with the bytes `data`; None if unsuitable."""
     kinds = [child.tag for child in message if child.tag not in CHILDREN or len(child)]
     if message.get("type") != "chat" or kinds != [BODY] or len(data) > MAX_PATTERN_BYTES:
         return None
@@ -135,7 +135,7 @@ def pattern_of(message: Element, data: bytes) -> str | None:
 
 
 def read_in_body(data: bytes, max_bytes: int) -> list[Element] | None:
-    """The elements that `data` is inside a ``<body/>`` of BOSH, which they inherit from."""
+    """Return the elements in `data`, which inherit the namespace of a BOSH ``<body/>``."""
     if len(data) > max_bytes:
         return None
     try:
@@ -148,6 +148,6 @@ def read_in_body(data: bytes, max_bytes: int) -> list[Element] | None:
 
 
 alike: Final = Alike()
-"""For all clients of this process whose stanzas stand in a stream, or alone."""
+"""Shared by all clients of this process whose stanzas arrive in a stream, or alone."""
 alike_in_body: Final = Alike(read_in_body)
-"""For those whose stanzas stand in a ``<body/>`` of BOSH."""
+"""Shared by clients whose stanzas arrive in a BOSH ``<body/>``."""

@@ -1,4 +1,4 @@
-"""A client's asking side: an iq goes out, and the caller waits for its answer."""
+"""The requesting side of a client: send an iq and wait for its answer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from amoc.xmpp.wire.xml_text import serialise
 
 
 class Asker(Sender):
-    """Sends requests on a session, and waits for their answers.
+    """Sends requests on a session and waits for their answers.
 
     Attributes:
         user_id: The user's number; None for a client without a user.
@@ -36,7 +36,7 @@ class Asker(Sender):
 
     @property
     def jid(self) -> str:
-        """The full JID that the server gave: ``user_1@localhost/amoc``."""
+        """The full JID that the server assigned, such as ``user_1@localhost/amoc``."""
         return self._session.jid
 
     @property
@@ -66,30 +66,30 @@ class Asker(Sender):
         """Send an iq and wait for its answer (RFC 6120 section 8.2.3).
 
         Args:
-            iq: An Iq of slixmpp, an element, or raw XML of a whole iq or of a payload alone, which
-                is then wrapped. An id is given to it where it has none.
+            iq: A slixmpp Iq, an element, or raw XML of a whole iq or of just its payload, which is
+                then wrapped. An iq without an id gets one.
             timeout: In seconds; None for xmpp_request_timeout.
             to: The recipient, when `iq` is a payload: a JID or a user's number; None for the
                 user's own account.
             type: ``get`` or ``set``, when `iq` is a payload.
-            name: The step that it is, see `amoc.xmpp.request_counts`; ``iq`` if none is given.
+            name: Name of the step, see `amoc.xmpp.request_counts`; by default ``iq``.
 
         Returns:
-            The answer, of type result. ``answer["roster"]`` reads what slixmpp's plugins know of
-            it.
+            The answer, of type result. ``answer["roster"]`` reads it through slixmpp's plugins, for
+            example.
 
         Raises:
             IqError: It was answered with an error.
-            IqTimeout: It was not answered in time.
+            IqTimeout: No answer arrived in time.
             XmppError, ClosedError: The stream has ended.
-            ScenarioError: `iq` is no iq of type get or set, or `name` cannot be a step's name.
+            ScenarioError: `iq` is not an iq of type get or set, or `name` is not a valid step name.
         """
         element = encode.iq(iq, to, type, f"q{next(self._ids)}")
         stanza_id = element.get("id", "")
         asked = element.get("to", "")
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
         name = name or request_counts.UNNAMED
-        recorder.of(name)  # a name that cannot be one is refused before anything is sent
+        recorder.of(name)  # rejects an invalid name before anything is sent
         session = self._session
         if stanza_id in session.requests:
             raise ScenarioError(
@@ -106,7 +106,7 @@ class Asker(Sender):
             del session.requests[stanza_id]
         if not answered:
             raise IqTimeout(
-                f"{session.stream.who}: no answer came within {seconds:g} s to an iq to"
+                f"{session.stream.who}: no answer arrived within {seconds:g} s to an iq to"
                 f" {asked or 'the server'}"
             )
         answer = waiter.value
@@ -121,7 +121,7 @@ class Asker(Sender):
         """Ping the server, or `to` (XEP-0199).
 
         Returns:
-            How long it took, in seconds. That the other side does not know pings is an answer too.
+            The round-trip time, in seconds. An error that says pings are unsupported counts, too.
 
         Raises:
             IqTimeout, XmppError, ClosedError: As `request`.
@@ -145,10 +145,10 @@ class Asker(Sender):
         type: str = "set",
         timeout: float | None = None,
     ) -> tuple[Stanza, list[Stanza]]:
-        """Send a query whose results come as messages before its answer (XEP-0313, for example).
+        """Send a query whose results arrive as messages before its answer (as in XEP-0313).
 
         Args:
-            payload: Makes the query from an id, which each result repeats as its ``queryid``.
+            payload: Returns the query for a given id, which each result repeats as its ``queryid``.
             result: The tag of a result, a message's first child.
             name: As in `request`.
             to: As in `request`.
@@ -156,7 +156,7 @@ class Asker(Sender):
             timeout: As in `request`.
 
         Returns:
-            The answer, and the messages with the results. These are not counted as received.
+            The answer, and the messages with the results, which do not count as received.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -172,5 +172,5 @@ class Asker(Sender):
         finally:
             del session.results[query_id]
             if not session.results:
-                session.results = None  # each message is looked at for them
+                session.results = None  # while not None, each message is checked for results
         return answer, results.stanzas

@@ -1,4 +1,4 @@
-"""What a user holds while it is logged in: ways to send, to ask, to wait, and to leave."""
+"""A logged-in user's client: sending, requests, waiting for stanzas, and closing."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ Resume = Callable[[Session, float], bool]
 class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
     """One user's session with an XMPP server.
 
-    Use it in a ``with`` block: at its end, also that of a user that is asked to stop, the stream is
-    closed and waits for the server to close its half; any other exception drops the connection.
+    Use it in a ``with`` block. When the block ends normally, or because the user is asked to stop,
+    the stream is closed and the client waits for the server to close its half; any other exception
+    drops the connection.
 
     Attributes:
         user_id: The user's number; None for a client without a user.
@@ -36,12 +37,12 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
     __slots__ = ("__weakref__", "_resume")
 
     def __init__(self, session: Session, user_id: int | None, resume: Resume | None = None) -> None:
-        """Hold a session.
+        """Wrap a session.
 
         Args:
             session: The session.
             user_id: The user's number.
-            resume: Lets a session that was lost go on; None if that is not possible.
+            resume: Resumes a lost session; None if the session cannot be resumed.
         """
         super().__init__(session, user_id)
         self._resume = resume
@@ -56,10 +57,10 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
     def close(self) -> None:
         """Close the stream and wait up to xmpp_close_timeout for the server to close its half.
 
-        By then the server has read all that was sent, and what it sent before has been counted and
-        shown to the handlers. If it does not close its half, that is counted
-        (``closes_unfinished``): it may not have read what was sent last. Never fails; harmless when
-        the stream is over or closed.
+        Once the server has closed its half, it has read everything that was sent, and everything
+        it sent has been counted and shown to the handlers. If it does not close its half, that is
+        counted (``closes_unfinished``), and it may not have read the last stanzas. Never fails;
+        harmless when the stream is over or closed.
         """
         session = self._session
         session.forget()
@@ -79,32 +80,32 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
                 self.abort()
 
     def abort(self) -> None:
-        """Drop the connection at once, without closing the stream. Harmless when it is gone."""
+        """Drop the connection at once, without closing the stream. Harmless when it is closed."""
         self._session.shut()
 
     def cut(self, reset: bool = False) -> None:
-        """Drop the connection as a crashed host or a dead network does. Harmless when it is gone.
+        """Drop the connection as a crashed host or a dead network does. Harmless when it is closed.
 
         Args:
             reset: Whether the server gets a reset (RST). Otherwise it gets nothing at all, not even
-                acknowledgements of what it sends, and has to find out by itself
+                acknowledgements of what it sends, and has to detect the loss itself
                 (`amoc.xmpp.transports.silence`).
         """
         self._session.lose(lambda stream: stream.cut(reset))
 
     def resume(self, timeout: float = 30.0) -> bool:
-        """Go on after the connection was lost or cut; of a client that was connected ``resumable``.
+        """Resume a lost or cut session; for a client that was connected with ``resumable=True``.
 
-        Resumed, nothing is lost: both sides send again what the other does not have, and handlers
-        and rooms go on. If the server does not know the session any more, a new one is bound in its
-        place: what the server may not have handled is counted (``stanzas_unacknowledged``), and
-        presence, rooms and the like must be sent, joined and so on again.
+        When the session is resumed, nothing is lost: both sides resend what the other has not
+        acknowledged, and handlers and rooms continue. If the server no longer knows the session, a
+        new one is bound in its place: stanzas that the server may not have handled are counted
+        (``stanzas_unacknowledged``), and presence, room joins and the like must be repeated.
 
         Args:
             timeout: How long to try, in seconds, with pauses between attempts as in `connect`.
 
         Returns:
-            True when the session was resumed, or has not been lost at all; False when another one
+            True when the session was resumed, or had not been lost at all; False when a new one
             was bound in its place.
 
         Raises:
@@ -113,7 +114,7 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
         """
         session = self._session
         if self._resume is None:
-            raise ScenarioError("resume needs a client that was made by connect(resumable=True)")
+            raise ScenarioError("resume needs a client made by connect(resumable=True)")
         if not session.stream.ended:
             return True
         session.tell()
@@ -132,8 +133,7 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
         return None
 
     def __del__(self) -> None:
-        # A user that ended without closing must not hold its connection, and its descriptor, for
-        # ever.
+        # A user that ended without closing must not keep its connection and descriptor forever.
         session = getattr(self, "_session", None)
         if session is None:
             return

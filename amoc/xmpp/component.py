@@ -1,4 +1,4 @@
-"""An external component (XEP-0114): a whole domain of a server, played by one connection.
+"""External components (XEP-0114): a whole domain of a server, served by one connection.
 
 with xmpp.component("echo.localhost", "secret", "127.0.0.1:5347") as echo:
     message = echo.receive(xmpp.is_chat)
@@ -32,15 +32,15 @@ _FROM: Final = re.compile(rb"<[^>]*\sfrom\s*=")
 
 
 class Component(Client):
-    """A component's connection: a client whose JID is a domain, and which hears all of it.
+    """A component's connection: a client whose JID is a domain, and which receives all its traffic.
 
-    What it sends without a sender is from its domain; raw stanzas may be from any address there.
+    Stanzas without a sender are sent from its domain; raw stanzas may be from any address in it.
     """
 
     __slots__ = ()
 
     def reply(self, message: Stanza, body: str) -> None:
-        """Answer a message, from the address that it was sent to.
+        """Answer a message, from the address to which it was sent.
 
         Raises:
             SendTimeout, XmppError, ClosedError, ScenarioError: As `send_chat`.
@@ -72,8 +72,8 @@ def component(
 
     Args:
         jid: The component's domain, which the server must know.
-        secret: What it shares with the server.
-        server: Where the server takes components, ``host:port``.
+        secret: The secret that it shares with the server.
+        server: Where the server accepts components, ``host:port``.
         timeout: How long connecting may take, in seconds; None for xmpp_connect_timeout.
         inbox_size: As in `connect`.
         interrupts: As in `connect`.
@@ -81,7 +81,7 @@ def component(
     Raises:
         StreamError: The server refused; `condition` is ``not-authorized`` for a wrong secret.
         ConnectError, ConnectTimeout, Disconnected: As `connect`.
-        ScenarioError: `server` is no address.
+        ScenarioError: `server` is not an address.
     """
     if not jid or "@" in jid or "/" in jid:
         raise ScenarioError(f"a component's JID must be a domain, got {jid!r}")

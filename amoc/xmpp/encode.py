@@ -1,7 +1,8 @@
-"""What a client sends, as bytes: pure functions from what a scenario says to what is sent.
+"""Encoding of what a client sends: functions from a scenario's arguments to bytes.
 
-Messages and presences are written directly, because they are what a load test sends by the million.
-What a scenario has built itself, with slixmpp or ElementTree, is serialised; raw XML goes as it is.
+Messages and presences are written directly, because a load test sends them by the million. Stanzas
+that a scenario has built itself, with slixmpp or ElementTree, are serialised; raw XML is sent as
+is.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _MESSAGE_STARTS: Final = (b"<message ", b"<message>", b"<message/", b"<message\n
 
 
 class HasTree(Protocol):
-    """A stanza of slixmpp, or one that was received: something around a tree."""
+    """A slixmpp stanza, or a received one: a wrapper of an element tree."""
 
     @property
     def xml(self) -> Element:
@@ -33,14 +34,14 @@ class HasTree(Protocol):
 
 
 Sendable = Raw | Element | HasTree
-"""Whatever a scenario may call a stanza."""
+"""Anything that a scenario can send as a stanza."""
 
 
 def outgoing(stanza: Sendable) -> tuple[bytes, bool]:
-    """A stanza as bytes, and whether it counts as a message: one that is no error.
+    """Return a stanza as bytes, and whether it counts as a message (errors do not).
 
     Raises:
-        ScenarioError: It is none, or holds a character that XML cannot carry.
+        ScenarioError: It is not a stanza, or holds a character that XML cannot carry.
     """
     if isinstance(stanza, Raw):
         data = stanza.encode() if isinstance(stanza, str) else bytes(stanza)
@@ -51,10 +52,10 @@ def outgoing(stanza: Sendable) -> tuple[bytes, bool]:
 
 
 def element_of(stanza: Sendable) -> Element:
-    """The tree of a stanza: slixmpp's, a received one, a tree already, or raw XML.
+    """Return the element tree of a slixmpp stanza, a received stanza, an element, or raw XML.
 
     Raises:
-        ScenarioError: It has none.
+        ScenarioError: `stanza` is none of these.
     """
     if isinstance(stanza, Raw):
         return parse(stanza)
@@ -67,25 +68,25 @@ def element_of(stanza: Sendable) -> Element:
 
 
 def message(to: str | int, body: str | None, kind: str, payload: str) -> tuple[str, str]:
-    """A message without its id: what is before it, and what is after it.
+    """Return a message without its id: the part before it, and the part after it.
 
     Args:
         to: A JID, or a user's number.
         body: Its text, if any.
         kind: Its type.
-        payload: Raw XML beside the body.
+        payload: Raw XML next to the body.
 
     Raises:
         ScenarioError: `body` or `to` holds a character that XML cannot carry.
     """
     text = "" if body is None else f"<body>{escape(body)}</body>"
     if payload and not payload.isascii():
-        payload.encode()  # it may hold what cannot be sent
+        payload.encode()  # raises if it contains what cannot be sent
     return message_tag(to, kind) + " id='", f"'>{text}{payload}</message>"
 
 
 def message_tag(to: str | int, kind: str) -> str:
-    """A message's start tag without its end, so that more attributes may follow.
+    """Return a message's unfinished start tag, so that more attributes can follow.
 
     Raises:
         ScenarioError: `to` or `kind` holds a character that XML cannot carry.
@@ -107,10 +108,10 @@ def presence(
     payload: str = "",
     stanza_id: str | None = None,
 ) -> bytes:
-    """A presence (RFC 6121 section 4.7), with raw XML as its payload.
+    """Return a presence (RFC 6121 section 4.7), with raw XML as its payload.
 
     Raises:
-        ScenarioError: A value is none that the RFC allows.
+        ScenarioError: A value is not allowed by the RFC.
     """
     for name, value, allowed in (("type", kind, _PRESENCES), ("show", show, _SHOWS)):
         if value is not None and value not in allowed:
@@ -131,7 +132,7 @@ def presence(
 
 
 def iq(stanza: Sendable, to: str | int | None, kind: str, new_id: str) -> Element:
-    """An iq that asks for something.
+    """Return a request iq.
 
     Args:
         stanza: A whole iq, or its payload alone: slixmpp's, an element, or raw XML.
@@ -140,7 +141,7 @@ def iq(stanza: Sendable, to: str | int | None, kind: str, new_id: str) -> Elemen
         new_id: An id for an iq that has none.
 
     Raises:
-        ScenarioError: It asks for nothing, or is no XML.
+        ScenarioError: It is not a request, or not XML.
     """
     element = element_of(stanza)
     if element.tag not in (IQ, "iq"):
@@ -152,6 +153,6 @@ def iq(stanza: Sendable, to: str | int | None, kind: str, new_id: str) -> Elemen
         raise ScenarioError(
             f"a request must be an iq of type get or set, got type {element.get('type')!r}"
         )
-    if element.get("id") in (None, "", "0"):  # slixmpp gives 0 to an iq without a stream
+    if element.get("id") in (None, "", "0"):  # slixmpp's default without a stream is 0
         element.set("id", new_id)
     return element

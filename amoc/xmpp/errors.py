@@ -1,23 +1,23 @@
-"""What can go wrong between a user and an XMPP server: a class for each thing to catch.
+"""Errors between a user and an XMPP server, one class for each case that a caller may handle.
 
-    XmppError                    everything below
-      ConnectError               no connection: refused, unreachable, the name is unknown
+    XmppError                    base class of all below
+      ConnectError               no connection: refused, unreachable, unknown host name
         TlsError                 ... because TLS could not be established
-          CertificateError       ... since the server's certificate is not valid
-        TlsRequiredError         ... because the server, or the user, demands TLS without the other
+          CertificateError       ... because the server's certificate is not valid
+        TlsRequiredError         ... because the server or the user requires TLS, the other not
         OutOfFilesError          ... because this process ran out of file descriptors
-        ConnectTimeout           ... because there was no session in time
-      StreamError                the server ended the stream and said why (RFC 6120 section 4.9)
+        ConnectTimeout           ... because no session was established in time
+      StreamError                the server ended the stream, with a reason (RFC 6120 section 4.9)
         SeeOtherHost             ... because another host should be used
-        BadStreamError           the server sent what XMPP forbids, so we ended the stream
-      SaslError                  the login was refused, or the server could not prove itself
+        BadStreamError           the server violated XMPP, so the client ended the stream
+      SaslError                  the login was refused, or the server failed to prove its identity
       IqError                    an iq was answered with an error (section 8.3)
       RoomError                  a room did not let a user in (XEP-0045 section 7.2)
         RoomRefusedError         ... or did not let a member change its nickname or the subject
-      RoomLeftError              the user is in a room no more: kicked, banned, the room destroyed
+      RoomLeftError              the user was removed: kicked, banned, the room destroyed
       UploadError                a file could not be uploaded
       Disconnected               the connection was lost without a stream error
-      IqTimeout, ReceiveTimeout, SendTimeout    nothing came, or nothing could be sent, in time
+      IqTimeout, ReceiveTimeout, SendTimeout    nothing arrived, or nothing could be sent, in time
       CallTimeout                a call into slixmpp's client took too long
 
 The timeouts are TimeoutErrors too. Texts name the user and the server, never a password.
@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from amoc.xmpp.stanza import Stanza
 
 MAX_TEXT = 300
-"""How much of a peer's own text an error repeats; it may be long, and it is the peer's."""
+"""Maximum length of a peer's text that an error repeats, in characters."""
 
 
 def quoted(text: str) -> str:
-    """A peer's text, fit for one line of a log: printable and of limited length."""
+    """Return a peer's text in a form that fits one log line: printable and of limited length."""
     flat = "".join(char if char.isprintable() else " " for char in text[: 2 * MAX_TEXT])
     flat = " ".join(flat.split())
     return flat if len(flat) <= MAX_TEXT else flat[:MAX_TEXT] + "…"
 
 
 class XmppError(PeerError):
-    """The base of them all: an XMPP server, or the connection to it, failed a user.
+    """Base class: an XMPP server, or the connection to it, failed a user.
 
     Attributes:
-        cause: The cause as which it is counted, one of `amoc.xmpp.connection.causes.CAUSES`.
+        cause: The cause under which it is counted, one of `amoc.xmpp.connection.causes.CAUSES`.
     """
 
     cause: str = causes.OTHER
@@ -66,26 +66,26 @@ class ConnectError(_CausedError):
 
 
 class TlsRequiredError(ConnectError):
-    """The server demands TLS and xmpp_tls is off, or the other way round."""
+    """The server requires TLS and xmpp_tls is off, or xmpp_tls requires it and it has none."""
 
     cause = causes.TLS
 
 
 class TlsError(ConnectError):
-    """TLS could not be established: no common version or cipher, or the peer does not speak it."""
+    """TLS could not be established: no common version or cipher, or the peer has no TLS."""
 
     cause = causes.TLS
 
 
 class CertificateError(TlsError):
-    """The server's certificate is not valid: expired, for another name, or of an unknown issuer."""
+    """The server's certificate is not valid: expired, for another name, or an unknown issuer."""
 
 
 class UpgradeError(ConnectError):
-    """The server refuses to speak WebSocket or BOSH, or does not know how.
+    """The server refuses or does not support WebSocket or BOSH.
 
     Attributes:
-        status: The status of its answer in HTTP; None when that was not HTTP.
+        status: HTTP status of its answer; None when the answer was not HTTP.
     """
 
     cause = causes.UPGRADE
@@ -103,7 +103,7 @@ class OutOfFilesError(ConnectError, ResourceError):
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
-    """There was no session in time: not connected, not logged in, or no resource bound."""
+    """No session was established in time: not connected, not logged in, or no resource bound."""
 
     cause = causes.TIMEOUT_LOGIN
 
@@ -127,10 +127,10 @@ class _ConditionError(XmppError):
 
 
 class StreamError(_ConditionError):
-    """The server closed the stream with an error; its condition may be ``conflict``, for example.
+    """The server closed the stream with an error.
 
     Attributes:
-        condition: The server's.
+        condition: The condition that the server named, such as ``conflict``.
         text: The server's explanation; empty when it gave none.
     """
 
@@ -138,25 +138,25 @@ class StreamError(_ConditionError):
 
 
 class SeeOtherHost(StreamError):
-    """The server sent the user to another one (RFC 6120 section 4.9.3.19).
+    """The server redirected the user to another host (RFC 6120 section 4.9.3.19).
 
     Attributes:
-        target: Where to, as the server wrote it: ``host`` or ``host:port``.
-        insecure: Whether TLS was asked for, and the target cannot be reached so.
+        target: The other host as the server wrote it: ``host`` or ``host:port``.
+        insecure: Whether TLS was required and the target cannot be reached with it.
     """
 
     def __init__(self, who: str, target: str, insecure: bool = False) -> None:
-        text = f"{target} is without TLS, which was required" if insecure else target
+        text = f"{target} has no TLS, which is required" if insecure else target
         super().__init__(who, "see-other-host", text)
         self.target = target
         self.insecure = insecure
 
 
 class BadStreamError(StreamError):
-    """The server sent something that XMPP does not allow, and the stream was closed for that.
+    """The server sent something that XMPP does not allow, so the stream was closed.
 
     Attributes:
-        condition: The condition that the server was told, such as ``not-well-formed``.
+        condition: The condition that was sent to the server, such as ``not-well-formed``.
         text: What was wrong.
     """
 
@@ -172,8 +172,8 @@ class SaslError(_ConditionError):
 
     Attributes:
         condition: The defined condition, such as ``not-authorized``; ``invalid-mechanism`` also
-            when the server offers no mechanism that may be used, ``bad-challenge`` when it sends
-            nonsense, and ``bad-server-signature`` when it does not prove that it knows the
+            when the server offers no usable mechanism, ``bad-challenge`` when its challenge is
+            malformed, and ``bad-server-signature`` when it fails to prove that it knows the
             password.
         text: An explanation; empty when there is none.
     """
@@ -187,7 +187,7 @@ class IqError(_ConditionError):
     Attributes:
         condition: The defined condition, such as ``item-not-found``.
         text: The answering party's explanation; empty when it gave none.
-        kind: What to do about it: ``auth``, ``cancel``, ``continue``, ``modify`` or ``wait``.
+        kind: How to react to it: ``auth``, ``cancel``, ``continue``, ``modify`` or ``wait``.
         answer: The whole answer.
     """
 
@@ -224,33 +224,33 @@ class RoomRefusedError(RoomError):
 
 
 class RoomLeftError(_ConditionError):
-    """A user is in a room no more, without having left it.
+    """A user is no longer in the room, without having left it.
 
     Attributes:
         condition: ``kicked``, ``banned``, ``destroyed``, ``affiliation-changed``, ``members-only``,
             ``shutdown``, or ``removed`` when the room does not say.
-        text: The reason that was given; empty when none was.
+        text: The reason; empty when none was given.
     """
 
     happened = "the user is no longer in the room"
 
 
 class Disconnected(_CausedError):
-    """The connection is gone without a stream error: reset, closed, or cut in the midst of it."""
+    """The connection was lost without a stream error: reset, closed or cut off."""
 
     cause = causes.CLOSED
 
 
 class IqTimeout(XmppError, TimeoutError):
-    """No answer to a request came in time."""
+    """No answer to a request arrived in time."""
 
 
 class ReceiveTimeout(XmppError, TimeoutError):
-    """No stanza that was waited for came in time."""
+    """No matching stanza arrived in time."""
 
 
 class SendTimeout(XmppError, TimeoutError):
-    """The server took no more bytes for too long."""
+    """The server accepted no more bytes within the time limit."""
 
     cause = causes.NOT_READING
 
@@ -260,4 +260,4 @@ class UploadError(XmppError):
 
 
 class CallTimeout(XmppError, TimeoutError):
-    """A call into slixmpp's client took longer than it was given."""
+    """A call into slixmpp's client exceeded its time limit."""

@@ -1,10 +1,10 @@
-"""A stream that counts and keeps what it sends until the server acknowledges it (XEP-0198).
+"""A stream with stream management: it keeps sent stanzas until they are acknowledged (XEP-0198).
 
 Only users that want stream management have one, so it costs the others nothing. The server is asked
-for an acknowledgement after each xmpp_ack_every stanzas, and xmpp_ack_interval after a stanza for
-which none was asked. What it may not have is limited: a user that has sent xmpp_max_unacknowledged
-stanzas, or `MAX_UNACKNOWLEDGED_BYTES`, waits for the server; handlers, which cannot wait, may go on
-to `HARD_FACTOR` times as many, and then the connection counts as broken.
+for an acknowledgement after every xmpp_ack_every stanzas, and at the latest xmpp_ack_interval after
+a stanza. Unacknowledged stanzas are limited: a user that has sent xmpp_max_unacknowledged stanzas,
+or `MAX_UNACKNOWLEDGED_BYTES`, waits for the server. Handlers, which cannot wait, may send up to
+`HARD_FACTOR` times as much; beyond that the connection counts as broken.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ MAX_UNACKNOWLEDGED_BYTES: Final = 1 << 20
 
 
 class ManagedStream(Stream):
-    """The client's end of a stream that can be managed.
+    """A client's stream with optional stream management.
 
     Attributes:
-        management: What is counted and kept; None until it is asked for.
+        management: The counters and the unacknowledged stanzas; None until it is enabled.
     """
 
     __slots__ = (
@@ -51,9 +51,9 @@ class ManagedStream(Stream):
     )
 
     def __init__(self, connection: Connection, owner: Owner, who: str) -> None:
-        """Take over a connection; manage nothing yet."""
+        """Take over a connection; stream management is off at first."""
         self.management: sm.Management | None = None
-        self._counting = False  # what comes: from the server's yes on
+        self._counting = False  # received stanzas count from the server's confirmation on
         self._ack_due = False
         self._given_up = False
         self._every: int = options.xmpp_ack_every.get()
@@ -63,29 +63,29 @@ class ManagedStream(Stream):
         super().__init__(connection, owner, who)
 
     def enable(self, resumable: bool) -> None:
-        """Ask for stream management; what is sent after this counts."""
+        """Request stream management; stanzas sent after this count."""
         super().send(stream_management.enable(resumable))
         self.management = sm.Management()
 
     def resume(self, management: sm.Management) -> None:
-        """Ask to resume a stream that was lost."""
+        """Request the resumption of a lost stream."""
         super().send(management.resume())
         self.management = management
 
     def replay(self, timeout: float) -> bool:
-        """Send again what the server does not have; the stream was resumed.
+        """Resend, after a resumption, what the server has not acknowledged.
 
         Args:
             timeout: How long the server may take to read it, in seconds.
 
         Returns:
-            Whether it read, or ended the stream, in time.
+            Whether the server read it, or ended the stream, in time.
         """
         assert self.management is not None
         until = monotonic() + timeout
         sent = self.management.sent
         sent.asked = 0
-        for stanza in tuple(sent.stanzas):  # the server may acknowledge the first ones meanwhile
+        for stanza in tuple(sent.stanzas):  # a copy: the server may acknowledge some meanwhile
             if super().congested and not super().wait_sendable(until - monotonic()):
                 return False
             super().send(stanza)
@@ -94,7 +94,7 @@ class ManagedStream(Stream):
         return True
 
     def send(self, data: bytes) -> bool:
-        """Send an element, and keep it if it is a stanza; whether it is `congested` now."""
+        """Send an element, and keep it if it is a stanza; return whether it is now `congested`."""
         is_congested = super().send(data)
         if self.management is None:
             return is_congested
@@ -119,7 +119,7 @@ class ManagedStream(Stream):
 
     @property
     def congested(self) -> bool:
-        """Whether so much is unsent or unacknowledged that senders who can wait should."""
+        """Whether so much is unsent or unacknowledged that senders should wait if they can."""
         return self._too_many or super().congested
 
     @property
@@ -130,11 +130,11 @@ class ManagedStream(Stream):
         return len(sent.stanzas) > self._most or sent.size > MAX_UNACKNOWLEDGED_BYTES
 
     def wait_sendable(self, timeout: float) -> bool:
-        """Wait until the server has taken, and acknowledged, most of what was sent."""
+        """Wait until the server has accepted and acknowledged most of what was sent."""
         until = monotonic() + timeout
         if not super().wait_sendable(timeout):
             return False
-        if self._ack_due or self._too_many:  # by a few large stanzas, perhaps
+        if self._ack_due or self._too_many:  # perhaps because of a few large stanzas
             self._tell()
         while self._too_many and not self.ended:
             waiter: Waiter[bool] = Waiter()
@@ -168,11 +168,11 @@ class ManagedStream(Stream):
 
     def _on_data(self, data: Piece) -> None:
         super()._on_data(data)
-        if self._ack_due and not self.ended:  # once for all requests of a piece
+        if self._ack_due and not self.ended:  # once for all requests in a chunk
             self._acknowledge()
 
     def _acknowledge(self) -> None:
-        """Say what was handled; later if the server does not read, or nothing is handled yet."""
+        """Acknowledge handled stanzas; later if the server does not read, or during login."""
         if self.owner.handles and not super().congested:
             self._ack_due = False
             assert self.management is not None
@@ -181,14 +181,14 @@ class ManagedStream(Stream):
             self._start_timer()
 
     def close_our_half(self, error: bytes = b"") -> None:
-        """Say what was handled, or the server may send it to another session; then close."""
+        """Acknowledge handled stanzas, so that the server does not resend them; then close."""
         if self._counting and self.owner.handles and not self.closing and not self.ended:
             assert self.management is not None
             super().send(self.management.ack())
         super().close_our_half(error)
 
     def give_up(self) -> None:
-        """Count, once, what the server may not have handled; all is handled after its goodbye."""
+        """Count, once, what the server may not have handled: nothing after an orderly close."""
         orderly = self.goodbye and self.failure is None
         if self.management is not None and not orderly and not self._given_up:
             self._given_up = True

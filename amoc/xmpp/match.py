@@ -1,6 +1,6 @@
-"""Predicates over received stanzas: what `receive` and handlers choose by.
+"""Predicates over received stanzas, for `receive` and handlers.
 
-Any function of a stanza will do; those here combine with ``&``, ``|`` and ``~``:
+Any function of a stanza will do; those defined here combine with ``&``, ``|`` and ``~``:
 
     client.receive(xmpp.is_chat & xmpp.from_jid(7), timeout=10)
 """
@@ -16,15 +16,15 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 
 Predicate = Callable[[Stanza], object]
-"""Whether a stanza matches, by the truth of what it returns."""
+"""Matches a stanza if its return value is true."""
 
 
 class Match:
-    """A named predicate that combines with others.
+    """A named predicate that can be combined with others.
 
     Attributes:
-        test: The plain function, which costs a call less.
-        name: What to call it in a message.
+        test: The plain function; calling it directly saves a call.
+        name: Its name in messages.
     """
 
     __slots__ = ("name", "test")
@@ -34,7 +34,7 @@ class Match:
         self.name = name
 
     def __call__(self, stanza: Stanza) -> bool:
-        """Whether `stanza` matches."""
+        """Return whether `stanza` matches."""
         return bool(self.test(stanza))
 
     def __and__(self, other: Predicate) -> Match:
@@ -58,12 +58,12 @@ class Match:
 
 
 def plain(predicate: Predicate) -> Predicate:
-    """The function that `predicate` is."""
+    """Return `predicate` as a plain function."""
     return predicate.test if type(predicate) is Match else predicate
 
 
 def name_of(predicate: Predicate | None) -> str:
-    """What to call `predicate` in a message."""
+    """Return the name of `predicate` for messages."""
     if predicate is None:
         return "stanza"
     return (
@@ -99,24 +99,24 @@ is_answer: Final = _kind("is_answer", IQ, "result", "error")
 
 
 def has_type(kind: str) -> Match:
-    """Stanzas of type `kind`; ``normal`` and ``available`` include those without a type."""
+    """Match stanzas of type `kind`; ``normal`` and ``available`` include those without a type."""
     return Match(lambda s: s.type == kind, f"has_type({kind!r})")
 
 
 def has_id(stanza_id: str) -> Match:
-    """Stanzas with the id `stanza_id`."""
+    """Match stanzas with the id `stanza_id`."""
     return Match(lambda s: s.id == stanza_id, f"has_id({stanza_id!r})")
 
 
 def has_body(text: str | None = None) -> Match:
-    """Messages whose body is `text`, or that have one at all."""
+    """Match messages whose body is `text`; None matches any body."""
     if text is None:
         return Match(lambda s: s.body is not None, "has_body()")
     return Match(lambda s: s.body == text, f"has_body({text!r})")
 
 
 def has_child(namespace: str, name: str | None = None) -> Match:
-    """Stanzas with a direct child `name`, or any, in `namespace`."""
+    """Match stanzas with a direct child `name` in `namespace`; None matches any name."""
     if name is None:
         start = f"{{{namespace}}}"
         return Match(
@@ -128,20 +128,20 @@ def has_child(namespace: str, name: str | None = None) -> Match:
 
 
 def from_jid(whom: str | int) -> Match:
-    """Stanzas from `whom`: a user's number, a bare JID (any of its resources) or a full one."""
+    """Match stanzas from `whom`: a user's number, a full JID, or a bare JID (any resource)."""
 
     def test(stanza: Stanza) -> bool:
         jid = identity.address(whom)
         sender = stanza.sender
         return sender == jid or (
-            sender.startswith(jid) and bare(sender) == jid  # so `jid` has no resource
+            sender.startswith(jid) and bare(sender) == jid  # true only if `jid` has no resource
         )
 
     return Match(test, f"from_jid({whom!r})")
 
 
 def from_nick(nick: str) -> Match:
-    """Stanzas from the member of a room whose nickname is `nick`."""
+    """Match stanzas from the room member whose nickname is `nick`."""
     return Match(lambda s: s.sender.partition("/")[2] == nick, f"from_nick({nick!r})")
 
 
@@ -175,7 +175,7 @@ asks_for_receipt: Final = Match(
 
 
 def is_event(node: str | None = None) -> Match:
-    """What a publish-subscribe service, or an account (PEP), tells of `node`, or of any."""
+    """Match publish-subscribe or PEP notifications about `node`, or about any node."""
 
     def test(stanza: Stanza) -> bool:
         event = stanza.xml.find(_EVENT) if stanza.tag == MESSAGE else None
@@ -187,7 +187,7 @@ def is_event(node: str | None = None) -> Match:
 
 
 def is_receipt(stanza_id: str | None = None) -> Match:
-    """Receipts (XEP-0184) of the message with the id `stanza_id`, or of any."""
+    """Match receipts (XEP-0184) for the message with the id `stanza_id`, or for any message."""
 
     def test(stanza: Stanza) -> bool:
         found = stanza.xml.find(_RECEIVED) if stanza.tag == MESSAGE else None
@@ -197,12 +197,12 @@ def is_receipt(stanza_id: str | None = None) -> Match:
 
 
 def is_marker(kind: str | None = None) -> Match:
-    """Markers (XEP-0333) of a kind, ``displayed`` say, or of any."""
+    """Match markers (XEP-0333) of a kind, such as ``displayed``, or of any kind."""
     return _has_named("is_marker", _MARKERS, kind, ("received", "displayed", "acknowledged"))
 
 
 def is_chat_state(state: str | None = None) -> Match:
-    """Chat states (XEP-0085): ``composing`` say, or any."""
+    """Match chat states (XEP-0085): one, such as ``composing``, or any."""
     states = ("active", "composing", "paused", "inactive", "gone")
     return _has_named("is_chat_state", _STATES, state, states)
 

@@ -1,4 +1,4 @@
-"""The XMPP client's settings, and how their values are read."""
+"""Settings of the XMPP client, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ RESUMABLE: Final = "resume"
 xmpp_servers = setting(
     "",
     "XMPP servers to connect to, as host:port, xmpps://host:port (direct TLS), ws:// or"
-    " wss://host:port/path (WebSocket), http:// or https://host:port/path (BOSH), with commas in"
-    " between; users are spread over them by number; empty: amoc runs an embedded one",
+    " wss://host:port/path (WebSocket), http:// or https://host:port/path (BOSH), comma-separated;"
+    " users are spread over them by number; empty: amoc runs an embedded server",
     verify=_check_servers,
 )
 xmpp_transport = setting(
     "tcp",
-    "Transport to the embedded server, tcp or websocket; other servers' addresses name theirs",
+    "Transport to the embedded server, tcp or websocket; addresses of other servers name theirs",
     verify=["tcp", "websocket"],
 )
 xmpp_domain = setting(
@@ -79,23 +79,23 @@ xmpp_password = setting(
 xmpp_resource = setting("amoc", "Resource that users request; empty: the server chooses one")
 xmpp_mechanisms = setting(
     ",".join(PASSWORD_MECHANISMS),
-    "SASL mechanisms in order of preference; PLAIN alone saves CPU at login",
+    "SASL mechanisms in order of preference; PLAIN alone saves CPU per login",
     verify=_check_mechanisms,
 )
 xmpp_scram_max_iterations = setting(
     MAX_SCRAM_ITERATIONS,
-    "Maximum SCRAM iterations that a server may ask for; each 1000 cost 0.4 ms of CPU per login",
+    "Maximum SCRAM iterations that a server may request; each 1000 cost 0.4 ms of CPU per login",
     verify=at_least(1),
 )
 xmpp_register = setting(False, "Register each user with the server before it logs in (XEP-0077)")
 xmpp_connect_timeout = setting(
     30.0,
-    "How long connecting and logging in may take in each attempt, in total",
+    "Time limit of each attempt to connect and log in, in total",
     type=Seconds,
     verify=at_least(0.001),
 )
 xmpp_connect_attempts = setting(
-    3, "How often a user tries to connect and log in before it gives up", verify=at_least(1)
+    3, "Attempts to connect and log in before a user gives up", verify=at_least(1)
 )
 xmpp_connect_pause = setting(
     1.0,
@@ -104,34 +104,34 @@ xmpp_connect_pause = setting(
     verify=at_least(0),
 )
 xmpp_max_redirects = setting(
-    3, "How many redirects in a row a user follows (see-other-host); 0: none", verify=at_least(0)
+    3, "Maximum redirects in a row that a user follows (see-other-host)", verify=at_least(0)
 )
 xmpp_stream_management = setting(
     UNMANAGED,
-    "Stream management (XEP-0198): off, acks (what was sent is counted and acknowledged), or resume"
-    " (a lost session can be resumed, too)",
+    "Stream management (XEP-0198): off, acks (sent stanzas are counted and acknowledged), or resume"
+    " (a lost session can also be resumed)",
     verify=[UNMANAGED, "acks", RESUMABLE],
 )
 xmpp_ack_every = setting(
     10,
-    "With stream management, after how many stanzas the server is asked for an acknowledgement",
+    "With stream management, stanzas sent before the server is asked for an acknowledgement",
     verify=at_least(1),
 )
 xmpp_ack_interval = setting(
     5.0,
-    "With stream management, how long a stanza may go without the server being asked for an"
-    " acknowledgement",
+    "With stream management, maximum time between sending a stanza and asking the server to"
+    " acknowledge it",
     type=Seconds,
     verify=at_least(0.001),
 )
 xmpp_max_unacknowledged = setting(
     1000,
-    "With stream management, unacknowledged stanzas at which sending users wait",
+    "With stream management, number of unacknowledged stanzas at which senders wait",
     verify=at_least(1),
 )
 xmpp_reconnect_pause = setting(
     1.0,
-    "Mean pause before a user that stays connected reconnects; it doubles with each failure",
+    "Mean pause before staying_connected reconnects; it doubles with each failure",
     type=Seconds,
     verify=at_least(0),
 )
@@ -139,30 +139,30 @@ xmpp_reconnect_max_pause = setting(
     60.0, "Maximum mean pause before a user reconnects", type=Seconds, verify=at_least(0)
 )
 xmpp_reconnect_throttle = setting(
-    "", "Throttle that users that stay connected pass before each attempt to connect; empty: none"
+    "", "Throttle that staying_connected passes before each attempt to connect; empty: none"
 )
 xmpp_request_timeout = setting(
     30.0,
-    "How long to wait for the answer to an iq, and for a server that stops reading",
+    "Time limit for the answer to an iq, and for a server that has stopped reading",
     type=Seconds,
     verify=at_least(0.001),
 )
 xmpp_close_timeout = setting(
     5.0,
-    "How long to wait for the server to close its half after a user has closed its stream",
+    "How long a user that has closed its stream waits for the server to close its half",
     type=Seconds,
     verify=at_least(0),
 )
 xmpp_late_after = setting(
     2.0,
-    "A message that takes longer is late; one that has not come by the end is lost if its"
-    " recipient stayed so long after it was sent",
+    "A message that takes longer is late; one that has not arrived by the end is lost if its"
+    " recipient stayed online for this long after it was sent",
     type=Seconds,
     verify=at_least(0),
 )
 xmpp_inbox_size = setting(
     100,
-    "Received stanzas kept until the user reads them; beyond that the oldest are dropped",
+    "Received stanzas kept until the user reads them; when full, the oldest are dropped",
     verify=at_least(0),
 )
 xmpp_max_stanza_bytes = setting(
@@ -172,56 +172,56 @@ xmpp_max_stanza_bytes = setting(
 )
 xmpp_bosh_wait = setting(
     60,
-    "BOSH: most seconds that the server may hold a request while it has nothing to say",
+    "BOSH: maximum seconds that the server may hold a request while it has nothing to send",
     verify=between(1, MAX_WAIT_S),
 )
 xmpp_bosh_hold = setting(
     1,
-    "BOSH: requests that the server may hold at once; 0: it answers each at once, and is asked"
-    " once a second",
+    "BOSH: requests that the server may hold at once; 0: it answers at once, and is polled once a"
+    " second",
     verify=between(0, MAX_REQUESTS - 1),
 )
 xmpp_bosh_requests = setting(
     2,
-    "BOSH: requests at once, each over a connection of its own; one more than xmpp_bosh_hold",
+    "BOSH: concurrent requests, each over its own connection; one more than xmpp_bosh_hold",
     verify=between(1, MAX_REQUESTS),
 )
 xmpp_source_addresses = setting(
     "",
-    "Local addresses to connect from, comma-separated, used in turn; each gives some 28,000 more"
-    " connections to one server",
+    "Local addresses to connect from, comma-separated, used in rotation; each allows some 28,000"
+    " more connections to one server",
 )
 xmpp_muc_service = setting(
     "conference.{domain}",
-    "Domain of rooms that are given by name; {domain} is the user's",
+    "Domain of rooms that are given by name; {domain} is the user's domain",
     verify=_check_pattern,
 )
 xmpp_muc_light_service = setting(
     "muclight.{domain}",
-    "Domain of MongooseIM's light rooms that are given by name; {domain} is the user's",
+    "Domain of MongooseIM's light rooms that are given by name; {domain} is the user's domain",
     verify=_check_pattern,
 )
 xmpp_upload_service = setting(
     "upload.{domain}",
-    "Domain of the service that users upload files to; {domain} is the user's",
+    "Domain of the service that users upload files to; {domain} is the user's domain",
     verify=_check_pattern,
 )
 xmpp_tls = setting(
     "auto",
     "TLS over TCP: auto (STARTTLS when the server offers it), starttls (no login without it),"
-    " direct (from the first byte on) or off",
+    " direct (from the first byte) or off",
     verify=TLS_MODES,
 )
-xmpp_tls_verify = setting(True, "Whether a server's certificate must be valid and have its name")
+xmpp_tls_verify = setting(True, "Whether a server's certificate must be valid and match its name")
 xmpp_tls_ca = setting(
     "",
-    "PEM file or directory of the certificate authorities to trust; empty: those of the system",
+    "PEM file or directory of trusted certificate authorities; empty: the system's",
     verify=tls_context.check_trust,
 )
 xmpp_tls_name = setting(
     "",
-    "Name that is asked for (SNI) and that a server's certificate must have; empty: the domain, or"
-    " the host of a wss:// or https:// address",
+    "Name to send (SNI) and to require in the server's certificate; empty: the domain, or the host"
+    " of a wss:// or https:// address",
 )
 xmpp_tls_certificate = setting(
     "",
@@ -230,8 +230,8 @@ xmpp_tls_certificate = setting(
 )
 xmpp_tls_key = setting(
     "",
-    "PEM file of the certificate's private key; empty: it is in the same file; {id} is the user's"
-    " number",
+    "PEM file of the certificate's private key; empty: it is in the certificate's file; {id} is the"
+    " user's number",
     verify=_check_pem("PRIVATE KEY"),
 )
 xmpp_tls_minimum_version = setting(
@@ -244,5 +244,5 @@ xmpp_tls_ciphers = setting(
     verify=tls_context.check_ciphers,
 )
 xmpp_tls_resumption = setting(
-    False, "Resume TLS sessions; otherwise each connection makes a full handshake"
+    False, "Resume TLS sessions; otherwise each connection does a full handshake"
 )

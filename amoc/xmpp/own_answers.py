@@ -1,4 +1,4 @@
-"""What a client answers by itself, and whose answers it takes (RFC 6120 and 6121)."""
+"""Automatic answers of a client, and the check of who may answer a request (RFC 6120, 6121)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ ROSTER: Final = f"{{{ns.ROSTER}}}query"
 
 
 def is_from(sender: str, asked: str, own_jid: str) -> bool:
-    """Whether an answer from `sender` answers what `asked` was asked (RFC 6120, 8.1.2.1).
+    """Return whether an answer from `sender` answers a request to `asked` (RFC 6120, 8.1.2.1).
 
     Args:
-        sender: Who has answered; empty when the server left that out.
-        asked: Who was asked; empty for the user's own account.
+        sender: Sender of the answer; empty when the server omitted it.
+        asked: Recipient of the request; empty for the user's own account.
         own_jid: The full JID of the session.
     """
     if sender == asked or sender.lower() == asked.lower():
         return True
-    # An iq without a recipient is for the account; servers name that in various ways.
+    # An iq without a recipient is for the account, which servers name in various ways.
     own = bare(own_jid)
     domain = own.rpartition("@")[2]
     mine = ("", own, own_jid, domain)
@@ -36,27 +36,27 @@ def is_from(sender: str, asked: str, own_jid: str) -> bool:
 
 
 def is_ping(request: Stanza) -> bool:
-    """Whether it is a ping (XEP-0199)."""
+    """Return whether `request` is a ping (XEP-0199)."""
     return request.payload is not None and request.payload.tag == PING
 
 
 def to_request(
     request: Stanza, own_jid: str, features: Sequence[str] | None
 ) -> tuple[bytes | None, bool]:
-    """The answer to a request that nobody else takes, and whether the inbox should keep it.
+    """Return the answer to a request that no scenario code deals with, and whether to keep it.
 
     Args:
         request: An iq of type get or set.
         own_jid: The JID of the session.
-        features: What the client says it can do; None for what every client can.
+        features: Features that the client announces; None for the default ones.
 
     Returns:
-        The answer, None for none; and whether to keep the request.
+        The answer, or None; and whether the inbox should keep the request.
     """
     payload = request.payload
     tag = None if payload is None else payload.tag
     to, id_ = request.sender or None, request.id
-    # A component answers for the address that was asked, a client for itself.
+    # A component answers from the address that was asked, a client from its own.
     from_ = None if "@" in own_jid else request.to
     if payload is not None and request.type == "get":
         if tag == PING:
@@ -69,7 +69,7 @@ def to_request(
                 answer = disco.answer(features or disco.DEFAULT, node)
             return iq_result(to=to, from_=from_, id_=id_, payload=answer), False
     if tag == ROSTER and request.type == "set":
-        # A push comes from the user's account; from others it is an attack (section 2.1.6).
+        # A push must come from the user's account; from others it is an attack (section 2.1.6).
         if to is not None and bare(to) != bare(own_jid):
             return None, False
         return iq_result(to=to, from_=from_, id_=id_), True

@@ -1,17 +1,17 @@
 """A handshake by presence: users write only to neighbours that are ready, so no message is lost.
 
-Users of a run start one after another and leave when they are told to. A message to one that has
-not logged in yet, or is gone already, is lost, and would be taken for the server's fault. So they
-agree beforehand, by presence sent to one another (RFC 6121 section 4.6):
+Users of a run start one after another and stop at different times. A message to a user that has
+not logged in yet, or has already left, is lost, and the server would be blamed for it. So users
+first agree by exchanging directed presence (RFC 6121 section 4.6):
 
     available            "I am here."            sent to each neighbour at first
     available, chat      "You may write to me."  the answer to either of these, once
     unavailable          "I am leaving."         sent to all who may write; answered in kind
 
-A user writes only to those who allowed it. A user that leaves tells all that it had allowed, goes
-on receiving, and is done when each of them has answered: XMPP keeps the order between two users
-(RFC 6120 section 10.1), so no message of a user follows its "I am leaving". For a neighbour whose
-connection is lost, the server sends the same presence (RFC 6121 section 4.6.3).
+A user writes only to neighbours that allowed it. A user that leaves tells all that it had allowed,
+keeps receiving, and is done once each of them has answered: XMPP keeps the order between two users
+(RFC 6120 section 10.1), so no message from a user follows its "I am leaving". On behalf of a
+neighbour whose connection is lost, the server sends the same presence (RFC 6121 section 4.6.3).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _SHOW: Final = "{jabber:client}show"
 
 
 class Neighbours:
-    """One user's neighbours, as far as they are there.
+    """One user's neighbours that are ready.
 
     Iterating yields the numbers of those that may be written to at the moment.
     """
 
     def __init__(self, client: Client, neighbours: Iterable[int]) -> None:
-        """Announce `client` to its `neighbours`, users' numbers; those that are there will answer.
+        """Announce `client` to its `neighbours` (user numbers); those that are ready answer.
 
         The client must have sent its initial presence.
         """
         self._client = client
         self._ids = {address(one): one for one in neighbours}
-        self._willing: dict[int, None] = {}  # ordered, so that runs with one seed are alike
+        self._willing: dict[int, None] = {}  # ordered, so that runs with the same seed are alike
         self._allowed: set[int] = set()
         self._parting = False
         self._off = client.on_received(is_presence, self._hear)
@@ -61,13 +61,13 @@ class Neighbours:
         return f"<{len(self._willing)} of {len(self._ids)} neighbours may be written to>"
 
     def part(self, timeout: float = 30.0) -> None:
-        """Tell the neighbours, and wait until no message can come any more.
+        """Take leave of the neighbours, and wait until none of their messages can arrive any more.
 
         Args:
             timeout: How long the neighbours have to answer, in seconds.
 
         Raises:
-            ReceiveTimeout: A neighbour has not answered in time.
+            ReceiveTimeout: A neighbour did not answer in time.
             XmppError: The stream has ended.
         """
         self._parting = True
@@ -102,7 +102,7 @@ class Neighbours:
         if allows:
             self._willing[user_id] = None
         else:
-            self._willing.pop(user_id, None)  # it begins anew: what it allowed before is void
+            self._willing.pop(user_id, None)  # it has restarted: its earlier permission is void
 
     def _hear_unavailable(self, user_id: int) -> None:
         known = user_id in self._allowed or user_id in self._willing

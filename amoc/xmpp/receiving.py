@@ -1,8 +1,8 @@
-"""A client's receiving side: calls that wait for stanzas or conditions, and handlers.
+"""The receiving side of a client: calls that wait for stanzas or conditions, and handlers.
 
-Receiving goes on whether a user waits or not (`amoc.xmpp.session`); the calls here that wait let
-other users run meanwhile, and each ends by its timeout, by the stanza, by the end of the stream, or
-when the user is asked to stop.
+Stanzas are received whether a user waits or not (`amoc.xmpp.session`). The calls here that wait let
+other users run meanwhile. Each returns on its stanza, its timeout or the end of the stream, or when
+the user is asked to stop.
 """
 
 from __future__ import annotations
@@ -25,25 +25,26 @@ from amoc.xmpp.stanza import Stanza
 
 
 class Listener(Asker):
-    """Waits on a session for what comes. The features of `amoc.xmpp.features` build on it."""
+    """Waits on a session for stanzas. The features in `amoc.xmpp.features` build on it."""
 
     __slots__ = ()
 
     def receive(self, match: Predicate | None = None, timeout: float | None = None) -> Stanza:
-        """The next stanza that `match` accepts, from the inbox or when it comes.
+        """Return the next stanza that `match` accepts, from the inbox or when it arrives.
 
-        What it does not accept stays in the inbox, in its order; an inbox that holds
+        Stanzas that it does not accept stay in the inbox, in order. An inbox that holds
         xmpp_inbox_size stanzas drops the oldest for each new one, and counts it as
-        ``inbox_dropped``. Requests of others that no `receive` takes are answered by the client
-        itself.
+        ``inbox_dropped``. Requests from others that no `receive` accepts are answered automatically
+        by the client.
 
         Args:
             match: Any function of a stanza; None accepts all but requests (iqs of type get or set).
-                A user that receives a request has to answer it; the client answers pings itself.
-            timeout: In seconds; None waits as long as the stream lives.
+                A user that receives a request has to answer it; pings are always answered by the
+                client.
+            timeout: In seconds; None waits as long as the stream is open.
 
         Raises:
-            ReceiveTimeout: None came in time.
+            ReceiveTimeout: None arrived in time.
             XmppError: The stream has ended, and the inbox holds none.
             ClosedError: The client is closed.
         """
@@ -58,7 +59,7 @@ class Listener(Asker):
         return self._receive(match, inf if timeout is None else timeout)
 
     def receive_nowait(self, match: Predicate | None = None) -> Stanza | None:
-        """The first stanza in the inbox that `match` accepts, taken out of it; None without one."""
+        """Remove and return the first stanza in the inbox that `match` accepts; None if none."""
         inbox = self._session.inbox
         for index, stanza in enumerate(inbox or ()):
             if match is None or match(stanza):
@@ -70,15 +71,15 @@ class Listener(Asker):
     def send_and_receive(
         self, stanza: Sendable, match: Predicate | None = None, timeout: float | None = None
     ) -> Stanza:
-        """Send a stanza and wait for one that comes after it.
+        """Send a stanza and wait for one that arrives after it.
 
         Args:
             stanza: As in `send`.
-            match: What to wait for; None for anything from the recipient of `stanza`.
+            match: Which stanza to wait for; None for any from the recipient of `stanza`.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
-            ReceiveTimeout: None came in time.
+            ReceiveTimeout: None arrived in time.
             XmppError, ClosedError, ScenarioError: As `send`.
         """
         if match is None:
@@ -92,7 +93,7 @@ class Listener(Asker):
         return self._receive(match, seconds, stanza)
 
     def wait(self, seconds: float) -> None:
-        """Let `seconds` pass while stanzas are handled; ends early only when the stream does.
+        """Wait for `seconds` while stanzas are handled; ends early only if the stream does.
 
         Raises:
             XmppError: The stream has ended.
@@ -101,11 +102,11 @@ class Listener(Asker):
         self._look(lambda: False, seconds)
 
     def wait_until(self, condition: Callable[[], object], timeout: float | None = None) -> bool:
-        """Wait until `condition` is true; it is asked at once, and after each stanza that comes.
+        """Wait until `condition` is true; it is evaluated at once and after each received stanza.
 
         Args:
-            condition: Says whether to go on, from what handlers have noted for example.
-            timeout: In seconds; None waits as long as the stream lives.
+            condition: Whether to continue; for example based on what handlers have recorded.
+            timeout: In seconds; None waits as long as the stream is open.
 
         Returns:
             Whether it became true in time.
@@ -129,15 +130,15 @@ class Listener(Asker):
     def _receive(
         self, match: Predicate | None, seconds: float, first: Sendable | None = None
     ) -> Stanza:
-        """The next stanza that comes and `match` accepts, after `first` was sent."""
+        """Send `first`, if any, and return the next arriving stanza that `match` accepts."""
         session = self._session
-        # One for each message would take longer than all that is done with it here.
+        # Reused: creating one per message would cost more than everything else done here.
         receiver = session.spare
         if receiver is None:
             receiver = Receiver()
         else:
             session.spare = None
-        receiver.match = match.test if type(match) is Match else match  # `match.plain`, written out
+        receiver.match = match.test if type(match) is Match else match  # inlined `match.plain`
         receiver.requests = match is not None
         receiver.done = False
         if seconds < inf:
@@ -155,22 +156,22 @@ class Listener(Asker):
         stanza = receiver.value
         if stanza is None:
             raise ReceiveTimeout(
-                f"{session.stream.who}: no {name_of(match)} came within {seconds:g} s"
+                f"{session.stream.who}: no {name_of(match)} arrived within {seconds:g} s"
             )
-        if not session.stream.ended:  # its end may still wake this one
-            receiver.match = receiver.value = None  # what they refer to may hold the client
+        if not session.stream.ended:  # the end may still wake this one
+            receiver.match = receiver.value = None  # they may refer to the client
             session.spare = receiver
         return stanza
 
     def on_received(self, match: Predicate | None, handler: Handler) -> Callable[[], None]:
         """Call `handler` with each received stanza that `match` accepts, as soon as it is read.
 
-        It runs inside the event loop: it may send, but must not wait. What it raises ends this
-        user. A handler that returns True has taken care of a request (an iq of type get or set):
-        the client will not answer it, nor keep it.
+        It runs inside the event loop: it may send but must not wait. An exception that it raises
+        ends this user. A handler that returns True has dealt with a request (an iq of type get or
+        set): the client neither answers nor keeps it.
 
         Returns:
-            A function that takes the handler away again.
+            A function that removes the handler.
         """
         entry = (is_any if match is None else match, handler)
         self._session.on_received = (*self._session.on_received, entry)

@@ -1,9 +1,9 @@
-"""Requests are steps (`amoc.steps.recorder`): what is recorded of each, under its name.
+"""Recording of requests as steps (`amoc.steps.recorder`), under their names.
 
-One is timed from its sending to its result. It fails with the condition of the error that answers
-it, such as ``item-not-found``; with ``timeout`` where no answer came in time; and with ``stream
-ended`` where its stream ended before an answer came. A condition that RFC 6120 does not define is
-the peer's invention and counts as ``undefined-condition``.
+A request is timed from when it is sent to its result. It fails with the condition of an error
+answer, such as ``item-not-found``; with ``timeout`` if no answer arrived in time; and with ``stream
+ended`` if its stream ended before an answer arrived. A condition that RFC 6120 does not define
+counts as ``undefined-condition``.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from amoc.steps import recorder
 from amoc.xmpp.wire.condition import STANZA_CONDITIONS, UNDEFINED
 
 UNNAMED: Final = "iq"
-"""What requests without a name count as."""
+"""Name of the step for requests without a name."""
 TIMEOUT: Final = "timeout"
 STREAM_ENDED: Final = "stream ended"
 
 
 def answered(name: str, ns: int, condition: str | None, message: str = "") -> None:
-    """Count an answer that came after `ns`; `condition` is that of an error."""
+    """Count an answer that arrived after `ns`; `condition` is the one in an error answer."""
     if condition is not None and condition not in STANZA_CONDITIONS:
         message, condition = f"{condition}: {message}", UNDEFINED
     recorder.record(name, ns, cause=condition, message=message)
 
 
 def wait_counted(waiter: AnyWaiter, seconds: float, name: str) -> bool:
-    """Wait for an answer and count under `name` that none came; whether one came.
+    """Wait for an answer, and count under `name` if none arrives; return whether one arrived.
 
-    Without a name, nothing is counted. Nor is it when the user is asked to stop or killed.
+    Without a name, nothing is counted; nor is it when the user is asked to stop or killed.
     """
     begin_ns = monotonic_ns()
     try:

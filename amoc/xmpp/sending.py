@@ -1,8 +1,8 @@
-"""A client's sending side: stanzas go out in the call that sends them.
+"""The sending side of a client: stanzas are written in the call that sends them.
 
 A user that sends faster than the server reads waits in `send` until the server has caught up or
-xmpp_request_timeout has passed. Handlers cannot wait, so what they send piles up, to a limit at
-which the connection counts as broken.
+xmpp_request_timeout has passed. Handlers cannot wait, so what they send is buffered, up to a limit
+beyond which the connection counts as broken.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from amoc.xmpp.wire import disco
 from amoc.xmpp.wire.xml_text import escape
 
 _plain_body = ""
-"""The last that was sent as it is: many users say the same again and again."""
+"""The last body that needed no escaping: many users send the same text again and again."""
 _count_sent: Final = meters.messages_sent.inc
 
 
@@ -38,15 +38,15 @@ class Sender:
         self._on_sent: list[tuple[Predicate, Handler]] | None = None
 
     def send(self, stanza: Sendable) -> None:
-        """Send `stanza`; waits only while the server takes no more bytes.
+        """Send `stanza`; waits only while the server accepts no more bytes.
 
         Args:
-            stanza: A stanza of slixmpp, an ElementTree element, a received `Stanza`, or raw XML as
-                text or bytes. Raw XML goes out as it is, even when it is wrong: what the server
-                makes of it may be what you want to know.
+            stanza: A slixmpp stanza, an ElementTree element, a received `Stanza`, or raw XML as
+                text or bytes. Raw XML is sent unchanged even if it is malformed, so that a scenario
+                can test how the server reacts.
 
         Raises:
-            SendTimeout: The server took no more for xmpp_request_timeout.
+            SendTimeout: The server accepted no more for xmpp_request_timeout.
             XmppError: The stream has ended.
             ClosedError: The client is closed.
             ScenarioError: `stanza` is none of these, or holds a character that XML cannot carry.
@@ -64,7 +64,7 @@ class Sender:
             body: The text.
 
         Raises:
-            SendTimeout: The server took no more for xmpp_request_timeout.
+            SendTimeout: The server accepted no more for xmpp_request_timeout.
             XmppError: The stream has ended.
             ClosedError: The client is closed.
             ScenarioError: `body` holds a character that XML cannot carry.
@@ -89,21 +89,21 @@ class Sender:
             to: A JID, or a user's number.
             body: The text; None for a message without one.
             type: ``chat``, ``groupchat``, ``headline``, ``normal`` or ``error``.
-            payload: Raw XML to go beside the body.
+            payload: Raw XML to send next to the body.
 
         Raises:
             XmppError, ClosedError, ScenarioError: As `send_chat`.
         """
         before, after = encode.message(to, body, type, payload)
         self._wait_ready()
-        # Stamped now that nothing can go wrong any more: each number is sent.
+        # Stamped last, when nothing can fail any more, so that every number is actually sent.
         stanza_id = self._session.lane.stamp(to, type)
         self._put(f"{before}{stanza_id}{after}".encode(), type != "error")
 
     def stamp(self, to: str | int, type: str = "chat") -> str:
-        """An id for a message to `to` that you build yourself, so that its arrival is seen.
+        """Return an id for a message to `to` that you build yourself, so that it is accounted for.
 
-        Send it at once, and only once: a stamp that is never sent is a message that is lost.
+        Send it at once, and only once: a stamp that is never sent counts as a lost message.
 
         Args:
             to: A JID, or a user's number.
@@ -112,14 +112,14 @@ class Sender:
         return self._session.lane.stamp(to, type)
 
     def joined(self, room: str) -> None:
-        """Expect what is said in `room` from now on, for the account of messages.
+        """Expect the messages in `room` from now on, in message accounting.
 
-        Rooms that send presence (XEP-0045) say so themselves; those of MUC light do not.
+        Not needed for rooms that send presence (XEP-0045), only for MUC light rooms.
         """
         self._session.lane.joined(room)
 
     def left(self, room: str) -> None:
-        """Expect nothing more of what is said in `room`."""
+        """Expect no more messages in `room`, in message accounting."""
         self._session.lane.left(room)
 
     def send_presence(
@@ -139,13 +139,13 @@ class Sender:
             type: None for available; ``unavailable``, ``subscribe``, ``subscribed``,
                 ``unsubscribe``, ``unsubscribed``, ``probe``.
             show: ``away``, ``chat``, ``dnd`` or ``xa``.
-            status: A text for people.
+            status: A status text for people.
             priority: From -128 to 127.
-            id: By which an error that answers it can be told.
+            id: Identifies an error that answers it.
 
         Raises:
             XmppError, ClosedError: As `send_chat`.
-            ScenarioError: A value is none of those.
+            ScenarioError: A value is not allowed.
         """
         features = self._session.features
         caps = "" if features is None or type is not None else disco.caps(features)
@@ -157,7 +157,7 @@ class Sender:
         self._put(data, is_message)
 
     def _wait_ready(self) -> None:
-        """Wait while the run is paused, and see that the session is open."""
+        """Wait while the run is paused, and check that the session is open."""
         if pause.clock.since_ns:
             pause.wait_resumed()
         session = self._session
@@ -191,16 +191,16 @@ class Sender:
         try:
             stanza = Stanza.of(data)
         except ScenarioError:
-            return  # raw XML that is wrong on purpose
+            return  # raw XML, malformed on purpose
         for match, handler in self._on_sent:
             if match(stanza):
                 handler(stanza)
 
     def on_sent(self, match: Predicate | None, handler: Handler) -> Callable[[], None]:
-        """Call `handler` with each sent stanza that `match` accepts, right after it was sent.
+        """Call `handler` with each sent stanza that `match` accepts, right after it is sent.
 
         It runs in the greenlet that sends, and must not wait. Raw XML that is not well-formed is
-        not shown.
+        skipped.
 
         Returns:
             A function that removes the handler.

@@ -1,19 +1,20 @@
-"""A session's receiving side: where each stanza goes, and what the end of the stream wakes.
+"""The receiving side of a session: routing stanzas, and waking waiters when the stream ends.
 
-Everything here runs inside the event loop, in the call that read the bytes. A result that a query
-asked for goes to the query, and is no message (XEP-0313). All else is measured, told to the room it
-is from, shown to the handlers, and then goes the first of these ways that is open to it:
+Everything here runs inside the event loop, in the call that read the bytes. A message that is a
+result of a pending query goes to that query and does not count as a message (XEP-0313). Every other
+stanza is measured, passed to the room it came from, shown to the handlers, and then takes the first
+of these routes that applies:
 
 1. an answer goes to the request that waits for it;
-2. a request of the peer that no handler took care of is answered, a ping always, others when no
-   `receive` waits for just that (RFC 6120 section 8.2.3, RFC 6121 section 2.1.6, XEP-0199);
-3. what a waiting `receive` asked for goes there;
-4. the inbox keeps it, unless a room has made use of it. The inbox is bounded: the oldest makes
-   room, and that is counted.
+2. a request from the peer that no handler has dealt with is answered: pings always, others unless a
+   `receive` waits for exactly that (RFC 6120 section 8.2.3, RFC 6121 section 2.1.6, XEP-0199);
+3. a stanza that a waiting `receive` accepts goes there;
+4. the inbox keeps it, unless it was consumed by a room. The inbox is bounded: when full, it drops
+   the oldest stanza and counts it.
 
-When the stream fails, every wait on it raises its exception. If the user that
-connected is not among them, it is interrupted where it waits for amoc, or when it does so next: a
-user without its connection is not the load that was asked for.
+When the stream fails, every wait on it raises its exception. If the user that connected is not
+among the waiters, it is interrupted in its current or next wait in amoc: a user without its
+connection is not the load that was asked for.
 """
 
 from __future__ import annotations
@@ -43,27 +44,29 @@ Handler = Callable[[Stanza], object]
 
 
 class Session(Owner):
-    """Owns a stream after the login.
+    """The owner of a stream after login.
 
     Attributes:
-        alarm: Watches the time of one receiver after another; made when needed.
-        jid: The full JID that the server gave.
-        lane: Its part in the account of messages.
+        alarm: Timeouts of the receivers, one after another; created on first use.
+        jid: The full JID that the server assigned.
+        lane: Its part in message accounting.
         stream: The stream.
         owner: The greenlet that connected.
         closed: Whether the user has closed it.
         requests: Waits for answers, by the iq's id.
-        receivers: Waits for stanzas, first come first served.
-        spare: A receiver for the next wait; None until one has ended well, and while it is used.
+        receivers: Waits for stanzas, served first come, first served.
+        spare: A receiver to reuse for the next wait; None while it is in use, and until one wait
+            has succeeded.
         lookers: Waits for conditions.
-        on_received: Handlers of received stanzas, with their choices.
+        on_received: Handlers of received stanzas, with their predicates.
         inbox: Stanzas that no receiver took.
-        on_closed: The wait for the end.
-        watchers: What follows a sender's stanzas, by the sender's bare JID; made when needed.
-        results: Queries whose results are coming, by their ids; made when needed.
-        features: What the client says it can do (XEP-0030); None for what every client can.
-        resumable: Whether it may go on, on another stream, when this one is lost.
-        lost_ns: When its connection was lost or cut, without pauses of the run; None if it was not.
+        on_closed: The wait for the end of the stream.
+        watchers: Objects that follow one sender's stanzas, by its bare JID; created on first use.
+        results: Queries that are waiting for results, by their ids; created on first use.
+        features: Features that the client announces (XEP-0030); None for the default ones.
+        resumable: Whether it can continue on another stream when this one is lost.
+        lost_ns: When its connection was lost or cut, in run time (pauses excluded); None if it was
+            not.
     """
 
     __slots__ = (
@@ -94,7 +97,7 @@ class Session(Owner):
     )
 
     def __init__(self, stream: Stream, jid: str, inbox_size: int, interrupts: bool) -> None:
-        """Take over a stream that is logged in; see `begin`."""
+        """Take over a logged-in stream; see `begin`."""
         self.stream = stream
         self.jid = jid
         self.lane: Lane
@@ -103,7 +106,7 @@ class Session(Owner):
         self.requests: dict[str, Request] = {}
         self.receivers: list[Receiver] = []
         self.spare: Receiver | None = None
-        self.lookers: tuple[Looker, ...] = ()  # tuples, since most users never have any
+        self.lookers: tuple[Looker, ...] = ()  # a tuple, since most users never have any
         self.on_received: tuple[tuple[Predicate, Handler], ...] = ()
         self.inbox: deque[Stanza] | None = None  # most users never need one
         self.on_closed: Waiter[bool] | None = None
@@ -121,7 +124,7 @@ class Session(Owner):
         self._woken: list[AnyWaiter] = []
 
     def begin(self, early: list[Stanza], resumed: bool = False) -> None:
-        """Take what happens on the stream from now on; `early` came before."""
+        """Start handling the stream's events; the stanzas `early` have already arrived."""
         meters.connected.inc()
         self._counted = True
         account = ledger()
@@ -134,7 +137,7 @@ class Session(Owner):
             self.stream.fail(error)
 
     def wait_resumed(self) -> None:
-        """Wait while the run is paused; a user that is killed meanwhile leaves no connection."""
+        """Wait while the run is paused; a user killed meanwhile leaves no connection behind."""
         try:
             pause.wait_resumed()
         except BaseException:
@@ -142,7 +145,7 @@ class Session(Owner):
             raise
 
     def go_on(self, stream: Stream, jid: str, early: list[Stanza], resumed: bool) -> None:
-        """Go on on another stream; see `begin`. One that was not resumed is in no room."""
+        """Continue on another stream; see `begin`. A session that was not resumed is in no room."""
         if not resumed:
             self._end_watchers()
         self.stream = stream
@@ -152,11 +155,11 @@ class Session(Owner):
         self.begin(early, resumed)
 
     def check_open(self) -> None:
-        """Raise what ended the session, if it has ended.
+        """Raise the reason for which the session ended, if it has ended.
 
         Raises:
             ClosedError: It was closed by the user.
-            BaseException: What ended it.
+            BaseException: The reason why it ended.
         """
         if self.closed:
             raise ClosedError(f"{self.stream.who}: this client was closed")
@@ -167,24 +170,24 @@ class Session(Owner):
             raise ClosedError(f"{self.stream.who}: this client's stream is over")
 
     def tell(self) -> None:
-        """The calling greenlet learns of the end right now: the owner need not be interrupted."""
+        """Note that the calling greenlet knows of the end: the owner needs no interrupt."""
         if getcurrent() is self.owner:
             self._told = True
             self._take_back()
 
     def forget(self) -> None:
-        """The user is done with it, and need not learn of its end."""
+        """Note that the user is done with the session and needs no notice of its end."""
         self.closed = True
         self._told = True
         self._take_back()
 
     def _take_back(self) -> None:
-        """Withdraw our interrupt if the owner has not raised it yet."""
+        """Withdraw the pending interrupt if the owner has not raised it yet."""
         if self._interrupt_key is not None:
             withdraw_interrupt(self.owner, self._interrupt_key)
 
     def on_stanza(self, stanza: Stanza) -> None:
-        """Measure it, and pass it on."""
+        """Measure a stanza and route it."""
         tag = stanza.tag
         if tag == MESSAGE:
             if self.results is not None and self._collects(stanza):
@@ -212,7 +215,7 @@ class Session(Owner):
             self._let_look()
 
     def _collects(self, stanza: Stanza) -> bool:
-        """Give a query its result; whether `stanza` was one."""
+        """Pass a result to its query; return whether `stanza` was a result."""
         payload = stanza.payload
         if payload is None or self.results is None:
             return False
@@ -225,7 +228,7 @@ class Session(Owner):
         return True
 
     def _on_request(self, stanza: Stanza, handled: bool) -> None:
-        """See that a request of the peer is answered, here or by a receiver."""
+        """Make sure that a request from the peer is answered, here or by a receiver."""
         if handled:
             return
         if not own_answers.is_ping(stanza) and self._offer(stanza, True):
@@ -240,23 +243,23 @@ class Session(Owner):
         for looker in self.lookers:
             if looker.done:
                 continue
-            if guard.call(looker.fail, looker.condition):  # it is the waiting user's own
+            if guard.call(looker.fail, looker.condition):  # this is the scenario's code
                 looker.set(True)
             if looker.done:
                 self._woken.append(looker)
 
     def on_turn(self) -> None:
-        """Wake the waits that were served."""
+        """Wake the waiters that were served."""
         if self._woken:
             woken, self._woken = self._woken, []
-            for waiter in woken:  # `Waiter.resume`, written out
+            for waiter in woken:  # inlined `Waiter.resume`
                 parked = waiter.greenlet
                 if parked is not None:
                     waiter.greenlet = None
                     parked.switch()
 
     def on_end(self, error: BaseException | None) -> None:
-        """End all waits, and interrupt the owner if it has not learnt of the end."""
+        """End all waits, and interrupt the owner if it does not know of the end."""
         if error is not None and not self.closed:
             meters.disconnected(error)
             self.lost_ns = pause.clock.run_ns()
@@ -268,14 +271,14 @@ class Session(Owner):
             get_hub().loop.run_callback(self._interrupt, error)
 
     def shut(self, drop: Callable[[Stream], object] = Stream.abort) -> None:
-        """Drop the connection on the user's request; harmless the second time."""
+        """Drop the connection at the user's request; harmless the second time."""
         self.forget()
         drop(self.stream)
         self._release(None)
         self.let_go()
 
     def lose(self, drop: Callable[[Stream], object]) -> None:
-        """Lose the connection on the user's request; it may go on on another stream."""
+        """Lose the connection at the user's request; the session can continue on another stream."""
         if not self.stream.ended:
             self.lost_ns = pause.clock.run_ns()
         self.forget()
@@ -283,13 +286,13 @@ class Session(Owner):
         self._release(None)
 
     def let_go(self) -> None:
-        """It will not go on: end what follows it."""
+        """End for good: the session will not be resumed."""
         self.end_followers()
         self.stream.give_up()
 
     def end_followers(self) -> None:
-        """Show nothing more to handlers and rooms."""
-        self.on_received = ()  # they may hold the client, and it this session: break the circle
+        """Stop showing stanzas to handlers and rooms."""
+        self.on_received = ()  # breaks a cycle: handlers may hold the client, which holds this
         self._end_watchers()
 
     def _end_watchers(self) -> None:
@@ -298,7 +301,7 @@ class Session(Owner):
         self.watchers = None
 
     def _release(self, error: BaseException | None) -> None:
-        """End all waits for what cannot come any more; count the session as gone, once."""
+        """End all waits, since nothing more can arrive; count the session as closed, once."""
         if self.alarm is not None:
             self.alarm.close()
         reason = error or ClosedError(f"{self.stream.who}: this client was closed")
@@ -319,7 +322,7 @@ class Session(Owner):
         owner = self.owner
         if self._told or owner is None or owner.dead:
             return
-        # Between two iterations of start() there is nothing of the scenario to interrupt.
+        # Between two iterations of start() there is no scenario code to interrupt.
         if isinstance(owner, User) and owner.pool.states[owner.id] != UserState.RUNNING:
             return
         self._told = True
@@ -337,14 +340,14 @@ class Session(Owner):
         return True
 
     def _offer(self, stanza: Stanza, request: bool) -> bool:
-        """Give `stanza` to the first receiver that accepts it; whether there was one."""
+        """Pass `stanza` to the first receiver that accepts it; return whether there was one."""
         for receiver in self.receivers:
             if receiver.done or (request and not receiver.requests):
                 continue
             match = receiver.match
             takes: object = True
             if match is not None:
-                # `guard.call`, written out: it is the waiting user's own code.
+                # Inlined `guard.call`: this is the scenario's code.
                 try:
                     takes = match(stanza)
                 except BaseException as error:

@@ -1,4 +1,4 @@
-"""What waits on a session, and what follows what comes there; served by `amoc.xmpp.session`."""
+"""Waiters and followers of a session; served by `amoc.xmpp.session`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from amoc.xmpp.match import Predicate
 from amoc.xmpp.stanza import Stanza
 
 MAX_RESULTS: Final = 10_000
-"""Of one query, at a time: more than any server puts on a page."""
+"""Maximum results of one query: more than any server puts on a page."""
 MAX_RESULTS_BYTES: Final = 32 << 20
-"""That these may hold."""
+"""Maximum size of the results of one query, in bytes."""
 
 
 class Receiver(Waiter[Stanza]):
-    """A greenlet that waits for a stanza of its choice; a session uses one again and again.
+    """A greenlet that waits for a stanza of its choice; a session reuses one.
 
     Attributes:
-        match: Its choice; None takes anything.
-        requests: Whether it may take requests of the peer, which it has to answer then. A receiver
-            that takes just anything does not mean them.
+        match: Accepts stanzas; None accepts any.
+        requests: Whether it accepts requests from the peer, which it then has to answer. A receiver
+            without a predicate does not.
     """
 
     __slots__ = ("match", "requests")
@@ -32,7 +32,7 @@ class Receiver(Waiter[Stanza]):
 
 
 class Looker(Waiter[bool]):
-    """A greenlet that waits for a condition, which may come true with any stanza."""
+    """A greenlet that waits for a condition, which any stanza may make true."""
 
     __slots__ = ("condition",)
 
@@ -41,7 +41,7 @@ class Looker(Waiter[bool]):
 
 
 class Request(Waiter[Stanza]):
-    """A greenlet that waits for the answer to its iq to `to` (empty: to its own account)."""
+    """A greenlet that waits for the answer to its iq to `to` (empty: the user's own account)."""
 
     __slots__ = ("to",)
 
@@ -50,23 +50,26 @@ class Request(Waiter[Stanza]):
 
 
 class Watcher(Protocol):
-    """Follows all that one sender sends, a room for example."""
+    """Follows all stanzas of one sender, such as a room."""
 
     def on_stanza(self, stanza: Stanza) -> bool:
-        """Take note of it; whether the inbox need not keep it. Must not wait, nor hold a client."""
+        """Process a stanza; return whether the inbox can do without it.
+
+        It must not wait, and must not hold a client.
+        """
 
     def on_end(self) -> None:
-        """The session is over."""
+        """The session has ended."""
 
 
 class Results:
-    """The results of one query, which come as messages before its answer (XEP-0313).
+    """Results of one query, which arrive as messages before its answer (XEP-0313).
 
     Attributes:
-        asked: Who was asked; empty for the user's own account.
-        size: How much they hold, in bytes; see `Stanza.size`.
+        asked: JID that the query was sent to; empty for the user's own account.
+        size: Their total size, in bytes; see `Stanza.size`.
         stanzas: The results.
-        tag: What a result is called.
+        tag: Tag of a result.
     """
 
     __slots__ = ("asked", "size", "stanzas", "tag")
@@ -78,10 +81,10 @@ class Results:
         self.stanzas: list[Stanza] = []
 
     def add(self, stanza: Stanza, who: str) -> None:
-        """Take one more; `who` is for the message of an error.
+        """Add a result; `who` is for error messages.
 
         Raises:
-            BadStreamError: There are too many, or they hold too much.
+            BadStreamError: There are too many results, or they are too large.
         """
         excess = ""
         self.size += stanza.size()

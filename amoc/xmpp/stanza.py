@@ -1,8 +1,8 @@
-"""A received stanza: a light tree, and slixmpp's object of it on demand.
+"""Received stanzas: a light element tree, with slixmpp's stanza object made on demand.
 
-Most stanzas of a load test are counted and forgotten. So what arrives is a tree that C code built,
-with what most scenarios read as properties; `Stanza.stanza` makes slixmpp's object of it, with all
-that its plugins know, and ``stanza["…"]`` reads that one's interfaces.
+Most stanzas of a load test are counted and discarded. So a received stanza is a tree built by C
+code, with properties for what most scenarios read. `Stanza.stanza` wraps the tree in slixmpp's
+stanza class, with everything that its plugins provide, and ``stanza["…"]`` reads its interfaces.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
     from slixmpp.xmlstream import StanzaBase
 
 MAX_DEPTH: Final = 100
-"""How many elements may be open at once inside a stanza, itself included."""
+"""Maximum nesting of elements in a stanza, the stanza itself included."""
 _whole = WholeElements(MAX_DEPTH)
 read_whole: Final = _whole.read
 PARSERS: Final = Parsers(TreeParser, MAX_DEPTH, read_whole)
-"""For all clients of this process."""
-# CPython 3.12 crashes at its end if a parser of ElementTree is still there.
+"""Shared by all clients of this process."""
+# CPython 3.12 crashes at exit if a parser of ElementTree is still alive.
 atexit.register(_whole.close)
 
 MIN_ELEMENT_BYTES: Final = 50
-"""What an element takes in memory, however short it is."""
+"""Memory that an element takes at least, in bytes."""
 BODY: Final = f"{{{ns.CLIENT}}}body"
 ERROR: Final = f"{{{ns.CLIENT}}}error"
 
 
 Raw = str | bytes | bytearray | memoryview
-"""XML as it is."""
+"""Raw XML."""
 
 
 class Stanza:
-    """One top-level element of a stream: a message, a presence, an iq, or another.
+    """One top-level element of a stream: a message, a presence, an iq, or any other.
 
     Attributes:
-        tag: Namespace and name as ElementTree spells them, ``{jabber:client}message``.
+        tag: Namespace and name in ElementTree's notation, ``{jabber:client}message``.
         type: Its type attribute; ``normal`` and ``available`` where RFC 6121 lets it be left out.
         id: Its id; empty when it has none.
-        sender: Its sender, usually a full JID; empty when the server left that out.
+        sender: Its sender, usually a full JID; empty when the server omitted it.
         body: A message's text; None when it has no body.
-        received_ns: When its last byte was read from the socket, on the monotonic clock; 0 for one
-            that is sent.
-        raw: The text of a chat message with nothing special in it (`amoc.xmpp.alike`), for its
-            tree; None for any other stanza.
+        received_ns: When its last byte was read from the socket, on the monotonic clock; 0 for a
+            stanza that is being sent.
+        raw: The text of a plain chat message (`amoc.xmpp.alike`), from which the tree is parsed on
+            demand; None for any other stanza.
     """
 
     __slots__ = ("_stanza", "_xml", "body", "id", "raw", "received_ns", "sender", "tag", "type")
@@ -75,7 +75,7 @@ class Stanza:
 
     @classmethod
     def of(cls, text: Raw) -> Stanza:
-        """The stanza that `text` is.
+        """Return the stanza in `text`.
 
         Raises:
             ScenarioError: `text` is not exactly one well-formed element.
@@ -84,7 +84,7 @@ class Stanza:
 
     @property
     def xml(self) -> Element:
-        """The tree; do not change it, others may look at it too."""
+        """The element tree; do not change it, as it may be shared."""
         if self._xml is None:
             assert self.raw is not None
             self._xml = parse(self.raw)
@@ -92,11 +92,11 @@ class Stanza:
 
     @property
     def name(self) -> str:
-        """``message``, ``presence``, ``iq``; the namespace is left out."""
+        """Its name without the namespace: ``message``, ``presence`` or ``iq``."""
         return self.tag.rpartition("}")[2]
 
     def size(self) -> int:
-        """About how many bytes it takes as text, and at least that much in memory."""
+        """Return its approximate size as text, in bytes; it takes at least that much memory."""
         return sum(
             MIN_ELEMENT_BYTES
             + len(one.text or "")
@@ -107,12 +107,12 @@ class Stanza:
 
     @property
     def to(self) -> str:
-        """Its recipient; empty when that is left out."""
+        """Its recipient; empty when omitted."""
         return self.xml.get("to", "")
 
     @property
     def payload(self) -> Element | None:
-        """Its first child, which in an iq is the request or the answer itself."""
+        """Its first child element, which in an iq is the request or the answer itself."""
         return self.xml[0] if len(self.xml) else None
 
     @property
@@ -122,7 +122,7 @@ class Stanza:
 
     @property
     def stanza(self) -> StanzaBase:
-        """Slixmpp's Message, Presence or Iq around the same tree, made at the first use.
+        """Slixmpp's Message, Presence or Iq around the same tree, created on first use.
 
         Raises:
             ScenarioError: slixmpp has no class for such an element.
@@ -131,7 +131,7 @@ class Stanza:
             self._stanza = to_slixmpp(self.xml)
         return self._stanza
 
-    def __getitem__(self, interface: str) -> Any:  # it is for slixmpp's plugins to say
+    def __getitem__(self, interface: str) -> Any:  # the type depends on slixmpp's plugins
         return self.stanza[interface]
 
     def __str__(self) -> str:
@@ -147,12 +147,12 @@ _DEFAULT_TYPES: Final = {MESSAGE: "normal", PRESENCE: "available"}
 
 
 def _type_of(xml: Element) -> str:
-    """Of an element that says nothing, or an empty text."""
+    """Return the default type of an element whose type attribute is missing or empty."""
     return _DEFAULT_TYPES.get(xml.tag, "") if xml.get("type") is None else ""
 
 
 def error_of(xml: Element) -> tuple[str, str, str]:
-    """Condition, kind and text of a stanza's error; ``undefined-condition`` if it names none."""
+    """Return condition, kind and text of a stanza's error; ``undefined-condition`` by default."""
     error = xml.find(ERROR)
     if error is None:
         return "undefined-condition", "", ""
@@ -161,10 +161,10 @@ def error_of(xml: Element) -> tuple[str, str, str]:
 
 
 def parse(text: Raw) -> Element:
-    """The one element that `text` is, read as if it stood in a client's stream.
+    """Return the one element in `text`, parsed as if it were in a client's stream.
 
     Raises:
-        ScenarioError: It is not exactly one well-formed element, or holds what XMPP forbids.
+        ScenarioError: It is not exactly one well-formed element, or contains what XMPP forbids.
     """
     try:
         return PARSERS.read(text.encode() if isinstance(text, str) else bytes(text))
@@ -175,5 +175,5 @@ def parse(text: Raw) -> Element:
 
 
 def bare(jid: str) -> str:
-    """`jid` without its resource."""
+    """Return `jid` without its resource."""
     return jid.partition("/")[0]

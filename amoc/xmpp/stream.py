@@ -1,8 +1,8 @@
 """One XML stream (RFC 6120 section 4): a transport below, its framing beside it, stanzas above.
 
-A stream ends once, for one reason, and tells its owner: the server closed it, sent a stream error,
-or broke the protocol; the connection broke; or something that was called from here raised, such as
-a handler. Whatever it is, the event loop never sees an exception.
+A stream ends once, for one reason, and notifies its owner: the server closed it, sent a stream
+error, or violated the protocol; the connection was lost; or code that was called from here raised,
+such as a handler. In no case does an exception reach the event loop.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from amoc.xmpp.wire.xml_text import attributes
 
 
 class Owner:
-    """Takes what happens on a stream; this one ignores it. None of the methods may wait.
+    """Receives the events of a stream; this base ignores them. None of the methods may wait.
 
     Attributes:
-        handles: Whether what it has taken counts as handled, and may be acknowledged.
+        handles: Whether stanzas that it received count as handled and may be acknowledged.
     """
 
     __slots__ = ()
@@ -45,14 +45,14 @@ class Owner:
         """A whole stanza has arrived. An exception from this ends the stream."""
 
     def on_turn(self) -> None:
-        """All stanzas of one chunk have been handed over; time to wake those who wait for them."""
+        """All stanzas of one chunk have been delivered: the waiters for them can be woken."""
 
     def on_end(self, error: BaseException | None) -> None:
-        """The stream is over: with an error, or (None) closed by the server as we asked."""
+        """The stream has ended: with an error, or (None) closed by the server at our request."""
 
 
 NOBODY: Final = Owner()
-"""Owns streams that are over."""
+"""Owner of streams that have ended."""
 
 
 class Stream:
@@ -60,13 +60,14 @@ class Stream:
 
     Attributes:
         who: The user and the server, for messages.
-        owner: Takes what happens; may change between two chunks.
-        failure: What ended the stream; None while it is open, or after an orderly close. It was not
-            raised itself, so it refers to nothing; raise a copy of it (`tracebacks.copy_of`).
-        ended: Whether it is over.
+        owner: Receives the events; may change between two chunks.
+        failure: The error that ended the stream; None while it is open, and after an orderly close.
+            It is never raised itself, so it holds no references; raise a copy of it
+            (`tracebacks.copy_of`).
+        ended: Whether it has ended.
         closing: Whether we have closed our half.
         goodbye: Whether the server has closed its half.
-        version: The version of the server's stream; empty until its header has come, or without.
+        version: Version of the server's stream; empty until its header arrives, or if it has none.
     """
 
     __slots__ = (
@@ -85,7 +86,7 @@ class Stream:
     )
 
     def __init__(self, connection: Connection, owner: Owner, who: str) -> None:
-        """Take over a connection; send nothing yet, see `open`."""
+        """Take over a connection without sending anything; see `open`."""
         self.who = who
         self.owner = owner
         self.failure: BaseException | None = None
@@ -94,45 +95,45 @@ class Stream:
         self.goodbye = False
         self.version = ""
         self._received_ns = 0
-        self._loaded = False  # so much was unsent after the last `send` that it may be too much
+        self._loaded = False  # whether much was unsent after the last `send`
         self._trace = tracing.current()
         self._transport, self._framing = connection
         self._transport.start(self._on_data, self._on_lost)
 
     @property
     def congested(self) -> bool:
-        """Whether so much is unsent that senders who can wait should (`wait_sendable`)."""
+        """Whether so much is unsent that senders should wait if they can (`wait_sendable`)."""
         return self._transport.unsent > SOFT_LIMIT
 
     def open(self, domain: str) -> None:
-        """Begin a new stream, at first and again after authentication (sections 4.2 and 4.3.3)."""
+        """Open a stream, at first and again after authentication (sections 4.2 and 4.3.3)."""
         self._framing.restart()
         self.send(self._framing.header(attributes(to=domain)))
 
     def change_transport(self, wrap: Callable[[Transport], Transport]) -> None:
-        """Go on over another transport: TLS on top of the present one, say (section 5.4.3.3).
+        """Switch to another transport, such as TLS over the present one (section 5.4.3.3).
 
         Args:
-            wrap: Makes it from the present one, which it takes over.
+            wrap: Creates it from the present transport, which it takes over.
         """
         self._transport = wrap(self._transport)
         self._transport.start(self._on_data, self._on_lost)
 
     @property
     def over_tls(self) -> bool:
-        """Whether TLS begins right below it; over HTTP the address says that."""
+        """Whether TLS is directly below it; over HTTP the address tells."""
         return isinstance(self._transport, TlsTransport)
 
     @property
     def channel(self) -> Channel | None:
-        """The TLS connection that it goes over, to bind a login to; None without TLS."""
+        """The TLS connection below, for channel binding; None without TLS."""
         if not isinstance(self._transport, TlsTransport):
             return None
         engine = self._transport.engine
         return Channel(engine.tls_unique(), engine.peer_certificate())
 
     def send(self, data: bytes) -> bool:
-        """Send the bytes of one whole element; whether it is `congested` now. Never waits."""
+        """Send the bytes of one whole element; return whether it is `congested`. Never waits."""
         transport = self._transport
         if self._loaded and transport.unsent > HARD_LIMIT and not self.ended:
             self.fail(
@@ -150,14 +151,14 @@ class Stream:
         return loaded
 
     def wait_sendable(self, timeout: float) -> bool:
-        """Wait until the server has taken most of what was sent; whether it did in time."""
+        """Wait until the server has accepted most of what was sent; return False on timeout."""
         return self._transport.wait_drained(timeout)
 
     def close_our_half(self, error: bytes = b"") -> None:
-        """Tell the server that nothing more follows (section 4.4); it should close its half too.
+        """Close our half of the stream (section 4.4); the server should then close its half.
 
         Args:
-            error: A stream error to say before that, if any.
+            error: A stream error to send first, if any.
         """
         if not self.closing and not self.ended:
             self.closing = True
@@ -166,15 +167,15 @@ class Stream:
             self.send(self._framing.ending())
 
     def give_up(self) -> None:
-        """It is over and will not be resumed."""
+        """Note that it will not be resumed."""
 
     def abort(self) -> None:
-        """Drop the connection at once; the stream is not closed. The owner is not told."""
+        """Drop the connection at once, without closing the stream or notifying the owner."""
         self._transport.close()
         self._over()
 
     def cut(self, reset: bool) -> None:
-        """As `abort`, but as if our host had crashed: by a reset, or in silence."""
+        """Drop the connection as if this host had crashed: by a reset, or silently."""
         self._transport.cut(reset)
         self._over()
 
@@ -184,14 +185,14 @@ class Stream:
         self.owner = NOBODY
 
     def fail(self, error: BaseException) -> None:
-        """End the stream because of `error`, and tell the owner."""
+        """End the stream because of `error`, and notify the owner."""
         if self.ended:
             return
         if isinstance(error, StreamError):
             # Section 4.9.1.1: the entity that detects an error sends it before it closes.
             bad = isinstance(error, BadStreamError)
             self.close_our_half(stream_error(error.condition) if bad else b"")
-            if self.ended:  # nothing more could be sent
+            if self.ended:  # sending failed
                 return
         self.failure = copy_of(error)
         owner = self.owner
@@ -241,7 +242,7 @@ class Stream:
         except BaseException as error:  # a handler is the scenario's code
             self.fail(error)
         if not self.ended:
-            # Not guarded: this lets users run, and what they raise is theirs.
+            # Not guarded: this runs users, and their exceptions are theirs.
             self.owner.on_turn()
 
     def _end_orderly(self) -> None:
@@ -261,14 +262,14 @@ class Stream:
             self.fail(tls_errors.lost(error, self.who, self._framing.place))
             return
         if self.closing and error is None:
-            self._end_orderly()  # without a goodbye
+            self._end_orderly()  # the server did not close its half
             return
         how, cause = "closed the connection", causes.CLOSED
         if error is not None:
             how, cause = f"is gone: {_reason(error)}", causes.of_loss(error)
         place = self._framing.place
         if self._framing.opening and not self.version and isinstance(self._transport, TcpTransport):
-            # Most servers that expect TLS hang up on what is none, without a word.
+            # Most servers that expect TLS silently close the connection on anything else.
             place += "; if this is a port for direct TLS, use xmpp_tls=direct or xmpps://"
         self.fail(Disconnected(f"{self.who}: the server {how} {place}", cause))
 
@@ -281,7 +282,7 @@ _OTHER_PROTOCOLS: Final = {
 
 
 def _other_protocol(data: Piece) -> str:
-    """What a peer speaks that does not begin with a stream header; empty when that is unknown."""
+    """Return the protocol of a peer that does not start with a stream header; empty if unknown."""
     return _OTHER_PROTOCOLS.get(first_bytes.protocol(data), "") if isinstance(data, bytes) else ""
 
 

@@ -1,8 +1,8 @@
-"""Shows what goes over the wire, while a scenario is being tried. Off by default.
+"""Traces of the wire, for trying out a scenario. Off by default.
 
-A stream asks once, when it is made, whether it is traced; so tracing costs nothing when unused, and
-begins with the next connection. Passwords and what is derived from them are masked before they
-reach the callback.
+A stream checks once, when it is created, whether it is traced. So tracing costs nothing when
+unused, and takes effect with the next connection. Passwords and values derived from them are masked
+before they reach the callback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Callback = Callable[[str, str, str], object]
 """Called with the direction (``sent`` or ``received``), the user's JID, and the text."""
 
 MAX_TAG: Final = 4096
-"""Characters of a tag that are kept until its rest has come."""
+"""Maximum characters of an incomplete tag that are kept until the rest arrives."""
 _SECRETS: Final = re.compile(
     r"<(?:\w+:)?(?:auth|challenge|response|initial-response|password|success)\b[^>]*(?<!/)>"
     r"([^<]+)"
@@ -25,11 +25,10 @@ _callback: Callback | None = None
 
 
 def trace(callback: Callback | None) -> None:
-    """Call `callback` with all that connections made from now on send and receive; None stops.
+    """Call `callback` with everything that new connections send and receive; None stops it.
 
-    It is called with the direction (``sent`` or ``received``), the JID as far as it is known, and
-    the text as it went over the wire: whole elements when sent, any piece of the stream when
-    received.
+    Its arguments are the direction (``sent`` or ``received``), the JID as far as it is known, and
+    the text as on the wire: whole elements when sent, arbitrary pieces of the stream when received.
     It must not wait.
     """
     global _callback
@@ -37,7 +36,7 @@ def trace(callback: Callback | None) -> None:
 
 
 class Trace:
-    """Shows what one stream sends and receives."""
+    """Passes what one stream sends and receives to the callback."""
 
     __slots__ = ("_callback", "_tag")
 
@@ -46,11 +45,11 @@ class Trace:
         self._tag = ""
 
     def sent(self, who: str, data: bytes) -> None:
-        """Show whole elements."""
+        """Pass on whole elements."""
         self._callback("sent", who, _masked(data.decode(errors="replace")))
 
     def received(self, who: str, data: bytes) -> None:
-        """Show any piece of the stream; the last one may have ended in the midst of a secret."""
+        """Pass on a piece of the stream; the previous one may have ended inside a secret."""
         text = data.decode(errors="replace")
         self._callback("received", who, _masked(text, self._tag))
         text = self._tag + text
@@ -60,12 +59,12 @@ class Trace:
 
 
 def current() -> Trace | None:
-    """By the callback in force, for one stream."""
+    """Return a trace for a new stream; None when tracing is off."""
     return None if _callback is None else Trace(_callback)
 
 
 def _masked(text: str, before: str = "") -> str:
-    """`text` without secrets, of which one may have begun in the tag `before`."""
+    """Return `text` without secrets; one of them may have started in the tag `before`."""
     whole, shown, at = before + text, [], len(before)
     for found in _SECRETS.finditer(whole):
         if found.end() > at:

@@ -1,1 +1,1 @@
-"""The account of messages: which of those that were sent have arrived, once and in order."""
+"""Message accounting: which sent messages have arrived, exactly once and in order."""

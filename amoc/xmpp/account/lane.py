@@ -1,6 +1,6 @@
-"""A session's lane in the account of messages: what it stamps, and what it has received.
+"""A session's lane in message accounting: the stamps that it makes and the messages received.
 
-Every message passes here, both ways; what is done for few of them has functions of its own.
+Every message passes through here, both ways, so rare cases have functions of their own.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ _IS_COPY: Final = {
     f"{{{ns.MAM}}}result": True,
     f"{{{ns.PUBSUB_EVENT}}}event": True,
 }
-"""Children that make a message a late one, or none at all: a copy of another one, a result of an
-archive, an event of a node."""
+"""Children that mark a message as delayed (False), or as none at all (True): a copy of another one,
+an archive result, a node's event."""
 _ROOM_STATUS: Final = f"{{{ns.MUC_USER}}}x/{{{ns.MUC_USER}}}status"
 _LIGHT_ROOM: Final = f"{{{ns.MUC_LIGHT_AFFILIATIONS}}}x"
 _PRIORITY: Final = f"{{{ns.CLIENT}}}priority"
 _OWN_PRESENCE: Final = "110"
-# Those of a user that has sent or received nothing; never changed.
+# Shared by users that have sent or received nothing; never changed.
 _NO_PAIRS: Final[dict[str | int | tuple[str | int], Pair]] = {}
 _NO_NUMBERS: Final[list[Pair]] = []
 _NO_FLOWS: Final[dict[str, Flow]] = {}
 MAX_ROOMS: Final = 10_000
-"""Rooms that are kept of a lane; a server may invent some."""
+"""Maximum rooms recorded per lane, as a server may invent rooms."""
 DELIVERY: Final = "message delivery"
-"""What the span of a live message is called, from its sending to its reading."""
+"""Name of the span of a live message, from sending to reading it."""
 
 
 def _joint(one: metrics.Counter, other: metrics.Counter) -> metrics.Counter:
     return metrics.built_in(metrics.Counter, joint_name((one.name, other.name)))
 
 
-# Looked up once: each message is counted and timed by them.
+# Looked up once: used for every message.
 _ARRIVED: Final = _joint(meters.messages_received, meters.messages_delivered)
 _TTD: Final = meters.message_ttd
 _count_due: Final = _joint(meters.messages_sent, meters.messages_expected).inc
@@ -65,19 +65,19 @@ _REORDERED: Final = Arrival.REORDERED
 
 
 class Lane:
-    """What an account's sessions, one after another, have sent and received.
+    """Messages sent and received by the successive sessions of an account.
 
     Attributes:
         account: The account.
-        token: What tells it from all others of the run.
+        token: Identifies it within the run.
         is_alone: Whether it is its account's only lane.
         is_open: Whether it has a session now.
-        resource: That of its latest session.
+        resource: Resource of its latest session.
         numbered: Its pairs, by number.
-        flows: What it has received, by the head of the stamps.
+        flows: Flows received, by the head of their stamps.
         online: When it was available.
-        rooms: When it was in which room.
-        unstamped_rooms: Rooms in which somebody's live message came without a stamp.
+        rooms: When it was in each room.
+        unstamped_rooms: Rooms from which a member's live message arrived without a stamp.
     """
 
     __slots__ = (
@@ -99,7 +99,7 @@ class Lane:
     def __init__(self, ledger: Ledger, account: Account, token: str) -> None:
         self._ledger = ledger
         self._closed_ns = 0
-        self._pairs = _NO_PAIRS  # those of rooms by (room,)
+        self._pairs = _NO_PAIRS  # rooms have the key (room,)
         self.account = account
         self.token = token
         self.is_alone = self.is_open = False
@@ -111,7 +111,7 @@ class Lane:
         self.unstamped_rooms: set[str] | None = None
 
     def close(self) -> None:
-        """Its session has ended."""
+        """Note that its session has ended."""
         if not self.is_open:
             return
         self.is_open = False
@@ -120,20 +120,22 @@ class Lane:
             there.end(now_ns)
         if self.numbered or self.flows:
             return
-        # One that was there may have lost all that was sent to it; of very many only few have.
+        # A lane that was online may have lost all its messages; with very many lanes, ignore that.
         if self._ledger.is_crowded or not (self.online.epoch or self.rooms):
             self._ledger.forget(self)
 
     def go_on(self) -> None:
-        """Its session is resumed: what was sent meanwhile is due, as if it had never ended."""
+        """Note that its session was resumed: messages sent meanwhile are due as if it never ended.
+
+        """
         self.is_open = True
         for there in (self.online, *(self.rooms or {}).values()):
             there.go_on(self._closed_ns)
 
-    # What it sends
+    # Sending
 
     def stamp(self, to: str | int, kind: str) -> str:
-        """An id for a message of this `kind` to `to`, which is sent right after."""
+        """Return an id for a message of this `kind` to `to`, which must be sent at once."""
         pair = self._pairs.get((to,) if kind == "groupchat" else to)
         if pair is None:
             pair = self._pair(to, kind)
@@ -144,23 +146,23 @@ class Lane:
         return pair.stamp(monotonic_ns())
 
     def chat(self, to: str | int, text: str) -> str:
-        """A chat message to `to` with its stamp, which is sent right after, and counted here.
+        """Return a stamped chat message to `to`, which must be sent at once; it is counted here.
 
         Args:
-            to: Whom it is for.
-            text: What it says, escaped.
+            to: The recipient.
+            text: The body, escaped.
         """
-        # `stamp` and `encode.message` for what is sent most, which has to be looked up once.
+        # `stamp` and `encode.message` in one, with one look-up, for the most common message.
         pair = self._pairs.get(to)
         if pair is None or not pair.chat_tag:
-            tag = message_tag(to, "chat")  # before anything is counted: it may refuse `to`
+            tag = message_tag(to, "chat")  # before anything is counted: it may reject `to`
             pair = pair or self._pair(to, "chat")
             if pair is None:
                 meters.messages_sent.inc()
                 return f"{tag} id='{self._ledger.stamp()}'><body>{text}</body></message>"
             pair.chat_tag = tag
         _count_due()
-        pair.sent = number = pair.sent + 1  # from here on `Pair.stamp`, written out
+        pair.sent = number = pair.sent + 1  # from here on, inlined `Pair.stamp`
         before_ns = pair.last_ns
         pair.last_ns = now_ns = monotonic_ns()
         return (
@@ -169,7 +171,7 @@ class Lane:
         )
 
     def _pair(self, to: str | int, kind: str) -> Pair | None:
-        """The pair for a new recipient; None where no account can be kept."""
+        """Create the pair for a new recipient; None if it cannot be tracked."""
         ledger, room = self._ledger, kind == "groupchat"
         if kind == "error" or not ledger.has_room_for_pair():
             return None
@@ -189,9 +191,10 @@ class Lane:
         return pair
 
     def sent_presence(self, to: object, kind: str | None, priority: int | None = None) -> None:
-        """A presence was sent; one to all says whether it is available.
+        """Note a sent presence; undirected presence says whether the user is available.
 
-        With a negative priority it is not, for what is sent to its bare JID (RFC 6121, 8.5.2.1).
+        With a negative priority the user counts as unavailable, since messages to its bare JID do
+        not reach it (RFC 6121, 8.5.2.1).
         """
         if to is not None:
             return
@@ -201,7 +204,7 @@ class Lane:
             self.online.end(monotonic_ns())
 
     def sent_presence_xml(self, xml: Element) -> None:
-        """The same, of a presence that somebody else has made."""
+        """Do the same for a presence built by the scenario."""
         try:
             priority = int(xml.findtext(_PRIORITY, "0"))
         except ValueError:
@@ -209,15 +212,15 @@ class Lane:
         self.sent_presence(xml.get("to"), xml.get("type"), priority)
 
     def sent_raw(self, data: bytes) -> None:
-        """Something that is no message was sent as the scenario wrote it."""
+        """Note raw XML, other than a message, that the scenario sent."""
         if data.lstrip().startswith(b"<presence"):
-            with suppress(ScenarioError):  # wrong on purpose
+            with suppress(ScenarioError):  # malformed on purpose
                 self.sent_presence_xml(parse(data))
 
-    # What it receives
+    # Receiving
 
     def received(self, stanza: Stanza) -> None:
-        """A message has come: count it, and time it."""
+        """Count and time a received message."""
         delayed = False
         if stanza.raw is None:
             for child in stanza.xml:
@@ -226,7 +229,7 @@ class Lane:
                     if is_copy:
                         return
                     delayed = True
-        # Nearly all messages are the next of a known pair, and in time: all is done here.
+        # Nearly all messages are the next of a known flow, and in time: handled here.
         head, _, rest = stanza.id.partition("/")
         flow = self.flows.get(head)
         if flow is not None and flow.comparable and self.is_alone and not delayed:
@@ -248,7 +251,7 @@ class Lane:
         self._received(stanza, delayed)
 
     def _received(self, stanza: Stanza, delayed: bool) -> None:
-        """The same for any message."""
+        """Do the same for any message."""
         stanza_id = stanza.id
         if stanza.type == "error":
             self._refused(stanza_id)
@@ -288,19 +291,19 @@ class Lane:
             meters.messages_late.inc()
 
     def _is_first(self, head: str, number: int) -> bool:
-        """Whether no other session of the account has got it, too."""
+        """Return whether no other session of the account has received the message."""
         others = (lane.flows.get(head) for lane in self.account.lanes if lane is not self)
         return not any(flow is not None and flow.has(number) for flow in others)
 
     def _unstamped(self, stanza: Stanza) -> None:
-        """A message has come that no amoc has stamped; headlines are a server's own."""
+        """Count a message without a stamp of amoc; headlines come from the server itself."""
         if stanza.type == "headline":
             return
         if stanza.type == "groupchat":
             xml = stanza.xml
             self._heard_affiliations(xml)
             if not (stanza.body or "").strip():
-                return  # a room's subject, which every join brings, or its configuration
+                return  # the room's subject, sent at each join, or its configuration
             room, _, speaker = stanza.sender.partition("/")
             if speaker and xml.find(_DELAY) is None:
                 if self.unstamped_rooms is None:
@@ -312,7 +315,7 @@ class Lane:
     def _unknown(
         self, stanza: Stanza, text: str, stamp: stamps.Stamp | None, delayed: bool
     ) -> None:
-        """A message with a stamp has come that is the first of its pair, or is no part of one."""
+        """Count a stamped message that is the first of its pair, or does not belong to one."""
         head = stamps.parse_head(text)
         if head is None or stamp is None:
             self._unstamped(stanza)
@@ -326,15 +329,15 @@ class Lane:
         if may_begin and self._begin_flow(stanza, text, head, comparable):
             self._received(stanza, delayed)
             return
-        # A room's history, or a message whose number is not known: it is timed, and that is all.
+        # A room's history, or a message without a number: it is only timed.
         meters.messages_received.inc()
         if comparable:
             self._time(stanza.received_ns - sent_ns, delayed)
 
     def _begin_flow(self, stanza: Stanza, text: str, head: Head, comparable: bool) -> bool:
-        """Whether a flow begins with a message; not where no account can be kept."""
+        """Begin a flow with a message; return False if it cannot be tracked."""
         if not head.is_room and not head.may_be_for(self.account.jid):
-            return False  # it was brought to the wrong user
+            return False  # it was delivered to the wrong user
         if text in self.flows or not self._ledger.has_room_for_flow():
             return False
         there = self._room(bare(stanza.sender).lower()) if head.is_room else self.online
@@ -344,7 +347,7 @@ class Lane:
         return True
 
     def _refused(self, stanza_id: str) -> None:
-        """A message has come back as an error."""
+        """Note a message that was returned as an error."""
         meters.message_errors.inc()
         if not stanza_id.startswith(MARK):
             return
@@ -362,7 +365,7 @@ class Lane:
     # Rooms
 
     def heard_presence(self, xml: Element) -> None:
-        """A presence has come; a room's that is the user's own says that it is in, or out."""
+        """Note a received presence; a room's self-presence says that the user is in, or out."""
         if any(one.get("code") == _OWN_PRESENCE for one in xml.iterfind(_ROOM_STATUS)):
             room = xml.get("from", "")
             if xml.get("type") is None:
@@ -371,7 +374,7 @@ class Lane:
                 self.left(room)
 
     def _heard_affiliations(self, xml: Element) -> None:
-        """A light room may say that the user is a member, or is one no more."""
+        """Note a light room's announcement that the user is now, or no longer, a member."""
         found = xml.find(_LIGHT_ROOM)
         for one in found if found is not None else ():
             if (one.text or "").strip().lower() == self.account.jid:
@@ -379,11 +382,11 @@ class Lane:
                 (self.left if one.get("affiliation") == "none" else self.joined)(room)
 
     def joined(self, room: str) -> None:
-        """The user is in a room, and is to get what is said there from now on."""
+        """Note that the user is in a room, and is due its messages from now on."""
         self._room(bare(room).lower()).begin(monotonic_ns())
 
     def left(self, room: str) -> None:
-        """The user is no longer in a room."""
+        """Note that the user is no longer in a room."""
         self._room(bare(room).lower()).end(monotonic_ns())
 
     def _room(self, room: str) -> Attendance:

@@ -1,4 +1,4 @@
-"""An account of the server, and its lanes in this worker."""
+"""An account on the server, and its lanes in this worker."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from amoc.xmpp.account.lane import Lane
 
 
 class Account:
-    """What the sessions of one account of the server share.
+    """Shared state of the sessions of one account on the server.
 
     Attributes:
         jid: Its bare JID in lower case.
-        lanes: One for each session that it has had at once.
+        lanes: One for each of its simultaneous sessions so far.
     """
 
     __slots__ = ("jid", "lanes")
@@ -20,18 +20,18 @@ class Account:
         self.lanes: list[Lane] = []
 
     def idle(self, resource: str) -> Lane | None:
-        """A lane without a session, at best that of the same resource."""
+        """Return a lane without a session, preferably one of the same resource."""
         found = [lane for lane in self.lanes if not lane.is_open]
         same = (lane for lane in found if lane.resource == resource)
         return next(same, found[0] if found else None)
 
     def add(self, lane: Lane) -> None:
-        """It has one more session at once than ever before."""
+        """Add a lane: the account has more simultaneous sessions than ever before."""
         self.lanes.append(lane)
         self._look()
 
     def remove(self, lane: Lane) -> None:
-        """A lane is of no more use."""
+        """Remove a lane that is no longer needed."""
         self.lanes.remove(lane)
         self._look()
 

@@ -1,15 +1,16 @@
-"""A worker's ledger: the account of messages of its users, and its reconciliation at the end.
+"""A worker's ledger: message accounting for its users, and the reconciliation at the end.
 
-`amoc.xmpp.account.tally` decides what a message is; here it is fed with what sessions send and
-receive, and counts go into the worker's metrics at once, so a worker that is killed loses none of
-them.
+`amoc.xmpp.account.tally` decides how each message counts. This module feeds it with what sessions
+send and receive, and adds counts to the worker's metrics at once, so that a killed worker loses
+none of them.
 
-Numbers belong to a `Lane`, one for each session that an account has at once. A session that
-reconnects goes on with the lane of the one before it, so gaps and duplicates are seen across
-reconnects. What only the sender knows, how many it has sent, goes to the recipients' workers when a
-worker's users have left (`users_gone`); when they are told to leave (`leave`) each counts what its
-users have lost. A worker that is killed tells nothing, and what it has received is forgotten: the
-controller counts as unaccounted for what nobody can tell of (`amoc.results.message_account`).
+Numbers belong to a `Lane`, one for each simultaneous session of an account. A session that
+reconnects continues with the lane of the one before it, so gaps and duplicates are detected across
+reconnects. Only a sender knows how many messages it has sent. That is reported to the recipients'
+workers once a worker's users have left (`users_gone`); when the workers are told to leave
+(`leave`), each counts what its users have lost. A killed worker reports nothing, and its record of
+received messages is gone: the controller counts deliveries that no worker can report on as
+unaccounted (`amoc.results.message_account`).
 """
 
 from __future__ import annotations
@@ -35,36 +36,36 @@ from amoc.xmpp.connection import identity
 from amoc.xmpp.stanza import bare
 
 MAX_PAIRS: Final = 500_000
-"""Pairs that a worker keeps account of as a sender; messages of further ones are only timed."""
+"""Maximum pairs that a worker tracks as a sender; messages of further pairs are only timed."""
 MAX_FLOWS: Final = 500_000
-"""The same for what it receives."""
+"""Maximum flows that a worker tracks as a receiver."""
 MAX_IDLE_LANES: Final = 100_000
-"""Lanes beyond which those that have neither sent nor received are forgotten with their session."""
+"""Number of lanes beyond which lanes without messages are dropped with their session."""
 SETTLE_S: Final = 3.0
-"""How long a worker may take at the end to tell the others what it has sent."""
+"""Time limit for a worker to report to the others what it has sent, at the end."""
 _TURN: Final = 2_000
-"""Pairs that are told before the loop turns."""
+"""Number of pairs reported between two turns of the event loop."""
 
 Record = tuple[str, str, int, int, tuple[int, ...]]
-"""Head, recipient, how many were sent, when the last, and refused numbers: first, last, …"""
+"""Head, recipient, number sent, time of the last, and ranges of refused numbers: first, last, …"""
 
 
-# Where clocks cannot be told apart, only processes forked from one another compare theirs.
+# Where clocks cannot be identified, only processes forked from one another compare theirs.
 CLOCK: Final = clock() or f"{zlib.crc32(os.urandom(8)):08x}"
 
 
 class Ledger:
-    """The account of one worker.
+    """Message accounting of one worker.
 
     Attributes:
         accounts: By bare JID, in lower case.
-        run: What stands for the run in stamps.
-        clock: What stands for this process's clock in them.
+        run: Identifies the run in stamps.
+        clock: Identifies this process's clock in stamps.
         late_ns: xmpp_late_after.
     """
 
     def __init__(self, link: PeerLink | None) -> None:
-        """Keep account for a worker; without a `link` for a process of its own, in a test say."""
+        """Set up accounting for a worker; without a `link`, for a single process such as a test."""
         self.accounts: dict[str, Account] = {}
         self.clock = CLOCK
         self.run = f"{zlib.crc32(link.run.encode() if link is not None else os.urandom(8)):08x}"
@@ -75,7 +76,7 @@ class Ledger:
         self._lanes: dict[str, Lane] = {}
         self._totals: dict[str, dict[str, Total]] = {}
         self._pairs = self._flows = 0
-        self._is_full = False  # what has no flow may have come all the same
+        self._is_full = False  # if so, messages without a flow may have arrived
         self._loose = stamps.head(self.run, CLOCK, self._token, stamps.LOOSE, 0)
         self.late_ns = 0
         if link is not None:
@@ -84,7 +85,7 @@ class Ledger:
     # Sessions
 
     def open(self, jid: str) -> Lane:
-        """The lane of a session that begins."""
+        """Return the lane for a new session."""
         self.late_ns = int(options.xmpp_late_after.get() * S_NS)
         name, _, resource = jid.partition("/")
         key = name.lower()
@@ -101,10 +102,10 @@ class Ledger:
         return lane
 
     def resume(self, lane: Lane, jid: str) -> Lane:
-        """The lane of a session that was lost and is resumed: its own, if no other one has it."""
+        """Return the lane for a resumed session: its own, unless another session has taken it."""
         if lane.is_open:
             return self.open(jid)
-        if lane.token not in self._lanes:  # it had been forgotten
+        if lane.token not in self._lanes:  # it had been dropped
             self._lanes[lane.token] = lane
             lane.account = self.accounts.setdefault(lane.account.jid, lane.account)
             lane.account.add(lane)
@@ -112,27 +113,27 @@ class Ledger:
         return lane
 
     def forget(self, lane: Lane) -> None:
-        """A session has ended that has neither sent nor received anything."""
+        """Drop the lane of a session that ended without having sent or received messages."""
         del self._lanes[lane.token]
         lane.account.remove(lane)
         if not lane.account.lanes:
             self.accounts.pop(lane.account.jid, None)
 
     def lane_of(self, token: str) -> Lane | None:
-        """The lane that has sent something, if it is of this worker."""
+        """Return the lane with this token, if it belongs to this worker."""
         return self._lanes.get(token)
 
     def stamp(self) -> str:
-        """An id for a message whose recipient is not known: it is timed, and that is all."""
+        """Return an id for a message whose recipient is unknown, so that it is only timed."""
         return f"{self._loose}/0.{monotonic_ns()}.0"
 
     @property
     def is_crowded(self) -> bool:
-        """Whether there are so many lanes that only those with messages are kept."""
+        """Whether there are so many lanes that only lanes with messages are kept."""
         return len(self._lanes) > MAX_IDLE_LANES
 
     def has_room_for_pair(self) -> bool:
-        """Whether there may be one more pair, which is then counted."""
+        """Reserve room for a pair; return whether there was any."""
         if self._pairs >= MAX_PAIRS:
             meters.messages_untracked.inc()
             return False
@@ -140,7 +141,7 @@ class Ledger:
         return True
 
     def has_room_for_flow(self) -> bool:
-        """Whether there may be one more flow, which is then counted."""
+        """Reserve room for a flow; return whether there was any."""
         if self._flows >= MAX_FLOWS:
             self._is_full = True
             meters.messages_untracked.inc()
@@ -151,7 +152,7 @@ class Ledger:
     # The end
 
     def users_gone(self) -> None:
-        """Tell the recipients' workers what was sent; waits while the way out is full."""
+        """Report to the recipients' workers what was sent; waits while the link is full."""
         deadline_ns = monotonic_ns() + int(SETTLE_S * S_NS)
         packer = codec.packer()
         every = (pair for lane in list(self._lanes.values()) for pair in lane.numbered)
@@ -166,16 +167,16 @@ class Ledger:
                 gevent.sleep(0)
             while self._link is not None and self._link.crowded():
                 if monotonic_ns() > deadline_ns:
-                    return  # what was not told is unaccounted for
+                    return  # what was not reported counts as unaccounted
                 gevent.sleep(0.01)
 
     def hear(self, body: memoryview) -> None:
-        """Another worker tells what its users have sent."""
+        """Process another worker's report of what its users have sent."""
         for record in codec.unpack_stream(body, use_list=False):
             self._take(record)
 
     def leave(self) -> None:
-        """Count what the users of this worker have lost."""
+        """Count the messages that this worker's users have lost."""
         patience_ns = self.late_ns
         for account in self.accounts.values():
             for head, total in self._totals.get(account.jid, {}).items():
@@ -187,7 +188,7 @@ class Ledger:
                     _count_room(lane, room, there, told, patience_ns, self._is_full)
 
     def _workers_of(self, pair: Pair) -> range:
-        """Where the recipient may be: a user has one worker, members of a room are anywhere."""
+        """Return the workers that may run the recipient: one for a user, all for a room."""
         if self._link is None:
             return range(1)
         places = self._link.places
@@ -198,7 +199,7 @@ class Ledger:
         return range(index, index + 1)
 
     def _take(self, record: Any) -> None:
-        """What is told of a pair."""
+        """Record what was reported about a pair."""
         text, to, sent, last_ns, refused = record
         head = stamps.parse_head(text)
         if head is None or head.run != self.run:
@@ -219,7 +220,7 @@ def _record(pair: Pair) -> Record:
 
 
 def _count_lost(account: Account, head: str, total: Total, patience_ns: int) -> None:
-    """Count what an account has lost of a pair to it."""
+    """Count the messages of a pair that an account has lost."""
     flows = [flow for lane in account.lanes if (flow := lane.flows.get(head)) is not None]
     if any(flow.room for flow in flows) or _is_complete(flows, total):
         return
@@ -236,9 +237,9 @@ def _count_room(
     patience_ns: int,
     is_full: bool,
 ) -> None:
-    """Count what a member has lost of what was sent to a room."""
+    """Count the messages to a room that a member has lost."""
     flows = {head: flow for head, flow in lane.flows.items() if flow.there is there}
-    # A room that hands on other ids than it got tells nothing.
+    # If a room changes the ids of messages, nothing can be concluded.
     is_full = is_full or (not flows and room in (lane.unstamped_rooms or ()))
     for head, total in told.items():
         flow = flows.get(head)
@@ -252,20 +253,20 @@ def _count_room(
 
 
 def _is_complete(flows: list[Flow], total: Total) -> bool:
-    """Whether nothing can be missing, which is what nearly all are."""
+    """Return whether nothing is missing, as is almost always the case."""
     return any(not flow.has_gaps and flow.highest >= total.sent for flow in flows)
 
 
 def stamp() -> str:
-    """An id for a message that you build yourself and whose recipient amoc does not know.
+    """Return an id for a message that you build yourself and whose recipient amoc does not know.
 
-    It is timed when it comes; for the account of messages use ``client.stamp(to)``.
+    It is timed when it arrives; for message accounting, use ``client.stamp(to)``.
     """
     return ledger().stamp()
 
 
 class Tally(NamedTuple):
-    """What this worker has counted of messages, see `amoc.xmpp.meters`."""
+    """Message counts of this worker, see `amoc.xmpp.meters`."""
 
     sent: int
     received: int
@@ -280,12 +281,12 @@ class Tally(NamedTuple):
 
 
 def tally() -> Tally:
-    """What this worker has counted of messages so far; what is lost is known at the end."""
+    """Return this worker's message counts so far; lost messages are counted at the end only."""
     return Tally(*(getattr(meters, f"messages_{name}").value for name in Tally._fields))
 
 
 def ledger() -> Ledger:
-    """This worker's ledger, made when it is first needed."""
+    """Return this worker's ledger, created on first use."""
     found = find(Ledger)
     if found is None:
         found = Ledger(find(PeerLink))

@@ -1,20 +1,20 @@
-"""Pure. The stamp of a message: its id, which servers hand on unchanged, rooms included.
+"""Pure. The stamp of a message: its id, which servers and rooms forward unchanged.
 
     amoc.RUN.CLOCK.SENDER.PAIR.FIRST/NUMBER.SENT.BEFORE
 
-    RUN      which run it belongs to
-    CLOCK    whose monotonic clock its times are on: a host's since its last boot
-    SENDER   which of the run's sessions has sent it
+    RUN      the run that it belongs to
+    CLOCK    the monotonic clock of its times: a host's clock since its last boot
+    SENDER   the session of the run that sent it
     PAIR     which of the sender's recipients it is for: ``u`` and a number for a user, ``r`` and a
-             number for a room; ``-`` where that is not known. If it is a user of the run, ``-`` and
-             a checksum of its bare JID follow, so that others know that a message is not for them
+             number for a room; ``-`` if unknown. If it is a user of the run, ``-`` and a checksum
+             of its bare JID follow, so that other users can tell that a message is not for them
     FIRST    when the pair began, in nanoseconds
-    NUMBER   of the message in its pair, from 1; 0 where there is no pair
+    NUMBER   number of the message in its pair, from 1; 0 if there is no pair
     SENT     when it was sent
-    BEFORE   when the one before it was sent
+    BEFORE   when the previous one was sent
 
-All up to FIRST is the same for the messages of a pair: its *head*. Nothing in it needs escaping.
-Times on two clocks are never compared.
+Everything up to FIRST is the same for all messages of a pair: its *head*. Nothing in it needs
+escaping. Times of different clocks are never compared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MARK: Final = "amoc."
 USER: Final = "u"
 ROOM: Final = "r"
 LOOSE: Final = "-"
-"""The pair of a message whose recipient is not known."""
+"""PAIR of a message whose recipient is unknown."""
 MAX_NUMBER: Final = 10**15
 MAX_NS: Final = 2**63 - 1
 _HEAD = re.compile(
@@ -36,11 +36,11 @@ _HEAD = re.compile(
 )
 
 Stamp = tuple[int, int, int]
-"""Its number, and when it and the one before it were sent."""
+"""A message's number, when it was sent, and when the previous one was sent."""
 
 
 class Head(NamedTuple):
-    """What the messages of a pair have in common."""
+    """The common part of the stamps of a pair."""
 
     run: str
     clock: str
@@ -55,27 +55,27 @@ class Head(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Which of its sender's pairs it is; -1 for none."""
+        """Index of the pair among its sender's pairs; -1 for none."""
         return -1 if self.pair == LOOSE else int(self.pair[1:].partition("-")[0])
 
     def may_be_for(self, jid: str) -> bool:
-        """Whether the recipient may be the user with this bare JID, which is in lower case."""
+        """Return whether the recipient may be the user with this lower-case bare JID."""
         _, _, found = self.pair.partition("-")
         return not found or found == checksum(jid)
 
 
 def checksum(jid: str) -> str:
-    """What stands for a user's bare JID in lower case."""
+    """Return the checksum of a user's bare JID in lower case."""
     return f"{zlib.crc32(jid.encode(errors='replace')):08x}"
 
 
 def head(run: str, clock: str, sender: str, pair: str, first_ns: int) -> str:
-    """What the ids of a pair begin with."""
+    """Return the beginning of the ids of a pair."""
     return f"{MARK}{run}.{clock}.{sender}.{pair}.{first_ns}"
 
 
 def read(rest: str) -> Stamp | None:
-    """What follows the head; None if it is no stamp."""
+    """Parse the part of a stamp after the head; None if it is malformed."""
     try:
         number, sent_ns, before_ns = map(int, rest.split("."))
     except ValueError:
@@ -86,7 +86,7 @@ def read(rest: str) -> Stamp | None:
 
 
 def parse_head(text: str) -> Head | None:
-    """The head that `text` is; None if it is none."""
+    """Parse a head; None if it is malformed."""
     found = _HEAD.fullmatch(text)
     if found is None:
         return None

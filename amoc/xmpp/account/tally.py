@@ -1,28 +1,29 @@
-"""Pure. The account of messages: which of those that were sent have arrived, once and in order.
+"""Pure. Message accounting: which sent messages have arrived, exactly once and in order.
 
-A sender numbers what it sends to each recipient, a user or a room, from 1; that is a `Pair`, and
-its numbers travel in the ids of the messages (`amoc.xmpp.account.stamps`). The receiver keeps one
-`Flow` for each pair: the highest number so far, and the gaps below it. So a message is
+A sender numbers its messages to each recipient, a user or a room, from 1. Such a series is a
+`Pair`; its numbers travel in the ids of the messages (`amoc.xmpp.account.stamps`). The receiver
+keeps one `Flow` for each pair: the highest number so far, and the gaps below it. So a message is
 
-    new         its number is above the highest, or in a gap
-    reordered   ... in a gap: a later one has come before it
-    duplicated  anything else: it has come before
+    new         if its number is above the highest, or in a gap
+    reordered   ... in a gap: a later one arrived before it
+    duplicated  otherwise: it has arrived before
 
-What is missing is lost only if it was *due*: sent while its recipient was there. A user is there
-while it is available, a member while it is in the room (`Attendance`). Between two messages that
-came in one stay all others were due. Where a gap spans the beginning of a stay, the times in the
-message that ends it tell: each carries when it, the one before it, and the pair's first were sent.
-What was sent while the recipient was away may still come, from an offline store, but is never
-called lost.
+A missing message is lost only if it was *due*: sent while its recipient was present. A user is
+present while it is available, a room's member while it is in the room (`Attendance`). Between two
+messages that arrived during one stay, all others were due. Where a gap spans the beginning of a
+stay, the times in the message that ends the gap decide: each message carries when it, the previous
+one and the first of its pair were sent. Messages sent while the recipient was absent may still
+arrive from an offline store, but never count as lost.
 
-The receiver does not know what was sent after the last message that came. So at its end a sender
-tells its `Total` to the receiver's worker: how many, and when the last. These last ones are lost if
-the recipient stayed for a while after they were sent.
+The receiver does not know what was sent after the last message that arrived. So at its end a sender
+reports its `Total` to the receiver's worker: how many messages, and when the last was sent. The
+last messages are lost if the recipient stayed for a while after they were sent.
 
-What nobody tells the total of may have been refused, or never sent: it is not called lost.
+Messages for which no total is reported may have been refused, or never sent, so they do not count
+as lost.
 
-Memory is bounded: a flow keeps `MAX_GAPS` gaps. For one more the oldest is decided at once: what is
-missing in it will be lost unless it was refused, and counts as duplicated if it comes after all.
+Memory is bounded: a flow keeps `MAX_GAPS` gaps. One more gap decides the oldest early: its missing
+messages will count as lost unless refused, and as duplicated if they still arrive.
 """
 
 from __future__ import annotations
@@ -34,19 +35,20 @@ from math import inf
 from typing import Final, NamedTuple
 
 MAX_GAPS: Final = 64
-"""Gaps that are kept of a flow."""
+"""Maximum gaps kept per flow."""
 MAX_STAYS: Final = 16
-"""Stays that are kept of an attendance, for messages that were sent in them and never came."""
+"""Maximum stays kept per attendance, to decide about messages sent during them that never arrived.
+"""
 MAX_REFUSED: Final = 256
-"""Ranges of refused numbers that are kept of a pair; beyond, the oldest two become one, and what is
-between them is never called lost."""
+"""Maximum ranges of refused numbers kept per pair. Beyond that, the oldest two are merged, and
+messages between them never count as lost."""
 
 Range = tuple[int, int]
 """The first and the last of consecutive numbers."""
 
 
 class Arrival(IntEnum):
-    """What a message that has come is to its flow."""
+    """How an arriving message relates to its flow."""
 
     NEW = 0
     REORDERED = 1
@@ -54,7 +56,7 @@ class Arrival(IntEnum):
 
 
 class Stay(NamedTuple):
-    """A time in which a recipient was there."""
+    """A period in which a recipient was present."""
 
     epoch: int
     since_ns: int
@@ -62,11 +64,11 @@ class Stay(NamedTuple):
 
 
 class Attendance:
-    """When a recipient was there: a user available, or a member in a room.
+    """When a recipient was present: a user available, or a member in a room.
 
     Attributes:
         epoch: The number of its latest stay, from 1; 0 before it.
-        since_ns: When that began; 0 while it is away.
+        since_ns: When that began; 0 while it is absent.
     """
 
     __slots__ = ("_stays", "epoch", "since_ns")
@@ -74,59 +76,59 @@ class Attendance:
     def __init__(self) -> None:
         self.epoch = 0
         self.since_ns = 0
-        self._stays: tuple[Stay, ...] = ()  # most have one
+        self._stays: tuple[Stay, ...] = ()  # usually just one
 
     def begin(self, now_ns: int) -> None:
-        """It is there, if it was not."""
+        """Begin a stay, if it was absent."""
         if not self.since_ns:
             self.epoch += 1
             self.since_ns = now_ns
 
     def end(self, now_ns: int) -> None:
-        """It is away, if it was not."""
+        """End the stay, if it was present."""
         if self.since_ns:
             stay = Stay(self.epoch, self.since_ns, now_ns)
             self._stays = (*self._stays[1 - MAX_STAYS :], stay)
             self.since_ns = 0
 
     def go_on(self, ended_ns: int) -> None:
-        """The stay that ended at `ended_ns`, if one did, has not ended after all."""
+        """Continue the stay that ended at `ended_ns`, if there is one."""
         if not self.since_ns and self._stays and self._stays[-1].until_ns == ended_ns:
             self.since_ns = self._stays[-1].since_ns
             self._stays = self._stays[:-1]
 
     def stays(self) -> tuple[Stay, ...]:
-        """Its stays, the latest last; one that goes on has no end."""
+        """Return its stays, the latest last; a current stay has no end."""
         if not self.since_ns:
             return self._stays
         return (*self._stays, Stay(self.epoch, self.since_ns, inf))
 
 
 class Total(NamedTuple):
-    """What a sender says of a pair at its end."""
+    """A sender's final report on a pair."""
 
     sent: int
-    """How many it has sent."""
+    """Number of messages sent."""
     first_ns: int
     last_ns: int
-    """When it sent the first and the last, on the receiver's clock."""
+    """When the first and the last were sent, on the receiver's clock."""
     refused: tuple[Range, ...] = ()
-    """What came back as an error."""
+    """Messages returned as an error."""
     comparable: bool = True
-    """Whether both clocks are the same."""
+    """Whether both sides have the same clock."""
 
 
 class Pair:
-    """What a sender knows of its messages to one recipient.
+    """A sender's record of its messages to one recipient.
 
     Attributes:
         to: The recipient's JID.
-        head: What the ids of all of them begin with.
+        head: Common beginning of their ids.
         room: Whether the recipient is a room.
-        sent: How many there are.
-        last_ns: When the last was sent; at first, when the pair began.
-        refused: What came back as an error, in ranges that are in order.
-        chat_tag: What chat messages to it begin with, up to their id; empty until the first.
+        sent: Number of messages sent.
+        last_ns: When the last was sent; before the first, when the pair began.
+        refused: Messages returned as an error, in ordered ranges.
+        chat_tag: Start of chat messages to it, up to their id; empty until the first.
     """
 
     __slots__ = ("chat_tag", "head", "last_ns", "refused", "room", "sent", "to")
@@ -141,14 +143,14 @@ class Pair:
         self.chat_tag = ""
 
     def stamp(self, now_ns: int) -> str:
-        """The id of the next message, which is sent now."""
+        """Return the id of the next message, to be sent now."""
         self.sent = number = self.sent + 1
         text = f"{self.head}/{number}.{now_ns}.{self.last_ns}"
         self.last_ns = now_ns
         return text
 
     def refuse(self, number: int) -> bool:
-        """A message came back as an error; whether that is new."""
+        """Note that a message was returned as an error; return False if already known."""
         if not 1 <= number <= self.sent:
             return False
         ranges = self.refused = self.refused or []
@@ -164,16 +166,16 @@ class Pair:
 
 
 class Flow:
-    """What has come of one pair to one recipient.
+    """One recipient's record of the messages of a pair.
 
     Attributes:
-        there: When the recipient was there.
+        there: When the recipient was present.
         first_ns: When the pair's first message was sent.
         comparable: Whether that is on this process's clock.
-        room: Whether it comes from a room.
-        highest: The highest number that has come, or that need not come any more.
-        epoch: The stay in which the highest came that was live; -1 before it.
-        decided: How many that were due are missing in gaps that are not kept any more.
+        room: Whether the messages come from a room.
+        highest: The highest number that has arrived, or is no longer awaited.
+        epoch: The stay in which the highest live message arrived; -1 before the first.
+        decided: Number of due messages missing in gaps that are no longer kept.
         decided_to: The highest number in those gaps.
     """
 
@@ -195,24 +197,24 @@ class Flow:
         self._gaps: list[tuple[int, int, bool]] | None = None
 
     def take(self, number: int, before_ns: int, live: bool = True) -> Arrival:
-        """A message has come.
+        """Note an arrived message.
 
         Args:
             number: Its number.
-            before_ns: When the one before it was sent.
-            live: Whether it comes right from its sender, and not from a store.
+            before_ns: When the previous one was sent.
+            live: Whether it comes directly from its sender, not from a store.
         """
         if number <= self.highest:
             return self._fill(number)
         if number > self.highest + 1:
             self._skip(number, before_ns)
         self.highest = number
-        if live:  # so what follows it is sent while the recipient is there
+        if live:  # so messages after it are sent while the recipient is present
             self.epoch = self.there.epoch
         return Arrival.NEW
 
     def _skip(self, number: int, before_ns: int) -> None:
-        """All between the highest and `number` are missing; some of them, or all, were due."""
+        """Note that all numbers between the highest and `number` are missing, and which are due."""
         first, there = self.highest + 1, self.there
         if self.epoch == there.epoch:
             due = first
@@ -230,7 +232,7 @@ class Flow:
         self._decide(gaps)
 
     def _decide(self, gaps: list[tuple[int, int, bool]]) -> None:
-        """Keep no more than MAX_GAPS."""
+        """Keep at most MAX_GAPS gaps."""
         while len(gaps) > MAX_GAPS:
             first, self.decided_to, due = gaps.pop(0)
             if due:
@@ -251,33 +253,33 @@ class Flow:
         return Arrival.REORDERED
 
     def has(self, number: int) -> bool:
-        """Whether it has come."""
+        """Return whether the message has arrived."""
         return number <= self.highest and not any(
             first <= number <= last for first, last, _ in self._gaps or ()
         )
 
     def received(self) -> list[Range]:
-        """What has come; what was decided early counts."""
+        """Return the numbers that have arrived, including those decided early."""
         missing = [(first, last) for first, last, _ in self._gaps or ()]
         return without([(1, self.highest)] if self.highest else [], missing)
 
     @property
     def has_gaps(self) -> bool:
-        """Whether anything below the highest has not come, or may not have."""
+        """Whether a message below the highest is missing, or may be."""
         return bool(self._gaps or self.decided)
 
     def missing(self) -> list[Range]:
-        """What was due and has not come, as far as it was overtaken by something that has."""
+        """Return the numbers that were due and are missing below the highest."""
         return [(first, last) for first, last, due in self._gaps or () if due]
 
 
 def unseen(flow: Flow | None, there: Attendance, total: Total, patience_ns: int) -> list[Range]:
-    """What was due of the messages that were sent after the last that came.
+    """Return the due numbers among those sent after the last message that arrived.
 
     Args:
-        flow: What has come; None for nothing at all.
-        there: When the recipient was there.
-        total: What the sender says.
+        flow: What has arrived; None for nothing at all.
+        there: When the recipient was present.
+        total: The sender's report.
         patience_ns: How long a recipient must have stayed after they were sent.
     """
     highest = flow.highest if flow is not None else 0
@@ -295,17 +297,17 @@ def unseen(flow: Flow | None, there: Attendance, total: Total, patience_ns: int)
 
 
 def lost(flows: Iterable[Flow], there: Iterable[Attendance], total: Total, patience_ns: int) -> int:
-    """How many messages of a pair are lost.
+    """Return how many messages of a pair are lost.
 
     Args:
-        flows: What has come to each of the recipient's sessions that has got any.
-        there: When each of its sessions that has got none was there.
-        total: What the sender says.
+        flows: One for each of the recipient's sessions that received any.
+        there: The attendance of each of its sessions that received none.
+        total: The sender's report.
         patience_ns: As in `unseen`.
     """
     flows = list(flows)
     if any(flow.highest > total.sent for flow in flows):
-        return 0  # a forged number; which of the others to believe is not known
+        return 0  # a forged number: it is unknown which of the others to believe
     due: list[Range] = []
     for flow in flows:
         due += flow.missing()
@@ -316,14 +318,14 @@ def lost(flows: Iterable[Flow], there: Iterable[Attendance], total: Total, patie
     for flow in flows:
         left = without(left, flow.received())
     found = size(without(left, total.refused))
-    if len(flows) == 1:  # what was decided of one session may have come to another
+    if len(flows) == 1:  # with more, what one session misses may have reached another
         (flow,) = flows
         found += max(0, flow.decided - size(up_to(flow.decided_to, total.refused)))
     return found
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:
-    """The numbers that are in any of `ranges`, in as few ranges as can be, in order."""
+    """Return the union of `ranges` as the fewest ranges possible, in order."""
     found: list[Range] = []
     for first, last in sorted(ranges):
         if found and first <= found[-1][1] + 1:
@@ -334,7 +336,7 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
 
 
 def without(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
-    """The numbers of `ranges` that are in none of `taken`; both are in order."""
+    """Return the numbers in `ranges` that are not in `taken`; both are in order."""
     found: list[Range] = []
     holes = list(taken)
     at = 0
@@ -354,10 +356,10 @@ def without(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
 
 
 def up_to(highest: int, ranges: Iterable[Range]) -> list[Range]:
-    """The numbers of `ranges` that are not above `highest`."""
+    """Return the numbers in `ranges` that are not above `highest`."""
     return [(first, min(last, highest)) for first, last in ranges if first <= highest]
 
 
 def size(ranges: Iterable[Range]) -> int:
-    """How many numbers they are."""
+    """Return how many numbers there are in `ranges`."""
     return sum(last - first + 1 for first, last in ranges)

@@ -1,1 +1,1 @@
-"""From a user's number to a session, and back to one when it was lost."""
+"""From a user's number to a session, and back to a session after its loss."""

@@ -1,7 +1,7 @@
-"""Pure. Why connections fail or are lost, as one of a fixed list of causes.
+"""Pure. Why connections fail or are lost: a fixed list of causes.
 
-Failed attempts and lost sessions are counted by them: ``connection_failures.refused``. A peer
-cannot add to the list, so it cannot use up the metrics of a worker: a condition that RFC 6120 does
+Failed attempts and lost sessions are counted by cause, as in ``connection_failures.refused``. A
+peer cannot add to the list, so it cannot exhaust a worker's metrics: a condition that RFC 6120 does
 not define counts as ``undefined-condition``.
 """
 
@@ -18,39 +18,39 @@ from amoc.xmpp.wire.condition import (
 )
 
 REFUSED: Final = "refused"
-"""Nobody listens at the server's address, or a firewall says so."""
+"""Nothing listens at the server's address, or a firewall rejects the connection."""
 UNREACHABLE: Final = "unreachable"
 """There is no route to the server's host."""
 NAME_UNKNOWN: Final = "name-unknown"
 """The server's name has no address."""
 NO_LOCAL_PORT: Final = "no-local-port"
-"""Local ports are used up, or a source address is not one of this host."""
+"""Local ports are exhausted, or a source address does not belong to this host."""
 OUT_OF_FILES: Final = "out-of-files"
 """No file descriptor is left."""
 TIMEOUT_TCP: Final = "timeout-tcp"
 """The TCP connection was not accepted in time."""
 TIMEOUT_TLS: Final = "timeout-tls"
-"""The TLS handshake was not done in time."""
+"""The TLS handshake did not complete in time."""
 TIMEOUT_LOGIN: Final = "timeout-login"
-"""The server accepted the connection, and then took too long to log the user in."""
+"""The server accepted the connection but took too long to log the user in."""
 TLS: Final = "tls"
-"""The TLS handshake failed, a certificate was not accepted, or TLS is demanded or not offered."""
+"""The handshake failed, a certificate was not accepted, or TLS is required but not offered."""
 UPGRADE: Final = "upgrade"
-"""The server refused to speak WebSocket or BOSH, or does not know how."""
+"""The server refuses or does not support WebSocket or BOSH."""
 RESET: Final = "reset"
-"""The server, or something in between, reset the connection."""
+"""The server, or a device in between, reset the connection."""
 CLOSED: Final = "closed"
 """The server closed the connection or the stream without a stream error."""
 PEER_DEAD: Final = "peer-dead"
 """The server's host acknowledged nothing for two minutes."""
 NOT_READING: Final = "not-reading"
-"""The server took no more bytes."""
+"""The server accepted no more bytes."""
 PROTOCOL_VIOLATION: Final = "protocol-violation"
-"""The server sent what XMPP does not allow."""
+"""The server sent something that XMPP does not allow."""
 SCENARIO: Final = "scenario"
 """A handler of the scenario raised an exception."""
 OTHER: Final = "other"
-"""None of these."""
+"""Any other cause."""
 
 CAUSES: Final = frozenset(
     (
@@ -76,7 +76,7 @@ CAUSES: Final = frozenset(
         *STANZA_CONDITIONS,
     )
 )
-"""All that there are: those above, and the conditions that RFC 6120 defines."""
+"""All causes: those above, and the conditions that RFC 6120 defines."""
 
 _OF_ERRNO: Final = {
     errno.ECONNREFUSED: REFUSED,
@@ -95,17 +95,17 @@ _OF_ERRNO: Final = {
 
 
 def of_condition(condition: str) -> str:
-    """The cause of a stream, SASL or stanza error with this condition."""
+    """Return the cause of a stream, SASL or stanza error with this condition."""
     return condition if condition in CAUSES else UNDEFINED
 
 
 def of_loss(error: Exception) -> str:
-    """The cause of a connection that was not made or is gone, by what the transport says of it."""
+    """Return the cause of a failed or lost connection, from the transport's error."""
     known = getattr(error, "cause", None)
     return known or _OF_ERRNO.get(getattr(error, "errno", None) or 0, OTHER)
 
 
 def of(error: BaseException) -> str:
-    """The cause of whatever ended an attempt or a session."""
+    """Return the cause of the error that ended an attempt or a session."""
     found = getattr(error, "cause", SCENARIO)
     return found if found in CAUSES else SCENARIO

@@ -1,8 +1,8 @@
-"""`connect`: from a user's number to a client, in one attempt or a few.
+"""`connect`: from a user's number to a client, in one attempt or several.
 
-An attempt is a TCP connection and a login under one deadline. What may go better the next time is
-tried again, after a pause that doubles: a server that is refused or away, an overloaded one. What
-will not (a wrong password, TLS demanded, no descriptors left) is raised at once.
+An attempt is a TCP connection and a login under one deadline. A failure that may pass, such as a
+refusing or overloaded server, is retried after a pause that doubles each time. Any other (a wrong
+password, required TLS, no descriptors left) is raised at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ C = TypeVar("C", bound=Client)
 
 
 class Plan(NamedTuple):
-    """What `connect` was asked for, with the settings filled in."""
+    """The arguments of `connect`, completed from the settings."""
 
     me: Identity
     terms: Terms
@@ -48,15 +48,15 @@ class Plan(NamedTuple):
     interrupts: bool
 
     def at(self, target: str | None, attempt: int, over_tls: bool = False) -> Plan:
-        """The same at another server, if one is named, and no less secure than was asked for.
+        """Return the plan for another server, if one is given, and never less secure than before.
 
         Args:
-            target: The other server, as a server wrote it; see `can_follow`.
-            attempt: How many have failed: it says which server was asked for.
-            over_tls: Whether the server that named it is spoken to over TLS, asked for or not.
+            target: The other server, as a server named it; see `can_follow`.
+            attempt: How many attempts have failed: determines the server that was tried.
+            over_tls: Whether the server that named it was reached over TLS, requested or not.
 
         Raises:
-            SeeOtherHost: TLS is wanted, and the target cannot be reached so.
+            SeeOtherHost: TLS is required, and the target cannot be reached with it.
         """
         if target is None:
             return self
@@ -73,7 +73,7 @@ class Plan(NamedTuple):
 
 
 Settle = Callable[[Negotiation, Features], T]
-"""What is done after the login: bind a resource, or resume a stream."""
+"""The last step of a login: bind a resource, or resume a stream."""
 
 
 def connect(
@@ -96,37 +96,37 @@ def connect(
 ) -> Client:
     """Connect and log in; use the client in a ``with`` block.
 
-    What is None is taken from the settings that begin with ``xmpp_``.
+    Arguments that are None are taken from the settings that begin with ``xmpp_``.
 
     Args:
-        user_id: The user's number, from which the default name and password are made; None for the
-            calling user's.
+        user_id: The user's number, which determines its default name and password; None for the
+            number of the calling user.
         username: The local part of its JID.
         password: Its password.
         domain: The domain of its JID.
-        server: Where to connect to, whatever the domain: ``host:port``, or an address that names
+        server: Where to connect, whatever the domain: ``host:port``, or an address that names
             the transport, as in `via`.
         via: The same for an address with a transport, such as ``ws://host:port/path`` (WebSocket)
             or ``http://host:port/path`` (BOSH).
         tls: Over TCP, ``starttls``, ``direct``, ``off``, or ``auto``: STARTTLS if it is offered.
-        resource: The resource to ask for; empty lets the server choose.
-        mechanism: The one SASL mechanism to use, ``ANONYMOUS`` say.
-        register: Make the account first; that it exists already is no error.
-        timeout: How long each attempt may take, in seconds.
-        attempts: How often to try.
-        inbox_size: How many received stanzas are kept until they are looked at; 0 keeps none.
-        interrupts: Whether the calling greenlet is interrupted by the error when the stream ends
+        resource: The resource to request; empty lets the server choose.
+        mechanism: The only SASL mechanism to use, such as ``ANONYMOUS``.
+        register: Register the account first; it is not an error if it exists already.
+        timeout: Time limit of each attempt, in seconds.
+        attempts: Maximum number of attempts.
+        inbox_size: How many received stanzas are kept until the user reads them; 0 keeps none.
+        interrupts: Whether the error interrupts the calling greenlet when the stream ends
             while it waits for something else; otherwise the next call to the client raises it.
         resumable: Whether the session can be resumed after its connection was lost (`Client.resume`
-            and XEP-0198); None for what xmpp_stream_management says.
+            and XEP-0198); None for the setting xmpp_stream_management.
 
     Raises:
         ConnectError: No connection, or no session in time (`ConnectTimeout`).
         SaslError: The login was refused.
         IqError: The registration or the resource was refused.
-        StreamError: The server ended the stream, or broke the protocol.
-        Disconnected: The connection broke.
-        ScenarioError: No user is given or calling, or a value is invalid.
+        StreamError: The server ended the stream, or violated the protocol.
+        Disconnected: The connection was lost.
+        ScenarioError: No user is given and none is calling, or a value is invalid.
     """
     given = locals()
     plan = plan_of(**{name: value for name, value in given.items() if name != "attempts"})
@@ -141,12 +141,12 @@ def _management(resumable: bool | None) -> str:
     return "acks" if resumable is False and set_ == RESUMABLE else set_
 
 
-# Any: they are those of `connect`, by whatever name.
+# Any: the keyword arguments of `connect`.
 def register(user_id: int | None = None, **options_of_connect: Any) -> None:
-    """Make a user's account (XEP-0077) and see that it can log in.
+    """Register a user's account (XEP-0077) and check that it can log in.
 
     Args:
-        user_id: The user's number; None for the calling user's.
+        user_id: The user's number; None for the number of the calling user.
         options_of_connect: As in `connect`.
 
     Raises:
@@ -172,10 +172,10 @@ def plan_of(
     interrupts: bool = True,
     resumable: bool | None = None,
 ) -> Plan:
-    """The arguments of `connect`, with the settings filled in.
+    """Return the arguments of `connect`, completed from the settings.
 
     Raises:
-        ScenarioError: No user is given or calling, or a value is invalid.
+        ScenarioError: No user is given and none is calling, or a value is invalid.
     """
     me = identity.identity(user_id, username, password, domain)
     mechanisms = (mechanism,) if mechanism else names_in(options.xmpp_mechanisms.get())
@@ -204,7 +204,7 @@ def plan_of(
 
 
 def connect_by(plan: Plan, patience: Patience, kind: type[C]) -> C:
-    """A client of that kind, connected as planned, for as long as there is patience."""
+    """Connect a client of class `kind` as planned, with retries according to `patience`."""
     return persist(partial(_connect, plan, kind), patience)
 
 
@@ -221,7 +221,7 @@ def _connect(plan: Plan, kind: type[C], failed: int, target: str | None) -> C:
 
 
 def _bind(plan: Plan, talk: Negotiation, features: Features) -> str:
-    """Bind a resource, and let the stream be managed if that is wanted; the full JID."""
+    """Bind a resource, and enable stream management if wanted; return the full JID."""
     jid = talk.bind(features, plan.terms.resource)
     if plan.terms.management != UNMANAGED:
         resuming.begin(talk, features, plan.terms.management == RESUMABLE)
@@ -229,18 +229,18 @@ def _bind(plan: Plan, talk: Negotiation, features: Features) -> str:
 
 
 def resume(plan: Plan, session: Session, timeout: float) -> bool:
-    """As `resume_by`, for `timeout` seconds with the usual patience."""
+    """Do `resume_by` for `timeout` seconds with the default patience."""
     until_ns = monotonic_ns() + int(min(timeout, 1e9) * S_NS)
     return resume_by(plan, session, usual(sys.maxsize, until_ns))
 
 
 def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
-    """Let a session that was lost go on: resumed, or else bound anew.
+    """Continue a lost session: resume it, or else bind a new one.
 
     Args:
-        plan: By which it was made.
+        plan: The plan with which it was connected.
         session: The session.
-        patience: How long to try.
+        patience: Which attempts to make, and until when.
 
     Returns:
         Whether its stream was resumed.
@@ -266,7 +266,7 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
             except errors.XmppError as error:
                 if isinstance(error, errors.SeeOtherHost) or worth_retrying(error):
                     raise
-                # But the server that was asked for may do better.
+                # The original server may still accept it.
                 meters.attempt_failed(error, first_ns)
         return attempt_at(target, failed)
 
@@ -277,7 +277,7 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
         try:
             talk, jid, connect_ns = _log_in(short.at(target, failed, over_tls), failed, settle)
         except BaseException:
-            # What came after <resumed/> is gone with the attempt: the server has to send it again.
+            # What came after <resumed/> was dropped with this attempt: the server must resend it.
             management.handled = handled
             raise
         resumed = resuming.stream_of(talk).management is management
@@ -295,12 +295,12 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
     except errors.XmppError:
         pause.wait_resumed()
         raise
-    pause.wait_resumed()  # not when the user is killed: then it ends in the pause
+    pause.wait_resumed()  # not in `finally`: a killed user must not wait here
     return resumed
 
 
 def _is_usable(plan: Plan, location: str, over_tls: bool) -> bool:
-    """Whether to go where a session may be resumed: it is a hint, which TLS outweighs."""
+    """Return whether to use the location for resumption: it is a hint, so TLS takes precedence."""
     if not can_follow(location, 0):
         return False
     try:
@@ -311,11 +311,11 @@ def _is_usable(plan: Plan, location: str, over_tls: bool) -> bool:
 
 
 def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T, int]:
-    """Connect and log in, and do `settle` after that.
+    """Connect and log in, and then call `settle`.
 
     Returns:
-        The login, what `settle` returned, and when it began to connect: the embedded server may
-        have had to start before.
+        The login, the result of `settle`, and when connecting began: the embedded server may have
+        had to start before that.
     """
     me = plan.me
     server = server_addresses.server_for(me.user_id, attempt, me.domain, plan.server)
@@ -340,6 +340,6 @@ def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T
         return talk, settled, begin_ns
     except BaseException as error:
         if isinstance(error, errors.BadStreamError):
-            talk.stream.fail(error)  # tells the server what it did wrong
+            talk.stream.fail(error)  # sends the server the reason
         talk.stream.abort()
         raise

@@ -1,4 +1,4 @@
-"""A user's identity on the server: its name, password and JID."""
+"""A user's name, password and JID on the server."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from amoc.xmpp import options
 
 
 class Identity(NamedTuple):
-    """What a user logs in with."""
+    """Credentials of a user."""
 
     user_id: int | None
-    """Its number; None for one without, such as an anonymous one."""
+    """The user's number; None for a client without one, such as an anonymous client."""
     username: str
     domain: str
     password: str
-    """Never shown: this record's `repr` leaves it out."""
+    """Never shown: `repr` omits it."""
 
     @property
     def bare_jid(self) -> str:
@@ -33,7 +33,7 @@ class Identity(NamedTuple):
 def identity(
     user_id: int | None, username: str | None, password: str | None, domain: str | None
 ) -> Identity:
-    """The identity of user `user_id`, by the settings except where a value is given.
+    """Return the identity of user `user_id`, from the settings except where a value is given.
 
     Raises:
         ScenarioError: There is neither a number nor a name, and no user is calling.
@@ -55,12 +55,12 @@ def identity(
 
 
 def filled(pattern: str, user_id: int | None) -> str:
-    """A setting's value for one user: ``{id}`` stands for its number."""
+    """Return a setting's value for one user: ``{id}`` becomes its number."""
     return pattern.replace("{id}", "" if user_id is None else str(user_id))
 
 
 def domain_of(user_id: int | None) -> str:
-    """The domain of a user: users are spread over those of xmpp_domain by number."""
+    """Return the domain of a user: users are spread over those in xmpp_domain by number."""
     return _domain(user_id, options.xmpp_domain.get())
 
 
@@ -70,7 +70,7 @@ def _domain(user_id: int | None, setting: str) -> str:
 
 
 def address(whom: str | int) -> str:
-    """The JID of `whom`: a user's number becomes its bare JID, text is a JID already."""
+    """Return the JID of `whom`: the bare JID of a user's number; text is a JID already."""
     if isinstance(whom, int):
         return _address(whom, options.xmpp_username.get(), options.xmpp_domain.get())
     return str(whom)
@@ -82,7 +82,7 @@ def _address(number: int, username: str, domain: str) -> str:
 
 
 def number_of(jid: str) -> int | None:
-    """The user whose bare JID is `jid` by the settings, as `address` makes it; None for no user."""
+    """Return the number of the user whose bare JID is `jid`, by the settings; None for no user."""
     before, mark, after = address_pattern().partition("{id}")
     if not mark or not jid.startswith(before) or not jid.endswith(after):
         return None
@@ -91,5 +91,5 @@ def number_of(jid: str) -> int | None:
 
 
 def address_pattern() -> str:
-    """The bare JIDs of users, ``{id}`` standing for the number."""
+    """Return the pattern of users' bare JIDs, with ``{id}`` for the number."""
     return options.xmpp_username.get() + "@" + options.xmpp_domain.get()

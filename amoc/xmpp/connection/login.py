@@ -1,7 +1,7 @@
 """From a connection to a session: stream, SASL, stream, resource (RFC 6120, sections 4 to 7).
 
-Each side waits for the other, so the code reads like a conversation: `Negotiation.expect` waits for
-the server's next element, under one deadline for the whole. Before the login an account can be
+The two sides take turns, so the code reads like a dialogue: `Negotiation.expect` waits for the
+server's next element, with one deadline for the whole login. Before the login, an account can be
 registered on the same stream (XEP-0077).
 """
 
@@ -34,37 +34,38 @@ from amoc.xmpp.wire.xml_text import escape
 
 MAX_JID: Final = 3071
 MAX_EARLY: Final = 1000
-"""Elements that may arrive before they are expected."""
+"""Maximum number of elements that may arrive before they are expected."""
 MAX_CHALLENGES: Final = 4
-"""More than any mechanism needs; a server that sends more is going round in circles."""
+"""More than any mechanism needs; a server that sends more is in a loop."""
 
 
 class Terms(NamedTuple):
-    """How to log in."""
+    """Parameters of a login."""
 
     mechanisms: tuple[str, ...]
-    """The first that the server offers is taken."""
+    """The first one that the server offers is used."""
     resource: str
-    """Empty: the server chooses."""
+    """Empty to let the server choose."""
     max_iterations: int
-    """Most SCRAM iterations that a server may ask for."""
+    """Maximum SCRAM iterations that a server may request."""
     register: bool
-    """Register the account first; it is no error if it exists already."""
+    """Whether to register the account first; it is not an error if it exists already."""
     management: str = "off"
     """Stream management: ``off``, ``acks`` or ``resume``."""
 
 
 def _is_unasked(stanza: Stanza) -> bool:
-    """Whether it is a stanza, but no answer."""
+    """Return whether `stanza` is a stanza other than an answer."""
     return stanza.tag in (MESSAGE, PRESENCE) or (stanza.tag == IQ and stanza.type in ("get", "set"))
 
 
 class Negotiation(Owner):
-    """The client's side of the login; owns the stream while it lasts.
+    """The client's side of a login; owns the stream while the login lasts.
 
     Attributes:
         stream: The stream.
-        early: What arrived and was not asked for yet; after the login, the session's first stanzas.
+        early: Elements that arrived before they were expected; after the login, the session's first
+            stanzas.
     """
 
     __slots__ = ("_deadline_ns", "_waiter", "early", "stream")
@@ -80,7 +81,7 @@ class Negotiation(Owner):
             connection: The connection.
             who: User and server, for messages.
             deadline_ns: When to give up, on the monotonic clock.
-            kind: What to make of the connection.
+            kind: Class of the stream.
         """
         self.early: list[Stanza] = []
         self._deadline_ns = deadline_ns
@@ -88,7 +89,7 @@ class Negotiation(Owner):
         self.stream = kind(connection, self, who)
 
     def on_stanza(self, stanza: Stanza) -> None:
-        """Keep it until it is asked for."""
+        """Keep the stanza until it is expected."""
         if len(self.early) >= MAX_EARLY:
             raise errors.BadStreamError(
                 self.stream.who, "policy-violation", "too many elements before login was done"
@@ -96,12 +97,12 @@ class Negotiation(Owner):
         self.early.append(stanza)
 
     def on_turn(self) -> None:
-        """Something has arrived, if only a header."""
+        """Something has arrived, perhaps just a stream header."""
         if self._waiter is not None:
             self._waiter.give(True)
 
     def on_end(self, error: BaseException | None) -> None:
-        """Tell `expect`, if it waits for what has not come in time for the end."""
+        """End the wait in `expect`: with an element that arrived, or with the error."""
         waiter = self._waiter
         if waiter is not None:
             if self.early:
@@ -110,15 +111,15 @@ class Negotiation(Owner):
             waiter.wake()
 
     def expect(self, what: str, past_stanzas: bool = False) -> Element:
-        """The server's next element.
+        """Return the server's next element.
 
         Args:
-            what: What it should be, for a message.
-            past_stanzas: Whether messages, presence and requests may come before it: once a
-                resource is bound, others write to it. They stay where they are, for the session.
+            what: The expected element, for error messages.
+            past_stanzas: Whether messages, presence and requests may precede it: once a resource is
+                bound, others can send to it. They are left for the session.
 
         Raises:
-            ConnectTimeout: It does not come in time.
+            ConnectTimeout: It did not arrive in time.
             XmppError: The stream ended.
         """
         place = 0
@@ -130,7 +131,7 @@ class Negotiation(Owner):
             self.wait_turn(what)
 
     def check_open(self) -> None:
-        """Raise what ended the stream, if it has ended: perhaps right after what was expected.
+        """Raise the error that ended the stream, if it has ended, even after the expected element.
 
         Raises:
             XmppError: The stream ended.
@@ -141,7 +142,7 @@ class Negotiation(Owner):
             raise errors.Disconnected(f"{self.stream.who}: the stream was closed")
 
     def wait_turn(self, what: str) -> None:
-        """Wait until something has arrived, if only a header; arguments as those of `expect`."""
+        """Wait until something arrives, perhaps just a header; for `what` see `expect`."""
         self.check_open()
         waiter = self._waiter = Waiter()
         try:
@@ -160,7 +161,7 @@ class Negotiation(Owner):
         return (self._deadline_ns - monotonic_ns()) / S_NS
 
     def open(self, domain: str) -> Features:
-        """Begin a stream and read what the server offers.
+        """Open a stream and return the features that the server offers.
 
         Raises:
             XmppError: The stream cannot be used.
@@ -177,31 +178,31 @@ class Negotiation(Owner):
         return Features.of(element)
 
     def secure(self, features: Features, mode: str, terms: Callable[[], TlsTerms]) -> bool:
-        """Go on over TLS if it is wanted and offered (RFC 6120 section 5).
+        """Switch to TLS if it is wanted and offered (RFC 6120 section 5).
 
         Args:
             features: What the server offers.
             mode: One of `options.TLS_MODES`.
-            terms: Gives how to secure the connection.
+            terms: Returns the TLS terms of the connection.
 
         Returns:
-            Whether the stream goes over TLS now; it has to be opened again then.
+            Whether the stream now runs over TLS; it then has to be opened again.
 
         Raises:
-            TlsRequiredError: One side demands what the other does not offer.
+            TlsRequiredError: One side requires TLS and the other does not offer it.
             TlsError, CertificateError: The handshake failed.
             XmppError: The stream ended.
         """
         who = self.stream.who
         if mode == options.OFF and features.tls_required:
             raise errors.TlsRequiredError(
-                f"{who}: the server demands STARTTLS, but xmpp_tls is off"
+                f"{who}: the server requires STARTTLS, but xmpp_tls is off"
             )
         if mode == options.STARTTLS and not features.tls:
             raise errors.TlsRequiredError(
                 f"{who}: xmpp_tls is starttls, but the server does not offer it; use"
-                " xmpp_tls=direct if this is its port for direct TLS, or xmpp_tls=auto to do"
-                " without"
+                " xmpp_tls=direct if this is its port for direct TLS, or xmpp_tls=auto to connect"
+                " without TLS"
             )
         if mode == options.OFF or not features.tls:
             return False
@@ -213,7 +214,7 @@ class Negotiation(Owner):
             raise self.broken("invalid-xml", f"STARTTLS must be answered, got {answer.tag}")
         if (
             self.early
-        ):  # it may have been injected on the way, to be taken for encrypted (CVE-2011-0411)
+        ):  # possibly injected in transit, to be mistaken for encrypted data (CVE-2011-0411)
             raise self.broken("bad-format", "the server sent more before the TLS handshake")
         self.stream.change_transport(lambda below: secured(below, terms(), who, self._deadline_ns))
         return True
@@ -222,7 +223,7 @@ class Negotiation(Owner):
         """Log in (RFC 6120 section 6).
 
         Raises:
-            SaslError: The server refused, or cannot be believed.
+            SaslError: The server refused, or could not prove its identity.
             XmppError: The stream ended.
         """
         try:
@@ -250,8 +251,8 @@ class Negotiation(Owner):
                 raise self.broken(
                     "invalid-xml", f"the answer to SASL must be SASL, got {element.tag}"
                 )
-            # SCRAM may take milliseconds of CPU, and servers answer many users at once: let the
-            # loop turn in between, or all other users of the worker would wait for all of these.
+            # SCRAM may take milliseconds of CPU, and servers answer many users at once. Let the
+            # loop run in between, or all other users of the worker would wait for all of these.
             gevent.sleep(0)
             response = mechanism.answer(sasl.decode(element.text) or b"")
             self.stream.send(sasl.element("response", response))
@@ -260,7 +261,7 @@ class Negotiation(Owner):
         )
 
     def bind(self, features: Features, resource: str) -> str:
-        """Bind a resource (RFC 6120 section 7); the full JID that the server gives.
+        """Bind a resource (RFC 6120 section 7); return the full JID that the server assigned.
 
         Raises:
             IqError: The server refused.
@@ -280,11 +281,11 @@ class Negotiation(Owner):
         return jid
 
     def register(self, features: Features, me: Identity) -> bool:
-        """Register the account (XEP-0077 section 3.1); False when the name is taken.
+        """Register the account (XEP-0077 section 3.1); return False if the name is taken.
 
         Raises:
             IqError: The server refused for another reason.
-            ConnectError: It offers no registration.
+            ConnectError: It does not offer registration.
         """
         if not features.register:
             raise errors.ConnectError(
@@ -303,10 +304,10 @@ class Negotiation(Owner):
         return True
 
     def ask(self, stanza_id: str, payload: str, what: str) -> Element:
-        """The answer to an iq of type set.
+        """Return the answer to an iq of type set.
 
         Raises:
-            IqError: It is an error.
+            IqError: The answer is an error.
             XmppError: The stream ended.
         """
         self.stream.send(f"<iq type='set' id='{stanza_id}'>{payload}</iq>".encode())
@@ -318,5 +319,5 @@ class Negotiation(Owner):
         return answer
 
     def broken(self, condition: str, text: str) -> errors.BadStreamError:
-        """What to raise when the server breaks the protocol."""
+        """Return the error to raise when the server violates the protocol."""
         return errors.BadStreamError(self.stream.who, condition, errors.quoted(text))

@@ -1,7 +1,7 @@
-"""From a server's address to a connection, by the transport that the address names.
+"""From a server's address to a connection, over the transport that the address names.
 
-TLS, where it comes first, is for the host in the address over HTTP (RFC 9110 section 4.3.4), and
-for the user's domain over TCP (RFC 6120 section 13.7.2.1).
+If TLS comes first, the certificate is checked for the host in the address over HTTP (RFC 9110
+section 4.3.4), and for the user's domain over TCP (RFC 6120 section 13.7.2.1).
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.message_framing import MessageFramer
 
 FDS_PER_USER: Final = 1
-"""File descriptors that a user holds with one connection."""
+"""File descriptors held by a user with one connection."""
 STANZAS_IN_AN_ANSWER: Final = 4
-"""Stanzas of xmpp_max_stanza_bytes that one answer over BOSH may hold."""
+"""Maximum number of stanzas of xmpp_max_stanza_bytes in one BOSH answer."""
 
 
 class Terms(NamedTuple):
-    """Who connects, and how."""
+    """Parameters of a connection."""
 
     user_id: int | None
     domain: str
     tls: str
     """One of `options.TLS_MODES`."""
     timeout: float
-    """For each connection, in seconds."""
+    """Of each connection, in seconds."""
     max_stanza_bytes: int
 
 
 def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> Connection:
-    """A connection to `server`.
+    """Return a new connection to `server`.
 
     Args:
-        server: Where to, and how.
-        terms: Who connects.
+        server: The server's address and transport.
+        terms: Parameters of the connection.
         who: User and server, for messages.
         deadline_ns: When to give up, on the monotonic clock.
 
     Raises:
-        ConnectError: There is none.
-        ScenarioError: TLS is wanted in a way that the transport does not know.
+        ConnectError: No connection could be made.
+        ScenarioError: The transport does not support the requested kind of TLS.
     """
     limit = terms.max_stanza_bytes
     if server.transport == TCP:
@@ -76,7 +76,7 @@ def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> C
 
 
 def fds_per_user() -> int:
-    """File descriptors that each connected user holds, by the settings."""
+    """Return how many file descriptors a connected user holds, by the settings."""
     servers = parse_servers(options.xmpp_servers.get())
     return _polling().requests if any(one.transport == BOSH for one in servers) else FDS_PER_USER
 
@@ -88,12 +88,12 @@ def _polling() -> Polling:
 
 
 def _dial(server: Server, terms: Terms, who: str) -> Transport:
-    """A connection for a session that needs several, at any time of it."""
+    """Open another connection for a session that needs several, at any time during the session."""
     return _bytes_to(server, terms, who, monotonic_ns() + int(min(terms.timeout, 1e9) * S_NS))
 
 
 def _bytes_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> Transport:
-    """A connection that carries bytes, through TLS if that is to come first."""
+    """Open a connection that carries bytes, through TLS if TLS comes first."""
     source = server_addresses.source_for(terms.user_id)
     below = TcpTransport(connected_to(server, source, who, deadline_ns))
     over_tcp = server.transport == TCP

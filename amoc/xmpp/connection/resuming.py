@@ -1,4 +1,4 @@
-"""The client's side of beginning and resuming a managed stream (XEP-0198 sections 3 and 5)."""
+"""Enabling stream management and resuming streams, as a client (XEP-0198 sections 3 and 5)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def stream_of(talk: Negotiation) -> ManagedStream:
-    """The stream of a login that is to be managed."""
+    """Return the stream of a login with stream management."""
     return cast("ManagedStream", talk.stream)
 
 
 def begin(talk: Negotiation, features: Features, resumable: bool) -> None:
-    """Let the stream be managed; after a resource was bound.
+    """Enable stream management; done after a resource was bound.
 
     Args:
         talk: The login.
-        features: What the server offers.
+        features: Features that the server offers.
         resumable: Whether the stream must be resumable.
 
     Raises:
-        ConnectError: The server does not offer that.
+        ConnectError: The server does not offer stream management, or resumption if needed.
         XmppError: The stream ended.
     """
     who = talk.stream.who
@@ -60,14 +60,14 @@ def begin(talk: Negotiation, features: Features, resumable: bool) -> None:
 
 
 def resume(talk: Negotiation, features: Features, management: Management) -> bool:
-    """Resume a stream; after the login, in place of binding a resource.
+    """Resume a stream; done after the login, instead of binding a resource.
 
     Returns:
-        Whether it was. If not, the server has said what it had handled, as far as it still knew.
+        Whether it was resumed. If not, the server may still have reported what it had handled.
 
     Raises:
-        BadStreamError: The server resumes another stream, or says that it handled more than was
-            sent.
+        BadStreamError: The server resumes a different stream, or claims to have handled more than
+            was sent.
         XmppError: The stream ended.
     """
     if not features.management or not management.id:
@@ -90,11 +90,11 @@ def _resume(talk: Negotiation, management: Management) -> bool:
     if answer.tag != RESUMED:
         raise talk.broken("invalid-xml", f"the stream must be resumed or not, got {answer.tag}")
     if answer.get("previd") != management.id:
-        raise talk.broken("invalid-xml", "the server resumed another stream than it was asked to")
+        raise talk.broken("invalid-xml", "the server resumed a different stream than requested")
     management.sent.acknowledge(h_of(answer.get("h")))
     if not stream.replay(talk.left):
         raise errors.ConnectTimeout(
-            f"{stream.who}: the server did not take what was sent again in time"
+            f"{stream.who}: the server did not accept the resent stanzas in time"
             " (xmpp_connect_timeout)"
         )
     return True

@@ -1,4 +1,4 @@
-"""Attempts to connect: which are repeated, when, and how they are counted."""
+"""Attempts to connect: which are retried, when, and how they are counted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 MAX_PAUSE_S: Final = 60.0
 HTTP_OVERLOADED: Final = 429
-"""The lowest status that may go away by itself: too many requests, and errors of the server."""
+"""Lowest HTTP status that may be temporary: too many requests, and server errors above it."""
 
 _PASSING_STREAM_ERRORS: Final = frozenset(
     (
@@ -44,26 +44,26 @@ _LASTING: Final = (
 
 
 class Patience(NamedTuple):
-    """How long to go on trying."""
+    """Policy for retries."""
 
     attempts: int
-    """How many may fail."""
+    """Maximum number of failed attempts."""
     pause_s: Callable[[int], float]
-    """How long to pause when so many have failed."""
+    """Returns the pause after the given number of failures."""
     until_ns: int = sys.maxsize
-    """When to begin no other attempt, on the monotonic clock."""
+    """Time after which no new attempt begins, on the monotonic clock."""
     before: Callable[[], object] = lambda: None
     """Called before each attempt; it may wait."""
 
 
 def usual(attempts: int, until_ns: int = sys.maxsize) -> Patience:
-    """That of `connect`, by the settings."""
+    """Return the policy of `connect`, from the settings."""
     first = options.xmpp_connect_pause.get()
     return Patience(attempts, lambda n: backoff(n, first, MAX_PAUSE_S, random.random()), until_ns)
 
 
 def worth_retrying(error: BaseException) -> bool:
-    """Whether another attempt may go better."""
+    """Return whether another attempt may succeed."""
     if isinstance(error, _LASTING):
         return False
     if isinstance(error, errors.UpgradeError):
@@ -78,14 +78,14 @@ def worth_retrying(error: BaseException) -> bool:
 
 
 def persist(make: Callable[[int, str | None], T], patience: Patience) -> T:
-    """Make attempts until one succeeds, each of which may be sent on to other hosts.
+    """Make attempts until one succeeds; each may be redirected to other hosts.
 
     Args:
-        make: Makes one; given how many have failed, and the host that the server named, if any.
-        patience: How long to go on.
+        make: Makes one attempt, given the number of failures and the host of a redirect, if any.
+        patience: The policy for retries.
 
     Raises:
-        XmppError: What ended the last attempt.
+        XmppError: The error of the last attempt.
     """
     meters.connecting.inc()
     try:
@@ -132,7 +132,7 @@ def _count_failure(error: errors.XmppError, begin_ns: int, gives_up: bool) -> No
 
 
 def can_follow(target: str, hops: int) -> bool:
-    """Whether a user goes to the other host that a server names, after `hops` others."""
+    """Return whether a user may follow a redirect to `target` after `hops` redirects."""
     try:
         parse_server(target)
     except ValueError:

@@ -1,4 +1,4 @@
-"""TLS for one connection: its terms by the settings, and the handshake with errors that explain."""
+"""TLS for one connection: its terms from the settings, and the handshake."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from amoc.xmpp.transports.tls import TlsTransport
 
 
 def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
-    """The terms of a connection, by the settings.
+    """Return the TLS terms of a connection, from the settings.
 
     Args:
         user_id: The user's number.
-        name: The server's name, unless xmpp_tls_name says otherwise.
-        server: Where it connects to; sessions of the same server can be resumed.
+        name: The name to require in the certificate, unless xmpp_tls_name is set.
+        server: The server's address; TLS sessions are resumed with the same server only.
 
     Raises:
-        ScenarioError: A setting cannot be put into practice.
+        ScenarioError: A setting cannot be applied.
     """
     wanted = TlsOptions(
         verify=options.xmpp_tls_verify.get(),
@@ -48,11 +48,11 @@ def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
 
 
 def secured(below: Transport, terms: TlsTerms, who: str, deadline_ns: int) -> TlsTransport:
-    """TLS over `below`, which is closed when that fails.
+    """Return TLS over `below`, which is closed if the handshake fails.
 
     Args:
-        below: A connection on which the server expects a handshake.
-        terms: How to secure it.
+        below: A connection whose server expects a handshake.
+        terms: The TLS terms.
         who: User and server, for messages.
         deadline_ns: When to give up, on the monotonic clock.
 

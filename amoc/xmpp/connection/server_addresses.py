@@ -1,4 +1,4 @@
-"""Where to connect to: a server for each user, and the addresses of its name."""
+"""The server that each user connects to, and the IP addresses of its name."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _embedded_of: WeakKeyDictionary[rpc.Handler, tuple[Server, ...]] = WeakKeyDictio
 
 
 def server_for(user_id: int | None, attempt: int, domain: str, given: str | None) -> Server:
-    """The server for an attempt: `given`, or the setting's in turn, or the embedded one.
+    """Return the server for an attempt: `given`, one of xmpp_servers, or the embedded server.
 
-    The first user of a worker that wants the embedded one waits until it listens. Outside a run
-    there is none, and the domain itself is the server.
+    The first user of a worker that needs the embedded server waits until it listens. Outside a run
+    there is no embedded server, and the domain itself names the server.
 
     Raises:
-        ScenarioError: `given` is no address, or the embedded server cannot be started.
+        ScenarioError: `given` is not an address, or the embedded server cannot be started.
         UserStopped: The user was asked to stop while it waited.
     """
     if given is not None:
@@ -57,16 +57,16 @@ def _embedded() -> tuple[Server, ...]:
 
 
 def certificate_of(server: Server) -> str:
-    """The certificate in PEM that the embedded server made for itself; empty for any other."""
+    """Return the certificate (PEM) that the embedded server made for itself; empty for others."""
     return _certificates.get(server, "")
 
 
 def source_for(user_id: int | None) -> str | None:
-    """The local address that a user connects from; None for the usual one."""
+    """Return the local address that a user connects from; None for the default."""
     sources = names_in(options.xmpp_source_addresses.get())
     return sources[(user_id or 0) % len(sources)] if sources else None
 
 
 def resolve(server: Server, timeout: float) -> tuple[Address, ...]:
-    """The addresses of `server`, best first; see `amoc.base.name_lookup.resolve`."""
+    """Return the addresses of `server`, best first; see `amoc.base.name_lookup.resolve`."""
     return name_lookup.resolve(server.host, server.port, timeout)

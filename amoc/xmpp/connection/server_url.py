@@ -1,4 +1,4 @@
-"""Pure. Where a server listens and how it is spoken to, as text: ``host:port``, or a URL.
+"""Pure. A server's address and transport as text: ``host:port``, or a URL.
 
 The scheme names the transport; without one it is XMPP over TCP.
 """
@@ -14,7 +14,7 @@ WEBSOCKET: Final = "ws"
 BOSH: Final = "http"
 
 _SECURE: Final = {"xmpps": TCP, "wss": WEBSOCKET, "https": BOSH}
-"""Transports with TLS from the first byte on, by their schemes."""
+"""Transports with TLS from the first byte, by their URL schemes."""
 _PORTS: Final = {
     TCP: DEFAULT_PORT,
     WEBSOCKET: 80,
@@ -24,16 +24,16 @@ _PORTS: Final = {
     "https": 443,
 }
 _PATHS: Final = {WEBSOCKET: "/xmpp-websocket", BOSH: "/http-bind"}
-"""Where most servers have it; used when a URL ends with the port."""
+"""Default paths, as most servers have them; used when a URL ends with the port."""
 
 
 class Server(NamedTuple):
-    """Where a server listens.
+    """A server's address and transport.
 
     Attributes:
-        host: Its name, or its address by number.
+        host: Its name or IP address.
         port: Its port.
-        scheme: How it is spoken to: `TCP`, `WEBSOCKET` or `BOSH`, or one of these over TLS.
+        scheme: `TCP`, `WEBSOCKET` or `BOSH`, or the scheme of one of these over TLS.
         path: The path of the URL; empty over TCP.
     """
 
@@ -59,7 +59,7 @@ class Server(NamedTuple):
 
     @property
     def host_header(self) -> str:
-        """What HTTP calls it; the port is left out when it is the usual one."""
+        """Value of the HTTP header Host; the port is omitted if it is the default."""
         usual = self.port == _PORTS[self.scheme]
         return self.authority.rpartition(":")[0] if usual else self.authority
 
@@ -71,10 +71,10 @@ class Server(NamedTuple):
 
 @lru_cache(maxsize=256)
 def parse_server(text: str) -> Server:
-    """``host``, ``host:port``, ``[IPv6]:port``, or one of these in a URL.
+    """Parse ``host``, ``host:port``, ``[IPv6]:port``, or one of these in a URL.
 
     Raises:
-        ValueError: It is none of these; the message is a clause.
+        ValueError: It is none of these; the message completes a sentence.
     """
     text = text.strip()
     scheme, separator, rest = text.partition("://")
@@ -120,16 +120,16 @@ def parse_server(text: str) -> Server:
 
 @lru_cache(maxsize=16)
 def parse_servers(text: str) -> tuple[Server, ...]:
-    """Several addresses, with commas in between; empty text means none.
+    """Parse comma-separated addresses; empty text means none.
 
     Raises:
-        ValueError: One of them cannot be read.
+        ValueError: One of them is invalid.
     """
     return tuple(parse_server(one) for one in text.split(",") if one.strip())
 
 
 def over_websocket(server: Server, secure: bool = False) -> Server:
-    """The same server, if it speaks WebSocket on the same port; over TLS if it is `secure`."""
+    """Return the address of `server` for WebSocket on the same port; over TLS if `secure`."""
     scheme = "wss" if secure else WEBSOCKET
     return Server(server.host, server.port, scheme, _PATHS[WEBSOCKET])
 

@@ -1,4 +1,4 @@
-"""TCP connections to servers by name, and what it means when there is none."""
+"""TCP connections to servers by name, and the errors when none can be made."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from amoc.xmpp.connection.server_url import Server
 
 
 def connected_to(server: Server, source: str | None, who: str, deadline_ns: int) -> Socket:
-    """A socket that is connected to `server`.
+    """Return a socket connected to `server`.
 
     Args:
-        server: Where to.
-        source: The local address to connect from; None for the usual one.
+        server: The server's address.
+        source: The local address to connect from; None for the default.
         who: User and server, for messages.
         deadline_ns: When to give up, on the monotonic clock.
 
     Raises:
-        ConnectError: There is no connection.
+        ConnectError: No connection could be made.
     """
     try:
         found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
@@ -36,16 +36,16 @@ def connected_to(server: Server, source: str | None, who: str, deadline_ns: int)
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
     for tried, (family, address) in enumerate(found):
         try:
-            # The others get their share of the time if this one does not answer at all.
+            # The remaining addresses get their share of the time if this one does not answer.
             left = (deadline_ns - monotonic_ns()) / S_NS / (len(found) - tried)
             return connected_socket(family, address, source, left)
         except OSError as error:
-            failure = error.with_traceback(None)  # which refers to this very function
+            failure = error.with_traceback(None)  # the traceback would refer to this frame
     raise connect_error(failure, who, source)
 
 
 def connect_error(error: OSError, who: str, source: str | None) -> errors.ConnectError:
-    """The error of a user that could not connect, from the local address `source` if given."""
+    """Return the error for a failed connection, from the local address `source` if given."""
     if isinstance(error, TimeoutError) and error.errno is None:
         return errors.ConnectTimeout(
             f"{who}: could not connect within xmpp_connect_timeout", causes.TIMEOUT_TCP
@@ -53,20 +53,20 @@ def connect_error(error: OSError, who: str, source: str | None) -> errors.Connec
     if error.errno in (errno.EMFILE, errno.ENFILE):
         soft, hard = limits.getrlimit(limits.RLIMIT_NOFILE)
         whose = (
-            "this process may have"
+            "this process may open"
             if error.errno == errno.EMFILE
-            else "this host is out of file descriptors; a process may have"
+            else "this host is out of file descriptors; a process may open"
         )
         return errors.OutOfFilesError(
-            f"{who}: each user needs a file descriptor, but {whose} only {soft}; raise that with"
-            f" 'ulimit -n' ({hard} at the most) or LimitNOFILE= in systemd, or use more workers"
+            f"{who}: each user needs a file descriptor, but {whose} only {soft}; raise the limit"
+            f" with 'ulimit -n' (maximum {hard}) or LimitNOFILE= in systemd, or use more workers"
         )
     hint = ""
     if error.errno == errno.EADDRNOTAVAIL:
         hint = (
-            f"; local ports from {source} may be used up"
+            f"; local ports of {source} may be exhausted"
             if source
-            else "; local ports may be used up"
+            else "; local ports may be exhausted"
         ) + ", add addresses to xmpp_source_addresses"
     reason = os.strerror(error.errno) if error.errno else str(error)
     cause = causes.TIMEOUT_TCP if error.errno == errno.ETIMEDOUT else causes.of_loss(error)

@@ -1,7 +1,7 @@
-"""Users that come back after each loss of their connection, as phones do.
+"""Users that reconnect after each loss of their connection, as phones do.
 
-When very many users lose their connections at once, they must not all come back at once: each
-pauses for a time of its own, longer after each failure, and may have to pass a throttle.
+If very many users lose their connections at once, they must not all reconnect at once. So each
+waits for a random pause, longer after each failure, and may have to pass a throttle.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class ReturningClient(Client):
     """A client whose ``with`` block ends when the connection is lost.
 
     Attributes:
-        resumed: Whether its session was resumed: nothing was lost, and presence and the like need
-            not be sent again.
+        resumed: Whether its session was resumed: then nothing was lost, and presence and the like
+            need not be sent again.
     """
 
     __slots__ = ("resumed",)
@@ -37,7 +37,7 @@ class ReturningClient(Client):
 
     @property
     def lost_ns(self) -> int | None:
-        """When its connection was lost, or cut, without pauses of the run; None if it was not."""
+        """When the connection was lost or cut, in run time (pauses excluded); None if not."""
         return self._session.lost_ns
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> bool:
@@ -49,7 +49,7 @@ class ReturningClient(Client):
         return True
 
     def return_by(self, plan: Plan, patience: Patience) -> None:
-        """Go on with a resumed or a new session; handlers and rooms are those of a block."""
+        """Continue with a resumed or new session; handlers and rooms do not outlast a block."""
         self._session.end_followers()
         self._on_sent = None
         try:
@@ -59,32 +59,32 @@ class ReturningClient(Client):
             raise
 
 
-# Any: they are those of `connect`, by whatever name.
+# Any: the keyword arguments of `connect`.
 def staying_connected(
     user_id: int | None = None, **options_of_connect: Any
 ) -> Iterator[ReturningClient]:
-    """A client after each loss of the connection, for as long as the user runs.
+    """Yield a client, and another after each loss of the connection, while the user runs.
 
         for client in xmpp.staying_connected(user_id):
             with client:
                 client.send_presence()
                 ...
 
-    The ``with`` block ends without an exception when the connection was lost, and the loop goes on
-    with the next client. It ends when the block has come to its end with a connection, and when the
-    user is asked to stop. A client that is resumable (XEP-0198) is resumed where that is possible,
-    see `ReturningClient.resumed`. Handlers last for one block.
+    The ``with`` block ends without an exception when the connection is lost, and the loop continues
+    with the next client. The loop ends when a block ends with its connection intact, and when the
+    user is asked to stop. A resumable client (XEP-0198) is resumed where possible, see
+    `ReturningClient.resumed`. Handlers last for one block.
 
-    A user comes back after a pause of xmpp_reconnect_pause on average, longer after each failure,
-    and when xmpp_reconnect_throttle lets it pass; it tries until it succeeds. The timer ``outage``
-    is the time from a loss to the next session.
+    A user reconnects after a mean pause of xmpp_reconnect_pause, longer after each failure, and
+    once xmpp_reconnect_throttle lets it pass; it retries until it succeeds. The timer ``outage``
+    records the time from a loss to the next session.
 
     Args:
-        user_id: The user's number; None for the calling user's.
+        user_id: The user's number; None for the number of the calling user.
         options_of_connect: As in `connect`; `attempts` has no effect.
 
     Raises:
-        SaslError, ScenarioError, XmppError: What no other attempt can mend: a wrong password, say.
+        SaslError, ScenarioError, XmppError: A retry would not help, as with a wrong password.
     """
     options_of_connect.pop("attempts", None)
     plan = plan_of(user_id, **options_of_connect)
@@ -95,7 +95,7 @@ def staying_connected(
         try:
             yield client
         finally:
-            if client.is_open:  # the block has come to its end, or the loop was left
+            if client.is_open:  # the block has ended, or the loop was left
                 client.close()
         lost_ns = client.lost_ns
         if lost_ns is None:

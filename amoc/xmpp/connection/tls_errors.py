@@ -1,4 +1,4 @@
-"""What TLS errors mean: which setting to change, and what the peer speaks instead."""
+"""Explanations of TLS errors: which setting to change, and what else the peer speaks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HINTS: Final = {
     "HTTP": "this is the port of a web server, or of WebSocket and BOSH: use ws:// or http://",
     "XMPP": "use xmpp_tls=starttls, or the port for direct TLS",
 }
-# What X509_STORE_CTX_get_error(3) calls the reasons.
+# Codes of X509_STORE_CTX_get_error(3).
 _EXPIRED: Final = 10
 _NOT_YET_VALID: Final = 9
 _WRONG_NAMES: Final = (62, 64)
@@ -30,12 +30,12 @@ _OWN_CERTIFICATE: Final = (
 
 
 def refused(error: Exception, who: str, server_name: str) -> errors.ConnectError:
-    """The error of a user whose TLS handshake failed.
+    """Return the error for a failed TLS handshake.
 
     Args:
-        error: What the transport raised.
-        who: User and server.
-        server_name: The name that was asked for.
+        error: The transport's error.
+        who: User and server, for messages.
+        server_name: The requested server name.
     """
     if isinstance(error, TimeoutError):
         return errors.ConnectTimeout(
@@ -63,8 +63,8 @@ def refused(error: Exception, who: str, server_name: str) -> errors.ConnectError
 
 
 def lost(error: ssl.SSLError, who: str, place: str) -> errors.XmppError:
-    """The error of a user whose TLS connection broke; `place` says where in the stream."""
-    # In TLS 1.3 a server checks the client's certificate when the client believes to be connected.
+    """Return the error for a broken TLS connection; `place` is the position in the stream."""
+    # In TLS 1.3 the server checks the client's certificate after the client's handshake is done.
     if any(one in (error.reason or "") for one in _OWN_CERTIFICATE):
         return errors.TlsError(f"{who}: {reason(error)}")
     return errors.Disconnected(
@@ -73,15 +73,15 @@ def lost(error: ssl.SSLError, who: str, place: str) -> errors.XmppError:
 
 
 def reason(error: ssl.SSLError) -> str:
-    """Why, with the setting that may change it."""
+    """Return the reason, with the setting to change."""
     name = error.reason or ""
     text = (name or error.strerror or str(error)).lower().replace("_", " ")
     if any(one in name for one in _OWN_CERTIFICATE):
-        return f"the server does not accept our certificate, {text}; see xmpp_tls_certificate"
+        return f"the server rejects the user's certificate, {text}; see xmpp_tls_certificate"
     if "PROTOCOL_VERSION" in name or "UNSUPPORTED_PROTOCOL" in name:
         return f"no common version of TLS, {text}; see xmpp_tls_minimum_version"
     if "HANDSHAKE_FAILURE" in name or "NO_SHARED_CIPHER" in name or "NO_CIPHERS" in name:
-        return f"no common ciphers, or a certificate is needed, {text}; see xmpp_tls_ciphers"
+        return f"no common ciphers, or a certificate is required, {text}; see xmpp_tls_ciphers"
     return text
 
 
@@ -90,7 +90,7 @@ def _certificate(error: ssl.SSLCertVerificationError, server_name: str) -> str:
     if code in _WRONG_NAMES:
         return (
             f"the server's certificate is not for {server_name}; set xmpp_tls_name to a name"
-            " that it has"
+            " in the certificate"
         )
     if code == _EXPIRED:
         problem, advice = "has expired", "renew it"

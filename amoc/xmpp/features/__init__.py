@@ -1,5 +1,5 @@
-"""What a client can do beyond sending, asking and receiving: one mixin of `Client` per feature.
+"""Features of the client beyond sending, requests and receiving: one mixin of `Client` each.
 
-A feature adds methods, no attributes: what it must remember is made when it is first used, and kept
-in the session or in an object that the call returns. So an idle user pays for none of them.
+A feature adds methods but no attributes. Its state is created on first use and kept in the session
+or in an object that the call returns, so an idle user pays for none of them.
 """

@@ -1,4 +1,4 @@
-"""What rooms of all kinds have in common: a JID, messages, an archive."""
+"""Common parts of all kinds of rooms: a JID, messages, an archive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def has_text(stanza: Stanza) -> bool:
-    """Whether a message says something: rooms tell of changes with an empty body."""
+    """Return whether a message has a text: rooms announce changes with an empty body."""
     return bool(stanza.body)
 
 
@@ -33,7 +33,7 @@ class AnyRoom:
         self.jid = jid
 
     def say(self, body: str) -> None:
-        """Send a message to all who are in the room, the user itself included.
+        """Send a message to everyone in the room, the user itself included.
 
         Raises:
             RoomLeftError: The user is no longer in the room.
@@ -43,15 +43,15 @@ class AnyRoom:
         self._client.send_message(self.jid, body, "groupchat")
 
     def receive(self, match: Predicate | None = None, timeout: float | None = None) -> Stanza:
-        """The next message from the room, the user's own included.
+        """Return the next message from the room; the user's own messages count, too.
 
         Args:
-            match: Which; None for any that has a text.
+            match: Which messages to accept; None accepts any that has a text.
             timeout: In seconds; None waits as long as the user is in the room.
 
         Raises:
-            ReceiveTimeout: None came in time.
-            RoomLeftError: The user is no longer in the room, and no such message is left.
+            ReceiveTimeout: None arrived in time.
+            RoomLeftError: The user is no longer in the room, and the inbox holds no such message.
             XmppError, ClosedError: As `Client.receive`.
         """
         wanted = has_text if match is None else plain(match)
@@ -82,7 +82,7 @@ class AnyRoom:
         """Raise if the user is no longer in the room."""
 
     def archive(self, **query: object) -> Iterator[Page]:
-        """Pages of the room's archive; see `Client.archive` for the arguments."""
+        """Yield the pages of the room's archive; see `Client.archive` for the arguments."""
         return self._client.archive(of=self.jid, **query)  # type: ignore[arg-type]  # it checks them
 
     def _ask(self, kind: str, query: str, name: str, timeout: float | None) -> Stanza:

@@ -1,4 +1,4 @@
-"""Message archives (XEP-0313), the user's and those of rooms, page by page (XEP-0059)."""
+"""Message archives (XEP-0313) of users and rooms, page by page (XEP-0059)."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ PAGE_SIZE: Final = 50
 _SET: Final = f"{{{ns.RSM}}}set"
 
 Time = datetime | str
-"""A point in time, as text in the form of XEP-0082: ``2026-01-31T12:00:00Z``."""
+"""A point in time; text must be in the format of XEP-0082: ``2026-01-31T12:00:00Z``."""
 
 
 class Archived(NamedTuple):
     """A message in an archive."""
 
     id: str
-    """In the archive, for `before` and `after`."""
+    """Its id in the archive, for `before` and `after`."""
     stamp: str
-    """When it was archived, as XEP-0082 writes it."""
+    """When it was archived, in the format of XEP-0082."""
     message: Stanza
 
 
 class Page(NamedTuple):
-    """Some messages of an archive, oldest first."""
+    """A page of an archive, oldest message first."""
 
     messages: list[Archived]
     complete: bool
     """Whether there are no more in the direction of the query."""
     total: int | None
-    """How many there are in all; None where the server does not say."""
+    """Number of messages that match the query; None where the server does not say."""
     first: str
-    """Id of the first message; empty when the page is."""
+    """Id of the first message; empty when the page is empty."""
     last: str
     """Id of the last message."""
 
 
 class Preferences(NamedTuple):
-    """What is archived: ``always``, ``never``, or ``roster`` by default, with exceptions."""
+    """What is archived: ``always``, ``never`` or ``roster``, with exceptions."""
 
     default: str
     always: tuple[str, ...]
@@ -57,7 +57,7 @@ class Preferences(NamedTuple):
 
 
 class Archives(Listener):
-    """Archives' calls."""
+    """Calls for message archives."""
 
     __slots__ = ()
 
@@ -75,20 +75,21 @@ class Archives(Listener):
         of: str | None = None,
         timeout: float | None = None,
     ) -> Iterator[Page]:
-        """Pages of an archive, each by a request when it is asked for; timed as ``archive_page``.
+        """Yield the pages of an archive, requesting each on demand; timed as ``archive_page``.
 
-        Its messages are not received messages: they are not counted, and no handler sees them.
+        The messages in it do not count as received messages, and no handler sees them.
 
         Args:
             with_: Only messages with this JID or user.
-            start: Only messages from this time on.
+            start: Only messages from this time on, inclusive.
             end: Only messages up to this time.
-            first: The first so many, from the oldest on; without `last` all.
-            last: The last so many, from the newest page back; within a page the oldest is first.
+            first: Maximum number of messages, from the oldest on; all without `last`.
+            last: Maximum number of messages, from the newest page backwards; messages within a
+                page are still oldest first.
             after: Only messages after the one with this id.
-            before: Only messages before the one with this id; goes back like `last`.
-            page_size: How many messages to ask for at a time.
-            of: Whose archive: a room's JID; None for the user's own.
+            before: Only messages before the one with this id; goes backwards like `last`.
+            page_size: Number of messages to request at a time.
+            of: JID of the room whose archive to read; None for the user's own archive.
             timeout: For each page, in seconds; None for xmpp_request_timeout.
 
         Raises:
@@ -138,7 +139,7 @@ class Archives(Listener):
         )
 
     def archive_preferences(self, timeout: float | None = None) -> Preferences:
-        """What is archived for the user.
+        """Return what is archived for the user.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -156,12 +157,12 @@ class Archives(Listener):
         never: Iterable[str | int] = (),
         timeout: float | None = None,
     ) -> None:
-        """Say what is to be archived for the user.
+        """Set what is archived for the user.
 
         Args:
             default: ``always``, ``never`` or ``roster``.
-            always: Users with whom all is archived.
-            never: Users with whom nothing is.
+            always: Users with whom everything is archived.
+            never: Users with whom nothing is archived.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Whom a user knows: its roster and subscriptions (RFC 6121), and those it blocks (XEP-0191)."""
+"""A user's roster, its subscriptions (RFC 6121) and the users that it blocks (XEP-0191)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _is_push: Final = is_request & has_child(ns.ROSTER, "query")
 
 
 class Contacts(Listener):
-    """The calls of the roster, of subscriptions and of blocking."""
+    """Calls for the roster, subscriptions and blocking."""
 
     __slots__ = ()
 
     def roster(self, timeout: float | None = None) -> dict[str, roster.Contact]:
-        """The user's contacts by their bare JIDs (RFC 6121 section 2.1.3).
+        """Return the user's contacts by bare JID (RFC 6121 section 2.1.3).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -49,7 +49,7 @@ class Contacts(Listener):
         )
 
     def remove_from_roster(self, whom: str | int, timeout: float | None = None) -> None:
-        """Remove a contact, and the subscriptions with it (RFC 6121 section 2.5).
+        """Remove a contact together with its subscriptions (RFC 6121 section 2.5).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -57,17 +57,17 @@ class Contacts(Listener):
         self.request(roster.remove(address(whom)), timeout, type="set", name="roster_remove")
 
     def befriend(self, whom: str | int, timeout: float | None = None) -> None:
-        """Subscribe to a user's presence and let it subscribe to ours; wait for both.
+        """Subscribe to a user's presence and accept its subscription; wait until both are active.
 
-        The other one has to do the same, before, after or at the same time. Both must have sent
-        their initial presence. Timed as ``befriend``, from the call to both subscriptions.
+        The other user has to do the same, before, after or at the same time. Both must have sent
+        their initial presence. Timed as ``befriend``, from the call until both are active.
 
         Args:
             whom: A JID, or a user's number.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
-            ReceiveTimeout: The other one has not agreed in time.
+            ReceiveTimeout: The other user did not agree in time.
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
         """
         jid = bare(address(whom))
@@ -76,7 +76,7 @@ class Contacts(Listener):
         both: list[int] = []
 
         def on_push(push: Stanza) -> None:
-            # Servers push the roster only to those that have asked for it.
+            # Servers push the roster only to clients that have requested it.
             contact = roster.contacts(push.xml).get(jid)
             if contact is not None and contact.subscription == "both" and not both:
                 both.append(push.received_ns or monotonic_ns())
@@ -93,11 +93,11 @@ class Contacts(Listener):
                 both.append(monotonic_ns())
             else:
                 self.send_presence(jid, type="subscribe")
-                # It agrees to what was asked before these handlers listened; else it has no effect.
+                # Accepts a request that arrived before these handlers existed; else has no effect.
                 self.send_presence(jid, type="subscribed")
             if not both and not self._look(lambda: both, seconds, "befriend"):
                 raise ReceiveTimeout(
-                    f"{self._session.stream.who}: {jid} has not agreed to subscriptions both ways"
+                    f"{self._session.stream.who}: {jid} did not agree to mutual subscriptions"
                     f" within {seconds:g} s"
                 )
         finally:
@@ -106,7 +106,7 @@ class Contacts(Listener):
         request_counts.answered("befriend", both[0] - begin_ns, None)
 
     def block(self, *whom: str | int, timeout: float | None = None) -> None:
-        """Block users: the server takes nothing from them and hides ours from them (XEP-0191).
+        """Block users: the server drops their stanzas and hides the user from them (XEP-0191).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -114,7 +114,7 @@ class Contacts(Listener):
         self._block("block", whom, timeout)
 
     def unblock(self, *whom: str | int, timeout: float | None = None) -> None:
-        """Unblock users; without any, all.
+        """Unblock users; without arguments, unblock all.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -127,7 +127,7 @@ class Contacts(Listener):
         self.request(payload, timeout, type="set", name=f"blocking_{what}")
 
     def blocked(self, timeout: float | None = None) -> list[str]:
-        """The JIDs that the user blocks.
+        """Return the JIDs that the user blocks.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -136,7 +136,7 @@ class Contacts(Listener):
         return [one.get("jid", "") for one in answer.xml.iter(f"{{{ns.BLOCKING}}}item")]
 
     def unregister(self, timeout: float | None = None) -> None:
-        """Delete the user's account (XEP-0077 section 3.2); the server may end the stream over it.
+        """Delete the user's account (XEP-0077 section 3.2); the server may then end the stream.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.

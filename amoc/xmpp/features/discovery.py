@@ -1,4 +1,4 @@
-"""What others can do, and what the user's client says it can (XEP-0030, XEP-0115)."""
+"""Service discovery and the announcement of the client's own features (XEP-0030, XEP-0115)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from amoc.xmpp.wire.xml_text import attributes
 
 
 class Discovery(Listener):
-    """The calls of service discovery."""
+    """Calls for service discovery."""
 
     __slots__ = ()
 
     def disco(
         self, whom: str | int | None = None, node: str | None = None, timeout: float | None = None
     ) -> Info:
-        """What `whom` is and can do; None for the server.
+        """Return the identity and features of `whom`; None for the server.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -29,7 +29,7 @@ class Discovery(Listener):
     def disco_items(
         self, whom: str | int | None = None, node: str | None = None, timeout: float | None = None
     ) -> list[Item]:
-        """What belongs to `whom`: a server's services, a service's rooms or nodes.
+        """Return what belongs to `whom`: a server's services, or a service's rooms or nodes.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -45,10 +45,10 @@ class Discovery(Listener):
         return Element("query") if payload is None else payload
 
     def announce(self, *features: str) -> None:
-        """Say in presence, and to all who ask, that the client can do `features`.
+        """Announce `features` of the client, in presence and in answers to service discovery.
 
-        ``client.announce("urn:x:mood+notify")`` makes servers send what contacts publish to their
-        node ``urn:x:mood`` (XEP-0163 section 4.3.2). Presence that is sent later repeats it.
+        For example, ``client.announce("urn:x:mood+notify")`` makes servers send what contacts
+        publish to their node ``urn:x:mood`` (XEP-0163 section 4.3.2). Later presence repeats it.
 
         Raises:
             XmppError, ClosedError: As `send_presence`.

@@ -1,4 +1,4 @@
-"""MongooseIM's inbox: a user's conversations, each with its last message and what is unread."""
+"""MongooseIM's inbox: a user's conversations, each with its last message and unread count."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Conversation(NamedTuple):
 
 
 class Inbox(Listener):
-    """The inbox's calls."""
+    """Calls for the inbox."""
 
     __slots__ = ()
 
@@ -40,13 +40,13 @@ class Inbox(Listener):
         unread_only: bool = False,
         timeout: float | None = None,
     ) -> list[Conversation]:
-        """The user's conversations, the latest first unless `order` is ``asc``.
+        """Return the user's conversations, the latest first unless `order` is ``asc``.
 
-        Their messages do not count as received ones. Timed as ``inbox``.
+        Their messages do not count as received messages. Timed as ``inbox``.
 
         Args:
-            start: Only those with a message since then, as XEP-0082 writes it.
-            end: Only those with a last message before then.
+            start: Only those with a message since then, in the format of XEP-0082.
+            end: Only those whose last message is from before then.
             order: ``desc`` or ``asc``, by time.
             unread_only: Only those with unread messages.
             timeout: In seconds; None for xmpp_request_timeout.
@@ -69,7 +69,7 @@ class Inbox(Listener):
         return [one for one in found if one is not None]
 
     def mark_read(self, whom: str | int, timeout: float | None = None) -> None:
-        """Reset what is unread in the conversation with `whom`, a user or a room.
+        """Reset the unread count of the conversation with `whom`, a user or a room.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.

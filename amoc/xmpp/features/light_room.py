@@ -1,4 +1,4 @@
-"""A light room of MongooseIM: members for good instead of visitors, and no presence."""
+"""MongooseIM's light rooms: permanent members instead of visitors, and no presence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NONE: Final = "none"
 
 
 class LightInfo(NamedTuple):
-    """All that a light room says of itself."""
+    """Version, configuration and members of a light room."""
 
     version: str
     configuration: dict[str, str]
@@ -24,7 +24,7 @@ class LightInfo(NamedTuple):
 
 
 class LightRoom(AnyRoom):
-    """A light room. Each of its messages reaches each member that is online."""
+    """A light room. Each message reaches every member that is online."""
 
     __slots__ = ()
 
@@ -37,7 +37,7 @@ class LightRoom(AnyRoom):
         members: Iterable[str | int] = (),
         timeout: float | None = None,
     ) -> None:
-        """Create it; see `Client.create_light_room`."""
+        """Create the room; see `Client.create_light_room`."""
         users = "".join(_user(one, "member") for one in members)
         fields = _fields(configuration)
         self._ask(
@@ -50,7 +50,7 @@ class LightRoom(AnyRoom):
         self._client.joined(self.jid)
 
     def members(self, timeout: float | None = None) -> dict[str, str]:
-        """The members' affiliations, ``owner`` or ``member``, by JID.
+        """Return the members' affiliations, ``owner`` or ``member``, by JID.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -65,7 +65,7 @@ class LightRoom(AnyRoom):
         """Add members, make them owners, or remove them.
 
         Args:
-            affiliations: ``member``, ``owner`` or ``none``, by JID or user's number.
+            affiliations: ``member``, ``owner`` or ``none``, by JID or user number.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
@@ -84,7 +84,7 @@ class LightRoom(AnyRoom):
         self.change_members(dict.fromkeys(whom, NONE))
 
     def leave(self, timeout: float | None = None) -> None:
-        """Be a member no more.
+        """Give up membership of the room.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -93,7 +93,7 @@ class LightRoom(AnyRoom):
         self._client.left(self.jid)
 
     def configuration(self, timeout: float | None = None) -> dict[str, str]:
-        """The room's configuration, values by the names of fields.
+        """Return the room's configuration: values by field name.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -103,7 +103,7 @@ class LightRoom(AnyRoom):
         return {} if answer.payload is None else _texts(answer.payload)
 
     def configure(self, fields: Mapping[str, str], timeout: float | None = None) -> None:
-        """Change fields of the configuration, ``roomname`` and ``subject`` for example.
+        """Change fields of the configuration, such as ``roomname`` and ``subject``.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -112,7 +112,7 @@ class LightRoom(AnyRoom):
         self._ask("set", query, "light_room_configure", timeout)
 
     def info(self, timeout: float | None = None) -> LightInfo:
-        """Version, configuration and members in one request.
+        """Return version, configuration and members, in one request.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -149,7 +149,7 @@ def _fields(fields: Mapping[str, str]) -> str:
 
 
 def _texts(parent: Element) -> dict[str, str]:
-    """The fields of a configuration."""
+    """Return the fields of a configuration."""
     named = {one.tag.rpartition("}")[2]: one.text or "" for one in parent}
     named.pop("version", None)
     return named

@@ -1,7 +1,7 @@
-"""What chats are made of beside messages: states, receipts, markers, carbons, an idle client.
+"""Features that accompany messages: chat states, receipts, markers, carbons, client state.
 
-A receipt says that a message has reached a client (XEP-0184), a marker that its user has seen it
-(XEP-0333). Both name the message by its id.
+A receipt confirms that a message has reached a client (XEP-0184), a marker that its user has seen
+it (XEP-0333). Both name the message by its id.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from amoc.xmpp.wire.xml_text import attributes, escape
 STATES: Final = ("active", "composing", "gone", "inactive", "paused")
 MARKERS: Final = ("acknowledged", "displayed", "received")
 WANTS_RECEIPT: Final = f"<request xmlns='{ns.RECEIPTS}'/>"
-"""The payload of a message whose sender wants to know that it has arrived."""
+"""Payload of a message whose sender requests a receipt."""
 WANTS_MARKERS: Final = f"<markable xmlns='{ns.MARKERS}'/>"
-"""The payload of a message whose sender wants to know that it was seen."""
+"""Payload of a message whose sender requests markers."""
 
 
 class Messaging(Listener):
-    """The calls that go with chats."""
+    """Calls for chat states, receipts, markers and carbons."""
 
     __slots__ = ()
 
     def send_chat_state(self, to: str | int, state: str) -> None:
-        """Tell `to` what the user is doing (XEP-0085).
+        """Tell `to` what the user is doing in the chat (XEP-0085).
 
         Args:
             to: A JID, or a user's number.
@@ -56,7 +56,7 @@ class Messaging(Listener):
         self._send_bare(message.sender, receipt, message.type)
 
     def send_marker(self, message: Stanza, marker: str = "displayed") -> None:
-        """Say that `message` was seen (XEP-0333): ``received``, ``displayed``, ``acknowledged``.
+        """Mark `message` as ``received``, ``displayed`` or ``acknowledged`` (XEP-0333).
 
         Raises:
             XmppError, ClosedError: As `send_chat`.
@@ -70,13 +70,13 @@ class Messaging(Listener):
         )
 
     def send_receipts(self) -> Callable[[], None]:
-        """Confirm each message whose sender wants that, as soon as it arrives.
+        """Confirm each message whose sender requests a receipt, as soon as it arrives.
 
         Returns:
-            A function that stops it.
+            A function that stops it again.
         """
-        # The handler must not hold the client: the session, which the client holds, keeps it, and
-        # lets go of it at its end. A resumed session has another stream.
+        # The handler must not hold the client: it is kept by the session, which the client holds,
+        # until the session ends. A resumed session has another stream.
         session = self._session
 
         def confirm(message: Stanza) -> None:
@@ -95,10 +95,10 @@ class Messaging(Listener):
             timeout: In seconds; None for xmpp_request_timeout.
 
         Returns:
-            How long it took, in seconds.
+            The time to the receipt, in seconds.
 
         Raises:
-            ReceiveTimeout: No receipt came in time.
+            ReceiveTimeout: No receipt arrived in time.
             XmppError, ClosedError, ScenarioError: As `send_chat`.
         """
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
@@ -116,7 +116,7 @@ class Messaging(Listener):
             self._put(f"{before}{stanza_id}{after}".encode(), True)
             if not self._look(lambda: confirmed_ns, seconds, "receipt"):
                 raise ReceiveTimeout(
-                    f"{self._session.stream.who}: no receipt came within {seconds:g} s from {to}"
+                    f"{self._session.stream.who}: no receipt arrived within {seconds:g} s from {to}"
                 )
         finally:
             off()
@@ -124,7 +124,7 @@ class Messaging(Listener):
         return (confirmed_ns[0] - begin_ns) / 1e9
 
     def carbons(self, enabled: bool = True, timeout: float | None = None) -> None:
-        """Get copies of what the user's other clients send and receive, or no more (XEP-0280).
+        """Turn copies of what the user's other clients send and receive on or off (XEP-0280).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -133,7 +133,7 @@ class Messaging(Listener):
         self.request(f"<{what} xmlns='{ns.CARBONS}'/>", timeout, type="set", name="carbons")
 
     def inactive(self) -> None:
-        """Tell the server that nobody looks at this client (XEP-0352): it may hold things back.
+        """Tell the server that the client is inactive (XEP-0352), so that it may delay stanzas.
 
         Raises:
             XmppError, ClosedError: As `send`.
@@ -141,7 +141,7 @@ class Messaging(Listener):
         self.send(f"<inactive xmlns='{ns.CSI}'/>")
 
     def active(self) -> None:
-        """Tell the server that somebody looks at this client again.
+        """Tell the server that the client is active again.
 
         Raises:
             XmppError, ClosedError: As `send`.
@@ -149,7 +149,7 @@ class Messaging(Listener):
         self.send(f"<active xmlns='{ns.CSI}'/>")
 
     def _send_bare(self, to: str | int, payload: str, kind: str = "chat") -> None:
-        """A message without a body and without an id: it is not timed."""
+        """Send a message without a body and an id, so that it is not timed."""
         self._send(f"{encode.message_tag(to, kind)}>{payload}</message>".encode(), True)
 
 

@@ -1,4 +1,4 @@
-"""What a user stores on the server about itself: vCards, an avatar, private XML."""
+"""Data that a user stores on the server: vCards, an avatar, private XML."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CURRENT: Final = "current"
 
 
 class Profile(PubSub):
-    """The calls of vCards, avatars and private storage."""
+    """Calls for vCards, avatars and private storage."""
 
     __slots__ = ()
 
     def vcard(self, whom: str | int | None = None, timeout: float | None = None) -> Element:
-        """The vCard (XEP-0054) of `whom`, the user's own by default; empty without one.
+        """Return the vCard (XEP-0054) of `whom`, by default the user's own; empty if there is none.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -36,7 +36,7 @@ class Profile(PubSub):
         """Store the user's vCard.
 
         Args:
-            fields: A whole ``vCard`` element, or texts by the names of its fields: ``FN`` say.
+            fields: A whole ``vCard`` element, or texts by field name, such as ``FN``.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
@@ -48,7 +48,7 @@ class Profile(PubSub):
         self.request(fields, timeout, type="set", name="vcard_set")
 
     def vcard4(self, whom: str | int | None = None, timeout: float | None = None) -> Element | None:
-        """The vCard 4 (XEP-0292) of `whom`, the user's own by default; None without one.
+        """Return the vCard 4 (XEP-0292) of `whom`, by default the user's own; None without one.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -57,7 +57,7 @@ class Profile(PubSub):
         return items[-1].payload if items else None
 
     def set_vcard4(self, fields: dict[str, str], timeout: float | None = None) -> None:
-        """Publish the user's vCard 4: texts by the names of fields, ``fn`` say.
+        """Publish the user's vCard 4: texts by field name, such as ``fn``.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError, ScenarioError: As `publish`.
@@ -69,7 +69,7 @@ class Profile(PubSub):
         self.publish(ns.VCARD4_NODE, card, id=CURRENT, timeout=timeout)
 
     def set_avatar(self, data: bytes, type: str = "image/png", timeout: float | None = None) -> str:
-        """Publish the user's avatar (XEP-0084): first the picture, then what it is.
+        """Publish the user's avatar (XEP-0084): first the picture, then its metadata.
 
         Returns:
             Its id, the SHA-1 of `data`.
@@ -77,7 +77,7 @@ class Profile(PubSub):
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `publish`.
         """
-        digest = hashlib.sha1(data).hexdigest()  # noqa: S324 - XEP-0084 wants it
+        digest = hashlib.sha1(data).hexdigest()  # noqa: S324 - XEP-0084 requires it
         text = base64.b64encode(data).decode()
         picture = f"<data xmlns='{ns.AVATAR_DATA}'>{text}</data>"
         self.publish(ns.AVATAR_DATA, picture, id=digest, timeout=timeout)
@@ -87,7 +87,7 @@ class Profile(PubSub):
         return digest
 
     def avatar(self, whom: str | int | None = None, timeout: float | None = None) -> bytes | None:
-        """The picture that `whom` published last, the user's own by default; None without one.
+        """Return the latest avatar of `whom`, by default the user's own; None without one.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -105,7 +105,7 @@ class Profile(PubSub):
             return None
 
     def store(self, xml: Sendable, timeout: float | None = None) -> None:
-        """Keep an element in the user's private storage (XEP-0049), by its name and namespace.
+        """Store an element in the user's private storage (XEP-0049), under its name and namespace.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError, ScenarioError: As `request`.
@@ -115,7 +115,7 @@ class Profile(PubSub):
         self.request(query, timeout, type="set", name="private_set")
 
     def stored(self, namespace: str, name: str, timeout: float | None = None) -> Element | None:
-        """The element `name` from the user's private storage; empty if none was kept.
+        """Return the element `name` from the user's private storage; empty if none was stored.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.

@@ -1,7 +1,7 @@
 """Nodes of publish-subscribe services (XEP-0060) and of users' accounts (XEP-0163).
 
-``at`` says where a node is: None for the user's own account, a user's number for that user's, or
-the JID of a service, ``pubsub.localhost`` say.
+``at`` says where a node is: None for the user's own account, a number for that user's account, or
+the JID of a service, such as ``pubsub.localhost``.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ Where = str | int | None
 
 
 class Item(NamedTuple):
-    """What was published."""
+    """A published item."""
 
     id: str
     payload: Element | None
-    """None where a node publishes only that something was published."""
+    """None if the node notifies without payloads."""
     publisher: str
     """Empty where the service does not say."""
 
 
 class Event(NamedTuple):
-    """What a service tells of a node (XEP-0060 section 7.1.2)."""
+    """A notification about a node (XEP-0060 section 7.1.2)."""
 
     node: str
     kind: str
     """``items``, ``delete``, ``purge``, ``configuration`` or ``subscription``."""
     items: list[Item]
     retracted: list[str]
-    """Ids of items that were deleted."""
+    """Ids of deleted items."""
 
 
 def event_of(stanza: Stanza) -> Event | None:
-    """What a received message says of a node; None for others. `is_event` matches them."""
+    """Return the notification in a message, which `is_event` matches; None without one."""
     event = stanza.xml.find(_EVENT + "event")
     if event is None or not len(event):
         return None
@@ -62,7 +62,7 @@ def event_of(stanza: Stanza) -> Event | None:
 
 
 class PubSub(Listener):
-    """The calls of publishers, subscribers and owners."""
+    """Calls for publishers, subscribers and node owners."""
 
     __slots__ = ()
 
@@ -79,16 +79,16 @@ class PubSub(Listener):
         """Publish an item (section 7.1).
 
         Args:
-            node: Where to; a node of one's own account is created when it does not exist.
+            node: Its name; a node of the user's own account is created if it does not exist.
             payload: An element or raw XML, if any.
-            id: Replaces the item of this id; None lets the service choose one.
+            id: Replaces the item with this id; None lets the service choose one.
             at: Where the node is; see the module.
-            options: What the node must be like, or is created like; ``access_model`` is short for
-                ``pubsub#access_model``.
+            options: Preconditions that the node must meet, and with which it is created;
+                ``access_model`` is short for ``pubsub#access_model``.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Returns:
-            The item's id; empty where the service does not tell it.
+            The item's id; empty if the service does not return it.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError, ScenarioError: As `request`.
@@ -120,7 +120,7 @@ class PubSub(Listener):
         notify: bool = True,
         timeout: float | None = None,
     ) -> None:
-        """Delete an item (section 7.2); subscribers are told if `notify`.
+        """Delete an item (section 7.2), and notify subscribers if `notify`.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -138,7 +138,7 @@ class PubSub(Listener):
         ids: Iterable[str] = (),
         timeout: float | None = None,
     ) -> list[Item]:
-        """The items of a node (section 6.5): all, the `last` so many, or those with these `ids`.
+        """Return items of a node (section 6.5): all, the `last` n, or those with the given `ids`.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -150,7 +150,7 @@ class PubSub(Listener):
         return [_item(one) for one in found]
 
     def subscribe(self, node: str, *, at: Where, timeout: float | None = None) -> str:
-        """Subscribe with the bare JID (section 6.1); the state: ``subscribed`` or ``pending``.
+        """Subscribe with the bare JID (section 6.1); return ``subscribed`` or ``pending``.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -170,7 +170,7 @@ class PubSub(Listener):
         self._pubsub("set", wish, "pubsub_unsubscribe", at, timeout)
 
     def subscriptions(self, *, at: Where, timeout: float | None = None) -> dict[str, str]:
-        """The user's subscriptions at a service: states by node (section 5.6).
+        """Return the user's subscriptions at a service: states by node (section 5.6).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -189,7 +189,7 @@ class PubSub(Listener):
         at: Where = None,
         timeout: float | None = None,
     ) -> None:
-        """Create a node (section 8.1), with the service's defaults but for `configuration`.
+        """Create a node (section 8.1) with the service's defaults, overridden by `configuration`.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -207,7 +207,7 @@ class PubSub(Listener):
         at: Where = None,
         timeout: float | None = None,
     ) -> None:
-        """Change a node's configuration (section 8.2); ``max_items`` is ``pubsub#max_items``.
+        """Change a node's configuration (section 8.2); ``max_items`` means ``pubsub#max_items``.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -218,7 +218,7 @@ class PubSub(Listener):
     def node_configuration(
         self, node: str, *, at: Where = None, timeout: float | None = None
     ) -> dict[str, list[str]]:
-        """A node's configuration form: values by the names of fields (section 8.2).
+        """Return a node's configuration: values by field name (section 8.2).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -247,7 +247,7 @@ class PubSub(Listener):
     def node_affiliations(
         self, node: str, *, at: Where = None, timeout: float | None = None
     ) -> dict[str, str]:
-        """What users are to a node, ``owner`` or ``publisher`` say, by JID (section 8.9.1).
+        """Return a node's affiliations, such as ``owner`` or ``publisher``, by JID (section 8.9.1).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.
@@ -265,7 +265,7 @@ class PubSub(Listener):
         at: Where = None,
         timeout: float | None = None,
     ) -> None:
-        """Change what users are to a node, by bare JID (section 8.9.2).
+        """Change affiliations of a node, by bare JID (section 8.9.2).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `request`.

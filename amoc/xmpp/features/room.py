@@ -1,4 +1,4 @@
-"""A room that a user is in (XEP-0045): talk, wait for members and messages, moderate, leave."""
+"""A joined room (XEP-0045): talk, wait for members and messages, moderate, leave."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 CONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
 PREFIX: Final = "muc#roomconfig_"
 _changes = itertools.count(1)
-"""Of the ids of what asks a room for a change."""
+"""Numbers the ids of requests for changes."""
 
 
 class Affiliation(NamedTuple):
-    """What somebody is to a room for good."""
+    """A user's permanent standing in a room."""
 
     jid: str
     affiliation: str
     nick: str
-    """Empty when none is known."""
+    """Empty when unknown."""
 
 
 class Room(AnyRoom):
-    """A room that the user has joined; use it in a ``with`` block, which leaves at its end."""
+    """A joined room; use it in a ``with`` block, at whose end the user leaves the room."""
 
     __slots__ = ("_state",)
 
@@ -53,17 +53,17 @@ class Room(AnyRoom):
 
     @property
     def members(self) -> Mapping[str, Occupant]:
-        """Who is in the room now, the user included, by nickname; kept up to date."""
+        """The current members by nickname, the user included; kept up to date."""
         return self._state.members
 
     @property
     def subject(self) -> str:
-        """What the room is about; empty when it has no subject, or has not said it yet."""
+        """The room's topic; empty when it has none, or has not sent it yet."""
         return self._state.subject
 
     @property
     def created(self) -> bool:
-        """Whether the room was created by this user's joining."""
+        """Whether this user's join created the room."""
         return self._state.created
 
     def __repr__(self) -> str:
@@ -74,7 +74,7 @@ class Room(AnyRoom):
         """Raise if the user is no longer in the room.
 
         Raises:
-            RoomLeftError: It was kicked or banned, or the room is gone.
+            RoomLeftError: It was kicked or banned, or the room was destroyed.
             ClosedError: It has left, or the session was lost and not resumed.
         """
         if self._state.failure is not None:
@@ -88,7 +88,7 @@ class Room(AnyRoom):
         """Wait until at least `n` members are in the room, the user included.
 
         Raises:
-            ReceiveTimeout: There were not enough in time; `timeout` is in seconds.
+            ReceiveTimeout: There were not enough within `timeout` seconds.
             RoomLeftError: The user is no longer in the room.
             XmppError, ClosedError: The stream has ended.
         """
@@ -100,7 +100,7 @@ class Room(AnyRoom):
 
         if not self._client.wait_until(enough, timeout):
             raise ReceiveTimeout(
-                f"{state.who}: {n} members were not in the room within {timeout:g} s, only"
+                f"{state.who}: {n} members must be in the room within {timeout:g} s, got"
                 f" {len(state.members)}"
             )
 
@@ -132,15 +132,15 @@ class Room(AnyRoom):
         self._client.send_message(f"{self.jid}/{nick}", body, "chat", f"<x xmlns='{ns.MUC_USER}'/>")
 
     def change_subject(self, subject: str, timeout: float | None = None) -> None:
-        """Change what the room is about, and wait until it has changed.
+        """Change the room's topic, and wait until it has changed.
 
         Args:
-            subject: The new one.
+            subject: The new topic.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
-            RoomRefusedError: The room did not let the user: only moderators may, as a rule.
-            ReceiveTimeout: It did not confirm it in time.
+            RoomRefusedError: The room did not allow it: usually only moderators may.
+            ReceiveTimeout: The room did not confirm it in time.
             RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
         """
 
@@ -151,12 +151,12 @@ class Room(AnyRoom):
         self._change(ask, lambda: self._state.subject == subject, timeout, "the new subject")
 
     def change_nick(self, nick: str, timeout: float | None = None) -> None:
-        """Take another nickname, and wait until the room has confirmed it.
+        """Change the user's nickname, and wait until the room has confirmed it.
 
         Raises:
-            RoomRefusedError: It did not let the user take it; `condition` is ``conflict`` when
-                another member has that nickname. The user is in the room as before.
-            ReceiveTimeout: It did not answer in time.
+            RoomRefusedError: The room refused it; `condition` is ``conflict`` when another member
+                has that nickname. The user stays in the room under its old one.
+            ReceiveTimeout: The room did not answer in time.
             RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
         """
 
@@ -172,7 +172,7 @@ class Room(AnyRoom):
         timeout: float | None,
         what: str,
     ) -> None:
-        """Wait for a change that `ask` asks the room for, by a stanza with the id it is given."""
+        """Request a change by calling `ask` with a stanza id, and wait until it has happened."""
         self.check()
         state = self._state
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
@@ -199,7 +199,7 @@ class Room(AnyRoom):
             raise RoomRefusedError(state.who, condition, text or CHANGE_REFUSALS.get(condition, ""))
 
     def invite(self, whom: str | int, reason: str | None = None) -> None:
-        """Let the room invite a user (section 7.8.2).
+        """Have the room invite a user (section 7.8.2).
 
         Raises:
             RoomLeftError, XmppError, ClosedError, ScenarioError: As `say`.
@@ -214,7 +214,7 @@ class Room(AnyRoom):
     # Moderating
 
     def configuration(self, timeout: float | None = None) -> dict[str, list[str]]:
-        """The room's configuration form: values by the names of fields (section 10.2).
+        """Return the room's configuration: values by field name (section 10.2).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -226,11 +226,11 @@ class Room(AnyRoom):
     def configure(
         self, fields: Mapping[str, forms.Value] | None = None, timeout: float | None = None
     ) -> None:
-        """Configure the room; without `fields` it gets the service's defaults (section 10.1.2).
+        """Configure the room; without `fields`, accept the service's defaults (section 10.1.2).
 
         Args:
-            fields: Values by the names of fields; ``persistentroom`` is short for
-                ``muc#roomconfig_persistentroom``. Others are left as they are.
+            fields: Values by field name; ``persistentroom`` is short for
+                ``muc#roomconfig_persistentroom``. Other fields are left unchanged.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
@@ -243,7 +243,7 @@ class Room(AnyRoom):
         self._ask("set", query, "room_configure", timeout)
 
     def affiliations(self, affiliation: str, timeout: float | None = None) -> list[Affiliation]:
-        """All who are ``owner``, ``admin``, ``member`` or ``outcast`` (section 9.5).
+        """Return all users who are ``owner``, ``admin``, ``member`` or ``outcast`` (section 9.5).
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -283,7 +283,7 @@ class Room(AnyRoom):
         self._ask("set", query, "room_set_role", timeout)
 
     def kick(self, nick: str, reason: str | None = None, timeout: float | None = None) -> None:
-        """Put a member out of the room; it may come back.
+        """Remove a member from the room; it may come back.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -291,7 +291,7 @@ class Room(AnyRoom):
         self.set_role(nick, "none", reason, timeout)
 
     def ban(self, whom: str | int, reason: str | None = None, timeout: float | None = None) -> None:
-        """Put a user out of the room for good.
+        """Ban a user from the room.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -299,7 +299,7 @@ class Room(AnyRoom):
         self.set_affiliation(whom, "outcast", reason, timeout)
 
     def destroy(self, reason: str | None = None, timeout: float | None = None) -> None:
-        """Destroy the room (section 10.9). The user is out of it then, as are all others.
+        """Destroy the room (section 10.9). All members leave it, this user included.
 
         Raises:
             IqError, IqTimeout, XmppError, ClosedError: As `Client.request`.
@@ -321,7 +321,7 @@ class Room(AnyRoom):
     # Leaving
 
     def leave(self, timeout: float | None = None) -> None:
-        """Leave the room, and wait until it has taken note; harmless when the user is out.
+        """Leave the room, and wait for its confirmation; harmless when the user has left already.
 
         Args:
             timeout: In seconds; None for xmpp_request_timeout.
@@ -347,7 +347,7 @@ class Room(AnyRoom):
             )
 
     def _forget(self) -> None:
-        """The user is out at its own wish: nothing of this is a failure."""
+        """Note that the user left voluntarily, so that nothing of it counts as a failure."""
         self._state.leaving = True
         self._state.on_end()
         self._state.failure = None

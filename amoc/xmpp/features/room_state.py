@@ -1,7 +1,7 @@
-"""A multi-user chat's state as one member sees it (XEP-0045): who is there, and what it is about.
+"""State of a multi-user chat as one member sees it (XEP-0045): its members and its topic.
 
-Rooms with hundreds of members send each of them hundreds of presences, so reading one costs a few
-look-ups, and what users of a worker know of the same member is one record.
+A room with hundreds of members sends each of them hundreds of presences. So processing a presence
+costs only a few look-ups, and a worker's users share one record per member.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ REFUSALS: Final = {
     "item-not-found": "the room does not exist, or is not configured yet",
     "not-acceptable": "another nickname is reserved for the user",
     "not-allowed": "the user may not create rooms",
-    "not-authorized": "the room wants another password",
+    "not-authorized": "the room requires another password",
     "registration-required": "the room is for members only",
     "resource-constraint": "the room is full",
     "service-unavailable": "the room is full",
@@ -51,38 +51,38 @@ CHANGE_REFUSALS: Final = {
     "not-acceptable": "nicknames of this room cannot be changed",
 }
 MAX_MEMBERS: Final = 100_000
-"""Of a room; a service that names more is broken."""
+"""Maximum number of members kept of a room; a service that names more is broken."""
 
 
 class Occupant(NamedTuple):
-    """A member of a room that is there now."""
+    """A current member of a room."""
 
     nick: str
     jid: str
-    """Its real JID; empty where the room hides it."""
+    """Its real JID; empty if the room hides it."""
     affiliation: str
-    """``owner``, ``admin``, ``member``, ``outcast`` or ``none``: lasts beyond a visit."""
+    """``owner``, ``admin``, ``member``, ``outcast`` or ``none``: permanent."""
     role: str
-    """``moderator``, ``participant`` or ``visitor``: for this visit."""
+    """``moderator``, ``participant`` or ``visitor``: until it leaves."""
 
 
 _occupant = lru_cache(maxsize=16_384)(Occupant)
 
 
 class RoomState:
-    """What a member knows of a room; the session tells it of each stanza from there.
+    """A member's view of a room; the session passes it each stanza from the room.
 
     Attributes:
         jid: The room's JID.
-        nick: The user's nickname there, as the room confirmed it.
+        nick: The user's nickname in the room, as the room confirmed it.
         who: User, room and nickname, for messages.
         members: The occupants, the user included, by nickname.
-        subject: What the room is about; empty at first.
-        created: Whether the room was made by the user's joining.
-        joined_ns: When the room had let the user in, on the monotonic clock; 0 before.
-        leaving: Whether the user wishes to leave, so that it is no failure.
-        left: Whether the user is out again, at its own wish or not.
-        failure: Why the user is not in the room: it was refused, or is in it no more.
+        subject: The room's topic; empty at first.
+        created: Whether the user's join created the room.
+        joined_ns: When the room let the user in, on the monotonic clock; 0 before that.
+        leaving: Whether the user intends to leave, so that being out is not a failure.
+        left: Whether the user has left or was removed.
+        failure: Why the user is not in the room: it was refused or removed.
     """
 
     __slots__ = (
@@ -111,7 +111,7 @@ class RoomState:
         self.failure: RoomError | RoomLeftError | None = None
 
     def on_stanza(self, stanza: Stanza) -> bool:
-        """Take note of a stanza from the room; whether the inbox need not keep it."""
+        """Process a stanza from the room; return whether the inbox can do without it."""
         if stanza.tag == PRESENCE:
             self._on_presence(stanza, stanza.xml)
             return True
@@ -176,7 +176,7 @@ class RoomState:
             self._end(item, codes, destroy)
 
     def _end(self, item: Element | None, codes: list[str], destroy: Element | None) -> None:
-        """The user is out of the room."""
+        """Note that the user is out of the room, and why."""
         if self.left or not self.joined_ns:
             return
         ends = [ENDS[code] for code in codes if code in ENDS]
@@ -189,7 +189,7 @@ class RoomState:
             meters.rooms_lost.inc()
 
     def on_end(self) -> None:
-        """The user is out, for whatever reason; harmless the second time."""
+        """Note that the user is out, for whatever reason; harmless the second time."""
         if self.joined_ns and not self.left:
             meters.rooms_joined.dec()
         self.left = True

@@ -1,4 +1,4 @@
-"""Joining rooms of both kinds: multi-user chats (XEP-0045) and MongooseIM's light ones."""
+"""Joining both kinds of rooms: multi-user chats (XEP-0045) and MongooseIM's light rooms."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 
 LOCKED: Final = "item-not-found"
-"""What a room says that was created and is not configured yet (section 10.1.1)."""
+"""Condition with which a new room that is not configured yet refuses others (section 10.1.1)."""
 LOCKED_PAUSE_S: Final = 0.05
 JOIN: Final = "room_join"
-"""The step that entering a room is."""
+"""Name of the step in which a user joins a room."""
 MAX_LOCKED_PAUSE_S: Final = 1.0
 
 
 class Rooms(Archives):
-    """Ways into rooms."""
+    """Calls that join and create rooms."""
 
     __slots__ = ()
 
@@ -42,17 +42,17 @@ class Rooms(Archives):
         configure: Mapping[str, forms.Value] | None = None,
         timeout: float | None = None,
     ) -> Room:
-        """Join a room, and wait until it has let the user in; a room that is new is created.
+        """Join a room, and wait until it has let the user in; create it if it does not exist.
 
-        A room that another user has just created, and not configured yet, is asked again.
+        If another user has just created the room and not configured it yet, the join is retried.
 
         Args:
-            room: Its name, at the service of xmpp_muc_service, or its whole JID.
+            room: Its name, at the service of xmpp_muc_service, or its full JID.
             nick: The nickname; None for the local part of the user's JID.
-            history: How many earlier messages to ask for; None for as many as the room likes.
-            password: What the room asks for.
-            configure: How to configure the room if it is new; see `Room.configure`. A new room
-                opens to others when it is configured, so it always is.
+            history: How many earlier messages to request; None for the room's default.
+            password: The room's password, if it has one.
+            configure: Configuration of a new room; see `Room.configure`. A new room is always
+                configured, as it opens to others only then.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Returns:
@@ -61,7 +61,7 @@ class Rooms(Archives):
         Raises:
             RoomError: The room did not let the user in; `condition` is ``conflict`` for a nickname
                 that is taken.
-            ReceiveTimeout: It did not answer in time.
+            ReceiveTimeout: The room did not answer in time.
             IqError, IqTimeout: A new room could not be configured.
             ScenarioError: The user is in the room already.
             XmppError, ClosedError: The stream has ended.
@@ -74,7 +74,7 @@ class Rooms(Archives):
             session.watchers = {}
         before = session.watchers.get(jid)
         if isinstance(before, RoomState) and not before.left:
-            raise ScenarioError(f"a user can be in a room only once, got {jid} again")
+            raise ScenarioError(f"a user can join a room only once, got {jid} again")
         session.watchers[jid] = state
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
         try:
@@ -117,7 +117,7 @@ class Rooms(Archives):
             raise copy_of(failure)
 
     def forget_room(self, state: RoomState) -> None:
-        """For rooms: the user is out of one."""
+        """Drop the state of a room that the user has left; called by rooms."""
         watchers = self._session.watchers
         if watchers is not None and watchers.get(state.jid) is state:
             del watchers[state.jid]
@@ -129,16 +129,16 @@ class Rooms(Archives):
         configuration: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> LightRoom:
-        """Create a light room of MongooseIM, with the user as its owner.
+        """Create one of MongooseIM's light rooms, with the user as its owner.
 
         Args:
-            name: The room's, at the service of xmpp_muc_light_service, or its whole JID.
-            members: Its first members, JIDs or users' numbers.
-            configuration: Values by the names of fields; ``roomname`` is `name` unless given.
+            name: The room's name, at the service of xmpp_muc_light_service, or its full JID.
+            members: Its first members, as JIDs or user numbers.
+            configuration: Values by field name; ``roomname`` defaults to `name`.
             timeout: In seconds; None for xmpp_request_timeout.
 
         Raises:
-            IqError: ``conflict`` when there is such a room, for example.
+            IqError: For example ``conflict`` when the room exists already.
             IqTimeout, XmppError, ClosedError, ScenarioError: As `request`.
         """
         room = self.light_room(name)
@@ -146,9 +146,9 @@ class Rooms(Archives):
         return room
 
     def light_room(self, name: str) -> LightRoom:
-        """A light room that exists; nothing is sent.
+        """Return an existing light room; nothing is sent.
 
-        For the account of messages, a member from an earlier connection calls `joined` as well.
+        For message accounting, a member since an earlier connection calls `joined` as well.
         """
         service = options.xmpp_muc_light_service.get()
         return LightRoom(self, _expanded(name, service, self.domain))

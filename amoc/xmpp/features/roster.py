@@ -1,4 +1,4 @@
-"""Pure. The roster's queries and answers (RFC 6121 section 2)."""
+"""Pure. Roster requests and results (RFC 6121 section 2)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Contact(NamedTuple):
 
     jid: str
     name: str
-    """Empty when the user gave none."""
+    """Empty when the user set none."""
     subscription: str
-    """``none``, ``to`` (we see theirs), ``from`` (they see ours) or ``both``."""
+    """``none``, ``to`` (the user sees their presence), ``from`` (the reverse) or ``both``."""
     pending: bool
-    """Whether our request to subscribe awaits an answer."""
+    """Whether the user's subscription request awaits an answer."""
     groups: tuple[str, ...]
 
 
 def contacts(iq: Element) -> dict[str, Contact]:
-    """The contacts in a roster result or push, by JID."""
+    """Return the contacts in a roster result or push, by JID."""
     found = {}
     for item in iq.iterfind(f"{{{ns.ROSTER}}}query/{{{ns.ROSTER}}}item"):
         jid = item.get("jid", "")
@@ -41,12 +41,12 @@ def contacts(iq: Element) -> dict[str, Contact]:
 
 
 def put(jid: str, name: str | None, groups: Iterable[str]) -> str:
-    """The payload that adds or changes a contact."""
+    """Return the payload that adds or changes a contact."""
     inside = "".join(f"<group>{escape(group)}</group>" for group in groups)
     head = attributes(jid=jid, name=name)
     return f"<query xmlns='{ns.ROSTER}'><item{head}>{inside}</item></query>"
 
 
 def remove(jid: str) -> str:
-    """The payload that removes a contact."""
+    """Return the payload that removes a contact."""
     return f"<query xmlns='{ns.ROSTER}'><item jid='{escape(jid)}' subscription='remove'/></query>"

@@ -1,4 +1,4 @@
-"""Uploading files: a slot from the server (XEP-0363), and the upload itself by HTTP."""
+"""File uploads: a slot from the server (XEP-0363), then the upload itself over HTTP."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 
 STEP: Final = "upload"
-"""The step that an upload itself is."""
+"""Name of the step in which a file is uploaded."""
 SLOT: Final = f"{{{ns.UPLOAD}}}slot"
 MAX_ANSWER_BYTES: Final = 64 << 10
-# XEP-0363 section 5: a server may ask for these, and for no others.
+# XEP-0363 section 5: a server may request these headers and no others.
 HEADERS: Final = ("authorization", "cookie", "expires")
 
 
 class Slot(NamedTuple):
-    """Where a file goes to, and where it can be had."""
+    """URLs under which to upload and to download a file."""
 
     put: str
     get: str
     headers: dict[str, str]
-    """To be sent with the upload; secrets may be among them, which `repr` leaves out."""
+    """To be sent with the upload. They may contain secrets, so `repr` omits them."""
 
     def __repr__(self) -> str:
         return f"<slot for {self.get}>"
 
 
 class Uploads(Listener):
-    """The calls of file uploads."""
+    """Calls for file uploads."""
 
     __slots__ = ()
 
@@ -54,10 +54,10 @@ class Uploads(Listener):
         type: str = "application/octet-stream",
         timeout: float | None = None,
     ) -> Slot:
-        """Ask the service of xmpp_upload_service where to put a file; timed as ``upload_slot``.
+        """Request a slot for a file from xmpp_upload_service; timed as ``upload_slot``.
 
         Args:
-            size: Of the file, in bytes.
+            size: Size of the file, in bytes.
             name: Its name.
             type: Its media type.
             timeout: In seconds; None for xmpp_request_timeout.
@@ -87,16 +87,16 @@ class Uploads(Listener):
         type: str = "application/octet-stream",
         timeout: float | None = None,
     ) -> str:
-        """Upload a file; timed as ``upload_slot`` and, from connecting to the answer, ``upload``.
+        """Upload a file; timed as ``upload_slot`` and ``upload`` (from connecting to the answer).
 
         Args:
-            data: What is in it.
+            data: The content.
             name: Its name.
             type: Its media type.
-            timeout: For each of the two, in seconds; None for xmpp_request_timeout.
+            timeout: For each of the two steps, in seconds; None for xmpp_request_timeout.
 
         Returns:
-            The URL by which it can be had.
+            The URL under which it can be downloaded.
 
         Raises:
             UploadError: The upload failed, or took too long.
@@ -126,7 +126,7 @@ class Uploads(Listener):
 
 
 def _tls() -> SSLContext:
-    """The context that uploads share: certificates are checked as those of XMPP servers are."""
+    """Return the shared TLS context; certificates are checked like those of XMPP servers."""
     return _context(
         TlsOptions(
             verify=options.xmpp_tls_verify.get(),
@@ -139,13 +139,13 @@ def _tls() -> SSLContext:
 
 @cache
 def _context(wanted: TlsOptions) -> SSLContext:
-    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # gevent's, also where Python is not patched
+    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # gevent's, even where Python is not patched
     tls_context.configure(context, wanted)
     return context
 
 
 def _put(slot: Slot, data: bytes, type: str, seconds: float) -> int:
-    """Send `data`; the status of the answer."""
+    """Send `data`; return the status of the answer."""
     url = urlsplit(slot.put)
     with gevent.Timeout(seconds, TimeoutError()):
         connection = _connection(url, seconds)
@@ -160,7 +160,7 @@ def _put(slot: Slot, data: bytes, type: str, seconds: float) -> int:
 
 
 def _connection(url: SplitResult, seconds: float) -> http.client.HTTPConnection:
-    """A connection over a socket that lets other users run, whether Python is patched or not."""
+    """Connect with a cooperative socket, whether Python is monkey-patched or not."""
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError(f"the server must name an address for HTTP, got {url.geturl()!r}")
     secure = url.scheme == "https"

@@ -181,7 +181,7 @@ def test_a_process_without_descriptors_says_so_and_goes_on_when_there_are_some_a
                 clients.append(connect(address, attempts=5))
             print("no error")
         except xmpp.OutOfFilesError as error:
-            print("may have only 40" in str(error) and "40 at the most" in str(error))
+            print("may open only 40" in str(error) and "maximum 40" in str(error))
         print(len(clients) > 5, all(client.is_open for client in clients))
         clients.pop().close()
         clients.append(connect(address))

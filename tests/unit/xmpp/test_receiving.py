@@ -38,7 +38,7 @@ def test_receive_gives_up_in_time_and_says_what_did_not_come() -> None:
     with serving(session(idle)) as server, connect(server) as client:
         with pytest.raises(xmpp.ReceiveTimeout, match=r"no \(is_chat & has_body\('x'\)\) came"):
             client.receive(xmpp.is_chat & xmpp.has_body("x"), timeout=0.01)
-        with pytest.raises(TimeoutError, match="no stanza came within 0 s"):
+        with pytest.raises(TimeoutError, match="no stanza arrived within 0 s"):
             client.receive(timeout=0)
 
 

@@ -454,7 +454,7 @@ def test_a_server_that_does_not_read_what_is_sent_again_ends_the_attempt() -> No
         client.on_received(xmpp.is_chat, answer)
         assert sent.wait(PATIENCE_S)
         client.cut(reset=True)
-        with pytest.raises(xmpp.ConnectTimeout, match="did not take what was sent again in time"):
+        with pytest.raises(xmpp.ConnectTimeout, match="did not accept the resent stanzas in time"):
             client.resume(0.5)
 
 
