@@ -125,9 +125,7 @@ class Lane:
             self._ledger.forget(self)
 
     def go_on(self) -> None:
-        """Note that its session was resumed: messages sent meanwhile are due as if it never ended.
-
-        """
+        """Note that its session was resumed: messages sent in between are due."""
         self.is_open = True
         for there in (self.online, *(self.rooms or {}).values()):
             there.go_on(self._closed_ns)
