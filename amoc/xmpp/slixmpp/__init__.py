@@ -1,1 +1,1 @@
-"""slixmpp's own client, in a greenlet."""
+"""slixmpp's own client, run in a greenlet."""

@@ -1,8 +1,8 @@
-"""asyncio's own event loop in one greenlet of a process, and calls into it from other greenlets.
+"""An asyncio event loop in one greenlet of the process, and calls into it from other greenlets.
 
-Its selector is gevent's, so while asyncio has nothing to do the other greenlets run. Whatever runs
-in asyncio shares this one greenlet: it awaits, and must not wait for gevent or amoc, or all that
-lives in asyncio here stands still.
+The loop uses gevent's selector, so other greenlets run while asyncio is idle. Everything in asyncio
+shares this one greenlet: it must await, and must not wait for gevent or amoc, or all of asyncio in
+this process stalls.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from amoc.base.waiting import AnyWaiter, Waiter, wait
 T = TypeVar("T")
 
 Work = Awaitable[T] | Callable[[], Awaitable[T] | T]
-"""An awaitable; or a function that asyncio calls, and what it returns is awaited if it can be."""
+"""An awaitable, or a function to be called in asyncio, whose result is awaited if awaitable."""
 
 
 class NotInTime(Exception):
-    """A call into asyncio took longer than it was given; a TimeoutError would be the callee's."""
+    """A call into asyncio exceeded its time limit; a TimeoutError would be the callee's."""
 
 
 class _LoopGreenlet(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only
-    """Serves all users, and is not the one's that happened to start it."""
+    """Runs the loop for all users, and does not belong to the user that happened to start it."""
 
     outlives_users: Final = True
 
 
 class _Call(Generic[T]):
-    """One call from a greenlet into asyncio."""
+    """A call from a greenlet into asyncio."""
 
     __slots__ = ("_ended", "_task", "_waiter", "_work")
 
@@ -47,7 +47,7 @@ class _Call(Generic[T]):
         self._ended = False
 
     def start(self) -> None:
-        """In asyncio: begin."""
+        """Start the work; called in asyncio."""
         if self._ended:
             return
         try:
@@ -56,14 +56,14 @@ class _Call(Generic[T]):
                 self._task = asyncio.ensure_future(found)
                 self._task.add_done_callback(self._done)
                 return
-        except BaseException as error:  # it is the caller's to know
+        except BaseException as error:  # for the caller
             self._waiter.fail(error)
         else:
             self._waiter.set(found)
         self._finish()
 
     def cancel(self) -> None:
-        """In asyncio: nobody waits for it any more."""
+        """Cancel the work, since nothing waits for it any more; called in asyncio."""
         if self._task is None:
             self._ended = True
             never_begun(self._work)
@@ -85,18 +85,18 @@ class _Call(Generic[T]):
 
     @property
     def ended(self) -> bool:
-        """Whether asyncio is done with it."""
+        """Whether asyncio has finished the call."""
         return self._ended
 
 
 def never_begun(work: Work[Any]) -> None:
-    """Take back a coroutine that nothing will await; asyncio would complain of it."""
+    """Close a coroutine that will never be awaited, to avoid asyncio's warning."""
     if asyncio.iscoroutine(work):
         work.close()
 
 
 class AsyncioGreenlet:
-    """An event loop of asyncio that runs in a greenlet of its own.
+    """An asyncio event loop that runs in its own greenlet.
 
     Attributes:
         loop: The loop.
@@ -114,37 +114,37 @@ class AsyncioGreenlet:
         while not self._closing:
             try:
                 self.loop.run_forever()
-            except BaseException as error:  # asyncio lets SystemExit end the loop of all
+            except BaseException as error:  # asyncio lets SystemExit end the shared loop
                 self._tell(None, error)
 
     def close(self) -> None:
-        """End it, and what still runs in it."""
+        """Stop the loop and everything that still runs in it."""
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._closing = True
         self._greenlet.join()
         self.loop.close()
 
     def run(self, work: Work[T], timeout: float, waiting: set[AnyWaiter]) -> T:
-        """Let asyncio do `work`, while the calling greenlet waits.
+        """Run `work` in asyncio while the calling greenlet waits.
 
         Args:
-            work: What to do.
+            work: The work.
             timeout: Seconds, not counting pauses of the run.
-            waiting: Holds the wait while it lasts, so that another may end it.
+            waiting: Contains the waiter during the wait, so that others can end it.
 
         Returns:
-            What came of it.
+            The result of `work`.
 
         Raises:
-            NotInTime: It took longer, and was cancelled.
+            NotInTime: It exceeded the timeout, and was cancelled.
             ScenarioError: The caller runs in asyncio itself, and would wait for itself.
-            BaseException: What `work` raised; or an interrupt of the caller, for which it was
-                cancelled.
+            BaseException: An error that `work` raised, or an interrupt of the caller, upon which
+                the work was cancelled.
         """
         if getcurrent() is self._greenlet:
             never_begun(work)
             raise ScenarioError(
-                "what runs in asyncio, a handler of slixmpp say, must await and cannot wait"
+                "code that runs in asyncio, such as a handler of slixmpp, must await, not wait"
             )
         waiter: Waiter[T] = Waiter()
         call = _Call(work, waiter)
@@ -160,11 +160,11 @@ class AsyncioGreenlet:
         return waiter.value  # type: ignore[return-value]  # it is done
 
     def soon(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Let asyncio call `call` at its next turn; does not wait."""
+        """Schedule `call` for asyncio's next turn; does not wait."""
         self.loop.call_soon_threadsafe(call, *arguments)
 
     def _failed(self, _loop: object, context: dict[str, Any]) -> None:
-        """Something failed in asyncio that no call of ours waits for."""
+        """Report a failure in asyncio that no pending call waits for."""
         error = context.get("exception")
         if error is None:
             error = RuntimeError(context["message"])
@@ -178,7 +178,7 @@ _running: AsyncioGreenlet | None = None
 
 
 def running() -> AsyncioGreenlet:
-    """That of this process; the first call starts it."""
+    """Return this process's asyncio greenlet, started on the first call."""
     global _running
     if _running is None or _running.hub is not get_hub():
         _running = AsyncioGreenlet()
@@ -186,7 +186,7 @@ def running() -> AsyncioGreenlet:
 
 
 def stop() -> None:
-    """End that of this process, if there is one: in its thread no other loop of asyncio can run."""
+    """Stop this process's asyncio greenlet, if any: no other loop can run in its thread."""
     global _running
     if _running is not None and _running.hub is get_hub():
         _running.close()

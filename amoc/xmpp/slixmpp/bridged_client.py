@@ -1,9 +1,8 @@
 """A client of slixmpp, or of a scenario's own subclass, as a user's connection.
 
-All of them live in asyncio's one greenlet (`amoc.xmpp.slixmpp.asyncio_greenlet`) and share its SSL
-context.
-Users call into it by `SlixmppClient.run`. What a handler raises ends the user, as a broken
-connection does.
+All such clients live in the process's asyncio greenlet (`amoc.xmpp.slixmpp.asyncio_greenlet`) and
+share its SSL context. Users call into it with `SlixmppClient.run`. An exception in a handler ends
+the user, like a lost connection.
 """
 
 from __future__ import annotations
@@ -40,20 +39,20 @@ C = TypeVar("C", bound=ClientXMPP)
 T = TypeVar("T")
 
 SPARE_S: Final = 1.0
-"""How much longer than slixmpp itself its end is waited for."""
+"""Extra time allowed for slixmpp's own timeout of a disconnect."""
 
 
 class Watcher:
-    """What happens to one client of slixmpp, as its user must know it; all of it in asyncio.
+    """Follows the events of one slixmpp client on behalf of its user; runs in asyncio.
 
     Attributes:
-        client: slixmpp's.
+        client: The slixmpp client.
         closed: Whether the user has closed it.
         connected: Whether it is logged in.
-        failure: What has ended it.
-        lane: Its part in the account of messages, while it is logged in.
+        failure: The error that ended it.
+        lane: Its part in message accounting while it is logged in.
         logged_in: The wait for the session.
-        waiting: The calls that the user's greenlets wait for.
+        waiting: Pending calls of the user's greenlets.
     """
 
     client: ClientXMPP
@@ -70,7 +69,7 @@ class Watcher:
         self._server = server
 
     def build(self, kind: Any, arguments: dict[str, Any]) -> None:
-        """Make slixmpp's client, and hear of what happens to it."""
+        """Create the slixmpp client and register for its events."""
         me, terms = self._plan.me, self._plan.terms
         jid = f"{me.bare_jid}/{terms.resource}" if terms.resource else me.bare_jid
         client = self.client = watched(kind)(jid, me.password, **arguments)
@@ -121,7 +120,7 @@ class Watcher:
             self._on_no_tls(reason)
         else:
             why = f": {reason}" if reason else ""
-            self.fail(errors.Disconnected(f"{self.who}: the connection is gone{why}"))
+            self.fail(errors.Disconnected(f"{self.who}: the connection was lost{why}"))
 
     def _no_longer_connected(self) -> None:
         if self.connected:
@@ -148,7 +147,7 @@ class Watcher:
         return stanza
 
     def fail(self, error: BaseException) -> None:
-        """It is over: the user raises `error` where it waits, or when it waits next."""
+        """End the client: the user raises `error` in its current or next wait."""
         if self.failure is not None or self.closed:
             return
         self.failure = error
@@ -162,32 +161,32 @@ class Watcher:
             waiter.fail(error)
             waiter.wake()
         self.drop()
-        # Between two iterations of start() there is nothing of the scenario to interrupt.
+        # Between two iterations of start() there is no scenario code to interrupt.
         resting = isinstance(owner, User) and owner.pool.states[owner.id] != UserState.RUNNING
         if was_in and not (told or resting or owner.dead):
             interrupt(owner, error, self)
 
     def told(self) -> None:
-        """The user learns of the end right now, and need not be interrupted."""
+        """Note that the user is learning of the end now, and needs no interrupt."""
         withdraw_interrupt(self.owner, self)
 
     def drop(self) -> None:
-        """Cut the connection, and end all that slixmpp does for it."""
+        """Cut the connection, and end everything that slixmpp does for it."""
         self._no_longer_connected()
         client = self.client
         client.cancel_connection_attempt()
         client.abort()
-        # This task of slixmpp's refers to the client, and would keep it for ever.
+        # This slixmpp task refers to the client and would keep it alive forever.
         sender = client._run_out_filters
         if sender is not None:
             sender.cancel()
 
 
 class SlixmppClient(Generic[C]):
-    """A user's client of slixmpp; use it in a ``with`` block.
+    """A user's slixmpp client; use it in a ``with`` block.
 
     Attributes:
-        client: slixmpp's client, an instance of the class that was given.
+        client: The slixmpp client, an instance of the given class.
     """
 
     def __init__(self, client: C, watcher: Watcher) -> None:
@@ -197,32 +196,32 @@ class SlixmppClient(Generic[C]):
 
     @property
     def jid(self) -> str:
-        """The full JID that the server gave."""
+        """The full JID that the server assigned."""
         return str(self.client.boundjid.full)
 
     @property
     def is_open(self) -> bool:
-        """Whether it is logged in still."""
+        """Whether it is still logged in."""
         return self._watcher.connected
 
     def run(self, what: Work[T], timeout: float | None = None) -> T:
-        """Let asyncio do something, and wait for what comes of it.
+        """Run something in asyncio, and wait for its result.
 
         Args:
-            what: A coroutine or another awaitable, ``c.run(c.client.plugin["xep_0199"].ping())``;
-                or a function that asyncio calls, ``c.run(c.client.send_presence)``: what it returns
-                is awaited if it can be.
-            timeout: In seconds; None waits as long as the connection lives.
+            what: A coroutine or another awaitable, ``c.run(c.client.plugin["xep_0199"].ping())``,
+                or a function to be called in asyncio, ``c.run(c.client.send_presence)``, whose
+                result is awaited if it is awaitable.
+            timeout: In seconds; None waits as long as the connection lasts.
 
         Returns:
             The result.
 
         Raises:
-            CallTimeout: It took longer; it was cancelled.
-            XmppError: The connection is lost.
+            CallTimeout: It exceeded the timeout and was cancelled.
+            XmppError: The connection was lost.
             ClosedError: The client is closed.
-            ScenarioError: The caller is a handler of slixmpp's, which must await.
-            BaseException: What it raised; or what a handler has raised meanwhile.
+            ScenarioError: The caller is a slixmpp handler, which must await instead.
+            BaseException: An exception that it raised, or that a handler raised meanwhile.
         """
         watcher = self._watcher
         try:
@@ -260,12 +259,12 @@ class SlixmppClient(Generic[C]):
         try:
             self._run(lambda: self.client.disconnect(wait=seconds), seconds + SPARE_S)
         except NotInTime:
-            pass  # the connection is cut then
+            pass  # the connection is cut instead
         finally:
             self.abort()
 
     def abort(self) -> None:
-        """Drop the connection without waiting. Harmless when it is gone."""
+        """Drop the connection without waiting. Harmless when it is closed."""
         watcher = self._watcher
         watcher.closed = True
         watcher.told()
@@ -281,8 +280,8 @@ class SlixmppClient(Generic[C]):
             self.abort()
 
     def __del__(self) -> None:
-        # slixmpp's client refers to the watcher only, so a user that has ended without closing does
-        # not hold its connection.
+        # slixmpp's client refers to the watcher only, so a user that ended without closing does
+        # not keep its connection.
         if not self._watcher.closed:
             self.abort()
 
@@ -290,7 +289,7 @@ class SlixmppClient(Generic[C]):
 def connect(
     kind: type[C], plan: Plan, attempts: int | None, arguments: dict[str, Any]
 ) -> SlixmppClient[C]:
-    """See `amoc.xmpp.slixmpp.slixmpp_bridge.slixmpp_client`."""
+    """Connect; see `amoc.xmpp.slixmpp.slixmpp_bridge.slixmpp_client`."""
     if not isinstance(kind, type) or not issubclass(kind, ClientXMPP):
         raise ScenarioError(
             f"slixmpp_client needs slixmpp.ClientXMPP or a subclass of it, got {kind!r}"
@@ -306,7 +305,7 @@ def _attempt(
     me = plan.me
     server = server_addresses.server_for(me.user_id, failed, me.domain, target or plan.server)
     if server.transport != TCP:
-        raise ScenarioError(f"slixmpp_client speaks TCP only, got the server {server}")
+        raise ScenarioError(f"slixmpp_client supports TCP only, got the server {server}")
     watcher = Watcher(plan, server)
     who = watcher.who
     try:

@@ -1,4 +1,4 @@
-"""The way to slixmpp's client, for those who use it: neither it nor asyncio is imported before."""
+"""Entry point to slixmpp's client. Neither it nor asyncio is imported before the first call."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ def slixmpp_client(
     attempts: int | None = None,
     **arguments: Any,
 ) -> SlixmppClient[C]:
-    """Log in with a client of slixmpp's; use what this returns in a ``with`` block.
+    """Log in with a slixmpp client; use the returned client in a ``with`` block.
 
-    It is for what amoc's own client lacks, or for a class that you have already: it costs several
-    times the CPU and memory. It runs in asyncio, in one greenlet for all of a worker, with one SSL
-    context and amoc's SCRAM. Call it by `run`; its handlers await and must not wait. What they
-    raise ends the user.
+    For features that amoc's own client lacks, or for a class that you already have: it costs
+    several times the CPU and memory. It runs in asyncio, in one greenlet per worker, with a shared
+    SSL context and amoc's SCRAM. Call into it with `run`. Its handlers must await, not wait, and an
+    exception that they raise ends the user.
 
     Args:
         kind: ``slixmpp.ClientXMPP`` or a subclass, which is called with a JID, a password and
             `arguments`.
-        user_id: As in `connect`, like all that follow.
-        username: See there.
-        password: See there.
-        domain: See there.
+        user_id: As in `connect`.
+        username: As in `connect`.
+        password: As in `connect`.
+        domain: As in `connect`.
         server: ``host:port``.
-        tls: See `connect`.
-        mechanism: See `connect`.
-        timeout: See there.
-        attempts: See there.
-        arguments: For `kind`.
+        tls: As in `connect`.
+        mechanism: As in `connect`.
+        timeout: As in `connect`.
+        attempts: As in `connect`.
+        arguments: Keyword arguments for `kind`.
 
     Raises:
         XmppError: As `connect`.
-        ScenarioError: `kind` is none of slixmpp's, or as `connect`.
+        ScenarioError: `kind` is not a slixmpp client class, or as `connect`.
     """
     preload()
     from amoc.xmpp.connection import connecting

@@ -1,7 +1,7 @@
-"""What all clients of slixmpp share in a process: the SSL context, SCRAM, and a class between.
+"""Resources shared by all slixmpp clients of a process: SSL context, SCRAM, and a base class.
 
-Left to itself slixmpp takes 35 to 75 ms of CPU and 0.9 MB for an SSL context of each client's own,
-and 15 to 30 ms for SCRAM in pure Python.
+By default slixmpp takes 35 to 75 ms of CPU and 0.9 MB for a separate SSL context per client, and 15
+to 30 ms for SCRAM in pure Python.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ UNENCRYPTED: Final = ("unencrypted_plain", "unencrypted_scram")
 
 
 class _FastScram(SCRAM):
-    """slixmpp's, with the slow step done in C and remembered."""
+    """slixmpp's SCRAM, with the slow step done in C and cached."""
 
-    def Hi(self, text: str | bytes, salt: bytes, iterations: int) -> bytes:  # noqa: N802 - its name
-        """SaltedPassword of RFC 5802."""
+    def Hi(self, text: str | bytes, salt: bytes, iterations: int) -> bytes:  # noqa: N802 - slixmpp's
+        """Return SaltedPassword of RFC 5802."""
         most = options.xmpp_scram_max_iterations.get()
         if not 1 <= iterations <= most:
             raise sasl.SASLCancelled(  # type: ignore[no-untyped-call]
@@ -41,7 +41,7 @@ class _FastScram(SCRAM):
 
 @cache
 def use_fast_scram() -> None:
-    """Let all of slixmpp in this process log in by amoc's SCRAM."""
+    """Make slixmpp use amoc's SCRAM in this process."""
     for name, mechanism in sasl.MECHANISMS.items():
         if mechanism is SCRAM:
             sasl.MECHANISMS[name] = _FastScram
@@ -49,20 +49,20 @@ def use_fast_scram() -> None:
 
 @cache
 def _no_context() -> ssl.SSLContext:
-    """Stands for one until `use_settings`: without certificates, it costs next to nothing."""
+    """Return a placeholder until `use_settings`: without certificates, it costs almost nothing."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def use_settings(
     client: ClientXMPP, tls: str, context: ssl.SSLContext, mechanisms: tuple[str, ...]
 ) -> None:
-    """Let `client` connect and log in as amoc's own clients do.
+    """Configure `client` to connect and log in as amoc's own clients do.
 
     Args:
-        client: The client; an SSL context that its class has chosen stays.
-        tls: What xmpp_tls may be.
-        context: The one for all clients.
-        mechanisms: Those of SASL that it may use.
+        client: The client; an SSL context chosen by its class is kept.
+        tls: A value of xmpp_tls.
+        context: The shared SSL context.
+        mechanisms: SASL mechanisms that it may use.
     """
     if client.ssl_context is _no_context():
         client.ssl_context = context
@@ -75,7 +75,7 @@ def use_settings(
 
 
 class Watched(ClientXMPP):
-    """Stands between a scenario's class and slixmpp's, and fills in what all clients share.
+    """Class inserted between a scenario's class and slixmpp's; supplies the shared resources.
 
     Attributes:
         on_raised: Called with what a handler has raised.
@@ -89,7 +89,7 @@ class Watched(ClientXMPP):
         super().__init__(*arguments, **named)
 
     def exception(self, exception: BaseException) -> None:
-        """A handler has raised."""
+        """Handle an exception raised by a handler."""
         if self.on_raised is None:
             super().exception(exception)  # type: ignore[no-untyped-call]
         else:
@@ -98,6 +98,6 @@ class Watched(ClientXMPP):
 
 @cache
 def watched(kind: Any) -> type[Any]:
-    """`kind` with `Watched` behind it: what it calls by super() goes there first."""
+    """Return `kind` with `Watched` inserted as the next class in its method resolution order."""
     bases = (Watched,) if kind is ClientXMPP else (kind, Watched)
     return type(kind.__name__, bases, {"__module__": kind.__module__})

@@ -1,11 +1,11 @@
-"""slixmpp's stanza classes around received trees: on demand.
+"""slixmpp's stanza classes around received trees, on demand.
 
-slixmpp takes 0.1 s of CPU to import, so it is imported only when it is needed; the supervisor calls
-`preload` before it forks, and all workers share it.
+slixmpp takes 0.1 s of CPU to import, so it is imported only when needed. The supervisor calls
+`preload` before it forks, so that all workers share it.
 
-One of its dependencies, a DNS resolver, makes a queue when it is imported; under gevent's patches
-that queue creates a hub, and a hub must not be forked. amoc resolves names itself, so
-slixmpp is imported without it, and then thinks it is not installed.
+One of its dependencies, a DNS resolver, creates a queue on import. With gevent's patches, that
+queue creates a hub, and a hub must not be forked. amoc resolves names itself, so slixmpp is
+imported as if the resolver were not installed.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ def preload() -> ModuleType:
 
 
 def to_slixmpp(xml: Element) -> StanzaBase:
-    """Slixmpp's stanza around the tree `xml`.
+    """Return slixmpp's stanza around the tree `xml`.
 
     Raises:
-        ScenarioError: It is no message, presence or iq.
+        ScenarioError: It is not a message, presence or iq.
     """
     slixmpp = preload()
     classes = {MESSAGE: slixmpp.Message, PRESENCE: slixmpp.Presence, IQ: slixmpp.Iq}
     found = classes.get(xml.tag)
     if found is None:
-        raise ScenarioError(f"only a message, presence or iq can become slixmpp's, got {xml.tag}")
+        raise ScenarioError(f"slixmpp has classes for message, presence and iq only, got {xml.tag}")
     return found(xml=xml, recv=True)  # type: ignore[no-any-return]

@@ -1,1 +1,1 @@
-"""How the bytes of a stream travel. Each writes, closes, and calls back with what came."""
+"""Transports for the bytes of a stream. Each writes, closes, and calls back with received data."""

@@ -1,12 +1,13 @@
-"""XMPP over HTTP (BOSH): a few connections that are kept alive, each with one request at a time.
+"""XMPP over HTTP (BOSH): a few persistent connections, each with one request at a time.
 
-What the stream writes in one turn of the loop goes out in one request, when the rules allow one
-(`Dialogue`); else with the next one, and the number of bytes that wait is limited as everywhere.
-There is always a request for the server to answer. Answers are handed on in the order of their
+Everything that the stream writes in one turn of the loop goes out in one request if the rules allow
+one (`Dialogue`), else in the next one. The number of waiting bytes is limited as for any transport.
+There is always a request for the server to answer. Answers are delivered in the order of their
 requests.
 
-A connection that is lost while it waits for an answer does not end the session: its request is sent
-again, with its number, over a new connection (XEP-0124 section 14.3), `MAX_RETRIES` times in a row.
+A connection that is lost while it waits for an answer does not end the session: its request is
+resent under the same number over a new connection (XEP-0124 section 14.3), up to `MAX_RETRIES`
+times in a row.
 """
 
 from __future__ import annotations
@@ -31,19 +32,19 @@ if TYPE_CHECKING:
     from gevent._types import _TimerWatcher
 
 Dial = Callable[[], Transport]
-"""Connects to the server once more; waits, and raises an XmppError."""
+"""Opens another connection to the server; waits, and raises an XmppError."""
 
 MAX_RETRIES: Final = 3
 SPACING_S: Final = 0.005
-"""Between two requests on different connections, so that they arrive in their order. A server may
-take them in any, but ejabberd that gets the second one first does not look at it while it holds the
-first: for as long as `wait`.
+"""Minimum time between two requests on different connections, so that they arrive in order. A
+server must accept any order, but if ejabberd gets the second one first while it holds the first, it
+ignores it until the first times out after `wait`.
 """
 GRACE_S: Final = 15.0
-"""How much longer than agreed an answer may take."""
+"""Time allowed for an answer beyond the agreed `wait`."""
 OK: Final = 200
 FAILED_ON_THE_WAY: Final = frozenset((502, 503, 504))
-"""What a reverse proxy answers when it could not reach the server."""
+"""HTTP statuses with which a reverse proxy reports that it could not reach the server."""
 
 
 class BoshTransport:
@@ -78,14 +79,14 @@ class BoshTransport:
     def __init__(
         self, dial: Dial, dialogue: Dialogue, server: Server, who: str, max_answer_bytes: int
     ) -> None:
-        """Connect for the first time.
+        """Open the first connection.
 
         Args:
-            dial: Makes a connection.
-            dialogue: Says what to send.
-            server: Whose name and path to ask for.
+            dial: Opens a connection.
+            dialogue: Decides what to send.
+            server: The server's name and path.
             who: User and server, for messages.
-            max_answer_bytes: How long an answer may be.
+            max_answer_bytes: Maximum length of an answer.
 
         Raises:
             XmppError: As `dial`.
@@ -101,30 +102,30 @@ class BoshTransport:
         )
         self._on_data: OnData = ignore
         self._on_lost: OnLost = ignore
-        self._expected = 0  # the rid whose answer is to be handed on next; 0 when none is
-        self._answers: dict[int, bytes] = {}  # that came before their turn
-        self._unanswered: dict[int, bytes] = {}  # to be sent again: their connection was lost
+        self._expected = 0  # the rid whose answer is delivered next; 0 for none
+        self._answers: dict[int, bytes] = {}  # answers that arrived out of order
+        self._unanswered: dict[int, bytes] = {}  # requests to resend: their connection was lost
         self._drained: list[Waiter[bool]] = []
         self._pumping = False
         self._poll_at = 0.0
         self._sent_at = 0.0
-        self._timer: _TimerWatcher | None = None  # to pump again
+        self._timer: _TimerWatcher | None = None  # for the next pump
         self._retries = 0
         self.closed = False
         self._lines = [HttpLine(self, dial())]
 
     @property
     def unsent(self) -> int:
-        """Bytes that no request has taken, or the kernel has not."""
+        """Bytes that are not in a request yet, or not accepted by the kernel."""
         return self._dialogue.unsent + sum(line.transport.unsent for line in self._lines)
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
-        """Begin; see `Transport`. `on_data` is called with the bodies of answers."""
+        """Start; see `Transport`. `on_data` is called with the bodies of answers."""
         self._on_data = on_data
         self._on_lost = on_lost
 
     def write(self, data: bytes) -> None:
-        """Send an element with the next request; empty when the dialogue itself has to say one."""
+        """Send an element in the next request; empty if only the dialogue has something to send."""
         if self.closed:
             return
         self._dialogue.say(data)
@@ -133,7 +134,7 @@ class BoshTransport:
             get_hub().loop.run_callback(self._pump)
 
     def wait_drained(self, timeout: float) -> bool:
-        """Wait until most was sent; see `Transport`."""
+        """Wait until most data was sent; see `Transport`."""
         if self.unsent <= SOFT_LIMIT:
             return True
         waiter: Waiter[bool] = Waiter()
@@ -145,10 +146,10 @@ class BoshTransport:
                 self._drained.remove(waiter)
 
     def close(self) -> None:
-        """Send what can be sent at once, and close all. Harmless the second time."""
+        """Send what can be sent at once, and close all connections. Harmless the second time."""
         if self.closed:
             return
-        # Over a connection that there is; none is made for that.
+        # Only over an existing connection; none is opened for this.
         if any(line.free for line in self._lines) and self._dialogue.wants_request(self._under_way):
             self._request()
         self.closed = True
@@ -156,7 +157,7 @@ class BoshTransport:
             line.close()
 
     def cut(self, reset: bool) -> None:
-        """Be gone without the end of the session."""
+        """Drop all connections without ending the session."""
         if self.closed:
             return
         self.closed = True
@@ -164,7 +165,7 @@ class BoshTransport:
             line.cut(reset)
 
     def _over(self) -> list[HttpLine]:
-        """Forget all there is; the connections, which are left to be closed."""
+        """Clear all state; return the connections, which the caller must close."""
         self._on_data = self._on_lost = ignore
         self._stop_timer()
         self._unanswered.clear()
@@ -173,10 +174,10 @@ class BoshTransport:
         lines, self._lines = self._lines, []
         return lines
 
-    # What lines tell
+    # Events of connections
 
     def answered(self, line: HttpLine, answer: Answer) -> None:
-        """A request was answered."""
+        """Process the answer to a request."""
         if line.transport.closed:
             self._drop(line)
         if answer.status != OK:
@@ -193,7 +194,7 @@ class BoshTransport:
             self._wake_senders()
 
     def line_failed(self, line: HttpLine, error: Exception | None) -> None:
-        """A connection is gone, or what came over it is no HTTP."""
+        """Handle a connection that was lost, or received data that is not HTTP."""
         if self.closed:
             return
         waited = not line.free
@@ -207,7 +208,7 @@ class BoshTransport:
                 self._on_lost(errors.UpgradeError(f"{self._who}: {text}"))
             return
         if not waited:
-            return  # it was idle: servers close such connections as they like
+            return  # it was idle: servers close idle connections at any time
         self._try_again(line, error)
 
     def _refused(self, line: HttpLine, answer: Answer) -> None:
@@ -234,9 +235,9 @@ class BoshTransport:
         self._pump()
 
     def _hand_on(self) -> None:
-        """Hand on the answers whose turn it is."""
+        """Deliver the answers that are next in order."""
         for body in self._answers.values():
-            if ends_session(body):  # some servers leave earlier requests without an answer then
+            if ends_session(body):  # some servers then leave earlier requests unanswered
                 self._on_data(body)
                 return
         while not self.closed and self._expected in self._answers:
@@ -255,7 +256,7 @@ class BoshTransport:
         return count
 
     def _pump(self) -> None:
-        """Send what can be sent now."""
+        """Send whatever can be sent now."""
         self._pumping = False
         if self.closed:
             return
@@ -276,7 +277,7 @@ class BoshTransport:
             self._poll()
 
     def _request(self, polled_at: float = 0.0) -> bool:
-        """Send the next request; whether there was a connection for it."""
+        """Send the next request; return False if there is no free connection."""
         line = self._free_line()
         if line is None:
             return False
@@ -294,7 +295,7 @@ class BoshTransport:
         line.send(rid, request, self._max_answer_bytes, seconds)
 
     def _poll(self) -> None:
-        """Make a request that says nothing; not at once again, if the server does not hold it."""
+        """Send an empty request; after a pause if the server does not hold such requests."""
         now = get_hub().loop.now()
         if now < self._poll_at:
             self._pump_later(self._poll_at - now)
@@ -315,7 +316,7 @@ class BoshTransport:
     # Connections
 
     def _free_line(self) -> HttpLine | None:
-        """A connection for a request; None when one is being made, which will call `_pump`."""
+        """Return a free connection; None while one is being opened, after which `_pump` runs."""
         for line in self._lines:
             if line.free:
                 return line

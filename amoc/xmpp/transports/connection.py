@@ -1,8 +1,8 @@
-"""What a stream runs over: a transport, and the framing of what goes over it.
+"""What a stream runs over: a transport, and the framing of the stream on it.
 
-A transport carries pieces: TCP and TLS bytes, WebSocket whole messages. The framing says how an
-XMPP stream looks in these pieces. Each pair gives the same stream: RFC 6120 over TCP and TLS, RFC
-7395 over WebSocket, XEP-0206 over HTTP.
+A transport carries pieces: bytes for TCP and TLS, whole messages for WebSocket. The framing defines
+how an XMPP stream is represented in these pieces. All pairs carry the same stream: RFC 6120 over
+TCP and TLS, RFC 7395 over WebSocket, XEP-0206 over HTTP.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire.framing import Framing
 
 Piece = bytes | list[bytes]
-"""What comes at once: bytes, or whole messages."""
+"""Data received at once: bytes, or whole messages."""
 OnData = Callable[[Any], object]
-"""Any: a `Piece` of the kind that the framing takes."""
+"""Any: a `Piece` of the kind that the framing accepts."""
 OnLost = Callable[[Exception | None], object]
 
 
 class Transport(Protocol):
-    """Carries what a stream says.
+    """Carries the data of a stream.
 
     Attributes:
         closed: Whether it was closed, by either side.
@@ -31,41 +31,42 @@ class Transport(Protocol):
 
     @property
     def unsent(self) -> int:
-        """Bytes that the kernel has not taken yet."""
+        """Bytes not yet accepted by the kernel."""
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
-        """Begin to read, or let another take over what is read.
+        """Start reading, or redirect received data to other callbacks.
 
         Args:
             on_data: Called in the hub with each piece; it may close the transport, and must not
                 wait.
-            on_lost: Called once when the peer closed the connection (None), it broke (an OSError,
-                or an XmppError that says it all), or the peer broke a rule of the transport (a
-                Violation, the transport not being closed then); never after `close`.
+            on_lost: Called once when the peer closed the connection (None), when it was lost (an
+                OSError, or an XmppError with the full explanation), or when the peer violated the
+                transport's protocol (a Violation, with the transport still open); never after
+                `close`.
         """
 
     def write(self, data: bytes) -> None:
-        """Send `data` now, or as soon as the peer takes it. Never waits; see `wait_drained`."""
+        """Send `data` now, or as soon as the peer accepts it. Never waits; see `wait_drained`."""
 
     def wait_drained(self, timeout: float) -> bool:
-        """Wait until no more than `SOFT_LIMIT` bytes are unsent, or the connection is gone.
+        """Wait until at most `SOFT_LIMIT` bytes are unsent, or the connection is lost.
 
         Args:
             timeout: In seconds.
 
         Returns:
-            Whether that was so in time.
+            False on timeout.
         """
 
     def close(self) -> None:
-        """Close the connection; what was not sent is lost. Harmless the second time."""
+        """Close the connection; unsent data is lost. Harmless the second time."""
 
     def cut(self, reset: bool) -> None:
-        """Be gone without a goodbye of any layer: by a reset, or in silence (`silence`)."""
+        """Drop the connection without closing any layer: by a reset, or silently (`silence`)."""
 
 
 class Connection(NamedTuple):
-    """A transport that is connected, and what frames a stream on it."""
+    """A connected transport, and the framing of the stream on it."""
 
     transport: Transport
     framing: Framing[Element]

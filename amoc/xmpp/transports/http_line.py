@@ -1,4 +1,4 @@
-"""A connection for HTTP that is kept alive, with at most one request under way."""
+"""A persistent HTTP connection with at most one request in flight."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """Takes what happens on a connection, in the hub."""
+    """Receives the events of a connection, in the hub."""
 
     def answered(self, line: HttpLine, answer: Answer) -> None:
-        """The request was answered; the connection may be closed now."""
+        """The request was answered; the connection may be closed by now."""
 
     def line_failed(self, line: HttpLine, error: Exception | None) -> None:
-        """The connection is gone, or what came over it is no HTTP (a `Violation`)."""
+        """The connection was lost, or received data that is not HTTP (a `Violation`)."""
 
 
 class HttpLine:
@@ -29,8 +29,8 @@ class HttpLine:
 
     Attributes:
         free: Whether a request can be sent.
-        polled_at: When the request was made, if it says nothing; else 0.
-        request: The request under way, or the last one, as it was sent.
+        polled_at: When the request was made, if it is an empty poll; else 0.
+        request: The bytes of the request in flight, or of the last one.
         rid: Its number.
         transport: The connection.
     """
@@ -38,7 +38,7 @@ class HttpLine:
     __slots__ = ("_owner", "_reader", "_timer", "free", "polled_at", "request", "rid", "transport")
 
     def __init__(self, owner: Owner, transport: Transport) -> None:
-        """Take over a connection, and tell `owner` what happens on it."""
+        """Take over a connection; its events go to `owner`."""
         self._owner = owner
         self._reader: AnswerReader | None = None
         self.free = True
@@ -50,7 +50,7 @@ class HttpLine:
         transport.start(self._receive, self._lost)
 
     def send(self, rid: int, request: bytes, max_answer_bytes: int, seconds: float) -> None:
-        """Send a request, to be answered within so many seconds."""
+        """Send a request that must be answered within `seconds`."""
         self.rid = rid
         self.request = request
         self._reader = AnswerReader(max_answer_bytes)
@@ -65,12 +65,12 @@ class HttpLine:
         self.transport.close()
 
     def cut(self, reset: bool) -> None:
-        """Let the connection be gone; see `Transport.cut`."""
+        """Drop the connection; see `Transport.cut`."""
         self._done()
         self.transport.cut(reset)
 
     def _done(self) -> None:
-        """There is no request under way any more."""
+        """Note that no request is in flight any more."""
         self._reader = None
         self.free = True
         if self._timer is not None:
@@ -80,7 +80,7 @@ class HttpLine:
 
     def _receive(self, data: bytes) -> None:
         if self._reader is None:
-            self._owner.line_failed(self, Violation("bad-format", "an answer must be asked for"))
+            self._owner.line_failed(self, Violation("bad-format", "an answer must have a request"))
             return
         try:
             answer = self._reader.feed(data)

@@ -1,10 +1,10 @@
-"""Connections that are gone as those of a crashed host are: reset, or silent.
+"""Connections lost as if this host had crashed: reset, or silent.
 
-A silent connection stays open in our kernel, but a filter drops all that comes for it before TCP
-sees it: nothing is acknowledged, no keep-alive answered, and no end of the connection is sent. So
-the server finds a host that does not respond, as after a power failure or in a tunnel. (A socket
-that is merely not read would still acknowledge and answer.) That lasts until the process ends, or
-for `SILENT_S`, or until `MAX_SILENT` later ones are silent: then the connection is reset.
+A silent connection stays open in our kernel, but a filter drops every incoming packet before TCP
+sees it: nothing is acknowledged, no keep-alive is answered, and no end of the connection is sent.
+So to the server the host is unresponsive, as after a power failure or in a tunnel. (A socket that
+is merely not read would still acknowledge and answer.) This lasts until the process ends, for
+`SILENT_S`, or until `MAX_SILENT` newer connections are silent; then the connection is reset.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import socket as constants
 import struct
-from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from _socket import socket as Socket  # noqa: N812 - the plain class, even if patched
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 SILENT_S: Final = 600.0
 MAX_SILENT: Final = 1000
-"""Silent connections of this process; each keeps its file descriptor."""
+"""Maximum silent connections per process; each keeps its file descriptor."""
 
 _LINGER_NOT: Final = struct.pack("ii", 1, 0)
-# One instruction of the classic BPF: return 0, which is to keep no byte of any packet.
+# One classic BPF instruction, "return 0": keep zero bytes of every packet.
 _RETURN_ZERO: Final = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
 _DROP_ALL: Final = struct.pack("HP", 1, ctypes.addressof(_RETURN_ZERO))
 
 
 def reset(sock: Socket) -> None:
-    """Close `sock` by a reset (RST)."""
+    """Close `sock` with a reset (RST)."""
     sock.setsockopt(constants.SOL_SOCKET, constants.SO_LINGER, _LINGER_NOT)
     sock.close()
 
 
 class Keeper:
-    """Keeps the silent sockets of this process."""
+    """Holds the silent sockets of this process."""
 
     def __init__(self) -> None:
         self._kept: deque[tuple[float, Socket]] = deque()
@@ -49,16 +49,16 @@ class Keeper:
         return len(self._kept)
 
     def keep(self, sock: Socket) -> None:
-        """Let `sock`, a connected one, fall silent."""
+        """Silence `sock`, which must be connected."""
         try:
-            # Neither probes nor giving up: after that the kernel would answer with resets.
+            # No probes and no timeout: after giving up, the kernel would answer with resets.
             sock.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 0)
             sock.setsockopt(constants.IPPROTO_TCP, constants.TCP_USER_TIMEOUT, 0)
             sock.setsockopt(
                 constants.SOL_SOCKET, getattr(constants, "SO_ATTACH_FILTER", 26), _DROP_ALL
             )
         except OSError:
-            reset(sock)  # not connected any more, say
+            reset(sock)  # for example, no longer connected
             return
         if len(self._kept) >= MAX_SILENT:
             reset(self._kept.popleft()[1])

@@ -1,10 +1,10 @@
-"""Bytes over TCP for very many users: a socket, a watcher, and no greenlet of its own.
+"""Byte transport over TCP for very many users: a socket and a watcher, without a greenlet.
 
-The event loop calls back when there is something to read; reading and all that follows happens in
-that call. Writing goes straight to the kernel; only what it does not take is kept, up to a limit,
-and a sender of more has to wait until the server has taken it.
+The event loop calls back when data can be read; reading and all processing happen in that call.
+Writing goes straight to the kernel. Bytes that it does not accept are buffered, up to a limit
+beyond which senders have to wait.
 
-TLS and WebSocket are layers with the same interface between this and the stream.
+TLS and WebSocket are layers with the same interface between this transport and the stream.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SOFT_LIMIT: Final = 64 << 10
 HARD_LIMIT: Final = 4 << 20
 """Unsent bytes beyond which the connection counts as broken: handlers cannot wait."""
 MAX_HELD_BYTES: Final = 16 << 10
-"""What a user says in one turn of the loop goes out together, up to so many bytes."""
+"""Maximum size of the data that a user sends in one turn of the loop to be held and joined."""
 MAX_FINAL_READS: Final = 256
 
 
 def ignore(_: object) -> None:
-    """Called for what happens after the end."""
+    """Ignore callbacks after the end."""
 
 
 class TcpTransport:
@@ -40,7 +40,7 @@ class TcpTransport:
 
     Attributes:
         closed: Whether it was closed, by either side.
-        unsent: Bytes that the kernel has not taken yet.
+        unsent: Bytes not yet accepted by the kernel.
     """
 
     __slots__ = (
@@ -62,17 +62,17 @@ class TcpTransport:
     )
 
     def __init__(self, sock: Socket) -> None:
-        """Take over a connected, non-blocking socket, which this closes; see `start`."""
+        """Take over a connected, non-blocking socket, and later close it; see `start`."""
         self._sock = sock
         self._send = sock.send
         self._size = FEW_BYTES
         self._on_data: OnData = ignore
         self._on_lost: OnLost = ignore
         self._loop = get_hub().loop
-        self._buffer: bytearray | None = None  # what is unsent
+        self._buffer: bytearray | None = None  # unsent data
         self.unsent = 0
-        self._turn = -1  # of the loop, in which it has sent last
-        self._held_back = False  # what is unsent waits for the end of this turn, not for the kernel
+        self._turn = -1  # the loop's turn in which it sent last
+        self._held_back = False  # unsent data waits for the end of this turn, not for the kernel
         self._drained: tuple[Waiter[bool], ...] = ()
         self._writer: _IoWatcher | None = None
         self._broken = False
@@ -80,7 +80,7 @@ class TcpTransport:
         self._reader = self._loop.io(sock.fileno(), READ)
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
-        """Begin to read, or let another take over what is read; see `Transport`."""
+        """Start reading, or redirect received data to other callbacks; see `Transport`."""
         if self.closed:
             return
         if self._on_data is ignore:
@@ -89,10 +89,10 @@ class TcpTransport:
         self._on_lost = on_lost
 
     def write(self, data: bytes) -> None:
-        """Send `data`, or what the kernel does not take as soon as it does; see `wait_drained`.
+        """Send `data`, now or as soon as the kernel accepts it; see `wait_drained`.
 
-        The first of a turn of the loop goes out at once, and what follows at the end of the turn:
-        one call of the system costs more than all the rest of sending a message. Never waits.
+        The first write in a turn of the loop is sent at once, later ones together at the end of the
+        turn: a system call costs more than everything else in sending a message. Never waits.
         """
         if self.closed or self._broken:
             return
@@ -112,7 +112,7 @@ class TcpTransport:
             self._send_held()
 
     def _send_held(self) -> None:
-        """The turn is over, or enough has come together."""
+        """Send held data, at the end of the turn or when there is enough of it."""
         if not self._held_back:
             return
         self._held_back = False
@@ -127,7 +127,7 @@ class TcpTransport:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
-            # Not now: the caller may be a handler, called for what was read before.
+            # Deferred: the caller may be a handler, called for data read earlier.
             self._broken = True
             self._loop.run_callback(self._break, error)
             return
@@ -139,13 +139,13 @@ class TcpTransport:
             self._writer.start(self._writable)
 
     def wait_drained(self, timeout: float) -> bool:
-        """Wait until no more than `SOFT_LIMIT` bytes are unsent, or the connection is gone.
+        """Wait until at most `SOFT_LIMIT` bytes are unsent, or the connection is lost.
 
         Args:
             timeout: In seconds.
 
         Returns:
-            Whether that was so in time.
+            False on timeout.
         """
         if self.unsent <= SOFT_LIMIT:
             return True
@@ -157,11 +157,11 @@ class TcpTransport:
             self._drained = tuple(one for one in self._drained if one is not waiter)
 
     def close(self) -> None:
-        """Close the connection; what the kernel has not taken is lost. Harmless the second time."""
+        """Close the connection; data not accepted by the kernel is lost. Harmless if repeated."""
         self._leave(Socket.close)
 
     def cut(self, reset: bool) -> None:
-        """Be gone as a crashed host is: by a reset, or in silence."""
+        """Drop the connection as a crashed host would: by a reset, or silently."""
         self._leave(silence.reset if reset else silence.KEEPER.keep)
 
     def _leave(self, dispose: Callable[[Socket], object]) -> None:
@@ -177,7 +177,7 @@ class TcpTransport:
         dispose(self._sock)
         self._buffer = None
         self.unsent = 0
-        # No reference cycle: what is closed is freed at once, not when the collector comes.
+        # Breaks reference cycles, so that the object is freed at once, without the collector.
         self._on_data = self._on_lost = ignore
         self._wake_senders()
 
@@ -194,20 +194,20 @@ class TcpTransport:
             self._end(None)
             return
         if len(data) >= FEW_BYTES:
-            if size == FEW_BYTES:  # what is cut here takes a parser
+            if size == FEW_BYTES:  # data cut off here would need a parser
                 data += self._read_on()
         elif size > FEW_BYTES:
             self._size = FEW_BYTES
         self._on_data(data)
 
     def _read_on(self) -> bytes:
-        """What there is beyond the few bytes that were read."""
+        """Read what is left beyond the first few bytes."""
         self._size = READ_BYTES
         try:
             return self._sock.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return b""
-        except OSError as error:  # after what was read before it
+        except OSError as error:  # deferred until the earlier data is processed
             self._loop.run_callback(self._end, error)
             return b""
 
@@ -232,7 +232,7 @@ class TcpTransport:
     def _break(self, error: OSError) -> None:
         if self.closed:
             return
-        # The server may have said why before it closed; that is still there to be read.
+        # The server may have sent a reason before it closed, which can still be read.
         for _ in range(MAX_FINAL_READS):
             try:
                 data = self._sock.recv(READ_BYTES)

@@ -1,7 +1,7 @@
-"""TLS: a layer between a transport of bytes and what reads its plain text.
+"""TLS: a layer between a byte transport and the reader of its plaintext.
 
-It has no watcher and no greenlet of its own. It takes over a transport right after the connection,
-or in the midst of its life, as STARTTLS wants (RFC 6120 section 5).
+It has neither a watcher nor a greenlet of its own. It takes over a transport right after connecting
+or, for STARTTLS, later (RFC 6120 section 5).
 
     transport = TlsTransport(below, terms)
     transport.handshake(timeout)
@@ -30,7 +30,7 @@ class NotTls(ConnectionError):
     """The peer does not speak TLS.
 
     Attributes:
-        protocol: What it speaks; empty when that is unknown.
+        protocol: The protocol it speaks; empty if unknown.
     """
 
     def __init__(self, protocol: str) -> None:
@@ -39,7 +39,7 @@ class NotTls(ConnectionError):
 
 
 class Truncated(ConnectionError):
-    """The peer closed the connection without saying so within TLS."""
+    """The peer closed the connection without a TLS close_notify."""
 
     cause = causes.CLOSED
 
@@ -51,7 +51,7 @@ class Truncated(ConnectionError):
 
 
 class NotReading(ConnectionError):
-    """The peer makes TLS itself answer on and on, and does not read the answers."""
+    """The peer keeps making TLS itself answer, and does not read the answers."""
 
     cause = causes.NOT_READING
 
@@ -64,7 +64,7 @@ class TlsTransport:
 
     Attributes:
         closed: Whether it was closed, by either side.
-        engine: What was agreed on: version, certificate, channel binding.
+        engine: The TLS state: version, certificate, channel binding.
     """
 
     __slots__ = (
@@ -81,14 +81,14 @@ class TlsTransport:
     )
 
     def __init__(self, below: Transport, terms: TlsTerms) -> None:
-        """Take over a transport, whose peer expects a TLS handshake next; see `handshake`.
+        """Take over a transport whose peer expects a TLS handshake next; see `handshake`.
 
         Args:
-            below: Carries what is encrypted; this closes it.
-            terms: How to secure the connection.
+            below: Carries the encrypted data; closed together with this layer.
+            terms: The TLS terms.
 
         Raises:
-            ValueError: The server's name cannot be asked for.
+            ValueError: The server name is invalid.
         """
         self._below = below
         self._on_data: OnData = ignore
@@ -103,17 +103,16 @@ class TlsTransport:
         self.engine = TlsEngine(terms.context, server_name=terms.server_name, session=session)
 
     def handshake(self, timeout: float) -> None:
-        """Agree with the peer on keys, and verify its certificate.
+        """Perform the handshake, including the verification of the certificate.
 
         Args:
             timeout: In seconds.
 
         Raises:
             TimeoutError: It took longer.
-            ssl.SSLError: It failed; `ssl.SSLCertVerificationError` if that is the certificate's
-                fault.
+            ssl.SSLError: It failed; `ssl.SSLCertVerificationError` if because of the certificate.
             NotTls: The peer does not speak TLS.
-            OSError: The connection broke.
+            OSError: The connection was lost.
         """
         begin_ns = monotonic_ns()
         waiter: Waiter[Exception | None] = Waiter()
@@ -134,12 +133,12 @@ class TlsTransport:
         meters.tls_handshake.record_ns(monotonic_ns() - begin_ns)
         if self.engine.resumed:
             meters.tls_handshakes_resumed.inc()
-            self._sessions = None  # the one that is kept serves; to read one takes 0.4 ms
+            self._sessions = None  # the cached session stays; reading the new one takes 0.4 ms
         if not self.engine.verifies:
             meters.tls_unverified.inc()
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
-        """Begin to read plain text, or let another take over what is read; see `Transport`."""
+        """Start reading plaintext, or redirect it to other callbacks; see `Transport`."""
         if self.closed:
             return
         self._on_data, self._on_lost = on_data, on_lost
@@ -149,7 +148,7 @@ class TlsTransport:
 
     @property
     def unsent(self) -> int:
-        """Bytes that the kernel has not taken yet."""
+        """Bytes not yet accepted by the kernel."""
         return self._below.unsent + self.engine.waiting
 
     def write(self, data: bytes) -> None:
@@ -159,18 +158,18 @@ class TlsTransport:
         try:
             self.engine.encrypt(data)
         except ssl.SSLError as error:
-            # Not now: the caller may be a handler, called for what was read before.
+            # Deferred: the caller may be a handler, called for data read earlier.
             get_hub().loop.run_callback(self._end, error)
             return
         if encrypted := self.engine.outgoing():
             self._below.write(encrypted)
 
     def wait_drained(self, timeout: float) -> bool:
-        """Wait until most was sent; see `Transport`."""
+        """Wait until most data was sent; see `Transport`."""
         return self._below.wait_drained(timeout)
 
     def close(self) -> None:
-        """Say goodbye (close_notify) and close the connection. Harmless the second time."""
+        """Send close_notify and close the connection. Harmless the second time."""
         if self.closed:
             return
         self.engine.finish()
@@ -179,14 +178,14 @@ class TlsTransport:
         self._closed()
 
     def cut(self, reset: bool) -> None:
-        """Drop the connection without a goodbye; see `Transport`."""
+        """Drop the connection without close_notify; see `Transport`."""
         if not self.closed:
             self._below.cut(reset)
             self._closed()
 
     def _closed(self) -> None:
         self.closed = True
-        # No reference cycle: what is closed is freed at once, not when the collector comes.
+        # Breaks reference cycles, so that the object is freed at once, without the collector.
         self._on_data = self._on_lost = ignore
 
     def _flush(self) -> None:
@@ -204,10 +203,10 @@ class TlsTransport:
         try:
             text = engine.received(data)
         except ssl.SSLError as error:
-            self._flush()  # an alert, which says what we did not like
+            self._flush()  # an alert with the reason
             self._end(error)
             return
-        if engine.to_peer.pending:  # of the handshake, or a new key for the peer's new key
+        if engine.to_peer.pending:  # handshake data, or our new key in answer to the peer's
             is_too_much = self._below.unsent > HARD_LIMIT
             self._flush()
             if is_too_much:
@@ -217,7 +216,7 @@ class TlsTransport:
             if self._sessions is not None:
                 self._remember()
             if self._on_data is ignore:
-                self._early += text  # its reader starts in the same turn of the loop
+                self._early += text  # the reader starts in the same turn of the loop
             else:
                 self._on_data(text)
         if engine.ended:
@@ -226,7 +225,7 @@ class TlsTransport:
             self._waiter.give(None)
 
     def _remember(self) -> None:
-        # In TLS 1.3 tickets come after the handshake, and before anything else.
+        # In TLS 1.3, tickets arrive after the handshake, before any other data.
         sessions, self._sessions = self._sessions, None
         session = self.engine.session
         if sessions is not None and session is not None:

@@ -1,8 +1,8 @@
-"""XMPP over WebSocket (RFC 7395): a layer over a transport of bytes, TCP or TLS.
+"""XMPP over WebSocket (RFC 7395): a layer over a byte transport, TCP or TLS.
 
-What the stream writes is one element, and becomes one masked text frame; what comes is read message
-by message. Pings are answered, and the connection is closed with a close frame that says why; it is
-not waited for the server's, since by then the XMPP stream has ended in its own way.
+Each element that the stream writes becomes one masked text frame; received data is delivered
+message by message. Pings are answered. The connection is closed with a close frame that gives the
+reason, without waiting for the server's, since by then the XMPP stream has ended in its own way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.websocket import FrameReader, FrameViolation, masked_frame
 
 MAX_REFUSAL_BYTES: Final = 1 << 20
-"""What a server may say besides its refusal; it is not looked at."""
+"""Maximum size of a refusal's body, which is ignored."""
 
 
 class WebSocketTransport:
@@ -41,9 +41,9 @@ class WebSocketTransport:
         """Take over a transport on which the handshake was done.
 
         Args:
-            below: It.
-            max_message_bytes: How long a message from the server may be.
-            rest: What the server sent with the end of its handshake.
+            below: The transport.
+            max_message_bytes: Maximum length of a message from the server.
+            rest: Bytes that the server sent after its handshake.
         """
         self._below = below
         self._code = websocket.NORMAL
@@ -55,11 +55,11 @@ class WebSocketTransport:
 
     @property
     def unsent(self) -> int:
-        """Bytes that the kernel has not taken yet."""
+        """Bytes not yet accepted by the kernel."""
         return self._below.unsent
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
-        """Begin to read; see `Transport`. `on_data` is called with lists of messages."""
+        """Start reading; see `Transport`. `on_data` is called with lists of messages."""
         self._on_data = on_data
         self._on_lost = on_lost
         self._below.start(self._receive, self._lost)
@@ -68,15 +68,15 @@ class WebSocketTransport:
             self._receive(rest)
 
     def write(self, data: bytes) -> None:
-        """Send an element as a message of its own."""
+        """Send an element as one message."""
         self._below.write(masked_frame(websocket.TEXT, standalone(data)))
 
     def wait_drained(self, timeout: float) -> bool:
-        """Wait until most was sent; see `Transport`."""
+        """Wait until most data was sent; see `Transport`."""
         return self._below.wait_drained(timeout)
 
     def close(self) -> None:
-        """Say why in a close frame, and close the connection. Harmless the second time."""
+        """Send a close frame with the reason, and close the connection. Harmless if repeated."""
         if self.closed:
             return
         self.closed = True
@@ -86,7 +86,7 @@ class WebSocketTransport:
         self._below.close()
 
     def cut(self, reset: bool) -> None:
-        """Be gone without a close frame."""
+        """Drop the connection without a close frame."""
         self.closed = True
         self._on_data = self._on_lost = ignore
         self._below.cut(reset)
@@ -101,7 +101,7 @@ class WebSocketTransport:
         try:
             self._frames.feed(data, messages)
         except FrameViolation as found:
-            violation = found.with_traceback(None)  # which refers to this very function
+            violation = found.with_traceback(None)  # the traceback would refer to this frame
         texts = [message for opcode, message in messages if opcode == websocket.TEXT]
         end = None
         if len(texts) < len(messages):
@@ -117,15 +117,15 @@ class WebSocketTransport:
             self._on_lost(violation)
 
     def _control(self, messages: list[websocket.Message]) -> tuple[list[bytes], bytes | None]:
-        """See to control frames; the texts among `messages`, and the close frame after them."""
+        """Handle control frames; return the texts among `messages`, and a close frame's data."""
         texts = []
         for opcode, message in messages:
             if opcode == websocket.TEXT:
                 texts.append(message)
             elif opcode == websocket.CLOSE:
                 return texts, message
-            # For a server that pings on and on and reads nothing, the latest is enough (RFC 6455
-            # section 5.5.3), which is the one that finds room again.
+            # If a server keeps pinging without reading, answering the latest ping is enough (RFC
+            # 6455 section 5.5.3): the one that finds room again.
             elif opcode == websocket.PING and self._below.unsent <= SOFT_LIMIT:
                 self._below.write(masked_frame(websocket.PONG, message))
         return texts, None
@@ -151,13 +151,13 @@ def open_websocket(
 
     Args:
         below: The connection; closed when this fails.
-        server: Whose name and path to ask for.
+        server: The server's name and path.
         who: User and server, for messages.
-        max_message_bytes: How long a message from the server may be.
+        max_message_bytes: Maximum length of a message from the server.
         deadline_ns: When to give up, on the monotonic clock.
 
     Raises:
-        UpgradeError: The server refuses, or does not speak HTTP or WebSocket.
+        UpgradeError: The server refused, or does not speak HTTP or WebSocket.
         ConnectTimeout: It did not answer in time.
         ConnectError: It closed the connection.
     """
@@ -205,7 +205,7 @@ class _Handshake(Waiter[Answer]):
         self._reader = AnswerReader(MAX_REFUSAL_BYTES)
 
     def receive(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Process received bytes."""
         try:
             answer = None if self.done else self._reader.feed(data)
         except Violation as violation:
@@ -216,7 +216,7 @@ class _Handshake(Waiter[Answer]):
             self.give(answer)
 
     def lost(self, error: Exception | None) -> None:
-        """The connection is gone."""
+        """Handle the loss of the connection."""
         answer = self._reader.end() if error is None else None
         if answer is not None:
             self.give(answer)
@@ -226,7 +226,7 @@ class _Handshake(Waiter[Answer]):
 
 
 def _check(answer: Answer, accept: str, who: str) -> None:
-    """See that the server agreed to what was asked for.
+    """Check that the server accepted the upgrade as requested.
 
     Raises:
         UpgradeError: It did not.

@@ -1,7 +1,6 @@
-"""What both ends of an XMPP stream share; nothing here knows which end it serves.
+"""Code shared by both ends of an XMPP stream; nothing here knows which end it serves.
 
-`namespaces` has the names, `xml_text` writes XML, `parser` reads it and refuses what XMPP forbids,
-`framing` cuts a stream into elements, `elements` writes those that open, end and fail a stream,
-`mechanisms` logs a client in. None of them knows a socket: a transport hands over bytes, whatever
-carried them.
+`namespaces` defines the names, `xml_text` writes XML, `parser` reads it and rejects what XMPP
+forbids, `framing` splits a stream into elements, `elements` writes those that open, end and fail a
+stream, `mechanisms` performs logins. None of them uses sockets: transports pass in the bytes.
 """

@@ -1,9 +1,9 @@
 """Pure. BOSH (XEP-0124, XEP-0206): a stream as pairs of HTTP requests and answers, without HTTP.
 
-A request's body wraps what we say, an answer's what the server says. The server holds up to `hold`
-requests until it has something to say, `wait` seconds at the most, so there is always one for it to
-answer. Requests are numbered (rid); the server takes them, and we read the answers, in this order,
-over whichever connection they come.
+The body of a request wraps what the client sends, that of an answer what the server sends. The
+server holds up to `hold` requests until it has something to send, for at most `wait` seconds, so
+there is always one for it to answer. Requests are numbered (rid). The server processes them, and
+the client their answers, in this order, over whichever connection they arrive.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ BODY: Final = f"{{{ns.BOSH}}}body"
 BODY_START: Final = b"<body "
 BODY_END: Final = b"</body>"
 MAX_FIRST_RID: Final = 1 << 52
-"""No number may pass 2**53."""
+"""Leaves room below 2**53, which no number may exceed."""
 MAX_REQUESTS: Final = 10
-"""Requests at once, whatever a server allows."""
+"""Maximum concurrent requests, whatever a server allows."""
 MAX_WAIT_S: Final = 3600
 MIN_POLL_S: Final = 1.0
-"""Between two requests that say nothing, when the server holds none of them."""
+"""Minimum time between two empty requests if the server does not hold them."""
 
 _TERMINATES: Final = re.compile(rb"\s*<body\b[^>]*?\stype\s*=\s*[\"']terminate[\"']")
 _VERSION: Final = f"{{{ns.XBOSH}}}version"
@@ -41,33 +41,33 @@ _NAMESPACE: Final = f"{{{ns.BOSH}}}"
 
 
 def ends_session(body: bytes) -> bool:
-    """Whether the body of an answer says that the session is over."""
+    """Return whether the body of an answer ends the session."""
     return b"terminate" in body and _TERMINATES.match(body) is not None
 
 
 class Polling(NamedTuple):
-    """How a session asks for what the server has to say."""
+    """How a session polls the server."""
 
     wait: int
-    """Most seconds that the server may hold a request."""
+    """Maximum seconds that the server may hold a request."""
     hold: int
-    """Most requests that it may hold."""
+    """Maximum number of requests that it may hold."""
     requests: int
-    """Most requests at once."""
+    """Maximum number of concurrent requests."""
 
 
 class Dialogue:
     """The client's side of a session, and the framing of the stream in it.
 
     Attributes:
-        closed: Whether the stream is over; what follows is not looked at.
-        idle: Whether the last answer said nothing.
-        opening: Whether it waits for the features of a stream, at the beginning and after a
+        closed: Whether the stream is over, so that further input is ignored.
+        idle: Whether the last answer was empty.
+        opening: Whether the features of a stream are expected: at the beginning and after a
             restart.
-        polling: What was asked for; after the first answer, what the server agreed to.
-        poll_s: Seconds between two requests that say nothing, if the first's answer says nothing.
+        polling: The requested values; after the first answer, those that the server agreed to.
+        poll_s: Seconds between two empty requests if the first one's answer is empty.
         sid: The session's id; empty until the first answer.
-        unsent: Bytes that no request has taken yet.
+        unsent: Bytes that are not in a request yet.
     """
 
     __slots__ = (
@@ -94,20 +94,20 @@ class Dialogue:
     def __init__(
         self, parsers: Parsers[Element], polling: Polling, read_whole: ReadWhole[Any] | None = None
     ) -> None:
-        """Begin a session.
+        """Start a session.
 
         Args:
-            parsers: Read the answers.
-            polling: See there.
-            read_whole: In place of `parsers` for what stands in an answer with a known head and
-                begins with a message, with elements of whatever kind that know their `tag`.
+            parsers: The pool of parsers.
+            polling: The values to request.
+            read_whole: Used instead of `parsers` for the content of an answer that has a known head
+                and begins with a message; may return elements of any kind that have a `tag`.
         """
         self._parsers = parsers
         self._read_whole = read_whole
-        self._head = self._known_head = b""  # of the last answer, and of two that followed on it
+        self._head = self._known_head = b""  # of the last answer; of two answers in a row
         self._payloads: list[bytes] = []
         self._rid = random.randint(1, MAX_FIRST_RID)
-        self._begin = ""  # attributes of the request that begins a stream
+        self._begin = ""  # attributes of a request that begins a stream
         self._begun = False
         self._end = False
         self._ended = False
@@ -124,11 +124,11 @@ class Dialogue:
 
     @property
     def place(self) -> str:
-        """Where in the stream the last answer was, for a person."""
+        """Position in the stream after the last answer, in words."""
         return "before the stream was opened" if self.opening else "between two stanzas"
 
     def header(self, addresses: str) -> bytes:
-        """Let the next request begin the stream, or begin it anew (XEP-0206 sections 3 and 5)."""
+        """Make the next request begin or restart the stream (XEP-0206 sections 3 and 5)."""
         if self._begun:
             self._begin = f"{addresses} xml:lang='{STREAM_LANG}' xmpp:restart='true'"
         else:
@@ -140,7 +140,7 @@ class Dialogue:
         return b""
 
     def ending(self) -> bytes:
-        """Let the next request end the session (XEP-0124 section 13)."""
+        """Make the next request end the session (XEP-0124 section 13)."""
         self._end = True
         return b""
 
@@ -149,14 +149,14 @@ class Dialogue:
         self.opening = True
 
     def close(self) -> None:
-        """Read no further."""
+        """Stop reading."""
         self.closed = True
 
     def feed(self, data: bytes, reader: Reader[Element]) -> None:
-        """Tell `reader` what `data`, the body of an answer, holds.
+        """Process `data`, the body of an answer, and pass its content to `reader`.
 
         Raises:
-            Violation: It is not what may come now.
+            Violation: It is not allowed at this point.
         """
         if self.closed or self._has_read(data, reader):
             return
@@ -176,19 +176,19 @@ class Dialogue:
             self._learn(data)
 
     def _learn(self, data: bytes) -> None:
-        """Know the head of an answer if it is that of the one before: what both say was read."""
+        """Remember the head of an answer if the previous one had the same: it has been parsed."""
         if not data.startswith(BODY_START) or not data.endswith(BODY_END):
             return
         head = data[: data.find(b">") + 1]
         if head != self._head:
             self._head = head
         elif head != self._known_head:
-            with suppress(Violation):  # where a value has a ">" in it
+            with suppress(Violation):  # if a value contains a ">"
                 self._parsers.read(head + BODY_END)
                 self._known_head = head
 
     def _has_read(self, data: bytes, reader: Reader[Element]) -> bool:
-        """Tell `reader` the messages that an answer with a known head holds, if that is all."""
+        """Pass the messages in an answer with a known head to `reader`; False if there is more."""
         head = self._known_head
         if not head or self.opening or not data.startswith(head) or not data.endswith(BODY_END):
             return False
@@ -219,7 +219,7 @@ class Dialogue:
         reader.on_element(child)
 
     def _agree(self, body: Element) -> None:
-        """Read what the server makes of the session (section 7.2)."""
+        """Read the server's terms of the session (section 7.2)."""
         self.sid = body.get("sid", "")
         if not self.sid and body.get("type") != "terminate":
             raise Violation("bad-format", "the first answer must have a sid")
@@ -234,10 +234,10 @@ class Dialogue:
         self.poll_s = max(MIN_POLL_S, _number(body, "polling", 0))
 
     def _terminate(self, body: Element, reader: Reader[Element]) -> None:
-        """The server ends the session (section 17.2), which is an error when it says why."""
+        """Process the server's end of the session (section 17.2): an error if it has a reason."""
         self.closed = True
         condition = body.get("condition")
-        if condition is None or self._ended:  # we asked for it, and some name that as the reason
+        if condition is None or self._ended:  # we ended it, and some servers give that as a reason
             reader.on_close()
             return
         error = Element(STREAM_ERROR)
@@ -248,29 +248,29 @@ class Dialogue:
     # The requests
 
     def say(self, element: bytes) -> None:
-        """Let the next request say `element`."""
+        """Add `element` to the next request."""
         if element:
             self._payloads.append(standalone(element))
             self.unsent += len(element)
 
     def wants_request(self, under_way: int) -> bool:
-        """Whether there is something to say, and the rules allow to say it now.
+        """Return whether there is something to send, and the rules allow to send it now.
 
         Args:
-            under_way: How many requests wait for their answers.
+            under_way: Number of requests that wait for their answers.
         """
         if self._ended or (under_way and not self.sid):
-            return False  # the first request is answered before the second is sent
+            return False  # the first request must be answered before the second is sent
         if self._end and self.sid:
             return under_way <= self.polling.requests  # one more than usual
         return bool(self._payloads or self._begin) and under_way < self.polling.requests
 
     def wants_poll(self, under_way: int) -> bool:
-        """Whether a request without anything to say is to be sent, for the server to answer."""
+        """Return whether an empty request must be sent, for the server to answer."""
         return not under_way and bool(self.sid) and not self._ended and not self.closed
 
     def request(self) -> tuple[int, bytes]:
-        """The next request: its number and its body."""
+        """Return the next request: its number and its body."""
         self._rid += 1
         sid = f" sid='{escape(self.sid)}'" if self.sid else ""
         end = ""
@@ -290,7 +290,7 @@ class Dialogue:
 
 
 def _number(body: Element, name: str, default: int) -> int:
-    """An attribute that is a whole number, within the bounds of all that are."""
+    """Return an attribute that is a whole number, within the allowed range."""
     text = body.get(name, "")
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         return default

@@ -1,7 +1,7 @@
-"""Pure. Channel binding (RFC 5056): a login that is valid on its own TLS connection only.
+"""Pure. Channel binding (RFC 5056): a login that is valid only on its own TLS connection.
 
-Of the types, tls-unique (RFC 5929) exists up to TLS 1.2, and tls-server-end-point with any version;
-tls-exporter (RFC 9266) needs a key that Python's `ssl` does not give.
+Of the binding types, tls-unique (RFC 5929) exists up to TLS 1.2, and tls-server-end-point in all
+versions; tls-exporter (RFC 9266) needs a key that Python's `ssl` does not provide.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ TLS_UNIQUE: Final = "tls-unique"
 SERVER_END_POINT: Final = "tls-server-end-point"
 
 # Signature algorithms by their object identifiers in DER, and the hash that RFC 5929 section 4.1
-# takes for each; MD5 and SHA-1 are replaced by SHA-256.
+# assigns to each; MD5 and SHA-1 are replaced by SHA-256.
 _PKCS1: Final = bytes.fromhex("2a864886f70d0101")
 _ECDSA_SHA2: Final = bytes.fromhex("2a8648ce3d0403")
 _HASHES: Final = {
@@ -33,13 +33,13 @@ _OBJECT_IDENTIFIER: Final = 0x06
 
 
 class Binding(NamedTuple):
-    """What a SCRAM login says of channel binding (RFC 5802 section 6)."""
+    """Channel binding in a SCRAM login (RFC 5802 section 6)."""
 
     header: str = "n,,"
-    """``n``: the client has none; ``y``: it has, but believes that the server does not, which a
-    server that does takes for an attack; ``p=``: the type that is used."""
+    """``n``: not supported by the client; ``y``: supported, but believed missing in the server,
+    which a server that supports it takes for an attack; ``p=``: the type in use."""
     data: bytes = b""
-    """What is the same at both ends of this connection only."""
+    """Data that only the two ends of this connection have in common."""
 
 
 NO_BINDING: Final = Binding()
@@ -47,23 +47,23 @@ NOT_OFFERED: Final = Binding("y,,")
 
 
 class Channel(NamedTuple):
-    """A TLS connection, as far as it can be bound to."""
+    """The parts of a TLS connection that are used for channel binding."""
 
     unique: bytes | None
     """None in TLS 1.3."""
     certificate: bytes | None
-    """The server's, as DER."""
+    """The server's certificate, as DER."""
 
     @property
     def can_bind(self) -> bool:
-        """Whether a login could be bound to it, if the server offered that."""
+        """Whether a login could be bound to it if the server offered that."""
         return bool(self.unique or (self.certificate and server_end_point(self.certificate)))
 
     def binding(self, offered: Sequence[str]) -> Binding | None:
-        """How to bind a login to this connection; None if there is no way.
+        """Return the binding for a login on this connection; None if not possible.
 
         Args:
-            offered: The types that the server lists (XEP-0440); empty if it lists none.
+            offered: Types that the server lists (XEP-0440); empty if it lists none.
         """
         if self.unique and (TLS_UNIQUE in offered or not offered):
             return Binding(f"p={TLS_UNIQUE},,", self.unique)
@@ -74,7 +74,7 @@ class Channel(NamedTuple):
 
 
 def server_end_point(certificate: bytes) -> bytes | None:
-    """The hash of a certificate in DER; None when its signature algorithm defines none."""
+    """Return the hash of a certificate (DER); None if its signature algorithm defines none."""
     try:
         body, _ = _contents(certificate, 0, _SEQUENCE)
         _, after_signed = _contents(certificate, body[0], _SEQUENCE)
@@ -87,7 +87,7 @@ def server_end_point(certificate: bytes) -> bytes | None:
 
 
 def _contents(der: bytes, at: int, tag: int) -> tuple[tuple[int, int], int]:
-    """Where the contents of the element at `at` begin and end, and where the next one begins."""
+    """Return the range of the contents of the element at `at`, and where the next one begins."""
     if der[at] != tag:
         raise ValueError
     length, begin = der[at + 1], at + 2

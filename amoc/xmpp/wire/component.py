@@ -1,6 +1,6 @@
 """Pure. The stream of an external component (XEP-0114): another namespace, and a handshake.
 
-Above the parser a component's stanzas look as a client's do, so that all else is made for both.
+Above the parser, a component's stanzas look like a client's, so the other code serves both.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class ComponentFramer(Framer[Element]):
 
     @property
     def stream_id(self) -> str | None:
-        """The id that the server gave to the stream; None before its header has come."""
+        """The id that the server gave the stream; None before its header has arrived."""
         header = None if self.parser is None else self.parser.header
         return None if header is None else header.get("id", "")
 
     def header(self, addresses: str) -> bytes:
-        """A stream header (section 3)."""
+        """Return a stream header (section 3)."""
         return (
             f"<?xml version='1.0'?><stream:stream xmlns='{ns.COMPONENT}'"
             f" xmlns:stream='{ns.STREAMS}'{addresses}>"
@@ -48,6 +48,6 @@ class ComponentFramer(Framer[Element]):
 
 
 def handshake(stream_id: str, secret: str) -> bytes:
-    """The proof that the component knows the secret (section 3)."""
+    """Return the proof that the component knows the secret (section 3)."""
     digest = hashlib.sha1((stream_id + secret).encode()).hexdigest()  # noqa: S324 - XEP-0114
     return f"<handshake>{digest}</handshake>".encode()

@@ -1,4 +1,4 @@
-"""Pure. Why something cannot go on, as one of the conditions that RFC 6120 defines."""
+"""Pure. Error conditions defined by RFC 6120."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from amoc.base.errors import PeerError
 
 UNDEFINED: Final = "undefined-condition"
-"""What an error without a condition has, and one whose condition no RFC defines."""
+"""Condition of an error that has none, or one that no RFC defines."""
 
 STANZA_CONDITIONS: Final = frozenset(
     (
@@ -35,7 +35,7 @@ STANZA_CONDITIONS: Final = frozenset(
         UNDEFINED,
     )
 )
-"""What an answer of type error may give as its reason (section 8.3.3)."""
+"""Conditions of error answers (section 8.3.3)."""
 
 STREAM_CONDITIONS: Final = frozenset(
     (
@@ -66,13 +66,13 @@ STREAM_CONDITIONS: Final = frozenset(
         "unsupported-version",
     )
 )
-"""Why a stream may be ended (section 4.9.3)."""
+"""Conditions of stream errors (section 4.9.3)."""
 
 SASL_CONDITIONS: Final = frozenset(
     (
         "aborted",
         "account-disabled",
-        "bad-challenge",  # this and the next are what our end says of the server
+        "bad-challenge",  # this and the next are reported by amoc's client about the server
         "bad-server-signature",
         "credentials-expired",
         "encryption-required",
@@ -85,15 +85,15 @@ SASL_CONDITIONS: Final = frozenset(
         "temporary-auth-failure",
     )
 )
-"""Why a login may fail (section 6.5)."""
+"""Conditions of login failures (section 6.5)."""
 
 
 class Condition(PeerError):
-    """A peer did something that deserves a defined condition.
+    """An error by a peer that has a defined condition.
 
     Attributes:
         condition: Its name, such as ``not-authorized``.
-        text: An explanation, which never holds a password; empty where the condition says it all.
+        text: An explanation, which never contains a password; empty if none is needed.
     """
 
     def __init__(self, condition: str, text: str = "") -> None:

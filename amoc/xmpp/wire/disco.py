@@ -1,4 +1,4 @@
-"""Pure. What an entity can do: service discovery (XEP-0030), its digest in presence (XEP-0115)."""
+"""Pure. Service discovery (XEP-0030), and its digest in presence (XEP-0115)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 NODE: Final = "https://pypi.org/project/amoc"
-"""What the client is, as caps name it."""
+"""Identifies the client software in caps."""
 DEFAULT: Final = (ns.CAPS, ns.DISCO_INFO, ns.PING)
-"""What every client of amoc can do."""
+"""Features of every amoc client."""
 
 
 class Info(NamedTuple):
-    """What an entity says of itself."""
+    """An entity's description of itself."""
 
     identities: tuple[tuple[str, str, str], ...]
     """Category, type and name of each."""
@@ -30,7 +30,7 @@ class Info(NamedTuple):
 
 
 class Item(NamedTuple):
-    """Something that belongs to an entity."""
+    """An item that belongs to an entity."""
 
     jid: str
     node: str
@@ -38,7 +38,7 @@ class Item(NamedTuple):
 
 
 def info(query: Element) -> Info:
-    """The answer to a disco#info query."""
+    """Parse the answer to a disco#info query."""
     space = f"{{{ns.DISCO_INFO}}}"
     return Info(
         identities=tuple(
@@ -51,7 +51,7 @@ def info(query: Element) -> Info:
 
 
 def items(query: Element) -> list[Item]:
-    """The answer to a disco#items query."""
+    """Parse the answer to a disco#items query."""
     return [
         Item(one.get("jid", ""), one.get("node", ""), one.get("name", ""))
         for one in query.iterfind(f"{{{ns.DISCO_ITEMS}}}item")
@@ -60,7 +60,7 @@ def items(query: Element) -> list[Item]:
 
 @lru_cache(maxsize=64)
 def answer(features: tuple[str, ...], node: str | None) -> str:
-    """A client's answer to a disco#info query for `node`."""
+    """Return a client's answer to a disco#info query for `node`."""
     listed = "".join(f"<feature var='{escape(one)}'/>" for one in features)
     return (
         f"<query xmlns='{ns.DISCO_INFO}'{attributes(node=node)}>"
@@ -69,14 +69,14 @@ def answer(features: tuple[str, ...], node: str | None) -> str:
 
 
 def no_items(node: str | None) -> str:
-    """A client's answer to a disco#items query: nothing belongs to it."""
+    """Return a client's answer to a disco#items query: it has no items."""
     return f"<query xmlns='{ns.DISCO_ITEMS}'{attributes(node=node)}/>"
 
 
 @lru_cache(maxsize=64)
 def caps(features: tuple[str, ...]) -> str:
-    """The element for presence that announces `features` by their digest (XEP-0115 section 5)."""
-    # RFC and XEP sort by bytes; a name cannot hold the separator.
+    """Return the element for presence with the digest of `features` (XEP-0115 section 5)."""
+    # XEP-0115 sorts by bytes; a name cannot contain the separator.
     listed = sorted(set(features), key=str.encode)
     text = "".join(f"{one}<" for one in ("client/bot//amoc", *listed))
     digest = base64.b64encode(hashlib.sha1(text.encode()).digest()).decode()  # noqa: S324 - XEP-0115

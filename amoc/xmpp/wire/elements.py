@@ -1,7 +1,7 @@
-"""Pure. What opens, ends and fails a stream, and answers to stanzas, alike at both ends (RFC 6120).
+"""Pure. Elements that open, end or fail a stream, and answers to stanzas (RFC 6120).
 
-What came from a peer is escaped where it is put into markup, so no value can end an attribute or
-open a tag.
+Values from a peer are escaped where they are put into markup, so none can end an attribute or open
+a tag.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from amoc.xmpp.wire.condition import UNDEFINED
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 STREAM_LANG: Final = "en"
-"""The language of every stream that amoc opens; a stanza without its own is in it."""
+"""Language of every stream that amoc opens, and default language of its stanzas."""
 
 STREAM_END: Final = b"</stream:stream>"
 
-# RFC 6120 section 8.3.3: the error type that goes with each condition used here.
+# RFC 6120 section 8.3.3: the error type for each condition used here.
 _ERROR_TYPES: Final = {
     "bad-request": "modify",
     "conflict": "cancel",
@@ -40,7 +40,7 @@ _ERROR_TYPES: Final = {
 
 
 def stream_header(addresses: str) -> bytes:
-    """A stream header (section 4.7) with `addresses`, attributes such as ``" to='localhost'"``."""
+    """Return a stream header (section 4.7) with the attributes `addresses`: ``" to='a.b'"``."""
     return (
         f"<?xml version='1.0'?><stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'"
         f"{addresses} version='1.0' xml:lang='{STREAM_LANG}'>"
@@ -48,7 +48,7 @@ def stream_header(addresses: str) -> bytes:
 
 
 def stream_error(condition: str, text: str = "") -> bytes:
-    """A stream error (section 4.9), without the end of the stream that must follow it."""
+    """Return a stream error (section 4.9), without the end of the stream that must follow it."""
     detail = f"<text xmlns='{ns.STREAM_ERRORS}' xml:lang='en'>{escape(text)}</text>" if text else ""
     return (
         f"<stream:error><{condition} xmlns='{ns.STREAM_ERRORS}'/>{detail}</stream:error>"
@@ -56,7 +56,7 @@ def stream_error(condition: str, text: str = "") -> bytes:
 
 
 def conditions_of(error: Element, namespace: str) -> tuple[str, str]:
-    """The condition and the text of an error of any kind (sections 4.9, 6.5, 8.3)."""
+    """Return condition and text of an error of any kind (sections 4.9, 6.5, 8.3)."""
     condition = text = ""
     for child in error:
         space, _, name = child.tag[1:].rpartition("}")
@@ -72,11 +72,11 @@ def conditions_of(error: Element, namespace: str) -> tuple[str, str]:
 def stanza_error(
     kind: str, condition: str, *, to: str | None, from_: str | None, id_: str | None
 ) -> bytes:
-    """An error answer to a stanza (RFC 6120 section 8.3).
+    """Return an error answer to a stanza (RFC 6120 section 8.3).
 
     Args:
         kind: The stanza's element name: message, presence or iq.
-        condition: The defined condition; it decides the error's type.
+        condition: The defined condition; it determines the error's type.
         to: The sender of the stanza.
         from_: The recipient of the stanza; None when the server itself was addressed.
         id_: The stanza's id, if it had one.
@@ -89,7 +89,7 @@ def stanza_error(
 
 
 def iq_result(*, to: str | None, from_: str | None, id_: str, payload: str = "") -> bytes:
-    """The answer to an iq that was fulfilled (RFC 6120 section 8.2.3); `payload` is markup."""
+    """Return the result of an iq (RFC 6120 section 8.2.3); `payload` is markup."""
     head = attributes(from_=from_, to=to, id=id_)
     body = f">{payload}</iq>" if payload else "/>"
     return f"<iq type='result'{head}{body}".encode()

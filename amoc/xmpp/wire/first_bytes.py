@@ -1,4 +1,4 @@
-"""Pure. What a peer speaks, by its first bytes: the wrong port is a common mistake."""
+"""Pure. Detection of a peer's protocol by its first bytes, as a wrong port is a common mistake."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _TLS_RECORDS: Final = frozenset((0x14, 0x15, 0x16, 0x17))
 
 
 def is_tls(data: bytes) -> bool:
-    """Whether `data` begins like a TLS record."""
+    """Return whether `data` looks like the beginning of a TLS record."""
     return data[:1] != b"" and data[0] in _TLS_RECORDS and data[1:2] in (b"", b"\x03")
 
 
 def protocol(data: bytes) -> str:
-    """The protocol that `data` begins like: TLS, HTTP, XMPP, SSH; empty when it is unknown."""
+    """Return the protocol that `data` begins with: TLS, HTTP, XMPP or SSH; empty if unknown."""
     if is_tls(data):
         return "TLS"
     text = data[:512].lstrip()

@@ -1,4 +1,4 @@
-"""Pure. Data forms (XEP-0004): reading what was asked, and filling in answers."""
+"""Pure. Data forms (XEP-0004): reading forms, and filling them in."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import escape
 
 Value = str | int | bool | Iterable[str]
-"""Of one field; several are texts."""
+"""Value of one field; several values are texts."""
 
 
 def values(form: Element) -> dict[str, list[str]]:
-    """The values of a form's fields, by name; those without a value have an empty list."""
+    """Return the values of a form's fields, by name; a field without a value has an empty list."""
     found = {}
     for field in form.iterfind(f"{{{ns.FORMS}}}field"):
         texts = [one.text or "" for one in field.iterfind(f"{{{ns.FORMS}}}value")]
@@ -22,15 +22,15 @@ def values(form: Element) -> dict[str, list[str]]:
 
 
 def submit(form_type: str, fields: Mapping[str, Value], prefix: str = "") -> str:
-    """A form that was filled in.
+    """Return a filled-in form.
 
     Args:
         form_type: Its FORM_TYPE.
         fields: Values by name.
-        prefix: Goes before names that have no ``#``: ``muc#roomconfig_`` say.
+        prefix: Added to names without ``#``, for example ``muc#roomconfig_``.
 
     Raises:
-        ScenarioError: A value holds a character that XML cannot carry.
+        ScenarioError: A value contains a character that XML cannot carry.
     """
     filled = _field("FORM_TYPE", form_type, " type='hidden'")
     for name, value in fields.items():

@@ -1,8 +1,8 @@
-"""Pure. Bytes to elements: cuts a stream up as its bytes come, and reads whole messages.
+"""Pure. From bytes to elements: splits a stream as its bytes arrive.
 
-A stream borrows a parser while it needs one (see `parsers`); one that declared other namespaces
-than the usual two keeps its own. The bytes may come from anywhere: `Framer` takes a stream in any
-pieces, `Parsers.read` one whole element, as in a message of RFC 7395.
+A stream borrows a parser while it needs one (see `parsers`); a stream that declared namespaces
+other than the usual two keeps its own. `Framer` accepts a stream in arbitrary pieces;
+`Parsers.read` reads one whole element, such as a message of RFC 7395.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Reader(Protocol[T_contra]):
-    """Takes what a stream brings.
+    """Receives the parts of a stream.
 
-    In each call it may `close` the framer, or `restart` it or `limit` it anew for what follows.
+    Any of its methods may call `close`, `restart` or `limit` of the framer for what follows.
     """
 
     def on_header(self, attrs: dict[str, str]) -> None:
@@ -40,47 +40,47 @@ class Reader(Protocol[T_contra]):
 
 
 class Framing(Protocol[T_co]):
-    """How a stream looks in the pieces that a transport carries.
+    """How a stream is represented in the pieces that a transport carries.
 
     Attributes:
-        opening: Whether it waits for a stream header, at the beginning and after each restart.
+        opening: Whether a stream header is expected: at the beginning and after each restart.
     """
 
     opening: bool
 
     @property
     def place(self) -> str:
-        """Where in the stream the last piece ended, for a person."""
+        """Position in the stream after the last piece, in words."""
 
     def header(self, addresses: str) -> bytes:
-        """What begins our stream, with `addresses`, attributes such as ``" to='localhost'"``."""
+        """Return the start of our stream, with the attributes `addresses`: ``" to='a.b'"``."""
 
     def ending(self) -> bytes:
-        """What ends our stream."""
+        """Return the end of our stream."""
 
     def feed(self, data: Any, reader: Reader[T_co]) -> None:
-        """Tell `reader` what `data`, the next piece of the transport's kind, completes.
+        """Process `data`, the transport's next piece, and pass what it completes to `reader`.
 
         Raises:
-            Violation: The peer broke a rule, after what `reader` was given.
+            Violation: The peer violated a rule, after what was passed to `reader`.
         """
 
     def restart(self) -> None:
-        """Expect a new stream header next, after the current `Reader.on_element`."""
+        """Expect a new stream header, after the current `Reader.on_element`."""
 
     def close(self) -> None:
-        """Read no further, and free what is held for an unfinished stanza."""
+        """Stop reading, and free the data of an unfinished stanza."""
 
 
 class Framer(Generic[T]):
-    """Cuts one stream into elements: the framing of RFC 6120.
+    """Splits one stream into elements: the framing of RFC 6120.
 
     Attributes:
-        closed: Whether the stream is over; what follows is not looked at.
-        max_bytes: How long a stanza may be.
-        opening: Whether it waits for a stream header, at the beginning and after each restart.
-        parser: The parser that is lent to it; none while the stream is idle.
-        root: The tag of the stream header, when that declared unusual namespaces; else None.
+        closed: Whether the stream is over, so that further input is ignored.
+        max_bytes: Maximum length of a stanza.
+        opening: Whether a stream header is expected: at the beginning and after each restart.
+        parser: The borrowed parser; None while the stream is idle.
+        root: The tag of the stream header if that declared unusual namespaces; else None.
     """
 
     __slots__ = ("_parsers", "_read_whole", "closed", "max_bytes", "opening", "parser", "root")
@@ -88,12 +88,12 @@ class Framer(Generic[T]):
     def __init__(
         self, parsers: Parsers[T], max_bytes: int, read_whole: ReadWhole[Any] | None = None
     ) -> None:
-        """Begin a stream.
+        """Start a stream.
 
         Args:
-            parsers: Lend a parser when one is needed.
-            max_bytes: See there.
-            read_whole: In place of that of `parsers`, with elements of whatever kind.
+            parsers: The pool of parsers.
+            max_bytes: Maximum length of a stanza.
+            read_whole: Used instead of that of `parsers`; may return elements of any kind.
         """
         self._parsers = parsers
         self._read_whole = read_whole or parsers.read_whole
@@ -105,29 +105,29 @@ class Framer(Generic[T]):
 
     @property
     def unfinished(self) -> bool:
-        """Whether there are bytes of something that is not whole."""
+        """Whether bytes of an unfinished element are held."""
         return self.parser is not None and bool(self.parser.pending)
 
     @property
     def place(self) -> str:
-        """Where in the stream the last byte was, for a person."""
+        """Position in the stream after the last byte, in words."""
         what = "stream header" if self.opening else "stanza"
         if self.unfinished:
             return f"inside the {what}" if self.opening else f"inside a {what}"
         return f"before the {what}" if self.opening else "between two stanzas"
 
     def feed(self, chunk: bytes, reader: Reader[T]) -> None:
-        """Tell `reader` what `chunk`, the stream's next bytes, completes.
+        """Process `chunk`, the next bytes, and pass what they complete to `reader`.
 
         Raises:
-            Violation: The peer broke a rule, after what `reader` was given.
+            Violation: The peer violated a rule, after what was passed to `reader`.
         """
         while chunk and not self.closed:
             read_whole = self._read_whole
             if read_whole is not None and not self.opening and not (self.parser or self.root):
                 elements = read_whole(chunk, self.max_bytes)
                 if elements is not None:
-                    if len(elements) == 1:  # as nearly always
+                    if len(elements) == 1:  # nearly always
                         reader.on_element(elements[0])
                         return
                     chunk = self._hand_over(chunk, elements, reader)
@@ -135,11 +135,11 @@ class Framer(Generic[T]):
             chunk = self._parse(chunk, reader)
 
     def _parse(self, chunk: bytes, reader: Reader[T]) -> bytes:
-        """The same by a parser; what is left for another one."""
+        """Do the same with a parser; return the bytes left for another parser."""
         parser = self.parser
         if parser is None:
             if not self.opening and chunk.isspace() and not chunk.strip(b" \t\n"):
-                return b""  # a peer that keeps the connection alive
+                return b""  # whitespace that keeps the connection alive
             lend = self._parsers
             parser = self.parser = lend.new() if self.opening else lend.inside(self.root)
         found: list[tuple[int, T]] = []
@@ -158,7 +158,7 @@ class Framer(Generic[T]):
         for left, element in found:
             reader.on_element(element)
             if self.parser is not parser:
-                return chunk[len(chunk) - left :]  # for another parser, or for none
+                return chunk[len(chunk) - left :]  # for another parser, or to be ignored
         if idle and (parser.root is None or parser.fed > WORN_BYTES):
             self.parser = None
             self._parsers.put_back(parser)
@@ -166,7 +166,7 @@ class Framer(Generic[T]):
         return self._settle(parser, reader, broken, bool(found))
 
     def _hand_over(self, chunk: bytes, elements: list[T], reader: Reader[T]) -> bytes:
-        """Tell `reader` the elements that `chunk` is; what is left for another parser."""
+        """Pass the elements in `chunk` to `reader`; return the bytes left for another parser."""
         max_bytes = self.max_bytes
         for index, element in enumerate(elements, 1):
             reader.on_element(element)
@@ -177,7 +177,7 @@ class Framer(Generic[T]):
         return b""
 
     def _after(self, chunk: bytes, count: int) -> bytes:
-        """What follows the first `count` elements of `chunk`, all of which are whole."""
+        """Return what follows the first `count` elements of `chunk`, all of which are whole."""
         parser = self._parsers.inside(None)
         found: list[tuple[int, T]] = []
         parser.feed(chunk, found, len(chunk))
@@ -185,33 +185,33 @@ class Framer(Generic[T]):
         return chunk[len(chunk) - found[count - 1][0] :]
 
     def header(self, addresses: str) -> bytes:
-        """A stream header (RFC 6120 section 4.7)."""
+        """Return a stream header (RFC 6120 section 4.7)."""
         return stream_header(addresses)
 
     def ending(self) -> bytes:
-        """A closing stream tag (section 4.4)."""
+        """Return a closing stream tag (section 4.4)."""
         return STREAM_END
 
     def limit(self, max_bytes: int) -> None:
-        """Limit the length of stanzas, from the one after the current `Reader.on_element` on."""
+        """Limit the length of stanzas after the current `Reader.on_element`."""
         self.max_bytes = max_bytes
         self._give_back()
 
     def restart(self) -> None:
-        """Expect a new stream header next, after the current `Reader.on_element`."""
+        """Expect a new stream header, after the current `Reader.on_element`."""
         self.opening = True
         self.root = None
         self._give_back()
 
     def close(self) -> None:
-        """Read no further, and free what is held for an unfinished stanza."""
+        """Stop reading, and free the data of an unfinished stanza."""
         self.closed = True
         self._give_back()
 
     def _settle(
         self, parser: Parser[T], reader: Reader[T], broken: list[Violation], completed: bool
     ) -> bytes:
-        """After a chunk; what must be parsed again by another parser."""
+        """Finish a chunk; return the bytes that another parser must parse again."""
         if broken:
             self.close()
             raise_without_cycle(broken)
@@ -231,11 +231,11 @@ class Framer(Generic[T]):
 
 
 def tree(root: bytes | None, raw: bytes) -> ET.Element:
-    """An element that was cut out of a stream, as a tree.
+    """Return an element cut out of a stream, as a tree.
 
     Args:
         root: As in `Framer.root`.
-        raw: Its bytes, which a parser has checked.
+        raw: Its bytes, already checked by a parser.
     """
     if root is None:
         document = STANDARD_HEADER + raw + STREAM_END
@@ -243,4 +243,4 @@ def tree(root: bytes | None, raw: bytes) -> ET.Element:
         name = _NAME.match(root)
         assert name is not None
         document = root + raw + b"</" + name[1] + b">"
-    return ET.fromstring(document)[0]  # noqa: S314 - its bytes have passed a Parser
+    return ET.fromstring(document)[0]  # noqa: S314 - already checked by a Parser

@@ -1,4 +1,4 @@
-"""Pure. Reads a server's answers to HTTP/1.1 requests, one at a time and within limits."""
+"""Pure. Reader for a server's HTTP/1.1 answers, one at a time and within limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httptools
 from amoc.xmpp.wire.parser import Violation
 
 MAX_HEAD_BYTES: Final = 16 << 10
-"""The status line and all headers."""
+"""Maximum size of the status line and all headers."""
 SHOWN_BYTES: Final = 40
 SWITCHING_PROTOCOLS: Final = 101
 
@@ -18,12 +18,12 @@ class Answer(NamedTuple):
     """A whole answer.
 
     Attributes:
-        status: Its code.
-        reason: What the status line says after the code; may be empty.
-        headers: By name in lower case; of several with one name the last.
-        body: What it holds.
+        status: Its status code.
+        reason: The reason phrase after the code; may be empty.
+        headers: By lower-case name; the last of several with the same name.
+        body: The body.
         keep_alive: Whether the connection can be used for another request.
-        rest: What follows it: the first bytes of the protocol that was switched to.
+        rest: Bytes after it: the beginning of the protocol that was switched to.
     """
 
     status: int
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
 
 
 class _Parts:
-    """Takes the parts of an answer from the parser, which it knows only meanwhile: no circle."""
+    """Collects the parts of an answer; refers to the parser only while it runs (no cycle)."""
 
     __slots__ = ("body", "headers", "in_body", "parser", "reason", "surplus", "whole")
 
@@ -71,22 +71,22 @@ class _Parts:
         assert self.parser is not None
         status = self.parser.get_status_code()
         if 100 <= status < 200 and status != SWITCHING_PROTOCOLS:
-            self.on_message_begin()  # after "continue" and the like the answer itself follows
+            self.on_message_begin()  # an interim answer ("100 Continue"): the final one follows
         else:
             self.whole = True
 
 
 class AnswerReader:
-    """Puts one answer together; make another one for the next.
+    """Assembles one answer; create a new reader for the next.
 
     Attributes:
-        begun: Whether any of it has come.
+        begun: Whether any of it has arrived.
     """
 
     __slots__ = ("_fed", "_first", "_max_body_bytes", "_parser", "_parts", "begun")
 
     def __init__(self, max_body_bytes: int) -> None:
-        """Make one for an answer that holds at most so many bytes."""
+        """Create a reader for an answer whose body has at most `max_body_bytes` bytes."""
         self.begun = False
         self._max_body_bytes = max_body_bytes
         self._fed = 0
@@ -95,10 +95,10 @@ class AnswerReader:
         self._parser = httptools.HttpResponseParser(self._parts)
 
     def feed(self, data: bytes) -> Answer | None:
-        """Take the next bytes; the answer, when they complete it.
+        """Process the next bytes; return the answer if they complete it.
 
         Raises:
-            Violation: They are not HTTP, or too many.
+            Violation: They are not HTTP, or the answer is too long.
         """
         self.begun = True
         if len(self._first) < SHOWN_BYTES:
@@ -119,7 +119,7 @@ class AnswerReader:
             raise Violation("bad-format", "the server answered one HTTP request twice")
         if not parts.in_body and self._fed > MAX_HEAD_BYTES:
             raise _too_long("the head of an HTTP answer", MAX_HEAD_BYTES)
-        # Sent in small chunks a body has several times its length.
+        # In small chunks, a body takes several times its own length.
         if max(len(parts.body), (self._fed - MAX_HEAD_BYTES) // 8) > self._max_body_bytes:
             raise _too_long("an HTTP answer", self._max_body_bytes)
         if not parts.whole:
@@ -127,10 +127,10 @@ class AnswerReader:
         return self._answer(self._parser.get_status_code(), rest)
 
     def end(self) -> Answer | None:
-        """The connection was closed; the answer, if that was its end.
+        """Handle the end of the connection; return the answer if it ends there.
 
         Raises:
-            Violation: What came before is not HTTP.
+            Violation: The data before is not HTTP.
         """
         parts = self._parts
         unbounded = not {"content-length", "transfer-encoding"} & parts.headers.keys()
@@ -141,7 +141,7 @@ class AnswerReader:
     def _answer(self, status: int, rest: bytes) -> Answer:
         parts = self._parts
         reason = parts.reason.decode("latin-1")
-        # The parser's own opinion is that of the answer's middle: after its end it is reset.
+        # The parser's own flag is valid only inside the answer: at its end it is reset.
         wish = parts.headers.get("connection", "").lower()
         keep = "close" not in wish and (
             self._parser.get_http_version() == "1.1" or "keep-alive" in wish

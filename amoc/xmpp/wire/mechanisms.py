@@ -1,4 +1,4 @@
-"""Pure. The SASL mechanisms that amoc speaks, by name; PLAIN and ANONYMOUS, at both ends."""
+"""Pure. The supported SASL mechanisms by name; PLAIN and ANONYMOUS at both ends."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from amoc.xmpp.wire.channel_binding import NO_BINDING, Binding
 from amoc.xmpp.wire.scram import HASHES, PLUS, ScramClient, ScramServer, new_nonce
 
 SERVER_MECHANISMS: Final = (*HASHES, "PLAIN", "ANONYMOUS")
-"""Those of our server, the strongest first."""
+"""Mechanisms of amoc's server, strongest first."""
 MECHANISMS: Final = (*(name + PLUS for name in HASHES), *SERVER_MECHANISMS, "EXTERNAL")
-"""Those of our client; the last two are not for users with a password."""
+"""Mechanisms of amoc's client; the last two are not for users with a password."""
 PASSWORD_MECHANISMS: Final = MECHANISMS[:-2]
 MAX_SCRAM_ITERATIONS: Final = 100_000
 
 
 class PlainClient(sasl.Client):
-    """PLAIN (RFC 4616): name and password as they are."""
+    """PLAIN (RFC 4616): name and password in clear text."""
 
     name = "PLAIN"
 
@@ -27,23 +27,23 @@ class PlainClient(sasl.Client):
         self._first = f"\0{sasl.prepared(username)}\0{sasl.prepared(password)}".encode()
 
     def first(self) -> bytes:
-        """Name and password."""
+        """Return name and password."""
         return self._first
 
 
 class AnonymousClient(sasl.Client):
-    """ANONYMOUS (RFC 4505): the server makes up a name; no trace information is sent."""
+    """ANONYMOUS (RFC 4505): the server invents a name; no trace information is sent."""
 
     name = "ANONYMOUS"
 
 
 class ExternalClient(sasl.Client):
-    """EXTERNAL (RFC 4422 appendix A, XEP-0178): the user is the one that its certificate names."""
+    """EXTERNAL (RFC 4422 appendix A, XEP-0178): the user is named by its certificate."""
 
     name = "EXTERNAL"
 
     def first(self) -> bytes:
-        """No other name."""
+        """Return an empty response, which requests no other name."""
         return b""
 
 
@@ -55,7 +55,7 @@ class PlainServer:
         self._domain = domain
 
     def step(self, data: bytes | None) -> sasl.Challenge | sasl.Success:
-        """Check the name and the password."""
+        """Check name and password."""
         if data is None:
             return sasl.Challenge(b"")
         parts = sasl.as_text(data, "malformed-request").split("\0")
@@ -70,10 +70,10 @@ class PlainServer:
 
 
 class AnonymousServer:
-    """ANONYMOUS (RFC 4505): each client gets a name of its own (XEP-0175)."""
+    """ANONYMOUS (RFC 4505): each client gets a different name (XEP-0175)."""
 
-    def step(self, data: bytes | None) -> sasl.Challenge | sasl.Success:  # noqa: ARG002 - it is ignored
-        """Make up a name."""
+    def step(self, data: bytes | None) -> sasl.Challenge | sasl.Success:  # noqa: ARG002 - ignored
+        """Invent a name."""
         return sasl.Success(f"anonymous-{secrets.token_hex(8)}", None)
 
 
@@ -85,15 +85,15 @@ def client(
     nonce: Callable[[], str] = new_nonce,
     binding: Binding = NO_BINDING,
 ) -> sasl.Client:
-    """The client's end of one login.
+    """Return the client's end of one login.
 
     Args:
         name: The mechanism.
         username: The local part of the JID.
         password: As typed.
-        max_iterations: Refuse a server that asks for more: it would stop the whole worker.
-        nonce: Gives printable ASCII without commas, different for each login.
-        binding: What SCRAM says of channel binding.
+        max_iterations: Limit beyond which a server is refused: it would stall the whole worker.
+        nonce: Returns printable ASCII without commas, different for each login.
+        binding: Channel binding for SCRAM.
 
     Raises:
         Refused: The name or password cannot be sent, or there is no such mechanism.
@@ -110,7 +110,7 @@ def client(
 
 
 def server(name: str, accounts: sasl.Accounts, domain: str) -> sasl.Server:
-    """The server's end of one login by the mechanism called `name`.
+    """Return the server's end of one login with the mechanism `name`.
 
     Raises:
         Refused: There is no such mechanism.

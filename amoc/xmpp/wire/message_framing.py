@@ -1,7 +1,7 @@
-"""Pure. The framing of RFC 7395: each message is one element, whole and with its own namespaces.
+"""Pure. The framing of RFC 7395: each message is one whole element that declares its namespaces.
 
-``<open/>`` and ``<close/>`` take the place of the stream's tags. Both ends use this: what stands in
-a stream of RFC 6120 becomes a message by `standalone`.
+``<open/>`` and ``<close/>`` replace the stream's tags. Used at both ends; `standalone` converts an
+element of an RFC 6120 stream into a message.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OPEN: Final = f"{_FRAMING}open"
 CLOSE: Final = f"{_FRAMING}close"
 CLOSING: Final = f"<close xmlns='{ns.FRAMING}'/>".encode()
 
-# The start of an element that does not say which namespace it is in. Values may hold anything.
+# The start of an element that does not declare its namespace. Attribute values may hold anything.
 _INHERITS: Final = re.compile(
     rb"<[^\s/>!?]+(?=(?:\s+(?!xmlns\s*=)[^\s=/>]+\s*=\s*(?:\"[^\"]*\"|'[^']*'))*\s*/?>)"
 )
@@ -33,15 +33,15 @@ _STREAMS: Final = f" xmlns:stream='{ns.STREAMS}'".encode()
 
 
 def opening(addresses: str) -> bytes:
-    """An ``<open/>`` (section 3.4) with `addresses`, attributes such as ``" to='localhost'"``."""
+    """Return an ``<open/>`` (section 3.4) with `addresses`, attributes as in `stream_header`."""
     return (
         f"<open xmlns='{ns.FRAMING}'{addresses} version='1.0' xml:lang='{STREAM_LANG}'/>"
     ).encode()
 
 
 def standalone(data: bytes) -> bytes:
-    """An element of a stream with the usual namespaces, with these as its own."""
-    if data[:9] == _MESSAGE and b"xmlns" not in data:  # as nearly all
+    """Return an element of a stream with the usual namespaces, with these declared in it."""
+    if data[:9] == _MESSAGE and b"xmlns" not in data:  # nearly always
         return b"<message" + _CLIENT + data[8:]
     found = _INHERITS.match(data)
     if found is None:
@@ -52,7 +52,7 @@ def standalone(data: bytes) -> bytes:
 
 
 def _see_other_host(target: str) -> bytes:
-    """The stream error that says the same as a ``<close/>`` with another address."""
+    """Return the stream error equivalent to a ``<close/>`` with another address."""
     return (
         f"<stream:error><see-other-host xmlns='{ns.STREAM_ERRORS}'>{escape(target)}"
         "</see-other-host></stream:error>"
@@ -60,17 +60,17 @@ def _see_other_host(target: str) -> bytes:
 
 
 class MessageFramer(Generic[T]):
-    """Reads a stream, message by message.
+    """Reads a stream message by message.
 
     Attributes:
-        opening: Whether it waits for an ``<open/>``, at the beginning and after each restart.
-        closed: Whether the stream is over; what follows is not looked at.
-        max_bytes: How long a message may be; it is for the reader of frames to see to that.
+        opening: Whether an ``<open/>`` is expected: at the beginning and after each restart.
+        closed: Whether the stream is over, so that further input is ignored.
+        max_bytes: Maximum length of a message; enforced by the reader of frames.
     """
 
     __slots__ = ("_parsers", "_read_whole", "closed", "max_bytes", "opening")
 
-    # As of a `Framer` between two elements, in a stream with the usual namespaces.
+    # Like a `Framer` between two elements, in a stream with the usual namespaces.
     root = None
     parser = None
     unfinished = False
@@ -78,13 +78,13 @@ class MessageFramer(Generic[T]):
     def __init__(
         self, parsers: Parsers[T], max_bytes: int, read_whole: ReadWhole[Any] | None = None
     ) -> None:
-        """Make one.
+        """Start a stream.
 
         Args:
-            parsers: Read the messages.
-            max_bytes: How long a message may be.
-            read_whole: In place of that of `parsers` for stanzas that are messages, with elements
-                of whatever kind that know their `tag`.
+            parsers: The pool of parsers.
+            max_bytes: Maximum length of a message.
+            read_whole: Used instead of that of `parsers` for message stanzas; may return elements
+                of any kind that have a `tag`.
         """
         self._parsers = parsers
         self._read_whole = read_whole
@@ -94,22 +94,22 @@ class MessageFramer(Generic[T]):
 
     @property
     def place(self) -> str:
-        """Where in the stream the last message was, for a person."""
+        """Position in the stream after the last message, in words."""
         return "before the stream was opened" if self.opening else "between two stanzas"
 
     def header(self, addresses: str) -> bytes:
-        """What begins our stream."""
+        """Return the start of our stream."""
         return opening(addresses)
 
     def ending(self) -> bytes:
-        """What ends our stream."""
+        """Return the end of our stream."""
         return CLOSING
 
     def feed(self, data: list[bytes], reader: Reader[T]) -> None:
-        """Tell `reader` what the messages `data` are.
+        """Process the messages in `data`, and pass their content to `reader`.
 
         Raises:
-            Violation: One of them is not what may come now.
+            Violation: One of them is not allowed at this point.
         """
         for message in data:
             if self.closed:
@@ -119,7 +119,7 @@ class MessageFramer(Generic[T]):
                 if elements is not None and len(elements) == 1 and elements[0].tag == MESSAGE:
                     reader.on_element(elements[0])
                     continue
-            if message and not message.isspace():  # that keeps the connection alive
+            if message and not message.isspace():  # whitespace keeps the connection alive
                 self._read(message, reader)
 
     def _read(self, data: bytes, reader: Reader[T]) -> None:
@@ -143,7 +143,7 @@ class MessageFramer(Generic[T]):
             raise Violation("bad-format", "a stream must be opened once")
 
     def restart(self) -> None:
-        """Expect an ``<open/>`` next."""
+        """Expect an ``<open/>``."""
         self.opening = True
 
     def limit(self, max_bytes: int) -> None:
@@ -151,5 +151,5 @@ class MessageFramer(Generic[T]):
         self.max_bytes = max_bytes
 
     def close(self) -> None:
-        """Read no further."""
+        """Stop reading."""
         self.closed = True

@@ -1,6 +1,6 @@
-"""Pure. The namespaces of XMPP, and the tags that either end looks for.
+"""Pure. XMPP namespaces, and tags used at either end.
 
-A tag or the name of an attribute is spelt as ElementTree spells it, ``{namespace}name``.
+Tags and attribute names are in ElementTree's notation, ``{namespace}name``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pure. What a server offers, and how to log in with it (RFC 6120, sections 4.3.2 and 6.3)."""
+"""Pure. A server's stream features, and the choice of a login (RFC 6120, sections 4.3.2, 6.3)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _CHANNEL_BINDINGS: Final = (
 
 
 class Features(NamedTuple):
-    """What a server offers (RFC 6120 section 4.3.2)."""
+    """Stream features of a server (RFC 6120 section 4.3.2)."""
 
     mechanisms: tuple[str, ...]
     channel_bindings: tuple[str, ...]
-    """The types of channel binding that it lists (XEP-0440)."""
+    """Types of channel binding that it lists (XEP-0440)."""
     tls: bool
-    """It offers STARTTLS."""
+    """Whether it offers STARTTLS."""
     tls_required: bool
     bind: bool
     session: bool
-    """It insists on the session of RFC 3921, which newer servers do not need."""
+    """Whether it requires the session of RFC 3921, which newer servers do not."""
     register: bool
     management: bool
 
     @classmethod
     def of(cls, element: Element) -> Features:
-        """The features that a <stream:features/> lists."""
+        """Return the features listed in a <stream:features/>."""
         tls = element.find(f"{{{ns.TLS}}}starttls")
         session = element.find(f"{{{ns.SESSION}}}session")
         mechanisms = element.iterfind(f"{{{ns.SASL}}}mechanisms/{{{ns.SASL}}}mechanism")
@@ -53,7 +53,7 @@ class Features(NamedTuple):
 
 
 def choose(wanted: Sequence[str], offered: Sequence[str]) -> str:
-    """The first mechanism that we want and the server offers.
+    """Return the first wanted mechanism that the server offers.
 
     Raises:
         Refused: There is none.
@@ -71,15 +71,15 @@ def choose(wanted: Sequence[str], offered: Sequence[str]) -> str:
 def choose_login(
     wanted: Sequence[str], features: Features, channel: Channel | None
 ) -> tuple[str, Binding]:
-    """The mechanism to log in with, and what it says of channel binding.
+    """Return the mechanism to log in with, and its channel binding.
 
     Args:
-        wanted: The mechanisms that may be used, the preferred ones first.
-        features: What the server offers.
-        channel: The TLS connection; None without.
+        wanted: The allowed mechanisms in order of preference.
+        features: The server's features.
+        channel: The TLS connection; None without TLS.
 
     Raises:
-        Refused: The server offers none that can be used.
+        Refused: The server offers no usable mechanism.
     """
     offered: Sequence[str] = features.mechanisms
     usable = wanted
@@ -95,6 +95,6 @@ def choose_login(
     if name.endswith(PLUS):
         assert bound is not None
         return name, bound
-    # A client that could bind says so; if the server could, too, somebody has changed its offer.
+    # A client that could bind says so. If the server could, too, its offer has been tampered with.
     hidden = can_bind and not any(one.endswith(PLUS) for one in features.mechanisms)
     return name, NOT_OFFERED if hidden else NO_BINDING

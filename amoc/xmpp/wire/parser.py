@@ -1,13 +1,12 @@
-"""Pure. One expat parser inside an XMPP stream, which accepts nothing that XMPP forbids.
+"""Pure. One expat parser inside an XMPP stream, which rejects everything that XMPP forbids.
 
-What becomes of an element is for the kinds of parsers in `parsers` to say. What they read and what
-they refuse is the same:
+The kinds of parsers in `parsers` decide what to make of an element. What they accept is the same:
 
-- Nothing but well-formed UTF-8 without document type, entity declaration, comment or processing
-  instruction is accepted (RFC 6120 section 11.1), no deeper and no longer than the limits.
-- What has not ended yet has limits too: an endless tag, text or stanza is an error as soon as it
-  passes them.
-- It makes no difference to any of this in which pieces the bytes come.
+- Only well-formed UTF-8 without document type, entity declarations, comments or processing
+  instructions (RFC 6120 section 11.1), within limits of depth and length.
+- Unfinished input is limited, too: an endless tag, text or stanza is an error as soon as it exceeds
+  a limit.
+- The result does not depend on how the bytes are split into pieces.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.condition import Condition
 
 MAX_TAG_BYTES: Final = 32 << 10
-"""How long a tag may be, its names and attributes included, and a stream header with what precedes
-it. expat reads an unfinished tag again whenever more of it comes; this bounds the work.
+"""Maximum length of a tag, including its names and attributes, and of a stream header, including
+what precedes it. expat rescans an unfinished tag whenever more of it arrives; this bounds the work.
 """
 WORN_BYTES: Final = 1 << 20
-"""expat remembers every name it ever saw, so a parser is replaced after so many bytes."""
+"""Number of bytes after which a parser is replaced, as expat keeps every name it has ever seen."""
 MAX_TAGS: Final = 4096
 BLANKS: Final = b" \t\r\n"
 
@@ -34,34 +33,34 @@ _ROOT: Final = ns.STREAMS + "}stream"
 _STANDARD: Final = {None: ns.CLIENT, "stream": ns.STREAMS}
 STANDARD_HEADER: Final = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'>".encode()
 _UNDEFINED_ENTITY: Final = expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]
-# Quotes may hide a ">". Each branch begins with a character of its own, so this takes linear time.
+# Quotes may hide a ">". The branches start with different characters, so this takes linear time.
 _START_TAG: Final = re.compile(rb"<[^\s/>]+[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
-# Stanzas of other kinds of streams, or of none: an error in a client's stream, either way.
+# Stanzas in the namespace of another kind of stream, or in none: errors in a client's stream.
 MISTAKEN: Final = frozenset(
     f"{namespace}{name}"
     for namespace in ("", "jabber:server}", "jabber:component:accept}")
     for name in ("message", "presence", "iq")
 )
 Cut = tuple[str, dict[str, str], bytes]
-"""An element that was cut out: its tag, its attributes, and all of its bytes."""
+"""An element cut out of the stream: its tag, its attributes, and all its bytes."""
 
 T = TypeVar("T")
-"""What a parser makes of an element: an `Element` or a `Cut`."""
+"""A parser's output for an element: an `Element` or a `Cut`."""
 
 
 class Violation(Condition):
-    """A rule of XMPP that the peer broke; the stream must end with this stream error."""
+    """A violation of XMPP by the peer; the stream must end with this stream error."""
 
 
-_NOTHING: Final[list[Any]] = []  # Any: for elements of all kinds; it stays empty
+_NOTHING: Final[list[Any]] = []  # Any: elements of all kinds; it stays empty
 
 
 class _End(Exception):
-    """Leaves expat at the end of the stream: what follows is not looked at."""
+    """Leaves expat at the end of the stream, so that the rest is ignored."""
 
 
 class _Tags(dict[str, str]):
-    """Expat's ``namespace}name`` to ElementTree's ``{namespace}name``, remembered."""
+    """Cached map from expat's ``namespace}name`` to ElementTree's ``{namespace}name``."""
 
     def __missing__(self, name: str) -> str:
         if len(self) >= MAX_TAGS:
@@ -84,7 +83,7 @@ _CHILD_TAGS: Final = _ChildTags()
 
 
 def qualified_keys(attrs: dict[str, str]) -> dict[str, str]:
-    """`attrs` with all keys as ElementTree spells them."""
+    """Return `attrs` with all keys in ElementTree's notation."""
     for key in attrs:
         if "}" in key:
             return {TAGS[key]: value for key, value in attrs.items()}
@@ -96,38 +95,38 @@ class Parser(Generic[T]):
 
     Attributes:
         closed: Whether the stream has ended.
-        depth: How many elements are open, the stream's root included; -1 after a violation.
-        fed: Bytes it was given in its life.
-        header: The attributes of the stream header, once it was read.
-        pending: Bytes from the end of the last whole element on; None when there are none. It is
-            empty when expat alone holds something back: a carriage return.
-        root: The header's tag when it declares other namespaces than the usual two; else None.
-        namespace: What stanzas must be in.
+        depth: Number of open elements, including the stream's root; -1 after a violation.
+        fed: Number of bytes parsed so far.
+        header: The attributes of the stream header, once read.
+        pending: Bytes since the end of the last whole element; None if there are none. It is empty
+            if expat alone is holding something back: a carriage return.
+        root: The header's tag if it declares other namespaces than the usual two; else None.
+        namespace: The namespace required of stanzas.
     """
 
     namespace: ClassVar[str] = ns.CLIENT
 
     def __init__(self, max_depth: int) -> None:
-        """Make a parser that waits for a stream header.
+        """Create a parser that expects a stream header.
 
         Args:
-            max_depth: How many elements may be open at once inside a child of the stream, itself
-                included.
+            max_depth: Maximum number of open elements in a child of the stream, including the
+                child.
         """
         parser = expat.ParserCreate("UTF-8", "}")
-        # From 2.6 on expat may sit on a finished tag until more bytes come; a stanza would wait for
-        # the next one. MAX_TAG_BYTES does the job of what is switched off here.
+        # Since 2.6 expat may hold back a finished tag until more bytes arrive; a stanza would wait
+        # for the next one. MAX_TAG_BYTES provides the protection that is switched off here.
         if hasattr(parser, "SetReparseDeferralEnabled"):
             parser.SetReparseDeferralEnabled(False)
         self._expat = parser
-        self._deepest = max_depth + 1  # with the root
+        self._deepest = max_depth + 1  # including the root
         self._max_bytes = 0
-        self._inspected = max_depth + 1  # elements below this depth are looked at more closely
+        self._inspected = max_depth + 1  # elements below this depth are inspected
         self._namespaces: dict[str | None, str] = {}
-        self._data: bytes | bytearray = b""  # pending bytes and the chunk; positions count in it
-        self._base = 0  # the position of its first byte, counted as expat does
-        self._cut = 0  # where the last whole element ended
-        self._begin = 0  # where the element that is open began
+        self._data: bytes | bytearray = b""  # pending bytes and the chunk; positions refer to it
+        self._base = 0  # the position of its first byte in expat's count
+        self._cut = 0  # end of the last whole element
+        self._begin = 0  # start of the open element
         self._out: list[tuple[int, T]] = []
         self.closed = False
         self.depth = 0
@@ -145,7 +144,7 @@ class Parser(Generic[T]):
 
     @property
     def completed(self) -> bool:
-        """Whether the bytes that were fed last completed an element."""
+        """Whether the last chunk completed an element."""
         return self._cut > 0
 
     def feed(self, chunk: bytes, out: list[tuple[int, T]], max_bytes: int) -> bool:
@@ -153,14 +152,14 @@ class Parser(Generic[T]):
 
         Args:
             chunk: The bytes.
-            out: Gets each element that they complete, after the number of bytes that follow it.
-            max_bytes: How long an element may be.
+            out: Receives each completed element, with the number of bytes that follow it.
+            max_bytes: Maximum length of an element.
 
         Returns:
-            Whether it is between two elements now and holds nothing back.
+            Whether the parser is now between two elements and holds nothing back.
 
         Raises:
-            Violation: They break a rule; the parser is of no more use. `out` has what was whole.
+            Violation: They violate a rule; the parser is unusable. `out` has the whole elements.
         """
         data: bytes | bytearray = chunk
         pending = self.pending
@@ -175,7 +174,7 @@ class Parser(Generic[T]):
         self._out = out
         self._max_bytes = max_bytes
         if len(data) > MAX_TAG_BYTES:
-            self._inspected = 1  # only here may a tag be too long
+            self._inspected = 1  # only now can a tag be too long
         try:
             self._expat.Parse(chunk, False)
             if self._cut != len(data):
@@ -198,20 +197,20 @@ class Parser(Generic[T]):
             self._out = _NOTHING
 
     def discard(self) -> None:
-        """Break the circle of references with expat, so that it is freed at once."""
+        """Break the reference cycle with expat, so that it is freed at once."""
         parser = self._expat
         parser.StartNamespaceDeclHandler = parser.StartElementHandler = None
         parser.EndElementHandler = parser.CharacterDataHandler = None
 
     def _settle(self) -> None:
-        """Keep what is not whole yet, if it may become so."""
+        """Keep an unfinished element, if it may still become valid."""
         data = self._data
         cut = self._cut
         tail = data
-        # An element that is still growing is not copied for each chunk of it.
+        # An element that is still growing is not copied for each of its chunks.
         if cut or data is not self.pending or data[:1] != b"<":
             tail = data[cut:].lstrip(BLANKS)
-            # expat holds a carriage return back until it knows what follows.
+            # expat holds a carriage return back until it has seen the next character.
             self.pending = bytearray(tail) if tail or data.endswith(b"\r") else None
         if self.depth == 0:
             self._check_header(self.fed)
@@ -230,7 +229,7 @@ class Parser(Generic[T]):
 
     @staticmethod
     def head(element: T) -> tuple[str, dict[str, str]]:
-        """Tag and attributes of an element."""
+        """Return the tag and attributes of an element."""
         raise NotImplementedError
 
     def _start(self, name: str, attrs: dict[str, str]) -> None:
@@ -240,14 +239,14 @@ class Parser(Generic[T]):
         raise NotImplementedError
 
     def begin_element(self, name: str) -> str:
-        """The start of a child of the stream was read; its tag."""
+        """Handle the start of a child of the stream; return its tag."""
         begin = self._begin = self._expat.CurrentByteIndex
         if begin - self._base != self._cut:
             self._require_blank(begin - self._base)
         return _CHILD_TAGS[name]
 
     def inspect(self, depth: int) -> None:
-        """Look closely at an element that is deep, or whose tag may be long."""
+        """Check an element that may be too deep, or whose tag may be too long."""
         if depth > self._deepest:
             raise Violation(
                 "policy-violation", f"elements may be nested at most {self._deepest - 1} deep"
@@ -264,14 +263,14 @@ class Parser(Generic[T]):
             raise _text_between()
 
     def end_element(self, empty: bool) -> int:
-        """The end of a child of the stream was read; where in the data that is.
+        """Handle the end of a child of the stream; return its position in the data.
 
         Args:
             empty: Whether it may be an empty-element tag, ``<a/>``.
         """
         data = self._data
         begin = self._begin - self._base
-        # At the end of <a></a> expat points to the end tag, but at the end of <a/> behind it.
+        # After <a></a> expat's position is the end tag, but after <a/> it is behind the tag.
         tag = _START_TAG.match(data, begin) if empty else None
         if tag is not None and tag[0].endswith(b"/>"):
             end = tag.end()
@@ -283,9 +282,9 @@ class Parser(Generic[T]):
         return end
 
     def open(self, name: str, attrs: dict[str, str]) -> None:
-        """The stream header was read."""
+        """Handle the stream header."""
         if not self._data.lstrip(BLANKS).startswith(b"<"):
-            raise _not_xml()  # a byte order mark, which expat would take
+            raise _not_xml()  # a byte order mark, which expat would accept
         if name != _ROOT:
             if name.rpartition("}")[2] == "stream":
                 raise Violation(
@@ -302,7 +301,7 @@ class Parser(Generic[T]):
                 raise Violation("invalid-namespace", f"the stream must declare {self.namespace}")
             self.root = tag[0]
         self.header = qualified_keys(attrs)
-        # Which prefixes stanzas declare is expat's business alone.
+        # From here on, prefixes that stanzas declare are left to expat.
         self._expat.StartNamespaceDeclHandler = None
         self._namespaces = {}
 
@@ -312,7 +311,7 @@ class Parser(Generic[T]):
             raise _too_long("a stream header", limit)
 
     def close(self) -> NoReturn:
-        """The end of the stream was read."""
+        """Handle the end of the stream."""
         self._require_blank(self._expat.CurrentByteIndex - self._base)
         raise _End
 
@@ -331,14 +330,14 @@ def _declaration(_version: str, encoding: str | None, _standalone: int) -> None:
 
 
 def _violation(error: expat.ExpatError) -> Violation:
-    # expat's message holds no text of the peer's, only what is wrong and where.
+    # expat's message contains no text from the peer, only the error and its position.
     if error.code == _UNDEFINED_ENTITY:
         return Violation("restricted-xml", "only the five predefined entities are allowed")
     return Violation("not-well-formed", str(error))
 
 
 def _not_xml() -> Violation:
-    return Violation("not-well-formed", "what was sent is not XML")
+    return Violation("not-well-formed", "the data is not XML")
 
 
 def _text_between() -> Violation:

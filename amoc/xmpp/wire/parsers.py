@@ -1,9 +1,8 @@
 """Pure. The two kinds of parsers, and pools that lend them to streams.
 
-A parser costs 10 kB, far more than all the rest of an idle connection. Between two stanzas every
-stream that declared the usual namespaces is in the same state, so such streams share a pool: a
-parser is lent to one while a chunk is parsed, and stays with it only if the chunk ended inside a
-stanza.
+A parser costs 10 kB, far more than everything else in an idle connection. Between two stanzas, all
+streams that declared the usual namespaces are in the same state, so they share a pool: a parser is
+lent to a stream while a chunk is parsed, and kept by it only if the chunk ended inside a stanza.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ _NO_BUILDER: Final = TreeBuilder()
 
 
 class CutParser(Parser[Cut]):
-    """Cuts elements out: for a server, which passes nearly all of them on as they are."""
+    """Cuts elements out as bytes: for a server, which passes nearly all of them on unchanged."""
 
     @staticmethod
     def head(element: Cut) -> tuple[str, dict[str, str]]:
-        """Tag and attributes of an element."""
+        """Return the tag and attributes of an element."""
         return element[0], element[1]
 
     def __init__(self, max_depth: int) -> None:
@@ -55,7 +54,7 @@ class CutParser(Parser[Cut]):
         else:
             self.open(name, attrs)
 
-    def _end(self, name: str) -> None:  # noqa: ARG002 - expat has checked it
+    def _end(self, name: str) -> None:  # noqa: ARG002 - checked by expat
         depth = self.depth = self.depth - 1
         if depth == 1:
             end = self.end_element(self._empty)
@@ -72,11 +71,11 @@ class CutParser(Parser[Cut]):
 
 
 class TreeParser(Parser[Element]):
-    """Builds elements as trees, in C: for a client, which looks into them."""
+    """Builds elements as trees, in C: for a client, which reads their content."""
 
     @staticmethod
     def head(element: Element) -> tuple[str, dict[str, str]]:
-        """Tag and attributes of an element."""
+        """Return the tag and attributes of an element."""
         return element.tag, element.attrib
 
     def __init__(self, max_depth: int) -> None:
@@ -106,7 +105,7 @@ class TreeParser(Parser[Element]):
         depth = self.depth = self.depth - 1
         if depth == 0:
             self.close()
-        element = self._builder.end(name)  # it checks nothing, expat did
+        element = self._builder.end(name)  # unchecked here, expat has checked it
         if depth == 1:
             self._expat.CharacterDataHandler = None
             self._builder = _NO_BUILDER
@@ -115,24 +114,23 @@ class TreeParser(Parser[Element]):
 
 
 class Parsers(Generic[T]):
-    """Idle parsers of one kind, to be lent to streams.
+    """Idle parsers of one kind, lent to streams.
 
     Attributes:
-        head: Tag and attributes of what they read.
-        read_whole: A faster way to read bytes that are whole elements, if there is one: given them
-            and how long they may be, it returns the elements, or None when only a parser can say
-            what they are.
+        head: Returns the tag and attributes of an element.
+        read_whole: A faster way to read whole elements, if there is one: given their bytes and
+            their maximum length, it returns the elements, or None if a parser is needed.
     """
 
     def __init__(
         self, kind: type[Parser[T]], max_depth: int, read_whole: ReadWhole[T] | None = None
     ) -> None:
-        """Make an empty pool.
+        """Create an empty pool.
 
         Args:
             kind: `TreeParser` or `CutParser`.
-            max_depth: How many elements may be open at once inside a stanza, itself included.
-            read_whole: See there.
+            max_depth: Maximum number of open elements in a stanza, including the stanza.
+            read_whole: See the attribute.
         """
         self._kind = kind
         self.read_whole = read_whole
@@ -144,7 +142,7 @@ class Parsers(Generic[T]):
         return len(self._idle)
 
     def read(self, data: bytes) -> T:
-        """The one element that `data` is, as if it stood in a stream with the usual namespaces.
+        """Return the one element in `data`, as if it were in a stream with the usual namespaces.
 
         Raises:
             Violation: It is not exactly one element, or XMPP forbids it.
@@ -164,11 +162,11 @@ class Parsers(Generic[T]):
         raise Violation("not-well-formed", "there must be exactly one element, whole")
 
     def new(self) -> Parser[T]:
-        """A parser that waits for a stream header."""
+        """Return a parser that expects a stream header."""
         return self._kind(self._max_depth)
 
     def inside(self, root: bytes | None) -> Parser[T]:
-        """A parser that is inside the stream that the tag `root` opens; None is the usual one."""
+        """Return a parser inside a stream opened by the tag `root`; None for the usual header."""
         if root is None and self._idle:
             return self._idle.pop()
         parser = self.new()
@@ -177,7 +175,7 @@ class Parsers(Generic[T]):
         return parser
 
     def put_back(self, parser: Parser[T]) -> None:
-        """Take back a parser, in whatever state; keep it if it may serve another stream."""
+        """Take back a parser in any state; keep it if it can serve another stream."""
         idle = parser.depth == 1 and parser.pending is None and parser.root is None
         if idle and parser.fed <= WORN_BYTES and len(self._idle) < POOL_SIZE:
             self._idle.append(parser)

@@ -1,9 +1,9 @@
-"""Pure. SASL (RFC 6120 section 6): what logins by all mechanisms have in common, at both ends.
+"""Pure. SASL (RFC 6120 section 6): the common parts of all mechanisms, at both ends.
 
-A mechanism's object is made for one login: it takes what came and returns what to send. A client's
-end has `first`, `answer` and `check`; the server's has `step`. Nothing here reads or sends, and no
-text of an error holds a password or what is derived from it. Every refusal of a name or password
-looks the same (``not-authorized``), whether the name exists or not.
+A mechanism's object serves one login: it takes received data and returns what to send. A client's
+end has `first`, `answer` and `check`; a server's has `step`. Nothing here does I/O, and no error
+text contains a password or data derived from it. Every refusal of a name or password looks the same
+(``not-authorized``), whether the name exists or not.
 """
 
 from __future__ import annotations
@@ -26,71 +26,71 @@ ABORT: Final = f"{{{ns.SASL}}}abort"
 
 
 class Refused(Condition):
-    """The exchange cannot go on, for a reason of RFC 6120 section 6.5."""
+    """The exchange failed, for a reason of RFC 6120 section 6.5."""
 
 
 class Client:
-    """A client's end of one login, by a mechanism that knows no challenges."""
+    """A client's end of one login; this base is for mechanisms without challenges."""
 
     name: str
 
     def first(self) -> bytes | None:
-        """The initial response; None when the mechanism has none."""
+        """Return the initial response; None if the mechanism has none."""
         return None
 
     def answer(self, challenge: bytes) -> bytes:
-        """The response to `challenge`; some servers ask with an empty one for what is optional.
+        """Return the response to `challenge`; an empty one may request an optional response.
 
         Raises:
-            Refused: The challenge makes no sense.
+            Refused: The challenge is invalid.
         """
         if challenge or self.first() is not None:
             raise Refused("bad-challenge", f"the server sent a challenge, but {self.name} has none")
         return b""
 
     def check(self, data: bytes | None) -> None:
-        """Accept the server's success, which came with `data` if with any (section 6.4.6).
+        """Accept the server's success, with its additional `data` if any (section 6.4.6).
 
         Raises:
-            Refused: The server has not proved that it knows the password, though it must.
+            Refused: The server has not proved that it knows the password, as it must.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """The client must answer this."""
+    """A challenge for the client to answer."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The client has logged in."""
+    """A successful login."""
 
     local: str
-    """Its user name, prepared."""
+    """The user name, normalised."""
     data: bytes | None
-    """What goes with the success, if anything."""
+    """Additional data for the client, if any."""
 
 
 class Accounts(Protocol):
     """The accounts of a server."""
 
     def prepare(self, name: str) -> str | None:
-        """The one spelling of a user name; None when there can be none such."""
+        """Return the normalised form of a user name; None if it is invalid."""
 
     def check(self, local: str, password: str) -> bool:
-        """Whether there is such an account, with this password."""
+        """Return whether there is such an account, with this password."""
 
     def scram_keys(self, local: str, hash_name: str) -> Keys | None:
-        """The account's keys; None without an account."""
+        """Return the account's keys; None if there is no such account."""
 
 
 class Server(Protocol):
     """A server's end of one login."""
 
     def step(self, data: bytes | None) -> Challenge | Success:
-        """Take the client's next response; None is an initial response that was left out.
+        """Process the client's next response; None if the initial response was omitted.
 
         Raises:
             Refused: The login has failed.
@@ -98,34 +98,34 @@ class Server(Protocol):
 
 
 def check_authzid(authzid: str, local: str, domain: str) -> None:
-    """Refuse a client that wants to act as another user.
+    """Reject a client that wants to act as another user.
 
-    To name itself is what clients do (RFC 6120 section 6.3.8).
+    Clients may name themselves (RFC 6120 section 6.3.8).
     """
     if authzid and authzid.lower() not in (local, f"{local}@{domain}"):
         raise Refused("invalid-authzid")
 
 
 def element(name: str, data: bytes | None, attributes: str = "") -> bytes:
-    """A SASL element, such as ``challenge``, with `data` in it."""
+    """Return a SASL element, such as ``challenge``, that contains `data`."""
     text = base64.b64encode(data).decode() if data else ""
     return f"<{name} xmlns='{ns.SASL}'{attributes}>{text}</{name}>".encode()
 
 
 def auth(mechanism: str, first: bytes | None) -> bytes:
-    """An <auth/>; an initial response that is empty is not one that is missing (section 6.4.2)."""
+    """Return an <auth/>; an empty initial response differs from a missing one (section 6.4.2)."""
     if first == b"":
         return f"<auth xmlns='{ns.SASL}' mechanism='{mechanism}'>=</auth>".encode()
     return element("auth", first, f" mechanism='{mechanism}'")
 
 
 def failure(condition: str) -> bytes:
-    """A <failure/> (section 6.4.5)."""
+    """Return a <failure/> (section 6.4.5)."""
     return f"<failure xmlns='{ns.SASL}'><{condition}/></failure>".encode()
 
 
 def decode(text: str | None) -> bytes | None:
-    """The bytes in a SASL element; None when there are none, while ``=`` is a value that is empty.
+    """Return the bytes in a SASL element; None if there are none (``=`` is an empty value).
 
     Raises:
         Refused: It is not base64.
@@ -137,10 +137,10 @@ def decode(text: str | None) -> bytes | None:
 
 
 def unbase64(text: str, condition: str) -> bytes:
-    """The bytes that `text` is the base64 of.
+    """Decode base64.
 
     Raises:
-        Refused: It is not base64; with `condition`.
+        Refused: It is not base64; has the given `condition`.
     """
     try:
         return base64.b64decode(text.encode("ascii"), validate=True)
@@ -149,10 +149,10 @@ def unbase64(text: str, condition: str) -> bytes:
 
 
 def as_text(data: bytes, condition: str) -> str:
-    """A message as text.
+    """Return a message as text.
 
     Raises:
-        Refused: It is not UTF-8; with `condition`.
+        Refused: It is not UTF-8; has the given `condition`.
     """
     try:
         return data.decode()
@@ -161,10 +161,10 @@ def as_text(data: bytes, condition: str) -> str:
 
 
 def prepared(text: str) -> str:
-    """A name or password as it is sent (RFC 4013).
+    """Return a name or password prepared for sending (RFC 4013).
 
     Raises:
-        Refused: It holds a character that must not be.
+        Refused: It contains a prohibited character.
     """
     try:
         return saslprep(text)

@@ -1,6 +1,6 @@
-"""Pure. Both ends of SCRAM (RFC 5802, RFC 7677); with channel binding, the client's.
+"""Pure. Both ends of SCRAM (RFC 5802, RFC 7677), with channel binding on the client's end.
 
-client-first   n,,n=user,r=C                what is signed: client-first without its header,
+client-first   n,,n=user,r=C                signed: client-first without its header,
 server-first   r=CS,s=salt,i=iterations     server-first, and client-final without its proof
 client-final   c=biws,r=CS,p=ClientProof
 server-final   v=ServerSignature
@@ -18,17 +18,17 @@ from amoc.xmpp.wire.channel_binding import NO_BINDING, Binding
 
 HASHES: Final = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-1": "sha1"}
 PLUS: Final = "-PLUS"
-"""What the names of mechanisms with channel binding end with."""
+"""Suffix of the names of mechanisms with channel binding."""
 _MAX_NONCE: Final = 1024
 
 
 def new_nonce() -> str:
-    """Printable ASCII without commas, different each time."""
+    """Return random printable ASCII without commas."""
     return secrets.token_urlsafe(18)
 
 
 def _values(message: str, names: list[str], condition: str) -> list[str]:
-    """The values of a message's first attributes, which must be called `names`, as in ``r=``."""
+    """Return the values of a message's first attributes, whose names must be `names`: ``r=``."""
     parts = message.split(",")[: len(names)]
     if [part[:2] for part in parts] != names:
         raise sasl.Refused(condition, f"a SCRAM message must begin with {' and '.join(names)}")
@@ -40,7 +40,7 @@ def _quoted(name: str) -> str:
 
 
 def _unquoted(text: str) -> str:
-    # No other "=" may occur.
+    # No other "=" is allowed.
     plain = text.replace("=2C", ",").replace("=3D", "\0")
     if "=" in plain or "\0" in text:
         raise sasl.Refused("malformed-request")
@@ -48,7 +48,7 @@ def _unquoted(text: str) -> str:
 
 
 def _binding(gs2_header: str, data: bytes = b"") -> str:
-    """The attribute that repeats the header of the first message, with what it is bound to."""
+    """Return the attribute that repeats the header of the first message, with the binding data."""
     return "c=" + base64.b64encode(gs2_header.encode() + data).decode()
 
 
@@ -71,15 +71,15 @@ class ScramClient(sasl.Client):
         self._nonce = nonce
         self._max_iterations = max_iterations
         self._first_bare = f"n={_quoted(sasl.prepared(username))},r={nonce}"
-        self._signature: bytes | None = None  # what the server must prove itself with
+        self._signature: bytes | None = None  # expected from the server as a proof
         self._proved = False
 
     def first(self) -> bytes:
-        """The client-first-message."""
+        """Return the client-first-message."""
         return f"{self._binding.header}{self._first_bare}".encode()
 
     def answer(self, challenge: bytes) -> bytes:
-        """The client-final-message; nothing to a server-final-message that comes as a challenge."""
+        """Return the client-final-message, or b"" for a server-final-message in a challenge."""
         if self._signature is not None:
             self._prove(challenge, self._signature)
             return b""
@@ -96,7 +96,7 @@ class ScramClient(sasl.Client):
         return f"{final},p={base64.b64encode(scram_keys.xor(key, mask)).decode()}".encode()
 
     def check(self, data: bytes | None) -> None:
-        """The server must have proved that it knows the password."""
+        """Check that the server has proved that it knows the password."""
         if data and not self._proved and self._signature is not None:
             self._prove(data, self._signature)
         if not self._proved:
@@ -106,11 +106,11 @@ class ScramClient(sasl.Client):
             )
 
     def _read(self, message: str) -> tuple[str, bytes, int]:
-        """Nonce, salt and iterations of a server-first-message (RFC 5802 section 7)."""
+        """Return nonce, salt and iterations of a server-first-message (RFC 5802 section 7)."""
         nonce, salt, iterations = _values(message, ["r=", "s=", "i="], "bad-challenge")
         if not nonce.startswith(self._nonce) or not len(self._nonce) < len(nonce) <= _MAX_NONCE:
             raise sasl.Refused(
-                "bad-challenge", "the server's nonce must begin with ours, and go on"
+                "bad-challenge", "the server's nonce must begin with ours, and be longer"
             )
         if not (iterations.isascii() and iterations.isdigit() and len(iterations) <= 10):
             raise sasl.Refused("bad-challenge", "the iteration count must be a number")
@@ -140,7 +140,7 @@ class ScramClient(sasl.Client):
 
 
 class ScramServer:
-    """SCRAM (RFC 5802, RFC 7677): two messages from each side; no channel binding is offered."""
+    """SCRAM (RFC 5802, RFC 7677): two messages from each side; channel binding is not offered."""
 
     def __init__(self, name: str, accounts: sasl.Accounts, domain: str) -> None:
         self._hash = HASHES[name]
@@ -148,11 +148,11 @@ class ScramServer:
         self._domain = domain
         self._keys: scram_keys.Keys | None = None
         self._local = ""
-        self._final = ""  # what the client's last message must begin with
+        self._final = ""  # required beginning of the client's last message
         self._signed = ""  # the messages so far
 
     def step(self, data: bytes | None) -> sasl.Challenge | sasl.Success:
-        """Answer the first message with a salt, and check the proof in the final one."""
+        """Answer the first message with a salt, and verify the proof in the final one."""
         if data is None:
             return sasl.Challenge(b"")
         message = sasl.as_text(data, "malformed-request")
@@ -161,7 +161,7 @@ class ScramServer:
     def _begin(self, message: str) -> sasl.Challenge:
         flag, comma, rest = message.partition(",")
         authzid, comma2, bare = rest.partition(",")
-        # "p=" asks for channel binding, which is only valid for the -PLUS mechanisms.
+        # "p=" requests channel binding, which is valid for the -PLUS mechanisms only.
         if not comma or not comma2 or flag not in ("n", "y"):
             raise sasl.Refused("malformed-request")
         name, client_nonce = _values(bare, ["n=", "r="], "malformed-request")

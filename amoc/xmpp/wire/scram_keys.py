@@ -1,6 +1,6 @@
 """Pure. The arithmetic of SCRAM (RFC 5802, RFC 7677): keys and signatures, no messages, no state.
 
-    SaltedPassword  = PBKDF2(password, salt, iterations)      slow on purpose
+    SaltedPassword  = PBKDF2(password, salt, iterations)      deliberately slow
     ClientKey       = HMAC(SaltedPassword, "Client Key")
     StoredKey       = H(ClientKey)                            all a server needs to keep
     ClientSignature = HMAC(StoredKey, AuthMessage)
@@ -8,10 +8,10 @@
     ServerKey       = HMAC(SaltedPassword, "Server Key")
     ServerSignature = HMAC(ServerKey, AuthMessage)
 
-The slow step takes over a millisecond, more than all the rest of a login together. It is done by
-OpenSSL, outside the interpreter lock, and kept per (hash, password, salt, iterations), so a user
-that logs in again, as reconnecting ones do, pays for it once. The cache lives in this process's
-memory only and is bounded; nothing here logs or raises with a password in its text.
+The slow step takes over a millisecond, more than everything else in a login. It is done by OpenSSL,
+outside the interpreter lock, and cached per (hash, password, salt, iterations), so a user that logs
+in again, as after a reconnect, pays for it once. The cache is bounded and lives in this process's
+memory only; nothing here logs a password or puts it in an error.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 CACHED_PASSWORDS = 32_768
-"""How many salted passwords are kept; about 300 bytes each, so 10 MB when full."""
+"""Number of salted passwords cached; about 300 bytes each, so 10 MB when full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What a server keeps of a password (RFC 5802 section 3), and what it sends to the client."""
+    """What a server stores for a password (RFC 5802 section 3), and sends to the client."""
 
     salt: bytes
     iterations: int
@@ -51,12 +51,12 @@ _PROHIBITED = (
 
 
 def saslprep(text: str) -> str:
-    """`text` prepared by SASLprep (RFC 4013): equal passwords get equal bytes.
+    """Return `text` prepared by SASLprep (RFC 4013), so that equal passwords give equal bytes.
 
-    Printable ASCII is returned as it is.
+    Printable ASCII is returned unchanged.
 
     Raises:
-        ValueError: `text` holds a character that SASLprep prohibits; the message does not show it.
+        ValueError: `text` contains a character that SASLprep prohibits; the message omits it.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -65,7 +65,7 @@ def saslprep(text: str) -> str:
         for char in text
         if not stringprep.in_table_b1(char)
     )
-    # RFC 3454 is defined over Unicode 3.2, whose normalisation differs in a few characters.
+    # RFC 3454 is based on Unicode 3.2, whose normalisation differs for a few characters.
     prepared = unicodedata.ucd_3_2_0.normalize("NFKC", mapped)
     if any(stringprep.in_table_a1(char) for char in prepared):
         raise ValueError("a name or password must hold only characters of Unicode 3.2 (RFC 4013)")
@@ -83,10 +83,10 @@ def saslprep(text: str) -> str:
 
 @lru_cache(maxsize=CACHED_PASSWORDS)
 def salted_password(hash_name: str, password: str, salt: bytes, iterations: int) -> bytes:
-    """SaltedPassword of RFC 5802 section 3, remembered per argument tuple.
+    """Return SaltedPassword of RFC 5802 section 3; cached.
 
     Args:
-        hash_name: ``sha1`` or ``sha256``, or whatever hashlib knows.
+        hash_name: ``sha1``, ``sha256``, or any other name that hashlib knows.
         password: As typed; SASLprep is applied here.
         salt: The raw bytes, not their base64.
         iterations: At least 1.
@@ -98,44 +98,44 @@ def salted_password(hash_name: str, password: str, salt: bytes, iterations: int)
 
 
 def client_key(hash_name: str, salted: bytes) -> bytes:
-    """ClientKey of a salted password."""
+    """Return ClientKey of a salted password."""
     return hmac.digest(salted, b"Client Key", hash_name)
 
 
 def server_key(hash_name: str, salted: bytes) -> bytes:
-    """ServerKey of a salted password."""
+    """Return ServerKey of a salted password."""
     return hmac.digest(salted, b"Server Key", hash_name)
 
 
 def stored_key(hash_name: str, client_key: bytes) -> bytes:
-    """StoredKey, by which a server checks a proof without knowing the password."""
+    """Return StoredKey, with which a server verifies a proof without knowing the password."""
     return hashlib.new(hash_name, client_key).digest()
 
 
 def signature(hash_name: str, key: bytes, auth_message: bytes) -> bytes:
-    """ClientSignature (with StoredKey) or ServerSignature (with ServerKey)."""
+    """Return ClientSignature (with StoredKey) or ServerSignature (with ServerKey)."""
     return hmac.digest(key, auth_message, hash_name)
 
 
 def xor(a: bytes, b: bytes) -> bytes:
-    """Two byte strings of one length, bit by bit; a proof from key and signature and back.
+    """XOR two byte strings of equal length: from key and signature to proof, and back.
 
     Raises:
         ValueError: The lengths differ.
     """
     if len(a) != len(b):
-        raise ValueError(f"both sides of xor must have one length, but have {len(a)} and {len(b)}")
+        raise ValueError(f"both sides of xor must have equal length, got {len(a)} and {len(b)}")
     return (int.from_bytes(a, "big") ^ int.from_bytes(b, "big")).to_bytes(len(a), "big")
 
 
 def keys(hash_name: str, salted: bytes, salt: bytes, iterations: int) -> Keys:
-    """What a server keeps, from the salted password."""
+    """Return what a server stores, from the salted password."""
     stored = stored_key(hash_name, client_key(hash_name, salted))
     return Keys(salt, iterations, stored, server_key(hash_name, salted))
 
 
 def proves(hash_name: str, known: Keys, auth_message: bytes, proof: bytes) -> bool:
-    """Whether a ClientProof was made with the password."""
+    """Return whether a ClientProof was made with the password."""
     mask = signature(hash_name, known.stored_key, auth_message)
     if len(proof) != len(mask):
         return False

@@ -1,9 +1,9 @@
-"""Pure. Stream management (XEP-0198): what either end counts and keeps until it is acknowledged.
+"""Pure. Stream management (XEP-0198): counters, and stanzas kept until they are acknowledged.
 
-Each end counts the stanzas that it has handled, modulo 2**32, and says so (``h``) when it is asked.
-What was sent is kept until the other end has said that it has handled it. When the connection is
-lost, the stream can be resumed on another one: both say their ``h``, what the other has is dropped,
-and the rest is sent again. So each stanza arrives once.
+Each end counts the stanzas that it has handled, modulo 2**32, and reports the count (``h``) on
+request. Sent stanzas are kept until the other end has reported them as handled. When the connection
+is lost, the stream can be resumed on another one: both ends report their ``h``, and each resends
+the stanzas that the other has not handled. So each stanza arrives once.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _PARSERS: Final = Parsers(CutParser, MAX_DEPTH)
 
 
 class Unacknowledged:
-    """What one end has sent and the other may not have handled, in order.
+    """Stanzas that one end has sent and the other may not have handled, in order.
 
     Attributes:
-        acknowledged: The last `h` of the other end.
-        stanzas: What came after it.
-        size: How many bytes these have.
-        asked: How many of them were sent when an acknowledgement was asked for last.
+        acknowledged: The last `h` from the other end.
+        stanzas: The stanzas sent after that.
+        size: Their total size, in bytes.
+        asked: How many of them had been sent at the last request for an acknowledgement.
     """
 
     __slots__ = ("acknowledged", "asked", "size", "stanzas")
@@ -60,36 +60,36 @@ class Unacknowledged:
         return len(self.stanzas)
 
     def add(self, stanza: bytes) -> None:
-        """A stanza was sent."""
+        """Add a sent stanza."""
         self.stanzas.append(stanza)
         self.size += len(stanza)
 
     @property
     def unasked(self) -> int:
-        """How many were sent since an acknowledgement was asked for."""
+        """Number of stanzas sent since the last request for an acknowledgement."""
         return len(self.stanzas) - self.asked
 
     def ask(self) -> None:
-        """An acknowledgement is asked for."""
+        """Note a request for an acknowledgement."""
         self.asked = len(self.stanzas)
 
     def drop(self) -> None:
-        """Keep nothing of it any more."""
+        """Drop all kept stanzas."""
         self.stanzas.clear()
         self.size = self.asked = 0
 
     def acknowledge(self, h: int) -> int:
-        """The other end says that it has handled `h` stanzas; how many of them are new.
+        """Process an `h` from the other end; return how many stanzas it newly acknowledges.
 
         Raises:
-            Violation: That is more than were sent, or fewer than it had said before.
+            Violation: It exceeds the number sent, or is lower than before.
         """
         new = (h - self.acknowledged) % MODULUS
         if new > len(self.stanzas):
             sent = (self.acknowledged + len(self.stanzas)) % MODULUS
             raise Violation(
                 "undefined-condition",
-                f"h must be from {self.acknowledged} to {sent}, as many as were sent, got {h}",
+                f"h must be from {self.acknowledged} to {sent}, the number sent, got {h}",
             )
         for _ in range(new):
             self.size -= len(self.stanzas.popleft())
@@ -99,13 +99,13 @@ class Unacknowledged:
 
 
 class Management:
-    """One end's side of a managed stream; it outlives the connection.
+    """One end's state of a managed stream; it outlives the connection.
 
     Attributes:
-        sent: What the other end may not have.
-        handled: How many stanzas of the other end were handled, modulo 2**32.
-        id: By which the stream can be resumed; empty if it cannot.
-        location: Where the other end would like that to be; empty for anywhere.
+        sent: Stanzas that the other end may not have handled.
+        handled: Number of handled stanzas from the other end, modulo 2**32.
+        id: Id under which the stream can be resumed; empty if it cannot.
+        location: Where the other end prefers it to be resumed; empty for anywhere.
     """
 
     __slots__ = ("handled", "id", "location", "sent")
@@ -117,30 +117,30 @@ class Management:
         self.location = ""
 
     def handle(self) -> None:
-        """A stanza of the other end was handled."""
+        """Count a handled stanza from the other end."""
         self.handled = (self.handled + 1) % MODULUS
 
     def ack(self) -> bytes:
-        """What says how many were handled."""
+        """Return an acknowledgement of all handled stanzas."""
         return f"<a xmlns='{ns.SM}' h='{self.handled}'/>".encode()
 
     def resume(self) -> bytes:
-        """What asks to resume the stream."""
+        """Return a request to resume the stream."""
         return (
             f"<resume xmlns='{ns.SM}'{attributes(h=str(self.handled), previd=self.id)}/>".encode()
         )
 
 
 def enable(resumable: bool) -> bytes:
-    """What asks for stream management."""
+    """Return a request for stream management."""
     return f"<enable xmlns='{ns.SM}'{attributes(resume='true' if resumable else None)}/>".encode()
 
 
 def h_of(text: str | None) -> int:
-    """The value of an attribute `h`.
+    """Return the value of an attribute `h`.
 
     Raises:
-        Violation: It is missing, or no number below 2**32.
+        Violation: It is missing, or not a number below 2**32.
     """
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:
         raise Violation("invalid-xml", f"h must be a number below 2**32, got {text!r:.40}")
@@ -150,17 +150,17 @@ def h_of(text: str | None) -> int:
 
 
 def stanzas_in(data: bytes) -> Sequence[bytes]:
-    """The stanzas among what is sent: the other end counts each of them, and nothing else."""
+    """Return the stanzas in sent data: the other end counts each of them, and nothing else."""
     found = _BEGIN.match(data)
     if found is not None and _BEGIN.search(data, found.end()) is None:
         return (data,)
-    # Raw XML of several elements, one that has a stanza inside, or something else: read it.
+    # Raw XML with several elements, a stanza nested in another, or something else: parse it.
     parser = _PARSERS.inside(None)
     cut: list[tuple[int, tuple[str, dict[str, str], bytes]]] = []
     try:
         parser.feed(data, cut, len(data) + 1)
     except Violation:
-        return ()  # wrong on purpose; the other end will not count it either
+        return ()  # malformed on purpose; the other end will not count it either
     finally:
         parser.discard()
     return [raw for _, (tag, _, raw) in cut if tag in STANZAS]

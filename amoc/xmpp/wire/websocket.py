@@ -1,9 +1,9 @@
-"""Pure. Frames of WebSocket (RFC 6455), for both ends.
+"""Pure. WebSocket frames (RFC 6455), for both ends.
 
-XMPP sends nothing but text messages, each a whole element, so most frames are a whole message, and
-are read and written with one copy. A client masks what it sends, a server does not; what is masked
-the wrong way round is an error, as is anything that was not agreed on: there are no extensions, and
-compression is never offered.
+XMPP sends only text messages, each a whole element. So most frames are a whole message, and are
+read and written with one copy. A client masks its frames, a server does not; the wrong masking is
+an error, as is anything that was not negotiated: there are no extensions, and compression is never
+offered.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ TOO_BIG: Final = 1009
 SUBPROTOCOL: Final = "xmpp"
 MAX_CONTROL_BYTES: Final = 125
 MAX_KNOWN_WORDS: Final = 1024
-"""Words of 4 bytes in what is masked by a number that is kept for its length."""
+"""Maximum length of data, in words of 4 bytes, for which the masking multiplier is cached."""
 MAX_FRAGMENTS: Final = 4096
-"""Frames in one message; it may have as many empty ones as its sender likes, otherwise."""
+"""Maximum frames in one message, as a sender could send any number of empty ones."""
 
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
@@ -44,14 +44,14 @@ _OPCODES: Final = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 Message = tuple[int, bytes]
-"""A whole text message or a control frame: its opcode and what it holds."""
+"""A whole text message or a control frame: its opcode and its data."""
 
 
 class FrameViolation(Violation):
-    """A rule of WebSocket that the peer broke.
+    """A violation of WebSocket by the peer.
 
     Attributes:
-        code: What the connection must be closed with.
+        code: The code with which to close the connection.
     """
 
     def __init__(self, code: int, text: str) -> None:
@@ -60,12 +60,12 @@ class FrameViolation(Violation):
 
 
 def accept_key(key: str) -> str:
-    """What a server answers to a client's ``Sec-WebSocket-Key`` (section 4.2.2)."""
+    """Return a server's answer to a client's ``Sec-WebSocket-Key`` (section 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()  # noqa: S324
 
 
 def frame(opcode: int, data: bytes) -> bytes:
-    """A server's frame, which is a whole message."""
+    """Return a server's frame with a whole message."""
     length = len(data)
     if length < 126:
         return bytes((_FIN | opcode, length)) + data
@@ -75,7 +75,7 @@ def frame(opcode: int, data: bytes) -> bytes:
 
 
 def masked_frame(opcode: int, data: bytes) -> bytes:
-    """A client's frame, which is a whole message."""
+    """Return a client's frame with a whole message."""
     key = random.getrandbits(32).to_bytes(4, "big")
     length = len(data)
     if length < 126:
@@ -88,9 +88,9 @@ def masked_frame(opcode: int, data: bytes) -> bytes:
 
 
 def masked(data: bytes, key: bytes) -> bytes:
-    """`data` masked, or unmasked again (section 5.3)."""
+    """Return `data` masked or unmasked (section 5.3)."""
     length = len(data)
-    # All bytes at once, as two long integers: 30 times as fast as one by one.
+    # All bytes at once, as two long integers: 30 times as fast as byte by byte.
     words = (length + 3) // 4
     ones = _known_ones(words) if words < MAX_KNOWN_WORDS else _ones(words)
     mask = int.from_bytes(key, "little") * ones
@@ -98,7 +98,7 @@ def masked(data: bytes, key: bytes) -> bytes:
 
 
 def _ones(words: int) -> int:
-    """A number of so many words of 4 bytes each of which is 1."""
+    """Return an integer of `words` 4-byte words, each of value 1."""
     return int.from_bytes(b"\1\0\0\0" * words, "little")
 
 
@@ -106,45 +106,45 @@ _known_ones: Final = lru_cache(maxsize=256)(_ones)
 
 
 def close_frame_data(code: int, reason: str = "") -> bytes:
-    """What a close frame holds (section 5.5.1)."""
+    """Return the data of a close frame (section 5.5.1)."""
     return code.to_bytes(2, "big") + reason.encode()[: MAX_CONTROL_BYTES - 2]
 
 
 def close_code(data: bytes) -> tuple[int, str]:
-    """Code and reason of a close frame; `NO_CODE` when it has none."""
+    """Return code and reason of a close frame; `NO_CODE` if it has none."""
     if len(data) < 2:
         return NO_CODE, ""
     return int.from_bytes(data[:2], "big"), data[2:].decode(errors="replace")
 
 
 class FrameReader:
-    """Puts messages together from the bytes that a peer sends.
+    """Assembles messages from the bytes that a peer sends.
 
     Attributes:
-        completed: Whether the bytes that were fed last completed a message.
-        max_bytes: How long a message may be.
+        completed: Whether the last bytes completed a message.
+        max_bytes: Maximum length of a message.
     """
 
     __slots__ = ("_count", "_masked", "_message", "_pending", "completed", "max_bytes")
 
     def __init__(self, max_bytes: int, *, masked: bool) -> None:
-        """Make one.
+        """Create a reader.
 
         Args:
-            max_bytes: How long a message may be.
-            masked: Whether the peer is a client, and must mask what it sends.
+            max_bytes: Maximum length of a message.
+            masked: Whether the peer is a client, and must mask its frames.
         """
         self.completed = False
         self.max_bytes = max_bytes
         self._masked = _MASKED if masked else 0
         self._pending: bytearray | None = None
-        self._message: bytearray | None = None  # of fragments, all but the last
+        self._message: bytearray | None = None  # the fragments so far
         self._count = 0
 
     def whole(self, data: bytes) -> bytes | None:
-        """The text message that `data` is if it is just one in one frame, as nearly always.
+        """Return the text message in `data` if it is exactly one in one frame, as nearly always.
 
-        Otherwise None, and it is for `feed`.
+        Otherwise return None; `feed` must then process the data.
         """
         size = len(data)
         if size < 2 or data[0] != _FIN | TEXT or self._pending is not None or self._masked:
@@ -161,14 +161,14 @@ class FrameReader:
 
     @property
     def pending(self) -> bool:
-        """Whether there are bytes of a message that is not whole."""
+        """Whether bytes of an unfinished message are held."""
         return self._pending is not None or self._message is not None
 
     def feed(self, data: bytes, out: list[Message]) -> None:
-        """Put what `data`, the next bytes, completes in `out`.
+        """Add the messages that `data`, the next bytes, completes to `out`.
 
         Raises:
-            FrameViolation: The peer broke a rule, after what is in `out`.
+            FrameViolation: The peer violated a rule, after what is in `out`.
         """
         chunk: bytes | bytearray = data
         if self._pending is not None:
@@ -220,10 +220,10 @@ class FrameReader:
             self._pending = bytearray(memoryview(chunk)[at:])
 
     def _check(self, opcode: int, length: int, short: bool) -> None:
-        """Refuse a frame by its head, before any of what it holds is kept.
+        """Reject a frame by its header, before any of its data is kept.
 
         Raises:
-            FrameViolation: It must not come, or not now, or not at this length.
+            FrameViolation: It is not allowed, or not now, or too long.
         """
         if opcode == _FIN | TEXT and self._message is None and length <= self.max_bytes:
             return
@@ -242,13 +242,13 @@ class FrameReader:
         if (kind == CONTINUATION) is (self._message is None):
             raise FrameViolation(
                 PROTOCOL_ERROR,
-                "a message must be begun before it goes on, and ended before the next one begins",
+                "a continuation must follow a fragment, and a new message a finished one",
             )
         if length + len(self._message or b"") > self.max_bytes:
             raise FrameViolation(TOO_BIG, f"a message may have at most {self.max_bytes} bytes")
 
     def _join(self, opcode: int, payload: bytes, out: list[Message]) -> None:
-        """Take a fragment of a text message."""
+        """Add a fragment of a text message."""
         if self._message is None:
             self._message = bytearray()
             self._count = 0

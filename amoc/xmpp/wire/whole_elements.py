@@ -1,11 +1,11 @@
-"""Pure. Whole elements of a client's stream, read by C code alone.
+"""Pure. Whole elements of a client's stream, read entirely by C code.
 
-Nearly all that a client gets comes as whole elements. Their bytes are put into a stream that never
-ends, with an empty element behind them. If that can be read, and the last child that the stream has
-then is empty, they have opened no more than they closed: otherwise the element behind them would be
-inside of that child. And they have closed no more than they opened, since the stream is still open.
-Whatever else comes is for a `Parser`, which finds out whether it is unfinished or forbidden. So
-this takes nothing that one would refuse, and makes the same of it.
+Nearly everything that a client receives arrives as whole elements. Their bytes are fed into an
+endless stream, followed by an empty element. Suppose that this parses, and the stream's last child
+is then empty. Then the bytes have opened no more elements than they closed: otherwise the trailing
+element would be nested in that child. And they have closed no more than they opened, since the
+stream is still open. Everything else is left to a `Parser`, which finds out whether it is
+unfinished or forbidden. So this accepts nothing that a `Parser` rejects, with the same result.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ _LEFT: Final = ord("<")
 _RIGHT: Final = ord(">")
 _BEHIND: Final = b"<a/>"
 _DECLARATION: Final = b"<!"
-"""Begins what is forbidden, or CDATA, which takes in what stands behind it when it is not ended."""
+"""Start of forbidden markup, or of CDATA, which would swallow what follows if unfinished."""
 _LEVEL_BYTES: Final = len(b"<a></a>")
 _BLANK_TEXT: Final = BLANKS.decode()
 _MISTAKEN_TAGS: Final = frozenset(TAGS[name] for name in MISTAKEN)
 
 
 class WholeElements:
-    """Reads bytes that are whole elements, as if they stood in a stream of the usual namespaces."""
+    """Reads bytes that are whole elements, as in a stream with the usual namespaces."""
 
     def __init__(self, max_depth: int) -> None:
-        """Make a reader.
+        """Create a reader.
 
         Args:
-            max_depth: How many elements may be open at once, the outermost included.
+            max_depth: Maximum number of open elements, including the outermost.
         """
         self._max_depth = max_depth
-        self._flat_bytes = max_depth * _LEVEL_BYTES  # in which none can be too deep
+        self._flat_bytes = max_depth * _LEVEL_BYTES  # too short for any element to be too deep
         self._parser: XMLParser
         self._root: Element
         self.close()
 
     def close(self) -> None:
-        """Free the parser; another one is made when there is something to read."""
+        """Free the parser; another one is created on demand."""
         self.__dict__.pop("_parser", None)
         self.__dict__.pop("_root", None)
         self._fed = WORN_BYTES + 1
 
     def read(self, data: bytes, max_bytes: int) -> list[Element] | None:
-        """The elements that `data` is; None when a `Parser` has to look at it.
+        """Return the elements in `data`; None if a `Parser` must read it.
 
         Args:
             data: The bytes.
-            max_bytes: How long they may be.
+            max_bytes: Maximum length.
         """
         length = len(data)
         if (
             not 0 < length <= max_bytes
             or data[0] != _LEFT
             or data[-1] != _RIGHT
-            or data.find(_DECLARATION) >= 0  # `in` makes an error first, of what is no number
+            or data.find(_DECLARATION) >= 0  # faster: `in` first tries the bytes as an integer
             or (length > self._flat_bytes and self._may_exceed(data))
         ):
             return None
@@ -86,7 +86,7 @@ class WholeElements:
         return elements
 
     def _may_exceed(self, data: bytes) -> bool:
-        """Whether a tag in it may be too long, or an element too deep."""
+        """Return whether a tag may be too long, or an element too deep."""
         # The innermost element may have no end tag.
         return len(data) > MAX_TAG_BYTES or data.count(b"</") >= self._max_depth
 
@@ -96,7 +96,7 @@ class WholeElements:
 
 
 class _RefusedError(Exception):
-    """Leaves the parser: XMPP allows neither comments nor processing instructions."""
+    """Leaves the parser, as XMPP allows neither comments nor processing instructions."""
 
 
 def _refuse(*_: object) -> NoReturn:
@@ -104,11 +104,11 @@ def _refuse(*_: object) -> NoReturn:
 
 
 def _inside_a_stream() -> tuple[XMLParser, Element]:
-    """A parser that has read a stream header, and the element that it made of that."""
+    """Return a parser that has read a stream header, and the element created for it."""
     builder = TreeBuilder(
         comment_factory=_refuse, pi_factory=_refuse, insert_comments=True, insert_pis=True
     )
-    outside = builder.start("outside", {})  # so that the stream can be had before it ends
-    parser = XMLParser(target=builder, encoding="utf-8")  # noqa: S314 - no entity can be declared
+    outside = builder.start("outside", {})  # gives access to the stream before it ends
+    parser = XMLParser(target=builder, encoding="utf-8")  # noqa: S314 - entities are rejected
     parser.feed(STANDARD_HEADER)
     return parser, outside[0]

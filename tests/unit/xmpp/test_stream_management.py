@@ -66,7 +66,7 @@ def test_more_than_was_sent_or_less_than_before_cannot_be_acknowledged(h: int) -
     sent.add(b"1")
     sent.acknowledge(1)
     sent.add(b"2")
-    with pytest.raises(Violation, match="h must be from 1 to 2, as many as were sent, got"):
+    with pytest.raises(Violation, match="h must be from 1 to 2, the number sent, got"):
         sent.acknowledge(h)
 
 
