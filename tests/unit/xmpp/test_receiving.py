@@ -36,7 +36,7 @@ def test_receive_takes_what_matches_and_leaves_the_rest_in_order() -> None:
 
 def test_receive_gives_up_in_time_and_says_what_did_not_come() -> None:
     with serving(session(idle)) as server, connect(server) as client:
-        with pytest.raises(xmpp.ReceiveTimeout, match=r"no \(is_chat & has_body\('x'\)\) came"):
+        with pytest.raises(xmpp.ReceiveTimeout, match=r"no \(is_chat & has_body\('x'\)\) arrived"):
             client.receive(xmpp.is_chat & xmpp.has_body("x"), timeout=0.01)
         with pytest.raises(TimeoutError, match="no stanza arrived within 0 s"):
             client.receive(timeout=0)
@@ -47,7 +47,7 @@ def test_one_wait_after_another_waits_for_its_own() -> None:
         client.send_presence()
         for text in ("0", "1"):
             assert client.receive(xmpp.has_body(text), timeout=PATIENCE_S).body == text
-        with pytest.raises(xmpp.ReceiveTimeout, match="no is_presence came"):
+        with pytest.raises(xmpp.ReceiveTimeout, match="no is_presence arrived"):
             client.receive(xmpp.is_presence, timeout=0.01)
         others = [gevent.spawn(client.receive, xmpp.is_presence, timeout=0.01) for _ in range(2)]
         assert client.receive(xmpp.has_body("3")).body == "3"
