@@ -1,1 +1,1 @@
-"""The command line. The only room that knows all others."""
+"""The command line. The only room that may import all others."""

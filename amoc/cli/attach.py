@@ -1,4 +1,4 @@
-"""``amoc attach``: a run of another process, live, as ``amoc run`` shows its own."""
+"""``amoc attach``: shows a run of another process live, as ``amoc run`` shows its own."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.25
 AT_ONCE = 100
-"""Seconds that are read at once: when it begins it takes in all that there are."""
+"""Seconds of data to read at a time; the first reads catch up with the run so far."""
 SUMMARY_S = 10.0
-"""How long a run may take for its summary after its last second."""
+"""How long to wait for a run's summary after its last second."""
 
 
 class LocalRun:
     """A run of this host, read from its directory.
 
     Attributes:
-        elsewhere: How commands call it, with options, if it is not of this host.
+        elsewhere: Id and options to address the run with, if it is on a server; else None.
     """
 
     elsewhere: str | None = None
@@ -42,11 +42,11 @@ class LocalRun:
 
     @property
     def id(self) -> str:
-        """How it is called."""
+        """The run's id."""
         return self._directory.id
 
     def points(self) -> Iterator[Point | None]:
-        """Its seconds as it writes them, None where there is none yet, until it is over."""
+        """Yield the run's seconds as it writes them, until it ends; None if there is no new one."""
         from amoc.results.store.reader import StoredSeries
 
         series = StoredSeries(self._directory.series)
@@ -62,13 +62,13 @@ class LocalRun:
             yield None
 
     def give(self, command: Command) -> JsonObject:
-        """What it answers to a command."""
+        """Send the run a command, and return its answer."""
         from amoc.control import client
 
         return client.request(self._directory.control, *command)
 
     def summary(self) -> Summary | None:
-        """Its summary, if it writes one soon; else None."""
+        """Return the run's summary, waiting for it; None if it does not appear in time."""
         import gevent
 
         from amoc.results import summary_file
@@ -81,7 +81,7 @@ class LocalRun:
 
 
 class RemoteRun:
-    """A run of a server, with the same calls."""
+    """A run of a server, with the same methods as `LocalRun`."""
 
     def __init__(self, server: Line, run: str) -> None:
         self.id = run
@@ -89,7 +89,7 @@ class RemoteRun:
         self._server = server
 
     def points(self) -> Iterator[Point | None]:
-        """Its seconds as it writes them, until it is over."""
+        """Yield the run's seconds as it writes them, until it ends; None if there is no new one."""
         from amoc.results.run_list import QUEUED, RUNNING, STARTING
         from amoc.results.series import Point
 
@@ -110,11 +110,11 @@ class RemoteRun:
             yield None
 
     def give(self, command: Command) -> JsonObject:
-        """What it answers to a command."""
+        """Send the run a command, and return its answer."""
         return server_option.command(self._server, self.id, command)
 
     def summary(self) -> Summary | None:
-        """Its summary."""
+        """Return the run's summary."""
         found: Summary = self._server.ask("GET", f"/runs/{self.id}/summary")
         return found
 
@@ -125,7 +125,7 @@ class RemoteRun:
 def attach(run: str | None) -> None:
     """Show a run live, as amoc run does, and control it with the same keys.
 
-    Ctrl-C leaves it; the run goes on. The exit code is the run's when it ends meanwhile, else 0.
+    Ctrl-C detaches; the run continues. The exit code is the run's if it ends meanwhile, else 0.
     """
     from amoc.runtime.supervisor import monkey_patch
 
@@ -141,11 +141,11 @@ def attach(run: str | None) -> None:
 def follow(
     run: LocalRun | RemoteRun, on_summary: Callable[[Summary], None] = lambda _: None
 ) -> int:
-    """Show a run until it ends, or Ctrl-C; the exit code.
+    """Show a run until it ends or Ctrl-C is pressed. Return the exit code.
 
     Args:
-        run: Which one.
-        on_summary: Given its summary when it has ended.
+        run: The run to show.
+        on_summary: Called with its summary once it has ended.
     """
     import gevent
     from gevent.event import Event
@@ -179,7 +179,7 @@ def follow(
         over.wait()
     if left() and not taking.ready():
         taking.kill()
-        say(f"left run {run.id}; it goes on")
+        say(f"detached from run {run.id}, which continues")
         return ExitCode.OK
     if (lost := taking.get()) is not None:
         raise lost
@@ -193,7 +193,7 @@ def follow(
 
 
 def _leave_by_ctrl_c(leave: Callable[[], None]) -> Callable[[], bool]:
-    """Call `leave` at Ctrl-C; what is returned tells whether there was one."""
+    """Call `leave` at Ctrl-C. Return a function that says whether it was pressed."""
     import gevent
 
     loop = gevent.get_hub().loop

@@ -1,9 +1,9 @@
-"""``amoc …`` below another process: as in a shell, but it stops gracefully when that process dies.
+"""Runs ``amoc …`` as the child of another process, and stops it gracefully when that one dies.
 
-The kernel tells it so with a signal. The new process itself asks for that, so that nothing is done
-between the other's fork and exec. The signal comes once for each thread of the other process, and a
-second SIGTERM would end the run at once; so it is another one, which sends SIGTERM the first time.
-The next may come while the first is being handled.
+The kernel reports the parent's death by a signal, which the child requests itself, so that nothing
+has to run between the parent's fork and exec. The signal arrives once per thread of the parent. A
+second SIGTERM would end the run at once, so another signal is requested, whose handler sends
+SIGTERM the first time only. Signals may also arrive while an earlier one is being handled.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from amoc.base import early_interrupt, process
 
 
 def stop_once() -> Callable[..., None]:
-    """A handler that sends this process SIGTERM, once however often it is called."""
-    # No call gets what another one has taken, though it interrupts it.
+    """Return a signal handler that sends SIGTERM to this process at its first call only."""
+    # A call that interrupts another one cannot take the same item again.
     left = iter((signal.SIGTERM,))
 
     def stop(*_: object) -> None:
@@ -31,7 +31,7 @@ def stop_once() -> Callable[..., None]:
 
 
 def main() -> None:
-    """Run ``amoc ARGUMENTS`` below the process with the given id, its parent."""
+    """Run ``amoc ARGUMENTS`` as a child of the process whose id comes first in argv."""
     _, parent, *arguments = sys.argv
     sys.argv = ["amoc", *arguments]
     early_interrupt.begin()

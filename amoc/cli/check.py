@@ -1,4 +1,4 @@
-"""``amoc check``: load a scenario, and show it or try it with one user."""
+"""``amoc check``: loads a scenario, shows it, and can try it with one user."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--lock",
     is_flag=True,
-    help="Resolve the scenario's dependencies and write their lock file, and do nothing else.",
+    help="Resolve the scenario's dependencies and write their lock file; do nothing else.",
 )
 @click.option(
     "--run", "run_user", is_flag=True, help="Run one iteration of one user, tracing its stanzas."
@@ -70,9 +70,9 @@ def check(
 ) -> None:
     """Load SCENARIO, and show its docstring and its settings with their values and sources.
 
-    Several are shown as one, as in a run of all: amoc check buy.py=1 browse.py=9.
+    Several scenarios are shown as one, like a run of them all: amoc check buy.py=1 browse.py=9.
 
-    What it depends on is shown, too, and installed; with --no-install it is only shown.
+    Dependencies of the scenario are shown and installed; with --no-install they are only shown.
     """
     scenario = load_options.scenario_of(scenarios)
     if (server := server_option.line()) is not None:
@@ -108,27 +108,27 @@ def check(
 
 
 def _make_lock(scenario: str, preparation: Preparation | None) -> None:
-    """Write the lock file, and print where it is."""
+    """Write the lock file, and print its path."""
     path = preparation.make_lock() if preparation is not None else None
     if path is None:
-        raise UsageError(f"--lock: {scenario} depends on nothing, so there is nothing to lock")
+        raise UsageError(f"--lock: {scenario} has no dependencies, so there is nothing to lock")
     click.echo(str(path))
 
 
 _NOT_THERE = {
-    "--run": "it traces a user of this process; amoc run --server runs users there",
-    "--lock": "it writes a file beside a scenario of this host",
+    "--run": "it traces a user in this process; amoc run --server runs users on the server",
+    "--lock": "it writes a file next to a scenario of this host",
     "--install-timeout": "amoc plan --install-timeout gives the server longer to install",
 }
 _ASKED = {"no_install": "install=false", "locked": "locked=true"}
-"""What of a check there the server can be asked for."""
+"""Options that are also supported with --server, as query parameters."""
 
 
 def _check_at(server: Line, context: click.Context) -> None:
-    """Show what a scenario of a server says of itself; one that is a file here is sent before.
+    """Show the server's description of a scenario. A scenario that is a local file is uploaded.
 
     Raises:
-        UsageError: An option was given that is for scenarios of this host; the message says why.
+        UsageError: An option does not apply to a server; the message says why.
     """
     from amoc.cli import checked_scenario
     from amoc.client.sending import name_there

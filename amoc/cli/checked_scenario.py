@@ -1,4 +1,4 @@
-"""A scenario that is loaded in this process, for ``amoc check`` and ``amoc plan``."""
+"""A scenario loaded in this process, for ``amoc check`` and ``amoc plan``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from amoc.service.describe import remoteness
 
 
 class Checked:
-    """A scenario that was loaded in this process, with its settings resolved and in force."""
+    """A scenario loaded in this process, with its settings resolved and applied."""
 
     def __init__(self, source: str, raw: Sequence[settings.Source], libraries: str = "") -> None:
         self.scenario: Scenario = load(source, libraries, raw)
@@ -33,19 +33,19 @@ class Checked:
         own = for_scenario(list(raw), self.scenario.name, self.declared)
         self.values: Mapping[str, settings.Value] = resolve(self.declared, own)
         settings.apply(self.values)
-        registry.calls()  # which refuses two feeds of one name
+        registry.calls()  # raises if two feeds have the same name
 
 
 def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Checked:
     """Load the scenario and print its docstring, settings and thresholds.
 
     Args:
-        source: What the operator calls it.
-        raw: Where values of settings come from.
-        libraries: A directory with what it depends on.
+        source: The scenario, as the operator names it.
+        raw: Sources of setting values.
+        libraries: Directory of its installed dependencies.
 
     Raises:
-        AmocError: What `amoc run` would refuse to start with.
+        AmocError: The scenario cannot be run.
     """
     checked = Checked(source, raw, libraries)
     console = make_console(patient=False)
@@ -53,7 +53,7 @@ def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Ch
     if checked.scenario.doc:
         console.print(Text(checked.scenario.doc))
     rows = []
-    # The scenario's own first, amoc's last.
+    # The scenario's settings first, amoc's last.
     for one in sorted(checked.declared, key=remoteness):
         resolved = checked.values[one.name]
         text = settings.as_text(one.name, resolved) or "(empty)"
@@ -68,10 +68,10 @@ def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Ch
 
 
 def show_description(found: Mapping[str, Any], where: str) -> None:
-    """Print what a scenario says of itself at a server, which is at `where`.
+    """Print a scenario's description by the server at `where`.
 
     Raises:
-        ScenarioError: It could not be loaded there without what would be installed.
+        ScenarioError: The server could not load it because its dependencies are not installed.
     """
     dependency_table.show([Dependency(**one) for one in found["dependencies"]])
     if problem := found.get("problem"):

@@ -1,4 +1,4 @@
-"""``--secret-file``, ``--bind`` and others: how a run finds its nodes on other hosts."""
+"""``--secret-file``, ``--bind`` and others: how a run reaches its nodes on other hosts."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ LOADED_BEFORE = (
     "amoc.cli.view.summary",
     "amoc.runtime.controller.controller",
 )
-"""What a run loads while its nodes come up, where these are on this host. Other hosts join after
-that: they would wait, but one that is not heard for 8 s is given up, and it may take as long."""
+"""Modules that a run loads while its local nodes start. Nodes on other hosts join after they have
+been loaded: that can take 8 s, and a node that is not heard from for so long counts as lost."""
 
 
 class Reach(NamedTuple):
     """How nodes on other hosts are reached.
 
     Attributes:
-        secret_file: What holds the secret that hosts join with.
-        bind: Where they come to.
-        advertise: The controller's host, as hosts of ssh and Ray see it.
-        join_timeout_s: How long all may take to come.
-        remote_amoc: What runs amoc on hosts of ssh and Ray; None is what they usually have.
-        max_nodes: How many nodes there can be, with those that come during the run.
+        secret_file: File with the secret that nodes join with.
+        bind: Address to listen on for them.
+        advertise: Host of the controller as seen from hosts of ssh and Ray.
+        join_timeout_s: Time for all nodes to join.
+        remote_amoc: Command that runs amoc on hosts of ssh and Ray; None for the default.
+        max_nodes: Maximum number of nodes, including those that join during the run.
     """
 
     secret_file: str | None = None
@@ -57,7 +57,7 @@ class Reach(NamedTuple):
     max_nodes: int | None = None
 
     def arguments(self) -> list[str]:
-        """The options that say the same on the command line; paths are absolute."""
+        """Return the equivalent command-line options, with absolute paths."""
         file = self.secret_file
         given = {
             "--secret-file": file if file is None else str(Path(file).absolute()),
@@ -92,7 +92,7 @@ _OPTIONS = (
     click.option(
         "--join-timeout",
         type=duration(),
-        help="How long to wait for all nodes on other hosts to join.  [default: 1m]",
+        help="Time for all nodes on other hosts to join.  [default: 1m]",
     ),
     click.option(
         "--remote-amoc",
@@ -103,14 +103,14 @@ _OPTIONS = (
     click.option(
         "--max-nodes",
         type=whole(1, cluster.MAX_NODES),
-        help="Let nodes of --cluster join come during the run, until there have been so many, lost"
-        " ones included.  [default: --nodes]",
+        help="With --cluster join: let nodes join during the run, up to N in total, including lost"
+        " ones.  [default: --nodes]",
     ),
 )
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options; it is called with ``reach``, a `Reach`."""
+    """Add the options to a command, which is called with ``reach``, a `Reach`."""
 
     @wraps(command)
     def reached(
@@ -130,10 +130,10 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def launcher(plan: RunPlan, reach: Reach) -> Launcher:
-    """What starts the nodes of `plan`.
+    """Return the launcher for the nodes of `plan`.
 
     Raises:
-        AmocError: Options do not fit together, or the scenario cannot be sent.
+        AmocError: The options contradict each other, or the scenario cannot be sent.
     """
     wanted = cluster.parse(plan.cluster)
     check(wanted, reach)
@@ -168,7 +168,7 @@ def launcher(plan: RunPlan, reach: Reach) -> Launcher:
 
 
 def _starter(wanted: cluster.Cluster, reach: Reach, advertise: str) -> Starter | None:
-    """What brings the hosts of `wanted`; None if they come by themselves."""
+    """Return what starts nodes on the hosts of `wanted`; None if they join on their own."""
     if wanted.engine == cluster.SSH:
         from amoc.runtime.remote.ssh import SshStarter
 
@@ -182,15 +182,15 @@ def _starter(wanted: cluster.Cluster, reach: Reach, advertise: str) -> Starter |
 
 
 def check(wanted: cluster.Cluster, reach: Reach) -> None:
-    """Make sure that options belong to the cluster.
+    """Check that the options apply to the cluster.
 
     Raises:
         UsageError: One does not.
     """
     if wanted.engine == cluster.JOIN and reach.secret_file is None:
         raise UsageError(
-            "--cluster join requires --secret-file FILE, with a secret that only the run's nodes"
-            " know"
+            "--cluster join requires --secret-file FILE, whose secret only the nodes of the run"
+            " may know"
         )
     if wanted.engine != cluster.JOIN and reach.secret_file is not None:
         raise UsageError("--secret-file requires --cluster join")

@@ -1,4 +1,4 @@
-"""The options of ``amoc run`` and ``amoc plan`` that say on which nodes a run is."""
+"""The options of ``amoc run`` and ``amoc plan`` that choose the nodes of a run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ CLUSTER = click.option(
     metavar="CLUSTER",
     default=cluster.ONE_NODE,
     help="Nodes to run on: local:3 starts three on this host, each with its own workers;"
-    " ssh://h1,h2,user@h3 starts one on each of these hosts; ray:HEAD:6379 on --nodes hosts of a"
-    " Ray cluster that this one belongs to, and ray://HEAD:10001 of any; join waits for --nodes of"
-    " them, each started with amoc node.  [default: local:1]",
+    " ssh://h1,h2,user@h3 starts one on each of these hosts; ray:HEAD:6379 uses --nodes hosts of"
+    " the Ray cluster that this host belongs to, ray://HEAD:10001 of any Ray cluster; join waits"
+    " for --nodes nodes, each started with amoc node.  [default: local:1]",
 )
 NODES = click.option(
     "--nodes",
     type=whole(1, cluster.MAX_NODES),
-    help="Number of nodes to wait for with --cluster join, or of hosts to use with ray:; of other"
+    help="Number of nodes to wait for with --cluster join, or of hosts to use with ray:; for other"
     " clusters, use only the first N.",
 )
 PLACEMENT = click.option(
@@ -31,7 +31,7 @@ PLACEMENT = click.option(
     type=PLACEMENTS,
     metavar=f"[{'|'.join(RULES)}|…]",
     help="How to distribute users over the nodes: in turn, in blocks of consecutive ids, in"
-    " proportion to CPU cores, or as an installed package does.  [default: round-robin]",
+    " proportion to CPU cores, or by an installed strategy.  [default: round-robin]",
 )
 ON_NODES = click.option(
     "--on-nodes",
@@ -40,7 +40,7 @@ ON_NODES = click.option(
     callback=lambda _context, _parameter, texts: tuple(
         name for text in texts for name in text.split(",") if name
     ),
-    help="Give users to these nodes only, such as node0,node1, or their hosts.  [default: all]",
+    help="Run users on these nodes only, by name or host: node0,node1.  [default: all]",
 )
 ON_NODE_LOSS = click.option(
     "--on-node-loss",
@@ -52,10 +52,10 @@ ON_NODE_LOSS = click.option(
 
 
 def cluster_of(where: str, nodes: int | None) -> str:
-    """``--cluster`` and ``--nodes`` as one text.
+    """Return ``--cluster`` and ``--nodes`` as one text.
 
     Raises:
-        UsageError: They do not go together.
+        UsageError: They contradict each other.
     """
     with value_error_as(UsageError):
         return cluster.with_nodes(where, nodes)

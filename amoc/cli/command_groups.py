@@ -1,7 +1,7 @@
-"""``amoc --help``: the commands by what they are for, so that all of them fit onto a screen.
+"""``amoc --help``: the commands by purpose, on one screen.
 
-A command's module is imported when the command is called, or shown: of what a run needs, its own
-command line is a good part.
+A command's module is imported when the command is called or its help is shown. Importing all of
+them would be a good part of a run's startup.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import click
 
 
 class Sections(click.Group):
-    """Commands in sections: some with a line each, those that are many by their names alone.
+    """Commands in sections, some of which have a line per command and others names only.
 
-    A module has the command of its own name, or several in `COMMANDS`.
+    A module holds the command of the same name, or several in `COMMANDS`.
     """
 
     explained: Mapping[str, Sequence[str]]
@@ -29,23 +29,23 @@ class Sections(click.Group):
         named: Mapping[str, Sequence[str]],
         modules: Mapping[str, str],
     ) -> None:
-        """Take names of commands by the title of their section.
+        """Set the names of commands, by the title of their section.
 
         Args:
-            explained: Those with a line each.
-            named: The others.
-            modules: Where in `amoc.cli` a command is, if not in a module of its name.
+            explained: Commands that are listed with a line each.
+            named: Commands that are listed by name only.
+            modules: The module in `amoc.cli` of each command that is not in one of its own name.
         """
         self.explained, self.named = explained, named
         names = [name for section in (*explained.values(), *named.values()) for name in section]
         self.modules = {name: modules.get(name, name) for name in names}
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
-        """The names of all commands."""
+        """Return the names of all commands."""
         return sorted({*self.modules, *self.commands})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command of a name, imported if it has not been yet."""
+        """Return a command by name, importing it if necessary."""
         if cmd_name not in self.commands and cmd_name in self.modules:
             module = import_module(f"amoc.cli.{self.modules[cmd_name]}")
             for command in getattr(module, "COMMANDS", None) or (getattr(module, cmd_name),):
@@ -53,13 +53,13 @@ class Sections(click.Group):
         return self.commands.get(cmd_name)
 
     def all_commands(self) -> dict[str, click.Command]:
-        """Every command by its name, imported."""
+        """Import all commands. Return them by name."""
         ctx = click.Context(self)
         found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
         return {name: one for name, one in found if one is not None}
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Usage, purpose, and commands; no empty lines between sections, for want of room."""
+        """Write usage, purpose and commands, without empty lines between sections to save space."""
         formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...")
         self.format_help_text(ctx, formatter)
         formatter.write("\n")
@@ -73,4 +73,4 @@ class Sections(click.Group):
         for title, names in self.named.items():
             line = f"{title}: {', '.join(names)}"
             formatter.write(fill(line, 80, subsequent_indent="  ", break_on_hyphens=False) + "\n")
-        formatter.write("--version shows the version, COMMAND --help what a command does.\n")
+        formatter.write("--version shows the version, COMMAND --help explains a command.\n")

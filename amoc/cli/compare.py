@@ -1,4 +1,4 @@
-"""``amoc compare``: two runs side by side."""
+"""``amoc compare``: compares two runs."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def compare(
 ) -> ExitCode:
     """Compare two runs, in the terminal and as an HTML page.
 
-    Lists differences in settings and versions, and shows which rates and percentiles changed
-    significantly, that is by more than the runs' own noise.
-    The exit code is 14 if a part of the data of a run is missing or damaged.
+    Lists differences in settings and versions, and the rates and percentiles that changed
+    significantly, which means by more than the noise within the runs. The exit code is 14 if
+    part of a run's data is missing or damaged.
     """
     from amoc.results.compare import comparison
 

@@ -1,4 +1,4 @@
-"""``amoc completion``: what makes a shell complete amoc's commands, options, files and runs."""
+"""``amoc completion``: shell completion of commands, options, files and runs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from amoc.cli import server_option
 
 SHELLS = ("bash", "zsh", "fish")
 MAX_RUNS = 100
-"""How many runs are offered, the newest."""
+"""Maximum number of runs to offer, newest first."""
 
 
 def files(_context: object, _parameter: object, beginning: str) -> list[CompletionItem]:
-    """Have the shell offer files, as it does for its own commands."""
+    """Have the shell complete files, as it does for its own commands."""
     return [CompletionItem(beginning, type="file")]
 
 
 def directories(_context: object, _parameter: object, beginning: str) -> list[CompletionItem]:
-    """Have the shell offer directories."""
+    """Have the shell complete directories."""
     return [CompletionItem(beginning, type="dir")]
 
 
 def runs(_context: object, _parameter: object, beginning: str) -> list[CompletionItem]:
-    """Runs in amoc-runs by name, or directories, for a word that may be either."""
+    """Complete the names of runs in amoc-runs; directories if none matches."""
     from amoc.results import run_directory
 
     newest = islice(run_directory.runs(), MAX_RUNS)
@@ -39,13 +39,13 @@ def runs(_context: object, _parameter: object, beginning: str) -> list[Completio
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    r"""Print the script that makes SHELL complete commands, options, files and runs of amoc.
+    """Print the script for a shell to complete commands, options, files and runs of amoc.
 
     \b
     bash: eval "$(amoc completion bash)"    in ~/.bashrc
     zsh:  eval "$(amoc completion zsh)"     in ~/.zshrc, below compinit
     fish: amoc completion fish | source     in ~/.config/fish/config.fish
-    """
+    """  # noqa: D301 - click wants the character \b
     of_shell = get_completion_class(shell)
-    assert of_shell is not None  # click has one for each of SHELLS
+    assert of_shell is not None  # click supports all of SHELLS
     click.echo(of_shell(context.find_root().command, {}, "amoc", "_AMOC_COMPLETE").source())

@@ -1,8 +1,8 @@
 """The sub-commands that control a run: ``amoc status``, ``amoc add 100``, ``amoc pause`` and so on.
 
-Made from the table in `amoc.control.commands`. Each finds the run, sends it the command over its
-control socket, and prints the answer: one line for the whole, and one for each worker. The exit
-code is 0 when the run did it, and that of its refusal otherwise.
+Generated from the table in `amoc.control.commands`. Each finds the run, sends the command over its
+control socket, and prints the answer: a line for the run and one for each worker. The exit code is
+0 if the run accepted the command, else the code of its error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SHARED = (
 
 
 def command_of(spec: commands.CommandSpec) -> click.Command:
-    """The sub-command that gives a run the command `spec`."""
+    """Return the sub-command that sends `spec` to a run."""
 
     def send(
         run: str | None, json_file: str | None, comment: str | tuple[str, ...], **own: object
@@ -52,7 +52,7 @@ def command_of(spec: commands.CommandSpec) -> click.Command:
 
 
 def _parameter(argument: commands.Argument, instead: Collection[str]) -> click.Parameter:
-    """How an argument is given on the command line; those of `instead` may be missing."""
+    """Return a command's argument as a click parameter. Those in `instead` are not required."""
     name, kind = argument.name, argument.type
     if isinstance(kind, commands.Flag):
         return click.Option([f"--{name}"], is_flag=True, help=argument.help)

@@ -1,4 +1,4 @@
-"""``--no-install``, ``--locked``, ``--install-timeout``: how a scenario gets what it depends on."""
+"""``--no-install``, ``--locked``, ``--install-timeout``: installing a scenario's dependencies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPTIONS = (
     click.option(
         "--no-install",
         is_flag=True,
-        help="Install no dependencies of the scenario; use what is there.",
+        help="Do not install dependencies of the scenario; use what is installed already.",
     ),
     click.option(
         "--locked",
@@ -41,7 +41,7 @@ _OPTIONS = (
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options; it is called with ``dependencies``, a `Choice`."""
+    """Add the options to a command, which is called with ``dependencies``, a `Choice`."""
 
     @wraps(command)
     def chosen(*, no_install: bool, locked: bool, install_timeout: float, **given: Any) -> Any:
@@ -52,20 +52,20 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def prepared(plan: RunPlan, choice: Choice) -> RunPlan:
-    """The plan with what its scenario depends on, which is installed if need be.
+    """Return the plan with its scenario's dependencies, which are installed if necessary.
 
     Raises:
-        AmocError: It cannot be had.
+        AmocError: They cannot be installed.
     """
     found = preparation(plan.scenario, choice)
     return replace(plan, libraries=found.environment().libraries if found is not None else "")
 
 
 def preparation(scenario: str, choice: Choice) -> Preparation | None:
-    """What prepares the environment of a scenario; None if it depends on nothing.
+    """Return the preparation of a scenario's environment; None if it has no dependencies.
 
     Raises:
-        AmocError: What it says of its dependencies is wrong.
+        AmocError: Its declaration of dependencies is invalid.
     """
     if declared(scenario) is None:
         return None

@@ -1,4 +1,4 @@
-"""``amoc export``: a run's data for other programs."""
+"""``amoc export``: exports a run's data for other programs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from amoc.cli.run_data import RUN, exit_code, load, output, write_beside
 @click.option(
     "--csv",
     is_flag=True,
-    help="CSV, with a row for each second; beside it requests.csv and failures.csv, with a row"
-    " for each step and for each cause of failures.",
+    help="CSV with a row per second; next to it requests.csv, with a row per step, and"
+    " failures.csv, with a row per cause of failure.",
 )
 @json_option("the summary and all seconds")
-@click.option("--jsonl", is_flag=True, help="A line of JSON for each second, with histograms.")
+@click.option("--jsonl", is_flag=True, help="One JSON object per second, with histograms.")
 @click.option("--hlog", is_flag=True, help="HdrHistogram interval log of the timers.")
 @click.option("--output", "file", metavar="FILE", help="Output file.  [default: -, print it]")
 def export(
@@ -30,7 +30,7 @@ def export(
 ) -> ExitCode:
     """Export the per-second data of the run in RUN_DIR in one of four formats.
 
-    The exit code is 14 if a part of the data is missing or damaged.
+    The exit code is 14 if part of the data is missing or damaged.
     """
     from amoc.results.export.tables import BESIDE, FORMATS
 

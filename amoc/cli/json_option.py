@@ -1,4 +1,4 @@
-"""``--json [FILE]``, which means the same in every command: write JSON to FILE, or print it."""
+"""``--json [FILE]``, the same in every command: write JSON to FILE, or print it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class JsonCommand(click.Command):
-    """A command with this option: what follows it is no file if else an argument was missing."""
+    """A command with ``--json``: a required argument is never taken for FILE."""
 
     def __init__(self, *args: Any, instead: Mapping[str, str] | None = None, **named: Any) -> None:
-        """Make a command as click does.
+        """Create the command.
 
         Args:
-            args: As of `click.Command`.
-            instead: Arguments that may be missing, and the option that is then given instead.
-            named: As of `click.Command`.
+            args: As for `click.Command`.
+            instead: Arguments that may be omitted, each with the option that replaces it.
+            named: As for `click.Command`.
         """
         super().__init__(*args, **named)
         self._instead = instead or {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Let ``compare --json A B`` mean what ``compare A B --json`` does."""
+        """Parse ``compare --json A B`` like ``compare A B --json``."""
         given, rest = list(args), list[str]()
         missing: click.UsageError | None = None
         try:
@@ -59,16 +59,16 @@ class JsonCommand(click.Command):
 
 
 def json_option(what: str) -> Callable[[F], F]:
-    """The option, for a `JsonCommand`.
+    """Return the option, for a `JsonCommand`.
 
     Args:
-        what: What is written as JSON.
+        what: What the command writes as JSON, for the help.
     """
     return click.option(NAME, "json_file", **_settings(what))
 
 
 def json_parameter(what: str) -> click.Option:
-    """The same as a parameter of a command that is put together."""
+    """Return the option as a parameter, for commands that are built from parameters."""
     return click.Option([NAME, "json_file"], **_settings(what))
 
 
@@ -82,10 +82,10 @@ def _settings(what: str) -> dict[str, Any]:
 
 
 def place_of(json_file: str | None, output: str | None) -> str:
-    """Where to write in a command that also has ``--output``; ``-`` is standard output.
+    """Return where a command that also has ``--output`` writes; ``-`` is standard output.
 
     Raises:
-        UsageError: Both name a file.
+        UsageError: Both options name a file.
     """
     if json_file not in (None, PRINTED) and output is not None:
         raise UsageError(f"{NAME} FILE and --output are mutually exclusive; give one of them")

@@ -1,4 +1,4 @@
-"""The load that the options of a run describe: which scenarios, how many users, or at what rate."""
+"""The load that a run's options describe: scenarios, and numbers of users or arrival rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from amoc.scenario.load_profile import Stages
 
 
 class Load(NamedTuple):
-    """The load of a run; the fields are those of `amoc.scenario.run_plan.RunPlan`."""
+    """The load of a run, as fields of `amoc.scenario.run_plan.RunPlan`."""
 
     scenario: str
     users: range
@@ -25,7 +25,7 @@ class Load(NamedTuple):
 
     @property
     def total_s(self) -> float | None:
-        """How long its stages last, if it has any."""
+        """Total duration of its stages; None without stages."""
         if self.loads is not None:
             return self.loads.total_s
         if self.stages is not None:
@@ -42,7 +42,7 @@ def load_of(
     arrival_rate: Arrivals | None,
     max_users: int | None,
 ) -> Load:
-    """The load that is described by scenarios and options, which are None if not given.
+    """Return the load that scenarios and options describe. Options that were not given are None.
 
     Raises:
         UsageError: They contradict each other.
@@ -58,7 +58,7 @@ def load_of(
     if (loads := _loads(scenario)) is not None or its_stages is not None:
         for option in given:
             raise UsageError(
-                f"{option} and scenarios with stages or rates of their own are mutually exclusive"
+                f"{option} and scenarios with their own stages or rates are mutually exclusive"
             )
     if loads is not None:
         its_rate = Arrivals.parse(loads.rate) if loads.rate else None
@@ -67,7 +67,7 @@ def load_of(
         raise UsageError("--arrival-rate and rates of scenarios are mutually exclusive")
     stages = stages or its_stages
     arrivals = _arrivals(arrival_rate or its_rate, max_users)
-    # Of several scenarios these are weights, where something else says how many users there are.
+    # With several scenarios their counts are weights if stages or a rate set the number of users.
     by_weight = scenario_files.parts_of(scenario) and (stages or arrivals)
     if its_users and users is None and user_ids is None and not by_weight:
         users = its_users
@@ -84,10 +84,10 @@ def load_of(
 
 
 def scenario_of(words: Sequence[str]) -> str:
-    """The scenario that an operator has given, or several as one text, whatever their load is.
+    """Return the scenario in an operator's arguments, or several as one text. The load is ignored.
 
     Raises:
-        UsageError: They make no sense.
+        UsageError: The arguments are invalid.
     """
     scenario, *_ = _scenario(words)
     _loads(scenario)
@@ -95,9 +95,9 @@ def scenario_of(words: Sequence[str]) -> str:
 
 
 def _scenario(words: Sequence[str]) -> tuple[str, int, Stages | None, Arrivals | None]:
-    """The scenario, or several as one text; how many users all have, by stages, or at what rate.
+    """Return the scenario, or several as one text, and the number of users, stages or arrival rate.
 
-    Of these there is 0, and None, where nothing says so for all of them.
+    The number is 0 and the others are None where the arguments do not set them for all scenarios.
     """
     if len(words) == 1:
         whole = words[0]
@@ -122,10 +122,10 @@ def _scenario(words: Sequence[str]) -> tuple[str, int, Stages | None, Arrivals |
 
 
 def _loads(scenario: str) -> FileLoads | None:
-    """The loads that scenarios have by themselves.
+    """Return the loads that scenarios set for themselves; None if they set none.
 
     Raises:
-        UsageError: One is wrong.
+        UsageError: One is invalid.
     """
     with value_error_as(UsageError, "scenarios "):
         return FileLoads.of(scenario)
@@ -138,7 +138,7 @@ def _arrivals(rate: Arrivals | None, max_users: int | None) -> Arrivals | None:
 
 
 def _ids(users: int | None, user_ids: range | None, stages: Stages | None) -> range:
-    """The ids of the users at the start."""
+    """Return the ids of the initial users."""
     if user_ids is None:
         count = users if users is not None else 1 if stages is None else 0
         return range(1, count + 1)

@@ -1,7 +1,7 @@
 """The command line: ``amoc run``, ``amoc plan``, ``amoc status`` and the others.
 
-Each command is imported when it is called, and imports what it needs then, so that a run begins
-soon and ``amoc check`` can patch the standard library first.
+Commands, and most of what they import, are loaded when they are called. So runs start quickly, and
+``amoc check`` can patch the standard library first.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ cli.fill(
 
 
 def main() -> NoReturn:
-    """The entry point: an AmocError is a line and an exit code, not a traceback."""
+    """Run the command line. An AmocError becomes a line and an exit code, not a traceback."""
     collector.look_rarely()
     output.open_streams()
-    atexit.register(gc.freeze)  # at the end Python need not look for cycles in what is left
+    atexit.register(gc.freeze)  # skip the search for reference cycles at exit
     code = _run()
     sys.stdout.flush()
     if why := output.failure():
@@ -55,14 +55,14 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    """Carry out the command line; the exit code."""
+    """Run the command. Return the exit code."""
     early_interrupt.end()
     try:
         return int(cli.main(standalone_mode=False) or ExitCode.OK)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or ExitCode.OK
-        say(str(end.code))  # as Python itself does
+        say(str(end.code))  # like Python itself
         return ExitCode.INTERNAL
     except AmocError as error:
         return fail(error)

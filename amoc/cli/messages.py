@@ -1,4 +1,4 @@
-"""What the command line says beside its output, on standard error."""
+"""Messages to the operator, on standard error."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from amoc.base.text import printable
 
 
 def say(text: str) -> None:
-    """Tell the operator, a line for each line of `text`."""
+    """Print `text` on standard error, each line with a prefix."""
     for line in text.splitlines():
         click.echo(f"amoc: {printable(line)}", err=True)
 
 
 def fail(error: AmocError) -> ExitCode:
-    """Say what is wrong; the exit code that it ends in."""
+    """Print an error, and return its exit code."""
     say(str(error))
     return error.exit_code

@@ -1,4 +1,4 @@
-"""``amoc new``: write a scenario, from a recording, for an API, or of a kind."""
+"""``amoc new``: writes a scenario from a recording, for an API, or of a given kind."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from amoc.recording.files import Written
 
 
 @server_option.refused("amoc new writes files of this host; amoc run --server uploads a scenario")
-@click.command(short_help="Write a scenario, from a recording for instance.")
+@click.command(short_help="Write a scenario, for example from a recording.")
 @click.argument("name")
 @click.option(
     "--har",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write a scenario that repeats a browser's recording (HTTP Archive).",
+    help="Write a scenario that replays a browser's recording (HTTP Archive).",
 )
 @click.option(
     "--openapi",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write a scenario that calls an API's operations (OpenAPI 3.0 or 3.1, JSON or YAML).",
+    help="Write a scenario that calls the operations of an API (OpenAPI 3.0 or 3.1, JSON or YAML).",
 )
 @click.option(
     "--kind",
     type=click.Choice(from_kind.KINDS),
-    help="Write a small scenario of this kind, and a pytest test of it.",
+    help="Write a small scenario of this kind, and a pytest test for it.",
 )
 @click.option(
     "--host",
@@ -46,7 +46,7 @@ from amoc.recording.files import Written
     is_flag=True,
     help="With --har: also keep static files and requests to other hosts.",
 )
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 def new(
     name: str,
     har: Path | None,
@@ -56,9 +56,9 @@ def new(
     everything: bool,
     force: bool,
 ) -> None:
-    """Write the scenario NAME.py, and what it needs beside it.
+    """Write the scenario NAME.py and the files that it needs.
 
-    NAME may have a directory before it. Files that exist are left alone.
+    NAME may include a directory. Existing files are not overwritten.
     """
     target = Path(name.removesuffix(".py"))
     if not target.name.isidentifier() or keyword.iskeyword(target.name):
@@ -68,7 +68,7 @@ def new(
     if sum(one is not None for one in (har, openapi, kind)) != 1:
         raise UsageError("amoc new needs one of --har FILE, --openapi FILE and --kind KIND")
     if har is None and (hosts or everything):
-        raise UsageError("--host and --all go together with --har")
+        raise UsageError("--host and --all require --har")
     if har is not None:
         written = _from_har(target.name, har, hosts, everything)
     elif openapi is not None:
@@ -93,7 +93,7 @@ def _from_openapi(name: str, openapi: Path) -> Written:
 
 
 def _settings() -> set[str]:
-    """Names of settings that a scenario with HTTP has without declaring them."""
+    """Return the names of the settings that every HTTP scenario has."""
     import amoc.http  # noqa: F401
     from amoc.scenario import builtin_settings  # noqa: F401
     from amoc.scenario.settings import declared
@@ -102,10 +102,10 @@ def _settings() -> set[str]:
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """A file of at most `limit` bytes.
+    """Read a file of at most `limit` bytes.
 
     Raises:
-        UsageError: It cannot be read, is none, or is larger.
+        UsageError: It cannot be read, is not a file, or is larger.
     """
     with os_error_as(UsageError, f"{path} cannot be read"):
         if not path.is_file():
@@ -113,7 +113,7 @@ def _read(path: Path, limit: int) -> bytes:
                 f"{path} must be a file{'' if path.exists() else ', but does not exist'}"
             )
         if (size := path.stat().st_size) > limit:
-            raise UsageError(f"{path} must have at most {limit >> 20} MiB, but has {size >> 20}")
+            raise UsageError(f"{path} must have at most {limit >> 20} MiB, got {size >> 20}")
         return path.read_bytes()
 
 

@@ -1,4 +1,4 @@
-"""``amoc node``: be a node of a run on another host."""
+"""``amoc node``: joins a run on another host as a node."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ MAX_LINE = 8192
 )
 @click.option("--name", help="Name of this host in the run's output.  [default: its host name]")
 def node(controller: str, secret_file: str, timeout: float, name: str | None) -> NoReturn:
-    """Join a run on another host, run a share of its users, and exit when it is over.
+    """Join a run on another host, run a share of its users, and exit when the run ends.
 
-    The run is started there with amoc run --cluster join, which sends the scenario; what that
-    depends on is installed here. Both hosts need the same version of amoc, and the same minor
-    version of Python.
+    The run is started on the other host with amoc run --cluster join, which sends the scenario.
+    Dependencies of the scenario are installed here. Both hosts need the same version of amoc and
+    the same minor version of Python.
     """
     from amoc.runtime.remote import address, secret
 
@@ -68,7 +68,7 @@ def node(controller: str, secret_file: str, timeout: float, name: str | None) ->
     from amoc.runtime.remote.keeper import Keeper, on_signals
 
     process.set_title("node keeper")
-    if is_stdin:  # who writes to it has started us, and somebody else may hold it open
+    if is_stdin:  # the writer has started us, and another process may hold its end open
         process.die_with(os.getppid(), signal.SIGTERM)
     context = zmq.Context()
     code = int(ExitCode.INTERNAL)
@@ -84,7 +84,7 @@ def node(controller: str, secret_file: str, timeout: float, name: str | None) ->
 
 
 def _ssh_client() -> str:
-    """The host that the ssh connection comes from in which this runs."""
+    """Return the client host of the ssh connection that this process runs in."""
     client = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
     if not client:
         raise UsageError("--controller must name a host, except within an ssh connection")
@@ -92,12 +92,12 @@ def _ssh_client() -> str:
 
 
 def _is_open() -> bool:
-    """Whether standard input has not ended; nothing is written to it any more."""
+    """Return whether standard input is still open. No more data is expected on it."""
     return not select.select([0], [], [], 0)[0]
 
 
 def _first_line() -> bytes:
-    """The first line of standard input; nothing behind it is consumed."""
+    """Return the first line of standard input without consuming anything after it."""
     line = b""
     while len(line) < MAX_LINE and (byte := os.read(0, 1)) not in (b"", b"\n"):
         line += byte

@@ -1,4 +1,4 @@
-"""``amoc check --run``: one iteration of one user, in this process."""
+"""``amoc check --run``: runs one iteration of one user in this process."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from amoc.users.spawned import end_spawned, note_spawned
 from amoc.users.user import StopReason, User
 
 FINISH_S = 10.0
-"""How long the user may take to finish when it is asked to stop."""
+"""How long the user may take to finish after it is asked to stop."""
 
 
 class _Alone:
-    """The pool of the only user."""
+    """The pool of a single user."""
 
     def __init__(self, start: Callable[[int], object], seed: int) -> None:
         self.states: dict[int, int] = {}
@@ -51,12 +51,12 @@ class _Alone:
         self.gone = gevent.event.Event()
         self.enough = gevent.event.Event()
 
-    def crashed(self, user: User, error: BaseException) -> None:  # noqa: ARG002 - a pool is told
-        """Keep what start() raised."""
+    def crashed(self, user: User, error: BaseException) -> None:  # noqa: ARG002 - as pools have it
+        """Keep the error of start()."""
         self.error = error
 
     def failed(self, error: BaseException) -> None:
-        """Keep what raised that the user has begun, unless start() raises too."""
+        """Keep the error of a greenlet that the user spawned, unless start() raises as well."""
         traceback.print_exception(error)
         self.error = self.error or error
 
@@ -66,17 +66,17 @@ class _Alone:
         gates.current().iteration_ended(user)
 
     def left(self, user: User) -> None:
-        """The user is gone."""
+        """Note that the user has ended."""
         end_spawned(user)
         self.gone.set()
 
     def turn_away(self, user_id: int) -> None:
-        """The user was killed before it began."""
+        """Note that the user was killed before it started."""
         self.states[user_id] = UserState.NONE
 
 
 def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
-    """Run one iteration of a user in this process, and print the stanzas that it exchanges.
+    """Run one iteration of a user in this process, and print the stanzas sent and received.
 
     Raises:
         AmocError: init() failed, or the user crashed.
@@ -137,7 +137,7 @@ def _let_it_run(user: User, alone: _Alone, console: Console, seconds: float) -> 
 
 @contextlib.contextmanager
 def _embedded(checked: Checked, console: Console) -> Iterator[EmbeddedXmpp]:
-    """The embedded XMPP server, which starts when the user connects to it."""
+    """Yield the embedded XMPP server, which starts when the user connects to it."""
     server = EmbeddedXmpp(
         {name: str(resolved.value) for name, resolved in checked.values.items()},
         fd_budget.fds_per_user(),
@@ -152,7 +152,7 @@ def _embedded(checked: Checked, console: Console) -> Iterator[EmbeddedXmpp]:
 
 @contextlib.contextmanager
 def _trace(console: Console) -> Iterator[None]:
-    """Print what is sent and received, if the scenario speaks XMPP."""
+    """Print sent and received stanzas, if the scenario uses XMPP."""
     import sys
 
     xmpp = sys.modules.get("amoc.xmpp")

@@ -9,7 +9,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def together(*options: Decorator) -> Decorator:
-    """Gives a command all of `options`, in this order."""
+    """Return a decorator that adds `options` to a command, in this order."""
 
     def give(command: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):

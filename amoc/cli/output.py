@@ -1,7 +1,7 @@
-"""Standard output and error that may fail: on a full disk, or when the reader of a pipe is gone.
+"""Standard output and error that may fail, on a full disk or because a pipe's reader has exited.
 
-No command has to care: what cannot be written is dropped, and `main` says so and sets the exit code
-when the command is done.
+Commands need not handle that. What cannot be written is dropped, and `main` reports it and sets the
+exit code when the command is done.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _failure = ""
 
 
 def failure() -> str:
-    """Why standard output could not be written; empty if it could."""
+    """Return why standard output could not be written; empty if it could."""
     return _failure
 
 
 def give_up(fd: int, error: OSError) -> None:
-    """Write to nowhere from now on, also what is still buffered: `error` has come of writing."""
+    """Discard all further output of `fd`, including buffered data, after a write raised `error`."""
     global _failure
     if fd == 1:
         _failure = _failure or error.strerror or str(error)
@@ -30,7 +30,7 @@ def give_up(fd: int, error: OSError) -> None:
 
 
 class _Unfailing(io.FileIO):
-    """A file descriptor that gives up instead of raising."""
+    """A file descriptor that discards output instead of raising."""
 
     def write(self, data: object) -> int:
         try:
@@ -43,7 +43,7 @@ class _Unfailing(io.FileIO):
 
 
 def open_streams() -> None:
-    """Open all three where cron or a daemon has closed them; no socket may take their place."""
+    """Reopen streams that cron or a daemon has closed, so that no socket takes their place."""
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -55,12 +55,12 @@ def open_streams() -> None:
 
 
 def _unfailing(stream: TextIO) -> TextIO:
-    """`stream`, but what cannot be written is dropped; others than descriptors stay as they are."""
+    """Return `stream` with failed writes dropped; unchanged if it is not a file descriptor."""
     try:
         raw = _Unfailing(stream.fileno(), "w", closefd=False)
     except io.UnsupportedOperation:
         return stream
-    # A line is written when it is printed, also to a pipe or a file.
+    # Lines are flushed when printed, also to a pipe or a file.
     return io.TextIOWrapper(
         io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=True
     )

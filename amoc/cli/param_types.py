@@ -1,4 +1,4 @@
-"""Types of option values; an error is a clause that follows the option's name."""
+"""Types of option values. An error message is a clause that follows the option's name."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from amoc.users import placement_strategies
 
 MAX_ID = 1 << 32
 FOR_EVER_S = 1e8
-"""An infinite timeout is three years, which fit where infinity does not."""
+"""Stands for an infinite timeout: three years, which fit where infinity does not."""
 
 T = TypeVar("T")
 
 
 class Parsed(click.ParamType[T]):
-    """What a function makes of the text of an option."""
+    """An option type whose values are parsed by a function."""
 
     def __init__(self, name: str, parse: Callable[[str], T]) -> None:
-        """Have `parse` read the text; it raises ValueError, with a clause, if it cannot."""
+        """Use `parse` to read the text. It raises ValueError, with a clause, for invalid text."""
         self.name = name
         self._parse = parse
 
-    # click gives a default as it was declared, of any type.
+    # click passes defaults as they were declared, of any type.
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
-        """The value, or a usage error."""
+        """Return the value, or raise a usage error."""
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]
         try:
@@ -41,11 +41,11 @@ class Parsed(click.ParamType[T]):
 
 
 def duration(zero: bool = False, hint: str = "") -> Parsed[float]:
-    """Text such as ``30s`` as seconds.
+    """Return the type of durations such as ``30s``, in seconds.
 
     Args:
         zero: Whether 0 is allowed.
-        hint: What an error says at its end.
+        hint: Text to append to errors.
     """
 
     def parse(text: str) -> float:
@@ -61,7 +61,7 @@ def duration(zero: bool = False, hint: str = "") -> Parsed[float]:
 
 
 def whole(least: int, most: int) -> Parsed[int]:
-    """A whole number from `least` to `most`."""
+    """Return the type of whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?\d{1,20}", text) or not least <= int(text) <= most:
@@ -91,12 +91,12 @@ def _cluster(text: str) -> str:
 
 
 CLUSTERS = Parsed("cluster", _cluster)
-"""``local:3``, as `amoc.scenario.cluster` reads it."""
+"""``local:3``; the syntax of `amoc.scenario.cluster`."""
 PLACEMENTS = Parsed("placement", placement_strategies.checked)
-"""``blocks``, or one that is installed."""
+"""``blocks``, or the name of an installed strategy."""
 STAGES = Parsed("stages", _stages)
 """``30s:100,2m:1000``."""
 ARRIVALS = Parsed("rate", Arrivals.parse)
-"""``200/s``, or stages of it."""
+"""``200/s``, or stages of rates."""
 USER_IDS = Parsed("a-b", _user_ids)
 """``A-B`` as a range of user ids."""

@@ -1,4 +1,4 @@
-"""``amoc plan``: load a scenario, as ``amoc check`` does, and preview its run."""
+"""``amoc plan``: loads a scenario, as ``amoc check`` does, and previews its run."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def plan(json_file: str | None, dependencies: Choice, **given: Any) -> None:
 
 
 def show(run_plan: RunPlan, json_file: str | None, dependencies: Choice) -> None:
-    """Load the plan's scenario and print what would happen; as JSON into `json_file` if given.
+    """Load the plan's scenario and print a preview, as JSON to `json_file` if given.
 
     Raises:
-        AmocError: What `amoc run` would refuse to start with.
+        AmocError: `amoc run` would refuse to start, for the same reason.
     """
     run_plan = scenario_dependencies.prepared(run_plan, dependencies)
     from amoc.runtime.supervisor import monkey_patch
@@ -50,7 +50,7 @@ def show(run_plan: RunPlan, json_file: str | None, dependencies: Choice) -> None
 
 
 def put_out(found: JsonObject, json_file: str | None) -> None:
-    """Print a preview; as JSON into `json_file` if given."""
+    """Print a preview, as JSON to `json_file` if given."""
     from rich.text import Text
 
     from amoc.cli.view import preview_table

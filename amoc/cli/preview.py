@@ -1,7 +1,7 @@
-"""What a run would do when, worked out without running it. Pure.
+"""Preview of a run: what it would do and when. Pure.
 
-This is arithmetic on the plan and on what is known once the scenario is loaded. What cannot be
-known before the run, such as how long an iteration takes, is listed as open.
+Computed from the plan and from what is known once the scenario is loaded. What cannot be known
+before the run, such as the duration of an iteration, is listed as open.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Host:
     """What is known once the scenario is loaded.
 
     Attributes:
-        settings: Each with its value as text and its source.
-        interarrival_ms: Between two user starts.
-        user_rate: User starts per minute; None where interarrival is used.
+        settings: Name, value as text, and source of each setting.
+        interarrival_ms: Time between two user starts.
+        user_rate: User starts per minute; None if interarrival is used.
         repeat_num: Iterations per user.
-        repeat_interval_s: Between two of them.
+        repeat_interval_s: Time between two iterations.
         fds_per_user: File descriptors that each user needs.
-        fd_limit: How many a worker may have.
+        fd_limit: Maximum number of file descriptors of a worker.
         has_init: Whether the scenario has an init(), which may start throttles.
     """
 
@@ -47,7 +47,7 @@ class Host:
 
 
 def preview(plan: RunPlan, host: Host) -> JsonObject:
-    """All that is known of the run before it runs, as JSON has it."""
+    """Return all that is known about the run before it starts, as JSON."""
     return {
         "scenario": plan.scenario,
         "comment": plan.comment,
@@ -70,7 +70,7 @@ def preview(plan: RunPlan, host: Host) -> JsonObject:
 
 def _users(plan: RunPlan, workers: int) -> dict[str, object]:
     ids, nodes = plan.planned_ids, cluster.parse(plan.cluster).nodes
-    # Nodes of one host are all alike, and so each worker's users are one progression.
+    # Nodes of one host are identical, so each worker's users form one progression.
     layout = layout_of(
         plan.placement, [workers] * nodes, [1] * nodes, ids, by_slots=plan.arrivals is not None
     )
@@ -96,7 +96,7 @@ def _users(plan: RunPlan, workers: int) -> dict[str, object]:
 
 
 def _start_rate(plan: RunPlan, host: Host) -> tuple[float | Stages, str]:
-    """How many users may start a minute, and what says so."""
+    """Return the number of users that may start per minute, and the source of that limit."""
     if USER_RATE in plan.rates:
         return parse_profile(plan.rates[USER_RATE], 60.0), f"--throttle {USER_RATE}"
     sources = {one["name"]: one["from"] for one in host.settings}
@@ -104,7 +104,7 @@ def _start_rate(plan: RunPlan, host: Host) -> tuple[float | Stages, str]:
 
 
 def _starts(plan: RunPlan, host: Host) -> dict[str, object]:
-    """When users start, as far as the start rate and the stages say it."""
+    """Return when users start, as far as the start rate and the stages determine it."""
     rate, source = _start_rate(plan, host)
     first_s = last_s = None
     too_late = 0
@@ -129,7 +129,7 @@ def _starts_by_stages(users: range, stages: Stages) -> tuple[float | None, float
     first_ns = 0 if users else stages.due_ns(1)
     last_ns = first_ns
     if rises:
-        # A target that is jumped down from in the same moment is missed by one.
+        # If stages drop from a target at the moment it is reached, its last user does not start.
         last, begin_ns = floor(rises[-1].target), rises[-1].begin_ns
         last_ns = stages.due_ns(last, begin_ns) or stages.due_ns(last - 1, begin_ns)
     return _seconds(first_ns), _seconds(last_ns)
@@ -151,7 +151,7 @@ def _seconds(t_ns: int | None) -> float | None:
 
 
 def _number(value: float) -> float | str:
-    """`value` as JSON knows it."""
+    """Return `value` in a form that JSON supports."""
     return "inf" if value == inf else round(value, 9)
 
 
@@ -170,7 +170,7 @@ def _stage(leg: Leg) -> dict[str, object]:
 
 
 def _throttle(name: str, text: str) -> dict[str, object]:
-    """What is known of a throttle's rate; its own interval is not, so a minute is taken for it."""
+    """Describe a throttle's rate. Its interval is not known yet, so a minute is assumed."""
     profile = parse_profile(text, 60.0)
     legs = []
     if isinstance(profile, Stages):
@@ -187,7 +187,7 @@ def _throttle(name: str, text: str) -> dict[str, object]:
 
 
 def _has_bare_number(text: str) -> bool:
-    """Whether a rate's text has a number without a unit, other than 0."""
+    """Return whether a rate has a number without a unit, other than 0."""
     numbers = [part.rpartition(":")[2].strip() for part in text.split(",")]
     return any("/" not in number and number.strip("0.") for number in numbers)
 
@@ -224,7 +224,7 @@ def _end(plan: RunPlan, host: Host) -> dict[str, object]:
 
 
 def _open(plan: RunPlan, host: Host) -> list[str]:
-    """What cannot be known before the run."""
+    """Return what cannot be known before the run."""
     found = ["how long an iteration takes"]
     if host.has_init:
         found.append(

@@ -1,7 +1,7 @@
-"""``amoc run``, ``plan`` and ``replay`` with ``--server URL``: done there, and shown here.
+"""``amoc run``, ``plan`` and ``replay`` with ``--server URL``: executed there, displayed here.
 
-Options are those of the bodies that the server takes (`amoc.service.start_bodies`); one that it
-has no field for is refused.
+Options become fields of the request bodies (`amoc.service.start_bodies`). Options without a field
+are refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from amoc.client.http_line import Line
 
 _TAKEN = {"scenarios", "run_directory", "pairs", "typed", "json_file", "only_plan"}
-"""Parameters that are no options of what the server does."""
+"""Parameters that are not sent as fields of their own."""
 _NOT_THERE = {
     "--run-dir": "the server names the directories of its runs",
     **dict.fromkeys(
@@ -38,42 +38,42 @@ _NOT_THERE = {
             *("--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"),
             "--max-nodes",
         ),
-        "the server's operator says where its runs have their nodes",
+        "the nodes of runs on a server are configured by its operator",
     ),
-    "--config": "the server reads the amoc.toml of its own directory; --set takes values from here",
+    "--config": "the server reads amoc.toml in its own directory; --set sends values from here",
 }
 _LOAD = ("users", "user_ids", "stages", "arrival_rate", "max_users")
 _FRACTIONS = ("spawn_rate",)
-"""Fields that are numbers; other fractions are durations, which a server takes as text."""
+"""Fields that are numbers. Other fractions are durations, which are sent as text."""
 
 
 def execute(server: Line, context: click.Context) -> NoReturn:
-    """Start the run that the options describe, show it to its end, and exit with its code.
+    """Start the run that the options describe, show it until it ends, and exit with its code.
 
-    A scenario that is a file here is sent before, with its directory.
+    A scenario that is a local file is uploaded first, with its directory.
     """
     body = _with_load(server, context, body_of(context, PlanBody))
     _show(server, context, "start", body)
 
 
 def preview(server: Line, context: click.Context) -> JsonObject:
-    """What the run that the options describe would do on the server.
+    """Return the server's preview of the run that the options describe.
 
-    A scenario that is a file here is sent before, with its directory.
+    A scenario that is a local file is uploaded first, with its directory.
     """
     body = _with_load(server, context, body_of(context, PlanBody))
     found: JsonObject = server.ask("POST", "/execution/plan", body)
     given = shlex.join(context.params["scenarios"])
-    return {**found, "scenario": given}  # where it is there says nothing here
+    return {**found, "scenario": given}  # its path on the server means nothing here
 
 
 def replay(server: Line, context: click.Context) -> NoReturn:
-    """Repeat a run of the server there, show it to its end, and exit with its code."""
+    """Repeat a run of the server, show it until it ends, and exit with its code."""
     _show(server, context, "replay", _repeated(context))
 
 
 def preview_replay(server: Line, context: click.Context) -> JsonObject:
-    """What a run that is repeated would do on the server."""
+    """Return the server's preview of a repeated run."""
     found: JsonObject = server.ask("POST", "/execution/plan_replay", _repeated(context))
     return {**found, "scenario": scenario_files.file_names(found["scenario"])}
 
@@ -83,7 +83,7 @@ def _repeated(context: click.Context) -> JsonObject:
 
 
 def _show(server: Line, context: click.Context, how: str, body: JsonObject) -> NoReturn:
-    """Have a run started, show it to its end, and exit with its code."""
+    """Start a run, show it until it ends, and exit with its code."""
     from amoc.runtime.supervisor import monkey_patch
 
     monkey_patch.patch()
@@ -93,7 +93,7 @@ def _show(server: Line, context: click.Context, how: str, body: JsonObject) -> N
         say(note)
     waits = " waits until earlier runs are over" if started["state"] == QUEUED else ""
     ends = f"amoc stop --run {started['run']}" if waits else "amoc stop"
-    say(f"run {started['run']} at {server}{waits}; Ctrl-C leaves it, {ends} ends it")
+    say(f"run {started['run']} at {server}{waits}; Ctrl-C detaches, {ends} ends it")
     file = context.params["json_file"]
 
     def write(summary: object) -> None:
@@ -104,10 +104,10 @@ def _show(server: Line, context: click.Context, how: str, body: JsonObject) -> N
 
 
 def body_of(context: click.Context, kind: type[Options]) -> dict[str, object]:
-    """What the options say, as fields of a body.
+    """Return the given options as fields of a request body.
 
     Raises:
-        UsageError: An option was given that the server has none for; the message says why.
+        UsageError: The server does not support an option; the message says why.
     """
     fields = kind.flags()
     body: dict[str, object] = {}
@@ -119,7 +119,7 @@ def body_of(context: click.Context, kind: type[Options]) -> dict[str, object]:
         field = next((fields[flag] for flag in parameter.opts if flag in fields), None)
         if field is None:
             flag = parameter.opts[0]
-            why = _NOT_THERE.get(flag, "the server does not take it")
+            why = _NOT_THERE.get(flag, "the server does not support it")
             raise UsageError(f"{flag} cannot be used with --server: {why}")
         value = _as_json(field, context.params[name])
         body[field] = by_name(value) if field == "throttles" else value
@@ -128,13 +128,13 @@ def body_of(context: click.Context, kind: type[Options]) -> dict[str, object]:
 
 
 def by_name(pairs: object) -> dict[str, str]:
-    """Texts ``NAME=VALUE`` as values by name."""
+    """Return ``NAME=VALUE`` texts as a dictionary."""
     assert isinstance(pairs, list | tuple)
     return {name.strip(): text for name, _, text in (str(one).partition("=") for one in pairs)}
 
 
 def _as_json(field: str, value: object) -> object:
-    """The value of an option as the server takes it: as text where it is no number or flag."""
+    """Return an option's value as the server expects it: as text, unless it is a number or flag."""
     if isinstance(value, bool | int) or field in _FRACTIONS:
         return value
     if isinstance(value, float):
@@ -147,10 +147,10 @@ def _as_json(field: str, value: object) -> object:
 
 
 def _with_load(server: Line, context: click.Context, body: dict[str, object]) -> JsonObject:
-    """A body with its scenario, which the server has then, or several with their loads.
+    """Add the scenario to a body, or several with their loads, after uploading local files.
 
     Raises:
-        UsageError: The load makes no sense; nothing was sent.
+        UsageError: The load is invalid; nothing was sent.
     """
     words: tuple[str, ...] = context.params["scenarios"]
     load_options.load_of(words, **{name: context.params[name] for name in _LOAD})

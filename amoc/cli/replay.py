@@ -1,4 +1,4 @@
-"""``amoc replay``: repeat an earlier run."""
+"""``amoc replay``: repeats an earlier run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from amoc.scenario.settings_sources import pairs_of
 @run_options.RUN_DIRECTORY
 @run_options.SET
 @setting_values.JSON
-@click.option("--comment", help="A comment to keep with the run.  [default: the same]")
+@click.option("--comment", help="Comment to store with the run.  [default: the same]")
 @click.option("--plan", "only_plan", is_flag=True, help="Only preview the run.")
 @scenario_dependencies.options
 @cluster.options
@@ -42,8 +42,8 @@ def replay(
 ) -> None:
     """Repeat the run in RUN_DIR with the same users, seed, stages, rates and settings.
 
-    Commands that were given during that run are given again at their times. Secrets are not kept,
-    so they must be given again, with AMOC_NAME, --set-from-file or --set NAME=@-.
+    Commands that the run received are repeated at the same times. Secrets are not stored, so give
+    them again, with AMOC_NAME, --set-from-file or --set NAME=@-.
     """
     if (server := server_option.line()) is not None:
         from amoc.cli import remote_run

@@ -1,4 +1,4 @@
-"""``amoc report``: the report of a run, from its files."""
+"""``amoc report``: writes the report of a run from its files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from amoc.cli.run_data import RUN, exit_code, load, write_file
 def report(run: str, file: str | None) -> ExitCode:
     """Write the HTML report of the run in RUN_DIR.
 
-    The JUnit file is written as well, and for a run that was killed its summary, from its
-    per-second data. For a run that is still running, the report shows it so far. The exit code is
-    14 if a part of the run's data is missing or damaged.
+    Also writes the JUnit file and, for a run that was killed, a summary from its per-second data.
+    The report of a run that is still running covers it so far. The exit code is 14 if part of the
+    run's data is missing or damaged.
     """
     from amoc.results import summary_file
     from amoc.results.export import junit
@@ -35,7 +35,7 @@ def report(run: str, file: str | None) -> ExitCode:
     path = Path(file) if file is not None else default
     if saved.running:
         name = directory.id if elsewhere else directory.path
-        say(f"run {name} is still running; the report shows it so far")
+        say(f"run {name} is still running; the report covers it so far")
     elif not elsewhere:
         if not saved.complete:
             write_file(directory.summary, lambda file: summary_file.write(saved.summary, file))

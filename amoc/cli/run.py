@@ -1,4 +1,4 @@
-"""``amoc run``: run a scenario, show it, and exit with its code."""
+"""``amoc run``: runs a scenario, shows the run, and exits with its code."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from amoc.scenario.run_plan import RunPlan
 def run(json_file: str | None, dependencies: Choice, reach: Reach, **given: Any) -> None:
     """Run SCENARIO, a Python file or an importable module.
 
-    Without --duration the run ends when all users have finished for good, with --stages after the
-    last stage. Ctrl-C stops the run gracefully, a second Ctrl-C at once. Control a run with
-    keys (? shows them) or from another shell: amoc status, add, remove, set, pause and others.
+    Without --duration the run ends when all users have finished, or with --stages after the last
+    stage. Ctrl-C stops the run gracefully, a second Ctrl-C at once. Control the run with keys
+    (? lists them) or from another shell: amoc status, add, remove, set, pause and others.
     """
     if (server := server_option.line()) is not None:
         from amoc.cli import remote_run
@@ -48,12 +48,12 @@ def execute(plan: RunPlan, json_file: str | None, dependencies: Choice, reach: R
     from amoc.runtime.launched import launch
 
     early_interrupt.end()
-    printed = json_file == "-"  # the summary as JSON, so all else goes to standard error
+    printed = json_file == "-"  # the summary goes to standard output, all else to standard error
     summary_file = SummaryFile(json_file) if json_file is not None and not printed else None
     plan = scenario_dependencies.prepared(plan, dependencies)
     early_interrupt.begin()
     launched = launch(plan, cluster.launcher(plan, reach))
-    # The node is on its way; it ends by itself where this process does.
+    # The node is starting. It ends on its own if this process dies.
     from amoc.cli.signals import handle_signals
     from amoc.cli.view.shown_run import ShownRun
     from amoc.runtime.controller.controller import Controller
@@ -73,5 +73,5 @@ def execute(plan: RunPlan, json_file: str | None, dependencies: Choice, reach: R
             summary_file.write(outcome.summary)
         except AmocError as error:
             say(str(error))
-            sys.exit(int(outcome.exit_code or error.exit_code))  # the run's own error comes first
+            sys.exit(int(outcome.exit_code or error.exit_code))  # the run's error comes first
     sys.exit(int(outcome.exit_code))

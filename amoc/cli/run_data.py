@@ -1,4 +1,4 @@
-"""What the commands that read a run's files share: loading the run, and leaving their output."""
+"""Shared by the commands that read a run's files: loading the run and writing output."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ RUN = click.argument("run", metavar="RUN_DIR", shell_complete=completion.runs)
 
 
 def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:
-    """The run that the operator names, and what it has written; says what is missing.
+    """Load the run that the operator names, and report any data that is missing.
 
-    Of --server it is a copy for this command.
+    With --server it is a temporary copy, which lasts as long as the command.
     """
     from amoc.results import run_directory, saved_run
 
@@ -35,26 +35,26 @@ def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:
     from amoc.client.fetched import fetched
     from amoc.client.http_line import path_of
 
-    there = server.ask("GET", path_of(run))  # asked first: it may end meanwhile
+    there = server.ask("GET", path_of(run))  # before the copy: the run may end in between
     copy = fetched(server, there["id"])
     directory = run_directory.RunDirectory(click.get_current_context().with_resource(copy))
     return directory, saved_run.load(directory, say, running=there["state"] == "running")
 
 
 def exit_code(*runs: SavedRun) -> ExitCode:
-    """What a command ends with that has shown these runs."""
+    """Return the exit code of a command that has shown these runs."""
     return ExitCode.INCOMPLETE if any(one.missing for one in runs) else ExitCode.OK
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file, and print where it is."""
+    """Write a file, and print its path."""
     with os_error_as(ResourceError, f"{path} cannot be written"):
         write(path)
     click.echo(str(path))
 
 
 def output(lines: Iterable[str], file: str) -> None:
-    """Print lines, if `file` is ``-``, or write them to that file."""
+    """Print lines if `file` is ``-``, else write them to that file."""
     from amoc.base import atomic_write
 
     if file == "-":
@@ -62,14 +62,14 @@ def output(lines: Iterable[str], file: str) -> None:
         return
     text = "".join(f"{line}\n" for line in lines)
     path = Path(file)
-    special = path.exists() and not path.is_file()  # a device or a pipe is written to
+    special = path.exists() and not path.is_file()  # devices and pipes are written to directly
     write_file(
         path, lambda file: file.write_text(text) if special else atomic_write.write_text(file, text)
     )
 
 
 def write_beside(path: Path, lines: Iterable[str], quietly: bool) -> None:
-    """Write a file beside another one; print where it is unless that is to be done `quietly`."""
+    """Write an additional file. If `quietly`, do not print its path, and do not fail."""
     from amoc.base import atomic_write
 
     text = "".join(f"{line}\n" for line in lines)
@@ -79,13 +79,13 @@ def write_beside(path: Path, lines: Iterable[str], quietly: bool) -> None:
         why = f"{path} cannot be written: {error.strerror}"
         if not quietly:
             raise ResourceError(why) from None
-        say(why)  # what was asked for is on standard output
+        say(why)  # the main output, on standard output, is complete
     if not quietly:
         click.echo(str(path))
 
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        if failure():  # as of `| head`: the reader has enough
+        if failure():  # the reader has exited, as with `| head`
             return
         sys.stdout.write(f"{line}\n")

@@ -1,4 +1,4 @@
-"""The options that ``amoc run`` and ``amoc plan`` share, and the `RunPlan` made of them."""
+"""The options shared by ``amoc run`` and ``amoc plan``, and the `RunPlan` made from them."""
 
 from __future__ import annotations
 
@@ -44,17 +44,14 @@ UNDECLARED = click.option(
     help="Accept settings that the scenario does not declare but reads by config.get(name).",
 )
 HOST = click.option(
-    "--host",
-    "-H",
-    metavar="URL",
-    help="Base URL under load: the setting host, as locustfiles have it.",
+    "--host", "-H", metavar="URL", help="Base URL of the target: the setting host, as in Locust."
 )
 TAGS = click.option(
     "--tags",
     "-T",
     metavar="TAG",
     multiple=True,
-    help="Run only tasks of a locustfile that have this tag (repeatable).",
+    help="Run only those tasks of a locustfile that have this tag (repeatable).",
 )
 EXCLUDE_TAGS = click.option(
     "--exclude-tags",
@@ -71,7 +68,7 @@ REAL_LOCUST = click.option(
 SEED = click.option(
     "--seed",
     type=whole(0, 2**63 - 1),
-    help="Seed of all random decisions.  [default: chosen and shown]",
+    help="Seed of all random decisions.  [default: random, and shown]",
 )
 RUN_DIRECTORY = click.option(
     "--run-dir",
@@ -85,10 +82,10 @@ LOG_LEVEL = click.option(
     type=click.Choice(("debug", "info", "warning", "error")),
     default="info",
     show_default=True,
-    help="Lowest level to log in the run's directory.",
+    help="Lowest level to write to the logs in the run's directory.",
 )
 JSON_FILE = json_option("the summary")
-# The argument that follows --abort-on-fail may be taken for its time by mistake.
+# The argument after --abort-on-fail may be mistaken for its duration.
 _HINT = f"; write --abort-on-fail={ABORT_GRACE_S:g}s, or put it last"
 _OPTIONS = (
     SCENARIOS,
@@ -115,21 +112,21 @@ _OPTIONS = (
         "--arrival-rate",
         type=ARRIVALS,
         metavar="RATE",
-        help="Start iterations at this rate, however slow the target is, instead of a number of"
-        " users: 200/s, or stages such as 30s:10/s,2m:100/s.",
+        help="Start iterations at this rate, however slow the target is, instead of running a"
+        " number of users: 200/s, or stages such as 30s:10/s,2m:100/s.",
     ),
     click.option(
         "--max-users",
         type=whole(1, MAX_ID),
-        help="Maximum number of users with --arrival-rate; iterations that find none free are"
-        f" dropped.  [default: {MAX_USERS}]",
+        help="Maximum number of users with --arrival-rate; iterations are dropped when no user is"
+        f" free.  [default: {MAX_USERS}]",
     ),
     click.option(
         "--throttle",
         "throttles",
         metavar="NAME=RATE",
         multiple=True,
-        help="Rate of a throttle, instead of the scenario's (repeatable): 600/min, or stages such"
+        help="Rate of a throttle, overriding the scenario's (repeatable): 600/min, or stages such"
         " as 30s:10/s,2m:100/s.",
     ),
     click.option(
@@ -138,8 +135,8 @@ _OPTIONS = (
         "-t",
         "duration",
         type=seconds(),
-        help="Stop gracefully after this time, not before: 30s, 5m.  [default: when all users have"
-        " finished]",
+        help="Stop gracefully after this time, and keep users running until then: 30s, 5m."
+        "  [default: until all users have finished]",
     ),
     click.option(
         "--workers",
@@ -154,7 +151,7 @@ _OPTIONS = (
     CONFIG,
     UNDECLARED,
     SEED,
-    click.option("--comment", default="", help="A comment to keep with the run."),
+    click.option("--comment", default="", help="Comment to store with the run."),
     RUN_DIRECTORY,
     CLUSTER,
     NODES,
@@ -173,8 +170,8 @@ _OPTIONS = (
         "stop_timeout_s",
         type=seconds(zero=True),
         default=10.0,
-        help="Grace period for users to finish at the end; users still running after it are stopped"
-        " forcibly.  [default: 10s]",
+        help="Grace period for users to finish at the end; users still running after it are killed."
+        "  [default: 10s]",
     ),
     click.option(
         "--expect",
@@ -203,12 +200,12 @@ _OPTIONS = (
     click.option(
         "--limited-ok",
         is_flag=True,
-        help="Report a load generator that was too slow, but do not fail the run for it.",
+        help="Do not fail the run because the load generator was too slow; only report it.",
     ),
     click.option(
         "--failures-ok",
         is_flag=True,
-        help="Accept a run in which every iteration crashed, or no connection was established.",
+        help="Do not fail a run whose iterations all crashed, or that established no connection.",
     ),
     LOG_LEVEL,
     setting_values.JSON,
@@ -249,7 +246,7 @@ def plan(
     typed: Mapping[str, object],
     **as_given: Any,
 ) -> RunPlan:
-    """The plan that the options describe.
+    """Return the plan that the options describe.
 
     Raises:
         AmocError: They contradict each other, or a source of settings cannot be read.
@@ -264,11 +261,11 @@ def plan(
     )
     chosen_rates = rates(throttles)
     if load.arrivals is not None and ARRIVAL_RATE in chosen_rates:
-        raise UsageError(f"--throttle {ARRIVAL_RATE}=… is what --arrival-rate says; give one")
+        raise UsageError(f"--throttle {ARRIVAL_RATE}=… and --arrival-rate are mutually exclusive")
     for option, given in (("--placement", placement), ("--on-nodes", on_nodes)):
         if load.arrivals is not None and given:
             raise UsageError(
-                f"{option} does not apply to --arrival-rate, whose users start anywhere"
+                f"{option} does not apply to --arrival-rate, which starts users on all nodes"
             )
     if (load_s := load.total_s) is not None:
         duration = min(load_s, duration if duration is not None else load_s)
@@ -308,7 +305,7 @@ def plan(
 
 
 def by_option(values: Mapping[str, tuple[str, object]], strict: bool = True) -> list[Source]:
-    """Settings that have options of their own: name and value by the option; None: not given."""
+    """Return settings that have their own options. Keys are options; None means not given."""
     return [
         Source(option, {name: value}, strict)
         for option, (name, value) in values.items()
@@ -317,7 +314,7 @@ def by_option(values: Mapping[str, tuple[str, object]], strict: bool = True) -> 
 
 
 def tag_values(tags: Sequence[str], exclude_tags: Sequence[str]) -> dict[str, tuple[str, object]]:
-    """The tags of a locustfile's tasks, for `by_option`."""
+    """Return the tags of a locustfile's tasks, for `by_option`."""
     return {
         "--tags": ("tags", " ".join(tags)),
         "--exclude-tags": ("exclude_tags", " ".join(exclude_tags)),
@@ -328,8 +325,8 @@ def _check_criteria(expected: Sequence[str], warmup: float, duration_s: float | 
     """Check thresholds and warm-up.
 
     Raises:
-        UsageError: A threshold makes no sense, or the warm-up is as long as the run; a line for
-            each that is wrong.
+        UsageError: A threshold is invalid, or the warm-up is as long as the run. There is a line
+            for each problem.
     """
     problems = []
     if expected:
@@ -348,7 +345,7 @@ def _check_criteria(expected: Sequence[str], warmup: float, duration_s: float | 
 
 
 def rates(throttles: Sequence[str]) -> dict[str, str]:
-    """The text of each throttle's rate, by the throttle's name.
+    """Return the text of each throttle's rate, by the name of the throttle.
 
     Raises:
         UsageError: One is not NAME=RATE, or names a throttle twice.

@@ -1,4 +1,4 @@
-"""``amoc runs``: the runs that are there."""
+"""``amoc runs``: lists runs."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ MAX_ASKED = 1_000
     "--limit",
     type=whole(1, 1_000_000),
     default=MAX_SHOWN,
-    help=f"List so many, the newest.  [default: {MAX_SHOWN}]",
+    help=f"Number of runs to list, newest first.  [default: {MAX_SHOWN}]",
 )
 @json_option("the list")
 def runs(limit: int, json_file: str | None) -> None:
-    """List the runs in amoc-runs, the newest first, with what came of them.
+    """List the runs in amoc-runs, newest first, with their outcomes.
 
-    Commands that take a RUN_DIR also take the name of a run as it is listed, a beginning of it
-    that no other run has, and last for the newest, last~1 for the one before it, and so on.
+    Commands that take a RUN_DIR also take a run's name from this list, an unambiguous beginning of
+    it, or last for the newest run, last~1 for the one before it, and so on.
     """
     from amoc.results import run_list
 
@@ -52,7 +52,7 @@ def runs(limit: int, json_file: str | None) -> None:
 
 
 def _of(server: Line, limit: int) -> list[ListedRun]:
-    """The runs of a server."""
+    """Return the runs of a server."""
     from amoc.results.run_list import ListedRun
     from amoc.scenario.scenario_files import name_of
 
@@ -62,7 +62,7 @@ def _of(server: Line, limit: int) -> list[ListedRun]:
         ListedRun(
             name=one["id"],
             directory="",
-            scenario=name_of(one["scenario"]),  # where it is there says nothing here
+            scenario=name_of(one["scenario"]),  # its path on the server means nothing here
             **{key: value for key, value in one.items() if key in names - {"scenario"}},
         )
         for one in answer["runs"]

@@ -1,4 +1,4 @@
-"""``amoc serve``: the server, in the foreground."""
+"""``amoc serve``: runs the server, in the foreground; ``amoc start``: in the background."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OPTIONS = (
         metavar="DIR",
         default="amoc-scenarios",
         show_default=True,
-        help="Directory for scenarios that are uploaded.",
+        help="Directory for uploaded scenarios.",
     ),
     click.option("--no-upload", is_flag=True, help="Refuse uploads, which are code to run here."),
     click.option(
@@ -59,12 +59,12 @@ _OPTIONS = (
         type=whole(1, 64),
         default=1,
         show_default=True,
-        help="Number of runs that may run side by side.",
+        help="Maximum number of runs at the same time.",
     ),
     click.option(
         "--keep",
         type=whole(1, 1_000_000),
-        help="Keep the N newest runs in --runs-dir, and delete older ones.  [default: keep all]",
+        help="Keep the N newest runs in --runs-dir and delete older ones.  [default: keep all]",
     ),
     click.option(
         "--keep-days",
@@ -74,15 +74,15 @@ _OPTIONS = (
     click.option(
         "--token-file",
         metavar="FILE",
-        help="Require a token; FILE has one in each line, with its role before it: read, run or"
-        " admin. Needed to listen beyond this host.",
+        help="Require a token. Each line of FILE has a role (read, run or admin) and a token."
+        " Required to listen on other addresses than loopback.",
     ),
     click.option(
         "--name",
         "names",
         metavar="HOST",
         multiple=True,
-        help="Another name by which clients reach this host (repeatable).",
+        help="Additional name by which clients reach this host (repeatable).",
     ),
     click.option("--cert", metavar="FILE", help="Certificate for HTTPS (PEM)."),
     click.option("--key", metavar="FILE", help="Private key for --cert (PEM)."),
@@ -93,13 +93,13 @@ CLUSTER = click.option(
     "where",
     type=CLUSTERS,
     metavar="CLUSTER",
-    help="Nodes of runs, as for amoc run; a run can have fewer of them, or nodes on this host, but"
-    " no others.  [default: local:1]",
+    help="Nodes of runs, as for amoc run. A run may use fewer of them, or nodes on this host only."
+    "  [default: local:1]",
 )
 NODES = click.option(
     "--nodes",
     type=whole(1, MAX_NODES),
-    help="Number of nodes that a run waits for with --cluster join.",
+    help="Number of nodes that each run waits for with --cluster join.",
 )
 
 
@@ -124,16 +124,16 @@ def config(
     nodes: int | None,
     reach: Reach,
 ) -> ServiceConfig:
-    """What the options say.
+    """Return the configuration that the options describe.
 
     Raises:
-        UsageError: One of them is wrong.
+        UsageError: An option is invalid.
     """
     host, port = _address(listen)
     if not is_loopback(host) and token_file is None:
         raise UsageError(
-            f"--listen {host}:{port} can be reached from other hosts, and whoever reaches it may"
-            " run code here; give --token-file FILE"
+            f"--listen {host}:{port} lets other hosts connect, and whoever connects may run code"
+            " here; give --token-file FILE"
         )
     if (cert is None) != (key is None):
         raise UsageError("--cert and --key must be given together")
@@ -156,15 +156,15 @@ def config(
 
 
 def _cluster(where: str | None, nodes: int | None, reach: Reach, parallel: int) -> RunCluster:
-    """Where runs have their nodes.
+    """Return the cluster that runs use.
 
     Raises:
-        UsageError: Options do not go together, or runs side by side would want the same ports.
+        UsageError: The options contradict each other, or parallel runs would need the same ports.
     """
     text = cluster_of(where or ONE_NODE, nodes)
     cluster.check(parse(text), reach)
     if reach.secret_file is not None:
-        secret.in_file(reach.secret_file)  # what is wrong with it is said here
+        secret.in_file(reach.secret_file)  # report errors now, not when a run starts
     fixed = reach.bind is not None and address.parse(reach.bind, "--bind", 0).port
     engine = parse(text).engine
     if parallel > 1 and (engine in (JOIN, RAY) or fixed):
@@ -193,12 +193,12 @@ def _address(listen: str | None) -> tuple[str, int]:
 
 
 @server_option.refused("amoc serve is itself the server; --listen says where")
-@click.command(short_help="Serve a dashboard and REST.")
+@click.command(short_help="Serve the dashboard and the REST API.")
 @options
 def serve(**given: Any) -> None:
-    """Serve a dashboard and REST, on port 4000 of this host, until Ctrl-C.
+    """Serve the dashboard and the REST API, on port 4000 of this host, until Ctrl-C.
 
-    Runs that are started over it are processes of their own and stop gracefully when it ends.
+    Runs started through the server are separate processes. They stop gracefully when it ends.
     """
     from amoc.runtime.supervisor import monkey_patch
 
@@ -210,23 +210,23 @@ def serve(**given: Any) -> None:
 
 
 @server_option.refused("amoc start starts the server; --listen says where")
-@click.command(short_help="Serve in the background.")
+@click.command(short_help="Run amoc serve in the background.")
 @options
 @click.pass_context
 def start(context: click.Context, /, **given: Any) -> None:
-    """Serve in the background, with the options of amoc serve; amoc stop-server ends it.
+    """Run amoc serve in the background, with the same options; amoc stop-server ends it.
 
-    What it would print goes to .daemon.log in the directory of runs.
+    Its output goes to .daemon.log in the directory of runs.
     """
     from amoc.service import background
 
-    chosen = config(**given)  # what is wrong with it is said here
+    chosen = config(**given)  # report errors here, not in the background
     found = background.start(chosen.runs, _again(context))
     click.echo(f"amoc serves {found.url} (process {found.pid})")
 
 
 def _again(context: click.Context) -> list[str]:
-    """The options that a command was called with, as it was."""
+    """Return the options of the current command as they were given."""
     made: list[str] = []
     for one in context.command.params:
         if not one.expose_value:
@@ -240,7 +240,7 @@ def _again(context: click.Context) -> list[str]:
 
 
 @server_option.refused(
-    "amoc stop-server is for a server of this host, by its --runs-dir; over REST nobody can end one"
+    "amoc stop-server ends a server of this host, by its --runs-dir; REST cannot end a server"
 )
 @click.command("stop-server", short_help="End the server in the background.")
 @click.option(
@@ -248,10 +248,10 @@ def _again(context: click.Context) -> list[str]:
     metavar="DIR",
     default=BASE,
     show_default=True,
-    help="The --runs-dir it was started with.",
+    help="The --runs-dir that the server was started with.",
 )
 def stop_server(runs_dir: str) -> None:
-    """End the server of a directory of runs; its runs stop gracefully before."""
+    """End the background server of a directory of runs, after its runs have stopped gracefully."""
     from amoc.service import background
 
     pid = background.stop(Path(runs_dir))

@@ -1,4 +1,4 @@
-"""``--server URL``: a command is for the runs of a server, instead of those of this directory."""
+"""``--server URL``: act on the runs of a server instead of those of this directory."""
 
 from __future__ import annotations
 
@@ -52,33 +52,33 @@ _QUEUE = click.Option(
     default=None,
     expose_value=False,
     callback=_keep("queue"),
-    help="With --server, wait until earlier runs are over, instead of being refused.",
+    help="With --server, wait until earlier runs have ended, instead of being refused.",
 )
 
 
 def queue(command: F) -> F:
-    """Give a click command that starts a run the option to wait for its turn."""
+    """Add ``--queue`` to a command that starts a run."""
     assert isinstance(command, click.Command)
     command.params.append(_QUEUE)
     return command
 
 
 def may_wait() -> bool:
-    """Whether the run of the current command may wait for its turn."""
+    """Return whether the current command's run may wait for earlier ones."""
     return bool(click.get_current_context().meta.get(f"{_KEY}.queue"))
 
 
 def options(command: F) -> F:
-    """Give a click command the options."""
+    """Add the options to a command."""
     assert isinstance(command, click.Command)
     command.params += PARAMETERS
     return command
 
 
 def refused(why: str) -> Callable[[F], F]:
-    """Have a command that is for this host refuse the option, and say why.
+    """Return a decorator for commands that always act on this host: they refuse ``--server``.
 
-    AMOC_SERVER does not concern it.
+    They ignore AMOC_SERVER.
     """
 
     def refuse(_: click.Context, __: click.Parameter, url: str | None) -> None:
@@ -96,16 +96,16 @@ def refused(why: str) -> Callable[[F], F]:
 
 
 def line() -> Line | None:
-    """The server that the current command is for; None if it is for this directory.
+    """Return the server that the current command acts on; None for this directory.
 
     Raises:
-        UsageError: The URL or the token is wrong.
+        UsageError: The URL or the token is invalid.
     """
     meta = click.get_current_context().meta
     url = meta.get(f"{_KEY}.url")
     if not url:
         if may_wait():
-            raise UsageError("--queue requires --server; a run of this directory begins at once")
+            raise UsageError("--queue requires --server; runs of this directory start at once")
         return None
     from amoc.client.http_line import Line, token_in
 
@@ -114,10 +114,10 @@ def line() -> Line | None:
 
 
 def run_of(server: Line, run: str | None) -> str:
-    """The id of the run that is meant; None means the only one that is running.
+    """Return the id of the run to act on; None selects the only run that is running.
 
     Raises:
-        UsageError: None is running, or several are.
+        UsageError: No run is running, or several are.
     """
     from amoc.client.http_line import path_of
 
@@ -129,10 +129,10 @@ def run_of(server: Line, run: str | None) -> str:
 
 
 def command(server: Line, run: str | None, given: Command) -> JsonObject:
-    """What a run answers to a command.
+    """Send a command to a run of a server, and return the run's answer.
 
     Raises:
-        AmocError: It, or the server, refuses.
+        AmocError: The run or the server refuses it.
     """
     from amoc.client.http_line import path_of
     from amoc.control.commands import is_read

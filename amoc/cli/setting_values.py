@@ -1,7 +1,7 @@
-"""``--set NAME=VALUE`` and its like: where the values of settings on the command line come from.
+"""``--set NAME=VALUE`` and related options: values of settings on the command line.
 
-What stands on a command line can be read by all users of the machine and stays in the shell's
-history, so a secret comes from a file, or from standard input.
+All users of the machine can read command lines, and shells keep them in their history. So a secret
+should come from a file or from standard input.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from amoc.cli.messages import say
 from amoc.scenario.settings_sources import cannot_travel, pairs_of
 
 STDIN = "@-"
-"""The value that stands for what comes on standard input."""
+"""The value that means: read it from standard input."""
 MAX_BYTES = 1 << 20
 _FROM_FILES = f"{__name__}.from_files"
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give `command` the options; it is called with ``pairs``, each ``NAME=VALUE``."""
+    """Add the options to `command`, which is called with ``pairs``, each ``NAME=VALUE``."""
     from_file = click.option(
         "--set-from-file",
         metavar="NAME=PATH",
         multiple=True,
         expose_value=False,
-        is_eager=True,  # before --set, which takes them over
+        is_eager=True,  # before --set, whose callback adds these values
         callback=_files,
         help="Read a setting's value, a secret for example, from a file (repeatable).",
     )
@@ -83,19 +83,19 @@ JSON = click.option(
     "typed",
     metavar="FILE",
     callback=_typed,
-    help="Set settings to the values of a JSON object in FILE, or, with -, on standard input.",
+    help="Set the settings in a JSON object, read from FILE or, with -, from standard input.",
 )
 
 
 def read(what: str, texts: Sequence[str]) -> dict[str, str]:
-    """The values of ``NAME=VALUE`` texts, read where one is `STDIN`; warns of secrets.
+    """Return the values of ``NAME=VALUE`` texts, reading one if it is `STDIN`. Warns of secrets.
 
     Args:
         what: Where the texts were given, for messages.
-        texts: What was given.
+        texts: The texts.
 
     Raises:
-        UsageError: A text is something else, or a value cannot be read.
+        UsageError: A text has another form, or a value cannot be read.
     """
     values = pairs_of(what, texts)
     waiting = [name for name, value in values.items() if value == STDIN]
@@ -120,14 +120,14 @@ def _of_file(what: str, path: str) -> str:
 
 def _of_stdin(what: str, name: str) -> str:
     if sys.stdin.isatty():
-        from getpass import getpass  # here, for few runs ask
+        from getpass import getpass  # imported here because it is rarely needed
 
         return getpass(f"{name}: ")
     return _text(f"{what} {name}={STDIN}", sys.stdin.buffer.read(MAX_BYTES + 1))
 
 
 def _text(source: str, data: bytes) -> str:
-    """The text in `data`, without the line end that editors put last."""
+    """Return the text in `data`, without the final line end that editors add."""
     if len(data) > MAX_BYTES:
         raise UsageError(f"{source} must hold at most {MAX_BYTES:,} bytes, got more")
     try:

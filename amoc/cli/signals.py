@@ -14,8 +14,8 @@ from amoc.runtime.controller.controller import Controller
 def handle_signals(controller: Controller) -> None:
     """Let Ctrl-C, SIGTERM and SIGHUP interrupt `controller`.
 
-    The third signal exits whatever this process is doing, such as writing to a stopped terminal;
-    its children notice, and exit by themselves.
+    The third signal exits even if this process is blocked, for example on a stopped terminal. Its
+    children notice, and exit too.
     """
     loop = gevent.get_hub().loop
     seen = 0
@@ -28,5 +28,5 @@ def handle_signals(controller: Controller) -> None:
         loop.run_callback_threadsafe(controller.interrupt)
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup means it
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # keep ignoring it under nohup
             signal.signal(signum, interrupt)

@@ -1,4 +1,4 @@
-"""The file of ``--json``: complete or absent, and never of an earlier run."""
+"""The file of ``--json``: either complete or absent, never a leftover of an earlier run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from amoc.results.summary_types import Summary
 
 
 class SummaryFile:
-    """Where ``--json`` wants the summary."""
+    """Writes the summary to the file of ``--json``."""
 
     def __init__(self, file: str) -> None:
-        """Check, before the run, that `file` can be written.
+        """Check before the run that `file` can be written.
 
         Raises:
-            ResourceError: It cannot be written.
+            ResourceError: It cannot.
         """
         path = Path(file).absolute()
-        # A device, a pipe or /dev/stdout is written to; a file is replaced, behind its links.
+        # Devices, pipes and /dev/stdout are written to; files are replaced, following links.
         device = path.is_relative_to("/dev") or path.is_relative_to("/proc")
         self._special = device or (path.exists() and not path.is_file())
         self._path = path if self._special else path.resolve()
@@ -34,7 +34,7 @@ class SummaryFile:
         """Write `summary`.
 
         Raises:
-            ResourceError: It can no longer be written.
+            ResourceError: The file can no longer be written.
         """
         text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
         with os_error_as(ResourceError, f"--json {self._path} cannot be written"):

@@ -1,4 +1,4 @@
-"""``amoc xmppd``: the embedded XMPP server, by itself."""
+"""``amoc xmppd``: runs the embedded XMPP server on its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from amoc.cli.param_types import whole
 @click.command(short_help="Run an XMPP server for testing.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=whole(0, 65535), default=5222, show_default=True, help="0: any free port."
+    "--port",
+    type=whole(0, 65535),
+    default=5222,
+    show_default=True,
+    help="Port to listen on; 0 for any free port.",
 )
 @click.option("--domain", default="localhost", show_default=True, help="Domain to serve.")
 @click.option(
@@ -32,17 +36,17 @@ from amoc.cli.param_types import whole
     type=whole(1, 64),
     default=1,
     show_default=True,
-    help="Processes that hold connections, each up to its file descriptor limit.",
+    help="Number of processes, each with connections up to its file descriptor limit.",
 )
 @click.option("--lifeline", is_flag=True, hidden=True, help="Exit when standard input ends.")
 @click.option("--stats", is_flag=True, help="Print statistics at the end.")
-@click.option("--tls", is_flag=True, help="Offer STARTTLS, and take direct TLS on the same port.")
+@click.option("--tls", is_flag=True, help="Offer STARTTLS, and accept direct TLS on the same port.")
 @click.option("--tls-required", is_flag=True, help="Refuse logins without TLS; implies --tls.")
 @click.option(
     "--tls-certificate",
     default="",
     metavar="FILE",
-    help="PEM file of the certificate; generated at startup if not given. Implies --tls.",
+    help="PEM file of the certificate; generated at startup by default. Implies --tls.",
 )
 @click.option(
     "--tls-key",
@@ -54,12 +58,12 @@ from amoc.cli.param_types import whole
     "--tls-ca-file",
     default="",
     metavar="FILE",
-    help="Where to write the generated certificate, for clients to trust. Implies --tls.",
+    help="File to write the generated certificate to, for clients to trust. Implies --tls.",
 )
 def xmppd(**options: Any) -> None:
     """Run an XMPP server for tests and benchmarks.
 
-    Accounts are user_<id>/password_<id>; nothing is stored.
+    Accounts are user_<id> with password_<id>. Nothing is stored.
     """
     from amoc import xmppd as server
 

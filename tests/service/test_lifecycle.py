@@ -339,7 +339,7 @@ def test_who_is_attached_can_leave_or_stay_to_the_end(daemon: Daemon) -> None:
     with attached(daemon.directory) as stays, attached(daemon.directory) as leaves:
         leaves.send_signal(signal.SIGINT)
         said, _ = leaves.communicate(timeout=DEADLINE_S)
-        assert (leaves.returncode, said) == (0, f"amoc: left run {run}; it goes on\n")
+        assert (leaves.returncode, said) == (0, f"amoc: detached from run {run}, which continues\n")
         assert daemon.status_of(run)["state"] == "running"
         daemon.patch("/execution/stop")
         said, _ = stays.communicate(timeout=DEADLINE_S)

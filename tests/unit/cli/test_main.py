@@ -114,7 +114,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
         (["--max-users", "5"], "--max-users requires --arrival-rate"),
         (
             ["--arrival-rate", "1/s", "--throttle", "arrival_rate=2/s"],
-            "--throttle arrival_rate=… is what --arrival-rate says",
+            "--throttle arrival_rate=… and --arrival-rate are mutually exclusive",
         ),
         (["b.py=1"], "scenarios must each be FILE=LOAD, where LOAD is a number of users"),
         (["--duration", "0"], "--duration must be above 0, got '0'"),

@@ -53,7 +53,7 @@ REFUSED = [
     (("class", "--kind", "http"), "NAME must be letters, digits and '_'"),
     (("shop",), "needs one of --har FILE"),
     (("shop", "--har", "visit.har", "--kind", "http"), "needs one of --har FILE"),
-    (("shop", "--kind", "http", "--all"), "--host and --all go together with --har"),
+    (("shop", "--kind", "http", "--all"), "--host and --all require --har"),
     (("shop", "--har", "none.har"), "none.har must be a file, but does not exist"),
     (("shop", "--har", "/dev/zero"), "/dev/zero must be a file"),
 ]

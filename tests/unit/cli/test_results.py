@@ -61,7 +61,7 @@ def test_of_a_run_that_goes_on_only_the_report_is_made(killed):
         control.listen()
         printed, said = amoc("report", str(killed))
     assert printed.splitlines() == [str(left.report)]
-    assert said == f"amoc: run {killed} is still running; the report shows it so far\n"
+    assert said == f"amoc: run {killed} is still running; the report covers it so far\n"
     assert not left.summary.exists()
 
 

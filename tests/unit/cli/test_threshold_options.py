@@ -124,5 +124,5 @@ def test_one_scenario_with_its_load_is_a_run_of_that_alone():
 )
 def test_what_says_the_load_of_all_and_loads_of_each_exclude_each_other(option):
     for loads in (["buy.py=10/s", "browse.py=100"], ["buy.py=30s:5,1m:0"]):
-        with pytest.raises(UsageError, match=f"^{option[0]} and scenarios with stages or rates"):
+        with pytest.raises(UsageError, match=f"^{option[0]} and scenarios with their own stages"):
             plan(*loads, *option)
