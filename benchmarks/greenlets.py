@@ -115,7 +115,7 @@ def elsewhere(measure: Callable[[int], list[float]], count: int) -> list[float]:
     readable, writable = os.pipe()
     pid = os.fork()
     if not pid:
-        collector.look_rarely()  # as in a worker
+        collector.collect_rarely()  # as in a worker
         os.write(writable, json.dumps(measure(count)).encode())
         os._exit(0)
     os.close(writable)

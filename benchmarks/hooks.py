@@ -20,7 +20,7 @@ from string import ascii_lowercase
 
 from amoc import metrics
 from amoc.base.clock import MS_NS, S_NS, now_ns
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
 from amoc.ipc.messages.envelope import Envelope
@@ -102,7 +102,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         logs.begin("bench", "info", worker=0, incarnation=1)
         logs.open_directory(directory)
-        logs.attach(Operator(), lambda: 1)
+        logs.attach(OperatorLog(), lambda: 1)
         figures = best(given.rounds, lambda: log_calls(given.calls))
         logs.end()
         size = (Path(directory) / "bench.jsonl").stat().st_size

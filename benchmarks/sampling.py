@@ -119,7 +119,7 @@ def main() -> int:
             point = cutter.cut(now_ns(), moment)
             assert point is not None
             clock.begin("add")
-            totals.add(point, breathe=clock.part)
+            totals.add(point, yield_if_due=clock.part)
             clock.begin("write")
             for _ in writer.pieces(point):
                 clock.part()

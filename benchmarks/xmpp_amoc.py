@@ -152,7 +152,7 @@ def main() -> int:
     warm.log_out()
     gc.collect()
     gc.freeze()
-    collector.look_rarely()
+    collector.collect_rarely()
     bench, before = Bench(args.users), memory_kb()
     result = Result("amoc", wanted=int(args.rate * args.seconds))
     if warm.pool.errors:

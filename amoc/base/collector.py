@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 
-def look_rarely() -> None:
+def collect_rarely() -> None:
     """Have it look after many new objects only: most of ours live long, and few hold cycles.
 
     It would look again and again at modules while they are loaded, and at users that rest.

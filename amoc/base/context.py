@@ -76,7 +76,7 @@ class _Gone:
 GONE: Any = _Gone()
 
 
-def take_away() -> None:
+def disable() -> None:
     """Let this forked process find nothing of the worker that it was copied from."""
     global _parts
     _parts = GONE

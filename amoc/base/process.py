@@ -16,7 +16,7 @@ import setproctitle
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 PARENT_DIED = signal.SIGUSR2
-"""What `hear_of_parent` has sent."""
+"""What `watch_parent` has sent."""
 parent_died = False
 """Whether this process ends because the one that has started it is dead."""
 
@@ -33,7 +33,7 @@ def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
         os._exit(1)
 
 
-def hear_of_parent() -> int:
+def watch_parent() -> int:
     """Have the kernel send us `PARENT_DIED` when our parent dies; who that is.
 
     Nothing comes of the signal until somebody handles it. To the kernel, the parent is the thread

@@ -43,7 +43,7 @@ cli.fill(
 
 def main() -> NoReturn:
     """Run the command line. An AmocError becomes a line and an exit code, not a traceback."""
-    collector.look_rarely()
+    collector.collect_rarely()
     output.open_streams()
     atexit.register(gc.freeze)  # skip the search for reference cycles at exit
     code = _run()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from amoc.base.clock import MS_NS
-from amoc.base.distance import Distance
+from amoc.base.node_latency import NodeLatency
 from amoc.ipc.messages import coordinator as messages
 from amoc.ipc.worker_id import WorkerId
 
@@ -41,11 +41,11 @@ class Barriers:
         self,
         post: Callable[[WorkerId, messages.CoordinatorToWorker], None],
         now: Callable[[], int],
-        distance: Distance | None = None,
+        latency: NodeLatency | None = None,
     ) -> None:
         self._post = post
         self._now = now
-        self._distance = distance or Distance()
+        self._latency = latency or NodeLatency()
         self._rounds: dict[str, _Round] = {}
 
     def waiting(self) -> dict[str, tuple[int, int]]:
@@ -69,7 +69,7 @@ class Barriers:
                 self._release(name)
 
     def _release(self, name: str) -> None:
-        at_ns = self._now() + LEAD_NS + self._distance.round_trip_ns
+        at_ns = self._now() + LEAD_NS + self._latency.round_trip_ns
         by_worker: dict[WorkerId, list[int]] = {}
         for origin, ticket in self._rounds.pop(name).waiting:
             by_worker.setdefault(origin, []).append(ticket)

@@ -22,9 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.distance import Distance
 from amoc.base.errors import ScenarioError
-from amoc.base.operator import Operator
+from amoc.base.node_latency import NodeLatency
+from amoc.base.operator_log import OperatorLog
 from amoc.base.pause import PauseClock
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
@@ -70,9 +70,9 @@ class Groups:
         self,
         post: Post,
         seed: int,
-        operator: Operator | None = None,
+        operator: OperatorLog | None = None,
         now: Callable[[], int] = now_ns,
-        distance: Distance | None = None,
+        latency: NodeLatency | None = None,
     ) -> None:
         """Create the controller's side.
 
@@ -81,11 +81,11 @@ class Groups:
             seed: The run's seed, for random group sizes.
             operator: Warned when adds are refused or groups given up.
             now: The monotonic clock.
-            distance: Round-trip time to the farthest node.
+            latency: Round-trip time to the farthest node.
         """
         self._post = post
         self._seed = seed
-        self._operator = operator or Operator()
+        self._operator = operator or OperatorLog()
         self._now = now
         self.started: dict[str, Started] = {}
         self._incarnations: dict[str, int] = {}
@@ -98,7 +98,7 @@ class Groups:
         self._clock = PauseClock(now)
         self._bell = Notify()
         self._sleeping_until_ns: int | None = None
-        self._barriers = Barriers(post, now, distance)
+        self._barriers = Barriers(post, now, latency)
         self.operations: Mapping[str, Callable[..., object]] = {
             "coordinator.start": self._start,
             "coordinator.find": self._find,
@@ -230,7 +230,7 @@ class Groups:
         if one.functions is not None:
             self._post(worker, messages.CoordinatorPlan(one.name, one.incarnation, one.functions))
 
-    def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
+    def handle(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """Process a worker's envelope.
 
         Raises:

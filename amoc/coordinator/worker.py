@@ -224,7 +224,7 @@ class Actions:
 
     # Messages from the controller.
 
-    def hear(self, body: bytes | memoryview) -> None:
+    def handle(self, body: bytes | memoryview) -> None:
         """Process an envelope from the controller."""
         for record in messages.COORDINATOR_TO_WORKER.unpack_stream(body):
             match record:

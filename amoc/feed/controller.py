@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from amoc.base.errors import PeerError, ScenarioError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 from amoc.feed.dealing import Dealer, Dealt
 from amoc.feed.registry import DECLARE
@@ -22,7 +22,7 @@ class Feeds:
         operations: What the supervisor asks for once init() has returned.
     """
 
-    def __init__(self, post: Post, operator: Operator | None = None) -> None:
+    def __init__(self, post: Post, operator: OperatorLog | None = None) -> None:
         """Be the controller's end.
 
         Args:
@@ -30,7 +30,7 @@ class Feeds:
             operator: Warned of rows that are lost with a worker.
         """
         self._post = post
-        self._operator = operator or Operator()
+        self._operator = operator or OperatorLog()
         self._dealers: dict[str, Dealer[WorkerId]] = {}
         self._scenarios: dict[str, str] = {}
         self._declared: dict[str, tuple[str, str, int, bool]] = {}
@@ -94,7 +94,7 @@ class Feeds:
                     f" {name} in hand; they are not handed out again"
                 )
 
-    def hear(self, origin: WorkerId, body: memoryview) -> None:
+    def handle(self, origin: WorkerId, body: memoryview) -> None:
         """An envelope of a worker has come."""
         for record in messages.FEED_TO_CONTROLLER.unpack_stream(body):
             dealer = self._dealers.get(record.feed)

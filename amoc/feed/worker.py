@@ -155,7 +155,7 @@ class WorkerFeeds:
                     name = metric_name(feed.name, ROWS)
                     metrics.built_in(metrics.Gauge, name, Merge.MAX).set(len(feed))
 
-    def hear(self, body: bytes | memoryview) -> None:
+    def handle(self, body: bytes | memoryview) -> None:
         """An envelope of the controller has come."""
         for record in messages.FEED_TO_WORKER.unpack_stream(body):
             supply = self._supplies[record.feed]

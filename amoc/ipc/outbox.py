@@ -30,14 +30,14 @@ M = TypeVar("M")
 class WorkerEnd(Protocol):
     """A part's end in a worker."""
 
-    def hear(self, body: memoryview, /) -> None:
+    def handle(self, body: memoryview, /) -> None:
         """Take an envelope of the other end."""
 
 
 class ControllerEnd(Protocol):
     """A part's end in the controller."""
 
-    def hear(self, worker: WorkerId, body: memoryview, /) -> None:
+    def handle(self, worker: WorkerId, body: memoryview, /) -> None:
         """Take an envelope of a worker."""
 
 

@@ -22,7 +22,7 @@ from amoc.ipc.worker_id import WorkerId
 class LibraryEnd(Protocol):
     """A library's part in a worker."""
 
-    def hear(self, body: memoryview, /) -> None:
+    def handle(self, body: memoryview, /) -> None:
         """Another worker's part has sent this."""
 
     def users_gone(self) -> None:
@@ -86,10 +86,10 @@ class PeerLink:
         """Send a packed `item` to the library's end in another worker."""
         self._outbox.put(Part.LIBRARY, self._to[index], item)
 
-    def hear(self, body: memoryview) -> None:
+    def handle(self, body: memoryview) -> None:
         """Something has come from another worker."""
         if self.end is not None:
-            self.end.hear(body)
+            self.end.handle(body)
 
     def users_gone(self) -> None:
         """The users of this worker have left."""

@@ -186,7 +186,7 @@ class RpcClient(Handler):
             raise ScenarioError(waiter.value.error)
         return waiter.value.value
 
-    def hear(self, body: bytes | memoryview) -> None:
+    def handle(self, body: bytes | memoryview) -> None:
         """Answers have come; those whose caller has given up are passed over."""
         for answer in ANSWERS.unpack_stream(body):
             waiter = self._callers.get(answer.number)
@@ -218,7 +218,7 @@ class RpcServer:
             raise ScenarioError(f"the controller has no operation {operation}")
         return known(origin, *arguments)
 
-    def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
+    def handle(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """Make the calls of a worker and answer them."""
         for call in CALLS.unpack_stream(body):
             error, value = "", None

@@ -28,13 +28,13 @@ class NodeTimers:
         self._grown: tuple[Keys, Counts] | None = None
         self._longest_ns: dict[int, int] = {}
 
-    def take(self, node: str, told: Wire, breathe: Callable[[], None] = lambda: None) -> None:
+    def take(self, node: str, told: Wire, yield_if_due: Callable[[], None] = lambda: None) -> None:
         """A node has told the totals of some of its cells.
 
         Args:
             node: Its name.
             told: As `TimerBlock.wire`.
-            breathe: Called between two parts of the work.
+            yield_if_due: Called between two parts of the work.
 
         Raises:
             ValueError: The parts do not fit together.
@@ -46,11 +46,11 @@ class NodeTimers:
                 self._timers.append(number := self._number(name))
                 self._longest_ns.setdefault(number, 0)
         if node in self._said:
-            self._look(breathe)
+            self._look(yield_if_due)
         self._said[node] = block
         self._cells += len(block.cells)
         if self._cells >= vectors.at_once():
-            self._look(breathe)
+            self._look(yield_if_due)
 
     def _number(self, name: str) -> int:
         number = self._numbers.setdefault(name, len(self._names))
@@ -65,12 +65,12 @@ class NodeTimers:
         longest_ns, self._longest_ns, self._grown = self._longest_ns, {}, None
         return packed(self._names, keys, counts, longest_ns, longest_ns)
 
-    def _look(self, breathe: Callable[[], None] = lambda: None) -> None:
+    def _look(self, yield_if_due: Callable[[], None] = lambda: None) -> None:
         """See what the totals that nodes have told are more than what was known."""
         blocks, self._said, self._cells = [*self._said.values()], {}, 0
         if not blocks:
             return
-        grown = self._sums.raise_to(TimerBlock.joined(blocks), breathe)
+        grown = self._sums.raise_to(TimerBlock.joined(blocks), yield_if_due)
         more = vectors.renumbered(grown.keys, self._timers), grown.counts
         if self._grown is not None:
             more = vectors.gathered([self._grown, more])

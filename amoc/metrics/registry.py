@@ -134,7 +134,7 @@ class Registry:
         for handle in self._all():
             handle.bind(area, inherit=inherit)
 
-    def take_away(self) -> None:
+    def disable(self) -> None:
         """In a forked process: let no handle reach the cells of the worker it was copied from."""
         self._area = GONE
         for handle in self._all():

@@ -65,12 +65,12 @@ class TimerSums(Mapping[str, Histogram]):
         return number
 
     def add(
-        self, timers: Mapping[str, Histogram], breathe: Callable[[], None] = lambda: None
+        self, timers: Mapping[str, Histogram], yield_if_due: Callable[[], None] = lambda: None
     ) -> None:
-        """Add what other timers have recorded; `breathe` is called between two parts of that."""
+        """Add what other timers have recorded, calling `yield_if_due` between parts."""
         for part in TimerBlock.of(timers).parts(vectors.at_once()):
             self._add(part)
-            breathe()
+            yield_if_due()
 
     def _add(self, packed: TimerBlock) -> None:
         numbers = array("I", map(self.number, packed.names))
@@ -91,17 +91,19 @@ class TimerSums(Mapping[str, Histogram]):
             self._rows[row] = self.rows
             self._cells.frombytes(_EMPTY_ROW)
 
-    def raise_to(self, totals: TimerBlock, breathe: Callable[[], None] = lambda: None) -> Grown:
+    def raise_to(
+        self, totals: TimerBlock, yield_if_due: Callable[[], None] = lambda: None
+    ) -> Grown:
         """Raise timers to what others have recorded in all, where that is more.
 
         Args:
             totals: What they have recorded.
-            breathe: Called between two parts of the work.
+            yield_if_due: Called between two parts of the work.
         """
         grown = Grown(array("I"), array("Q"), {})
         for part in totals.parts(vectors.at_once()):
             self._raise_to(part, grown)
-            breathe()
+            yield_if_due()
         return grown
 
     def _raise_to(self, totals: TimerBlock, grown: Grown) -> None:
@@ -120,14 +122,14 @@ class TimerSums(Mapping[str, Histogram]):
         grown.counts.extend(by)
 
     def totals_at(
-        self, keys: Keys, more: Iterable[int] = (), breathe: Callable[[], None] = lambda: None
+        self, keys: Keys, more: Iterable[int] = (), yield_if_due: Callable[[], None] = lambda: None
     ) -> TimerBlock:
         """What timers have recorded in all in the cells of `keys`, which are sorted.
 
         Args:
             keys: Cells that are to be told.
             more: Numbers of timers that are to be told even if none of their cells is.
-            breathe: Called between two parts of the work.
+            yield_if_due: Called between two parts of the work.
         """
         blocks, begin = [], 0
         while begin < len(keys):
@@ -136,7 +138,7 @@ class TimerSums(Mapping[str, Histogram]):
             part = keys[begin:end]
             counts = vectors.at(self._cells, self._rows, part)
             blocks.append(packed(self.names, part, counts, (), self.max_ns))
-            breathe()
+            yield_if_due()
             begin = end
         told = {self._numbers[name] for one in blocks for name in one.names}
         rest = set(more) - told

@@ -83,13 +83,15 @@ class SampleMerger:
         self._growth = Counts()
         self._timers = NodeTimers()
 
-    def take(self, name: str, sample: Sample, breathe: Callable[[], None] = lambda: None) -> bool:
+    def take(
+        self, name: str, sample: Sample, yield_if_due: Callable[[], None] = lambda: None
+    ) -> bool:
         """Take a sample.
 
         Args:
             name: The node that it is of.
             sample: What that has said.
-            breathe: Called between two parts of the work.
+            yield_if_due: Called between two parts of the work.
 
         Returns:
             Whether it is the newest of that node.
@@ -108,7 +110,7 @@ class SampleMerger:
             grown_by = growth.throttles.get(throttle)
             growth.throttles[throttle] = more if grown_by is None else grown_by.plus(more)
         if sample.timers:
-            self._timers.take(name, sample.timers, breathe)
+            self._timers.take(name, sample.timers, yield_if_due)
         before = self.latest.get(name)
         newest = before is None or sample.sequence > before.sequence
         if newest:

@@ -109,7 +109,7 @@ class RunTotals:
         stages: Stages | None = None,
         arrivals: Arrivals | None = None,
         others: int = 0,
-        breathe: Callable[[], None] = lambda: None,
+        yield_if_due: Callable[[], None] = lambda: None,
         see: Callable[[Point], None] = lambda _: None,
     ) -> Self:
         """The totals of points that are in order.
@@ -120,13 +120,13 @@ class RunTotals:
             stages: How many users were wanted when.
             arrivals: How many iterations were to begin when.
             others: How many users there were beside those of `arrivals`.
-            breathe: Called between two points.
+            yield_if_due: Called between two points.
             see: Is shown each point, so that nobody else needs to read them all.
         """
         totals = cls.planned(warmup_s, stages, arrivals, others)
-        for point in totals.reading(points, breathe):
+        for point in totals.reading(points, yield_if_due):
             see(point)
-            breathe()
+            yield_if_due()
         return totals
 
     @classmethod
@@ -134,7 +134,7 @@ class RunTotals:
         cls,
         points: Collection[Point],
         warmup_s: float = 0.0,
-        breathe: Callable[[], None] = lambda: None,
+        yield_if_due: Callable[[], None] = lambda: None,
         see: Callable[[Point], None] = lambda _: None,
     ) -> Self:
         """All counts and durations of a long run, from its minutes; it is not `judged`.
@@ -145,13 +145,13 @@ class RunTotals:
         for some in stretches(points, lambda _: not totals.warmup.over):
             totals._count(some)
             see(some)
-            breathe()
+            yield_if_due()
         return totals
 
     def reading(
         self,
         points: Collection[Point],
-        breathe: Callable[[], None] = lambda: None,
+        yield_if_due: Callable[[], None] = lambda: None,
         seen: RunTotals | None = None,
     ) -> Iterator[Point]:
         """Add points one by one, with each step; those too that come while others are read.
@@ -167,25 +167,25 @@ class RunTotals:
             self.whole.timers, self.window.timers = seen.whole.timers, seen.window.timers
             return
         for some in stretches(points, lambda _: not warmup.over):
-            breathe()
+            yield_if_due()
             (self.whole if warmup.take(some) else self.window).timers.add(some.timers)
         if self.window is not self.whole:
             self.whole.add_timers_of(self.window)
 
     def add(
-        self, point: Point, timers: bool = True, breathe: Callable[[], None] = lambda: None
+        self, point: Point, timers: bool = True, yield_if_due: Callable[[], None] = lambda: None
     ) -> list[str]:
         """Add the next point.
 
         Args:
             point: The point.
             timers: Whether its timers, too.
-            breathe: Called between two parts of the work.
+            yield_if_due: Called between two parts of the work.
 
         Returns:
             What the operator should know now about the generator, see `Health.take`.
         """
-        warm = self._count(point, timers, breathe)
+        warm = self._count(point, timers, yield_if_due)
         self._starts.add(point)
         self.stages.take(point)
         self.arrivals.take(point)
@@ -196,10 +196,10 @@ class RunTotals:
         return self.health.take(point)
 
     def _count(
-        self, point: Point, timers: bool = True, breathe: Callable[[], None] = lambda: None
+        self, point: Point, timers: bool = True, yield_if_due: Callable[[], None] = lambda: None
     ) -> bool:
         """Add what adds up, whether the point is a second or more; whether it is of the warm-up."""
-        self.whole.add(point, timers, breathe)
+        self.whole.add(point, timers, yield_if_due)
         self.known |= dict.fromkeys(point.counters, Kind.COUNTER)
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
         self.known |= dict.fromkeys(point.timers, Kind.TIMER)
@@ -208,7 +208,7 @@ class RunTotals:
             self.workers[place] = _since_the_start(self.workers.get(place), one, point.span_s)
         warm = self.warmup.take(point)
         if not warm and self.window is not self.whole:
-            self.window.add(point, timers, breathe)
+            self.window.add(point, timers, yield_if_due)
         return warm
 
     def notes(self) -> list[str]:

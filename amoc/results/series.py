@@ -277,18 +277,18 @@ class Tally:
         return tally
 
     def add(
-        self, point: Point, timers: bool = True, breathe: Callable[[], None] = lambda: None
+        self, point: Point, timers: bool = True, yield_if_due: Callable[[], None] = lambda: None
     ) -> None:
         """Add the next point.
 
         Args:
             point: The point.
             timers: Whether its timers, too; otherwise they come with `add_timers_of`.
-            breathe: Called between two parts of that.
+            yield_if_due: Called between two parts of that.
         """
         self._count(point)
         if timers:
-            self.timers.add(point.timers, breathe)
+            self.timers.add(point.timers, yield_if_due)
         if point.active_s > 0:
             self.last_active = point
             levels = {name: value for name, value in point.gauges.items() if isfinite(value)}
@@ -296,7 +296,7 @@ class Tally:
         else:
             self.idle = self.idle or Tally()
             self.idle._count(point)
-            self.idle.timers.add(point.timers, breathe)
+            self.idle.timers.add(point.timers, yield_if_due)
 
     def merge(self, later: Tally) -> None:
         """Add the sum of points that come after those of this one."""

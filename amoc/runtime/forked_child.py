@@ -39,9 +39,9 @@ def _take_away() -> None:
     if guard.leave is not None:
         return  # a child of a child has nothing of amoc
     guard.leave = _leave
-    context.take_away()
+    context.disable()
     pause.clock = context.GONE
-    registry.current.take_away()
+    registry.current.disable()
     logs.drop()
     hub = get_hub_if_exists()
     if hub is not None and getcurrent() is not hub:

@@ -65,7 +65,7 @@ def main(directory: str) -> NoReturn:
     """
     code = int(ExitCode.OK)
     process.reset_signals()
-    parent_pid = process.hear_of_parent()
+    parent_pid = process.watch_parent()
     process.set_title("node")
     for stream in (sys.stdout, sys.stderr):
         # Whole lines, or those of several workers would mix; also where PYTHONUNBUFFERED is set.

@@ -55,10 +55,10 @@ def joined(
     here: dict[Part, WorkerEnd] = {}
 
     def down(_: WorkerId, envelope: Envelope) -> None:
-        here[envelope.header()[0]].hear(envelope.body)
+        here[envelope.header()[0]].handle(envelope.body)
 
     def up(worker: WorkerId, envelope: Envelope) -> None:
-        above[envelope.header()[0]].hear(worker, envelope.body)
+        above[envelope.header()[0]].handle(worker, envelope.body)
 
     downwards, outbox = Outbox(down, gather_s=0), Outbox(up)
     calls = RpcServer(downwards.sender(Part.CALLS, ANSWERS))
@@ -73,7 +73,7 @@ def joined(
     parts = WorkerParts.make(
         HERE, Placement(one_node(1)), outbox, find_user, crashed, any_function=True
     )
-    here.update(parts.hearers())
+    here.update(parts.handlers())
     for part in (pacer, groups):
         part.worker_up(HERE)
     for operation, arguments in (*registry.calls(), *noted):

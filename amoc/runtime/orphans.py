@@ -17,8 +17,8 @@ import gevent
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.kept_files import KeptFile
-from amoc.base.moments import to_next_s
+from amoc.base.proc_files import ProcFile
+from amoc.base.ticks import to_next_tick_s
 from amoc.runtime import child
 
 REAP_S = 1.0
@@ -41,7 +41,7 @@ class Orphans:
         """Note the children of this process as its own, as long as none can be an orphan."""
         while True:
             self.note_own(is_shielded)
-            gevent.sleep(to_next_s(REAP_S))
+            gevent.sleep(to_next_tick_s(REAP_S))
 
     def note_own(self, is_shielded: Callable[[], bool]) -> None:
         """Note the children that there are now as this process's own, if none can be an orphan."""
@@ -54,7 +54,7 @@ class Orphans:
         while True:
             if _any_ended():
                 self._reap()
-            gevent.sleep(to_next_s(REAP_S))
+            gevent.sleep(to_next_tick_s(REAP_S))
 
     def end(self) -> list[str]:
         """Kill them, and all that they have started.
@@ -101,5 +101,5 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - each second: paths are dearer
-            found += map(int, KeptFile(f"/proc/{pid}/task/{thread}/children").read().split())
+            found += map(int, ProcFile(f"/proc/{pid}/task/{thread}/children").read().split())
     return found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from amoc.base.context import WorkerContext
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.waiting import OpenGate
 from amoc.coordinator.worker import Actions
 from amoc.feed import registry
@@ -47,7 +47,7 @@ class WorkerParts(NamedTuple):
         *,
         room: OpenGate | None = None,
         is_crowded: Callable[[], bool] | None = None,
-        operator: Operator | None = None,
+        operator: OperatorLog | None = None,
         any_function: bool = False,
         run_id: str = "",
     ) -> WorkerParts:
@@ -90,7 +90,7 @@ class WorkerParts(NamedTuple):
         context.set(PeerLink, self.link)
         return context
 
-    def hearers(self) -> Mapping[Part, WorkerEnd]:
+    def handlers(self) -> Mapping[Part, WorkerEnd]:
         """Who hears which envelopes."""
         return {
             Part.THROTTLE: self.gate,

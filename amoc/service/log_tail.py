@@ -24,15 +24,15 @@ _BLOCK = 8 << 10
 class LogTail:
     """The newest lines of the logs in a directory."""
 
-    def __init__(self, logs: Path, count: int, breathe: Callable[[], None]) -> None:
+    def __init__(self, logs: Path, count: int, yield_if_due: Callable[[], None]) -> None:
         """Read nothing yet.
 
         Args:
             logs: The directory.
             count: How many lines.
-            breathe: Called often; it may let the loop turn.
+            yield_if_due: Called often; it may let the loop turn.
         """
-        self._logs, self._count, self._breathe = logs, count, breathe
+        self._logs, self._count, self._yield_if_due = logs, count, yield_if_due
         self._read: dict[str, int] = {}
         # A heap, the oldest first: when a line was written, which look has found it, after how many
         # others (negative, for logs are read backwards), and the line.
@@ -44,7 +44,7 @@ class LogTail:
         found = self._found
         self._looks += 1
         for name in self._names():
-            self._breathe()
+            self._yield_if_due()
             read = self._read.get(name, 0)
             try:
                 if (path := self._logs / name).stat().st_size != read:
@@ -74,7 +74,7 @@ class LogTail:
         lines = _backwards(file, max(read if read <= size else 0, size - TAIL_BYTES), size)
         whole = size - len(next(lines))
         for line in lines:
-            self._breathe()
+            self._yield_if_due()
             if not self._take(line, process):
                 break  # what comes before is older
         return whole

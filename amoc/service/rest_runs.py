@@ -14,8 +14,8 @@ from flask import Response
 from flask_openapi3 import OpenAPI, Tag
 from pydantic import BaseModel, Field
 
-from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_list import ListedRun
 from amoc.service import sse
@@ -119,7 +119,7 @@ def register(app: OpenAPI, service: Service) -> None:
     def get_log(path: RunPath, query: LogQuery) -> Any:
         """The newest lines of a run's logs, of all its processes, in order."""
         directory = runs.find(path.id)
-        tail = LogTail(directory.logs, query.lines, Breather())
+        tail = LogTail(directory.logs, query.lines, PeriodicYield())
         tail.look()
         return {"run": directory.id, "lines": tail.lines()}
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.clock import now_ns as monotonic_ns
-from amoc.base.distance import Distance
 from amoc.base.errors import ScenarioError, UsageError
-from amoc.base.operator import Operator
+from amoc.base.node_latency import NodeLatency
+from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.throttle import THROTTLE_TO_CONTROLLER, THROTTLE_TO_WORKER, ThrottleToWorker
@@ -62,8 +62,8 @@ class Pacer:
         post: Callable[[WorkerId, ThrottleToWorker], None],
         now: Callable[[], int] = monotonic_ns,
         rates: Mapping[str, str] | None = None,
-        operator: Operator | None = None,
-        distance: Distance | None = None,
+        operator: OperatorLog | None = None,
+        latency: NodeLatency | None = None,
     ) -> None:
         """Create a pacer without throttles.
 
@@ -72,13 +72,13 @@ class Pacer:
             now: The clock.
             rates: The operator's initial rates, as text, by throttle name.
             operator: Receives a notice for each throttle that starts with a rate from `rates`.
-            distance: Round-trip time to the farthest node.
+            latency: Round-trip time to the farthest node.
         """
         self._post = post
         self._now = now
         self._rates = dict(rates or {})
-        self._operator = operator or Operator()
-        self._distance = distance or Distance()
+        self._operator = operator or OperatorLog()
+        self._latency = latency or NodeLatency()
         self.throttles: dict[str, Throttle[WorkerId]] = {}
         self._shapes: dict[str, tuple[object, float]] = {}
         self._last_epochs: dict[str, int] = {}
@@ -109,7 +109,7 @@ class Pacer:
         for name in self._due.pop(now_ns):
             self._deal(self.throttles[name], now_ns, now_ns)
 
-    def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
+    def handle(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """Process a worker's reports of its users' demand.
 
         Raises:
@@ -203,7 +203,7 @@ class Pacer:
         now_ns = self._now()
         epoch = self._last_epochs.pop(name, 0) + 1
         throttle = Throttle[WorkerId](
-            name, profile, interval_s, epoch, now_ns, self._distance, every=every
+            name, profile, interval_s, epoch, now_ns, self._latency, every=every
         )
         self.throttles[name] = throttle
         self._shapes[name] = (shape, interval_s)

@@ -35,7 +35,7 @@ from math import ceil
 from typing import Generic, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS, US_NS
-from amoc.base.distance import Distance
+from amoc.base.node_latency import NodeLatency
 from amoc.throttle.blocks import Account, Block
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.slot_schedule import KEEP_NS, Change, SlotSchedule
@@ -75,9 +75,9 @@ class SlotAllocator(Generic[Asker]):
     """
 
     def __init__(
-        self, change: Change, distance: Distance | None = None, *, every: bool = False
+        self, change: Change, latency: NodeLatency | None = None, *, every: bool = False
     ) -> None:
-        self._distance = distance or Distance()
+        self._latency = latency or NodeLatency()
         self._every = every
         self._void_ns = VOID_NS - SLACK_NS if every else VOID_NS
         self._schedule = SlotSchedule(change)
@@ -101,7 +101,7 @@ class SlotAllocator(Generic[Asker]):
 
     def _way_ns(self) -> int:
         """Return how much earlier than here a slot is too late, on its way to the farthest node."""
-        round_trip_ns = self._distance.round_trip_ns
+        round_trip_ns = self._latency.round_trip_ns
         return min(2 * round_trip_ns, round_trip_ns // 2 + VOID_NS + EARLY_NS)
 
     def _queue_turn(self, asker: Asker, account: Account) -> None:
@@ -242,7 +242,7 @@ class SlotAllocator(Generic[Asker]):
 
     def _horizon_ns(self, now_ns: int) -> int:
         span = self._schedule.span
-        way_ns = 2 * self._distance.round_trip_ns
+        way_ns = 2 * self._latency.round_trip_ns
         if not ALONE_NS <= span.spacing_ns <= MAX_HORIZON_NS:
             return HORIZON_NS + way_ns
         far_ns = max(int(AHEAD * span.spacing_ns), LONG_HORIZON_NS)
@@ -339,7 +339,7 @@ class SlotAllocator(Generic[Asker]):
         if not self._ask_back_due(now_ns):
             return []
         holders = self._holders(now_ns)
-        self._wait_ns = now_ns + ASK_BACK_NS + self._distance.round_trip_ns
+        self._wait_ns = now_ns + ASK_BACK_NS + self._latency.round_trip_ns
         for _, account in holders:
             account.asked_back = True
         asked = [asker for asker, _ in holders]
@@ -359,7 +359,7 @@ class SlotAllocator(Generic[Asker]):
         """Return whether the owner of `account` can be asked to give back later slots."""
         if account.asked_back:
             return False
-        return account.covered_ns > now_ns + HORIZON_NS + 2 * self._distance.round_trip_ns
+        return account.covered_ns > now_ns + HORIZON_NS + 2 * self._latency.round_trip_ns
 
     def _ask_back_due(self, now_ns: int) -> bool:
         accounts = self._accounts

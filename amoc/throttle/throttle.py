@@ -16,8 +16,8 @@ from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.base.distance import Distance
 from amoc.base.errors import ScenarioError
+from amoc.base.node_latency import NodeLatency
 from amoc.ipc.messages.throttle import (
     AskBack,
     Permits,
@@ -90,7 +90,7 @@ class Throttle(Generic[Asker]):
         interval_s: float,
         epoch: int,
         now_ns: int,
-        distance: Distance | None = None,
+        latency: NodeLatency | None = None,
         *,
         every: bool = False,
     ) -> None:
@@ -102,10 +102,10 @@ class Throttle(Generic[Asker]):
             interval_s: Interval of the profile's rates in seconds; 0 for a concurrency limit.
             epoch: Its first epoch; higher than any of an earlier throttle of that name.
             now_ns: The time.
-            distance: Round-trip time to the farthest node.
+            latency: Round-trip time to the farthest node.
             every: See the attribute.
         """
-        self._distance = distance or Distance()
+        self._latency = latency or NodeLatency()
         self.name = name
         self.every, self.untaken = every, 0
         self.interval_s = interval_s
@@ -130,7 +130,7 @@ class Throttle(Generic[Asker]):
         self.first_epoch = change.epoch
         self._slots = self.permits = None
         if change.interval_ns:
-            self._slots = slot_allocator.SlotAllocator(change, self._distance, every=self.every)
+            self._slots = slot_allocator.SlotAllocator(change, self._latency, every=self.every)
             self.next_ns = self._slots.next_ns
         else:
             self.permits = permit_allocator.Permits(change)
@@ -251,7 +251,7 @@ class Throttle(Generic[Asker]):
 
     def known_by_ns(self, now_ns: int) -> int:
         """Return when all workers know a change that is announced at `now_ns`."""
-        return now_ns + LEAD_NS + self._distance.round_trip_ns
+        return now_ns + LEAD_NS + self._latency.round_trip_ns
 
     def _change(self, from_ns: int) -> Change:
         interval_ns = round(self.interval_s * S_NS)

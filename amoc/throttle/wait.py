@@ -217,4 +217,4 @@ def learn(state: bytes | None) -> None:
     """Process the controller's answer; in init() there is none, and nobody waits there."""
     gate = find(gates.Gate)
     if gate is not None and state:
-        gate.hear(state)
+        gate.handle(state)

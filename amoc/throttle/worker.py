@@ -27,7 +27,7 @@ from amoc.base.clock import MS_NS, S_NS, US_NS
 from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.context import find
 from amoc.base.errors import ClosedError
-from amoc.base.moments import to_next_s
+from amoc.base.ticks import to_next_tick_s
 from amoc.base.timerfd import PreciseTimer
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.messages.throttle import (
@@ -110,7 +110,7 @@ class Gate:
         self._reports: list[tuple[int, int, WorkerQueue]] = []
         self._report_ns = NEVER_NS
         self._report_timer = get_hub().loop.timer(0)
-        self._reminder = get_hub().loop.timer(to_next_s(REMIND_S), REMIND_S)
+        self._reminder = get_hub().loop.timer(to_next_tick_s(REMIND_S), REMIND_S)
         self._reminder.start(self._remind)
 
     def __repr__(self) -> str:
@@ -172,7 +172,7 @@ class Gate:
 
     # The controller
 
-    def hear(self, body: bytes | memoryview) -> None:
+    def handle(self, body: bytes | memoryview) -> None:
         """Process the controller's messages: slots, permits, changes, and answers to `find`.
 
         Raises:

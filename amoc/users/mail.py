@@ -38,7 +38,7 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.context import find
 from amoc.base.errors import ClosedError, MailError, PeerError, ScenarioError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.waiting import Waiter
 from amoc.ipc.messages import codec
 from amoc.ipc.messages.envelope import Part
@@ -80,7 +80,7 @@ class MailRouter:
         placement: Placement,
         outbox: Outbox | None,
         find_user: Callable[[int], User | None],
-        operator: Operator | None = None,
+        operator: OperatorLog | None = None,
         crowded: Callable[[], bool] | None = None,
     ) -> None:
         """Be the post of one worker.
@@ -141,7 +141,7 @@ class MailRouter:
         if check and verdict != DeliveryStatus.DELIVERED:
             raise MailError(_refusal(user_id, verdict))
 
-    def hear(self, body: bytes | memoryview) -> None:
+    def handle(self, body: bytes | memoryview) -> None:
         """An envelope of mail has come."""
         try:
             for item in codec.unpack_stream(body, use_list=False):

@@ -95,7 +95,7 @@ def serve(
     # What exists now stays: keep the collector from walking through it with every generation.
     gc.collect()
     gc.freeze()
-    collector.look_rarely()
+    collector.collect_rarely()
     _say(
         sys.stdout,
         f"xmppd listening on {server.address}, domain {server.domain.name}"

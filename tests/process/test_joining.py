@@ -247,7 +247,7 @@ def test_what_knows_the_secret_and_talks_nonsense_does_no_harm(controller):
     assert node.host != "h"
     for _ in packed:
         assert socket.poll(1000 * DEADLINE_S)
-        assert b"Turned" in socket.recv()
+        assert b"Rejected" in socket.recv()
     socket.close()
     context.term()
 

@@ -16,8 +16,8 @@ import zmq
 from gevent import get_hub, sleep
 
 from amoc.base.clock import now_ns
-from amoc.base.moments import to_next_s
-from amoc.base.turns import let_turn
+from amoc.base.loop_yield import yield_to_loop
+from amoc.base.ticks import to_next_tick_s
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.codec import Codec
 from amoc.ipc.messages.lifecycle import Hello, Note
@@ -84,9 +84,9 @@ class SocketReader:
         """Wait for something to read, for the next tick, or for `timeout_s`."""
         if self._closed:
             return
-        self._watcher.start(self.hear)
+        self._watcher.start(self.on_readable)
         if self._ticks is None:
-            self._ticks = get_hub().loop.timer(to_next_s(TICK_S))
+            self._ticks = get_hub().loop.timer(to_next_tick_s(TICK_S))
             self._ticks.start(self._tick)
         self._bell.wait(timeout_s)
 
@@ -95,7 +95,7 @@ class SocketReader:
         self._ticks = None  # the next one is at the next of the moments, which may have changed
         self._bell.ring()
 
-    def hear(self) -> None:
+    def on_readable(self) -> None:
         """The socket may have something: wake who waits, and watch no more until the next wait."""
         self._watcher.stop()
         self._bell.ring()
@@ -118,7 +118,7 @@ class SocketReader:
             else:
                 yield message
             if now_ns() > turn_ends:
-                let_turn()  # however much there is to read, others have their turn
+                yield_to_loop()  # however much there is to read, others have their turn
                 turn_ends = now_ns() + TURN_NS
 
 

@@ -209,13 +209,13 @@ class Parent(End, Generic[_C, _R]):
         line = self._lines.get(child)
         return line.unacked_bytes if line is not None else 0
 
-    def has_unread(self) -> bool:
+    def has_unread_messages(self) -> bool:
         """Whether reports are there that `reports` has not given yet; if so, it looks now."""
         if self._hears.closed:
             return False
         unread = bool(int(self._hears.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
         if unread:  # its watch has missed that: we have asked
-            self.reader.hear()
+            self.reader.on_readable()
         return unread
 
     def reports(self) -> Iterator[Received[_R | Hello | Note] | None]:

@@ -1,7 +1,7 @@
 """How a node on another host is started, watched and ended, by a keeper on that host. Pure.
 
 A keeper says what it is (`Join`) and learns where to connect (`Joined`), or why it cannot
-(`Turned`). All else goes over a bus between the controller and its keepers.
+(`Rejected`). All else goes over a bus between the controller and its keepers.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Joined(NamedTuple):
     """Which clock the controller has, see `amoc.base.run_clock.host_clock`."""
 
 
-class Turned(NamedTuple):
+class Rejected(NamedTuple):
     """Down: the host is turned away."""
 
     why: str
@@ -125,7 +125,7 @@ class Leave(NamedTuple):
 
 
 FromHost = Join
-ToHost = Joined | Turned
+ToHost = Joined | Rejected
 FROM_HOST: Codec[FromHost] = Codec(FromHost)
 TO_HOST: Codec[ToHost] = Codec(ToHost)
 

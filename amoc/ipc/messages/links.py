@@ -28,7 +28,7 @@ from amoc.ipc.messages.users import (
     Blocked,
     CrashSeen,
     FailureSeen,
-    LookAtUsers,
+    QueryUsers,
     Started,
     StartUsers,
     Stopped,
@@ -38,7 +38,7 @@ from amoc.ipc.messages.users import (
 )
 
 # Controller and node.
-ToNode = Init | StartUsers | StopUsers | Terminate | Sampled | LookAtUsers | Move | Envelope
+ToNode = Init | StartUsers | StopUsers | Terminate | Sampled | QueryUsers | Move | Envelope
 FromNode = (
     Hello
     | Loaded

@@ -51,7 +51,7 @@ class Stopped(NamedTuple):
     """Users whose worker had died or had to be killed, and that were not started again."""
 
 
-class LookAtUsers(NamedTuple):
+class QueryUsers(NamedTuple):
     """Down: say at once where users stand, and not only with the next sample."""
 
     number: int
@@ -63,7 +63,7 @@ class LookAtUsers(NamedTuple):
 
 
 class UsersNow(NamedTuple):
-    """Up: where users stand now, the answer to `LookAtUsers`."""
+    """Up: where users stand now, the answer to `QueryUsers`."""
 
     number: int
     at_ns: int
@@ -72,7 +72,7 @@ class UsersNow(NamedTuple):
     alive: Sequence[int]
     """How many each worker has."""
     beyond: Sequence[int] = ()
-    """The users beyond `LookAtUsers.keep`, the highest ids first."""
+    """The users beyond `QueryUsers.keep`, the highest ids first."""
     present: int = 0
     """How many there are of those that it asks for; 0 if it asks for none."""
 

@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 import gevent
 from gevent.event import Event
 
-from amoc.base.breather import Breather
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.base.text import counted
 from amoc.results.exporters.backlog import Missing
 from amoc.results.exporters.base import Warn, reason
@@ -164,7 +164,7 @@ class BackgroundQueue(Generic[T]):
 
 def in_turns(values: Iterable[T]) -> Iterator[T]:
     """`values`, with a turn of the loop where making them takes long."""
-    breather = Breather()
+    yield_if_due = PeriodicYield()
     for value in values:
         yield value
-        breather()
+        yield_if_due()

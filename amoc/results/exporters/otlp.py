@@ -12,8 +12,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
 
-from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.counts import joined
 from amoc.results.exporters.background import BackgroundQueue
 from amoc.results.exporters.backlog import PointBacklog
@@ -69,7 +69,7 @@ class OtlpMetrics(Exporter):
         self._kept.clear()
 
     def _make(self, point: Point) -> None:
-        self._sender.put(self._metrics.request(point, Breather()))
+        self._sender.put(self._metrics.request(point, PeriodicYield()))
 
 
 def _rejected(answer: bytes) -> str:

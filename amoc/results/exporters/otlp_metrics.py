@@ -75,12 +75,12 @@ class Metrics:
         self._users: dict[str, int] = {}
         self._begin_ns = 0
 
-    def request(self, point: Point, breathe: Callable[[], None] = lambda: None) -> bytes:
+    def request(self, point: Point, yield_if_due: Callable[[], None] = lambda: None) -> bytes:
         """What is sent of the next point.
 
         Args:
             point: The point.
-            breathe: Called between two parts of the work.
+            yield_if_due: Called between two parts of the work.
         """
         if not self._begin_ns:
             self._begin_ns = int((point.at - point.t_s) * S_NS)
@@ -93,13 +93,13 @@ class Metrics:
         made = _Request(self._resource, self._begin_ns, int(point.at * S_NS), self._options)
         for named, total in self._totals():
             made.total(named, total)
-            breathe()
+            yield_if_due()
         for name, timer in self._timers.items():
             made.histogram(self._names.timer(name), timer)
-            breathe()
+            yield_if_due()
         for named, value in _levels(point):
             made.gauge(named, value)
-            breathe()
+            yield_if_due()
         return made.encoded()
 
     def _count(self, point: Point) -> None:

@@ -16,9 +16,9 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ResourceError
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.exporters.base import Exporter, RunInfo, Warn, place, reason
 from amoc.results.exporters.prometheus_metrics import Families
 from amoc.results.series import Point, Tally
@@ -45,7 +45,7 @@ class Prometheus(Exporter):
         Raises:
             ResourceError: The port cannot be listened on.
         """
-        self._families = Families(run, pause=Breather())
+        self._families = Families(run, pause=PeriodicYield())
         registry = CollectorRegistry()
         registry.register(self._families)
         try:

@@ -74,7 +74,7 @@ class LivePage:
         points: Collection[Point],
         journal: Iterable[JsonObject],
         version: int,
-        breathe: Callable[[], None] = lambda: None,
+        yield_if_due: Callable[[], None] = lambda: None,
     ) -> None:
         """The page of a run.
 
@@ -84,10 +84,10 @@ class LivePage:
             points: Its seconds; what is added later must be among them before it is added here.
             journal: The entries of its journal up to now.
             version: A number above all that an earlier page of this run has had.
-            breathe: Called between two parts of the work.
+            yield_if_due: Called between two parts of the work.
         """
         self._name, self._directory, self._points = name, directory, points
-        self._breathe = breathe
+        self._yield_if_due = yield_if_due
         self._facts, self._events = JournalFacts(), Deduplication()
         self._rows: tuple[list[Annotation], int] = ([], 0)
         self._interruptions = Interruptions()
@@ -103,11 +103,11 @@ class LivePage:
         planned = facts.warmup_s, facts.stages, facts.arrivals, facts.others
         self._rest: Iterator[Point] = iter(())
         if len(points) <= SHORT:
-            self._totals = RunTotals.of(points, *planned, breathe, self._note)
+            self._totals = RunTotals.of(points, *planned, yield_if_due, self._note)
         else:
-            self._totals = RunTotals.overview(points, facts.warmup_s, breathe, self._note)
+            self._totals = RunTotals.overview(points, facts.warmup_s, yield_if_due, self._note)
             self._judged = RunTotals.planned(*planned)
-            self._rest = self._judged.reading(points, breathe, self._totals)
+            self._rest = self._judged.reading(points, yield_if_due, self._totals)
         self.summary = self._summary()
         self._make(Charted())
         self.context: dict[str, object] = {}
@@ -123,7 +123,7 @@ class LivePage:
 
     def add(self, point: Point) -> None:
         """The run has a new second."""
-        self._totals.add(point, breathe=self._breathe)
+        self._totals.add(point, yield_if_due=self._yield_if_due)
         self.charts.add(point)
         self._note(point)
 
@@ -137,7 +137,7 @@ class LivePage:
         if self._totals.judged:
             return
         for _ in self._rest:
-            self._breathe()
+            self._yield_if_due()
             if now_ns() > until_ns:
                 return
         self._totals = self._judged
@@ -214,7 +214,7 @@ class LivePage:
         timers = content.covered_by(self.summary).timers
         charted = Charted.of(self.summary, timers).after(before)
         begun_ns = now_ns()
-        self.charts.make(self._points, charted, self._durations, timers, self._breathe)
+        self.charts.make(self._points, charted, self._durations, timers, self._yield_if_due)
         self.make_ns = now_ns() - begun_ns
 
     def _show(self) -> None:
@@ -231,9 +231,9 @@ class LivePage:
         }
         made = {}
         for name in content.SECTIONS:
-            self._breathe()
+            self._yield_if_due()
             made[name] = shell.fragment(name, self.context)
-        self.version += 1  # all at once: somebody may look while the work breathes
+        self.version += 1  # all at once: somebody may look while the work yields
         for name, html in made.items():
             self.show_fragment(name, html)
         self._versions[self.version] = _Version(self.charts.edition, self.charts.final)

@@ -52,7 +52,7 @@ class LiveCharts:
         charted: Charted,
         durations: Mapping[str, Histogram],
         timers: Timers,
-        breathe: Callable[[], None] = lambda: None,
+        yield_if_due: Callable[[], None] = lambda: None,
     ) -> None:
         """Make all charts anew.
 
@@ -61,14 +61,14 @@ class LiveCharts:
             charted: What has charts.
             durations: As in `Drawing.of`.
             timers: The same.
-            breathe: Called between two points.
+            yield_if_due: Called between two points.
         """
         some, size = coarse(points)
         self.charted, self._bucketer, self.seconds = charted, Bucketer(size), len(points)
         rows: list[Row] = []
         for point in some:
             rows += [one.row(charted.durations) for one in self._bucketer.add(point)]
-            breathe()
+            yield_if_due()
         self.final, self._before, self._new = len(rows), _from_the_last(rows), []
         rows += self._unfinished()
         self.times = [row.t_s for row in rows]

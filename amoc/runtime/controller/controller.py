@@ -22,7 +22,7 @@ from amoc.base import pause, process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, InitError, PeerError
 from amoc.base.loop_guard import Killed, guard_loop
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 from amoc.base.tracebacks import describe, trace_of
 from amoc.control.answers import Answer
@@ -90,7 +90,7 @@ class Controller:
         self._on_line = on_line
         self._on_event = on_event
         self._meanwhile = meanwhile
-        self._operator = Operator(self._tell)
+        self._operator = OperatorLog(self._tell)
         self._launched, run_id = launched, launched.run_id
         self.status = Status(plan=plan, run_id=run_id)
         self._xmpp: EmbeddedXmpp | None = None
@@ -345,13 +345,13 @@ class Controller:
         match record:
             case WorkerUp() | WorkerLost() | Started() | UsersNow() | Envelope():
                 assert self._services is not None  # there are no workers before it is there
-                self._services.hear(node, record)
+                self._services.handle(node, record)
                 if isinstance(record, WorkerLost):
                     self._results.worker_lost(record)
             case Sample():
                 if self._services is not None:
                     self._services.sampled(record)
-                self._results.hear(node, record, lambda: self._taken(node, record))
+                self._results.handle(node, record, lambda: self._taken(node, record))
             case CrashSeen():
                 self._results.crashed(record)
             case FailureSeen():

@@ -13,7 +13,7 @@ import gevent
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.loop_turns import LoopTurns
-from amoc.base.moments import to_next_s
+from amoc.base.ticks import to_next_tick_s
 
 BEAT_S = 0.1
 REST_S = 1.0
@@ -42,7 +42,7 @@ class LoopLag:
     def wait(self) -> None:
         """Wait for the next beat."""
         begun_ns, cpu_ns = now_ns(), time.process_time_ns()
-        wait_s = to_next_s(REST_S) if self.resting else BEAT_S
+        wait_s = to_next_tick_s(REST_S) if self.resting else BEAT_S
         if self.resting:
             self._turn_ns = begun_ns
             self._turns.start()

@@ -15,7 +15,7 @@ from gevent.pool import Group
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, PeerError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 from amoc.ipc.messages.lifecycle import Init, Loaded, Ready, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode
@@ -56,7 +56,7 @@ class NodeJoins:
         launched: Launched,
         nodes: Nodes,
         files: RunFiles,
-        operator: Operator,
+        operator: OperatorLog,
         on_line: Callable[[str], None],
     ) -> None:
         """Wait for nodes; none is looked for before `begin`.
@@ -216,7 +216,7 @@ class NodeJoins:
             if isinstance(report, Sample):
                 self._status.samples.take(node.name, report)
             else:
-                self._services.hear(node.name, report)
+                self._services.handle(node.name, report)
         self._files.write("node", **node.to_json(), state="up")
         return self._services.node_users.join(node, turns)
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from amoc.base.errors import AmocError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 from amoc.runtime.controller.nodes import Node
 from amoc.runtime.controller.run_files import RunFiles
@@ -32,7 +32,7 @@ class NodeLoss:
         status: Status,
         files: RunFiles,
         results: RunResults,
-        operator: Operator,
+        operator: OperatorLog,
         orphans: Orphans,
         directory: str,
     ) -> None:

@@ -18,11 +18,11 @@ import gevent
 from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
 from amoc.base.json_plain import JsonObject
+from amoc.base.loop_yield import yield_to_loop
 from amoc.base.text import counted, printable
-from amoc.base.turns import let_turn
 from amoc.base.waiting import Notify
 from amoc.ipc import bus
-from amoc.ipc.mail_room import has_room
+from amoc.ipc.mail_limit import accepts_mail
 from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Ready, Terminated
 from amoc.ipc.messages.links import FromNode, ToNode
@@ -256,7 +256,7 @@ class Nodes:
         node = self._homes.get(worker)
         if node is None or node.lost:
             return  # its users are elsewhere, or gone, and so is what was sent to them there
-        if has_room(self._bus, node.name):
+        if accepts_mail(self._bus, node.name):
             self.send(node.name, envelope)
         else:
             node.mail_dropped += 1
@@ -349,7 +349,7 @@ class Nodes:
                 words_ns = max(words_ns, CLEAN_NS)
             if Terminated in node.seen or (since_ns := now_ns() - node.ended_ns) < words_ns:
                 return None
-            if since_ns < SILENT_S * S_NS and self._bus.has_unread():
+            if since_ns < SILENT_S * S_NS and self._bus.has_unread_messages():
                 return None  # what it has said last may be among that: we are late ourselves
             return PeerError(f"{node.name} {how}")
         if Hello in node.seen and self._listened_ns - node.heard_ns > SILENT_S * S_NS:
@@ -371,7 +371,7 @@ class Nodes:
             if not self._spare(node, error):
                 raise error
             self.there.remove(node)
-            let_turn()  # the others are to be heard and answered, however many are lost at once
+            yield_to_loop()  # serve the other nodes, however many are lost at once
         for _, error in lost[len(gone) :]:
             raise error
 

@@ -81,7 +81,7 @@ class Broadcast:
         for number in list(self._pending):
             self._take(origin, number, LOST)
 
-    def hear(self, origin: WorkerId, body: bytes | memoryview) -> None:
+    def handle(self, origin: WorkerId, body: bytes | memoryview) -> None:
         """Take the replies of a worker."""
         for one in ORDER_REPLIES.unpack_stream(body):
             if isinstance(one, Refused):

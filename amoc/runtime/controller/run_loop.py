@@ -9,8 +9,8 @@ import gevent
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
-from amoc.base.moments import to_next_s
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
+from amoc.base.ticks import to_next_tick_s
 from amoc.control.answers import Answer
 from amoc.control.commands import Command, checked
 from amoc.runtime.controller.nodes import Nodes
@@ -36,7 +36,7 @@ class RunLoop:
         results: RunResults,
         nodes: Nodes,
         operate: Callable[[Command, str], Answer],
-        operator: Operator,
+        operator: OperatorLog,
     ) -> None:
         """Run `plan` with the controller's parts; `operate` carries out a command."""
         self._plan = plan
@@ -98,7 +98,7 @@ class RunLoop:
 
     def _idle_s(self, run_ns: int) -> float:
         """How long it may wait when there is nothing to start."""
-        duration_s, idle_s = self._plan.duration_s, to_next_s(IDLE_S)
+        duration_s, idle_s = self._plan.duration_s, to_next_tick_s(IDLE_S)
         if duration_s is None:
             return idle_s
         return min(idle_s, max(duration_s - run_ns / S_NS, DEAL_S))

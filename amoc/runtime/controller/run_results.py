@@ -16,11 +16,11 @@ import gevent
 from gevent import get_hub
 from gevent.lock import BoundedSemaphore
 
-from amoc.base import moments, pause
-from amoc.base.breather import Breather
+from amoc.base import pause, ticks
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, UsageError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.lifecycle import Loaded, Ready, WorkerLost
 from amoc.ipc.messages.samples import Sample, cells_in
@@ -62,7 +62,7 @@ class RunResults:
         self,
         status: Status,
         files: RunFiles,
-        operator: Operator,
+        operator: OperatorLog,
         throttles: Callable[[int], Mapping[str, ThrottlePoint]],
         untaken: Callable[[], int],
         round_trip_s: Callable[[], float],
@@ -107,7 +107,7 @@ class RunResults:
         self._news = Notify()
         self._working = BoundedSemaphore()
         self._closed = False
-        self._breathe = Breather()
+        self._yield_if_due = PeriodicYield()
 
     # The run's phases
 
@@ -223,7 +223,7 @@ class RunResults:
 
     # What comes in
 
-    def hear(self, node: str, sample: Sample, taken: Callable[[], None]) -> None:
+    def handle(self, node: str, sample: Sample, taken: Callable[[], None]) -> None:
         """A sample of `node` has come: it is taken soon, and what it says is then known.
 
         Args:
@@ -248,7 +248,7 @@ class RunResults:
                     self._cut_if_over()
 
     def _take_heard(self) -> None:
-        self._breathe.begin()
+        self._yield_if_due.begin()
         while self._heard:
             node, sample, taken = self._heard.popleft()
             self._cells += cells_in(sample)
@@ -261,7 +261,7 @@ class RunResults:
         if self._begun_ns:
             self._status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
             self._status.paused_s = pause.clock.paused_ns() / S_NS
-        self._status.samples.take(node, sample, self._breathe)
+        self._status.samples.take(node, sample, self._yield_if_due)
         self._cut_if_over()
 
     def crashed(self, crash: CrashSeen) -> None:
@@ -349,13 +349,13 @@ class RunResults:
         self._cut_at_ns, self._cpu_s, self._cells = at_ns, cpu_s, 0
         self._overdue.again(self._news.ring)
         self._status.points.append(point)
-        for text in self._status.totals.add(point, breathe=self._breathe):
+        for text in self._status.totals.add(point, yield_if_due=self._yield_if_due):
             self._operator.warning(text)
         self._files.write_second(point)
         self._hold_against_thresholds(point)
         for exporter in self._exporters:
             exporter.take(point, self._status.totals.whole)
-        moments.follow(now_ns())
+        ticks.align(now_ns())
 
     def _ran_ns(self, at_ns: int) -> int:
         """For how long the run had been running at `at_ns`, which is now or a moment ago."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gevent
 
-from amoc.base.breather import Breather
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.series import Point
 from amoc.results.store.writer import SeriesWriter
 
@@ -57,9 +57,9 @@ class SeriesRecorder:
             gevent.spawn(self._work_off)
 
     def _work_off(self) -> None:
-        breathe = Breather()
+        yield_if_due = PeriodicYield()
         for _ in self._work:
-            breathe()
+            yield_if_due()
 
     def _pieces(self) -> Iterator[None]:
         while self._waiting:

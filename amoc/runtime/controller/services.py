@@ -14,10 +14,10 @@ import gevent
 
 from amoc.base.clock import S_NS
 from amoc.base.clock import now_ns as monotonic_ns
-from amoc.base.distance import Distance
 from amoc.base.errors import UsageError
 from amoc.base.loop_guard import Killed
-from amoc.base.operator import Operator
+from amoc.base.node_latency import NodeLatency
+from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
 from amoc.feed.controller import Feeds
@@ -90,7 +90,7 @@ class Services:
         nodes: Nodes,
         placement: Placement,
         journal: Journal,
-        operator: Operator,
+        operator: OperatorLog,
         step: Callable[[Step], None],
     ) -> None:
         """Begin without workers.
@@ -113,7 +113,7 @@ class Services:
         self._there: dict[int, WorkerId] = {}
         self._arrival_slots: dict[int, int] = {}  # that workers had used when they were lost
         self._quiet_ns = 0
-        self._distance = Distance()
+        self._latency = NodeLatency()
         self._measured_ns = 0
         self._ended = self._is_untold = False
         self._user_looks = UserLooks(nodes, status.samples.take_users)
@@ -128,10 +128,10 @@ class Services:
         self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
         self._pacer = Pacer(
-            to_throttles, rates=plan.rates, operator=operator, distance=self._distance
+            to_throttles, rates=plan.rates, operator=operator, latency=self._latency
         )
         to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
-        self._groups = Groups(to_coordinators, plan.seed, operator, distance=self._distance)
+        self._groups = Groups(to_coordinators, plan.seed, operator, latency=self._latency)
         self._feeds = Feeds(sender(Part.FEED, FEED_TO_WORKER), operator)
         self.relay = EventRelay(sender(Part.EVENTS, EVENTS))
         for part in (self._pacer, self._groups, self._feeds):
@@ -169,7 +169,7 @@ class Services:
             ),
             self.commands.add_users,
             self.commands.add_ids,
-            self._distance,
+            self._latency,
         )
         self.arrivals = ArrivalControl(self._pacer, plan.arrivals) if plan.arrivals else None
         self._pacer.start(USER_RATE, ["constant", _first_rate(plan, loaded)], MINUTE_S)
@@ -228,7 +228,7 @@ class Services:
 
     # Workers
 
-    def hear(self, node: str, record: FromWorkers) -> None:
+    def handle(self, node: str, record: FromWorkers) -> None:
         """Take what a worker reports."""
         match record:
             case Envelope():
@@ -236,11 +236,11 @@ class Services:
                 if part in BETWEEN_WORKERS:
                     self._nodes.pass_on(record)
                 elif (origin := self._there.get(worker)) and origin.incarnation == incarnation:
-                    self._parts[part].hear(origin, record.body)
+                    self._parts[part].handle(origin, record.body)
             case Started(worker, number):
                 self.starts.started(worker, number)
             case UsersNow():
-                self._user_looks.hear(node, record)
+                self._user_looks.handle(node, record)
             case WorkerUp():
                 self._worker_up(node, record)
             case WorkerLost(worker, incarnation, reason, arrival_slots):
@@ -289,7 +289,7 @@ class Services:
         if now_ns - self._measured_ns < S_NS:
             return
         bounds = [node.launched.clock_bounds_ns[0] for node in self._nodes.there]
-        self._distance.round_trip_ns = 2 * max(bounds, default=0)
+        self._latency.round_trip_ns = 2 * max(bounds, default=0)
         self._measured_ns = now_ns
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
@@ -361,7 +361,7 @@ class Services:
     @property
     def round_trip_s(self) -> float:
         """How long a message to the farthest node and its answer take, at their quickest."""
-        return self._distance.round_trip_ns / S_NS
+        return self._latency.round_trip_ns / S_NS
 
     def untaken(self) -> int:
         """How many iterations no user was free for in time, since the last call."""

@@ -15,7 +15,7 @@ import gevent
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, SettingError, UsageError, value_error_as
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.orders import ApplySettings, RevertSettings, VerifySettings
 from amoc.ipc.worker_id import WorkerId
@@ -64,7 +64,7 @@ class SettingsUpdate:
         broadcast: Broadcast,
         pacing: tuple[float, float | None],
         change_start_rate: Callable[[float], str],
-        operator: Operator | None = None,
+        operator: OperatorLog | None = None,
         names_of: Callable[[str], Collection[str]] = lambda node: (node,),
     ) -> None:
         """Begin with no changes.
@@ -77,7 +77,7 @@ class SettingsUpdate:
             operator: Told of changes that are taken back after `set` has returned.
             names_of: What a node can be called by, its own name and its host's.
         """
-        self._operator = operator or Operator()
+        self._operator = operator or OperatorLog()
         self._changes: list[_Change] = []
         self._gone: set[int] = set()
         self._broadcast = broadcast

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from amoc.base.clock import MS_NS
-from amoc.base.distance import Distance
+from amoc.base.node_latency import NodeLatency
 from amoc.scenario.load_profile import Stages
 
 HORIZON_NS = 100 * MS_NS
@@ -35,9 +35,9 @@ class StageFollower:
         target: How many users there should be, according to the stages.
     """
 
-    def __init__(self, stages: Stages, target: int, distance: Distance | None = None) -> None:
+    def __init__(self, stages: Stages, target: int, latency: NodeLatency | None = None) -> None:
         """Begin with `target` users that were already added."""
-        self._distance = distance or Distance()
+        self._latency = latency or NodeLatency()
         self.target = target
         self._stages = stages
         self._seen_ns = 0
@@ -49,7 +49,7 @@ class StageFollower:
 
     def step(self, run_ns: int) -> Change:
         """The change that is due at `run_ns` of the run's clock."""
-        ahead_ns = max(self._seen_ns, run_ns + HORIZON_NS + self._distance.round_trip_ns)
+        ahead_ns = max(self._seen_ns, run_ns + HORIZON_NS + self._latency.round_trip_ns)
         # The highest point in between, so that no peak is missed. And no user is removed early:
         # only those that nothing between now and the horizon needs.
         added = max(0, self._stages.most_between(self._seen_ns, ahead_ns) - self.target)

@@ -8,7 +8,7 @@ from math import inf
 from typing import NamedTuple
 
 from amoc.base.clock import S_NS
-from amoc.base.distance import Distance
+from amoc.base.node_latency import NodeLatency
 from amoc.runtime.controller.ramp_down import RampDown
 from amoc.runtime.controller.stage_follower import StageFollower
 from amoc.runtime.controller.start_queue import ALL
@@ -34,7 +34,7 @@ class StageGroups:
         ramp_down: Callable[[range], RampDown],
         add: Callable[[int, Sequence[int]], None],
         add_ids: Callable[[range, Sequence[int]], None],
-        distance: Distance | None = None,
+        latency: NodeLatency | None = None,
     ) -> None:
         """Begin without users.
 
@@ -44,15 +44,15 @@ class StageGroups:
             ramp_down: Makes what stops users of some ids.
             add: Adds so many users at their times.
             add_ids: Adds users of these ids at their times.
-            distance: How far the farthest node is.
+            latency: Round trip to the farthest node.
         """
         self._groups: list[_Group] = []
         loads = plan.loads
         if loads is None and plan.stages is not None:
-            follower = StageFollower(plan.stages, len(plan.users), distance)
+            follower = StageFollower(plan.stages, len(plan.users), latency)
             self._groups.append(_Group(follower, ramp_down(ALL), add))
         for ids, stages in _wanted(loads, start_rate) if loads is not None else ():
-            follower = StageFollower(stages, 0, distance)
+            follower = StageFollower(stages, 0, latency)
             self._groups.append(_Group(follower, ramp_down(ids), _Adder(ids, add_ids)))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from amoc.base import process
 from amoc.base.errors import AmocError, ExitCode
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.results.replay import SCENARIO
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_results import RunResults
@@ -34,7 +34,7 @@ class StopRequests:
         status: Status,
         files: RunFiles,
         results: RunResults,
-        operator: Operator,
+        operator: OperatorLog,
     ) -> None:
         """Stop the run of `plan`, which is at `status`."""
         self.signals = 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import gevent
 from gevent.event import AsyncResult
 
-from amoc.ipc.messages.users import LookAtUsers, UsersNow
+from amoc.ipc.messages.users import QueryUsers, UsersNow
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.start_queue import ALL
 
@@ -26,7 +26,7 @@ class UserLooks:
         self._number = 0
         self._asked: dict[tuple[str, int], AsyncResult[UsersNow]] = {}
 
-    def hear(self, node: str, now: UsersNow) -> None:
+    def handle(self, node: str, now: UsersNow) -> None:
         """A node has answered."""
         self._heard(node, now)
         if (answer := self._asked.get((node, now.number))) is not None:
@@ -64,7 +64,7 @@ class UserLooks:
         self._asked.update({(name, number): answer for name, answer in asked.items()})
         try:
             for name, most in keep.items():
-                self._nodes.send(name, LookAtUsers(number, most, ids[0], ids[-1]))
+                self._nodes.send(name, QueryUsers(number, most, ids[0], ids[-1]))
             gevent.wait(list(asked.values()), timeout=LOOK_S)
             said = {name: answer.value for name, answer in asked.items() if answer.ready()}
             found = {name: now for name, now in said.items() if now is not None}

@@ -23,8 +23,8 @@ from pathlib import Path
 
 import gevent
 
-from amoc.base.moments import to_next_s
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
+from amoc.base.ticks import to_next_tick_s
 from amoc.runtime.logs.handler import OWN, Log
 
 __all__ = [
@@ -91,7 +91,10 @@ class ProcessLog:
             self._log.open(self._directory)
 
     def attach(
-        self, operator: Operator, user: Callable[[], int | None] | None = None, directory: str = ""
+        self,
+        operator: OperatorLog,
+        user: Callable[[], int | None] | None = None,
+        directory: str = "",
     ) -> None:
         """Show warnings to the operator from now on.
 
@@ -139,7 +142,7 @@ class ProcessLog:
     def tick_forever(self) -> None:
         """Call `tick` each second; to be a greenlet of its own in a process with a loop."""
         while True:
-            gevent.sleep(to_next_s(TICK_S))
+            gevent.sleep(to_next_tick_s(TICK_S))
             self.tick()
 
     def end(self) -> None:

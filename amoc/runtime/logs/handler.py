@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from amoc.base.clock import now_ns
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.redaction import hide
 from amoc.base.text import numberless
 from amoc.base.tracebacks import cause_of, end_of, trace_of
@@ -88,7 +88,7 @@ class Log(logging.Handler):
         """Write to a file in `directory` from now on; empty means nowhere."""
         self._file.open(Path(directory) / f"{self.process}.jsonl" if directory else None)
 
-    def attach(self, operator: Operator, user: Callable[[], int | None] | None = None) -> None:
+    def attach(self, operator: OperatorLog, user: Callable[[], int | None] | None = None) -> None:
         """Show warnings to `operator` from now on.
 
         Args:

@@ -7,7 +7,7 @@ import logging
 import threading
 
 from amoc.base.clock import S_NS
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 
 MAX_PER_S = 3
@@ -23,13 +23,13 @@ class OperatorFeed:
     """
 
     def __init__(self) -> None:
-        self._operator: Operator | None = None
+        self._operator: OperatorLog | None = None
         self._thread = _native_id()
         self._second_ends_ns = 0
         self._told = 0
         self._untold = 0
 
-    def attach(self, operator: Operator) -> None:
+    def attach(self, operator: OperatorLog) -> None:
         """Show lines to `operator` from now on, in this thread only."""
         self._operator = operator
 

@@ -25,7 +25,7 @@ from itertools import chain
 from pathlib import Path
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.kept_files import KeptFiles
+from amoc.base.proc_files import ProcFiles
 from amoc.metrics.health_figures import NodePoint
 
 LOOK_NS = 5 * S_NS
@@ -59,7 +59,7 @@ class HostStats:
     def __init__(self, proc: str = "/proc", cgroups: str = "/sys/fs/cgroup") -> None:
         """Look at this host, or at what two directories say in its place."""
         self._proc = proc
-        self._read = KeptFiles().read
+        self._read = ProcFiles().read
         groups = _groups(self._read(f"{proc}/self/cgroup"), Path(cgroups))
         # A limit that is set during the run is not seen: looking for one is dearer than reading it.
         self._limiting_cpu = [group for group in groups if _quota_used(group, self._read)]

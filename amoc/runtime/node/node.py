@@ -26,7 +26,7 @@ from gevent.event import Event
 from amoc.base import process
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.text import printable
 from amoc.ipc import bus
 from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope, Part
@@ -57,7 +57,7 @@ from amoc.ipc.messages.users import (
     Blocked,
     CrashSeen,
     FailureSeen,
-    LookAtUsers,
+    QueryUsers,
     Started,
     StartUsers,
     StopUsers,
@@ -136,7 +136,7 @@ class Node:
             self._bus.hold,
         )
         report, urgent = self._controller.report_nowait, self._controller.report_urgent
-        self._operator = Operator(lambda level, text: report(Note(level, text)))
+        self._operator = OperatorLog(lambda level, text: report(Note(level, text)))
         workers = self._workers = WorkerTable(board)
         self._supervisor = SupervisorLink(supervisor_pid, gsocket.socket(fileno=ends.line))
         self._output = OutputRelay(ends.output, report)
@@ -282,7 +282,7 @@ class Node:
                     self._links.start_users(command)
                 case Sampled(sequence):
                     self._watch.acknowledge(sequence)
-                case LookAtUsers():
+                case QueryUsers():
                     self._watch.report_users(command)
                 case Init():
                     self._init(command)

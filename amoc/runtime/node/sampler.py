@@ -93,7 +93,11 @@ class Sampler:
     """Makes samples of a board."""
 
     def __init__(
-        self, board: Board, host: Host, fd_limit: int, breathe: Callable[[], None] = lambda: None
+        self,
+        board: Board,
+        host: Host,
+        fd_limit: int,
+        yield_if_due: Callable[[], None] = lambda: None,
     ) -> None:
         """Sample a board.
 
@@ -101,13 +105,13 @@ class Sampler:
             board: The node's.
             host: Where all of this runs.
             fd_limit: How many descriptors a worker may have open.
-            breathe: Called between two parts of the work; nothing else of this may be called in it
-                but `acknowledge`.
+            yield_if_due: Called between two parts of the work; of this object it may call only
+                `acknowledge`.
         """
         self._board = board
         self._host = host
         self._fd_limit = fd_limit
-        self._breathe = breathe
+        self._yield_if_due = yield_if_due
         self._counters: dict[str, int] = {}
         self._crashes: dict[str, int] = {}
         self._throttles: dict[str, ThrottleCounts] = {}
@@ -205,10 +209,10 @@ class Sampler:
         )
 
     def _packed(self, news: _News) -> TimerBlock:
-        self._breathe()
+        self._yield_if_due()
         news.keys = [vectors.united(news.keys)]
-        self._breathe()
-        return self._timers.totals_at(news.keys[0], news.timers, self._breathe)
+        self._yield_if_due()
+        return self._timers.totals_at(news.keys[0], news.timers, self._yield_if_due)
 
     def _look(self) -> _News:
         """Take over what has grown on the board, and say what that is."""
@@ -218,10 +222,10 @@ class Sampler:
             self._meet(worker, news)
             for some in worker.reader.changes():
                 self._count(some, news)
-                self._breathe()
+                self._yield_if_due()
             for change in worker.reader.timer_changes():
                 self._record(worker, change, news)
-                self._breathe()
+                self._yield_if_due()
             for number, max_ns in worker.reader.records():
                 self._timers.max_ns[number] = max(max_ns, self._timers.max_ns[number])
                 if (name := self._timers.names[number]) in health_figures.TIMERS:

@@ -13,7 +13,7 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from amoc.base import process
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.ipc.messages.lifecycle import Died, Go, KillWorker, Terminate, Terminated
 from amoc.ipc.messages.links import ToSupervisor, ToWorker
 from amoc.ipc.messages.users import Stopped, StopUsers, UsersGone
@@ -39,7 +39,7 @@ class Shutdown:
         workers: WorkerTable,
         to_worker: Callable[[WorkerState, ToWorker], None],
         to_supervisor: Callable[[ToSupervisor], None],
-        operator: Operator,
+        operator: OperatorLog,
     ) -> None:
         self.begun = False
         self.terminated: AsyncResult[Terminated] = AsyncResult()

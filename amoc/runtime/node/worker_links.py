@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from amoc.base import process
 from amoc.base.errors import PeerError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.ipc import bus
-from amoc.ipc.mail_room import has_room
+from amoc.ipc.mail_limit import accepts_mail
 from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode, FromWorker, ToWorker
@@ -33,7 +33,7 @@ class WorkerLinks:
         board: Board,
         parent: bus.Parent[ToWorker, FromWorker],
         report: Callable[[FromNode], None],
-        operator: Operator,
+        operator: OperatorLog,
         kill: Callable[[KillWorker], None],
     ) -> None:
         """Reach `workers` through `parent`.
@@ -93,7 +93,7 @@ class WorkerLinks:
         worker = self._workers.by_number.get(index)
         if worker is None:
             return
-        if part in BETWEEN_WORKERS and not (worker.up and has_room(self._bus, worker.child)):
+        if part in BETWEEN_WORKERS and not (worker.up and accepts_mail(self._bus, worker.child)):
             worker.mail_dropped += 1
         elif worker.up and incarnation in (0, worker.incarnation):
             self.send(worker, envelope)

@@ -9,15 +9,15 @@ import gevent
 from gevent.lock import BoundedSemaphore
 
 from amoc.base import process
-from amoc.base.breather import Breather
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.moments import to_next_s
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.base.text import counted
+from amoc.base.ticks import to_next_tick_s
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import cells_in
-from amoc.ipc.messages.users import Blocked, LookAtUsers, UsersNow
+from amoc.ipc.messages.users import Blocked, QueryUsers, UsersNow
 from amoc.metrics.board import PRESENT, Board, Cell
 from amoc.metrics.health_figures import cell
 from amoc.metrics.numpy_loading import load_for
@@ -44,7 +44,7 @@ class WorkerWatch:
         board: Board,
         workers: WorkerTable,
         report: Callable[[FromNode], None],
-        operator: Operator,
+        operator: OperatorLog,
         host: Host,
         fd_limit: int,
         directory: str,
@@ -62,8 +62,8 @@ class WorkerWatch:
         """
         self._board = board
         self._directory = directory
-        self._breathe = Breather()
-        self._sampler = Sampler(board, host, fd_limit, self._breathe)
+        self._yield_if_due = PeriodicYield()
+        self._sampler = Sampler(board, host, fd_limit, self._yield_if_due)
         self._sampling = BoundedSemaphore()
         self._acknowledged = Notify()
         self._workers = workers
@@ -79,7 +79,7 @@ class WorkerWatch:
             self._speak_of_silence()
             self._speak_of_mail()
             logs.tick()
-            gevent.sleep(to_next_s(SAMPLE_S))
+            gevent.sleep(to_next_tick_s(SAMPLE_S))
 
     def report_sample(self, last: bool = False) -> None:
         """Report what the board says now; the loop turns meanwhile.
@@ -90,7 +90,7 @@ class WorkerWatch:
         """
         self.note_peak()
         with self._sampling:  # by one greenlet after the other
-            self._breathe.begin()
+            self._yield_if_due.begin()
             gone = self._workers.take_gone()
             every = named_every(self._workers.placement.layout.workers)
             sample = self._sampler.take(self._workers.ids, self._users_peak, last, gone, every)
@@ -99,7 +99,7 @@ class WorkerWatch:
         for note in self._sampler.take_notes():
             self._operator.warning(note)
 
-    def report_users(self, asked: LookAtUsers) -> None:
+    def report_users(self, asked: QueryUsers) -> None:
         """Report where users stand now; the figures of a second come with its sample."""
         states = self._board.count_users(self._workers.ids)
         users = {int(state): count for state, count in states.items()}

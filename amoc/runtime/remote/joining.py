@@ -15,7 +15,7 @@ from amoc.base.errors import PeerError
 from amoc.ipc.bus import Keys, Remote, new_keys, shared_keys
 from amoc.ipc.bus.end import SocketReader, send_nowait
 from amoc.ipc.bus.place import secure
-from amoc.ipc.messages.keeper import FROM_HOST, TO_HOST, Join, Joined, Turned
+from amoc.ipc.messages.keeper import FROM_HOST, TO_HOST, Join, Joined, Rejected
 from amoc.runtime.remote.address import Address
 from amoc.runtime.remote.rendezvous import CONTROLLER, HOST
 
@@ -72,7 +72,7 @@ def join(
             " waiting for nodes there (amoc run --cluster join), that no firewall is in between,"
             " and that both have the same secret"
         )
-    if isinstance(answer, Turned):
+    if isinstance(answer, Rejected):
         raise PeerError(f"{address} has turned this host away: {answer.why}")
     commands, reports = (f"tcp://{address.host}:{port}" for port in answer.ports)
     remote = Remote(commands, reports, answer.parent_key, keeper)
@@ -85,7 +85,7 @@ def _answer(
     offer: bytes,
     deadline_s: float,
     is_wanted: Callable[[], bool],
-) -> Joined | Turned | None:
+) -> Joined | Rejected | None:
     """What the controller says to an offer; None if it says nothing.
 
     Raises:

@@ -38,8 +38,8 @@ from amoc.ipc.messages.keeper import (
     Leave,
     Logged,
     Printed,
+    Rejected,
     ToKeeper,
-    Turned,
 )
 from amoc.ipc.messages.lifecycle import Bootstrap, Hello, Note
 from amoc.ipc.messages.links import BOOTSTRAP
@@ -202,7 +202,7 @@ class RemoteLauncher:
         """The run's sockets are bound: nodes are to come there."""
         self._ports = tuple(map(port_of, endpoints))
 
-    def _take(self, join: Join) -> Joined | Turned:
+    def _take(self, join: Join) -> Joined | Rejected:
         """What becomes of a host that offers itself."""
         known = [node for node in self.nodes if node.join.keeper_key == join.keeper_key]
         if known:
@@ -217,7 +217,7 @@ class RemoteLauncher:
             self._by_keeper[node.keeper] = node
         else:
             most = " (--max-nodes)" if self.seats > self._wanted else ""
-            return Turned(f"the run already has all of its {self.seats} nodes{most}")
+            return Rejected(f"the run already has all of its {self.seats} nodes{most}")
         ports = [*map(port_of, self._parent.endpoints)]
         return Joined(node.keeper_number, ports, self._keys.public, host_clock())
 
@@ -237,9 +237,9 @@ class RemoteLauncher:
         self._parent.forget(node.keeper)
         self._by_keeper.pop(node.keeper, None)
 
-    def has_unread(self) -> bool:
+    def has_unread_messages(self) -> bool:
         """Whether keepers have said what was not read yet."""
-        return self._parent.has_unread()
+        return self._parent.has_unread_messages()
 
     def begin(self, node: RemoteNode, bootstrap: Bootstrap) -> None:
         """Have the keeper of a node start it."""

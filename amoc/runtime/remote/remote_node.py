@@ -38,7 +38,7 @@ class Keepers(Protocol):
     def forget(self, node: RemoteNode, /) -> None:
         """Hear nothing of its keeper any more."""
 
-    def has_unread(self) -> bool:
+    def has_unread_messages(self) -> bool:
         """Whether keepers have said what was not read yet."""
 
 
@@ -135,7 +135,7 @@ class RemoteNode:
         if self.how is None and fencing.is_given_up(self.heard_ns, now_ns(), patience_ns):
             most_ns = patience_ns + fencing.GIVEN_UP_NS
             is_long = self.nonsense or fencing.is_given_up(self.heard_ns, now_ns(), most_ns)
-            if not is_long and self._keepers.has_unread():
+            if not is_long and self._keepers.has_unread_messages():
                 return None  # its beats may be among that: we are late ourselves
             silent = format_duration((fencing.GIVEN_UP_NS + patience_ns) / S_NS)
             self.how = self.nonsense or f"on {self.host} has not been heard from for {silent}"

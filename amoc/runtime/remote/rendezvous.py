@@ -18,7 +18,7 @@ from amoc.base.text import printable
 from amoc.ipc.bus import Gate, shared_keys
 from amoc.ipc.bus.end import SocketReader
 from amoc.ipc.bus.place import port_of
-from amoc.ipc.messages.keeper import FROM_HOST, TO_HOST, Join, Joined, Turned
+from amoc.ipc.messages.keeper import FROM_HOST, TO_HOST, Join, Joined, Rejected
 from amoc.runtime.remote.address import Address
 
 DOMAIN = "join"
@@ -27,7 +27,7 @@ CONTROLLER, HOST = "controller", "host"
 MAX_HOST = 100
 """Characters of what a host calls itself."""
 KEY_BYTES = 40
-MAX_TURNED = 20
+MAX_REJECTED = 20
 """Hosts that were turned away, of which it is said why."""
 
 
@@ -71,7 +71,7 @@ class Rendezvous:
         gate: Gate,
         secret: bytes,
         bind: Address,
-        take: Callable[[Join], Joined | Turned],
+        take: Callable[[Join], Joined | Rejected],
     ) -> None:
         """Listen at `bind`; `take` says what becomes of a host, to the same one the same.
 
@@ -116,14 +116,14 @@ class Rendezvous:
             try:
                 answer = self._judge(checked(FROM_HOST.unpack(packed)))
             except (PeerError, ValueError, TypeError, AttributeError):
-                answer = Turned(
+                answer = Rejected(
                     "its request is invalid; amoc must be the same version on both hosts"
                 )
             self._socket.send_multipart([sender, TO_HOST.pack(answer)])
 
-    def _judge(self, join: Join) -> Joined | Turned:
+    def _judge(self, join: Join) -> Joined | Rejected:
         why = mismatch(join, __version__, platform.python_version())
-        answer = Turned(why) if why else self._take(join)
-        if isinstance(answer, Turned) and len(self.turned) < MAX_TURNED:
+        answer = Rejected(why) if why else self._take(join)
+        if isinstance(answer, Rejected) and len(self.turned) < MAX_REJECTED:
             self.turned[join.host] = answer.why
         return answer

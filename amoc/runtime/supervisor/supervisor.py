@@ -26,7 +26,7 @@ from amoc._version import VERSION
 from amoc.base import context, process
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.redaction import HIDDEN
 from amoc.feed import registry as feeds
 from amoc.ipc import pipe, rpc
@@ -109,7 +109,7 @@ class Supervisor:
 
     def run(self) -> None:
         """From load to terminate(); every failure is reported to the node."""
-        operator = Operator(lambda level, text: self._tell(Note(level, text)))
+        operator = OperatorLog(lambda level, text: self._tell(Note(level, text)))
         logs.attach(operator)
         scenario = self._load()
         logs.keep()

@@ -21,9 +21,9 @@ import gevent
 from amoc import metrics
 from amoc.base import process
 from amoc.base.clock import MS_NS, S_NS, now_ns
-from amoc.base.kept_files import KeptFile
 from amoc.base.loop_turns import LoopTurns
-from amoc.base.moments import to_next_s
+from amoc.base.proc_files import ProcFile
+from amoc.base.ticks import to_next_tick_s
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromWorker
 from amoc.metrics.board import Cell
@@ -77,8 +77,8 @@ class Beat:
         self._usual_ns = 0
         self._busy = Notify()
         self._turns = LoopTurns(self._turn_begins, self._turn_ends)
-        self._schedstat = KeptFile("/proc/self/schedstat")
-        self._status = KeptFile("/proc/self/status")
+        self._schedstat = ProcFile("/proc/self/schedstat")
+        self._status = ProcFile("/proc/self/status")
         self._title = ""
 
     def run(self) -> None:
@@ -142,7 +142,7 @@ class Beat:
         self._skipped = SkippedBeats(began_ns, BEAT_NS)
         self._turns_left = MAX_TURNS
         self._turns.start()
-        rest_s = to_next_s(REST_NS / S_NS)
+        rest_s = to_next_tick_s(REST_NS / S_NS)
         due_ns = began_ns + int(rest_s * S_NS)
         busy = self._busy.wait(rest_s)
         self._turns.stop()

@@ -32,7 +32,7 @@ class OrderHandler:
         self._pool = pool
         self._outbox = outbox
 
-    def hear(self, body: bytes | memoryview) -> None:
+    def handle(self, body: bytes | memoryview) -> None:
         """Begin to carry out the orders of an envelope."""
         for order in orders.ORDERS.unpack_stream(body):
             gevent.spawn(self._answer, order)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.results import exporters
 from amoc.results.exporters import RunInfo, otlp_environment
 from amoc.results.exporters.settings import otel_endpoint, otel_traces
@@ -18,7 +18,7 @@ CLOSE_S = 1.0
 class Spans:
     """Begins to record spans when it is made, if some are wanted."""
 
-    def __init__(self, task: WorkerSpec, operator: Operator) -> None:
+    def __init__(self, task: WorkerSpec, operator: OperatorLog) -> None:
         """Begin.
 
         Args:

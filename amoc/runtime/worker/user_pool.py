@@ -18,7 +18,7 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
-from amoc.base.turns import call_in_turns, let_turn
+from amoc.base.loop_yield import call_in_batches, yield_to_loop
 from amoc.base.waiting import Notify, Waiter
 from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import Started, StartUsers, UsersGone
@@ -171,7 +171,7 @@ class UserPool:
                 self._start(ids[at:end], [self._begun.ring] if is_full else ())
                 if is_full:
                     self._begun.wait()  # they may take long until they wait for something
-                    let_turn()
+                    yield_to_loop()
             at = end
 
     def _wait_due(self, block: StartUsers, at: int, paused_before_ns: int) -> int:
@@ -230,7 +230,7 @@ class UserPool:
         if alive > row[_PEAK]:
             row[_PEAK] = alive
         self._tell_started(len(ids))
-        call_in_turns([*begin, *then])
+        call_in_batches([*begin, *then])
 
     def _tell_started(self, count: int) -> None:
         if not self._started:
@@ -376,7 +376,7 @@ class UserPool:
         wakes: list[Callable[[], None]] = []
         for user in list(self._users.values()):
             user.ask_to_stop(StopReason.RUN_ENDS, wakes.append)
-        call_in_turns(wakes)
+        call_in_batches(wakes)
         if self._wait_empty(timeout_s):
             return UsersGone(self._worker, 0, [])
         users = list(self._users.values())

@@ -18,7 +18,7 @@ from gevent import getcurrent
 from amoc.base import collector, process
 from amoc.base.errors import ExitCode
 from amoc.base.loop_guard import guard_loop
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.ipc import bus
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.events import EVENTS
@@ -58,7 +58,7 @@ Line = bus.Child[ToWorker, FromWorker]
 def main(task: WorkerSpec) -> int:
     """Be the worker of `task` until told to go; the exit status."""
     index = task.id.worker
-    collector.look_rarely()
+    collector.collect_rarely()
     random.seed(
         f"{task.seed}/{index}/{task.id.incarnation}"
     )  # or all workers would draw the same numbers
@@ -66,7 +66,7 @@ def main(task: WorkerSpec) -> int:
     registry.current.attach(task.board.area(index), inherit=is_first)
     context = zmq.Context()
     with bus.Child(context, task.directory, task.id.child, TO_WORKER, FROM_WORKER) as line:
-        operator = Operator(lambda level, text: line.report_nowait(Note(level, text)))
+        operator = OperatorLog(lambda level, text: line.report_nowait(Note(level, text)))
         logs.attach(operator, _calling_user, task.scenario_directory)
         outbox = Outbox(lambda _, envelope: line.report_urgent(envelope))
 
@@ -118,8 +118,8 @@ def main(task: WorkerSpec) -> int:
 
         guard_loop(failed_in_loop)
         spans = Spans(task, operator)
-        hearers = {
-            **parts.hearers(),
+        handlers = {
+            **parts.handlers(),
             Part.CONTROL: OrderHandler(task.id, pool, outbox),
             Part.EVENTS: ControllerEvents(),
         }
@@ -136,7 +136,7 @@ def main(task: WorkerSpec) -> int:
                     task.placement.move(command)
                     pool.moved()
                 case Envelope():
-                    hearers[command.header()[0]].hear(command.body)
+                    handlers[command.header()[0]].handle(command.body)
                 case StopUsers(timeout_s):
                     _log.info("%d users have %g s to finish", len(pool), timeout_s)
                     gevent.spawn(_guarded, _stop, pool, timeout_s, parts.link, line)
@@ -156,7 +156,7 @@ def main(task: WorkerSpec) -> int:
 class ControllerEvents:
     """Takes the controller's events, for the scenario's subscribers."""
 
-    def hear(self, body: memoryview) -> None:
+    def handle(self, body: memoryview) -> None:
         """They have come."""
         for event in EVENTS.unpack_stream(body):
             events.deliver(event.name, event.at_ns, event.data)

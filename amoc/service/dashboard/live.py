@@ -19,10 +19,10 @@ from typing import TypeAlias
 import gevent
 from gevent.event import Event
 
-from amoc.base.breather import Breather
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import AmocError, ResourceError
 from amoc.base.json_plain import JsonObject
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.metrics import numpy_loading
 from amoc.results import summary_file
 from amoc.results.journal_tail import JournalTail
@@ -89,8 +89,8 @@ class Watched:
         self._directory, self._goes_on = directory, goes_on
         self._add = add
         self._on_end = on_end
-        self._breathe = Breather(HOLD_NS)
-        self._log = LogTail(directory.logs, LOG_LINES, self._breathe)
+        self._yield_if_due = PeriodicYield(HOLD_NS)
+        self._log = LogTail(directory.logs, LOG_LINES, self._yield_if_due)
         self._ready, self._news = Event(), Event()
         self._viewers = 0
         self._last_looked_ns = now_ns()
@@ -169,14 +169,14 @@ class Watched:
         series = self._series()
         if series is None:
             return
-        self._breathe.begin()
+        self._yield_if_due.begin()
         page = LivePage(
             self._directory.id,
             str(self._directory.path),
             series,
             journal.new(),
             int(time.time()),
-            self._breathe,
+            self._yield_if_due,
         )
         seen = len(series)
         self._log.look()
@@ -196,13 +196,13 @@ class Watched:
             with suppress(ResourceError):  # deleted just now
                 series.grow()
             spent_ns = now_ns()
-            self._breathe.begin()
+            self._yield_if_due.begin()
             entries = journal.new()
             page.add_entries(entries)
             points = series.after(seen, AT_ONCE)
             for point in points:
                 page.add(point)
-                self._breathe()
+                self._yield_if_due()
             seen += len(points)
             if points:
                 self._heard_ns = now_ns()

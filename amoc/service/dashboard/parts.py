@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from amoc.base.breather import Breather
 from amoc.base.json_plain import JsonObject
+from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.report import shell
 from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
@@ -75,7 +75,7 @@ def rate_text(one: ThrottlePoint) -> str:
 
 def log_of(directory: RunDirectory) -> str:
     """The newest lines of a run's logs."""
-    tail = LogTail(directory.logs, LOG_LINES, Breather())
+    tail = LogTail(directory.logs, LOG_LINES, PeriodicYield())
     tail.look()
     return log(tail.lines())
 

@@ -170,7 +170,7 @@ class Ledger:
                     return  # what was not reported counts as unaccounted
                 gevent.sleep(0.01)
 
-    def hear(self, body: memoryview) -> None:
+    def handle(self, body: memoryview) -> None:
         """Process another worker's report of what its users have sent."""
         for record in codec.unpack_stream(body, use_list=False):
             self._take(record)

@@ -8,7 +8,7 @@ from typing import Any
 import gevent
 
 from amoc.base.clock import now_ns
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.coordinator import init_plans
 from amoc.coordinator.controller import Groups
 from amoc.coordinator.function_refs import references
@@ -51,13 +51,13 @@ class Worker:
         assert worker == self.origin
         assert envelope.header() == (Part.COORDINATOR, worker.worker, worker.incarnation)
         if self.alive:
-            self._cluster.groups.hear(self.origin, envelope.body)
+            self._cluster.groups.handle(self.origin, envelope.body)
 
-    def hear(self, body: bytes) -> None:
+    def handle(self, body: bytes) -> None:
         if self.deaf:
             self.unheard.append(body)
         elif self.alive:
-            self.actions.hear(body)
+            self.actions.handle(body)
 
     def add(self, name: str, user_id: int, data: object = None) -> None:
         self.actions.add(name, user_id, data)
@@ -71,12 +71,12 @@ class Cluster:
         self.sent: list[tuple[WorkerId, CoordinatorToWorker]] = []
         self.workers: dict[WorkerId, Worker] = {}
         self.groups = Groups(
-            self._post, seed, Operator(lambda _, text: self.notes.append(text)), now
+            self._post, seed, OperatorLog(lambda _, text: self.notes.append(text)), now
         )
 
     def _post(self, origin: WorkerId, record: CoordinatorToWorker) -> None:
         self.sent.append((origin, record))
-        self.workers[origin].hear(COORDINATOR_TO_WORKER.pack(record))
+        self.workers[origin].handle(COORDINATOR_TO_WORKER.pack(record))
 
     def up(
         self, worker: int, incarnation: int = 1, node: str = "node0", deaf: bool = False

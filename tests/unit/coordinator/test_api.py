@@ -48,10 +48,10 @@ class Alone:
 
     def _post(self, _origin: WorkerId, record: CoordinatorToWorker) -> None:
         assert self.actions is not None
-        self.actions.hear(COORDINATOR_TO_WORKER.pack(record))
+        self.actions.handle(COORDINATOR_TO_WORKER.pack(record))
 
     def begin(self, alone: bool = True) -> None:
-        outbox = Outbox(lambda _, envelope: self.groups.hear(HERE, envelope.body))
+        outbox = Outbox(lambda _, envelope: self.groups.handle(HERE, envelope.body))
         self.actions = Actions(HERE, outbox, alone=alone)
         context.active().set(Actions, self.actions)
         self.groups.worker_up(HERE)
@@ -121,7 +121,7 @@ def test_a_worker_that_has_not_heard_of_a_coordinator_yet_asks_for_it(run: Alone
         assert run.actions is not None
         # As if another worker had started it a moment ago.
         stopped = CoordinatorStopped("pairs", 1, forget=True)
-        run.actions.hear(COORDINATOR_TO_WORKER.pack(stopped))
+        run.actions.handle(COORDINATOR_TO_WORKER.pack(stopped))
         coordinator.add("pairs", 1, 1)
         coordinator.add("pairs", 2, 2)
 

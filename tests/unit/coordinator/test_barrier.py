@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from amoc.base import pause
 from amoc.base.clock import now_ns
-from amoc.base.distance import Distance
 from amoc.base.errors import AmocError, ScenarioError
+from amoc.base.node_latency import NodeLatency
 from amoc.coordinator import barrier_worker
 from amoc.coordinator.barrier_controller import LEAD_NS, Barriers, ranges
 from amoc.coordinator.barrier_worker import BarrierTimeout
@@ -109,7 +109,7 @@ def test_one_that_gives_up_when_the_release_is_on_its_way_is_released() -> None:
     gevent.sleep(0.02)  # meanwhile they give up
     worker.deaf = False
     for body in worker.unheard:
-        worker.hear(body)
+        worker.handle(body)
     until(lambda: len(hasty.released) == 2)
     assert not hasty.crowd.errors
 
@@ -175,7 +175,7 @@ def test_a_user_that_is_asked_to_leave_when_the_release_is_on_its_way_is_release
         gevent.sleep(0)
     worker.deaf = False
     for body in worker.unheard:
-        worker.hear(body)
+        worker.handle(body)
     until(lambda: set(here.released) == {1, 2})
 
 
@@ -191,7 +191,7 @@ def test_a_user_that_is_asked_to_stop_as_its_barrier_is_refused_does_not_wait_fo
     until(lambda: two.worker.unheard)
     two.crowd.alive[2].ask_to_stop(StopReason.RUN_ENDS)  # it goes on at the loop's next turn
     two.worker.deaf = False
-    two.worker.hear(two.worker.unheard[0])
+    two.worker.handle(two.worker.unheard[0])
     until(lambda: not two.crowd.alive)
     assert two.crowd.states[2] == UserState.FINISHED
     assert not two.crowd.errors
@@ -284,9 +284,9 @@ def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
 
 def test_the_common_moment_is_as_far_ahead_as_the_farthest_node_is_away() -> None:
     sent: list[BarrierRelease] = []
-    distance = Distance()
-    barriers = Barriers(lambda _, record: sent.append(record), lambda: 5, distance)  # type: ignore[arg-type]
-    distance.round_trip_ns = 10**9
+    latency = NodeLatency()
+    barriers = Barriers(lambda _, record: sent.append(record), lambda: 5, latency)  # type: ignore[arg-type]
+    latency.round_trip_ns = 10**9
     barriers.arrive(A, BarrierArrivals("x", 1, [1]))
     assert sent == [BarrierRelease("x", 5 + LEAD_NS + 10**9, [(1, 1)])]
 

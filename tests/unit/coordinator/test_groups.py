@@ -174,7 +174,7 @@ def test_a_group_whose_worker_dies_before_it_acknowledged_is_run_by_another() ->
     cluster.lose(holder)
     assert len(survivor.unheard) == 1
     survivor.deaf = False
-    survivor.hear(survivor.unheard.pop())
+    survivor.handle(survivor.unheard.pop())
     until(lambda: met)
     assert [user_id for user_id, _ in met[0]] == [1, 2, 3]
     until(cluster.quiet)
@@ -243,7 +243,7 @@ def test_a_worker_has_so_many_groups_at_a_time_and_the_others_wait(
     worker.actions.flush()
     assert sum(len(record.groups) for _, record in cluster.sent) == 10
     worker.deaf = False
-    worker.hear(worker.unheard.pop())
+    worker.handle(worker.unheard.pop())
     until(lambda: len(met) == 100)
     assert met == list(range(1, 101))
     until(cluster.quiet)
@@ -288,7 +288,7 @@ def test_so_are_too_many_bytes_and_there_is_room_again_when_actions_have_run(
     )
     worker.deaf = False
     for body in worker.unheard:
-        worker.hear(body)
+        worker.handle(body)
     until(cluster.quiet)
     assert cluster.groups.started["ones"].held_bytes == 0
     worker.add("ones", 31, b"x" * 50_000)
@@ -501,7 +501,7 @@ def test_a_worker_that_comes_while_a_stopped_one_has_groups_to_run_runs_them_and
     cluster.start_in_init("by init", (2, meet))
     first, other = cluster.up(0, deaf=True), cluster.up(1, deaf=True)
     cluster.start_by_user(first, "by user", (2, meet))
-    other.hear(other.unheard.pop())
+    other.handle(other.unheard.pop())
     for user_id, name in enumerate(("by init", "by user"), start=1):
         first.add(name, user_id)
         first.actions.flush()
@@ -754,7 +754,7 @@ def test_whatever_happens_each_add_is_in_a_group_that_ran_or_was_lost_with_its_w
     for worker in workers:
         worker.deaf = False
         for body in worker.unheard:
-            worker.hear(body)
+            worker.handle(body)
     cluster.ask("reset", "x")
     until(cluster.quiet)
     state = cluster.groups.states()[0]

@@ -50,7 +50,7 @@ class Worker:
         what, *arguments = self.up.popleft()
         self.run.pass_on(getattr(dealer, what)(self, *arguments))
 
-    def hear(self) -> None:
+    def handle(self) -> None:
         what, ranges = self.down.popleft()
         if what == "rows":
             rows = [row for first, count in ranges for row in range(first, first + count)]
@@ -109,7 +109,7 @@ class Run:
             if one.up:
                 one.say(self.dealer)
             else:
-                one.hear()
+                one.handle()
         pytest.fail("workers and dealer never stop talking")
 
 
@@ -133,7 +133,7 @@ def play(run: Run, actions, kills: bool = True) -> None:
         elif what == "say" and worker.up:
             worker.say(run.dealer)
         elif what == "hear" and worker.down:
-            worker.hear()
+            worker.handle()
         elif what == "kill" and kills:
             run.kill(at % len(run.workers))
 

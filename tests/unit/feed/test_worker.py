@@ -9,7 +9,7 @@ from gevent import get_hub
 
 from amoc import feed
 from amoc.base.errors import PeerError, ScenarioError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.feed import registry
 from amoc.feed import worker as worker_module
 from amoc.feed.controller import Feeds
@@ -35,7 +35,7 @@ class Joined:
 
     def __init__(self, rows, workers=2, order="unique", **how):
         self.told: list[str] = []
-        self.operator = Operator(lambda level, text: self.told.append(f"{level}: {text}"))
+        self.operator = OperatorLog(lambda level, text: self.told.append(f"{level}: {text}"))
         self.down = Outbox(self._down, gather_s=0)
         self.controller = Feeds(self.down.sender(Part.FEED, FEED_TO_WORKER), self.operator)
         self.feeds = [feed.rows(rows, order, **how) for _ in range(workers)]
@@ -51,13 +51,13 @@ class Joined:
 
     def _up(self, worker, envelope):
         self.envelopes += 1
-        self.controller.hear(worker, envelope.body)
+        self.controller.handle(worker, envelope.body)
 
     def _down(self, worker, envelope):
         if self.on_their_way is not None:
             self.on_their_way.append(envelope)
         elif worker.worker not in self.deaf:
-            self.ends[worker.worker].hear(envelope.body)
+            self.ends[worker.worker].handle(envelope.body)
 
     def take(self, users, worker=0, **settings):
         """The pool of users of a worker, each of which takes one row; and the rows."""
@@ -174,7 +174,7 @@ def test_a_row_for_a_user_that_ends_as_it_comes_goes_to_another(end):
     end(victim)
     (envelope,) = joined.on_their_way  # with the only row; both come in one turn of the loop
     joined.on_their_way = None
-    joined.ends[0].hear(envelope.body)
+    joined.ends[0].handle(envelope.body)
     wait_gone(ending)
     wait_gone(crowd)
     assert (rows, none) == ([0], [])

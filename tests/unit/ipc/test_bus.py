@@ -14,7 +14,7 @@ import zmq
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import PeerError
-from amoc.base.turns import let_turn
+from amoc.base.loop_yield import yield_to_loop
 from amoc.ipc import bus
 from amoc.ipc.bus import Child, Parent, Received
 from amoc.ipc.bus import child as child_end
@@ -385,8 +385,10 @@ def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
     child = family.bear("w0.1")
     child.join(DEADLINE_S)
     heard = []
-    hear = both_ends.SocketReader.hear
-    monkeypatch.setattr(both_ends.SocketReader, "hear", lambda one: heard.append(one) or hear(one))
+    on_readable = both_ends.SocketReader.on_readable
+    monkeypatch.setattr(
+        both_ends.SocketReader, "on_readable", lambda one: heard.append(one) or on_readable(one)
+    )
     got, busy = [], gevent.event.Event()
 
     def read():
@@ -436,14 +438,14 @@ def test_timers_have_their_turn_however_much_there_is_to_read(family, monkeypatc
         family.parent.send("w0.1", command)
     with gevent.Timeout(DEADLINE_S):
         while len(obeyed) < 600:
-            let_turn()
+            yield_to_loop()
             seen.add(len(obeyed))
     assert len(seen) >= 100
 
 
 def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
     family.join("w0.1")
-    monkeypatch.setattr(both_ends.SocketReader, "hear", lambda one: None)
+    monkeypatch.setattr(both_ends.SocketReader, "on_readable", lambda one: None)
     family.parent.send("w0.1", Go())
     wait(lambda: family.obeyed["w0.1"])
 
@@ -454,12 +456,12 @@ def test_whether_reports_are_unread_can_be_asked_and_they_are_read_then(family, 
     wait(lambda: family.parent.backlog("w0.1") == 0)
     for _ in range(20):  # turns of the loop, for all that was said at the start
         gevent.sleep(0.001)
-    assert not family.parent.has_unread()
+    assert not family.parent.has_unread_messages()
     pusher = family.context.socket(zmq.PUSH)
     pusher.connect(family.parent.endpoints[1])
     pusher.send(pack_batch("w0.1", 0, 0, [ANY.pack(Go())]))
     until_s = time.monotonic() + DEADLINE_S
-    while not family.parent.has_unread():  # the loop does not turn meanwhile
+    while not family.parent.has_unread_messages():  # the loop does not turn meanwhile
         assert time.monotonic() < until_s
     assert Go() not in family.reported("w0.1")
     with gevent.Timeout(DEADLINE_S / 2):

@@ -35,10 +35,10 @@ class Wire:
 
     def carry(self, worker: WorkerId, envelope: Envelope) -> None:
         assert envelope.header() == (Part.CALLS, 1, 1)
-        self.calls.hear(worker, envelope.body)
+        self.calls.handle(worker, envelope.body)
 
     def back(self, answer: Answer) -> None:
-        gevent.spawn(self.line.hear, ANSWERS.pack(answer))
+        gevent.spawn(self.line.handle, ANSWERS.pack(answer))
 
 
 def test_a_call_is_answered_by_the_operation_it_names():
@@ -122,7 +122,7 @@ def test_answers_find_their_callers_whatever_their_order():
         while len(held) < 3:
             gevent.sleep(0)
     for answer in reversed(held):
-        wire.line.hear(ANSWERS.pack(answer))
+        wire.line.handle(ANSWERS.pack(answer))
     assert [one.get(timeout=DEADLINE_S) for one in asking] == ["a", "b", "c"]
 
 
@@ -133,7 +133,7 @@ def test_no_answer_is_an_error_in_time_and_a_late_one_is_passed_over():
     wire.calls.operations["late.one"] = lambda _origin: 1
     with pytest.raises(PeerError, match=r"within 0\.01 s"):
         rpc.ask("late.one", timeout_s=0.01)
-    wire.line.hear(ANSWERS.pack(held[0]))
+    wire.line.handle(ANSWERS.pack(held[0]))
 
 
 def test_calls_of_init_are_noted_in_order_and_made_later():

@@ -23,7 +23,7 @@ def connect(rates: Mapping[str, str] | None = None) -> tuple[Pacer, Gate]:
     def deliver() -> None:
         body = b"".join(gathered)
         gathered.clear()
-        gate.hear(body)
+        gate.handle(body)
 
     def post(_origin: WorkerId, record: ThrottleToWorker) -> None:
         gathered.append(THROTTLE_TO_WORKER.pack(record))
@@ -31,7 +31,7 @@ def connect(rates: Mapping[str, str] | None = None) -> tuple[Pacer, Gate]:
             get_hub().loop.run_callback(deliver)
 
     def send(worker: WorkerId, envelope: Envelope) -> None:
-        pacer.hear(worker, envelope.body)
+        pacer.handle(worker, envelope.body)
 
     pacer = Pacer(post, rates=rates)
     gate = Gate(HERE, Outbox(send))

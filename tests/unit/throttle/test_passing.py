@@ -15,7 +15,7 @@ from amoc import metrics, throttle
 from amoc.base import context, pause
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError, UsageError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.base.waiting import Waiter, interrupt
 from amoc.ipc.messages.throttle import THROTTLE_TO_WORKER, Permits
 from amoc.ipc.rpc import Handler
@@ -375,14 +375,14 @@ def visit_again_and_again(name: str, times: int) -> None:
 def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here: Here):
     throttle.limit_concurrency("places", 2)
     sent = 0
-    hear = here.gate.hear
+    handle = here.gate.handle
 
     def noting(body: bytes) -> None:
         nonlocal sent
         sent += sum(isinstance(one, Permits) for one in THROTTLE_TO_WORKER.unpack_stream(body))
-        hear(body)
+        handle(body)
 
-    here.gate.hear = noting  # type: ignore[method-assign]
+    here.gate.handle = noting  # type: ignore[method-assign]
     here.spawn(visit_again_and_again, "places", 1000).join(10)
     assert 0 < sent < 200
     permits = here.pacer.throttles["places"].permits
@@ -703,7 +703,7 @@ def test_what_makes_no_sense_is_refused(here: Here, call, message):
 
 def test_an_operators_rate_rules():
     notes: list[str] = []
-    operator = Operator(lambda _, text: notes.append(text))
+    operator = OperatorLog(lambda _, text: notes.append(text))
     pacer = Pacer(lambda *_: None, rates={"a": "30/s", "b": "1/s"}, operator=operator)
     pacer.start("a", ("constant", 1))
     assert [state.rate for state in pacer.states()] == [1800]

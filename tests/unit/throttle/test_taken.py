@@ -34,7 +34,7 @@ class Paced:
             missed=0,
             in_force=epoch,
         )
-        self.pacer.hear(WORKER, THROTTLE_TO_CONTROLLER.pack(want))
+        self.pacer.handle(WORKER, THROTTLE_TO_CONTROLLER.pack(want))
 
     def later(self, seconds: float) -> None:
         self.now_ns += int(seconds * S_NS)

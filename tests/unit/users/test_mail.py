@@ -15,7 +15,7 @@ from amoc import metrics
 from amoc.base import pause as pausing
 from amoc.base.context import WorkerContext
 from amoc.base.errors import ClosedError, MailError, MailTimeout, PeerError, ScenarioError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
@@ -84,7 +84,7 @@ class Town:
             self.placement,
             outbox,
             find,
-            Operator(lambda _, text: self.notes.append(text)),
+            OperatorLog(lambda _, text: self.notes.append(text)),
             crowded,
         )
 
@@ -93,7 +93,7 @@ class Town:
         part, worker, incarnation = envelope.header()
         assert (part, incarnation) == (Part.MAIL, 0)
         if not self.cut:
-            get_hub().loop.run_callback(self.posts[worker].hear, envelope.body)
+            get_hub().loop.run_callback(self.posts[worker].handle, envelope.body)
 
     def post(self, user_id: int) -> MailRouter:
         return self.posts[self.placement.worker_of(user_id)]
@@ -483,7 +483,7 @@ def test_a_check_in_the_event_loop_itself_is_refused(town):
 @pytest.mark.parametrize("body", [b"\xc1", b"\x05", b"\x91\x01", b"\xa1x"])
 def test_an_envelope_that_makes_no_sense_is_an_error_that_says_so(town, body):
     with pytest.raises(PeerError, match=r"expected (mail|a stream of msgpack), got b"):
-        town.posts[0].hear(body)
+        town.posts[0].handle(body)
 
 
 # Receiving

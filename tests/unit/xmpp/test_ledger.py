@@ -65,7 +65,7 @@ class Run:
 
     def _send(self, worker: WorkerId, envelope: Envelope) -> None:
         assert envelope.header()[0] is Part.LIBRARY
-        self.links[worker.worker].hear(envelope.body)
+        self.links[worker.worker].handle(envelope.body)
 
     def open(self, user_id: int, resource: str = "amoc") -> Lane:
         ledger = self.ledgers[(user_id - 1) % len(self.ledgers)]

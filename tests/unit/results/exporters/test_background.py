@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from amoc.base import breather
+from amoc.base import periodic_yield
 from amoc.results.exporters import background
 from amoc.results.exporters.background import BackgroundQueue, RefusedError, in_turns
 from amoc.results.exporters.backlog import MAX_POINTS, ChunkBacklog, PointBacklog
@@ -218,12 +218,12 @@ def test_what_points_that_were_dropped_have_counted_comes_with_the_next_one():
 
 
 def test_timers_of_the_loop_fire_while_very_many_values_are_made(monkeypatch):
-    monkeypatch.setattr(breather, "HOLD_NS", 0)
+    monkeypatch.setattr(periodic_yield, "HOLD_NS", 0)
     turns = []
 
     def turn():
         while True:
-            gevent.sleep(breather.PAUSE_S)
+            gevent.sleep(periodic_yield.PAUSE_S)
             turns.append(1)
 
     beside = gevent.spawn(turn)
@@ -235,7 +235,7 @@ def test_timers_of_the_loop_fire_while_very_many_values_are_made(monkeypatch):
 
 
 def test_the_loop_is_not_bothered_by_what_is_quick(monkeypatch):
-    monkeypatch.setattr(breather, "HOLD_NS", 10**18)
+    monkeypatch.setattr(periodic_yield, "HOLD_NS", 10**18)
     turns = []
     beside = gevent.spawn(turns.append, 1)
     assert list(in_turns(range(1000))) == list(range(1000))

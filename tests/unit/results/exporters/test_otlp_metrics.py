@@ -175,7 +175,7 @@ def test_names_of_any_characters_can_be_sent():
     assert shown == {"", "?", "\x00", "é日", "x" * 5000}
 
 
-def test_it_breathes_between_metrics():
+def test_it_yields_between_metrics():
     breaths = []
     Metrics(RESOURCE, MetricOptions()).request(runs.points(1)[0], lambda: breaths.append(1))
     assert len(breaths) > 10

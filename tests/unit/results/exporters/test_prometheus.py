@@ -9,7 +9,7 @@ from gevent.event import Event
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from amoc.base import breather
+from amoc.base import periodic_yield
 from amoc.base.errors import ResourceError
 from amoc.results.exporters import RunInfo, prometheus
 from amoc.results.exporters.prometheus import Prometheus
@@ -113,13 +113,13 @@ def test_beyond_loopback_it_says_who_can_read():
 
 
 def test_the_loop_turns_while_a_scrape_is_made(served, monkeypatch):
-    monkeypatch.setattr(breather, "HOLD_NS", 0)
+    monkeypatch.setattr(periodic_yield, "HOLD_NS", 0)
     exporter, port = served
     feed(exporter, runs.points(3))
     asking = gevent.spawn(get, port)
     turns = 0
     while not asking.ready():
-        gevent.sleep(breather.PAUSE_S)
+        gevent.sleep(periodic_yield.PAUSE_S)
         turns += 1
     families = asking.get()[1].count("# TYPE ")
     assert turns > families / 2
@@ -154,11 +154,11 @@ def test_a_connection_that_is_kept_between_scrapes_does_not_keep_the_end():
 def test_a_scrape_under_way_is_answered_before_the_end(served, monkeypatch):
     under_way = Event()
 
-    def breathe(_breather):
+    def yield_if_due(_yield):
         under_way.set()
-        gevent.sleep(breather.PAUSE_S)
+        gevent.sleep(periodic_yield.PAUSE_S)
 
-    monkeypatch.setattr(breather.Breather, "__call__", breathe)
+    monkeypatch.setattr(periodic_yield.PeriodicYield, "__call__", yield_if_due)
     exporter, port = served
     feed(exporter, runs.points(3))
     asking = gevent.spawn(get, port)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.clock import S_NS
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.results.report import run_annotations
 from amoc.results.report.event_dedup import deduplicated
 from amoc.runtime.logs.operator_feed import OperatorFeed
@@ -92,7 +92,7 @@ def test_commands_and_what_is_said_in_brackets_at_the_end_are_left_alone():
 
 def test_what_telling_left_untold_is_counted_together():
     feed, told = OperatorFeed(), []
-    feed.attach(Operator(lambda level, text: told.append(event(1.0, text, level))))
+    feed.attach(OperatorLog(lambda level, text: told.append(event(1.0, text, level))))
     for second in range(3):
         for number in range(5):
             feed.show(logging.WARNING, f"{'abcde'[number]} (web)", "", 1, second * S_NS)

@@ -10,11 +10,11 @@ import pytest
 from amoc.base.clock import S_NS
 from amoc.base.errors import ExitCode, PeerError
 from amoc.ipc.bus import Received
-from amoc.ipc.mail_room import MAX_MAIL
+from amoc.ipc.mail_limit import MAX_MAIL
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
 from amoc.ipc.messages.placement import Move
-from amoc.ipc.messages.users import LookAtUsers, Started, Stopped, StopUsers, UsersNow
+from amoc.ipc.messages.users import QueryUsers, Started, Stopped, StopUsers, UsersNow
 from amoc.metrics.board import UserState
 from amoc.runtime.controller import nodes as module
 from amoc.runtime.controller import phases
@@ -69,7 +69,7 @@ class Bus:
         while self.pending:
             yield self.pending.pop(0)
 
-    def has_unread(self) -> bool:
+    def has_unread_messages(self) -> bool:
         return self.late
 
     def pack(self, command: object) -> object:
@@ -107,9 +107,9 @@ class Run:
         )
         self.nodes.number_workers([2, 2, 2])
         for name in ("node0", "node1", "node2"):
-            self.hear(name, Hello(1))
+            self.handle(name, Hello(1))
 
-    def hear(self, name: str, record: object) -> None:
+    def handle(self, name: str, record: object) -> None:
         if name not in self.bus.forgotten:
             self.bus.pending.append(Received(name, record))
         self.nodes.listen()
@@ -124,10 +124,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wait_ends_when_all_nodes_have_reported_and_has_the_report_of_each():
     run = Run()
     for killed, name in enumerate(("node0", "node1")):
-        run.hear(name, Stopped(killed, [], 0))
+        run.handle(name, Stopped(killed, [], 0))
     with pytest.raises(PeerError, match="each node did not stop within 0 s"):
         run.nodes.wait_for(Stopped, 0.0, "each node", "stop")
-    run.hear("node2", Stopped(2, [], 0))
+    run.handle("node2", Stopped(2, [], 0))
     found = run.nodes.wait_for(Stopped, 60.0, "each node", "stop")
     assert {name: one.killed for name, one in found.items()} == {"node0": 0, "node1": 1, "node2": 2}
 
@@ -145,7 +145,7 @@ def test_a_node_that_has_died_is_given_up_and_the_wait_goes_on_without_it():
     run = Run()
     run.processes[1].how = "was killed by SIGKILL"
     for name in ("node0", "node2"):
-        run.hear(name, Stopped(0, [], 0))
+        run.handle(name, Stopped(0, [], 0))
     assert list(run.nodes.wait_for(Stopped, 60.0, "each node", "stop")) == ["node0", "node2"]
     assert run.lost == [("node1", "node1 was killed by SIGKILL")]
     assert [node.lost for node in run.nodes.all] == ["", run.lost[0][1], ""]
@@ -157,7 +157,7 @@ def test_a_node_that_has_died_is_given_up_and_the_wait_goes_on_without_it():
 
 def test_a_node_that_cannot_go_on_is_killed_with_all_below_it_before_the_run_goes_on():
     run = Run()
-    run.hear("node2", Failed(int(ExitCode.NODE_LOST), "the supervisor is dead"))
+    run.handle("node2", Failed(int(ExitCode.NODE_LOST), "the supervisor is dead"))
     run.nodes.check()
     assert (run.processes[2].killed, run.processes[2].how) == (True, "was killed by SIGKILL")
     assert run.lost == [("node2", "the supervisor is dead")]
@@ -168,7 +168,7 @@ def test_nodes_that_are_lost_at_once_are_ended_side_by_side():
     run = Run()
     run.processes[0].may_end = lambda: run.processes[2].how is not None
     for name in ("node0", "node2"):
-        run.hear(name, Failed(int(ExitCode.NODE_LOST), "no power"))
+        run.handle(name, Failed(int(ExitCode.NODE_LOST), "no power"))
     with gevent.Timeout(10):
         run.nodes.check()
     assert run.lost == [("node0", "no power"), ("node2", "no power")]
@@ -189,7 +189,7 @@ def test_a_node_that_is_silent_for_too_long_is_given_up(monkeypatch: pytest.Monk
     for _ in range(9):
         clock[0] += 2 * 10**9
         for name in ("node0", "node2"):
-            run.hear(name, Note("info", "here"))
+            run.handle(name, Note("info", "here"))
         run.nodes.check()
     assert run.lost == [("node1", "node1 has not reported for 15 s")]
     assert run.processes[1].killed
@@ -201,7 +201,7 @@ def test_nodes_are_not_lost_when_it_is_the_controller_that_was_stopped(
     run = Run()
     now = module.now_ns()
     monkeypatch.setattr(module, "now_ns", lambda: now + 100 * 10**9)
-    run.hear("node0", Note("info", "here"))
+    run.handle("node0", Note("info", "here"))
     run.nodes.check()
     assert run.lost == []
     assert any("was suspended" in one.text for _, one in run.taken if isinstance(one, Note))
@@ -210,7 +210,7 @@ def test_nodes_are_not_lost_when_it_is_the_controller_that_was_stopped(
 @pytest.mark.parametrize("code", [ExitCode.SCENARIO, ExitCode.WORKERS_LOST, ExitCode.INTERNAL])
 def test_what_would_happen_on_the_other_nodes_too_ends_the_run(code: ExitCode):
     run = Run()
-    run.hear("node1", Failed(int(code), "why"))
+    run.handle("node1", Failed(int(code), "why"))
     with pytest.raises(Exception, match="why") as caught:
         run.nodes.check()
     assert caught.value.exit_code is code
@@ -232,8 +232,8 @@ def test_the_run_ends_where_no_node_may_be_lost_and_with_the_last_one():
 
 def test_a_node_that_says_what_none_of_ours_says_is_given_up_and_the_others_are_heard():
     run = Run()
-    run.hear("node1", Started(4, 1))
-    run.hear("node2", Started(4, 1))
+    run.handle("node1", Started(4, 1))
+    run.handle("node2", Started(4, 1))
     run.nodes.check()
     why = "node1 has sent an invalid Started: its workers are 2 to 3, got worker 4"
     assert run.lost == [("node1", why)]
@@ -243,7 +243,7 @@ def test_a_node_that_says_what_none_of_ours_says_is_given_up_and_the_others_are_
 
 def test_a_node_that_has_said_its_last_word_may_leave():
     run = Run()
-    run.hear("node1", Terminated(""))
+    run.handle("node1", Terminated(""))
     run.processes[1].how = "exited with 0"
     run.nodes.check()
     assert run.lost == []
@@ -275,7 +275,7 @@ def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_
     for process in run.processes[:2]:
         process.how = "exited with 3"
     run.nodes.check()
-    run.hear("node0", Terminated(""))
+    run.handle("node0", Terminated(""))
     clock[0] += 129
     run.nodes.check()
     assert run.lost == []
@@ -287,7 +287,7 @@ def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_
 def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(clock):
     run = run_that_two_have_left()
     clock[0] += module.CLEAN_NS - 1
-    run.hear("node0", Terminated(""))
+    run.handle("node0", Terminated(""))
     run.nodes.check()
     assert run.lost == []
     clock[0] += 1
@@ -301,7 +301,7 @@ def test_a_node_that_has_left_is_not_lost_while_the_controller_has_reports_to_re
     clock[0] += int(module.SILENT_S * S_NS) - 1
     run.nodes.check()
     assert run.lost == []
-    run.hear("node0", Terminated(""))
+    run.handle("node0", Terminated(""))
     clock[0] += 1  # it is not kept for ever by others that report
     run.nodes.check()
     assert run.lost == [("node1", "node1 exited with 0")]
@@ -331,7 +331,7 @@ def test_one_that_cannot_go_on_is_given_up_however_long_ago_all_were_looked_at(m
     run.processes[0].how = "was killed by SIGKILL"
     run.nodes.check()
     assert run.lost == []
-    run.hear("node2", Failed(int(ExitCode.NODE_LOST), "the supervisor is dead"))
+    run.handle("node2", Failed(int(ExitCode.NODE_LOST), "the supervisor is dead"))
     run.nodes.check()
     assert [name for name, _ in run.lost] == ["node0", "node2"]
 
@@ -369,7 +369,7 @@ def test_mail_goes_to_the_node_of_its_worker_and_what_does_not_fit_is_counted():
 def test_a_node_that_is_to_join_is_heard_and_waited_for_only_once_it_has():
     run = Run()
     node = run.nodes.expect(Process(4), range(8, 10))  # type: ignore[arg-type]
-    run.hear("node4", Started(9, 1))
+    run.handle("node4", Started(9, 1))
     mail = Envelope.of(Part.MAIL, 8, 0, b"")
     run.nodes.pass_on(mail)
     assert run.bus.sent == [("node4", mail)]
@@ -380,7 +380,7 @@ def test_a_node_that_is_to_join_is_heard_and_waited_for_only_once_it_has():
     run.nodes.send_all(STOP)
     assert run.bus.sent[-1] == ("node4", STOP)
     other = run.nodes.expect(Process(5), range(10, 12))  # type: ignore[arg-type]
-    run.hear("node5", Failed(int(ExitCode.INIT_FAILED), "it has no file"))
+    run.handle("node5", Failed(int(ExitCode.INIT_FAILED), "it has no file"))
     assert str(run.nodes.trouble_of(other)) == "it has no file"
     run.nodes.check()
     run.nodes.give_up(other, "it has no file")
@@ -395,10 +395,10 @@ def test_where_users_stand_is_asked_of_all_nodes_and_the_highest_ids_are_beyond(
     here = {"node0": [1, 4, 7, 10], "node1": [2, 5], "node2": [3, 6, 9, 12, 15]}
 
     def answer(name: str, command: object) -> None:
-        assert isinstance(command, LookAtUsers)
+        assert isinstance(command, QueryUsers)
         beyond = sorted(here[name], reverse=True)[: max(0, len(here[name]) - command.keep)]
         users = {int(UserState.RUNNING): len(here[name])}
-        looks.hear(name, UsersNow(command.number, 5, users, [0, 0], beyond, len(here[name])))
+        looks.handle(name, UsersNow(command.number, 5, users, [0, 0], beyond, len(here[name])))
 
     run.bus.answer = answer
     now = looks.look(keep=7)

@@ -39,7 +39,7 @@ class Workers:
 
     def answer(self, worker: WorkerId, kind: Callable[..., OrderReply], *fields: object) -> None:
         number = next(order.number for one, order in reversed(self.told) if one == worker)
-        self.broadcast.hear(worker, ORDER_REPLIES.pack(kind(number, *fields)))
+        self.broadcast.handle(worker, ORDER_REPLIES.pack(kind(number, *fields)))
 
 
 def pause(number: int, _: WorkerId) -> Pause:

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import gevent
 import pytest
 
-from amoc.base import breather, pause
+from amoc.base import pause, periodic_yield
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode, PeerError, UsageError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.ipc.messages.lifecycle import Loaded, Ready
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen
@@ -55,7 +55,7 @@ class Bench:
         )
         self.left = RunDirectory(tmp_path / "run")
         self.status = Status(plan=self.plan, run_id="an-id", state=State.RUNNING)
-        operator = Operator(lambda level, text: self.told.append((level, text)))
+        operator = OperatorLog(lambda level, text: self.told.append((level, text)))
         self.files = RunFiles(self.plan, "an-id", operator.warning)
         self.results = RunResults(
             self.status, self.files, operator, lambda _at_ns: {}, lambda: 0, lambda: 0.0
@@ -88,7 +88,7 @@ class Bench:
         if taken is None:
             self.results.take("node0", sample)
         else:
-            self.results.hear("node0", sample, lambda: taken.append(sample.sequence))
+            self.results.handle("node0", sample, lambda: taken.append(sample.sequence))
 
     def end(self, ended="ok", failure=None):
         self.results.stop(self.begun_ns + RAN_S * S_NS)
@@ -164,7 +164,7 @@ def test_samples_are_taken_in_the_order_in_which_they_were_heard(tmp_path):
 
 
 def test_a_large_sample_is_merged_in_parts_between_which_the_loop_turns(tmp_path, monkeypatch):
-    monkeypatch.setattr(breather, "HOLD_NS", 0)
+    monkeypatch.setattr(periodic_yield, "HOLD_NS", 0)
     run, taken = Bench(tmp_path).begin(), []
     durations = {f"t{n}": Histogram(dict.fromkeys(range(200, 400), 1), 2_000) for n in range(50)}
     run.sample(1, taken, timers=TimerBlock.of(durations).wire())
@@ -188,7 +188,7 @@ def test_a_large_sample_is_merged_in_parts_between_which_the_loop_turns(tmp_path
 
 
 def test_no_second_is_cut_beside_the_last_one_nor_after_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(breather, "HOLD_NS", 0)
+    monkeypatch.setattr(periodic_yield, "HOLD_NS", 0)
     run = Bench(tmp_path).begin(ago_s=0)
     durations = {f"t{n}": Histogram(dict.fromkeys(range(200, 400), 1), 2_000) for n in range(50)}
     run.sample(-0.5, timers=TimerBlock.of(durations).wire())  # this one ends no second

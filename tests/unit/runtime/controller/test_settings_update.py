@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from amoc.base.errors import PeerError, SettingError, UsageError
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.ipc.messages.orders import (
     ORDER_REPLIES,
     ApplySettings,
@@ -42,7 +42,7 @@ class Workers:
         self.said: list[str] = []
         self.react = react
         self.broadcast = Broadcast(self._post)
-        operator = Operator(lambda _, text: self.said.append(text))
+        operator = OperatorLog(lambda _, text: self.said.append(text))
         self.rates: list[float] = []
         self.rate_remark = ""
         self.update = SettingsUpdate(
@@ -64,10 +64,10 @@ class Workers:
         gevent.spawn(self.react, worker, order)
 
     def done(self, worker: WorkerId, order: Order) -> None:
-        self.broadcast.hear(worker, ORDER_REPLIES.pack(Done(order.number, "done")))
+        self.broadcast.handle(worker, ORDER_REPLIES.pack(Done(order.number, "done")))
 
     def refuse(self, worker: WorkerId, order: Order) -> None:
-        self.broadcast.hear(worker, ORDER_REPLIES.pack(Refused(order.number, "no")))
+        self.broadcast.handle(worker, ORDER_REPLIES.pack(Refused(order.number, "no")))
 
     def replace(self) -> None:
         self.broadcast.worker_lost(FIRST)

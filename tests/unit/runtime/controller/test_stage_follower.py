@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amoc.base.clock import MS_NS, S_NS
-from amoc.base.distance import Distance
+from amoc.base.node_latency import NodeLatency
 from amoc.runtime.controller.stage_follower import HORIZON_NS, MAX_EXACT, StageFollower
 from amoc.scenario.load_profile import Stages
 
@@ -36,9 +36,9 @@ def test_as_many_users_come_and_go_as_the_stages_want_however_unevenly_one_looks
 
 
 def test_users_are_added_as_far_ahead_as_the_farthest_node_is_away():
-    distance = Distance()
-    distance.round_trip_ns = S_NS
-    change = StageFollower(Stages.parse("10s:100"), 0, distance).step(0)
+    latency = NodeLatency()
+    latency.round_trip_ns = S_NS
+    change = StageFollower(Stages.parse("10s:100"), 0, latency).step(0)
     assert len(change.dues_ns) == 11
     assert change.dues_ns[-1] == S_NS + HORIZON_NS
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from amoc.base import append_file
 from amoc.base.clock import S_NS
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.runtime import logs
 from amoc.runtime.logs import file
 from amoc.runtime.logs.handler import Log
@@ -76,7 +76,7 @@ class Process:
 
     def attach(self, user: int | None = None) -> Process:
         self.user = user
-        self.log.attach(Operator(lambda *note: self.told.append(note)), lambda: self.user)
+        self.log.attach(OperatorLog(lambda *note: self.told.append(note)), lambda: self.user)
         return self
 
     def lines(self) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ def test_numbers_do_not_make_another_kind(number: int, address: int) -> None:
 
 def test_the_operator_is_told_a_few_a_second_and_how_many_more_there_are() -> None:
     feed, told = OperatorFeed(), []
-    feed.attach(Operator(lambda *note: told.append(note)))
+    feed.attach(OperatorLog(lambda *note: told.append(note)))
     for number in range(MAX_PER_S + 4):
         feed.show(logging.WARNING, f"no {number}", "", 1, 0)
     feed.show(logging.WARNING, "no # (6 more)", "", 6, 0)
@@ -200,7 +200,7 @@ def test_what_came_before_the_operator_could_be_told_is_counted() -> None:
     feed, told = OperatorFeed(), []
     for second in range(5):
         feed.show(logging.WARNING, str(second), "", 1, second * S_NS)
-    feed.attach(Operator(lambda *note: told.append(note)))
+    feed.attach(OperatorLog(lambda *note: told.append(note)))
     feed.tick(5 * S_NS)
     assert told == [("warning", "5 more warnings: see the logs in the run's directory")]
 
@@ -478,7 +478,7 @@ def test_a_line_that_cannot_be_put_together_is_counted_and_never_raises(
     process.log.addFilter(fails)  # a scenario may do that
     process.logger.log(level, "lost")
     process.log.removeFilter(fails)
-    process.log.attach(Operator(fails), fails)
+    process.log.attach(OperatorLog(fails), fails)
     process.logger.log(level, "lost too")
     process.log.end()
     assert [line["message"] for line in process.lines()] == [
@@ -489,7 +489,7 @@ def test_a_line_that_cannot_be_put_together_is_counted_and_never_raises(
 
 def test_an_operator_that_cannot_be_told_costs_no_line_and_raises_nothing(process: Process) -> None:
     process.open()
-    process.log.attach(Operator(fails))
+    process.log.attach(OperatorLog(fails))
     process.logger.warning("written all the same")
     process.log.end()
     assert [line["message"] for line in process.lines()] == ["written all the same"]
@@ -637,7 +637,7 @@ def test_basic_config_of_a_scenario_neither_doubles_nor_breaks_it(
     told: list[tuple[str, str]] = []
     log.begin("supervisor", "info")
     log.open_directory(tmp_path / "logs")
-    log.attach(Operator(lambda *note: told.append(note)))
+    log.attach(OperatorLog(lambda *note: told.append(note)))
     logging.basicConfig(level=logging.ERROR, force=force)
     log.keep()
     logging.getLogger("chat").info("hello")

@@ -295,11 +295,11 @@ def test_workers_may_get_their_numbers_while_a_sample_is_made():
     board = Board(2, 10)
     record(board.area(1).declare(Kind.TIMER, "t"), 256)
 
-    def breathe() -> None:
+    def yield_if_due() -> None:
         breaths.append(board.first)
         board.first = 2 * len(breaths)
 
-    sample = Sampler(board, HOST, 20_000, breathe).take(NOBODY, 0)
+    sample = Sampler(board, HOST, 20_000, yield_if_due).take(NOBODY, 0)
     assert sample.first == board.first == 2 * len(breaths) > 2
     assert [worker_of(sample, at).worker for at in (0, 1)] == [*board.numbers]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gevent
 
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.ipc.messages.users import StopUsers, UsersGone
 from amoc.metrics.board import Board
 from amoc.runtime.node.shutdown import Shutdown
@@ -19,7 +19,7 @@ def test_all_users_are_asked_to_stop_before_a_sample_is_taken():
         workers,
         lambda worker, order: done.append((worker.index, order)),
         lambda order: done.append(("supervisor", order)),
-        Operator(lambda *_: None),
+        OperatorLog(lambda *_: None),
     )
 
     def sample() -> None:

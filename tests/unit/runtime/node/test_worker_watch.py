@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 from amoc.metrics.board import Board
 from amoc.metrics.health_figures import NodePoint, cell
 from amoc.runtime.node.worker_watch import WorkerWatch
@@ -18,7 +18,7 @@ def test_the_most_users_at_once_are_those_of_all_workers_when_some_had_started(t
     host = SimpleNamespace(figures=lambda: NodePoint("node0"), fds=lambda _: 0)
     reports: list = []
     watch = WorkerWatch(
-        board, WorkerTable(board), reports.append, Operator(), host, 100, str(tmp_path)
+        board, WorkerTable(board), reports.append, OperatorLog(), host, 100, str(tmp_path)
     )
     for users in ((3, 4), (5, 1), (2, 2)):
         for worker, count in enumerate(users):

@@ -8,8 +8,8 @@ import pytest
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
-from amoc.base.operator import Operator
-from amoc.ipc import mail_room
+from amoc.base.operator_log import OperatorLog
+from amoc.ipc import mail_limit
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, Note, WorkerLost, WorkerUp
 from amoc.ipc.messages.users import StartUsers, StopUsers
@@ -68,7 +68,7 @@ class Here:
             self.board,
             self.bus,  # type: ignore[arg-type]
             self.reports.append,
-            Operator(lambda level, text: self.reports.append(Note(level, text))),
+            OperatorLog(lambda level, text: self.reports.append(Note(level, text))),
             self.killed.append,
         )
 
@@ -153,7 +153,7 @@ def test_an_envelope_goes_to_the_incarnation_that_it_names(here, index, incarnat
 
 
 def test_mail_that_a_worker_does_not_take_in_time_is_dropped_and_counted(here, monkeypatch):
-    monkeypatch.setattr(mail_room, "MAX_MAIL", 3)
+    monkeypatch.setattr(mail_limit, "MAX_MAIL", 3)
     here.up(0)
     here.bus.behind = 3
     here.links.pass_down(Envelope.of(Part.MAIL, 0, 0, b""))

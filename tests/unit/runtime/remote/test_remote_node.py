@@ -18,7 +18,7 @@ class Lines:
         self.forgotten: list[str] = []
         self.late = False
 
-    def has_unread(self) -> bool:
+    def has_unread_messages(self) -> bool:
         return self.late
 
     def forget(self, node: RemoteNode) -> None:

@@ -72,7 +72,7 @@ class Worker:
 
     def do(self, *given: Order) -> list[OrderReply]:
         """Hear all orders at once; the replies."""
-        self.handler.hear(b"".join(map(ORDERS.pack, given)))
+        self.handler.handle(b"".join(map(ORDERS.pack, given)))
         replies: list[OrderReply] = []
         with gevent.Timeout(DEADLINE_S):
             while len(replies) < len(given):
@@ -148,4 +148,4 @@ def test_what_is_refused_is_answered_with_the_reason_and_a_defect_with_its_trace
 
 def test_what_is_no_order_is_an_error_that_names_it(worker):
     with pytest.raises(PeerError, match=r"expected a known message, got .*Done"):
-        worker.handler.hear(ORDER_REPLIES.pack(Done(1, "")))
+        worker.handler.handle(ORDER_REPLIES.pack(Done(1, "")))

@@ -88,7 +88,7 @@ from amoc.runtime.worker.heartbeat import BEAT_NS, Pauses, waited_ns
 from amoc.metrics.board import Cell, ROW_BYTES
 from amoc.metrics.health_figures import cell
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.kept_files import KeptFile
+from amoc.base.proc_files import ProcFile
 
 row = memoryview(bytearray(ROW_BYTES)).cast("Q")
 gc.callbacks.append(Pauses(row).note)
@@ -98,7 +98,7 @@ beats = 0
 
 def beat():
     global beats
-    queue = KeptFile("/proc/self/schedstat")
+    queue = ProcFile("/proc/self/schedstat")
     while True:
         cpu_wait_ns, collected_ns = waited_ns(queue.read()), row[cell("gc_s")]
         trap.set(now_ns() + BEAT_NS)

@@ -11,7 +11,7 @@ from gevent import GreenletExit
 from gevent.event import Event
 
 from amoc import metrics, user
-from amoc.base import turns
+from amoc.base import loop_yield
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
@@ -129,7 +129,7 @@ def test_users_dealt_without_times_start_at_once_and_are_reported_together(worke
 
 def test_blocks_start_in_the_order_they_were_dealt(worker, monkeypatch):
     # Where a start takes so long that the loop has to turn, the next block's users come in between.
-    monkeypatch.setattr(turns, "HOLD_NS", int(DEADLINE_S) * S_NS)
+    monkeypatch.setattr(loop_yield, "HOLD_NS", int(DEADLINE_S) * S_NS)
     order = []
     one = worker(order.append)
     one.deal([5, 3], offsets_ns=[0, 10])
@@ -140,7 +140,7 @@ def test_blocks_start_in_the_order_they_were_dealt(worker, monkeypatch):
 
 
 def test_users_that_begin_slowly_are_not_made_faster_than_they_begin(worker, monkeypatch):
-    monkeypatch.setattr(turns, "HOLD_NS", 0)
+    monkeypatch.setattr(loop_yield, "HOLD_NS", 0)
     monkeypatch.setattr(crowd_module, "STARTS_PER_TURN", 10)
     there: list[int] = []
     one = worker(lambda _: there.append(len(one.crowd)))
@@ -523,7 +523,7 @@ def test_a_start_rate_whose_throttle_is_stopped_starts_nobody(worker):
 
 
 def test_users_that_are_killed_before_the_loop_comes_to_them_never_begin(worker, monkeypatch):
-    monkeypatch.setattr(turns, "HOLD_NS", 0)  # it turns after each user that begins
+    monkeypatch.setattr(loop_yield, "HOLD_NS", 0)  # it turns after each user that begins
     begun = []
     one = worker(lambda user_id: begun.append(user_id) or stay(user_id))
     one.deal(range(1, 101))
@@ -539,7 +539,7 @@ def test_users_that_are_killed_before_the_loop_comes_to_them_never_begin(worker,
 
 
 def test_users_are_asked_to_stop_at_once_and_end_while_the_loop_turns(worker, monkeypatch):
-    monkeypatch.setattr(turns, "HOLD_NS", 0)
+    monkeypatch.setattr(loop_yield, "HOLD_NS", 0)
     asked = []
     one = worker(lambda user_id: user.wait_stopping() and asked.append(len(one.crowd)))
     one.deal(range(1, 101))

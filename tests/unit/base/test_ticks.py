@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.base import moments
+from amoc.base import ticks
 from amoc.base.clock import S_NS
-from amoc.base.moments import to_next_s
+from amoc.base.ticks import to_next_tick_s
 
 
 @given(st.lists(st.integers(0, 10**18), min_size=1, max_size=5), st.sampled_from([0.5, 1.0, 2.0]))
@@ -15,8 +15,8 @@ def test_what_has_a_period_is_done_at_the_same_moments(times_ns, period_s):
     found = set()
     for now_ns in times_ns:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(moments, "now_ns", lambda now_ns=now_ns: now_ns)
-            left_s = to_next_s(period_s)
+            patch.setattr(ticks, "now_ns", lambda now_ns=now_ns: now_ns)
+            left_s = to_next_tick_s(period_s)
         assert period_s / 4 < left_s <= period_s * 1.25
         found.add((now_ns + round(left_s * S_NS)) % (S_NS // 2))
     assert len(found) == 1
@@ -24,12 +24,12 @@ def test_what_has_a_period_is_done_at_the_same_moments(times_ns, period_s):
 
 @given(st.integers(0, 10**18), st.integers(0, 10**18), st.sampled_from([0.5, 1.0, 2.0]))
 def test_a_process_can_do_all_of_it_when_another_one_wakes_it_up(now_ns, woken_ns, period_s):
-    moments.follow(woken_ns)
+    ticks.align(woken_ns)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(moments, "now_ns", lambda: now_ns)
-            left_s = to_next_s(period_s)
+            patch.setattr(ticks, "now_ns", lambda: now_ns)
+            left_s = to_next_tick_s(period_s)
     finally:
-        moments.follow(None)
+        ticks.align(None)
     assert period_s / 4 < left_s <= period_s * 1.25
     assert (now_ns + round(left_s * S_NS) - woken_ns) % (S_NS // 2) == 0

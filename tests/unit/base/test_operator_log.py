@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amoc.base.operator import Operator
+from amoc.base.operator_log import OperatorLog
 
 
 def test_each_line_has_its_level_and_a_traceback_follows_it():
     told = []
-    operator = Operator(lambda level, text: told.append((level, text)))
+    operator = OperatorLog(lambda level, text: told.append((level, text)))
     operator.info("a")
     operator.warning("b")
     operator.error("c", trace="Traceback")
@@ -15,4 +15,4 @@ def test_each_line_has_its_level_and_a_traceback_follows_it():
 
 
 def test_where_nobody_listens_nothing_happens():
-    Operator().error("c", trace="Traceback")
+    OperatorLog().error("c", trace="Traceback")

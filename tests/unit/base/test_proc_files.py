@@ -3,11 +3,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from amoc.base.kept_files import KeptFile, KeptFiles
+from amoc.base.proc_files import ProcFile, ProcFiles
 
 
 def test_a_kept_file_says_what_it_holds_now(tmp_path: Path) -> None:
-    path, files = tmp_path / "stat", KeptFiles()
+    path, files = tmp_path / "stat", ProcFiles()
     assert files.read(str(path)) == b""  # it is not there
     for content in (b"cpu 1\n", b"cpu 2, and more\n", b"", os.urandom(200_000), b"x"):
         path.write_bytes(content)
@@ -15,7 +15,7 @@ def test_a_kept_file_says_what_it_holds_now(tmp_path: Path) -> None:
 
 
 def test_a_kept_file_of_the_kernel_is_whole_however_long() -> None:
-    file = KeptFile("/proc/self/smaps")
+    file = ProcFile("/proc/self/smaps")
     for _ in range(2):
         found = file.read()
         assert len(found) > 2 * 4096
@@ -25,7 +25,7 @@ def test_a_kept_file_of_the_kernel_is_whole_however_long() -> None:
 
 def test_a_kept_file_takes_one_descriptor_and_gives_it_back() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
-    file = KeptFile("/proc/self/schedstat")
+    file = ProcFile("/proc/self/schedstat")
     for _ in range(3):
         assert file.read()
         assert len(list(Path("/proc/self/fd").iterdir())) == before + 1

@@ -10,7 +10,7 @@ import pytest
 
 from amoc import metrics
 from amoc.base.clock import MS_NS, S_NS
-from amoc.base.distance import Distance
+from amoc.base.node_latency import NodeLatency
 from amoc.ipc.messages.throttle import AskBack, ThrottleMode, Tokens
 from amoc.metrics import registry
 from amoc.metrics.area import Area
@@ -44,9 +44,9 @@ class World:
         self._on_the_way: list[tuple[int, int, Callable[[], object]]] = []
         self._order = count()
         self.used: list[tuple[int, int]] = []
-        distance = Distance()
-        distance.round_trip_ns = 2 * self._way_ns
-        self.throttle = Throttle[int]("t", Constant(rate), 1.0, 1, self.now_ns, distance)
+        latency = NodeLatency()
+        latency.round_trip_ns = 2 * self._way_ns
+        self.throttle = Throttle[int]("t", Constant(rate), 1.0, 1, self.now_ns, latency)
         self.queues = [
             WorkerQueue("t", metrics.timer("lateness"), self._record) for _ in range(workers)
         ]

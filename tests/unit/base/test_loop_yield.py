@@ -6,8 +6,8 @@ import gevent
 import pytest
 from gevent import get_hub
 
-from amoc.base import turns
-from amoc.base.turns import call_in_turns, let_turn
+from amoc.base import loop_yield
+from amoc.base.loop_yield import call_in_batches, yield_to_loop
 
 DEADLINE_S = 20.0
 
@@ -26,7 +26,7 @@ def test_all_are_called_in_their_order_and_in_the_hub() -> None:
         called.append(number)
         hubs.add(gevent.getcurrent())
 
-    call_in_turns([lambda number=number: call(number) for number in range(1000)])
+    call_in_batches([lambda number=number: call(number) for number in range(1000)])
     assert not called  # not before the loop turns
     wait_until(lambda: len(called) == 1000)
     assert called == list(range(1000))
@@ -34,12 +34,12 @@ def test_all_are_called_in_their_order_and_in_the_hub() -> None:
 
 
 def test_timers_are_looked_at_between_calls_that_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "HOLD_NS", 0)
+    monkeypatch.setattr(loop_yield, "HOLD_NS", 0)
     called: list[int] = []
     seen: list[int] = []
-    call_in_turns([lambda: called.append(1)] * 100)
+    call_in_batches([lambda: called.append(1)] * 100)
     while len(called) < 100:
-        let_turn()
+        yield_to_loop()
         seen.append(len(called))
     assert len(set(seen)) >= 50
 
@@ -53,6 +53,6 @@ def test_one_that_raises_keeps_no_other_from_being_called(monkeypatch: pytest.Mo
     def fail() -> None:
         raise ValueError("on purpose")
 
-    call_in_turns([lambda: called.append(1), fail, lambda: called.append(2)])
+    call_in_batches([lambda: called.append(1), fail, lambda: called.append(2)])
     wait_until(lambda: len(called) == 2)
     assert [str(one) for one in failed] == ["on purpose"]

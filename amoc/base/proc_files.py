@@ -12,7 +12,7 @@ from pathlib import Path
 _AT_ONCE = 1 << 16
 
 
-class KeptFile:
+class ProcFile:
     """A file that holds something else each time."""
 
     def __init__(self, path: str | Path) -> None:
@@ -37,15 +37,15 @@ class KeptFile:
         return found
 
 
-class KeptFiles:
+class ProcFiles:
     """Any number of them, by path."""
 
     def __init__(self) -> None:
-        self._files: dict[str, KeptFile] = {}
+        self._files: dict[str, ProcFile] = {}
 
     def read(self, path: str) -> bytes:
         """What `path` holds now; nothing where it cannot be read."""
         file = self._files.get(path)
         if file is None:
-            file = self._files[path] = KeptFile(path)
+            file = self._files[path] = ProcFile(path)
         return file.read()

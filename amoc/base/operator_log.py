@@ -1,35 +1,35 @@
-"""What a run tells the person who operates it. Pure."""
+"""Messages from a run to its operator. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 
-class Operator:
-    """Shows lines to the operator, and never waits.
+class OperatorLog:
+    """Shows lines to the operator; never blocks.
 
     Attributes:
-        tell: Takes a level (``info``, ``warning``, ``error``, or ``trace`` for the traceback of the
-            one before) and a text.
+        tell: Called with a level (``info``, ``warning``, ``error``, or ``trace`` for the traceback
+            of the preceding line) and a text.
     """
 
     def __init__(self, tell: Callable[[str, str], object] = lambda _level, _text: None) -> None:
         self.tell = tell
 
     def info(self, text: str) -> None:
-        """Show what goes as it should."""
+        """Show a line about normal operation."""
         self.tell("info", text)
 
     def warning(self, text: str, trace: str = "") -> None:
-        """Show what may need a look; `trace` is a traceback."""
+        """Show a warning, with its traceback if `trace` is given."""
         self._tell("warning", text, trace)
 
     def error(self, text: str, trace: str = "") -> None:
-        """Show what went wrong; `trace` is a traceback."""
+        """Show an error, with its traceback if `trace` is given."""
         self._tell("error", text, trace)
 
     def trace(self, text: str) -> None:
-        """Show the traceback of the line before."""
+        """Show the traceback of the preceding line."""
         self.tell("trace", text)
 
     def _tell(self, level: str, text: str, trace: str) -> None:
