@@ -200,12 +200,13 @@ AnyGreenlet = Any
 """A greenlet with the attributes `waiting_for` and `pending_interrupt`, which any of them takes."""
 
 
-def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
+def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -> bool:
     """Let the calling greenlet wait until `waiter` is done, or an interrupt comes.
 
     Args:
         waiter: One that only the caller waits for.
         timeout: How many seconds, not counting pauses of the run.
+        hub: The caller's, if known: gevent's look-up costs as much as the rest of this.
 
     Returns:
         Whether it is done.
@@ -223,7 +224,7 @@ def wait(waiter: AnyWaiter, timeout: float = inf) -> bool:
     me.waiting_for = waiter
     try:
         if not waiter.done:
-            hub = get_hub()
+            hub = hub or get_hub()
             if me is hub:
                 waiter.park(timeout)  # which refuses
             elif timeout == inf:

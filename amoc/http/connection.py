@@ -8,6 +8,7 @@ connections are watched too, so a connection that the server has closed is not u
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,7 +57,7 @@ class Connection:
 
     __slots__ = (
         *("_awaits_leave", "_channel", "_is_last", "_limit"),
-        *("_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
+        *("_hub", "_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
         *("_usual", "_waiter", "_watcher", "_writer"),
         *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "pool", "reader", "sent"),
         *("since_ns", "uses"),
@@ -81,7 +82,8 @@ class Connection:
         self.is_open = True
         self.uses = self.sent = 0
         self.begin_ns = self.first_ns = self.end_ns = self.since_ns = 0
-        self._watcher = get_hub().loop.io(sock.fileno(), READ)
+        self._hub = get_hub()
+        self._watcher = self._hub.loop.io(sock.fileno(), READ)
         self._watcher.start(self._readable)
 
     def exchange(
@@ -129,7 +131,7 @@ class Connection:
             while not (reader.complete or self.failure or (terms.streams and reader.in_body)):
                 waiter.done = False
                 self._waiter = waiter
-                wait(waiter)
+                wait(waiter, inf, self._hub)
         except BaseException:
             self.close()
             raise
@@ -179,7 +181,7 @@ class Connection:
             self.close()
             if beside is not None:  # another greenlet is still reading
                 self.failure = errors.closed(None, False)
-                get_hub().loop.run_callback(beside.give, None)
+                self._hub.loop.run_callback(beside.give, None)
 
     def check(self, who: str) -> None:
         """Raise the error of the request described by `who`, if it has failed."""
@@ -257,7 +259,7 @@ class Connection:
         if self.reader.in_body or self.failure:
             return False
         if self._writer is None:
-            self._writer = get_hub().loop.io(self._sock.fileno(), WRITE)
+            self._writer = self._hub.loop.io(self._sock.fileno(), WRITE)
         self._sending = True
         waiter = self._waiter = Waiter()
         self._writer.start(self._wake)
@@ -283,43 +285,22 @@ class Connection:
 
     # Reading, in the hub
 
-    def _readable(self) -> None:
-        try:
-            recv = self._recv
-            data = recv(self._size)
-        except BLOCKED:
-            return
-        except OSError as error:
-            self._lost(error.with_traceback(None))
-            return
-        if len(data) == self._size:
-            self._size = READ_BYTES if self._size < READ_BYTES else MANY_BYTES
-        if self._channel is not None:
-            self._decrypt(self._channel, data)
-        elif data:
-            self._take(data)
-        else:
-            self._lost(None)
-
-    def _decrypt(self, channel: TlsChannel, data: bytes) -> None:
+    def _readable(self, data: bytes = b"") -> None:
+        """Process the next bytes of a response: `data`, or else what the socket has."""
         if not data:
-            self._lost(None, is_truncated=True)
-            return
-        try:
-            text = channel.received(data, self._send)
-        except OSError as error:
-            self._lost(error.with_traceback(None))
-            return
-        ended = channel.engine.ended
-        if ended:
-            self._is_last = True
-        if text:
-            self._take(text)
-        if ended and self.is_open and not self.reader.complete:
-            self._lost(None)
-
-    def _take(self, data: bytes) -> None:
-        """Process the next bytes of a response."""
+            try:
+                recv = self._recv
+                data = recv(self._size)
+            except BLOCKED:
+                return
+            except OSError as error:
+                self._lost(error.with_traceback(None))
+                return
+            if len(data) == self._size:
+                self._size = READ_BYTES if self._size < READ_BYTES else MANY_BYTES
+            if self._channel is not None or not data:
+                self._decrypt(data)
+                return
         if not self.since_ns:
             self.close()  # no request is in flight
             return
@@ -342,7 +323,11 @@ class Connection:
                 if parked is not None:
                     waiter.greenlet = None
                     parked.switch()
-            return
+        else:
+            self._go_on(reader, now_ns)
+
+    def _go_on(self, reader: Reader, now_ns: int) -> None:
+        """Process a response of which more is to come."""
         if self._silence is not None:
             self._silence.heard(now_ns)
         if reader.terms.streams and reader.in_body:
@@ -352,6 +337,24 @@ class Connection:
             self._wake()
         elif (self._awaits_leave and reader.interim) or (self._sending and reader.in_body):
             self._wake()
+
+    def _decrypt(self, data: bytes) -> None:
+        channel = self._channel
+        if channel is None or not data:
+            self._lost(None, is_truncated=channel is not None)
+            return
+        try:
+            text = channel.received(data, self._send)
+        except OSError as error:
+            self._lost(error.with_traceback(None))
+            return
+        ended = channel.engine.ended
+        if ended:
+            self._is_last = True
+        if text:
+            self._readable(text)
+        if ended and self.is_open and not self.reader.complete:
+            self._lost(None)
 
     def _lost(self, error: OSError | None, is_truncated: bool = False) -> None:
         """Handle the end of the connection."""

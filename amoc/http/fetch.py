@@ -15,8 +15,9 @@ from amoc.http.config import Config
 from amoc.http.connecting import open_connection
 from amoc.http.connection import Connection
 from amoc.http.cookies import Cookies
-from amoc.http.headers import block, parse, value_of
+from amoc.http.headers import Headers, block, parse, value_of
 from amoc.http.pools import Pool, Pools
+from amoc.http.reader import Reader
 from amoc.http.request import (
     SAFE,
     HeaderValues,
@@ -28,6 +29,7 @@ from amoc.http.request import (
 )
 from amoc.http.streaming import Stream
 from amoc.http.urls import Address, redirected, shown
+from amoc.metrics import together
 
 FRESH_NS: Final = 1_000_000_000
 """A connection that was idle for longer is checked before it is used."""
@@ -76,22 +78,11 @@ class Fetcher:
             if known is not None:
                 head, heeded = known.head, known.heeded
             else:
-                head = reader.head()
-                heeded = parse(head) if _HEEDED.search(head) else None
-                if reader.is_new:
-                    reader.remember(head, heeded)
+                head, heeded = _new_head(reader)
             if heeded is not None and "set-cookie" in heeded and self._config.keeps_cookies:
                 self.cookies.take(heeded, call.address)
-            if status >= 300 and call.redirects and status < 400:
-                try:
-                    follows = _follow(call, status, value_of(head, b"location"))
-                except errors.RedirectError:
-                    self.drop(connection)
-                    raise
-                if follows:
-                    self.drop(connection)
-                    continue
-            break
+            if status < 300 or status >= 400 or not self._redirects(call, connection, head):
+                break
         encoding = "" if heeded is None else heeded.get("content-encoding", "")
         answer = Answer()
         answer.call = call
@@ -106,11 +97,21 @@ class Fetcher:
             _judge(answer)
             return answer
         ns = answer.ns = connection.end_ns - call.begin_ns
-        body = answer.bytes = reader.take() if known is None else reader.parts.pop()
+        if known is None:
+            body = answer.bytes = reader.take()
+        else:
+            body = answer.bytes = reader.body
+            reader.body = b""
         connection.pool.keep(connection)
         step = call.recorder
-        if step is not None and status < 400 and body and not encoding and connection.uses > 1:
-            answer.is_recorded = meters.succeeded(connection, step, len(body), first_ns, ns)
+        if step is not None and body and not encoding and connection.uses > 1:
+            one = step.composed.get(status)
+            if one is None:
+                one = meters.of_request(step, status)
+            if one:
+                answer.is_recorded = together.request(
+                    one, reader.received, connection.sent, len(body), first_ns, ns
+                )
         if not answer.is_recorded:
             meters.answered(connection)
             _judge(answer)
@@ -123,6 +124,19 @@ class Fetcher:
         connection.finish()
         meters.answered(connection)
         connection.pool.keep(connection)
+
+    def _redirects(self, call: Call, connection: Connection, head: bytes) -> bool:
+        """Whether a response leads somewhere else. If so, `call` goes there, and it is dropped."""
+        if not call.redirects:
+            return False
+        try:
+            follows = _follow(call, connection.reader.status, value_of(head, b"location"))
+        except errors.RedirectError:
+            self.drop(connection)
+            raise
+        if follows:
+            self.drop(connection)
+        return follows
 
     def _exchange(self, call: Call) -> Connection:
         """Send a request and return the connection that holds the response."""
@@ -216,6 +230,15 @@ class TracedFetcher(Fetcher):
         if not call.traceparent or b"\ntraceparent:" in head.lower():
             return head
         return b"%btraceparent: %b\r\n\r\n" % (head[:-2], call.traceparent.encode())
+
+
+def _new_head(reader: Reader) -> tuple[bytes, Headers | None]:
+    """Return the head of a response, and its headers if amoc itself acts on one of them."""
+    head = reader.head()
+    heeded = parse(head) if _HEEDED.search(head) else None
+    if reader.is_new:
+        reader.remember(head, heeded)
+    return head, heeded
 
 
 def _follow(call: Call, status: int, location: str) -> bool:

@@ -40,8 +40,8 @@ class Known:
     size: int
     """Size of the whole response in bytes."""
     status: int
-    begin: int
-    """Offset of the body."""
+    body: slice
+    """Where the body is."""
     heeded: Headers | None
     """The headers, if there is one among them that amoc itself acts on."""
 
@@ -83,4 +83,4 @@ class KnownHeads:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             start = head + EMPTY
-            self._known[start] = Known(start, head, size, status, len(start), heeded)
+            self._known[start] = Known(start, head, size, status, slice(len(start), None), heeded)

@@ -61,38 +61,20 @@ def answered(connection: Connection) -> None:
     )
 
 
-def succeeded(connection: Connection, step: Recorder, size: int, first_ns: int, ns: int) -> bool:
-    """Count a response as `answered` does, together with the success of its request.
+def of_request(step: Recorder, status: int) -> together.OfRequest | Literal[False]:
+    """Return what counts a step's successes with `status` on reused connections, all in one call.
 
-    Args:
-        connection: A reused connection, which holds the response.
-        step: Recorder of the request.
-        size: Size of the body in bytes.
-        first_ns: Time to the first byte.
-        ns: Duration of the request.
-
-    Returns:
-        Whether everything was counted. Nothing was if the status is unusual or the shared memory
-        has no room for the combined metrics.
+    False if the status is no success, or the shared memory has no room for combined metrics; the
+    step keeps it by the status.
     """
-    reader = connection.reader
-    kind = reader.status // 100
-    known: together.OfRequest | Literal[False] | None = step.composed.get(kind)
-    if known is None:
-        known = step.composed[kind] = _of(step, kind)
-    if known is False:
-        return False
-    return together.request(known, reader.received, connection.sent, size, first_ns, ns)
-
-
-def _of(step: Recorder, kind: int) -> together.OfRequest | Literal[False]:
-    """Return what counts a step's successes with this class of status; False if it has no room."""
-    one = step.joint()
-    events = registry.joint((statuses[kind - 1], reused, step.count, step.whole.count))
-    if one is None or len(events) > 1:
-        return False
-    timer, sizes = one
-    return (events[0], bytes_received, bytes_sent, sizes, first_byte, timer)
+    found: together.OfRequest | Literal[False] = False
+    if status < 400 and (one := step.joint()) is not None:
+        events = registry.joint((statuses[status // 100 - 1], reused, step.count, step.whole.count))
+        if len(events) == 1:
+            timer, sizes = one
+            found = (events[0], bytes_received, bytes_sent, sizes, first_byte, timer)
+    step.composed[status] = found
+    return found
 
 
 def failed(connection: Connection) -> None:

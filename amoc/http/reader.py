@@ -52,6 +52,7 @@ class Reader:
     """Parses responses.
 
     Attributes:
+        body: The body of a known response, until it is taken.
         complete: Whether the response is complete.
         in_body: Whether its head is complete.
         interim: Number of interim responses before it.
@@ -65,17 +66,9 @@ class Reader:
     """
 
     __slots__ = (
-        *("_body", "_bounds", "_head", "_parser", "complete", "in_body", "interim", "is_new"),
-        *(
-            "keep_alive",
-            "known",
-            "on_body",
-            "on_message_begin",
-            "on_message_complete",
-            "parts",
-            "received",
-        ),
-        *("status", "terms"),
+        *("_body", "_bounds", "_head", "_parser", "body", "complete", "in_body", "interim"),
+        *("is_new", "keep_alive", "known", "on_body", "on_message_begin", "on_message_complete"),
+        *("parts", "received", "status", "terms"),
     )
 
     def __init__(self) -> None:
@@ -88,7 +81,7 @@ class Reader:
         self.on_body = self.parts.append
         self._parser = httptools.HttpResponseParser(self)
         self._body: bytearray | None = None
-        self._head = b""
+        self._head = self.body = b""
         self.known: Known | None = None
         self.keep_alive = self.is_new = self.complete = self.in_body = False
         self.interim = self.received = self.status = 0
@@ -129,7 +122,7 @@ class Reader:
             self.known = known
             self.received = known.size
             self.status = known.status
-            self.parts.append(data[known.begin :])
+            self.body = data[known.body]
             self.complete = self.in_body = self.keep_alive = True
         else:
             self.known, self._head = None, b""
@@ -222,6 +215,9 @@ class Reader:
 
     def take(self) -> bytes:
         """Return, and remove, the received part of the body."""
+        if self.known is not None:
+            body, self.body = self.body, b""
+            return body
         parts = self.parts
         if self._body is None:
             if len(parts) == 1:

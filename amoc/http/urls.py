@@ -73,18 +73,18 @@ class Address(NamedTuple):
         return f"{self.origin}{self.target}"
 
 
-known_lines: Final[dict[str, bytes]] = {}
-"""Cache of `line_of`, by path."""
+class _Lines(dict[str, bytes]):
+    def __missing__(self, path: str) -> bytes:
+        if not PLAIN.fullmatch(path):
+            return b""
+        line = b"GET %b HTTP/1.1\r\n" % path.encode()
+        if len(self) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
+            self[path] = line
+        return line
 
 
-def line_of(path: str) -> bytes:
-    """Return the request line of a GET of `path`; empty if the path needs quoting."""
-    if not PLAIN.fullmatch(path):
-        return b""
-    line = b"GET %b HTTP/1.1\r\n" % path.encode()
-    if len(known_lines) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
-        known_lines[path] = line
-    return line
+lines: Final = _Lines()
+"""The request line of a GET, by path; empty if the path needs quoting. Many are kept."""
 
 
 @lru_cache(maxsize=MAX_KNOWN)

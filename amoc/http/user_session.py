@@ -23,25 +23,14 @@ from amoc.http.cookies import Cookies
 from amoc.http.errors import RequestError
 from amoc.http.fetch import Fetcher, TracedFetcher
 from amoc.http.request import Auth
-from amoc.http.urls import (
-    Address,
-    Origin,
-    Query,
-    fill,
-    join,
-    known_lines,
-    line_of,
-    named,
-    parse,
-    with_query,
-)
+from amoc.http.urls import Address, Origin, Query, fill, join, lines, named, parse, with_query
 from amoc.metrics import registry, stopwatch
 from amoc.steps import Step, recorder, tracing
 from amoc.steps import api as steps
 from amoc.steps.api import is_end
 from amoc.steps.recorder import Recorder
 
-_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOWHERE: Final = Origin("http", "", 0)
 
 
@@ -287,7 +276,7 @@ class Session:
             pause.wait_resumed()
             begin_ns = monotonic_ns()
         terms = self._terms
-        if method not in _METHODS:
+        if method != "GET":
             terms = _special(method, terms)
         if streams:
             terms = replace(terms, streams=True)
@@ -302,13 +291,11 @@ class Session:
         call.terms = terms
         call.begin_ns = begin_ns
         call.redirects = self._config.redirects
-        if not options and self._is_plain:
-            line = known_lines[url] if url in known_lines else line_of(url)
-            if line:
-                call.origin = self._origin
-                call.target = url
-                call.line = line if method == "GET" else b""
-                return call
+        if not options and self._is_plain and (line := lines[url]):
+            call.origin = self._origin
+            call.target = url
+            call.line = line if method == "GET" else b""
+            return call
         call.origin, call.target, user = self._address(url, options)
         if options:
             _apply(options, call)
@@ -323,7 +310,7 @@ class Session:
         if (values := options.get("path")) is not None:
             url = fill(url, values)
         user: str | None = None
-        if self._is_plain and (url in known_lines or line_of(url)):
+        if self._is_plain and lines[url]:
             origin, target = self._origin, url
         elif "://" in url:
             origin, target, user, password = parse(url)
@@ -374,7 +361,9 @@ def _record(one: Recorder, answer: Answer) -> None:
 
 
 def _special(method: str, terms: Terms) -> Terms:
-    """Return the terms of a request whose method is not one of `_METHODS`."""
+    """Return the terms of a request whose method is not GET."""
+    if method in _METHODS:
+        return terms
     if not (method.isascii() and method.isalpha()):
         raise ScenarioError(f"a method must be a word such as GET, got {method!r}")
     return replace(terms, bodyless=True) if method == "HEAD" else terms

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from amoc.metrics.area import MAX_COUNT
 from amoc.metrics.handles import Counter, Timer
-from amoc.metrics.histogram import CELLS, LAST_CELL
+from amoc.metrics.histogram import CELLS, LAST_CELL, ROW
 from amoc.metrics.timer_cells import HIT
 
 Amounts = tuple[tuple[Counter, int], ...]
@@ -43,7 +43,7 @@ def record(
     if ns < 0:
         ns = 0
     shift = ns.bit_length() - 8
-    cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
+    cell = ns if shift < 0 else shift * ROW + (ns >> shift)
     if cell > LAST_CELL:
         cell = LAST_CELL
     for timer in timers:
@@ -63,7 +63,7 @@ def event(counter: Counter, timer: Timer, ns: int) -> None:
         return
     counter._cells[0] = counter._count = counter._count + 1
     shift = ns.bit_length() - 8
-    cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
+    cell = ns if shift < 0 else shift * ROW + (ns >> shift)
     if cell > LAST_CELL:
         cell = LAST_CELL
     cells = timer._cells
@@ -91,7 +91,7 @@ def request(meters: OfRequest, received: int, sent: int, size: int, first_ns: in
     if first_ns < 0 or first_ns > ns or first_ns > first._max_ns or ns > whole._max_ns:
         return False
     shift = ns.bit_length() - 8
-    cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
+    cell = ns if shift < 0 else shift * ROW + (ns >> shift)
     if cell > LAST_CELL:
         return False
     try:
@@ -111,7 +111,7 @@ def request(meters: OfRequest, received: int, sent: int, size: int, first_ns: in
         cells[HIT + (cell >> 7)] = 1
     cells[cell] = count + 1
     shift = first_ns.bit_length() - 8
-    cell = first_ns if shift < 0 else (shift << 7) + (first_ns >> shift)
+    cell = first_ns if shift < 0 else shift * ROW + (first_ns >> shift)
     cells = first._cells
     count = cells[cell]
     if not count:
