@@ -1,7 +1,7 @@
-"""Pure. The stanzas and features that the server writes itself, as bytes.
+"""Pure. Stanzas and stream features that the server itself writes, as bytes.
 
-Whatever came from a client is escaped where it is put into markup, so no value can end an attribute
-or open a tag.
+Values from a client are escaped where they are put into markup, so none can end an attribute or
+open a tag.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from amoc.xmpp.wire.xml_text import attributes
 
 
 class StanzaFailure(Condition):
-    """One request cannot be fulfilled; its sender gets a stanza error (RFC 6120 section 8.3)."""
+    """A request that cannot be fulfilled; its sender gets a stanza error (RFC 6120 section 8.3)."""
 
 
 def refuse_if(wrong: object, condition: str) -> None:
-    """Refuse a request with `condition` where something is wrong with it."""
+    """Refuse a request with `condition` if `wrong` is true."""
     if wrong:
         raise StanzaFailure(condition)
 
@@ -30,11 +30,11 @@ PROCEED: Final = f"<proceed xmlns='{ns.TLS}'/>".encode()
 
 
 def features_before_login(mechanisms: tuple[str, ...], starttls: bool = False) -> bytes:
-    """What a client may do before it has logged in: SASL (RFC 6120 section 6.4.1), XEP-0077.
+    """Return the stream features before login: SASL (RFC 6120 section 6.4.1) and XEP-0077.
 
     Args:
-        mechanisms: Those of SASL.
-        starttls: Whether it may also go on over TLS.
+        mechanisms: The SASL mechanisms.
+        starttls: Whether STARTTLS is offered, too.
     """
     offered = "".join(f"<mechanism>{name}</mechanism>" for name in mechanisms)
     tls = f"<starttls xmlns='{ns.TLS}'/>" if starttls else ""
@@ -52,5 +52,5 @@ FEATURES_AFTER_LOGIN: Final = (
 
 
 def presence(kind: str, *, from_: str, to: str) -> bytes:
-    """A presence stanza without content, such as a subscription request."""
+    """Return a presence stanza without content, such as a subscription request."""
     return f"<presence{attributes(type=kind, from_=from_, to=to)}/>".encode()

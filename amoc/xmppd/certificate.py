@@ -1,7 +1,7 @@
-"""The server's certificate: one that is given, or one that is made at the start.
+"""The server's certificate: a given one, or one created at the start.
 
-The one that is made signs itself, so it is what clients have to trust, and its key is nowhere but
-in this process.
+A created certificate is self-signed, so it is what clients have to trust. Its key exists only in
+this process.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 DAYS: Final = 30
-"""How long a certificate is valid that is made here: longer than any run."""
+"""Validity of a created certificate, in days: longer than any run."""
 
 
 def context(certificate: str, key: str = "") -> ssl.SSLContext:
-    """What a server with this certificate needs.
+    """Return the TLS context of a server with this certificate.
 
     Args:
-        certificate: A PEM file, with the chain after it.
-        key: A PEM file; empty: it is in the same file.
+        certificate: A PEM file, followed by the chain.
+        key: A PEM file; empty: it is in the certificate's file.
 
     Raises:
-        UsageError: They cannot be read, or do not belong together.
+        UsageError: They cannot be read, or do not match.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with os_error_as(
@@ -41,9 +41,9 @@ def context(certificate: str, key: str = "") -> ssl.SSLContext:
 
 
 def made_for(names: Iterable[str]) -> tuple[ssl.SSLContext, str]:
-    """What a server needs, with a new certificate for `names`; and that certificate in PEM."""
+    """Return a server's TLS context with a new certificate for `names`, and that as PEM."""
     certificate, key = _make(list(dict.fromkeys(names)))
-    # OpenSSL reads keys from files only; this one is readable for nobody else, and gone at once.
+    # OpenSSL reads keys from files only; this file is private and removed at once.
     with tempfile.NamedTemporaryFile() as file:
         file.write(certificate + key)
         file.flush()
@@ -51,7 +51,7 @@ def made_for(names: Iterable[str]) -> tuple[ssl.SSLContext, str]:
 
 
 def _make(names: list[str]) -> tuple[bytes, bytes]:
-    # Imported here: it takes 50 ms, and most servers speak no TLS.
+    # Imported here: it takes 50 ms, and most servers do not use TLS.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -1,7 +1,7 @@
-"""Pure. Deadlines for very many things that are all given the same time.
+"""Pure. Deadlines for very many things that all get the same time limit.
 
-So the order in which they were started is the order in which they fall due, and a dictionary, which
-keeps that order, is the whole data structure: no heap, and no timer per connection.
+So they fall due in the order in which they were started, and a dictionary, which keeps that order,
+is the whole data structure: no heap, and no timer per connection.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Deadlines(Generic[T]):
-    """Things that must be done within the same number of seconds each."""
+    """Things that each must finish within the same number of seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._allowed_ns = int(seconds * S_NS)
@@ -25,7 +25,7 @@ class Deadlines(Generic[T]):
         return len(self._due_ns)
 
     def tick(self, now_ns: int) -> list[T]:
-        """Move the clock on; remove and return what is overdue at `now_ns`."""
+        """Advance the clock; remove and return what is overdue at `now_ns`."""
         self._now_ns = now_ns
         overdue = []
         for thing, due_ns in self._due_ns.items():

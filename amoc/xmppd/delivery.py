@@ -1,8 +1,8 @@
-"""Messages beyond the usual path: to services, to users who are away, blocked or copied ones.
+"""Messages off the usual path: to services, and to users who are offline, blocked or copied.
 
-RFC 6121 section 8.5 says what becomes of a message that finds no connection: most are kept until
-the user's next presence (XEP-0160), some are answered with ``service-unavailable``, errors and
-headlines are dropped. Each is counted.
+RFC 6121 section 8.5 defines what happens to a message without a recipient's connection: most are
+stored until the user's next presence (XEP-0160), some are answered with ``service-unavailable``,
+errors and headlines are dropped. Each case is counted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MESSAGE_KINDS: Final = frozenset({"normal", "chat", "groupchat", "headline", "error"})
 _KEPT: Final = frozenset({"normal", "chat"})
-"""Types of messages that wait for the user, are archived, and copied."""
+"""Types of messages that are stored for offline users, archived and copied."""
 
 
 def deliver(domain: Domain, sender: Session, attrs: dict[str, str], raw: bytes) -> None:
@@ -68,7 +68,7 @@ def deliver(domain: Domain, sender: Session, attrs: dict[str, str], raw: bytes) 
 
 
 def to_user(domain: Domain, bare: str, stanza: bytes) -> None:
-    """Deliver a message that a service sends to a user: now, later, or not at all."""
+    """Deliver a message from a service to a user: now, later, or not at all."""
     user = domain.users.get(bare)
     if user is not None and user.first is not None:
         user.first.transport.write(stanza)
@@ -82,7 +82,7 @@ def to_user(domain: Domain, bare: str, stanza: bytes) -> None:
 
 
 def to_all(domain: Domain, bare: str, stanza: bytes) -> None:
-    """Deliver a room's message to all clients of a user, or keep it until one is available."""
+    """Deliver a room's message to all clients of a user, or store it until one is available."""
     user = domain.users.get(bare)
     if user is not None and user.first is not None:
         domain.counts.messages_routed += user.tell(stanza)
@@ -91,12 +91,12 @@ def to_all(domain: Domain, bare: str, stanza: bytes) -> None:
 
 
 def _targets(domain: Domain, user: User | None, kind: str, jid: Jid) -> list[Session] | None:
-    """The recipients of a message; None when it is to be kept for the user.
+    """Return the recipients of a message; None if it must be stored for the user.
 
-    Without any it is dropped silently (RFC 6121 section 8.5).
+    Without recipients it is dropped silently (RFC 6121 section 8.5).
 
     Raises:
-        StanzaFailure: It must be answered with an error, unless it is one itself.
+        StanzaFailure: It must be answered with an error, unless it is an error itself.
     """
     if jid.resource and (session := domain.sessions.get(jid.full)):
         return [session]
@@ -104,7 +104,7 @@ def _targets(domain: Domain, user: User | None, kind: str, jid: Jid) -> list[Ses
         if jid.resource or user is None:
             return []
         return [session for session in user.available if session.priority >= 0]
-    # Of those to a full address that is not there, only chats may go to another connection.
+    # Of messages to a full address that is offline, only chats may go to another connection.
     if kind in ("groupchat", "error") or (jid.resource and kind != "chat"):
         raise StanzaFailure("service-unavailable")
     if user is not None and user.first is not None:
@@ -113,7 +113,7 @@ def _targets(domain: Domain, user: User | None, kind: str, jid: Jid) -> list[Ses
 
 
 def _archive(domain: Domain, sender: Session, to: Jid, data: bytes) -> bytes:
-    """Archive a message for both ends, as each wants it; the message with its mark."""
+    """Archive a message for both ends if they want that; return the message with its mark."""
     archives = domain.archives
     if not archives.on or not worth_archiving(data):
         return data

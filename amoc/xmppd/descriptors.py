@@ -1,4 +1,4 @@
-"""File descriptors: each connection needs one, and a process may have only so many."""
+"""File descriptors: each connection needs one, and their number per process is limited."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESERVE: Final = 64
 
 
 def connection_limit(wanted: int) -> int:
-    """Raise the soft limit to the hard one; return how many connections fit then.
+    """Raise the soft limit to the hard limit; return how many connections then fit.
 
     Args:
         wanted: How many connections must be possible at once.

@@ -1,8 +1,8 @@
-"""A front process: it accepts connections and holds them, and knows nothing of XMPP.
+"""A front process: accepts and holds connections, without any knowledge of XMPP.
 
-What clients send goes on to the process that has the sessions, and what that sends goes to them;
-see `relay`. All front processes accept from the same listening socket; one that is full leaves it
-to the others. A front process ends when the other one is gone.
+Data from clients goes to the process that has the sessions, and data from that process to the
+clients; see `relay`. All front processes accept from the same listening socket; a full one leaves
+new connections to the others. A front process ends when the other process is gone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TICK_S: Final = 0.25
 
 
 class _Connection:
-    """One client."""
+    """One client's connection."""
 
     __slots__ = ("_front", "_out", "_reader", "_shut", "_slow", "_sock", "_writer", "number")
 
@@ -53,19 +53,19 @@ class _Connection:
             self.is_slow()
 
     def is_slow(self) -> None:
-        """Say that the client does not read; what it is then told comes in spite of the limit."""
+        """Report that the client does not read; data sent to it after that ignores the limit."""
         if not self._slow:
             self._slow = True
             self._front.link.put(Frame.SLOW, self.number)
 
     def shut(self) -> None:
-        """Close our side when all was sent."""
+        """Close our side when everything has been sent."""
         self._shut = True
         if not self._out:
             self._shutdown()
 
     def flush(self) -> None:
-        """Send what is queued; the rest when the client has read some."""
+        """Send queued data; the rest follows when the client has read some."""
         if not self._out:
             return
         try:
@@ -89,12 +89,12 @@ class _Connection:
             self._front.stalled.restart(self)
 
     def read_on(self) -> None:
-        """Read again, after the other process has caught up."""
+        """Resume reading, after the other process has caught up."""
         if self.number in self._front.connections:
             self._reader.start(self._readable)
 
     def close(self) -> None:
-        """Close it, and say so."""
+        """Close the connection, and report it."""
         if self._front.connections.pop(self.number, None) is None:
             return
         self._drop_writer()
@@ -141,13 +141,13 @@ class Front:
     """All connections of one front process.
 
     Attributes:
-        loop: Where it runs.
-        limits: What may wait for a client, and how long.
-        link: To the process that has the sessions.
-        connections: By number.
-        dirty: Those that something is queued for.
-        paused: Those that are not read until `link` has caught up.
-        stalled: Those that do not read, and how long they may.
+        loop: The event loop.
+        limits: Limits for queued data, and for how long it may wait.
+        link: The link to the process that has the sessions.
+        connections: Connections by number.
+        dirty: Connections with queued data.
+        paused: Connections that are not read until `link` has caught up.
+        stalled: Connections that do not read, with their deadlines.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class Front:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                break  # out of descriptors, or a client that is gone: try again at the next tick
+                break  # out of descriptors, or the client is gone: retry at the next tick
             sock = _socket.socket(
                 self._listener.family, _socket.SOCK_STREAM, _socket.IPPROTO_TCP, fd
             )
@@ -207,7 +207,7 @@ class Front:
             connection.close()
 
     def _end(self) -> None:
-        os._exit(0)  # without sessions, connections are of no use
+        os._exit(0)  # without the sessions, connections are useless
 
     def _flush(self) -> None:
         dirty, self.dirty = self.dirty, []
@@ -230,13 +230,13 @@ class Front:
 def fork(
     count: int, listener: _socket.socket, capacity: int, limits: Limits
 ) -> list[_socket.socket]:
-    """Fork front processes, before there is a loop; the sockets to them.
+    """Fork front processes, before there is an event loop; return the sockets to them.
 
     Args:
-        count: How many.
-        listener: Where clients connect to; not blocking.
-        capacity: How many connections each may hold.
-        limits: What may wait for a client, and how long.
+        count: Number of processes.
+        listener: The listening socket; non-blocking.
+        capacity: Maximum number of connections of each.
+        limits: Limits for queued data.
     """
     sockets: list[_socket.socket] = []
     for _ in range(count):
@@ -258,7 +258,7 @@ def _run(
     parent: int, listener: _socket.socket, link: _socket.socket, capacity: int, limits: Limits
 ) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.SIG_IGN)  # it ends when the other process does
+        signal.signal(signum, signal.SIG_IGN)  # it ends with the other process
     process.set_title("xmppd-front")
     front = Front(gevent.get_hub().loop, listener, link, capacity, limits)
     if os.getppid() == parent:

@@ -1,9 +1,9 @@
-"""Requests (RFC 6120 section 8.2.3): forwarded to the client they name, or answered by the server.
+"""Requests (RFC 6120 section 8.2.3): forwarded to the addressed client, or answered by the server.
 
-The server answers for itself, for its services and for accounts. A request it does not know is
-``service-unavailable``; one in a namespace it knows, but with a content it does not serve, is
-``feature-not-implemented``. Another user's account answers only what is published there, so that no
-client learns which accounts exist.
+The server answers for itself, for its services and for accounts. An unknown request is answered
+with ``service-unavailable``; one in a known namespace with content that is not supported, with
+``feature-not-implemented``. Another user's account answers only for what it has published, so that
+no client learns which accounts exist.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Handler = Callable[["Session", Element], str]
 
 
 def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
-    """Take one iq stanza of a bound client."""
+    """Process an iq stanza of a bound client."""
     kind = attrs.get("type")
     to = attrs.get("to")
     domain = session.domain
@@ -46,7 +46,7 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
     try:
         if attrs.get("id") is None or not (is_request or kind in ("result", "error")):
             raise StanzaFailure("bad-request")
-        # Without a "to" it is meant for the sender's own account (RFC 6120 section 10.3.3).
+        # Without a "to" it is for the sender's own account (RFC 6120 section 10.3.3).
         jid = domain.address(session.user.jid if to is None else to)
         if jid.domain != domain.name:
             domain.services[jid.domain].take(domain.incoming("iq", session, jid, attrs, raw))
@@ -62,7 +62,7 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
         elif kind == "result" and jid.full == domain.name:
             domain.caps.answered(session, attrs["id"], raw)
     except StanzaFailure as failure:
-        # An answer to an answer would never end (RFC 6120 section 8.3.1).
+        # Answering an answer would never end (RFC 6120 section 8.3.1).
         if kind not in ("result", "error"):
             session.refuse("iq", failure.condition, attrs)
 
@@ -88,7 +88,7 @@ def _answer(session: Session, to: Jid, attrs: dict[str, str], raw: bytes) -> Non
 
 
 def _of_another(session: Session, to: Jid, kind: str, child: Element) -> str:
-    """What is published at another user's account."""
+    """Return what another user's account has published."""
     user = session.domain.users.get(to.bare)
     if (kind, child.tag) == ("get", stored.VCARD):
         if user is None or user.kept is None or not user.kept.vcard:
@@ -172,7 +172,7 @@ _OF_ACCOUNT: Final[dict[tuple[str, str], Handler]] = {
     ("set", pubsub.OWNER): _own_nodes("set"),
     **archiving.HANDLERS,
 }
-# Some clients ask the server, others their account, for what concerns both.
+# Requests that concern both the server and the account: clients send them to either.
 _OF_BOTH: Final[dict[tuple[str, str], Handler]] = {
     ("get", PING): _nothing,
     ("get", f"{{{ns.VERSION}}}query"): _version,

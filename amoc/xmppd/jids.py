@@ -1,8 +1,8 @@
-"""Pure. Addresses, parsed, checked and normalised (RFC 7622): equal ones compare equal.
+"""Pure. Parsing, checking and normalisation of addresses (RFC 7622): equal ones compare equal.
 
-The local and domain parts are NFC-normalised and lower-cased, the resource is NFC-normalised only.
-Routing tables are keyed by this spelling. A client that already writes it, as nearly all do,
-is found by a plain dictionary look-up; only the others pay for `parse()`, which remembers.
+The local and domain parts are NFC-normalised and lower-cased, the resource only NFC-normalised.
+Routing tables are keyed by the normalised form. Addresses already in that form, as nearly all are,
+are found by a plain dictionary look-up; only others need `parse()`, which caches its results.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _DOMAIN = re.compile(r"[\w.\-]+|\[[0-9a-f:.]+\]")
 
 
 class Jid(NamedTuple):
-    """An address in its one spelling."""
+    """An address in normalised form."""
 
     local: str
     """The user's name, or empty for the address of a server."""
     domain: str
     resource: str
-    """One connection of the user, or empty for a bare address."""
+    """Identifies one connection of the user; empty for a bare address."""
 
     @property
     def bare(self) -> str:
@@ -39,7 +39,7 @@ class Jid(NamedTuple):
 
 
 class JidError(ValueError):
-    """The text is not an address; the message says which rule it breaks."""
+    """The text is not an address; the message names the rule that it violates."""
 
 
 def _checked(part: str, name: str) -> str:
@@ -58,10 +58,10 @@ _NEVER = frozenset({"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"})
 
 
 def prepare_local(text: str) -> str:
-    """The one spelling of a user name (RFC 7622 section 3.3).
+    """Return the normalised form of a user name (RFC 7622 section 3.3).
 
     Raises:
-        JidError: It is empty, too long, or holds a character that no user name may hold.
+        JidError: It is empty, too long, or contains a character not allowed in a user name.
     """
     if _PLAIN_LOCAL.fullmatch(text):
         return text
@@ -72,7 +72,7 @@ def prepare_local(text: str) -> str:
 
 
 def prepare_domain(text: str) -> str:
-    """The one spelling of a domain (RFC 7622 section 3.2).
+    """Return the normalised form of a domain (RFC 7622 section 3.2).
 
     Raises:
         JidError: It is not a domain name or address.
@@ -84,20 +84,20 @@ def prepare_domain(text: str) -> str:
 
 
 def prepare_resource(text: str) -> str:
-    """The one spelling of a resource (RFC 7622 section 3.4).
+    """Return the normalised form of a resource (RFC 7622 section 3.4).
 
     Raises:
-        JidError: It is empty, too long, or holds a control character.
+        JidError: It is empty, too long, or contains a control character.
     """
     return _checked(unicodedata.normalize("NFC", text), "resource")
 
 
 @lru_cache(maxsize=8192)
 def parse(text: str) -> Jid:
-    """The address that `text` spells.
+    """Parse an address.
 
     Raises:
-        JidError: It spells none.
+        JidError: It is not an address.
     """
     bare, slash, resource = text.partition("/")
     local, at, domain = bare.rpartition("@")

@@ -1,4 +1,4 @@
-"""Pure. What the server keeps for a user who need not be connected, and how much of it there is."""
+"""Pure. Data stored for a user, who need not be connected, and the limit of its size."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ if TYPE_CHECKING:
     from amoc.xmppd.services.pubsub_node import Node
 
 OVERHEAD_BYTES = 200
-"""What anything kept costs beside its content."""
+"""Cost of anything stored besides its content, in bytes."""
 
 
 class Budget:
-    """Bytes that may be kept, over all users and services."""
+    """Bytes that may be stored, over all users and services."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
 
     def take(self, size: int) -> None:
-        """Account for something of `size` bytes.
+        """Reserve space for something of `size` bytes.
 
         Raises:
-            StanzaFailure: That would be too much in all; nothing is accounted for.
+            StanzaFailure: The total would be too large; nothing is reserved.
         """
         refuse_if(self.used + size + OVERHEAD_BYTES > self.limit, "resource-constraint")
         self.used += size + OVERHEAD_BYTES
 
     def give_back(self, size: int) -> None:
-        """Something of `size` bytes is gone."""
+        """Release the space of something of `size` bytes."""
         self.used -= size + OVERHEAD_BYTES
 
 
 class Preferences:
-    """Which messages a user wants archived (XEP-0441)."""
+    """A user's archiving preferences (XEP-0441)."""
 
     __slots__ = ("always", "default", "never")
 
@@ -50,7 +50,7 @@ class Preferences:
         self.never = never
 
     def wants(self, peer: str, *, in_roster: bool) -> bool:
-        """Whether messages from and to the bare address `peer` are archived."""
+        """Return whether messages from and to the bare address `peer` are archived."""
         if peer in self.never:
             return False
         return (
@@ -61,15 +61,15 @@ class Preferences:
 
 
 class Kept:
-    """What is kept for one user.
+    """Data stored for one user.
 
     Attributes:
         blocked: Addresses that may not reach the user (XEP-0191).
-        nodes: Its personal events (XEP-0163), by name.
-        offline: Messages that wait for its next presence.
-        preferences: What it wants archived; None: everything.
-        private: What its clients have stored (XEP-0049), by tag.
-        vcard: Its card, as markup.
+        nodes: Its personal event nodes (XEP-0163), by name.
+        offline: Messages stored until its next presence.
+        preferences: Its archiving preferences; None: archive everything.
+        private: Private data of its clients (XEP-0049), by tag.
+        vcard: Its vCard, as markup.
     """
 
     __slots__ = ("blocked", "nodes", "offline", "preferences", "private", "vcard")
@@ -84,7 +84,7 @@ class Kept:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing would be lost with it."""
+        """Whether there is nothing in it."""
         return not (
             self.blocked
             or self.nodes

@@ -1,13 +1,13 @@
-"""The server as a whole: the listening socket, all connections, and what a loop turn does.
+"""The server as a whole: the listening socket, all connections, and the work of a loop turn.
 
-Everything runs in the callbacks of one gevent loop, in one thread: there is nothing to lock, and no
-greenlet at all. A turn of the loop reads and routes what has come, then `flush()` sends what that
-gave, then the loop waits. Deadlines are checked four times a second.
+Everything runs in callbacks of one gevent loop, in one thread: there is nothing to lock, and there
+are no greenlets. A turn of the loop reads and routes what has arrived, `flush()` sends the results,
+and the loop waits. Deadlines are checked four times a second.
 """
 
 from __future__ import annotations
 
-import _socket  # the plain one, whether `socket` is patched or not
+import _socket  # the plain module, even if `socket` is patched
 import errno
 import logging
 import os
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("amoc.xmppd")
 
 BACKLOG: Final = 4096
-"""Connections that may wait to be accepted; the kernel takes no more than net.core.somaxconn."""
+"""Connections that may wait to be accepted; the kernel's own limit is net.core.somaxconn."""
 
 _ACCEPTS_PER_TURN: Final = 256
 _TICK_S: Final = 0.25
@@ -53,10 +53,10 @@ class Server:
 
     Attributes:
         host: The address it listens on.
-        port: The port; after `start()` the real one, if any free port was asked for.
-        domain: What all connections share.
-        limits: What one client may use.
-        capacity: How many connections can be open at once.
+        port: The port; after `start()` the actual one if any free port was requested.
+        domain: The state shared by all connections.
+        limits: Limits per client.
+        capacity: Maximum number of open connections.
     """
 
     loop: _Loop
@@ -80,14 +80,14 @@ class Server:
 
         Args:
             host: A numeric address or a name of this host.
-            port: 0 is any free port.
-            domain: The one domain that is served.
+            port: 0 for any free port.
+            domain: The only domain that is served.
             connections: How many connections must be possible at once.
-            anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
+            anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked to.
             limits: Limits other than the defaults.
-            tls: Its certificate; see `certificate`. Clients may use STARTTLS then, or begin with
+            tls: Its TLS context; see `certificate`. Clients may then use STARTTLS, or begin with
                 TLS on the same port.
-            tls_required: Whether they must, before they log in.
+            tls_required: Whether they must use TLS to log in.
 
         Raises:
             UsageError: The port, the domain or the number of connections is invalid.
@@ -145,9 +145,9 @@ class Server:
         return f"{host}:{self.port}"
 
     def fork_fronts(self, count: int) -> None:
-        """Let `count` processes hold the connections, see `front`; before `start`.
+        """Let `count` processes hold the connections, see `front`; call this before `start`.
 
-        They are forked, so there must be no gevent loop in this process yet.
+        They are forked, so this process must not have a gevent loop yet.
 
         Raises:
             ResourceError: The address cannot be listened on, or there are too few file descriptors.
@@ -155,11 +155,11 @@ class Server:
         share = -(-self._wanted // count)
         connection_limit(share + RESERVE)
         self._socket = self._listen()
-        # Each can take more than its share, so that the one too many is told that it is.
+        # Each accepts more than its share, so that a client beyond the limit gets an error.
         self._front_sockets = front.fork(count, self._socket, share + RESERVE, self.limits)
 
     def start(self) -> None:
-        """Listens, and serves whenever the gevent loop runs.
+        """Listen, and serve whenever the gevent loop runs.
 
         Raises:
             ResourceError: The address cannot be listened on, or there are too few file descriptors.
@@ -176,7 +176,7 @@ class Server:
         self._acceptor = self.loop.io(self._socket.fileno(), READ)
         if fronts:
             self._fronts = Fronts(self.loop, fronts, self._welcome)
-            self._accepting = True  # they do
+            self._accepting = True  # the front processes do
         self.tick()
         self._flusher = self.loop.prepare()
         self._flusher.start(self.flush)
@@ -187,7 +187,7 @@ class Server:
         """End every stream with system-shutdown, and return when all are closed.
 
         Args:
-            timeout: Seconds that clients have to read what was sent to them; then they are cut off.
+            timeout: Seconds for clients to read what was sent to them before they are cut off.
         """
         if self._socket is None:
             return
@@ -209,7 +209,7 @@ class Server:
             self._fronts.close()
 
     def statistics(self) -> Statistics:
-        """The server's statistics up to now."""
+        """Return the current statistics."""
         counts = self.domain.counts
         return replace(
             counts,
@@ -222,7 +222,7 @@ class Server:
         )
 
     def forget(self, transport: Transport) -> None:
-        """A transport was closed."""
+        """Remove a closed transport."""
         self._transports.discard(transport)
         for deadlines in (self.logging_in, self.mid_stanza, self.stalled, self.lingering):
             deadlines.discard(transport)
@@ -233,13 +233,13 @@ class Server:
         try:
             found = _socket.getaddrinfo(self.host, self.port, 0, _socket.SOCK_STREAM)
         except _socket.gaierror as error:
-            raise ResourceError(f"host {self.host} is not known here: {error.strerror}") from None
+            raise ResourceError(f"host {self.host} cannot be resolved: {error.strerror}") from None
         family, kind, protocol, _, address = found[0]
         self.host = str(address[0])
         listener = _socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-            # Inherited by every connection that is accepted, so it costs nothing per connection.
+            # Inherited by accepted connections, so it costs nothing per connection.
             listener.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
             listener.setblocking(False)
             listener.bind(address)
@@ -290,9 +290,9 @@ class Server:
         transport.start()
 
     def _cannot_accept(self, error: OSError) -> None:
-        # The listener stays readable while a client waits, so trying again at once would spin.
+        # The listener stays readable while a client waits, so retrying at once would spin.
         if error.errno not in _EXHAUSTED:
-            return  # that client was gone before it was accepted
+            return  # the client was gone before it was accepted
         if not self._exhausted:
             log.warning("xmppd sometimes cannot accept connections: %s", os.strerror(error.errno))
             self._exhausted = True
@@ -300,8 +300,8 @@ class Server:
         self._acceptor.stop()
 
     def flush(self) -> None:
-        """Send what the turn of the loop that ends has made to be sent."""
-        # Flushing may close a transport, which writes to others; each closes once, so this ends.
+        """Send what was queued during this turn of the loop."""
+        # Flushing may close a transport, which writes to others. Each closes once, so this ends.
         while self.dirty or self.choked:
             choked, self.choked = self.choked, []
             for transport in choked:
@@ -313,9 +313,9 @@ class Server:
             self._fronts.flush()
 
     def tick(self) -> None:
-        """See whose time is up, and accept again where descriptors had run out."""
+        """Handle expired deadlines, and accept again if descriptors had run out."""
         now = now_ns()
-        # All clocks first: what is ended below is given its time to linger from now on.
+        # All clocks first: connections ended below get their full time to linger.
         slow_logins, slow_stanzas = self.logging_in.tick(now), self.mid_stanza.tick(now)
         stalled, lingering = self.stalled.tick(now), self.lingering.tick(now)
         for transport in slow_logins:
@@ -337,7 +337,7 @@ def _why_not(error: OSError, address: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port of {address} is in use by another process; choose another one, or 0 for any"
     if error.errno == errno.EADDRNOTAVAIL:
-        return f"address {address} is not one of this host"
+        return f"address {address} does not belong to this host"
     if error.errno == errno.EACCES:
         return f"port of {address} needs privileges that this process lacks; choose one above 1023"
     return f"cannot listen on {address}: {error.strerror}"

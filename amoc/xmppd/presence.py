@@ -1,8 +1,8 @@
-"""Presence (RFC 6121 section 4): availability, sent to those who may see it.
+"""Presence (RFC 6121 section 4): a client's availability, sent to those who may see it.
 
-A client's last announcement is kept as the bytes that others get, with its address in it, so
-sending it to a further contact costs one insertion. When a client leaves, in whatever way, all who
-saw it come get unavailable presence.
+A client's last announcement is stored as the bytes that others get, with its address in it, so
+sending it to a further contact costs one insertion. However a client leaves, everyone who received
+its presence gets unavailable presence.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PRIORITY = f"{{{ns.CLIENT}}}priority"
 
 
 def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
-    """Take one presence stanza of a bound client."""
+    """Process a presence stanza of a bound client."""
     kind = attrs.get("type")
     to = attrs.get("to")
     try:
@@ -52,7 +52,7 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
 
 
 def left(session: Session) -> None:
-    """The client is gone: the server sends unavailable presence for it (RFC 6121 section 4.5.2)."""
+    """Send unavailable presence for a client that is gone (RFC 6121 section 4.5.2)."""
     if session.presence is not None or session.directed:
         _withdraw(session, f"<presence type='unavailable'{session.stamp.decode()}/>".encode())
 
@@ -64,7 +64,7 @@ def _announce(session: Session, attrs: dict[str, str], raw: bytes) -> None:
     session.since = session.domain.next_serial()
     user = session.user
     user.choose_first()
-    # Its own clients, itself included, see it as subscribers do (RFC 6121 section 4.2.2).
+    # Its user's clients, itself included, see it as subscribers do (RFC 6121 section 4.2.2).
     _tell(session, session.presence)
     offline.deliver(session)
     session.domain.caps.announced(session, raw)
@@ -101,7 +101,7 @@ def _tell(session: Session, data: bytes) -> None:
 
 
 def hide_from(user: User, jid: str) -> None:
-    """Let a contact see the user leave, because the user has blocked it."""
+    """Show the user as unavailable to a contact that the user has blocked."""
     contact = user.contacts.get(jid)
     if contact is not None and contact.from_:
         for source in user.available:
@@ -109,7 +109,7 @@ def hide_from(user: User, jid: str) -> None:
 
 
 def show_to(user: User, jid: str) -> None:
-    """Let a contact see the user again, because it is not blocked any more."""
+    """Show the user to a contact again that is no longer blocked."""
     contact = user.contacts.get(jid)
     if contact is not None and contact.from_:
         for source in user.available:
@@ -144,7 +144,7 @@ def _at(session: Session, address: str) -> list[Session]:
 def _to_service(
     session: Session, kind: str | None, jid: Jid, attrs: dict[str, str], raw: bytes
 ) -> None:
-    """Presence to a service, which must learn when the client is gone."""
+    """Pass presence to a service, which must learn later when the client is gone."""
     if kind is None:
         refuse_if(len(session.directed) >= session.domain.limits.directed, "resource-constraint")
         session.directed.add(jid.full)
@@ -156,7 +156,7 @@ def _to_service(
 
 
 def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], raw: bytes) -> None:
-    """Presence to one address (RFC 6121 section 4.6); to an unknown one it is ignored (8.5)."""
+    """Send presence to one address (RFC 6121 section 4.6), ignored if unknown (section 8.5)."""
     jid = session.domain.address(to)
     if not jid.local:
         return
@@ -176,7 +176,7 @@ def _direct(session: Session, kind: str | None, to: str, attrs: dict[str, str], 
 
 
 def _probe(session: Session, to: str) -> None:
-    """Clients need not probe, but may; without a subscription they get only that answer."""
+    """Answer a probe. Clients may send one; without a subscription they learn nothing else."""
     jid = session.domain.address(to)
     contact = session.user.contacts.get(jid.bare)
     if jid.bare == session.user.jid or (contact is not None and contact.to):

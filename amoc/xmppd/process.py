@@ -1,7 +1,7 @@
-"""The server as a process of its own: what `python -m amoc xmppd` runs.
+"""The server as a separate process, as run by `python -m amoc xmppd`.
 
-It prints its address in one line when it is ready, and then serves until SIGTERM or SIGINT; or, as
-the child of another process, until that is gone: its standard input then ends.
+It prints its address in one line when it is ready, and then serves until SIGTERM or SIGINT. As the
+child of another process it also stops when its standard input ends because the parent is gone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def serve(
     tls_key: str = "",
     tls_ca_file: str = "",
 ) -> None:
-    """Serve until told to stop; then end every stream and return.
+    """Serve until asked to stop; then end every stream and return.
 
     Writes to standard output ``xmppd listening on HOST:PORT, domain DOMAIN (for tests and
     benchmarks only)`` when it is ready, and to standard error one line of statistics at each
@@ -54,20 +54,20 @@ def serve(
 
     Args:
         host: The address to listen on; beyond loopback anyone can log in as any user.
-        port: 0 is any free port.
-        domain: The one domain that is served.
+        port: 0 for any free port.
+        domain: The only domain that is served.
         connections: How many connections must be possible at once.
-        processes: How many processes hold the connections; with more than one, beside this one,
-            which has all the rest.
-        anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked.
+        processes: How many processes hold the connections. With more than one, they are separate
+            from this process, which does everything else.
+        anonymous: Whether to offer ANONYMOUS, which some clients choose without being asked to.
         lifeline: Whether to stop when standard input ends, and when the parent process dies.
         stats: Whether to write the statistics at the end as well.
         limits: Limits other than the defaults.
         tls: Whether clients can use TLS: STARTTLS, or direct TLS on the same port.
         tls_required: Whether they must.
-        tls_certificate: A PEM file; empty: a certificate is made, for the domain and the host.
-        tls_key: The PEM file of its key; empty: it is in the same file.
-        tls_ca_file: Where to write the certificate that clients have to trust, if one is made.
+        tls_certificate: A PEM file; empty: create a certificate for the domain and the host.
+        tls_key: The PEM file of its key; empty: it is in the certificate's file.
+        tls_ca_file: Where to write the certificate that clients have to trust, if one is created.
 
     Raises:
         UsageError: The port, the domain, the number of connections or the certificate is invalid.
@@ -92,7 +92,7 @@ def serve(
     if lifeline:
         watchers.append(_watch_parent(server, stopping))
     process.set_title("xmppd")
-    # What exists now stays: keep the collector from walking through it with every generation.
+    # Objects that exist now stay: keep the collector from traversing them in each generation.
     gc.collect()
     gc.freeze()
     collector.collect_rarely()
@@ -134,9 +134,9 @@ def _watch_signals(server: Server, stopping: Event) -> list[_Watcher]:
 
 
 def _watch_parent(server: Server, stopping: Event) -> _Watcher:
-    # Two ways, since each misses something: a signal that the kernel sends when the parent's
-    # thread ends, and the end of standard input, which also comes when the parent was gone before
-    # we asked.
+    # Two mechanisms, since each misses something: a signal from the kernel when the parent's
+    # thread ends, and the end of standard input, which also happens if the parent was gone before
+    # this call.
     process.die_with(os.getppid(), signal.SIGTERM)
     watcher = server.loop.io(0, READ)
 
@@ -160,4 +160,4 @@ def _say(stream: TextIO, line: str) -> None:
         stream.write(line + "\n")
         stream.flush()
     except (OSError, ValueError):
-        pass  # the reader is gone, which is no reason to stop serving
+        pass  # nobody reads any more, which is no reason to stop serving

@@ -1,4 +1,4 @@
-"""In-band registration (XEP-0077): make an account before login, change or remove it after."""
+"""In-band registration (XEP-0077): create an account before login, change or remove it later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERY = f"{{{ns.REGISTER}}}query"
 
 
 def is_registration(tree: Element) -> bool:
-    """Whether the stanza is an iq about registration, the only one that is heard before login."""
+    """Return whether it is a registration iq, the only kind of iq accepted before login."""
     if tree.tag != IQ or tree.get("type") not in ("get", "set"):
         return False
     return len(tree) == 1 and tree[0].tag == QUERY
@@ -44,7 +44,7 @@ def before_login(domain: Domain, tree: Element) -> bytes:
 
 
 def form(session: Session, _query: Element) -> str:
-    """What is registered, to a client that has logged in."""
+    """Return the registration form for a client that has logged in."""
     return _form(session.user.local)
 
 
@@ -52,7 +52,7 @@ def change(session: Session, query: Element) -> str:
     """Change the password or remove the account (XEP-0077 sections 3.2 and 3.3).
 
     Raises:
-        StanzaFailure: It asks for something else, or for another user's account.
+        StanzaFailure: The request is for something else, or for another user's account.
     """
     accounts = session.domain.accounts
     local = session.user.local

@@ -1,19 +1,18 @@
-"""Connections that other processes hold: frames over one socket instead of a socket for each.
+"""Connections held by other processes: frames over one socket, instead of a socket for each.
 
-A process may have only so many file descriptors. So with more connections than that, front
-processes (`front`) accept and hold them, and pass bytes on to the one process that knows what they
-mean: it has all the sessions, rooms and archives. To its transports a `Relayed` connection is what
-a socket is to others.
+The number of file descriptors per process is limited. For more connections than that, front
+processes (`front`) accept and hold them, and pass their bytes to the one process with all sessions,
+rooms and archives. For that process's transports, a `Relayed` connection replaces a socket.
 
-A frame is its kind, the number of the connection, which its front process has given it, and the
-length of what follows.
+A frame consists of its kind, the number of the connection as assigned by its front process, the
+length of its content, and the content.
 """
 
 from __future__ import annotations
 
 import logging
 import struct
-from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from _socket import socket as Socket  # noqa: N812 - the plain class, even if patched
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -26,50 +25,50 @@ log = logging.getLogger("amoc.xmppd")
 HEADER: Final = struct.Struct("!BII")
 CHUNK_BYTES: Final = 262_144
 CONGESTED: Final = 4_194_304
-"""While more than that waits for the other process, nothing is read that would add to it."""
+"""While more bytes than that wait for the other process, nothing is read that would add to it."""
 MAX_WAITING: Final = 268_435_456
-"""Bytes that may wait for the other process; more, and it is taken for dead."""
+"""Bytes that may wait for the other process; beyond that it is considered dead."""
 READ: Final = 1
 WRITE: Final = 2
 
 
 class Frame(IntEnum):
-    """What a frame says of a connection. All but DATA and CLOSE go one way only."""
+    """Kinds of frames. All but DATA and CLOSE go in one direction only."""
 
     DATA = 0
-    """Bytes of the client, or for it."""
+    """Bytes from the client, or for it."""
     OPEN = 1
-    """Up: it was accepted."""
+    """Up: the connection was accepted."""
     EOF = 2
     """Up: the client has closed its side."""
     LOST = 3
-    """Up: it is gone."""
+    """Up: the connection is gone."""
     SLOW = 4
     """Up: the client does not read what was sent to it."""
     SHUT = 5
-    """Down: nothing more will be sent; tell the client when it has read all."""
+    """Down: nothing more will be sent; close our side once everything has been sent."""
     CLOSE = 6
-    """Down: close it at once."""
+    """Down: close the connection at once."""
 
 
 class Link:
-    """One end of the socket between two processes: frames out and in.
+    """One end of the socket between two processes: sends and receives frames.
 
     Attributes:
-        waiting: How many bytes wait to be sent.
+        waiting: Number of bytes that wait to be sent.
     """
 
     def __init__(
         self, loop: _Loop, sock: Socket, on_frame: Callable[[int, int, bytes], object],
         on_end: Callable[[], object],
     ) -> None:  # fmt: skip
-        """Begin to read.
+        """Start reading.
 
         Args:
-            loop: Where it runs.
+            loop: The event loop.
             sock: A connected stream socket.
             on_frame: Called with each frame: kind, number, and content.
-            on_end: Called once when the other process is gone.
+            on_end: Called once, when the other process is gone.
         """
         sock.setblocking(False)
         self._sock = sock
@@ -85,7 +84,7 @@ class Link:
 
     @property
     def waiting(self) -> int:
-        """How many bytes wait to be sent."""
+        """Number of bytes that wait to be sent."""
         return len(self._out)
 
     def put(self, kind: int, number: int, data: bytes | bytearray = b"") -> None:
@@ -95,7 +94,7 @@ class Link:
             self._out += data
 
     def flush(self) -> None:
-        """Send what is queued, the rest when the other process has read some."""
+        """Send queued frames; the rest follows when the other process has read some."""
         while self._out and not self._ended:
             try:
                 sent = self._sock.send(self._out)
@@ -115,7 +114,7 @@ class Link:
                 self._writer.stop()
 
     def read(self, on: bool) -> None:
-        """Read on, or do not read."""
+        """Start or stop reading."""
         if self._ended:
             return
         if on:
@@ -124,7 +123,7 @@ class Link:
             self._reader.stop()
 
     def close(self) -> None:
-        """End it; what has not been sent is lost."""
+        """Close the link; unsent frames are lost."""
         if self._ended:
             return
         self._ended = True
@@ -163,7 +162,7 @@ class Link:
 
 
 class Relayed:
-    """A connection that a front process holds, in place of a socket and of its watcher."""
+    """A connection held by a front process, in place of a socket and its watcher."""
 
     __slots__ = ("_chunk", "_link", "_lost", "_number", "_readable", "slow")
 
@@ -176,7 +175,7 @@ class Relayed:
         self.slow: Callable[[], object] | None = None
 
     def hear(self, kind: int, data: bytes) -> None:
-        """The front process says something of it."""
+        """Process a frame from the front process about this connection."""
         if kind == Frame.SLOW:
             if self.slow is not None:
                 self.slow()
@@ -186,20 +185,20 @@ class Relayed:
         if self._readable is not None:
             self._readable()
 
-    # What a watcher has
+    # Interface of a watcher
 
     def start(self, readable: Callable[[], object]) -> None:
-        """Call `readable` when there is something to read."""
+        """Call `readable` whenever there is something to read."""
         self._readable = readable
 
     def stop(self) -> None:
-        """Call it no more."""
+        """Stop calling it."""
         self._readable = None
 
-    # What a socket has
+    # Interface of a socket
 
     def recv(self, _most: int) -> bytes:
-        """What has come."""
+        """Return received bytes."""
         if self._lost:
             raise ConnectionResetError
         chunk, self._chunk = self._chunk, None
@@ -208,16 +207,16 @@ class Relayed:
         return chunk
 
     def send(self, data: bytes | bytearray) -> int:
-        """Pass bytes on, all of them."""
+        """Pass on all the bytes."""
         self._link.put(Frame.DATA, self._number, data)
         return len(data)
 
     def shutdown(self, _how: int) -> None:
-        """Nothing more will be sent."""
+        """Announce that nothing more will be sent."""
         self._link.put(Frame.SHUT, self._number)
 
     def close(self) -> None:
-        """Close it; harmless the second time, for it is a socket and a watcher."""
+        """Close it; harmless the second time, as it acts as both a socket and a watcher."""
         if self._readable is not None or self.slow is not None:
             self._readable = self.slow = None
         if not self._lost:
@@ -226,20 +225,20 @@ class Relayed:
 
 
 class Fronts:
-    """All front processes, as the process sees them that has the sessions.
+    """All front processes, from the viewpoint of the process with the sessions.
 
     Attributes:
-        links: To each of those that live.
+        links: Links to those that are alive.
     """
 
     def __init__(
         self, loop: _Loop, sockets: list[Socket], welcome: Callable[[Relayed], object]
     ) -> None:
-        """Listen to them.
+        """Start listening to them.
 
         Args:
-            loop: Where it runs.
-            sockets: One for each.
+            loop: The event loop.
+            sockets: One for each process.
             welcome: Called with each new connection; sets its `Relayed.slow`.
         """
         self._welcome = welcome
@@ -256,7 +255,7 @@ class Fronts:
                 connections[number] = opened = Relayed(link, number)
                 self._welcome(opened)
             elif (known := connections.get(number)) is not None:
-                if kind == Frame.LOST:  # it always has the last word
+                if kind == Frame.LOST:  # always a connection's last frame
                     del connections[number]
                 known.hear(kind, data)
 
@@ -272,7 +271,7 @@ class Fronts:
         self.links.append(link)
 
     def flush(self) -> None:
-        """Send what is queued for them; while much is, nothing more is taken from any."""
+        """Send queued frames; while there are many, stop reading from all of them."""
         for link in list(self.links):
             link.flush()
         reading = all(link.waiting <= CONGESTED for link in self.links)
@@ -282,6 +281,6 @@ class Fronts:
                 link.read(reading)
 
     def close(self) -> None:
-        """Let them end."""
+        """Close all links, which ends the processes."""
         for link in list(self.links):
             link.close()

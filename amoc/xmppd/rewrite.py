@@ -1,10 +1,9 @@
-"""Puts the sender's address into a stanza: inserted where that is safe, else written anew.
+"""Puts the sender's address into a stanza: inserted where that is safe, else by re-serialising.
 
 A stanza's bytes mean the same in the receiver's stream only if both streams declare the same
-namespaces. This server's streams declare the usual two, so insertion is right for a stanza that
-was cut from a stream that declared exactly these (`Framer.root` is None), whose own name has no
-prefix and which brings no `from`. All others are parsed and written again with every namespace
-spelt out.
+namespaces. This server's streams declare the usual two. So insertion is right for a stanza that was
+cut from a stream that declared exactly these (`Framer.root` is None), whose own name has no prefix,
+and which has no `from`. All others are parsed and serialised again, with all namespaces declared.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import LANG
 from amoc.xmpp.wire.xml_text import escape, serialise
 
-# What may follow the element's name; anything else means that the name is a prefix or longer.
+# What may follow the element's name; anything else means that the name is longer, or a prefix.
 _AFTER_NAME: Final = b" >/\n\r\t"
 _STARTS: Final = {
     kind: tuple(b"<" + kind.encode() + bytes([after]) for after in _AFTER_NAME)
@@ -34,13 +33,13 @@ def stamped(
     stamp: bytes,
     changes: dict[str, str],
 ) -> bytes:
-    """The stanza with its sender's address, ready for another client's stream.
+    """Return the stanza with its sender's address, ready for another client's stream.
 
     Args:
         kind: The stanza's name without namespace: message, presence or iq.
         attrs: Its attributes, as the parser gave them.
         raw: Its bytes.
-        root: As in `Framer.root`, of the stream it came from.
+        root: As in `Framer.root`, of the stream that it came from.
         stamp: The attributes of `changes` as markup, for insertion.
         changes: Attributes to set.
     """
@@ -54,12 +53,12 @@ def stamped(
 
 
 def addressed(presence: bytes, to: str) -> bytes:
-    """`presence`, as `stamped()` made it without a `to`, with that address."""
+    """Return `presence`, as returned by `stamped()` without a `to`, with the address `to`."""
     return presence[:9] + f" to='{escape(to)}'".encode() + presence[9:]
 
 
 def stamp(changes: dict[str, str]) -> bytes:
-    """The attributes `changes` as markup, each with a blank before it."""
+    """Return the attributes `changes` as markup, each with a space before it."""
     return "".join(
         f" {'xml:lang' if name == LANG else name}='{escape(value)}'"
         for name, value in changes.items()
@@ -67,31 +66,31 @@ def stamp(changes: dict[str, str]) -> bytes:
 
 
 class Opened(NamedTuple):
-    """A stanza taken apart, so that each of many recipients costs one concatenation.
+    """A stanza taken apart, so that each of its many recipients costs one concatenation.
 
-    The whole is ``head`` + attributes + ``>`` + ``inner`` + further children + ``</name>``.
+    The stanza is ``head`` + attributes + ``>`` + ``inner`` + further children + ``</name>``.
     """
 
     head: bytes
     """Its start tag without the closing bracket, and without `to`."""
     inner: bytes
-    """All of its children."""
+    """All its children."""
 
 
-# Quotes may hide a bracket. Each branch begins with a character of its own: linear time.
+# Quotes may hide a bracket. The branches start with different characters: linear time.
 _HEAD: Final = re.compile(rb"<(message|presence|iq)([^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*)>")
 
 
 def opened(kind: str, attrs: dict[str, str], raw: bytes, **changes: str | None) -> Opened:
-    """A stanza with other attributes, open for a `to` and further children.
+    """Return a stanza with changed attributes, prepared for a `to` and further children.
 
-    Attributes of foreign namespaces are left out.
+    Attributes in foreign namespaces are omitted.
 
     Args:
         kind: message, presence or iq.
         attrs: Its attributes, as the parser gave them.
-        raw: Its bytes, as they may stand in any stream of this server.
-        changes: Attributes to set, or None to leave out; a trailing underscore is not part of a
+        raw: Its bytes, valid in any stream of this server.
+        changes: Attributes to set, or None to omit; a trailing underscore is not part of a
             name.
     """
     match = _HEAD.match(raw)
@@ -114,17 +113,17 @@ def opened(kind: str, attrs: dict[str, str], raw: bytes, **changes: str | None) 
 
 
 def as_child(stanza: bytes) -> bytes:
-    """A stanza as a child of an element in another namespace."""
+    """Return a stanza as a child of an element in another namespace."""
     match = _HEAD.match(stanza)
     if match is None or b"xmlns" in match[2]:
-        return stanza  # it says by itself what it is in
+        return stanza  # it declares its own namespace
     at = match.end(1)
     return stanza[:at] + b" xmlns='" + ns.CLIENT.encode() + b"'" + stanza[at:]
 
 
 def with_child(stanza: bytes, child: bytes) -> bytes:
-    """A stanza with one more child at its end."""
-    if stanza.endswith(b"/>"):  # only one without any content can end so
+    """Return a stanza with one more child at its end."""
+    if stanza.endswith(b"/>"):  # only possible for a stanza without content
         name = stanza[1:-2].split(None, 1)[0]
         return stanza[:-2] + b">" + child + b"</" + name + b">"
     at = stanza.rindex(b"</")

@@ -1,9 +1,9 @@
 """Pure. Contacts and subscriptions: the state tables of RFC 6121 appendix A.
 
-A subscription between a user and a contact is four yes-or-no facts. The names of the states in
-the RFC ("None + Pending Out", "From + Pending Out", ...) are combinations of them, so the tables
-become a few lines. Outbound is what the user's own stanza does to the user's roster, inbound is
-what the contact's does; each also says whether the stanza goes any further.
+A subscription between a user and a contact consists of four booleans. The states named in the RFC
+("None + Pending Out", "From + Pending Out", ...) are combinations of them, so the tables become a
+few lines. Outbound is the effect of the user's own stanza on the user's roster, inbound that of the
+contact's stanza; each also tells whether the stanza is passed on.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 KINDS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
-"""The types of presence that manage subscriptions."""
+"""Presence types that manage subscriptions."""
 
-# How the roster names whether the user sees the contact's presence, and the contact the user's.
+# Names in the roster for (user sees the contact's presence, contact sees the user's).
 _SUBSCRIPTIONS: Final = {
     (False, False): "none",
     (True, False): "to",
@@ -27,12 +27,12 @@ _SUBSCRIPTIONS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One contact of a user, as the user's server sees it."""
+    """One contact of a user, as known to the user's server."""
 
     jid: str
-    """The contact's bare address, prepared."""
+    """The contact's bare address, normalised."""
     listed: bool = False
-    """Whether it is in the roster; one that only asked for a subscription is not."""
+    """Whether it is in the roster; one that has only requested a subscription is not."""
     name: str | None = None
     groups: tuple[str, ...] = ()
     to: bool = False
@@ -40,9 +40,9 @@ class Contact:
     from_: bool = False
     """The contact sees the user's presence."""
     asking: bool = False
-    """The user has asked to see the contact's presence ("Pending Out")."""
+    """The user has requested to see the contact's presence ("Pending Out")."""
     asked: bool = False
-    """The contact has asked to see the user's presence ("Pending In")."""
+    """The contact has requested to see the user's presence ("Pending In")."""
 
     @property
     def subscription(self) -> str:
@@ -51,11 +51,11 @@ class Contact:
 
     @property
     def worth_keeping(self) -> bool:
-        """Whether anything would be lost with it."""
+        """Whether it holds any information."""
         return self.listed or self.to or self.from_ or self.asking or self.asked
 
     def as_item(self) -> str:
-        """The contact as a roster item (RFC 6121 section 2.1.2)."""
+        """Return the contact as a roster item (RFC 6121 section 2.1.2)."""
         ask = "subscribe" if self.asking else None
         groups = "".join(f"<group>{escape(group)}</group>" for group in self.groups)
         shown = attributes(jid=self.jid, name=self.name, subscription=self.subscription, ask=ask)
@@ -64,22 +64,22 @@ class Contact:
 
 
 class Outcome(NamedTuple):
-    """What a subscription stanza does."""
+    """The effect of a subscription stanza."""
 
     contact: Contact
     """The contact afterwards."""
     passed: bool
-    """Outbound: whether it is routed to the contact. Inbound: whether the user gets to see it."""
+    """Outbound: whether it is routed to the contact. Inbound: whether it is shown to the user."""
 
 
 def outbound(contact: Contact, kind: str) -> Outcome:
-    """The user sends `kind` to the contact (RFC 6121 appendix A.2)."""
+    """Return the effect of the user sending `kind` to the contact (RFC 6121 appendix A.2)."""
     if kind == "subscribe":
         return Outcome(replace(contact, listed=True, asking=not contact.to), passed=True)
     if kind == "unsubscribe":
         return Outcome(replace(contact, to=False, asking=False), passed=True)
     if kind == "subscribed":
-        # Without a request there is nothing to approve; approval in advance is not offered.
+        # Without a request there is nothing to approve; pre-approval is not offered.
         if not contact.asked:
             return Outcome(contact, passed=False)
         return Outcome(replace(contact, listed=True, from_=True, asked=False), passed=True)
@@ -88,7 +88,7 @@ def outbound(contact: Contact, kind: str) -> Outcome:
 
 
 def inbound(contact: Contact, kind: str) -> Outcome:
-    """The contact sent `kind` to the user (RFC 6121 appendix A.3)."""
+    """Return the effect of the contact sending `kind` to the user (RFC 6121 appendix A.3)."""
     if kind == "subscribe":
         if contact.from_ or contact.asked:
             return Outcome(contact, passed=False)

@@ -1,4 +1,4 @@
-"""Requests about the roster (RFC 6121 section 2): the list is read, or one contact is changed."""
+"""Roster requests (RFC 6121 section 2): reading the roster, or changing one contact."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_GROUPS: Final = 100
 
 
 def get(session: Session, _query: Element) -> str:
-    """The roster; from now on the session gets its changes (RFC 6121 section 2.1.3)."""
+    """Return the roster; from now on the session gets its changes (RFC 6121 section 2.1.3)."""
     session.interested = True
     contacts = session.user.contacts.values()
     items = "".join(contact.as_item() for contact in contacts if contact.listed)
@@ -31,10 +31,10 @@ def get(session: Session, _query: Element) -> str:
 
 
 def change(session: Session, query: Element) -> str:
-    """Adds, changes or removes one contact (RFC 6121 sections 2.3 to 2.5).
+    """Add, change or remove one contact (RFC 6121 sections 2.3 to 2.5).
 
     Raises:
-        StanzaFailure: The request breaks a rule, or the roster is full.
+        StanzaFailure: The request is invalid, or the roster is full.
     """
     refuse_if(len(query) != 1 or query[0].tag != _ITEM, "bad-request")
     item = query[0]

@@ -1,12 +1,12 @@
 """Routing: the tables of clients, and the usual path of a message (RFC 6121 section 8).
 
-A message to a full address goes to that connection. One to a bare address goes to one connection
-of the user: the available one with the highest priority that is not negative, the latest among
-equals. So a message is delivered at most once, except a headline, which goes to all that are
-available, and copies that a client asked for.
+A message to a full address goes to that connection. A message to a bare address goes to one
+connection of the user: the available one with the highest non-negative priority, the latest among
+equals. So a message is delivered at most once, except for headlines, which go to all available
+connections, and for copies that a client has requested.
 
-All other messages are for `delivery`. Other domains than this one and those of its services are
-``remote-server-not-found``: this server speaks to clients only.
+All other messages go to `delivery`. Domains other than this one and its services are answered with
+``remote-server-not-found``: this server talks to clients only.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("amoc.xmppd")
 
-# What nearly every message begins with. All of the rest is stamped by rewrite.stamped().
+# Start of nearly every message. All others are stamped by rewrite.stamped().
 _PLAIN_MESSAGE: Final = b"<message "
 _PLAIN_LENGTH: Final = len(_PLAIN_MESSAGE) - 1
 _TO_ONE: Final = frozenset({None, "normal", "chat"})
@@ -60,15 +60,15 @@ _CLOSE_LENGTH: Final = len(_CLOSE)
 
 
 class User:
-    """One bare address that is connected, or has a roster.
+    """A bare address that is connected, or for which something is stored.
 
     Attributes:
         sessions: Its connections by resource.
-        contacts: Its roster, and requests to be in it, by bare address.
-        first: The connection that gets what is sent to the bare address.
-        kept: What is kept for it; None: nothing.
-        removed: Whether the account was removed while connected; its connections must go.
-        special: Whether its messages need more than the usual path.
+        contacts: Its roster, including pending requests, by bare address.
+        first: The connection that gets messages to the bare address.
+        kept: Data stored for it; None if there is none.
+        removed: Whether the account was removed while connected; its connections must end.
+        special: Whether its messages cannot take the usual path.
     """
 
     __slots__ = ("contacts", "first", "jid", "kept", "local", "removed", "sessions", "special")
@@ -92,51 +92,51 @@ class User:
         return [session for session in self.sessions.values() if session.presence is not None]
 
     def tell(self, data: bytes) -> int:
-        """Send `data` to its connections that have sent presence; how many those are."""
+        """Send `data` to its connections that have sent presence; return their number."""
         available = self.available
         for session in available:
             session.transport.write(data)
         return len(available)
 
     def keep(self) -> Kept:
-        """What is kept for it, made if need be."""
+        """Return the data stored for it, created on demand."""
         if self.kept is None:
             self.kept = Kept()
         return self.kept
 
     def blocks(self, bare: str) -> bool:
-        """Whether it has blocked a bare address (XEP-0191)."""
+        """Return whether it has blocked a bare address (XEP-0191)."""
         return self.kept is not None and bare in self.kept.blocked
 
     def reconsider(self) -> None:
-        """Find `special` anew, after what it depends on has changed."""
+        """Update `special`, after something that it depends on has changed."""
         kept = self.kept
         self.special = any(session.carbons for session in self.sessions.values()) or (
             kept is not None and (bool(kept.blocked) or kept.preferences is not None)
         )
 
     def choose_first(self) -> None:
-        """Find `first` anew, after a connection came, went, or changed its priority."""
+        """Update `first`, after a connection came, went, or changed its priority."""
         willing = [session for session in self.available if session.priority >= 0]
         self.first = max(willing, key=lambda it: (it.priority, it.since), default=None)
 
 
 class Domain:
-    """What all connections share: accounts, users, limits, counts, parsers.
+    """State shared by all connections: accounts, users, limits, counts, parsers.
 
     Attributes:
-        resumable: Sessions that can be resumed, by the id of the stream.
-        hibernating: Those of them whose connection was lost.
-        overflowed: Those of these for which too much has come.
-        sessions: Every bound connection by its full address.
-        users: By bare address.
-        services: What has an address of its own, by that.
+        resumable: Sessions that can be resumed, by stream id.
+        hibernating: Those whose connection was lost.
+        overflowed: Those of the latter for which too much has arrived.
+        sessions: All bound connections by full address.
+        users: Users by bare address.
+        services: Services by their addresses.
         archives: The archives of users and rooms.
-        budget: How much may be kept.
-        caps: What clients say they can do.
-        tls: The certificate, if the server speaks TLS.
-        tls_required: Whether clients have to speak it before they log in.
-        features: What is offered before login, as markup.
+        budget: Limit on stored data.
+        caps: Capabilities of clients.
+        tls: The TLS context, if the server supports TLS.
+        tls_required: Whether clients must use TLS to log in.
+        features: Stream features before login, as markup.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Domain:
         return f"<Domain {self.name}: {len(self.sessions)} clients>"
 
     def offer(self, can_start_tls: bool) -> bytes:
-        """What is offered before login, to a client that could go on over TLS or not."""
+        """Return the features before login, depending on whether the client can start TLS."""
         if not can_start_tls or self.tls is None:
             return self.features
         return STARTTLS_ONLY if self.tls_required else features_before_login(self._mechanisms, True)
@@ -186,16 +186,16 @@ class Domain:
         return sasl.server(mechanism, self.accounts, self.name)
 
     def addresses(self, stream_id: str) -> str:
-        """The attributes of a stream header that are this server's own."""
+        """Return the server's attributes for a stream header."""
         return f" from='{self.name}' id='{stream_id}'"  # a domain needs no escaping
 
     def next_serial(self) -> int:
-        """A number that was not given before: for ids, resources and the order of events."""
+        """Return a number not used before: for ids, resources and the order of events."""
         self._serial += 1
         return self._serial
 
     def user(self, local: str) -> User:
-        """The user of that prepared name, made if need be."""
+        """Return the user with this normalised name, created on demand."""
         jid = f"{local}@{self.name}"
         user = self.users.get(jid)
         if user is None:
@@ -203,17 +203,17 @@ class Domain:
         return user
 
     def forget_if_idle(self, user: User) -> None:
-        """Drop a user without connections, contacts, or anything kept."""
+        """Drop a user without connections, contacts and stored data."""
         if user.kept is not None and user.kept.empty:
             user.kept = None
         if not user.sessions and not user.contacts and user.kept is None:
             self.users.pop(user.jid, None)
 
     def remember(self, user: User, contact: Contact) -> bool:
-        """Keep `contact` in the user's contacts, or forget it when there is nothing to keep.
+        """Store `contact` in the user's contacts, or drop it if it holds no information.
 
         Returns:
-            False, and nothing is changed, when the roster or all rosters together are full.
+            False, without any change, when the roster or all rosters together are full.
         """
         contacts = user.contacts
         known = contact.jid in contacts
@@ -231,7 +231,7 @@ class Domain:
         return True
 
     def report_defect(self) -> None:
-        """Log the exception being handled: its traceback once, and how often it came since."""
+        """Log the exception being handled: its traceback once, and then how often it occurs."""
         self.counts.internal_errors += 1
         kind, error, trace = sys.exc_info()
         last = traceback.extract_tb(trace)[-1] if trace is not None else None
@@ -241,18 +241,18 @@ class Domain:
         count = self._defects[cause]
         if count == 1:
             log.error("internal error of xmppd, client disconnected: %s", cause, exc_info=error)
-        elif count & (count - 1) == 0:  # 2, 4, 8, ...: a flood of them must not flood the log
+        elif count & (count - 1) == 0:  # 2, 4, 8, ...: many of them must not flood the log
             log.error("internal error of xmppd, %d times so far: %s", count, cause)
 
     def exists(self, local: str) -> bool:
-        """Whether there is such an account, or a client is logged in under that name."""
+        """Return whether the account exists, or a client is logged in under that name."""
         return local in self.accounts or f"{local}@{self.name}" in self.users
 
     def address(self, text: str) -> Jid:
-        """The address `text`, which must be of this domain or of one of its services.
+        """Parse an address, which must belong to this domain or one of its services.
 
         Raises:
-            StanzaFailure: It is none, or of another domain.
+            StanzaFailure: It is invalid, or belongs to another domain.
         """
         try:
             jid = parse(text)
@@ -263,7 +263,7 @@ class Domain:
         return jid
 
     def message(self, sender: Session, attrs: dict[str, str], raw: bytes) -> None:
-        """Route one message; this is the hot path, so the usual case is written out in it."""
+        """Route one message. This is the hot path, so the usual case is inlined."""
         counts = self.counts
         counts.messages_in += 1
         to = attrs.get("to")
@@ -300,7 +300,7 @@ class Domain:
     def stamped(
         self, kind: str, sender: Session, attrs: dict[str, str], raw: bytes, to: str | None = None
     ) -> bytes:
-        """The stanza with the sender's full address and, if given, another `to`."""
+        """Return the stanza with the sender's full address and, if given, another `to`."""
         changes = {"from": sender.jid}
         stamp = sender.stamp
         if sender.lang is not None and LANG not in attrs:
@@ -312,17 +312,17 @@ class Domain:
         return stamped(kind, attrs, raw, root=sender.framer.root, stamp=stamp, changes=changes)
 
     def tick(self, now_ns: int) -> None:
-        """End sessions that have waited for their clients long enough, or overflow."""
+        """End sessions that were not resumed in time, or overflowed."""
         overflowed, self.overflowed = self.overflowed, set()
         for session in (*self.hibernating.tick(now_ns), *overflowed):
             session.expire()
 
     def now_us(self) -> int:
-        """The time, in microseconds since 1970."""
+        """Return the time, in microseconds since 1970."""
         return time.time_ns() // 1000
 
     def send(self, jid: str, data: bytes) -> bool:
-        """Send a stanza to the client of that full address; whether it is there."""
+        """Send a stanza to the client with that full address; return whether it exists."""
         session = self.sessions.get(jid)
         if session is None:
             return False
@@ -330,7 +330,7 @@ class Domain:
         return True
 
     def tell(self, bare: str, data: bytes) -> None:
-        """Send a stanza to all clients of a user that have sent presence."""
+        """Send a stanza to all of a user's clients that have sent presence."""
         user = self.users.get(bare)
         if user is not None:
             user.tell(data)
@@ -338,7 +338,7 @@ class Domain:
     def incoming(
         self, kind: str, sender: Session, to: Jid, attrs: dict[str, str], raw: bytes
     ) -> Incoming:
-        """A stanza of a client, ready for a service."""
+        """Return a client's stanza, ready for a service."""
         if sender.framer.root is not None:
             raw = serialise(tree(sender.framer.root, raw), inherit=False).encode()
         if sender.lang is not None and LANG not in attrs:

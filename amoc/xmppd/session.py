@@ -2,9 +2,9 @@
 
     CONNECTED --SASL success--> LOGGED_IN --resource bound--> BOUND --any end--> ENDED
 
-In each phase only some elements make sense; the first that does not ends the stream with the error
-that RFC 6120 names for it. A stream ends exactly once, by `fail()`, by the client's own closing tag
-(`on_close()`), or because the connection went away (`lost()`); all three go through `_leave()`.
+In each phase only certain elements are allowed; any other ends the stream with the error that RFC
+6120 names for it. A stream ends exactly once: by `fail()`, by the client's closing tag
+(`on_close()`), or by the loss of the connection (`lost()`). All three go through `_leave()`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from amoc.xmppd.stream_management import ManagedEnd
 
     class Transport(Protocol):
-        """Carries what a session says to its client."""
+        """Carries a session's data to its client."""
 
         def write(self, data: bytes) -> None:
             """Queue one whole element, to be sent when this turn of the loop ends."""
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
             """Send the last elements, then close when the client has read them."""
 
         def logged_in(self) -> None:
-            """The client has logged in and bound a resource."""
+            """Note that the client has logged in and bound a resource."""
 
         @property
         def can_start_tls(self) -> bool:
-            """Whether it can go on over TLS, and does not yet."""
+            """Whether TLS is available, and not in use yet."""
 
         def start_tls(self) -> None:
-            """Go on over TLS after what was written."""
+            """Switch to TLS after the data written so far."""
 
 
 class Phase(Enum):
-    """How far a session has come."""
+    """Phases of a session."""
 
     CONNECTED = "connected"
     LOGGED_IN = "logged in"
@@ -60,32 +60,32 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-# XEP-0352; taken, and without effect: what an inactive client gets is not held back.
+# XEP-0352; accepted without effect: nothing is held back from an inactive client.
 _CLIENT_STATES: Final = frozenset({f"{{{ns.CSI}}}active", f"{{{ns.CSI}}}inactive"})
 
-_BOUND: Final = Phase.BOUND  # a look-up in an Enum is slow enough to show in the hot path
+_BOUND: Final = Phase.BOUND  # an Enum look-up is slow enough to matter in the hot path
 
 
 class Session:
     """One client's stream.
 
     Attributes:
-        framer: What its bytes go through.
+        framer: Splits its client's bytes into elements.
         transport: Carries bytes to its client.
-        phase: How far it has come.
-        user: The one that logged in.
+        phase: The current phase.
+        user: The user that logged in.
         jid: Its full address once it is bound, else empty.
-        stamp: Its address as an attribute, ready to be inserted in what it sends.
-        lang: The language its client declared, unless that is this server's own.
+        stamp: Its address as an attribute, ready to be inserted into its stanzas.
+        lang: The language that its client declared, unless it is the server's default.
         lang_stamp: Like `stamp`, with the language.
-        presence: What its client last announced of itself; None while it is not available.
+        presence: Its client's last announcement; None while it is not available.
         priority: Its priority, from -128 to 127.
         since: A number that is greater the later it became available.
-        interested: Whether it gets changes to the roster.
+        interested: Whether it gets roster changes.
         carbons: Whether it gets copies of its user's chats (XEP-0280).
-        notified: The nodes whose events it wants (XEP-0163).
-        directed: Bare and full addresses that were sent presence directly.
-        managed: What manages its stream (XEP-0198); None until its client asks for that.
+        notified: Nodes whose events it wants (XEP-0163).
+        directed: Bare and full addresses to which it sent directed presence.
+        managed: Its stream management (XEP-0198); None until its client enables it.
     """
 
     __slots__ = (
@@ -115,12 +115,12 @@ class Session:
     def __init__(
         self, domain: Domain, transport: Transport, framer: MessageFramer[Cut] | None = None
     ) -> None:
-        """Begin one.
+        """Start a session.
 
         Args:
-            domain: What it belongs to.
-            transport: Carries what it says.
-            framer: Reads what its client says over WebSocket; None for a stream of bytes.
+            domain: The domain that it belongs to.
+            transport: Carries its data to the client.
+            framer: For a client over WebSocket; None for a stream of bytes.
         """
         self.domain = domain
         self.transport = transport
@@ -152,7 +152,7 @@ class Session:
         return self.phase is Phase.ENDED
 
     def received(self, chunk: Any) -> None:
-        """Take the next bytes from the client, or the next messages."""
+        """Process the next bytes or messages from the client."""
         try:
             self.framer.feed(chunk, self if self.managed is None else self.managed)
         except Violation as violation:
@@ -167,7 +167,7 @@ class Session:
             return
         errors = self.domain.counts.stream_errors
         errors[condition] = errors.get(condition, 0) + 1
-        if self.framer.opening:  # an error may only be sent inside a stream
+        if self.framer.opening:  # an error may be sent only inside a stream
             self._greet()
         self._finish(stream_error(condition, text), self.framer.ending())
 
@@ -177,26 +177,26 @@ class Session:
         self.transport.write(stanza_error(kind, condition, to=self.jid, from_=to, id_=id_))
 
     def on_close(self) -> None:
-        """The client closed its stream (RFC 6120 section 4.4)."""
+        """Handle the end of the client's stream (RFC 6120 section 4.4)."""
         if not self.closed:
             self._finish(self.framer.ending())
 
     def lost(self) -> None:
-        """The connection is gone; its client may resume the session on another one."""
+        """Handle the loss of the connection; the client may resume the session on another one."""
         if self.managed is None or self.closed or not self.managed.lose():
             self._leave()
 
     def expire(self) -> None:
-        """It has waited for its client long enough."""
+        """End the session, which was not resumed in time."""
         self._leave()
 
     def replaced_by(self, managed: ManagedEnd) -> None:
-        """Another session of its user goes on in its place; what still comes is for that."""
+        """Let another session of the user continue in its place, with its remaining input."""
         self.phase = Phase.ENDED
         self.managed = managed
 
     def on_header(self, attrs: dict[str, str]) -> None:
-        """A stream header was read, the first one or the one after SASL."""
+        """Handle a stream header, the first one or the one after SASL."""
         self._greet()
         to = attrs.get("to")
         if to is None:
@@ -219,7 +219,7 @@ class Session:
             self.transport.write(FEATURES_AFTER_LOGIN)
 
     def on_element(self, element: Cut) -> None:
-        """A whole child of the stream was read."""
+        """Handle a whole child of the stream."""
         name, attrs, raw = element
         if self.phase is _BOUND:
             if name == MESSAGE:
@@ -292,7 +292,7 @@ class Session:
             if self._exchange is None:
                 raise sasl.Refused("malformed-request")
             data = sasl.decode(tree(self.framer.root, raw).text)
-            # A response without content is an empty response; only <auth/> can leave it out.
+            # A response without content is an empty response; only <auth/> can omit it.
             answer = self._exchange.step(b"" if data is None and name == sasl.RESPONSE else data)
         except sasl.Refused as failure:
             self._refuse_login(failure)
@@ -345,7 +345,7 @@ class Session:
         if previous is not None:
             previous.fail("conflict", "the resource was taken by a newer connection")
         refuse_if(len(user.sessions) >= self.domain.limits.resources, "resource-constraint")
-        # If that was the user's last connection, the user has just been forgotten.
+        # If that was the user's last connection, the user object has just been dropped.
         self.user = user = self.domain.user(user.local)
         user.sessions[resource] = self
         self.jid = f"{user.jid}/{resource}"

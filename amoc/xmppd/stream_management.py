@@ -1,13 +1,13 @@
-"""Stream management (XEP-0198): what was sent is kept until it is acknowledged, and sessions wait.
+"""Stream management (XEP-0198): sent stanzas are kept until acknowledged, sessions can be resumed.
 
-A `ManagedEnd` stands between a session that asked for it and its transport. When the connection is
-lost, a resumable session goes on without one: it stays available, and what comes for it is kept.
-Another connection of its user may take it over; both sides then send again what the other does not
-have. After `Limits.resume_s` it ends, and messages that its client has not acknowledged go to
-another client of the user, or wait for one.
+A `ManagedEnd` stands between a session with stream management and its transport. When the
+connection is lost, a resumable session continues without one: it stays available, and stanzas for
+it are kept. Another connection of its user may take it over; both sides then resend what the other
+has not handled. After `Limits.resume_s` it ends, and messages that its client has not acknowledged
+go to another client of the user, or are stored for one.
 
-What is kept has limits. A session that is connected and has too much unacknowledged cannot be
-resumed any more; one that waits for its client ends.
+What is kept is limited. A connected session with too many unacknowledged stanzas cannot be resumed
+any more; one without a connection ends.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
     from amoc.xmppd.session import Transport as SessionTransport
 
     class Transport(SessionTransport):
-        """One that knows whose it is."""
+        """A transport with a reference to its session."""
 
         session: Session
 
 
 TAGS: Final = frozenset((sm.ENABLE, sm.RESUME, sm.ACK, sm.REQUEST))
 ACK_EVERY: Final = 10
-"""Stanzas after which a client is asked for an acknowledgement."""
+"""Number of stanzas after which a client is asked for an acknowledgement."""
 
 _REDELIVERED: Final = frozenset((None, "normal", "chat"))
 
 
 class ManagedEnd:
-    """A managed session's way to its client.
+    """A managed session's connection to its client.
 
     Attributes:
         session: The session; None when it has ended.
         below: The transport; None while there is no connection.
-        management: What is counted and kept.
+        management: The counters and the unacknowledged stanzas.
     """
 
     __slots__ = ("below", "management", "session")
@@ -57,10 +57,10 @@ class ManagedEnd:
         self.below: Transport | None = below
         self.management = sm.Management()
 
-    # What the session sees
+    # Interface for the session
 
     def write(self, data: bytes) -> None:
-        """Send an element, now or when there is a connection again; keep it if it is a stanza."""
+        """Send an element, now or after a reconnect; keep it if it is a stanza."""
         sent = self.management.sent
         for stanza in sm.stanzas_in(data):
             sent.add(stanza)
@@ -72,27 +72,27 @@ class ManagedEnd:
         self._limit()
 
     def finish(self, *last_words: bytes) -> None:
-        """Send the last elements, if there is a connection."""
+        """Send the last elements if there is a connection."""
         if self.below is not None:
             self.below.finish(*last_words)
 
     def logged_in(self) -> None:
-        """It has long been logged in."""
+        """Do nothing: it logged in earlier."""
 
     can_start_tls = False
 
     def start_tls(self) -> None:
-        """Nothing: that is done before the login."""
+        """Do nothing: TLS is started before the login."""
 
-    # What the framer of its client's bytes sees
+    # Interface for the framer of its client's bytes
 
     def on_header(self, attrs: dict[str, str]) -> None:
-        """A stream header was read."""
+        """Handle a stream header."""
         if self.session is not None:
             self.session.on_header(attrs)
 
     def on_element(self, element: Cut) -> None:
-        """A whole child of the stream was read."""
+        """Handle a whole child of the stream."""
         if self.session is None:
             return
         tag, attrs, _ = element
@@ -110,14 +110,14 @@ class ManagedEnd:
             self.session.on_element(element)
 
     def on_close(self) -> None:
-        """The client closed its stream."""
+        """Handle the end of the client's stream."""
         if self.session is not None:
             self.session.on_close()
 
-    # Its lives
+    # Loss and resumption
 
     def lose(self) -> bool:
-        """The connection is gone; whether the session waits for another one."""
+        """Handle the loss of the connection; return whether the session can be resumed."""
         session = self.session
         if session is None or not self.management.id:
             return False
@@ -130,7 +130,7 @@ class ManagedEnd:
         return True
 
     def take_over(self, newcomer: Session) -> None:
-        """Go on with the connection of `newcomer`, whose user has just logged in."""
+        """Continue with the connection of `newcomer`, whose user has just logged in."""
         session = self.session
         assert session is not None
         if self.below is not None:
@@ -149,7 +149,7 @@ class ManagedEnd:
         session.domain.counts.resumed += 1
 
     def end(self) -> None:
-        """The session has ended; messages that its client may not have go elsewhere."""
+        """End with the session; messages that its client may not have go elsewhere."""
         session, self.session = self.session, None
         if session is None:
             return
@@ -173,7 +173,7 @@ class ManagedEnd:
         if len(sent) <= limits.unacknowledged and sent.size <= limits.queue_bytes:
             return
         if self.below is None:
-            # Not ended here: the caller may be writing to many, and ending one writes to others.
+            # Deferred: the caller may be writing to many, and ending one session writes to others.
             session.domain.overflowed.add(session)
         elif self.management.id:
             session.domain.resumable.pop(self.management.id, None)
@@ -183,10 +183,10 @@ class ManagedEnd:
 
 
 def handle(session: Session, tag: str, attrs: dict[str, str]) -> None:
-    """Take an element of stream management from a client that has bound a resource.
+    """Process an element of stream management from a client that has bound a resource.
 
     Raises:
-        Violation: It makes no sense there.
+        Violation: It is not allowed there.
     """
     if tag != sm.ENABLE:
         raise Violation("unsupported-stanza-type", "stream management was not enabled")
@@ -205,10 +205,10 @@ def handle(session: Session, tag: str, attrs: dict[str, str]) -> None:
 
 
 def resume(session: Session, attrs: dict[str, str]) -> None:
-    """Resume a session of its user in place of `session`, which has logged in.
+    """Resume a session of the same user in place of `session`, which has just logged in.
 
     Raises:
-        Violation: Its client says that it has handled more than was sent.
+        Violation: The client claims to have handled more than was sent.
     """
     h = sm.h_of(attrs.get("h"))
     old = session.domain.resumable.get(attrs.get("previd", ""))

@@ -1,7 +1,7 @@
 """Subscriptions to presence (RFC 6121 section 3): a request goes from one roster to the other.
 
-Both users are of this domain, so both ends of `roster.outbound()` and `roster.inbound()` happen
-here, one after the other. A user who is not connected has a request remembered until its next
+Both users belong to this domain, so both `roster.outbound()` and `roster.inbound()` are applied
+here, one after the other. A request to a user who is not connected is stored until its next
 presence.
 """
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 def handle(session: Session, kind: str, attrs: dict[str, str], raw: bytes) -> None:
-    """Take a subscription stanza from its sender to its target.
+    """Process a subscription stanza for its sender and its target.
 
     Raises:
-        StanzaFailure: The target is no user of this domain, or the sender's roster is full.
+        StanzaFailure: The target is not a user of this domain, or the sender's roster is full.
     """
     domain = session.domain
     jid = domain.address(attrs["to"])
     refuse_if(not jid.local, "service-unavailable")
     user = session.user
     if jid.bare == user.jid:
-        return  # everybody is subscribed to their own presence (RFC 6121 section 3.1.1)
+        return  # users are always subscribed to their own presence (RFC 6121 section 3.1.1)
     before = user.contacts.get(jid.bare) or Contact(jid.bare)
     after, passed = roster.outbound(before, kind)
     refuse_if(not domain.remember(user, after), "resource-constraint")
@@ -40,13 +40,13 @@ def handle(session: Session, kind: str, attrs: dict[str, str], raw: bytes) -> No
     if not passed:
         return
     if not domain.exists(jid.local):
-        # As if a contact had refused (RFC 6121 section 8.5.1).
+        # As if the contact had refused (RFC 6121 section 8.5.1).
         if kind == "subscribe":
             _arrive(domain, user, jid.bare, "unsubscribed", None)
         return
     stanza = None
     if kind == "subscribe":
-        # A request may carry a nickname or a word to the contact, so it goes on as it is.
+        # A request may contain a nickname or a note to the contact, so it is passed on unchanged.
         changes = {"from": user.jid, "to": jid.bare}
         stanza = stamped(
             "presence", attrs, raw, root=session.framer.root, stamp=stamp(changes), changes=changes
@@ -68,14 +68,14 @@ def cancel(session: Session, contact: Contact) -> None:
 
 
 def deliver_requests(session: Session) -> None:
-    """Deliver earlier requests to a client that has become available (RFC 6121 section 3.1.3)."""
+    """Deliver stored requests to a client that has become available (RFC 6121 section 3.1.3)."""
     for contact in session.user.contacts.values():
         if contact.asked:
             session.transport.write(presence("subscribe", from_=contact.jid, to=session.user.jid))
 
 
 def push(domain: Domain, user: User, item: str) -> None:
-    """Push a change to the user's clients that asked for the roster (RFC 6121 section 2.1.6)."""
+    """Push a change to the user's clients that requested the roster (RFC 6121 section 2.1.6)."""
     for session in user.sessions.values():
         if session.interested:
             session.transport.write(
@@ -90,10 +90,10 @@ def _push_change(domain: Domain, user: User, before: Contact, after: Contact) ->
 
 
 def _deliver(domain: Domain, sender: User, target: User, kind: str, stanza: bytes | None) -> None:
-    """The target's end, and what follows from it for the presence that either side sees."""
+    """Apply a stanza at the target, and show or hide presence on either side accordingly."""
     before = target.contacts.get(sender.jid) or Contact(sender.jid)
     if kind == "subscribe" and before.from_:
-        # Approved long ago; the sender's side had forgotten (RFC 6121 section 3.1.3, point 1).
+        # Approved earlier; the sender's side has lost that (RFC 6121 section 3.1.3, point 1).
         _arrive(domain, sender, target.jid, "subscribed", None)
         _show(target, sender)
         return
@@ -110,7 +110,7 @@ def _arrive(domain: Domain, user: User, from_: str, kind: str, stanza: bytes | N
     before = user.contacts.get(from_) or Contact(from_)
     after, passed = roster.inbound(before, kind)
     if not domain.remember(user, after):
-        # Full of requests: one more is ignored.
+        # Too many requests: this one is ignored.
         domain.forget_if_idle(user)
         return
     if passed:

@@ -1,22 +1,22 @@
 """One client's TCP connection: readiness callbacks instead of greenlets, one send per loop turn.
 
-The event loop calls `_readable()` when bytes have come; they are parsed and routed at once, in
-that callback. What is written to a client meanwhile is collected and sent when the turn ends, so
-a client that gets ten messages in one turn costs one system call. A greenlet per connection would
-cost a stack and two switches per message: receiving and sending one took 10 µs that way, and 5 µs
-this way, when tried with 500 connections.
+The event loop calls `_readable()` when bytes have arrived; they are parsed and routed at once, in
+that callback. Data written to a client meanwhile is collected and sent when the turn ends, so a
+client that gets ten messages in one turn costs one system call. A greenlet per connection would
+cost a stack and two switches per message: in an experiment with 500 connections, receiving and
+sending a message took 10 µs that way, and 5 µs this way.
 
-A client that reads too slowly gets a bounded queue; beyond it, or after a time without any
-progress, its stream is ended. A stream that ends is not simply closed: the kernel would answer
-unread input with a reset, and the client would lose the stream error that says why. So its
-input is read and thrown away until it closes its side, or for `Limits.linger_s`.
+A client that reads too slowly gets a bounded queue; beyond it, or after some time without progress,
+its stream is ended. A stream that ends is not simply closed: the kernel would answer unread input
+with a reset, and the client would lose the stream error with the reason. So its input is read and
+discarded until it closes its side, or for `Limits.linger_s`.
 """
 
 from __future__ import annotations
 
 import logging
 from _socket import SHUT_WR
-from _socket import socket as Socket  # noqa: N812 - the plain one, whether patched or not
+from _socket import socket as Socket  # noqa: N812 - the plain class, even if patched
 from contextlib import suppress
 from enum import IntEnum
 from ssl import SSLError
@@ -31,42 +31,42 @@ if TYPE_CHECKING:
     from amoc.xmppd.listener import Server
 
     class Watched(Protocol):
-        """Reads a stanza that is not whole yet."""
+        """Reads a stanza that may be unfinished."""
 
         @property
         def pending(self) -> object:
-            """Whether there is one."""
+            """Whether it is unfinished."""
 
         @property
         def completed(self) -> bool:
-            """Whether the bytes that came last completed one."""
+            """Whether the last bytes completed one."""
 
     class Framing(Protocol):
-        """Knows whether a stanza is not whole yet."""
+        """Knows whether a stanza is unfinished."""
 
         @property
         def parser(self) -> Watched | None:
-            """What reads it; None between two stanzas."""
+            """The parser of an unfinished stanza; None between two stanzas."""
 
         @property
         def unfinished(self) -> bool:
-            """Whether there is one."""
+            """Whether a stanza is unfinished."""
 
     class Reader(Protocol):
-        """Takes what a client says."""
+        """Receives a client's data."""
 
         @property
         def framer(self) -> Framing:
-            """Knows whether a stanza is not whole yet."""
+            """Knows whether a stanza is unfinished."""
 
         def received(self, chunk: bytes) -> None:
-            """Take the next bytes."""
+            """Process the next bytes."""
 
         def fail(self, condition: str, text: str = "") -> None:
             """End the stream with a stream error."""
 
         def lost(self) -> None:
-            """The connection is gone."""
+            """Handle the loss of the connection."""
 
 
 log = logging.getLogger("amoc.xmppd")
@@ -75,13 +75,13 @@ CHUNK_BYTES: Final = 16_384
 
 
 class Life(IntEnum):
-    """How far a transport has come; it only ever moves on."""
+    """Stages of a transport, which only ever advances."""
 
     OPEN = 0
     CHOKED = 1
-    """Too much is waiting for it: nothing more is queued, and its stream is about to be ended."""
+    """Too much is queued for it: nothing more is added, and its stream is about to be ended."""
     LINGERING = 2
-    """Nothing more is written. What was written is being sent, and input is discarded."""
+    """Nothing more is written. Queued data is being sent, and input is discarded."""
     CLOSED = 3
 
 
@@ -89,7 +89,7 @@ _OPEN: Final = Life.OPEN
 
 
 class _EndedSession:
-    """What a closed transport still finds where its session was."""
+    """Replaces the session of a closed transport."""
 
     framer: Final = None
 
@@ -107,7 +107,7 @@ class Transport:
     """A connected socket with its two directions.
 
     Attributes:
-        session: Reads from it and writes to it, or stands in for one; to be set before `start()`.
+        session: Uses the transport, or stands in for a session; must be set before `start()`.
     """
 
     __slots__ = (
@@ -130,7 +130,7 @@ class Transport:
         self._socket = sock
         self._out: bytes | bytearray | None = None
         self._tls: TlsEngine | None = None
-        self._sealed: bytes | bytearray | None = None  # encrypted, and not yet sent
+        self._sealed: bytes | bytearray | None = None  # encrypted and not sent yet
         self._life = Life.OPEN
         self._eof = False
         self._writer: _IoWatcher | None = None
@@ -143,21 +143,21 @@ class Transport:
         return f"<Transport {self._life.name.lower()}, {queued} bytes queued>"
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._server.logging_in.restart(self)
         self._reader.start(self._readable)
 
     def logged_in(self) -> None:
-        """The client has logged in and bound a resource."""
+        """Note that the client has logged in and bound a resource."""
         self._server.logging_in.discard(self)
 
     @property
     def can_start_tls(self) -> bool:
-        """Whether it can go on over TLS, and does not yet."""
+        """Whether TLS is available, and not in use yet."""
         return self._tls is None and self._server.domain.tls is not None
 
     def start_tls(self, chunk: bytes = b"") -> None:
-        """Go on over TLS after what was written; `chunk` has come already."""
+        """Switch to TLS after the data written so far; `chunk` has arrived already."""
         assert self._server.domain.tls is not None
         self._sealed, self._out = self._out, None
         self._tls = TlsEngine(self._server.domain.tls, server_side=True)
@@ -165,7 +165,7 @@ class Transport:
             self._take(chunk)
 
     def write(self, data: bytes) -> None:
-        """Queue `data`, to be sent when this turn of the loop ends. Never blocks, never raises."""
+        """Queue `data`, to be sent when this turn of the loop ends. Never blocks or raises."""
         if self._life is not _OPEN:
             return
         if self._out is None:
@@ -174,7 +174,7 @@ class Transport:
             return
         queued = self._append(data)
         if queued > self._server.limits.queue_bytes:
-            # Not ended here: the caller may be writing to many, and ending one writes to others.
+            # Deferred: the caller may be writing to many, and ending one stream writes to others.
             self._life = Life.CHOKED
             self._server.choked.append(self)
 
@@ -182,7 +182,7 @@ class Transport:
         """Send the last bytes, then close when the client has read them, or after a while."""
         if self._life >= Life.LINGERING:
             return
-        # Even beyond the limit: what is queued ends with a whole stanza, so this can follow it.
+        # Even beyond the limit: the queue ends with a whole stanza, so these bytes can follow it.
         if self._out is None:
             self._server.dirty.append(self)
         self._append(b"".join(last_words))
@@ -192,7 +192,7 @@ class Transport:
         self._server.lingering.restart(self)
 
     def close(self) -> None:
-        """Close at once; what has not been sent is lost."""
+        """Close at once; unsent data is lost."""
         if self._life is Life.CLOSED:
             return
         self._life = Life.CLOSED
@@ -202,11 +202,11 @@ class Transport:
         self._reader.close()
         self._socket.close()
         self._server.forget(self)
-        session, self.session = self.session, ENDED  # no circle of references is left
+        session, self.session = self.session, ENDED  # breaks the reference cycle
         session.lost()
 
     def flush(self) -> None:
-        """Send what is queued; the rest follows when the client has read some."""
+        """Send queued data; the rest follows when the client has read some."""
         out = self._out if self._tls is None else self._seal(self._tls)
         if out is None:
             return
@@ -220,7 +220,7 @@ class Transport:
         self._server.bytes_out += sent
         if sent == len(out):
             self._sent(None)
-            if self._out is not None:  # over TLS, what came while the rest was being sent
+            if self._out is not None:  # over TLS, data queued while the rest was being sent
                 self._server.dirty.append(self)
                 return
             if self._writer is not None:
@@ -231,7 +231,7 @@ class Transport:
         if sent:
             self._sent(bytearray(memoryview(out)[sent:]))
         if self._writer is None:
-            assert not isinstance(self._socket, Relayed)  # that takes all
+            assert not isinstance(self._socket, Relayed)  # it accepts everything
             self._writer = self._server.loop.io(self._socket.fileno(), WRITE)
             self._writer.start(self.flush)
             self._server.stalled.restart(self)
@@ -245,7 +245,7 @@ class Transport:
             self._sealed = rest
 
     def _seal(self, tls: TlsEngine) -> bytes | bytearray | None:
-        """What to send next over TLS: nothing is encrypted before what was has been sent."""
+        """Return what to send next over TLS; no more is encrypted before that has been sent."""
         if self._sealed is None:
             try:
                 if self._out is not None and tls.established:
@@ -272,7 +272,7 @@ class Transport:
             self._server.stalled.discard(self)
 
     def end_choked(self) -> None:
-        """End the stream of a client for which too much is waiting."""
+        """End the stream of a client for which too much is queued."""
         self._server.domain.counts.slow_readers += 1
         limit = self._server.limits.queue_bytes
         self.session.fail("policy-violation", f"more than {limit} bytes are waiting to be read")
@@ -317,14 +317,14 @@ class Transport:
             self._ended()
 
     def _opened(self, tls: TlsEngine, chunk: bytes) -> bytes:
-        """The plain text that `chunk` completes."""
+        """Return the plaintext that `chunk` completes."""
         established = tls.established
         try:
             text = tls.received(chunk)
         except SSLError as error:
             log.debug("TLS with a client failed: %s", error)
             with suppress(OSError):
-                self._socket.send(tls.outgoing())  # an alert, which says why
+                self._socket.send(tls.outgoing())  # an alert with the reason
             self.close()
             return b""
         if tls.established and not established:
@@ -336,7 +336,7 @@ class Transport:
         return text
 
     def _watch(self, parser: Watched | None, *, new: bool) -> None:
-        # The time allowed is for one stanza, however slowly its bytes come.
+        # The time limit is for one stanza, however slowly its bytes arrive.
         if parser is None or not parser.pending or self._life is not Life.OPEN:
             self._server.mid_stanza.discard(self)
         elif new or parser.completed:

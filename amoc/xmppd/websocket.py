@@ -1,10 +1,11 @@
-"""XMPP over WebSocket on the same port: what a client speaks shows in its first byte.
+"""XMPP over WebSocket on the same port: the first byte shows which protocol a client speaks.
 
-A stream begins with ``<``, a WebSocket with an HTTP request. `FirstBytes` waits for it in place of
-a session. Over WebSocket a `WebSocketEnd` stands between transport and session, and is each to the
-other: it reads frames into the session, and writes what the session says as messages.
+A stream begins with ``<``, a WebSocket with an HTTP request. `FirstBytes` waits for the first byte
+in place of a session. Over WebSocket, a `WebSocketEnd` stands between transport and session, and
+plays each one's role for the other: it feeds frames to the session, and sends the session's
+elements as messages.
 
-Any path is taken, and no Origin is looked at: a page in a browser may connect.
+Any path is accepted, and Origin is not checked: a page in a browser may connect.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     from amoc.xmppd.transport import Transport
 
 MAX_REQUEST_BYTES: Final = 16 << 10
-_HTTP: Final = b"G"  # of GET
+_HTTP: Final = b"G"  # as in GET
 _END: Final = ""
-"""Stands among the headers for the end of a request."""
+"""Pseudo-header that marks the end of a request."""
 _SWITCHING: Final = (
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: " + websocket.SUBPROTOCOL
@@ -39,10 +40,10 @@ _REFUSAL: Final = (
 
 
 class FirstBytes:
-    """Stands in for a client's session until its first bytes have come.
+    """Takes the place of a client's session until its first bytes have arrived.
 
     Attributes:
-        parser: None, as of a framer between two stanzas.
+        parser: None, like a framer's between two stanzas.
     """
 
     __slots__ = ("_domain", "_transport")
@@ -56,14 +57,14 @@ class FirstBytes:
 
     @property
     def framer(self) -> FirstBytes:
-        """What watches over unfinished stanzas: there are none."""
+        """Checked for unfinished stanzas: there are none."""
         return self
 
     def received(self, chunk: bytes) -> None:
-        """Make what the client speaks with, and give it what has come."""
+        """Create the right session for the client, and pass the bytes on."""
         transport = self._transport
         if first_bytes.is_tls(chunk) and transport.can_start_tls:
-            transport.start_tls(chunk)  # what is inside comes here again
+            transport.start_tls(chunk)  # the decrypted bytes arrive here again
             return
         if chunk.startswith(_HTTP):
             transport.session = WebSocketEnd(self._domain, transport)
@@ -72,12 +73,12 @@ class FirstBytes:
         transport.session.received(chunk)
 
     def fail(self, condition: str, text: str = "") -> None:
-        """End a connection on which nothing was said."""
+        """End a connection on which nothing was received."""
         self._transport.session = Session(self._domain, self._transport)
         self._transport.session.fail(condition, text)
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """Handle the loss of the connection."""
 
 
 class WebSocketEnd:
@@ -100,25 +101,25 @@ class WebSocketEnd:
     def __repr__(self) -> str:
         return f"<WebSocketEnd {self.session!r}>"
 
-    # What the transport sees
+    # Interface for the transport
 
     @property
     def framer(self) -> WebSocketEnd:
-        """What watches over unfinished messages."""
+        """Checked for unfinished messages."""
         return self
 
     @property
     def parser(self) -> FrameReader | None:
-        """The reader of a message that is not whole; None between two."""
+        """The reader of an unfinished message; None between two messages."""
         return self._frames if self._frames.pending else None
 
     @property
     def unfinished(self) -> bool:
-        """Whether a message has begun and is not whole."""
+        """Whether a message is unfinished."""
         return self._frames.pending
 
     def received(self, chunk: bytes) -> None:
-        """Take the next bytes from the client."""
+        """Process the next bytes from the client."""
         if self._request is not None:
             chunk = self._shake_hands(self._request, chunk)
         if not chunk:
@@ -154,14 +155,14 @@ class WebSocketEnd:
             self._refuse("408 Request Timeout", text or condition)
 
     def lost(self) -> None:
-        """The connection is gone."""
-        session, self.session = self.session, cast("Session", ENDED)  # no circle is left
+        """Handle the loss of the connection."""
+        session, self.session = self.session, cast("Session", ENDED)  # breaks the reference cycle
         session.lost()
 
-    # What the session sees
+    # Interface for the session
 
     def write(self, data: bytes) -> None:
-        """Queue an element, as a message of its own."""
+        """Queue an element as one message."""
         self._transport.write(frame(websocket.TEXT, standalone(data)))
 
     def finish(self, *last_words: bytes) -> None:
@@ -173,11 +174,11 @@ class WebSocketEnd:
         self._transport.finish(*frames, frame(websocket.CLOSE, goodbye))
 
     def logged_in(self) -> None:
-        """The client has logged in and bound a resource."""
+        """Note that the client has logged in and bound a resource."""
         self._transport.logged_in()
 
     can_start_tls = False
-    """RFC 7395 section 3.4: over WebSocket it is wss:// or nothing."""
+    """RFC 7395 section 3.4: over WebSocket, TLS means wss://."""
 
     def start_tls(self) -> None:
         """Never called."""
@@ -186,7 +187,7 @@ class WebSocketEnd:
     # The handshake
 
     def _shake_hands(self, request: _Request, chunk: bytes) -> bytes:
-        """Take more of the client's request; what follows it, once it was accepted."""
+        """Process more of the client's request; return what follows it, once accepted."""
         try:
             rest = request.feed(chunk)
             if rest is None:
@@ -207,7 +208,7 @@ class WebSocketEnd:
 
 
 class _Request:
-    """Reads the request that begins a WebSocket; it is called back by the parser of its bytes."""
+    """Reads the request that opens a WebSocket."""
 
     __slots__ = ("_fed", "_headers", "_parser")
 
@@ -217,10 +218,10 @@ class _Request:
         self._parser: Any = httptools.HttpRequestParser(_Headers(self._headers))
 
     def feed(self, chunk: bytes) -> bytes | None:
-        """Take more of it; what follows it once it is whole, else None.
+        """Process more of the request; return what follows it once it is whole, else None.
 
         Raises:
-            Violation: It is no request for a WebSocket; the condition is a status of HTTP.
+            Violation: It is not a WebSocket request; the condition is an HTTP status.
         """
         self._fed += len(chunk)
         try:
@@ -228,9 +229,9 @@ class _Request:
         except httptools.HttpParserUpgrade as upgrade:
             return chunk[upgrade.args[0] :]
         except httptools.HttpParserError as error:
-            raise Violation("400 Bad Request", f"this is no HTTP request: {error}") from None
+            raise Violation("400 Bad Request", f"this is not an HTTP request: {error}") from None
         if self._headers.get(_END):
-            raise Violation("426 Upgrade Required", "XMPP is spoken here over WebSocket only")
+            raise Violation("426 Upgrade Required", "this port serves XMPP over WebSocket only")
         if self._fed > MAX_REQUEST_BYTES:
             raise Violation(
                 "431 Request Header Fields Too Large",
@@ -239,26 +240,26 @@ class _Request:
         return None
 
     def accept(self) -> str:
-        """What the answer says to the client's key.
+        """Return the value that answers the client's key.
 
         Raises:
             Violation: The request is not one for XMPP over WebSocket (RFC 7395 section 3.1).
         """
         headers = self._headers
         if headers.get("upgrade", "").lower() != "websocket":
-            raise Violation("426 Upgrade Required", "XMPP is spoken here over WebSocket only")
+            raise Violation("426 Upgrade Required", "this port serves XMPP over WebSocket only")
         if headers.get("sec-websocket-version") != "13":
             raise Violation("426 Upgrade Required", "Sec-WebSocket-Version must be 13")
         offered = headers.get("sec-websocket-protocol", "")
         if websocket.SUBPROTOCOL not in (one.strip() for one in offered.split(",")):
             raise Violation("400 Bad Request", "Sec-WebSocket-Protocol must offer xmpp")
         if not headers.get("sec-websocket-key"):
-            raise Violation("400 Bad Request", "Sec-WebSocket-Key must be there")
+            raise Violation("400 Bad Request", "Sec-WebSocket-Key must be present")
         return websocket.accept_key(headers["sec-websocket-key"])
 
 
 class _Headers:
-    """Takes headers from the parser; it does not know the parser: no circle."""
+    """Collects headers from the parser, to which it does not refer (no cycle)."""
 
     __slots__ = ("_into",)
 
