@@ -1,4 +1,4 @@
-"""Users that only exist: how many of them fit, and how fast they start."""
+"""Users that do nothing: how many of them fit, and how fast they start."""
 
 from amoc import user
 

@@ -1,4 +1,4 @@
-"""Clients of an API fetch a token, use it until it expires, and fetch another one.
+"""API clients fetch a token, use it until it expires, and fetch a new one.
 
 amoc run scenarios/http/api_with_token.py --users 100 --duration 1m --set base=http://127.0.0.1:8080
 """
@@ -6,8 +6,8 @@ amoc run scenarios/http/api_with_token.py --users 100 --duration 1m --set base=h
 from amoc import expect, http, setting, user
 
 base = setting("http://127.0.0.1:8080", "Base address of the API")
-pause = setting(0.5, "Mean of the seconds between two calls", verify=lambda s: s > 0)
-secret = setting("secret", "What the API wants for a token")
+pause = setting(0.5, "Mean seconds between two calls", verify=lambda s: s > 0)
+secret = setting("secret", "Client secret with which a token is requested")
 
 expect("crashes == 0")
 
@@ -16,7 +16,7 @@ def start(user_id):
     with http.session(base.get(), timeout=10) as api:
         authorize(api, user_id)
         while not user.wait_stopping(pause.get() * user.random.uniform(0.5, 1.5)):
-            # A token that has expired is no failure of the API.
+            # An expired token is not a failure of the API.
             order = {"item": user.random.randrange(1000), "count": 1}
             answer = api.post("/orders", json=order, allow=(401,))
             if answer.status == 401:

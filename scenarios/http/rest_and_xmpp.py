@@ -1,14 +1,14 @@
-"""Users learn from a REST API whom to write to, write to them by XMPP, and report what came.
+"""Users ask a REST API whom to write to, write to them over XMPP, and report received messages.
 
 amoc run scenarios/http/rest_and_xmpp.py --users 100 --duration 1m --set api=http://127.0.0.1:8080
 
-Without xmpp_servers amoc starts a small XMPP server for it.
+Without xmpp_servers, amoc starts a small XMPP server.
 """
 
 from amoc import expect, http, metrics, setting, user, xmpp
 
 api = setting("http://127.0.0.1:8080", "Base address of the REST API")
-pause = setting(1.0, "Mean of the seconds between two messages", verify=lambda s: s > 0)
+pause = setting(1.0, "Mean seconds between two messages", verify=lambda s: s > 0)
 
 expect("crashes == 0")
 
@@ -23,7 +23,7 @@ def start(user_id):
                 peer = rest.get("/peer", params={"of": user_id}).json()["jid"]
                 if peer is not None:
                     client.send_chat(peer, "hello")
-                # What came meanwhile is reported; its way through the server is message_ttd.
+                # Report messages received meanwhile; their time through the server is message_ttd.
                 while (message := client.receive_nowait(xmpp.is_chat)) is not None:
                     rest.post("/received", json={"user": user_id, "from": message.sender})
                     metrics.counter("reported").inc()

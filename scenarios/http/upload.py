@@ -1,4 +1,4 @@
-"""Users upload files, small ones as forms do and large ones in pieces, and fetch them again.
+"""Users upload files, small ones as forms and large ones in chunks, and download them again.
 
 amoc run scenarios/http/upload.py --users 20 --duration 1m --set base=http://127.0.0.1:8080
 """
@@ -6,8 +6,8 @@ amoc run scenarios/http/upload.py --users 20 --duration 1m --set base=http://127
 from amoc import check, expect, http, setting, user
 
 base = setting("http://127.0.0.1:8080", "Base address of the server")
-size = setting(1_000_000, "Bytes of a large file", verify=lambda n: n > 0)
-pause = setting(1.0, "Mean of the seconds between two uploads", verify=lambda s: s > 0)
+size = setting(1_000_000, "Size of a large file, in bytes", verify=lambda n: n > 0)
+pause = setting(1.0, "Mean seconds between two uploads", verify=lambda s: s > 0)
 
 PIECE = 64 << 10
 expect("crashes == 0")
@@ -23,8 +23,8 @@ def start(user_id):
             store.post("/pictures", files={"file": picture}, form=form).check(status=201)
 
             where = {"name": f"{user_id}-{number}.bin"}
-            # Pieces are made while they are sent: the whole file is never in memory. The server may
-            # refuse it before they are, because of its headers (Expect: 100-continue).
+            # Chunks are generated while they are sent: the whole file is never in memory. The
+            # server may refuse it before that, based on its headers (Expect: 100-continue).
             store.put("/files/{name}", path=where, data=pieces(size.get()), expect_continue=True)
             with store.stream("GET", "/files/{name}", path=where) as answer:
                 came = sum(len(chunk) for chunk in answer.chunks())

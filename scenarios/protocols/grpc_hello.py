@@ -1,4 +1,4 @@
-"""Users keep a channel of gRPC open, call a method, and read a stream.
+"""Users keep a gRPC channel open, call a method, and read a stream.
 
 pip install grpcio protobuf
 amoc run scenarios/protocols/grpc_hello.py --users 50 --duration 1m --set target=127.0.0.1:50051
@@ -12,13 +12,13 @@ from grpc.experimental.gevent import init_gevent
 from amoc import check, expect, setting, step, user
 
 target = setting("127.0.0.1:50051", "Host and port of the server")
-pause = setting(1.0, "Mean of the seconds between two calls", verify=lambda s: s > 0)
-timeout = setting(10.0, "Seconds that a call may take", verify=lambda s: s > 0)
-threads = setting(100, "Threads of a worker: channels wait in one each", verify=lambda n: n > 0)
+pause = setting(1.0, "Mean seconds between two calls", verify=lambda s: s > 0)
+timeout = setting(10.0, "Timeout of a call, in seconds", verify=lambda s: s > 0)
+threads = setting(100, "Threads per worker: each waiting channel needs one", verify=lambda n: n > 0)
 
 expect("crashes == 0")
 
-# Each user has connections of its own; otherwise all channels to a target share one.
+# Each user has its own connections; without this, all channels to a target share one.
 OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 STATE = {"asked": False, "channel": None}
 
@@ -31,7 +31,7 @@ def start(user_id):
             answer = call("hello", lambda: greeter.hello(named(user_id), timeout=timeout.get()))
             if answer is not None:
                 check("it greets us", answer.value == f"hello user {user_id}", answer.value)
-            # A stream is over when the last message has come, and so is its step.
+            # A stream is over when the last message has arrived, and then its step is, too.
             call("count", lambda: list(greeter.count(named(user_id), timeout=timeout.get())))
 
 
@@ -40,7 +40,7 @@ def named(user_id):
 
 
 def call(name, method):
-    """What a call returns; None where it fails, which is counted by gRPC's status."""
+    """Return the result of a call; None if it fails, which is counted by gRPC status."""
     with step(name) as this:
         try:
             return method()
@@ -50,7 +50,7 @@ def call(name, method):
 
 
 class Greeter:
-    """What a stub that protoc has generated does; here without a file of its own."""
+    """The stub that protoc would generate; written by hand to keep this in one file."""
 
     def __init__(self, channel):
         coding = {
@@ -62,10 +62,10 @@ class Greeter:
 
 
 def wait_until_ready():
-    """Let gRPC wait by gevent: in each worker, since what it starts would not survive a fork.
+    """Make gRPC wait through gevent: done in each worker, as its threads would not survive a fork.
 
-    The first channel starts a greenlet for all. It is made by the event loop, and kept: a user's
-    would be taken for the user's own.
+    The first channel starts a greenlet for all channels. It is created by the event loop and kept:
+    if a user created it, that greenlet would count as the user's own.
     """
     if not STATE["asked"]:
         STATE["asked"] = True

@@ -1,4 +1,4 @@
-"""Users publish to a topic of their own, to which they have subscribed, and wait for each message.
+"""Users publish to their own topic, to which they have subscribed, and wait for each message.
 
 pip install paho-mqtt
 amoc run scenarios/protocols/mqtt_publish.py --users 100 --duration 1m --set broker=127.0.0.1:1883
@@ -16,14 +16,14 @@ broker = setting("127.0.0.1:1883", "Host and port of the broker")
 login = setting("", "Name to log in with; {id} is the user's id")
 password = setting("", "Password to log in with")
 qos = setting(1, "Quality of service", verify=[0, 1, 2])
-pause = setting(1.0, "Mean of the seconds between two messages", verify=lambda s: s > 0)
-timeout = setting(10.0, "Seconds to wait for the broker", verify=lambda s: s > 0)
+pause = setting(1.0, "Mean seconds between two messages", verify=lambda s: s > 0)
+timeout = setting(10.0, "Timeout for answers from the broker, in seconds", verify=lambda s: s > 0)
 
 expect("crashes == 0")
 
 
 def start(user_id):
-    # Brokers throw out who has the id of somebody else.
+    # Brokers disconnect a client when another one connects with the same id.
     name = f"amoc-{os.getpid()}-{user_id}"
     with step("connect"):
         client = Connection(name, user_id)
@@ -44,9 +44,10 @@ def start(user_id):
 
 
 class Connection:
-    """paho's client, whose network loop runs in a greenlet of the user's.
+    """paho's client, with its network loop in a greenlet of the user.
 
-    paho's own loops use select(), which knows no descriptor above 1,023, and two more a user.
+    paho's own loops use select(), which is limited to descriptors below 1,024, and need two more
+    descriptors per user.
     """
 
     def __init__(self, name, user_id):
@@ -66,7 +67,7 @@ class Connection:
         self._wait("connect")
 
     def subscribe(self, topic):
-        """Subscribe, and wait until the broker says that it has."""
+        """Subscribe, and wait for the broker's confirmation."""
         self._client.subscribe(topic, qos.get())
         self._wait("subscribe")
 
@@ -75,11 +76,11 @@ class Connection:
         self._client.publish(topic, payload, qos.get())
 
     def receive(self):
-        """The next message.
+        """Return the next message.
 
         Raises:
             ConnectionError: The connection is lost.
-            TimeoutError: None came in time.
+            TimeoutError: No message arrived in time.
         """
         try:
             message = self._messages.get(timeout=timeout.get())
@@ -105,13 +106,13 @@ class Connection:
             raise ConnectionError(f"{what}: {reason}")
 
     def _serve(self):
-        """Move paho's packets while there is a connection."""
+        """Send and receive paho's packets while there is a connection."""
         client = self._client
         while (socket := client.socket()) is not None:
             wanted = select.POLLIN | select.POLLOUT if client.want_write() else select.POLLIN
             poller = select.poll()
             poller.register(socket, wanted)
-            # Once a second paho looks whether it is time for a ping.
+            # Once a second, let paho check whether a ping is due.
             for _, event in poller.poll(1000):
                 if event & ~select.POLLOUT:
                     client.loop_read()

@@ -21,11 +21,11 @@ from wsproto.events import (
 
 from amoc import check, expect, metrics, setting, step, user
 
-url = setting("ws://127.0.0.1:8765/", "Where the server is: ws:// or wss://")
-pause = setting(1.0, "Mean of the seconds between two messages", verify=lambda s: s > 0)
-timeout = setting(10.0, "Seconds to wait for an answer", verify=lambda s: s > 0)
+url = setting("ws://127.0.0.1:8765/", "Address of the server: ws:// or wss://")
+pause = setting(1.0, "Mean seconds between two messages", verify=lambda s: s > 0)
+timeout = setting(10.0, "Timeout for an answer, in seconds", verify=lambda s: s > 0)
 
-# A context for all users of a worker: to make one takes 30 ms.
+# One context for all users of a worker, as creating one takes 30 ms.
 TLS = ssl.create_default_context()
 expect("crashes == 0")
 
@@ -45,7 +45,7 @@ def start(user_id):
 
 
 class WebSocket:
-    """A connection; wsproto speaks the protocol, this moves its bytes."""
+    """A connection; wsproto implements the protocol, this class does the I/O."""
 
     def __init__(self, address, timeout):
         parts = urlsplit(address)
@@ -60,7 +60,7 @@ class WebSocket:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             self._send(Request(host=parts.netloc.rpartition("@")[2], target=target))
             if not isinstance(self._next(), AcceptConnection):
-                raise ConnectionError("the server has not accepted the WebSocket")
+                raise ConnectionError("the server did not accept the WebSocket")
         except BaseException:
             self._socket.close()
             raise
@@ -70,11 +70,11 @@ class WebSocket:
         self._send(TextMessage(data=text))
 
     def receive(self):
-        """The next message, which may come in several parts.
+        """Return the next message, which may arrive in several parts.
 
         Raises:
             ConnectionError: The server has closed the connection.
-            TimeoutError: Nothing came in time.
+            TimeoutError: Nothing arrived in time.
         """
         parts = []
         while True:
@@ -85,7 +85,7 @@ class WebSocket:
                     return parts[0][:0].join(parts)
 
     def _next(self):
-        """The next event that is not housekeeping."""
+        """Return the next event other than housekeeping."""
         while True:
             for event in self._events:
                 if isinstance(event, Ping):

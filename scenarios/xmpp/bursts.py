@@ -1,13 +1,13 @@
-"""Users wait for each other and then write all at once: how does the server take a burst?
+"""Users wait for each other and then all write at once: how does the server handle a burst?
 
 amoc run scenarios/xmpp/bursts.py --users 200 --set together=200 --duration 30s
 
-As soon as so many users are there, each is given another one to write to; a barrier then lets all
-of them go at one moment. Each writes a burst of messages, and waits until as many have come to it.
-message_ttd is the time of each message, burst that from a user's first message to the last one that
-it got; bursts counts them, one for each user.
+As soon as enough users have gathered, each is assigned another one to write to; a barrier then
+releases all of them at the same moment. Each writes a burst of messages, and waits until it has
+received as many. message_ttd is the time of each message; burst is the time from a user's first
+message to the last one that it received; bursts counts them, once per user.
 
-Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers, amoc starts a small XMPP server. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 
@@ -15,9 +15,9 @@ from time import monotonic
 
 from amoc import coordinator, expect, metrics, receive, send, setting, user, xmpp
 
-together = setting(200, "How many users write at once", verify=lambda n: n >= 1)
-messages = setting(10, "How many messages each writes", verify=lambda n: n >= 1)
-pause = setting(2.0, "Seconds between a burst and the next", verify=lambda s: s >= 0)
+together = setting(200, "Number of users that write at once", verify=lambda n: n >= 1)
+messages = setting(10, "Number of messages that each writes", verify=lambda n: n >= 1)
+pause = setting(2.0, "Seconds between two bursts", verify=lambda s: s >= 0)
 
 expect("message_ttd.p99 < 5s")
 
@@ -27,7 +27,7 @@ def init():
 
 
 def draw(event, users):
-    # Each writes to the next one, the last to the first. Too few: they wait for more.
+    # Each user writes to the next one, the last to the first. If there are too few, they try again.
     ids = [user_id for user_id, _ in users]
     for user_id, target in zip(ids, ids[1:] + ids[:1], strict=True):
         send(user_id, target if event.kind == "coordinate" else None)

@@ -1,24 +1,22 @@
-"""Users write to a neighbour now and then, and look up what they have written (XEP-0313).
+"""Users write to a neighbour from time to time, and look up what they have written (XEP-0313).
 
 amoc run scenarios/xmpp/mam_lookup.py --users 100 --duration 30s
 
-Users 1 and 2 are neighbours, 3 and 4, and so on. Whether the other one is there makes no
-difference to one's own archive. A look-up reads the last messages of the conversation, page by
-page: archive_page is the time of each, lookup that of all. archived_messages counts what they
-brought; it is no part of messages_received.
+Users 1 and 2 are neighbours, 3 and 4, and so on. A user's own archive does not depend on whether
+its neighbour is online. A look-up reads the last messages of the conversation page by page:
+archive_page is the time of each page, lookup that of the whole look-up. archived_messages counts
+the messages found; they are not part of messages_received.
 
-Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers, amoc starts a small XMPP server. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 
 from amoc import expect, metrics, setting, user, xmpp
 
-lookups = setting(
-    0.25, "The share of look-ups among all that users do", verify=lambda p: 0 <= p <= 1
-)
-interval = setting(2.0, "Mean seconds between what a user does", verify=lambda s: s > 0)
-last = setting(50, "How many messages a look-up reads", verify=lambda n: n >= 1)
-page_size = setting(20, "How many of them are on a page", verify=lambda n: n >= 1)
+lookups = setting(0.25, "Share of look-ups among a user's actions", verify=lambda p: 0 <= p <= 1)
+interval = setting(2.0, "Mean seconds between two actions of a user", verify=lambda s: s > 0)
+last = setting(50, "Number of messages that a look-up reads", verify=lambda n: n >= 1)
+page_size = setting(20, "Number of messages per page", verify=lambda n: n >= 1)
 
 expect("archive_page.failures == 0")
 expect("lookup.p99 < 5s")
@@ -38,6 +36,6 @@ def start(user_id):
 def look_up(client, neighbour):
     found = metrics.counter("archived_messages")
     with metrics.timer("lookup").time():
-        # Pages are asked for one after the other, each when the loop comes to it.
+        # Each page is requested when the loop gets to it.
         for page in client.archive(with_=neighbour, last=last.get(), page_size=page_size.get()):
             found.inc(len(page.messages))

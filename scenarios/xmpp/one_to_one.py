@@ -1,14 +1,14 @@
-"""Users chat with their neighbours, those with the next numbers; every message sent arrives.
+"""Users chat with their neighbours, the users with adjacent numbers; every message arrives.
 
 amoc run scenarios/xmpp/one_to_one.py --users 200 --duration 30s
 
-Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers, amoc starts a small XMPP server. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 
 from amoc import expect, setting, user, xmpp
 
-neighbours = setting(4, "How many users to each side are written to", verify=lambda n: n >= 1)
+neighbours = setting(4, "Number of neighbours on each side", verify=lambda n: n >= 1)
 interval = setting(0.5, "Seconds between two messages of a user", verify=lambda s: s > 0)
 
 expect("messages_lost == 0")
@@ -16,18 +16,18 @@ expect("crashes == 0")
 
 
 def start(user_id):
-    # The client measures by itself: connections, messages_sent, messages_received, and the time
-    # from one user to another, message_ttd. Nobody reads what comes, so nothing is kept.
+    # The client measures automatically: connections, messages_sent, messages_received, and the time
+    # from one user to another, message_ttd. Messages are not read here, so none are kept.
     with xmpp.connect(user_id, inbox_size=0) as client:
         client.send_presence()
-        # Users start one by one, and leave when the run ends. Neighbours let each other know when
-        # they are there, so that nobody writes to a user that could not get the message.
+        # Users start one by one, and leave when the run ends. Neighbours tell each other when they
+        # are ready, so that nobody writes to a user that could not receive the message.
         near = range(user_id - neighbours.get(), user_id + neighbours.get() + 1)
         others = xmpp.Neighbours(client, [one for one in near if one > 0 and one != user_id])
-        # Every user draws random numbers of its own, so they do not march in step. wait_stopping()
-        # sleeps, and says whether it is time to go.
+        # Every user has its own random numbers, so they do not act in lockstep. wait_stopping()
+        # sleeps, and returns whether it is time to stop.
         while not user.wait_stopping(interval.get() * user.random.uniform(0.5, 1.5)):
             if others:
                 client.send_chat(user.random.choice(list(others)), "How do you do?")
-        # Say goodbye, and stay until the last message that is on its way here has come.
+        # Say goodbye, and stay until the last message on its way to this user has arrived.
         others.part()

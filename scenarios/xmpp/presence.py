@@ -1,12 +1,12 @@
-"""Users become contacts of each other, tell each other what they are up to, and part (RFC 6121).
+"""Users become each other's contacts, update their presence, and part again (RFC 6121).
 
 amoc run scenarios/xmpp/presence.py --users 100 --duration 30s
 
 Strangers are paired. befriend is the time until both are subscribed to the other's presence, roster
-the time to read the contacts. Then each changes its state at random intervals; state_seen is the
-time until the other one has read it. At the end both remove the other from their contacts.
+the time to fetch the contacts. Then each changes its presence at random intervals; state_seen is
+the time until the other one has received it. At the end, both remove the other from their contacts.
 
-Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers, amoc starts a small XMPP server. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 
@@ -16,7 +16,7 @@ from time import monotonic
 from amoc import coordinator, expect, metrics, receive, send, setting, user, xmpp
 
 interval = setting(5.0, "Mean seconds between two changes of a user", verify=lambda s: s > 0)
-changes = setting(5, "How often a user changes its state before it parts", verify=lambda n: n >= 1)
+changes = setting(5, "Number of changes before a user parts", verify=lambda n: n >= 1)
 
 expect("befriend.failures == 0")
 
@@ -48,7 +48,7 @@ def be_friends(client, contact):
     with metrics.timer("roster").time():
         client.roster()
     forget = client.on_received(xmpp.is_available & xmpp.from_jid(contact), seen)
-    with contextlib.suppress(xmpp.IqError):  # the other one may have parted first
+    with contextlib.suppress(xmpp.IqError):  # the other user may have parted first
         for _ in range(changes.get()):
             if user.wait_stopping(interval.get() * user.random.uniform(0.5, 1.5)):
                 break
@@ -58,7 +58,7 @@ def be_friends(client, contact):
 
 
 def clock():
-    return f"{monotonic():.6f}"  # the same for all workers of a host
+    return f"{monotonic():.6f}"  # the same clock for all workers of a host
 
 
 def seen(presence):

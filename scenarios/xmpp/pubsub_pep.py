@@ -1,15 +1,15 @@
-"""Users publish: to a node of their own (PEP, XEP-0163), or all to one of the service (XEP-0060).
+"""Users publish to their own node (PEP, XEP-0163), or all to one node of a service (XEP-0060).
 
 amoc run scenarios/xmpp/pubsub_pep.py --users 100 --duration 30s
 amoc run scenarios/xmpp/pubsub_pep.py --users 20 --duration 30s --set where=service
 
-With where=account a user says in its presence that it wants the events of the node, publishes, and
-gets the event itself; its contacts would, too. With where=service all users subscribe to one node,
-and each event goes to all of them: the number of events is the square of the number of users.
-pubsub_publish is the time until the service has taken an item, event that until its publisher has
-read the event. Events do not count as received messages.
+With where=account, a user announces in its presence that it wants the node's events, publishes, and
+gets the event itself, as its contacts would. With where=service, all users subscribe to one node,
+and each event goes to all of them: the number of events grows with the square of the number of
+users. pubsub_publish is the time until the service has accepted an item, event the time until its
+publisher has received the event. Events do not count as received messages.
 
-Without xmpp_servers amoc starts a small XMPP server for it. To load yours, with accounts user_1 /
+Without xmpp_servers, amoc starts a small XMPP server. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 
@@ -30,7 +30,7 @@ expect("event.p99 < 5s")
 def start(user_id):
     with xmpp.connect(user_id, inbox_size=0) as client:
         at = prepare(client)
-        sent = {}  # when each item was published, until its event has come
+        sent = {}  # when each item was published, until its event has arrived
         client.on_received(xmpp.is_event(NODE), lambda event: seen(event, sent))
         number = 0
         while not user.wait_stopping(interval.get() * user.random.uniform(0.5, 1.5)):
@@ -41,15 +41,15 @@ def start(user_id):
 
 
 def prepare(client):
-    """Let the user get the node's events; the address that it is to publish at."""
+    """Subscribe the user to the node's events; return the address to publish at."""
     if where.get() == "account":
         client.announce(f"{NODE}+notify")
-        # Its first item would make it too, but that would take longer than the others.
-        with contextlib.suppress(xmpp.IqError):  # it is there from an earlier iteration
+        # Publishing would create it, too, but would make the first item slower than the others.
+        with contextlib.suppress(xmpp.IqError):  # it exists from an earlier iteration
             client.create_node(NODE)
         return None
     client.send_presence()
-    # Another user may be faster, which servers say in different ways; then it is there.
+    # Another user may be faster, which servers report in different ways; then the node exists.
     with contextlib.suppress(xmpp.IqError):
         client.create_node(NODE, {"publish_model": "open"}, at=service.get())
     client.subscribe(NODE, at=service.get())

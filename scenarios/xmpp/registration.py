@@ -1,12 +1,12 @@
-"""Users make an account in-band (XEP-0077), log in with it, and delete it.
+"""Users register an account in-band (XEP-0077), log in with it, and delete it.
 
 amoc run scenarios/xmpp/registration.py --users 20 --duration 30s --set repeat_interval=1000
 
-Each iteration makes an account of its own, so names are never taken. registration is the time to
-make an account and to log in with it for the first time, login that of the second login. unregister
-is the time to delete it.
+Each iteration registers another account, so names are never taken. registration is the time to
+register an account and log in with it for the first time, login that of the second login,
+unregister that of the deletion.
 
-Without xmpp_servers amoc starts a small XMPP server for it. To load yours, which must allow
+Without xmpp_servers, amoc starts a small XMPP server. To load yours, which must allow
 registration: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
 
@@ -18,7 +18,7 @@ expect("connection_failures == 0")
 
 
 def start(user_id):
-    # Random, so that an earlier run on the same server has not made the same account.
+    # Random, so that no earlier run on the same server has registered the same account.
     name = f"amoc-{user_id}-{user.random.getrandbits(64):x}"
     account = {"username": name, "password": f"secret of {name}"}
     with metrics.timer("registration").time():

@@ -1,4 +1,4 @@
-"""Pure. Archives: the last messages of each user and room, bounded for each and in total."""
+"""Pure. Archives: the latest messages of each user and room, limited individually and in total."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class Entry(NamedTuple):
     moment: int
     """When it was sent, in microseconds since 1970; no two entries of a server share one."""
     sender: str
-    """From whom it came; in a room, that is the sender's address in the room."""
+    """The sender's address; in a room, its address in the room."""
     recipient: str
-    """To whom it was sent: a client or a user; empty in a room."""
+    """The recipient's address: a client or a user; empty in a room."""
     stanza: bytes
 
     @property
     def id(self) -> str:
-        """What clients call it."""
+        """Its id for clients."""
         return str(self.moment)
 
     def is_with(self, jid: str, resources: str | None) -> bool:
-        """Whether it came from or went to an address.
+        """Return whether it was sent from or to an address.
 
         Args:
             jid: The address.
-            resources: What the addresses of its clients begin with; None: they do not count.
+            resources: Prefix of the addresses of its clients; None to ignore them.
         """
         ends = self.sender, self.recipient
         return jid in ends or (
@@ -48,9 +48,9 @@ class Archives:
     """The archives of all users and rooms, by bare address."""
 
     def __init__(self, per_archive: int, total: int, most_bytes: int) -> None:
-        """Keep `per_archive` messages in each, and `total` in all; 0 keeps none.
+        """Keep `per_archive` messages in each archive, and `total` in all; 0 turns archiving off.
 
-        All stanzas together have `most_bytes` at the most, however few they are.
+        All stanzas together are limited to `most_bytes`.
         """
         self.on = per_archive > 0 and total > 0
         self._per_archive = per_archive
@@ -65,14 +65,14 @@ class Archives:
         return self._count
 
     def moment(self, now_us: int) -> int:
-        """The moment of the next entry: now, or just after the last one."""
+        """Return the moment of the next entry: now, or just after the last one."""
         self._last = last = max(now_us, self._last + 1)
         return last
 
     def add(self, owner: str, entry: Entry) -> None:
-        """Archive a message; a full archive loses its oldest one.
+        """Archive a message; a full archive drops its oldest one.
 
-        When all archives together are full, the one that was begun first is emptied.
+        If the limit of all archives is reached, the oldest archive is emptied.
         """
         archive = self._archives.get(owner)
         if archive is None:
@@ -88,13 +88,13 @@ class Archives:
     def _make_room(self, owner: str) -> None:
         archive = self._archives[owner]
         if next(iter(self._archives)) == owner and len(archive) > 1:
-            while len(archive) > 1:  # the newest stays
+            while len(archive) > 1:  # the newest entry stays
                 self._forget(archive.popleft())
             return
         oldest = next((one for one in self._archives if one != owner), None)
         if oldest is not None:
             self.drop(oldest)
-        else:  # one message that is larger than all archives may be
+        else:  # a single message that exceeds the limit of all archives
             self._forget(archive.popleft())
 
     def _forget(self, entry: Entry) -> None:
@@ -102,34 +102,34 @@ class Archives:
         self._bytes -= len(entry.stanza)
 
     def of(self, owner: str) -> list[Entry]:
-        """The entries of an archive, oldest first."""
+        """Return the entries of an archive, oldest first."""
         return list(self._archives.get(owner, ()))
 
     def last(self, owner: str, count: int) -> list[Entry]:
-        """The last entries of an archive, oldest first."""
+        """Return the last `count` entries of an archive, oldest first."""
         archive = self._archives.get(owner)
         if archive is None or count <= 0:
             return []
         return [archive[at] for at in range(max(0, len(archive) - count), len(archive))]
 
     def drop(self, owner: str) -> None:
-        """Forget an archive."""
+        """Delete an archive."""
         for entry in self._archives.pop(owner, ()):
             self._forget(entry)
 
 
 def worth_archiving(stanza: bytes) -> bool:
-    """Whether a message has a body, and does not ask to be forgotten (XEP-0334)."""
+    """Return whether a message has a body, and no hint against storing it (XEP-0334)."""
     if b"<body" not in stanza:
         return False
     return _HINTS not in stanza or not any(hint in stanza for hint in _NOT_STORED)
 
 
 def stanza_id(moment: int, by: bytes) -> bytes:
-    """The mark of an archived message (XEP-0359), as a child of it.
+    """Return the mark of an archived message (XEP-0359), a child element.
 
     Args:
-        moment: The entry's.
+        moment: The entry's moment.
         by: The archive's owner, escaped.
     """
     return _STANZA_ID % (by, moment)

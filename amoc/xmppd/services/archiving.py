@@ -1,4 +1,4 @@
-"""A user's own archive: reading it, and saying what goes into it (XEP-0313, XEP-0441)."""
+"""A user's own archive: reading it, and configuring what is archived (XEP-0313, XEP-0441)."""
 
 from __future__ import annotations
 

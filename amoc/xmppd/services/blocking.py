@@ -1,4 +1,4 @@
-"""Blocked addresses (XEP-0191): nothing passes between them and the user."""
+"""Blocked addresses (XEP-0191): no stanzas pass between them and the user."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _ITEM: Final = f"{{{ns.BLOCKING}}}item"
 
 
 def is_blocked(user: User | None, jid: Jid) -> bool:
-    """Whether `user` has blocked an address: it, its user or its domain."""
+    """Return whether `user` has blocked an address, its bare address or its domain."""
     if user is None or user.kept is None or not user.kept.blocked:
         return False
     return not user.kept.blocked.isdisjoint((jid.full, jid.bare, jid.domain))
 
 
 def check(sender: User, recipient: User | None, to: Jid) -> None:
-    """Whether a stanza may pass from a user to another.
+    """Check that a stanza may pass from one user to another.
 
     Raises:
         StanzaFailure: One of them has blocked the other (section 3.2).
@@ -41,13 +41,13 @@ def check(sender: User, recipient: User | None, to: Jid) -> None:
 
 
 def listed(session: Session, _child: Element) -> str:
-    """All that the user has blocked."""
+    """Return all addresses that the user has blocked."""
     kept = session.user.kept
     return f"<blocklist xmlns='{ns.BLOCKING}'>{_items(kept.blocked if kept else ())}</blocklist>"
 
 
 def block(session: Session, child: Element) -> str:
-    """Block more; those who saw the user see it leave (section 3.3)."""
+    """Block more addresses; those who see the user's presence see it leave (section 3.3)."""
     jids = _named(child)
     refuse_if(not jids, "bad-request")
     user = session.user
@@ -62,7 +62,7 @@ def block(session: Session, child: Element) -> str:
 
 
 def unblock(session: Session, child: Element) -> str:
-    """Unblock some, or all (section 3.5)."""
+    """Unblock some addresses, or all (section 3.5)."""
     jids = _named(child)
     user = session.user
     blocked = user.keep().blocked

@@ -1,7 +1,7 @@
-"""What clients say they can do (XEP-0115): each kind of client is asked once.
+"""Capabilities of clients (XEP-0115): each kind of client is asked once.
 
-A client's presence names the kind by a hash of all that it can do. An answer is remembered for all
-of that kind only if it has that hash; otherwise it counts for that client alone.
+A client's presence identifies its kind by a hash of all its capabilities. An answer is remembered
+for the whole kind only if it has that hash; otherwise it counts for that client alone.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _MAX_NAME: Final = 1_000
 
 
 class Caps:
-    """The kinds of clients that are known, and the nodes whose events each wants."""
+    """The known kinds of clients, and the nodes whose events each wants."""
 
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._known: dict[str, frozenset[str]] = {}
 
     def announced(self, session: Session, raw: bytes) -> None:
-        """A client has sent presence; learn what it wants to be told, and tell it."""
+        """Process a client's presence: find out which events it wants, and send the last ones."""
         if _CAPS_BYTES not in raw:
             return
         caps = tree(session.framer.root, raw).find(_CAPS)
@@ -56,7 +56,7 @@ class Caps:
             session.transport.write(f"<iq{head}>{query}</iq>".encode())
 
     def answered(self, session: Session, id_: str, raw: bytes) -> None:
-        """A client has answered a request of the server."""
+        """Process a client's answer to a request from the server."""
         query = tree(session.framer.root, raw).find(_INFO)
         if query is None or not id_.startswith(_ID):
             return
@@ -79,7 +79,7 @@ class Caps:
 
 
 def version(query: Element) -> str:
-    """The hash of all that a client can do (section 5.1), with SHA-1, which all clients use."""
+    """Return the hash of a client's capabilities (section 5.1), with SHA-1, as all clients use."""
     identities = sorted(
         "/".join((it.get("category", ""), it.get("type", ""), it.get(LANG, ""), it.get("name", "")))
         for it in query

@@ -1,4 +1,4 @@
-"""Copies of chats for the other clients of a user (XEP-0280)."""
+"""Copies of chats for a user's other clients (XEP-0280)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ DISABLE = f"{{{ns.CARBONS}}}disable"
 
 
 def enable(session: Session, _child: Element) -> str:
-    """The client wants copies."""
+    """Enable copies for a client."""
     session.carbons = True
     session.user.reconsider()
     return ""
 
 
 def disable(session: Session, _child: Element) -> str:
-    """The client wants no more copies."""
+    """Disable copies for a client."""
     session.carbons = False
     session.user.reconsider()
     return ""
@@ -35,7 +35,7 @@ def disable(session: Session, _child: Element) -> str:
 def copy(
     domain: Domain, sender: Session, recipient: User, targets: list[Session], kind: str, data: bytes
 ) -> None:
-    """Copy a message that goes to `targets` to the other clients of both ends that want it."""
+    """Copy a message for `targets` to the other clients of both users that have enabled copies."""
     if not _copied(kind, data):
         return
     for name, user in (("received", recipient), ("sent", sender.user)):
@@ -53,6 +53,6 @@ def copy(
 def _copied(kind: str, data: bytes) -> bool:
     if kind != "chat" and not worth_archiving(data):
         return False
-    if ns.MUC_USER.encode() in data:  # from a room, which sends to each client by itself
+    if ns.MUC_USER.encode() in data:  # from a room, which itself sends to each client
         return False
     return not (b"<private" in data and ns.CARBONS.encode() in data)

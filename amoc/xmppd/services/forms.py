@@ -1,4 +1,4 @@
-"""Pure. Data forms (XEP-0004) as a service writes them, and records that they configure."""
+"""Pure. Data forms (XEP-0004) as written by a service, and the records that they configure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 MAX_TEXT: Final = 1023
-"""How long a text in a form may be."""
+"""Maximum length of a text in a form."""
 FORM: Final = f"{{{ns.FORMS}}}x"
 
 
@@ -26,7 +26,7 @@ class Field(NamedTuple):
 
 
 def form(kind: str, form_type: str, fields: list[Field]) -> str:
-    """A form as markup; `kind` is form, submit or result."""
+    """Return a form as markup; `kind` is form, submit or result."""
     shown = [Field("FORM_TYPE", (form_type,), "hidden"), *fields]
     return f"<x xmlns='{ns.FORMS}' type='{kind}'>{''.join(map(_field, shown))}</x>"
 
@@ -41,10 +41,10 @@ def _field(field: Field) -> str:
 
 
 def is_true(text: str) -> bool:
-    """A boolean, as a form spells it.
+    """Parse a boolean in a form.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a boolean.
     """
     if text in ("1", "true"):
         return True
@@ -54,7 +54,7 @@ def is_true(text: str) -> bool:
 
 
 class Setting(NamedTuple):
-    """A field of a form that configures something, and the attribute that it stands for."""
+    """A field of a configuration form, and the attribute that it configures."""
 
     var: str
     attribute: str
@@ -63,7 +63,7 @@ class Setting(NamedTuple):
 
 
 def shown(config: object, settings: Sequence[Setting]) -> list[Field]:
-    """The fields of a form with the values of `config`, a record."""
+    """Return the fields of a form with the values of `config`, a record."""
     fields = []
     for setting in settings:
         value = getattr(config, setting.attribute)
@@ -79,12 +79,12 @@ def shown(config: object, settings: Sequence[Setting]) -> list[Field]:
 def changes(
     config: object, settings: Sequence[Setting], values: dict[str, list[str]]
 ) -> dict[str, Any]:  # Any: each attribute has its own type
-    """What a form changes in `config`; fields that are not in `settings` are ignored.
+    """Return the changes to `config` in a form; fields that are not in `settings` are ignored.
 
-    A number may be ``none`` or ``max``, which is more than any limit.
+    A number may be ``none`` or ``max``, which means unlimited.
 
     Raises:
-        ValueError: A value makes no sense.
+        ValueError: A value is invalid.
     """
     changed: dict[str, Any] = {}
     for setting in settings:

@@ -1,4 +1,4 @@
-"""Reading an archive (XEP-0313), a user's or a room's."""
+"""Reading a user's or a room's archive (XEP-0313)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FEATURES: Final = (ns.MAM, f"{ns.MAM}#extended", ns.RSM)
 
 
 def query_form() -> str:
-    """What a query may ask for (section 4.1.4)."""
+    """Return the form of a query (section 4.1.4)."""
     fields = [
         Field("with", kind="jid-single"),
         *(Field(name, kind="text-single") for name in ("start", "end", "before-id", "after-id")),
@@ -35,17 +35,17 @@ def query_form() -> str:
 
 
 def query(domain: Domain, owner: str, client: str, address: str | None, asked: Element) -> str:
-    """Send a client a page of an archive; the payload of the answer that follows it.
+    """Send a client a page of an archive; return the payload of the answer that follows it.
 
     Args:
-        domain: What all connections share.
-        owner: Whose archive it is.
+        domain: The state shared by all connections.
+        owner: Owner of the archive.
         client: The full address of the client.
-        address: What the client has addressed, from where it gets the page.
+        address: The address that the client has queried, from which the page is sent.
         asked: The request.
 
     Raises:
-        StanzaFailure: The query makes no sense, or names an entry that is not there.
+        StanzaFailure: The query is invalid, or names an entry that does not exist.
     """
     x = asked.find(FORM)
     wanted = data_forms.values(x) if x is not None else {}
@@ -70,7 +70,7 @@ def query(domain: Domain, owner: str, client: str, address: str | None, asked: E
 
 
 def metadata(domain: Domain, owner: str) -> str:
-    """The first and the last entry of an archive (section 4.2)."""
+    """Return the first and the last entry of an archive (section 4.2)."""
     entries = domain.archives.of(owner)
     ends = ""
     if entries:
@@ -82,7 +82,7 @@ def metadata(domain: Domain, owner: str) -> str:
 
 
 def forwarded(stanza: bytes, delay: bytes = b"") -> bytes:
-    """A stanza inside another one (XEP-0297)."""
+    """Return a stanza wrapped for inclusion in another one (XEP-0297)."""
     head = f"<forwarded xmlns='{ns.FORWARD}'>".encode()
     return head + delay + as_child(stanza) + b"</forwarded>"
 

@@ -1,6 +1,6 @@
-"""Pure. Moments (XEP-0082), and the stamp of a message that is delivered later (XEP-0203).
+"""Pure. Points in time (XEP-0082), and the stamp of a delayed message (XEP-0203).
 
-A moment is microseconds since 1970, which also serves as the id of what was archived then.
+A moment is a number of microseconds since 1970. It also serves as the id of an archived message.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def spelt(moment_us: int) -> str:
-    """A moment as XMPP spells it, in UTC."""
+    """Return a moment in XMPP's format, in UTC."""
     at = _EPOCH + timedelta(microseconds=moment_us)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06}Z"
 
 
 def read(text: str) -> int:
-    """The moment that `text` spells.
+    """Parse a moment.
 
     Raises:
-        ValueError: It is none, or has no time zone.
+        ValueError: It is malformed, or has no time zone.
     """
     at = datetime.fromisoformat(text.strip())
     if at.tzinfo is None:
@@ -32,7 +32,7 @@ def read(text: str) -> int:
 
 
 def delay(moment_us: int, from_: str) -> bytes:
-    """The mark of a message that was sent at `moment_us`, and kept by `from_` since then."""
+    """Return the mark of a message sent at `moment_us` and stored by `from_` since then."""
     return (
         f"<delay xmlns='{ns.DELAY}' from='{escape(from_)}' stamp='{spelt(moment_us)}'/>"
     ).encode()

@@ -1,8 +1,8 @@
 """Rooms (XEP-0045): the service ``conference.<domain>``.
 
-A room comes into being when the first client enters it, and is usable at once; its creator may
-configure it before or while others are in it. It goes with its last occupant unless it is
-persistent. `muc_room` has what goes on inside a room, `muc_admin` who may change what.
+A room is created when the first client enters it, and is usable at once; its creator may configure
+it before or after others enter. It is removed with its last occupant unless it is persistent.
+`muc_room` implements the inside of a room, `muc_admin` its administration.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Conference(Service):
     """All rooms.
 
     Attributes:
-        rooms: By address.
+        rooms: Rooms by address.
     """
 
     def __init__(self, domain: Domain) -> None:
@@ -64,13 +64,13 @@ class Conference(Service):
         }
 
     def presence(self, stanza: Incoming) -> None:
-        """A client enters, leaves, or changes its nick or what it shows."""
+        """Let a client enter, leave, or change its nickname or its presence."""
         kind = stanza.type
         room = self.rooms.get(stanza.to.bare)
         occupant = room.by_jid.get(stanza.sender) if room is not None else None
         if kind in ("unavailable", "error"):
             if room is not None and occupant is not None:
-                # A client that answers with errors is gone, though it could not say so.
+                # A client that answers with errors is gone without having left.
                 room.leave(occupant, shown_of(stanza) if kind == "unavailable" else "")
                 self.close_if_empty(room)
         elif kind is not None:
@@ -85,17 +85,17 @@ class Conference(Service):
         else:
             occupant.shown = shown_of(stanza)
             if stanza.tree.find(JOIN) is not None:
-                room.welcome(occupant, stanza)  # it has lost its state, and enters again
+                room.welcome(occupant, stanza)  # it has lost its state and enters again
             else:
                 room.show(occupant, list(room.occupants.values()))
 
     def message(self, stanza: Incoming) -> None:
-        """A message to all in a room, to one of them, or an invitation."""
+        """Process a message to the room, to one occupant, or an invitation."""
         room = self.room(stanza.to.bare)
         occupant = room.by_jid.get(stanza.sender)
         kind = stanza.type
         if kind == "error":
-            return  # an answer to what a client got from the room; it stays in it all the same
+            return  # a reaction to a stanza from the room; the occupant stays
         if stanza.to.resource:
             self._whisper(room, occupant, stanza)
         elif kind == "groupchat":
@@ -106,13 +106,13 @@ class Conference(Service):
             self._mediate(room, stanza)
 
     def answered(self, stanza: Incoming) -> None:
-        """An answer from one occupant to another's request."""
+        """Pass on an occupant's answer to another occupant's request."""
         room = self.rooms.get(stanza.to.bare)
         if room is not None and stanza.to.resource:
             self._pass_on(room, stanza)
 
     def request(self, stanza: Incoming) -> None:
-        """A request to the service, to a room, or to an occupant."""
+        """Process a request to the service, to a room, or to an occupant."""
         if not stanza.to.resource:
             super().request(stanza)
             return
@@ -121,15 +121,15 @@ class Conference(Service):
         if sender is None:
             raise StanzaFailure("not-acceptable")
         if sender.nick == stanza.to.resource and only_child(stanza.tree).tag == PING:
-            super().request(stanza)  # "am I still in?" (XEP-0410)
+            super().request(stanza)  # a self-ping: "am I still in?" (XEP-0410)
         elif not self._pass_on(room, stanza):
             raise StanzaFailure("item-not-found")
 
     def room(self, jid: str) -> Room:
-        """The room of that address.
+        """Return the room with that address.
 
         Raises:
-            StanzaFailure: There is none.
+            StanzaFailure: There is no such room.
         """
         room = self.rooms.get(jid)
         if room is None:
@@ -137,12 +137,12 @@ class Conference(Service):
         return room
 
     def close_if_empty(self, room: Room) -> None:
-        """Forget a room without occupants, unless it is persistent."""
+        """Remove a room without occupants, unless it is persistent."""
         if not room.occupants and not room.config.persistent:
             self.forget(room)
 
     def forget(self, room: Room) -> None:
-        """Forget a room and its archive."""
+        """Remove a room and its archive."""
         if self.rooms.pop(room.jid, None) is not None:
             self.domain.archives.drop(room.jid)
 
@@ -170,7 +170,7 @@ class Conference(Service):
         room.say(said, occupant)
 
     def _whisper(self, room: Room, sender: Occupant | None, stanza: Incoming) -> None:
-        """A private message (XEP-0045 section 7.5)."""
+        """Pass on a private message (XEP-0045 section 7.5)."""
         if sender is None:
             raise StanzaFailure("not-acceptable")
         refuse_if(stanza.type == "groupchat", "bad-request")
@@ -178,7 +178,7 @@ class Conference(Service):
             raise StanzaFailure("item-not-found")
 
     def _pass_on(self, room: Room, stanza: Incoming, child: bytes = b"") -> bool:
-        """Send a stanza on to the occupant it is for; whether there is one."""
+        """Pass a stanza on to the addressed occupant; return whether there is one."""
         sender = room.by_jid.get(stanza.sender)
         target = room.occupants.get(stanza.to.resource)
         if sender is None or target is None:
@@ -191,7 +191,7 @@ class Conference(Service):
         return self.domain.send(target.jid, head + target.to + b">" + inner + child + end)
 
     def _mediate(self, room: Room, stanza: Incoming) -> None:
-        """Invitations and refusals, by way of the room (XEP-0045 section 7.8.2)."""
+        """Pass on invitations and refusals in the room's name (XEP-0045 section 7.8.2)."""
         x = stanza.tree.find(_X)
         found = [child for child in x if child.tag in (_INVITE, _DECLINE)] if x is not None else []
         refuse_if(len(found) != 1, "bad-request")
@@ -258,10 +258,10 @@ class Conference(Service):
 
 
 def _check_entry(room: Room, stanza: Incoming) -> None:
-    """Whether a client may come in (XEP-0045 section 7.2).
+    """Check that a client may enter (XEP-0045 section 7.2).
 
     Raises:
-        StanzaFailure: It may not, for one reason or another.
+        StanzaFailure: It may not; the condition gives the reason.
     """
     affiliation = room.affiliation(stanza.sender_bare)
     refuse_if(affiliation == "outcast", "forbidden")

@@ -1,7 +1,7 @@
-"""Who may change what in a room (XEP-0045 sections 8 to 10): roles, affiliations, configuration.
+"""Administration of a room (XEP-0045 sections 8 to 10): roles, affiliations, configuration.
 
-Affiliations and roles are ranked; one may change those that rank below oneself, to what ranks below
-oneself. An owner may do everything but leave a room without owner.
+Affiliations and roles are ranked. A user may change those who rank below it, to a rank below its
+own. An owner may do everything except leave a room without an owner.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ROLES: Final = ("none", "visitor", "participant", "moderator")
 
 
 def listed(conference: Conference, stanza: Incoming, query: Element) -> str:
-    """Those of one affiliation or role (sections 9.5, 9.8, 10.5)."""
+    """Return the users with one affiliation or role (sections 9.5, 9.8, 10.5)."""
     room = conference.room(stanza.to.bare)
     item = query.find(_ITEM)
     if item is None:
@@ -60,7 +60,7 @@ def listed(conference: Conference, stanza: Incoming, query: Element) -> str:
 
 
 def change(conference: Conference, stanza: Incoming, query: Element) -> str:
-    """Change roles and affiliations; all items are checked before the first is carried out."""
+    """Change roles and affiliations; all items are checked before the first is applied."""
     room = conference.room(stanza.to.bare)
     items = query.findall(_ITEM)
     refuse_if(not items, "bad-request")
@@ -76,7 +76,7 @@ def change(conference: Conference, stanza: Incoming, query: Element) -> str:
 
 
 def _step(room: muc_room.Room, stanza: Incoming, item: Element) -> tuple[str, str, str, str]:
-    """Check one change: its target, whether it is a role, the value, and the reason as markup."""
+    """Check one change; return its target, its kind, the value, and the reason as markup."""
     mine = _RANKS[room.affiliation(stanza.sender_bare)]
     reason = item.findtext(_REASON)
     extra = f"<actor{attributes(jid=stanza.sender_bare)}/>"
@@ -107,7 +107,7 @@ def _step(room: muc_room.Room, stanza: Incoming, item: Element) -> tuple[str, st
 def affiliate(
     conference: Conference, room: muc_room.Room, bare: str, affiliation: str, extra: str = ""
 ) -> None:
-    """Give a user another affiliation, and tell those in the room what it means for them."""
+    """Change a user's affiliation, and announce the consequences to the room."""
     if affiliation == "none":
         room.affiliations.pop(bare, None)
     else:
@@ -127,7 +127,7 @@ def affiliate(
 
 
 def form_for(conference: Conference, stanza: Incoming, _query: Element) -> str:
-    """The room's configuration, for its owner (section 10.2)."""
+    """Return the room's configuration form, for its owner (section 10.2)."""
     room = conference.room(stanza.to.bare)
     _need(room, stanza, "owner")
     return f"<query xmlns='{ns.MUC_OWNER}'>{config_form(room.config)}</query>"
@@ -161,7 +161,7 @@ def configure(conference: Conference, stanza: Incoming, query: Element) -> str:
 
 
 def _tell_configured(conference: Conference, room: muc_room.Room) -> None:
-    """Section 10.2.1: those in the room learn that its configuration has changed."""
+    """Announce to the room that its configuration has changed (section 10.2.1)."""
     for occupant in room.occupants.values():
         head = attributes(type="groupchat", from_=room.jid, to=occupant.jid)
         conference.domain.send(

@@ -1,4 +1,4 @@
-"""Pure. How a room is configured (XEP-0045 section 10.2): the form, and what it changes."""
+"""Pure. Configuration of a room (XEP-0045 section 10.2): the form, and applying it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _MAX_HISTORY: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """How a room behaves."""
+    """A room's configuration."""
 
     name: str = ""
     description: str = ""
     persistent: bool = False
-    """Whether it outlives its last occupant."""
+    """Whether it continues to exist without occupants."""
     public: bool = True
     """Whether it is listed."""
     members_only: bool = False
     moderated: bool = False
-    """Whether those without affiliation may only read."""
+    """Whether users without affiliation may only read."""
     protected: bool = False
-    """Whether `password` is asked for."""
+    """Whether `password` is required."""
     password: str = ""
     max_occupants: int = 10_000
     whois: str = "moderators"
     """Who sees the occupants' addresses: moderators or anyone."""
     change_subject: bool = False
-    """Whether those that are not moderators may change the subject."""
+    """Whether users who are not moderators may change the subject."""
     allow_invites: bool = True
-    """Whether members may invite others to a room that is for members only."""
+    """Whether members may invite others to a members-only room."""
     history: int = 20
-    """How many messages a newcomer gets, unless it asks for fewer."""
+    """Maximum number of messages that a newcomer gets; it may request fewer."""
 
 
 _SETTINGS: Final = tuple(
@@ -47,15 +47,15 @@ _SETTINGS: Final = tuple(
     for name, attribute, label, options in (
         ("roomname", "name", "Name", ()),
         ("roomdesc", "description", "Description", ()),
-        ("persistentroom", "persistent", "Keep the room when everybody has left", ()),
+        ("persistentroom", "persistent", "Keep the room when everyone has left", ()),
         ("publicroom", "public", "List the room", ()),
         ("membersonly", "members_only", "Only members may enter", ()),
-        ("moderatedroom", "moderated", "Only those with voice may write", ()),
-        ("passwordprotectedroom", "protected", "A password is needed to enter", ()),
+        ("moderatedroom", "moderated", "Only users with voice may write", ()),
+        ("passwordprotectedroom", "protected", "A password is required to enter", ()),
         ("roomsecret", "password", "Password", ()),
-        ("maxusers", "max_occupants", "Most occupants", ()),
+        ("maxusers", "max_occupants", "Maximum number of occupants", ()),
         ("whois", "whois", "Who sees the occupants' addresses", ("moderators", "anyone")),
-        ("changesubject", "change_subject", "Everybody may change the subject", ()),
+        ("changesubject", "change_subject", "Anyone may change the subject", ()),
         ("allowinvites", "allow_invites", "Members may invite", ()),
         ("historylength", "history", "Messages for a newcomer", ()),  # prosody's spelling
     )
@@ -63,20 +63,20 @@ _SETTINGS: Final = tuple(
 
 
 def config_form(config: Config) -> str:
-    """The form with the values of `config`."""
+    """Return the form with the values of `config`."""
     return form("form", ROOM_CONFIG, shown(config, _SETTINGS))
 
 
 def configured(config: Config, x: Element, most_occupants: int) -> Config:
-    """`config` with what a form says.
+    """Return `config` with the changes in a form.
 
     Args:
-        config: As it was.
-        x: The form, filled in; an empty one changes nothing.
-        most_occupants: The most that `max_occupants` may be.
+        config: The current configuration.
+        x: The filled-in form; an empty one changes nothing.
+        most_occupants: Upper limit of `max_occupants`.
 
     Raises:
-        StanzaFailure: A value makes no sense.
+        StanzaFailure: A value is invalid.
     """
     try:
         changed = replace(config, **changes(config, _SETTINGS, data_forms.values(x)))
@@ -91,7 +91,7 @@ def configured(config: Config, x: Element, most_occupants: int) -> Config:
 
 
 def room_features(config: Config) -> list[str]:
-    """What disco says about a room (XEP-0045 section 15.3)."""
+    """Return a room's features for service discovery (XEP-0045 section 15.3)."""
     return [
         ns.MUC,
         "muc_public" if config.public else "muc_hidden",
@@ -104,7 +104,7 @@ def room_features(config: Config) -> list[str]:
 
 
 def room_info(config: Config, occupants: int) -> str:
-    """A room's extended information (XEP-0045 section 6.4), as markup."""
+    """Return a room's extended information (XEP-0045 section 6.4), as markup."""
     return form(
         "result",
         f"{ns.MUC}#roominfo",

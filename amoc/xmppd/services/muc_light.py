@@ -1,7 +1,7 @@
 """Light rooms (MongooseIM's MUC light): the service ``muclight.<domain>``.
 
-A light room has members instead of occupants: presence plays no part, and a message
-goes to all members that are connected, and is kept for those that are not.
+A light room has members instead of occupants. Presence plays no part. A message is delivered to all
+members that are connected, and stored for the others.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class LightRoom:
     Attributes:
         jid: Its address.
         members: owner or member, by bare address, the owner first.
-        settings: Such as ``roomname`` and ``subject``.
-        version: Names its current state.
+        settings: Its configuration, such as ``roomname`` and ``subject``.
+        version: Identifies its current state.
     """
 
     __slots__ = ("jid", "members", "settings", "version")
@@ -63,7 +63,7 @@ class LightRooms(Service):
     """All light rooms.
 
     Attributes:
-        rooms: By address.
+        rooms: Rooms by address.
     """
 
     def __init__(self, domain: Domain) -> None:
@@ -86,7 +86,7 @@ class LightRooms(Service):
         }
 
     def message(self, stanza: Incoming) -> None:
-        """A message to all members."""
+        """Process a message to all members."""
         if stanza.type == "error":
             return
         refuse_if(stanza.type != "groupchat", "bad-request")
@@ -102,12 +102,12 @@ class LightRooms(Service):
         self._tell(room, head, inner + mark)
 
     def presence(self, stanza: Incoming) -> None:
-        """Light rooms know no presence."""
+        """Refuse presence, which light rooms do not have."""
         if stanza.type is None:
             raise StanzaFailure("feature-not-implemented")
 
     def request(self, stanza: Incoming) -> None:
-        """A request to the service or a room; a room without a name is given one."""
+        """Process a request to the service or a room; a room without a name gets one."""
         unnamed = not stanza.to.local and stanza.tree.find(f"{_CREATE}query") is not None
         if not unnamed:
             super().request(stanza)
@@ -146,7 +146,7 @@ class LightRooms(Service):
         return ""
 
     def _affiliate(self, room: LightRoom, changes: dict[str, str]) -> None:
-        """Change members, tell all of the change, and newcomers who is there."""
+        """Change members; announce the change to all, and the member list to newcomers."""
         before = dict(room.members)
         for jid, what in list(changes.items()):
             if what == "none":
@@ -155,7 +155,7 @@ class LightRooms(Service):
                 if not self._rooms_of.get(jid):
                     self._rooms_of.pop(jid, None)
                 continue
-            if what == "owner":  # there is one
+            if what == "owner":  # there is exactly one
                 for other, theirs in room.members.items():
                     if theirs == "owner" and other != jid:
                         room.members[other] = changes[other] = "member"
@@ -248,7 +248,7 @@ class LightRooms(Service):
         return f"<query xmlns='{ns.DISCO_ITEMS}'>{items}{rsm(page, child)}</query>"
 
     def _room(self, stanza: Incoming) -> LightRoom:
-        """The room that a stanza of a member is for; to others, there is none."""
+        """Return the room that a member's stanza is for; for others it does not exist."""
         room = self.rooms.get(stanza.to.bare)
         if room is None or stanza.sender_bare not in room.members:
             raise StanzaFailure("item-not-found")
@@ -273,7 +273,7 @@ class LightRooms(Service):
 
 
 def _users(parent: Element | None, tag: str) -> dict[str, str]:
-    """Affiliations by bare address, as a request has them."""
+    """Return the affiliations in a request, by bare address."""
     found = {}
     for user in parent.iterfind(tag) if parent is not None else ():
         what = user.get("affiliation")
@@ -285,7 +285,7 @@ def _users(parent: Element | None, tag: str) -> dict[str, str]:
 
 
 def _given(parent: Element | None) -> dict[str, str]:
-    """Settings, as a request has them."""
+    """Return the settings in a request."""
     given = {}
     for child in parent if parent is not None else ():
         name, text = child.tag.rpartition("}")[2], child.text or ""

@@ -1,7 +1,7 @@
-"""One room (XEP-0045): who is in it and who may be, and what each of them gets to see.
+"""One room (XEP-0045): its occupants and affiliations, and what each occupant receives.
 
-A message is taken apart once; each occupant then costs one concatenation and one look-up. What a
-newcomer sees follows section 7.1: the others, then itself, then history, then the subject.
+A message is taken apart once; each occupant then costs one concatenation and one look-up. A
+newcomer receives, in the order of section 7.1: the others, itself, the history, and the subject.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Occupant:
 
     Attributes:
         jid: Its full address.
-        nick: Its name in the room.
+        nick: Its nickname in the room.
         role: moderator, participant or visitor.
         to: Its address as an attribute.
-        shown: What its presence holds, as markup.
+        shown: The content of its presence, as markup.
     """
 
     __slots__ = ("jid", "nick", "role", "shown", "to")
@@ -58,7 +58,7 @@ class Occupant:
 
     @property
     def bare(self) -> str:
-        """The user."""
+        """The user's bare address."""
         return self.jid.partition("/")[0]
 
 
@@ -67,11 +67,11 @@ class Room:
 
     Attributes:
         jid: Its address.
-        config: How it behaves.
+        config: Its configuration.
         affiliations: owner, admin, member or outcast, by bare address.
-        occupants: By nick.
-        by_jid: The same by full address.
-        unconfigured: Whether it was just made, and its owner has not said how it is to be.
+        occupants: Occupants by nickname.
+        by_jid: Occupants by full address.
+        unconfigured: Whether it is new and its owner has not configured it yet.
     """
 
     __slots__ = (
@@ -91,20 +91,20 @@ class Room:
         self._subject: Opened | None = None
 
     def affiliation(self, bare: str) -> str:
-        """What a user is to the room; ``none`` by default."""
+        """Return a user's affiliation; ``none`` by default."""
         return self.affiliations.get(bare, "none")
 
     def usual_role(self, bare: str) -> str:
-        """The role that a user has when it comes, by its affiliation."""
+        """Return the role that a user gets on entering, by its affiliation."""
         affiliation = self.affiliation(bare)
         if affiliation in ("owner", "admin"):
             return "moderator"
         return "visitor" if self.config.moderated and affiliation == "none" else "participant"
 
-    # Coming and going
+    # Entering and leaving
 
     def enter(self, stanza: Incoming, nick: str, *, created: bool) -> None:
-        """A client comes in; `stanza` is its presence, which may say what history it wants."""
+        """Let a client enter; `stanza` is its presence, which may limit the history."""
         role = self.usual_role(stanza.sender_bare)
         occupant = Occupant(stanza.sender, nick, role, shown_of(stanza))
         self.occupants[nick] = self.by_jid[occupant.jid] = occupant
@@ -113,7 +113,7 @@ class Room:
         self.welcome(occupant, stanza, created=created)
 
     def welcome(self, occupant: Occupant, stanza: Incoming, *, created: bool = False) -> None:
-        """Send a newcomer all that it is to know."""
+        """Send a newcomer the occupants, the history and the subject."""
         for other in self.occupants.values():
             if other is not occupant:
                 self.show(other, [occupant])
@@ -135,14 +135,14 @@ class Room:
     def leave(
         self, occupant: Occupant, shown: str = "", *, codes: Iterable[int] = (), extra: str = ""
     ) -> None:
-        """A client goes; `extra` is markup that says why, beside the status `codes`."""
+        """Remove a client; `extra` is markup with a reason, in addition to the status `codes`."""
         viewers = list(self.occupants.values())
         del self.occupants[occupant.nick], self.by_jid[occupant.jid]
         occupant.shown = shown
         self.show(occupant, viewers, gone=True, codes=codes, extra=extra)
 
     def rename(self, occupant: Occupant, nick: str) -> None:
-        """A client takes another nick (section 7.6)."""
+        """Change a client's nickname (section 7.6)."""
         everybody = list(self.occupants.values())
         self.show(occupant, everybody, gone=True, codes=[RENAMED], nick=nick)
         del self.occupants[occupant.nick]
@@ -163,12 +163,12 @@ class Room:
         """Send the presence of `occupant` to `viewers`.
 
         Args:
-            occupant: Whose presence it is.
-            viewers: Who gets it.
-            gone: Whether it is leaving the nick.
-            codes: Status codes besides the one that marks one's own presence.
+            occupant: The occupant.
+            viewers: The recipients.
+            gone: Whether the occupant is leaving, or giving up this nickname.
+            codes: Status codes in addition to the one that marks self-presence.
             extra: Markup inside the item, such as a reason.
-            nick: Its new nick, if it takes one.
+            nick: Its new nickname, if it changes it.
         """
         kind = "unavailable" if gone else None
         head = f"<presence{attributes(from_=f'{self.jid}/{occupant.nick}', type=kind)}".encode()
@@ -191,7 +191,7 @@ class Room:
     # Messages
 
     def say(self, opened: Opened, sender: Occupant) -> None:
-        """Send a message to all, its sender included, and archive it if it has a body."""
+        """Send a message to all, including its sender, and archive it if it has a body."""
         head, inner = opened
         archives = self._domain.archives
         end = _CLOSE
@@ -211,7 +211,7 @@ class Room:
         self._domain.counts.messages_routed += count
 
     def set_subject(self, opened: Opened, sender: Occupant) -> None:
-        """Change the subject, and tell all."""
+        """Change the subject, and announce it to all."""
         self._subject = opened
         self.say(opened, sender)
 
@@ -244,7 +244,7 @@ class Room:
 
 
 def shown_of(presence: Incoming) -> str:
-    """What others see of a client's presence: all but what is for the room alone."""
+    """Return the part of a client's presence that others see: all but what is for the room."""
     return "".join(
         serialise(child, ns.CLIENT, inherit=False)
         for child in presence.tree

@@ -1,4 +1,4 @@
-"""Messages for users who are away (XEP-0160): kept until one of its clients is available."""
+"""Messages for offline users (XEP-0160): stored until one of the user's clients is available."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def check(domain: Domain, local: str, stanza: bytes) -> None:
-    """Whether a message can be kept.
+    """Check that a message can be stored.
 
     Raises:
-        StanzaFailure: It has no body, there is no such user, or too much is kept already.
+        StanzaFailure: It has no body, there is no such user, or too much is stored already.
     """
     if not local or not worth_archiving(stanza) or not domain.exists(local):
         raise StanzaFailure("service-unavailable")
@@ -28,10 +28,10 @@ def check(domain: Domain, local: str, stanza: bytes) -> None:
 
 
 def keep(domain: Domain, local: str, stanza: bytes) -> None:
-    """Keep a message for a user.
+    """Store a message for a user.
 
     Raises:
-        StanzaFailure: It cannot be kept, see `check`.
+        StanzaFailure: It cannot be stored, see `check`.
     """
     check(domain, local, stanza)
     stanza = with_child(stanza, moments.delay(domain.now_us(), domain.name))
@@ -40,7 +40,7 @@ def keep(domain: Domain, local: str, stanza: bytes) -> None:
 
 
 def deliver(session: Session) -> None:
-    """Send a client that has become available what was kept for its user."""
+    """Send a client that has become available the messages stored for its user."""
     kept = session.user.kept
     if kept is None or not kept.offline or session.priority < 0:
         return

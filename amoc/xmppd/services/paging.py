@@ -1,4 +1,4 @@
-"""Pure. Results page by page (XEP-0059)."""
+"""Pure. Paging of results (XEP-0059)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some of many results.
+    """One page of results.
 
     Attributes:
         items: The results.
-        ids: What each is called.
-        index: How many precede them.
-        count: How many there are in all.
-        complete: Whether none follows in the direction of paging.
+        ids: Their ids.
+        index: Number of results before them.
+        count: Number of results in total.
+        complete: Whether there are no more in the direction of paging.
     """
 
     items: list[T]
@@ -35,19 +35,19 @@ class Page(Generic[T]):
 
 
 class Paging(NamedTuple):
-    """Which page is wanted."""
+    """A request for a page."""
 
     most: int
     after: str | None = None
     before: str | None = None
-    """Empty: the last page."""
+    """Empty for the last page."""
 
     @classmethod
     def of(cls, parent: Element, most: int) -> Paging:
-        """What a request wants, and `most` at most.
+        """Parse a request for a page of at most `most` results.
 
         Raises:
-            StanzaFailure: The number of results is none.
+            StanzaFailure: The maximum is not a number.
         """
         asked = parent.find(SET)
         if asked is None:
@@ -63,10 +63,10 @@ class Paging(NamedTuple):
         )
 
     def cut(self, results: Sequence[T], id_of: Callable[[T], str]) -> Page[T]:
-        """The wanted page of `results`.
+        """Return the requested page of `results`.
 
         Raises:
-            StanzaFailure: There is no result of the name that the page is to begin or end at.
+            StanzaFailure: There is no result with the id at which the page should begin or end.
         """
         first, last = 0, len(results)
         try:
@@ -87,7 +87,7 @@ class Paging(NamedTuple):
 
 
 def rsm(page: Page[T], asked: Element | None = None) -> str:
-    """Where a page lies, as markup; empty if the request `asked` for no page."""
+    """Return a page's position as markup; empty if the request `asked` for no page."""
     if asked is not None and asked.find(SET) is None:
         return ""
     ends = ""

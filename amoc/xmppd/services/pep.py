@@ -1,7 +1,7 @@
-"""Personal events (XEP-0163): every account is a place to publish at, and its contacts are told.
+"""Personal events (XEP-0163): every account can publish, and its contacts are notified.
 
-Those who see the user's presence, and said in their capabilities that they want a node's events
-(``node+notify``), get them without a subscription; the last one when they come.
+Users who see the publisher's presence, and whose clients announce that they want a node's events
+(``node+notify``), get them without a subscription, and the last item when they become available.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class Account(Host):
-    """A user as a place to publish at."""
+    """A user as a host of nodes."""
 
     def __init__(self, domain: Domain, user: User, nodes: dict[str, Node]) -> None:
         super().__init__(domain, user.jid, nodes, PERSONAL, domain.limits.nodes, auto_create=True)
         self._user = user
 
     def may_create(self, bare: str) -> bool:
-        """Only the user may."""
+        """Return True for the user itself only."""
         return bare == self.jid
 
     def sees_presence(self, bare: str) -> bool:
-        """Whether a user is subscribed to this one's presence."""
+        """Return whether a user is subscribed to this user's presence."""
         contact = self._user.contacts.get(bare)
         return bare == self.jid or (contact is not None and contact.from_)
 
     def tell(self, node: Node, payload: str) -> None:
-        """Send an event to subscribers, and to those who want such events of their contacts."""
+        """Send an event to subscribers, and to contacts that want such events."""
         super().tell(node, payload)
         for bare in (self.jid, *(it.jid for it in self._user.contacts.values() if it.from_)):
             viewer = self.domain.users.get(bare)
@@ -45,12 +45,12 @@ class Account(Host):
 
 
 def account(domain: Domain, user: User) -> Account:
-    """A user as a host of nodes; what is changed is kept for the user."""
+    """Return a user as a host of nodes; changes are stored with the user."""
     return Account(domain, user, user.keep().nodes)
 
 
 def tell_last(session: Session, nodes: frozenset[str]) -> None:
-    """Send a client the last item of each of `nodes` of its user and the user's contacts."""
+    """Send a client the last item of each of `nodes`, of its user and the user's contacts."""
     domain = session.domain
     mine = session.user
     for bare in (mine.jid, *(contact.jid for contact in mine.contacts.values() if contact.to)):

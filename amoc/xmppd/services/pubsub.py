@@ -1,6 +1,6 @@
-"""Publishing (XEP-0060): the service ``pubsub.<domain>``, and the requests it shares with PEP.
+"""Publish-subscribe (XEP-0060): the service ``pubsub.<domain>``, and requests shared with PEP.
 
-What has nodes is a `Host`; the requests are the same for all hosts.
+Nodes belong to a `Host`; the requests are the same for all hosts.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _FEATURES: Final = (
 
 
 def features(*more: str) -> list[str]:
-    """What disco says of a host."""
+    """Return a host's features for service discovery."""
     return [ns.PUBSUB, *(f"{ns.PUBSUB}#{name}" for name in (*_FEATURES, *more))]
 
 
 def serve(host: Host, kind: str, sender: str, request: Element) -> str:
-    """Serve one request about nodes; the payload of the answer.
+    """Serve one request about nodes; return the payload of the answer.
 
     Args:
-        host: What has the nodes.
+        host: The host of the nodes.
         kind: get or set.
         sender: The full address of the client.
         request: The ``<pubsub/>`` element.
@@ -83,7 +83,7 @@ def _publish(host: Host, sender: str, publish: Element, request: Element) -> str
     node = host.nodes.get(name)
     if node is not None:
         host.check_publisher(node, bare)
-        # The options are what the node must be like (section 7.1.5).
+        # The options are preconditions on the node's configuration (section 7.1.5).
         most = host.domain.limits.items
         if x is not None and node_configured(node.config, x, most) != node.config:
             raise StanzaFailure("conflict")
@@ -186,7 +186,7 @@ def _default(host: Host, _sender: str, _asked: Element, _request: Element) -> st
 
 
 def _own(sender: str, element: Element) -> str:
-    """The address that a subscription is for, which must be the sender's (section 6.1.3.1)."""
+    """Return the address of a subscription, which must be the sender's (section 6.1.3.1)."""
     jid = named(element.get("jid"))
     refuse_if(jid.bare != _bare(sender), "bad-request")
     return jid.full
@@ -216,7 +216,7 @@ _VERBS: Final[dict[tuple[str, str], Verb]] = {
 
 
 class PubSub(Service):
-    """The service ``pubsub.<domain>``, where every user may make nodes."""
+    """The service ``pubsub.<domain>``, where every user may create nodes."""
 
     def __init__(self, domain: Domain) -> None:
         super().__init__(domain, "pubsub")
@@ -243,13 +243,13 @@ class PubSub(Service):
 
 
 def info(host: Host, query: Element, identities: list[tuple[str, str, str]], *more: str) -> str:
-    """The answer to a disco#info request to a host, or to one of its nodes.
+    """Return the answer to a disco#info request to a host or one of its nodes.
 
     Args:
-        host: What has the nodes.
+        host: The host of the nodes.
         query: The request.
-        identities: What the host is.
-        more: Its features beside the usual ones.
+        identities: The host's identities.
+        more: Its features in addition to the common ones.
     """
     base = [ns.DISCO_INFO, ns.DISCO_ITEMS, ns.PING, ns.RSM]
     if not query.get("node"):
@@ -260,7 +260,7 @@ def info(host: Host, query: Element, identities: list[tuple[str, str, str]], *mo
 
 
 def listed(host: Host, sender: str, query: Element) -> str:
-    """The answer to a disco#items request to a host, or to one of its nodes."""
+    """Return the answer to a disco#items request to a host or one of its nodes."""
     if query.get("node"):
         node = host.node(query)
         host.check_reader(node, _bare(sender))

@@ -1,6 +1,6 @@
-"""What has nodes: the service for publishing, or a user's account (`pep`).
+"""Hosts of nodes: the publish-subscribe service, or a user's account (`pep`).
 
-A host says who may make and read its nodes, and who besides the subscribers is told.
+A host decides who may create and read its nodes, and who besides the subscribers is notified.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _MAX_NAME: Final = 1023
 
 
 class Host:
-    """What has nodes.
+    """An entity that has nodes.
 
     Attributes:
-        domain: What all connections share.
+        domain: The state shared by all connections.
         jid: Its address.
-        nodes: By name.
-        usual: What a node is like unless it is configured.
-        auto_create: Whether publishing to a node that is not there makes it.
-        most_nodes: How many it may have.
+        nodes: Its nodes by name.
+        usual: Default configuration of nodes.
+        auto_create: Whether publishing to a node that does not exist creates it.
+        most_nodes: Maximum number of nodes.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Host:
         self.auto_create = auto_create
 
     def may_create(self, bare: str) -> bool:
-        """Whether a user may make nodes."""
+        """Return whether a user may create nodes."""
         return bool(bare)
 
     def sees_presence(self, bare: str) -> bool:
-        """Whether a user sees the presence of whom the host belongs to."""
+        """Return whether a user sees the presence of the host's owner."""
         return bool(bare)
 
     def tell(self, node: Node, payload: str) -> None:
@@ -63,7 +63,7 @@ class Host:
             self.tell_one(jid, payload)
 
     def tell_one(self, jid: str, payload: str, extra: bytes = b"") -> None:
-        """Send an event to an address: to that client, or to all of a user's."""
+        """Send an event to an address: to one client, or to all of a user's clients."""
         domain = self.domain
         head = attributes(from_=self.jid, to=jid, type="headline")
         data = f"<message{head}>{payload}".encode() + extra + b"</message>"
@@ -73,10 +73,10 @@ class Host:
             domain.counts.messages_routed += user.tell(data)
 
     def node(self, element: Element) -> Node:
-        """The node that a request is about.
+        """Return the node that a request names.
 
         Raises:
-            StanzaFailure: There is none of that name, or the request has no name.
+            StanzaFailure: There is no such node, or the request has no name.
         """
         name = element.get("node")
         if name is None:
@@ -106,10 +106,10 @@ class Host:
         refuse_if(not allowed, "forbidden")
 
     def create(self, name: str, owner: str, x: Element | None) -> Node:
-        """Make a node.
+        """Create a node.
 
         Raises:
-            StanzaFailure: It cannot be made, or the form `x` makes no sense.
+            StanzaFailure: It cannot be created, or the form `x` is invalid.
         """
         refuse_if(not self.may_create(owner), "forbidden")
         refuse_if(name in self.nodes, "conflict")
@@ -120,26 +120,26 @@ class Host:
         return node
 
     def freed(self, items: Iterable[Item]) -> None:
-        """Items are gone."""
+        """Release the space of removed items."""
         for item in items:
             self.domain.budget.give_back(len(item.payload))
 
 
 def send_item(host: Host, node: Node, item: Item, jid: str) -> None:
-    """Send an item that was published earlier to one address."""
+    """Send an earlier item to one address."""
     shown = item.as_markup(payload=node.config.deliver_payloads)
     host.tell_one(jid, event(node.name, shown), moments.delay(item.moment, host.jid))
 
 
 Verb = Callable[[Host, str, Element, Element], str]
-"""Serves a request of a sender (full address): the request's first element, and all of it."""
+"""Serves a request from a sender (full address), given its first element and the whole request."""
 
 
 def verbs(namespace: str, of: Mapping[tuple[str, str], Verb]) -> dict[tuple[str, str], Verb]:
-    """What serves a request, by its type and the tag of its first element.
+    """Return functions for requests by their type and the tag of their first element.
 
     Args:
-        namespace: That of these elements.
-        of: The same by its type and the element's name.
+        namespace: The namespace of these elements.
+        of: The functions by type and element name.
     """
     return {(kind, f"{{{namespace}}}{name}"): verb for (kind, name), verb in of.items()}

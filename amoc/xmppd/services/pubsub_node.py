@@ -1,4 +1,4 @@
-"""Pure. One node (XEP-0060): how it is configured, what it holds, and who is told."""
+"""Pure. One node (XEP-0060): its configuration, its items, and its subscribers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SEND_LAST: Final = ("never", "on_sub", "on_sub_and_presence")
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """How a node behaves."""
+    """A node's configuration."""
 
     title: str = ""
     access_model: str = "open"
-    """Who may subscribe and read: all, those who see the owner's presence, or those named."""
+    """Who may subscribe and read: everyone, users who see the owner's presence, or affiliates."""
     publish_model: str = "publishers"
     max_items: int = 100
     persist_items: bool = True
@@ -40,16 +40,16 @@ _SETTINGS: Final = tuple(
         ("title", "title", "Title", ()),
         ("access_model", "access_model", "Who may subscribe and read", ACCESS_MODELS),
         ("publish_model", "publish_model", "Who may publish", PUBLISH_MODELS),
-        ("max_items", "max_items", "Most items that are kept", ()),
+        ("max_items", "max_items", "Maximum number of items kept", ()),
         ("persist_items", "persist_items", "Keep items", ()),
         ("deliver_payloads", "deliver_payloads", "Send payloads with events", ()),
-        ("notify_retract", "notify_retract", "Tell of items that are retracted", ()),
-        ("notify_delete", "notify_delete", "Tell when the node is deleted", ()),
+        ("notify_retract", "notify_retract", "Notify when items are retracted", ()),
+        ("notify_delete", "notify_delete", "Notify when the node is deleted", ()),
         ("send_last_published_item", "send_last", "When the last item is sent", SEND_LAST),
     )
 )
 PERSONAL: Final = NodeConfig(access_model="presence", max_items=1, send_last="on_sub_and_presence")
-"""What a node of a user is like unless it is configured (XEP-0163)."""
+"""Default configuration of a user's node (XEP-0163)."""
 
 
 class Item(NamedTuple):
@@ -57,13 +57,13 @@ class Item(NamedTuple):
 
     id: str
     payload: str
-    """As markup; empty without one."""
+    """As markup; empty if there is none."""
     publisher: str
     moment: int
     """When it was published, in microseconds since 1970."""
 
     def as_markup(self, *, payload: bool = True) -> str:
-        """It as an element of events and answers."""
+        """Return the item as an element of events and answers."""
         head = attributes(id=self.id)
         return (
             f"<item{head}>{self.payload}</item>" if payload and self.payload else f"<item{head}/>"
@@ -75,10 +75,10 @@ class Node:
 
     Attributes:
         name: Its name.
-        config: How it behaves.
+        config: Its configuration.
         affiliations: owner, publisher, member or outcast, by bare address.
-        subscribers: The id of each subscription, by the address it is for.
-        items: By id, the oldest first.
+        subscribers: Ids of subscriptions, by the subscribed address.
+        items: Its items by id, oldest first.
     """
 
     __slots__ = ("affiliations", "config", "items", "name", "subscribers")
@@ -91,7 +91,7 @@ class Node:
         self.items: dict[str, Item] = {}
 
     def affiliation(self, bare: str) -> str:
-        """What a user is to the node; ``none`` by default."""
+        """Return a user's affiliation; ``none`` by default."""
         return self.affiliations.get(bare, "none")
 
     @property
@@ -100,31 +100,31 @@ class Node:
         return next(reversed(self.items.values()), None)
 
     def add(self, item: Item) -> list[Item]:
-        """Keep an item, and return those that it has replaced or displaced."""
+        """Keep an item; return the items that it has replaced or displaced."""
         replaced = self.items.pop(item.id, None)
         self.items[item.id] = item
         return [*([replaced] if replaced is not None else ()), *self.trim()]
 
     def trim(self) -> list[Item]:
-        """Drop and return the oldest items that are too many."""
+        """Drop and return the oldest items beyond the maximum."""
         over = max(0, len(self.items) - self.config.max_items)
         return [self.items.pop(name) for name in list(self.items)[:over]]
 
     def is_subscribed(self, bare: str) -> bool:
-        """Whether one of a user's addresses is subscribed."""
+        """Return whether one of a user's addresses is subscribed."""
         return any(jid.partition("/")[0] == bare for jid in self.subscribers)
 
 
 def node_form(kind: str, config: NodeConfig) -> str:
-    """The form with the values of `config`."""
+    """Return the form with the values of `config`."""
     return form(kind, NODE_CONFIG, shown(config, _SETTINGS))
 
 
 def node_configured(config: NodeConfig, x: Element | None, most_items: int) -> NodeConfig:
-    """`config` with what a form says.
+    """Return `config` with the changes in a form.
 
     Raises:
-        StanzaFailure: A value makes no sense, or asks for what is not offered.
+        StanzaFailure: A value is invalid or not supported.
     """
     if x is None:
         return config
@@ -136,6 +136,6 @@ def node_configured(config: NodeConfig, x: Element | None, most_items: int) -> N
 
 
 def event(node: str, items: str) -> str:
-    """An event about a node's items, as markup."""
+    """Return an event about a node's items, as markup."""
     head = attributes(node=node)
     return f"<event xmlns='{ns.PUBSUB_EVENT}'><items{head}>{items}</items></event>"

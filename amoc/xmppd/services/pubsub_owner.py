@@ -1,4 +1,4 @@
-"""What the owner of a node may do with it (XEP-0060 section 8)."""
+"""Requests of a node's owner (XEP-0060 section 8)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AFFILIATIONS: Final = ("owner", "publisher", "member", "outcast", "none")
 
 
 def subscription(node: Node, jid: str, name: str | None = None) -> str:
-    """A subscription as an element."""
+    """Return a subscription as an element."""
     id_ = node.subscribers[jid]
     return f"<subscription{attributes(node=name, jid=jid, subid=id_, subscription='subscribed')}/>"
 

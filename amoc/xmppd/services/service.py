@@ -1,4 +1,4 @@
-"""A part of the server that has an address of its own, and a stanza that is sent to it."""
+"""A part of the server with its own address, and the stanzas sent to it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Incoming:
     Attributes:
         kind: Its name: message, presence or iq.
         sender: The full address of the client that sent it.
-        to: Whom it is for.
+        to: Its recipient.
         attrs: Its attributes, as the parser gave them.
-        raw: Its bytes, as they may stand in any stream of this server.
+        raw: Its bytes, valid in any stream of this server.
     """
 
     __slots__ = ("_tree", "attrs", "kind", "raw", "sender", "to")
@@ -49,12 +49,12 @@ class Incoming:
 
     @property
     def sender_bare(self) -> str:
-        """The user that sent it."""
+        """The user that sent it, as a bare address."""
         return self.sender.partition("/")[0]
 
     @property
     def tree(self) -> Element:
-        """It as a tree, made at the first use."""
+        """The stanza as a tree, created on first use."""
         if self._tree is None:
             self._tree = tree(None, self.raw)
         return self._tree
@@ -65,12 +65,12 @@ Handler = Callable[[Incoming, Element], str]
 
 
 class Service:
-    """A part of the server with an address of its own.
+    """A part of the server with its own address.
 
     Attributes:
-        domain: What all connections share.
+        domain: The state shared by all connections.
         name: Its address.
-        handlers: The requests that it serves, by type and by the tag of what they hold.
+        handlers: Handlers of requests, by type and by the tag of the payload.
     """
 
     handlers: Mapping[tuple[str, str], Handler]
@@ -83,7 +83,7 @@ class Service:
         return f"<{type(self).__name__} {self.name}>"
 
     def take(self, stanza: Incoming) -> None:
-        """Take a stanza; one that cannot be served is answered with an error."""
+        """Process a stanza; if it cannot be served, answer it with an error."""
         try:
             if stanza.kind == "message":
                 self.message(stanza)
@@ -113,18 +113,18 @@ class Service:
             ),
         )
 
-    def message(self, stanza: Incoming) -> None:  # noqa: ARG002 - others take them
-        """Take a message."""
+    def message(self, stanza: Incoming) -> None:  # noqa: ARG002 - used by subclasses
+        """Process a message."""
         raise StanzaFailure("service-unavailable")
 
     def presence(self, stanza: Incoming) -> None:
-        """Take presence; unavailable presence also comes when a client is gone."""
+        """Process presence; a client that is gone also sends unavailable presence."""
 
     def answered(self, stanza: Incoming) -> None:
-        """Take the answer to a request."""
+        """Process the answer to a request."""
 
     def request(self, stanza: Incoming) -> None:
-        """Take an iq of type get or set."""
+        """Process an iq of type get or set."""
         payload = self.serve(stanza)
         self.domain.send(
             stanza.sender,
@@ -134,7 +134,7 @@ class Service:
         )
 
     def serve(self, stanza: Incoming) -> str:
-        """The payload of the answer to a request.
+        """Return the payload of the answer to a request.
 
         Raises:
             StanzaFailure: There is no such request, or it cannot be fulfilled.
@@ -147,25 +147,25 @@ class Service:
 
 
 def only_child(iq: Element) -> Element:
-    """What a request holds, exactly one element (RFC 6120 section 8.2.3)."""
+    """Return the payload of a request, exactly one element (RFC 6120 section 8.2.3)."""
     refuse_if(len(iq) != 1, "bad-request")
     return iq[0]
 
 
 def unknown(child: Element, tags: object) -> str:
-    """The condition for a request without handler: its namespace is known, or even that is not."""
+    """Return the condition for a request without a handler, which depends on its namespace."""
     namespace = child.tag.rpartition("}")[0]
     known = {tag.rpartition("}")[0] for tag in tags}  # type: ignore[attr-defined]
     return "feature-not-implemented" if namespace in known else "service-unavailable"
 
 
 def disco_info(identities: list[tuple[str, str, str]], features: list[str], form: str = "") -> str:
-    """The answer to a disco#info request (XEP-0030 section 3.1).
+    """Return the answer to a disco#info request (XEP-0030 section 3.1).
 
     Args:
         identities: Category, type and name of each.
         features: Namespaces.
-        form: An extension (XEP-0128), as markup.
+        form: Extended information (XEP-0128), as markup.
     """
     who = "".join(
         f"<identity category='{category}' type='{kind}' name='{escape(name)}'/>"
@@ -176,10 +176,10 @@ def disco_info(identities: list[tuple[str, str, str]], features: list[str], form
 
 
 def named(text: str | None) -> Jid:
-    """An address that a request holds.
+    """Parse an address in a request.
 
     Raises:
-        StanzaFailure: There is none, or it is malformed.
+        StanzaFailure: It is missing or malformed.
     """
     if not text:
         raise StanzaFailure("bad-request")

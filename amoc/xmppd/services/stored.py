@@ -1,4 +1,4 @@
-"""What clients store with the server: a card (XEP-0054), and private data (XEP-0049)."""
+"""Data that clients store on the server: a vCard (XEP-0054), and private data (XEP-0049)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PRIVATE: Final = f"{{{ns.PRIVATE}}}query"
 
 
 def vcard(user: User) -> str:
-    """A user's card; of one that has none, an empty one."""
+    """Return a user's vCard; an empty one if there is none."""
     kept = user.kept
     return (kept.vcard if kept is not None else "") or f"<vCard xmlns='{ns.VCARD}'/>"
 
 
 def set_vcard(session: Session, child: Element) -> str:
-    """Store the user's card."""
+    """Store the user's vCard."""
     kept = session.user.keep()
     text = serialise(child, inherit=False)
     _replace(session.domain, kept.vcard, text)
@@ -33,7 +33,7 @@ def set_vcard(session: Session, child: Element) -> str:
 
 
 def private(session: Session, query: Element) -> str:
-    """What a client has stored under the tag that it asks for."""
+    """Return the data that a client has stored under the requested tag."""
     refuse_if(len(query) != 1, "bad-request")
     kept = session.user.kept
     stored = kept.private.get(query[0].tag) if kept is not None else None
@@ -42,7 +42,7 @@ def private(session: Session, query: Element) -> str:
 
 
 def set_private(session: Session, query: Element) -> str:
-    """Store data by tag."""
+    """Store data under its tags."""
     if not len(query) or any(not child.tag.startswith("{") for child in query):
         raise StanzaFailure("not-acceptable")
     kept = session.user.keep()
