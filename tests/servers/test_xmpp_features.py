@@ -40,7 +40,7 @@ def test_who_is_not_answered_gives_up(connect: Connect) -> None:
     with (
         connect() as alice,
         connect() as bob,
-        pytest.raises(xmpp.ReceiveTimeout, match=f"{bob.bare_jid} has not agreed"),
+        pytest.raises(xmpp.ReceiveTimeout, match=f"{bob.bare_jid} did not agree"),
     ):
         alice.befriend(bob.user_id or 0, 0.2)
 

@@ -93,7 +93,7 @@ def test_slixmpp_reads_it_and_it_goes_out_again_as_it_came() -> None:
 
 
 def test_what_slixmpp_has_no_class_for_is_refused() -> None:
-    with pytest.raises(ScenarioError, match="only a message, presence or iq"):
+    with pytest.raises(ScenarioError, match="classes for message, presence and iq only"):
         _ = xmpp.Stanza.of("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").stanza
 
 

@@ -67,7 +67,7 @@ def test_a_server_with_tls_takes_plain_clients_unless_it_demands_tls(
         assert client.is_open
     with (
         Server(tls=made[0], tls_required=True) as strict,
-        pytest.raises(xmpp.TlsRequiredError, match="demands"),
+        pytest.raises(xmpp.TlsRequiredError, match="requires STARTTLS"),
     ):
         xmpp.connect(1, server=strict.address, tls="off", attempts=1)
 
