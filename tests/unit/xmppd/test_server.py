@@ -353,7 +353,10 @@ def test_a_port_in_use_is_one_clear_line(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("host", "words"),
-    [("192.0.2.1", "192.0.2.1:0 does not belong to this host"), ("no such host", "cannot be resolved")],
+    [
+        ("192.0.2.1", "192.0.2.1:0 does not belong to this host"),
+        ("no such host", "cannot be resolved"),
+    ],
 )
 def test_an_address_that_is_not_ours_is_one_clear_line(host: str, words: str) -> None:
     with pytest.raises(ResourceError, match=words) as raised:
