@@ -53,8 +53,8 @@ ONCE_FILES = frozenset(
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    # To import what is then not run takes as long as some of the tests.
-    unwanted = config.option.markexpr == "not once" and collection_path.suffix == ".py"
+    # To import what is then not run, fixtures included, takes as long as some of the tests.
+    unwanted = config.option.markexpr == "not once" and ROOT / "tests" in collection_path.parents
     return True if unwanted and runs_once(collection_path) else None
 
 
@@ -93,5 +93,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
 
 @cache
 def runs_once(path: Path) -> bool:
-    directories = path.relative_to(ROOT).parts[1:-1]
-    return path in ONCE_FILES or not ONCE.isdisjoint(directories) or imports_only_pure(path)
+    """Whether a directory of tests is `once`, or a file."""
+    if path in ONCE_FILES or not ONCE.isdisjoint(path.relative_to(ROOT).parts[1:]):
+        return True
+    return path.suffix == ".py" and imports_only_pure(path)

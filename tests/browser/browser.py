@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 COMMANDS = ("chromium-headless-shell", "chromium")
 """The engine without a browser around it takes a third of the CPU time."""
@@ -43,6 +45,9 @@ def available() -> str:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser with a fresh profile."""
+    # 0.4 s of CPU time, which all of xdist's workers would take and few of them need.
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=available(), args=list(FLAGS))
         yield browser

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Error, Page
 
 from amoc.results.series import Point
 from amoc.results.summary import rebuild
@@ -20,6 +20,9 @@ from tests.browser.cut_line import CutLine
 from tests.process.support import DEADLINE_S, eventually
 from tests.service.support import Daemon, serving
 from tests.unit.results import runs
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +122,8 @@ def _begins_at(page: Page, address: str) -> None:
 
 
 def _is(page: Page, condition: str) -> bool:
+    from playwright.sync_api import Error
+
     try:
         return bool(page.evaluate(condition))
     except Error as error:  # it goes to another page just now

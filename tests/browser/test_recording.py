@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser
 
 from tests.browser.browser import DEADLINE_MS
 from tests.process.support import DEADLINE_S, ROOT
@@ -19,6 +19,9 @@ from tests.servers import nginx
 from tests.servers.application import PASSWORD
 from tests.servers.daemon import Daemon, free_port, required
 from tests.servers.web import Application
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.slow
 
