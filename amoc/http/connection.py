@@ -135,8 +135,7 @@ class Connection:
         except BaseException:
             self.close()
             raise
-        is_usual = reader.keep_alive and self._silence is None and not self._is_last
-        if is_usual and not (self.failure or terms.streams):
+        if reader.known is not None and self.is_open and not (self._silence or self._is_last):
             self.since_ns = 0  # `_over` inlined
         elif self.failure or not terms.streams:
             self._over()

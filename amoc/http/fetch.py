@@ -102,12 +102,14 @@ class Fetcher:
         else:
             body = answer.bytes = reader.body
             reader.body = b""
-        connection.pool.keep(connection)
+        pool = connection.pool
+        if connection.is_open and len(pool) < pool.most:
+            pool.append(connection)
+        else:
+            pool.keep(connection)
         step = call.recorder
         if step is not None and body and not encoding and connection.uses > 1:
-            one = step.composed.get(status)
-            if one is None:
-                one = meters.of_request(step, status)
+            one = step.composed.get(status) or meters.of_request(step, status)
             if one:
                 answer.is_recorded = together.request(
                     one, reader.received, connection.sent, len(body), first_ns, ns

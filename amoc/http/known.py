@@ -40,6 +40,8 @@ class Known:
     size: int
     """Size of the whole response in bytes."""
     status: int
+    front: slice
+    """Where the head is, including the empty line."""
     body: slice
     """Where the body is."""
     heeded: Headers | None
@@ -83,4 +85,6 @@ class KnownHeads:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             start = head + EMPTY
-            self._known[start] = Known(start, head, size, status, slice(len(start), None), heeded)
+            self._known[start] = Known(
+                start, head, size, status, slice(len(start)), slice(len(start), None), heeded
+            )

@@ -67,7 +67,10 @@ def of_request(step: Recorder, status: int) -> together.OfRequest | Literal[Fals
     False if the status is no success, or the shared memory has no room for combined metrics; the
     step keeps it by the status.
     """
-    found: together.OfRequest | Literal[False] = False
+    found: together.OfRequest | Literal[False] | None = step.composed.get(status)
+    if found is not None:
+        return found
+    found = False
     if status < 400 and (one := step.joint()) is not None:
         events = registry.joint((statuses[status // 100 - 1], reused, step.count, step.whole.count))
         if len(events) == 1:

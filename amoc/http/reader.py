@@ -112,7 +112,7 @@ class Reader:
             self._parse(data)
             return
         known = self.known  # of the previous response
-        if known is None or len(data) != known.size or not data.startswith(known.start):
+        if known is None or len(data) != known.size or data[known.front] != known.start:
             if known_heads.rest:
                 known_heads.rest -= 1
                 known, self.is_new = None, False

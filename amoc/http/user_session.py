@@ -164,7 +164,7 @@ class Session:
                 raise
             if not answer.is_recorded:
                 _record(one, answer)
-            outer = getattr(getcurrent(), "open_step", None)
+            outer = getattr(getcurrent(), "open_step", None) if recorder.has_opened else None
             if outer is not None:
                 outer.has_inner = True
                 outer.inner_failed |= not answer.ok

@@ -56,6 +56,8 @@ class Step(ThrottledStopwatch):
             outer.has_inner = True
         self.outer = outer
         whose.open_step = self
+        if not recorder.has_opened:
+            recorder.has_opened = True
         self._whose, self._token = whose, None
         if stopwatch.throttled:
             self._take_token()

@@ -99,6 +99,10 @@ class OpenStep(Protocol):
         """Let it count as failed."""
 
 
+has_opened = False
+"""Whether a step was ever opened in this process: until then no request looks for one around it."""
+
+
 def open_step() -> OpenStep | None:
     """The calling greenlet's innermost open step."""
     found: OpenStep | None = getattr(getcurrent(), "open_step", None)

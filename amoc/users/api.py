@@ -14,11 +14,14 @@ from math import inf
 from types import ModuleType
 from typing import Any, NoReturn
 
+from gevent import getcurrent
+
+from amoc.base import pause
 from amoc.base.waiting import Waiter, wait
 from amoc.users.mail import receive, send
 from amoc.users.pacing import pace, pick, think
 from amoc.users.spawned import spawn, together
-from amoc.users.user import UserStopped, current
+from amoc.users.user import User, UserStopped, current
 
 __all__ = [
     "UserStopped",
@@ -89,13 +92,20 @@ def _warn(old: str, new: str) -> None:
     warnings.warn(f"user.{old} is now user.{new}", DeprecationWarning, stacklevel=3)
 
 
+def _is_stopping(_: ModuleType) -> bool:
+    me = getcurrent()
+    if isinstance(me, User) and not (me.stop_reason or pause.clock.since_ns):
+        return False  # the usual answer, without further calls: loops ask in each turn
+    return current().is_stopping()
+
+
 class _OfCaller(ModuleType):
     """This module, for users; by way of `__getattr__` it would take them three times as long."""
 
     id = property(lambda _: current().id)
     iteration = property(lambda _: current().iteration)
     random = property(lambda _: current().random)
-    stopping = property(lambda _: current().is_stopping())
+    stopping = property(_is_stopping)
 
 
 def __getattr__(name: str) -> Any:
