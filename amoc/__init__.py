@@ -1,7 +1,7 @@
-"""amoc runs a scenario for large numbers of simulated users. This is what a scenario imports.
+"""The public API of amoc, which runs a load-test scenario for large numbers of virtual users.
 
-A name is loaded when it is first asked for. So a program or a notebook that starts runs loads no
-gevent, and the command line is quick.
+Names are loaded on first use. A program or a notebook that only starts runs does not load gevent,
+and the command line starts fast.
 """
 
 import sys
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from amoc.base import early_interrupt
 
-early_interrupt.begin()  # before anything that takes long
+early_interrupt.begin()  # before any slow import
 
 # ruff: noqa: E402
 from amoc._version import VERSION
@@ -53,7 +53,7 @@ __all__ = [
     "user",
     # what a user may catch
     "AmocError",
-    # what a program, a notebook or a test calls, and what that returns and raises; run, too
+    # what a program, a notebook or a test calls, with its results and errors; also run
     "Client",
     "read_run",
     "RunResult",
@@ -65,7 +65,7 @@ __version__ = VERSION
 # Scenarios of earlier versions import exceptions from here.
 sys.modules.setdefault(f"{__name__}.errors", errors)
 
-if not TYPE_CHECKING:  # a checker is to know what is not there
+if not TYPE_CHECKING:  # so that a type checker reports unknown names
     __getattr__ = lazy_names.loader(
         globals(),
         {

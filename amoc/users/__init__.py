@@ -1,6 +1,6 @@
-"""A user, its mailbox, the mail between users, who runs where and who is removed.
+"""Users: their greenlets, mailboxes and mail, their placement on workers and their removal.
 
-Scenarios know it as a function, `amoc.users({Buyer: 1, Browser: 9})`, see
+Scenarios call this package as a function, `amoc.users({Buyer: 1, Browser: 9})`; see
 `amoc.scenario.user_kinds`.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _Users(ModuleType):
-    """This package, which scenarios call."""
+    """This package, made callable for scenarios."""
 
     @property
     def __call__(self) -> Any:

@@ -1,8 +1,7 @@
-"""What a scenario asks about the user that is calling: `from amoc import user`.
+"""The scenario's view of the calling user: `from amoc import user`.
 
-`user.id`, `user.iteration`, `user.random` and `user.stopping` are the calling user's, `sleep`,
-`think`, `pace` and `wait_stopping` let it wait, `pick` chooses what it does next, and `stop` ends
-it.
+`user.id`, `user.iteration`, `user.random` and `user.stopping` describe the calling user; `sleep`,
+`think`, `pace` and `wait_stopping` make it wait; `pick` chooses its next action; `stop` ends it.
 """
 
 from __future__ import annotations
@@ -38,20 +37,20 @@ __all__ = [
 ]
 
 id: int
-"""The calling user's number, unique over the whole run, from 1."""
+"""The calling user's number, from 1, unique across the whole run."""
 iteration: int
-"""How many times the calling user has begun start(), from 1."""
+"""The number of the calling user's current iteration of start(), from 1."""
 stopping: bool
-"""Whether the calling user was asked to stop: do what is needed to end well, and return."""
+"""Whether the calling user has been asked to stop: clean up and return."""
 random: _random.Random
-"""A generator of the calling user's own, made from the run's seed and its id."""
+"""The calling user's own random generator, seeded with the run's seed and the user's id."""
 
 MIN_SLEEP_S = 1e-6
-"""A sleep of 0 would let only those run that are ready; timers and sockets would starve."""
+"""A sleep of 0 would let only ready greenlets run, and starve timers and sockets."""
 
 
 def sleep(seconds: float) -> None:
-    """Let other users run for `seconds`; ``inf`` means until the user is asked to stop.
+    """Suspend the calling user for `seconds`; ``inf`` means until it is asked to stop.
 
     Raises:
         ValueError: `seconds` is negative.
@@ -63,9 +62,9 @@ def sleep(seconds: float) -> None:
 
 
 def stop() -> NoReturn:
-    """End the calling user for good: it leaves here, and counts as finished.
+    """End the calling user for good; it counts as finished.
 
-    ``finally`` blocks and ``with`` statements run, as for a user that is asked to stop.
+    ``finally`` blocks and ``with`` statements run as usual.
 
     Raises:
         UserStopped: Always.
@@ -74,16 +73,16 @@ def stop() -> NoReturn:
 
 
 def wait_stopping(timeout: float = inf) -> bool:
-    """Wait until the calling user is asked to stop, `timeout` seconds at the most.
+    """Wait until the calling user is asked to stop, for at most `timeout` seconds.
 
     Returns:
-        Whether it was asked.
+        Whether it has been asked to stop.
     """
     return current().wait_stopping(timeout)
 
 
 def wait_leaving(timeout: float = inf) -> bool:
-    """`wait_stopping`, as it was called before."""
+    """Former name of `wait_stopping`."""
     _warn("wait_leaving", "wait_stopping")
     return wait_stopping(timeout)
 
@@ -100,7 +99,7 @@ def _is_stopping(_: ModuleType) -> bool:
 
 
 class _OfCaller(ModuleType):
-    """This module, for users; by way of `__getattr__` it would take them three times as long."""
+    """This module's attributes for users; `__getattr__` would be three times as slow."""
 
     id = property(lambda _: current().id)
     iteration = property(lambda _: current().iteration)
@@ -109,7 +108,7 @@ class _OfCaller(ModuleType):
 
 
 def __getattr__(name: str) -> Any:
-    if name in vars(_OfCaller):  # it has raised, and Python asks here before it says so
+    if name in vars(_OfCaller):  # the property raised; Python tries here before it reports that
         return getattr(current(), name)
     if name == "leaving":
         _warn("leaving", "stopping")

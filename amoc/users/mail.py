@@ -1,26 +1,25 @@
-"""Mail between users: any user of any worker to any other, by number alone.
+"""Mail between users, addressed by user number, across all workers of a run.
 
-Who is where follows from the number (`amoc.users.placement`). Mail to a user of the same worker
-goes into its box at once; all other is put in the outbox and travels through the node, which does
-not open it, to the addressee's worker. Both ways a message is packed and unpacked, so
-nothing is shared and a list arrives as a tuple, wherever the two happen to be.
+The number determines the user's worker (`amoc.users.placement`). Mail to a user of the same worker
+goes straight into its mailbox. Other mail goes through the outbox and the node, which does not
+unpack it, to the addressee's worker. Messages are packed and unpacked in both cases, so sender and
+receiver never share an object, and lists always arrive as tuples.
 
-What two users send each other stays in order: there is one way between two workers, and it is a
+Mail from one user to another stays in order, since there is one path between two workers, a FIFO
 queue. Nothing is lost silently::
 
     mail_sent = mail_received + mail_refused + mail_undeliverable
-                + what is on its way + what died with a worker
+                + mail in flight + mail lost with a worker
 
-A box is bounded by number and bytes; what comes when it is full is refused, so that it is the
-newest that is missing and memory is bounded. So is what is sent while the way out of the worker is
-full; and a user that sends and sends lets the loop turn now and then, or nothing would ever leave.
-A box lives as long as its user: it survives repetitions, and is gone when the user leaves for good
-or its worker dies.
+A mailbox is bounded in messages and bytes. A full one refuses new mail, so memory is bounded and
+only the newest messages are missing. Mail is also refused while the worker's outbound path is full.
+A user that sends many messages in a row yields to the loop at intervals, so that they can leave. A
+mailbox survives iterations of its user, and ends with the user or its worker.
 
-On the wire an envelope is a stream of msgpack arrays, told apart by their length:
+On the wire an envelope is a stream of msgpack arrays, distinguished by length:
 ``(user, message)``; ``(user, message, worker, incarnation, number)``, whose sender waits for a
-verdict; and the verdict ``(incarnation, number, verdict)``. A message is bytes within it, so one
-that cannot be unpacked spoils no other.
+verdict; and the verdict ``(incarnation, number, verdict)``. The message is an opaque byte string
+in the array, so a message that cannot be unpacked does not affect others.
 """
 
 from __future__ import annotations
@@ -49,30 +48,30 @@ from amoc.users.placement import Placement
 from amoc.users.user import User
 
 MAX_BYTES = 1 << 20
-"""What one message may take, packed."""
+"""Maximum size of a packed message."""
 BURST_BYTES = 1 << 20
-"""What the users of a worker send before the loop must turn; each message counts as 1 KiB more."""
+"""How much a worker's users may send before a sender yields; adds 1 KiB for each message."""
 CHECK_S = 5.0
-"""How long the addressee's worker may take to say what became of a message."""
+"""Timeout for the delivery status from the addressee's worker."""
 
 _ROOM = f"{MAX_MESSAGES} messages or {MAX_BOX_BYTES >> 20} MiB"
 
 
 class DeliveryStatus(IntEnum):
-    """What became of a message."""
+    """Outcome of the delivery of a message."""
 
     DELIVERED = 0
     GONE = 1
-    """The user has not started, or has left for good."""
+    """The user has not started, or has ended for good."""
     FULL = 2
     UNREADABLE = 3
-    """It was packed, but cannot be unpacked: a dict's key is a list in disguise, say."""
+    """It cannot be unpacked, for example because a dict's key arrives as a list."""
     STUCK = 4
-    """More was sent than could leave the worker."""
+    """The sender's worker has too much outbound mail."""
 
 
 class MailRouter:
-    """A worker's end of the mail: sends what its users write, delivers what comes for them."""
+    """A worker's end of the mail: sends its users' messages and delivers those to them."""
 
     def __init__(
         self,
@@ -83,19 +82,19 @@ class MailRouter:
         operator: OperatorLog | None = None,
         crowded: Callable[[], bool] | None = None,
     ) -> None:
-        """Be the post of one worker.
+        """Handle the mail of one worker.
 
         Args:
-            worker: Which one.
-            placement: Who runs where.
-            outbox: What leads to the other workers; None when there are none.
-            find_user: The user of this worker with that number, None when it is not there.
-            operator: Warned, once, when mail is refused.
-            crowded: Whether the way out is full.
+            worker: The worker.
+            placement: Maps users to workers.
+            outbox: The path to the other workers; None if there are none.
+            find_user: Returns this worker's user with a number, or None.
+            operator: Warned once when mail is refused.
+            crowded: Returns whether the outbound path is full.
         """
         self._worker, self._incarnation = worker.worker, worker.incarnation
         self._placement = placement
-        # Mail is for whichever incarnation is up: only its index counts.
+        # Mail goes to whichever incarnation is running, so only the index matters.
         self._to = [WorkerId(worker.node, index, 0) for index in range(placement.workers)]
         self._outbox = outbox
         self._find_user = find_user
@@ -106,7 +105,7 @@ class MailRouter:
         self._checks: dict[int, Waiter[int]] = {}
         self._packer = codec.packer()
 
-    # Not declared before somebody writes: most runs have no mail to show figures of.
+    # Declared on first use: most runs have no mail, and no figures to show.
     _sent = cached_property(lambda _: metrics.built_in(metrics.Counter, "mail_sent"))
     _received = cached_property(lambda _: metrics.built_in(metrics.Counter, "mail_received"))
     _refused = cached_property(lambda _: metrics.built_in(metrics.Counter, "mail_refused"))
@@ -119,7 +118,7 @@ class MailRouter:
         return f"<post of worker {self._worker}/{workers}, {checks} checks under way>"
 
     def send(self, user_id: int, message: object, check: bool) -> None:
-        """See `send` of the module."""
+        """Implement the module's `send`."""
         data = self._pack(user_id, message)
         self._sent.inc()
         self._burst += len(data) + 1024
@@ -142,13 +141,17 @@ class MailRouter:
             raise MailError(_refusal(user_id, verdict))
 
     def handle(self, body: bytes | memoryview) -> None:
-        """An envelope of mail has come."""
+        """Handle an envelope of mail.
+
+        Raises:
+            PeerError: It cannot be unpacked.
+        """
         try:
             for item in codec.unpack_stream(body, use_list=False):
                 if len(item) == 2:
                     self._deliver(*item)
                 elif len(item) == 3:
-                    self._hear_verdict(*item)
+                    self._take_verdict(*item)
                 else:
                     self._answer(*item)
         except codec.UNREADABLE as error:
@@ -158,7 +161,7 @@ class MailRouter:
         check_user(user_id)
         data = _pack(self._packer, message)
         if len(data) > MAX_BYTES:
-            self._packer = codec.packer()  # the old one would keep the room that it has taken
+            self._packer = codec.packer()  # the old one would keep its large buffer
             raise _too_long(data)
         return data
 
@@ -181,20 +184,20 @@ class MailRouter:
         return self._refuse(DeliveryStatus.FULL, user_id)
 
     def _refuse(self, verdict: DeliveryStatus, user_id: int) -> DeliveryStatus:
-        """Count it, and say so the first time."""
+        """Count a refusal, and warn the operator at the first one."""
         self._refused.inc()
         if self._operator is not None:
             operator, self._operator = self._operator, None
             what = (
                 f"mailbox of user {user_id} is full ({_ROOM})"
                 if verdict is DeliveryStatus.FULL
-                else f"users of worker {self._worker} send more mail than can leave it"
+                else f"users of worker {self._worker} send more mail than it can pass on"
             )
             operator.warning(f"{what}: further mail is refused and counted in mail_refused")
         return verdict
 
     def _ask(self, outbox: Outbox, user_id: int, data: bytes, worker: int) -> int:
-        """Send a message and wait until its addressee's worker says what became of it."""
+        """Send a message and return its delivery status from the addressee's worker."""
         self._number += 1
         number = self._number
         waiter = self._checks[number] = Waiter()
@@ -220,8 +223,8 @@ class MailRouter:
                 Part.MAIL, self._to[worker], self._packer.pack((incarnation, number, verdict))
             )
 
-    def _hear_verdict(self, incarnation: int, number: int, verdict: int) -> None:
-        # One for the worker before us, or for somebody who has given up, is passed over.
+    def _take_verdict(self, incarnation: int, number: int, verdict: int) -> None:
+        # Ignore one for an earlier incarnation, or for a sender that has given up.
         waiter = self._checks.get(number) if incarnation == self._incarnation else None
         if waiter is not None:
             waiter.set(verdict)
@@ -234,7 +237,7 @@ def _pack(packer: msgpack.Packer, message: object) -> bytes:
     except (TypeError, ValueError, OverflowError) as error:
         kind = type(message).__name__
         raise ScenarioError(
-            f"a message must be something msgpack can pack, got {kind}: {error}"
+            f"a message must be packable by msgpack, got {kind}: {error}"
         ) from None
     return data
 
@@ -244,17 +247,17 @@ def _too_long(data: bytes) -> ScenarioError:
 
 
 def check_user(user_id: object) -> None:
-    """Nothing, if mail can be sent to `user_id`.
+    """Check that `user_id` can be an addressee.
 
     Raises:
-        ScenarioError: It is no user's number.
+        ScenarioError: It is not a valid user number.
     """
     if not isinstance(user_id, int) or user_id < 1:
-        raise ScenarioError(f"send() must be given a user id of at least 1, got {user_id!r}")
+        raise ScenarioError(f"send() requires a user id of at least 1, got {user_id!r}")
 
 
 def as_it_arrives(message: object) -> object:
-    """What the receiver of `message` would get: lists are tuples, nothing is shared.
+    """Return what the receiver of `message` would get: a copy with tuples for lists.
 
     Raises:
         ScenarioError: It cannot be sent.
@@ -275,25 +278,25 @@ def _refusal(user_id: int, verdict: int) -> str:
         return f"a message to user {user_id} cannot be unpacked by msgpack"
     if verdict == DeliveryStatus.STUCK:
         return f"mail to user {user_id} cannot leave its worker: too many messages are waiting"
-    return f"user {user_id} cannot receive mail: it has not started, or has left"
+    return f"user {user_id} cannot receive mail: it has not started, or has ended"
 
 
 def send(user_id: int, message: object, check: bool = False) -> None:
-    """Send `message` to the mailbox of a user, whichever worker it is in.
+    """Send `message` to the mailbox of a user on any worker.
 
-    Never waits, unless it is to check; so anybody in a worker may send, a handler too. Only, a user
-    waits while the run is paused, and when it sends a thousand messages or a mebibyte in a row it
-    lets others have their turn.
+    Never blocks, unless `check` is set, so any code in a worker may send, including handlers. Two
+    exceptions for users: they wait while the run is paused, and yield to other users after sending
+    a thousand messages or a mebibyte in a row.
 
     Args:
         user_id: The addressee's number.
-        message: Whatever msgpack can pack: None, booleans, numbers, text, bytes, and lists, tuples
+        message: Anything msgpack can pack: None, booleans, numbers, text, bytes, and lists, tuples
             and dicts of them. Lists arrive as tuples.
-        check: Wait until the addressee's worker has said that the message is in the mailbox.
+        check: Wait until the addressee's worker confirms that the message is in the mailbox.
 
     Raises:
-        ScenarioError: The message cannot be packed or is too long, or `user_id` is no number.
-        MailError: With `check`: the user is not there, or its mailbox is full.
+        ScenarioError: The message cannot be packed or is too long, or `user_id` is not a number.
+        MailError: With `check`: the user does not exist, or its mailbox is full.
         PeerError: With `check`: the addressee's worker does not answer.
         ClosedError: There are no users here, as in init().
     """
@@ -309,14 +312,14 @@ def send(user_id: int, message: object, check: bool = False) -> None:
 
 
 def receive(match: Match | None = None, timeout: float = inf) -> object:
-    """The oldest message in the calling user's mailbox, waited for if there is none.
+    """Take the oldest message from the calling user's mailbox; wait for one if necessary.
 
     Args:
-        match: Says whether a message is the one that is wanted; the others stay where they are.
-        timeout: Seconds to wait at the most, not counting those in which the run is paused.
+        match: Returns whether a message is wanted; others stay in the mailbox.
+        timeout: Maximum wait in seconds, not counting pauses of the run.
 
     Raises:
-        MailTimeout: No such message has come.
+        MailTimeout: No matching message arrived.
         UserStopped: The user was asked to stop while it waited.
         ClosedError: The caller is not a user.
         ValueError: `timeout` is negative.

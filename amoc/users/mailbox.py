@@ -1,7 +1,7 @@
-"""A mailbox: what has come for one user, bounded by number and by bytes.
+"""A user's mailbox, bounded in messages and bytes.
 
-Bytes are those that a message took on its way. Unpacked it takes about as much when it is text or
-bytes, and several times as much when it is made of many small things.
+Sizes are those on the wire. Unpacked, a message takes about as much memory if it is text or bytes,
+and several times as much if it consists of many small objects.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from amoc.base.waiting import Waiter, wait
 
 MAX_MESSAGES = 1_000
 MAX_BOX_BYTES = 16 << 20
-"""What a box holds."""
+"""Limits of a mailbox."""
 
 Match = Callable[[object], object]
-"""Whether a message is the one that is waited for."""
+"""Returns whether a message is the one wanted."""
 
 
 class Mailbox:
-    """A user's messages, the oldest first; only its owner takes them out.
+    """A user's messages, oldest first; only the owner takes them out.
 
     Attributes:
-        size: What they took on the wire, in bytes.
-        waiter: Its owner, while that waits.
+        size: Their total size on the wire, in bytes.
+        waiter: The waiting owner, if it waits.
     """
 
     __slots__ = ("_messages", "_sizes", "size", "waiter")
@@ -45,7 +45,7 @@ class Mailbox:
         return len(self._messages)
 
     def put(self, message: object, size: int) -> bool:
-        """Add `message` and wake the owner if it waits; False when there is no room."""
+        """Add `message` and wake the owner if it waits; return False if the mailbox is full."""
         if len(self._messages) >= MAX_MESSAGES or self.size + size > MAX_BOX_BYTES:
             return False
         self._messages.append(message)
@@ -54,14 +54,14 @@ class Mailbox:
         waiter = self.waiter
         if waiter is not None and not waiter.done:
             waiter.set(None)
-            get_hub().loop.run_callback(waiter.wake)  # not now: who puts may be the hub
+            get_hub().loop.run_callback(waiter.wake)  # later: the caller may be the hub
         return True
 
     def take(self, match: Match | None, timeout: float) -> object:
-        """The oldest message that matches; waits for it, `timeout` seconds of the run at the most.
+        """Take the oldest matching message; wait for it for at most `timeout` s of run time.
 
         Raises:
-            MailTimeout: None has come.
+            MailTimeout: None arrived.
             BaseException: An interrupt (`amoc.base.waiting`).
         """
         messages, looked_at, left_s = self._messages, 0, timeout
@@ -72,7 +72,7 @@ class Mailbox:
                     self.size -= self._sizes.popleft()
                     return messages.popleft()
             else:
-                # By index: a match that waits for something lets more messages come in.
+                # By index, since more messages may arrive while a `match` that blocks waits.
                 while looked_at < len(messages):
                     if match(message := messages[looked_at]):
                         del messages[looked_at]

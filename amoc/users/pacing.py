@@ -1,8 +1,8 @@
-"""What a user does next, and when: weighted choice, think time, constant pacing.
+"""A user's next action and its timing: weighted choice, think time, constant pacing.
 
-All of it is the calling user's own: it draws from `user.random`, so a user with the same id and
-seed does the same in each run, and it waits as in `sleep`: the user counts as running, pauses of
-the run delay it, and a user that is asked to stop ends there.
+Random draws come from `user.random`, so a user with the same id and seed does the same in every
+run. Waits behave like `sleep`: the user counts as running, pauses of the run delay it, and a user
+that is asked to stop ends there.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from amoc.metrics import reserved
 from amoc.users.user import current
 
 SHORT_S = 1e-6
-"""A wait for no time would let only those run that are ready; timers and sockets would starve."""
+"""A wait of 0 would let only ready greenlets run, and starve timers and sockets."""
 MAX_CATCH_UP = 0.1
-"""Of a turn's time: how much shorter one may be because it began late."""
+"""Share of the period by which a turn that began late may be shortened."""
 
 T = TypeVar("T")
 
 
 def pick(choices: Mapping[T, float]) -> T:
-    """Choose at random, by weight: of ``{browse: 9, buy: 1}`` one in ten is `buy`.
+    """Choose at random, by weight: ``{browse: 9, buy: 1}`` gives `buy` one time in ten.
 
     Args:
-        choices: The weight of each choice: a number of 0 or more, of any sum above 0.
+        choices: The weight of each choice, a number of 0 or more. Their sum must be above 0.
 
     Raises:
-        ScenarioError: There is nothing to choose, or a weight is none.
+        ScenarioError: `choices` is empty, or a weight is invalid.
         NotAUser: The caller is not a user.
     """
-    draw = current().random.random  # its error is an AttributeError, too
+    draw = current().random.random  # outside the try: NotAUser is an AttributeError, too
     try:
         weights = choices.values()
         if min(weights) >= 0:
@@ -48,15 +48,15 @@ def pick(choices: Mapping[T, float]) -> T:
                 if left < 0:
                     return choice
     except (TypeError, ValueError, AttributeError):
-        pass  # whatever is wrong is told below
+        pass  # _last_of reports what is wrong
     return _last_of(choices)
 
 
 def _last_of(choices: Mapping[T, float]) -> T:
-    """What rounding has left to choose, if these are choices at all."""
+    """Return the last choice, which rounding may leave; or raise if `choices` is invalid."""
     if not isinstance(choices, Mapping) or not choices:
         raise ScenarioError(
-            f"pick() takes the weight of each choice, {{browse: 9, buy: 1}}, got {cut(choices)}"
+            f"pick() takes a weight for each choice, {{browse: 9, buy: 1}}, got {cut(choices)}"
         )
     for choice, weight in choices.items():
         is_number = isinstance(weight, int | float) and isfinite(weight)
@@ -68,18 +68,18 @@ def _last_of(choices: Mapping[T, float]) -> T:
     for choice in reversed(list(choices)):
         if choices[choice] > 0:
             return choice
-    raise ScenarioError("pick() must be given at least one weight above 0")
+    raise ScenarioError("pick() requires at least one weight above 0")
 
 
 def think(least: float, most: float | None = None) -> None:
-    """Wait as a person does between two actions.
+    """Wait for a think time, as a person does between two actions.
 
     Args:
         least: Seconds.
-        most: The time is drawn evenly between `least` and this; `least` if it is not given.
+        most: If given, the time is drawn uniformly between `least` and `most`.
 
     Raises:
-        ScenarioError: That is no time.
+        ScenarioError: `least` or `most` is not a valid time.
         UserStopped: The user was asked to stop.
     """
     try:
@@ -88,18 +88,18 @@ def think(least: float, most: float | None = None) -> None:
         is_time = False
     if not is_time:
         raise ScenarioError(
-            f"think() takes seconds of 0 or more, the least and the most, got {cut((least, most))}"
+            f"think() takes a minimum and a maximum of 0 s or more, got {cut((least, most))}"
         )
     seconds = least if most is None else current().random.uniform(least, most)
     wait(Waiter(), seconds or SHORT_S)
 
 
 def pace(seconds: float) -> None:
-    """Wait until `seconds` after this turn has begun; to be called at the end of each turn.
+    """Wait until `seconds` after the current turn began; call it at the end of each turn.
 
-    The first turn begins with the iteration, each further one where this returns. One that took
-    longer is late: the next begins at once, and what was missed is not made up for, so users never
-    catch up in bursts. Late turns are counted in ``late_turns``.
+    The first turn begins with the iteration, each later one when `pace` returns. After a turn that
+    took longer, the next one begins at once. Missed time is not made up for, so users never catch
+    up in bursts. Late turns are counted in ``late_turns``.
 
     Raises:
         ScenarioError: `seconds` is not above 0.
@@ -110,12 +110,12 @@ def pace(seconds: float) -> None:
     period_ns = int(seconds * S_NS)
     me, now_ns = current(), pause.clock.run_ns()
     due_ns = me.turn_ns + period_ns
-    # Declared by the first turn, so that a threshold finds it where no turn is late.
+    # Declared in the first turn, so that a threshold finds the counter even if no turn is late.
     late = metrics.built_in(metrics.Counter, reserved.LATE_TURNS)
     if now_ns > due_ns:
         late.inc()
         due_ns = now_ns
     wait(Waiter(), max((due_ns - now_ns) / S_NS, SHORT_S))
-    # On time as a rule, so that turns do not drift; but a worker that woke late catches up no more.
+    # Normally the time due, so that turns do not drift; after a late wake-up the actual time.
     begun_ns = pause.clock.run_ns()
     me.turn_ns = due_ns if begun_ns - due_ns <= period_ns * MAX_CATCH_UP else begun_ns

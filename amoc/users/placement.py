@@ -1,12 +1,12 @@
-"""Who runs where: a user's id alone decides its worker, and by that its node. Pure.
+"""Placement of users: the id alone determines the worker, and thereby the node. Pure.
 
-Everybody who knows the layout can tell a user's place without asking. Ids go to the nodes by turns
-(`round_robin`), in blocks (`blocks`) or in proportion to their cores (`weighted`), and on each node
-round its workers. Workers are numbered over the whole run, node by node.
+Any process that knows the layout can locate a user without asking. Ids go to the nodes round robin
+(`round_robin`), in blocks (`blocks`) or in proportion to their cores (`weighted`), and within a
+node round robin to its workers. Workers are numbered across the whole run, node by node.
 
-When a node is lost its users move to the workers that are left; users that are added on chosen
-nodes move there before they start, and where a node joins, those that were not dealt yet move to
-all that are there then. The others stay where they are.
+When a node is lost, its users move to the remaining workers. Users added on chosen nodes move there
+before they start. When a node joins, the users not yet assigned are spread over all nodes then
+present. All others stay where they are.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from amoc.ipc.messages.placement import Layout, Move
 
 RULES = ("round-robin", "blocks", "weighted")
 MAX_TABLE = 1 << 15
-"""Ids after which the workers of a node may begin anew though not all have had their turn."""
+"""Maximum period of the table of workers, even if some workers then get fewer ids."""
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
 def one_node(workers: int) -> Layout:
-    """The layout of a run on one node."""
+    """Return the layout of a run on one node."""
     return Layout([workers], [0])
 
 
 def round_robin(workers: Sequence[int], nodes: Sequence[int] = ()) -> Layout:
-    """User 1 to the first node, user 2 to the second, and so on; only to these `nodes`, if any."""
+    """User 1 goes to the first node, user 2 to the second, and so on; among `nodes` if given."""
     return Layout(workers, list(nodes or range(len(workers))))
 
 
 def blocks(workers: Sequence[int], ids: range, nodes: Sequence[int] = ()) -> Layout:
-    """As many ids in a row to each node as give each its part of the planned `ids`."""
+    """Each node gets an equal share of the planned `ids`, in a row."""
     seats = list(nodes or range(len(workers)))
     return Layout(workers, seats, max(1, -(-len(ids) // len(seats))), ids.start)
 
 
 def weighted(workers: Sequence[int], weights: Sequence[int]) -> Layout:
-    """To each node in proportion to its weight, as evenly in between as can be."""
+    """Each node gets ids in proportion to its weight, interleaved as evenly as possible."""
     common = gcd(*weights)
     turns = [
         ((turn + 0.5) * common / weight, node)
@@ -51,7 +51,7 @@ def weighted(workers: Sequence[int], weights: Sequence[int]) -> Layout:
 
 
 def by_worker(workers: Sequence[int]) -> Layout:
-    """Each worker's ids are an arithmetic progression, and all workers have as many of them."""
+    """All workers get equally many ids, each an arithmetic progression."""
     return weighted(workers, workers)
 
 
@@ -64,15 +64,15 @@ def layout_of(
     by_slots: bool = False,
     nodes: Sequence[int] = (),
 ) -> Layout:
-    """The layout by one of `RULES`.
+    """Return the layout by one of `RULES`.
 
     Args:
-        rule: Which.
-        workers: How many each node has.
-        cores: How many each node has.
-        ids: The planned ones.
-        by_slots: Whether no user is dealt: those of an arrival rate are started where a slot goes.
-        nodes: The only ones that get users, by their numbers; empty means all.
+        rule: The rule's name.
+        workers: The number of workers of each node.
+        cores: The number of cores of each node.
+        ids: The planned ids.
+        by_slots: Set in an open model, where a user starts on the worker that gets its slot.
+        nodes: The numbers of the only nodes that get users; empty means all.
     """
     if len(workers) == 1:
         return one_node(workers[0])
@@ -87,11 +87,11 @@ def layout_of(
 
 
 class Placement:
-    """Says on which worker a user is.
+    """The worker of each user.
 
     Attributes:
-        workers: How many workers there are in the run, with those that were lost, and those of
-            nodes that may still join.
+        workers: The number of workers in the run, including lost ones and those of nodes that may
+            still join.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -106,21 +106,21 @@ class Placement:
             self._seats.setdefault(worker, []).append(seat)
 
     def numbers(self, node: int) -> range:
-        """The workers of a node."""
+        """Return the numbers of a node's workers."""
         return range(self._first[node], self._first[node + 1])
 
     def move(self, move: Move) -> None:
-        """Some users are elsewhere from now on."""
+        """Apply a move of users to other workers."""
         self._moves.append(Move(*move))
         self._lost.append(frozenset(move.lost))
 
     @property
     def moves(self) -> Sequence[Move]:
-        """All moves so far, in their order."""
+        """All moves so far, in order."""
         return self._moves
 
     def share(self, count: int, worker: int) -> int:
-        """How many of `count` users are `worker`'s where all that are there have as many."""
+        """Return the share of `worker` in `count` users spread evenly over the present workers."""
         found = set(range(self._first[self.layout.begun or -1]))
         for move in self._moves:
             found = found.difference(move.lost) if move.lost else found.union(move.to)
@@ -128,7 +128,7 @@ class Placement:
         return len(range(there.index(worker), count, len(there))) if worker in found else 0
 
     def worker_of(self, user_id: int) -> int:
-        """The worker of a user."""
+        """Return the worker of a user."""
         if self._table:
             worker = self._table[(user_id - self.layout.origin) % len(self._table)]
         else:
@@ -139,14 +139,15 @@ class Placement:
             if not lost:
                 worker = to[(user_id - first) % len(to)]
             elif worker in lost:
-                # Ids of one worker have a step, which must not fit the number of those they go to.
+                # Hashed: a worker's ids have a fixed step, which might divide the number of targets
+                # and send all of them to the same few.
                 worker = to[(user_id * _GOLDEN >> 32 & 0xFFFFFFFF) * len(to) >> 32]
         return worker
 
     def ids_of(self, first: int, last: int, *workers: int) -> Sequence[range]:
-        """Those of the ids `first` to `last` that are on these workers, as ascending progressions.
+        """Return which ids from `first` to `last` are on `workers`, as ascending progressions.
 
-        Where users have moved, several workers take no longer than one.
+        After moves of users, this takes no longer for several workers than for one.
         """
         mine = frozenset(workers)
         for move in reversed(self._moves):
@@ -174,7 +175,7 @@ class Placement:
         return progressions(one for one in sorted(found) if self.worker_of(one) in workers)
 
     def planned_ids(self, first: int, last: int, worker: int) -> Sequence[range]:
-        """The same by the layout alone, as if no user had moved."""
+        """Return the same by the layout alone, ignoring moves."""
         if self._table:
             period, origin = len(self._table), self.layout.origin
             found = (
@@ -202,10 +203,10 @@ class Placement:
 
 
 def turns_of(layout: Layout, firsts: Sequence[int]) -> list[int]:
-    """The worker of each id from `origin` on, until they begin anew.
+    """Return the workers of the ids from `origin` on, for one period.
 
     Args:
-        layout: One whose blocks are single ids.
+        layout: A layout with blocks of a single id.
         firsts: The number of each node's first worker.
     """
     seats, workers = layout.seats, layout.workers
@@ -226,14 +227,14 @@ def in_parts(
     nodes: Sequence[Sequence[int]],
     turns: Sequence[int],
 ) -> list[Move]:
-    """Users that were not dealt, as many in a row for each node, as in `blocks`.
+    """Return moves of unassigned users that give each node an equal share in a row, as in `blocks`.
 
     Args:
-        free: Their ids in ascending order: the first and the last of those in a row.
-        planned: Which of them are divided so. The others, which are added by hand, have no number
-            that is known before: they go by turns.
+        free: Their ids as ascending (first, last) ranges.
+        planned: The ids to divide in this way. The rest, for users added by hand, whose number is
+            unknown, go to the workers round robin.
         nodes: The workers of each node.
-        turns: Those of all of them, by turns.
+        turns: The workers of all nodes, in round-robin order.
     """
     rows = [within(planned, first, last) for first, last in free]
     each = max(1, -(-sum(map(len, rows)) // len(nodes)))
@@ -253,7 +254,7 @@ def in_parts(
 
 
 def progressions(ids: Iterable[int]) -> list[range]:
-    """Ascending `ids` as progressions, as few as are found in passing."""
+    """Group ascending `ids` greedily into arithmetic progressions, in a single pass."""
     found: list[range] = []
     for one in ids:
         last = found[-1] if found else None
@@ -267,12 +268,12 @@ def progressions(ids: Iterable[int]) -> list[range]:
 
 
 def within(ids: range, first: int, last: int) -> range:
-    """Those of `ids` from `first` to `last`."""
+    """Return the part of `ids` from `first` to `last`."""
     if first > ids.start:
         ids = ids[-(-(first - ids.start) // ids.step) :]
     return ids[: max(0, (last - ids.start) // ids.step + 1)]
 
 
 def span(ids: range) -> str:
-    """Consecutive ids as people are told of them."""
+    """Return consecutive ids as text for people."""
     return f"users {ids[0]} to {ids[-1]}" if len(ids) > 1 else f"user {ids[0]}"

@@ -1,15 +1,15 @@
-"""Placements of installed packages, beside those of `amoc.users.placement`.
+"""Placement rules of installed packages, in addition to those of `amoc.users.placement`.
 
-A package says so with an entry point of the group ``amoc.placements``:
+A package provides one as an entry point of the group ``amoc.placements``:
 
     [options.entry_points]
     amoc.placements =
         by-region = our_placements:by_region
 
-Its target is a function of the nodes, each a `NodeFacts`, and of the planned ids. It returns which
-node each id goes to: the first id to the first of these, by their places among the nodes, the
-second to the second, and so on; after the last one they begin anew. It is called once, in the
-controller, before a user starts.
+It is a function of the nodes, a sequence of `NodeFacts`, and of the planned ids. It returns a list
+of indices into the nodes: the first id goes to the first of these nodes, the second id to the
+second, and so on, repeating from the start. It is called once, in the controller, before any user
+starts.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class NodeFacts(NamedTuple):
     """A node that can have users.
 
     Attributes:
-        name: As ``node0``.
-        host: Where it is.
-        workers: How many it has.
-        cores: CPU cores that it may use.
+        name: Such as ``node0``.
+        host: The host it runs on.
+        workers: The number of its workers.
+        cores: The number of CPU cores it may use.
     """
 
     name: str
@@ -49,15 +49,15 @@ Strategy = Callable[[Sequence[NodeFacts], range], Sequence[int]]
 
 
 def installed() -> dict[str, EntryPoint]:
-    """Those of packages, by their names."""
+    """Return the placements of installed packages by name."""
     return {one.name: one for one in entry_points.of_group(GROUP) if one.name not in RULES}
 
 
 def checked(name: str) -> str:
-    """`name`, if there is such a placement.
+    """Return `name` if there is such a placement.
 
     Raises:
-        ValueError: There is none; the message follows the option's name.
+        ValueError: There is none; the message continues the option's name.
     """
     if name in RULES or name in (known := installed()):
         return name
@@ -65,10 +65,10 @@ def checked(name: str) -> str:
 
 
 def seats(name: str, nodes: Sequence[NodeFacts], ids: range) -> list[int]:
-    """Which of the `nodes` each id goes to, by the installed placement `name`.
+    """Return the node of each id, as an index into `nodes`, by the installed placement `name`.
 
     Raises:
-        UsageError: It is not installed, cannot be loaded, or returns something else.
+        UsageError: It is not installed, cannot be loaded, or returns an invalid result.
     """
     with value_error_as(UsageError, "--placement "):
         entry = installed()[checked(name)]

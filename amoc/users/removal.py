@@ -1,4 +1,4 @@
-"""What became of users that were to be removed: of one worker, or of all. Pure."""
+"""Outcome of a removal of users, on one worker or on all. Pure."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import NamedTuple
 from amoc.base.text import counted
 
 FINALLY_S = 2.0
-"""How long a killed user, or greenlet of its own, may take for its `finally` blocks."""
+"""Time allowed to a killed user or one of its greenlets for `finally` blocks."""
 
 
 class Removal(NamedTuple):
-    """Users that were removed, by what they were doing."""
+    """Counts of removed users, by their state."""
 
     asked: int = 0
-    """They run, and leave when this iteration is over."""
+    """Running; they leave at the end of this iteration."""
     killed: int = 0
-    """They ran, and were removed at once."""
+    """Running; they were removed at once."""
     withdrawn: int = 0
-    """They had not started yet."""
+    """Not started yet."""
     not_again: int = 0
-    """They had lost their worker and were to start again."""
+    """Waiting to be restarted after the loss of their worker."""
     stuck: Sequence[int] = ()
-    """Of those killed, who is there all the same; the first of them."""
+    """The first ids of killed users that are still alive."""
 
     @classmethod
     def sum(cls, parts: Iterable[Removal]) -> Removal:
-        """The removals of all workers together."""
+        """Combine the removals of all workers."""
         found = list(parts)
         return cls(
             asked=sum(one.asked for one in found),
@@ -39,11 +39,11 @@ class Removal(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many users were removed, or will leave."""
+        """The number of users that were removed or will leave."""
         return self.asked + self.killed + self.withdrawn + self.not_again
 
     def text(self) -> str:
-        """For people."""
+        """Return a summary for the operator."""
         parts = [
             f"{counted(number, 'user')} {what}"
             for number, what in (

@@ -1,8 +1,8 @@
-"""What a scenario asks of its run: `from amoc import run, stop_run`.
+"""The scenario's view of its run: `from amoc import run, stop_run`.
 
-`run.iteration` is a number that each iteration has for itself over the whole run. Nobody deals
-them: worker w of n gives out w + 1, w + 1 + n, w + 1 + 2 n and so on, and notes on the board how
-many it has given out, where the process that replaces it goes on.
+`run.iteration` is the number of an iteration, unique across the whole run. The workers need not
+coordinate: worker w of n assigns w + 1, w + 1 + n, w + 1 + 2 n and so on. It counts them on the
+shared board, so that the process that replaces it continues from there.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ MAX_REASON = 1_000
 
 
 class IterationNumbers:
-    """Numbers the iterations of one worker."""
+    """Numbers for the iterations of one worker."""
 
     def __init__(self, given: memoryview[int], worker: int = 0, workers: int = 1) -> None:
-        """Give out the numbers of a worker.
+        """Continue the worker's sequence.
 
         Args:
-            given: One cell: how many it has given out, whose value outlives this process.
-            worker: Its index.
-            workers: How many there are.
+            given: A single cell with the count of numbers assigned; outlives this process.
+            worker: The worker's index.
+            workers: The number of workers.
         """
         self._given = given
         self._first = worker + 1
         self._step = workers
 
     def take(self) -> int:
-        """The next number."""
+        """Return the next number."""
         given = self._given[0]
-        self._given[0] = given + 1  # first, so that a process that is killed gives it out once
+        self._given[0] = given + 1  # first: a process killed here must not assign it twice
         return self._first + given * self._step
 
 
@@ -49,7 +49,7 @@ _outside_a_run = IterationNumbers(memoryview(bytearray(8)).cast("Q"))
 
 
 def number() -> int:
-    """The number of the calling user's iteration, which no other of the run has; from 1."""
+    """Return the number of the calling user's iteration, from 1, unique across the run."""
     me = current()
     if me.numbered != me.iteration:
         numbers = find(IterationNumbers) or _outside_a_run
@@ -58,27 +58,27 @@ def number() -> int:
 
 
 def stop_run(reason: str) -> None:
-    """End the whole run gracefully, as ``amoc stop`` does; in a user, its handlers, or init().
+    """End the whole run gracefully, as ``amoc stop`` does; for users, their handlers and init().
 
-    Users are asked to stop, the caller too; the run's verdict is ``stopped`` unless it is worse. Of
-    several calls the first one counts.
+    All users are asked to stop, including the caller. The run's verdict is ``stopped`` unless it
+    is worse. Only the first of several calls counts.
 
     Args:
-        reason: Why, for the journal, the operator and the verdict.
+        reason: Shown in the journal, to the operator and in the verdict.
 
     Raises:
-        ScenarioError: There is no reason.
+        ScenarioError: `reason` is empty, too long or not text.
         ClosedError: There is no run.
     """
     if not isinstance(reason, str) or not reason.strip() or len(reason) > MAX_REASON:
         raise ScenarioError(
-            f"stop_run() must be given a reason, text of 1 to {MAX_REASON:,} characters, got"
+            f"stop_run() requires a reason, text of 1 to {MAX_REASON:,} characters, got"
             f" {cut(reason)}"
         )
     if find(rpc.Handler) is None:
         raise ClosedError(
-            "stop_run() can be called in users, their handlers and init(); here there is no run to"
-            " stop (to try it, use amoc check --run)"
+            "stop_run() can be called in users, their handlers and init(), but there is no run to"
+            " stop here (to try it, use amoc check --run)"
         )
     ask: Callable[..., object] = rpc.ask
     if getcurrent() is get_hub():

@@ -1,8 +1,8 @@
-"""Greenlets that users have spawned: their own end with them, others that outlive them are counted.
+"""Greenlets spawned by users: those of `user.spawn` end with the user, others are counted.
 
-`user.spawn` makes a greenlet of the user's own. What is spawned with gevent itself, a thread too,
-may serve others, as the background greenlet of a library does that happened to be called by this
-user first; so it is left alone, and counted when it outlives its user.
+A greenlet or thread started through gevent itself may serve other users, like the background
+greenlet of a library that this user happened to call first. It is left alone, and counted if it
+outlives its user.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ MAX_TOGETHER = 1_000
 
 
 class UserGreenlet(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only
-    """Runs beside its user, and is killed when that has ended."""
+    """A greenlet that runs concurrently with its user and is killed when the user ends."""
 
 
 def spawn(code: Callable[..., Any], *arguments: Any, **named: Any) -> UserGreenlet:
     """Run ``code(*arguments, **named)`` in a greenlet that ends with the calling user.
 
-    It is killed when the user has ended for good, not at the end of an iteration. What it raises
+    It is killed when the user ends for good, not at the end of an iteration. An exception in it
     counts as a crash of the user.
 
     Raises:
@@ -46,14 +46,14 @@ def spawn(code: Callable[..., Any], *arguments: Any, **named: Any) -> UserGreenl
 
 
 class _Part(UserGreenlet):
-    """Runs beside its user within a block of `together`; what it raises is kept."""
+    """A call in a block of `together`; keeps the exception it raises."""
 
     raised: BaseException | None = None
 
     def __init__(self, call: Callable[[], Any]) -> None:
         super().__init__()
         self._call = call
-        # Steps within it are steps of the one that is open here.
+        # Its steps are nested in the step that is open here.
         self.open_step = getattr(getcurrent(), "open_step", None)
 
     def _run(self) -> Any:
@@ -66,7 +66,7 @@ class _Part(UserGreenlet):
 
 
 class Together:
-    """Calls that are made side by side, see `together`."""
+    """Concurrent calls, see `together`."""
 
     def __init__(self) -> None:
         self._parts: list[_Part] = []
@@ -75,11 +75,11 @@ class Together:
         return self
 
     def __call__(self, code: Callable[..., Any], *arguments: Any, **named: Any) -> UserGreenlet:
-        """Begin ``code(*arguments, **named)``; after the block its `value` is what it returned.
+        """Start ``code(*arguments, **named)``; after the block, `value` holds its result.
 
         Raises:
-            ScenarioError: There are too many.
-            NotAUser: As `spawn`.
+            ScenarioError: There are too many calls.
+            NotAUser: As for `spawn`.
         """
         if len(self._parts) >= MAX_TOGETHER:
             raise ScenarioError(
@@ -100,7 +100,7 @@ class Together:
                     over = Waiter[object]()
                     one.rawlink(over.give)
                     wait(over)
-        finally:  # also when the user is to stop meanwhile
+        finally:  # also if the user is asked to stop meanwhile
             left = [one for one in self._parts if not one.dead]
             gevent.killall(left, exception=Killed, block=False)
             errors = [one.raised for one in self._parts if one.raised is not None]
@@ -112,31 +112,31 @@ class Together:
 
 
 def together() -> Together:
-    """Make calls side by side, and wait for all at the end of the block.
+    """Make calls concurrently, and wait for all of them at the end of the block.
 
         with user.together() as beside:
             beside(shop.get, "/items")
             beside(shop.get, "/news")
 
-    Steps within them belong to the step around the block. The first of what they raise is raised
-    when all have ended; when the block raises, or the user is asked to stop, they are killed.
+    Steps in these calls belong to the step around the block. When all have ended, the first of
+    their exceptions is raised. If the block raises, or the user is asked to stop, they are killed.
     """
     return Together()
 
 
 def owner_of(one: object) -> User | None:
-    """The user that is, or has spawned, the greenlet `one`."""
+    """Return the user that is, or has spawned, the greenlet `one`."""
     owner = one if isinstance(one, User) else getattr(one, "spawned_by", None)
     return owner if isinstance(owner, User) else None
 
 
 def note_spawned() -> None:
-    """From now on, note who spawns what in this process."""
+    """Start recording which user spawns which greenlet in this process."""
     gevent.Greenlet.add_spawn_callback(_note)
 
 
-def note_no_more() -> None:
-    """The opposite of `note_spawned`."""
+def stop_noting_spawned() -> None:
+    """Stop recording; undoes `note_spawned`."""
     gevent.Greenlet.remove_spawn_callback(_note)
 
 
@@ -152,26 +152,26 @@ def _note(one: Any) -> None:
 
 
 class _Watch(gevent.Greenlet):  # type: ignore[type-arg] # generic in the stubs only
-    """Looks again whether greenlets that were killed have ended."""
+    """Delayed check that killed greenlets have ended."""
 
     outlives_users = True
 
 
 def end_spawned(user: User, outlived: Callable[[User, int], object] = lambda *_: None) -> int:
-    """`user` has ended: end its own greenlets; how many others outlive it.
+    """End the own greenlets of `user`, which has ended; return how many others outlive it.
 
     Args:
         user: The user.
-        outlived: Told of its own that have not ended `FINALLY_S` after they were killed.
+        outlived: Called with the number of own greenlets still alive `FINALLY_S` after the kill.
     """
     alive = [one for one in user.spawned or () if not one.dead]
     own = [one for one in alive if isinstance(one, UserGreenlet)]
     if own:
         gevent.killall(own, exception=Killed, block=False)
 
-        def look_again() -> None:
+        def check_ended() -> None:
             if left := sum(not one.dead for one in own):
                 outlived(user, left)
 
-        _Watch(look_again).start_later(FINALLY_S)
+        _Watch(check_ended).start_later(FINALLY_S)
     return len(alive) - len(own)

@@ -1,13 +1,12 @@
-"""A user: a greenlet with an id that runs start() again and again until it is done.
+"""A virtual user: a greenlet with an id that runs iterations of start() until it is done.
 
-Users are raw greenlets below gevent's hub, because a hundred thousand of them are wanted at once: a
-third less memory and start-up time than `gevent.Greenlet`, and all that gevent's own primitives
-need. What a user does when it ends or crashes is its pool's business
-(`amoc.runtime.worker.user_pool`).
+Users are raw greenlets below gevent's hub, since a run may need a hundred thousand of them at once.
+They take a third less memory and start-up time than `gevent.Greenlet`, and gevent's primitives need
+no more. The user's pool (`amoc.runtime.worker.user_pool`) handles its crashes and its end.
 
-A user that is asked to stop, because the run ends or it is removed, learns of it once:
-`UserStopped` is raised where it waits for amoc or for a message (`amoc.base.waiting.wait`), or it
-has read `stopping`. From then on it is left alone to end well, until it is killed.
+A user that is asked to stop, because the run ends or the user is removed, is notified once: either
+`UserStopped` is raised where it waits (`amoc.base.waiting.wait`), or it reads `stopping`. After
+that it may clean up undisturbed until it is killed.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from amoc.scenario.events import ITERATION_START, ITERATION_STOP
 from amoc.users.mailbox import Mailbox
 
 MAX_CRASH_PAUSE_S = 10.0
-"""What the pause after iterations that raised grows to, on average."""
+"""Mean upper limit of the backoff after iterations that crashed."""
 _iterations = metrics.built_in(metrics.Counter, reserved.ITERATIONS)
 
 
@@ -44,9 +43,9 @@ class StopReason(IntEnum):
 
     NONE = 0
     OWN = 1
-    """It has called `user.stop`; counts as finished."""
+    """It called `user.stop`; counts as finished."""
     RUN_ENDS = 2
-    """Counts as finished when it has returned."""
+    """Counts as finished once start() has returned."""
     REMOVED = 3
     """Counts as removed."""
 
@@ -59,36 +58,36 @@ HOW_GONE: Mapping[int, str] = {
     UserState.TIMED_OUT: "timed out",
     UserState.LOST: "lost",
 }
-"""What subscribers are told of a user that is gone; all others were removed."""
-# As numbers: names of an enumeration are looked up anew each time, and each user has several.
+"""How a user ended, as reported to subscribers; any other state means it was removed."""
+# As plain numbers: enum members are looked up on each access, several times per user.
 _RUNNING, _BETWEEN = int(UserState.RUNNING), int(UserState.BETWEEN)
 _GOES_ON, _BY_REMOVAL = StopReason.NONE, StopReason.REMOVED
 _FINISHED, _CRASHED, _REMOVED = map(int, (UserState.FINISHED, UserState.CRASHED, UserState.REMOVED))
 
 
 class UserStopped(guard.Ended, GreenletExit):
-    """Ends the iteration of a user that was asked to stop while it waits, for a throttle say.
+    """Raised in a waiting user that was asked to stop, to end its iteration.
 
-    It is no `Exception`, so that only who means to catches it. The user counts as finished.
+    Not an `Exception`, so that it is not caught by accident. The user counts as finished.
     """
 
     def is_meant(self) -> bool:
-        """Whether the user was asked to stop."""
+        """Return whether the user was asked to stop."""
         return bool(getattr(getcurrent(), "stop_reason", False))
 
     def has_ended_user(self) -> None:
-        """A user has not caught it, and is gone for good."""
+        """Called once the exception has ended a user for good."""
 
 
 class _UntilStopped(Waiter[None]):
-    """Waits to be asked to stop; so that is no interrupt, and needs no exception."""
+    """Wait for the request to stop itself, which therefore wakes it without an exception."""
 
 
 _Soon = Callable[[Callable[[], None]], object]
 
 
 class UserPool(Protocol):
-    """What a user needs of those it belongs to."""
+    """The part of the user pool that a user depends on."""
 
     seed: int
     repeat_num: float
@@ -97,52 +96,52 @@ class UserPool(Protocol):
 
     @property
     def states(self) -> memoryview[int] | dict[int, int]:
-        """A `UserState` for each id."""
+        """The `UserState` of each id."""
 
     @property
     def wait_turn(self) -> Callable[[User], bool] | None:
-        """Waits for the turn of a user's next iteration; whether the user is to leave instead.
+        """A function that waits until a user's next iteration is due; None in a closed model.
 
-        None where iterations begin after a pause.
+        It returns whether the user must leave instead.
         """
 
     def run_once(self, user_id: int) -> object:
-        """The scenario's start()."""
+        """Call the scenario's start()."""
 
     def crashed(self, user: User, error: BaseException) -> None:
-        """Count and log what start() raised."""
+        """Count and log an exception of start()."""
 
     def iteration_ended(self, user: User) -> None:
-        """start() is over, however it ended: take back what the user still holds."""
+        """Reclaim what the user still holds, however start() ended."""
 
     def left(self, user: User) -> None:
-        """Forget a user that is gone for good."""
+        """Forget a user that has ended for good."""
 
     def turn_away(self, user_id: int) -> None:
-        """A user has left before its first iteration."""
+        """Record that a user left before its first iteration."""
 
 
 class User(greenlet):
-    """One simulated user.
+    """One virtual user.
 
     Attributes:
-        id: Its number, unique over the whole run.
-        iteration: How many times it has begun start().
-        turn_ns: When its iteration, or its turn of a paced loop, began: the run's time without
+        id: Number, unique across the whole run.
+        iteration: The number of iterations of start() begun so far.
+        turn_ns: Begin of the iteration, or of the current turn of a paced loop, in run time without
             pauses.
-        stop_reason: Whether and why it was asked to stop.
-        mailbox: Made when it is first needed; most users never need one.
-        arrival: Which arrival of its worker this iteration is, where a rate starts iterations.
-        waiting_for: What it waits for (`amoc.base.waiting`).
-        pending_interrupt: What it raises when it waits next (`amoc.base.waiting`).
-        interrupt_key: By which that can be withdrawn.
-        spawned: The greenlets that it has spawned and that have not ended (`amoc.users.spawned`).
-        feed_cursors: How many rows it has read of feeds that it reads by itself (`amoc.feed`).
-        run_iteration: The number over the whole run (`amoc.users.run`) of
-        numbered: this iteration of its own, the last that was numbered.
+        stop_reason: Whether and why the user was asked to stop.
+        mailbox: Created on first use; most users never need one.
+        arrival: In an open model, the number of this iteration's arrival at the worker.
+        waiting_for: The waiter it is blocked on (`amoc.base.waiting`).
+        pending_interrupt: The exception to raise at its next wait (`amoc.base.waiting`).
+        interrupt_key: The key for withdrawing that interrupt.
+        spawned: Live greenlets spawned by this user (`amoc.users.spawned`).
+        feed_cursors: Rows read so far from each feed that this user reads on its own (`amoc.feed`).
+        run_iteration: The number across the whole run (`amoc.users.run`) of iteration `numbered`.
+        numbered: The last of its own iterations that got such a number.
     """
 
-    # The rest are defaults of the class: a dictionary that most users never need takes 180 bytes.
+    # Others default to class attributes: an instance dictionary takes 180 bytes.
     __slots__ = ("id", "iteration", "pool", "stop_reason", "turn_ns", "waiting_for")
 
     mailbox: Mailbox | None = None
@@ -166,8 +165,8 @@ class User(greenlet):
 
     @staticmethod
     def run() -> None:
-        """Run start() as often as the settings say. Never raises: the hub would die of it."""
-        # A method would leave itself, and 150 bytes more of C's stack, with each user.
+        """Run start() as often as the settings say. Never raises, since that would end the hub."""
+        # Static: a bound method, with 150 bytes more of C stack, would stay alive with each user.
         self = current()
         pool, user_id, states = self.pool, self.id, self.pool.states
         if self.stop_reason:
@@ -176,7 +175,7 @@ class User(greenlet):
             return
         outcome = _FINISHED
         try:
-            # Where there are turns it waits for one, and may have to leave instead.
+            # In an open model, wait for the next arrival; the user may have to leave instead.
             while (turn := pool.wait_turn) is None or not guard.call(self._crashed, turn, self):
                 states[user_id] = _RUNNING
                 self.iteration += 1
@@ -192,14 +191,14 @@ class User(greenlet):
                         self._run_once()
                 finally:
                     if self.pending_interrupt is not None:
-                        self.pending_interrupt = None  # it was meant for this iteration
+                        self.pending_interrupt = None  # meant for this iteration only
                     pool.iteration_ended(self)
                 outcome = self._iteration_over()
                 if self.stop_reason or self.iteration >= pool.repeat_num:
                     break
                 if turn is None:
                     states[user_id] = _BETWEEN
-                    # A time-out that start() has left running may be raised here.
+                    # A timeout that start() left running may fire here.
                     if guard.call(self._crashed, self.wait_stopping, self.pause_s()):
                         break
         except UserStopped as stopped:
@@ -210,23 +209,23 @@ class User(greenlet):
             outcome = int(UserState.TIMED_OUT)
             self._cut_short()
         except BaseException:
-            # A defect of ours: the user is lost, but neither is the worker nor is it forgotten.
+            # A bug in amoc: the user is lost, but counted, and the worker survives.
             traceback.print_exc()
         finally:
             states[user_id] = _REMOVED if self.stop_reason == _BY_REMOVAL else outcome
             pool.left(self)
 
     def _cut_short(self) -> None:
-        """Count an iteration that the user's end has cut short, unless it was but an attempt."""
+        """Count an iteration cut short by the user's end, unless it was only a retry."""
         if not self._crashes_in_a_row or self._has_recovered():
             _iterations.inc()
 
     def _has_recovered(self) -> bool:
-        """Whether an iteration after a crash that is cut short was more than an attempt."""
+        """Return whether an iteration after a crash has run for too long to be a mere retry."""
         return now_ns() - self._recovering_since_ns > MAX_CRASH_PAUSE_S * S_NS
 
     def _iteration_over(self) -> int:
-        """Count an iteration that was not cut short; how the user is gone if it was the last."""
+        """Count an iteration that was not cut short; return the user's state if it was the last."""
         if self._has_crashed:
             self._crashes_in_a_row += 1
             return _CRASHED
@@ -236,14 +235,14 @@ class User(greenlet):
         return _FINISHED
 
     def pause_s(self) -> float:
-        """How long until the next iteration."""
+        """Return the time until the next iteration."""
         if self._crashes_in_a_row:
             first_s = self.pool.crash_pause_s
             return backoff(self._crashes_in_a_row, first_s, MAX_CRASH_PAUSE_S, _random.random())
         return self.pool.repeat_interval_s
 
     def _run_once(self) -> None:
-        """An iteration that nobody observes; `guard.call` without arguments that users keep."""
+        """Run an iteration without events; `guard.call` inlined, to keep the user's stack small."""
         try:
             self.pool.run_once(self.id)
         except BaseException as error:
@@ -255,7 +254,7 @@ class User(greenlet):
                 guard.leave(None)
 
     def _run_in_span(self) -> None:
-        """An iteration that somebody observes."""
+        """Run an iteration and send its events to subscribers."""
         raised: list[BaseException] = []
 
         def crashed(error: BaseException) -> None:
@@ -280,30 +279,30 @@ class User(greenlet):
                     error=headline_of(raised[0], "") if raised else "",
                     exception=raised[0] if raised else None,
                 )
-            raised.clear()  # it refers to this frame, which would refer to it
+            raised.clear()  # break the cycle between the exception and this frame
 
     def _crashed(self, error: BaseException) -> None:
         self._has_crashed = True
         self.pool.crashed(self, error)
 
     def wait_stopping(self, seconds: float) -> bool:
-        """Wait until asked to stop, `seconds` at the most; whether that was asked."""
+        """Wait until asked to stop, for at most `seconds`; return whether that was asked."""
         if not self.stopping:
             wait(_UntilStopped(), seconds)
         return bool(self.stop_reason)
 
     def ask_to_stop(self, why: StopReason, soon: _Soon | None = None) -> None:
-        """Let it finish this iteration and not begin another; a wait of amoc's ends at once.
+        """Ask the user to finish this iteration and begin no other; interrupts a wait in amoc.
 
         Args:
-            why: Why.
-            soon: Takes what is to be called in the hub; None means at the loop's next turn.
+            why: The reason.
+            soon: Schedules a call in the hub; None means at the next turn of the loop.
         """
         is_first = not self.stop_reason
         if why > self.stop_reason:
             self.stop_reason = why
         if why is _BY_REMOVAL and self.pool.states[self.id] == UserState.RUNNING:
-            self.pool.states[self.id] = UserState.STOPPING  # who would not start again
+            self.pool.states[self.id] = UserState.STOPPING  # it must not start again
         if not is_first:
             return
         waiter = self.waiting_for
@@ -314,7 +313,7 @@ class User(greenlet):
             interrupt(self, UserStopped())
 
     def stop(self) -> NoReturn:
-        """Leave for good, now; to be called by itself.
+        """End this user, the calling one, for good.
 
         Raises:
             UserStopped: Always.
@@ -324,18 +323,21 @@ class User(greenlet):
         raise UserStopped
 
     def kill(self) -> None:
-        """Raise `Killed` where it stands, at the loop's next turn.
+        """Raise `Killed` in the user at the loop's next turn.
 
-        One that was asked to stop before, and has not begun, never does.
+        A user that has not begun, and was asked to stop before, never begins.
         """
         get_hub().loop.run_callback(self._throw_exit)
 
     def _throw_exit(self) -> None:
-        if self:  # it has begun, and not ended
+        if self:  # begun and not ended
             self.throw(Killed)
 
     def is_stopping(self) -> bool:
-        """Whether it was asked to stop, which it knows from now on; a pause holds up who asks."""
+        """Return whether it was asked to stop, which counts as its notification.
+
+        Blocks while the run is paused.
+        """
         if pause.clock.since_ns:
             pause.wait_resumed()
         if self.stop_reason:
@@ -347,7 +349,7 @@ class User(greenlet):
 
     @property
     def random(self) -> _random.Random:
-        """Its own generator of random numbers, made at the first use."""
+        """The user's own random generator, created on first use."""
         generator: _random.Random | None = self.__dict__.get("_random")
         if generator is None:
             generator = self._random = _random.Random(f"{self.pool.seed}/{self.id}")
@@ -359,14 +361,14 @@ class User(greenlet):
 
 
 class NotAUser(ClosedError, AttributeError):
-    """Something that only a user has was asked for by somebody else."""
+    """Raised by functions for users when the caller is not a user."""
 
 
 def current() -> User:
-    """The calling user.
+    """Return the calling user.
 
     Raises:
-        NotAUser: The caller is not a user; a greenlet that a user spawned is none either.
+        NotAUser: The caller is not a user; greenlets spawned by a user are not users either.
     """
     caller = getcurrent()
     if isinstance(caller, User):

@@ -18,7 +18,7 @@ from amoc.metrics.registry import Registry
 from amoc.scenario import settings
 from amoc.scenario.facts import RunFacts
 from amoc.users import api as user_module
-from amoc.users.spawned import note_no_more, note_spawned
+from amoc.users.spawned import stop_noting_spawned, note_spawned
 from tests.unit.users.test_user import Crowd, begin, wait_gone
 
 NUMBERS = [{"n": n} for n in range(5)]
@@ -138,7 +138,7 @@ def test_rows_of_a_greenlet_that_a_user_spawned_are_that_user_s():
     try:
         crowd = crowd_of(start)
     finally:
-        note_no_more()
+        stop_noting_spawned()
     assert (seen, crowd.crashes) == ([0, 1, 2], [])
 
 

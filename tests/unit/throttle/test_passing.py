@@ -556,7 +556,7 @@ def test_what_cannot_be_sent_is_refused_before_a_slot_is_used(here: Here, messag
         assert refusal in str(me.raised)
     assert here.gate.queue("a").waiting == 0
     assert not here.used
-    with pytest.raises(ScenarioError, match="must be given a user id"):
+    with pytest.raises(ScenarioError, match="requires a user id"):
         throttle.send("a", "x", to="you")
 
 

@@ -294,7 +294,7 @@ def test_what_can_be_packed_only_is_counted_and_spoils_no_other(town, tally, to)
 
 @pytest.mark.parametrize("to", [0, -1, "7", 1.0, None])
 def test_an_addressee_must_be_a_number_of_a_user(town, to):
-    with pytest.raises(ScenarioError, match=r"must be given a user id of at least 1, got"):
+    with pytest.raises(ScenarioError, match=r"requires a user id of at least 1, got"):
         town.posts[0].send(to, "hello", check=False)
 
 
@@ -425,7 +425,7 @@ def test_what_cannot_leave_the_worker_is_refused_and_said_once(town, tally):
     amoc.send(3, "within the worker")
     assert tally() == {"sent": 5, "refused": 4, "received": 1}
     assert len(town.notes) == 1
-    assert "users of worker 0 send more mail than can leave it" in town.notes[0]
+    assert "users of worker 0 send more mail than it can pass on" in town.notes[0]
 
 
 def test_a_user_that_sends_and_sends_does_not_stop_the_loop(town):

@@ -69,7 +69,7 @@ def test_what_is_picked_has_a_weight(weights):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({}, "takes the weight of each choice"),
+        ({}, "takes a weight for each choice"),
         (["browse", "buy"], r"got \['browse', 'buy'\]"),
         ({"a": 1, "b": -1}, "the weight of 'b' in pick.. must be a number of 0 or more, got -1"),
         ({"a": float("nan")}, "got nan"),
@@ -116,7 +116,7 @@ def test_think_time_is_drawn_between_two_and_is_that_of_the_seed(waits):
 
 @pytest.mark.parametrize("times", [(-1,), (3, 1), (1, float("inf")), (float("nan"),), ("1s",)])
 def test_a_think_time_that_is_none_is_refused(times):
-    with pytest.raises(ScenarioError, match="takes seconds of 0 or more, the least and the most"):
+    with pytest.raises(ScenarioError, match="takes a minimum and a maximum of 0 s or more"):
         outcome(lambda: user_module.think(*times))
 
 
@@ -320,7 +320,7 @@ def test_the_end_of_a_run_is_asked_for_with_a_reason():
         get_hub().loop.run_callback(stop_run, "from a handler")
         wait_until(lambda: len(asked) == 2)
         for reason in ("", " ", None, "x" * 1_001):
-            with pytest.raises(ScenarioError, match="must be given a reason"):
+            with pytest.raises(ScenarioError, match="requires a reason"):
                 stop_run(reason)
     assert asked == [(STOP, ("enough",)), (STOP, ("from a handler",))]
     # As in terminate().

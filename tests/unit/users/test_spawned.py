@@ -40,7 +40,7 @@ class Pool(Crowd):
 def _noted() -> Iterator[None]:
     spawned.note_spawned()
     yield
-    spawned.note_no_more()
+    spawned.stop_noting_spawned()
 
 
 def beat(ends: list[BaseException]) -> None:
