@@ -1,4 +1,4 @@
-"""Feeds: rows of data for users, from CSV, JSON lines, or what the scenario makes.
+"""Feeds: rows of test data for users, from CSV or JSON Lines files or any Python iterable.
 
 accounts = feed.csv("accounts.csv", order="unique")     # at a module's top level
 

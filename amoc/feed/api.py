@@ -1,7 +1,8 @@
-"""What a scenario declares feeds with: `csv`, `jsonl` and `rows`.
+"""Declaration of feeds in a scenario: `csv`, `jsonl` and `rows`.
 
-They are called at a module's top level or in init(), so that all workers get them with the fork. A
-file is read and checked there; what is wrong with it ends the run before it has begun.
+They are called at a module's top level or in init(), so that all workers inherit the feeds when
+they are forked. Files are read and checked at once, so an error in one ends the run before it
+begins.
 """
 
 from __future__ import annotations
@@ -37,26 +38,27 @@ def csv(
     encoding: str = "utf-8",
     delimiter: str = ",",
 ) -> Feed:
-    """A feed of the rows of a CSV file, as dictionaries by the names in its first line.
+    """Declare a feed of the rows of a CSV file, as dictionaries keyed by its header line.
 
     Args:
-        path: The file; relative to the file of the code that calls this.
-        order: ``unique`` hands out each row once, ``circular`` begins anew at the end, ``random``
-            draws from all rows each time, by `user.random`.
-        share: Who takes turns: all users of the run (``run``), or each by itself (``user``).
-        at_end: What happens when no row is left of a ``unique`` one: ``stop`` ends the user that
-            asks, as finished (the default), ``wrap`` begins anew, ``fail`` lets it crash.
-        name: What the feed is called in the results; the path if it is not given.
-        encoding: Of the text.
-        delimiter: What stands between two fields.
+        path: The file, relative to the directory of the calling code's file.
+        order: ``unique`` hands out each row once, ``circular`` starts over at the end, ``random``
+            draws from all rows each time, with `user.random`.
+        share: ``run`` shares one sequence of rows among all users of the run; with ``user`` each
+            user reads all rows on its own.
+        at_end: What happens when a ``unique`` feed has no row left: ``stop``, the default, ends the
+            user that asks for one as finished, ``wrap`` starts over, ``fail`` crashes the user.
+        name: The feed's name in the results; the path by default.
+        encoding: The file's encoding.
+        delimiter: The field separator.
 
     Raises:
-        ScenarioError: An argument makes no sense, or the file cannot be read or is not what it
-            should be; with the line.
+        ScenarioError: An argument is invalid, or the file cannot be read or is malformed; names
+            the line.
     """
     if not isinstance(delimiter, str) or len(delimiter) != 1 or delimiter in '"\r\n':
         raise ScenarioError(
-            "the delimiter of a feed must be one character, and no quote or end of a line, got"
+            "the delimiter of a feed must be one character other than a quote or line break, got"
             f" {cut(delimiter)}"
         )
     return _of_file(
@@ -76,7 +78,7 @@ def jsonl(
     at_end: str | None = None,
     name: str | None = None,
 ) -> Feed:
-    """A feed of the rows of a file of JSON lines: an object on each line; see `csv`."""
+    """Declare a feed of the rows of a JSON Lines file, an object on each line; see `csv`."""
     return _of_file(
         "jsonl",
         path,
@@ -94,15 +96,15 @@ def rows(
     at_end: str | None = None,
     name: str = "rows",
 ) -> Feed:
-    """A feed of what is in a sequence or any other iterable, dictionaries as a rule; see `csv`.
+    """Declare a feed of the elements of a sequence or other iterable, typically dictionaries.
 
     Args:
-        iterable: A sequence is used as it is, the elements of anything else are put into a list.
-            Dictionaries are copied when they are handed out, other elements are not.
-        order: As for `csv`; so are the others.
-        share: Likewise.
-        at_end: Likewise.
-        name: What the feed is called in the results.
+        iterable: A sequence is used directly, any other iterable is copied into a list. A
+            dictionary is copied when it is handed out; other elements are not.
+        order: As for `csv`.
+        share: As for `csv`.
+        at_end: As for `csv`.
+        name: The feed's name in the results.
     """
     return _declared(
         "rows",
@@ -124,8 +126,8 @@ def _of_file(
         given = Path(path)
     except TypeError:
         raise ScenarioError(f"the path of a feed must be text, got {cut(path)}") from None
-    beside = Path(caller.f_code.co_filename)
-    file = (beside.parent if beside.exists() else Path()).absolute() / given
+    code = Path(caller.f_code.co_filename)
+    file = (code.parent if code.exists() else Path()).absolute() / given
     *rest, name = how
     named = name if name is not None else given.name if given.is_absolute() else str(given)
     return _declared(what, lambda _: read(file, str(given)), named, tuple(rest), caller)
@@ -146,7 +148,7 @@ def _declared(
             )
     if at_end is not None and order != "unique":
         raise ScenarioError(
-            f"at_end of feed {named} is for order unique, got order {order}, which has no end"
+            f"at_end of feed {named} requires order unique, got order {order}, which has no end"
         )
     feed = _make(named, read(named), *map(str, given.values()))
     registry.add(feed, caller)

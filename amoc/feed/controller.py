@@ -1,4 +1,4 @@
-"""The controller's end of feeds: knows which rows of each were dealt, and to whom."""
+"""The controller's end of feeds: deals rows to workers and keeps track of them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Feeds:
     """Deals the rows of all feeds of a run.
 
     Attributes:
-        operations: What the supervisor asks for once init() has returned.
+        operations: The operations that a supervisor calls once init() has returned.
     """
 
     def __init__(self, post: Post, operator: OperatorLog | None = None) -> None:
-        """Be the controller's end.
+        """Start without feeds.
 
         Args:
-            post: Sends a message to a worker, soon.
-            operator: Warned of rows that are lost with a worker.
+            post: Queues a message to a worker.
+            operator: Warned of rows lost with a worker.
         """
         self._post = post
         self._operator = operator or OperatorLog()
@@ -61,11 +61,11 @@ class Feeds:
             self._scenarios[name] = scenario
 
     def too_short_for(self, users_of: Callable[[str], int], *, mixed: bool = False) -> list[str]:
-        """A sentence for each feed that has not even a row for each user that may take one.
+        """Return a warning for each feed with fewer rows than users that may take one.
 
         Args:
-            users_of: How many users a scenario has, by its file; all users where that is empty.
-            mixed: Whether not all of them do the same.
+            users_of: Returns the number of users of a scenario file; of all users if it is empty.
+            mixed: Whether there are several kinds of users.
         """
         told = []
         for name, dealer in self._dealers.items():
@@ -84,22 +84,22 @@ class Feeds:
         return told
 
     def worker_lost(self, origin: WorkerId) -> None:
-        """A worker is gone, and with it the rows that it had in hand."""
+        """Write off the rows that a lost worker held."""
         for name, dealer in self._dealers.items():
             rows, told = dealer.lost(origin)
             self._tell(name, told)
             if rows and not dealer.wraps:
                 self._operator.warning(
                     f"worker {origin.worker} was lost with up to {counted(rows, 'row')} of feed"
-                    f" {name} in hand; they are not handed out again"
+                    f" {name}; they are not handed out again"
                 )
 
     def handle(self, origin: WorkerId, body: memoryview) -> None:
-        """An envelope of a worker has come."""
+        """Handle an envelope from a worker."""
         for record in messages.FEED_TO_CONTROLLER.unpack_stream(body):
             dealer = self._dealers.get(record.feed)
             if dealer is None:
-                raise PeerError(f"worker {origin} wants rows of {record.feed}, which is no feed")
+                raise PeerError(f"worker {origin} asked for rows of unknown feed {record.feed}")
             match record:
                 case messages.FeedWant(name):
                     self._tell(name, dealer.want(origin, *record[1:]))
@@ -116,7 +116,7 @@ class Feeds:
             self._post(worker, messages.FeedEnded(name))
 
     def states(self) -> list[messages.FeedState]:
-        """How all feeds are."""
+        """Return the state of all feeds."""
         found = []
         for name, (order, share, rows, _) in self._declared.items():
             dealer = self._dealers.get(name)

@@ -1,16 +1,16 @@
-"""Who gets which rows of a feed, so that each is handed out once over the whole run. Pure.
+"""Distribution of a feed's rows to workers, each row once in the whole run. Pure.
 
-Rows are numbered from 0. Each number is dealt to one worker, in ranges, lowest first; no number is
-dealt again unless that worker has given it back. Of a feed that begins anew at its end numbers go
-on without end, and a worker takes them modulo the number of rows.
+Rows are numbered from 0. Each number is dealt to one worker, in ranges, lowest first, and is dealt
+again only if that worker returns it. The numbers of a circular feed continue without end, and
+workers take them modulo the number of rows.
 
-Blocks get smaller towards the end: what a worker wants in hand, beyond what its users wait for, is
-cut to an even share of half of what is left. When nothing is left and users still wait, all workers
-that may have rows in hand are asked to give them back, and these are dealt again; only when that
-brings nothing either has the feed ended. So no row is stranded in a worker that has no use for it.
+Blocks shrink towards the end: rows that a worker wants beyond those its users wait for are limited
+to an even share of half of the rest. When nothing is left and users still wait, all workers that
+may hold unused rows are asked to return them, and these are dealt again. The feed has ended only
+when nothing comes back. So no row is stranded in a worker that does not need it.
 
-What a lost worker had in hand is dealt to nobody: which of it was used is not known for sure, and
-a row is used at most once.
+Rows held by a lost worker are not dealt again: some may have been used, and a row is used at most
+once.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Generic, TypeVar
 W = TypeVar("W", bound=Hashable)
 
 Ranges = Sequence[tuple[int, int]]
-"""Each the first of some rows and how many follow each other from it."""
+"""Ranges of rows: the first row and the number of rows of each."""
 MAX_DEALT = 1 << 20
-"""Rows that are dealt at once."""
+"""Maximum number of rows dealt at once."""
 
 
 @dataclass
 class Dealt(Generic[W]):
-    """What is to be told to workers."""
+    """Messages to send to workers."""
 
     rows: list[tuple[W, Ranges]] = field(default_factory=list)
     ask_back: list[W] = field(default_factory=list)
@@ -40,13 +40,13 @@ class Dealt(Generic[W]):
 
 @dataclass
 class _Worker:
-    """What is known of a worker.
+    """The dealer's record of a worker.
 
     Attributes:
-        in_hand: Rows that it has in hand, at the most.
-        sent: Rows that it was given so far.
-        waiting: Users of it that wait for a row.
-        asked: Whether it is asked to give back what it has.
+        in_hand: Upper bound of the unused rows that it holds.
+        sent: Rows dealt to it so far.
+        waiting: Its users that wait for a row.
+        asked: Whether it has been asked to return its rows.
     """
 
     in_hand: int = 0
@@ -59,10 +59,10 @@ class Dealer(Generic[W]):
     """Deals the rows of one feed.
 
     Attributes:
-        rows: How many there are.
-        wraps: Whether it begins anew at its end.
-        dealt: Rows that workers have, or had and did not give back.
-        ended: Whether none is left, in no worker.
+        rows: The number of rows.
+        wraps: Whether it starts over at the end.
+        dealt: The number of rows dealt and not returned.
+        ended: Whether no row is left, not even in a worker.
     """
 
     def __init__(self, rows: int, wraps: bool) -> None:
@@ -78,17 +78,17 @@ class Dealer(Generic[W]):
     def want(
         self, worker: W, waiting: int, ahead: int, in_hand: int = 0, received: int = 0
     ) -> Dealt[W]:
-        """A worker needs rows.
+        """Deal rows to a worker that needs some.
 
         Args:
-            worker: Which.
-            waiting: How many of its users wait.
-            ahead: How many it would like to have in hand beside.
-            in_hand: How many it has.
-            received: How many it was given, as far as it knows.
+            worker: The worker.
+            waiting: The number of its users that wait.
+            ahead: The number of rows it wants in addition.
+            in_hand: The number of unused rows it holds.
+            received: The number of rows it has received so far.
         """
         one = self._workers.setdefault(worker, _Worker())
-        coming = one.sent - received  # which the worker did not know of when it asked
+        coming = one.sent - received  # still in flight when the worker asked
         one.in_hand = in_hand + coming
         one.waiting = max(0, waiting - coming)
         ahead = max(0, ahead - max(0, coming - waiting))
@@ -97,7 +97,7 @@ class Dealer(Generic[W]):
         return self._go_on(told)
 
     def returned(self, worker: W, ranges: Ranges, received: int) -> Dealt[W]:
-        """A worker has given back all that it had in hand when it had received so many rows."""
+        """Take back all unused rows of a worker, which had received `received` rows by then."""
         one = self._workers.setdefault(worker, _Worker())
         one.asked = False
         one.in_hand = one.sent - received
@@ -108,19 +108,19 @@ class Dealer(Generic[W]):
         return self._go_on(Dealt())
 
     def lost(self, worker: W) -> tuple[int, Dealt[W]]:
-        """A worker is gone: how many rows it had in hand at the most, and what follows."""
+        """Forget a lost worker; return the most rows it may have held, and what to send now."""
         one = self._workers.pop(worker, _Worker())
         return one.in_hand, self._go_on(Dealt())
 
     def _go_on(self, told: Dealt[W]) -> Dealt[W]:
-        """Serve those whose users wait, from what others give back if there is nothing else."""
+        """Serve workers whose users wait; if no row is left, ask others to return theirs."""
         waiting = [worker for worker, one in self._workers.items() if one.waiting]
         for worker in waiting:
             self._give(worker, 0, told)
         waiting = [worker for worker in waiting if self._workers[worker].waiting]
         if not waiting:
             return told
-        # A worker whose users wait has nothing in hand, or its users would not wait.
+        # A worker whose users wait holds no rows; otherwise they would not wait.
         for worker, one in self._workers.items():
             if one.in_hand > 0 and not one.asked and waiting != [worker]:
                 one.asked = True
@@ -133,7 +133,7 @@ class Dealer(Generic[W]):
         return told
 
     def _give(self, worker: W, ahead: int, told: Dealt[W]) -> None:
-        """Deal to a worker what its users wait for, and some rows ahead, as far as they reach."""
+        """Deal a worker rows for its waiting users and `ahead` more, as far as available."""
         one = self._workers[worker]
         if ranges := self._take(one.waiting, ahead):
             self.ended = False

@@ -1,8 +1,8 @@
-"""A feed: what hands rows to users, one each time `next` is called.
+"""Feeds, which hand out a row to the calling user at each call of `next`.
 
-Three kinds, by who may not get the same row: of a `DealtFeed` all users of the run take turns, so
-its rows are dealt by the controller (`amoc.feed.worker` is this worker's supply); of a `UserFeed`
-each user reads all rows by itself; of a `RandomFeed` rows are drawn.
+There are three kinds. All users of the run share the rows of a `DealtFeed`, so the controller deals
+them (`amoc.feed.worker` is the worker's supply). Each user reads all rows of a `UserFeed` on its
+own. Rows of a `RandomFeed` are drawn at random.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from amoc.users.spawned import owner_of
 from amoc.users.user import User, UserStopped, current
 
 USED, ROWS, STOPPED = "used", "rows", "users_stopped"
-"""How the names of a feed's metrics end."""
+"""Suffixes of the names of a feed's metrics."""
 
 
 def metric_name(feed: str, what: str) -> str:
-    """The name of a metric of a feed."""
+    """Return the name of a feed's metric."""
     return f"{reserved.FEED}{feed}.{what}"
 
 
 def check_time(what: str) -> None:
-    """Nothing, if feeds can be declared now.
+    """Check that feeds can be declared now.
 
     Raises:
-        ScenarioError: There are users already.
+        ScenarioError: It is too late: there are users.
     """
     handler = context.find(rpc.Handler)
     if handler is not None and not is_before_users(handler):
@@ -48,12 +48,16 @@ def check_time(what: str) -> None:
 
 
 def is_before_users(handler: rpc.Handler | None) -> bool:
-    """Whether the scenario is imported, or its init() runs, with this handler of calls."""
+    """Return whether the scenario is being imported or its init() is running.
+
+    Args:
+        handler: The handler of RPC calls in this process.
+    """
     return settings.is_importing() or isinstance(handler, rpc.Recorder)
 
 
 class Exhausted(UserStopped):
-    """A feed has no row left; ends the user, as finished, unless it catches this.
+    """Raised when a feed has no row left; ends the user as finished unless caught.
 
     Attributes:
         feed: The feed's name.
@@ -64,19 +68,19 @@ class Exhausted(UserStopped):
         self.feed = feed
 
     def is_meant(self) -> bool:
-        """Whether it is a user that ends."""
+        """Return whether the caller is a user, which this may end."""
         return isinstance(getcurrent(), User)
 
     def has_ended_user(self) -> None:
-        """Count a user that was stopped by the feed."""
+        """Count a user stopped by the feed."""
         optional.counter(metric_name(self.feed, STOPPED)).inc()
 
 
 class Feed:
-    """Hands out rows.
+    """A source of rows for users.
 
     Attributes:
-        name: What it is called in the whole run.
+        name: Its name, unique in the run.
     """
 
     def __init__(self, name: str, rows: Rows, at_end: str, order: str, share: str) -> None:
@@ -87,10 +91,10 @@ class Feed:
         self._share = share
         self._used = optional.counter(metric_name(name, USED))
         if order == "unique" and at_end == "stop":
-            optional.counter(metric_name(name, STOPPED))  # a threshold finds it where it stays 0
+            optional.counter(metric_name(name, STOPPED))  # so that a threshold finds it at 0
 
     def __len__(self) -> int:
-        """How many rows it has."""
+        """Return the number of rows."""
         return len(self._source)
 
     def __repr__(self) -> str:
@@ -98,28 +102,28 @@ class Feed:
 
     @property
     def is_dealt_once(self) -> bool:
-        """Whether each row is handed out once over the whole run."""
+        """Whether each row is handed out only once in the whole run."""
         return False
 
     @property
     def declaration(self) -> tuple[object, ...]:
-        """What the controller is told of it: name, order, share, rows, whether it wraps."""
+        """Its declaration for the controller: name, order, share, rows, whether it wraps."""
         return self.name, self._order, self._share, len(self), not self.is_dealt_once
 
     @abstractmethod
     def next(self) -> Any:
-        """A row for the calling user: of a file, a dictionary by the names of its fields.
+        """Return a row for the calling user; rows of files are dictionaries keyed by field name.
 
-        It waits while the run is paused, and for rows of the controller, a few milliseconds, where
-        none are in hand.
+        Waits while the run is paused, and for a few milliseconds if the worker has no row in
+        reserve and must get some from the controller.
 
         Raises:
             Exhausted: No row is left.
-            ScenarioError: No row is left, and that is to fail the iteration; the caller is a
-                handler of the event loop, and none is in hand; or there are no users here, as in
+            ScenarioError: No row is left and `at_end` is ``fail``; the caller is an event-loop
+                handler and the worker has no row in reserve; or there are no users here, as in
                 init().
             UserStopped: The user was asked to stop while it waited.
-            PeerError: The controller has not dealt any for long.
+            PeerError: The controller has not dealt any row in time.
         """
 
     def _row(self, number: int) -> Any:
@@ -127,7 +131,7 @@ class Feed:
         return self._source.row(number)
 
     def _end(self) -> NoReturn:
-        """No row is left."""
+        """Raise the error for a feed without rows left."""
         if self._at_end == "fail":
             raise ScenarioError(
                 f"feed {self.name} has no row left of {len(self._source):,} (at_end is fail)"
@@ -136,28 +140,28 @@ class Feed:
 
 
 class Supply(Protocol):
-    """Where a process gets the numbers of rows from."""
+    """A process's source of row numbers."""
 
     def take(self) -> tuple[int, int]:
-        """The first of some numbers and how many follow each other from it; 0 at the end."""
+        """Return a range of numbers as its first and its length; length 0 at the end."""
 
 
 class DealtFeed(Feed):
-    """Rows are handed out one after the other, over the whole run.
+    """A feed whose rows are handed out in order, across the whole run.
 
     Attributes:
-        supply: Where the numbers of rows come from; made at the first use outside a run.
+        supply: The source of row numbers; created on first use outside a run.
     """
 
     def __init__(self, name: str, rows: Rows, at_end: str, order: str) -> None:
         super().__init__(name, rows, at_end, order, "run")
         self.supply: Supply | None = None
-        self._ready: list[Any] = []  # the next row is the last
+        self._ready: list[Any] = []  # in reverse: the next row is last
         self._ready_end = 0
 
     @property
     def is_dealt_once(self) -> bool:
-        """Whether each row is handed out once over the whole run."""
+        """Whether each row is handed out only once in the whole run."""
         return self._order == "unique"
 
     def next(self) -> Any:
@@ -171,12 +175,12 @@ class DealtFeed(Feed):
         return self._next_block()
 
     def _next_block(self) -> Any:
-        context.find(DealtFeed)  # which raises in a process that a user has forked
+        context.find(DealtFeed)  # raises in a process forked by a user
         supply = self.supply or self._local()
         first, count = supply.take()
         if not count:
             self._end()
-        # Nothing switches from here on, so what is ready stays what it was.
+        # No greenlet switch from here on, so `_ready` cannot change meanwhile.
         rows: list[Any] = []
         total, end = len(self._source), first + count
         while first < end:
@@ -192,7 +196,7 @@ class DealtFeed(Feed):
         return row
 
     def unread(self, forget: bool = False) -> tuple[int, int]:
-        """The numbers of the rows that are ready: the first, and how many; perhaps no longer."""
+        """Return the range of rows read but not handed out; drop them if `forget` is set."""
         count = len(self._ready)
         if forget:
             self._ready = []
@@ -201,7 +205,7 @@ class DealtFeed(Feed):
     def _local(self) -> Supply:
         if context.active().process or is_before_users(context.find(rpc.Handler)):
             raise ScenarioError(
-                f"feed {self.name}: next() is for users of a run, and not for init(), terminate()"
+                f"feed {self.name}: next() is for users of a run, not for init(), terminate()"
                 " or a module's top level"
             )
         self.supply = LocalSupply(len(self._source), not self.is_dealt_once)
@@ -209,7 +213,7 @@ class DealtFeed(Feed):
 
 
 class LocalSupply:
-    """All numbers, one after the other: outside a run, in a test of a scenario say."""
+    """All row numbers in order, for use outside a run, such as in a test of a scenario."""
 
     def __init__(self, rows: int, wraps: bool) -> None:
         self._rows = rows
@@ -225,7 +229,7 @@ class LocalSupply:
 
 
 class UserFeed(Feed):
-    """Each user reads all rows by itself, in their order."""
+    """A feed of which each user reads all rows in order."""
 
     def next(self) -> Any:
         """See `Feed`."""
@@ -245,7 +249,7 @@ class UserFeed(Feed):
 
 
 class RandomFeed(Feed):
-    """Rows are drawn, each time from all of them, by the calling user's own generator."""
+    """A feed whose rows are drawn with replacement by the calling user's random generator."""
 
     def next(self) -> Any:
         """See `Feed`."""

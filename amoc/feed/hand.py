@@ -1,8 +1,8 @@
-"""The rows that a worker has in hand of a feed, and how many it wants there. Pure.
+"""A worker's reserve of a feed's rows, and its target size. Pure.
 
-A worker asks for the next block when half of the last one is used, so that users find rows in hand.
-A block is what it uses in some 200 ms: the number doubles where a block has not lasted that long,
-and halves where it has lasted ten times as long. So a worker that is killed takes little along.
+A worker asks for the next block when half of the last one is used, so that users rarely wait. A
+block covers about 200 ms: its size doubles if a block did not last that long, and halves if it
+lasted ten times as long. So few rows are lost with a killed worker.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ MIN_BLOCK = 4
 MAX_BLOCK = 4_096
 LASTS_NS = 200 * MS_NS
 CHUNK = 256
-"""Rows that are read together; it takes less than a millisecond."""
+"""Maximum number of rows read at once, which takes less than a millisecond."""
 
 
 class Hand:
-    """Ranges of rows, in the order in which they are to be used.
+    """Ranges of rows, in order of use.
 
     Attributes:
-        block: How many rows the worker wants at once.
+        block: The number of rows in a block.
     """
 
     def __init__(self) -> None:
@@ -40,13 +40,13 @@ class Hand:
         return self._count <= self.block // 2
 
     def put(self, first: int, count: int) -> None:
-        """Take rows, if there are any; they are used behind those that are there."""
+        """Append a range of rows, possibly empty."""
         if count:
             self._ranges.append((first, count))
             self._count += count
 
     def take(self, most: int) -> tuple[int, int]:
-        """The next rows, at most `most` that follow each other; none left if their number is 0."""
+        """Take the next range of at most `most` rows: its first and its length, 0 if empty."""
         if not self._ranges:
             return 0, 0
         first, count = self._ranges.popleft()
@@ -57,18 +57,18 @@ class Hand:
         return first, taken
 
     def chunk(self) -> int:
-        """How many rows to read together: less than a block, so that the next is asked for."""
+        """Return how many rows to read at once: less than a block, to ask for the next in time."""
         return max(1, min(CHUNK, self.block // 2))
 
     def give_all(self) -> list[tuple[int, int]]:
-        """All of them, which are then no longer here."""
+        """Remove and return all ranges."""
         ranges = list(self._ranges)
         self._ranges.clear()
         self._count = 0
         return ranges
 
     def wants(self, now_ns: int) -> int:
-        """How many rows to ask for, beside those that users wait for."""
+        """Return how many rows to ask for, in addition to those that users wait for."""
         lasted_ns = now_ns - self._dealt_ns
         if self._dealt_ns and lasted_ns < LASTS_NS:
             self.block = min(self.block * 2, MAX_BLOCK)

@@ -1,7 +1,7 @@
-"""The feeds that a scenario has declared in this process; workers find them as they were forked.
+"""The feeds declared by a scenario in this process; workers inherit them when they are forked.
 
-A feed is known by its name over the whole run. Of modules that were replaced since, as tests do
-when they load one scenario after the other, feeds are passed over.
+A feed's name identifies it in the whole run. Feeds of modules that have since been replaced, as in
+tests that load several scenarios, are ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_FEEDS = 1_000
 DECLARE = "feed.declare"
-"""The controller's operation that takes the declaration of a feed."""
+"""The controller's operation that declares a feed."""
 
 
 class _Declared(NamedTuple):
@@ -31,39 +31,39 @@ class _Declared(NamedTuple):
     file: str
     line: int
     scenario: str
-    """Whose file has declared it, of several that run together; empty where nobody else can."""
+    """The scenario file that declared it, if several run together; empty if it is shared."""
 
 
-_said: list[_Declared] = []
+_all: list[_Declared] = []
 
 
 def add(feed: Feed, caller: FrameType) -> None:
-    """Note a feed that code in the frame `caller` has declared."""
+    """Register a feed declared by code in the frame `caller`."""
     module, file = caller.f_globals.get("__name__", ""), caller.f_code.co_filename
     facts = context.find(RunFacts)
     scenario = facts.scenario if facts is not None else ""
     if scenario and Path(scenario).resolve() != Path(file):
-        scenario = ""  # a module that all of them may import
-    _said.append(_Declared(feed, module, file, caller.f_lineno, scenario))
+        scenario = ""  # declared in a module that all of them may import
+    _all.append(_Declared(feed, module, file, caller.f_lineno, scenario))
 
 
 def declared() -> list[Feed]:
-    """The feeds of the modules that are there."""
+    """Return the feeds of all modules currently loaded."""
     return [one.feed for one in _of_present_modules()]
 
 
 def _of_present_modules() -> Iterator[_Declared]:
-    for one in _said:
+    for one in _all:
         module = sys.modules.get(one.module)
         if module is not None and getattr(module, "__file__", None) in (one.file, None):
             yield one
 
 
 def calls() -> list[tuple[str, tuple[object, ...]]]:
-    """What the controller must be asked for, so that it deals the feeds; as init() notes calls.
+    """Return the calls that declare the feeds to the controller, in the form that init() records.
 
     Raises:
-        ScenarioError: Two feeds have one name, or there are too many.
+        ScenarioError: Two feeds have the same name, or there are too many.
     """
     found: dict[str, _Declared] = {}
     for one in _of_present_modules():
@@ -80,10 +80,10 @@ def calls() -> list[tuple[str, tuple[object, ...]]]:
 
 @contextmanager
 def separate() -> Iterator[None]:
-    """Within the block there are no feeds but those declared in it: for tests."""
-    global _said
-    before, _said = _said, []
+    """Hide all feeds not declared within the block, for tests."""
+    global _all
+    before, _all = _all, []
     try:
         yield
     finally:
-        _said = before
+        _all = before

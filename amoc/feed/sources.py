@@ -1,9 +1,9 @@
-"""Where the rows of a feed come from: CSV and JSON lines, or what a scenario has made.
+"""Sources of a feed's rows: CSV and JSON Lines files, and Python iterables.
 
-A file is read whole and checked once, in the supervisor, before there are workers. What is kept is
-its bytes and where each row begins (4 bytes a row), both shared by all workers through the fork;
-rows are made of them when they are used. So a file of 10 million rows of 40 bytes takes 440 MB
-once, and no worker has 10 million dictionaries; and it may change or vanish during the run.
+A file is read completely and checked once, in the supervisor, before workers are forked. Only its
+bytes and the offset of each row (4 bytes) are kept, which all workers share through the fork. Rows
+are parsed when they are used. So a file of 10 million rows of 40 bytes takes 440 MB once, without
+10 million dictionaries in each worker, and it may change or vanish during the run.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from amoc.base.errors import ScenarioError
 from amoc.base.text import counted, cut
 
 MAX_BYTES = 2**32 - 1
-"""Of a file: where a row begins is 32 bits."""
+"""Maximum size of a file; row offsets have 32 bits."""
 PIECE = 1 << 20
-"""Bytes of a file that are looked at together."""
+"""Bytes of a file that are decoded at once."""
 MAX_ITERABLE = 10_000_000
-"""Rows that are taken from what is no sequence, which might have no end."""
+"""Maximum number of rows from an iterable that is not a sequence, and might be infinite."""
 
 
 class Rows:
-    """Rows by their number, from 0."""
+    """Rows by number, from 0."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of rows."""
 
     @abstractmethod
     def read(self, first: int, count: int) -> list[Any]:
-        """`count` rows from number `first` on, which are the caller's to change."""
+        """Return `count` rows from number `first`; the caller may modify them."""
 
     def row(self, number: int) -> Any:
-        """One of them."""
+        """Return a single row."""
         return self.read(number, 1)[0]
 
 
 class _FileRows(Rows):
-    """Rows of a file that was read whole."""
+    """Rows of a file held in memory."""
 
     def __init__(self, path: Path, name: str, encoding: str) -> None:
-        """Read the file at `path`, which messages call `name`.
+        """Read the file at `path`, named `name` in messages.
 
         Raises:
-            ScenarioError: It cannot be read, or is not what it should be; with the line.
+            ScenarioError: It cannot be read or is malformed; names the line.
         """
         self.name = name
         self._data = _bytes_of(path, name, encoding)
@@ -61,36 +61,36 @@ class _FileRows(Rows):
         self._index()
         self._starts.append(len(self._data))
         if not len(self):
-            raise ScenarioError(f"{name} must have at least one row{self._beside}, got none")
+            raise ScenarioError(f"{name} must have at least one row{self._where}, got none")
 
-    _beside = ""
+    _where = ""
 
     def __len__(self) -> int:
         return len(self._starts) - 1
 
     @abstractmethod
     def _index(self) -> None:
-        """Note in `_starts` where each row begins, and check it."""
+        """Check each row and append its offset to `_starts`."""
 
     def _lines(self, first: int, end: int) -> Iterator[str]:
-        """The lines that rows from number `first` to before `end` are written on."""
+        """Return the lines of the rows from number `first` up to, but not including, `end`."""
         piece = self._data[self._starts[first] : self._starts[end]]
         return map(bytes.decode, BytesIO(piece))
 
 
 class CsvRows(_FileRows):
-    """Rows of a CSV file, as dictionaries by the names in its first line."""
+    """Rows of a CSV file, as dictionaries keyed by its header line."""
 
-    _beside = " below its header"
+    _where = " below its header"
 
     def __init__(self, path: Path, name: str, encoding: str, delimiter: str) -> None:
         """Read and check the file; see `_FileRows`.
 
         Args:
             path: Its path.
-            name: What messages call it.
-            encoding: Of its text.
-            delimiter: What stands between two fields.
+            name: Its name in messages.
+            encoding: Its encoding.
+            delimiter: The field separator.
         """
         self._delimiter = delimiter
         self._header: list[str] = []
@@ -102,9 +102,10 @@ class CsvRows(_FileRows):
             self._index_any()
 
     def _index_regular(self) -> bool:
-        """Index a file whose lines are rows, in a third of the time; whether it is one.
+        """Index a regular file, in a third of the time; return False if it is not regular.
 
-        It has no quotes, and each line the fields of the header; errors are not told here.
+        A regular file has no quotes, and each line has as many fields as the header. Errors are
+        left to `_index_any` to report.
         """
         data, delimiter = self._data, self._delimiter.encode()
         if not data or any(one in data for one in (b'"', b"\0")) or not _is_utf8(data):
@@ -116,7 +117,7 @@ class CsvRows(_FileRows):
         if any(line.count(delimiter) != wanted for line in BytesIO(data)):
             return False
         if not wanted and any(not line.strip(b"\r\n") for line in BytesIO(data)):
-            return False  # of one field, an empty line would be a row
+            return False  # with a single field, an empty line would count as a row
         if max(map(len, BytesIO(data))) > csv.field_size_limit():
             return False
         (names,) = self._reader([first.decode()])
@@ -151,7 +152,7 @@ class CsvRows(_FileRows):
             elif len(row) != len(self._header):
                 raise ScenarioError(
                     f"{self.name}, line {above + 1}: a row must have"
-                    f" {counted(len(self._header), 'field')}, as the header has, got {len(row)}"
+                    f" {counted(len(self._header), 'field')} like the header, got {len(row)}"
                 )
             else:
                 self._starts.append(begun)
@@ -184,14 +185,14 @@ class CsvRows(_FileRows):
         """See `Rows`."""
         if not self._is_plain:
             return self.read(number, 1)[0]
-        # Without quotes a reader, which takes three times as long for one row, is not needed.
+        # Without quotes, splitting is enough, and three times as fast as csv.reader for one row.
         line = self._data[self._starts[number] : self._starts[number + 1]].decode()
         fields = line.partition("\n")[0].removesuffix("\r").split(self._delimiter)
         return dict(zip(self._header, fields, strict=True))
 
 
 class JsonRows(_FileRows):
-    """Rows of a file of JSON lines: an object on each line."""
+    """Rows of a JSON Lines file, an object on each line."""
 
     def _index(self) -> None:
         at = 0
@@ -221,13 +222,13 @@ class JsonRows(_FileRows):
 
 
 class GivenRows(Rows):
-    """Rows that a scenario has made; those that are dictionaries are copied when they are used."""
+    """Rows given by the scenario; dictionaries are copied when they are handed out."""
 
     def __init__(self, rows: Iterable[Any], name: str) -> None:
-        """Take `rows`: a sequence as it is, the elements of anything else.
+        """Use a sequence directly, or copy another iterable into a list.
 
         Raises:
-            ScenarioError: There are none, or there is no end of them.
+            ScenarioError: There are no rows, or too many for an iterable.
         """
         if isinstance(rows, str | bytes | Mapping) or not isinstance(rows, Iterable):
             raise ScenarioError(f"feed {name} must be given rows, got {cut(rows)}")
@@ -252,7 +253,7 @@ class GivenRows(Rows):
 
 
 def _bytes_of(path: Path, name: str, encoding: str) -> bytes:
-    """The file's text in UTF-8, without a byte order mark."""
+    """Return the file's text as UTF-8, without a byte order mark."""
     try:
         if not path.is_file() and path.exists():
             raise ScenarioError(f"{name} must be a file, got something else ({path})")
@@ -291,5 +292,5 @@ def _decoded(raw: bytes, name: str, line: int) -> str:
     except UnicodeDecodeError as error:
         raise ScenarioError(
             f"{name}, line {line}: must be text in UTF-8, got the byte 0x{raw[error.start]:02x}; "
-            'for another encoding say which, encoding="latin-1" for example'
+            'for another encoding, name it: encoding="latin-1", for example'
         ) from None

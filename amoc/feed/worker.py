@@ -1,11 +1,11 @@
-"""A worker's end of feeds: rows in hand, and users that wait for some.
+"""A worker's end of feeds: its reserve of rows, and users that wait for rows.
 
-Users take rows from the hand without a message. When it gets low the next block is asked for, and
-when it is empty users wait, in the order in which they came; rows that arrive go to them first. A
-question is repeated each second while users wait, so none waits for an answer that was lost.
+Users take rows from the reserve without a message. When it runs low, the worker asks for the next
+block. When it is empty, users wait in FIFO order, and rows that arrive go to them first. The
+request is repeated every second while users wait, in case a message was lost.
 
-When users of another worker wait and nothing is left, the controller asks for what is in hand, and
-all of it is given back.
+When no row is left for waiting users of another worker, the controller asks for the reserve, and
+the worker returns all of it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.area import Merge
 
 WAIT_S = 30.0
-"""How long a user may wait for a row."""
+"""Timeout of a user that waits for a row."""
 REMIND_S = 1.0
 _NONE_LEFT = -1
 
 
 class WorkerSupply:
-    """The rows of one feed that a worker has."""
+    """A worker's supply of the rows of one feed."""
 
     def __init__(
         self,
@@ -44,8 +44,8 @@ class WorkerSupply:
 
         Args:
             feed: The feed.
-            send: Sends a message to the controller, soon.
-            at_flush: Calls a function right before messages leave.
+            send: Queues a message to the controller.
+            at_flush: Schedules a call for right before messages are sent.
         """
         self._feed = feed
         self._send = send
@@ -56,7 +56,7 @@ class WorkerSupply:
         self._asked = self._ended = False
 
     def take(self) -> tuple[int, int]:
-        """The next numbers, after a wait if none is in hand; see `amoc.feed.feed.Supply`."""
+        """Take the next numbers, waiting if there are none; see `amoc.feed.feed.Supply`."""
         if len(self._hand):
             taken = self._hand.take(self._hand.chunk())
             if self._hand.is_low and not (self._asked or self._ended):
@@ -74,8 +74,8 @@ class WorkerSupply:
             while not wait(waiter, REMIND_S):
                 if pause.clock.run_ns() >= until_ns:
                     raise PeerError(
-                        f"feed {self._feed.name}: no row has come within {WAIT_S:g} s; the"
-                        " controller, or a worker that has rows in hand, does not answer"
+                        f"feed {self._feed.name}: no row arrived within {WAIT_S:g} s; the"
+                        " controller, or a worker that holds rows, does not answer"
                     )
                 self._ask()
             number = waiter.value
@@ -83,7 +83,7 @@ class WorkerSupply:
             self._waiting.pop(waiter, None)
             missed = waiter.value if number is None else None
             if missed is not None and missed != _NONE_LEFT:
-                self._hand_out(missed, 1)  # to another: it was killed on its way to the row
+                self._hand_out(missed, 1)  # to another user: this one was killed before it woke
         return (0, 0) if number is None or number == _NONE_LEFT else (number, 1)
 
     def _ask(self) -> None:
@@ -103,7 +103,7 @@ class WorkerSupply:
         )
 
     def rows(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Rows have come."""
+        """Take rows that have arrived."""
         self._asked = self._ended = False
         for first, count in ranges:
             self._received += count
@@ -112,8 +112,8 @@ class WorkerSupply:
             self._ask()
 
     def _hand_out(self, first: int, count: int) -> None:
-        """Give rows to users that wait, and keep the rest."""
-        # One that was interrupted, and has not run yet, takes no row any more.
+        """Give rows to waiting users, and keep the rest in reserve."""
+        # Skip users that were interrupted but have not run since: they no longer take a row.
         waiting = [one for one in self._waiting if not one.done][:count]
         for at, waiter in enumerate(waiting):
             self._serve(waiter, first + at)
@@ -126,13 +126,13 @@ class WorkerSupply:
         waiter.wake()
 
     def ended(self) -> None:
-        """No row will come."""
+        """Wake all waiting users without a row: the feed has ended."""
         self._asked, self._ended = False, True
         for waiter in list(self._waiting):
             self._serve(waiter, _NONE_LEFT)
 
     def give_back(self) -> None:
-        """Give the controller all that is in hand."""
+        """Return all unused rows to the controller."""
         self._hand.put(*self._feed.unread(forget=True))
         self._send(messages.FeedReturned(self._feed.name, self._hand.give_all(), self._received))
 
@@ -141,7 +141,7 @@ class WorkerFeeds:
     """All feeds of a worker."""
 
     def __init__(self, worker: WorkerId, outbox: Outbox, feeds: Iterable[Feed]) -> None:
-        """Supply those of `feeds` that are dealt over the whole run."""
+        """Supply those of `feeds` that the controller deals."""
 
         def send(message: messages.FeedToController) -> None:
             outbox.put(Part.FEED, worker, messages.FEED_TO_CONTROLLER.pack(message))
@@ -156,7 +156,7 @@ class WorkerFeeds:
                     metrics.built_in(metrics.Gauge, name, Merge.MAX).set(len(feed))
 
     def handle(self, body: bytes | memoryview) -> None:
-        """An envelope of the controller has come."""
+        """Handle an envelope from the controller."""
         for record in messages.FEED_TO_WORKER.unpack_stream(body):
             supply = self._supplies[record.feed]
             match record:

@@ -1,4 +1,4 @@
-"""``step()``: a part of what a user does, with a name that people read in the results."""
+"""``step()``: a named, timed part of a user's iteration."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Step(ThrottledStopwatch):
     Attributes:
         has_inner: Whether another step was executed within it.
         inner_failed: Whether one of those has failed.
-        outer: The step that it is in.
+        outer: The enclosing step, if any.
     """
 
     __slots__ = (
@@ -49,7 +49,7 @@ class Step(ThrottledStopwatch):
         self._size = 0
         self.has_inner = self.inner_failed = False
 
-    def __enter__(self) -> Self:  # type: ignore[override] # a stopwatch is nothing to talk to
+    def __enter__(self) -> Self:  # type: ignore[override] # a stopwatch returns None
         whose: Any = getcurrent()
         outer: Step | None = getattr(whose, "open_step", None)
         if outer is not None:
@@ -66,12 +66,12 @@ class Step(ThrottledStopwatch):
         return self
 
     def fail(self, cause: str, details: str = "") -> None:
-        """Let this execution count as failed; the block goes on.
+        """Mark this execution as failed; the block continues.
 
         Args:
-            cause: Why, in a few words that other failures share: ``payment refused``. The first
+            cause: A short reason shared with similar failures: ``payment refused``. Only the first
                 one counts.
-            details: What else there is to say of this one; one for each cause is shown.
+            details: More about this failure; one sample is shown for each cause.
         """
         if self._cause is None:
             self._cause, self._message = cause, details
@@ -82,22 +82,23 @@ class Step(ThrottledStopwatch):
 
     @property
     def traceparent(self) -> str:
-        """What a request within it says of its trace; empty unless spans are recorded."""
+        """The ``traceparent`` header for requests within it; empty unless spans are recorded."""
         return ""
 
     def describe(self, attributes: Mapping[str, str | int]) -> None:
-        """Say what its span is about: it is a request's. Nothing unless spans are recorded."""
+        """Add attributes of a request to its span; no effect unless spans are recorded."""
 
     @property
     def failed(self) -> bool:
-        """Whether it counts as failed by now."""
+        """Whether this execution has been marked as failed."""
         return self._cause is not None
 
     def __call__(self, function: F) -> F:
-        """`function`, each call of which is an execution of this step.
+        """Decorate `function`, so that each call of it is an execution of this step.
 
         Raises:
-            ScenarioError: It is one that returns before it has done its work.
+            ScenarioError: It is a generator or coroutine function, which returns before its work
+                is done.
         """
         if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
             raise ScenarioError(
@@ -113,7 +114,7 @@ class Step(ThrottledStopwatch):
 
         return call  # type: ignore[return-value]
 
-    def __exit__(  # type: ignore[override] # it may swallow
+    def __exit__(  # type: ignore[override] # it may suppress an exception
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> bool:
         end_ns = perf_counter_ns()
@@ -140,7 +141,7 @@ class Step(ThrottledStopwatch):
         return (response,) if self.has_inner else (response, whole._response or whole.response)
 
     def _failed(self, error: BaseException | None, end_ns: int) -> bool:
-        """Count an execution that has failed, unless it only ends with its greenlet."""
+        """Count a failed execution; return False if it only ended with its greenlet."""
         if error is not None:
             if self._cause is None and is_end(error):
                 self._cut_short(end_ns)
@@ -155,11 +156,11 @@ class Step(ThrottledStopwatch):
 
 
 made: type[Step] = Step
-"""What `step` makes; another class where spans are recorded, see `amoc.steps.tracing`."""
+"""The class `step` instantiates; another one if spans are recorded, see `amoc.steps.tracing`."""
 
 
 def is_end(error: BaseException) -> bool:
-    """Whether a greenlet ends, and has not failed."""
+    """Return whether `error` ends a greenlet as intended, and is not a failure."""
     return isinstance(error, GreenletExit) or (isinstance(error, Ended) and error.is_meant())
 
 
@@ -168,7 +169,7 @@ def step(name: F) -> F: ...
 @overload
 def step(name: str, *, group: str = "", expected: Expected = ()) -> Step: ...
 def step(name: str | F, *, group: str = "", expected: Expected = ()) -> Step | F:
-    """A step of what a user does: counted, timed, and listed with its failures by cause.
+    """Count and time a step of a user's iteration, with its failures by cause.
 
         with step("login"):
             ...
@@ -180,17 +181,17 @@ def step(name: str | F, *, group: str = "", expected: Expected = ()) -> Step | F
         @step
         def browse(shop): ...
 
-    What is raised in the block and leaves it makes the step fail, by its class; so does a failed
-    `check`, and `fail`. Steps may be within steps, see `amoc.steps.recorder`.
+    The step fails if an exception leaves the block, with the exception's class as the cause, or if
+    a `check` in it fails or `fail` is called. Steps may be nested, see `amoc.steps.recorder`.
 
     Args:
-        name: Any text, of a limited number of kinds: ``GET /item/[id]``. As a decorator without a
-            name, the function's.
-        group: What the step belongs to; it is listed as ``GROUP: NAME``.
-        expected: Exceptions that end the block and the step, but not the user: they go no further.
+        name: Any text with a limited number of values: ``GET /item/[id]``. A decorator without a
+            name uses the function's name.
+        group: The group of the step, which is listed as ``GROUP: NAME``.
+        expected: Exceptions that fail the step and end the block, but do not propagate.
 
     Raises:
-        ScenarioError: It cannot be the name of a metric, or there is no room for it.
+        ScenarioError: It cannot be a metric's name, or the limit on metrics is reached.
     """
     if isinstance(name, str):
         if group:

@@ -1,4 +1,4 @@
-"""``check()``: something that should be true, counted; it raises nothing and ends nothing."""
+"""``check()``: an assertion that is counted; a failed one neither raises nor ends anything."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class _Check:
 
 
 def check(name: str, passed: object, details: str = "") -> bool:
-    """Count whether something is as it should be; in a step, a failed check makes that fail, too.
+    """Count a passed or failed check; a failed one also fails the step it is in.
 
         check("total is right", total == 3)
 
     Args:
-        name: What should be: any text, of a limited number of kinds.
-        passed: Whether it is; anything that can be true or false.
-        details: What else there is to say if not: a sample of the step's failures shows it.
+        name: The expectation: any text with a limited number of values.
+        passed: Whether it is met; tested for truth.
+        details: More about a failure; shown as a sample of the step's failures.
 
     Returns:
         Whether it passed.
 
     Raises:
-        ScenarioError: `name` cannot be the name of a metric, or there is no room for it.
+        ScenarioError: `name` cannot be a metric's name, or the limit on metrics is reached.
     """
-    key = _Check, name  # no step's
+    key = _Check, name  # distinct from the keys of steps
     one = registry.current.composed.get(key)
     if one is None:
         one = registry.current.composed[key] = _Check(name)

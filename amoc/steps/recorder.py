@@ -1,23 +1,24 @@
-"""Where the executions of a step are recorded; its metrics are those of `amoc.metrics.step_names`.
+"""Recording of the executions of steps, in the metrics of `amoc.metrics.step_names`.
 
-A library's requests are steps without being asked. One that knows how long a request took records
-it when it is over; its name, like that of any step, is any text, of a limited number of kinds:
+A library's requests become steps automatically. A library that knows how long a request took
+records it when it ends. The name, like that of any step, is any text with a limited number of
+values:
 
     recorder.record("GET /item/[id]", ns, size=len(body))
     recorder.record("GET /item/[id]", ns, cause="status 503", message="503 Service Unavailable")
     recorder.fail_later("GET /item/[id]", "check status", "expected 200, got 204")
 
-One that wants response times under a throttle as well (`amoc.metrics.stopwatch`) uses `Step`, as a
-scenario does.
+A library that needs response times under a throttle as well (`amoc.metrics.stopwatch`) uses `Step`,
+as a scenario does.
 
-Only executions that succeed are timed: neither a refusal in no time nor a time-out is a time to
-compare with. All are counted, and each failed one has exactly one cause, the first. They are cells
-of the worker's own on the board, so figures are exact over workers and outlive a worker that is
-killed. A user that is killed or asked to stop within a step leaves no trace of it.
+Only successful executions are timed: an immediate refusal or a timeout would distort the times. All
+executions are counted, and each failure has exactly one cause, the first. The metrics are cells of
+the worker on the shared board, so they sum exactly across workers and survive a killed worker. A
+step in which its user is killed or asked to stop is not counted.
 
-`AGGREGATED` counts requests, each once: executions of steps within which no other step was
-executed. A step around others is not counted again; but where it fails and none of those within it
-has failed, that is a failure of `AGGREGATED`, too, so none goes unseen.
+`AGGREGATED` counts each request once: executions of steps without inner steps. An enclosing step is
+not counted again. But if it fails although no inner step failed, the failure is counted in
+`AGGREGATED`, too, so none goes unseen.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ from amoc.metrics.step_names import (
 )
 
 MAX_CAUSES = 20
-"""Causes of failures that a worker tells apart in a step."""
+"""Maximum number of failure causes per step and worker."""
 MAX_CAUSE = 100
-"""Characters of a cause."""
+"""Maximum length of a cause, in characters."""
 MAX_MESSAGE = 500
-"""Characters of a sample's message."""
+"""Maximum length of a sample's message, in characters."""
 KEPT_FREE = 500
-"""Metrics that causes leave room for."""
+"""Metrics kept in reserve, which failure causes may not use up."""
 
 
 class FailureSamples:
-    """Told of the first failure with each cause; the part of a worker that passes it on.
+    """The part of a worker that forwards the first failure with each cause.
 
     Args:
         report: Called with the step, the cause and the message.
@@ -67,25 +68,25 @@ class FailureSamples:
 
 
 class _Cause:
-    """Counts failures of a step with a cause, and notes when the first and the last was."""
+    """The failures of a step with one cause: their number, and the times of the first and last."""
 
     __slots__ = ("_counter", "_last", "count")
 
     def __init__(self, counter: optional.Count, name: str) -> None:
-        """Count with `counter`, which is called `name`."""
+        """Count in `counter`, whose name is `name`."""
         self._counter = counter
         first = optional.gauge(FIRST_FAILURE + name, Merge.MIN, KEPT_FREE)
         self._last = optional.gauge(LAST_FAILURE + name, Merge.MAX, KEPT_FREE)
         first.set(monotonic())
 
     def inc(self) -> None:
-        """Count one, now."""
-        self._last.set(monotonic())  # first, or a sample might tell of one without its moment
+        """Count a failure that happened now."""
+        self._last.set(monotonic())  # first, so that no sample has a failure without its time
         self._counter.inc()
 
 
 class OpenStep(Protocol):
-    """A greenlet's innermost open step, its attribute ``open_step``.
+    """The innermost open step of a greenlet, its attribute ``open_step``.
 
     Attributes:
         has_inner: Whether another step was executed within it.
@@ -96,7 +97,7 @@ class OpenStep(Protocol):
     inner_failed: bool
 
     def fail(self, cause: str, details: str = "") -> None:
-        """Let it count as failed."""
+        """Mark it as failed."""
 
 
 has_opened = False
@@ -104,13 +105,13 @@ has_opened = False
 
 
 def open_step() -> OpenStep | None:
-    """The calling greenlet's innermost open step."""
+    """Return the calling greenlet's innermost open step."""
     found: OpenStep | None = getattr(getcurrent(), "open_step", None)
     return found
 
 
 class _Leaf(NamedTuple):
-    """What counts and times an execution that is a request, in its step and in all of them."""
+    """Counters and timers of a request: those of its step and of `AGGREGATED`."""
 
     counters: tuple[metrics.Counter, ...]
     timers: tuple[metrics.Timer, ...]
@@ -120,12 +121,12 @@ class Recorder:
     """Records the executions of one step.
 
     Attributes:
-        name: The step's.
-        timer: Of executions that succeeded.
-        count: All executions.
-        failures: Those that failed.
-        whole: The recorder of all steps.
-        composed: What others keep with it.
+        name: The step's name.
+        timer: Times of successful executions.
+        count: Counter of all executions.
+        failures: Counter of failed executions.
+        whole: The recorder of `AGGREGATED`.
+        composed: Data that other modules attach to it.
     """
 
     __slots__ = (
@@ -137,8 +138,8 @@ class Recorder:
         """Declare the metrics of step `name`.
 
         Raises:
-            ScenarioError: It cannot be a metric's name, or is that of another kind of metric, or
-                there is no room.
+            ScenarioError: It cannot be a metric's name, another kind of metric has it, or the limit
+                on metrics is reached.
         """
         if isinstance(name, str) and FAILURES in name:
             raise ScenarioError(f"the name of a step must not contain {FAILURES!r}, got {name!r}")
@@ -156,12 +157,12 @@ class Recorder:
         self.composed: dict[object, Any] = {}
 
     def succeeded(self, ns: int, is_leaf: bool = True, size: int = 0) -> None:
-        """Count an execution that took `ns`.
+        """Count a successful execution.
 
         Args:
             ns: Its duration.
-            is_leaf: Whether no other step was executed within it, so that it is a request.
-            size: Bytes that such a request has read.
+            is_leaf: Whether it had no inner step, and so is a request.
+            size: Bytes read by the request.
         """
         if is_leaf:
             amounts: together.Amounts = ()
@@ -174,13 +175,16 @@ class Recorder:
             self.timer.record_ns(ns)
 
     def joint(self) -> tuple[metrics.Timer, metrics.Counter] | None:
-        """What times a request, and what counts its bytes, here and in all; None without room."""
+        """Return one timer and one byte counter, each recording here and in `AGGREGATED`.
+
+        None if there are no such joint cells.
+        """
         timers = (self._leaf or self._count_leaves()).timers
         sizes = self._sizes or self._count_sizes()
         return (timers[0], sizes[0]) if len(timers) == len(sizes) == 1 else None
 
     def failed(self, cause: str, message: str, is_leaf: bool = True) -> None:
-        """Count one that failed; `message` is a sample's."""
+        """Count a failed execution, with `message` as a possible sample."""
         self.count.inc()
         if is_leaf:
             self.whole.count.inc()
@@ -188,7 +192,7 @@ class Recorder:
         self.failed_later(cause, message)
 
     def failed_later(self, cause: str = "", message: str = "") -> None:
-        """Count one as failed that was counted before."""
+        """Count an execution as failed that was counted before."""
         self.failures.inc()
         known = self._causes.get(cause)
         if known is None:
@@ -196,7 +200,7 @@ class Recorder:
         known.inc()
 
     def read(self, size: int, is_leaf: bool = True) -> None:
-        """Count bytes."""
+        """Count `size` bytes as read."""
         own, all_ = self._bytes or self._count_bytes()
         own.inc(size)
         if is_leaf:
@@ -212,17 +216,17 @@ class Recorder:
         return self._sizes
 
     def _count_bytes(self) -> tuple[metrics.Counter, metrics.Counter]:
-        """Declare what counts bytes, of this step and of all; not all kinds of steps read any."""
+        """Declare the byte counters of this step and of `AGGREGATED`; not every step reads any."""
         whole = self.whole
         both = self._counter(self.name + BYTES), whole._counter(whole.name + BYTES)
         self._bytes = both
         return both
 
     def _new_cause(self, cause: str, message: str) -> _Cause:
-        """What counts a cause that this worker sees for the first time, or of all others."""
+        """Return the record of a cause new to this worker, or of `OTHER` beyond the limit."""
         shown = _one_line(cause)[:MAX_CAUSE] or OTHER
         known = self._causes
-        if shown in known:  # it was written otherwise
+        if shown in known:  # known in another spelling
             return known[shown]
         counter = optional.NOTHING if len(known) >= MAX_CAUSES else self._cause(shown, KEPT_FREE)
         if counter is optional.NOTHING:
@@ -242,12 +246,12 @@ class Recorder:
 
 
 class _Whole(Recorder):
-    """Records all requests together."""
+    """Records all requests as `AGGREGATED`."""
 
     __slots__ = ()
 
     def failed_later(self, _cause: str = "", _message: str = "") -> None:
-        """Count one as failed; the causes are those of the steps."""
+        """Count a failure; the causes are kept with the steps."""
         self.failures.inc()
 
 
@@ -267,7 +271,7 @@ def _one_line(text: str) -> str:
 
 
 def of(name: str) -> Recorder:
-    """The recorder of step `name`; raises what `Recorder` does."""
+    """Return the recorder of step `name`; raises the same errors as `Recorder`."""
     found: Recorder | None = registry.current.composed.get(name)
     if found is None:
         found = registry.current.composed[name] = Recorder(name)
@@ -275,10 +279,9 @@ def of(name: str) -> Recorder:
 
 
 Observer = Callable[[str, int, str, str, "OpenStep | None"], object]
-"""Takes a step's name, how long it took, why it failed, what else there is to say, and the step
-around it."""
+"""Called with a step's name, duration in ns, cause of failure, details, and the enclosing step."""
 observer: Observer | None = None
-"""Sees what `record` records, where somebody wants to (`amoc.steps.tracing`)."""
+"""Called for each request passed to `record`, if set (`amoc.steps.tracing`)."""
 
 
 def record(
@@ -290,19 +293,18 @@ def record(
     message: str = "",
     failed_ns: int = 0,
 ) -> None:
-    """Record a request that is over, as an execution of step `name`.
+    """Record a completed request as an execution of step `name`.
 
     Args:
-        name: Any text, of a limited number of kinds: ``GET /item/[id]``.
-        ns: How long it took, in nanoseconds.
-        size: Bytes that it has read; 0 where that is not known.
-        cause: Why it failed, in a few words that other failures share: ``status 503``. None means
-            that it succeeded.
-        message: What else there is to say of this failure; one for each cause is kept as a sample.
-        failed_ns: After how long it failed, for its span.
+        name: Any text with a limited number of values: ``GET /item/[id]``.
+        ns: Its duration in nanoseconds.
+        size: Bytes read; 0 if unknown.
+        cause: A short reason shared with similar failures: ``status 503``. None if it succeeded.
+        message: More about this failure; one is kept as a sample for each cause.
+        failed_ns: Time until the failure in nanoseconds, for its span.
 
     Raises:
-        ScenarioError: `name` cannot be the name of a step, or there is no room for it.
+        ScenarioError: `name` cannot be a step's name, or the limit on metrics is reached.
     """
     one: Recorder = registry.current.composed.get(name) or of(name)
     if cause is None:
@@ -320,9 +322,9 @@ def record(
 
 
 def fail_later(name: str, cause: str, message: str = "") -> None:
-    """Count a request that was recorded as one that succeeded as failed, once.
+    """Count a request as failed that was recorded as successful; call it once for a request.
 
-    Its time stays among those that succeeded. What it was is as in `record`.
+    Its time stays recorded. The arguments are those of `record`.
     """
     outer = open_step()
     if outer is not None:

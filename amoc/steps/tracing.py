@@ -1,13 +1,13 @@
-"""Spans: what each step of a sampled trace was, and when, for backends of traces.
+"""Spans of the steps of sampled traces, for tracing backends.
 
-A trace is an execution of a step that is in no other, with all those within it. Whether it is
-sampled is decided when it begins; requests tell the target by the header ``traceparent`` (W3C Trace
-Context), also where it is not, so that the target samples the same traces.
+A trace is an execution of an outermost step with all steps nested in it. Whether to sample it is
+decided when it begins. Requests carry the decision to the target in the ``traceparent`` header (W3C
+Trace Context), even if it is not to sample, so that the target samples the same traces.
 
-What libraries record when it is over (`amoc.steps.recorder`), as that for XMPP does, is a span of
-the step that it is in.
+Requests that a library records when they end (`amoc.steps.recorder`), such as those of XMPP, become
+spans of the enclosing step.
 
-Nothing of this costs anything until a worker calls `begin`, which lets steps be `TracedStep`.
+There is no overhead until a worker calls `begin`, which makes new steps `TracedStep`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Span(NamedTuple):
     Attributes:
         trace_id: 128 bits.
         span_id: 64 bits.
-        parent_id: That of the step around it; 0 if there is none.
-        begin_ns, end_ns: Since 1970.
-        cause: Why it has failed; empty if it has not.
-        user: The id of the user; 0 where none is known.
-        attributes: Of a request; empty of other steps.
+        parent_id: The span id of the enclosing step; 0 if there is none.
+        begin_ns, end_ns: Nanoseconds since 1970.
+        cause: Why it failed; empty if it succeeded.
+        user: The id of the user; 0 if unknown.
+        attributes: Attributes of a request; empty for other steps.
     """
 
     trace_id: int
@@ -54,19 +54,19 @@ class Span(NamedTuple):
 
 
 class _Tracer:
-    """Which traces are sampled, and who gets their spans."""
+    """The sampling decision, and the receiver of spans."""
 
     def __init__(self, ratio: float, take: Callable[[Span], None]) -> None:
         self.take = take
         self._ratio = ratio
-        # Users' own generators stay as they are: a run with spans does the same as one without.
+        # Separate from the users' generators, so that spans do not change what a run does.
         self._draw = random.Random(random.SystemRandom().getrandbits(128))
 
     def is_sampled(self) -> bool:
         return self._draw.random() < self._ratio
 
     def new_id(self, bits: int) -> int:
-        """Not 0, which means none."""
+        """Return a random id other than 0, which means none."""
         return self._draw.getrandbits(bits) or 1
 
 
@@ -77,8 +77,8 @@ class TracedStep(Step):
     """A step with a span.
 
     Attributes:
-        trace_id, span_id: Of the span.
-        is_sampled: Whether the trace is.
+        trace_id, span_id: The ids of its span.
+        is_sampled: Whether its trace is sampled.
     """
 
     trace_id: int
@@ -127,18 +127,18 @@ class TracedStep(Step):
 
     @property
     def traceparent(self) -> str:
-        """What a request within it says of its trace."""
+        """The ``traceparent`` header for requests within it."""
         flags = _SAMPLED if self.is_sampled else _NOT_SAMPLED
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-{flags}"
 
     def describe(self, attributes: Mapping[str, str | int]) -> None:
-        """Say what its span is about."""
+        """Add attributes to its span."""
         if self.is_sampled:
             self._attributes.update(attributes)
 
 
 def recorded(name: str, ns: int, cause: str = "", message: str = "", outer: object = None) -> None:
-    """Take the span of something that is over, within the step `outer` or a trace by itself."""
+    """Emit the span of a completed request, in the step `outer` or as a trace of its own."""
     if isinstance(outer, TracedStep):
         trace_id, parent_id, is_sampled = outer.trace_id, outer.span_id, outer.is_sampled
     else:
@@ -163,25 +163,25 @@ def recorded(name: str, ns: int, cause: str = "", message: str = "", outer: obje
 
 
 def begin(ratio: float, take: Callable[[Span], None]) -> None:
-    """Record spans in this process from now on.
+    """Start recording spans in this process.
 
     Args:
-        ratio: Which share of traces is sampled, from 0 to 1.
-        take: Called with each span of those; must neither block nor raise.
+        ratio: The share of traces to sample, from 0 to 1.
+        take: Called with each span of a sampled trace; must neither block nor raise.
     """
     global _tracer
     _tracer = _Tracer(ratio, take)
     api.made, recorder.observer = TracedStep, recorded
-    stopwatch.look()  # requests are steps then
+    stopwatch.look()  # requests now use steps
 
 
 def is_on() -> bool:
-    """Whether spans are recorded in this process."""
+    """Return whether spans are recorded in this process."""
     return api.made is TracedStep
 
 
 def end() -> None:
-    """The opposite of `begin`, for tests."""
+    """Stop recording spans, for tests."""
     global _tracer
     _tracer = _Tracer(0.0, lambda _: None)
     api.made, recorder.observer = Step, None

@@ -236,9 +236,7 @@ def _pack(packer: msgpack.Packer, message: object) -> bytes:
         data: bytes = packer.pack(message)
     except (TypeError, ValueError, OverflowError) as error:
         kind = type(message).__name__
-        raise ScenarioError(
-            f"a message must be packable by msgpack, got {kind}: {error}"
-        ) from None
+        raise ScenarioError(f"a message must be packable by msgpack, got {kind}: {error}") from None
     return data
 
 

@@ -81,7 +81,7 @@ def test_no_row_is_used_twice_though_workers_are_killed(scenario, tmp_path):
     # A killed worker takes along what it had in hand, and each of its users the row it was using.
     assert len(counts) <= summary["counters"]["feed.rows.csv.used"] <= 20_000
     assert summary["counters"]["feed.rows.csv.used"] - len(counts) <= 3 * 10
-    assert run.output.count("of feed rows.csv in hand; they are not handed out again") <= 3
+    assert run.output.count("of feed rows.csv; they are not handed out again") <= 3
     assert summary["users"]["finished"] == 20
 
 
@@ -133,7 +133,7 @@ def test_the_status_of_a_run_tells_of_feeds(scenario, tmp_path):
     ("text", "message"),
     [
         (None, "rows.csv does not exist"),
-        ("n,m\n1,2\n3\n", "rows.csv, line 3: a row must have 2 fields, as the header has, got 1"),
+        ("n,m\n1,2\n3\n", "rows.csv, line 3: a row must have 2 fields like the header, got 1"),
     ],
 )
 def test_a_file_that_is_wrong_ends_the_run_before_it_begins(scenario, tmp_path, text, message):

@@ -18,7 +18,7 @@ from amoc.metrics.registry import Registry
 from amoc.scenario import settings
 from amoc.scenario.facts import RunFacts
 from amoc.users import api as user_module
-from amoc.users.spawned import stop_noting_spawned, note_spawned
+from amoc.users.spawned import note_spawned, stop_noting_spawned
 from tests.unit.users.test_user import Crowd, begin, wait_gone
 
 NUMBERS = [{"n": n} for n in range(5)]
@@ -163,7 +163,7 @@ def test_a_path_is_beside_the_code_that_names_it(tmp_path, monkeypatch):
         ({"order": "ordered"}, "order of feed rows must be one of unique, circular, random, got"),
         ({"share": "worker"}, "share of feed rows must be one of run, user, got 'worker'"),
         ({"at_end": "loop"}, "at_end of feed rows must be one of stop, wrap, fail, got 'loop'"),
-        ({"at_end": "stop", "order": "random"}, "at_end of feed rows is for order unique, got"),
+        ({"at_end": "stop", "order": "random"}, "at_end of feed rows requires order unique, got"),
         ({"name": ""}, "the name of a feed must be text of 1 to 200 characters"),
     ],
 )
@@ -172,7 +172,7 @@ def test_what_makes_no_sense_is_refused(arguments, message):
         feed.rows(NUMBERS, **arguments)
     with pytest.raises(ScenarioError, match="the delimiter of a feed must be one character"):
         feed.csv("a.csv", delimiter=", ")
-    with pytest.raises(ScenarioError, match=r"and no quote or end of a line, got '\\n'"):
+    with pytest.raises(ScenarioError, match=r"other than a quote or line break, got '\\n'"):
         feed.csv("a.csv", delimiter="\n")
     with pytest.raises(ScenarioError, match="the path of a feed must be text, got 7"):
         feed.csv(7)
@@ -185,7 +185,7 @@ def test_feeds_are_declared_before_there_are_users_and_read_after():
     supervisor.process = "supervisor"
     with worker.activated(), pytest.raises(ScenarioError, match=r"feed\.rows\(\) must be called"):
         feed.rows(NUMBERS)
-    not_now = pytest.raises(ScenarioError, match=r"next\(\) is for users of a run, and not for in")
+    not_now = pytest.raises(ScenarioError, match=r"next\(\) is for users of a run, not for in")
     with rpc.recording(), not_now:
         feed.rows(NUMBERS, name="made in init").next()
     with supervisor.activated(), not_now:

@@ -120,7 +120,7 @@ def test_what_a_lost_worker_had_is_not_dealt_again_and_said():
     assert not set(rows) & set(more)
     (told,) = joined.told
     assert told.startswith("warning: worker 0 was lost with up to ")
-    assert told.endswith(" rows of feed rows in hand; they are not handed out again")
+    assert told.endswith(" rows of feed rows; they are not handed out again")
 
 
 def test_a_worker_that_is_lost_while_it_should_give_back_holds_nobody_up():
@@ -159,7 +159,7 @@ def test_a_user_waits_for_a_row_only_so_long(monkeypatch):
     wait_gone(crowd)
     (crash,) = crowd.crashes
     assert isinstance(crash, PeerError)
-    assert "feed rows: no row has come within 0.01 s" in str(crash)
+    assert "feed rows: no row arrived within 0.01 s" in str(crash)
 
 
 @pytest.mark.parametrize("end", [lambda user: user.ask_to_stop(StopReason.RUN_ENDS), User.kill])
