@@ -1,11 +1,11 @@
-"""Load profiles: a number that follows stages, such as ``30s:100, 2m:1000, 30s:0``. Pure.
+"""Load profiles: a value that follows stages, such as ``30s:100, 2m:1000, 30s:0``. Pure.
 
-Each stage ramps linearly from the value before it (0, or `start`) to its target over its duration;
-a stage of 0 s jumps. After the last stage its target holds. The same syntax serves the number of
-users and the rate of a throttle.
+Each stage ramps linearly from the previous value (0 or `start` at first) to its target over its
+duration; a stage of 0 s jumps. The last target holds after the last stage. Numbers of users and
+throttle rates share this syntax.
 
-Values are exact fractions and times whole nanoseconds, so that `count_at` and `due_ns` agree to the
-nanosecond: user k starts exactly when the ramp reaches k.
+Values are exact fractions and times are whole nanoseconds, so that `count_at` and `due_ns` agree to
+the nanosecond: user k starts exactly when the ramp reaches k.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from amoc.base.errors import value_error_as
 MAX_STAGES = 1_000
 MAX_COUNT = 1 << 32
 MAX_RATE = 10**6
-"""Per second; a higher rate of a throttle is a mistake, and ``inf`` means no limit."""
+"""Per second; a higher throttle rate is a mistake, except for ``inf``, which means no limit."""
 MAX_S = 1e8
 
 
@@ -33,7 +33,7 @@ class Stage(NamedTuple):
 
 
 class Leg(NamedTuple):
-    """A stage with its beginning and its initial value; a linear ramp."""
+    """A stage with its start time and initial value: a linear ramp."""
 
     begin_ns: int
     end_ns: int
@@ -41,7 +41,7 @@ class Leg(NamedTuple):
     target: Fraction
 
     def value_at(self, t_ns: int) -> Fraction:
-        """The value at a time within this leg; a jump is at its target at once."""
+        """Return the value at a time within this leg; a jump reaches its target at once."""
         length_ns = self.end_ns - self.begin_ns
         if not length_ns:
             return self.target
@@ -52,7 +52,7 @@ class Stages(NamedTuple):
     """A value that follows `stages` from `start`.
 
     Attributes:
-        stages: In their order; at least one.
+        stages: In order; at least one.
         start: The value before the first stage.
     """
 
@@ -61,34 +61,34 @@ class Stages(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, start: int = 0) -> Stages:
-        """The stages of a number of users: ``30s:100, 2m:1000, 30s:0``.
+        """Parse stages of a number of users: ``30s:100, 2m:1000, 30s:0``.
 
         Raises:
-            ValueError: The text is wrong; a clause that names the stage, the rule and the value.
+            ValueError: The text is invalid; a clause with the stage, the rule and the value.
         """
         return cls(_stages_of(text, _count_of), Fraction(start))
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Stages:
-        """What `to_json` made `data` of; a sum of stages may have fractions.
+        """Restore stages from the result of `to_json`; sums of stages may have fractions.
 
         Raises:
-            KeyError, TypeError, ValueError: It is something else.
+            KeyError, TypeError, ValueError: `data` is invalid.
         """
         return cls(_stages_of(str(data["text"]), Fraction), Fraction(str(data["start"])))
 
     def to_json(self) -> dict[str, object]:
-        """As they stand in a run's plan."""
+        """Return their form in a run's plan."""
         return {"text": str(self), "start": int(self.start)}
 
     @property
     def total_ns(self) -> int:
-        """How long all stages last."""
+        """The total duration."""
         return sum(stage.duration_ns for stage in self.stages)
 
     @property
     def total_s(self) -> float:
-        """How long all stages last."""
+        """The total duration."""
         return self.total_ns / S_NS
 
     @property
@@ -108,12 +108,12 @@ class Stages(NamedTuple):
 
     @property
     def rises(self) -> int:
-        """How many user ids they take: one for each user that they add."""
+        """The number of user ids needed: one for each user added."""
         return sum(max(0, ceil(leg.target) - floor(leg.before)) for leg in self.legs())
 
     @property
     def steepest_per_s(self) -> float:
-        """The fastest rise; a jump counts as if it took a second."""
+        """The steepest rise; a jump counts as if it took a second."""
         return max(
             float(max(Fraction(0), leg.target - leg.before))
             * S_NS
@@ -122,14 +122,14 @@ class Stages(NamedTuple):
         )
 
     def legs(self) -> Iterator[Leg]:
-        """The stages with their times."""
+        """Return the stages with their times."""
         begin_ns, before = 0, self.start
         for duration_ns, target in self.stages:
             yield Leg(begin_ns, begin_ns + duration_ns, before, target)
             begin_ns, before = begin_ns + duration_ns, target
 
     def exactly_at(self, t_ns: int) -> Fraction:
-        """The value at `t_ns`."""
+        """Return the value at `t_ns`."""
         if t_ns < 0:
             return self.start
         for leg in self.legs():
@@ -138,25 +138,22 @@ class Stages(NamedTuple):
         return self.stages[-1].target
 
     def value_at(self, t_s: float) -> float:
-        """The value `t_s` seconds after the beginning."""
+        """Return the value `t_s` seconds after the start."""
         return float(self.exactly_at(round(min(t_s, 2 * MAX_S * MAX_STAGES) * S_NS)))
 
     def before(self, t_ns: int) -> Fraction:
-        """The value right before `t_ns`, where it may jump."""
+        """Return the value right before `t_ns`, where it may jump."""
         for leg in self.legs():
             if leg.begin_ns < t_ns <= leg.end_ns:
                 return leg.value_at(t_ns)
         return self.exactly_at(t_ns) if t_ns > 0 else self.start
 
     def count_at(self, t_ns: int) -> int:
-        """The number of users at `t_ns`: the value, rounded down."""
+        """Return the number of users at `t_ns`: the value, rounded down."""
         return floor(self.exactly_at(t_ns))
 
     def most_between(self, first_ns: int, last_ns: int) -> int:
-        """The highest count at any time from `first_ns` to `last_ns`.
-
-        Both ends alone would miss a peak between them.
-        """
+        """Return the highest count from `first_ns` to `last_ns`, including peaks in between."""
         most = max(self.count_at(first_ns), self.count_at(last_ns))
         for leg in self.legs():
             begin_ns, end_ns = max(leg.begin_ns, first_ns), min(leg.end_ns - 1, last_ns)
@@ -165,11 +162,7 @@ class Stages(NamedTuple):
         return most
 
     def due_ns(self, k: int, after_ns: int = 0) -> int | None:
-        """The earliest time from `after_ns` on at which `count_at` is `k` or more.
-
-        Returns:
-            None when it never is.
-        """
+        """Return the first time from `after_ns` at which `count_at` is at least `k`, or None."""
         for leg in self.legs():
             first_ns = max(leg.begin_ns, after_ns)
             if first_ns >= leg.end_ns:  # the end of a leg belongs to the next one
@@ -192,7 +185,7 @@ class Stages(NamedTuple):
 
 
 def sum_of(profiles: Sequence[Stages]) -> Stages:
-    """The sum of several profiles, of which each holds its last target."""
+    """Return the sum of several profiles, each holding its last target."""
     stages, since_ns = [], 0
     value = start = sum((one.start for one in profiles), Fraction(0))
     for t_ns in sorted({0, *(leg.end_ns for one in profiles for leg in one.legs())}):
@@ -208,19 +201,19 @@ def sum_of(profiles: Sequence[Stages]) -> Stages:
 
 
 def parse_profile(text: str, interval_s: float, *, finite: bool = False) -> float | Stages:
-    """The rate of a throttle from text: constant (``600/min``), or in stages.
+    """Parse the rate of a throttle: constant (``600/min``), or in stages.
 
     Args:
         text: ``600/min``, ``0``, ``inf``, or ``30s:10/s, 2m:1000/min``.
-        interval_s: The interval of a number without a unit; 0 for a limit of concurrency, which
-            takes no units.
-        finite: Whether ``inf`` is no rate.
+        interval_s: The interval for a number without a unit; 0 for a concurrency limit, which has
+            no units.
+        finite: Whether to reject ``inf``.
 
     Returns:
         The rate per `interval_s`, or stages of such rates.
 
     Raises:
-        ValueError: The text is wrong; a clause that names the stage, the rule and the value.
+        ValueError: The text is invalid; a clause with the stage, the rule and the value.
     """
 
     def rate_of(number: str) -> Fraction:
@@ -233,7 +226,7 @@ def parse_profile(text: str, interval_s: float, *, finite: bool = False) -> floa
 
 
 def _per(text: str, interval_s: float, *, finite: bool) -> Fraction | float:
-    """The text of a rate as a number per `interval_s`."""
+    """Parse a rate as a number per `interval_s`."""
     if interval_s == 0:
         if "/" in text:
             raise ValueError(
@@ -281,5 +274,5 @@ def _count_of(text: str) -> Fraction:
 
 
 def _plain(number: float) -> str:
-    """`number` without an exponent, and without a point where it is whole."""
+    """Format `number` without an exponent or trailing zeros."""
     return f"{number:.9f}".rstrip("0").rstrip(".")

@@ -1,4 +1,4 @@
-"""What to run: the whole plan of a run, before it begins. Pure."""
+"""The complete plan of a run, made before it begins. Pure."""
 
 from __future__ import annotations
 
@@ -14,41 +14,40 @@ from amoc.scenario.scenario_files import parts_of
 from amoc.scenario.settings import Source
 
 ROOM_FOR_IDS = 1_000_000
-"""Users that can be added during a run, on top of those that its plan needs."""
+"""Users that can be added during a run, in addition to those of its plan."""
 
 ABORT_GRACE_S = 10.0
-"""How long a threshold may fail before the run is aborted, where that is wanted at all."""
+"""Default for how long a threshold may fail before the run is aborted, if aborting is on."""
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What to run.
+    """The plan of a run.
 
     Attributes:
         scenario: A path to a Python file, or a module's name.
         users: The ids of the users.
-        duration_s: When the users are asked to finish; None means when all have left by themselves.
-        sources: Raw settings, strongest first.
-        stages: How many users there are when, instead of all of `users`.
-        arrivals: At what rate iterations begin, instead of any number of users.
-        rates: The rate of a throttle by its name, as text; overrides the scenario's.
-        run_directory: Where the run's files go; None means a new one below ``amoc-runs``.
-        timeline: Commands at their times: seconds since the first user could start, the command's
-            name, its arguments.
+        duration_s: When users are asked to finish; None means the run ends when all have left.
+        sources: Raw settings, in order of precedence.
+        stages: The number of users over time, instead of a constant number.
+        arrivals: The arrival rate of iterations, instead of a number of users.
+        rates: Throttle rates by name, as text; override the scenario's.
+        run_directory: The directory for the run's files; None means a new one in ``amoc-runs``.
+        timeline: Scheduled commands: seconds since users may start, the command's name, its
+            arguments.
         warmup_s: The initial period that thresholds and statistics exclude.
         thresholds: The operator's thresholds, see `amoc.results.thresholds.threshold`; the
             scenario may declare more.
-        abort_after_s: End the run when a threshold has failed for so long; None means never.
+        abort_after_s: End the run once a threshold has failed for this long; None means never.
         failures_ok: Whether a run in which nothing succeeded may exit with 0.
-        limited_ok: Whether a run whose generator was too slow may exit with 0.
+        limited_ok: Whether a run whose load generator was too slow may exit with 0.
         log_level: The lowest level that is logged.
-        libraries: The directory with what the scenario depends on, see `amoc.install`.
-        cluster: Where its nodes are: ``local:3`` for three on this host.
-        placement: Which node a user is on, see `amoc.users.placement`.
-        on_node_loss: What becomes of the users of a node that is lost: ``restart``, ``continue``
-            (without them) or ``fail``.
-        on_nodes: The only nodes that `placement` gives users, by their names or hosts; empty means
-            all.
+        libraries: The directory with the scenario's dependencies, see `amoc.install`.
+        cluster: The nodes: ``local:3`` for three on this host.
+        placement: The rule that assigns users to nodes, see `amoc.users.placement`.
+        on_node_loss: The policy for users of a lost node: ``restart``, ``continue`` (without them)
+            or ``fail``.
+        on_nodes: Names or hosts of the only nodes that get users; empty means all.
     """
 
     scenario: str
@@ -77,7 +76,7 @@ class RunPlan:
     on_nodes: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
-        """Every field, in types that JSON has; only values of settings may still need `plain`."""
+        """Return all fields as JSON types; only values of settings may still need `plain`."""
         made = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.stages is not None:
             made["stages"] = self.stages.to_json()
@@ -93,10 +92,10 @@ class RunPlan:
 
     @classmethod
     def from_json(cls, data: JsonObject) -> RunPlan:
-        """The plan that `to_json` made `data` of; fields that an older version lacks have defaults.
+        """Restore a plan from the result of `to_json`; missing fields get their defaults.
 
         Raises:
-            KeyError, TypeError, ValueError: It is something else.
+            KeyError, TypeError, ValueError: `data` is invalid.
         """
         made: dict[str, object] = {
             "users": range(*map(int, data["users"])),
@@ -118,12 +117,12 @@ class RunPlan:
 
     @property
     def loads(self) -> FileLoads | None:
-        """The load that each of its scenarios has by itself, if they have."""
+        """The separate loads of its scenarios, if they have any."""
         return FileLoads.of(self.scenario)
 
     @property
     def own_starts(self) -> str:
-        """The option that says when users start, if there is one; else empty."""
+        """The option that determines when users start, or empty if there is none."""
         if self.loads is not None:
             return "the scenarios' own loads"
         if self.arrivals is not None:
@@ -132,7 +131,7 @@ class RunPlan:
 
     @property
     def most_users(self) -> int:
-        """How many users there are at once at the most, by the plan."""
+        """The planned maximum number of concurrent users."""
         by_stages = self.stages.highest if self.stages is not None else 0
         by_arrivals = self.arrivals.max_users if self.arrivals is not None else 0
         if (loads := self.loads) is not None:
@@ -140,9 +139,9 @@ class RunPlan:
         return max(len(self.users), by_stages, by_arrivals)
 
     def users_of(self, source: str) -> int:
-        """How many users one of several scenarios has at once, at the most, by the plan.
+        """Return the planned maximum number of concurrent users of one of several scenarios.
 
-        None of an arrival rate: their most is a limit, and not what is wanted.
+        Without those of an arrival rate, whose maximum is a limit and not a target.
         """
         if (loads := self.loads) is not None:
             return loads.users_of(source)
@@ -154,9 +153,9 @@ class RunPlan:
 
     @property
     def planned_ids(self) -> range:
-        """The numbers of all users of the plan: those of its start, and those that come later.
+        """The ids of all planned users, including those that start later.
 
-        Numbers go on from the highest one; that of a user who was removed does not come back.
+        New users get the next higher id; the id of a removed user is not reused.
         """
         arrivals = self.arrivals.max_users if self.arrivals is not None else 0
         if (loads := self.loads) is not None:
@@ -166,7 +165,7 @@ class RunPlan:
 
     @property
     def dealt_ids(self) -> range:
-        """Those of `ids` that are placed: users of an arrival rate start wherever a slot goes."""
+        """The `ids` subject to placement; users of an arrival rate start where their slot goes."""
         if self.arrivals is None:
             return self.ids
         loads = self.loads
@@ -174,6 +173,6 @@ class RunPlan:
 
     @property
     def ids(self) -> range:
-        """The numbers that users can have: those of the plan, and room for more."""
+        """All possible user ids: the planned ones and some for users added later."""
         planned = self.planned_ids
         return range(planned.start, planned.stop + ROOM_FOR_IDS)

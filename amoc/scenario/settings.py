@@ -1,10 +1,10 @@
 """Settings: declared where they are used, resolved once, readable everywhere.
 
-A module declares `rate = setting(600, "Messages a minute")` at its top level; the variable's
-name is the setting's name. Values come from, strongest first: the command line, the environment
-(``AMOC_RATE``), the config file, the scenario's `override` of the default, the declared default.
-`amoc.scenario.resolving` decides all of them at once; `apply` makes the result known to this
-process, and what is forked from it.
+A module declares `rate = setting(600, "Messages per minute")` at its top level; the variable's
+name is the setting's name. The sources of values are, in order of precedence: the command line, the
+environment (``AMOC_RATE``), the config file, the scenario's `override` of the default, and the
+declared default. `amoc.scenario.resolving` resolves all settings at once; `apply` puts the result
+in force in this process and in those forked from it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 TypeForm: TypeAlias = Any
-"""What pydantic takes for a type: a class, a union, Annotated; Python has no type for them yet."""
+"""Anything pydantic accepts as a type, such as a class, a union or Annotated."""
 
 
 class _Missing:
@@ -44,7 +44,7 @@ class Value(NamedTuple):
 
     value: Any  # of its setting's type
     source: str
-    """Its source, for people: ``--set``, ``AMOC_RATE``, ``default``."""
+    """Its source, as shown to the operator: ``--set``, ``AMOC_RATE``, ``default``."""
 
 
 class Setting(Generic[T]):
@@ -53,7 +53,7 @@ class Setting(Generic[T]):
     Attributes:
         name: The variable it is assigned to; known once its module has been imported.
         module: The name of the module that declares it.
-        override: The default that a scenario gives it instead, if one does.
+        override: The scenario's replacement for the default, if any.
         early: Whether its value is needed before the scenario is imported.
     """
 
@@ -82,38 +82,38 @@ class Setting(Generic[T]):
         self._converter = Converter(type)
 
     def get(self) -> T:
-        """The value in force.
+        """Return the value in force.
 
         Raises:
             ScenarioError: It is read while the scenario is still being imported.
             SettingError: It has no value.
         """
         values = _state.values
-        if values is not None:  # users read settings all the time
+        if values is not None:  # a fast path, since users read settings all the time
             found = values.get(self.name)
             if found is not None:
                 return found.value  # type: ignore[no-any-return]
         return get(self.name, _declared=self)  # type: ignore[no-any-return]
 
     def convert(self, raw: object) -> T:
-        """`raw`, from one of the sources, as a checked value of the setting's type.
+        """Convert `raw`, a value from one of the sources, to the setting's type and check it.
 
         Raises:
-            ValueError: What is wrong, as a clause that follows the setting's name.
+            ValueError: It is invalid; the message is a clause that follows the setting's name.
         """
         parse = self.parse if isinstance(raw, str) else None
         return cast("T", guard.call(self._refuse, self._checked, raw, parse))
 
     def checked(self, value: object) -> T:
-        """`value`, a default for instance, with the setting's type; raises as `convert` does."""
+        """Convert and check `value`, such as a default, without `parse`; raises like `convert`."""
         return cast("T", guard.call(self._refuse, self._checked, value))
 
     def preset(self) -> Value:
-        """The default, unchecked, and where it comes from."""
+        """Return the default, unchecked, with its source."""
         return self.override or Value(self.default, DEFAULT)
 
     def _refuse(self, error: BaseException) -> NoReturn:
-        """Say what the scenario's own code, a check say, has raised."""
+        """Raise ValueError for an exception of the scenario's own code, such as a check."""
         if isinstance(error, Error):
             raise ValueError(error.reason)
         if isinstance(error, ValueError):
@@ -132,7 +132,7 @@ class Setting(Generic[T]):
             if value not in self.verify:
                 raise ValueError(f"must be one of {', '.join(map(repr, self.verify))}")
             return value
-        # A check accepts (True, None), rejects (False, Error(reason), ValueError) or replaces.
+        # A check accepts (True, None), rejects (False, Error(reason), ValueError), or replaces.
         verdict = self.verify(value)
         if verdict is False:
             code = getattr(self.verify, "__code__", None)
@@ -147,7 +147,7 @@ class Setting(Generic[T]):
 
 
 AnySetting: TypeAlias = Setting[Any]
-"""One of whatever type."""
+"""A setting of any type."""
 
 
 def setting(
@@ -162,20 +162,19 @@ def setting(
     """Declare a setting at a module's top level.
 
     Args:
-        default: Its value when no source gives one; leave it out to make the setting required.
-        description: What it means, for the operator. Required.
-        verify: The allowed values, or a function of the converted value. It accepts by returning
-            True or None, rejects by returning False or `Error(reason)` or raising
+        default: The value if no source gives one; without a default the setting is required.
+        description: Its meaning, for the operator. Required.
+        verify: The allowed values, or a function of the converted value. The function accepts by
+            returning True or None, rejects by returning False or `Error(reason)` or raising
             ValueError(reason), and replaces the value by returning another one.
         update: Whether it may change during a run: ``"read-only"``, ``"free"``, or a function of
-            the old and the new value that is called in every worker.
-        parse: Makes a value of the text that a source gives, before its type is checked; refuses
-            as `verify` does.
-        type: Any type that pydantic supports; by default that of the default.
+            the old and the new value, which is called in every worker.
+        parse: Converts the text from a source before its type is checked; rejects like `verify`.
+        type: Any type that pydantic supports; the type of the default if omitted.
 
     Raises:
-        ScenarioError: The declaration is wrong. While a scenario is imported, `declared` raises
-            this for all that are.
+        ScenarioError: The declaration is invalid. While a scenario is being imported, errors are
+            collected instead, and `declared` raises all of them.
     """
     caller = sys._getframe(1)
     where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
@@ -193,24 +192,24 @@ def setting(
 
 
 def _fault(module: str, problem: str) -> None:
-    """Keep what is wrong with a declaration until all are known, when a scenario is imported."""
+    """Raise an error in a declaration, or collect it while a scenario is being imported."""
     if not _state.importing:
         raise ScenarioError(problem)
     _state.faults.append((module, problem))
 
 
 def override(name: str, default: object) -> None:
-    """Give another default to a setting of a helper module, of `amoc.xmpp` or of amoc itself.
+    """Replace the default of a setting of a helper module, of `amoc.xmpp` or of amoc itself.
 
-    Called at a scenario's top level; for the operator it is the scenario's default. When several
-    modules override a setting, the last call counts, which is the importing module's.
+    Call it at a scenario's top level; the operator sees it as the scenario's default. If several
+    modules override a setting, the last call wins, which is the importing module's.
 
     Args:
-        name: The setting's.
-        default: Its value when no source gives one; checked like any other.
+        name: The setting's name.
+        default: The value if no source gives one; checked like any other.
 
     Raises:
-        ScenarioError: It is called later than that.
+        ScenarioError: It is called after the import.
     """
     caller = sys._getframe(1)
     where = f"{Path(caller.f_code.co_filename).name}:{caller.f_lineno}"
@@ -229,7 +228,7 @@ class Source(NamedTuple):
     """Its name in messages; ``{name}`` stands for the setting's name in capitals."""
     values: Mapping[str, object]
     strict: bool
-    """Whether an undeclared name is an error (not in the environment)."""
+    """Whether an undeclared name is an error; false for the environment."""
 
 
 @dataclass
@@ -238,7 +237,7 @@ class _State:
 
     declared: list[AnySetting] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
-    """Of declarations while a scenario is imported, each with its module."""
+    """Errors in declarations during the import of a scenario, as (module, error)."""
     overrides: list[tuple[str, str, Value]] = field(default_factory=list)
     """Module, name, default."""
     values: dict[str, Value] | None = None
@@ -251,7 +250,7 @@ _state = _State()
 
 @contextmanager
 def separate(*declared: AnySetting) -> Iterator[None]:
-    """Within the block there are no settings but `declared` and those declared in it: for tests."""
+    """Hide all settings but `declared` and those declared within the block, for tests."""
     global _state
     before, _state = _state, _State(list(declared))
     try:
@@ -261,11 +260,11 @@ def separate(*declared: AnySetting) -> Iterator[None]:
 
 
 def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[AnySetting]:
-    """All settings of the imported modules, each with its name, in the order of declaration.
+    """Name and return all settings of the imported modules, in the order of declaration.
 
     Raises:
-        ScenarioError: A declaration is wrong, a setting is not assigned to a variable, two share a
-            name, or an override is for none of them; a line for each.
+        ScenarioError: A declaration is invalid, a setting is not assigned to a variable, two share
+            a name, or an override names an unknown setting; one line for each error.
     """
     modules = sys.modules if modules is None else modules
     problems = [problem for module, problem in _state.faults if module in modules]
@@ -307,21 +306,21 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[AnyS
 
 
 def as_text(name: str, resolved: Value) -> str:
-    """A resolved value as text, without secrets; the default of one is in the scenario anyway."""
+    """Return a value as text, with secrets hidden unless they are defaults from the scenario."""
     if redaction.is_secret(name):
         return str(resolved.value) if resolved.source == DEFAULT else redaction.HIDDEN
     return redaction.as_text(resolved.value)
 
 
 def fingerprint(resolved: Value, run_id: str) -> bytes:
-    """What a value is known by within a run, without giving it away."""
+    """Return a hash that identifies a value within a run without disclosing it."""
     value = resolved.value
     text = repr(sorted(map(repr, value)) if isinstance(value, set | frozenset) else value)
     return hashlib.blake2b(text.encode(), digest_size=16, person=run_id.encode()[-16:]).digest()
 
 
 def apply(values: Mapping[str, Value]) -> None:
-    """Put `values` in force at the start, in this process and in those forked from it."""
+    """Put the initial `values` in force, in this process and in those forked from it."""
     _state.initial = _state.values = dict(values)
 
 
@@ -331,27 +330,27 @@ def change(values: Mapping[str, Value]) -> None:
 
 
 def initial() -> dict[str, Value]:
-    """All values as they were at the start, by name."""
+    """Return all initial values by name."""
     return dict(_state.initial)
 
 
 def in_force() -> dict[str, Value]:
-    """All values that `get` returns, by name."""
+    """Return all values in force by name."""
     return dict(_state.values or {})
 
 
 def importing(begun: bool) -> None:
-    """Tell whether the scenario is being imported; meanwhile no value is known."""
+    """Set whether the scenario is being imported, during which no value is known."""
     _state.importing = begun
 
 
 def is_importing() -> bool:
-    """Whether the scenario is being imported."""
+    """Return whether the scenario is being imported."""
     return _state.importing
 
 
 def get(name: str, default: Any = MISSING, *, _declared: AnySetting | None = None) -> Any:
-    """The value of setting `name`, or `default` if it has none.
+    """Return the value of setting `name`, or `default` if it has none.
 
     Raises:
         ScenarioError: It is read while the scenario is still being imported.
@@ -368,7 +367,7 @@ def get(name: str, default: Any = MISSING, *, _declared: AnySetting | None = Non
             " scenario is imported; values are known from init() on"
         )
     elif _declared is not None and _declared.default is not MISSING:
-        return _declared.checked(_declared.preset().value)  # outside a run, in a test say
+        return _declared.checked(_declared.preset().value)  # outside a run, such as in a test
     if default is not MISSING:
         return default
     raise SettingError(

@@ -1,10 +1,10 @@
-"""`amoc.users`: users of several kinds in one scenario, by weight.
+"""`amoc.users`: a weighted mix of several kinds of users in one scenario.
 
     amoc.users({Buyer: 1, Browser: 9})
 
-A kind is a function that is called as `start` is, or a class with a method `start`: each of its
-users has an instance of its own, made before its first iteration and kept until it leaves. It is
-called at the scenario's top level, in the place of a function `start`.
+A kind is a function called like `start`, or a class with a method `start`. Each user of such a
+class has its own instance, created before its first iteration and kept until it leaves. The
+declaration, at the scenario's top level, replaces the function `start`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from amoc.scenario.mix import Mix
 
 Start = Callable[..., object]
 Calls = Callable[[int, object], object]
-"""What a kind does for a user, given its number and the state."""
+"""Runs an iteration of a kind, given the user's number and the state."""
 
 _DECLARED = "__amoc_users__"
-"""What a module's kinds are called in it."""
+"""The module attribute that holds a scenario's kinds."""
 
 
 class _Kind:
@@ -61,29 +61,30 @@ class UserKinds:
         return kind.calls(user_id, state)
 
     def name_of(self, user_id: int) -> str:
-        """What a user's kind is called."""
+        """Return the name of a user's kind."""
         return self._kinds[self._mix.kind_of(user_id)].name
 
 
 def is_new(user: object) -> bool:
-    """Whether a user begins its first iteration, and is of one kind for all that follow."""
+    """Return whether this is a user's first iteration; False for an arrival, without a kind."""
     return getattr(user, "iteration", 1) == 1 and not getattr(user, "arrival", 0)
 
 
 class NamedStart:
-    """What users of several kinds run, and what their kinds are called."""
+    """The start function of users of several kinds, with the names of their kinds."""
 
     def __call__(self, user_id: int, rank: int = 0) -> object:
         """Run an iteration of a user.
 
         Args:
             user_id: The user.
-            rank: Which one it is of those that may be of these kinds, from 1; 0: by its number.
+            rank: Its rank, from 1, among the users that share this mix of kinds; 0 means its
+                number.
         """
         raise NotImplementedError
 
     def name_of(self, user_id: int, rank: int = 0) -> str:
-        """What a user's kind is called; arguments as for a call."""
+        """Return the name of a user's kind; the arguments are those of a call."""
         raise NotImplementedError
 
 
@@ -99,20 +100,20 @@ class StartOfKind(NamedStart):
         return self._kinds(user_id, self._state, rank)
 
     def name_of(self, user_id: int, rank: int = 0) -> str:
-        """What a user's kind is called."""
+        """Return the name of a user's kind."""
         return self._kinds.name_of(rank or user_id)
 
 
 def users(kinds: Mapping[Start | type, float]) -> None:
-    """Declare the kinds of users that a scenario has, in the place of a function `start`.
+    """Declare a scenario's kinds of users, instead of a function `start`.
 
     Args:
-        kinds: Each kind's weight, a number above 0. A kind is a function that takes what `start`
-            takes, or a class whose method `start` does.
+        kinds: The weight of each kind, a number above 0. A kind is a function with the parameters
+            of `start`, or a class with such a method `start`.
 
     Raises:
-        ScenarioError: A kind or weight makes no sense; or it is not called once, at a module's top
-            level.
+        ScenarioError: A kind or weight is invalid, or this is called twice or not at a module's
+            top level.
     """
     caller = sys._getframe(1)
     if settings.in_force() or caller.f_code.co_name != "<module>":
@@ -133,16 +134,16 @@ def users(kinds: Mapping[Start | type, float]) -> None:
 
 
 def declared_in(module: ModuleType) -> UserKinds | None:
-    """The kinds that a module has declared."""
+    """Return the kinds declared in a module, if any."""
     found = vars(module).get(_DECLARED)
     return found if isinstance(found, UserKinds) else None
 
 
 def _check(kind: Any) -> str:
-    """The name of a kind.
+    """Return the name of a kind.
 
     Raises:
-        ScenarioError: It is none.
+        ScenarioError: It is not a valid kind.
     """
     name = getattr(kind, "__name__", "")
     if isinstance(kind, type):
@@ -160,7 +161,9 @@ def _check(kind: Any) -> str:
     else:
         raise ScenarioError(f"amoc.users: a kind must be a function or a class, got {kind!r}")
     if inspect.isgeneratorfunction(called) or inspect.iscoroutinefunction(called):
-        raise ScenarioError(f"amoc.users: {name} must be plain, got a generator or an async one")
+        raise ScenarioError(
+            f"amoc.users: {name} must be a plain function, got a generator or coroutine function"
+        )
     if not any(takes(called, count + number) for number in range(3)):
         raise ScenarioError(
             f"amoc.users: {name} takes {inspect.signature(called)}; define it with user_id and"
@@ -176,7 +179,7 @@ def _calls_of(kind: Start | type) -> Calls:
 
     def run(user_id: int, state: object) -> object:
         user: Any = getcurrent()
-        own = user.__dict__.setdefault("own_kinds", {})  # of an arrival rate it may be several
+        own = user.__dict__.setdefault("own_kinds", {})  # an arrival may be of any kind
         one = own.get(kind)
         if one is None:
             one = own[kind] = kind()
@@ -186,7 +189,7 @@ def _calls_of(kind: Start | type) -> Calls:
 
 
 def _with_what_it_takes(start: Start, first: int) -> Start:
-    """`start` as a function of `first` arguments of its own, the user's number and the state."""
+    """Adapt `start` to `first` leading arguments, then the user's number and the state."""
     if takes(start, first + 2):
         return start
     if takes(start, first + 1):
