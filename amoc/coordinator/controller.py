@@ -140,7 +140,7 @@ class Groups:
         for worker in self._runs.workers:
             self._announce(worker, new)
         _log.info("coordinator %s is started", name)
-        if COORDINATOR_START.heard:
+        if COORDINATOR_START.subscribers:
             sizes = [(shape.least, shape.most) for shape in known_shapes]
             COORDINATOR_START(coordinator=name, sizes=sizes, timeout_s=timeout_s, scope=scope)
         return new.incarnation
@@ -152,7 +152,7 @@ class Groups:
     def _reset(self, _origin: WorkerId | None, name: str, wait: bool = False) -> Later | None:
         done = self._end_batches(self._known(name), RESET)
         self._runs.send()
-        if COORDINATOR_RESET.heard:
+        if COORDINATOR_RESET.subscribers:
             COORDINATOR_RESET(coordinator=name)
         return done if wait else None
 
@@ -168,7 +168,7 @@ class Groups:
         if not one.acting:
             self._forget(one)
         _log.info("coordinator %s is stopped", name)
-        if COORDINATOR_STOP.heard:
+        if COORDINATOR_STOP.subscribers:
             COORDINATOR_STOP(coordinator=name)
         return done if wait else None
 
@@ -329,7 +329,7 @@ class Groups:
                 if groups:
                     one.timeouts += 1
                     self._runs.end(one, [groups], self._now(), wanted=False)
-                    if COORDINATOR_TIMEOUT.heard:
+                    if COORDINATOR_TIMEOUT.subscribers:
                         COORDINATOR_TIMEOUT(coordinator=one.name, groups=len(groups))
         self._runs.send()
 

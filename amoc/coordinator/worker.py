@@ -195,7 +195,7 @@ class Actions:
         if adding.count is None:
             adding.count = self.counters(name)[Counted.ADDS]
         adding.count.inc()
-        if COORDINATOR_ADD.heard:
+        if COORDINATOR_ADD.subscribers:
             COORDINATOR_ADD(user_id, coordinator=name)
         if len(ids) < GATHERED and adding.size < GATHERED_BYTES:
             return False
@@ -335,7 +335,7 @@ class Actions:
             counters[OF_EVENT[part.kind]].inc()
         if items is None:
             raise ScenarioError(f"this worker has no plan of coordinator {name}")
-        if COORDINATOR_EXECUTE.heard:
+        if COORDINATOR_EXECUTE.subscribers:
             COORDINATOR_EXECUTE(coordinator=name, item=part.item, kind=part.kind, size=part.size)
         event, users = Event(part.kind, part.size), _users(name, part)
         for function, form in items[part.item].actions:

@@ -1,1 +1,1 @@
-"""What is to be run: the scenario, its settings and their sources, the load profile, hooks."""
+"""The scenario, its settings and their sources, its load profile and its hooks."""

@@ -1,4 +1,4 @@
-"""The arrival rate: iterations that begin on time, on as many users as that takes. Pure."""
+"""The open model: iterations begin at an arrival rate, on as many users as needed. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from amoc.base.clock import S_NS
 from amoc.scenario.load_profile import Stages, parse_profile
 
 ARRIVAL_RATE = "arrival_rate"
-"""The throttle at whose slots iterations begin."""
+"""The throttle whose slots start iterations."""
 MAX_USERS = 1_000
-"""How many users there may be at once, if nothing else is said."""
+"""Default limit on concurrent users."""
 
 
 class Arrivals(NamedTuple):
-    """How many iterations begin, and on how many users at the most.
+    """An arrival rate with a limit on concurrent users.
 
     Attributes:
-        text: The rate, ``200/s``, or stages of it, ``30s:10/s,2m:100/s``.
-        max_users: How many users there may be at once.
+        text: The rate, ``200/s``, or stages, ``30s:10/s,2m:100/s``.
+        max_users: The maximum number of concurrent users.
     """
 
     text: str
@@ -27,25 +27,25 @@ class Arrivals(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, max_users: int = MAX_USERS) -> Arrivals:
-        """The arrivals of a rate.
+        """Parse an arrival rate.
 
         Raises:
-            ValueError: The text is wrong; a clause that follows the option's name.
+            ValueError: The text is invalid; a clause that follows the option's name.
         """
         check_rate(text)
         return cls(text.strip(), max_users)
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> Arrivals:
-        """What `to_json` made `data` of.
+        """Restore arrivals from the result of `to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: It is something else.
+            KeyError, TypeError, ValueError: `data` is invalid.
         """
         return cls.parse(str(data["rate"]), int(str(data["max_users"])))
 
     def to_json(self) -> dict[str, object]:
-        """As it stands in a run's plan."""
+        """Return their form in a run's plan."""
         return {"rate": self.text, "max_users": self.max_users}
 
     @property
@@ -55,12 +55,12 @@ class Arrivals(NamedTuple):
 
     @property
     def total_s(self) -> float | None:
-        """How long the stages last; None for a rate that stays."""
+        """The total duration of the stages; None for a constant rate."""
         profile = self.profile
         return profile.total_s if isinstance(profile, Stages) else None
 
     def count_until(self, seconds: float) -> float:
-        """How many iterations are to begin in the first `seconds`."""
+        """Return the number of iterations due in the first `seconds`."""
         profile = self.profile
         if not isinstance(profile, Stages):
             return profile * seconds
@@ -77,11 +77,11 @@ def check_rate(text: str) -> None:
     """Check the text of an arrival rate.
 
     Raises:
-        ValueError: It is wrong; a clause.
+        ValueError: It is invalid; a clause.
     """
     profile = parse_profile(text, 1.0, finite=True)
     for part in text.split(","):
         if "/" not in part:
-            raise ValueError(f"must say per what time, such as 200/s or 30s:10/s, got {text!r}")
+            raise ValueError(f"must have a time unit, such as 200/s or 30s:10/s, got {text!r}")
     if isinstance(profile, Stages) and not profile.total_ns:
         raise ValueError(f"must have a total duration above 0 s, got {text!r}")

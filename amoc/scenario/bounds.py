@@ -1,4 +1,4 @@
-"""Bounds of settings, to give as ``verify=``. Pure."""
+"""Bounds of settings, for use as ``verify=``. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def at_least(least: float) -> Callable[[float], None]:
-    """Refuses what is below `least`, and what is no number."""
+    """Return a check that rejects values below `least` and NaN."""
 
     def check(value: float) -> None:
         if not value >= least:
@@ -15,11 +15,11 @@ def at_least(least: float) -> Callable[[float], None]:
     return check
 
 
-def between(least: float, most: float, said: str = "") -> Callable[[float], None]:
-    """Refuses what is below `least` or above `most`, which the error has as `said`."""
+def between(least: float, most: float, range_text: str = "") -> Callable[[float], None]:
+    """Return a check that rejects values outside `least` to `most`; errors use `range_text`."""
 
     def check(value: float) -> None:
         if not least <= value <= most:
-            raise ValueError(f"must be {said or f'from {least} to {most}'}")
+            raise ValueError(f"must be {range_text or f'from {least} to {most}'}")
 
     return check

@@ -1,4 +1,4 @@
-"""amoc's own settings: how users start, how often they repeat, how many workers there are."""
+"""amoc's own settings: start rate of users, repetition of iterations, number of workers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from amoc.scenario.settings import setting
 
 _MAX_PER_MINUTE = 60 * MAX_RATE
 _MIN_MS = 1000 / MAX_RATE
-"""The same as an interval: user starts go through a throttle, which takes no higher rate."""
+"""The same limit as an interval: user starts go through a throttle, which limits the rate."""
 
 
-def _duration(unit: str, in_a_second: int) -> Before:
-    """Reads durations in `unit`s, of which so many make a second."""
+def _duration(unit: str, per_second: int) -> Before:
+    """Read durations in `unit`, of which `per_second` make a second."""
 
     def read(raw: object) -> object:
         if isinstance(raw, str):
             try:
-                return parse_duration(raw, bare_unit=unit) * in_a_second
+                return parse_duration(raw, bare_unit=unit) * per_second
             except ValueError as error:
-                # The value and its source are named where the setting is resolved.
+                # Whoever resolves the setting adds the value and its source.
                 raise ValueError(str(error).rpartition(", got ")[0]) from None
         if isinstance(raw, bool) or not isinstance(raw, int | float):
             raise ValueError("must be a duration such as 500ms or 30s")
@@ -56,7 +56,7 @@ def _whole(value: float) -> None:
 
 
 Milliseconds = Annotated[float, _duration("ms", 1000)]
-"""A bare number is milliseconds, as in the original amoc."""
+"""A number without a unit is in milliseconds, as in the original amoc."""
 Seconds = Annotated[float, _duration("s", 1)]
 
 interarrival = setting(
@@ -87,7 +87,7 @@ crash_pause = setting(
     "Mean pause after an iteration that crashed: seconds, or with a unit; it doubles with each"
     " further crash in a row, up to 10 s",
     type=Seconds,
-    # A user that crashes at once, and begins again at once, would fill its worker.
+    # Without a pause, users that crash immediately would keep their worker busy.
     verify=between(0.1, 86_400, "from 100ms to 1d"),
     update="free",
 )
@@ -102,4 +102,4 @@ workers = setting(
     "Worker processes per node; by default one per CPU core",
     verify=between(1, 512),
 )
-workers.early = True  # the board is made for them before there is a process for the scenario
+workers.early = True  # the board is sized for them before a process exists for the scenario

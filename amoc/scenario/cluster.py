@@ -1,4 +1,4 @@
-"""Where the nodes of a run are, as ``--cluster`` says it. Pure."""
+"""The nodes of a run, as given by ``--cluster``. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amoc.base.text import counted
 
 LOCAL, JOIN, SSH, RAY = "local", "join", "ssh", "ray"
 ONE_NODE = f"{LOCAL}:1"
-"""Where a run is that does not say."""
+"""The default."""
 MAX_LOCAL = 64
 MAX_NODES = 1_000
 MAX_PORT = 65_535
@@ -26,25 +26,25 @@ _HOSTS = re.compile(rf"{SSH}://({_HOST}(?:,{_HOST})*)")
 
 
 class Cluster(NamedTuple):
-    """Which engine starts nodes, and how many."""
+    """The engine that starts nodes, and their number."""
 
     engine: str
     nodes: int
-    """0 where that is not said yet."""
+    """0 if not given yet."""
     hosts: tuple[str, ...] = ()
-    """Those of ssh: ``user@host:port``, with IPv6 in brackets; only the host is needed. Or Ray's
-    address: ``host:port`` within the cluster, ``ray://host:port`` from outside."""
+    """Hosts for ssh: ``user@host:port``, IPv6 in brackets; user and port are optional. Or Ray's
+    address: ``host:port`` inside the cluster, ``ray://host:port`` from outside."""
 
 
 def parse(text: str) -> Cluster:
-    """The cluster that `text` means.
+    """Parse the value of ``--cluster``.
 
     Args:
         text: ``local:3``, ``join:3``, ``join``, ``ssh://h1,h2``, ``ray:head:6379``, or
             ``ray://head:10001?nodes=3``.
 
     Raises:
-        ValueError: It means none; the message has the rule and the text.
+        ValueError: It is invalid; the message has the rule and the text.
     """
     if text == JOIN:
         return Cluster(JOIN, 0)
@@ -65,12 +65,12 @@ def parse(text: str) -> Cluster:
 
 
 def with_nodes(text: str, nodes: int | None) -> str:
-    """The cluster `text` with ``--nodes``, which ``join`` and Ray need.
+    """Return the cluster `text` with the number from ``--nodes``, which ``join`` and Ray require.
 
-    Others may have fewer than they name: the first ones.
+    For other engines it selects the first nodes of those named.
 
     Raises:
-        ValueError: They do not go together; the message says why.
+        ValueError: The two are in conflict; the message says why.
     """
     found = parse(text)
     if not found.nodes and nodes is None:

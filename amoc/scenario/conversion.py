@@ -1,9 +1,8 @@
-"""A raw value as one of a setting's type. Pure.
+"""Conversion of raw values to the types of settings. Pure.
 
-pydantic knows all types and decides what may become what. To load it takes 50 ms and 8 MB in each
-process, so the values that nearly all settings have are recognized without it: those that have
-their type already, and plain numbers as text. `known` answers only where pydantic would say the
-same.
+pydantic defines the conversions. But loading it takes 50 ms and 8 MB in each process, so the most
+common values are converted without it: those that have the right type already, and plain numbers as
+text. `known` handles only values for which pydantic would give the same result.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ _INT = re.compile(r"0|-?[1-9][0-9]{0,14}")
 _FLOAT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 _WORDS = {(bool, "true"): True, (bool, "false"): False, (float, "infinity"): inf}
 _EXACT = 2**53
-"""Whole numbers up to here are exact as floats."""
+"""Integers up to this one are exact as floats."""
 
 
 class Before:
-    """In ``Annotated[float, Before(read)]``: what prepares a raw value for the type.
+    """Preprocessing of a raw value, as in ``Annotated[float, Before(read)]``.
 
     Args:
-        read: Returns it prepared; raises ValueError to refuse it.
+        read: Returns the preprocessed value; raises ValueError to reject it.
     """
 
     def __init__(self, read: Callable[[object], object]) -> None:
         self.read = read
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """The same for pydantic, where the type is part of another one."""
+        """Do the same within pydantic, for a type nested in another one."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_before_validator_function(self.read, handler(source))
 
 
 class Converter:
-    """Makes raw values ones of the type `form`, whatever pydantic takes for one."""
+    """Converts raw values to the type `form`, which may be anything pydantic supports."""
 
     def __init__(self, form: Any) -> None:
         self._before: Callable[[object], object] | None = None
@@ -56,17 +55,17 @@ class Converter:
         self._adapter: Any = None
 
     def convert(self, raw: object) -> Any:
-        """`raw` as one of the type.
+        """Convert `raw` to the type.
 
         Raises:
-            ValueError: Why it cannot be one, as a clause: ``must be a valid integer``.
+            ValueError: The reason, as a clause: ``must be a valid integer``.
         """
         if self._before is not None:
             raw = self._before(raw)
         found = known(self._form, raw)
-        return self._asked(raw) if found is UNKNOWN else found
+        return self._by_pydantic(raw) if found is UNKNOWN else found
 
-    def _asked(self, raw: object) -> Any:
+    def _by_pydantic(self, raw: object) -> Any:
         from pydantic import TypeAdapter, ValidationError
 
         if self._adapter is None:
@@ -83,7 +82,7 @@ class Converter:
 
 
 def known(form: Any, raw: object) -> Any:
-    """`raw` as one of the type `form`, where that is plain; otherwise `UNKNOWN`."""
+    """Convert `raw` to the type `form` in simple cases; otherwise return `UNKNOWN`."""
     if get_origin(form) in (Union, types.UnionType):
         options = get_args(form)
         if type(raw) in options and type(raw) in (*_PLAIN, type(None)):
@@ -106,7 +105,7 @@ def known(form: Any, raw: object) -> Any:
 
 
 def _clause(error: ValidationError) -> str:
-    """Pydantic's first complaint as a clause: ``must be a valid integer``."""
+    """Return pydantic's first error as a clause: ``must be a valid integer``."""
     text = error.errors(include_url=False)[0]["msg"]
     text = text.removeprefix("Value error, ").removesuffix(".")
     return text.replace("Input should be", "must be").split(", unable to ")[0]

@@ -1,4 +1,4 @@
-"""Events of a run, and subscribing to them.
+"""Events of a run, and subscriptions to them.
 
     from amoc import events
 
@@ -9,15 +9,15 @@
 Subscribers are called synchronously in the process where the event happens: in a worker for its
 users, in the controller for its decisions, in the supervisor for init() and terminate(). A
 scenario's subscribers are called in the supervisor and in the workers, which inherit them through
-the fork; events of the controller are delivered to each worker. A plugin's (`amoc.plugins`) are
-called in the controller too.
+the fork; events of the controller are delivered to each worker. Subscribers of plugins
+(`amoc.plugins`) are called in the controller too.
 
-They must be quick and must not block, since many are called inside the event loop. One that raises
-affects nobody else: it is logged, and reported to the operator, with a count when it repeats. All
-subscribers get the same event, so its data is read-only.
+Subscribers must be fast and must not block, since many are called inside the event loop. An
+exception in one does not affect others: it is logged and reported to the operator, with a count if
+it repeats. All subscribers get the same event, so its data is read-only.
 
-An event that nobody subscribes to costs one attribute access, so it is emitted with
-``if EXECUTE.heard: EXECUTE(user_id, throttle=name)``.
+An event without subscribers costs a single attribute access, since it is emitted with
+``if EXECUTE.subscribers: EXECUTE(user_id, throttle=name)``.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Event:
     Attributes:
         name: Such as ``throttle.execute``.
         at_ns: When it happened, on the host's monotonic clock.
-        process: Where: ``controller``, ``supervisor``, ``worker-3``; empty outside a run.
-        user_id: The user that caused it, if one did.
+        process: ``controller``, ``supervisor``, ``worker-3``; empty outside a run.
+        user_id: The user that caused it, if any.
         data: Details by name, read-only; see docs/events.md.
     """
 
@@ -75,39 +75,39 @@ class Signal:
     """One kind of event.
 
     Attributes:
-        name: Of its events.
-        keys: The names in their `data`.
+        name: The name of its events.
+        keys: The keys of their `data`.
         where: The kind of process where they happen.
-        heard: Its subscribers.
+        subscribers: The functions to call.
     """
 
-    __slots__ = ("heard", "keys", "name", "where")
+    __slots__ = ("keys", "name", "subscribers", "where")
 
     def __init__(self, name: str, *keys: str, where: Where) -> None:
         self.name = name
         self.keys = keys
         self.where = where
-        self.heard: tuple[Subscriber, ...] = ()
+        self.subscribers: tuple[Subscriber, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<signal {self.name}, heard by {len(self.heard)}>"
+        return f"<signal {self.name}, {len(self.subscribers)} subscribers>"
 
     def __call__(self, user_id: int | None = None, /, **data: Any) -> None:
-        """Emit an event with `data`, caused by a user if one is given."""
+        """Emit an event with `data`, caused by user `user_id` if given."""
         self.call(
             Event(self.name, now_ns(), context.active().process, user_id, MappingProxyType(data))
         )
 
     def call(self, event: Event) -> None:
         """Call the subscribers."""
-        for subscriber in self.heard:
+        for subscriber in self.subscribers:
             guard.call(partial(_complain, subscriber, event), subscriber, event)
 
 
 def _complain(subscriber: Subscriber, event: Event, error: BaseException) -> None:
     name = getattr(subscriber, "__qualname__", type(subscriber).__name__)
     _log.error(
-        "%s, which is called on %s, raised %s",
+        "%s, a subscriber of %s, raised %s",
         f"{getattr(subscriber, '__module__', '')}.{name}",
         event.name,
         type(error).__name__,
@@ -117,7 +117,7 @@ def _complain(subscriber: Subscriber, event: Event, error: BaseException) -> Non
 
 
 SIGNALS: dict[str, Signal] = {}
-"""All kinds of events, by name."""
+"""All kinds of events by name."""
 
 
 def _signal(name: str, *keys: str, where: Where = Where.WORKER) -> Signal:
@@ -161,7 +161,7 @@ COORDINATOR_RESET = _signal("coordinator.reset", "coordinator", where=_CONTROLLE
 COORDINATOR_STOP = _signal("coordinator.stop", "coordinator", where=_CONTROLLER)
 
 _NOT_FOR_WORKERS = frozenset({"run.stop", "node.up", "node.down"})
-"""Events of the controller that happen when there is no worker."""
+"""Events of the controller at times when there is no worker."""
 RELAYED = tuple(
     name
     for name, signal in SIGNALS.items()
@@ -171,34 +171,35 @@ RELAYED = tuple(
 
 
 def begin_scenario() -> None:
-    """In the supervisor: from now on a scenario subscribes, and no plugin.
+    """Treat further subscriptions in this supervisor as the scenario's.
 
-    A plugin hears the controller's events in the controller, so not in each worker as well.
+    Drops plugins' subscriptions to the controller's events: they get those in the controller, and
+    must not get them in each worker as well.
     """
     context.active().is_scenario = True
     for name in (*RELAYED, *_NOT_FOR_WORKERS):
-        SIGNALS[name].heard = ()
+        SIGNALS[name].subscribers = ()
 
 
 def relayed() -> list[str]:
-    """In the supervisor: the events of the controller that the scenario has subscribed to."""
-    return [name for name in RELAYED if SIGNALS[name].heard]
+    """Return the controller's events that the scenario has subscribed to; for the supervisor."""
+    return [name for name in RELAYED if SIGNALS[name].subscribers]
 
 
 def deliver(name: str, at_ns: int, data: Mapping[str, Any]) -> None:
-    """In a worker: an event has happened in the controller."""
+    """Deliver an event of the controller to subscribers in this worker."""
     SIGNALS[name].call(Event(name, at_ns, Where.CONTROLLER.value, None, MappingProxyType(data)))
 
 
 def _cannot_fire(signal: Signal) -> str:
-    """Why events of that kind never reach who subscribes here and now; empty when they do."""
+    """Return why such events never reach a subscriber added here and now; empty if they do."""
     here = context.active()
     if not here.is_scenario:
         return ""
     if signal.name in _NOT_FOR_WORKERS:
         return "it happens when there are no workers; subscribe to it in a plugin"
     elsewhere = signal.where is not Where.WORKER
-    is_late = signal.where is Where.SUPERVISOR or not signal.heard
+    is_late = signal.where is Where.SUPERVISOR or not signal.subscribers
     if elsewhere and is_late and here.process.startswith(Where.WORKER.value):
         return (
             f"it happens in the {signal.where.value}; subscribe to it at the top level of a module"
@@ -211,10 +212,10 @@ def on(*patterns: str) -> Callable[[_S], _S]:
     """Decorate a function to be called on events.
 
     Args:
-        patterns: Names of events; ``*`` stands for any text, as in ``throttle.*``.
+        patterns: Names of events; ``*`` matches any text, as in ``throttle.*``.
 
     Raises:
-        ScenarioError: There is no such event, or it cannot happen where the caller is.
+        ScenarioError: There is no such event, or it never reaches a subscriber here.
     """
     if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
         raise ScenarioError('events.on must be given names, as in @events.on("user.added")')
@@ -226,8 +227,8 @@ def on(*patterns: str) -> Callable[[_S], _S]:
                 f"a subscriber of {', '.join(patterns)} must be a function, got {subscriber!r}"
             )
         for signal in signals:
-            if subscriber not in signal.heard:
-                signal.heard = (*signal.heard, subscriber)
+            if subscriber not in signal.subscribers:
+                signal.subscribers = (*signal.subscribers, subscriber)
         return subscriber
 
     return subscribe
@@ -236,8 +237,8 @@ def on(*patterns: str) -> Callable[[_S], _S]:
 def off(subscriber: Subscriber) -> None:
     """Unsubscribe a function from all events."""
     for signal in SIGNALS.values():
-        # By equality: each access to a bound method makes a new object.
-        signal.heard = tuple(one for one in signal.heard if one != subscriber)
+        # By equality, since each access to a bound method creates a new object.
+        signal.subscribers = tuple(one for one in signal.subscribers if one != subscriber)
 
 
 def _matching(pattern: str) -> list[Signal]:
@@ -256,7 +257,7 @@ def _matching(pattern: str) -> list[Signal]:
 
 
 def happen_in(process: str) -> None:
-    """Set the `process` of this process's events."""
+    """Set the `process` attribute of events that happen in this process."""
     context.active().process = process
 
 
@@ -264,9 +265,9 @@ def happen_in(process: str) -> None:
 def span(start: Signal, stop: Signal) -> Iterator[None]:
     """Emit `start` before the block and `stop` after it.
 
-    `stop` has the block's `duration_ns`, and the `error` that it raised or an empty text.
+    `stop` carries the block's `duration_ns` and the `error` it raised, or an empty text.
     """
-    if start.heard:
+    if start.subscribers:
         start()
     begun_ns, error = now_ns(), ""
     try:
@@ -275,5 +276,5 @@ def span(start: Signal, stop: Signal) -> Iterator[None]:
         error = " ".join(str(raised).split()) or type(raised).__name__
         raise
     finally:
-        if stop.heard:
+        if stop.subscribers:
             stop(duration_ns=now_ns() - begun_ns, error=error)

@@ -1,17 +1,17 @@
-"""What code of a scenario may be told of the plan of its run. Pure."""
+"""Facts about the run's plan that scenario code may read. Pure."""
 
 from typing import NamedTuple
 
 
 class RunFacts(NamedTuple):
-    """The plan, as far as users can be told of it."""
+    """The part of the plan that scenarios may read."""
 
     users: range = range(1, 2)
     """Ids of the users at the start."""
     duration_s: float | None = None
-    """When they are asked to finish; None: when all have left by themselves."""
+    """When users are asked to finish; None means the run ends when all have left."""
     scenario: str = ""
-    """The file of the scenario that is being imported, where others run beside it."""
+    """The file of the scenario being imported, if several run together."""
     is_part: bool = False
-    """Whether other scenarios run beside this one; then `users` counts those of this one, whose ids
-    are others."""
+    """Whether several scenarios run together; then only the length of `users` applies to this one,
+    not the ids."""

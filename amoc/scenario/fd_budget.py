@@ -1,4 +1,4 @@
-"""The file descriptors that a run needs, checked before the first user starts. Pure."""
+"""The file descriptors needed by a run, checked before the first user starts. Pure."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from math import ceil
 from amoc.base.errors import ResourceError
 
 RESERVED_FDS = 100
-"""Descriptors that a worker needs for itself: its link to the node, logs, libraries, spare ones."""
+"""Descriptors needed by a worker itself: link to the node, logs, libraries, spare ones."""
 
 declared: dict[str, int | Callable[[], int]] = {}
 
 
 def needs_fds(module: str, per_user: int | Callable[[], int]) -> None:
-    """Declare, while `module` is imported, how many descriptors it needs for each user.
+    """Declare, during the import of `module`, how many descriptors it needs per user.
 
     Args:
-        module: Its name.
-        per_user: The number, or what says it once the settings have their values.
+        module: The module's name.
+        per_user: The number, or a function that returns it once settings are resolved.
     """
     declared[module] = per_user
 
 
 def fds_per_user() -> int:
-    """Descriptors that each user needs, for all modules that were imported."""
+    """Return the number of descriptors per user for all imported modules."""
     return sum(one if isinstance(one, int) else one() for one in declared.values())
 
 
 def check_fds(users: int, processes: int, per_user: int, limit: int, what: str = "worker") -> None:
-    """Make sure that there are enough file descriptors.
+    """Check that there are enough file descriptors.
 
     Args:
         users: The number of users.
         processes: The number of processes that share them.
-        per_user: Descriptors that each user needs.
+        per_user: Descriptors per user.
         limit: The hard limit of each process.
         what: The kind of process, for the message.
 

@@ -1,9 +1,9 @@
-"""Scenarios that run together, each with a load of its own: ``browse.py=100 buy.py=10/s``. Pure.
+"""Several scenarios in one run, each with its own load: ``browse.py=100 buy.py=10/s``. Pure.
 
-A load is a number of users, stages of it, an arrival rate or stages of that. Users have ids by what
-they are for: first those of all fixed numbers, which are mixed by these; then those of the stages
-of each scenario; and from there on those that an arrival rate starts. So an id alone says whose
-user it is, on each host and after a restart of its worker.
+A load is a number of users, stages of one, an arrival rate, or stages of one. Ids are assigned by
+the kind of load: first the users of all fixed numbers, mixed in proportion to these; then those of
+each scenario with stages; then those started by arrival rates. So an id alone determines a user's
+scenario, on any host and after a restart of its worker.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class Group(NamedTuple):
     """Scenarios whose users share a range of ids."""
 
     parts: tuple[int, ...]
-    """Which scenarios, by their places."""
+    """The indices of the scenarios."""
     weights: tuple[int, ...]
     ids: range
     stages: Stages | None
-    """How many of these users there are when; None: all."""
+    """The number of these users over time; None means all of them all the time."""
 
 
 class FileLoads(NamedTuple):
@@ -36,9 +36,9 @@ class FileLoads(NamedTuple):
 
     Attributes:
         parts: The scenarios.
-        groups: Those with users, by their ids.
-        rated: Those with arrival rates; None if there are none. Its ids begin behind all others'.
-        rates: The rates of these, per second.
+        groups: Scenarios with numbers of users, in the order of their ids.
+        rated: Scenarios with arrival rates, if any; their ids follow all others.
+        rates: The arrival rates, per second.
     """
 
     parts: tuple[Part, ...]
@@ -47,22 +47,22 @@ class FileLoads(NamedTuple):
     rates: tuple[Stages, ...]
 
     @classmethod
-    @lru_cache(maxsize=16)  # a plan is asked for them many times a second
+    @lru_cache(maxsize=16)  # called many times a second
     def of(cls, scenario: str) -> FileLoads | None:
-        """Those of a plan's `scenario`; None if its scenarios have none of their own.
+        """Return the loads in a plan's `scenario`; None if it has only numbers of users.
 
         Raises:
-            ValueError: One is wrong; a clause that names it.
+            ValueError: A load is invalid; a clause that names its scenario.
         """
         parts = parts_of(scenario)
         return cls.of_parts(parts) if any(not one.is_count for one in parts) else None
 
     @classmethod
     def of_parts(cls, parts: Sequence[Part]) -> FileLoads:
-        """Those of `parts`.
+        """Return the loads of `parts`.
 
         Raises:
-            ValueError: As `of`.
+            ValueError: As for `of`.
         """
         fixed = tuple(place for place, one in enumerate(parts) if one.is_count)
         users = [parts[place].users for place in fixed]
@@ -92,17 +92,17 @@ class FileLoads(NamedTuple):
 
     @property
     def fixed(self) -> range:
-        """The ids of the users of all fixed numbers."""
+        """The ids of the users of scenarios with a fixed number."""
         return next((one.ids for one in self.groups if one.stages is None), range(1, 1))
 
     @property
     def first_arrival(self) -> int:
-        """The id of the first user that an arrival rate starts."""
+        """The id of the first user started by an arrival rate."""
         return max([1, *(one.ids.stop for one in self.groups)])
 
     @property
     def stages(self) -> Stages | None:
-        """How many users there are when, of all scenarios without a rate; None if that stays."""
+        """The number of users over time, without arrival rates; None if it is constant."""
         found = [one.stages for one in self.groups if one.stages is not None]
         if not found:
             return None
@@ -111,13 +111,16 @@ class FileLoads(NamedTuple):
 
     @property
     def most_users(self) -> int:
-        """How many users of all scenarios without a rate there are at once, at the most."""
+        """The maximum number of concurrent users, without arrival rates."""
         return sum(
             len(one.ids) if one.stages is None else one.stages.highest for one in self.groups
         )
 
     def users_of(self, source: str) -> int:
-        """How many users a scenario without a rate has at once, at the most; all if it is empty."""
+        """Return the maximum number of concurrent users of a scenario, or of all if it is empty.
+
+        Without arrival rates.
+        """
         if not source:
             return self.most_users
         place = next(at for at, one in enumerate(self.parts) if one.source == source)
@@ -130,7 +133,7 @@ class FileLoads(NamedTuple):
 
     @property
     def rate(self) -> str:
-        """The text of the sum of all arrival rates; empty without one."""
+        """The sum of all arrival rates as text; empty if there are none."""
         if not self.rates:
             return ""
         total = sum_of(self.rates)
@@ -138,24 +141,24 @@ class FileLoads(NamedTuple):
 
     @property
     def total_s(self) -> float | None:
-        """How long the longest stages last; None if there are none."""
+        """The duration of the longest stages; None if there are none."""
         every = [*(one.stages for one in self.groups if one.stages is not None), *self.rates]
         return max((one.total_s for one in every), default=0.0) or None
 
 
 class Whose:
-    """Tells whose users and arrivals are."""
+    """The scenario of each user and arrival."""
 
     def __init__(self, loads: FileLoads) -> None:
         self._groups = [(one, Mix(one.weights)) for one in loads.groups]
         self._rated = (loads.rated, Mix(loads.rated.weights)) if loads.rated is not None else None
 
     def __call__(self, user_id: int, arrival: int = 0) -> tuple[Sequence[int], Mix, int]:
-        """The scenarios a user may be of, how these are mixed, and which one of them it is.
+        """Return the indices of a user's possible scenarios, their mix, and its place in the mix.
 
         Args:
             user_id: The user.
-            arrival: Which one of the arrivals its iteration is, from 1; 0: by its id.
+            arrival: The number of its iteration among the arrivals, from 1; 0 to use the id.
         """
         if not arrival:
             for group, mix in self._groups:
@@ -167,7 +170,7 @@ class Whose:
 
 
 def _rate_of(part: Part) -> Stages:
-    """An arrival rate per second, as stages of which the last one holds."""
+    """Return an arrival rate as stages of rates per second; the last one holds."""
     check_rate(part.load)
     profile = parse_profile(part.load, 1.0)
     if not isinstance(profile, Stages):

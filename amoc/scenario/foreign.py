@@ -1,7 +1,7 @@
-"""Scenarios in the words of another load generator, which has a stand-in among amoc's rooms.
+"""Scenarios for another load generator, for which amoc has a stand-in package.
 
-The stand-in is found by its name, as a plugin is: it is built on what is above this room, and a
-scenario in amoc's own words never loads it.
+The stand-in is imported by name, like a plugin: it depends on packages above this one, and
+scenarios written for amoc never load it.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from typing import Final, Protocol, cast
 from amoc.scenario.settings import Source
 
 STAND_INS: Final = {"locust": "amoc.locust.stand_in"}
-"""Where the class `StandIn` of a package is."""
+"""The module with the class `StandIn` for each package."""
 REAL: Final = {"locust": ("real_locust", "amoc.locust.real")}
-"""Where it is if a setting wants the package itself, which is looked at before the import."""
+"""A setting that selects the package itself, and the module for that case."""
 
 
 class StandIn(Protocol):
-    """What stands in for a package while a scenario is imported."""
+    """A replacement for a package while a scenario is imported."""
 
     def imported(self) -> AbstractContextManager[None]:
-        """Within the block imports find it."""
+        """Return a context in which imports of the package find the replacement."""
 
     def scenario(self, module: ModuleType) -> ModuleType:
-        """What amoc runs of the module."""
+        """Return an amoc scenario that runs the module."""
 
 
 def stand_in_for(path: Path, sources: Sequence[Source] = ()) -> StandIn | None:
-    """The stand-in that a scenario file needs: it imports such a package and has no `start`.
+    """Return the stand-in for a scenario file that imports such a package and has no `start`.
 
     Args:
         path: The file.
-        sources: Raw settings, strongest first.
+        sources: Raw settings in order of precedence, read here before the import.
     """
     try:
         source = path.read_bytes()
@@ -45,7 +45,7 @@ def stand_in_for(path: Path, sources: Sequence[Source] = ()) -> StandIn | None:
             return None
         tree = ast.parse(source)
     except (OSError, SyntaxError, ValueError, RecursionError):
-        return None  # its import will say it
+        return None  # its import will report the error
     if any(_binds_start(one) for one in tree.body):
         return None
     for name in _imported(tree):
@@ -75,7 +75,7 @@ def _binds_start(node: ast.stmt) -> bool:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
-    """The packages that are imported anywhere in it."""
+    """Return the packages imported anywhere in the module."""
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):

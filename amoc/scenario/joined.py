@@ -1,4 +1,4 @@
-"""Several scenarios that run together: each with its own init(), users and terminate()."""
+"""Several scenarios that run together, each with its own init(), users and terminate()."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _Whose = Callable[[int, int], tuple[Sequence[int], Mix, int]]
 
 
 class StartOfScenarios(NamedStart):
-    """Runs each user's own scenario; which one that is follows from its number."""
+    """Runs each user's scenario, which its number determines."""
 
     def __init__(
         self, names: Sequence[str], whose: _Whose, starts: Sequence[Callable[[int], object]]
@@ -58,7 +58,7 @@ class StartOfScenarios(NamedStart):
         return start(user_id)
 
     def name_of(self, user_id: int, rank: int = 0) -> str:
-        """The scenario of a user, and what that calls its kind."""
+        """Return the name of a user's scenario, with its kind if that has several."""
         parts, mix, place = self._whose(user_id, rank)
         number = parts[mix.kind_of(place)]
         start, name = self._starts[number], self._names[number]
@@ -72,25 +72,25 @@ class Joined(Scenario):
     """Several scenarios as one.
 
     Attributes:
-        parts: Each of them.
-        whose: Which users are whose.
+        parts: The scenarios.
+        whose: Maps users to scenarios.
     """
 
     parts: tuple[Scenario, ...]
     whose: _Whose
 
     def start_with(self, state: object) -> Callable[[int], object]:
-        """start() of each as a function of the user's id alone."""
+        """Return the start() functions of all as one function of the user's id alone."""
         states = cast("Sequence[object]", state)
         starts = [one.start_with(its) for one, its in zip(self.parts, states, strict=True)]
         return StartOfScenarios([one.name for one in self.parts], self.whose, starts)
 
     def init(self) -> object:
-        """Run each scenario's ``init``, in their order."""
+        """Run each scenario's ``init``, in order."""
         return [one.init() for one in self.parts]
 
     def terminate(self, state: object) -> None:
-        """Run each scenario's ``terminate``, also when that of another one has failed."""
+        """Run each scenario's ``terminate``, even if another one has failed."""
         problems = []
         for one, its in zip(self.parts, cast("Sequence[object]", state), strict=True):
             try:
@@ -102,15 +102,9 @@ class Joined(Scenario):
 
 
 def load(source: str, libraries: str = "", sources: Sequence[Source] = ()) -> Scenario:
-    """Import the scenario called `source`, or several, see `amoc.scenario.scenario_files`.
+    """Import the scenario `source`, or several, see `amoc.scenario.scenario_files`.
 
-    Args:
-        source: What the operator calls it.
-        libraries: As for `amoc.scenario.loader.load`.
-        sources: As for that.
-
-    Raises:
-        ScenarioError: As that.
+    The arguments and errors are those of `amoc.scenario.loader.load`.
     """
     parts = parts_of(source)
     if not parts:
@@ -131,10 +125,10 @@ def _load(part: Part, libraries: str, sources: Sequence[Source]) -> Scenario:
 
 
 def _whose(source: str, parts: Sequence[Part]) -> _Whose:
-    """Which users of `parts` are whose.
+    """Return the mapping of users to `parts`.
 
     Raises:
-        ValueError: There is no telling by their loads; a clause.
+        ValueError: A load is invalid; a clause.
     """
     if (loads := FileLoads.of(source)) is not None:
         return Whose(loads)

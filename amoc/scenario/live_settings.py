@@ -1,7 +1,7 @@
 """Changes of settings during a run, within one process.
 
-A change is verified, then put in force, or refused without effect. Agreeing with all other
-processes is up to `amoc.runtime.controller.settings_update`.
+A change is verified and then put in force, or rejected without effect. The agreement with all other
+processes is the task of `amoc.runtime.controller.settings_update`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from amoc.scenario.resolving import refused
 from amoc.scenario.settings import Value
 
 UPDATE = "update"
-"""The source of a value that was changed during the run."""
+"""The source of a value changed during the run."""
 
 
 def verify(values: Mapping[str, object]) -> dict[str, object]:
@@ -27,7 +27,7 @@ def verify(values: Mapping[str, object]) -> dict[str, object]:
         The values that would change, converted and checked.
 
     Raises:
-        SettingError: One line for each that is unknown, read-only or rejected.
+        SettingError: One line for each setting that is unknown, read-only or rejected.
     """
     by_name = {one.name: one for one in settings.declared()}
     problems, found = [], {}
@@ -58,15 +58,15 @@ class Applied(NamedTuple):
     """The effect of a change of settings in this process."""
 
     changed: dict[str, tuple[object, object]]
-    """Old and new value of each setting that has changed."""
+    """Old and new value of each changed setting."""
     problem: str
-    """Why an update function has failed, in one line; empty when none has."""
+    """Why an update function failed, in one line; empty if none did."""
 
 
 def apply(values: Mapping[str, object]) -> Applied:
     """Put verified `values` in force, and call the settings' update functions.
 
-    After a function that raises no other is called; `revert` must follow.
+    Stops at the first function that fails; `revert` must follow.
     """
     before = settings.in_force()
     new = verify(values)
@@ -81,11 +81,11 @@ def revert(values: Mapping[str, object], initial: Sequence[str]) -> str:
     """Undo `apply`: put the previous values in force, and call the update functions.
 
     Args:
-        values: Raw values of settings that had been changed earlier in the run.
-        initial: Names of settings that had not been changed before.
+        values: Raw values of settings changed earlier in the run.
+        initial: Names of settings not changed before.
 
     Returns:
-        What update functions raised meanwhile, a line each.
+        Errors of update functions, a line each.
     """
     known = {one.name: one for one in settings.declared()}
     now = settings.in_force()
@@ -101,7 +101,7 @@ def revert(values: Mapping[str, object], initial: Sequence[str]) -> str:
 
 
 def _call_updates(changed: Mapping[str, tuple[object, object]]) -> str:
-    """Call the update functions of settings that have changed; the error of one that fails."""
+    """Call the update functions of changed settings; return the error of the first to fail."""
     for one in settings.declared():
         if one.name in changed and callable(one.update):
             old, new = changed[one.name]
@@ -117,6 +117,6 @@ def _call_updates(changed: Mapping[str, tuple[object, object]]) -> str:
 
 
 def _text_of(error: BaseException) -> str:
-    """The text of an error of amoc's, or type and text of another one; in one line."""
+    """Return the text of an error of amoc, or type and text of another, in one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, (AmocError, Error)) and text else repr(error)

@@ -1,9 +1,10 @@
-"""Scenarios: find the module, import it, check it, and run its init() and terminate().
+"""Loading of scenarios: import, checks, and calls of init() and terminate().
 
 A scenario is a Python file or an importable module with a `start(user_id, state)` or
-`start(user_id)`; `init()` and `terminate(state)` or `terminate()` are optional. Helper modules
-beside a file are importable. Any error of the scenario becomes one message that names its line. A
-file in another load generator's words becomes such a module, too (`amoc.scenario.foreign`).
+`start(user_id)`; `init()` and `terminate(state)` or `terminate()` are optional. Helper modules in
+the directory of a file can be imported. Any error of the scenario becomes a single message that
+names its line. A file for another load generator becomes such a module, too
+(`amoc.scenario.foreign`).
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class Scenario:
     """A loaded scenario.
 
     Attributes:
-        name: The file's name without its ending, or the module's name.
-        source: The path or module name that the operator gave.
-        directory: Of its file and its helper modules; empty for a built-in module.
+        name: The file's name without its suffix, or the module's name.
+        source: The path or module name given by the operator.
+        directory: The directory of its file and helper modules; empty for a built-in module.
         doc: The module's docstring.
     """
 
@@ -48,7 +49,7 @@ class Scenario:
     module: ModuleType
 
     def start_with(self, state: object) -> Callable[[int], object]:
-        """start() as a function of the user's id alone."""
+        """Return start() as a function of the user's id alone."""
         start: Callable[..., object] = self.module.start
         if isinstance(start, UserKinds):
             return StartOfKind(start, state)
@@ -59,7 +60,7 @@ class Scenario:
         return start
 
     def init(self) -> object:
-        """Run the scenario's ``init``; its result is the state of every user.
+        """Run the scenario's ``init`` and return its result, the state passed to every user.
 
         Raises:
             InitError: It raised, or returned `amoc.Error`.
@@ -102,9 +103,9 @@ def load(source: str, libraries: str = "", sources: Sequence[settings.Source] = 
     """Import the scenario called `source`: a path to a Python file, or a module's name.
 
     Args:
-        source: What the operator calls it.
-        libraries: A directory with what it depends on, searched after amoc's own libraries.
-        sources: Raw settings, strongest first, of which some decide about its import.
+        source: The path or name given by the operator.
+        libraries: A directory with its dependencies, searched after amoc's own libraries.
+        sources: Raw settings in order of precedence, some of which affect its import.
 
     Raises:
         ScenarioError: There is no such file or module, it does not import, or start() is missing or
@@ -147,7 +148,7 @@ def _import(source: str, sources: Sequence[settings.Source]) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     name = path.stem
     if name in sys.modules or name in sys.stdlib_module_names or not name.isidentifier():
-        name = f"scenario_{name}"  # random.py must not become everybody's random
+        name = f"scenario_{name}"  # a file random.py must not replace the module random
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ScenarioError(f"scenario {source} must be a Python file (.py)")

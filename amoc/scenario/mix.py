@@ -1,13 +1,13 @@
-"""Which kind each user is of: exactly by weight, by the user's number alone. Pure.
+"""Exact assignment of kinds to users by weight, from the user's number alone. Pure.
 
-Kinds come in a pattern that is as long as the sum of the weights. Of the first *n* users of it, for
-any *n*, each kind has its share of *n*, give or take less than one (Tijdeman, "The chairman
-assignment problem", 1980). So it does not matter how many users there are, where they run, or how
+Kinds follow a pattern whose length is the sum of the weights. Among its first *n* users, for any
+*n*, each kind has its share of *n* with an error below one (Tijdeman, "The chairman assignment
+problem", 1980). So the mix does not depend on how many users there are, where they run, or how
 often their workers are restarted.
 
-The numbers go round the workers, so with one pattern all users of a kind could fall to one of them.
-Therefore each block of users has a pattern of its own: neighbours changed places wherever that
-keeps the promise.
+Users are placed on workers round robin, so with a single pattern one worker could get all users of
+a kind. Therefore each block of users has a different pattern, made by random swaps of neighbours
+that keep the error below one.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from random import Random
 
 MAX_KINDS = 100
 MAX_PATTERNS, ENOUGH = 1_000, 10_000
-"""Patterns that are made, and users in them together; a long one needs no others."""
+"""Maximum number of patterns, and of users in all of them; a long pattern is used alone."""
 SWEEPS = 4
 MAX_LENGTH = 100_000
-"""Of a pattern: the sum of the weights, as whole numbers without a common divisor."""
+"""Maximum length of a pattern, the sum of the weights as coprime integers."""
 
 
 def whole_weights(weights: Sequence[float | Fraction]) -> tuple[int, ...]:
-    """`weights` as the smallest whole numbers in the same proportion.
+    """Return the smallest whole numbers in the same proportion as `weights`.
 
     Raises:
-        ValueError: One is not above 0, or the proportion is too fine; a clause.
+        ValueError: A weight is not above 0, or the proportion is too fine; a clause.
     """
     if not 1 <= len(weights) <= MAX_KINDS:
         raise ValueError(f"must have 1 to {MAX_KINDS} kinds, got {len(weights)}")
@@ -56,16 +56,16 @@ def whole_weights(weights: Sequence[float | Fraction]) -> tuple[int, ...]:
 
 
 def pattern_of(weights: Sequence[int]) -> tuple[int, ...]:
-    """The kinds of the first users, by number, for whole `weights`."""
+    """Return the kinds of the first users, in order, for integer `weights`."""
     total, kinds = sum(weights), len(weights)
     if kinds == 1:
         return (0,) * total
-    # Deviations are at most 1 - 1 / (2 * kinds - 2) shares; all is multiplied by that and `total`.
+    # Errors are at most 1 - 1 / (2 * kinds - 2); everything is scaled by `scale` and `total`.
     scale = 2 * kinds - 2
     given = [0] * kinds
     pattern = []
     for number in range(1, total + 1):
-        # How much each kind lacks of its share, of which the one whose limit comes first is next.
+        # The deficit of each kind; among those due, the one with the earliest deadline is next.
         lacks = [scale * (number * weight - total * given[k]) for k, weight in enumerate(weights)]
         ready = [k for k in range(kinds) if lacks[k] >= total]
         chosen = min(ready, key=lambda k: Fraction((scale - 1) * total - lacks[k], weights[k]))
@@ -75,7 +75,7 @@ def pattern_of(weights: Sequence[int]) -> tuple[int, ...]:
 
 
 def shuffled(pattern: Sequence[int], weights: Sequence[int], draw: Random) -> tuple[int, ...]:
-    """`pattern` with neighbours that have changed places at random; it keeps the same promise."""
+    """Return `pattern` with neighbours swapped at random, within the same bound on the error."""
     total, made = len(pattern), list(pattern)
     for _ in range(SWEEPS):
         given = [0] * len(weights)
@@ -84,7 +84,7 @@ def shuffled(pattern: Sequence[int], weights: Sequence[int], draw: Random) -> tu
             given[one] += 1
             if one == other or draw.random() < 0.5:
                 continue
-            # If they change, only the users up to this one are other ones than before.
+            # A swap changes only the counts up to this place, so only these need a check.
             count = place + 1
             less = count * weights[one] - total * (given[one] - 1)
             more = total * (given[other] + 1) - count * weights[other]
@@ -96,7 +96,7 @@ def shuffled(pattern: Sequence[int], weights: Sequence[int], draw: Random) -> tu
 
 
 class Mix:
-    """Tells the kind of each user."""
+    """The kind of each user."""
 
     def __init__(self, weights: Sequence[float]) -> None:
         """Mix kinds by their weights.
@@ -107,18 +107,18 @@ class Mix:
         whole = whole_weights(weights)
         draw = Random(f"mix {whole}")
         pattern = pattern_of(whole)
-        self._ranks, self._each = array("L"), [0]  # made when they are first asked for
-        self._kinds = array("B", pattern)  # of pattern after pattern
+        self._ranks, self._each = array("L"), [0]  # filled on first use
+        self._kinds = array("B", pattern)  # all patterns, concatenated
         for _ in range(1, min(MAX_PATTERNS, ENOUGH // len(pattern))):
             pattern = shuffled(pattern, whole, draw)
             self._kinds.extend(pattern)
 
     def kind_of(self, user_id: int) -> int:
-        """The kind of a user, as an index of the weights."""
+        """Return the kind of a user, as an index into the weights."""
         return self._kinds[(user_id - 1) % len(self._kinds)]
 
     def rank_of(self, user_id: int) -> int:
-        """Which one a user is of those of its kind, from 1."""
+        """Return the rank of a user among those of its kind, from 1."""
         if not self._ranks:
             given = [0] * MAX_KINDS
             for kind in self._kinds:

@@ -1,6 +1,6 @@
-"""Lets parts of amoc that know no throttles wait at one that the operator has named.
+"""Waiting for a throttle named by the operator, for packages that do not depend on throttles.
 
-Throttles and clients are rooms beside each other; what passes a throttle is put in here by them.
+Throttles and clients must not import each other; the throttle package provides the wait here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _wait: Callable[[str], object] | None = None
 
 
 def provide(wait: Callable[[str], object]) -> None:
-    """Throttles are there: `wait` lets the caller wait at one of them."""
+    """Set the function that waits for a throttle, given its name."""
     global _wait
     _wait = wait
 

@@ -1,16 +1,16 @@
 """Plugins: installed packages that subscribe to the events of runs.
 
-A package says so with an entry point of the group ``amoc.plugins``:
+A package declares one as an entry point of the group ``amoc.plugins``:
 
     [options.entry_points]
     amoc.plugins =
         probe = our_probe.amoc_plugin
 
-Its target is imported in the controller and in the supervisor, before the scenario. Subscribers
-that it adds to `amoc.events` are called there, and in the workers, which inherit them through the
-fork. A target that is a function is called, once in each of the two, with the process's role.
+Its target is imported in the controller and in the supervisor, before the scenario. Subscribers it
+adds to `amoc.events` are called there and in the workers, which inherit them through the fork. If
+the target is a function, it is called once in each of the two processes, with the process's role.
 
-A plugin that cannot be loaded stops the run before it begins: otherwise a missing probe would be
+A plugin that cannot be loaded stops the run before it begins; otherwise a missing probe would be
 noticed only at the end.
 """
 
@@ -49,14 +49,14 @@ class Plugin(NamedTuple):
 
 
 def load(role: str, installed: Iterable[EntryPoint] | None = None) -> Sequence[Plugin]:
-    """Load all plugins in this process; they are returned in the order of their names.
+    """Load all plugins in this process and return them sorted by name.
 
     Args:
-        role: The process's, one of `ROLES`.
+        role: The role of this process, one of `ROLES`.
         installed: Entry points to use instead of the installed ones.
 
     Raises:
-        UsageError: One cannot be loaded.
+        UsageError: A plugin cannot be loaded.
     """
     entries = entry_points.of_group(GROUP) if installed is None else installed
     plugins = []

@@ -1,7 +1,7 @@
-"""Which value each setting has at the start of a run. Pure.
+"""Resolution of the settings' values at the start of a run. Pure.
 
-Each takes the strongest source that has a value for it. Every problem is collected before any is
-raised.
+The source with the highest precedence that has a value wins. All errors are collected before they
+are raised together.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from amoc.scenario.settings import MISSING, AnySetting, Source, Value
 
 
 def resolve(settings: Iterable[AnySetting], sources: Sequence[Source]) -> dict[str, Value]:
-    """Decide every setting's value.
+    """Resolve the value of every setting.
 
     Args:
-        settings: The declared ones.
-        sources: Raw values, strongest first. Where none of them is strict, what they have of
-            undeclared names can be read as well, by `get` with the name.
+        settings: The declared settings.
+        sources: Raw values in order of precedence. If no source is strict, values for undeclared
+            names are included, to be read by `get` with the name.
 
     Raises:
         SettingError: One line for each unknown name, missing value and rejected value.
@@ -38,7 +38,7 @@ def resolve(settings: Iterable[AnySetting], sources: Sequence[Source]) -> dict[s
     ]
     undeclared = not any(source.strict for source in sources)
     values: dict[str, Value] = {}
-    for source in reversed(sources):  # the strongest comes last, and stays
+    for source in reversed(sources):  # the one with the highest precedence overwrites the others
         label = source.label
         values |= {
             name: Value(raw, label.format(name=name.upper()))
@@ -64,7 +64,7 @@ def resolve(settings: Iterable[AnySetting], sources: Sequence[Source]) -> dict[s
 
 
 def refused(name: str, raw: object, error: ValueError, label: str) -> str:
-    """Why `raw` cannot be the value of setting `name`."""
+    """Return why `raw` cannot be the value of setting `name`, without secrets."""
     reason = str(error)
     if redaction.tells(reason, name, raw):
         reason = f"fails its check with {type(error.__cause__ or error).__name__}"

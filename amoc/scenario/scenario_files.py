@@ -1,6 +1,6 @@
-"""Several scenarios in one run, each with its load: ``buy.py=10 browse.py=90``. Pure.
+"""The notation for several scenarios with loads: ``buy.py=10 browse.py=90``. Pure.
 
-In a plan they are one text, as a shell would take it.
+A plan holds them as a single text, quoted as for a shell.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from amoc.scenario.mix import whole_weights
 
 MAX_USERS = 1 << 32
 JOINS = "+"
-"""Between the names of scenarios that run together."""
+"""Separates the names of scenarios that run together."""
 _NUMBER = r"[\d.]{1,20}(?:/\w{1,9})?"
 _STAGE = rf"[\d.]{{1,20}}\w{{1,9}}:{_NUMBER}"
 _PART = re.compile(rf"(.+)=({_NUMBER}|{_STAGE}(?:,\s*{_STAGE}){{0,999}})")
@@ -33,11 +33,11 @@ class Part(NamedTuple):
 
     source: str
     load: str
-    """How many users it has, or its weight; stages of that; or an arrival rate, or stages of it."""
+    """A number of users or a weight; stages of users; an arrival rate or stages of one."""
 
     @property
     def is_count(self) -> bool:
-        """Whether its load is a number of users that stays."""
+        """Whether its load is a constant number of users."""
         return self.load.isdigit()
 
     @property
@@ -47,38 +47,41 @@ class Part(NamedTuple):
 
     @property
     def users(self) -> int:
-        """How many users it has from the beginning, or its weight."""
+        """The constant number of its users, or its weight; 0 for another load."""
         return int(self.load) if self.is_count else 0
 
     @property
     def name(self) -> str:
-        """What it is called: the file without its ending, or the module."""
+        """Its name: the file's without the suffix, or the module's."""
         return name_of(self.source)
 
 
 def is_path(source: str) -> bool:
-    """Whether `source` means a file rather than a module's name."""
+    """Return whether `source` means a file rather than a module's name."""
     if parts_of(source):
         return False
     return source.endswith(".py") or "/" in source or Path(source).is_dir()
 
 
 def name_of(source: str) -> str:
-    """The scenario's name: the file's without its ending, or the module's; of several, all."""
+    """Return the scenario's name: the file's without the suffix, or the module's.
+
+    The names of several scenarios are joined by `JOINS`.
+    """
     if parts := parts_of(source):
         return JOINS.join(one.name for one in parts)
     return Path(source).stem if is_path(source) else source
 
 
 def file_names(text: str) -> str:
-    """A scenario, or several with their loads, for people: files without their directories."""
+    """Return one scenario, or several with loads, with files shortened to their names."""
     if parts := parts_of(text):
         return text_of([one._replace(source=file_names(one.source)) for one in parts])
     return Path(text).name if "/" in text else text
 
 
 def parts_of(text: str) -> tuple[Part, ...]:
-    """The scenarios of a plan that has several; empty if it has one."""
+    """Return the scenarios of a plan with several; empty if it has only one."""
     if "=" not in text:
         return ()
     try:
@@ -92,18 +95,18 @@ def parts_of(text: str) -> tuple[Part, ...]:
 
 
 def part_of(word: str) -> Part | None:
-    """A word such as ``buy.py=10``; None if it is something else."""
+    """Parse a word such as ``buy.py=10``; None if it has another form."""
     match = _PART.fullmatch(word)
     return Part(match[1], match[2].replace(" ", "")) if match is not None else None
 
 
 def text_of(parts: Sequence[Part]) -> str:
-    """Several scenarios as one text."""
+    """Return several scenarios as a single text."""
     return shlex.join(f"{one.source}={one.load}" for one in parts)
 
 
 def absolute(text: str) -> str:
-    """Several scenarios, files by their whole paths."""
+    """Return several scenarios with absolute paths."""
     return text_of(
         [
             one._replace(source=str(Path(one.source).resolve())) if is_path(one.source) else one
@@ -113,13 +116,14 @@ def absolute(text: str) -> str:
 
 
 def with_rate(parts: Sequence[Part]) -> tuple[tuple[Part, ...], str]:
-    """Scenarios that all have arrival rates which stay, ``buy.py=1/s browse.py=90/min``.
+    """Combine scenarios that all have constant arrival rates, ``buy.py=1/s browse.py=90/min``.
 
     Returns:
-        The scenarios with weights instead; and the rate of all together. Empty if they are others.
+        The scenarios with weights instead of rates, and the total rate. Both are empty if some have
+        other loads.
 
     Raises:
-        ValueError: A rate is wrong; a clause that follows "scenarios".
+        ValueError: A rate is invalid; a clause that follows "scenarios".
     """
     if not parts or any(not one.is_rate or ":" in one.load for one in parts):
         return (), ""
@@ -145,10 +149,10 @@ def with_rate(parts: Sequence[Part]) -> tuple[tuple[Part, ...], str]:
 
 
 def check(words: Sequence[str]) -> tuple[Part, ...]:
-    """The scenarios that an operator has given, of which there are several.
+    """Parse and check several scenarios given by the operator.
 
     Raises:
-        ValueError: A word is wrong; a clause that follows "scenarios".
+        ValueError: A word is invalid; a clause that follows "scenarios".
     """
     parts: list[Part] = []
     for word in words:

@@ -1,4 +1,4 @@
-"""What is wrong with a setting's declaration. Pure."""
+"""Errors in the declaration of a setting. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from amoc.base.signatures import takes
 def faults(
     description: object, verify: object, update: object, parse: object, has_type: bool
 ) -> Iterator[str]:
-    """What is wrong with the arguments of `setting`.
+    """Return the errors in the arguments of `setting`.
 
     Args:
-        description: As given.
-        verify: As given.
-        update: As given.
-        parse: As given.
-        has_type: Whether its type is given, or is that of the default.
+        description: As for `setting`.
+        verify: As for `setting`.
+        update: As for `setting`.
+        parse: As for `setting`.
+        has_type: Whether its type is given or follows from the default.
     """
     if not description or not isinstance(description, str):
         yield "a setting needs a description as its second argument"

@@ -1,4 +1,4 @@
-"""The sources of raw settings: command line, environment, config file. Pure."""
+"""Sources of raw settings: command line, environment, config file. Pure."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from amoc.scenario.settings import Setting, Source
 DEFAULT_FILE = "amoc.toml"
 PREFIX = "AMOC_"
 MAX_DEPTH = 50
-"""How deep lists and tables may be nested. msgpack does not take many more, and code that walks
+"""Maximum nesting of lists and tables: msgpack does not accept much more, and the code that walks
 them is recursive."""
 MIN_INT, MAX_INT = -(1 << 63), (1 << 64) - 1
-"""The limits of msgpack."""
+"""The integers that msgpack can pack."""
 
 
 def gather(
@@ -28,12 +28,12 @@ def gather(
     config: str | None,
     undeclared: bool = False,
 ) -> list[Source]:
-    """Raw settings, strongest first.
+    """Return raw settings in order of precedence.
 
     Args:
         pairs: ``name=value`` from the command line.
-        environment: All of the environment; names that begin with ``AMOC_``, in any case, count,
-            unless they are empty.
+        environment: The environment. Non-empty variables that begin with ``AMOC_``, in any case,
+            are used.
         config: A TOML file; None means `DEFAULT_FILE`, if it exists.
         undeclared: Whether names that no module declares are allowed.
 
@@ -55,10 +55,10 @@ def gather(
 
 
 def pairs_of(what: str, texts: Iterable[str], value: str = "VALUE") -> dict[str, str]:
-    """``NAME=VALUE`` texts as values by name; the last one of a name counts.
+    """Parse ``NAME=VALUE`` texts; the last one for a name counts.
 
     Raises:
-        UsageError: A text is something else; `what` says where it was given.
+        UsageError: A text has another form; the message begins with `what`.
     """
     values = {}
     for text in texts:
@@ -72,13 +72,13 @@ def pairs_of(what: str, texts: Iterable[str], value: str = "VALUE") -> dict[str,
 def cannot_travel(
     name: str, value: object, secret: bool | None = None, depth: int = 0
 ) -> str | None:
-    """Why the value of setting `name` cannot be sent to a worker, in one line; None if it can.
+    """Return why a setting's value cannot be sent to a worker, in one line; None if it can.
 
     Args:
-        name: The setting's, or where in it the value is.
+        name: The setting's name, or the path to a nested value.
         value: The value.
-        secret: Whether no message may show it; by default its name says so.
-        depth: How deep it is nested.
+        secret: Whether messages must hide it; decided by its name if omitted.
+        depth: Its nesting depth.
     """
     if secret is None:
         secret = is_secret(name)
@@ -104,7 +104,7 @@ def _read(file: str, required: bool) -> dict[str, object]:
     path = Path(file)
     if not path.exists() and not required:
         return {}
-    import tomllib  # here, for few runs have such a file
+    import tomllib  # here, since few runs have such a file
 
     try:
         values: dict[str, object] = _plain(tomllib.loads(path.read_text()))
@@ -120,7 +120,7 @@ def _read(file: str, required: bool) -> dict[str, object]:
 
 
 def _plain(value: object) -> Any:
-    """`value` as it can be sent to a node: dates and times as text, which their types parse."""
+    """Return `value` in a form that can be sent, with dates and times as text to parse again."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -129,9 +129,9 @@ def _plain(value: object) -> Any:
 
 
 def for_scenario(sources: list[Source], name: str, declared: list[Setting[object]]) -> list[Source]:
-    """The sources that apply to scenario `name`.
+    """Return the sources that apply to scenario `name`.
 
-    A table of the config file with the scenario's name overrides the file's top-level values, and
+    A table with the scenario's name in the config file overrides the file's top-level values;
     tables of other scenarios are ignored.
     """
     names = {one.name for one in declared}

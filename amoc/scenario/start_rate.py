@@ -1,8 +1,8 @@
-"""The start rate: how many users may start per minute, and which setting decides it. Pure.
+"""The rate at which users start, per minute, and the setting that determines it. Pure.
 
-``user_rate`` overrides ``interarrival``. Stages and an arrival rate decide themselves when users
-start, so beside them these two count only when one is set explicitly. (``--throttle user_rate=…``
-overrides all of this, as it does for every throttle.)
+``user_rate`` overrides ``interarrival``. Stages and an arrival rate determine themselves when users
+start; with them these two apply only if one is set explicitly. (``--throttle user_rate=…``
+overrides all of this, as for every throttle.)
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from math import inf
 from amoc.scenario.settings import DEFAULT
 
 USER_RATE = "user_rate"
-"""The setting, and the throttle through which users start."""
+"""The name of the setting, and of the throttle through which users start."""
 INTERARRIVAL = "interarrival"
 SETTINGS = frozenset((USER_RATE, INTERARRIVAL))
-"""The settings that decide the rate."""
+"""The settings that determine the rate."""
 
 
 def start_rate(interarrival_ms: float, per_minute: float | None) -> float:
-    """User starts per minute that ``interarrival`` and ``user_rate`` allow."""
+    """Return the user starts per minute allowed by ``interarrival`` and ``user_rate``."""
     if per_minute is not None:
         return per_minute
     return 60_000 / interarrival_ms if interarrival_ms else inf
@@ -29,10 +29,10 @@ def start_rate(interarrival_ms: float, per_minute: float | None) -> float:
 def first_rate(
     own_starts: str, sources: Mapping[str, str], interarrival_ms: float, per_minute: float | None
 ) -> tuple[float, str]:
-    """User starts per minute at the beginning of a run, and what decides it.
+    """Return the user starts per minute at the beginning of a run, and what determines them.
 
     Args:
-        own_starts: The option that says when users start, if there is one; else empty.
+        own_starts: The option that determines when users start, or empty if there is none.
         sources: The source of each setting's value, by name.
         interarrival_ms: The setting ``interarrival``.
         per_minute: The setting ``user_rate``.

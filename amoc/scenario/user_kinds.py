@@ -66,7 +66,10 @@ class UserKinds:
 
 
 def is_new(user: object) -> bool:
-    """Return whether this is a user's first iteration; False for an arrival, without a kind."""
+    """Return whether a user begins its first iteration; False for one started by a rate.
+
+    Such a user may be of another kind in each iteration.
+    """
     return getattr(user, "iteration", 1) == 1 and not getattr(user, "arrival", 0)
 
 

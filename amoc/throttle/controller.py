@@ -210,7 +210,7 @@ class Pacer:
         self._broadcast(throttle.newest_change())
         rate = throttle.value_at(now_ns)
         _log.info("throttle %s is started with %g per %g s", name, rate, interval_s)
-        if THROTTLE_INIT.heard:
+        if THROTTLE_INIT.subscribers:
             THROTTLE_INIT(throttle=name, rate=rate, interval_s=interval_s)
         if self._run_is_paused:
             self.change(name, Throttle.pause_run)
@@ -237,7 +237,7 @@ class Pacer:
             self._last_epochs.pop(next(iter(self._last_epochs)))
         self._broadcast(throttle.stop_notice())
         _log.info("throttle %s is stopped", name)
-        if THROTTLE_STOP.heard:
+        if THROTTLE_STOP.subscribers:
             THROTTLE_STOP(throttle=name)
 
     def change_rate(self, name: str, text: str) -> str:
@@ -339,7 +339,7 @@ class Pacer:
         if act(throttle, now_ns):
             self._broadcast(throttle.newest_change())
             self._deal(throttle, now_ns, throttle.next_ns(now_ns))
-            if THROTTLE_RATE.heard:
+            if THROTTLE_RATE.subscribers:
                 self._fire_rate(throttle, now_ns)
 
     def _fire_rate(self, throttle: Throttle[WorkerId], now_ns: int) -> None:

@@ -120,7 +120,7 @@ class WorkerQueue:
             The token, its intended time in ns, if there is no need to wait; else None.
         """
         self._requests.cells[0] += 1
-        if THROTTLE_REQUEST.heard:
+        if THROTTLE_REQUEST.subscribers:
             THROTTLE_REQUEST(user_of(waiter), throttle=self.name, waiting=self.waiting)
         if self.mode is _OPEN or self._changes:
             at_ns = now_ns()
@@ -321,7 +321,7 @@ class WorkerQueue:
         # The hot path: all the work for each token is here.
         slots, lateness, record = self._slots, self.lateness, self.record
         queue = self._queue
-        heard = bool(THROTTLE_EXECUTE.heard)
+        heard = bool(THROTTLE_EXECUTE.subscribers)
         void = missed = 0
         while slots.next_ns <= at_ns < until_ns:
             due_ns, block, number, paused_before_ns = slots.take()
@@ -389,7 +389,7 @@ class WorkerQueue:
     def _count_executed(self, waiter: Waiter[Token]) -> None:
         """Count a user that passes without a slot."""
         self._executions.inc()
-        if THROTTLE_EXECUTE.heard:
+        if THROTTLE_EXECUTE.subscribers:
             self._fire_executed(waiter, 0)
 
     def _fire_executed(self, waiter: Waiter[Token], late_ns: int) -> None:

@@ -185,7 +185,7 @@ class User(greenlet):
                     self._has_crashed = False
                     self._recovering_since_ns = now_ns()
                 try:
-                    if ITERATION_START.heard or ITERATION_STOP.heard:
+                    if ITERATION_START.subscribers or ITERATION_STOP.subscribers:
                         self._run_in_span()
                     else:
                         self._run_once()
@@ -261,7 +261,7 @@ class User(greenlet):
             raised.append(error)
             self._crashed(error)
 
-        if ITERATION_START.heard:
+        if ITERATION_START.subscribers:
             ITERATION_START(self.id, iteration=self.iteration)
         begun_ns = now_ns()
         try:
@@ -271,7 +271,7 @@ class User(greenlet):
             raise
         finally:
             duration_ns = now_ns() - begun_ns
-            if ITERATION_STOP.heard:
+            if ITERATION_STOP.subscribers:
                 ITERATION_STOP(
                     self.id,
                     iteration=self.iteration,

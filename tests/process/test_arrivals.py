@@ -191,7 +191,7 @@ def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tm
         assert refused.returncode != 0
         assert "change that with amoc throttle" in refused.stderr
         assert "must be below infinity" in amoc(run, "throttle", "arrival_rate", "inf").stderr
-        assert "must say per what time" in amoc(run, "throttle", "arrival_rate", "5").stderr
+        assert "must have a time unit" in amoc(run, "throttle", "arrival_rate", "5").stderr
         assert amoc(run, "throttle", "arrival_rate", "0/s").returncode == 0
         held = len(lines(tmp_path / "begun"))
         changed = amoc(run, "throttle", "arrival_rate", "400/s")

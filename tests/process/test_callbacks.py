@@ -107,7 +107,7 @@ def test_what_is_raised_anywhere_is_counted_by_cause_and_no_worker_dies(
     if kind in ("greenlet.GreenletExit()", "user.UserStopped()"):
         places.remove("in_greenlet")  # that is how a greenlet of gevent's ends
     assert [place for place in places if f" in {place})" not in causes] == [], summary["crashes"]
-    assert "trial.in_subscriber, which is called on user.added, raised" in output
+    assert "trial.in_subscriber, a subscriber of user.added, raised" in output
 
 
 BOTH_ENDS = """

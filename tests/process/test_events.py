@@ -306,12 +306,12 @@ def test_a_subscriber_that_raises_or_waits_is_told_and_harms_no_user(
         users = run.summary()["users"]
         assert (users["finished"], users["crashed"]) == (50, 0)
         assert run.summary()["throttles"]["logins"]["executions"] == 50
-    told = [line for line in run.output.splitlines() if "which is called on" in line]
-    assert any("trial.fail, which is called on" in line for line in told)
-    assert any("trial.wait, which is called on throttle.execute" in line for line in told)
+    told = [line for line in run.output.splitlines() if "a subscriber of" in line]
+    assert any("trial.fail, a subscriber of" in line for line in told)
+    assert any("trial.wait, a subscriber of throttle.execute" in line for line in told)
     grave = [one for path in (run.directory / "logs").iterdir() for one in lines(path)]
-    assert any("trial.give_up, which is called on throttle.execute" in one for one in grave)
-    assert any("probe_plugin.give_up, which is called on" in one for one in grave)
+    assert any("trial.give_up, a subscriber of throttle.execute" in one for one in grave)
+    assert any("probe_plugin.give_up, a subscriber of" in one for one in grave)
     assert "failed with Timeout" not in run.output
     assert len(told) <= 20  # of more than 250 failures
 

@@ -154,7 +154,7 @@ class NodeJoins:
             f"{node.name} on {host} has joined with {counted(len(node.workers), 'worker')};"
             f" {counted(users, 'user')} will {begin}{only}"
         )
-        if events.NODE_UP.heard:
+        if events.NODE_UP.subscribers:
             events.NODE_UP(node=node.name)
 
     def _bring_up(self, coming: _Coming) -> Loaded:

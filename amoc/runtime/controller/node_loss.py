@@ -78,6 +78,6 @@ class NodeLoss:
         self._operator.error(text)
         told = {"name": node.name, "reason": str(error), "restarted": again, "lost": lost}
         self._files.write("node", **told, state="lost")
-        if events.NODE_DOWN.heard:
+        if events.NODE_DOWN.subscribers:
             events.NODE_DOWN(node=node.name, reason=str(error))
         return True

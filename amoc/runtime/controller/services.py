@@ -248,7 +248,7 @@ class Services:
                 before = self._arrival_slots.get(worker, 0)  # of earlier incarnations
                 self._arrival_slots[worker] = arrival_slots
                 self._forget(WorkerId(node, worker, incarnation), arrival_slots - before)
-                if events.WORKER_DOWN.heard:
+                if events.WORKER_DOWN.subscribers:
                     events.WORKER_DOWN(
                         node=node, worker=worker, incarnation=incarnation, reason=reason
                     )
@@ -303,7 +303,7 @@ class Services:
             self.broadcast.tell(origin, Pause)
         self._is_untold = True
         self.starts.up(up.worker, up.restart, up.start)
-        if events.WORKER_UP.heard:
+        if events.WORKER_UP.subscribers:
             events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
         if up.incarnation > 1:
             again = f"{counted(len(up.restart), 'user')} to restart"

@@ -196,7 +196,7 @@ class ArrivalPool(UserPool):
         user = users[user_id] = User(user_id, self)
         row[_USERS] = alive = len(users)
         row[_PEAK] = max(row[_PEAK], alive)
-        if USER_ADDED.heard:
+        if USER_ADDED.subscribers:
             USER_ADDED(user_id, again=False)
         user.switch()
         return user

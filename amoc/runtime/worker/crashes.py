@@ -72,7 +72,7 @@ class CrashReporter:
         cause, is_new = self._causes.count(error, user_id)
         whose = {"cause": cause, "user": user_id or None}
         _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
-        if USER_CRASHED.heard:
+        if USER_CRASHED.subscribers:
             USER_CRASHED(user_id or None, cause=cause, exception=error)
         if is_new:
             headline = self._causes.named(user_id, headline_of(error, self._directory))

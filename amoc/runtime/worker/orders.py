@@ -84,7 +84,7 @@ class OrderHandler:
         self._pool.refresh()
         if applied.problem:
             raise SettingError(applied.problem)
-        if SETTINGS_CHANGED.heard:
+        if SETTINGS_CHANGED.subscribers:
             SETTINGS_CHANGED(changed=_without_secrets(applied.changed))
         texts = [
             f"{name} is {redaction.shown(name, new)} now, was {redaction.shown(name, old)}"

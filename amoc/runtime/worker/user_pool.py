@@ -222,7 +222,7 @@ class UserPool:
             user = users[user_id] = User(user_id, self)
             if again:
                 row[_RESTARTED] += 1
-            if USER_ADDED.heard:
+            if USER_ADDED.subscribers:
                 USER_ADDED(user_id, again=again)
             begin.append(user.switch)
         row[_WAITING] = len(self._queued)
@@ -275,7 +275,7 @@ class UserPool:
 
     def left(self, user: User) -> None:
         """Forget a user that is gone for good."""
-        if USER_REMOVED.heard:
+        if USER_REMOVED.subscribers:
             how = HOW_GONE.get(self.states[user.id], "removed")
             USER_REMOVED(user.id, how=how, iterations=user.iteration)
         if user.spawned and (outlived := end_spawned(user, self._outlived.count)):

@@ -106,7 +106,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
         (["--user-ids", f"1-{MAX_ID + 1}"], "--user-ids must be A-B"),
         (["--user-ids", f"1-{LONG}"], "--user-ids must be A-B"),
         (["--users", "3", "--user-ids", "1-3"], "--users and --user-ids are mutually exclusive"),
-        (["--arrival-rate", "5"], "--arrival-rate must say per what time, such as 200/s"),
+        (["--arrival-rate", "5"], "--arrival-rate must have a time unit, such as 200/s"),
         (["--arrival-rate", "fast"], "must be a rate such as 10/s, 600/min or 3600/h, got 'fast'"),
         (["--arrival-rate", "inf"], "--arrival-rate must be below infinity, got 'inf'"),
         (["--arrival-rate", "1/s", "--users", "1"], "--arrival-rate and --users are mutually"),

@@ -30,8 +30,8 @@ def test_stages_ramp_from_0_and_end_with_the_last_one():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("200", "must say per what time, such as 200/s"),
-        ("30s:10", "must say per what time"),
+        ("200", "must have a time unit, such as 200/s"),
+        ("30s:10", "must have a time unit"),
         ("inf/s", "must be"),
         ("inf", "must be below infinity"),
         ("-1/s", "must not be negative"),

@@ -91,7 +91,7 @@ def test_a_rate_may_have_stages_and_hold_its_last_one():
         (["1", "0s:5"], "s1.py: must have a total duration above 0 s, got '0s:5'"),
         (["1", "5s:1.5"], "s1.py: stage 1: its target must be a whole number"),
         (["1", "5x:1"], "s1.py: stage 1: its duration must be a duration"),
-        (["1", "5s:1/s,5s:2"], "s1.py: must say per what time"),
+        (["1", "5s:1/s,5s:2"], "s1.py: must have a time unit"),
         (["5/s", "5s:1/s"], "must not combine an arrival rate in stages with another"),
     ],
 )

@@ -535,8 +535,8 @@ class Frozen(dict):
 @pytest.mark.parametrize(
     ("message", "refusal"),
     [
-        (Odd(), "msgpack can pack, got Odd"),
-        (1 << 64, "msgpack can pack, got int"),
+        (Odd(), "packable by msgpack, got Odd"),
+        (1 << 64, "packable by msgpack, got int"),
         (bytes(MAX_BYTES), "must be at most 1048576 bytes, got "),
         ({Frozen(x=1): 1}, "a message must be readable by msgpack"),
     ],

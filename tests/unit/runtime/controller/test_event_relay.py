@@ -39,7 +39,7 @@ def test_only_what_is_wanted_is_sent(relay):
     events.THROTTLE_STOP(throttle="t")
     events.COORDINATOR_STOP(coordinator="c")
     assert relay.sent == [(1, "throttle.stop", {"throttle": "t"})]
-    assert not events.COORDINATOR_STOP.heard
+    assert not events.COORDINATOR_STOP.subscribers
 
 
 def test_what_happens_before_a_worker_is_up_is_kept_for_it_until_the_run_begins(relay):
@@ -80,4 +80,4 @@ def test_nothing_is_heard_any_more_at_the_end(relay):
     relay.relay.want(["throttle.stop"])
     relay.relay.worker_up(FIRST)
     relay.relay.end()
-    assert not events.THROTTLE_STOP.heard
+    assert not events.THROTTLE_STOP.subscribers
