@@ -105,7 +105,7 @@ def test_start_takes_what_it_likes(scenario):
             "no arguments",
         ),
         ("def a(x, y, z): ...\namoc.users({a: 1})", "a takes (x, y, z)"),
-        ("async def a(x): ...\namoc.users({a: 1})", "must be plain"),
+        ("async def a(x): ...\namoc.users({a: 1})", "must be a plain function"),
         ("amoc.users({Buyer: 1})\namoc.users({browser: 1})", "must be called once"),
         (
             "def a(): ...\nb, a = a, lambda: 1\na.__name__ = 'a'\namoc.users({a: 1, b: 2})",
