@@ -22,6 +22,7 @@ from greenlet import GreenletExit, greenlet
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.timers import call_later
 from amoc.base.tracebacks import raise_without_cycle
 
 if TYPE_CHECKING:
@@ -87,9 +88,7 @@ class Waiter(Generic[T]):
             )
         timer = None
         if timeout < inf:
-            timer = hub.loop.timer(max(timeout, 0.0))
-            # Whoever goes on within an event of the loop may have worked for long since it began.
-            timer.start(self.resume, update=True)
+            timer = call_later(hub.loop, timeout, self.resume)
         self.greenlet = current
         try:
             # Without what gevent does before; of all that is called here, users keep a copy.
@@ -180,8 +179,7 @@ class Alarm:
     def _set(self, seconds: float) -> None:
         self.close()
         self._rings_ns = self._due_ns
-        self._timer = get_hub().loop.timer(max(seconds, 0.0))
-        self._timer.start(self._ring)
+        self._timer = call_later(get_hub().loop, seconds, self._ring)
 
     def _ring(self) -> None:
         self.close()

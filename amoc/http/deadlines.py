@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from gevent import get_hub
 
 from amoc.base.clock import S_NS
+from amoc.base.timers import call_later
 
 if TYPE_CHECKING:
     from gevent._types import _TimerWatcher
@@ -89,8 +90,7 @@ class Deadlines:
         if self._timer is not None:
             self._timer.close()
         left_s = (since_ns + self._ns - monotonic_ns()) / S_NS
-        self._timer = get_hub().loop.timer(max(left_s, LEAST_S), ref=False)
-        self._timer.start(self._ring)
+        self._timer = call_later(get_hub().loop, max(left_s, LEAST_S), self._ring, ref=False)
 
     def _ring(self) -> None:
         over = self._take_overdue()

@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 
 from gevent import get_hub
 
+from amoc.base.timers import call_later
 from amoc.base.waiting import Waiter
 from amoc.xmpp import meters, options
 from amoc.xmpp.connection import causes
@@ -210,8 +211,8 @@ class ManagedStream(Stream):
 
     def _start_timer(self) -> None:
         if not self.ended:
-            self._timer = get_hub().loop.timer(options.xmpp_ack_interval.get())
-            self._timer.start(self._tell)
+            seconds = options.xmpp_ack_interval.get()
+            self._timer = call_later(get_hub().loop, seconds, self._tell)
 
     def _drop_timer(self) -> None:
         timer, self._timer = self._timer, None

@@ -13,11 +13,13 @@ times in a row.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import gevent
 from gevent import get_hub
 
+from amoc.base.timers import call_later
 from amoc.base.waiting import Waiter
 from amoc.xmpp import errors
 from amoc.xmpp.connection.server_url import Server
@@ -268,7 +270,7 @@ class BoshTransport:
             rid = min(self._unanswered)
             self._send(line, rid, self._unanswered.pop(rid))
         while dialogue.wants_request(under_way := self._under_way):
-            if under_way and (left := self._sent_at + SPACING_S - get_hub().loop.now()) > 0:
+            if under_way and (left := self._sent_at + SPACING_S - monotonic()) > 0:
                 self._pump_later(left)
                 return
             if not self._request():
@@ -290,13 +292,12 @@ class BoshTransport:
 
     def _send(self, line: HttpLine, rid: int, request: bytes) -> None:
         seconds = self._dialogue.polling.wait + GRACE_S
-        get_hub().loop.update_now()
-        self._sent_at = get_hub().loop.now()
+        self._sent_at = monotonic()
         line.send(rid, request, self._max_answer_bytes, seconds)
 
     def _poll(self) -> None:
         """Send an empty request; after a pause if the server does not hold such requests."""
-        now = get_hub().loop.now()
+        now = monotonic()
         if now < self._poll_at:
             self._pump_later(self._poll_at - now)
         else:
@@ -304,8 +305,7 @@ class BoshTransport:
 
     def _pump_later(self, seconds: float) -> None:
         self._stop_timer()
-        self._timer = get_hub().loop.timer(seconds)
-        self._timer.start(self._pump)
+        self._timer = call_later(get_hub().loop, seconds, self._pump)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

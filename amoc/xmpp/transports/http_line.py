@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gevent import get_hub
 
+from amoc.base.timers import call_later
 from amoc.xmpp.transports.connection import Transport
 from amoc.xmpp.wire.http_answer import Answer, AnswerReader
 from amoc.xmpp.wire.parser import Violation
@@ -55,8 +56,7 @@ class HttpLine:
         self.request = request
         self._reader = AnswerReader(max_answer_bytes)
         self.free = False
-        self._timer = get_hub().loop.timer(seconds)
-        self._timer.start(self._overdue)
+        self._timer = call_later(get_hub().loop, seconds, self._overdue)
         self.transport.write(request)
 
     def close(self) -> None:

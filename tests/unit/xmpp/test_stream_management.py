@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -187,6 +188,31 @@ def test_the_server_is_asked_after_some_time(monkeypatch: pytest.MonkeyPatch) ->
     with client_of(after) as client:
         client.send_presence()
         assert asked.wait(PATIENCE_S)
+
+
+def test_who_has_worked_for_long_before_it_sends_asks_no_earlier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(options.xmpp_ack_interval, "default", 0.05)
+    sent: list[float] = []
+    asked: list[float] = []
+
+    def after(conn: Conn) -> None:
+        conn.say(MESSAGE)
+        conn.expect(rb"<presence/>.*<r xmlns='urn:xmpp:sm:3'/>")
+        asked.append(time.monotonic())
+        conn.rest()
+
+    with client_of(after) as client:
+
+        def work(_: xmpp.Stanza) -> None:
+            time.sleep(0.1)  # the loop's own time stands still meanwhile
+            client.send_presence()
+            sent.append(time.monotonic())
+
+        client.on_received(xmpp.is_chat, work)
+        until(lambda: asked)
+    assert asked[0] - sent[0] >= 0.04  # this side's clock was read later
 
 
 def test_what_was_not_acknowledged_is_sent_again_once_and_in_order() -> None:
