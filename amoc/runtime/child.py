@@ -1,12 +1,12 @@
-"""A child process that cannot outlive us, whose output we pass on.
+"""A child process that cannot outlive this one, and whose output is passed on.
 
-Its standard input is a pipe that stays open as long as we live: when it ends, the child must leave.
-It is started anew (`start_module`), or forked off (`start_fork`).
+Its standard input is a pipe that stays open while this process lives: when the pipe closes, the
+child must exit. The child is a new program (`start_module`) or a fork (`start_fork`).
 
-Code that uses `gevent.subprocess`, a plugin say, has the loop reap every child of the process.
-So the loop is asked how a child has ended, and if it does not know, the kernel. That a child has
-ended at all is seen through a pidfd, which nobody else can take: a status that somebody took with
-`os.waitpid(-1)` is lost, and the run goes on without it.
+With code that uses `gevent.subprocess`, for example a plugin, the event loop reaps all children of
+the process. So the loop is asked how a child has ended, then the kernel. That a child has ended at
+all is known from a pidfd, which no other code can consume. An exit status that other code has taken
+with `os.waitpid(-1)` is lost, and the run goes on without it.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from amoc.base.text import LineSplitter
 LOOK_S = 0.005
 STATUS_TAKEN = 255
 TAKEN_NS = S_NS // 10
-"""How long the loop has to tell how a child ended that is known to have ended."""
+"""How long after a child's end the loop may take to tell its exit status."""
 started: set[int] = set()
-"""The children that were started here, ever."""
+"""All children ever started here."""
 
 
 class Started(NamedTuple):
-    """A child that has just begun, in a process group of its own."""
+    """A child that has just been started, in its own process group."""
 
     pid: int
     input: int
@@ -53,7 +53,7 @@ class Started(NamedTuple):
 
 @contextmanager
 def _pipes() -> Iterator[tuple[int, int, int, int]]:
-    """Our ends of the pipes, and the child's ones, which are open only within."""
+    """Yield our ends of the pipes, and the child's, which are closed at the end of the context."""
     theirs_in, ours_in = os.pipe()
     ours_out, theirs_out = os.pipe()
     try:
@@ -75,9 +75,9 @@ def start_module(module: str, arguments: Sequence[str]) -> Started:
             stdin=theirs_in,
             stdout=theirs_out,
             stderr=subprocess.STDOUT,
-            process_group=0,  # Ctrl-C is for us alone; we decide what it means for the run
+            process_group=0,  # Ctrl-C is for this process, which decides what it means for the run
         )
-        child.returncode = STATUS_TAKEN  # it is not this object that will see its end
+        child.returncode = STATUS_TAKEN  # this object will not see its end
         started.add(child.pid)
         return Started(child.pid, ours_in, ours_out)
 
@@ -94,29 +94,29 @@ def can_fork() -> bool:
 
 
 def start_fork(main: Callable[[], object]) -> Started:
-    """Fork off a child that does `main` and ends. It shares with us what is loaded by now.
+    """Fork a child that runs `main` and exits. It shares the modules loaded so far.
 
-    To be called where `can_fork`; a child that is started anew takes longer and more memory.
+    Call it only if `can_fork`. Compared with a new program, it saves time and memory.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()  # or the child would write it once more
-    gc.freeze()  # the collector would write to each object, here and there
+        stream.flush()  # otherwise the child would write the buffer, too
+    gc.freeze()  # keep objects shared: the collector would write to many of their pages
     with _pipes() as (ours_in, ours_out, theirs_in, theirs_out):
         pid = os.fork()
         if pid == 0:
             try:
                 _become_child(theirs_in, theirs_out)
                 main()
-            finally:  # whatever happens, it must not go on with what its parent does
+            finally:  # in any case, the child must not continue with its parent's code
                 process.leave(int(ExitCode.INTERNAL))
         started.add(pid)
-        with contextlib.suppress(OSError):  # it may have come first, or have ended already
+        with contextlib.suppress(OSError):  # the child may have done it already, or have ended
             os.setpgid(pid, pid)
         return Started(pid, ours_in, ours_out)
 
 
 def _become_child(stdin: int, output: int) -> None:
-    """Have of the parent's what a child has that `start_module` starts."""
+    """Give the fork the state of a child started by `start_module`."""
     os.setpgid(0, 0)
     for fd, own in enumerate((stdin, output, output)):
         os.dup2(own, fd)
@@ -128,21 +128,21 @@ def _become_child(stdin: int, output: int) -> None:
 
 
 def _has_room(pipe: int) -> bool:
-    """Whether `PIPE_BUF` bytes can be written at once, or nobody is there to read."""
+    """Return whether `PIPE_BUF` bytes can be written at once, or the reader has gone."""
     ends = select.poll()
     ends.register(pipe, select.POLLOUT)
     return bool(ends.poll(0))
 
 
 class ChildProcess:
-    """A child that was started.
+    """A started child process.
 
     Attributes:
         pid: Its process id.
     """
 
     def __init__(self, started: Started, on_line: Callable[[str], None]) -> None:
-        """Each line that it prints goes to `on_line`."""
+        """Watch it; each line that it prints goes to `on_line`."""
         self.pid, self._input, self._output = started
         self._pidfd = os.pidfd_open(self.pid)
         self._ends = select.poll()
@@ -155,11 +155,11 @@ class ChildProcess:
         self._reader = gevent.spawn(self._read)
 
     def write(self, data: bytes) -> None:
-        """Write to its standard input; does nothing when it is gone, or is not wanted any more."""
+        """Write to its standard input; does nothing if the child or its lifeline is closed."""
         with contextlib.suppress(BrokenPipeError):
             while data and self._input >= 0:
-                # No watcher: the loop would abort this process if somebody closed the lifeline
-                # while we wait.
+                # No watcher: the loop would abort this process if another greenlet closed the
+                # lifeline meanwhile.
                 if _has_room(self._input):
                     data = data[os.write(self._input, data[: select.PIPE_BUF]) :]
                 else:
@@ -179,16 +179,16 @@ class ChildProcess:
                 self._on_line(line)
 
     def exit_status(self) -> int | None:
-        """Its exit status, negative for a signal; None while it runs.
+        """Return its exit status, negative for a signal; None while it runs.
 
-        `STATUS_TAKEN` when it has ended and somebody else has taken its status.
+        `STATUS_TAKEN` if it has ended and other code has taken its status.
         """
         if self._status is None and self._ends.poll(0):
             self._ended_ns = self._ended_ns or now_ns()
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
             except ChildProcessError:
-                # The loop may have reaped it and be about to say so.
+                # The loop may have reaped it, and be about to report that.
                 if now_ns() - self._ended_ns > TAKEN_NS:
                     self._status = STATUS_TAKEN
             else:
@@ -197,7 +197,7 @@ class ChildProcess:
         return self._status
 
     def close_lifeline(self, why: str = "") -> None:
-        """Tell it that it is not wanted any more, and why, if it is there to read that."""
+        """Close its standard input, so that it exits; send it the reason first if it reads."""
         if self._input >= 0:
             with contextlib.suppress(OSError):
                 if _has_room(self._input):
@@ -206,18 +206,18 @@ class ChildProcess:
             self._input = -1
 
     def end(self, deadline_s: float) -> int:
-        """Wait for its end, and kill it if it has not left after `deadline_s`; its status.
+        """Wait for its end, and kill it after `deadline_s`; return its exit status.
 
-        Whatever it has started and left behind in its process group is killed with it.
+        Processes that it has started and left in its process group are killed with it.
         """
         give_up = now_ns() + int(deadline_s * S_NS)
         while (status := self.exit_status()) is None and now_ns() < give_up:
             gevent.sleep(LOOK_S)
         self.kill()
-        while status is None:  # killed: this takes no longer than the kernel needs
+        while status is None:  # killed: only the kernel's work remains
             gevent.sleep(LOOK_S)
             status = self.exit_status()
-        # What it said last is still in the pipe; a grandchild may hold it open for a moment.
+        # Its last output is still in the pipe, which a grandchild may hold open for a moment.
         self._reader.join(0.5)
         self._reader.kill()
         self.close_lifeline()
@@ -229,8 +229,8 @@ class ChildProcess:
         return status
 
     def kill(self) -> None:
-        """Kill it at once, and all of its process group."""
-        # A pid is not given to another process while there is a group of that number, and the
-        # kernel goes once round all of them before it gives one again.
+        """Kill it and its whole process group at once."""
+        # A pid is not reused while a process group of that number exists, nor before the kernel
+        # has gone through all other pids.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """The embedded XMPP server as a service of a run.
 
-It starts when the first user connects while `xmpp_servers` is empty, and is told of in one line. A
-run whose users never do that, or name a server, does not have it.
+It starts when the first user connects while `xmpp_servers` is empty, which is reported in one line.
+A run whose users connect to no XMPP server, or name one, does not start it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ TLS = "xmpp_tls"
 TLS_VERIFY = "xmpp_tls_verify"
 POLL_S = 0.02
 FDS_OF_ITS_OWN = 200
-"""File descriptors that a process of the server needs beside those of connections."""
+"""File descriptors that a process of the server needs in addition to those of connections."""
 MAX_PROCESSES = 64
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----\n", re.DOTALL)
 _LISTENING = re.compile(r"xmppd listening on (\S+:\d+)\b")
 
 
 class EmbeddedXmpp:
-    """``amoc xmppd`` as a child process, once somebody wants it.
+    """``amoc xmppd`` as a child process, started on demand.
 
     Attributes:
-        address: Where it listens, ``host:port``; empty until it does.
-        operations: What workers can ask for: its address.
+        address: Where it listens, ``host:port``; empty until then.
+        operations: The calls of workers: its address.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class EmbeddedXmpp:
         on_line: Callable[[str], None],
         on_start: Callable[[str], object],
     ) -> None:
-        """Start nothing yet.
+        """Create it without starting the server.
 
         Args:
             values: The settings' values as text.
-            connections: How many there may be at once.
-            on_line: Gets what the server prints.
-            on_start: Told in one line that it was started, and where it listens.
+            connections: Most connections at the same time.
+            on_line: Receives what the server prints.
+            on_start: Called with one line that tells where the server listens.
         """
         self.address = ""
         self.operations: Mapping[str, Callable[..., object]] = {XMPPD_ADDRESS: self._asked}
@@ -59,17 +59,17 @@ class EmbeddedXmpp:
         self._connections = max(1, connections)
         self._on_line = on_line
         self._on_start = on_start
-        self._said: list[str] = []
+        self._printed: list[str] = []
         self._waiting: list[Later] = []
         self._process: ChildProcess | None = None
         self._starting: gevent.Greenlet[[], None] | None = None
         self._failure: AmocError | None = None
 
     def check(self) -> None:
-        """See that it is well, if it was wanted.
+        """Check that the server is running, if it was started.
 
         Raises:
-            ResourceError: It could not be started; with what it said.
+            ResourceError: It could not be started; the message includes its output.
             PeerError: It has ended.
         """
         if self._failure is not None:
@@ -92,7 +92,7 @@ class EmbeddedXmpp:
             return self._answer_text()
         if self._failure is not None:
             raise self._failure
-        if self._starting is None:  # in a greenlet: who asks may be a callback, which cannot wait
+        if self._starting is None:  # in a greenlet, as the caller may be a callback
             self._starting = gevent.spawn(self._start)
         later = Later()
         self._waiting.append(later)
@@ -110,27 +110,29 @@ class EmbeddedXmpp:
         arguments = ["--port=0", f"--domain={self._domain}", f"--connections={self._connections}"]
         each = max(1, process.raise_fd_limit() - FDS_OF_ITS_OWN)
         arguments.append(f"--processes={min(-(-self._connections // each), MAX_PROCESSES)}")
-        if self._tls:  # what it prints; a file would stay when this process is killed
+        if self._tls:  # printed, because a file would remain if this process were killed
             arguments.append("--tls-ca-file=/dev/stdout")
-        child = ChildProcess(start_module("amoc", ["xmppd", *arguments, "--lifeline"]), self._heard)
+        child = ChildProcess(
+            start_module("amoc", ["xmppd", *arguments, "--lifeline"]), self._read_line
+        )
         self._process = child
         give_up = now_ns() + int(XMPPD_S * S_NS)
         while not self.address and child.exit_status() is None and now_ns() < give_up:
             gevent.sleep(POLL_S)
         if not self.address:
             child.end(0)
-            said = " / ".join(self._said) or "nothing"
+            printed = " / ".join(self._printed) or "nothing"
             raise ResourceError(
-                f"the embedded XMPP server must listen within {XMPPD_S:g} s, but said: {said}"
+                f"the embedded XMPP server must listen within {XMPPD_S:g} s, but printed: {printed}"
             )
 
-    def _heard(self, line: str) -> None:
+    def _read_line(self, line: str) -> None:
         if self.address:
             self._on_line(line)
             return
-        self._said.append(line)
+        self._printed.append(line)
         if found := _LISTENING.search(line):
-            certificate = _CERTIFICATE.search("\n".join(self._said))
+            certificate = _CERTIFICATE.search("\n".join(self._printed))
             self._certificate = certificate[0] if certificate is not None else ""
             self.address = found[1]
             self._on_start(
@@ -140,7 +142,7 @@ class EmbeddedXmpp:
             self._answer(self._answer_text(), "")
 
     def _answer_text(self) -> str:
-        """The address, and on further lines the certificate that clients have to trust."""
+        """Return the address, followed by the certificate that clients must trust."""
         return f"{self.address}\n{self._certificate}"
 
     def _answer(self, address: str | None, error: str) -> None:

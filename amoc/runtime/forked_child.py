@@ -1,13 +1,14 @@
-"""A process that code of a scenario forks: it gets no part of its worker's run.
+"""Processes that the scenario's code forks: they are cut off from their worker's run.
 
-It is a copy of the whole worker: its metrics' cells are the worker's own, and its event loop holds
-all users, who would act in both processes. So right after the fork amoc is taken away from the
-child: whatever it calls of amoc says what to do instead, its event loop is a new one without users,
-and where the code returns to amoc, or to the loop, the process ends like any other at its end.
-Nothing is checked where a metric records or a user waits; what they use is replaced.
+Such a process is a copy of the whole worker: its metrics share the worker's cells, and its event
+loop has all users, which would act in both processes. So right after the fork amoc is disabled in
+the child. Its calls of amoc raise an error that tells what to do instead. Its event loop is a new
+one without users. Where its code would return to amoc or to the old loop, the process ends like any
+other program. No checks are added where a metric records or a user waits; what these use is
+replaced.
 
-A callback of the event loop that amoc has not called must not fork, for it returns to the loop that
-holds the users.
+A callback of the event loop that amoc has not called must not fork, because it would return to the
+loop that has the users.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from amoc.runtime import logs
 
 
 def take_amoc_from_children() -> None:
-    """From now on, take amoc away from what this process forks."""
+    """Disable amoc in all processes that this one forks from now on."""
     os.register_at_fork(after_in_child=_take_away)
 
 
 def _take_away() -> None:
     if guard.leave is not None:
-        return  # a child of a child has nothing of amoc
+        return  # a child of a child: amoc is already disabled
     guard.leave = _leave
     context.disable()
     pause.clock = context.GONE
@@ -49,14 +50,14 @@ def _take_away() -> None:
 
 
 def _leave_loop(hub: Any) -> None:
-    """Abandon the event loop with all users; the code that has forked goes on without it."""
+    """Abandon the event loop with all users; the code that has forked continues without it."""
     me: Any = getcurrent()
     if me.parent is None:
-        return  # a thread's or the process's own greenlet: it never returns to a loop
+        return  # the main greenlet of a thread: it never returns to a loop
     end = greenlet(_end_with, me.parent)
     end.switch(me)
     if isinstance(me, gevent.Greenlet):
-        me.unlink_all()  # who waits for it waits in the worker
+        me.unlink_all()  # its waiters are in the worker
     hub.loop.destroy()
     set_loop(cast("Any", None))
     own: Any = Hub()
@@ -67,7 +68,7 @@ def _leave_loop(hub: Any) -> None:
 
 
 def _end_with(starter: greenlet) -> NoReturn:
-    """Wait for what a raw greenlet of the child raises, or for its loop's end."""
+    """Wait for what a raw greenlet of the child raises, or for the end of its loop."""
     error: BaseException | None = None
     try:
         starter.switch()
@@ -79,20 +80,20 @@ def _end_with(starter: greenlet) -> NoReturn:
 
 
 class _ChildEnd(Hub):
-    """Is returned to where code in a greenlet of gevent's has ended."""
+    """The parent of gevent's greenlets in the child: ends the process when their code ends."""
 
     def run(self, *_: object) -> NoReturn:
-        """It has returned."""
+        """End the process, as the code has returned."""
         _leave(None)
 
     def handle_error(self, _context: object, kind: Any, value: Any, trace: Any) -> NoReturn:
-        """It has raised."""
+        """End the process, as the code has raised an error."""
         error: BaseException = value if isinstance(value, BaseException) else kind(value)
         _leave(error.with_traceback(trace))
 
 
 def _leave(error: BaseException | None) -> NoReturn:
-    """End this process, as Python would when its program returned or raised `error`."""
+    """End this process as Python does when a program returns or raises `error`."""
     status = 0 if error is None else 1
     try:
         if isinstance(error, SystemExit):

@@ -1,10 +1,9 @@
-"""How a node begins: its bootstrap is read, the board mapped, the supervisor forked.
+"""The start of a node: reads its bootstrap, maps the board, forks the supervisor.
 
-All of this happens before there is a hub, a ZeroMQ context or a second thread in the process, for a
-fork would copy them alive. What comes after is `amoc.runtime.node.node`. The node itself is a fork
-of the process that starts the run, where that may fork: it shares what is loaded there. What only
-the node needs is loaded after the fork, and so is what only workers need, so that both are loaded
-while the controller loads its own.
+All of this happens before the process has a hub, a ZeroMQ context or a second thread, which a fork
+would copy in use. `amoc.runtime.node.node` follows. If possible the node is a fork of the process
+that starts the run, and shares the modules loaded there. Modules that only the node or only workers
+need are loaded after the forks, in parallel with the controller's own.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from amoc.scenario.settings_sources import for_scenario
 
 
 def own_workers(bootstrap: Bootstrap) -> int:
-    """How many workers the board needs; the supervisor will complain about a wrong setting."""
+    """Return how many workers the board needs; the supervisor reports an invalid setting."""
     sources = [settings.Source(*source)._replace(strict=False) for source in bootstrap.sources]
     mine = [one for one in settings.declared() if one is builtin_settings.workers]
     try:
@@ -57,18 +56,18 @@ def start(directory: str) -> Started:
 
 
 def main(directory: str) -> NoReturn:
-    """Be the node whose bootstrap comes on standard input.
+    """Run the node whose bootstrap arrives on standard input.
 
     Args:
-        directory: That of the controller's sockets: when the controller dies before it has said
-            anything, nobody else is left to remove it.
+        directory: The controller's socket directory: if the controller dies before it has sent
+            anything, only the node is left to remove it.
     """
     code = int(ExitCode.OK)
     process.reset_signals()
     parent_pid = process.watch_parent()
     process.set_title("node")
     for stream in (sys.stdout, sys.stderr):
-        # Whole lines, or those of several workers would mix; also where PYTHONUNBUFFERED is set.
+        # Whole lines, or those of several workers would mix; even if PYTHONUNBUFFERED is set.
         stream.reconfigure(line_buffering=True, write_through=False)  # type: ignore[union-attr]
     try:
         try:
@@ -100,14 +99,14 @@ def _run(bootstrap: Bootstrap, parent_pid: int) -> None:
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()
     node_pid = os.getpid()
-    # What is loaded stays shared: the collector would write to each object, here and there.
+    # Keep loaded objects shared: the collector would write to many of their pages.
     gc.collect()
     gc.freeze()
     pid = os.fork()
     if pid == 0:
         ours.close()
         os.close(reading)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the lifeline is the node's alone
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the lifeline belongs to the node alone
         os.dup2(writing, 1)
         os.dup2(writing, 2)
         os.close(writing)
@@ -128,11 +127,11 @@ def _run(bootstrap: Bootstrap, parent_pid: int) -> None:
         for one in orphans.end():
             print(f"amoc: node: {one} was started by a user and cannot be killed", file=sys.stderr)
     if node.alone and os.getpgrp() == node_pid:
-        os.killpg(0, signal.SIGKILL)  # whatever the scenario has started goes with us
+        os.killpg(0, signal.SIGKILL)  # end whatever the scenario has started
 
 
 def _refuse(bootstrap: Bootstrap, error: AmocError) -> None:
-    """Tell the controller why there will be no node."""
+    """Tell the controller why this node cannot start."""
     from amoc.runtime.node.node import JOIN_S, controller_of
 
     context = zmq.Context()

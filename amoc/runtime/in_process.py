@@ -1,7 +1,7 @@
-"""All of a run's parts in one process, for ``amoc check --run``: both ends, joined by envelopes.
+"""All parts of a run in one process, for ``amoc check --run``: both sides, joined by envelopes.
 
-There is one worker and one user, and no node. What the ends of throttles, coordinators, feeds and
-calls say to each other goes straight from one outbox to the other end.
+There is one worker with one user, and no node. Messages between the two sides of throttles,
+coordinators, feeds and calls go directly from one outbox to the other side.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def joined(
     crashed: Callable[[BaseException], object],
     operations: Mapping[str, Callable[..., object]] | None = None,
 ) -> Iterator[None]:
-    """Let a scenario's calls work in this process, within the block.
+    """Let a scenario's calls work in this process, within the context.
 
     Args:
-        seed: Of the random sizes of groups.
+        seed: Seed of random group sizes.
         noted: The calls that init() has made.
-        find_user: The user with a number.
-        crashed: Told what code raises that throttles and coordinators have called.
-        operations: What else the controller can be asked for.
+        find_user: Returns the user with an id.
+        crashed: Called with exceptions of code that throttles and coordinators have called.
+        operations: Further calls of the controller.
 
     Raises:
         AmocError: A call of init() is refused.

@@ -1,7 +1,7 @@
-"""The beginning of a run: its name, the directory of its sockets, and its nodes.
+"""The launch of a run: its id, the directory of its sockets, and its nodes.
 
-The nodes are told at once what to load, so they do that while the controller is still loading what
-it needs itself.
+The nodes are told at once what to load, so that they load it in parallel with the controller's own
+modules.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from amoc.scenario.settings import Source
 
 
 class Launched(NamedTuple):
-    """A run that has begun.
+    """A run that has been launched.
 
     Attributes:
-        run_id: Its name.
-        directory: Where its sockets are.
-        context: Where they were made.
-        parent: The controller's end of the line to the nodes.
+        run_id: Its id.
+        directory: Directory of its sockets.
+        context: ZeroMQ context of its sockets.
+        parent: The controller's end of the bus to the nodes.
         nodes: The nodes, by number.
-        launcher: Has started them, and knows those that come later.
+        launcher: Has started them, and accepts nodes that join later.
     """
 
     run_id: str
@@ -43,7 +43,7 @@ class Launched(NamedTuple):
     launcher: Launcher
 
     def begin(self, plan: RunPlan, node: LaunchedNode, workers: int = 0) -> None:
-        """Have a node take part in the run of `plan`, with so many `workers` if that is said."""
+        """Have a node take part in the run of `plan`, with this number of `workers` if given."""
         self.parent.expect(node_name(node.number), node.public_key)
         bootstrap = _bootstrap(plan, self.run_id, self.directory, node.number)
         if workers:
@@ -52,7 +52,7 @@ class Launched(NamedTuple):
         node.begin(bootstrap)
 
     def close(self) -> None:
-        """Close the sockets, when all was said, and remove their directory."""
+        """Close the sockets after the last message, and remove their directory."""
         self.parent.close()
         self.launcher.close()
         self.context.destroy(linger=bus.LINGER_MS)
@@ -60,17 +60,17 @@ class Launched(NamedTuple):
 
 
 def launch(plan: RunPlan, launcher: Launcher) -> Launched:
-    """Begin the run of `plan` on the nodes that `launcher` starts.
+    """Launch the run of `plan` on the nodes that `launcher` starts.
 
     Raises:
-        ResourceError: They cannot be started, or there can be no sockets in the directory.
+        ResourceError: They cannot be started, or the sockets cannot be created.
     """
     started_at = datetime.now(UTC)
-    # When it began, and a part of its seed to tell twins apart.
+    # The start time, and a part of the seed to tell apart runs of the same second.
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{plan.seed % 0x10000:04x}"
     directory = bus.new_directory()
-    # Before there is a directory: from now on, whenever we are killed, a node removes it. And
-    # before there is a ZeroMQ context, whose threads would not be in a fork.
+    # Before the directory exists: from now on a node removes it if this process is killed. And
+    # before there is a ZeroMQ context, whose threads would be missing in a fork.
     nodes = launcher.start(directory)
     context, place = launcher.listen(directory)
     try:
@@ -89,7 +89,7 @@ def launch(plan: RunPlan, launcher: Launcher) -> Launched:
 
 
 def _bootstrap(plan: RunPlan, run_id: str, directory: str, number: int) -> Bootstrap:
-    """What a node needs to begin."""
+    """Return what a node needs to start."""
     return Bootstrap(
         node=number,
         run_id=run_id,

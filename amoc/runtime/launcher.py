@@ -1,20 +1,20 @@
-"""What starts the nodes of a run and knows what becomes of their processes: the interface.
+"""The interface of launchers, which start the nodes of a run and watch their processes.
 
-A launcher finds the hosts and starts one node on each; what a node is told and reports goes over
-the bus and is no business of the launcher. A run uses it in this order::
+A launcher finds the hosts and starts one node on each. Commands and reports of nodes go over the
+bus, which the launcher has nothing to do with. A run uses it in this order::
 
     nodes = launcher.start(directory)      before there is an event loop, or a ZeroMQ context
-    launcher.listen(directory)             where the run's sockets are to be
-    launcher.took(endpoints)               they are there
-    node.begin(bootstrap)                  for each, once the sockets of the run are there
+    launcher.listen(directory)             get the place for the run's sockets
+    launcher.took(endpoints)               tell it that they are bound
+    node.begin(bootstrap)                  for each, once the sockets of the run are bound
     node.watch(on_line)                    for each, in the event loop
     launcher.newcomers()                   nodes that come later; the same is done with each
     node.ended(), node.kill()              at any time from then on
     node.end(deadline_s)                   for each, once
-    launcher.close()                       when all was said
+    launcher.close()                       at the end
 
-Names of nodes are not used twice in a run: what comes late from a node that was given up can be
-told by its name.
+Names of nodes are not reused in a run: late messages from a node that was given up can be
+recognised by its name.
 """
 
 from __future__ import annotations
@@ -37,49 +37,48 @@ class LaunchedNode(Protocol):
 
     @property
     def host(self) -> str:
-        """The host that it is on, as the launcher calls it."""
+        """Its host, by the launcher's name for it."""
 
     @property
     def engine_id(self) -> str:
-        """What the launcher's engine calls it, for people: ``pid 4711``."""
+        """The launcher's own name for it, for people: ``pid 4711``."""
 
     @property
     def hello_s(self) -> float:
-        """How long it may take until it joins the run, once it was told to begin."""
+        """How long it may take to join the run, after `begin`."""
 
     @property
     def public_key(self) -> bytes:
-        """What it proves itself with, on another host; empty on this one."""
+        """Its public key on another host; empty on this host."""
 
     @property
     def clock_bounds_ns(self) -> tuple[int, int]:
-        """How far its clock can be from ours, now and at the worst so far; 0 if it is ours."""
+        """Bound of its clock's difference from ours, now and at worst; 0 on the same clock."""
 
     def begin(self, bootstrap: Bootstrap, /) -> None:
-        """Give it what it needs to begin; does nothing when it has ended already."""
+        """Send it what it needs to start; does nothing if it has already ended."""
 
     def watch(self, on_line: Callable[[str], None], /) -> None:
-        """Pass on each line that its process prints from now on, and note how that ends."""
+        """Pass on each line that its process prints from now on, and record how it ends."""
 
     def keep_logs(self, directory: str, /) -> None:
-        """Have the logs of its processes come to a directory of this host."""
+        """Collect the logs of its processes in a directory of this host."""
 
     def ended(self) -> str | None:
-        """How its process has ended, as ``exited with 3``; None as long as it is known to run."""
+        """Return how its process has ended, as ``exited with 3``; None while it may be running."""
 
     @property
     def is_clean(self) -> bool:
-        """Whether it has ended with exit status 0, so has said its last words."""
+        """Whether it has ended with exit status 0, so has sent its last report."""
 
     def kill(self) -> None:
-        """End its process and all below it at once; does not wait for that."""
+        """Kill its process and all its children at once; does not wait."""
 
     def end(self, deadline_s: float, why: str = "", /) -> None:
-        """Wait for the end of its process, and kill it if it has not left by then.
+        """Wait for the end of its process, and kill it after the deadline.
 
-        Where the run goes on without it, its host is told `why`.
-
-        Once this returns nothing of it runs, and all its lines were passed on.
+        If the run goes on without it, its host is told `why`. After this nothing of it runs, and
+        all its output has been passed on.
         """
 
 
@@ -88,35 +87,35 @@ class Launcher(Protocol):
 
     @property
     def seats(self) -> int:
-        """How many nodes the run can have, with those that come later and those that are lost."""
+        """How many nodes the run can have, including those that join later and lost ones."""
 
     def start(self, directory: str, /) -> Sequence[LaunchedNode]:
         """Start all nodes.
 
         Args:
-            directory: That of the run's sockets on this host, which is not there yet. A node on
-                this host removes it when the run dies before it has told the node anything.
+            directory: The directory for the run's sockets on this host, which does not exist yet. A
+                node on this host removes it if the run dies before it has sent the node anything.
 
         Raises:
-            ResourceError: Not all of them can be started; none is left.
+            ResourceError: Not all of them can be started; none is left running.
         """
 
     def listen(self, directory: str, /) -> tuple[zmq.Context[zmq.Socket[bytes]], str | Listen]:
-        """The context in which the run's sockets are made, and where its nodes come to."""
+        """Return the context for the run's sockets, and the address where nodes connect."""
 
     def took(self, endpoints: tuple[str, str], /) -> None:
-        """The run's sockets are bound there."""
+        """Tell the launcher where the run's sockets are bound."""
 
     def newcomers(self) -> Iterator[LaunchedNode]:
-        """Nodes that come during the run, as they come; waits for them, for ever.
+        """Yield nodes that join during the run; waits for them for ever.
 
-        Ends at once where none can come.
+        Ends at once if none can join.
         """
 
     def close(self) -> None:
-        """End what is left of it."""
+        """Release its resources."""
 
 
 def node_name(number: int) -> str:
-    """What the bus, views and figures call a node."""
+    """Return a node's name on the bus, in views and in metrics."""
     return f"node{number}"

@@ -1,4 +1,4 @@
-"""Starts nodes on this host: each is a child of this process, with all of its own below it."""
+"""Starts nodes on this host: each is a child of this process, with all its processes below it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from amoc.ipc.messages.links import BOOTSTRAP
 from amoc.runtime.child import ChildProcess, Started
 
 HELLO_S = 60.0
-"""A host that is busy may take long to start a few processes; one that died is told at once."""
+"""A busy host may take long to start a few processes; a death is noticed at once."""
 
 
 class LocalNode:
@@ -34,17 +34,17 @@ class LocalNode:
         self._child: ChildProcess | None = None
 
     def forget(self) -> None:
-        """Have it leave, for it will be told nothing."""
+        """Close its pipes: it exits, as it was sent nothing."""
         os.close(self._started.input)
         os.close(self._started.output)
 
     def begin(self, bootstrap: Bootstrap) -> None:
         """Write its bootstrap to its standard input, which then stays open as its lifeline."""
-        with suppress(BrokenPipeError):  # it has ended already; who waits for it will see that
+        with suppress(BrokenPipeError):  # it has ended already, which its waiter will notice
             pipe.write(self._started.input, BOOTSTRAP, bootstrap)
 
     def watch(self, on_line: Callable[[str], None]) -> None:
-        """Pass on what it prints, and note how it ends."""
+        """Pass on what it prints, and record how it ends."""
         self._child = ChildProcess(self._started, on_line)
 
     @property
@@ -53,10 +53,10 @@ class LocalNode:
         return self._child
 
     def keep_logs(self, directory: str) -> None:
-        """Its processes write there themselves."""
+        """Do nothing: its processes write there themselves."""
 
     def ended(self) -> str | None:
-        """How it has ended; None while it runs."""
+        """Return how it has ended; None while it runs."""
         status = self._watched.exit_status()
         return None if status is None else process.how_it_ended(status)
 
@@ -66,16 +66,16 @@ class LocalNode:
         return self._watched.exit_status() == 0
 
     def kill(self) -> None:
-        """Kill it; the kernel ends all below it."""
+        """Kill it; the kernel kills its children."""
         self._watched.kill()
 
     def end(self, deadline_s: float, _why: str = "") -> None:
-        """Wait for its end, and kill it if it has not left by then."""
+        """Wait for its end, and kill it after the deadline."""
         self._watched.end(deadline_s)
 
 
 class LocalLauncher:
-    """Starts some nodes on this host."""
+    """Starts nodes on this host."""
 
     def __init__(self, start: Callable[[str], Started], count: int = 1) -> None:
         """Start `count` nodes; `start` starts one, for the directory of the run's sockets."""
@@ -86,7 +86,7 @@ class LocalLauncher:
         """Start them; see `amoc.runtime.launcher.Launcher`.
 
         Raises:
-            ResourceError: The system does not let us.
+            ResourceError: The system does not allow it.
         """
         nodes: list[LocalNode] = []
         try:
@@ -98,15 +98,15 @@ class LocalLauncher:
         return nodes
 
     def listen(self, directory: str) -> tuple[zmq.Context[zmq.Socket[bytes]], str]:
-        """A context, and the directory itself."""
+        """Return a context, and the directory itself."""
         return zmq.Context(), directory
 
     def took(self, endpoints: tuple[str, str]) -> None:
-        """Its nodes know the directory."""
+        """Do nothing: its nodes know the directory."""
 
     def newcomers(self) -> Iterator[LocalNode]:
-        """None come."""
+        """Return nothing: no node can join."""
         return iter(())
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing: there is nothing to release."""

@@ -1,9 +1,9 @@
-"""Programs that users detach end with the run.
+"""Ends programs that users have detached, with the run.
 
-A program that is started in a session of its own, as browser drivers are, leaves the node's process
-group and outlives the worker that started it. So the node is a subreaper (prctl(2)): the kernel
-makes it the parent of whatever processes below it leave behind. It reaps those that end, and kills
-the rest when its workers have gone. The controller does the same for what a killed node leaves.
+A program started in its own session, such as a browser driver, leaves the node's process group and
+outlives the worker that started it. So the node is a subreaper (prctl(2)): the kernel makes it the
+parent of any process orphaned below it. It reaps those that end, and kills the rest when its
+workers have exited. The controller does the same for the orphans of a killed node.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from amoc.runtime import child
 
 REAP_S = 1.0
 END_S = 2.0
-"""How long the killed ones have to be gone."""
+"""How long killed processes may take to disappear."""
 
 
 class Orphans:
-    """The processes that this one inherits from those below it.
+    """The orphans that this process adopts.
 
-    What were its children when this was made are its own, and left alone. So are those that it gets
-    while another subreaper, the node, stands between it and whatever else could be orphaned.
+    Its children at creation time are its own, and left alone. So are children that it gets while
+    another subreaper, the node, would adopt all orphans.
     """
 
     def __init__(self) -> None:
@@ -38,29 +38,29 @@ class Orphans:
         self._own = frozenset(children(os.getpid()))
 
     def note_own_forever(self, is_shielded: Callable[[], bool]) -> None:
-        """Note the children of this process as its own, as long as none can be an orphan."""
+        """Register new children as this process's own, as long as none can be an orphan."""
         while True:
             self.note_own(is_shielded)
             gevent.sleep(to_next_tick_s(REAP_S))
 
     def note_own(self, is_shielded: Callable[[], bool]) -> None:
-        """Note the children that there are now as this process's own, if none can be an orphan."""
+        """Register the present children as this process's own, if none can be an orphan."""
         found = children(os.getpid())
-        if is_shielded():  # asked afterwards: then it was so when they were listed
+        if is_shielded():  # checked afterwards, so it was true when they were listed
             self._own |= frozenset(found)
 
     def reap_forever(self) -> None:
-        """Reap them as they end."""
+        """Reap orphans as they end."""
         while True:
             if _any_ended():
                 self._reap()
             gevent.sleep(to_next_tick_s(REAP_S))
 
     def end(self) -> list[str]:
-        """Kill them, and all that they have started.
+        """Kill all orphans and their children.
 
         Returns:
-            Those that are still there after `END_S`, as ``sleep (pid 1234)``.
+            Those that still exist after `END_S`, as ``sleep (pid 1234)``.
         """
         give_up = now_ns() + int(END_S * S_NS)
         while (left := self._all()) and now_ns() < give_up:
@@ -77,7 +77,7 @@ class Orphans:
 
     def _all(self) -> list[int]:
         found = self._adopted()
-        for one in found:  # it grows meanwhile
+        for one in found:  # the list grows meanwhile
             found += children(one)
         return found
 
@@ -88,7 +88,7 @@ class Orphans:
 
 
 def _any_ended() -> bool:
-    """Whether a child has ended that nobody has reaped: one call, where listing them takes 20."""
+    """Return whether a child has ended and was not reaped: one call, while a listing takes 20."""
     try:
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:  # there are no children
@@ -97,9 +97,9 @@ def _any_ended() -> bool:
 
 
 def children(pid: int) -> list[int]:
-    """The children of all threads of process `pid`; none where it is gone."""
+    """Return the children of all threads of process `pid`; none if it has ended."""
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - each second: paths are dearer
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - each second: Path is slower
             found += map(int, ProcFile(f"/proc/{pid}/task/{thread}/children").read().split())
     return found

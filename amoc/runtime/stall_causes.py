@@ -1,13 +1,13 @@
-"""What kept a worker's loop from turning: from stacks seen meanwhile to one line of code. Pure.
+"""The causes of stalls of a worker's event loop: from sampled stacks to one line of code. Pure.
 
-A stall is the time in which a loop did not turn. While it lasts the main thread's stack is looked
-at again and again (`amoc.runtime.worker.stall_detector`). Looks that follow each other and show the
-same greenlet are a turn of it: it let nobody else run in all that time, and the innermost line of
-the scenario is the place where it blocked. What is left of a stall, with a different greenlet at
-each look, is nobody's: there are too many users, and `CROWDED` is the place.
+During a stall the loop does not run, and the main thread's stack is sampled again and again
+(`amoc.runtime.worker.stall_detector`). Consecutive samples of the same greenlet are one turn of it:
+it let no other run in that time, and the innermost line of the scenario is where it blocked. The
+rest of a stall, with a different greenlet in each sample, has no single cause: there are too many
+users, and the place is `CROWDED`.
 
-Stacks are written and read in the form of `faulthandler`, the latest call first: where the
-interpreter itself stands still only that can see one.
+Stacks are written and read in the format of `faulthandler`, latest call first, because only that
+can read a stack while the interpreter itself is stuck.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from amoc.ipc.messages.users import Blocked
 CROWDED = "many users, each for a short time"
 COLLECTOR = "the garbage collector"
 OTHERS = "other places"
-"""What all places after the first `MAX_PLACES` count as."""
+"""The common place of all stalls after the first `MAX_PLACES` places."""
 MAX_PLACES = 100
 MAX_FRAMES = 60
-"""Frames of a stack that are kept, from the innermost."""
+"""Most frames of a stack to keep, from the innermost."""
 SURE_NS = 15 * MS_NS
-"""A greenlet that was seen to run for so long is not one of many that took turns."""
+"""A greenlet seen running for this long is not one of many that took turns."""
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 
 
 class Frame(NamedTuple):
-    """One call of a stack."""
+    """One call in a stack."""
 
     file: str
     line: int
@@ -45,31 +45,31 @@ class Frame(NamedTuple):
 
     @property
     def place(self) -> str:
-        """How a person is told of it."""
+        """The call as text for people."""
         return f"{Path(self.file).name}:{self.line} in {self.name}"
 
 
 Stack = Sequence[Frame]
-"""Calls, the latest first."""
+"""Calls, latest first."""
 
 
 class Look(NamedTuple):
-    """The main thread's stack at one moment of a stall."""
+    """A sample of the main thread's stack during a stall."""
 
     at_ns: int
     since_ns: int
-    """When the look was due; later means that the interpreter did not allow it."""
+    """When the sample was due; it is late if the interpreter was not free."""
     greenlet: object
-    """The same object means the same greenlet."""
+    """Identifies the greenlet: the same object means the same greenlet."""
     stack: Stack
 
 
 def place_of(stack: Stack, directory: str) -> str:
-    """Where a stack stands, in one line; empty when nobody's code is in it but the loop's.
+    """Return the place of a stack in one line; empty if it contains only the loop's own code.
 
     Args:
-        stack: What was found.
-        directory: Where the scenario's files are; the innermost line of one of them is named.
+        stack: The stack.
+        directory: Directory of the scenario's files; the innermost line in one of them is named.
     """
     own = [frame for frame in stack if _is_own(frame.file, directory)]
     if own:
@@ -80,7 +80,7 @@ def place_of(stack: Stack, directory: str) -> str:
 
 
 def _is_own(file: str, directory: str) -> bool:
-    # A virtual environment may be beside the scenario.
+    # A virtual environment may be in the scenario's directory.
     return bool(directory) and file.startswith(f"{directory}/") and "/site-packages/" not in file
 
 
@@ -89,35 +89,35 @@ def _is_loop(file: str) -> bool:
 
 
 def to_text(stack: Stack, thread: int) -> str:
-    """A thread's stack as `faulthandler` writes it."""
+    """Return a thread's stack in the format of `faulthandler`."""
     lines = [f'  File "{file}", line {line} in {name}\n' for file, line, name in stack]
     return "".join([f"Thread {thread:#018x} (most recent call first):\n", *lines])
 
 
 def from_text(text: str, thread: int) -> Stack:
-    """The stack of `thread` in what `to_text` or `faulthandler` wrote; empty where it is not."""
+    """Return the stack of `thread` from such text; empty if it is not in there."""
     found = re.search(rf"hread 0x0*{thread:x}\b.*\n((?:  File .*\n)+)", text)
     frames = _FRAME.findall(found[1]) if found else []
     return [Frame(file, int(line), name) for file, line, name in frames]
 
 
 def trace_of(stack: Stack) -> str:
-    """A stack for people, with the lines' text, the latest call last."""
+    """Return a stack for people, with the text of each line, latest call last."""
     frames = [traceback.FrameSummary(file, line, name) for file, line, name in reversed(stack)]
     return "".join(traceback.format_list(frames))
 
 
 def sentence_of(blocked: Blocked) -> str:
-    """What the operator is told of a place the first time."""
+    """Return the message for the operator about a new place."""
     times = f", {blocked.times} times" if blocked.times > 1 else ""
-    how_long = f"worker {blocked.worker} stood still for {_duration(blocked.longest_ns)}{times}"
+    how_long = f"worker {blocked.worker} was blocked for {_duration(blocked.longest_ns)}{times}"
     if blocked.place == CROWDED:
         return f"{how_long}: {CROWDED}; use more workers (--workers) or hosts, or fewer users"
     if blocked.place == COLLECTOR:
-        return f"{how_long}: {COLLECTOR} held it up; create fewer objects with reference cycles"
+        return f"{how_long}: {COLLECTOR} was running; create fewer objects with reference cycles"
     return (
-        f"{how_long} at {blocked.place}: a user that blocks holds up all others of its worker,"
-        " and their measurements are off by as much"
+        f"{how_long} at {blocked.place}: a blocking user holds up all others of its worker,"
+        " and delays their measurements by as much"
     )
 
 
@@ -126,25 +126,25 @@ def _duration(ns: int) -> str:
 
 
 class Cause(NamedTuple):
-    """What a stall, or a part of it, is due to."""
+    """The cause of a stall, or of a part of it."""
 
     place: str
     ns: int
-    """How long it was."""
+    """Duration of the stall."""
     stack: Stack
 
 
 def causes_of(
     looks: Sequence[Look], began_ns: int, ended_ns: int, directory: str, least_ns: int
 ) -> list[Cause]:
-    """What kept the loop from turning, in order.
+    """Return what kept the loop from running, in order.
 
     Args:
-        looks: In order.
-        began_ns: When the stall began.
-        ended_ns: When it ended.
-        directory: Where the scenario's files are.
-        least_ns: What is shorter is not worth a word.
+        looks: The samples, in order.
+        began_ns: Start of the stall.
+        ended_ns: End of the stall.
+        directory: Directory of the scenario's files.
+        least_ns: Shorter causes are ignored.
     """
     causes, rest_ns, before_ns = [], 0, began_ns
     turns = [list(turn) for _, turn in groupby(looks, key=lambda look: id(look.greenlet))]
@@ -163,7 +163,7 @@ def causes_of(
 
 
 def _usual(looks: Sequence[Look], directory: str) -> tuple[str, Stack] | None:
-    """The place that was seen most often, and a stack of it; None where there is no place."""
+    """Return the place seen most often, with a stack of it; None if no sample has a place."""
     stacks = {place_of(look.stack, directory): look.stack for look in looks}
     counts = Counter(place_of(look.stack, directory) for look in looks)
     del counts[""]
@@ -180,18 +180,18 @@ class _Counts:
 
 @dataclass
 class Stalls:
-    """Stalls of one worker by place, until they are told."""
+    """Stalls of one worker by place, until they are reported."""
 
     worker: int
     _known: set[str] = field(default_factory=set)
-    _untold: dict[str, _Counts] = field(default_factory=dict)
+    _unreported: dict[str, _Counts] = field(default_factory=dict)
 
     def note(self, cause: Cause) -> None:
-        """Something has kept the loop from turning."""
+        """Record a cause."""
         place, ns, stack = cause
         if place not in self._known and len(self._known) >= MAX_PLACES:
             place, stack = OTHERS, ()
-        counts = self._untold.setdefault(place, _Counts())
+        counts = self._unreported.setdefault(place, _Counts())
         counts.times += 1
         counts.total_ns += ns
         counts.longest_ns = max(counts.longest_ns, ns)
@@ -199,10 +199,10 @@ class Stalls:
             self._known.add(place)
             counts.trace = trace_of(stack)
 
-    def tell(self) -> list[Blocked]:
-        """What was noted since this was called before; a stack comes with the first of a place."""
-        untold, self._untold = self._untold, {}
+    def take(self) -> list[Blocked]:
+        """Return what was recorded since the last call; the first of a place has a stack."""
+        unreported, self._unreported = self._unreported, {}
         return [
             Blocked(self.worker, place, one.times, one.total_ns, one.longest_ns, one.trace)
-            for place, one in untold.items()
+            for place, one in unreported.items()
         ]

@@ -1,6 +1,6 @@
-"""The parts of a worker that reach over the whole run: throttles, coordinators, feeds, mail, calls.
+"""The parts of a worker that span the whole run: throttles, coordinators, feeds, mail, calls.
 
-A worker of a run and ``amoc check --run`` make the same ones, and put them into one context.
+A worker of a run and ``amoc check --run`` create the same parts, in one context.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from amoc.users.user import User
 
 
 class WorkerParts(NamedTuple):
-    """A worker's ends; each hears the envelopes that are for it."""
+    """The worker's side of each part; each handles its own envelopes."""
 
     gate: Gate
     actions: Actions
@@ -51,20 +51,20 @@ class WorkerParts(NamedTuple):
         any_function: bool = False,
         run_id: str = "",
     ) -> WorkerParts:
-        """Make the parts of `worker`.
+        """Create the parts of `worker`.
 
         Args:
             worker: The worker.
-            placement: Who runs where.
-            outbox: What leads to the controller and to other workers.
-            find_user: The user of this worker with a number.
-            on_crash: Told what code raised that throttles and coordinators have called.
+            placement: The worker of each user.
+            outbox: The queue to the controller and to other workers.
+            find_user: Returns this worker's user with an id.
+            on_crash: Called with exceptions of code that throttles and coordinators have called.
             room: Open while adds can leave the worker; None means always.
             is_crowded: Whether mail cannot leave it.
             operator: Warned when mail is refused.
-            any_function: Whether users may start coordinators with any function as an action, since
-                all of the run is in this process.
-            run_id: The run's.
+            any_function: Whether users may start coordinators with any function as an action,
+                because the whole run is in this process.
+            run_id: The run's id.
         """
         return cls(
             Gate(worker, outbox, on_crash),
@@ -76,10 +76,10 @@ class WorkerParts(NamedTuple):
         )
 
     def context(self, samples: FailureSamples | None = None) -> WorkerContext:
-        """The context in which a scenario's calls find them.
+        """Return the context in which a scenario's calls find these parts.
 
         Args:
-            samples: Told of failures of steps; None where nobody is.
+            samples: Called with failures of steps; may be None.
         """
         context = WorkerContext()
         context.set(FailureSamples, samples)
@@ -91,7 +91,7 @@ class WorkerParts(NamedTuple):
         return context
 
     def handlers(self) -> Mapping[Part, WorkerEnd]:
-        """Who hears which envelopes."""
+        """Return the part that handles each kind of envelope."""
         return {
             Part.THROTTLE: self.gate,
             Part.COORDINATOR: self.actions,

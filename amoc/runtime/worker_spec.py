@@ -1,4 +1,4 @@
-"""What a worker is born with, and how long it may take to leave."""
+"""The parameters of a new worker, and the time that workers have to exit."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,21 +8,21 @@ from amoc.metrics.board import Board
 from amoc.users.placement import Placement
 
 GRACE_S = 2.0
-"""How long workers may take to leave by themselves at the end."""
+"""How long workers may take to exit on their own at the end."""
 
 
 class WorkerSpec(NamedTuple):
-    """What a worker is born with.
+    """The parameters of a new worker.
 
     Attributes:
-        id: Which worker it is.
-        placement: Who runs where.
-        directory: Where the node's sockets are.
+        id: The worker.
+        placement: The worker of each user.
+        directory: Directory of the node's sockets.
         start: The scenario's start() as a function of the user's id.
-        scenario: Its name.
-        scenario_directory: Where the scenario's own files are.
-        max_users: The most users of the run's arrival rate; 0 without one.
-        first_arrival: The id of the first of these.
+        scenario: The scenario's name.
+        scenario_directory: Directory of the scenario's files.
+        max_users: Most users of the run's arrival rate; 0 without one.
+        first_arrival: The first id of these users.
     """
 
     id: WorkerId

@@ -1,6 +1,6 @@
 """The permits of a throttle that limits concurrency, and the workers that hold them. Pure.
 
-One permit is dealt to a worker for each user that is to pass, and comes back when the user is done.
+One permit is dealt to a worker for each user that may pass, and comes back when the user is done.
 Workers report how many permits they have returned since they started, so a repeated report does no
 harm. A lost worker's permits all come back at once.
 """

@@ -116,7 +116,7 @@ def when_rays_driver_is_killed_it_is_said_and_nothing_is_left(
         os.kill(cluster.head.pid_of("amoc: ray driver"), signal.SIGKILL)
         assert run.end() == 8, run.output
         run.wait_for_nothing_left()
-    assert "ray: the process that speaks to Ray was killed by SIGKILL" in run.output
+    assert "ray: the Ray driver process was killed by SIGKILL" in run.output
 
 
 def whoever_does_not_know_the_token_is_refused(cluster: RayCluster, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_what_is_raised_anywhere_is_counted_by_cause_and_no_worker_dies(
         assert one.run.end() == ExitCode.OK, one.run.output
         summary, output = one.run.summary(), one.run.output
     assert summary["users"]["restarted"] == 0
-    assert "is replaced" not in output
+    assert "was replaced" not in output
     causes = " ".join(one["cause"] for one in summary["crashes"])
     places = ["in_start", "in_throttle_run", "in_match", "in_action", "in_callback", "in_greenlet"]
     if kind in ("greenlet.GreenletExit()", "user.UserStopped()"):
@@ -169,10 +169,10 @@ def test_a_change_that_kills_worker_after_worker_is_taken_back(
     ) as one:
         one.wait_for_users(4)
         answer = one.say("set", "pace=2", code=int(ExitCode.SETTING))
-        assert "2 workers were lost when they applied pace; nothing was changed" in answer
+        assert "2 workers were lost while applying pace; nothing was changed" in answer
         one.wait_for_users(4)
         assert "pace is 3 now, was 1" in one.say("set", "pace=3")
-        assert one.run.output.count("is replaced") == 2
+        assert one.run.output.count("was replaced") == 2
         one.say("stop")
         assert one.run.end() == ExitCode.OK, one.run.output
 

@@ -134,7 +134,7 @@ def test_nothing_passes_in_a_pause_and_a_worker_that_is_born_in_it_is_paused_too
         assert one.ask("status")["state"] == "paused"
         silent = len(lines(log))
         one.run.kill(workers[0])
-        one.run.wait_for_output("worker 0 is replaced")
+        one.run.wait_for_output("worker 0 was replaced")
         assert one.ask("users")["alive"] <= 10  # an order that both workers have answered
         assert len(lines(log)) == silent
         least_s = time.monotonic() - paused_s
@@ -202,7 +202,7 @@ def test_commands_go_on_when_a_worker_is_killed_in_the_middle_of_them(
             output, _ = asking.communicate(timeout=120)
         assert asking.returncode == 0
         assert "lost before it had answered" in output or '"asked": 4' in output
-        one.run.wait_for_output("worker 1 is replaced")
+        one.run.wait_for_output("worker 1 was replaced")
         assert one.ask("add", "3")["last_id"] == 23
         one.wait_until_none_is_pending()
         one.run.kill(one.run.pid, signal.SIGINT)
@@ -286,7 +286,7 @@ def test_users_leave_by_stages_also_when_their_worker_was_lost_meanwhile(
         one.wait_for_users(40)
         for number in (0, 1):
             one.run.kill(one.run.wait_for(f"worker {number} ")[0])
-            one.run.wait_for_output(f"worker {number} is replaced")
+            one.run.wait_for_output(f"worker {number} was replaced")
         one.wait_for_users(4)
         assert one.ask("users")["alive"] == 4
         one.say("stop")
@@ -382,7 +382,7 @@ def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
         os.kill(one.run.wait_for("worker", 2)[1], signal.SIGSTOP)
         killed = "worker 1 is killed: w1.1 must acknowledge its commands"
         one.run.wait_for_output(f"{killed}, but {limit} are outstanding")
-        one.run.wait_for_output("worker 1 is replaced")
+        one.run.wait_for_output("worker 1 was replaced")
         assert one.ask("status")["state"] == "running"
         one.wait_until_none_is_pending()
         one.say("stop")

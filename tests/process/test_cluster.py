@@ -394,7 +394,7 @@ def assert_settings_of_some_nodes(ask: Callable[..., dict[str, Any]], run: Run) 
         with pytest.raises(AmocError, match=why):
             ask("set", values=values, on_nodes=on_nodes)
     run.kill(run.find("worker 1 ")[0])
-    run.wait_for_output("worker 1 is replaced")
+    run.wait_for_output("worker 1 was replaced")
     was = {one["worker"]: one["text"] for one in ask("set", values={"pause": 0.06})["workers"]}
     assert was == {
         f"node{number}/{number}": f"pause is 0.06 now, was {before}"

@@ -203,7 +203,7 @@ def test_when_time_is_over_it_is_said_how_many_have_joined(controller):
     why = r"1 of 3 nodes have joined \(\S+\) within 100 ms"
     with pytest.raises(ResourceError, match=why) as caught:
         starting.get(timeout=DEADLINE_S)
-    assert ended(keeper) == (8, f"amoc: the run has not begun: {caught.value}\n")
+    assert ended(keeper) == (8, f"amoc: the run did not start: {caught.value}\n")
 
 
 def test_a_host_with_another_version_is_turned_away_on_both_sides(controller, monkeypatch):

@@ -131,7 +131,7 @@ def test_a_worker_that_hangs_is_named_with_its_line_while_it_does(
     file = scenario(HANGING)
     place = f"{file.name}:{line_of(file.read_text())} in start"
     with running(file, "--users", "2", "--workers", "1", directory=tmp_path) as run:
-        run.wait_for_output(f"has not turned its loop for 5 s: it hangs in {place}")
+        run.wait_for_output(f"event loop has not run for 5 s: it is stuck in {place}")
         (worker,) = run.find("worker")
         run.kill(worker)  # it cannot report any more
         run.wait_for_output(f"at {place}")

@@ -109,7 +109,7 @@ def test_when_the_daemon_is_killed_its_runs_stop_gracefully_and_are_listed_again
         complete(daemon, run)
     with serving(tmp_path) as again:
         assert again.get(f"/runs/{run}/summary")["run"]["reasons"] == [
-            "the server or the program that had started the run was killed"
+            "the server or the program that started the run was killed"
         ]
         listed = again.get("/runs")["runs"]
         assert [(one["id"], one["state"], one["verdict"]) for one in listed] == [

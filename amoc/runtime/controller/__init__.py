@@ -1,1 +1,1 @@
-"""The controller: decides everything, runs no code of a scenario."""
+"""The controller: decides everything, runs no scenario code."""

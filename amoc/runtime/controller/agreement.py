@@ -1,6 +1,6 @@
-"""What the nodes of a run have loaded, held against each other: it must be the same. Pure.
+"""Comparison of what the nodes of a run have loaded, which must be the same. Pure.
 
-And what follows from it for all of them.
+Also the layout and limits that follow from it for all nodes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from amoc.users.placement import RULES, Placement, by_worker, layout_of
 from amoc.users.placement_strategies import NodeFacts
 
 PER_NODE = frozenset({"workers"})
-"""Settings that may differ from host to host."""
+"""Settings that may differ between hosts."""
 
 
 def agreed(loaded: Mapping[str, Loaded]) -> Loaded:
-    """What all nodes have loaded: as the first one says, with the workers of all.
+    """Return what all nodes have loaded: the first node's values, with the workers of all.
 
     Args:
-        loaded: What each has, by its name; at least one.
+        loaded: What each node has loaded, by its name; at least one.
 
     Raises:
         PeerError: Versions of amoc or the scenario differ.
-        SettingError: Settings do.
+        SettingError: Settings differ.
     """
     (first_name, first), *others = loaded.items()
     for name, one in others:
@@ -58,7 +58,7 @@ def agreed(loaded: Mapping[str, Loaded]) -> Loaded:
 
 
 def _conflict(first_name: str, first: Loaded, name: str, other: Loaded) -> str:
-    """Which setting differs, in a line; empty where none does."""
+    """Return one line about a setting that differs; empty if none does."""
     here = {setting: (value, source) for setting, value, source, *_ in first.settings}
     there = {setting: (value, source) for setting, value, source, *_ in other.settings}
     for setting in sorted((here.keys() | there.keys()) - PER_NODE):
@@ -80,15 +80,15 @@ def _conflict(first_name: str, first: Loaded, name: str, other: Loaded) -> str:
 
 
 def _secret(loaded: Loaded, setting: str) -> bytes:
-    """What a value that is not shown is known by; nothing for one that is."""
+    """Return the fingerprint of a secret value; empty for any other value."""
     return next((known for name, known in loaded.secrets if name == setting), b"")
 
 
 def layout_for(plan: RunPlan, nodes: Sequence[NodeFacts], only: Sequence[int] = ()) -> Layout:
-    """Which user of `plan` is on which of the nodes; on `only` some, if any.
+    """Return the placement of users on these nodes, or on those with the indexes `only`.
 
     Raises:
-        UsageError: An installed placement does not say.
+        UsageError: An installed placement strategy fails.
     """
     workers = [one.workers for one in nodes]
     if plan.placement not in RULES and plan.arrivals is None:
@@ -108,10 +108,10 @@ def layout_for(plan: RunPlan, nodes: Sequence[NodeFacts], only: Sequence[int] = 
 
 
 def with_seats(layout: Layout, seats: int, *, by_slots: bool = False) -> Layout:
-    """The layout with as many nodes as `seats`: those that are not there yet get no user by it.
+    """Return the layout with `seats` nodes; those yet to come get no users at first.
 
-    Each of these has as many workers as the largest of the others, and where users are started by
-    slots, ids of its own.
+    Each of these has as many workers as the largest present node and, if users are started by
+    slots, its own ids.
     """
     begun = len(layout.workers)
     workers = [*layout.workers, *[max(layout.workers)] * (seats - begun)]
@@ -121,10 +121,10 @@ def with_seats(layout: Layout, seats: int, *, by_slots: bool = False) -> Layout:
 
 
 def check_fds(plan: RunPlan, placement: Placement, loaded: Sequence[Loaded]) -> None:
-    """Make sure that each node has descriptors enough for its part of the most users of `plan`.
+    """Check that each node has enough file descriptors for its share of the most users of `plan`.
 
     Raises:
-        ResourceError: One has not.
+        ResourceError: A node has not.
     """
     first = plan.ids.start
     last = first + plan.most_users - 1
@@ -140,7 +140,7 @@ def check_fds(plan: RunPlan, placement: Placement, loaded: Sequence[Loaded]) -> 
 
 
 def together(ready: Mapping[str, Ready]) -> Ready:
-    """What init() of all nodes has declared; its calls are of each node."""
+    """Merge what init() has declared on all nodes; calls of each node are kept."""
     metrics: dict[str, int] = {}
     for one in ready.values():
         metrics = dict(one.metrics) | metrics

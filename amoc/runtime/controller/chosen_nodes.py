@@ -1,4 +1,4 @@
-"""Nodes that an operator chooses for a command, and users that are put on them."""
+"""Nodes that an operator chooses for a command, and users placed on them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from amoc.runtime.controller.whereabouts import Whereabouts
 from amoc.users.placement import Placement
 
 MAX_MOVES = 1_000
-"""How often users may be put on chosen nodes: to look up a user's worker takes longer each time."""
+"""How often users may be placed on chosen nodes: each time makes the lookup of a worker slower."""
 
 
 def named(there: Sequence[Node], names: Sequence[str], *, may_come: bool = False) -> list[Node]:
-    """Those of the nodes that are `there` with these names, or on these hosts.
+    """Return the nodes of `there` that have one of `names`, or whose hosts have.
 
     Raises:
-        UsageError: There is none of a name; where others `may_come`: none of any.
+        UsageError: No node has one of the names; if others `may_come`: no node has any of them.
     """
     chosen: list[Node] = []
     known = {name for one in there for name in one.names}
@@ -33,32 +33,32 @@ def named(there: Sequence[Node], names: Sequence[str], *, may_come: bool = False
 
 
 class ChosenNodes:
-    """Finds nodes by their names or hosts, and has users start there."""
+    """Finds nodes by their names or hosts, and places users there."""
 
     def __init__(
         self, nodes: Nodes, placement: Placement, whereabouts: Whereabouts | None = None
     ) -> None:
-        """Choose among `nodes`; `placement` and `whereabouts` are told where users are."""
+        """Choose among `nodes`; `placement` and `whereabouts` are updated."""
         self._nodes = nodes
         self._placement = placement
         self._whereabouts = whereabouts
 
     def workers_of(self, names: Sequence[str]) -> list[int]:
-        """The workers of the nodes with these names, or on these hosts, by turns.
+        """Return the workers of the nodes with these names or on these hosts, in turn.
 
         Raises:
-            UsageError: There is none of a name.
+            UsageError: No node has one of the names.
         """
-        # One that is being given up is still among them.
+        # `there` may still include a node that is being given up.
         chosen = named([one for one in self._nodes.there if not one.lost], names)
         turns = zip_longest(*(one.workers for one in chosen))
         return [worker for worker in chain.from_iterable(turns) if worker is not None]
 
     def put(self, ids: range, workers: Sequence[int]) -> None:
-        """Have these users, which have not started yet, be on these workers by turns.
+        """Place these users, which have not started yet, on these workers in turn.
 
         Raises:
-            ResourceError: That was done too often.
+            ResourceError: This was done too often.
         """
         if len(self._placement.moves) >= MAX_MOVES:
             raise ResourceError(

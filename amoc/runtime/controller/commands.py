@@ -1,8 +1,8 @@
 """Carries out the commands of `amoc.control.commands`.
 
-Keys, control socket and a replayed timeline all come through `Commands.operate`. Commands that
-change something run one after the other; each is refused, or done by every worker, and answered
-with what each of them did. All are written to the journal, the refused ones too.
+Keys, the control socket and a replayed timeline all use `Commands.operate`. Commands that change
+something run one at a time; each is refused, or done by every worker, and answered with what each
+worker did. All commands are recorded in the journal, refused ones included.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Commands:
     """Carries out an operator's commands.
 
     Attributes:
-        next_id: The id of the next user that is added.
-        stop_asked: Whether the run has been told to stop.
+        next_id: The id of the next added user.
+        stop_asked: Whether the run has been asked to stop.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Commands:
         starts: StartQueue,
         updates: SettingsUpdate,
         refresh: Callable[[], object],
-        looks: Callable[[], Mapping[str, list[dict[str, object]]]],
+        parts: Callable[[], Mapping[str, list[dict[str, object]]]],
         change_throttle: Callable[[str, str], str],
         clocks: Sequence[Pacer | Groups],
         step: Callable[[Step], None],
@@ -68,30 +68,30 @@ class Commands:
         placement: Placement,
         nodes: ChosenNodes,
     ) -> None:
-        """Operate a run.
+        """Create it from the controller's parts.
 
         Args:
-            status: The run's.
-            broadcast: Gives orders to its workers.
+            status: The run's status.
+            broadcast: Sends orders to the workers.
             starts: Takes the users that are added.
             updates: Changes settings.
-            refresh: Has `status` be that of now.
-            looks: Returns the states of `nodes`, `throttles`, `coordinators`, `barriers` and
+            refresh: Brings `status` up to date.
+            parts: Returns the states of `nodes`, `throttles`, `coordinators`, `barriers` and
                 `feeds`.
-            change_throttle: Gives a throttle another rate, as text; what was done, as text.
-            clocks: Stop while the run is paused.
+            change_throttle: Changes a throttle's rate, given as text; returns a sentence.
+            clocks: Parts that stop while the run is paused.
             step: Takes the run to its next state.
-            journal: Keeps all commands.
+            journal: Records all commands.
             ids: The ids that added users can have.
-            placement: Who runs where.
-            nodes: Knows which workers nodes have, and puts users there.
+            placement: The worker of each user.
+            nodes: Maps nodes to their workers, and places users there.
         """
         self._status = status
         self._broadcast = broadcast
         self._starts = starts
         self._updates = updates
         self._refresh = refresh
-        self._looks = looks
+        self._parts = parts
         self._change_throttle = change_throttle
         self._clocks = clocks
         self._step = step
@@ -118,10 +118,10 @@ class Commands:
         }
 
     def operate(self, command: Command, source: str) -> Answer:
-        """Carry out one command and wait until all workers have.
+        """Carry out one command, and wait until all workers have.
 
         Args:
-            command: Which, as `amoc.control.commands.checked` makes it.
+            command: The command, as checked by `amoc.control.commands.checked`.
             source: Where it comes from: ``terminal``, ``socket``, ``replay``.
 
         Raises:
@@ -138,7 +138,7 @@ class Commands:
         except AmocError as refused:
             outcome, told = "refused", str(refused)
             raise
-        finally:  # also when the end of the run breaks it off
+        finally:  # also if the end of the run cuts it off
             self._journal.write(
                 "command",
                 when_ns=asked_ns,
@@ -162,7 +162,7 @@ class Commands:
             raise PeerError(f"earlier commands have not finished within {QUEUE_S:g} s; try again")
         try:
             return handler(**command.arguments)
-        except ClosedError as impossible:  # by the table of states: no defect, but too late
+        except ClosedError as impossible:  # no such state transition: too late, but not a bug
             raise UsageError(str(impossible)) from None
         finally:
             self._one_at_a_time.release()
@@ -175,7 +175,7 @@ class Commands:
 
     def _show_status(self) -> Answer:
         self._refresh()
-        return status_answer(self._status, self._looks())
+        return status_answer(self._status, self._parts())
 
     def _show_users(self) -> Answer:
         replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S)
@@ -194,7 +194,7 @@ class Commands:
     # Users
 
     def add_users(self, count: int, dues_ns: Sequence[int] = ()) -> None:
-        """Add users; with `dues_ns`, each is not started before its time.
+        """Add users; with `dues_ns`, each starts no earlier than its time.
 
         Raises:
             ResourceError: There are not enough ids left.
@@ -202,7 +202,7 @@ class Commands:
         self._add_ids(range(self.next_id, self.next_id + count), dues_ns)
 
     def add_ids(self, ids: range, dues_ns: Sequence[int]) -> None:
-        """Add users that the plan has given ids, none of them before its time."""
+        """Add users with ids from the plan, each to start no earlier than its time."""
         self.next_id = max(self.next_id, ids.stop)
         self._status.added += len(ids)
         self._starts.add(ids, dues_ns)
@@ -215,7 +215,7 @@ class Commands:
         self.next_id = max(self.next_id, ids.stop)
         self._status.added += len(ids)
         self._starts.add(ids, dues_ns, paced=paced)
-        # Stages add users at each step: neighbours are one range.
+        # Stages add users at each step: merge adjacent ranges.
         follows = self._used and self._used[-1].stop == ids.start
         first = self._used.pop().start if follows else ids.start
         self._used.append(range(first, ids.stop))
@@ -239,8 +239,8 @@ class Commands:
         taken = max(count, wanted.stop - self.next_id)
         if self._added_by_hand + taken > ROOM_FOR_IDS:
             raise ResourceError(
-                f"at most {ROOM_FOR_IDS} ids can be taken by users that are added during a run, got"
-                f" {taken} more after {self._added_by_hand}"
+                f"users added during a run can take at most {ROOM_FOR_IDS} ids, got {taken} more"
+                f" after {self._added_by_hand}"
             )
         chosen = self._nodes.workers_of(on_nodes) if on_nodes is not None else None
         places = None if chosen is None else {worker: at for at, worker in enumerate(chosen)}
@@ -274,17 +274,17 @@ class Commands:
         plan = self._status.plan
         if plan is not None and plan.loads is not None:
             raise UsageError(
-                f"a run cannot {command} users where each scenario has a load of its own: there is"
-                " no telling which scenario's they would be"
+                f"a run in which each scenario has its own load cannot {command} users: they would"
+                " belong to none of the scenarios"
             )
         if plan is not None and plan.arrivals is not None:
             raise UsageError(
-                f"a run with --arrival-rate cannot {command} users: it has as many as the rate"
-                " takes, so change that with amoc throttle"
+                f"a run with --arrival-rate cannot {command} users: the rate determines how many"
+                " there are, so change it with amoc throttle"
             )
 
     def _check_room(self, shares: Mapping[WorkerId, int]) -> None:
-        """Make sure that each node has descriptors for what its workers get."""
+        """Check that each node has file descriptors for the users its workers get."""
         workers: dict[str, list[WorkerId]] = {}
         for one in self._broadcast.workers:
             workers.setdefault(one.node, []).append(one)
@@ -335,14 +335,14 @@ class Commands:
         return RemoveAnswer(summary=text, workers=said, **removal._asdict())
 
     def _shares(self, count: int, workers: Sequence[WorkerId]) -> dict[WorkerId, int]:
-        """How many of `count` users each worker has to remove: as evenly as their users allow."""
+        """Divide the removal of `count` users among workers, as evenly as their users allow."""
         replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S, to=workers)
         have = {
             origin: reply.answer.removable if isinstance(reply.answer, UserCounts) else 0
             for origin, reply in replies.items()
         }
         shares = {}
-        # The emptiest first: the others make up for what it lacks.
+        # Start with the worker that has fewest: the others make up for what it lacks.
         for number, origin in enumerate(sorted(have, key=lambda one: (have[one], one))):
             shares[origin] = min(have[origin], count // (len(have) - number))
             count -= shares[origin]

@@ -1,12 +1,12 @@
 """The controller: one per run. It decides everything and runs no scenario code.
 
-A run goes through phases, each with a deadline: the node joins, loads the scenario and resolves the
-settings; what the run brings with it (an embedded server) is started; init() runs; the workers come
-up; users are dealt to them until the run ends; users leave, terminate() runs, everybody goes.
-Whatever fails in between ends in one message and one exit code, and in the same cleaning up.
+A run goes through phases, each with a deadline: the nodes join, load the scenario and resolve the
+settings; servers that come with the run (an embedded XMPP server) are started; init() runs; the
+workers start; users are dealt to them until the run ends; users leave, terminate() runs, and all
+processes exit. A failure at any point ends in one message, one exit code, and the same cleanup.
 
-Each wait for the node is a function of `phases`; the time in which users run is `RunLoop`'s. What
-happens meanwhile is the business of the parts in its `Services`: commands, throttles, coordinators.
+Each wait for the nodes is a function of `phases`. `RunLoop` covers the time in which users run.
+Whatever happens meanwhile is handled by the parts in `Services`: commands, throttles, coordinators.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Controller:
     """Runs one scenario from start to end.
 
     Attributes:
-        status: How the run is, always up to date.
+        status: The state of the run, always up to date.
     """
 
     def __init__(
@@ -77,20 +77,20 @@ class Controller:
         on_event: Callable[[str, str], None] = lambda *_: None,
         meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
-        """Take over a run that has begun.
+        """Take over a run that has been launched.
 
         Args:
             plan: What to run.
-            launched: The run; it is closed at the end.
-            on_line: Gets each line that a process of the run prints.
-            on_event: Gets what the operator should read: a level and a line.
-            meanwhile: Called while nodes start their workers, for what takes a while to load.
+            launched: The run's processes; closed at the end.
+            on_line: Receives each line that a process of the run prints.
+            on_event: Receives what the operator should read: a level and a line.
+            meanwhile: Called while nodes start their workers, to load slow modules in that time.
         """
         self._plan = plan
         self._on_line = on_line
         self._on_event = on_event
         self._meanwhile = meanwhile
-        self._operator = OperatorLog(self._tell)
+        self._operator = OperatorLog(self._report)
         self._launched, run_id = launched, launched.run_id
         self.status = Status(plan=plan, run_id=run_id)
         self._xmpp: EmbeddedXmpp | None = None
@@ -129,7 +129,7 @@ class Controller:
         return answer
 
     def run(self) -> Outcome:
-        """Run to the end; never raises what is the run's own failure."""
+        """Run to the end. Failures of the run itself are in the outcome, not raised."""
         process.raise_fd_limit()
         self._orphans = Orphans()
         self._loss = NodeLoss(
@@ -187,7 +187,7 @@ class Controller:
     def _go_through_phases(self) -> None:
         plan, nodes = self._plan, self._nodes
         self._step(Step.LAUNCH)
-        if loaded_plugins := plugins.load("controller"):  # nobody else starts programs here
+        if loaded_plugins := plugins.load("controller"):  # only plugins start programs here
             self._tasks.append(gevent.spawn(self._orphans.note_own_forever, nodes.are_running))
         of_nodes = phases.load(nodes, plan, loaded_plugins)
         self.status.nodes = of_nodes
@@ -232,7 +232,7 @@ class Controller:
         self._step(Step.ALL_LEFT)
 
     def _stop_run(self, _: WorkerId | None, reason: str) -> None:
-        """The scenario ends the run; the first time counts."""
+        """Let the scenario end the run; only the first call counts."""
         assert self._services is not None
         if self._stops.by_scenario(reason):
             self._services.commands.stop_asked = True
@@ -305,7 +305,7 @@ class Controller:
             raise PeerError("; ".join(self._loss.at_end))
 
     def _clean_up(self, failure: AmocError | None) -> Outcome:
-        """Leave nothing running, whatever happened; what has come of the run."""
+        """Leave nothing running, whatever happened; return the outcome of the run."""
         ended_ns = now_ns()
         if self._services is not None:
             self._services.end()
@@ -314,37 +314,37 @@ class Controller:
         self._nodes.end(at_once=failure is not None)
         shutil.rmtree(
             self._launched.directory, ignore_errors=True
-        )  # killed from now on, we leave nothing
+        )  # from here on, being killed leaves nothing behind
         for node in self._nodes.there:
             if Hello in node.seen:
                 events.NODE_DOWN(node=node.name, reason=str(failure or ""))
         for node in self._nodes.all if self._begun_ns else ():
             if worst_ns := node.launched.clock_bounds_ns[1]:
-                told = {"name": node.name, "clock_bound_s": worst_ns / S_NS}
-                self._files.write("node", **told, state="clock")
+                fields = {"name": node.name, "clock_bound_s": worst_ns / S_NS}
+                self._files.write("node", **fields, state="clock")
         self._results.close()
         if self._xmpp is not None:
             self._xmpp.end()
         for one in self._orphans.end():
             self._operator.warning(f"{one} was started by a user and cannot be killed")
-        # From now on this process may work for long without a turn of its loop.
+        # From now on this process may work for long without returning to its event loop.
         gevent.killall(self._tasks, exception=Killed)
         outcome = self._results.end(self._ended, failure, ended_ns)
         if self._control is not None:
-            self._control.stop()  # without it a run that has no summary yet counts as killed
+            self._control.stop()  # a run with neither control socket nor summary counts as killed
         summary, code = outcome.summary, int(outcome.exit_code)
         verdict = self._ended if summary is None else summary["run"]["verdict"]
         events.RUN_STOP(run_id=self.status.run_id, verdict=verdict, exit_code=code)
         return outcome
 
-    # Hearing
+    # Messages
 
     def _take(self, node: str, record: FromNode) -> None:
         if self._joins.keep(node, record):
             return
         match record:
             case WorkerUp() | WorkerLost() | Started() | UsersNow() | Envelope():
-                assert self._services is not None  # there are no workers before it is there
+                assert self._services is not None  # workers exist only after it does
                 self._services.handle(node, record)
                 if isinstance(record, WorkerLost):
                     self._results.worker_lost(record)
@@ -365,18 +365,18 @@ class Controller:
                     self._on_line(line)
 
     def _taken(self, node: str, sample: Sample) -> None:
-        """What a sample says is known, which may end the run."""
+        """Acknowledge a processed sample, which may have ended the run."""
         if is_acknowledged(sample):
             self._nodes.send_once(node, Sampled(sample.sequence))
         self._nodes.changed.ring()
 
     def _check(self) -> None:
-        """Raise what ends the run before its time, as far as it is not the node's doing."""
+        """Raise the error that ends the run early, for reasons other than a node's."""
         self._stops.check(begun=self._begun_ns > 0)
         if self._xmpp is not None:
             self._xmpp.check()
 
-    def _tell(self, level: str, text: str) -> None:
+    def _report(self, level: str, text: str) -> None:
         if level != "trace":
             at_s = (now_ns() - self._begun_ns) / S_NS if self._begun_ns else 0.0
             self.status.events.append(OperatorEvent(at_s, level, text))
@@ -384,7 +384,7 @@ class Controller:
         self._on_event(level, text)
 
     def _failed_in_loop(self, what: object, error: BaseException) -> None:
-        """A greenlet or callback has failed, of a plugin most likely."""
+        """Report a failed greenlet or callback, most likely a plugin's."""
         self._operator.error(
             f"{what!r} in the controller raised {describe(error)}", trace_of(error)
         )

@@ -1,8 +1,8 @@
-"""How late the controller's event loop turns, at the worst.
+"""The worst lateness of the controller's event loop.
 
-A loop that does much is asked ten times a second. To wake up an idle one so often would be most of
-its work: it is asked once a second, and each of its turns is timed, for one that takes long
-makes late whatever is due in it.
+A busy loop is probed ten times a second. For an idle one the wake-ups would be most of its work: it
+is probed once a second, and each of its turns is timed, because a long turn delays whatever becomes
+due during it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from amoc.base.ticks import to_next_tick_s
 BEAT_S = 0.1
 REST_S = 1.0
 RESTING_SHARE = 0.01
-"""Of a core, below which the process is idle."""
+"""CPU time of the process, as a fraction of a core, below which it is idle."""
 
 
 class LoopLag:
-    """Waits from beat to beat, and notes how late the loop was.
+    """Waits from beat to beat, and records how late the event loop was.
 
     Attributes:
-        resting: Whether it did hardly anything in the last wait.
+        resting: Whether the process was idle during the last wait.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class LoopLag:
         self._turns = LoopTurns(self._turn_begins, self._turn_ends)
 
     def take_s(self) -> float:
-        """The most that it was late since this was called before."""
+        """Return the worst lateness since the last call, in seconds."""
         worst_ns, self._worst_ns = self._worst_ns, 0
         return worst_ns / S_NS
 

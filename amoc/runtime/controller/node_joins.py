@@ -1,7 +1,7 @@
-"""Nodes that come while users run: each is brought up as those of the start were, all at once.
+"""Nodes that join while users run: each is started like the initial nodes, in parallel.
 
-Until its workers are up nobody knows of them: what they report is kept, and heard when the node
-joins. So a node that does not get that far leaves nothing behind.
+Nothing uses a node until its workers are up: its workers' reports are kept, and processed when the
+node joins. So a node that does not get that far leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from amoc.users.placement_strategies import NodeFacts
 
 LOOK_S = 0.05
 MAX_KEPT = 10_000
-"""Reports of workers of a node that has not joined yet: each has little to say before that."""
+"""Most kept reports of a node that has not joined yet; its workers have few to send before that."""
 
 M = TypeVar("M")
 
@@ -44,11 +44,11 @@ class _Coming(NamedTuple):
 
     node: Node
     kept: list[FromWorkers | Sample]
-    """What its workers, and it of them, have reported."""
+    """Reports of its workers, and its own about them."""
 
 
 class NodeJoins:
-    """Brings up nodes that come while users run, and has them take part."""
+    """Starts nodes that arrive while users run, and lets them take part."""
 
     def __init__(
         self,
@@ -59,15 +59,15 @@ class NodeJoins:
         operator: OperatorLog,
         on_line: Callable[[str], None],
     ) -> None:
-        """Wait for nodes; none is looked for before `begin`.
+        """Create it; no node is accepted before `begin`.
 
         Args:
-            status: How the run is, with its plan.
-            launched: The run, whose launcher knows of nodes that come.
-            nodes: Those that are there.
-            files: Where it is written down when a node joins.
-            operator: Told when one does, or cannot.
-            on_line: Gets each line that one of their processes prints.
+            status: The run's status, with its plan.
+            launched: The run, whose launcher accepts new nodes.
+            nodes: The present nodes.
+            files: Record joins in the journal.
+            operator: Told when a node joins or cannot join.
+            on_line: Receives each line that a process of a new node prints.
         """
         assert status.plan is not None
         self._plan = status.plan
@@ -87,14 +87,14 @@ class NodeJoins:
         known_calls: Sequence[tuple[str, Sequence[object]]],
         logs_directory: str,
     ) -> None:
-        """The initial nodes are there.
+        """Record what new nodes need, once the initial nodes are present.
 
         Args:
-            services: Those of their workers.
-            layout: With seats for nodes that come.
-            known_calls: What init() has asked for on them: it is not done again for another one,
-                since what came of it may have been changed.
-            logs_directory: Where logs go.
+            services: The controller's parts.
+            layout: The layout, with seats for new nodes.
+            known_calls: Calls made by init() on the initial nodes. They are not repeated for a new
+                node, as their effects may have been changed since.
+            logs_directory: Directory for logs.
         """
         self._services = services
         self._layout = layout
@@ -102,7 +102,7 @@ class NodeJoins:
         self._logs_directory = logs_directory
 
     def begin(self, begun_ns: int) -> None:
-        """Users may start since `begun_ns`: bring up nodes as they come from now on."""
+        """Accept nodes from now on; users could start at `begun_ns`."""
         self._begun_ns = begun_ns
         self._tasks.spawn(self._nodes.guarded, self._run)
 
@@ -114,14 +114,14 @@ class NodeJoins:
             self._tasks.spawn(self._nodes.guarded, partial(self._join, coming))
 
     def end(self) -> None:
-        """Nobody joins any more; those that are about to have ended when this returns."""
+        """Accept no more nodes; those that were joining have ended when this returns."""
         self._tasks.kill()
         why = "the run ended before it had joined"
         self._nodes.give_up_all((node, why) for node, _ in self._coming.values())
         self._coming.clear()
 
     def keep(self, name: str, record: FromNode) -> bool:
-        """Keep a report for later where a worker's node has not joined yet; whether it has not."""
+        """Keep a worker's report if its node has not joined yet; return whether it was kept."""
         coming = self._coming.get(name)
         if coming is None or not isinstance(record, FromWorkers | Sample):
             return False
@@ -129,7 +129,7 @@ class NodeJoins:
         if isinstance(record, Sample):
             if is_acknowledged(record):
                 self._nodes.send_once(name, Sampled(record.sequence))
-            if Ready not in node.seen:  # it has numbered its workers as the only node would
+            if Ready not in node.seen:  # it still numbers its workers as if it were the only node
                 record = record._replace(workers=[], together=[], first=node.workers.start)
         if len(kept) < MAX_KEPT:
             kept.append(record)
@@ -140,7 +140,7 @@ class NodeJoins:
     def _join(self, coming: _Coming) -> None:
         node, host = coming.node, coming.node.launched.host
         try:
-            self._operator.info(f"{node.name} on {host} is about to join")
+            self._operator.info(f"{node.name} on {host} is joining")
             loaded = self._bring_up(coming)
             users = self._let_in(coming, loaded)
         except AmocError as error:
@@ -148,7 +148,7 @@ class NodeJoins:
             del self._coming[node.name]
             self._operator.error(f"{node.name} on {host} cannot join: {error}")
             return
-        begin = "start there" if self._plan.arrivals is None else "run there at a time, at the most"
+        begin = "start there" if self._plan.arrivals is None else "run there at most"
         only = "" if self._is_named(node) else ", since --on-nodes names others"
         self._operator.info(
             f"{node.name} on {host} has joined with {counted(len(node.workers), 'worker')};"
@@ -158,10 +158,10 @@ class NodeJoins:
             events.NODE_UP(node=node.name)
 
     def _bring_up(self, coming: _Coming) -> Loaded:
-        """Have a node load the scenario, run init() and fork its workers; what it has loaded.
+        """Let a node load the scenario, run init() and fork its workers; return what it loaded.
 
         Raises:
-            AmocError: It does not get that far.
+            AmocError: It fails before its workers are up.
         """
         node, kept = coming
         plan, launched = self._plan, node.launched
@@ -188,10 +188,10 @@ class NodeJoins:
         return loaded
 
     def _let_in(self, coming: _Coming, loaded: Loaded) -> int:
-        """Let a node take part whose workers are up; how many users it gets.
+        """Let a node take part, now that its workers are up; return how many users it gets.
 
         Raises:
-            AmocError: It cannot have them; nothing was changed.
+            AmocError: It cannot take its users; nothing was changed.
         """
         node, kept = coming
         there = [*self._nodes.there, node]
@@ -208,7 +208,7 @@ class NodeJoins:
         of_slots = arrivals.max_users if arrivals is not None else 0
         users = round(share * (self._services.starts.waiting() + of_slots))
         fd_budget.check_fds(users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
-        # From here on nothing lets others run, so nobody sees half of it.
+        # From here on nothing yields, so no other greenlet sees a half-joined node.
         self._status.nodes = of_nodes
         del self._coming[node.name]
         self._nodes.join(node, (now_ns() - self._begun_ns) / S_NS)
@@ -221,7 +221,7 @@ class NodeJoins:
         return self._services.node_users.join(node, turns)
 
     def _is_named(self, node: Node) -> bool:
-        """Whether users may be placed on it."""
+        """Return whether users may be placed on it."""
         names = self._plan.on_nodes
         return not names or not {*names}.isdisjoint(node.names)
 
@@ -236,8 +236,8 @@ class NodeJoins:
     ) -> None:
         give_up = now_ns() + int(deadline_s * S_NS)
         while not condition():
-            if (trouble := self._nodes.trouble_of(node)) is not None:
-                raise trouble
+            if (failure := self._nodes.failure_of(node)) is not None:
+                raise failure
             if now_ns() > give_up:
                 raise PeerError(f"it did not {what} within {deadline_s:g} s")
             gevent.sleep(LOOK_S)

@@ -1,4 +1,4 @@
-"""What becomes of a run of several nodes when one of them is lost."""
+"""The loss of a node in a run of several nodes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from amoc.scenario.run_plan import RunPlan
 
 
 class NodeLoss:
-    """Goes on without a node, if that is wanted.
+    """Lets the run go on without a node, if the plan allows it.
 
     Attributes:
-        at_end: What is to be said of nodes that were lost while users were stopping.
+        at_end: Messages about nodes that were lost while users were stopping.
     """
 
     def __init__(
@@ -36,16 +36,16 @@ class NodeLoss:
         orphans: Orphans,
         directory: str,
     ) -> None:
-        """Know what is wanted, and whom to tell.
+        """Create it from the controller's parts.
 
         Args:
             plan: What is run.
-            status: How it is.
-            files: Where losses are written down.
-            results: Keeps what lost nodes have counted.
+            status: The run's status.
+            files: Record losses in the journal.
+            results: Keep the counts of lost nodes.
             operator: Told of losses.
-            orphans: What lost nodes leave running on this host.
-            directory: Where nodes of this host have their directories.
+            orphans: Processes that lost nodes leave running on this host.
+            directory: Parent of the directories of nodes on this host.
         """
         self._plan = plan
         self._status = status
@@ -57,13 +57,13 @@ class NodeLoss:
         self.at_end: list[str] = []
 
     def spare(self, services: Services | None, node: Node, error: AmocError) -> bool:
-        """Go on without `node`, whose process has ended; whether the run does."""
+        """Go on without `node`, whose process has ended; return whether the run goes on."""
         state = self._status.state
         if services is None or state not in (State.RUNNING, State.PAUSED, State.STOPPING):
             return False
         if self._plan.on_node_loss == "fail":
             return False
-        for one in self._orphans.end():  # no user of it is to run beside its successor
+        for one in self._orphans.end():  # its processes must not run alongside their replacements
             self._operator.warning(f"{one} was started by a user and cannot be killed")
         shutil.rmtree(Path(self._directory) / node.name, ignore_errors=True)
         restart = self._plan.on_node_loss == "restart" and state is not State.STOPPING
@@ -76,8 +76,8 @@ class NodeLoss:
         if state is State.STOPPING:
             self.at_end.append(text)
         self._operator.error(text)
-        told = {"name": node.name, "reason": str(error), "restarted": again, "lost": lost}
-        self._files.write("node", **told, state="lost")
+        fields = {"name": node.name, "reason": str(error), "restarted": again, "lost": lost}
+        self._files.write("node", **fields, state="lost")
         if events.NODE_DOWN.subscribers:
             events.NODE_DOWN(node=node.name, reason=str(error))
         return True

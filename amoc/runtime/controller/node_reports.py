@@ -1,7 +1,8 @@
-"""What a node may say: reports that no node of ours makes are found before anything acts on them.
+"""Checks of reports from nodes: reports that no genuine node sends are refused before use. Pure.
 
-Pure. A node may run on a host that is not ours. Whatever number in its reports is an index, a size
-or an id here is held against the node's own workers and the run's ids; the rest is shown or summed.
+A node may run on a foreign host. Every number in its reports that is used here as an index, a size
+or an id is checked against the node's own workers and the run's ids; everything else is only shown
+or summed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, St
 from amoc.metrics.health_figures import TOLD
 
 MAX_WORKERS = 4_096
-"""Of one node."""
+"""Most workers of one node."""
 MAX_CORES = 65_536
 CODES = frozenset(map(int, ExitCode))
 LEVELS = frozenset({"info", "warning", "error", "trace"})
@@ -31,15 +32,15 @@ _SIZES = {
 }
 
 
-class _Known(NamedTuple):
-    """What reports of a node are held against."""
+class _Limits(NamedTuple):
+    """What the reports of a node are checked against."""
 
     workers: range
     highest_id: int
     is_ready: bool
 
     def incarnation(self, one: WorkerUp | WorkerLost) -> None:
-        """A worker has come up, or was lost."""
+        """Check a report that a worker has started or was lost."""
         _worker(one.worker, self.workers)
         _number("incarnation", one.incarnation, 1, 1 << 32)
         if isinstance(one, WorkerLost):
@@ -48,19 +49,19 @@ class _Known(NamedTuple):
             self.ids([*one.restart, *one.start])
 
     def worker(self, one: CrashSeen | FailureSeen | Blocked | Started) -> None:
-        """A worker has said something of itself."""
+        """Check a worker's report about itself."""
         _worker(one.worker, self.workers)
         if isinstance(one, Started):
             _number("number", one.number, 0, 1 << 32)
 
     def envelope(self, one: Envelope) -> None:
-        """A worker has sent something to the controller, or to a worker that is anywhere."""
+        """Check a worker's envelope to the controller, or to a worker on any node."""
         part, worker, _ = one.header()
         if part not in BETWEEN_WORKERS:
             _worker(worker, self.workers)
 
     def sample(self, one: Sample) -> None:
-        """The node has looked at its board."""
+        """Check a sample of the node's board."""
         _number("sequence", one.sequence, 1, 1 << 62)
         numbers = self.workers if self.is_ready else range(MAX_WORKERS)
         _number("workers", len(one.workers), 0, len(numbers))
@@ -73,24 +74,24 @@ class _Known(NamedTuple):
             self.ids((first, first + _number("count", count, 1, self.highest_id) - 1))
 
     def users(self, one: UsersNow) -> None:
-        """The node has looked at its users."""
+        """Check the present state of the node's users."""
         _number("workers", len(one.alive), len(self.workers), len(self.workers))
         _alive(one.alive)
         self.ids(one.beyond)
 
     def stopped(self, one: Stopped) -> None:
-        """Its users have left."""
+        """Check a report that the node's users have left."""
         _number("killed", one.killed, 0, 1 << 32)
         _number("lost", one.lost, 0, 1 << 32)
         self.ids(one.stuck)
 
     def loaded(self, one: Loaded) -> None:
-        """It has loaded the scenario."""
+        """Check a report that the node has loaded the scenario."""
         for name, (low, high) in _SIZES.items():
             _number(name, getattr(one, name), low, high)
 
-    def words(self, one: Failed | Note | Terminated) -> None:
-        """It has something to say."""
+    def text(self, one: Failed | Note | Terminated) -> None:
+        """Check a message for people."""
         if isinstance(one, Failed) and one.exit_code not in CODES:
             raise PeerError(f"there is no exit code {cut(one.exit_code)}")
         if isinstance(one, Note) and one.level not in LEVELS:
@@ -99,40 +100,40 @@ class _Known(NamedTuple):
             raise PeerError(f"an error must be text, got {cut(one.error)}")
 
     def ids(self, ids: Iterable[object]) -> None:
-        """Some ids of users."""
+        """Check ids of users."""
         for one in ids:
             _number("a user's id", one, 1, self.highest_id)
 
 
-_CHECKS: Mapping[type, Callable[[_Known, Any], None]] = {
-    WorkerUp: _Known.incarnation,
-    WorkerLost: _Known.incarnation,
-    **dict.fromkeys((CrashSeen, FailureSeen, Blocked, Started), _Known.worker),
-    Envelope: _Known.envelope,
-    Sample: _Known.sample,
-    UsersNow: _Known.users,
-    Stopped: _Known.stopped,
-    Loaded: _Known.loaded,
-    **dict.fromkeys((Failed, Note, Terminated), _Known.words),
+_CHECKS: Mapping[type, Callable[[_Limits, Any], None]] = {
+    WorkerUp: _Limits.incarnation,
+    WorkerLost: _Limits.incarnation,
+    **dict.fromkeys((CrashSeen, FailureSeen, Blocked, Started), _Limits.worker),
+    Envelope: _Limits.envelope,
+    Sample: _Limits.sample,
+    UsersNow: _Limits.users,
+    Stopped: _Limits.stopped,
+    Loaded: _Limits.loaded,
+    **dict.fromkeys((Failed, Note, Terminated), _Limits.text),
 }
 
 
 def check(record: FromNode, workers: range, highest_id: int, *, is_ready: bool = True) -> None:
-    """Make sure that a node can have said that.
+    """Check that a node can have sent a report.
 
     Args:
-        record: What it has said.
-        workers: The numbers of its workers.
+        record: The report.
+        workers: The numbers of the node's workers.
         highest_id: The highest id of a user of the run.
-        is_ready: Whether it has told that it knows these numbers; until then its samples number
-            workers as if there were no other node.
+        is_ready: Whether the node has confirmed these numbers; before that its samples number
+            workers as if it were the only node.
 
     Raises:
-        PeerError: It cannot; the message says what is wrong with it.
-        TypeError, ValueError: Part of it is not even of the right kind.
+        PeerError: The report is invalid; the message says why.
+        TypeError, ValueError: A part of it has the wrong type.
     """
     if (of_kind := _CHECKS.get(type(record))) is not None:
-        of_kind(_Known(workers, highest_id, is_ready), record)
+        of_kind(_Limits(workers, highest_id, is_ready), record)
 
 
 def _number(name: str, value: object, low: int, high: int) -> int:
@@ -142,14 +143,14 @@ def _number(name: str, value: object, low: int, high: int) -> int:
 
 
 def _alive(counts: Sequence[int]) -> None:
-    if counts and {*map(type, counts)} == {int}:  # a look at each takes five times as long
+    if counts and {*map(type, counts)} == {int}:  # checking each takes five times as long
         counts = min(counts), max(counts)
     for alive in counts:
         _number("alive", alive, 0, 1 << 32)
 
 
 def _worker(worker: object, workers: range) -> None:
-    # type(): a range finds 1.0 and True as well, which are no keys of ours.
+    # type(): a range contains 1.0 and True as well, which must not be used as keys.
     if type(worker) is not int or worker not in workers:
         own = f"{workers[0]} to {workers[-1]}" if workers else "none yet"
         raise PeerError(f"its workers are {own}, got worker {cut(worker)}")

@@ -1,4 +1,4 @@
-"""Which users each node is given, and where they go when a node is lost or joins."""
+"""The users of each node, and where they go when a node is lost or joins."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from amoc.users.placement import Placement, by_worker, in_parts, turns_of
 
 AHEAD_S = 1.0
 MIN_AHEAD = 5
-"""Where nodes may join, workers are dealt no more users than start in so long, or so many: a user
-that was dealt stays where it is."""
+"""If nodes may join, a worker is dealt at most the users that start in this time, or this many: a
+user that was dealt stays where it is."""
 
 
 class NodeUsers:
-    """Deals users to nodes, and moves those of a lost one, or those that a new one is to have.
+    """Deals users to nodes, and moves users of lost nodes and to new nodes.
 
     Attributes:
-        whereabouts: Who was dealt and has not left; None where there is one node, and no other can
-            come.
+        whereabouts: Which users were dealt and have not left; None if there is one node and no
+            other can join.
     """
 
     def __init__(
@@ -34,14 +34,14 @@ class NodeUsers:
         starts: StartQueue,
         starts_per_s: Callable[[int], float],
     ) -> None:
-        """Begin with nobody dealt.
+        """Create it before any user is dealt.
 
         Args:
             plan: What is run.
-            nodes: The lines to the nodes.
-            placement: Who runs where; kept up to date, here and on all nodes.
-            starts: The users that are still to be dealt.
-            starts_per_s: How many users start in a second, at a time.
+            nodes: The connections to the nodes.
+            placement: The worker of each user; kept up to date here and on all nodes.
+            starts: The users still to be dealt.
+            starts_per_s: Returns how many users start per second at a given time.
         """
         seats = len(placement.layout.workers)
         self._plan = plan
@@ -55,38 +55,38 @@ class NodeUsers:
         self.whereabouts = Whereabouts(placement, plan.ids[-1]) if seats > 1 else None
 
     def begin(self) -> None:
-        """Users may start."""
+        """Place the users of loads without slots; users may start."""
         there = [one.workers for one in self._nodes.all]
         if self._max_users and self._plan.dealt_ids and len(there) < self._seats:
-            # By the layout all seats have ids, for slots; those of other loads need who is there.
+            # The layout gives ids to all seats, for slots; other loads need the present nodes.
             turns = turns_of(by_worker([*map(len, there)]), [one.start for one in there])
             self._move(Move(self._plan.dealt_ids[0], self._plan.dealt_ids[-1], [], turns))
 
     def deal(self, now_ns: int) -> None:
-        """Give the workers the users that they have room for."""
+        """Deal users to the workers that have room for them."""
         for block in self._starts.deal(now_ns, self._ahead(now_ns)):
             if self.whereabouts is not None:
                 self.whereabouts.dealt(block.ids)
             self._nodes.send_to_worker(block.worker, block)
 
     def _ahead(self, now_ns: int) -> int:
-        """How many users a worker may have that have not started."""
+        """Return how many users a worker may have that have not started."""
         if len(self._nodes.all) == self._seats or not isfinite(per_s := self._starts_per_s(now_ns)):
             return MAX_OUTSTANDING
         workers = sum(len(one.workers) for one in self._nodes.there)
         return min(MAX_OUTSTANDING, max(MIN_AHEAD, ceil(per_s * AHEAD_S / workers)))
 
     def lose(self, node: Node, restart: bool) -> tuple[int, int, int]:
-        """A node is no more: its users go to the others.
+        """Move the users of a lost node to the others.
 
         Args:
-            node: Which one.
-            restart: Whether those start again that it had and that have not left.
+            node: The node.
+            restart: Whether its users that have not left restart.
 
         Returns:
-            How many of its users start again, how many do not, and how many it had been dealt.
+            How many of its users restart, how many do not, and how many had been dealt to it.
         """
-        assert self.whereabouts is not None  # the only node is not given up
+        assert self.whereabouts is not None  # the only node is never given up
         users = self.whereabouts.on(node.workers)
         never = self._starts.unstarted(node.workers)
         ran = [one for one in users if one not in never]
@@ -101,24 +101,24 @@ class NodeUsers:
         return len(again), len(ran) - len(again), len(users)
 
     def join(self, node: Node, turns: list[int]) -> int:
-        """A node is there whose workers are up: users that were not dealt go to it and the others.
+        """Redistribute undealt users to include a new node, whose workers are up.
 
         Args:
-            node: Which one.
-            turns: The workers that users go to by turns, those of the other nodes among them; not
-                its own where users are for nodes with other names.
+            node: The node.
+            turns: The workers that get users in turn, on this and other nodes. Without this node's
+                workers if users may only be placed on other nodes.
 
         Returns:
-            How many of them it has, with those that it may have at once where slots start them.
+            How many users it gets, including those that it may have at once if slots start them.
         """
-        assert self.whereabouts is not None  # there was room for it
+        assert self.whereabouts is not None  # a seat was free
         for move in self._placement.moves:
             self._nodes.send(node.name, move)
         if not set(node.workers).intersection(turns):
             return 0
         by_slots = 0
         if self._max_users:
-            self._move(Move(0, 0, [], turns))  # of nobody: each worker has ids of its own
+            self._move(Move(0, 0, [], turns))  # moves no user: each worker has its own ids
             by_slots = sum(self._placement.share(self._max_users, one) for one in node.workers)
         undealt = self.whereabouts.never_dealt(self._plan.dealt_ids)
         if self._plan.placement == "blocks":

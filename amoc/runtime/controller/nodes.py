@@ -1,9 +1,9 @@
-"""What the controller hears from its nodes, and how it waits for them.
+"""Node reports received by the controller, and the waits that depend on them.
 
-Reports come in all the time and wake what waits. A wait ends when its condition holds for all nodes
-that are there, or with an error: a node has died, has said that it cannot go on, has been silent
-for too long, or has not done in time what it was to do. Where the run may go on without a node, it
-is given up instead: nothing of it is heard or left running from then on.
+Reports arrive at any time and wake the waiters. A wait ends when its condition holds for all
+present nodes, or with an error: a node has died, has reported that it cannot go on, has been silent
+for too long, or has missed a deadline. If the run may go on without the node, it is given up
+instead: its processes are ended, and nothing is received from it any more.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from amoc.runtime.controller import node_reports
 from amoc.runtime.launcher import LaunchedNode, node_name
 
 SILENT_S = 15.0
-"""A node that reports nothing for so long counts as lost: it samples every second."""
+"""A node that reports nothing for this long counts as lost: it samples every second."""
 MAX_TOGETHER = 100
-"""Commands in one frame; one may have 64 KiB, and a frame 64 MiB."""
-SLEPT_S = 2.0
-"""After so long that the controller has not run, stopped by Ctrl-Z say, the operator is told."""
-EACH_NS = 20_000
-"""After it was looked at all nodes, so long for each of them nothing is decided anew: some percent
-of a core, however many there are and however often they report."""
+"""Most commands in one frame; a command may have 64 KiB, a frame 64 MiB."""
+SUSPENDED_S = 2.0
+"""A controller that has not run for this long was suspended, by Ctrl-Z for example."""
+CHECK_EACH_NS = 20_000
+"""Minimum interval between two checks of all nodes, per node. Limits their cost to a few percent of
+a core, however many nodes there are and however often they report."""
 MIN_REST_NS = MS_NS
-LOOK_EACH_NS = 200_000
-"""After all nodes were looked at for what has become of them, so long for each of them they are not
-again, unless one has said that it cannot go on: that takes some microseconds for each."""
+SEARCH_EACH_NS = 200_000
+"""Minimum interval between two searches for lost nodes, per node, as each takes some microseconds
+per node. A node that reports that it cannot go on is handled at once."""
 LEAVE_S = 5.0
 LOOK_S = 0.1
-MAX_WRONG = 200
-"""Characters of what is wrong with a report."""
-LAST_WORDS_NS = 200 * MS_NS
-LAST_WORDS_EACH_NS = 2 * MS_NS
+MAX_REASON = 200
+"""Most characters of the reason for which a report is invalid."""
+LAST_REPORT_NS = 200 * MS_NS
+LAST_REPORT_EACH_NS = 2 * MS_NS
 CLEAN_NS = 8 * S_NS
-"""How long the last report of a node that has died may still be on the way: that of one, and what
-is added for each node, for all may leave at once. Of one that has ended well it is certainly on the
-way, over a connection that may have to send it several times."""
+"""How long the last report of a dead node may still be on its way: for one node, and what each
+further node adds, as all may leave at once. If a node has exited cleanly its report is certainly on
+its way, over a connection that may have to send it several times."""
 
 
 M = TypeVar("M")
@@ -64,12 +64,13 @@ class Node:
 
     Attributes:
         launched: Its process.
-        name: What the bus, views and figures call it.
-        seen: The latest report of each kind.
+        name: Its name on the bus, in views and in metrics.
+        heard_ns: When it last reported.
+        seen: The latest report of each type.
         workers: The numbers of its workers, once they are known.
-        failure: Why it cannot go on, when it has said so or does not listen.
-        lost: Why the run goes on without it; empty as long as it is there.
-        joined_at_s: When it has joined, since users could start; None for those of the start.
+        failure: Why it cannot go on: its own report, or that it does not read messages.
+        lost: Why the run goes on without it; empty while it is present.
+        joined_at_s: When it joined, in seconds since users could start; None if at the start.
         ended_ns: When its process was first seen to have ended; 0 before that.
     """
 
@@ -90,7 +91,7 @@ class Node:
         return self.name, self.launched.host
 
     def to_json(self) -> JsonObject:
-        """Which one it is and where, for the journal and the status."""
+        """Return its identity and place, for the journal and the status."""
         return {
             "name": self.name,
             "host": self.launched.host,
@@ -102,13 +103,13 @@ class Node:
 
 
 class Nodes:
-    """The controller's lines to its nodes.
+    """The controller's connections to its nodes.
 
     Attributes:
-        all: The nodes, by number; with those that were lost.
-        there: Those that were not.
-        failure: What ends the run, when something has.
-        changed: Rings when something was heard.
+        all: All nodes by number, lost ones included.
+        there: The nodes that were not lost.
+        failure: The error that ends the run, if any.
+        changed: Rings when a report has arrived.
     """
 
     def __init__(
@@ -120,16 +121,16 @@ class Nodes:
         spare: Callable[[Node, AmocError], bool] = lambda *_: False,
         highest_id: int = 1 << 32,
     ) -> None:
-        """Talk through `parent`.
+        """Communicate through `parent`.
 
         Args:
-            parent: Bound already; it expects the nodes.
+            parent: The bus, already bound; it expects the nodes.
             nodes: The nodes, which are watched.
-            take: Gets each report with the name of the node that it came from.
-            check: Raises what else ends a wait.
-            spare: Told of a node that is lost, when nothing of it runs any more; whether the run
+            take: Receives the name of the node and its report, for each report.
+            check: Raises other errors that end a wait.
+            spare: Called with a lost node when nothing of it runs any more; returns whether the run
                 goes on without it.
-            highest_id: That a user of the run can come to have.
+            highest_id: The highest possible user id of the run.
         """
         now = now_ns()
         self.all = [Node(one, node_name(one.number), now) for one in nodes]
@@ -145,55 +146,56 @@ class Nodes:
         self._homes: dict[int, Node] = {}
         self._posted: dict[str, list[bytes]] = {}
         self._listened_ns = now
-        self._checked_ns = self._looked_ns = 0
+        self._checked_ns = self._searched_ns = 0
 
     def listen(self) -> None:
-        """Take reports until this greenlet is killed."""
+        """Process reports until this greenlet is killed."""
         for envelope in self._bus.reports():
             now = now_ns()
-            self._note_sleep(now - self._listened_ns)
+            self._handle_suspension(now - self._listened_ns)
             self._listened_ns = now
             if envelope is not None:
                 try:
-                    self._hear(envelope.child, envelope.record)
-                except Exception as error:  # one report must not deafen us to all that follow
+                    self._receive(envelope.child, envelope.record)
+                except Exception as error:  # later reports must still be received
                     self._fail(error)
 
-    def _note_sleep(self, asleep_ns: int) -> None:
-        if asleep_ns > SLEPT_S * S_NS:
-            # We slept (a stopped job, a slow terminal), not the nodes.
+    def _handle_suspension(self, suspended_ns: int) -> None:
+        if suspended_ns > SUSPENDED_S * S_NS:
+            # This process was suspended (Ctrl-Z, a slow terminal), not the nodes.
             for node in self.there:
-                node.heard_ns += asleep_ns
-            text = f"amoc itself was suspended for {format_duration(asleep_ns / S_NS)}"
+                node.heard_ns += suspended_ns
+            text = f"amoc itself was suspended for {format_duration(suspended_ns / S_NS)}"
             self._take("", Note("warning", f"{text}: no throttle executed"))
 
-    def _hear(self, name: str, record: FromNode) -> None:
+    def _receive(self, name: str, record: FromNode) -> None:
         node = self._by_name.get(name)
         if node is not None:
             try:
                 is_ready = Ready in node.seen
                 node_reports.check(record, node.workers, self._highest_id, is_ready=is_ready)
             except (PeerError, TypeError, ValueError) as error:
-                invalid = f"{name} has sent an invalid {type(record).__name__}"
-                self._trouble(node, PeerError(f"{invalid}: {printable(str(error)[:MAX_WRONG])}"))
+                reason = printable(str(error)[:MAX_REASON])
+                text = f"{name} has sent an invalid {type(record).__name__}: {reason}"
+                self._record_failure(node, PeerError(text))
                 return
             node.heard_ns = self._listened_ns
             node.seen[type(record)] = record
             if isinstance(record, Failed):
-                self._trouble(node, failed(ExitCode(record.exit_code), record.message))
+                self._record_failure(node, failed(ExitCode(record.exit_code), record.message))
         self._take(name, record)
-        # Of an envelope its part knows what to do about it; a sample is news once it is taken.
+        # An envelope is handled by the part it is for; a sample is news once it has been processed.
         if not isinstance(record, (Envelope, Sample)):
             self.changed.ring()
 
-    def _trouble(self, node: Node, error: AmocError) -> None:
-        """A node cannot go on."""
+    def _record_failure(self, node: Node, error: AmocError) -> None:
+        """Record that a node cannot go on."""
         node.failure = error
-        self._looked_ns = 0
+        self._searched_ns = 0
         self.changed.ring()
 
     def guarded(self, task: Callable[[], object]) -> None:
-        """Run `task`; a defect in it ends the run, not only this greenlet."""
+        """Run `task`; a bug in it ends the run rather than just this greenlet."""
         try:
             task()
         except Exception as error:
@@ -204,37 +206,37 @@ class Nodes:
         self.changed.ring()
 
     def names_of(self, name: str) -> tuple[str, str]:
-        """What an operator may call the node of this name."""
+        """Return what an operator may call the node of this name."""
         return self._by_name[name].names
 
     # Sending
 
     def number_workers(self, counts: Sequence[int]) -> None:
-        """How many workers each node has is known: they are numbered, node by node."""
+        """Number the workers node by node, given how many each node has."""
         for node, count in zip(self.all, counts, strict=True):
             node.workers = range(len(self._homes), len(self._homes) + count)
             self._homes.update(dict.fromkeys(node.workers, node))
 
     def post(self, name: str, command: ToNode) -> None:
-        """Send `command` to a node, with all that is posted to it until `send_posted`."""
+        """Queue `command` for a node until `send_posted`."""
         self._posted.setdefault(name, []).append(self._bus.pack(command))
 
     def send_posted(self) -> None:
-        """Send what was posted: one frame for each node costs little more than for one command."""
+        """Send queued commands: one frame per node costs little more than one command."""
         posted, self._posted = self._posted, {}
         for name, commands in posted.items():
             for at in range(0, len(commands), MAX_TOGETHER):
                 self._send_packed(name, *commands[at : at + MAX_TOGETHER])
 
     def send(self, name: str, command: ToNode) -> None:
-        """Send `command` to a node; one that is lost does not hear it."""
+        """Send `command` to a node; ignored if the node is lost."""
         self._send_packed(name, self._bus.pack(command))
 
     def _send_packed(self, name: str, *commands: bytes) -> None:
         try:
             self._bus.send_packed(name, *commands)
-        except PeerError as error:  # this may be a callback of the loop, where nobody would hear it
-            self._trouble(self._by_name[name], error)
+        except PeerError as error:  # this may be a callback of the loop, with no caller to raise to
+            self._record_failure(self._by_name[name], error)
 
     def send_once(self, name: str, command: ToNode) -> None:
         """Send `command` to a node, see `amoc.ipc.bus.parent.Parent.send_once`."""
@@ -251,11 +253,11 @@ class Nodes:
         self.send(self._homes[worker].name, command)
 
     def pass_on(self, envelope: Envelope) -> None:
-        """Pass mail of another node's worker on to the node of the worker that it is for."""
+        """Forward mail from another node's worker to the node of the receiving worker."""
         _, worker, _ = envelope.header()
         node = self._homes.get(worker)
         if node is None or node.lost:
-            return  # its users are elsewhere, or gone, and so is what was sent to them there
+            return  # its users have moved or are gone, and their mail is lost with the node
         if accepts_mail(self._bus, node.name):
             self.send(node.name, envelope)
         else:
@@ -272,7 +274,7 @@ class Nodes:
         option: str = "",
         code: ExitCode = ExitCode.NODE_LOST,
     ) -> dict[str, M]:
-        """Wait for a report of that kind from all nodes, as `until` does; the latest of each.
+        """Wait for a report of type `kind` from all nodes; see `until`. Return the latest of each.
 
         Raises:
             AmocError: The run cannot go on.
@@ -295,7 +297,7 @@ class Nodes:
         option: str = "",
         code: ExitCode = ExitCode.NODE_LOST,
     ) -> None:
-        """Wait for `condition`; if it is not met in time, `what` did not do `rule`.
+        """Wait for `condition`; after the deadline, `what` has failed to do `rule`.
 
         Raises:
             AmocError: The run cannot go on.
@@ -314,53 +316,53 @@ class Nodes:
             self.wait(LOOK_S)
 
     def wait(self, timeout_s: float) -> None:
-        """Wait for news, `timeout_s` at the most; where many nodes have some, for more of it."""
+        """Wait up to `timeout_s` for a report; with many nodes, a bit longer for more of them."""
         self.changed.wait(timeout_s)
-        rest_ns = self._checked_ns + EACH_NS * len(self.there) - now_ns()
+        rest_ns = self._checked_ns + CHECK_EACH_NS * len(self.there) - now_ns()
         if rest_ns > MIN_REST_NS:
             gevent.sleep(rest_ns / S_NS)
 
     def check(self) -> None:
-        """Give up nodes that are lost; raise what ends the run before its time."""
+        """Give up lost nodes; raise the error that ends the run early, if any."""
         if self.failure is not None:
             raise self.failure
         self._check()
         self._checked_ns = now = now_ns()
-        if now - self._looked_ns < LOOK_EACH_NS * len(self.there):
+        if now - self._searched_ns < SEARCH_EACH_NS * len(self.there):
             return
-        self._looked_ns = now
-        troubles = [(node, self.trouble_of(node)) for node in self.there]
-        self._lose([(node, error) for node, error in troubles if error is not None])
+        self._searched_ns = now
+        failures = [(node, self.failure_of(node)) for node in self.there]
+        self._lose([(node, error) for node, error in failures if error is not None])
         for node in self.there:
             if node.mail_dropped:
                 dropped, node.mail_dropped = node.mail_dropped, 0
                 text = f"{counted(dropped, 'envelope')} of mail to {node.name} dropped"
                 self._take(node.name, Note("warning", f"{text}: it is not keeping up"))
 
-    def trouble_of(self, node: Node) -> AmocError | None:
-        """Why there is no going on with a node; None where there is."""
+    def failure_of(self, node: Node) -> AmocError | None:
+        """Return why the run cannot go on with a node; None if it can."""
         if node.failure is not None:
             return node.failure
         how = node.launched.ended()
         if how is not None:
             node.ended_ns = node.ended_ns or now_ns()
-            words_ns = LAST_WORDS_NS + LAST_WORDS_EACH_NS * len(self.there)
+            grace_ns = LAST_REPORT_NS + LAST_REPORT_EACH_NS * len(self.there)
             if node.launched.is_clean:
-                words_ns = max(words_ns, CLEAN_NS)
-            if Terminated in node.seen or (since_ns := now_ns() - node.ended_ns) < words_ns:
+                grace_ns = max(grace_ns, CLEAN_NS)
+            if Terminated in node.seen or (since_ns := now_ns() - node.ended_ns) < grace_ns:
                 return None
             if since_ns < SILENT_S * S_NS and self._bus.has_unread_messages():
-                return None  # what it has said last may be among that: we are late ourselves
+                return None  # its last report may be among the unread ones: this process is late
             return PeerError(f"{node.name} {how}")
         if Hello in node.seen and self._listened_ns - node.heard_ns > SILENT_S * S_NS:
             return PeerError(f"{node.name} has not reported for {SILENT_S:g} s")
         return None
 
     def _lose(self, lost: Sequence[tuple[Node, AmocError]]) -> None:
-        """Go on without nodes, if that may be; those of a whole rack are ended side by side.
+        """Go on without nodes if that is allowed; end the nodes of a whole rack in parallel.
 
         Raises:
-            AmocError: It may not.
+            AmocError: It is not allowed.
         """
         for _, error in lost:
             if error.exit_code is not ExitCode.NODE_LOST:
@@ -376,47 +378,47 @@ class Nodes:
             raise error
 
     def give_up_all(self, nodes: Iterable[tuple[Node, str]]) -> None:
-        """End nodes, each for some reason, side by side."""
+        """End nodes in parallel, each for the given reason."""
         giving_up = [gevent.spawn(self.give_up, node, why) for node, why in nodes]
         gevent.joinall(giving_up, raise_error=True)
 
     def give_up(self, node: Node, why: str) -> None:
-        """End a node for some reason; nothing of it runs or is heard once this returns."""
+        """End a node; after this nothing of it runs, and nothing more is received from it."""
         node.lost = why
         node.launched.kill()
         node.launched.end(LEAVE_S, f"the controller has given up this node: {why}")
-        self._bus.forget(node.name)  # whatever comes late from it is not taken
+        self._bus.forget(node.name)  # late messages are dropped
 
     # Joining
 
     def expect(self, launched: LaunchedNode, workers: range) -> Node:
-        """Hear a node that is to join with these workers; `join` or `give_up` must follow."""
+        """Receive from a node that is about to join; `join` or `give_up` must follow."""
         node = Node(launched, node_name(launched.number), now_ns(), workers=workers)
         self._by_name[node.name] = node
         self._homes.update(dict.fromkeys(workers, node))
         return node
 
     def join(self, node: Node, at_s: float) -> None:
-        """A node that was expected takes part from now on, `at_s` since users could start."""
+        """Let an expected node take part, `at_s` seconds after users could start."""
         node.joined_at_s = round(at_s, 3)
         self.all.append(node)
         self.there.append(node)
 
     def are_running(self) -> bool:
-        """Whether the processes of all nodes are there that should be."""
+        """Return whether the processes of all present nodes are running."""
         return all(node.launched.ended() is None for node in self.there)
 
     def end(self, at_once: bool) -> None:
-        """End the processes of all nodes and all below them, if they are still there."""
+        """End the processes of all nodes and all their children, if still running."""
         for node in self.there:
             if at_once and Terminated not in node.seen:
-                node.launched.kill()  # the kernel ends all below it
+                node.launched.kill()  # the kernel ends its children
         ending = [gevent.spawn(node.launched.end, LEAVE_S) for node in self.there]
         gevent.joinall(ending, raise_error=True)
 
 
 def failed(code: ExitCode, message: str) -> AmocError:
-    """An error with the exit code `code`."""
+    """Return an error with the exit code `code`."""
     error = AmocError(message)
     error.exit_code = code
     return error

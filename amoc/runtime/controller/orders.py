@@ -1,4 +1,4 @@
-"""The controller's end of orders: has all workers do something, and waits until each has said so.
+"""The controller's side of orders: sends an order to all workers, and waits for their replies.
 
 An order goes to the workers that are up when it is given. A worker that is lost before it has
 replied, or has not replied by the deadline, counts as having refused.
@@ -18,18 +18,18 @@ from amoc.ipc.messages.orders import ORDER_REPLIES, Done, Order, Refused, UserCo
 from amoc.ipc.worker_id import WorkerId
 
 REPLACE_S = 10.0
-"""How long a lost worker's replacement may take to come up, and to apply changes."""
+"""How long a lost worker's replacement may take to start and to apply changes."""
 
 
 class Outcome(Enum):
-    """What has become of an order at one worker."""
+    """The outcome of an order at one worker."""
 
     ANSWERED = "answered"
     """The worker has carried it out, or refused it."""
     SILENT = "silent"
     """The worker has not replied in time; it may or may not have carried it out."""
     LOST = "lost"
-    """The worker is gone."""
+    """The worker was lost."""
 
 
 class Reply(NamedTuple):
@@ -37,9 +37,9 @@ class Reply(NamedTuple):
 
     outcome: Outcome
     error: str = ""
-    """Why it was not carried out; empty when it was."""
+    """Why it was not carried out; empty if it was."""
     answer: Done | UserCounts | UsersRemoved | None = None
-    """What the worker has answered; None where it has not, or has refused."""
+    """The worker's answer; None if there is none or it has refused."""
 
 
 LOST = Reply(Outcome.LOST, "was lost before it replied")
@@ -47,7 +47,7 @@ LOST = Reply(Outcome.LOST, "was lost before it replied")
 
 @dataclass
 class Pending:
-    """An order that not all have replied to yet."""
+    """An order to which not all workers have replied yet."""
 
     number: int
     chosen: list[WorkerId]
@@ -57,7 +57,7 @@ class Pending:
 
 
 class Broadcast:
-    """Knows the workers that are up, and what they were told to do.
+    """Knows the workers that are up, and their pending orders.
 
     Attributes:
         workers: The workers that are up.
@@ -71,18 +71,18 @@ class Broadcast:
         self._pending: dict[int, Pending] = {}
 
     def worker_up(self, origin: WorkerId) -> None:
-        """There is a worker."""
+        """Add a worker."""
         self.workers.add(origin)
         self._up.ring()
 
     def worker_lost(self, origin: WorkerId) -> None:
-        """It is no more: whatever it was to do, it will not answer."""
+        """Remove a worker, and stop waiting for its replies."""
         self.workers.discard(origin)
         for number in list(self._pending):
             self._take(origin, number, LOST)
 
     def handle(self, origin: WorkerId, body: bytes | memoryview) -> None:
-        """Take the replies of a worker."""
+        """Process the replies of a worker."""
         for one in ORDER_REPLIES.unpack_stream(body):
             if isinstance(one, Refused):
                 self._take(origin, one.number, Reply(Outcome.ANSWERED, one.error))
@@ -92,7 +92,7 @@ class Broadcast:
     def _take(self, origin: WorkerId, number: int, reply: Reply) -> None:
         pending = self._pending.get(number)
         if pending is None or origin not in pending.missing:
-            return  # nobody waits for it any more
+            return  # no longer awaited
         pending.missing.discard(origin)
         pending.replies[origin] = reply
         if not pending.missing:
@@ -100,13 +100,15 @@ class Broadcast:
             pending.complete.wake()
 
     def ready(self, among: Container[int] | None = None) -> list[WorkerId]:
-        """The workers that are up; waits while all are being replaced. One command at a time.
+        """Return the workers that are up; wait while all are being replaced.
+
+        One command at a time may call it.
 
         Args:
-            among: Look at workers with these numbers only.
+            among: Consider only workers with these numbers.
 
         Raises:
-            PeerError: None has come up.
+            PeerError: No worker has started in time.
         """
         until_ns = now_ns() + int(REPLACE_S * S_NS)
         while not (
@@ -117,7 +119,7 @@ class Broadcast:
         return there
 
     def tell(self, origin: WorkerId, order: Callable[[int], Order]) -> None:
-        """Have one worker do something; nobody waits for its answer."""
+        """Send an order to one worker, without waiting for its reply."""
         self._number += 1
         self._post(origin, order(self._number))
 
@@ -127,22 +129,22 @@ class Broadcast:
         deadline_s: float,
         to: Iterable[WorkerId] | None = None,
     ) -> dict[WorkerId, Reply]:
-        """Have workers do something, and wait for their replies.
+        """Send an order to workers, and wait for their replies.
 
         Args:
-            order: Makes the order with that number for a worker.
+            order: Builds the order with a number for a worker.
             deadline_s: How long to wait.
-            to: Which workers; all by default.
+            to: The workers; all by default.
 
         Returns:
-            The reply of each worker, by worker.
+            The reply of each worker.
         """
         return self.wait(self.begin(order, to), deadline_s)
 
     def begin(
         self, order: Callable[[int, WorkerId], Order], to: Iterable[WorkerId] | None = None
     ) -> Pending:
-        """Have workers do something, as `ask` does; `wait` must follow."""
+        """Send an order as `ask` does, without waiting; `wait` must follow."""
         chosen = sorted(self.workers if to is None else to)
         self._number += 1
         pending = self._pending[self._number] = Pending(self._number, chosen, set(chosen))
@@ -151,7 +153,7 @@ class Broadcast:
         return pending
 
     def wait(self, pending: Pending, deadline_s: float) -> dict[WorkerId, Reply]:
-        """Wait for the replies to what has begun; the reply of each worker."""
+        """Wait for the replies to a pending order; return the reply of each worker."""
         try:
             if pending.missing:
                 pending.complete.wait(deadline_s)

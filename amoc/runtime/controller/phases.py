@@ -1,7 +1,7 @@
-"""What nodes go through, as the controller waits for them: load, init(), users, terminate().
+"""The phases of nodes as the controller waits for them: load, init(), users, terminate().
 
-Each phase is a function: it tells the nodes what to do and waits for all answers, or raises what
-went wrong. None of them knows the other parts of the controller.
+Each phase is a function: it sends an order to the nodes and waits for all replies, or raises what
+went wrong. None of them knows the controller's other parts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from amoc.scenario.run_plan import RunPlan
 WORKERS_UP_S = 60.0
 EACH_WORKER_UP_S = 0.5
 STOP_MARGIN_S = 20.0
-"""On top of --stop-timeout: the node itself kills what hangs, well before this."""
+"""Added to --stop-timeout; the node itself kills users that hang well before this."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,15 +31,15 @@ def load(nodes: Nodes, plan: RunPlan, plugins: Sequence[Plugin]) -> dict[str, Lo
     """Wait until all nodes have loaded the scenario.
 
     Args:
-        nodes: The lines to them.
+        nodes: The connections to the nodes.
         plan: What to run.
-        plugins: What is imported besides the scenario.
+        plugins: Plugins that are imported besides the scenario.
 
     Returns:
-        What each has loaded, by its name.
+        What each node has loaded, by its name.
 
     Raises:
-        AmocError: One does not come up in time, or the scenario cannot be loaded.
+        AmocError: A node does not join in time, or the scenario cannot be loaded.
     """
     join_s = max(node.launched.hello_s for node in nodes.all)
     for name in nodes.wait_for(Hello, join_s, _whom(nodes), "join"):
@@ -64,17 +64,17 @@ def init(
     layout: Layout,
     meanwhile: Callable[[], object],
 ) -> dict[str, Ready]:
-    """Have each node initialise the scenario; what that has declared, by the node's name.
+    """Have each node initialise the scenario; return what that has declared, by node name.
 
     Args:
-        nodes: The lines to them.
+        nodes: The connections to the nodes.
         plan: What to run.
         logs_directory: Where their processes write their logs.
-        layout: Which workers are whose.
-        meanwhile: Called once they have begun.
+        layout: The workers of each node.
+        meanwhile: Called once the nodes have started.
 
     Raises:
-        AmocError: It does not return in time, or fails.
+        AmocError: init() fails, or does not return in time.
     """
     nodes.send_all(Init(logs_directory, layout))
     meanwhile()
@@ -89,20 +89,20 @@ def init(
 
 
 def wait_workers(nodes: Nodes, workers: int, up: Callable[[], int]) -> None:
-    """Wait until all `workers` are up, as `up` counts them.
+    """Wait until all `workers` are up, as counted by `up`.
 
     Raises:
-        AmocError: They are not, in time.
+        AmocError: They are not in time.
     """
     deadline_s = WORKERS_UP_S + EACH_WORKER_UP_S * workers
-    nodes.until(lambda: up() == workers, deadline_s, "the workers", "come up")
+    nodes.until(lambda: up() == workers, deadline_s, "the workers", "start")
 
 
 def stop_users(nodes: Nodes, plan: RunPlan) -> Stopped:
-    """Have all users leave; how that went.
+    """Have all users leave; return how that went.
 
     Raises:
-        AmocError: A node does not say in time.
+        AmocError: A node does not reply in time.
     """
     nodes.send_all(StopUsers(plan.stop_timeout_s))
     deadline_s = plan.stop_timeout_s + STOP_MARGIN_S
@@ -115,10 +115,10 @@ def stop_users(nodes: Nodes, plan: RunPlan) -> Stopped:
 
 
 def terminate(nodes: Nodes, plan: RunPlan, stopped: Stopped) -> None:
-    """Have each node end its workers and tidy up, after all users have `stopped`.
+    """Have each node end its workers and clean up, after its users have `stopped`.
 
     Raises:
-        AmocError: terminate() fails or does not return in time; or not all users have left.
+        AmocError: terminate() fails or does not return in time, or not all users have left.
     """
     nodes.send_all(Terminate())
     deadline_s = plan.init_timeout_s + STOP_MARGIN_S
@@ -131,7 +131,7 @@ def terminate(nodes: Nodes, plan: RunPlan, stopped: Stopped) -> None:
 
 
 def _whom(nodes: Nodes) -> str:
-    return "the node" if len(nodes.all) == 1 else "each node"
+    return "the node" if len(nodes.all) == 1 else "at least one node"
 
 
 def _who_stayed(stopped: Stopped) -> str:

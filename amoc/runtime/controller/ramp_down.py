@@ -1,11 +1,10 @@
-"""Stops users gracefully when stages ramp down: those above the line, the highest ids first.
+"""Stops users gracefully when stages ramp down: those beyond the target, highest ids first.
 
-How many users there are is not known from what stages have added: some have finished, or were
-removed or added by a command. So the node is asked, which also knows those of a lost worker.
+The number of users cannot be derived from what stages have added: some have finished, or were added
+or removed by a command. So the nodes are asked, which also know the users of lost workers.
 
-Stages do not wait for workers, and operators do not wait for stages: users that are to stop are
-looked up and told in the background. A worker that is lost meanwhile is replaced, and its successor
-is told.
+Stages do not wait for workers, and operators do not wait for stages: users to stop are looked up,
+and workers told, in the background. If a worker is lost meanwhile, its replacement is told.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from amoc.runtime.controller.status import Status
 from amoc.users.placement import Placement
 
 RETRY_S = 0.1
-"""How long to wait for a worker that is being replaced."""
+"""How long to wait for the replacement of a lost worker."""
 
 
 class RampDown:
-    """Stops users above the line of the stages.
+    """Stops users beyond the target of the stages.
 
     Attributes:
-        line: How many users the stages want now.
-        leaving: Users that are to stop, by the worker that is still to be told.
+        target: How many users the stages want now.
+        leaving: Users to stop, by worker, that the worker has not been told of yet.
     """
 
     def __init__(
@@ -42,81 +41,81 @@ class RampDown:
         broadcast: Broadcast,
         status: Status,
         starts: StartQueue,
-        look: Callable[[int, range], UsersNow | None],
+        query: Callable[[int, range], UsersNow | None],
         ids: range,
         placement: Placement,
     ) -> None:
-        """Begin without users.
+        """Create it without users.
 
         Args:
-            broadcast: Gives orders to the workers.
-            status: Its `added` shrinks by the users that had not started yet.
-            starts: The users that have not been dealt.
-            look: Asks the nodes where users stand, and which of some ids are beyond that many; None
-                if one does not answer.
-            ids: Those that the stages are about.
-            placement: Who runs where.
+            broadcast: Sends orders to the workers.
+            status: Its `added` is reduced by users that had not started yet.
+            starts: The users that have not been dealt yet.
+            query: Asks the nodes how many users with some ids there are, and which of them are
+                beyond a number; None if a node does not answer.
+            ids: The ids of the stages' users.
+            placement: The worker of each user.
         """
-        self.line = 0
+        self.target = 0
         self._broadcast = broadcast
         self._status = status
         self._starts = starts
-        self._look = look
+        self._query = query
         self._ids = ids
         self._placement = placement
         self.leaving: dict[int, set[int]] = {}
-        self._told: set[int] = set()
+        self._notifying: set[int] = set()
         self._bell = Notify()
 
-    def fall(self) -> None:
-        """The line has fallen."""
+    def lower(self) -> None:
+        """Wake `run` after `target` was lowered."""
         self._bell.ring()
 
     def moved(self, workers: Iterable[int]) -> None:
-        """The users of these workers are elsewhere, or gone."""
+        """Forget users of these workers, as they have moved or are gone."""
         for worker in workers:
             if self.leaving.pop(worker, None):
                 self._bell.ring()
 
     def run(self) -> None:
-        """Tell the workers, for ever; runs in its own greenlet."""
+        """Tell the workers, for ever. Runs in its own greenlet."""
         while True:
             if self._bell.wait(RETRY_S if self.leaving else inf):
                 self._find()
-            self._tell()
+            self._notify()
 
     def _find(self) -> None:
-        """Take users above the line from the queue, and find those that are beyond it."""
+        """Withdraw excess users from the queue, and find those among the running ones."""
         undealt = self._starts.undealt(self._ids)
-        now = self._look(max(0, self.line - undealt), self._ids)
+        now = self._query(max(0, self.target - undealt), self._ids)
         if now is None:
-            self._bell.ring()  # the node is busy; ask again
+            self._bell.ring()  # a node is busy; ask again
             return
-        excess = max(0, now.present + undealt - self.line)
+        excess = max(0, now.present + undealt - self.target)
         early = len(self._starts.withdraw(excess, self._ids))
         self._status.added -= early
         self._await(now.beyond[: excess - early])
 
     def _await(self, ids: Iterable[int]) -> None:
-        """These users are to stop; their workers, the ones that they are on now, are to be told."""
+        """Record that these users must stop, for the workers that have them now."""
         for user_id in ids:
             self.leaving.setdefault(self._placement.worker_of(user_id), set()).add(user_id)
 
-    def _tell(self) -> None:
-        """Tell each worker by itself: one that hangs holds up no other."""
+    def _notify(self) -> None:
+        """Tell each worker separately, so that one that hangs does not hold up the others."""
         there = {origin.worker: origin for origin in self._broadcast.workers}
-        for worker in self.leaving.keys() & there.keys() - self._told:
-            self._told.add(worker)
-            gevent.spawn(self._tell_one, there[worker], self.leaving.pop(worker))
+        for worker in self.leaving.keys() & there.keys() - self._notifying:
+            self._notifying.add(worker)
+            gevent.spawn(self._notify_one, there[worker], self.leaving.pop(worker))
 
-    def _tell_one(self, origin: WorkerId, ids: set[int]) -> None:
+    def _notify_one(self, origin: WorkerId, ids: set[int]) -> None:
         replies = self._broadcast.ask(
             lambda number, _: RemoveIds(number, sorted(ids)), ORDER_S, to=[origin]
         )
-        self._told.discard(origin.worker)
+        self._notifying.discard(origin.worker)
         one = replies.get(origin)
         if one is None or one.outcome is not Outcome.ANSWERED:
             self._await(ids)
-            self._bell.ring()  # the line, or who is above it, may be another by now
+            self._bell.ring()  # the target, or the excess users, may have changed
         elif isinstance(one.answer, UsersRemoved):
             self._status.added -= one.answer.withdrawn

@@ -1,4 +1,4 @@
-"""What workers have replied to an order, as people and answers have it."""
+"""Workers' replies to orders, as text for people and for answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amoc.users.removal import Removal
 
 
 def worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
-    """The users of a worker."""
+    """Return the numbers of users of a worker."""
     if not isinstance(reply.answer, UserCounts):
         return WorkerUsers(str(origin), reply.error)
     alive, queued = reply.answer.alive, reply.answer.queued
@@ -21,17 +21,17 @@ def worker_users(origin: WorkerId, reply: Reply) -> WorkerUsers:
 
 
 def highest_id(reply: Reply) -> int:
-    """The highest id that a worker has given; 0 where it has given none."""
+    """Return the highest id that a worker has reported; 0 if it has reported none."""
     return reply.answer.highest_id if isinstance(reply.answer, UserCounts) else 0
 
 
 def removal(reply: Reply) -> Removal:
-    """What a worker has removed; nothing where it has not answered."""
+    """Return what a worker has removed; nothing if it has not answered."""
     return Removal(*reply.answer[1:]) if isinstance(reply.answer, UsersRemoved) else Removal()
 
 
 def texts(replies: Mapping[WorkerId, Reply]) -> list[WorkerAnswer]:
-    """What each worker has done, or why it has not."""
+    """Return what each worker has done, or why it has not."""
     return [
         WorkerAnswer(
             str(origin), reply.answer.text if isinstance(reply.answer, Done) else reply.error

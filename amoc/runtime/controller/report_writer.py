@@ -1,10 +1,10 @@
-"""Writes the report of a run that has just ended, without holding up what waits for that end.
+"""Writes the report of a run that has just ended, without delaying whatever waits for that end.
 
-The report of a short run is there in no time, so it is made here. That of a long one takes as long
-as its series is large, and would hold the controller's loop meanwhile; a process of its own makes
-it, which the kernel kills with this one. When it takes long the operator is told, and an interrupt
-then means that it is not waited for: the summary is there already, and ``amoc report`` makes the
-report at any time.
+The report of a short run is quick to make, so it is made here. A long run's takes time in
+proportion to its series, and would block the controller's event loop; it is made in a child
+process, which the kernel kills with this one. If it takes long the operator is notified, and an
+interrupt then skips it: the summary exists already, and ``amoc report`` makes the report at any
+time.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from amoc.results.run_directory import RunDirectory
 from amoc.runtime.child import ChildProcess, start_module
 
 SMALL_BYTES = 1_000_000
-"""A series that takes about a second to read."""
+"""A series of this size takes about a second to read."""
 TOLD_AFTER_S = 1.5
 MAX_S = 600.0
 _LOOK_S = 0.05
 
 
 def write(directory: RunDirectory, say: Callable[[str], None]) -> None:
-    """Write the report of the run in `directory`; its summary must be there.
+    """Write the report of the run in `directory`; its summary must exist.
 
     Args:
-        directory: Where it is.
-        say: Told, in a line, what the operator should know.
+        directory: The run directory.
+        say: Called with lines for the operator.
 
     Raises:
         ResourceError: It cannot be written.
@@ -51,39 +51,39 @@ def write(directory: RunDirectory, say: Callable[[str], None]) -> None:
 
 
 def _write_elsewhere(directory: RunDirectory, say: Callable[[str], None]) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     skipped = Event()
-    begun_ns, told = now_ns(), False
+    begun_ns, notified = now_ns(), False
     again = shlex.join(["amoc", "report", str(directory.path)])
-    child = ChildProcess(start_module("amoc.results.report", [str(directory.path)]), said.append)
+    child = ChildProcess(start_module("amoc.results.report", [str(directory.path)]), lines.append)
     try:
         with _interrupts(skipped.set):
             while child.exit_status() is None and not skipped.wait(_LOOK_S):
                 passed_s = (now_ns() - begun_ns) / S_NS
                 if passed_s > MAX_S:
                     took = format_duration(MAX_S)
-                    say(f"the report is not finished after {took} and skipped; write it: {again}")
+                    say(f"the report took more than {took} and was skipped; to write it: {again}")
                     return
-                if passed_s > TOLD_AFTER_S and not told:
-                    told = True
+                if passed_s > TOLD_AFTER_S and not notified:
+                    notified = True
                     say("writing the report takes a while; Ctrl-C skips it")
     finally:
         status = child.end(0.0)
     if skipped.is_set():
-        say(f"the report is skipped; write it: {again}")
+        say(f"the report was skipped; to write it: {again}")
     elif status:
-        why = said[-1] if said else f"its process {process.how_it_ended(status)}"
-        raise ResourceError(f"{why}; write it: {again}")
+        why = lines[-1] if lines else f"its process {process.how_it_ended(status)}"
+        raise ResourceError(f"{why}; to write it: {again}")
 
 
 @contextmanager
 def _interrupts(heard: Callable[[], None]) -> Iterator[None]:
-    """Have Ctrl-C and its like call `heard`, and nothing else, for as long as this lasts."""
+    """Route interrupts (SIGINT, SIGTERM, SIGHUP) to `heard` alone while the context lasts."""
     loop = gevent.get_hub().loop
     before = {}
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         handler = signal.getsignal(signum)
-        if handler not in (signal.SIG_IGN, None):  # nohup means it
+        if handler not in (signal.SIG_IGN, None):  # an ignored signal stays ignored, as by nohup
             before[signum] = handler
             signal.signal(signum, lambda *_: loop.run_callback_threadsafe(heard))
     try:

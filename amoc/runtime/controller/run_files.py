@@ -1,7 +1,7 @@
-"""What a run leaves: its directory, with the journal and the series in it.
+"""The files of a run: its directory with the journal and the series.
 
-They are made when the scenario is loaded and its settings are right, and taken away again when no
-user could start. Before and after that nothing is written.
+They are created once the scenario is loaded and its settings are valid, and removed if no user
+could start. Outside that time nothing is written.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class RunFiles:
     """The files of one run.
 
     Attributes:
-        directory: Where they are; None before `begin`.
-        facts: What is in the journal.
+        directory: The run directory; None before `begin`.
+        facts: The content of the journal.
     """
 
     def __init__(self, plan: RunPlan, run_id: str, warn: Callable[[str], None]) -> None:
-        """Keep files of the run of `plan`.
+        """Create it; no file is written before `begin`.
 
         Args:
             plan: What is run.
             run_id: The run's id.
-            warn: Told, once, when they cannot be written.
+            warn: Called once if the files cannot be written.
         """
         self.directory: RunDirectory | None = None
         self.facts = JournalFacts()
@@ -52,10 +52,10 @@ class RunFiles:
         self._series: SeriesRecorder | None = None
 
     def begin(self, loaded: Loaded, started_at: datetime) -> Journal:
-        """Make the directory, with the plan as the first line of its journal.
+        """Create the directory, with the plan as the first line of its journal.
 
         Raises:
-            UsageError, ResourceError: It cannot be made.
+            UsageError, ResourceError: It cannot be created.
         """
         self.directory = RunDirectory.create(self._plan.run_directory, loaded.name, started_at)
         self._journal = Journal(self.directory.journal, self._warn)
@@ -65,7 +65,7 @@ class RunFiles:
         return self._journal
 
     def users_may_start(self, begun_ns: int) -> None:
-        """Times in the journal count from here."""
+        """Count times in the journal from here."""
         if self._journal is not None:
             self._journal.begin(begun_ns)
 
@@ -75,38 +75,38 @@ class RunFiles:
             self.facts.take(self._journal.write(kind, **fields))
 
     def write_second(self, point: Point) -> None:
-        """Write a second of the run."""
+        """Write one second of the run."""
         if self._series is not None:
             self._series.take(point)
 
     @property
     def records(self) -> int:
-        """How many records the series was to have."""
+        """How many records the series should have."""
         return self._series.records if self._series is not None else 0
 
     def missing(self) -> list[str]:
-        """What could not be written, a sentence each."""
+        """Return what could not be written, one sentence per file."""
         assert self.directory is not None
         files = ((self.directory.series, self._series), (self.directory.journal, self._journal))
         return [f"{path.name}: {file.missing}" for path, file in files if file and file.missing]
 
     def discard(self) -> None:
-        """Leave nothing: no user could start."""
+        """Remove all files, as no user could start."""
         self._close()
         if self.directory is not None:
             self.directory.discard()
 
     def end(self, totals: RunTotals) -> tuple[Summary, ExitCode]:
-        """Close what is open, and leave the summary and what is made of it.
+        """Close the open files, and write the summary and the reports made from it.
 
         Args:
             totals: The sum of the run's seconds.
 
         Returns:
-            The summary, and the run's exit code: when the run itself is fine, it says whether all
-            could be written.
+            The summary and the run's exit code. If the run itself has succeeded, the code tells
+            whether all files could be written.
         """
-        # Not needed while users run, who need not wait for it.
+        # Imported here: not needed while users run.
         from amoc.results import summary_file
         from amoc.results.summary import lacking, make
         from amoc.runtime.controller import report_writer
@@ -134,7 +134,7 @@ class RunFiles:
                 file.close()
 
     def _leave(self, path: Path, write: Callable[[Path], None]) -> ExitCode:
-        """Have a file written; if that fails, the run is over all the same."""
+        """Write a file; a failure is reported, and does not change the end of the run."""
         try:
             write(path)
         except AmocError as error:
@@ -144,13 +144,13 @@ class RunFiles:
             self._warn(f"{path} cannot be written: {error.strerror or error}")
             return ExitCode.RESOURCE
         except Exception as error:
-            self._warn(f"{path} cannot be written, an internal error of amoc: {error!r}")
+            self._warn(f"{path} cannot be written because of an internal error: {error!r}")
             log.exception("%s", path)
             return ExitCode.INTERNAL
         return ExitCode.OK
 
 
 def _write_junit(summary: Summary, path: Path) -> None:
-    from amoc.results.export import junit  # with a parser of XML, which a run has no use for
+    from amoc.results.export import junit  # imports an XML parser, which a run does not need
 
     junit.write(summary, path)

@@ -1,4 +1,4 @@
-"""The time in which users run: they are dealt until the plan is done or the run is stopped."""
+"""The loop while users run: it deals them until the plan is done or the run is stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from amoc.scenario.run_plan import RunPlan
 
 DEAL_S = 0.02
 IDLE_S = 1.0
-"""About how long it waits where nothing can happen but what rings, and the end of the run."""
+"""About how long it waits when only a ring or the end of the run can require something."""
 
 
 class RunLoop:
@@ -38,7 +38,7 @@ class RunLoop:
         operate: Callable[[Command, str], Answer],
         operator: OperatorLog,
     ) -> None:
-        """Run `plan` with the controller's parts; `operate` carries out a command."""
+        """Create the loop from the controller's parts; `operate` carries out a command."""
         self._plan = plan
         self._status = status
         self._services = services
@@ -48,7 +48,7 @@ class RunLoop:
         self._operator = operator
 
     def run(self, begun_ns: int, interrupted: Callable[[], bool]) -> str:
-        """Run from `begun_ns` to the end; ``ok``, or ``stopped`` when the operator wanted it.
+        """Run from `begun_ns` to the end; return ``ok``, or ``stopped`` if the operator ended it.
 
         Raises:
             AmocError: The run cannot go on.
@@ -72,7 +72,7 @@ class RunLoop:
             now = now_ns()
             while timeline and (now - begun_ns) / S_NS >= timeline[0][0]:
                 _, name, arguments = timeline.pop(0)
-                gevent.spawn(self._operate_again, name, arguments)
+                gevent.spawn(self._replay, name, arguments)
             run_ns = now - begun_ns - pause.clock.paused_ns()
             if plan.duration_s is not None and self._is_over(plan.duration_s, run_ns, now):
                 return "ok"
@@ -97,14 +97,14 @@ class RunLoop:
         return run_ns >= duration_s * S_NS
 
     def _idle_s(self, run_ns: int) -> float:
-        """How long it may wait when there is nothing to start."""
+        """Return how long to wait when there is no user to start."""
         duration_s, idle_s = self._plan.duration_s, to_next_tick_s(IDLE_S)
         if duration_s is None:
             return idle_s
         return min(idle_s, max(duration_s - run_ns / S_NS, DEAL_S))
 
-    def _operate_again(self, name: str, arguments: Mapping[str, object]) -> None:
-        """A command of a run that is run again."""
+    def _replay(self, name: str, arguments: Mapping[str, object]) -> None:
+        """Repeat a command of the run that is being replayed."""
         try:
             answer = self._operate(checked(name, arguments), "replay")
         except AmocError as refused:

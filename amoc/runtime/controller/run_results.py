@@ -1,8 +1,8 @@
-"""What a run shows: samples come in, seconds of it go out, and at its end a summary and a verdict.
+"""The results of a run: from samples to seconds, and at the end a summary and a verdict.
 
-Each second is added to the run's totals, written to its series, shown to exporters, and held
-against the thresholds and the limits of the generator. What decides is pure
-(`amoc.results.run_totals`, `amoc.results.thresholds`, `amoc.results.verdict`); here it is fed.
+Each second is added to the run's totals, written to its series, passed to exporters, and checked
+against the thresholds and the limits of the load generator. The decisions are pure functions
+(`amoc.results.run_totals`, `amoc.results.thresholds`, `amoc.results.verdict`), called from here.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ from amoc.scenario.run_plan import RunPlan
 from amoc.steps.recorder import MAX_CAUSES
 
 EXPORT_S = 2.0
-"""How long exporters may take together to pass on what is left, once the run is over."""
+"""How long all exporters together may take to send what is left, once the run is over."""
 
 
 class RunResults:
     """Measures one run and judges it.
 
     Attributes:
-        aborted: Why the run should end before its time; empty while it should not.
-        stopped_because: Why the run ends, where that is neither its plan nor the operator.
-        due: How many iterations were to begin, where an arrival rate says so; known at the end.
+        aborted: Why the run should end early; empty if it should not.
+        stopped_because: Why the run ends, if neither by its plan nor by the operator.
+        due: How many iterations an arrival rate required; known at the end.
     """
 
     def __init__(
@@ -70,15 +70,15 @@ class RunResults:
         """Measure and judge a run.
 
         Args:
-            status: How the run is, its plan included; kept up to date.
-            files: What the run leaves.
+            status: The run's status, with its plan; kept up to date.
+            files: The files of the run.
             operator: Told of crashes, stalls, thresholds and exporters.
-            throttles: What each throttle was configured for up to a time, since the last call.
-            untaken: How many iterations of an arrival rate no user was free for, since that.
-            round_trip_s: How far the farthest node is, see `Point`.
+            throttles: Returns the throttles' counts since the last call, up to a time.
+            untaken: Returns how many iterations found no free user since the last call.
+            round_trip_s: Returns the round trip to the farthest node, see `Point`.
 
         Raises:
-            UsageError: A threshold of the operator makes no sense.
+            UsageError: A threshold given by the operator is invalid.
         """
         assert status.plan is not None
         self._plan: RunPlan = status.plan
@@ -99,11 +99,11 @@ class RunResults:
         self._cpu_s = time.process_time()
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
         self._lag = LoopLag()
-        # Rings for a second of which no sample comes.
+        # Rings for a second for which no sample arrives.
         self._overdue = get_hub().loop.timer(MAX_NS / S_NS, MAX_NS / S_NS)
         self._deaths: Counter[str] = Counter()
-        self._heard: deque[tuple[str, Sample, Callable[[], None]]] = deque()
-        self._cells = 0  # of timers, that all nodes have told in this second
+        self._queued: deque[tuple[str, Sample, Callable[[], None]]] = deque()
+        self._cells = 0  # of timers, in the samples of all nodes in this second
         self._news = Notify()
         self._working = BoundedSemaphore()
         self._closed = False
@@ -112,10 +112,10 @@ class RunResults:
     # The run's phases
 
     def loaded(self, loaded: Loaded) -> None:
-        """The scenario is there with its settings and its thresholds.
+        """Record that the scenario is loaded, with its settings and thresholds.
 
         Raises:
-            ResourceError: An exporter cannot do its work.
+            ResourceError: An exporter cannot start.
         """
         self._thresholds = threshold.of_run(self._plan.thresholds, loaded.thresholds, loaded.name)
         if self._abort is not None and not self._thresholds:
@@ -125,7 +125,7 @@ class RunResults:
         self._exporters = exporters.start(values, run, self._operator.warning)
 
     def ready(self, ready: Ready) -> None:
-        """init() has returned; what it and the scenario have declared is known.
+        """Record what init() and the scenario have declared.
 
         Raises:
             UsageError: A threshold does not fit the kind of its metric.
@@ -143,7 +143,7 @@ class RunResults:
             self._operator.warning(text)
 
     def begin(self, at_ns: int) -> None:
-        """The first user may start."""
+        """Start measuring: users may start."""
         self._seconds.begin(at_ns)
         self._begun_ns = self._cut_at_ns = at_ns
         self._cpu_s = time.process_time()
@@ -151,17 +151,17 @@ class RunResults:
         self.annotate("run begins", self._plan.comment, "begin")
 
     def stop(self, at_ns: int) -> None:
-        """Users are asked to stop; what they do from now on is the end of the run."""
+        """Record that users are asked to stop; the run's steady part ends here."""
         self._stopped_ns = at_ns
 
     def close(self) -> None:
-        """The last sample has come; pass on what is left."""
+        """Process the last samples, and let exporters send what is left."""
         with self._working:
-            self._closed = True  # no second is cut beside the last one, nor after it
-            self._take_heard()
+            self._closed = True  # no other greenlet cuts a second from now on
+            self._process_queued()
             if self._seconds.heard:
                 self._cut()
-            # What the last sample said may have ended a second of its own; only then it is known.
+            # The last sample may have ended its own second; only then are these counts complete.
             if more := self._unaccounted(self._status.totals.whole.counters):
                 self._cut(more)
             self._overdue.close()
@@ -170,18 +170,18 @@ class RunResults:
         gevent.joinall(closing, timeout=EXPORT_S + 1.0)
 
     def _unaccounted(self, counters: Mapping[str, int]) -> dict[str, int]:
-        """What nobody has counted, and can be known now."""
+        """Return counts that no process has recorded, but that can be derived now."""
         more = dict(message_account.unaccounted(counters))
         if (dropped := self.due - counters.get(ARRIVALS, 0) - counters.get(DROPPED, 0)) > 0:
-            more[DROPPED] = dropped  # by a worker that has died
+            more[DROPPED] = dropped  # by a worker that died
         return more
 
     def end(self, ended: str, failure: AmocError | None, at_ns: int) -> Outcome:
-        """Judge the run, and leave its files.
+        """Judge the run, and write its files.
 
         Args:
             ended: ``ok``, ``stopped``, ``interrupted`` or ``failed``.
-            failure: What went wrong.
+            failure: The error that ended the run, if any.
             at_ns: When the run was over.
         """
         code = failure.exit_code if failure is not None else ExitCode.OK
@@ -221,43 +221,43 @@ class RunResults:
         summary, exit_code = self._files.end(totals)
         return Outcome(exit_code, message, summary)
 
-    # What comes in
+    # Reports
 
     def handle(self, node: str, sample: Sample, taken: Callable[[], None]) -> None:
-        """A sample of `node` has come: it is taken soon, and what it says is then known.
+        """Queue a sample of `node`, to be processed soon.
 
         Args:
             node: The node's name.
-            sample: What it says.
-            taken: Called then.
+            sample: The sample.
+            taken: Called when it has been processed.
         """
-        self._heard.append((node, sample, taken))
+        self._queued.append((node, sample, taken))
         self._news.ring()
 
     def work(self) -> None:
-        """Take what was heard, and cut seconds that are over.
+        """Process queued samples, and cut seconds that are over; return after `close`.
 
-        Merging a sample of thousands of timers takes a while. It is done in parts, and this is a
-        greenlet of its own, so that other reports need not wait. Returns once `close` is called.
+        Merging a sample of thousands of timers takes a while. It is done in pieces in its own
+        greenlet, so that other reports need not wait.
         """
         while not self._closed:
             self._news.wait()
             with self._working:
                 if not self._closed:
-                    self._take_heard()
+                    self._process_queued()
                     self._cut_if_over()
 
-    def _take_heard(self) -> None:
+    def _process_queued(self) -> None:
         self._yield_if_due.begin()
-        while self._heard:
-            node, sample, taken = self._heard.popleft()
+        while self._queued:
+            node, sample, taken = self._queued.popleft()
             self._cells += cells_in(sample)
             load_for(self._cells)
             self.take(node, sample)
             taken()
 
     def take(self, node: str, sample: Sample) -> None:
-        """Take a sample of `node` at once."""
+        """Process a sample of `node` at once."""
         if self._begun_ns:
             self._status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
             self._status.paused_s = pause.clock.paused_ns() / S_NS
@@ -265,18 +265,18 @@ class RunResults:
         self._cut_if_over()
 
     def crashed(self, crash: CrashSeen) -> None:
-        """A worker has seen a cause for the first time."""
+        """Record a crash with a cause that is new to its worker."""
         if crash.cause in self._files.facts.crashes:
             return
         self._files.write(
             "crash", cause=crash.cause, user_id=crash.user_id, traceback=crash.traceback
         )
-        who = f"user {crash.user_id}" if crash.user_id else "what a user had begun"
+        who = f"user {crash.user_id}" if crash.user_id else "a task started by a user"
         text = crash.headline or crash.cause
         self._operator.error(f"{who} crashed, the first with this cause: {text}", crash.traceback)
 
     def failed(self, one: FailureSeen) -> None:
-        """A worker has seen a step fail for a cause for the first time."""
+        """Record a step's failure with a cause that is new to its worker."""
         if one.cause in self._files.facts.failures.get(one.step, {}):
             return
         told = one._asdict()
@@ -288,18 +288,18 @@ class RunResults:
             )
 
     def worker_lost(self, lost: WorkerLost) -> None:
-        """A worker has died that was not asked to."""
+        """Record the unexpected death of a worker."""
         self._deaths[lost.reason] += 1
 
     def node_lost(self, name: str, reason: str, lost: int) -> None:
-        """A node is no more, for some reason; so many of its users are lost with it."""
+        """Record the loss of a node and of `lost` users with it."""
         with self._working:
-            self._take_heard()
+            self._process_queued()
             self._status.samples.lose(name, lost)
         self._deaths[reason] += 1
 
     def blocked(self, one: Blocked) -> None:
-        """A line of the scenario has kept a worker from turning its loop."""
+        """Record that a line of the scenario has blocked a worker's event loop."""
         known = self._files.facts.blocked
         if one.place not in known and len(known) >= MAX_PLACES:
             one = one._replace(place=OTHERS, trace="")
@@ -309,12 +309,12 @@ class RunResults:
             self._operator.warning(sentence_of(one), one.trace)
 
     def beat(self) -> None:
-        """Note how late this process's loop turns, for ever; to be a greenlet of its own."""
+        """Measure the lateness of this process's event loop, for ever, in its own greenlet."""
         while True:
             self._lag.wait()
 
     def annotate(self, what: str, comment: str, *tags: str) -> None:
-        """Tell exporters that something has happened to the run."""
+        """Tell exporters about an event of the run."""
         text = f"{what}: {comment}" if comment else what
         for exporter in self._exporters:
             exporter.annotate(text, ("amoc", *tags), time.time())
@@ -352,17 +352,17 @@ class RunResults:
         for text in self._status.totals.add(point, yield_if_due=self._yield_if_due):
             self._operator.warning(text)
         self._files.write_second(point)
-        self._hold_against_thresholds(point)
+        self._check_thresholds(point)
         for exporter in self._exporters:
             exporter.take(point, self._status.totals.whole)
         ticks.align(now_ns())
 
     def _ran_ns(self, at_ns: int) -> int:
-        """For how long the run had been running at `at_ns`, which is now or a moment ago."""
+        """Return how long the run had been running at `at_ns`, which is now or a moment ago."""
         until_ns = min(at_ns, self._stopped_ns or at_ns)
         return max(0, until_ns - self._begun_ns - pause.clock.paused_ns())
 
-    def _hold_against_thresholds(self, point: Point) -> None:
+    def _check_thresholds(self, point: Point) -> None:
         window = self._status.totals.window
         if not self._thresholds or window.last is not point:
             return

@@ -1,4 +1,4 @@
-"""The state of a run as a table: what is not in it cannot happen. Pure."""
+"""The states of a run and its transitions as a table: any other transition is an error. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from amoc.base.errors import ClosedError
 
 
 class State(Enum):
-    """Where a run stands; the value is the word shown to people."""
+    """The state of a run; the value is shown to people."""
 
     IDLE = "idle"
     STARTING = "starting"
@@ -20,7 +20,7 @@ class State(Enum):
 
 
 class Step(Enum):
-    """What moves a run on."""
+    """The steps that change a run's state."""
 
     LAUNCH = "launch"
     READY = "ready"
@@ -48,10 +48,10 @@ NEXT = {
 
 
 def after(state: State, step: Step) -> State:
-    """The state that `step` leads to from `state`.
+    """Return the state that `step` leads to from `state`.
 
     Raises:
-        ClosedError: That is not possible; both are named.
+        ClosedError: There is no such transition; both are named.
     """
     try:
         return NEXT[state, step]

@@ -1,4 +1,4 @@
-"""Commands that a scenario gives: a locustfile's load shape has users come and go."""
+"""Commands given by a scenario: the load shape of a locustfile adds and removes users."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from amoc.results.replay import SCENARIO
 
 
 class ScenarioCommands:
-    """Carries them out.
+    """Carries out the commands of a scenario.
 
     Attributes:
-        operations: What can be asked for, see `amoc.ipc.rpc`.
+        operations: The calls of scenarios, see `amoc.ipc.rpc`.
     """
 
     def __init__(self, operate: Callable[[Command, str], Answer]) -> None:
-        """Have `operate` carry out a command that comes from somewhere."""
+        """Create it; `operate` carries out a command, given its source."""
         self._operate = operate
         self.operations: Mapping[str, Callable[..., object]] = {
             ADD_USERS: partial(self._later, "add"),
@@ -31,7 +31,7 @@ class ScenarioCommands:
         }
 
     def _later(self, name: str, _: WorkerId | None, count: int) -> Later:
-        """Begin a command, which asks all workers; it answers when they have."""
+        """Start a command, which asks all workers; return a reply for when they have answered."""
         later = Later()
         gevent.spawn(self._do, later, checked(name, {"count": count}))
         return later

@@ -1,4 +1,4 @@
-"""Writes each second of a run in pieces, between which the controller's loop goes on."""
+"""Writes each second of a run in pieces, so that the controller's event loop keeps running."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from amoc.results.series import Point
 from amoc.results.store.writer import SeriesWriter
 
 MAX_WAITING = 5
-"""Seconds that wait to be written; with more, they are all written at once."""
+"""Most seconds that wait to be written; beyond that, all are written at once."""
 
 
 class SeriesRecorder:
-    """Writes the seconds of a run to its directory."""
+    """Writes the seconds of a run to its series."""
 
     def __init__(self, path: Path, warn: Callable[[str], None]) -> None:
-        """Begin a new file.
+        """Create a new file.
 
         Args:
-            path: Where it is to be.
-            warn: Told, once, when it cannot be written.
+            path: The file.
+            warn: Called once if the file cannot be written.
 
         Raises:
-            ResourceError: It cannot be made.
+            ResourceError: The file cannot be created.
         """
         self._writer = SeriesWriter(path, warn)
         self._waiting: deque[Point] = deque()
@@ -36,7 +36,7 @@ class SeriesRecorder:
 
     @property
     def records(self) -> int:
-        """How many records were to be written, when nothing waits any more."""
+        """How many records should have been written, once nothing waits any more."""
         self.finish()
         return self._writer.records
 
@@ -47,7 +47,7 @@ class SeriesRecorder:
         return self._writer.missing
 
     def take(self, point: Point) -> None:
-        """Write a second, soon."""
+        """Write a second soon."""
         self._waiting.append(point)
         if len(self._waiting) > MAX_WAITING:
             self.finish()
@@ -67,13 +67,13 @@ class SeriesRecorder:
         self._busy = False
 
     def finish(self) -> None:
-        """Write now what waits."""
+        """Write at once what waits."""
         for _ in self._work:
             pass
-        for _ in self._pieces():  # where an error has ended the work
+        for _ in self._pieces():  # if an error has ended the work
             pass
 
     def close(self) -> None:
-        """Write what waits, and no more."""
+        """Write what waits, and close the file."""
         self.finish()
         self._writer.close()

@@ -1,8 +1,8 @@
-"""The parts of the controller that have an end in every worker, and what goes to which of them.
+"""The parts of the controller that have a side in every worker, and the messages between them.
 
-Each worker that comes up is told how everything stands before it gets users: throttles, changed
-settings, whether the run is paused. Each that is lost is forgotten by all parts, so that they give
-to others what it held.
+A new worker learns the state of everything before it gets users: throttles, changed settings,
+whether the run is paused. A lost worker is removed from all parts, which give to others what it
+held.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from amoc.runtime.controller.settings_update import SettingsUpdate
 from amoc.runtime.controller.stage_groups import StageGroups
 from amoc.runtime.controller.start_queue import ALL, StartQueue
 from amoc.runtime.controller.status import Status
-from amoc.runtime.controller.user_looks import UserLooks
+from amoc.runtime.controller.user_queries import UserQueries
 from amoc.scenario import events
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.run_plan import RunPlan
@@ -60,26 +60,26 @@ from amoc.users.placement import Placement
 
 FromWorkers = WorkerUp | WorkerLost | Started | UsersNow | Envelope
 MINUTE_S = 60.0
-"""What `user_rate` is per."""
+"""Interval of `user_rate`."""
 START_RATE_S = 5.0
-"""How long workers may take to act by a new start rate."""
+"""How long workers may take to confirm a new start rate."""
 ALL_SLOTS = 1 << 62
 MAX_NAMED = 20
-"""Throttles that a message names."""
+"""Most throttles named in a message."""
 
 
 class Services:
     """The controller's parts while there are workers.
 
     Attributes:
-        broadcast: Gives orders to all workers and waits for them.
-        starts: The users that are still to be dealt.
-        node_users: Which node they go to.
+        broadcast: Sends orders to all workers and waits for them.
+        starts: The users still to be dealt.
+        node_users: Deals them to nodes.
         calls: Carries out the calls of scenarios.
-        relay: Delivers events to the scenario's subscribers.
-        commands: What an operator can do.
+        relay: Sends events to the scenario's subscribers.
+        commands: The commands of operators.
         arrivals: The run's arrival rate, if it has one.
-        stages: Those of its users.
+        stages: The stages of the run's users.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class Services:
         operator: OperatorLog,
         step: Callable[[Step], None],
     ) -> None:
-        """Begin without workers.
+        """Create the parts, without workers.
 
         Args:
             plan: What is run.
-            status: How it is.
-            loaded: What is known of the scenario.
-            nodes: The lines to the workers' nodes.
-            placement: Who runs where.
-            journal: Where commands are written down.
+            status: The run's status.
+            loaded: What the nodes have loaded.
+            nodes: The connections to the nodes.
+            placement: The worker of each user.
+            journal: Records commands.
             operator: Told of throttles, workers and coordinators.
             step: Takes the run to its next state.
         """
@@ -111,12 +111,12 @@ class Services:
         self._placement = placement
         self._operator = operator
         self._there: dict[int, WorkerId] = {}
-        self._arrival_slots: dict[int, int] = {}  # that workers had used when they were lost
+        self._arrival_slots: dict[int, int] = {}  # used by lost workers
         self._quiet_ns = 0
         self._latency = NodeLatency()
         self._measured_ns = 0
-        self._ended = self._is_untold = False
-        self._user_looks = UserLooks(nodes, status.samples.take_users)
+        self._ended = self._has_new_worker = False
+        self._user_queries = UserQueries(nodes, status.samples.take_users)
         self._outbox = Outbox(
             lambda worker, envelope: nodes.post(worker.node, envelope), 0, nodes.send_posted
         )
@@ -151,8 +151,8 @@ class Services:
             self.broadcast,
             self.starts,
             self._settings_update,
-            self._look_at_users,
-            self._looks,
+            self._query_users,
+            self._part_states,
             self._pacer.change_rate,
             (self._pacer, self._groups),
             step,
@@ -165,7 +165,7 @@ class Services:
             plan,
             start_rate(*loaded.pacing),
             lambda ids: RampDown(
-                self.broadcast, status, self.starts, self._look_at_users, ids, placement
+                self.broadcast, status, self.starts, self._query_users, ids, placement
             ),
             self.commands.add_users,
             self.commands.add_ids,
@@ -180,7 +180,7 @@ class Services:
         ]
 
     def begin(self) -> None:
-        """Users may start."""
+        """Let users start."""
         for text in self._unused_rates("init() started"):
             self._operator.warning(text)
         mixed = any(name.startswith(KIND) for name in self._status.totals.known)
@@ -194,10 +194,10 @@ class Services:
             self.commands.add_users(len(self._plan.users))
 
     def check_rates(self) -> None:
-        """Look whether all throttles came to be that were given a rate.
+        """Check that the run has started all throttles for which a rate was given.
 
         Raises:
-            UsageError: Some did not, so the run was not the one that was asked for.
+            UsageError: Some were not started, so this was not the requested run.
         """
         if unused := self._unused_rates("the run started"):
             raise UsageError("; ".join(unused))
@@ -210,7 +210,7 @@ class Services:
         ]
 
     def end(self) -> None:
-        """Nothing is paced or timed any more, and no worker answers."""
+        """Stop pacing and timing; wait for no worker's reply any more."""
         self.relay.end()
         self._ended = True
         for worker in list(self.broadcast.workers):
@@ -220,7 +220,7 @@ class Services:
             self._operator.warning(text)
 
     def _change_start_rate(self, per_minute: float) -> str:
-        """Change the rate at which users start; what is worth saying about that."""
+        """Change the rate at which users start; return a remark for the operator, or nothing."""
         later = self.calls.do(None, "throttle.change_rate", USER_RATE, per_minute, MINUTE_S, True)
         if isinstance(later, Later) and not later.wait(START_RATE_S):
             return f"not all workers have confirmed the new start rate within {START_RATE_S:g} s"
@@ -229,7 +229,7 @@ class Services:
     # Workers
 
     def handle(self, node: str, record: FromWorkers) -> None:
-        """Take what a worker reports."""
+        """Process a report of a worker, or of its node about it."""
         match record:
             case Envelope():
                 part, worker, incarnation = record.header()
@@ -240,7 +240,7 @@ class Services:
             case Started(worker, number):
                 self.starts.started(worker, number)
             case UsersNow():
-                self._user_looks.handle(node, record)
+                self._user_queries.handle(node, record)
             case WorkerUp():
                 self._worker_up(node, record)
             case WorkerLost(worker, incarnation, reason, arrival_slots):
@@ -255,37 +255,37 @@ class Services:
                 self._operator.error(f"{reason}; its metrics are kept")
 
     def _forget(self, worker: WorkerId, arrival_slots: int) -> None:
-        """A worker is no more, and had used so many slots: all that it held is given to others."""
+        """Remove a lost worker, which had used `arrival_slots`; give what it held to others."""
         if self._there.pop(worker.worker, None) is not None:
             for one in (self.broadcast, self._groups, self._feeds, self.relay):
                 one.worker_lost(worker)
             self._pacer.worker_lost(worker, {ARRIVAL_RATE: arrival_slots})
 
     def node_lost(self, node: Node, restart: bool) -> tuple[int, int]:
-        """A node is no more: its users go to the others.
+        """Move the users of a lost node to the others.
 
         Args:
-            node: Which one.
-            restart: Whether those start again that it had and that have not left.
+            node: The node.
+            restart: Whether its users that have not left restart.
 
         Returns:
-            How many of its users start again, and how many do not.
+            How many of its users restart, and how many do not.
         """
         self._settings_update.node_lost(node.workers)
         for worker in node.workers:
             if (there := self._there.get(worker)) is not None:
-                # Which slots it has used is not known: those that were not are counted at the end.
+                # The slots it has used are unknown; unused ones are counted at the end.
                 self._forget(there, ALL_SLOTS)
         self._status.samples.drop_look(node.name)
         again, lost, dealt = self.node_users.lose(node, restart)
-        if self.arrivals is not None:  # those that slots have started do not start again
+        if self.arrivals is not None:  # users started by slots do not restart
             lost += max(0, self._status.samples.users_on(node.name) - dealt)
         for one in self.stages.ramp_downs:
             one.moved(node.workers)
         return again, lost
 
     def _measure(self, now_ns: int) -> None:
-        """See now and then how far the farthest node is, by how well its clock can be known."""
+        """Update the distance of the farthest node from its clock's bound, once a second."""
         if now_ns - self._measured_ns < S_NS:
             return
         bounds = [node.launched.clock_bounds_ns[0] for node in self._nodes.there]
@@ -301,21 +301,22 @@ class Services:
         self._settings_update.worker_up(origin)
         if self._status.state is State.PAUSED:
             self.broadcast.tell(origin, Pause)
-        self._is_untold = True
+        self._has_new_worker = True
         self.starts.up(up.worker, up.restart, up.start)
         if events.WORKER_UP.subscribers:
             events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
         if up.incarnation > 1:
             again = f"{counted(len(up.restart), 'user')} to restart"
-            self._operator.info(f"worker {up.worker} is replaced; {again}")
+            self._operator.info(f"worker {up.worker} was replaced; {again}")
 
+    # Users
     # Users
 
     def deal(self, now_ns: int) -> None:
-        """Give the workers the users that they have room for."""
+        """Deal users to the workers that have room for them."""
         self._measure(now_ns)
-        if self._is_untold:  # how all stands is to be known to a worker before its first user comes
-            self._is_untold = False
+        if self._has_new_worker:  # a new worker must learn the state before its first user starts
+            self._has_new_worker = False
             self._outbox.flush()
         self.node_users.deal(now_ns)
         if self.starts.waiting() or self.starts.outstanding():
@@ -326,24 +327,24 @@ class Services:
         return start_rate.value_at(now_ns) / (start_rate.interval_s or 1 / inf)
 
     def all_left(self) -> bool:
-        """Whether nobody is there and nobody will come, as far as the latest sample tells."""
+        """Return whether no user is left and none will start, according to the latest sample."""
         samples = self._status.samples
         known = not self.starts.waiting() and not self.starts.outstanding()
         return known and samples.at_ns > self._quiet_ns and not samples.expected
 
-    # How it is
+    # State
 
     def sampled(self, sample: Sample) -> None:
-        """A node has said which users have left."""
+        """Record which users have left, according to a node's sample."""
         if (whereabouts := self.node_users.whereabouts) is not None:
             whereabouts.gone((first, count) for first, count in sample.gone)
 
-    def _look_at_users(self, keep: int = -1, ids: range = ALL) -> UsersNow | None:
-        """Ask where users stand, which the run's status says from then on; see `UserLooks.look`."""
-        return None if self._ended else self._user_looks.look(keep, ids)
+    def _query_users(self, keep: int = -1, ids: range = ALL) -> UsersNow | None:
+        """Ask for the users' state, and update the run's status; see `UserQueries.query`."""
+        return None if self._ended else self._user_queries.query(keep, ids)
 
-    def _looks(self) -> dict[str, list[dict[str, object]]]:
-        """What `amoc status` tells of the parts."""
+    def _part_states(self) -> dict[str, list[dict[str, object]]]:
+        """Return the state of the parts for `amoc status`."""
         return {
             "nodes": [
                 {**one.to_json(), "state": "lost" if one.lost else "up", "reason": one.lost}
@@ -360,15 +361,15 @@ class Services:
 
     @property
     def round_trip_s(self) -> float:
-        """How long a message to the farthest node and its answer take, at their quickest."""
+        """Shortest round trip to the farthest node, in seconds."""
         return self._latency.round_trip_ns / S_NS
 
     def untaken(self) -> int:
-        """How many iterations no user was free for in time, since the last call."""
+        """Return how many iterations found no free user in time, since the last call."""
         return self.arrivals.take_untaken() if self.arrivals is not None else 0
 
     def throttles(self, at_ns: int) -> dict[str, ThrottlePoint]:
-        """What each throttle is configured for, and was since the last call up to `at_ns`."""
+        """Return each throttle's present rate, and its counts since the last call up to `at_ns`."""
         now_ns, points = monotonic_ns(), {}
         for name, taken in self._pacer.take(at_ns).items():
             if (one := self._pacer.throttles.get(name)) is None:
@@ -386,18 +387,19 @@ class Services:
 
 
 def _pace(plan: RunPlan, loaded: Loaded) -> float:
-    """How many users a second start that no stage has given a time.
+    """Return how many users per second may start that have no time from a stage.
 
-    Without stages all users start at the start rate, and nothing else paces them. With stages there
-    is none by default; but no users start faster than where the stages rise fastest.
+    Without stages all users start at the start rate, and nothing else limits them. With stages
+    there is no start rate by default, but users start no faster than at the steepest rise of the
+    stages.
     """
     if plan.stages is None:
         return inf
-    # Where both are 0, the start rate's own throttle holds all starts until it is changed.
+    # If both are 0, the start rate's own throttle holds all starts until it is changed.
     return max(plan.stages.steepest_per_s, start_rate(*loaded.pacing) / MINUTE_S) or inf
 
 
 def _first_rate(plan: RunPlan, loaded: Loaded) -> float:
-    """User starts per minute at the beginning."""
+    """Return the initial start rate, in users per minute."""
     sources = {name: source for name, _, source, *_ in loaded.settings}
     return first_rate(plan.own_starts, sources, *loaded.pacing)[0]

@@ -1,8 +1,8 @@
-"""Follows stages: turns the number of users over time into additions and removals. Pure.
+"""Follows stages: converts the number of users over time into additions and removals. Pure.
 
 Stages are evaluated some fifty times a second, a little ahead, and each user gets the time at which
-the ramp reaches it. Where one step adds many users, they are spread evenly over the time since
-the last step, which is the same within a few milliseconds at a tenth of the cost.
+the ramp reaches it. If one step adds many users, they are spread evenly over the time since the
+last step, which gives the same times within a few milliseconds at a tenth of the cost.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from amoc.base.node_latency import NodeLatency
 from amoc.scenario.load_profile import Stages
 
 HORIZON_NS = 100 * MS_NS
-"""How far ahead users are added, where all nodes are on this host."""
+"""How far ahead users are added if all nodes are on this host."""
 MAX_EXACT = 200
-"""Users of one step whose times are computed one by one."""
+"""Most users in one step whose times are computed one by one."""
 
 
 class Change(NamedTuple):
@@ -25,7 +25,7 @@ class Change(NamedTuple):
     dues_ns: list[int]
     """When the added users may start, on the run's clock."""
     removed: int
-    """How many to remove now."""
+    """How many users to remove now."""
 
 
 class StageFollower:
@@ -36,7 +36,7 @@ class StageFollower:
     """
 
     def __init__(self, stages: Stages, target: int, latency: NodeLatency | None = None) -> None:
-        """Begin with `target` users that were already added."""
+        """Start with `target` users that have already been added."""
         self._latency = latency or NodeLatency()
         self.target = target
         self._stages = stages
@@ -48,10 +48,10 @@ class StageFollower:
         return self._seen_ns >= self._stages.total_ns
 
     def step(self, run_ns: int) -> Change:
-        """The change that is due at `run_ns` of the run's clock."""
+        """Return the change that is due at `run_ns` of the run's clock."""
         ahead_ns = max(self._seen_ns, run_ns + HORIZON_NS + self._latency.round_trip_ns)
-        # The highest point in between, so that no peak is missed. And no user is removed early:
-        # only those that nothing between now and the horizon needs.
+        # The highest point in between, so that no peak is missed. And users are not removed early:
+        # only those that are not needed at any time from now to the horizon.
         added = max(0, self._stages.most_between(self._seen_ns, ahead_ns) - self.target)
         dues_ns = self._dues_ns(added, ahead_ns)
         self.target, self._seen_ns = self.target + added, ahead_ns

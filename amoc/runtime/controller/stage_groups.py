@@ -1,4 +1,4 @@
-"""Users by stages: one number of users for all, or one for each of several scenarios."""
+"""Users by stages: one profile for all users, or one for each of several scenarios."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class _Group(NamedTuple):
     follower: StageFollower
     ramp_down: RampDown
     add: Callable[[int, Sequence[int]], None]
-    """Add so many users, each not before its time."""
+    """Add a number of users, each to start no earlier than its time."""
 
 
 class StageGroups:
-    """Has as many users as stages want, of each group for itself."""
+    """Keeps the number of users that stages require, separately for each group."""
 
     def __init__(
         self,
@@ -36,15 +36,15 @@ class StageGroups:
         add_ids: Callable[[range, Sequence[int]], None],
         latency: NodeLatency | None = None,
     ) -> None:
-        """Begin without users.
+        """Create it without users.
 
         Args:
             plan: What is run.
-            start_rate: At how many a minute users of fixed numbers start beside such with stages.
-            ramp_down: Makes what stops users of some ids.
-            add: Adds so many users at their times.
-            add_ids: Adds users of these ids at their times.
-            latency: Round trip to the farthest node.
+            start_rate: Rate per minute at which users of groups without stages start.
+            ramp_down: Creates the `RampDown` for a range of ids.
+            add: Adds a number of users, to start at the given times.
+            add_ids: Adds users with these ids, to start at the given times.
+            latency: Round-trip time to the farthest node.
         """
         self._groups: list[_Group] = []
         loads = plan.loads
@@ -57,27 +57,27 @@ class StageGroups:
 
     @property
     def ramp_downs(self) -> list[RampDown]:
-        """What stops users when stages fall."""
+        """The parts that stop users when stages ramp down."""
         return [one.ramp_down for one in self._groups]
 
     @property
     def done(self) -> bool:
-        """Whether the last stages are over."""
+        """Whether the last stage of every group is over."""
         return all(one.follower.done for one in self._groups)
 
     def follow(self, run_ns: int, run_began_ns: int) -> None:
-        """Have as many users as is wanted at `run_ns`; `run_began_ns` is the clock's zero."""
+        """Adjust the number of users to the time `run_ns`, which counts from `run_began_ns`."""
         for follower, ramp_down, add in self._groups:
             change = follower.step(run_ns)
             if change.dues_ns:
                 add(len(change.dues_ns), [run_began_ns + due_ns for due_ns in change.dues_ns])
-            ramp_down.line = follower.target
+            ramp_down.target = follower.target
             if change.removed:
-                ramp_down.fall()
+                ramp_down.lower()
 
 
 class _Adder:
-    """Adds users with the ids of a group, one after the other."""
+    """Adds users with the next ids of a group."""
 
     def __init__(self, ids: range, add_ids: Callable[[range, Sequence[int]], None]) -> None:
         self._left = ids
@@ -89,13 +89,13 @@ class _Adder:
 
 
 def _wanted(loads: FileLoads, start_rate: float) -> list[tuple[range, Stages]]:
-    """The ids of each group, and how many of them there are when."""
+    """Return the ids of each group, and its stages."""
     wanted = []
     for one in loads.groups:
         stages = one.stages
         if stages is None:
             per_s = start_rate / 60
-            # Where the start rate is 0 or infinite, its throttle is all that holds them.
+            # If the start rate is 0 or infinite, only its throttle holds the users back.
             took_s = len(one.ids) / per_s if 0 < per_s < inf else 0.0
             stages = Stages((Stage(round(took_s * S_NS), Fraction(len(one.ids))),))
         if one.ids:

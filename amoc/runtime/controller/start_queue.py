@@ -1,10 +1,10 @@
 """The controller's queue of users to start, and which worker gets which. Pure.
 
-A user's number decides its worker (`amoc.users.placement`). A worker gets its users in order,
-a few thousand ahead of those that it has started; it starts them through the throttle
-``user_rate``, so this module does not know that rate. Users of a lost worker are restarted first.
-Users from stages have a time before which they do not start; beside them, those that have none
-(users of a lost worker, and users added by a command) are dealt at a pace.
+A user's number decides its worker (`amoc.users.placement`). A worker gets its users in order, up to
+a few thousand more than it has started. It starts them through the throttle ``user_rate``, so this
+module does not know that rate. Users of a lost worker are restarted first. Users from stages have a
+time before which they do not start. Alongside them, users without such a time (those of a lost
+worker, and those added by a command) are dealt at a limited pace.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from amoc.ipc.messages.users import StartUsers
 from amoc.users.placement import Placement
 
 MAX_OUTSTANDING = 4_000
-"""Users dealt to a worker that it has not started yet, at the most."""
+"""Most users dealt to a worker that it has not started yet."""
 CHUNK = 1_000
-"""Users dealt to a worker at once."""
+"""Most users dealt to a worker at once."""
 ALL = range(1, 1 << 62)
 """The ids of all users."""
 MAX_SAVED_S = 0.1
-"""How much of a pace may be made up for when nothing could be dealt for a while."""
+"""How much unused pace may be made up for, when nothing could be dealt for a while."""
 
 
 class _Batch(NamedTuple):
@@ -41,17 +41,17 @@ class _Batch(NamedTuple):
     paced: bool = False
 
     def split(self, count: int) -> tuple[_Batch, _Batch]:
-        """The first `count` users, and the rest."""
+        """Return the first `count` users, and the rest."""
         head = _Batch(self.ids[:count], self.dues_ns[:count], self.paced)
         return head, _Batch(self.ids[count:], self.dues_ns[count:], self.paced)
 
     def below(self, first: int) -> int:
-        """How many of its users have ids below `first`."""
+        """Return how many of its users have ids below `first`."""
         return bisect_left(self.ids, first)
 
 
 class _Pace:
-    """How many users may be dealt now, so that no more than so many a second are."""
+    """Limits how many users per second are dealt."""
 
     def __init__(self, per_s: float) -> None:
         self._per_s = per_s
@@ -59,17 +59,17 @@ class _Pace:
         self._at_ns = 0
 
     def share(self, workers: int, now_ns: int) -> int:
-        """How many may be dealt to each of `workers`, so that none waits for the others."""
+        """Return how many may be dealt to each of `workers`, so that none waits for the others."""
         if self._per_s == inf:
             return CHUNK
         earned = self._per_s * (now_ns - self._at_ns) / S_NS
         self._at_ns = now_ns
-        # What was not used is not saved up: nobody is to start in a burst.
+        # Unused credit is limited: users must not start in a burst.
         self._credit = min(self._credit + earned, max(1.0, self._per_s * MAX_SAVED_S))
         return max(1, int(self._credit) // workers)
 
     def take(self, wanted: int) -> int:
-        """As many of `wanted` as may be dealt."""
+        """Use the credit for up to `wanted` users; return how many may be dealt."""
         if self._per_s == inf:
             return wanted
         given = min(wanted, int(self._credit))
@@ -82,22 +82,22 @@ class _Worker:
     index: int
     up: bool = False
     outstanding: deque[tuple[int, bool]] = field(default_factory=deque)
-    """Those that were dealt and have not started, in the order in which they do; whether each has
-    run before."""
+    """Users that were dealt and have not started, in the order in which they start, each with
+    whether it has run before."""
     again: deque[int] = field(default_factory=deque)
     moved: deque[int] = field(default_factory=deque)
-    """As `again`, but on a node that is lost."""
+    """Like `again`, from a lost node."""
     unstarted: deque[int] = field(default_factory=deque)
     fresh: deque[_Batch] = field(default_factory=deque)
     in_order: bool = True
-    """Whether each of the batches has lower ids only than the next."""
+    """Whether the ids of each batch are all lower than those of the next."""
 
     def waiting(self) -> int:
         fresh = sum(len(batch.ids) for batch in self.fresh)
         return len(self.again) + len(self.moved) + len(self.unstarted) + fresh
 
     def insert(self, batch: _Batch) -> None:
-        """Add a batch of new users where its ids belong."""
+        """Insert a batch of new users in the order of ids."""
         at = len(self.fresh)
         while at and self.fresh[at - 1].ids[0] > batch.ids[0]:
             at -= 1
@@ -113,7 +113,7 @@ class _Worker:
         return max(batch.ids[-1] for batch in batches)
 
     def cut(self, first: int, last: int | None = None) -> Iterator[int]:
-        """Remove the new users from id `first` to `last`, or all above, whole batches at once."""
+        """Remove and yield the new users with ids from `first` to `last`, or all from `first`."""
         above: list[_Batch] = []
         while self.fresh and (self.fresh[-1].ids[-1] >= first or not self.in_order):
             batch = self.fresh.pop()
@@ -131,7 +131,7 @@ class _Worker:
         self.fresh.extend(reversed(above))
 
     def take(self, now_ns: int, pace: _Pace, share: int, ahead: int) -> StartUsers | None:
-        """The next users, as many as the worker has room for; `share` at most of those paced."""
+        """Return the next users, if the worker has room; at most `share` of the paced ones."""
         room = min(CHUNK, ahead - len(self.outstanding))
         if not self.up or room <= 0:
             return None
@@ -150,7 +150,7 @@ class _Worker:
         return StartUsers(self.index, list(batch.ids), due_ns, offsets_ns, again=False)
 
     def _next_batch(self, room: int, pace: _Pace, share: int) -> _Batch | None:
-        """The first new users that may be dealt now."""
+        """Return the first new users that may be dealt now."""
         for at, batch in enumerate(self.fresh):
             number = pace.take(min(room, share, len(batch.ids))) if batch.paced else room
             if number:
@@ -163,18 +163,18 @@ class _Worker:
 
 
 class StartQueue:
-    """The users that are waiting to start."""
+    """The users waiting to start."""
 
     def __init__(
         self, placement: Placement, pace_per_s: float = inf, workers: int | None = None
     ) -> None:
-        """Begin without users.
+        """Create it without users.
 
         Args:
-            placement: Who runs where.
-            pace_per_s: How many users of lost workers, and of those that are added as `paced`, are
-                dealt a second at the most.
-            workers: How many workers there are at first, if not all of the placement.
+            placement: The worker of each user.
+            pace_per_s: Most users per second to deal of those of lost workers, and of those added
+                as `paced`.
+            workers: Initial number of workers; by default all of the placement.
         """
         self._placement = placement
         there = placement.workers if workers is None else workers
@@ -185,9 +185,9 @@ class StartQueue:
         self._first = 0
 
     def add(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> None:
-        """Add users with consecutive `ids`, of which none was added before.
+        """Add users with consecutive `ids`, none of which was added before.
 
-        With `dues_ns`, each starts not before its time; those that are `paced` start at the pace.
+        With `dues_ns`, each starts no earlier than its time; `paced` users start at the pace.
         """
         for worker in self._workers.values() if ids else ():
             some = self._placement.ids_of(ids[0], ids[-1], worker.index)
@@ -209,13 +209,13 @@ class StartQueue:
     ) -> list[int]:
         """Remove the `count` users with the highest ids from the queue, and return their ids.
 
+        Users that were dealt to a worker, running or lost, are no longer in the queue, so there may
+        be fewer.
+
         Args:
             count: How many.
             among: Only users with these ids are removed.
-            on: Only users of these workers; None: of all.
-
-        Users that were already dealt to a worker, running or lost, are no longer in it, so there
-        may be fewer.
+            on: Only users of these workers are removed; None means of all.
         """
         first = self._threshold(count, among, on)
         taken = [one for worker in self._those(on) for one in worker.cut(first, among[-1])]
@@ -223,9 +223,9 @@ class StartQueue:
         return taken
 
     def withdraw_ids(self, first: int, last: int, on: Collection[int] | None = None) -> list[int]:
-        """Remove the users from id `first` to `last` from the queue, and return their ids.
+        """Remove the users with ids from `first` to `last` from the queue, and return their ids.
 
-        Those that were already dealt to a worker are no longer in it.
+        Users that were dealt to a worker are no longer in the queue.
         """
         return [one for worker in self._those(on) for one in worker.cut(first, last)]
 
@@ -233,11 +233,11 @@ class StartQueue:
         return [one for one in self._workers.values() if on is None or one.index in on]
 
     def _threshold(self, count: int, among: range, on: Collection[int] | None) -> int:
-        """The id from which on there are `count` users of `among`, or all, in the queue."""
+        """Return the lowest id from which on the queue has at most `count` users of `among`."""
         waiting = [worker for worker in self._those(on) if worker.fresh]
         low = max(among[0], min((one.fresh[0].ids[0] for one in waiting), default=0))
         high = min(among[-1], max((one.highest for one in waiting), default=-1)) + 1
-        # From `high` on there are none; each step halves what may be the answer.
+        # From `high` on there are none; each step halves the search range.
         while low < high:
             middle = (low + high) // 2
             if self._between(middle, among[-1], count + 1, on) > count:
@@ -249,9 +249,9 @@ class StartQueue:
     def _between(
         self, first: int, last: int, enough: float = inf, on: Collection[int] | None = None
     ) -> int:
-        """How many users of id `first` to `last` are in the queue; counting stops at `enough`.
+        """Return how many users with ids from `first` to `last` are queued, counting to `enough`.
 
-        Each worker's ids ascend, so what is below lies in front.
+        Each worker's ids ascend, so lower ids are in front.
         """
         found = 0
         for worker in self._those(on):
@@ -265,11 +265,11 @@ class StartQueue:
         return found
 
     def undealt(self, among: range = ALL) -> int:
-        """New users that were never dealt; none of them is known to the node."""
+        """Return the number of new users that were never dealt; no node knows them."""
         return self._between(among[0], among[-1])
 
     def waiting(self) -> int:
-        """Users that are waiting to be dealt."""
+        """Return the number of users waiting to be dealt."""
         waiting = 0
         for worker in list(self._queued.values()):
             if number := worker.waiting():
@@ -279,30 +279,30 @@ class StartQueue:
         return waiting
 
     def outstanding(self) -> int:
-        """Users that were dealt and have not started yet."""
+        """Return the number of users that were dealt and have not started yet."""
         return self._outstanding
 
     def to_start(self, workers: Iterable[int]) -> int:
-        """Users of these workers that are waiting to be dealt, or were and have not started yet."""
+        """Return how many users of these workers have not started, dealt or not."""
         these = [self._workers[index] for index in workers]
         return sum(one.waiting() + len(one.outstanding) for one in these)
 
     def up(self, worker: int, again: Sequence[int], unstarted: Sequence[int]) -> None:
-        """`worker` is up; `again` ran in its last incarnation, `unstarted` only waited."""
-        one = self._workers.setdefault(worker, _Worker(worker))  # its node may have just joined
+        """Add `worker`; `again` ran in its last incarnation, `unstarted` only waited there."""
+        one = self._workers.setdefault(worker, _Worker(worker))  # its node may just have joined
         self._none_outstanding(one)
         one.up, one.again, one.unstarted = True, deque(again), deque(unstarted)
         self._queued[worker] = one
 
     def down(self, worker: int) -> None:
-        """`worker` is down."""
-        # What it was dealt and has not started comes back with `up`: the board knows.
+        """Stop dealing users to `worker`."""
+        # Users dealt to it that have not started come back with `up`: they are on the board.
         one = self._workers[worker]
         self._none_outstanding(one)
         one.up = False
 
     def started(self, worker: int, count: int) -> None:
-        """`worker` has started, or turned away, `count` of the users that it was dealt."""
+        """Record that `worker` has started, or turned away, `count` of the users dealt to it."""
         dealt = self._workers[worker].outstanding
         for _ in range(min(count, len(dealt))):
             dealt.popleft()
@@ -313,7 +313,7 @@ class StartQueue:
         worker.outstanding.clear()
 
     def unstarted(self, workers: Iterable[int]) -> set[int]:
-        """Users that were dealt to these workers and, as far as is known, have never run."""
+        """Return users that were dealt to these workers and, as far as known, never ran."""
         found = set[int]()
         for one in (self._workers[index] for index in workers):
             found.update(one.unstarted, (user for user, has_run in one.outstanding if not has_run))
@@ -322,12 +322,12 @@ class StartQueue:
     def lose(
         self, workers: Sequence[int], again: Iterable[int], unstarted: Iterable[int] = ()
     ) -> None:
-        """`workers` are no more, and the placement says so: their users go to others.
+        """Give the users of lost workers to others, according to the updated placement.
 
         Args:
-            workers: Which ones.
-            again: Those of their users, of all that were dealt, that are to start again.
-            unstarted: Those that have never run, and are to start now.
+            workers: The lost workers.
+            again: Those of their dealt users that must restart.
+            unstarted: Those of their dealt users that never ran, and start now.
         """
         for lost in [self._workers.pop(index) for index in workers]:
             self._none_outstanding(lost)
@@ -351,7 +351,7 @@ class StartQueue:
             self._insert(self._workers[worker], _Batch(ids, dues_ns, batch.paced))
 
     def spread(self, first: int, last: int) -> None:
-        """The placement has moved the users from id `first` to `last`: those here go there."""
+        """Move queued users with ids from `first` to `last` to their new workers."""
         taken: list[_Batch] = []
         for worker in self._workers.values():
             batches, worker.fresh, worker.in_order = worker.fresh, deque(), True
@@ -366,22 +366,22 @@ class StartQueue:
         ids = range(first, first + number)
         is_plain = not any(batch.dues_ns or batch.paced for batch in taken)
         if taken and is_plain and max(batch.ids[-1] for batch in taken) == ids[-1]:
-            self.add(ids)  # a million of them in no time
+            self.add(ids)  # quick, even for a million users
             return
         for batch in taken:
             self._insert_elsewhere(batch)
 
     def deal(self, now_ns: int, ahead: int = MAX_OUTSTANDING) -> list[StartUsers]:
-        """Blocks of users for the workers that have room for them.
+        """Return blocks of users for the workers that have room for them.
 
         Args:
             now_ns: The time.
-            ahead: How many a worker may have that have not started, at the most.
+            ahead: Most users that a worker may have that have not started.
         """
         blocks: list[StartUsers] = []
         while True:
             share = self._pace.share(len(self._workers), now_ns)
-            # Where there is one start for many workers, they take turns.
+            # Workers take turns if there is only one start for many of them.
             order = sorted(
                 self._queued.values(), key=lambda one: (one.index < self._first, one.index)
             )

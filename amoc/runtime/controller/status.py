@@ -1,4 +1,4 @@
-"""A run as records: what is to be run, how it is, how it ended."""
+"""Records of a run: what is run, its state, how it ended."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from amoc.scenario.run_plan import RunPlan
 
 EVENTS_KEPT = 100
 POINTS_KEPT = 20
-"""More than views show, which is the last ten seconds; with a thousand timers each takes 200 kB."""
+"""More than the last ten seconds that views show; with a thousand timers each takes 200 kB."""
 
 
 class OperatorEvent(NamedTuple):
-    """Something that happened, for people to read."""
+    """An event for people to read."""
 
     at_s: float
     level: str
@@ -32,19 +32,19 @@ class OperatorEvent(NamedTuple):
 
 @dataclass
 class Status:
-    """How the run is; what every view shows.
+    """The state of the run; what every view shows.
 
     Attributes:
-        run_id: The run's name.
-        elapsed_s: Since the first user could start.
+        run_id: The run's id.
+        elapsed_s: Seconds since the first user could start.
         paused_s: How much of that the run was paused.
-        added: Users that were to run so far, without those that were taken back before they did.
+        added: Users added so far, without those withdrawn before they started.
         loaded: What all nodes have loaded, see `amoc.runtime.controller.agreement`.
-        nodes: What each has loaded, by its name.
-        samples: What the nodes said last.
+        nodes: What each node has loaded, by its name.
+        samples: The nodes' latest samples.
         totals: The sum of all seconds.
-        points: The last seconds, the newest last.
-        thresholds: Each one's text, and what came of it so far.
+        points: The last seconds, newest last.
+        thresholds: The text of each threshold, and its result so far.
     """
 
     state: State = State.IDLE
@@ -63,7 +63,7 @@ class Status:
 
     @property
     def users(self) -> Mapping[str, int]:
-        """How many there are of each of `USERS`; those that wait by the same sample as the rest."""
+        """Number of users in each state; all states are from the same sample."""
         users = self.samples.users()
         there = users["running"] + sum(users[name] for name in GONE)
         return {**users, "waiting": max(0, self.added - there)}
@@ -73,9 +73,9 @@ class Outcome(NamedTuple):
     """How the run ended.
 
     Attributes:
-        exit_code: What the process should exit with.
-        message: What went wrong, in one line; empty when nothing did.
-        summary: As in `docs/summary.md`; None when no user could start.
+        exit_code: The exit code for the process.
+        message: What went wrong, in one line; empty if nothing did.
+        summary: See `docs/summary.md`; None if no user could start.
     """
 
     exit_code: ExitCode

@@ -1,4 +1,4 @@
-"""How a run is: the answer to the command ``status``."""
+"""The answer to the command ``status``: the state of a run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _USERS = (
 )
 
 
-def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> StatusAnswer:
-    """The answer.
+def status_answer(status: Status, parts: Mapping[str, Sequence[JsonObject]]) -> StatusAnswer:
+    """Return the answer.
 
     Args:
-        status: The run's.
-        looks: How each node, throttle, coordinator, barrier and feed is, by which of these.
+        status: The run's status.
+        parts: The state of each node, throttle, coordinator, barrier and feed, by these kinds.
     """
     samples, plan, known = status.samples, status.plan, status.users
     users = {name.replace("_", " "): known[name] for name in _USERS}
@@ -47,25 +47,25 @@ def status_answer(status: Status, looks: Mapping[str, Sequence[JsonObject]]) -> 
         elapsed_s=round(status.elapsed_s, 3),
         paused_s=round(status.paused_s, 3),
         users=users,
-        nodes=[{**one, "users": samples.users_on(str(one["name"]))} for one in looks["nodes"]],
-        throttles=[{**one, **_counts(passed.get(str(one["name"])))} for one in looks["throttles"]],
-        coordinators=looks["coordinators"],
-        barriers=looks["barriers"],
+        nodes=[{**one, "users": samples.users_on(str(one["name"]))} for one in parts["nodes"]],
+        throttles=[{**one, **_counts(passed.get(str(one["name"])))} for one in parts["throttles"]],
+        coordinators=parts["coordinators"],
+        barriers=parts["barriers"],
         feeds=[
-            {**one, "used": counters.get(f"{FEED}{one['name']}.used", 0)} for one in looks["feeds"]
+            {**one, "used": counters.get(f"{FEED}{one['name']}.used", 0)} for one in parts["feeds"]
         ],
     )
 
 
 def _state(status: Status) -> str:
-    """The run's state and how long it has run, for people."""
+    """Return the run's state and how long it has run, for people."""
     text = f"{status.state.value}, {format_duration(status.elapsed_s)} into the run"
     paused = f", of which {format_duration(status.paused_s)} paused" if status.paused_s else ""
     return text + paused
 
 
 def _kinds(status: Status) -> str:
-    """How many users of each kind have started, or iterations; empty where there is one kind."""
+    """Return the started users or iterations of each kind; empty if there is only one kind."""
     counters = status.totals.whole.counters
     plan = status.plan
     users, iterations = (
@@ -91,7 +91,7 @@ def _kinds(status: Status) -> str:
 
 
 def _arrivals(status: Status) -> str:
-    """What has come of an arrival rate so far; empty without one."""
+    """Return the counts of an arrival rate so far; empty without one."""
     if status.plan is None or status.plan.arrivals is None:
         return ""
     counters = status.totals.whole.counters
@@ -100,7 +100,7 @@ def _arrivals(status: Status) -> str:
 
 
 def _counts(throttle: ThrottlePoint | None) -> dict[str, int]:
-    """What was counted at a throttle."""
+    """Return the counts of a throttle."""
     if throttle is None:
         return {}
     return {kind: getattr(throttle, kind) for kind in (*COUNTS, WAITING)}

@@ -1,4 +1,4 @@
-"""Who has told the run to stop, by no command: signals, or the scenario itself."""
+"""Requests to stop the run other than commands: signals, and calls of the scenario."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 from amoc.scenario.run_plan import RunPlan
 
-ORPHANED = "the server or the program that had started the run was killed"
+ORPHANED = "the server or the program that started the run was killed"
 
 
 class Interrupted(AmocError):
@@ -22,10 +22,10 @@ class Interrupted(AmocError):
 
 
 class StopRequests:
-    """Notes them, and tells the operator and the journal.
+    """Records stop requests, and reports them to the operator and the journal.
 
     Attributes:
-        signals: How many signals have come.
+        signals: How many signals have arrived.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class StopRequests:
         results: RunResults,
         operator: OperatorLog,
     ) -> None:
-        """Stop the run of `plan`, which is at `status`."""
+        """Create it for the run of `plan`."""
         self.signals = 0
         self._plan = plan
         self._status = status
@@ -45,39 +45,39 @@ class StopRequests:
         self._operator = operator
 
     def by_signal(self) -> None:
-        """A signal has come: the first asks users to finish, the second ends the run at once."""
+        """Process a signal: the first asks users to finish, the second ends the run at once."""
         self.signals += 1
         if self._graceful() and self.signals == 1:
             why = ORPHANED if process.parent_died else ""
             self._results.stopped_because = self._results.stopped_because or why
-            self._write_down("signal", why)
+            self._record("signal", why)
             timeout = f"{self._plan.stop_timeout_s:g} s"
             self._operator.info(
                 f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once"
             )
 
     def by_scenario(self, reason: str) -> bool:
-        """The scenario ends the run; whether this is the first time, which counts."""
+        """Let the scenario end the run; return whether this is the first call, which counts."""
         if self._results.stopped_because:
             return False
         self._results.stopped_because = f"the scenario ended the run: {reason}"
         self._operator.info(f"stopping: the scenario ends the run: {reason}")
-        self._write_down(SCENARIO, reason)
+        self._record(SCENARIO, reason)
         return True
 
     def check(self, begun: bool) -> None:
-        """Raise if the run is to end at once; `begun` says whether users have started.
+        """Raise if the run must end at once; `begun` tells whether users have started.
 
         Raises:
-            Interrupted: It is.
+            Interrupted: It must.
         """
         if self.signals > (1 if self._graceful() else 0):
-            lacking = "; the last second of metrics may be missing" if begun else ""
-            raise Interrupted(f"stopped at once{lacking}")
+            suffix = "; the last second of metrics may be missing" if begun else ""
+            raise Interrupted(f"stopped at once{suffix}")
 
     def _graceful(self) -> bool:
         return self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
 
-    def _write_down(self, source: str, comment: str) -> None:
-        told = {"arguments": {}, "outcome": "ok", "answer": {}}
-        self._files.write("command", name="stop", source=source, comment=comment, **told)
+    def _record(self, source: str, comment: str) -> None:
+        fields = {"arguments": {}, "outcome": "ok", "answer": {}}
+        self._files.write("command", name="stop", source=source, comment=comment, **fields)

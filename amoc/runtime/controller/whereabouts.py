@@ -1,7 +1,7 @@
-"""Which users were given to a node, and which have left there for good: a byte for each. Pure.
+"""Which users were dealt to a node, and which have left for good: one byte per user. Pure.
 
-A node that is lost takes its board along. Who is to start again elsewhere is known from this:
-whoever was dealt and had not left by its last sample.
+A lost node takes its board with it. These states tell which users restart elsewhere: those that
+were dealt and had not left by the node's last sample.
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ from amoc.users.placement import Placement
 
 _DEALT, _GONE, _PUT = 1, 2, 3
 _NEVER = re.compile(b"\\0{50,}")
-"""Ids in a row that were never dealt: fewer are not worth a move, which all have to remember."""
+"""Fewest consecutive undealt ids that are worth a move, as every node has to remember it."""
 
 
 class Whereabouts:
-    """Knows who was dealt and has not left."""
+    """Knows which users were dealt and have not left."""
 
     def __init__(self, placement: Placement, highest_id: int) -> None:
-        """Begin with nobody; ids are at most `highest_id`."""
+        """Create it without users; ids are at most `highest_id`."""
         self._placement = placement
         self._states = lazy_bytes(highest_id + 1)
-        self._highest = 0  # that was dealt
+        self._highest = 0  # highest id dealt
 
     def dealt(self, ids: Sequence[int]) -> None:
-        """These users, some at least, are given to their worker's node."""
+        """Record that these users, at least one, are dealt to their worker's node."""
         for user_id in ids:
             self._states[user_id] = _DEALT
         self._highest = max(self._highest, *ids)
 
     def gone(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """These users have left for good; ranges are first ids and how many follow each other."""
+        """Record that users have left for good; a range is its first id and its length."""
         for first, count in ranges:
             self._states[first : first + count] = bytes([_GONE]) * count
 
     def put(self, ids: range) -> None:
-        """These users are to start on nodes that were chosen for them."""
+        """Record that these users will start on nodes chosen for them."""
         self._states[ids.start : ids.stop] = bytes([_PUT]) * len(ids)
 
     def never_dealt(self, ids: range) -> list[tuple[int, int]]:
-        """Of consecutive `ids`, the first and the last of those in a row that no node was given."""
+        """Return first and last id of the ranges in `ids` that were never dealt to a node."""
         found = _NEVER.finditer(self._states, ids.start, ids.stop)
         return [(one.start(), one.end() - 1) for one in found]
 
     def withdrawn(self, ids: Iterable[int]) -> None:
-        """These users are with no node any more, and have never run."""
+        """Record that these users, which never ran, are no longer on any node."""
         for user_id in ids:
             self._states[user_id] = 0
 
     def on(self, workers: Sequence[int]) -> list[int]:
-        """The users of these workers that have not left, in the order of their ids."""
+        """Return the users of these workers that have not left, in the order of their ids."""
         found = []
         for ids in self._placement.ids_of(1, self._highest, *workers):
             states = self._states[ids.start : ids.stop : ids.step]

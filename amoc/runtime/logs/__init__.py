@@ -1,18 +1,19 @@
-"""Logs: one for each process of a run, a JSON object in each line, through the standard `logging`.
+"""Logs: one for each process of a run, one JSON object per line, through the standard `logging`.
 
-A scenario logs as any program does, `logging.getLogger(__name__).info(…)`, and so does amoc. The
-records of a process go to its own file below ``logs/`` in the run's directory, with the user's
-id and the worker's index. That directory is known only after the scenario was loaded: what is
-logged before is kept in memory.
+A scenario logs like any program, with `logging.getLogger(__name__).info(…)`, and so does amoc. The
+records of a process go to its own file in ``logs/`` in the run's directory, with the user's id and
+the worker's index. That directory is known only after the scenario was loaded: earlier records are
+kept in memory.
 
-How a process uses this: `begin` first of all; `open_directory` when it is known; `attach` when
-there is a way to the operator; `tick` once a second; `end`. A forked process calls `begin` again:
-its log is new, with a file of its own. After code of the scenario has run that may have configured
-`logging` anew, `keep` puts things right; `tick` does so for what users do. These are what the
-process's one `ProcessLog` does, as `logging` has one root.
+A process calls `begin` first, `open_directory` when the directory is known, `attach` when there is
+a connection to the operator, `tick` once a second, and `end`. A forked process calls `begin` again:
+it gets a new log with its own file. After code of the scenario has run, which may have reconfigured
+`logging`, `keep` repairs the configuration; `tick` does so for the code of users. These are methods
+of the process's single `ProcessLog`, as `logging` has one root.
 
-Lines that say the same become one with a count (`amoc.runtime.logs.repeats`), a file's size is
-limited (`amoc.runtime.logs.file`), and warnings are shown to the operator, a few a second.
+Lines with the same content are merged into one with a count (`amoc.runtime.logs.repeats`), the size
+of a file is limited (`amoc.runtime.logs.file`), and a few warnings per second are shown to the
+operator.
 """
 
 from __future__ import annotations
@@ -47,27 +48,26 @@ LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-"""What ``--log-level`` can be."""
+"""The values of ``--log-level``."""
 
 
 class ProcessLog:
-    """What a process logs to."""
+    """The log of a process."""
 
     def __init__(self) -> None:
         self._log: Log | None = None
         self._level = logging.INFO
         self._directory: str | None = None
         self._own: list[str] = []
-        self._looked_at = 0
+        self._checked = 0
 
     def begin(self, process: str, level: str | None = None, **fields: object) -> None:
-        """Be the log of this process; one that was inherited through a fork is dropped.
+        """Start the log of this process; a log inherited through a fork is dropped.
 
         Args:
-            process: What the file is called: ``controller``, ``node0``, ``supervisor``,
-                ``worker-0``.
-            level: One of `LEVELS`; as it was if not given.
-            fields: What each line has, such as the worker.
+            process: Name of the file: ``controller``, ``node0``, ``supervisor``, ``worker-0``.
+            level: One of `LEVELS`; unchanged by default.
+            fields: Fields of each line, such as the worker.
         """
         self._level = LEVELS[level] if level is not None else self._level
         self.drop()
@@ -77,14 +77,14 @@ class ProcessLog:
             self._log.open(self._directory)
 
     def drop(self) -> None:
-        """In a forked process: log no more, and write nothing of what the parent has held."""
+        """Stop logging in a forked process, without writing what the parent has held."""
         if self._log is not None:
             logging.getLogger().removeHandler(self._log)
             self._log.drop()
             self._log = None
 
     def open_directory(self, directory: str | Path) -> None:
-        """Write to `directory` from now on, also in forked processes; empty means nowhere."""
+        """Write to `directory` from now on, in forked processes too; empty means nowhere."""
         # A scenario may change the working directory.
         self._directory = str(Path(directory).resolve()) if str(directory) else ""
         if self._log is not None:
@@ -100,18 +100,18 @@ class ProcessLog:
 
         Args:
             operator: Shows them.
-            user: The calling user's number, or None; given where there are users.
-            directory: Where the scenario's files are, whose lines are named in causes.
+            user: Returns the calling user's id, or None; for processes with users.
+            directory: Directory of the scenario's files, whose lines are named in causes.
         """
         if user is not None:
-            # The name of its thread would cost each user a thread object of its own.
+            # Looking up the name of its thread would give each user a thread object.
             logging.logThreads = False
         if self._log is not None:
             self._log.directory = directory or self._log.directory
             self._log.attach(operator, user)
 
     def keep(self) -> None:
-        """Make sure that the log is in place, whatever the scenario has done to `logging`."""
+        """Repair the log's place in `logging`, whatever the scenario has done to it."""
         log = self._log
         if log is not None:
             root = logging.getLogger()
@@ -127,26 +127,26 @@ class ProcessLog:
                     logger.disabled = False  # dictConfig() disables loggers that it does not know
 
     def _own_of(self, known: Collection[str]) -> list[str]:
-        """Amoc's own of the loggers that are known; they only become more."""
-        if len(known) != self._looked_at:
-            self._looked_at = len(known)
+        """Return amoc's own loggers among those known, whose number only grows."""
+        if len(known) != self._checked:
+            self._checked = len(known)
             self._own[:] = [name for name in known if name.startswith(OWN)]
         return self._own
 
     def tick(self) -> None:
-        """Be in place, and write what was held for long; to be called about once a second."""
+        """Call `keep`, and write lines held for long enough; call it about once a second."""
         if self._log is not None:
             self.keep()
             self._log.tick()
 
     def tick_forever(self) -> None:
-        """Call `tick` each second; to be a greenlet of its own in a process with a loop."""
+        """Call `tick` each second, in its own greenlet of a process with an event loop."""
         while True:
             gevent.sleep(to_next_tick_s(TICK_S))
             self.tick()
 
     def end(self) -> None:
-        """Write what is held, and no more."""
+        """Write the held lines, and stop logging."""
         if self._log is not None:
             self._log.end()
             logging.getLogger().removeHandler(self._log)

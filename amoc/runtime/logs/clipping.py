@@ -1,7 +1,7 @@
-"""What is given with a log line, cut to a size that a log can take. Pure.
+"""Extra data of a log line, cut to a size that a log can hold. Pure.
 
-It is the scenario's, and may be all that a server has sent. So what is left out is not looked at:
-not even for secrets, which are hidden in what remains.
+The data come from the scenario, and may be all that a server has sent. So what is cut off is not
+examined, not even for secrets, which are hidden in the remainder.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from math import isfinite
 from amoc.base.redaction import HIDDEN, fields_of, is_secret
 
 CUT = "…"
-"""Where something was left out."""
+"""Marks where something was cut off."""
 MAX_DEPTH = 32
 MAX_BITS = 256
-"""Of a number; a longer one becomes text."""
+"""Most bits of a number; a longer one becomes text."""
 EACH = 4
-"""Characters that a value takes besides its text."""
+"""Characters counted for each value in addition to its text."""
 
 
 def clip(value: object, most: int) -> object:
-    """`value` as JSON types, as far as it takes about `most` characters."""
+    """Return `value` as JSON types, cut to about `most` characters."""
     return _Room(most).take(value, 0)
 
 
 class _Room:
-    """What is left of the characters."""
+    """The number of characters left."""
 
     def __init__(self, left: int) -> None:
         self._left = left
 
     def take(self, value: object, depth: int) -> object:
-        """What there is room for of `value`."""
+        """Return as much of `value` as there is room for."""
         self._left -= EACH
         if self._left < 0 or depth > MAX_DEPTH:
             return CUT
@@ -62,7 +62,7 @@ class _Room:
             if self._left <= 0:
                 taken[CUT] = f"{len(fields) - len(taken)} more"
                 break
-            # What was cut may no longer show that it is secret.
+            # Once cut, a value may no longer be recognisable as secret.
             taken[name] = HIDDEN if is_secret(name) else self.take(value, depth + 1)
         return taken
 

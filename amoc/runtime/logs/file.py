@@ -1,8 +1,8 @@
-"""Where log lines go: into memory while the run has no directory yet, then into a file.
+"""The destination of log lines: memory until the run has a directory, then a file.
 
-A file is opened by the process that writes it, after its fork, to append: a worker that takes the
-place of a lost one goes on with its file. Its size is limited, for a log must not fill the
-disk while the run goes on. Each line that is left out is counted, and the count is written.
+A file is opened for appending by the process that writes it, after its fork: a worker that replaces
+a lost one continues its file. Its size is limited, because a log must not fill the disk during a
+run. Each dropped line is counted, and the count is logged.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from amoc.base.json_lines import LineFile
 from amoc.base.text import counted
 
 MAX_KEPT = 1_000
-"""Lines that are kept in memory before there is a file."""
+"""Most lines kept in memory before there is a file."""
 MAX_BYTES = 64 << 20
-"""Of a file."""
+"""Most bytes in a file."""
 MAX_WARNING_BYTES = MAX_BYTES + (16 << 20)
-"""Of a file, where warnings and errors have all that is beyond `MAX_BYTES`."""
+"""Most bytes in a file; the part above `MAX_BYTES` is reserved for warnings and errors."""
 
 Entry = Mapping[str, object]
 
@@ -31,11 +31,11 @@ class LogFile:
     """Takes the lines of one process, from any of its threads.
 
     Attributes:
-        notices: Messages to the operator about the log itself; emptied when they are shown.
+        notices: Messages to the operator about the log itself; removed when shown.
     """
 
     def __init__(self, remark: Callable[[str], Entry]) -> None:
-        """Keep lines in memory; `remark` makes a line of a remark about the log itself."""
+        """Keep lines in memory; `remark` turns a remark about the log itself into a line."""
         self.notices: list[str] = []
         self._remark = remark
         self._pending: deque[tuple[int, Entry, int]] = deque()
@@ -43,10 +43,10 @@ class LogFile:
         self._file: LineFile | None = None
         self._full = False
         self._left_out: Counter[str] = Counter()
-        self._lock = threading.RLock()  # held while counting only, never while writing
+        self._lock = threading.RLock()  # held only while counting, never while writing
 
     def open(self, path: Path | None) -> None:
-        """Write what was kept, and what will come, to `path`; None means nowhere."""
+        """Write kept and future lines to `path`; None drops them."""
         if path is not None:
             try:
                 path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -58,11 +58,11 @@ class LogFile:
         self.tick()
 
     def write(self, level: int, entry: Entry, count: int = 1) -> None:
-        """Write a line at `level` that stands for `count`, if there is room for it."""
+        """Write a line at `level` that stands for `count` lines, if there is room for it."""
         if not self._opened and len(self._pending) >= MAX_KEPT:
             self.leave_out("too many before the log file was open", count)
             return
-        # Whether it is opened is looked at afterwards, so that no line stays behind.
+        # `_opened` is checked afterwards, so that no line stays behind.
         self._pending.append((level, entry, count))
         if self._opened:
             self._write_pending()
@@ -89,12 +89,12 @@ class LogFile:
             )
 
     def leave_out(self, why: str, count: int = 1) -> None:
-        """Count lines that are not written, for the reason `why`."""
+        """Count lines that are dropped for the reason `why`."""
         with self._lock:
             self._left_out[why] += count
 
     def tick(self) -> None:
-        """Write how many lines were left out since this was written last."""
+        """Log how many lines were dropped since the last such line."""
         if self._left_out and self._file is not None and self._file.size < MAX_WARNING_BYTES:
             self._write_left_out(self._file)
 
@@ -106,13 +106,13 @@ class LogFile:
                 self.leave_out(why, count)
 
     def close(self) -> None:
-        """Write no more."""
+        """Log the dropped lines, and write no more."""
         if self._file is not None:
             self._write_left_out(self._file)
         self.drop()
 
     def drop(self) -> None:
-        """Write no more, not even what was left out."""
+        """Write no more, not even the dropped lines."""
         if self._file is not None:
             self._file.close()
         self._file = None

@@ -1,10 +1,10 @@
-"""The handler that makes log records lines of a process's log, and shows warnings to the operator.
+"""The handler that writes log records to a process's log, and shows warnings to the operator.
 
 It is called from users, from callbacks of the event loop and from threads. So it never blocks: its
-lock is held while lines are counted only, when neither code of the scenario nor another user can
+lock is held only while lines are counted, when neither code of the scenario nor another user can
 run. It never raises either: a log call must not crash a user.
 
-Only lines that are written are formatted. All others cost a look-up of their kind.
+Only lines that are written are formatted. All others cost a lookup of their kind.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ from amoc.runtime.logs.operator_feed import OperatorFeed
 from amoc.runtime.logs.repeats import OTHERS, Key, Kind, RepeatFilter, template_of
 
 MAX_MESSAGE = 10_000
-MAX_TOLD = 500
-"""Characters of a message in the log, and of what the operator is shown."""
+MAX_SHOWN = 500
+"""Most characters of a message in the log, and in what is shown to the operator."""
 MAX_EXTRA = 10_000
-"""Characters of what is given with a line, about."""
+"""Approximate number of characters of a line's extra data."""
 OWN = "amoc."
-"""How the names of amoc's own loggers begin."""
+"""Prefix of the names of amoc's own loggers."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _PLACE = ("worker", "incarnation")
 _AMOC = frozenset({"user", "cause", "tell", *_PLACE})
-"""What only amoc's own loggers give with `extra`."""
+"""Keys of `extra` that are reserved for amoc's own loggers."""
 
 
 class Log(logging.Handler):
     """Writes the log of one process.
 
     Attributes:
-        process: Whose log it is: ``controller``, ``node0``, ``supervisor``, ``worker-0``.
-        directory: Where a worker finds the scenario's files, to name its lines as causes.
+        process: The process: ``controller``, ``node0``, ``supervisor``, ``worker-0``.
+        directory: Directory of the scenario's files in a worker, to name its lines as causes.
     """
 
     def __init__(self, process: str, level: int, fields: Mapping[str, object]) -> None:
-        """Be the log of `process`.
+        """Create the log of `process`.
 
         Args:
             process: See the attribute.
-            level: The least that is written.
-            fields: What each line has.
+            level: The lowest level that is written.
+            fields: Fields of each line.
         """
         super().__init__(level)
         self.process = process
@@ -69,7 +69,7 @@ class Log(logging.Handler):
         self._user: Callable[[], int | None] = lambda: None
 
     def createLock(self) -> None:  # noqa: N802 - the standard library's name
-        """None: a user that yields while it holds the lock would block all others."""
+        """Set no lock: a user that yields while holding it would block all others."""
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -92,18 +92,18 @@ class Log(logging.Handler):
         """Show warnings to `operator` from now on.
 
         Args:
-            operator: Shown lines in this thread only.
-            user: The calling user's number, if it is one.
+            operator: Shows lines, in this thread only.
+            user: Returns the calling user's id, or None.
         """
         self._user = user or self._user
         self._operator.attach(operator)
-        self._tell_notices()
+        self._show_notices()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or count it if one of its kind was written."""
+        """Write a record, or count it if one of its kind was written before."""
         now, key = now_ns(), self._key(record)
         own = record.name.startswith(OWN)
-        # Amoc's own are shown where they say so.
+        # Amoc reports its own events to the operator itself; its records are shown only if marked.
         shown = record.levelno >= logging.WARNING and (not own or vars(record).get("tell", False))
         with self._counting:
             kind = self._repeats.find(key, shown, now)
@@ -114,22 +114,22 @@ class Log(logging.Handler):
             self._write_count(kind, count, now)
 
     def tick(self) -> None:
-        """Write what was held for long enough; to be called about once a second."""
+        """Write lines held for long enough; call it about once a second."""
         now = now_ns()
         self._write_held(now)
         self._file.tick()
-        self._tell_notices()
+        self._show_notices()
         self._operator.tick(now)
 
     def end(self) -> None:
-        """Write what is held, and no more after that."""
+        """Write the held lines, and stop."""
         self._write_held(now_ns(), ending=True)
         self._file.close()
-        self._tell_notices()
+        self._show_notices()
         self._operator.end()
 
     def drop(self) -> None:
-        """Close what was inherited from the process that this one was forked from."""
+        """Close a log inherited through a fork."""
         self._file.drop()
 
     # Records
@@ -143,7 +143,7 @@ class Log(logging.Handler):
         return Key(record.name, record.levelno, template, place, cause)
 
     def _write(self, record: logging.LogRecord, kind: Kind, now: int) -> None:
-        """Write the first of a kind, or one that is written though it is not the first."""
+        """Write the first line of a kind, or a later one that is not merged."""
         entry = self._entry(record)
         message, trace = str(entry["message"]), str(entry.get("traceback", ""))
         user = entry.get("user")
@@ -161,7 +161,7 @@ class Log(logging.Handler):
             self._write_count(kind, count, now)
 
     def _write_count(self, kind: Kind, count: int, now: int) -> None:
-        """Write a line that stands for `count`."""
+        """Write a line that stands for `count` lines."""
         key = kind.key
         cause = {} if key.cause is None else {"cause": key.cause}
         line = self._line(key.level, key.logger, kind.message)
@@ -170,7 +170,7 @@ class Log(logging.Handler):
             self._show(key.level, kind.message, [key.logger, f"{count:,} more"], "", count, now)
 
     def _entry(self, record: logging.LogRecord) -> dict[str, object]:
-        """A record as a line."""
+        """Convert a record to a line."""
         given = vars(record)
         entry = self._line(record.levelno, record.name, _message(record), record.created)
         own = _AMOC & given.keys() if record.name.startswith(OWN) else frozenset()
@@ -194,7 +194,7 @@ class Log(logging.Handler):
     def _line(
         self, level: int, logger: str, message: str, at_s: float | None = None
     ) -> dict[str, object]:
-        """What every line has."""
+        """Return the fields that every line has."""
         name = logging.getLevelName(level).lower()
         own = {"at": _utc(at_s), "level": name, "logger": logger, "message": message}
         return {**own, **self._fields}
@@ -205,12 +205,12 @@ class Log(logging.Handler):
         self, level: int, message: str, notes: list[str], trace: str, count: int, now: int
     ) -> None:
         if any(map(_prints, logging.getLogger().handlers)):
-            return  # a handler of the scenario's prints it already
+            return  # a handler of the scenario prints it already
         text = " ".join(message.split())
-        text = text if len(text) <= MAX_TOLD else text[:MAX_TOLD] + "…"
+        text = text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
         self._operator.show(level, f"{text} ({', '.join(notes)})", trace, count, now)
 
-    def _tell_notices(self) -> None:
+    def _show_notices(self) -> None:
         while self._file.notices and self._operator.attached:
             self._operator.say("warning", self._file.notices.pop(0))
 
@@ -230,7 +230,7 @@ def _error_of(record: logging.LogRecord) -> BaseException | None:
 
 
 def _error_in(arguments: object) -> BaseException | None:
-    """The error that a message is about, as in ``log.warning("no answer: %s", error)``."""
+    """Return the error that a message is about, as in ``log.warning("no answer: %s", error)``."""
     if isinstance(arguments, tuple):
         for one in arguments:
             if isinstance(one, BaseException):
@@ -242,11 +242,11 @@ def _text(value: object) -> str:
     try:
         return str(value)
     except Exception as error:  # a message may be any object
-        return f"a {type(value).__name__} that cannot say what it is: {type(error).__name__}"
+        return f"a {type(value).__name__} that cannot be converted to text: {type(error).__name__}"
 
 
 def _unfilled(record: logging.LogRecord) -> str:
-    """What a record says before its arguments are filled in."""
+    """Return a record's message before its arguments are filled in."""
     return record.msg if isinstance(record.msg, str) else _text(record.msg)
 
 
@@ -255,7 +255,7 @@ def _message(record: logging.LogRecord) -> str:
     if record.args:
         try:
             message = message % record.args
-        except Exception as error:  # too few arguments, or one that cannot say what it is
+        except Exception as error:  # too few arguments, or one that cannot be converted to text
             message = f"{message} (its arguments do not fit: {type(error).__name__})"
     return hide(message if len(message) <= MAX_MESSAGE else message[:MAX_MESSAGE] + "…")
 
@@ -263,5 +263,5 @@ def _message(record: logging.LogRecord) -> str:
 def _plain(extra: Mapping[str, object]) -> object:
     try:
         return hide(clip(extra, MAX_EXTRA))
-    except Exception as error:  # it is the scenario's, and may be anything
+    except Exception as error:  # the scenario's data may be anything
         return f"cannot be written: {type(error).__name__}"

@@ -1,4 +1,4 @@
-"""Shows warnings and errors of a log to the operator, a few a second."""
+"""Shows warnings and errors of a log to the operator, a few per second."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from amoc.base.text import counted
 
 MAX_PER_S = 3
 
-_native_id = threading.get_native_id  # of the real thread, also where the module is patched later
+_native_id = threading.get_native_id  # of the real thread, even if the module is patched later
 
 
 class OperatorFeed:
     """Shows lines to the operator, and counts those that it does not show.
 
-    There is no queue. What comes too fast, from another thread than the process's own, or before
-    `attach`, is in the log, and the operator is shown how many lines that are.
+    There is no queue. Lines that come too fast, from a thread other than the process's own, or
+    before `attach`, are only in the log; the operator is told how many.
     """
 
     def __init__(self) -> None:
         self._operator: OperatorLog | None = None
         self._thread = _native_id()
         self._second_ends_ns = 0
-        self._told = 0
-        self._untold = 0
+        self._shown = 0
+        self._hidden = 0
 
     def attach(self, operator: OperatorLog) -> None:
         """Show lines to `operator` from now on, in this thread only."""
@@ -39,31 +39,31 @@ class OperatorFeed:
         return self._operator is not None
 
     def show(self, level: int, text: str, trace: str, count: int, now_ns: int) -> None:
-        """Show a line that stands for `count`, and a traceback after it if there is one."""
+        """Show a line that stands for `count` lines, followed by a traceback if there is one."""
         self.tick(now_ns)
-        if self._told >= MAX_PER_S or not self._operator or _native_id() != self._thread:
-            self._untold += count
+        if self._shown >= MAX_PER_S or not self._operator or _native_id() != self._thread:
+            self._hidden += count
             return
-        self._told += 1
+        self._shown += 1
         self.say("error" if level >= logging.ERROR else "warning", text)
         if trace:
             self.say("trace", trace)
 
     def tick(self, now_ns: int) -> None:
-        """Begin a new second if the last one is over."""
+        """Start a new second if the last one is over."""
         if now_ns >= self._second_ends_ns and self._operator and _native_id() == self._thread:
-            self._second_ends_ns, self._told = now_ns + S_NS, 0
+            self._second_ends_ns, self._shown = now_ns + S_NS, 0
             self.end()
 
     def end(self) -> None:
-        """Show how many lines were not shown."""
-        untold, self._untold = self._untold, 0
-        if untold:
-            more = f"{counted(untold, 'more warning')}: see the logs in the run's directory"
+        """Tell the operator how many lines were not shown."""
+        hidden, self._hidden = self._hidden, 0
+        if hidden:
+            more = f"{counted(hidden, 'more warning')}: see the logs in the run's directory"
             self.say("warning", more)
 
     def say(self, level: str, text: str) -> None:
         """Show `text`, whatever the limit."""
         if self._operator is not None:
-            with contextlib.suppress(Exception):  # the way to the operator may be gone
+            with contextlib.suppress(Exception):  # the connection to the operator may be lost
                 self._operator.tell(level, text)

@@ -1,17 +1,18 @@
-"""The repeat filter: log lines that say the same become one line with a count. Pure.
+"""The repeat filter: log lines with the same content become one line with a count. Pure.
 
-Lines are of one kind when the same place of the program says the same, numbers aside, about the
-same cause. The first of a kind is written at once. Those that follow are counted, and written as
-one line after a second, then after two, four and so on up to a minute, and at the end. So what
-fails in the same way for all users costs a handful of lines, however many they are.
+Lines are of one kind if they come from the same place of the program, with the same text apart from
+numbers, and about the same cause. The first line of a kind is written at once. Those that follow
+are counted, and written as one line after a second, then after two, four and so on up to a minute,
+and at the end. So an error that occurs in all users takes a handful of lines, however many they
+are.
 
-Warnings and errors are counted from the second on, other lines beyond `FREE` a second. A kind that
-kept below that for a whole period starts afresh.
+Warnings and errors are counted from the second line on, other lines beyond `FREE` per second. A
+kind that stays below that for a whole period starts over.
 
-Kinds are bounded: beyond `MAX_KINDS` all others of a level count as one, and kinds that have been
-quiet for `FORGET_NS` are forgotten when room is needed.
+The number of kinds is bounded. Beyond `MAX_KINDS`, all other lines of a level count as one kind,
+and kinds that have been quiet for `FORGET_NS` are removed when room is needed.
 
-Threads that share a filter must call it under a lock; nothing here runs code of the scenario.
+Threads that share a filter must call it with a lock held. No code of the scenario is called here.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ from amoc.base.text import numberless
 
 FIRST_NS = S_NS
 MAX_NS = 60 * S_NS
-"""How long lines of a kind are counted before the count is written, the first time and at most."""
+"""How long lines of a kind are counted before the count is written, at first and at most."""
 FREE = 100
-"""Lines below a warning that are written, of a kind and in a second, before others are counted."""
+"""Lines of a kind below warnings that are written per second before further ones are counted."""
 MAX_KINDS = 2_000
 FORGET_NS = 2 * MAX_NS
 MAX_TEMPLATE = 500
-"""Characters of a message that tell its kind."""
+"""Most characters of a message that determine its kind."""
 OTHERS = "lines of many other kinds"
 
 
 class Key(NamedTuple):
-    """What lines of one kind have in common.
+    """What the lines of one kind have in common.
 
     Attributes:
         logger: The logger's name.
         level: As in `logging`.
         template: The message before its arguments are filled in, without numbers.
-        place: Where in the program.
-        cause: Of the error that it is about, if it is about one.
+        place: The place in the program.
+        cause: The cause of the error that the line is about, if any.
     """
 
     logger: str
@@ -58,8 +59,8 @@ class Kind:
 
     Attributes:
         key: What its lines have in common.
-        shown: Whether the operator is shown its lines.
-        message: What a line with a count says.
+        shown: Whether its lines are shown to the operator.
+        message: The text of a line with a count.
     """
 
     __slots__ = ("_ends_ns", "_free", "_held", "_span_ns", "key", "message", "shown")
@@ -74,11 +75,11 @@ class Kind:
         self._ends_ns = 0
 
     def take(self, now_ns: int) -> int:
-        """How many lines are to be written as one now that one more has come.
+        """Count one more line, and return how many lines to write as one now.
 
         Returns:
-            1 for the line as it is, more for a line with a count, which this one is part of, and 0
-            when it is written later.
+            1 for the line as it is, more for a line with a count that includes this one, and 0 if
+            it is written later.
         """
         if now_ns >= self._ends_ns:
             if self._held:
@@ -92,18 +93,18 @@ class Kind:
         return 0
 
     def due(self, now_ns: int, ending: bool = False) -> int:
-        """How many lines were held for long enough, or at all at the end; they count as written."""
+        """Return, and reset, the number of lines held for long enough, or at all at the end."""
         return self._close(now_ns) if self._held and (ending or now_ns >= self._ends_ns) else 0
 
     def _close(self, now_ns: int) -> int:
         self._span_ns = min(2 * self._span_ns, MAX_NS)
         self._ends_ns = now_ns + self._span_ns
-        self._free = 0  # a storm, until a period passes without any
+        self._free = 0  # a storm, until a period passes without a line
         held, self._held = self._held, 0
         return held
 
     def quiet(self, now_ns: int) -> bool:
-        """Whether nothing has come for `FORGET_NS`, and nothing is held."""
+        """Return whether nothing has come for `FORGET_NS`, and nothing is held."""
         return not self._held and now_ns - self._ends_ns >= FORGET_NS
 
 
@@ -118,7 +119,7 @@ class RepeatFilter:
         return len(self._kinds)
 
     def find(self, key: Key, shown: bool, now_ns: int) -> Kind:
-        """The kind of a line; `shown` says whether the operator is shown its lines."""
+        """Return the kind of a line; `shown` tells whether its lines are shown to the operator."""
         kind = self._kinds.get(key)
         if kind is None:
             if len(self._kinds) >= MAX_KINDS and not self._clear(now_ns):
@@ -129,20 +130,20 @@ class RepeatFilter:
         return kind
 
     def _clear(self, now_ns: int) -> bool:
-        """Forget quiet kinds, at most once a second; whether there is room."""
+        """Remove quiet kinds, at most once a second; return whether there is room."""
         if now_ns - self._cleared_ns >= S_NS:
             self._cleared_ns = now_ns
             self._kinds = {key: one for key, one in self._kinds.items() if not one.quiet(now_ns)}
         return len(self._kinds) < MAX_KINDS
 
     def due(self, now_ns: int, ending: bool = False) -> list[tuple[Kind, int]]:
-        """The kinds whose lines were held for long enough, or at all at the end; and how many."""
+        """Return the kinds with lines held for long enough, or at all at the end, and how many."""
         kinds = self._kinds.values()
         return [(kind, held) for kind in kinds if (held := kind.due(now_ns, ending))]
 
 
 def template_of(message: str) -> str:
-    """What messages of one kind have in common: all but their numbers."""
+    """Return what messages of one kind have in common: all but their numbers."""
     return _template(message[:MAX_TEMPLATE])
 
 

@@ -1,17 +1,17 @@
-"""What a node's host has left: cores, memory, ephemeral ports, file descriptors.
+"""What a node's host has available: cores, memory, ephemeral ports, file descriptors.
 
-All of it is read from ``/proc`` and from the control groups that the node runs in, where a limit of
-a container shows. What cannot be read counts as 0, and 0 means "not known": a load test runs out of
-descriptors, and then this must not be what fails.
+Everything is read from ``/proc`` and from the control groups of the node, which show the limits of
+a container. What cannot be read counts as 0, which means "unknown": a load test may run out of file
+descriptors, and this module must not be what fails then.
 
-All of it takes some 0.1 ms a second. Two files grow with the number of sockets: the list of
-descriptors on Linux before 6.2, which is then read seldom, and the table of connections. That one
-takes 3 ms for a thousand, so it is read by a thread, and only while so many ports may be in use
-that it matters: they cannot have become more than there are new sockets.
+The cost is some 0.1 ms per second. Two files grow with the number of sockets: the list of
+descriptors on Linux before 6.2, which is therefore read rarely, and the table of connections. The
+table takes 3 ms per thousand connections, so it is read by a thread, and only while enough ports
+may be in use to matter: their number cannot grow by more than the number of new sockets.
 
 *Ports.* A connection needs a local port that no other connection from the same source address to
-the same destination (address and port) uses. So what counts is the fullest such pair. Ports that
-wait for late packets (TIME_WAIT) count, unless the kernel gives them out again.
+the same destination (address and port) uses. So the pair with most connections counts. Ports
+waiting for late packets (TIME_WAIT) count, too, unless the kernel reuses them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from amoc.base.proc_files import ProcFiles
 from amoc.metrics.health_figures import NodePoint
 
 LOOK_NS = 5 * S_NS
-"""How long what is dear to read stays as it was found."""
+"""How long a costly reading is reused."""
 MANY_FDS = 1_000
-"""Descriptors beyond which listing them is dear."""
+"""Number of descriptors above which listing them is costly."""
 PORTS_MATTER = 0.5
-"""Sockets as a share of the ephemeral ports, below which nobody looks how many of them are used."""
+"""Sockets per ephemeral port below which used ports are not counted."""
 _UNLIMITED = 1 << 60
-"""Bytes: control groups write a limit of about 2**63 where there is none."""
+"""Bytes: without a limit, control groups show one of about 2**63."""
 _MEM_TOTAL = re.compile(rb"^MemTotal: +(\d+) kB", re.MULTILINE)
 _MEM_AVAILABLE = re.compile(rb"^MemAvailable: +(\d+) kB", re.MULTILINE)
 _LISTENING, _TIME_WAIT = b"0A", b"06"
@@ -49,19 +49,19 @@ _LOOPBACK = re.compile(rb"(?:[0-9A-F]{6}7F|0{24}01000000|0{16}FFFF0000[0-9A-F]{6
 class HostStats:
     """Probes of the host that this process runs on.
 
-    `figures` says how it was since the call before, so it is for one caller.
+    `figures` measures since its last call, so it is for one caller.
 
     Attributes:
-        counts_fds: Whether the kernel says how many descriptors a process has open; if not, they
+        counts_fds: Whether the kernel reports how many descriptors a process has open; if not, they
             must be listed.
     """
 
     def __init__(self, proc: str = "/proc", cgroups: str = "/sys/fs/cgroup") -> None:
-        """Look at this host, or at what two directories say in its place."""
+        """Measure this host, or what two other directories show."""
         self._proc = proc
         self._read = ProcFiles().read
         groups = _groups(self._read(f"{proc}/self/cgroup"), Path(cgroups))
-        # A limit that is set during the run is not seen: looking for one is dearer than reading it.
+        # A limit set during the run is missed: looking for new limits would cost more than reading.
         self._limiting_cpu = [group for group in groups if _quota_used(group, self._read)]
         self._limiting_memory = [group for group in groups if _group_memory(group, self._read)]
         self._cores = os.sched_getaffinity(0)
@@ -69,10 +69,10 @@ class HostStats:
         self._ports = _Ports(self._count_ports)
         self._fds: dict[int, _Seldom] = {}
         self.counts_fds = self._fds_by_size(os.getpid()) > 0  # Linux 6.2 and later
-        self._cpu()  # the first call has something to be compared with
+        self._cpu()  # the first call needs something to compare with
 
     def figures(self) -> NodePoint:
-        """How the host is, without a name; CPU is that of the time since the call before."""
+        """Return the host's metrics, without a name; CPU is measured since the last call."""
         memory_bytes, free_bytes = self._memory()
         ports = port_range(self._read(f"{self._proc}/sys/net/ipv4/ip_local_port_range"))
         return NodePoint(
@@ -85,7 +85,7 @@ class HostStats:
         )
 
     def fds(self, pid: int) -> int:
-        """How many descriptors process `pid` has open; 0 when it is not there."""
+        """Return how many descriptors process `pid` has open; 0 if it does not exist."""
         if self.counts_fds:
             return self._fds_by_size(pid)
         kept = self._fds.setdefault(pid, _Seldom(lambda: self._fds_by_list(pid)))
@@ -96,7 +96,7 @@ class HostStats:
 
     def _fds_by_size(self, pid: int) -> int:
         try:
-            return os.stat(f"{self._proc}/{pid}/fd").st_size  # noqa: PTH116 - a path is dearer
+            return os.stat(f"{self._proc}/{pid}/fd").st_size  # noqa: PTH116 - a Path costs more
         except OSError:
             return 0
 
@@ -107,7 +107,7 @@ class HostStats:
             return 0
 
     def _cpu(self) -> float:
-        """Share of what this process may use that was used, by whomever."""
+        """Return the fraction of the CPU available to this process that was used, by anyone."""
         now = [
             cpu_ticks(self._read(f"{self._proc}/stat"), self._cores),
             *(_quota_used(group, self._read) for group in self._limiting_cpu),
@@ -116,7 +116,7 @@ class HostStats:
         return max(map(_share, before, now), default=0.0)
 
     def _memory(self) -> tuple[int, int]:
-        """Bytes that may be used, and that are left: the least of the host and its groups."""
+        """Return usable and free memory in bytes: the least of the host and its groups."""
         limits = [memory_left(self._read(f"{self._proc}/meminfo"))]
         limits += [
             limit for one in self._limiting_memory if (limit := _group_memory(one, self._read))
@@ -128,7 +128,7 @@ class HostStats:
         )
 
     def _sockets(self) -> int:
-        """TCP sockets of the host: never fewer than it has used ports."""
+        """Return the number of the host's TCP sockets: never fewer than its used ports."""
         net = f"{self._proc}/self/net"
         return sockets_of(self._read(f"{net}/sockstat") + self._read(f"{net}/sockstat6"))
 
@@ -142,21 +142,21 @@ class HostStats:
 
 
 class _Seldom:
-    """A count that is dear where it is large: then it is made once in `LOOK_NS`."""
+    """A count that is costly if it is large; then it is made once in `LOOK_NS`."""
 
     def __init__(self, count: Callable[[], int]) -> None:
         self._count = count
         self._value, self._looked_ns = 0, 0
 
     def get(self) -> int:
-        """The count, at most `LOOK_NS` old."""
+        """Return the count, at most `LOOK_NS` old."""
         if self._value <= MANY_FDS or now_ns() - self._looked_ns >= LOOK_NS:
             self._value, self._looked_ns = self._count(), now_ns()
         return self._value
 
 
 class _Ports:
-    """Ports in use: counted aside, for that takes long where they are many."""
+    """Ports in use, counted in a thread, which takes long if they are many."""
 
     def __init__(self, count: Callable[[], int]) -> None:
         self._count = count
@@ -164,11 +164,11 @@ class _Ports:
         self._used, self._sockets, self._looked_ns = 0, 0, 0
 
     def used(self, sockets: int, many: int) -> int:
-        """Ports in use as they were counted last; 0 while `many` cannot be in use.
+        """Return the last count of ports in use; 0 while fewer than `many` can be in use.
 
         Args:
-            sockets: How many there are now; a port in use is one at least.
-            many: How many ports it takes to matter.
+            sockets: Present number of sockets; each port in use needs at least one.
+            many: Number of ports from which on they matter.
         """
         if sockets < many:
             self._used = self._sockets = 0
@@ -187,13 +187,13 @@ class _Ports:
 
 
 def cpu_ticks(stat: bytes, cores: Iterable[int]) -> tuple[int, int] | None:
-    """Ticks that `cores` were busy, and all they had, since the host began: of ``/proc/stat``."""
+    """Return busy and total ticks of `cores` since boot, from ``/proc/stat``."""
     wanted = {b"cpu%d" % core for core in cores}
     busy = total = 0
     for line in stat.splitlines():
         name, *ticks = line.split()
         if name in wanted:
-            # user, nice, system, idle, iowait, irq, softirq, steal; guests' are in user and nice
+            # user, nice, system, idle, iowait, irq, softirq, steal; user and nice include guests
             spent = [int(one) for one in ticks[:8]]
             total += sum(spent)
             busy += sum(spent) - sum(spent[3:5])
@@ -203,13 +203,13 @@ def cpu_ticks(stat: bytes, cores: Iterable[int]) -> tuple[int, int] | None:
 
 
 def memory_left(meminfo: bytes) -> tuple[int, int]:
-    """Bytes of memory that a host has, and that are left: of ``/proc/meminfo``."""
+    """Return total and available memory of a host in bytes, from ``/proc/meminfo``."""
     total, available = _MEM_TOTAL.search(meminfo), _MEM_AVAILABLE.search(meminfo)
     return (int(total[1]) * 1024 if total else 0, int(available[1]) * 1024 if available else 0)
 
 
 def port_range(text: bytes) -> range:
-    """The ephemeral ports: of ``ip_local_port_range``."""
+    """Return the ephemeral ports, from ``ip_local_port_range``."""
     try:
         first, last = map(int, text.split())
     except ValueError:
@@ -218,19 +218,19 @@ def port_range(text: bytes) -> range:
 
 
 def sockets_of(sockstat: bytes) -> int:
-    """How many TCP sockets there are: of ``/proc/self/net/sockstat`` and ``sockstat6``."""
+    """Return the number of TCP sockets, from ``/proc/self/net/sockstat`` and ``sockstat6``."""
     return sum(map(int, re.findall(rb"^TCP6?: inuse (\d+)", sockstat, re.MULTILINE))) + sum(
         map(int, re.findall(rb"^TCP: .*\btw (\d+)", sockstat, re.MULTILINE))
     )
 
 
 def fullest_pair(tables: Iterable[bytes], ports: range, reuse: bytes) -> int:
-    """How many of `ports` are in use from one address to one destination, where they are most.
+    """Return how many of `ports` are in use between one address and one destination, at most.
 
     Args:
         tables: Whole lines of ``/proc/self/net/tcp`` and ``tcp6``.
-        ports: The ephemeral ones.
-        reuse: ``tcp_tw_reuse``: ports in TIME_WAIT are free where it is 1, on loopback where 2.
+        ports: The ephemeral ports.
+        reuse: ``tcp_tw_reuse``: with 1 ports in TIME_WAIT are free, with 2 only on loopback.
     """
     used: Counter[tuple[bytes, bytes]] = Counter()
     for table in tables:
@@ -244,11 +244,11 @@ def fullest_pair(tables: Iterable[bytes], ports: range, reuse: bytes) -> int:
 
 
 def _groups(membership: bytes, root: Path) -> list[str]:
-    """The directories of the groups this process is in, and of those around them.
+    """Return the directories of this process's control groups and their ancestors.
 
     Args:
-        membership: ``/proc/self/cgroup``. In a container its names may be those of the host, of
-            which only the root is there.
+        membership: ``/proc/self/cgroup``. In a container it may have the names of the host, of
+            which only the root exists.
         root: Where control groups are mounted, of version 1 or 2 or both.
     """
     found: dict[str, None] = {}
@@ -264,7 +264,7 @@ def _groups(membership: bytes, root: Path) -> list[str]:
 
 
 def _quota_used(group: str, read: Callable[[str], bytes]) -> tuple[int, int] | None:
-    """CPU time that a group has used, and that it was allowed to until now, in ns."""
+    """Return the CPU time that a group has used, and that it was allowed so far, in ns."""
     quota, _, period = read(f"{group}/cpu.max").partition(b" ")
     used = re.search(rb"usage_usec (\d+)", read(f"{group}/cpu.stat"))
     used_ns = int(used[1]) * 1000 if used else _number(read(f"{group}/cpuacct.usage"))
@@ -278,14 +278,14 @@ def _quota_used(group: str, read: Callable[[str], bytes]) -> tuple[int, int] | N
 
 
 def _group_memory(group: str, read: Callable[[str], bytes]) -> tuple[int, int] | None:
-    """Bytes that a group may use, and that are left; None where it has no limit."""
+    """Return usable and free memory of a group in bytes; None if it has no limit."""
     for limit, usage, cache in (
         ("memory.max", "memory.current", rb"^inactive_file (\d+)"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", rb"^total_inactive_file (\d+)"),
     ):
         most = _number(read(f"{group}/{limit}"))
         if 0 <= most < _UNLIMITED:
-            # The kernel takes files' pages back before it kills anybody.
+            # The kernel reclaims page cache before it kills a process.
             cached = re.search(cache, read(f"{group}/memory.stat"), re.MULTILINE)
             used = _number(read(f"{group}/{usage}")) - (int(cached[1]) if cached else 0)
             return most, max(0, most - max(0, used))
@@ -293,14 +293,14 @@ def _group_memory(group: str, read: Callable[[str], bytes]) -> tuple[int, int] |
 
 
 def _share(before: tuple[int, int] | None, now: tuple[int, int] | None) -> float:
-    """Growth of the first number as a share of that of the second; 0 where it is not known."""
+    """Return the growth of the first number as a fraction of the second's; 0 if unknown."""
     if not before or not now or now[1] <= before[1]:
         return 0.0
     return min(1.0, max(0.0, (now[0] - before[0]) / (now[1] - before[1])))
 
 
 def _number(text: bytes) -> int:
-    """The number that is all of `text`; -1 where it is none."""
+    """Return `text` as a number; -1 if it is not one."""
     try:
         return int(text)
     except ValueError:
@@ -308,7 +308,7 @@ def _number(text: bytes) -> int:
 
 
 def pieces(path: Path, size: int = 1 << 16) -> Iterator[bytes]:
-    """What `path` holds in pieces of whole lines, read `size` bytes at a time.
+    """Yield the content of `path` in pieces of whole lines, reading `size` bytes at a time.
 
     A thread lets others run only between two pieces.
     """

@@ -1,9 +1,9 @@
 """The node: one host's share of a run.
 
 It is started with a `Bootstrap` on its standard input, which then stays open as its lifeline: when
-it ends, the controller is dead and the node lets its users finish and leaves. It maps the board and
-forks the supervisor before anything else runs; then it relays commands and reports, samples the
-board once a second and watches over its workers.
+it closes, the controller is dead, and the node lets its users finish and exits. It maps the board
+and forks the supervisor before anything else runs. Then it relays commands and reports, samples the
+board once a second, and watches its workers.
 """
 
 from __future__ import annotations
@@ -77,17 +77,17 @@ from amoc.users.placement import Placement
 
 JOIN_S = 30.0
 LAST_S = 5.0
-"""How long a node on another host waits until what it has said last has come."""
+"""How long a node on another host waits for its last reports to arrive."""
 
 _log = logging.getLogger(__name__)
 
 
 class Ends(NamedTuple):
-    """One side's descriptors of what connects node and supervisor.
+    """One side's descriptors of the connections between node and supervisor.
 
     Attributes:
         line: The socket for commands and reports.
-        output: What the scenario prints goes in here, and comes out at the node's side.
+        output: The pipe for what the scenario prints: written by the supervisor, read by the node.
     """
 
     line: int
@@ -95,7 +95,7 @@ class Ends(NamedTuple):
 
 
 def controller_of(bootstrap: Bootstrap) -> str | bus.Remote:
-    """Where a node finds its controller: in a directory of this host, or on another one."""
+    """Return where a node finds its controller: a directory of this host, or another host."""
     if not bootstrap.remote:
         return bootstrap.endpoint
     commands, reports, parent_key, public, secret = bootstrap.remote
@@ -107,7 +107,7 @@ class Node:
     """Relays, samples, watches.
 
     Attributes:
-        alone: Whether the controller is gone.
+        alone: Whether the controller is lost.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Node:
         self._leave = Event()
         self._context = zmq.Context()
         self._bus = bus.Parent(self._context, directory, TO_WORKER, FROM_WORKER)
-        # While the controller stands still, workers keep what is for it, in users that wait.
+        # While the controller is stalled, workers keep messages for it, and users wait.
         self._controller = bus.Child(
             self._context,
             controller_of(bootstrap),
@@ -141,12 +141,12 @@ class Node:
         self._supervisor = SupervisorLink(supervisor_pid, gsocket.socket(fileno=ends.line))
         self._output = OutputRelay(ends.output, report)
         self._links = WorkerLinks(
-            workers, board, self._bus, urgent, self._operator, self._supervisor.tell
+            workers, board, self._bus, urgent, self._operator, self._supervisor.send
         )
         self._watch = WorkerWatch(
             board, workers, urgent, self._operator, HostStats(), process.raise_fd_limit(), directory
         )
-        self._shutdown = Shutdown(workers, self._links.send, self._supervisor.tell, self._operator)
+        self._shutdown = Shutdown(workers, self._links.send, self._supervisor.send, self._operator)
 
     def run(self) -> None:
         """Join the controller, then relay until there is nothing more to do."""
@@ -161,20 +161,20 @@ class Node:
                 joining.get()
                 _log.info("node has joined its controller")
                 self._work()
-            self._supervisor.kill()  # it has said its last word, and its workers go with it
+            self._supervisor.kill()  # it has sent its last report; its workers end with it
             self._output.ended.wait(1.0)
             self._controller.flush(2.0)
-        # Not before the last report is out, if there is anybody to hear it.
+        # Only after the last report has been sent, if there is a controller to receive it.
         self._context.destroy(linger=0 if self.alone else bus.LINGER_MS)
 
     def _work(self) -> None:
-        """Relay, sample and watch until it is time to leave."""
+        """Relay, sample and watch until it is time to exit."""
         for task in (
             self._output.run,
-            self._hear_supervisor,
+            self._read_supervisor,
             self._watch_supervisor,
-            self._hear_workers,
-            self._hear_controller,
+            self._read_workers,
+            self._read_controller,
         ):
             gevent.spawn(self._guarded, task)
         sampling = gevent.spawn(self._guarded, self._watch.sample_each_second)
@@ -195,19 +195,19 @@ class Node:
         self._controller.report_nowait(report)
 
     def _give_up(self, code: ExitCode, message: str) -> None:
-        """End the supervisor (the kernel ends its workers), say why, leave."""
+        """End the supervisor (the kernel ends its workers), report why, and exit."""
         _log.error("%s", message)
         self._supervisor.kill()
         self._workers.give_up()
         try:
             self._watch.report_sample(last=True)
-        finally:  # it may be sampling that has failed
+        finally:  # sampling itself may have failed
             self._report(Failed(int(code), message))
             self._leave.set()
 
     # From the supervisor
 
-    def _hear_supervisor(self) -> None:
+    def _read_supervisor(self) -> None:
         for report in self._supervisor.reports():
             self._take_from_supervisor(report)
 
@@ -246,7 +246,7 @@ class Node:
 
     # From the workers
 
-    def _hear_workers(self) -> None:
+    def _read_workers(self) -> None:
         for received in self._bus.reports():
             if received is None:
                 continue
@@ -267,13 +267,13 @@ class Node:
         part, index, _ = envelope.header()
         if part in BETWEEN_WORKERS and index in self._workers.by_number:
             self._links.pass_down(envelope)
-        # The caller of a call that is left out hears of it at its deadline, and may ask again.
+        # The caller of a dropped call learns of that at its deadline, and may repeat the call.
         elif part is not Part.CALLS or not self._controller.crowded():
             self._controller.report_urgent(envelope)
 
     # From the controller
 
-    def _hear_controller(self) -> None:
+    def _read_controller(self) -> None:
         for command in self._controller.commands():
             match command:
                 case Envelope():
@@ -295,17 +295,17 @@ class Node:
 
     def _init(self, init: Init) -> None:
         if self._bootstrap.remote and init.log_directory:
-            # That is a directory of the controller's host; a keeper passes on what is in ours.
+            # That is a directory on the controller's host; a keeper forwards the files in ours.
             init = init._replace(log_directory=f"{self._bootstrap.endpoint}/logs")
         logs.open_directory(init.log_directory)
         placement = Placement(Layout(*init.layout))
         self._workers.take_numbers(placement, self._bootstrap.node)
-        self._supervisor.tell(init)
+        self._supervisor.send(init)
 
     def _watch_lifeline(self) -> None:
-        # On another host there is a keeper in between, which may be frozen.
+        # On another host there is a keeper in between, which may be stalled.
         fence = fencing.Fence(now_ns()) if self._bootstrap.remote else None
-        nobody = "the controller is gone" if fence is None else "its keeper is gone"
+        nobody = "the controller has exited" if fence is None else "its keeper has exited"
         why = b""
         look_s = fencing.BEAT_S if fence is not None else None
         while fence is None or not fence.is_orphaned(now_ns()):
@@ -321,31 +321,31 @@ class Node:
             if fence is not None:
                 fence.echoed(now_ns())
         silent = format_duration(fencing.ORPHANED_NS / S_NS)
-        self._lost_controller(f"nothing heard from its keeper for {silent}")
+        self._lost_controller(f"nothing received from its keeper for {silent}")
 
     def _watch_parent(self) -> None:
-        """Hear of its death also where something else holds our lifeline open."""
+        """Detect the parent's death even if another process keeps the lifeline open."""
         if self._parent_pid:
             gevent.signal_handler(process.PARENT_DIED, self._look_for_parent)
             self._look_for_parent()
 
     def _look_for_parent(self) -> None:
-        if os.getppid() != self._parent_pid:  # the signal may be somebody else's
-            self._lost_controller("its parent is gone")
+        if os.getppid() != self._parent_pid:  # the signal may come from another process
+            self._lost_controller("its parent process has exited")
 
     def _lost_controller(self, why: str) -> None:
         if self._stops:
             return
         self._stops = True
         _log.warning(why)
-        with contextlib.suppress(OSError):  # who would read it may be gone
+        with contextlib.suppress(OSError):  # the reader may have exited
             print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)
         gevent.spawn(self._guarded, lambda: self._end_alone(why))
 
     def _end_alone(self, why: str) -> None:
         self.alone = True
-        # Should the controller hear us all the same, it gives us up by this, and users that we stop
-        # now have not finished: they start again on other nodes.
+        # If the controller still receives this, it gives up this node, and restarts on other nodes
+        # the users that are stopped here before they have finished.
         self._report(Failed(int(ExitCode.NODE_LOST), f"node {self._bootstrap.node} stops: {why}"))
         self._controller.mute()
         if self._ready:
@@ -355,7 +355,7 @@ class Node:
         self._leave.set()
 
     def _remove_directory(self) -> None:
-        """Remove this node's directory, and the run's where it is the last: nobody else will."""
+        """Remove this node's directory, and the run's if this is the last node."""
         run = Path(self._bootstrap.endpoint)
         shutil.rmtree(run / f"node{self._bootstrap.node}", ignore_errors=True)
         if not any(run.glob("node*")):
@@ -365,7 +365,7 @@ class Node:
 
     def _stop(self, timeout_s: float) -> None:
         _log.info("users have %g s to finish", timeout_s)
-        # Users first, for a sample may take its time. What comes after it is the end of the run.
+        # Users first, as a sample may take time. Whatever follows it belongs to the end of the run.
         stopped = self._shutdown.stop(timeout_s, self._watch.report_sample)
         if stopped is not None:
             self._watch.report_sample()
@@ -376,6 +376,6 @@ class Node:
         self._watch.report_sample(last=True)
         self._report(last)
         if self._bootstrap.remote:
-            # What is lost on the way is not sent again once our end of the connection is closed.
+            # Lost packets are not sent again once our end of the connection is closed.
             self._watch.wait_acknowledged(LAST_S)
         self._leave.set()

@@ -1,4 +1,4 @@
-"""Passes on what the scenario prints, in whole lines, up to a limit a second."""
+"""Forwards what the scenario prints, in whole lines, up to a limit per second."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from amoc.ipc.messages.lifecycle import Output
 
 MAX_LINES = 2_000
 MAX_CHARACTERS = 1 << 18
-"""What the scenario may print each second, lines and characters; more is left out, and counted."""
+"""What the scenario may print each second, lines and characters; the rest is only counted."""
 REMARK_S = 1.0
-"""How soon it is said what was left out."""
+"""How soon dropped output is reported."""
 
 
 class OutputRelay:
-    """Reads the pipe that supervisor and workers print to.
+    """Reads the pipe that the supervisor and the workers print to.
 
     Attributes:
-        ended: Set when all of it is read: nobody has the pipe open any more.
+        ended: Set at the end of the pipe, when no process has it open any more.
     """
 
     def __init__(self, fd: int, report: Callable[[Output], None]) -> None:
-        """Read `fd`; `report` must not wait: workers would, to whom their output is a pipe."""
+        """Read `fd`. `report` must not block, or workers would block when they print."""
         self.ended = Event()
         self._fd = fd
         self._report = report
 
     def run(self) -> None:
-        """Pass on until the end; to be a greenlet of its own."""
+        """Forward output until the end. Runs in its own greenlet."""
         lines = LineSplitter()
         limiter = RateLimiter(MAX_LINES, MAX_CHARACTERS)
         ended = False

@@ -1,14 +1,13 @@
-"""Samples of a node's board, merged over its workers: all that the controller does not know yet.
+"""Samples of a node's board, merged over its workers: everything the controller does not know yet.
 
-A sample says what has grown since the one before, as totals; so it does no harm when one comes
-late, or twice. The controller acknowledges what has come. Whatever was not acknowledged when a
-later sample was, is lost, and said again by the next one; the last sample of all repeats what is
-still on its way. While `MAX_UNACKNOWLEDGED` samples are, no other is made: what they would have
-said is on the board, and comes with the next one. So however long the controller stands still,
-what waits for it is bounded.
+A sample contains what has changed since the previous one, as totals, so it may arrive late or
+twice. The controller acknowledges samples. Values not acknowledged when a later sample is are
+considered lost, and repeated in the next one; the last sample of all repeats what is still on its
+way. While `MAX_UNACKNOWLEDGED` samples are on their way no more are made: their values stay on the
+board, and come with the next one. So the data waiting for a stalled controller is bounded.
 
-Looking at the board of a thousand metrics takes some milliseconds. It is done in small parts, and
-between two of them the node's loop may turn.
+Reading the board with a thousand metrics takes some milliseconds. It is done in small pieces,
+between which the node's event loop may run.
 """
 
 from __future__ import annotations
@@ -35,39 +34,39 @@ from amoc.metrics.vectors import Keys
 from amoc.metrics.workers_together import Told, told_together
 
 SILENT_NS = 2 * S_NS
-"""After so long without a heartbeat a worker's CPU time is read from outside."""
+"""After this long without a heartbeat a worker's CPU time is read from outside."""
 MAX_UNACKNOWLEDGED = 8
-"""Samples that are on their way at the same time, each a second."""
+"""Most samples on their way at the same time; one is made each second."""
 RETRY_NS = 60 * S_NS
-"""After so long another sample is made all the same: those before may be lost."""
+"""After this long another sample is made anyway: the earlier ones may be lost."""
 MAX_NOTES = 50
-"""Notes on metrics: a scenario may have thousands that are wrong in the same way."""
+"""Most notes on metrics: a scenario may have thousands with the same mistake."""
 _CPU_NS = health_figures.cell("cpu")
 
 
 class Host(Protocol):
-    """What is measured outside the board: `amoc.runtime.node.host_stats.HostStats`."""
+    """Measures what is not on the board: `amoc.runtime.node.host_stats.HostStats`."""
 
     def figures(self) -> NodePoint:
-        """The host's health metrics."""
+        """Return the host's health metrics."""
 
     def fds(self, pid: int) -> int:
-        """How many descriptors a process has open."""
+        """Return how many file descriptors a process has open."""
 
 
 @dataclass
-class _News:
-    """What has grown: names, and of timers the cells."""
+class _Changed:
+    """What has changed: names, and for timers the keys of their cells."""
 
     counters: set[str] = field(default_factory=set)
     crashes: set[str] = field(default_factory=set)
     throttles: set[str] = field(default_factory=set)
     timers: set[int] = field(default_factory=set)
-    """Those that are new, by number."""
+    """Numbers of new timers."""
     gone: list[tuple[int, int]] = field(default_factory=list)
     keys: list[Keys] = field(default_factory=list)
 
-    def add(self, more: _News) -> None:
+    def add(self, more: _Changed) -> None:
         self.counters |= more.counters
         self.crashes |= more.crashes
         self.throttles |= more.throttles
@@ -82,11 +81,11 @@ class _Worker:
     """What is remembered of a worker between two samples."""
 
     reader: AreaReader
-    lag: Histogram = field(default_factory=Histogram)  # over all the time
-    recent: dict[str, Histogram] = field(default_factory=dict)  # since the sample before
-    longest: dict[str, int] = field(default_factory=dict)  # of the timers that are watched, in ns
-    readings: Sequence[float] = ()  # of its health figures
-    noted_ns: int = 0  # when it has noted these
+    lag: Histogram = field(default_factory=Histogram)  # of the whole run
+    recent: dict[str, Histogram] = field(default_factory=dict)  # since the previous sample
+    longest: dict[str, int] = field(default_factory=dict)  # maxima of watched timers, in ns
+    readings: Sequence[float] = ()  # its health metrics
+    noted_ns: int = 0  # when it has recorded them
 
 
 class Sampler:
@@ -102,10 +101,10 @@ class Sampler:
         """Sample a board.
 
         Args:
-            board: The node's.
-            host: Where all of this runs.
-            fd_limit: How many descriptors a worker may have open.
-            yield_if_due: Called between two parts of the work; of this object it may call only
+            board: The node's board.
+            host: Measures the host.
+            fd_limit: How many file descriptors a worker may have open.
+            yield_if_due: Called between two pieces of work; of this object it may call only
                 `acknowledge`.
         """
         self._board = board
@@ -120,29 +119,29 @@ class Sampler:
             _Worker(AreaReader(board.area(worker), self._timers.number, health_figures.TIMERS))
             for worker in board.numbers
         ]
-        self._told = Told()
+        self._named = Told()
         self._declared: dict[str, Entry] = {}  # as the first worker has declared it
         self._notes: list[str] = []
         self._noted = 0
         self._sequence = self._taken_ns = 0
-        self.unacknowledged: deque[tuple[int, _News]] = deque()
-        self._lost = _News()
+        self.unacknowledged: deque[tuple[int, _Changed]] = deque()
+        self._lost = _Changed()
 
     @property
     def due(self) -> bool:
-        """Whether another sample should be made: the controller keeps up, or all may be lost."""
+        """Whether to make another sample: the controller keeps up, or all may be lost."""
         waited_ns = now_ns() - self._taken_ns
         return len(self.unacknowledged) < MAX_UNACKNOWLEDGED or waited_ns > RETRY_NS
 
     def acknowledge(self, sequence: int) -> None:
-        """The controller has sample `sequence`; those before it have come, or never will."""
+        """Record that sample `sequence` has arrived; earlier ones have arrived or are lost."""
         while self.unacknowledged and self.unacknowledged[0][0] <= sequence:
-            number, news = self.unacknowledged.popleft()
+            number, changed = self.unacknowledged.popleft()
             if number < sequence:
-                self._lost.add(news)
+                self._lost.add(changed)
 
     def take_notes(self) -> list[str]:
-        """What should be known about metrics since this was last asked; `MAX_NOTES` in all."""
+        """Return notes on metrics since the last call; at most `MAX_NOTES` in all."""
         room = max(0, MAX_NOTES - self._noted)
         notes, self._notes = self._notes[:room], []
         self._noted += len(notes)
@@ -156,33 +155,33 @@ class Sampler:
         gone: Sequence[tuple[int, int]] = (),
         named_every: int = 0,
     ) -> Sample:
-        """A sample of now, of the users `ids`.
+        """Return a sample of the present state, with the users `ids`.
 
         Args:
             ids: The node's users.
-            users_peak: The most that were alive at once.
-            last: Whether to repeat all that was not acknowledged: there may be no next sample.
-            gone: Users that have left since the sample before, see `Sample.gone`.
+            users_peak: The highest number of users at the same time.
+            last: Whether to repeat all that was not acknowledged: there may be no further sample.
+            gone: Users that have left since the previous sample, see `Sample.gone`.
             named_every: See `amoc.metrics.workers_together.named_every`.
         """
-        news = self._look()
-        news.gone += gone
-        lost, self._lost = self._lost, _News()
-        news.add(lost)
+        changed = self._collect()
+        changed.gone += gone
+        lost, self._lost = self._lost, _Changed()
+        changed.add(lost)
         if last:
             for _, one in self.unacknowledged:
-                news.add(one)
+                changed.add(one)
         self._sequence += 1
-        self.unacknowledged.append((self._sequence, news))
+        self.unacknowledged.append((self._sequence, changed))
         if len(self.unacknowledged) > MAX_UNACKNOWLEDGED:
             _, oldest = self.unacknowledged.popleft()
             self.unacknowledged[0][1].add(oldest)
-        timers = self._packed(news).wire()
+        timers = self._packed(changed).wire()
         self._taken_ns = now_ns()
         host = self._host.figures()
-        # From here on the loop does not turn: workers may get other numbers when it does.
+        # From here on the event loop does not run: when it does, workers may get other numbers.
         numbers = self._board.numbers
-        workers = [self._point(number) for number in numbers]
+        workers = [self._worker_point(number) for number in numbers]
         counters, crashes = self._counters, self._crashes
         all_named = last or not named_every
         return Sample(
@@ -190,17 +189,17 @@ class Sampler:
             at_ns=now_ns(),
             users_peak=users_peak,
             users={int(state): count for state, count in self._board.count_users(ids).items()},
-            counters={name: counters[name] for name in news.counters},
+            counters={name: counters[name] for name in changed.counters},
             gauges=self._gauges(),
             timers=timers,
-            crashes={name: crashes[name] for name in news.crashes},
-            throttles={name: tuple(self._throttles[name]) for name in news.throttles},
+            crashes={name: crashes[name] for name in changed.crashes},
+            throttles={name: tuple(self._throttles[name]) for name in changed.throttles},
             waiting=self._waiting(),
             workers=[
-                *map(told_of, workers if all_named else self._told.choose(workers, named_every))
+                *map(told_of, workers if all_named else self._named.choose(workers, named_every))
             ],
             host=[getattr(host, name) for name in health_figures.NODE],
-            gone=news.gone,
+            gone=changed.gone,
             first=self._board.first,
             alive=[one.users for one in workers],
             restarted=sum(self._board.row(number)[Cell.RESTARTED] for number in numbers),
@@ -208,23 +207,23 @@ class Sampler:
             is_last=last,
         )
 
-    def _packed(self, news: _News) -> TimerBlock:
+    def _packed(self, changed: _Changed) -> TimerBlock:
         self._yield_if_due()
-        news.keys = [vectors.united(news.keys)]
+        changed.keys = [vectors.united(changed.keys)]
         self._yield_if_due()
-        return self._timers.totals_at(news.keys[0], news.timers, self._yield_if_due)
+        return self._timers.totals_at(changed.keys[0], changed.timers, self._yield_if_due)
 
-    def _look(self) -> _News:
-        """Take over what has grown on the board, and say what that is."""
-        news = _News()
+    def _collect(self) -> _Changed:
+        """Take over what has changed on the board, and return what that is."""
+        changed = _Changed()
         for worker in self._workers:
             worker.recent.clear()
-            self._meet(worker, news)
+            self._register(worker, changed)
             for some in worker.reader.changes():
-                self._count(some, news)
+                self._count(some, changed)
                 self._yield_if_due()
             for change in worker.reader.timer_changes():
-                self._record(worker, change, news)
+                self._record(worker, change, changed)
                 self._yield_if_due()
             for number, max_ns in worker.reader.records():
                 self._timers.max_ns[number] = max(max_ns, self._timers.max_ns[number])
@@ -232,20 +231,20 @@ class Sampler:
                     worker.longest[name] = max_ns
             for name, recent in worker.recent.items():
                 recent.max_ns = worker.longest.get(name, 0)  # all were 0
-        return news
+        return changed
 
-    def _count(self, changes: Iterable[Change], news: _News) -> None:
-        """Take over what counters and throttles have grown by."""
+    def _count(self, changes: Iterable[Change], changed: _Changed) -> None:
+        """Add the growth of counters and throttles."""
         for kind, name, by in changes:
             if isinstance(by, ThrottleCounts):
                 self._throttles[name] = self._throttles.get(name, ThrottleCounts()).plus(by)
-                news.throttles.add(name)
+                changed.throttles.add(name)
             elif kind is Kind.CRASH:
                 self._add(self._crashes, name, by)
-                news.crashes.add(name)
+                changed.crashes.add(name)
             else:
                 self._add(self._counters, name, by)
-                news.counters.add(name)
+                changed.counters.add(name)
 
     def _add(self, counts: dict[str, int], name: str, by: int) -> None:
         known = counts.get(name, 0)
@@ -258,31 +257,31 @@ class Sampler:
             total = MAX_COUNT
         counts[name] = total
 
-    def _record(self, worker: _Worker, change: TimerChange, news: _News) -> None:
+    def _record(self, worker: _Worker, change: TimerChange, changed: _Changed) -> None:
         if not change.keys:
             return
         self._timers.add_at(change.keys, change.by)
-        news.keys.append(change.keys)
+        changed.keys.append(change.keys)
         if change.watched:
             for key, count in zip(change.keys, change.by, strict=True):
                 name = self._timers.names[key // CELLS]
                 recent = worker.recent.setdefault(name, Histogram())
                 recent.cells[key % CELLS] = count
 
-    def _meet(self, worker: _Worker, news: _News) -> None:
-        """Note which metrics of a worker are new, and which others have declared differently."""
+    def _register(self, worker: _Worker, changed: _Changed) -> None:
+        """Register a worker's new metrics, and note those declared differently by others."""
         for one in worker.reader.meet():
             if one.kind is Kind.TIMER:
-                news.timers.add(self._timers.number(one.name))
+                changed.timers.add(self._timers.number(one.name))
             if one.kind in (Kind.CRASH, Kind.THROTTLE):
                 continue
             first = self._declared.setdefault(one.name, one)
             if first.kind is not one.kind:
-                kinds = f"{_word(first.kind)} in one worker and a {_word(one.kind)} in another"
+                kinds = f"{_name(first.kind)} in one worker and a {_name(one.kind)} in another"
                 self._notes.append(f"metric {one.name} is a {kinds}; both are reported")
             elif first.merge is not one.merge:
-                rules = f"{_word(first.merge)} in one worker and by {_word(one.merge)} in another"
-                note = f"gauge {one.name} is merged by {rules}; {_word(first.merge)} is used"
+                rules = f"{_name(first.merge)} in one worker and by {_name(one.merge)} in another"
+                note = f"gauge {one.name} is merged by {rules}; {_name(first.merge)} is used"
                 self._notes.append(note)
 
     def _waiting(self) -> dict[str, int]:
@@ -305,8 +304,8 @@ class Sampler:
             rule = first.merge
         return name, (int(rule), value, 1)
 
-    def _point(self, number: int) -> WorkerPoint:
-        """How a worker did since the sample before; times as shares of that."""
+    def _worker_point(self, number: int) -> WorkerPoint:
+        """Return the health of a worker since the previous sample; times as fractions of that."""
         worker, row = self._workers[number - self._board.first], self._board.row(number)
         if recent := worker.recent.get("loop_lag"):
             worker.lag.add(recent.cells, recent.max_ns)
@@ -319,7 +318,7 @@ class Sampler:
         at_ns, beat_ns = now_ns(), row[Cell.HEARTBEAT_NS]
         silent_ns = max(0, at_ns - beat_ns)
         if silent_ns > SILENT_NS and (used_ns := process.cpu_ns(pid)) is not None:
-            # An event loop that hangs records nothing; it must not look idle because of that.
+            # An event loop that hangs records nothing, and must not look idle because of that.
             all_lag_s = max(all_lag_s, silent_ns / S_NS)
             found["lag_p99_s"] = max(found["lag_p99_s"], silent_ns / S_NS)
             found["cpu"] = max(found["cpu"], row[Cell.CPU_BEFORE_NS] + used_ns)
@@ -340,7 +339,7 @@ class Sampler:
         return WorkerPoint("", *told)
 
 
-def _word(one: Kind | Merge) -> str:
+def _name(one: Kind | Merge) -> str:
     return one.name.lower()
 
 
@@ -349,8 +348,8 @@ def _p99_s(timer: Histogram) -> float:
     return p99_s
 
 
-def note_silence(board: Board, worker: int, cpu_ns: int) -> None:
-    """Note for a worker that has died for how long it had not noted anything itself.
+def record_silence(board: Board, worker: int, cpu_ns: int) -> None:
+    """Record for a dead worker how long it had recorded nothing itself.
 
     An event loop that hung until the end must not look as if it had been on time.
     """

@@ -1,8 +1,8 @@
-"""How a node lets its users go, and then its workers and the scenario.
+"""The end of a node: first its users, then its workers and the scenario.
 
-All workers are told to let their users finish. One that does not answer in time is killed, one
-that dies meanwhile is not replaced, and its users are lost. When no users are left the workers go,
-and the supervisor runs terminate().
+All workers are told to let their users finish. A worker that does not answer in time is killed, one
+that dies meanwhile is not replaced, and their users are lost. When no users are left the workers
+exit, and the supervisor runs terminate().
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from amoc.runtime.worker_spec import GRACE_S
 from amoc.users.removal import FINALLY_S
 
 KILL_MARGIN_S = 5.0
-"""On top of the time-out and the time for `finally`: then a worker is taken to hang and killed."""
+"""Added to the timeout and the time for `finally`; after that a worker counts as hung, and is
+killed."""
 
 
 class Shutdown:
@@ -31,7 +32,7 @@ class Shutdown:
 
     Attributes:
         begun: Whether users were asked to stop.
-        terminated: What the supervisor said last.
+        terminated: The supervisor's last report.
     """
 
     def __init__(
@@ -54,10 +55,10 @@ class Shutdown:
 
         Args:
             timeout_s: How long they may take.
-            asked: Called once they know.
+            asked: Called once the workers have been told.
 
         Returns:
-            How that went; None when somebody else has asked for it already, once it is done.
+            How that went. None if another caller has already asked, once it is done.
         """
         if self.begun:
             self._done.wait()
@@ -94,12 +95,12 @@ class Shutdown:
                 self._to_supervisor(KillWorker(worker.index, worker.incarnation))
 
     def users_gone(self, gone: UsersGone) -> None:
-        """A worker has no users any more."""
+        """Record that a worker has no users any more."""
         self._workers.by_number[gone.worker].gone = gone
         self._check()
 
     def worker_died(self, died: Died) -> None:
-        """A worker has died since the end began."""
+        """Record the death of a worker during the shutdown."""
         worker = self._workers.by_number[died.worker]
         if worker.gone is None:
             worker.gone = UsersGone(worker.index, 0, [])
@@ -113,7 +114,7 @@ class Shutdown:
             self._done.set()
 
     def terminate(self, deadline_s: float) -> Terminated:
-        """End the workers, then have the scenario tidy up; what the supervisor said of that."""
+        """End the workers, then the scenario; return the supervisor's report about that."""
         for worker in self._workers:
             if worker.up:
                 self._to_worker(worker, Go())

@@ -1,4 +1,4 @@
-"""The node's line to its supervisor, and its process."""
+"""The node's connection to its supervisor, and the supervisor's process."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from gevent.event import Event
 from amoc.ipc import pipe
 from amoc.ipc.messages.links import FROM_SUPERVISOR, TO_SUPERVISOR, FromSupervisor, ToSupervisor
 
-LAST_WORDS_S = 0.5
-"""How long what it said last may take when it has died."""
+LAST_REPORT_S = 0.5
+"""How long the last reports of a dead supervisor may take to arrive."""
 
 
 class SupervisorLink:
-    """Tells the supervisor what to do, and hears what has become of its workers."""
+    """Sends commands to the supervisor, and receives its reports about workers."""
 
     def __init__(self, pid: int, line: gsocket.socket) -> None:
-        """Speak through `line` with the process `pid`."""
+        """Communicate through `line` with the process `pid`."""
         self._pid = pid
         self._line = line
         self._ended = Event()
 
-    def tell(self, command: ToSupervisor) -> None:
+    def send(self, command: ToSupervisor) -> None:
         """Send `command`."""
-        with contextlib.suppress(OSError):  # if it is gone, reading from it says so
+        with contextlib.suppress(OSError):  # if it has exited, reading from it reveals that
             self._line.sendall(pipe.encode(TO_SUPERVISOR, command))
 
     def reports(self) -> Iterator[FromSupervisor]:
-        """What it reports, until its end.
+        """Yield its reports, until it closes its end.
 
         Raises:
-            PeerError: What arrives cannot be read.
+            PeerError: The data cannot be decoded.
         """
         decoder = pipe.Decoder(FROM_SUPERVISOR)
         while data := self._line.recv(65536):
@@ -43,14 +43,14 @@ class SupervisorLink:
         self._ended.set()
 
     def wait_dead(self) -> int | None:
-        """Wait for its death; how it ended as an exit code, None if it was `kill`.
+        """Wait for its death; return its exit code, None if it was ended by `kill`.
 
-        Not for the end of its line: a process that init() forked may hold that open.
+        Waiting for its socket to close would not do: a process that init() forked may keep it open.
         """
         death = os.pidfd_open(self._pid)
         gsocket.wait_read(death)
         os.close(death)
-        self._ended.wait(LAST_WORDS_S)  # what it said last comes before how it ended
+        self._ended.wait(LAST_REPORT_S)  # process its last reports before its death
         if not self._pid:
             return None
         _, status = os.waitpid(self._pid, 0)
@@ -58,7 +58,7 @@ class SupervisorLink:
         return os.waitstatus_to_exitcode(status)
 
     def kill(self) -> None:
-        """End it, if it is there; the kernel ends its workers."""
+        """Kill it, if it is running; the kernel ends its workers."""
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)

@@ -1,4 +1,4 @@
-"""The node's lines to its workers: who is there, what goes to whom, what becomes of their users."""
+"""The node's connections to its workers: joins, deaths, messages, and the states of users."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import StartUsers, StopUsers
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import RESTARTABLE, Board, UserState
-from amoc.runtime.node.sampler import note_silence
+from amoc.runtime.node.sampler import record_silence
 from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.scenario.arrivals import ARRIVAL_RATE
 
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class WorkerLinks:
-    """Sends to the workers, and keeps the table of them and their users' states."""
+    """Sends messages to workers, and maintains the table of workers and their users' states."""
 
     def __init__(
         self,
@@ -39,12 +39,12 @@ class WorkerLinks:
         """Reach `workers` through `parent`.
 
         Args:
-            workers: What is known of them.
-            board: Where the states of their users are.
+            workers: The table of workers.
+            board: The board, with the states of their users.
             parent: The node's end of the bus.
-            report: Takes what the controller is to know, and never waits.
-            operator: Told of a worker that is killed.
-            kill: Has the supervisor kill a worker.
+            report: Queues a report for the controller, without blocking.
+            operator: Told when a worker is killed.
+            kill: Asks the supervisor to kill a worker.
         """
         self._workers = workers
         self._board = board
@@ -53,10 +53,10 @@ class WorkerLinks:
         self._operator = operator
         self._kill = kill
 
-    # Going down
+    # To workers
 
     def send(self, worker: WorkerState, command: ToWorker) -> None:
-        """Send `command` to `worker`; one that reads none of them is replaced."""
+        """Send `command` to `worker`; a worker that reads no messages is killed and replaced."""
         try:
             self._bus.send(worker.child, command)
         except PeerError as error:
@@ -68,8 +68,8 @@ class WorkerLinks:
         """Deal users to their worker."""
         self._workers.dealt(command.ids)
         if command.again:
-            # Those of a lost node were on its board. All others are on ours, and may be running, or
-            # have ended, for they are dealt twice where a worker is lost twice in a row.
+            # Users of a lost node were on its board. All others are on this one, and may be running
+            # or have ended: users are dealt twice if a worker is lost twice in a row.
             users = self._board.users
             new = [one for one in command.ids if users[one] == UserState.NONE]
             self._workers.mark(new, UserState.RESTARTING)
@@ -78,17 +78,17 @@ class WorkerLinks:
         worker = self._workers.by_number[command.worker]
         if worker.up:
             self.send(worker, command)
-        # Else its worker has just died; the next one will find these users on the board.
+        # Otherwise its worker has just died; the next one will find these users on the board.
 
     def move(self, move: Move) -> None:
-        """Some users are elsewhere from now on, and mail for them, too."""
+        """Move some users, and mail for them, to other workers."""
         self._workers.placement.move(move)
         for worker in self._workers:
             if worker.up:
                 self.send(worker, move)
 
     def pass_down(self, envelope: Envelope) -> None:
-        """Give an envelope to the worker it is for; one whose worker is no more goes nowhere."""
+        """Forward an envelope to its worker; drop it if the worker is gone."""
         part, index, incarnation = envelope.header()
         worker = self._workers.by_number.get(index)
         if worker is None:
@@ -98,17 +98,17 @@ class WorkerLinks:
         elif worker.up and incarnation in (0, worker.incarnation):
             self.send(worker, envelope)
 
-    # Coming and going
+    # Lifecycle
 
     def forked(self, forked: Forked) -> None:
-        """A worker is about to join."""
+        """Record a new worker process, which is about to join."""
         worker = self._workers.by_number[forked.worker]
         worker.incarnation, worker.pid = forked.incarnation, forked.pid
         worker.child = WorkerId("", worker.index, forked.incarnation).child
         self._bus.expect(worker.child)
 
     def joined(self, child: str, pid: int, stopping: bool) -> None:
-        """A worker has joined; it is given users, unless the node is `stopping`."""
+        """Let a worker join; it gets users unless the node is `stopping`."""
         worker = next((one for one in self._workers if one.child == child), None)
         if worker is None or worker.up:
             return
@@ -126,24 +126,24 @@ class WorkerLinks:
         self._report(WorkerUp(worker.index, worker.incarnation, pid, restart, start))
 
     def died(self, died: Died) -> bool:
-        """A worker is dead; whether it had joined."""
+        """Record a worker's death; return whether it had joined."""
         worker = self._workers.by_number[died.worker]
         self._bus.forget(worker.child)
         was_up, worker.up, worker.pid = worker.up, False, 0
         if died.status:
-            self._board.area(died.worker).forget_gauges()  # they are of a worker that is no more
-        # Their worker is dead: until they are dealt anew the bytes of its users are ours.
+            self._board.area(died.worker).forget_gauges()  # values of a dead worker
+        # The worker is dead: until its users are dealt again, the node may write their states.
         removed = self._workers.users_in((UserState.STOPPING,), worker)
         self._workers.mark(removed, UserState.REMOVED)
         if was_up:
-            note_silence(self._board, died.worker, worker.cpu_ns)
+            record_silence(self._board, died.worker, worker.cpu_ns)
         return was_up
 
     def lost(self, died: Died, was_up: bool) -> str:
-        """A worker has died that nobody had asked to.
+        """Report an unexpected death of a worker.
 
         Returns:
-            Why there is no point in replacing it once more; empty when there is.
+            Why replacing it again would be pointless; empty if it would not.
         """
         how = f"worker {died.worker} {process.how_it_ended(died.status)}"
         which = {"worker": died.worker, "incarnation": died.incarnation}

@@ -1,4 +1,4 @@
-"""Watches a node's board: samples it once a second, sees peaks, speaks of silent workers."""
+"""Watches a node's board: samples it every second, records peaks, reports silent workers."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from amoc.users import placement
 
 SAMPLE_S = 1.0
 SILENT_NS = 5 * S_NS
-"""The operator is told of a worker whose loop has not turned for so long."""
+"""Time without a turn of a worker's event loop after which the operator is told."""
 _USERS = cell("users")
-ASK_AT_LOOK = 3
-"""And is asked before that where it hangs, if it has not left that already."""
+ASK_AT_CHECK = 3
+"""After this many unchanged heartbeats the worker is asked for its stack, if it has left none."""
 
 
 class WorkerWatch:
-    """Reports what a board says."""
+    """Reports the content of a board."""
 
     def __init__(
         self,
@@ -52,13 +52,13 @@ class WorkerWatch:
         """Watch a board.
 
         Args:
-            board: The node's.
-            workers: What the node knows of its workers.
-            report: Takes samples, and never waits.
+            board: The node's board.
+            workers: The node's table of its workers.
+            report: Queues a sample for the controller, without blocking.
             operator: Told of workers that are silent or lose mail.
-            host: Where all of this runs.
-            fd_limit: How many descriptors a worker may have open.
-            directory: Where workers leave the stacks of what hangs.
+            host: Measures the host.
+            fd_limit: How many file descriptors a worker may have open.
+            directory: Where workers leave the stacks of code that hangs.
         """
         self._board = board
         self._directory = directory
@@ -72,24 +72,24 @@ class WorkerWatch:
         self._users_peak = 0
 
     def sample_each_second(self) -> None:
-        """Report a sample each second; to be a greenlet of its own."""
+        """Report a sample each second. Runs in its own greenlet."""
         while True:
             if self._sampler.due:
                 self.report_sample()
-            self._speak_of_silence()
-            self._speak_of_mail()
+            self._report_silence()
+            self._report_dropped_mail()
             logs.tick()
             gevent.sleep(to_next_tick_s(SAMPLE_S))
 
     def report_sample(self, last: bool = False) -> None:
-        """Report what the board says now; the loop turns meanwhile.
+        """Report the present state of the board; yields to the event loop meanwhile.
 
         Args:
-            last: Whether to repeat all that the controller has not acknowledged, for there may be
-                no next sample.
+            last: Whether to repeat all that the controller has not acknowledged, as there may be no
+                further sample.
         """
         self.note_peak()
-        with self._sampling:  # by one greenlet after the other
+        with self._sampling:  # one greenlet at a time
             self._yield_if_due.begin()
             gone = self._workers.take_gone()
             every = named_every(self._workers.placement.layout.workers)
@@ -100,7 +100,7 @@ class WorkerWatch:
             self._operator.warning(note)
 
     def report_users(self, asked: QueryUsers) -> None:
-        """Report where users stand now; the figures of a second come with its sample."""
+        """Report the present state of users; the metrics of a second come with its sample."""
         states = self._board.count_users(self._workers.ids)
         users = {int(state): count for state, count in states.items()}
         alive = [self._board.row(worker)[_USERS] for worker in self._board.numbers]
@@ -113,62 +113,63 @@ class WorkerWatch:
         self._report(UsersNow(asked.number, now_ns(), users, alive, beyond, present))
 
     def acknowledge(self, sequence: int) -> None:
-        """The controller has sample `sequence`."""
+        """Record that the controller has received sample `sequence`."""
         self._sampler.acknowledge(sequence)
         self._acknowledged.ring()
 
     def wait_acknowledged(self, deadline_s: float) -> None:
-        """Wait until the controller has all samples that it acknowledges, or it takes too long."""
+        """Wait until the controller has acknowledged all samples, or for `deadline_s`."""
         until_ns = now_ns() + int(deadline_s * S_NS)
         while self._sampler.unacknowledged and (left_ns := until_ns - now_ns()) > 0:
             self._acknowledged.wait(left_ns / S_NS)
 
     def note_peak(self) -> None:
-        """Note how many users there are at once; to be called whenever some have started."""
+        """Update the peak number of users; must be called whenever some have started."""
         rows = [self._board.row(worker) for worker in self._board.numbers]
-        # Between two looks users may come and go; each worker knows its own peak exactly.
+        # Users may come and go between two calls; each worker knows its own peak exactly.
         busiest = max(row[Cell.USERS_PEAK] for row in rows)
         self._users_peak = max(self._users_peak, busiest, sum(row[_USERS] for row in rows))
 
     def died(self, index: int) -> None:
-        """A worker is dead: what it hung in until then, it could not report itself."""
+        """Report where a dead worker was hanging, which it could not report itself."""
         worker = self._workers.by_number[index]
         if worker.silent and (place := where_it_hangs(self._file(worker))):
             ns = now_ns() - self._board.row(worker.index)[Cell.HEARTBEAT_NS]
             self._report(Blocked(worker.index, place, 1, ns, ns, ""))
         self._file(worker).unlink(missing_ok=True)
-        worker.silent, worker.looks = False, 0
+        worker.silent, worker.checks = False, 0
 
-    def _speak_of_silence(self) -> None:
+    def _report_silence(self) -> None:
         for worker in self._workers:
             beat_ns = self._board.row(worker.index)[Cell.HEARTBEAT_NS]
-            worker.looks = worker.looks + 1 if worker.up and beat_ns == worker.beat_ns else 0
+            worker.checks = worker.checks + 1 if worker.up and beat_ns == worker.beat_ns else 0
             worker.beat_ns = beat_ns
-            # Once, and not by the clock, for all of us may have been stopped: who was and goes on
-            # runs Python code again, beside which its stack must not be written.
-            if worker.looks == ASK_AT_LOOK and not process.is_stopped(worker.pid):
+            # Once, and after a number of samples rather than a time, as all processes may have been
+            # stopped. A resumed process runs Python code again, during which its stack must not be
+            # written.
+            if worker.checks == ASK_AT_CHECK and not process.is_stopped(worker.pid):
                 ask(worker.pid, self._file(worker))
             silent_ns = now_ns() - beat_ns if worker.up else 0
             if silent_ns > SILENT_NS and not worker.silent:
-                self._operator.warning(self._silence_of(worker))
+                self._operator.warning(self._describe_silence(worker))
             worker.silent = silent_ns > SILENT_NS
 
-    def _silence_of(self, worker: WorkerState) -> str:
+    def _describe_silence(self, worker: WorkerState) -> str:
         if process.is_stopped(worker.pid):
             return f"worker {worker.index} was stopped, by SIGSTOP or a debugger"
         place = where_it_hangs(self._file(worker))
-        return f"worker {worker.index} has not turned its loop for {SILENT_NS // S_NS} s: " + (
-            f"it hangs in {place}" if place else "a user blocks it, or it waits for a CPU"
+        return f"worker {worker.index}'s event loop has not run for {SILENT_NS // S_NS} s: " + (
+            f"it is stuck in {place}" if place else "a user blocks it, or it is waiting for a CPU"
         )
 
     def _file(self, worker: WorkerState) -> Path:
         return file_of(self._directory, worker.child)
 
-    def _speak_of_mail(self) -> None:
+    def _report_dropped_mail(self) -> None:
         for worker in self._workers:
             if worker.mail_dropped:
                 dropped, worker.mail_dropped = worker.mail_dropped, 0
                 self._operator.warning(
                     f"{counted(dropped, 'envelope')} of mail to worker {worker.index} dropped:"
-                    " it is gone, or is not reading"
+                    " it has exited, or is not reading"
                 )

@@ -1,4 +1,4 @@
-"""What a node knows of its workers."""
+"""The node's table of its workers."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from amoc.users import placement
 from amoc.users.placement import Placement
 
 MAX_STILLBORN = 3
-"""Incarnations of one worker that may die before they take users; then the run is given up."""
+"""Incarnations of one worker in a row that may die before they take users; then the run ends."""
 SHORT_LIFE_NS = 2 * S_NS
 MAX_SHORT_LIVES = 10
-"""Incarnations of one worker that may die within `SHORT_LIFE_NS` in a row; then the run is given
-up."""
+"""Incarnations of one worker in a row that may die within `SHORT_LIFE_NS`; then the run ends."""
 _STAY = frozenset({UserState.STARTING, *RESTARTABLE})
 _LEFT = bytes(int(state not in _STAY) for state in range(256))
-"""By state: whether a user that was dealt has left, or will with the end of its iteration."""
+"""By state: whether a dealt user has left, or will leave at the end of its iteration."""
 
 
 @dataclass
 class WorkerState:
-    """What a node knows of a worker, over all its incarnations.
+    """The node's record of a worker, over all its incarnations.
 
     Attributes:
         index: Its number in the run, from 0.
-        incarnation: Which life of it that is, from 1; 0 before the first.
-        child: What the bus calls it.
+        incarnation: Number of its current incarnation, from 1; 0 before the first.
+        child: Its name on the bus.
         pid: Its process; 0 while there is none.
         up: Whether it has joined.
     """
@@ -44,20 +43,20 @@ class WorkerState:
     up: bool = False
     silent: bool = False
     beat_ns: int = 0
-    """Its heartbeat when it was last looked at."""
-    looks: int = 0
-    """How often in a row that was the same."""
+    """Its heartbeat at the last check."""
+    checks: int = 0
+    """Number of checks in a row without a new heartbeat."""
     mail_dropped: int = 0
-    """Envelopes of mail that it has not taken in time, since that was last reported."""
+    """Envelopes of mail that it did not take in time, since the last report of that."""
     cpu_ns: int = 0
-    """What it had used when it was found to hang."""
+    """Its CPU time when it was found to hang."""
     gone: UsersGone | None = None
-    """What it said when its users had left, or what is said in its place."""
+    """Its report that its users have left, or one made on its behalf."""
     _stillborn: int = 0
     _short_lives: int = 0
 
     def count_loss(self, was_up: bool, age_ns: int) -> str:
-        """Count a death; why another replacement would die too, empty while it may not.
+        """Count a death; return why a replacement would die too, empty if it need not.
 
         Args:
             was_up: Whether it had joined.
@@ -77,13 +76,13 @@ class WorkerTable:
     """All workers of a node, by number, and which users were dealt to them.
 
     Attributes:
-        placement: Who runs where.
+        placement: The worker of each user.
         by_number: The workers, by their numbers in the run.
     """
 
     def __init__(self, board: Board) -> None:
         self._dealt = range(0)
-        # By id, where there are other nodes: whether it was dealt and is not known to have left.
+        # By id, if there are other nodes: whether it was dealt here and is not known to have left.
         self._present: mmap | None = None
         self._board = board
         self._workers = [WorkerState(index) for index in range(board.workers)]
@@ -91,7 +90,7 @@ class WorkerTable:
         self.placement = Placement(placement.one_node(board.workers))
 
     def take_numbers(self, placement: Placement, node: int) -> None:
-        """It is known which numbers the workers of this node, the one with that number, have."""
+        """Set the numbers of this node's workers, given the node's own number."""
         self.placement = placement
         self._board.first = placement.numbers(node).start
         if len(placement.layout.workers) > 1:
@@ -107,7 +106,7 @@ class WorkerTable:
         return iter(self._workers)
 
     def dealt(self, ids: Collection[int]) -> None:
-        """Users are dealt to the node."""
+        """Record that users are dealt to the node."""
         lowest, highest = min(ids), max(ids)
         if self._dealt:
             lowest, highest = min(lowest, self._dealt.start), max(highest, self._dealt.stop - 1)
@@ -117,11 +116,11 @@ class WorkerTable:
                 self._present[user_id] = 1
 
     def take_gone(self) -> list[tuple[int, int]]:
-        """Users that were dealt here and have left for good since this was last asked.
+        """Return users that were dealt here and have left for good since the last call.
 
         Returns:
-            Of each run of ids the first, and how many follow each other from it; none where this is
-            the only node.
+            The first id and the length of each run of consecutive ids; empty if this is the only
+            node.
         """
         ids, present = self._dealt, self._present
         if present is None or not ids:
@@ -137,7 +136,7 @@ class WorkerTable:
 
     @property
     def ids(self) -> range:
-        """From the lowest to the highest user that was dealt here, or that a worker has started."""
+        """From the lowest to the highest id that was dealt here or started by a worker."""
         dealt = self._dealt
         highest = max(self._board.row(one.index)[Cell.HIGHEST_USER] for one in self)
         if not highest:
@@ -145,7 +144,7 @@ class WorkerTable:
         return range(1, max(highest + 1, dealt.stop))
 
     def users_in(self, states: tuple[UserState, ...], worker: WorkerState) -> list[int]:
-        """The users of `worker` that are in one of `states`, as far as any were dealt."""
+        """Return the dealt users of `worker` that are in one of `states`."""
         first, last = self.ids.start, self.ids.stop - 1
         return sorted(
             user_id
@@ -154,25 +153,25 @@ class WorkerTable:
         )
 
     def mark(self, ids: Iterable[int], state: UserState) -> None:
-        """Note the state of users whose worker cannot, for it is dead or does not have them yet."""
+        """Set the state of users whose worker cannot do so: it is dead, or yet to get them."""
         for user_id in ids:
             self._board.users[user_id] = state
 
     def lose(self, worker: WorkerState, states: tuple[UserState, ...] = RESTARTABLE) -> None:
-        """The users of `worker` in one of `states` are lost: they will not start again.
+        """Mark the users of `worker` in one of `states` as lost: they will not start again.
 
-        Their worker is dead, or has said that it has no users any more.
+        The worker is dead, or has reported that it has no users any more.
         """
         self.mark(self.users_in(states, worker), UserState.LOST)
         self.mark(self.users_in((UserState.STARTING,), worker), UserState.NONE)
 
     def give_up(self) -> None:
-        """All users are lost for this node; where there are others, they may start again there."""
-        self._present = None  # so none is told to have left
+        """Mark all users as lost on this node; on other nodes they may start again."""
+        self._present = None  # so that none is reported to have left
         for worker in self:
             self.lose(worker)
 
     @property
     def lost(self) -> int:
-        """How many users are lost."""
+        """Number of lost users."""
         return len(self._board.users_in((UserState.LOST,), self.ids))

@@ -9,7 +9,7 @@ from amoc.base.errors import UsageError
 
 DEFAULT_PORT = 4100
 PORTS = 5
-"""How many ports in a row a controller uses."""
+"""Number of consecutive ports that a controller uses."""
 _FORM = re.compile(r"(?:tcp://)?(?:(\[[0-9a-fA-F:.%\w]+\]|\*|[\w.-]*))(?::(\d{1,5}))?")
 
 
@@ -17,23 +17,23 @@ class Address(NamedTuple):
     """A host or one of its interfaces, and the first port."""
 
     host: str
-    """IPv6 in brackets, as in URLs; ``*`` is any interface, and empty means it is not told."""
+    """IPv6 in brackets, as in URLs; ``*`` means any interface, empty means not given."""
     port: int
-    """0 is any that is free."""
+    """0 means any free port."""
 
     def __str__(self) -> str:
         return f"tcp://{self.host}:{self.port}"
 
     def ports(self, first: int) -> tuple[int, int]:
-        """Two ports, the one that is `first` behind this one and the next; 0 if any will do."""
+        """Return the port `first` after this one, and the next; 0, 0 if any will do."""
         return (self.port + first, self.port + first + 1) if self.port else (0, 0)
 
 
 def parse(text: str, source: str, port: int = DEFAULT_PORT) -> Address:
-    """The address in `text`; without a port of its own it has `port`.
+    """Return the address in `text`, by default with `port`.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not an address.
     """
     match = _FORM.fullmatch(text)
     found = int(match[2]) if match and match[2] else port

@@ -1,4 +1,4 @@
-"""A host offers itself to a run, and learns where to connect, or why it is not wanted."""
+"""The host's side of joining: it offers itself, and learns where to connect or why not."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ ABANDONED = "standard input was closed, so this node is no longer wanted"
 
 
 class Place(NamedTuple):
-    """What a keeper has learnt."""
+    """The answer to a keeper's offer."""
 
     number: int
-    """Its own."""
+    """The keeper's number."""
     remote: Remote
-    """Where the controller is, for the keeper itself."""
+    """The controller's address, for the keeper itself."""
     node_keys: Keys
-    """Those of the node that it will start."""
+    """The keys of the node that it will start."""
     clock: str
-    """The controller's."""
+    """Identifies the controller's clock."""
 
 
 def join(
@@ -44,10 +44,10 @@ def join(
     name: str,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> Place:
-    """Offer this host, as `name`, to the controller at `address`, for as long as it `is_wanted`.
+    """Offer this host, as `name`, to the controller at `address`, while it `is_wanted`.
 
     Raises:
-        PeerError: It does not want this host, or does not answer within `deadline_s`.
+        PeerError: The host is refused, or there is no answer within `deadline_s`.
     """
     keeper, node = new_keys(), new_keys()
     names = __version__, platform.python_version(), name
@@ -86,10 +86,10 @@ def _answer(
     deadline_s: float,
     is_wanted: Callable[[], bool],
 ) -> Joined | Rejected | None:
-    """What the controller says to an offer; None if it says nothing.
+    """Return the controller's answer to an offer; None if there is none.
 
     Raises:
-        PeerError: Nobody wants this host any more.
+        PeerError: This host is no longer wanted.
     """
     give_up = now_ns() + int(deadline_s * S_NS)
     next_ns = 0
@@ -97,7 +97,7 @@ def _answer(
         if now >= next_ns:
             if not is_wanted():
                 raise PeerError(ABANDONED)
-            send_nowait(socket, offer)  # where there is no connection, later
+            send_nowait(socket, offer)  # retried if there is no connection yet
             next_ns = now + int(AGAIN_S * S_NS)
         reader.wait((min(next_ns, give_up) - now) / S_NS)
         try:

@@ -1,10 +1,10 @@
 """The keeper: ``amoc node``, on a host that takes part in a controller's run.
 
-It joins, fetches what the scenario needs, starts the node as a child whose standard input is the
-node's lifeline, and passes on what the node prints. It ends the node when it is told to, when its
-own lifeline ends, or when the controller is gone for too long (`fencing`). Should it be killed
-itself, the lifeline ends with it; should it be frozen, the node misses its beats: in both cases the
-node stops its users and leaves.
+It joins, fetches what the scenario needs, and starts the node as a child whose standard input is
+the node's lifeline. It passes on what the node prints. It ends the node when asked to, when its own
+lifeline closes, or when the controller has been silent for too long (`fencing`). If the keeper
+itself is killed the lifeline closes with it; if it is stalled, the node misses its beats. In both
+cases the node stops its users and exits.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ LOOK_S = 0.1
 QUICK_BEAT_S = 0.02
 SHIP_S = 0.5
 ALONE_S = (fencing.KILLED_NS - fencing.ORPHANED_NS) / S_NS
-"""How long a node may take to leave where nobody is left to ask."""
+"""How long a node may take to exit when there is no controller left to ask."""
 STOP_S = 1.0
-"""How long its users may take of that, before they are killed."""
+"""How much of that its users may take before they are killed."""
 FLUSH_S = 2.0
 
 
@@ -72,7 +72,7 @@ class Keeper:
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], place: Place, tell: Callable[[str], object]
     ) -> None:
-        """Connect to the controller; `tell` shows lines to whoever started this."""
+        """Connect to the controller; `tell` shows lines to whoever started the keeper."""
         self._number = place.number
         self._place = place
         self._tell = tell
@@ -94,10 +94,10 @@ class Keeper:
         self._code = ExitCode.OK
 
     def run(self, lifeline: int | None) -> int:
-        """Keep the node until the run is over; the exit code.
+        """Keep the node until the run is over; return the exit code.
 
         Args:
-            lifeline: A descriptor; when it ends, nobody wants the node any more.
+            lifeline: A descriptor; when it closes, the node is no longer wanted.
         """
         with self._line, self._in_use:
             try:
@@ -130,19 +130,19 @@ class Keeper:
         return int(self._code)
 
     def _make_directory(self) -> None:
-        """Make our directory.
+        """Create the keeper's directory.
 
         Raises:
-            ResourceError: The system does not let us.
+            ResourceError: The system does not allow it.
         """
         with os_error_as(ResourceError, f"{self._directory} cannot be created"):
             self._directory.mkdir(0o700)
-            # Nobody connects to it, but without a socket that is bound in it, it counts as left.
+            # Nobody connects to it, but a directory without a bound socket counts as abandoned.
             self._in_use.bind(str(self._directory / "keeper"))
             self._in_use.listen()
 
     def stop(self, signum: int) -> None:
-        """Leave, as a signal says."""
+        """Stop because of a signal."""
         self._give_up(ExitCode.INTERRUPTED, f"told to stop by {signal.Signals(signum).name}")
 
     def _guarded(self, task: Callable[[], object]) -> None:
@@ -180,7 +180,7 @@ class Keeper:
                 case Kill():
                     if self._node is not None:
                         self._node.kill()
-                    else:  # or it has ended already, and that is said once more
+                    else:  # it may have ended already, which is then reported once more
                         self._line.report_urgent(Ended("was not running"))
                 case Leave(why):
                     if why and not self._why:
@@ -190,16 +190,16 @@ class Keeper:
     def _beat(self) -> None:
         while True:
             self._line.report_urgent(Beat(now_ns(), self._clock.bound_ns))
-            # What a node begins with is known soon; from then on clocks drift slowly.
+            # A node can start soon; from then on clocks drift slowly.
             gevent.sleep(fencing.BEAT_S if self._clock.is_known else QUICK_BEAT_S)
             if self._told is not None and not self._fence.is_orphaned(now_ns()):
-                self._told.write(fencing.BEAT)  # it would stop if this process were frozen
+                self._told.write(fencing.BEAT)  # without beats the node would stop
 
     def _guard(self) -> None:
         while not self._fence.is_orphaned(now_ns()):
             gevent.sleep(LOOK_S)
         silent_s = (now_ns() - self._fence.known_ns) // S_NS
-        why = f"nothing heard from the controller for {silent_s} s"
+        why = f"nothing received from the controller for {silent_s} s"
         self._tell(f"{why}; stopping the node")
         if self._node is not None:
             self._node.close_lifeline(why)
@@ -227,7 +227,7 @@ class Keeper:
 
     def _take(self, offset: int, data: bytes) -> None:
         if self._begin is None or offset != len(self._data):
-            return  # asked for twice
+            return  # a repeated answer
         self._data += data
         if len(self._data) < self._begin.size:
             if not data:
@@ -251,7 +251,7 @@ class Keeper:
             os.chdir(self._directory / "bundle")
         libraries = ""
         if declared(bootstrap.scenario) is not None:
-            # It may take minutes, and beats must go on.
+            # This may take minutes, and beats must continue.
             libraries = gevent.get_hub().threadpool.apply(_libraries, (bootstrap.scenario,))
         remote, keys = self._place.remote, self._place.node_keys
         address = remote.commands.rpartition(":")[0]
@@ -265,7 +265,7 @@ class Keeper:
         while not self._clock.is_known and not self._leave.is_set():
             gevent.sleep(QUICK_BEAT_S)
         while self._fence.is_silent(now_ns()) and not self._leave.is_set():
-            gevent.sleep(LOOK_S)  # what it starts would have to stop at once
+            gevent.sleep(LOOK_S)  # a node started now would have to stop at once
         if self._leave.is_set():
             return
         self._fence.node_starts()
@@ -285,12 +285,12 @@ class Keeper:
             self._ship_logs()
 
     def _ship_logs(self) -> None:
-        """Pass on what was logged since the last time."""
-        with self._shipping:  # parts of a file are to leave in order
+        """Send what was logged since the last call."""
+        with self._shipping:  # parts of a file must be sent in order
             ship(self._logs, self._line.report, self._await_echo)
 
     def _await_echo(self) -> None:
-        """Wait until what was reported by now has arrived, while the controller is there."""
+        """Wait until all reports so far have arrived, as long as the controller responds."""
         asked_ns = now_ns()
         self._line.report_urgent(Beat(asked_ns, self._clock.bound_ns))
         while self._fence.known_ns < asked_ns and not self._fence.is_orphaned(now_ns()):
@@ -303,7 +303,7 @@ class Keeper:
         return self._node is not None and self._node.exit_status() is None
 
     def _end_node(self, why: str = "") -> None:
-        """End the node, and whatever of it is left; it is told why."""
+        """End the node and anything left of it; the node is told why."""
         node, self._told = self._node, None
         if node is None:
             return
@@ -317,14 +317,14 @@ class Keeper:
 
 
 def _libraries(scenario: str) -> str:
-    """Where what the scenario depends on is, installed if need be."""
+    """Return the directory of the scenario's dependencies, after installing them if needed."""
     from amoc.install.environment import Preparation
 
     return Preparation(scenario, Choice(), lambda _line: None).environment().libraries
 
 
 def on_signals(stop: Callable[[int], object]) -> None:
-    """Have the signals that mean the end call `stop`."""
+    """Call `stop` on signals that ask the process to end."""
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with contextlib.suppress(ValueError, OSError):
             gevent.signal_handler(signum, stop, signum)

@@ -1,8 +1,9 @@
 """Starts the nodes of a run on other hosts, through a keeper on each.
 
-Hosts come by themselves (`join`), or a starter brings them (`ssh`); either way they join with the
-secret, get keys of their own, and are told what to run. A node counts as ended when its keeper says
-so, or when the keeper was not heard for so long that it must have ended it, see `fencing`.
+Hosts come on their own (`join`), or a starter (`ssh`, `ray`) starts keepers on them. Either way
+they join with the secret, get their own keys, and are told what to run. A node counts as ended when
+its keeper reports it, or when the keeper was silent for so long that it must have ended it, see
+`fencing`.
 """
 
 from __future__ import annotations
@@ -49,22 +50,22 @@ from amoc.runtime.remote.rendezvous import Rendezvous
 from amoc.runtime.remote.starter import Starter
 
 CHUNK_BYTES = 128 << 10
-"""Of a bundle at a time. All hosts fetch it at once, and what echoes wait behind must be short, or
-keepers would take their controller for gone where its line is slow."""
+"""Size of a piece of a bundle. All hosts fetch it at once, and echoes must not wait long behind it,
+or on a slow connection keepers would assume that their controller is lost."""
 MAX_CHUNKS = 4
-"""On their way to one keeper, which asks for one after the other."""
+"""Most chunks on their way to one keeper, which requests one after the other."""
 LOOK_S = 0.05
 MAX_HOW = 1_000
-"""Characters of how a node has ended."""
+"""Most characters of how a node has ended."""
 
 
 class RemoteLauncher:
     """Starts a number of nodes on other hosts; see `amoc.runtime.launcher.Launcher`.
 
     Attributes:
-        nodes: Those that have joined, or are about to; with those that come during the run.
-        seats: How many nodes there can be, with those that come later and those that are lost.
-        timeout_s: How long all may take to come.
+        nodes: Nodes that have joined or are joining, during the run, too.
+        seats: How many nodes the run can have, including those that join later and lost ones.
+        timeout_s: How long all hosts may take to join.
     """
 
     def __init__(
@@ -78,15 +79,15 @@ class RemoteLauncher:
         tell: Callable[[str], object] = lambda _line: None,
         seats: int = 0,
     ) -> None:
-        """Prepare; nothing is bound yet.
+        """Create it; nothing is bound yet.
 
         Args:
-            wanted: How many nodes there are to be.
-            secret: What hosts have to know to join.
-            bind: Where they come to; four more ports follow.
-            bundle: What they get.
-            timeout_s: How long all may take to come.
-            starter: What brings them; without one they are waited for.
+            wanted: Number of initial nodes.
+            secret: The secret that hosts need to join.
+            bind: Where they join; four more ports follow.
+            bundle: What they receive.
+            timeout_s: How long all hosts may take to join.
+            starter: Starts keepers on hosts; None if hosts come on their own.
             tell: Shows lines to the operator.
             seats: How many nodes there can be, if more than `wanted`.
         """
@@ -109,11 +110,11 @@ class RemoteLauncher:
 
     @property
     def port(self) -> int:
-        """Where hosts join; 0 before that is known."""
+        """The port where hosts join; 0 until it is known."""
         return self._rendezvous.port if self._rendezvous is not None else 0
 
     def start(self, _directory: str) -> Sequence[RemoteNode]:
-        """Wait until all nodes have joined.
+        """Wait until all initial nodes have joined.
 
         Raises:
             ResourceError: They have not in time, or the address cannot be bound.
@@ -126,9 +127,9 @@ class RemoteLauncher:
             self._open()
             self._wait()
         except BaseException as error:
-            # What keepers say that a starter has brought is shown here, where that is known.
+            # With a starter, the output of keepers is shown here, where the reason is known.
             is_news = self._starter is None and isinstance(error, AmocError)
-            why = f"the run has not begun: {error}" if is_news else ""
+            why = f"the run did not start: {error}" if is_news else ""
             for node in self.nodes:
                 self.tell(node, Leave(why))
             self.nodes.clear()
@@ -139,7 +140,7 @@ class RemoteLauncher:
 
     @property
     def _first(self) -> list[RemoteNode]:
-        """Those that the run begins with."""
+        """The initial nodes."""
         return [one for one in self.nodes if one.number < self._wanted]
 
     def _open(self) -> None:
@@ -172,7 +173,7 @@ class RemoteLauncher:
             self._starter.came()
 
     def _joined(self) -> int:
-        """How many nodes are there; those whose host has left make room for others."""
+        """Return how many initial nodes are present; those that have left make room for others."""
         for node in [one for one in self._first if one.ended() is not None]:
             self.nodes.remove(node)
             self.forget(node)
@@ -180,7 +181,7 @@ class RemoteLauncher:
         return sum(node.is_there for node in self._first)
 
     def _lacking(self, trouble: str) -> str:
-        """Why the run cannot begin."""
+        """Return why the run cannot start."""
         there = [one.host for one in self._first if one.is_there]
         text = f"{len(there)} of {self._wanted} nodes have joined"
         text += f" ({', '.join(there)})" if there else ""
@@ -194,23 +195,23 @@ class RemoteLauncher:
         return f"{text}; {refused}" if refused else text
 
     def listen(self, _directory: str) -> tuple[zmq.Context[zmq.Socket[bytes]], bus.Listen]:
-        """Where the run's sockets are made, and where its nodes come to."""
+        """Return the context for the run's sockets, and the address where its nodes connect."""
         listen = bus.Listen(self._gate, self._keys, self._bind.host, self._bind.ports(3))
         return self._context, listen
 
     def took(self, endpoints: tuple[str, str]) -> None:
-        """The run's sockets are bound: nodes are to come there."""
+        """Record where the run's sockets are bound."""
         self._ports = tuple(map(port_of, endpoints))
 
     def _take(self, join: Join) -> Joined | Rejected:
-        """What becomes of a host that offers itself."""
+        """Decide about a host that wants to join."""
         known = [node for node in self.nodes if node.join.keeper_key == join.keeper_key]
         if known:
             node = known[0]
         elif len(self.nodes) < self.seats:
             taken = {one.number for one in self.nodes}
             free = next(number for number in count() if number not in taken)
-            # What comes late of a keeper that has left is told by its name, so none has another's.
+            # Late messages of a keeper that has left are recognised by its name: never reuse it.
             node = RemoteNode(free, next(self._keeper_numbers), join, self)
             self._parent.expect(node.keeper, join.keeper_key)
             self.nodes.append(node)
@@ -224,21 +225,21 @@ class RemoteLauncher:
     # Keepers
 
     def engine_id(self, host: str) -> str:
-        """What whoever has brought a host calls it; empty if as it calls itself."""
+        """Return the name of a host at whatever has started it; empty if it is the same."""
         return self._starter.engine_id(host) if self._starter is not None else ""
 
     def tell(self, node: RemoteNode, command: ToKeeper) -> None:
-        """Tell the keeper of a node; one that does not listen is given up soon."""
+        """Send a command to a node's keeper; a keeper that reads none is given up soon."""
         with suppress(PeerError):
             self._parent.send(node.keeper, command)
 
     def forget(self, node: RemoteNode) -> None:
-        """Hear nothing of its keeper any more."""
+        """Receive nothing more from its keeper."""
         self._parent.forget(node.keeper)
         self._by_keeper.pop(node.keeper, None)
 
     def has_unread_messages(self) -> bool:
-        """Whether keepers have said what was not read yet."""
+        """Return whether there are unread messages of keepers."""
         return self._parent.has_unread_messages()
 
     def begin(self, node: RemoteNode, bootstrap: Bootstrap) -> None:
@@ -255,8 +256,8 @@ class RemoteLauncher:
             if node is not None:
                 try:
                     self._take_report(node, received.record)
-                except Exception as error:  # one keeper must not deafen us to all others
-                    # It is given up as one that is silent, for its node may still be running.
+                except Exception as error:  # messages of other keepers must still be received
+                    # It is given up like a silent keeper, as its node may still be running.
                     node.nonsense = (
                         f"on {node.host} has sent an invalid message: {printable(cut(error, 200))}"
                     )
@@ -265,7 +266,7 @@ class RemoteLauncher:
                 self.nodes[0].print([f"amoc: {received.record.text}"])
 
     def _came(self, node: RemoteNode) -> None:
-        """The keeper of a node is there."""
+        """Record that a node's keeper is connected."""
         node.is_there, node.heard_ns = True, now_ns()
         if node.number >= self._wanted:
             self._newcomers.put(node)
@@ -297,12 +298,12 @@ class RemoteLauncher:
                     self.tell(node, Chunk(offset, part))
 
     def newcomers(self) -> Iterator[RemoteNode]:
-        """Those that come when all that the run waits for are there, or are about to."""
+        """Yield nodes that join after the initial ones."""
         while True:
             yield self._newcomers.get()
 
     def close(self) -> None:
-        """End what is left of keepers, and close what leads to them."""
+        """End the remaining keepers, and close the sockets."""
         while not self._newcomers.empty():
             self.tell(self._newcomers.get(), Leave())
         self._opened.close()

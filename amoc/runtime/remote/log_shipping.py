@@ -1,7 +1,7 @@
-"""Log files of a node on another host go to the run's directory, as they grow.
+"""Copies log files of a node on another host to the run's directory, as they grow.
 
-The keeper reads what was appended since the last look, and the controller appends it to a file of
-the same name: names of processes are those of one run, so no two nodes have one of the same.
+The keeper reads what was appended since the last call, and the controller appends it to a file of
+the same name. Names of processes are unique in a run, so no two nodes have files of the same name.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from amoc.base.errors import ResourceError
 from amoc.ipc.messages.keeper import Logged
 
 PART_BYTES = 256 << 10
-"""What is read of a file at a time."""
+"""Most bytes read from a file at a time."""
 WINDOW_BYTES = 1 << 20
-"""What may be on its way. Beats go the same way, and on a slow one must not wait for long: without
-them a keeper takes its controller for gone."""
+"""Most bytes on their way. Beats use the same connection, and must not wait for long on a slow one:
+without them a keeper assumes that its controller is lost."""
 MAX_FILES = 2_000
 _NAME = re.compile(r"(node[0-9]{1,6}|supervisor(-[0-9]{1,6})?|worker-[0-9]{1,6})\.jsonl")
-"""Files of a node's processes; that of the controller is its own."""
+"""Names of log files of a node's processes; the controller writes its own."""
 
 
 class LogReader:
@@ -32,7 +32,7 @@ class LogReader:
         self._read: dict[str, int] = {}
 
     def news(self) -> Iterator[Logged]:
-        """A part of each file that has grown, until none has."""
+        """Yield a part of each file that has grown, until none has."""
         grown = True
         while grown:
             grown = False
@@ -49,12 +49,12 @@ class LogReader:
 def ship(
     reader: LogReader, report: Callable[[Logged], object], arrived: Callable[[], object]
 ) -> None:
-    """Pass on what was logged since the last time.
+    """Send what was logged since the last call.
 
     Args:
-        reader: Has it.
-        report: Takes a part; it may wait.
-        arrived: Waits until all that was reported has arrived.
+        reader: The log files.
+        report: Sends a part; it may wait.
+        arrived: Waits until all that was sent has arrived.
     """
     on_way = 0
     for part in reader.news():
@@ -66,10 +66,10 @@ def ship(
 
 
 class LogWriter:
-    """Appends to the log files in a directory what comes from other hosts."""
+    """Appends data from other hosts to the log files in a directory."""
 
     def __init__(self, directory: Path, tell: Callable[[str], None]) -> None:
-        """Write to `directory`; `tell` is told, once, that it cannot be written to."""
+        """Write to `directory`; `tell` is called once if that is not possible."""
         self._directory = directory
         self._tell = tell
         self._told = False
@@ -79,7 +79,7 @@ class LogWriter:
         """Append a part of a file."""
         name = str(part.name)
         if not _NAME.fullmatch(name) or not isinstance(part.data, bytes):
-            return  # of no process of ours
+            return  # not a log of amoc's
         if name not in self._files and len(self._files) >= MAX_FILES:
             return
         file = self._files.get(name)

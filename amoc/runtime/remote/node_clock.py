@@ -1,8 +1,8 @@
-"""The clock of a keeper's node: the controller's, as far as it is known from here.
+"""The clock of a keeper's node: the controller's, as well as it is known here.
 
-Where the controller is on another host, the node is started with an offset in a file of its
-directory (`amoc.base.run_clock`), and this process brings it up to date: in steps of `STEP_NS`, so
-the clock that the node sees never jumps.
+If the controller is on another host, the node is started with an offset in a file in its directory
+(`amoc.base.run_clock`), which the keeper updates: in steps of `STEP_NS`, so that the node never
+sees its clock jump.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from amoc.runtime.remote import node_main
 
 STEP_S = 0.01
 STEP_NS = int(STEP_S * S_NS) * MAX_DRIFT_PPM // 1_000_000
-"""As much as two clocks drift apart meanwhile, at the most."""
+"""The most that two clocks can drift apart in `STEP_S`."""
 TOLERATED_NS = 20 * US_NS
-"""A smaller difference is left as it is."""
+"""A smaller difference is not corrected."""
 LOOK_S = 0.25
 FIRST_ANSWERS = 8
-"""So many answers have to be there before a node starts."""
+"""Number of answers required before a node starts."""
 
 
 def step(have_ns: int, want_ns: int) -> int:
-    """The next offset on the way from one to the other."""
+    """Return the next offset on the way from `have_ns` to `want_ns`."""
     return have_ns + max(-STEP_NS, min(STEP_NS, want_ns - have_ns))
 
 
 class NodeClock:
-    """Keeps a node's clock."""
+    """Maintains a node's clock."""
 
     def __init__(self, controllers: str) -> None:
-        """Know which clock the controller has, see `run_clock.host_clock`."""
+        """Create it, given the identity of the controller's clock, see `run_clock.host_clock`."""
         same = controllers and controllers == host_clock()
         self._offset = None if same else ClockOffset()
         self._controllers = controllers
@@ -50,7 +50,7 @@ class NodeClock:
 
     @property
     def bound_ns(self) -> int:
-        """How far the node's clock can be from the controller's; 0 as long as that is not known."""
+        """Bound of the difference between the node's clock and the controller's; 0 if unknown."""
         known = self._offset.at(now_ns()) if self._offset is not None else None
         if known is None or not self.is_known:
             return 0
@@ -58,12 +58,12 @@ class NodeClock:
         return max(abs(known.high_ns - have), abs(known.low_ns - have))
 
     def note(self, asked_ns: int, received_ns: int, answered_ns: int, heard_ns: int) -> None:
-        """An answer has come, with these times; see `ClockOffset.note`."""
+        """Record an answer with these times; see `ClockOffset.note`."""
         if self._offset is not None:
             self._offset.note(asked_ns, received_ns, answered_ns, heard_ns)
 
     def start_node(self, directory: Path) -> Started:
-        """Start the node's process, which has the controller's clock."""
+        """Start the node's process with the controller's clock."""
         known = self._offset.at(now_ns()) if self._offset is not None else None
         if known is None:
             return start_module(host.__name__, [str(directory)])
@@ -73,7 +73,7 @@ class NodeClock:
         return start_module(node_main.__name__, [str(directory), str(file), self._controllers])
 
     def follow(self) -> None:
-        """Bring the offset up to date, and how far the controller is, without end."""
+        """Update the offset and the controller's distance, for ever."""
         while True:
             gevent.sleep(LOOK_S)
             known = self._offset.at(now_ns()) if self._offset is not None else None

@@ -1,6 +1,6 @@
-"""A node's process on a host with another clock than the controller's: that comes first.
+"""The entry point of a node on a host whose clock is not the controller's: the clock is set first.
 
-Nothing else of amoc may be imported before, for it would take the host's clock.
+Nothing else of amoc may be imported before, because it would use the host's clock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A node on another host, as a run sees it; its keeper says what becomes of it."""
+"""A node on another host, as seen by the run; its state is reported by its keeper."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from amoc.runtime.remote.log_shipping import LogWriter
 LOOK_S = 0.05
 MAX_EARLY_LINES = 1_000
 HELLO_S = 600.0
-"""First its keeper fetches the scenario and installs what that depends on; a keeper that is gone is
+"""Its keeper first fetches the scenario and installs its dependencies; the loss of a keeper is
 noticed long before."""
 MAX_CLOCK_BOUND_NS = 5 * MS_NS
-"""Beyond, the operator is warned."""
+"""Larger clock uncertainties are reported to the operator."""
 
 
 class Keepers(Protocol):
-    """The lines to all keepers."""
+    """The connections to all keepers."""
 
     def engine_id(self, host: str, /) -> str:
-        """What whoever has brought a host calls it; empty if as it calls itself."""
+        """Return the name of a host at whatever has started it; empty if it is the same."""
 
     def begin(self, node: RemoteNode, bootstrap: Bootstrap, /) -> None:
         """Have the keeper of a node start it."""
 
     def tell(self, node: RemoteNode, command: ToKeeper, /) -> None:
-        """Tell the keeper of a node; one that does not listen is given up soon."""
+        """Send a command to a node's keeper; a keeper that reads none is given up soon."""
 
     def forget(self, node: RemoteNode, /) -> None:
-        """Hear nothing of its keeper any more."""
+        """Receive nothing more from its keeper."""
 
     def has_unread_messages(self) -> bool:
-        """Whether keepers have said what was not read yet."""
+        """Return whether there are unread messages of keepers."""
 
 
 class RemoteNode:
     """A node on another host; see `amoc.runtime.launcher.LaunchedNode`."""
 
     def __init__(self, number: int, keeper: int, join: Join, keepers: Keepers) -> None:
-        """Know a host that has joined.
+        """Create it for a host that has joined.
 
         Args:
-            number: The node's.
-            keeper: Its keeper's number, which none has had before it.
-            join: What the host has said.
-            keepers: Leads to the keeper.
+            number: The node's number.
+            keeper: Its keeper's number, never used before.
+            join: The host's request.
+            keepers: The connections to keepers.
         """
         self.number = number
         self.keeper_number = keeper
@@ -72,18 +72,18 @@ class RemoteNode:
 
     @property
     def engine_id(self) -> str:
-        """The keeper's process, and what whoever has brought its host calls that otherwise."""
+        """The keeper's process, and its host's name at whatever has started it, if different."""
         called = self._keepers.engine_id(self.host)
         return f"{'' if called == self.host else called} pid {self.join.pid}".lstrip()
 
     @property
     def public_key(self) -> bytes:
-        """What the run's parent knows it by."""
+        """The key by which the run's bus knows it."""
         return self.join.node_key
 
     @property
     def keeper(self) -> str:
-        """What its keeper is called."""
+        """Its keeper's name."""
         return f"keeper{self.keeper_number}"
 
     def _keep_line(self, line: str) -> None:
@@ -102,12 +102,12 @@ class RemoteNode:
         self.early.clear()
 
     def print(self, lines: Sequence[str]) -> None:
-        """It has printed that."""
+        """Pass on lines that it has printed."""
         for line in lines:
             self._on_line(line)
 
     def note_clock(self, bound_ns: int) -> None:
-        """Its clock can be so far from ours; said when that is known, and when it is too much."""
+        """Record its clock's uncertainty; report it when first known, and when too large."""
         if bound_ns:
             self.clock_bounds_ns = bound_ns, max(bound_ns, self.clock_bounds_ns[1])
         if bound_ns > max(self._clock_said_ns, MAX_CLOCK_BOUND_NS):
@@ -121,22 +121,22 @@ class RemoteNode:
             self.print([f"amoc: the clock of {self.host} is tracked to within {shown}"])
 
     def keep_logs(self, directory: str) -> None:
-        """Write what its processes log to files in a directory."""
+        """Write the logs of its processes to files in a directory."""
         self._logs = LogWriter(Path(directory), lambda text: self.print([f"amoc: {text}"]))
 
     def log(self, part: Logged) -> None:
-        """One of its processes has logged that."""
+        """Write a part of a log of one of its processes."""
         if self._logs is not None:
             self._logs.write(part)
 
     def ended(self) -> str | None:
-        """How it has ended; None while it may run."""
+        """Return how it has ended; None while it may be running."""
         patience_ns = 0 if self.is_there else fencing.PATIENCE_NS
         if self.how is None and fencing.is_given_up(self.heard_ns, now_ns(), patience_ns):
             most_ns = patience_ns + fencing.GIVEN_UP_NS
             is_long = self.nonsense or fencing.is_given_up(self.heard_ns, now_ns(), most_ns)
             if not is_long and self._keepers.has_unread_messages():
-                return None  # its beats may be among that: we are late ourselves
+                return None  # its beats may be among the unread messages: this process is late
             silent = format_duration((fencing.GIVEN_UP_NS + patience_ns) / S_NS)
             self.how = self.nonsense or f"on {self.host} has not been heard from for {silent}"
             self._keepers.forget(self)
@@ -148,11 +148,11 @@ class RemoteNode:
             self._keepers.tell(self, Kill())
 
     def end(self, deadline_s: float, why: str = "") -> None:
-        """Wait for its end, and have it killed if it has not left by then; tell its keeper why."""
+        """Wait for its end, and kill it after the deadline; tell its keeper why."""
         self._until_ended(deadline_s)
         self.kill()
         self._until_ended(fencing.GIVEN_UP_NS / S_NS)
-        if self.ended() is None:  # its keeper is there, and cannot end it; without us it has to
+        if self.ended() is None:  # its keeper cannot end it, but must once it is cut off
             self._keepers.forget(self)
             self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
         self._keepers.tell(self, Leave(why))

@@ -1,7 +1,7 @@
-"""Where hosts join a run: whoever knows its secret is told where to go on, with keys of its own.
+"""The controller's side of joining: hosts that know the run's secret learn where to connect.
 
-The keys of this socket follow from the secret, and lead nowhere else: a host makes keys for its
-keeper and its node, and only the public ones travel.
+The keys of this socket are derived from the secret, and give access to nothing else. A host creates
+keys for its keeper and its node, and sends only the public ones.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from amoc.runtime.remote.address import Address
 
 DOMAIN = "join"
 CONTROLLER, HOST = "controller", "host"
-"""What the two pairs of keys are for that follow from a secret."""
+"""The two pairs of keys that are derived from a secret."""
 MAX_HOST = 100
-"""Characters of what a host calls itself."""
+"""Most characters of a host's name."""
 KEY_BYTES = 40
 MAX_REJECTED = 20
-"""Hosts that were turned away, of which it is said why."""
+"""Most refused hosts whose reason is reported."""
 
 
 def checked(join: Join) -> Join:
-    """What a host says of itself, as it can be used and shown.
+    """Return a host's request in a form that is safe to use and to show.
 
     Raises:
-        ValueError: No host of ours says that.
+        ValueError: The request is invalid.
     """
     keys = join.keeper_key, join.node_key
     if not all(isinstance(key, bytes) and len(key) == KEY_BYTES for key in keys):
@@ -48,7 +48,7 @@ def checked(join: Join) -> Join:
 
 
 def mismatch(join: Join, version: str, python: str) -> str:
-    """Why a host cannot be a node of this controller's; empty if it can."""
+    """Return why a host cannot be a node of this controller; empty if it can."""
     if join.version != version:
         return f"it has amoc {join.version}, but the controller has {version}"
     theirs, ours = (text.rpartition(".")[0] for text in (join.python, python))
@@ -58,10 +58,10 @@ def mismatch(join: Join, version: str, python: str) -> str:
 
 
 class Rendezvous:
-    """Takes hosts as they come.
+    """Answers hosts that want to join.
 
     Attributes:
-        port: Where they come to.
+        port: The port where they join.
         turned: Why hosts were turned away, by host.
     """
 
@@ -73,7 +73,7 @@ class Rendezvous:
         bind: Address,
         take: Callable[[Join], Joined | Rejected],
     ) -> None:
-        """Listen at `bind`; `take` says what becomes of a host, to the same one the same.
+        """Listen at `bind`; `take` decides about a host, and repeats its answer if asked again.
 
         Raises:
             ResourceError: The address cannot be bound.
@@ -97,7 +97,7 @@ class Rendezvous:
         self._answering = gevent.spawn(self._answer)
 
     def close(self) -> None:
-        """Take no more hosts."""
+        """Accept no more hosts."""
         self._answering.kill()
         self._reader.close()
         self._gate.leave(self._socket)
@@ -111,7 +111,7 @@ class Rendezvous:
                 self._reader.wait()
                 continue
             if len(frames) != 2:
-                continue  # it knows the secret, but is no host of ours
+                continue  # it knows the secret, but does not run amoc
             sender, packed = frames
             try:
                 answer = self._judge(checked(FROM_HOST.unpack(packed)))

@@ -1,7 +1,7 @@
 """The secret that a controller shares with the hosts that may join its run.
 
-It is read from a file that only its owner can read, or from standard input; it is never an argument
-and never shown.
+It is read from a file that only its owner can read, or from standard input. It is never an
+argument, and never shown.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ STDIN = "-"
 
 
 def fresh() -> bytes:
-    """One that nobody has had before."""
+    """Return a new random secret."""
     return secrets.token_hex(32).encode()
 
 
 def in_file(file: str) -> bytes:
-    """The secret in `file`, without blanks around it.
+    """Return the secret in `file`, without surrounding whitespace.
 
     Raises:
-        UsageError: It cannot be read, or others can read it, or it is too short.
+        UsageError: It cannot be read, others can read it, or it is too short.
     """
     source = f"--secret-file {file}"
     return checked(secret_file.read(file, source), source)
 
 
 def checked(text: bytes, source: str) -> bytes:
-    """The secret in `text`.
+    """Return the secret in `text`.
 
     Raises:
         UsageError: It is too short, or too long.

@@ -1,8 +1,8 @@
-"""Keepers by OpenSSH: ``ssh HOST amoc node …`` for each host, which all end with their connection.
+"""Keepers by OpenSSH: ``ssh HOST amoc node …`` for each host; all end with their connection.
 
-The secret of the run goes over standard input, which then stays open as the keeper's lifeline. How
-a host is reached is for ssh to know: its configuration, keys and agent are used, and nobody is
-asked for a password.
+The run's secret is sent over standard input, which then stays open as the keeper's lifeline. How to
+reach a host is up to ssh: its configuration, keys and agent are used, and nobody is asked for a
+password.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from amoc.base.text import LineSplitter, printable
 
 MAX_LINES = 20
 LEAVE_S = 6.0
-"""How long keepers may take to leave once the run is over; longer than they give their nodes."""
+"""How long keepers may take to exit once the run is over; longer than they give their nodes."""
 LOOK_S = 0.02
 _HOST = re.compile(r"(?:([^@]+)@)?(\[.+\]|[^:]+)(?::(\d+))?")
 _OPTIONS = (
@@ -35,23 +35,23 @@ _OPTIONS = (
 
 
 def command(host: str, amoc: str, address: str) -> list[str]:
-    """What starts a keeper on `host`.
+    """Return the command that starts a keeper on `host`.
 
     Args:
-        host: As in `amoc.scenario.cluster.Cluster`.
-        amoc: What runs amoc there.
-        address: Where the controller is.
+        host: See `amoc.scenario.cluster.Cluster`.
+        amoc: The command that runs amoc there.
+        address: The controller's address.
     """
     user, name, port = _parts(host)
     target = f"{user}@{name}" if user else name
     chosen = ["-p", port] if port else []
-    # exec: what sshd starts is a shell, which would stay in between.
+    # exec: sshd starts a shell, which would otherwise remain in between.
     remote = f"exec {amoc} node --controller '{address}' --secret-file - --name {name}"
     return ["ssh", *_OPTIONS, *chosen, "--", target, remote]
 
 
 def _parts(host: str) -> tuple[str | None, str, str | None]:
-    """The user, the name and the port of a host as it is given."""
+    """Return the user, the name and the port in a host as given by the operator."""
     match = _HOST.fullmatch(host)
     assert match is not None
     user, name, port = match.groups()
@@ -68,15 +68,16 @@ class _Line:
 
 
 class SshStarter:
-    """Starts a keeper on each of some hosts."""
+    """Starts a keeper on each of a number of hosts."""
 
     def __init__(self, hosts: Sequence[str], amoc: str, advertise: str) -> None:
-        """Prepare.
+        """Create it; nothing is started yet.
 
         Args:
-            hosts: As in `amoc.scenario.cluster.Cluster`.
-            amoc: What runs amoc there.
-            advertise: The controller's host, as they see it; empty if it is where ssh comes from.
+            hosts: See `amoc.scenario.cluster.Cluster`.
+            amoc: The command that runs amoc there.
+            advertise: The controller's host as the others see it; empty for the ssh client's
+                address.
         """
         self._hosts = hosts
         self._amoc = amoc
@@ -85,10 +86,10 @@ class SshStarter:
         self._readers: list[gevent.Greenlet[..., None]] = []
 
     def start(self, port: int, secret: bytes) -> None:
-        """Start all of them, to join at `port`.
+        """Start all keepers, which join at `port`.
 
         Raises:
-            ResourceError: There is no ssh.
+            ResourceError: ssh is not installed.
         """
         address = f"tcp://{self._advertise}:{port}"
         for host in self._hosts:
@@ -98,7 +99,7 @@ class SshStarter:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    process_group=0,  # Ctrl-C is for us alone
+                    process_group=0,  # Ctrl-C is for this process alone
                 )
             assert process.stdin is not None
             with suppress(BrokenPipeError):
@@ -107,10 +108,10 @@ class SshStarter:
             line = _Line(host, process)
             self._lines.append(line)
             self._readers.append(gevent.spawn(self._read, line))
-            gevent.sleep(0)  # those that are there already are answered meanwhile
+            gevent.sleep(0)  # answer hosts that have already connected
 
     def _read(self, line: _Line) -> None:
-        """Note what ssh and the keeper say."""
+        """Record the output of ssh and the keeper."""
         assert line.process.stdout is not None
         fd = line.process.stdout.fileno()
         splitter = LineSplitter()
@@ -121,29 +122,29 @@ class SshStarter:
             line.said = [*line.said, *splitter.feed(data)][-MAX_LINES:]
 
     def trouble(self) -> str:
-        """Which host will not come, and why; empty if none is known not to."""
+        """Return which host cannot join, and why; empty if none is known."""
         for line in self._lines:
             code = line.process.poll()
             if code is not None:
-                gevent.sleep(LOOK_S)  # what it said last may still be in the pipe
+                gevent.sleep(LOOK_S)  # its last output may still be in the pipe
                 said = f": {printable(line.said[-1].strip())}" if line.said else ""
                 return f"ssh {line.host} exited with {code}{said}"
         return ""
 
     def found(self) -> str:
-        """Nothing is known of hosts that are on their way."""
+        """Return nothing: the state of hosts on their way is unknown."""
         return ""
 
     def engine_id(self, host: str) -> str:
-        """The host as it was given; empty where it is not the only one of its name."""
+        """Return the host as given by the operator; empty if that is ambiguous."""
         given = [one for one in self._hosts if _parts(one)[1] == host]
         return given[0] if len(given) == 1 else ""
 
     def came(self) -> None:
-        """That a connection has ended is known by its node."""
+        """Do nothing: the end of a connection is noticed by its node."""
 
     def close(self) -> None:
-        """End all connections, and with them what they have started."""
+        """End all connections, and with them the keepers."""
         for line in self._lines:
             assert line.process.stdin is not None
             with suppress(BrokenPipeError):

@@ -1,4 +1,4 @@
-"""What brings hosts to a run, as its launcher knows it: `ssh`, say, or `ray`."""
+"""The interface of starters, which start keepers on hosts, for example by `ssh` or `ray`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Protocol
 
 
 class Starter(Protocol):
-    """What brings hosts to a run."""
+    """Starts keepers on the hosts of a run."""
 
     def start(self, port: int, secret: bytes, /) -> None:
-        """Begin; hosts are to join at `port`."""
+        """Start; hosts join at `port`."""
 
     def trouble(self) -> str:
-        """What has gone wrong so that a host will not come; empty if nothing."""
+        """Return why a host cannot join; empty if nothing is known to be wrong."""
 
     def found(self) -> str:
-        """How far it has got, for when time is over; empty if it does not know."""
+        """Return the progress, for the message after a timeout; empty if unknown."""
 
     def engine_id(self, host: str, /) -> str:
-        """What the engine calls a host that has joined as `host`; empty if just that."""
+        """Return the engine's name of a host that has joined as `host`; empty if it is the same."""
 
     def came(self) -> None:
-        """All hosts have come: nobody asks for trouble any more, so it is for the operator."""
+        """Record that all hosts have joined: later problems are reported to the operator."""
 
     def close(self) -> None:
-        """End what was begun."""
+        """End what was started."""

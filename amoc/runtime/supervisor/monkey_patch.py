@@ -1,12 +1,12 @@
-"""Making a process cooperative before the scenario is imported, and forkable after it was.
+"""Monkey-patching of a process before the scenario is imported, and making it forkable afterwards.
 
 The scenario must find patched modules, or its blocking calls would stop every user of the worker.
-Patching itself starts nothing. But importing a library or running init() may bring a gevent hub to
-life, and a hub must not be forked: its loop and its threads would be shared with the child.
+Patching itself starts nothing. But importing a library or running init() may create a gevent hub,
+and a hub must not be forked: its event loop and its threads would be shared with the child.
 
-What patching loads, and the first hub, is loaded with this module already, so that the processes of
-a run share it: to load a module writes here and there to memory that a process has from its parent.
-Only `ssl` must not be loaded before it is patched.
+What patching and the first hub import is imported with this module already, so that the processes
+of a run share it: importing a module writes to many memory pages inherited from the parent. Only
+`ssl` must not be imported before patching.
 """
 
 from __future__ import annotations
@@ -39,11 +39,9 @@ for _needed in (
 def patch() -> None:
     """Make blocking calls of the standard library cooperative.
 
-    fork, waitpid and signals stay what they are: the supervisor lives by them.
+    fork, waitpid and signals are left alone: the supervisor depends on them.
     """
-    config.track_greenlet_tree = (
-        False  # twice the user starts per second, and nobody asks for the tree
-    )
+    config.track_greenlet_tree = False  # doubles the user starts per second; the tree is not used
     events: Any = import_module("gevent.events")
 
     def notify(event: Any) -> None:
@@ -52,7 +50,7 @@ def patch() -> None:
             resolve_name(target)(event)
 
     gevents_own = events.notify_and_call_entry_points
-    # That one parses what all installed packages declare, at each of some twenty steps.
+    # The original parses the entry points of all installed packages at each of some twenty steps.
     events.notify_and_call_entry_points = notify
     try:
         monkey.patch_all(os=False, signal=False)
@@ -61,10 +59,10 @@ def patch() -> None:
 
 
 def drop_hub(deadline_s: float = 2.0) -> int:
-    """End this process's hub and its threads, if it has one.
+    """Destroy this process's hub and its threads, if it has one.
 
     Returns:
-        How many other threads are still there; forking with any is a gamble.
+        The number of remaining other threads; forking with any is unsafe.
     """
     from gevent._hub_local import get_hub_if_exists
 

@@ -1,9 +1,9 @@
 """The supervisor: imports the scenario, runs init() once, forks workers, replaces lost ones.
 
-What init() returned reaches every worker through the fork, copy-on-write. Therefore this process
-stays clean: it never starts a gevent hub, a ZeroMQ socket or a thread of its own (a fork would copy
-them alive), talks to its node over plain descriptors, and its signal handlers only wake it up.
-It dies with its node, and its workers die with it: the kernel sees to that.
+The result of init() reaches every worker through the fork, copy-on-write. Therefore this process
+never creates a gevent hub, a ZeroMQ socket or a thread of its own, all of which a fork would copy
+in use. It communicates with its node over plain descriptors, and its signal handlers only wake it
+up. The kernel makes it die with its node, and its workers with it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 from amoc.users.placement import Placement
 
-# Taken before the standard library is patched: these must block this process, not a greenlet.
+# Saved before the standard library is patched: these must block the process, not a greenlet.
 _poll = select.poll
 _sleep = time.sleep
 _log = logging.getLogger(__name__)
@@ -70,11 +70,11 @@ _log = logging.getLogger(__name__)
 SHORT_LIFE_NS = 2 * S_NS
 MAX_BACKOFF_NS = 5 * S_NS
 TICK_MS = 1_000
-"""How often it is looked whether the log has something to write, at the least."""
+"""Longest interval between two checks whether the log has something to write."""
 
 
 def backoff_ns(short_lives: int) -> int:
-    """How long to wait with a replacement when the last `short_lives` of a worker died young."""
+    """Return how long to delay a replacement after `short_lives` early deaths in a row."""
     return min((1 << short_lives) * S_NS // 20, MAX_BACKOFF_NS) if short_lives else 0
 
 
@@ -108,8 +108,8 @@ class Supervisor:
         self._wakeup = (-1, -1)
 
     def run(self) -> None:
-        """From load to terminate(); every failure is reported to the node."""
-        operator = OperatorLog(lambda level, text: self._tell(Note(level, text)))
+        """Run from load to terminate(); every failure is reported to the node."""
+        operator = OperatorLog(lambda level, text: self._report(Note(level, text)))
         logs.attach(operator)
         scenario = self._load()
         logs.keep()
@@ -131,8 +131,8 @@ class Supervisor:
                 " init(); workers are forked without them"
             )
         gc.collect()
-        gc.freeze()  # what is loaded stays shared with the workers, and is never looked at again
-        self._tell(
+        gc.freeze()  # objects loaded so far stay shared with workers, as gc never touches them
+        self._report(
             Ready([*feeds.calls(), *recorder.calls], registry.current.declared(), events.relayed())
         )
         self._start = scenario.start_with(state)
@@ -144,9 +144,9 @@ class Supervisor:
             with events.span(events.TERMINATE_START, events.TERMINATE_STOP):
                 scenario.terminate(state)
         except AmocError as error:
-            self._tell(Terminated(str(error)))
+            self._report(Terminated(str(error)))
         else:
-            self._tell(Terminated(""))
+            self._report(Terminated(""))
 
     def _load(self) -> Scenario:
         monkey_patch.patch()
@@ -163,7 +163,7 @@ class Supervisor:
         expected = expecting.declared()
         settings.apply(values)
         texts = {one.name: settings.as_text(one.name, values[one.name]) for one in declared}
-        self._tell(
+        self._report(
             Loaded(
                 name=scenario.name,
                 doc=scenario.doc,
@@ -195,7 +195,7 @@ class Supervisor:
         return scenario
 
     def _supervise(self) -> None:
-        """Fork workers and keep them until the node says that all users have left."""
+        """Fork and replace workers until the node reports that all users have left."""
         self._wakeup = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -208,14 +208,14 @@ class Supervisor:
             for fd, _ in poll.poll(self._next_ms()):
                 if fd == self._wakeup[0]:
                     os.read(fd, 4096)
-                elif not self._obey(pipe.read_one(self._line, TO_SUPERVISOR)):
+                elif not self._execute(pipe.read_one(self._line, TO_SUPERVISOR)):
                     self._end_workers()
                     return
             self._reap()
             self._fork_due()
             logs.tick()
 
-    def _obey(self, command: ToSupervisor) -> bool:
+    def _execute(self, command: ToSupervisor) -> bool:
         match command:
             case StopUsers():
                 _log.info("no worker is replaced from now on")
@@ -252,7 +252,7 @@ class Supervisor:
             _log.info(
                 "worker %s", process.how_it_ended(code), extra=_which(number, worker.incarnation)
             )
-            self._tell(Died(number, worker.incarnation, code, age_ns))
+            self._report(Died(number, worker.incarnation, code, age_ns))
             if self._replacing:
                 worker.short_lives = worker.short_lives + 1 if age_ns < SHORT_LIFE_NS else 0
                 worker.fork_at_ns = now_ns() + backoff_ns(worker.short_lives)
@@ -267,7 +267,7 @@ class Supervisor:
             self._become_worker(number, worker.incarnation, supervisor)
         worker.pid = pid
         _log.info("worker is forked", extra={**_which(number, worker.incarnation), "pid": pid})
-        self._tell(Forked(number, worker.incarnation, pid))
+        self._report(Forked(number, worker.incarnation, pid))
 
     def _become_worker(self, number: int, incarnation: int, supervisor: int) -> NoReturn:
         code = int(ExitCode.INTERNAL)
@@ -313,18 +313,18 @@ class Supervisor:
                         os.kill(worker.pid, signal.SIGKILL)
             _sleep(0.005)
 
-    def _tell(self, report: FromSupervisor) -> None:
+    def _report(self, report: FromSupervisor) -> None:
         pipe.write(self._line, FROM_SUPERVISOR, report)
 
 
 def _digest(scenario: Scenario) -> str:
-    """Of the scenario's file; empty where it has none."""
+    """Return the digest of the scenario's file; empty if it has none."""
     file = getattr(scenario.module, "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def _which(worker: int, incarnation: int) -> dict[str, int]:
-    """What a line of the log says of a worker."""
+    """Return the fields of a log line that identify a worker."""
     return {"worker": worker, "incarnation": incarnation}
 
 
@@ -336,7 +336,7 @@ def main(
     parent_pid: int,
     work: Callable[[WorkerSpec], int],
 ) -> NoReturn:
-    """Be the supervisor: `work` is what each worker does. Called in a freshly forked process."""
+    """Run the supervisor in a freshly forked process; each worker calls `work`."""
     code = ExitCode.INTERNAL
     try:
         process.die_with(parent_pid)
@@ -350,15 +350,15 @@ def main(
     except AmocError as error:
         code = error.exit_code
         _log.error("%s", error)
-        _last_words(line, Failed(int(error.exit_code), str(error)))
+        _report_failure(line, Failed(int(error.exit_code), str(error)))
     except BaseException:
         _log.exception("the supervisor failed with an internal error")
-        _last_words(line, Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
+        _report_failure(line, Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
     finally:
         logs.end()
         process.leave(code)
 
 
-def _last_words(line: int, failed: Failed) -> None:
-    with contextlib.suppress(OSError):  # the node may be gone; then there is nobody to tell
+def _report_failure(line: int, failed: Failed) -> None:
+    with contextlib.suppress(OSError):  # the node may have exited, so there is no one to tell
         pipe.write(line, FROM_SUPERVISOR, failed)

@@ -1,1 +1,1 @@
-"""The worker: a process with users in it."""
+"""The worker: a process that runs users."""

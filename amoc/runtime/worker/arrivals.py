@@ -1,12 +1,12 @@
-"""The pool of one worker's users when iterations start at an arrival rate, an open model.
+"""One worker's users if iterations start at an arrival rate (open model).
 
-Iterations begin at the slots of the throttle ``arrival_rate``, whatever the target does. The pool
-stands in its queue once for each iteration that it could begin now: one for each user that is idle,
-and one for each that it may still start. A slot wakes up the user that has been idle for longest,
-or starts a new one where none is. Where all are busy the worker does not stand in the queue, so a
-slot goes to another worker, and if nobody takes it in time it is dropped: the throttle counts it.
+Iterations start at the slots of the throttle ``arrival_rate``, whatever the target does. The pool
+queues there once for each iteration that it could start now: one for each idle user, and one for
+each user that it may still create. A slot wakes up the user that has been idle longest, or creates
+one if none is idle. When all are busy the worker leaves the queue, so a slot goes to another
+worker. If nobody takes it in time the slot is dropped, and counted by the throttle.
 
-Users of a worker that was killed are started again as any others, and are idle until their turn.
+Users of a worker that was killed are restarted like all others, and are idle until their turn.
 """
 
 from __future__ import annotations
@@ -33,17 +33,16 @@ from amoc.throttle.token_waiter import OnEveryToken, Token
 from amoc.users.user import User
 
 MAX_OFFERS = 4_096
-"""How often a worker stands in the queue at the most: more than it can begin until the controller
-hears of it."""
+"""Most queue entries of a worker: more than it can use before the controller learns of it."""
 _BETWEEN = int(UserState.BETWEEN)
 _USERS, _PEAK, _HIGHEST = cell("users"), int(Cell.USERS_PEAK), int(Cell.HIGHEST_USER)
 
 
 class _KindOfArrival(NamedStart):
-    """Runs iterations of the kinds that arrivals have: their own, and not that of their users.
+    """Runs iterations of the kind assigned to the arrival rather than to the user.
 
-    Otherwise users that are soon idle again would take the slots of those that are not. Workers
-    begin at different places of the mix: one kind would come to all of them at the same time.
+    Otherwise users that are soon idle again would take the slots of the other kinds. Workers start
+    at different places in the mix, or one kind would come to all of them at the same time.
     """
 
     def __init__(self, start: NamedStart, find: Callable[[int], User | None], place: int) -> None:
@@ -56,41 +55,41 @@ class _KindOfArrival(NamedStart):
         return self._start(user_id, self._rank_of(user_id))
 
     def name_of(self, user_id: int, _rank: int = 0) -> str:
-        """What the kind of a user's latest iteration is called."""
+        """Return the name of the kind of a user's latest iteration."""
         return self._start.name_of(user_id, self._rank_of(user_id))
 
     def _rank_of(self, user_id: int) -> int:
-        """Which one of the mix the arrival is that a user has taken; 0 if it has taken none."""
+        """Return the place in the mix of a user's arrival; 0 if it has taken none."""
         arrival = getattr(self._find(user_id), "arrival", 0)
         return self._place + arrival if arrival else 0
 
 
 class ArrivalPool(UserPool):
-    """Starts iterations at their slots, on users that are idle or new."""
+    """Starts iterations at their slots, on idle or new users."""
 
     def __init__(self, orders: Orders, board: Board, max_users: int, first_id: int = 1) -> None:
-        """Begin without users.
+        """Create it without users.
 
         Args:
-            orders: As for any pool.
-            board: The node's.
-            max_users: How many users all workers together may start at once.
-            first_id: The id of the first of these; users with lower ones, which it is dealt, are
-                not started by slots.
+            orders: See `UserPool`.
+            board: The node's board.
+            max_users: Most users of all workers together.
+            first_id: The first id of these users; users with lower ids, which are dealt to the
+                worker, are not started by slots.
         """
-        # Where each iteration is a new user, its number says its kind.
+        # If each iteration is a new user, the user's number determines its kind.
         if isinstance(orders.start, NamedStart) and builtin_settings.repeat_num.get() > 1:
             place = Random(f"mix {orders.seed}/{orders.worker}").randrange(MAX_LENGTH)
             orders = orders._replace(start=_KindOfArrival(orders.start, self.find, place))
         super().__init__(orders, board)
-        # One progression, by the layout of such runs (`amoc.users.placement.by_worker`).
+        # A single range, by the layout of such runs (`amoc.users.placement.by_worker`).
         (self._ids,) = orders.placement.planned_ids(first_id, board.highest_id, orders.worker)
         self._first_id, self._max_users = first_id, max_users
         self._share = self._placement.share(max_users, self._worker)
         begun = self._row[_HIGHEST]
         self.highest_id = begun
         self._next = self._ids.index(begun) + 1 if begun else 0
-        # Those of the worker before, which will be dealt again.
+        # Users of the previous incarnation, which will be dealt again.
         self._coming = set(board.users_in(RESTARTABLE, self._ids[: self._next]))
         self._alive = 0
         self._idle: OrderedDict[User, None] = OrderedDict()
@@ -100,20 +99,20 @@ class ArrivalPool(UserPool):
         self._queue.foresight, self._queue.every = NoForesight(), True
         self._queue.lateness = metrics.built_in(metrics.Timer, "arrival_lateness")
         self._offer_one = OnEveryToken(self._arrive)
-        self._has_told_ids = False
+        self._has_warned = False
         self._offer()
 
     def moved(self) -> None:
-        """Have as many users as is our share, now that a node is lost, or another has joined."""
+        """Adjust to the worker's share of users after a node was lost or has joined."""
         self._share = self._placement.share(self._max_users, self._worker)
-        if self._queue.waiting > self._free:  # slots for which we have no user are to go elsewhere
+        if self._queue.waiting > self._free:  # leave slots for which there is no user to others
             for _ in range(self._queue.waiting):
                 self._queue.leave(self._offer_one)
             self._offer_one = OnEveryToken(self._arrive)
         self._offer()
 
     def wait_turn(self, user: User) -> bool:
-        """Let `user` be idle until a slot comes for it; whether it is to leave instead."""
+        """Keep `user` idle until a slot comes for it; return whether it must leave instead."""
         if user.id < self._first_id:
             if not user.iteration:
                 return False
@@ -125,7 +124,7 @@ class ArrivalPool(UserPool):
             self._coming.discard(user.id)
             self._alive += 1
             self._offer()
-        elif user.iteration:  # a new user is about to take the slot that it was started for
+        elif user.iteration:  # a new user is about to take the slot it was created for
             self._offer()
         try:
             return user.wait_stopping(inf)
@@ -133,7 +132,7 @@ class ArrivalPool(UserPool):
             self._idle.pop(user, None)
 
     def left(self, user: User) -> None:
-        """Forget a user that is gone for good; another one may be started in its place."""
+        """Remove a user that has left for good; another one may be created in its place."""
         if user.id < self._first_id:
             super().left(user)
             return
@@ -145,7 +144,7 @@ class ArrivalPool(UserPool):
         super().left(user)
 
     def _offer(self) -> None:
-        """Stand in the queue as often as iterations could begin now."""
+        """Queue once for each iteration that could start now."""
         if self._stopping:
             return
         for _ in range(min(self._free, MAX_OFFERS) - self._queue.waiting):
@@ -153,19 +152,19 @@ class ArrivalPool(UserPool):
 
     @property
     def _free(self) -> int:
-        """How many iterations could begin now; less than 0 beyond our share."""
+        """How many iterations could start now; negative above the worker's share."""
         return self._share - self._alive - len(self._coming) + len(self._idle)
 
     def _arrive(self, token: Token) -> None:
-        """A slot has come."""
+        """Process a slot."""
         if isinstance(token, AmocError):
             return
         if not (user := self._idle_user()):
             self._dropped.inc()
             return
-        self._arrivals.inc()  # before anything is done that a kill may come after
+        self._arrivals.inc()  # first of all: a kill may follow at any point
         user.arrival = self._arrivals.value
-        # Slots go on without this user, so none are missed because the target holds it up.
+        # Slots continue without this user, so none is missed because the target holds it up.
         metrics.put_token(user, token, of_slot=False)
         waiter = user.waiting_for
         assert waiter is not None
@@ -173,7 +172,7 @@ class ArrivalPool(UserPool):
         self._offer()
 
     def _idle_user(self) -> User | None:
-        """The user that has been idle for longest, or a new one."""
+        """Return the user that has been idle longest, or a new one."""
         while self._idle:
             user, _ = self._idle.popitem(last=False)
             if user.waiting_for is not None and not user.waiting_for.done:
@@ -181,14 +180,14 @@ class ArrivalPool(UserPool):
         if self._stopping or self._alive + len(self._coming) >= self._share:
             return None
         if self._next >= len(self._ids):
-            self._tell_no_ids()
+            self._warn_no_ids()
             return None
         user = self._add(self._ids[self._next])
         self._idle.pop(user, None)
         return user if user.waiting_for is not None else None
 
     def _add(self, user_id: int) -> User:
-        """Start a user, which is idle."""
+        """Create a user, which is idle."""
         row, users = self._row, self._users
         self.highest_id = row[_HIGHEST] = user_id
         self._next += 1
@@ -201,8 +200,8 @@ class ArrivalPool(UserPool):
         user.switch()
         return user
 
-    def _tell_no_ids(self) -> None:
-        if not self._has_told_ids:
-            self._has_told_ids = True
+    def _warn_no_ids(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
             text = f"no user id up to {self._board.highest_id} is left for another user"
             self._report(Note("warning", text))

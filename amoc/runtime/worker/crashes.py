@@ -1,8 +1,8 @@
-"""Crash accounting by cause: ten thousand users that fail the same way are one line with a count.
+"""Crash accounting by cause: ten thousand equal failures give one line with a count.
 
-Two crashes have the same cause when the same kind of error with the same text, numbers and
-addresses aside, came from the same line of the scenario. Whatever was raised can be counted: an
-error that cannot say what it is, a text that is not Unicode, a board that is full.
+Two crashes have the same cause if the same kind of error, with the same text apart from numbers and
+addresses, came from the same line of the scenario. Any exception can be counted: also if it cannot
+be converted to text, if the text is not valid Unicode, or if the board is full.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from amoc.scenario.user_kinds import NamedStart
 _log = logging.getLogger(__name__)
 
 OTHER = "other causes"
-"""What all causes after the first `MAX_CAUSES` count as."""
+"""The common cause of all crashes after the first `MAX_CAUSES` causes."""
 
 
 class CrashCounter:
@@ -32,11 +32,11 @@ class CrashCounter:
         self._cells: dict[str, memoryview[int]] = {}
 
     def named(self, user_id: int, text: str) -> str:
-        """What a user raised, with the kind of user where there are several."""
+        """Return the text with the kind of user before it, if there are several kinds."""
         return f"{self._kinds.name_of(user_id)}: {text}" if self._kinds and user_id else text
 
     def count(self, error: BaseException, user_id: int = 0) -> tuple[str, bool]:
-        """Count `error`; its cause, and whether this worker sees it for the first time."""
+        """Count `error`; return its cause, and whether that is new to this worker."""
         cause = self.named(user_id, cause_of(error, self._directory))
         if cause not in self._cells and len(self._cells) >= MAX_CAUSES:
             cause = OTHER
@@ -49,7 +49,7 @@ class CrashCounter:
 
 
 class CrashReporter:
-    """Counts what users raise, and reports each cause the first time."""
+    """Counts exceptions of users, and reports the first of each cause."""
 
     def __init__(
         self, causes: CrashCounter, worker: int, directory: str, report: Callable[[CrashSeen], None]
@@ -59,8 +59,8 @@ class CrashReporter:
         Args:
             causes: Counts them.
             worker: Its number.
-            directory: Where the scenario's files are.
-            report: May be called from anywhere, and never waits.
+            directory: Directory of the scenario's files.
+            report: Sends a report; can be called from anywhere, and does not block.
         """
         self._causes = causes
         self._worker = worker
@@ -68,7 +68,7 @@ class CrashReporter:
         self._report = report
 
     def count(self, error: BaseException, user_id: int = 0) -> None:
-        """Count what was raised, by a user or on its behalf (0), and report it the first time."""
+        """Count an exception of a user, or on its behalf (0); report the first of its cause."""
         cause, is_new = self._causes.count(error, user_id)
         whose = {"cause": cause, "user": user_id or None}
         _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)

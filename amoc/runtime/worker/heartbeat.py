@@ -1,12 +1,13 @@
-"""A worker's heartbeat: ten times a second it records how late the event loop is and what it used.
+"""A worker's heartbeat: ten times a second it records the loop's lateness and the CPU time used.
 
-All of it goes to the worker's row of the board, so it outlives the process: times and counts are
-totals over all incarnations, and a replacement continues where its predecessor was killed. This
-takes some 0.1 ms a second, unless the loop stalls.
+Everything goes to the worker's row of the board, so it outlives the process: times and counts are
+totals over all incarnations, and a replacement continues where its predecessor was killed. The cost
+is some 0.1 ms per second, unless the loop stalls.
 
-A worker that does hardly anything beats every `REST_NS` only, for to wake up is most of what a beat
-costs. Meanwhile each turn of the loop is watched: the stall detector is set for it, and beats that
-were due in it count as late as it was long. When there are many turns it beats as before.
+An idle worker beats only every `REST_NS`, because waking up is most of the cost of a beat.
+Meanwhile each turn of the loop is watched: the stall detector is armed for it, and skipped beats
+that were due in a turn count as late by the rest of that turn. If there are many turns, normal
+beats resume.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ from amoc.runtime.worker.skipped_beats import SkippedBeats
 from amoc.runtime.worker.stall_detector import StallDetector
 
 BEAT_NS = 100 * MS_NS
-"""How often the worker notes that its loop turns, and how late."""
+"""Interval between two beats."""
 REST_NS = S_NS
-"""About the same at rest."""
+"""Interval between two beats of an idle worker, about."""
 RESTING_CPU_NS = 10 * MS_NS
-"""A worker that has used less CPU time in a second is at rest."""
+"""CPU time in a second below which a worker is idle."""
 MAX_TURNS = 50
-"""Turns of the loop in `REST_NS` with which it is not."""
+"""Turns of the loop in `REST_NS` above which it is not idle."""
 _CPU_NS, _CPU_WAIT_NS, _GC_NS, _RSS_BYTES = map(cell, ("cpu", "cpu_wait_s", "gc_s", "rss_bytes"))
 _PREEMPTED = cell("preemption_rate")
-_HEARTBEAT_NS = int(Cell.HEARTBEAT_NS)  # a name of an enumeration is looked up anew each time
+_HEARTBEAT_NS = int(Cell.HEARTBEAT_NS)  # an enum member is looked up again at each use
 
 
 class Beat:
-    """Notes how a worker does."""
+    """Records the health of a worker."""
 
     def __init__(
         self,
@@ -55,24 +56,24 @@ class Beat:
         report: Callable[[FromWorker], None],
         title: Callable[[], str],
     ) -> None:
-        """Note to `row`.
+        """Record to `row`.
 
         Args:
-            row: The worker's, of the board.
-            trap: Finds out why the loop does not turn.
-            report: Takes records, and never waits.
-            title: What the process is to be called now.
+            row: The worker's row of the board.
+            trap: Finds out what blocks the loop.
+            report: Sends a report, without blocking.
+            title: Returns the present title for the process.
         """
         self._row = row
-        self._trap = trap
+        self._detector = trap
         self._report = report
         self._make_title = title
         self._lag = metrics.built_in(metrics.Timer, "loop_lag")
-        # Of its previous incarnations.
+        # Totals of previous incarnations.
         self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[_CPU_NS]
         self._cpu_wait_before_ns = row[_CPU_WAIT_NS]
         self._preempted_before = row[_PREEMPTED]
-        self._waited_ns = self._collected_ns = 0  # when the loop was last watched
+        self._waited_ns = self._collected_ns = 0  # when the loop was last armed for
         self._resting = False
         self._usual_ns = 0
         self._busy = Notify()
@@ -89,7 +90,7 @@ class Beat:
             while True:
                 self._each_second()
                 cpu_ns = time.process_time_ns()
-                until_ns = now_ns() + S_NS  # beats that are late make a second no longer
+                until_ns = now_ns() + S_NS  # late beats do not make a second longer
                 while now_ns() < until_ns:
                     if self._resting:
                         self._rest()
@@ -101,7 +102,7 @@ class Beat:
             gc.callbacks.remove(pauses.note)
 
     def _note(self) -> int:
-        """Note that the loop turns, and what was used; the time."""
+        """Record the heartbeat and the CPU time used; return the time."""
         row, now = self._row, now_ns()
         row[_HEARTBEAT_NS] = now
         row[_CPU_NS] = self._cpu_before_ns + time.process_time_ns()
@@ -109,16 +110,16 @@ class Beat:
         return now
 
     def _watch(self, due_ns: int) -> None:
-        """The loop is to turn again at `due_ns`."""
-        self._trap.set(due_ns)
+        """Expect the next turn of the loop by `due_ns`."""
+        self._detector.set(due_ns)
         self._waited_ns, self._collected_ns = self._row[_CPU_WAIT_NS], self._row[_GC_NS]
 
     def _turned(self) -> None:
-        """The loop has turned."""
+        """Process a turn of the loop."""
         row = self._row
-        # A thread that has waited for a CPU is not what blocks the loop.
+        # A thread that waits for a CPU does not block the loop.
         row[_CPU_WAIT_NS] = self._cpu_wait_before_ns + waited_ns(self._schedstat.read())
-        self._trap.turned(row[_CPU_WAIT_NS] - self._waited_ns, row[_GC_NS] - self._collected_ns)
+        self._detector.turned(row[_CPU_WAIT_NS] - self._waited_ns, row[_GC_NS] - self._collected_ns)
 
     def _beat(self) -> None:
         due_ns = self._note() + BEAT_NS
@@ -129,16 +130,16 @@ class Beat:
         self._lag.record_ns(late_ns)
         if late_ns < BEAT_NS:
             self._usual_ns = late_ns
-        # A loop that stood still for a second would have been late at each beat it missed.
+        # A loop that was blocked for a second would have been late at each beat it missed.
         while (late_ns := late_ns - BEAT_NS) > 0:
             self._lag.record_ns(late_ns)
 
-    # At rest
+    # Idle
 
     def _rest(self) -> None:
-        """Beat once in the time of several beats, and watch the loop's turns meanwhile."""
+        """Replace several beats by one, and watch the loop's turns meanwhile."""
         began_ns = self._turn_ns = self._note()
-        self._watch(began_ns + BEAT_NS)  # for the rest of this turn
+        self._watch(began_ns + BEAT_NS)  # for the remainder of this turn
         self._skipped = SkippedBeats(began_ns, BEAT_NS)
         self._turns_left = MAX_TURNS
         self._turns.start()
@@ -165,7 +166,7 @@ class Beat:
         ended_ns = now_ns()
         if ended_ns - self._turn_ns >= BEAT_NS:
             self._turned()
-        self._trap.rest()
+        self._detector.rest()
         self._record(self._skipped.turn(self._turn_ns, ended_ns))
 
     def _record(self, late_ns: Iterable[int]) -> None:
@@ -176,35 +177,35 @@ class Beat:
         row = self._row
         status = self._status.read()
         row[_RSS_BYTES] = bytes_of(b"VmRSS", status)
-        # Not ru_maxrss: a forked process inherits the peak of its parent there.
+        # Not ru_maxrss: a forked process inherits its parent's peak there.
         row[Cell.MAX_RSS_BYTES] = max(row[Cell.MAX_RSS_BYTES], bytes_of(b"VmHWM", status))
         title = self._make_title()
         if title != self._title:
             self._title = title
             process.set_title(title)
-        self.tell()
+        self.report()
         logs.tick()
 
-    def tell(self) -> None:
-        """Report what has blocked the worker and was not told yet."""
-        for blocked in self._trap.tell():
+    def report(self) -> None:
+        """Report what has blocked the worker since the last report."""
+        for blocked in self._detector.take():
             self._report(blocked)
 
 
 def _preempted() -> int:
-    """How often the kernel has taken the CPU away from this process."""
+    """Return how often the kernel has preempted this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class Pauses:
-    """Adds up how long the garbage collector holds everybody up; a callback of `gc`."""
+    """Sums the time for which the garbage collector stops the process; a callback of `gc`."""
 
     def __init__(self, row: memoryview) -> None:
         self._row = row
         self._began_ns = 0
 
     def note(self, phase: str, _: object) -> None:
-        """A collection begins or ends."""
+        """Process the start or the end of a collection."""
         if phase == "start":
             self._began_ns = now_ns()
         elif self._began_ns:
@@ -213,12 +214,12 @@ class Pauses:
 
 
 def waited_ns(schedstat: bytes) -> int:
-    """For how long a thread has waited for a CPU: of ``/proc/self/schedstat``; 0 if not known."""
+    """Return the ns a thread has waited for a CPU, from ``/proc/self/schedstat``; 0 if unknown."""
     fields = schedstat.split()
     return int(fields[1]) if len(fields) > 1 else 0
 
 
 def bytes_of(name: bytes, status: bytes) -> int:
-    """One of the sizes in ``/proc/self/status``; 0 where it is not there."""
+    """Return one of the sizes in ``/proc/self/status`` in bytes; 0 if it is missing."""
     _, _, rest = status.partition(name + b":")
     return int(rest.split(None, 1)[0]) * 1024 if rest else 0

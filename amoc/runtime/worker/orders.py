@@ -1,8 +1,8 @@
-"""The worker's end of orders: does what the controller wants done now, and says what it did.
+"""The worker's side of orders: carries out the controller's orders, and replies.
 
-An order is answered when it is done, so the controller can tell the operator what each worker did.
-Each is carried out in a greenlet of its own, in the order in which they came; one that raises is
-answered with what it raised.
+An order is answered when it is done, so that the controller can tell the operator what each worker
+did. Each order is carried out in its own greenlet, started in order of arrival. If it raises, the
+reply contains the error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from amoc.scenario.events import SETTINGS_CHANGED
 
 
 class OrderHandler:
-    """Carries out the orders that one worker gets."""
+    """Carries out the orders to one worker."""
 
     def __init__(self, worker: WorkerId, pool: UserPool, outbox: Outbox) -> None:
         self._worker = worker
@@ -33,7 +33,7 @@ class OrderHandler:
         self._outbox = outbox
 
     def handle(self, body: bytes | memoryview) -> None:
-        """Begin to carry out the orders of an envelope."""
+        """Start to carry out the orders of an envelope."""
         for order in orders.ORDERS.unpack_stream(body):
             gevent.spawn(self._answer, order)
 
@@ -61,10 +61,10 @@ class OrderHandler:
             case orders.Pause(number):
                 pause.pause()
                 users = counted(len(pool), "user")
-                return orders.Done(number, f"{users}, each stops at its next call of amoc")
+                return orders.Done(number, f"{users}, each stops at its next call to amoc")
             case orders.Resume(number):
                 pause.resume()
-                return orders.Done(number, f"{counted(len(pool), 'user')} go on")
+                return orders.Done(number, f"{counted(len(pool), 'user')} resumed")
             case orders.VerifySettings(number, values):
                 live_settings.verify(values)
                 return orders.Done(number, "verified")
@@ -96,7 +96,7 @@ class OrderHandler:
 def _without_secrets(
     changed: Mapping[str, tuple[object, object]],
 ) -> dict[str, tuple[object, object]]:
-    """What settings have changed from and to, as it may be shown."""
+    """Return the old and new values of settings, with secrets hidden."""
     return {
         name: (redaction.HIDDEN, redaction.HIDDEN)
         if redaction.is_secret(name)

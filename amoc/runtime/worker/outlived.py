@@ -1,4 +1,4 @@
-"""Greenlets that go on without the user that has spawned them: counted, and told the first time."""
+"""Greenlets that outlive the user that spawned them: counted, and reported the first time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class Outlived:
     """Counts them for a worker."""
 
     def __init__(self, report: Callable[[Note], None]) -> None:
-        """Begin with none; `report` may be called from anywhere, and never waits."""
+        """Create it; `report` can be called from anywhere, and does not block."""
         self._report = report
-        self._has_told = False
+        self._has_warned = False
 
     def count(self, user: User, greenlets: int) -> None:
-        """So many of `user`, which has ended, go on."""
-        if not self._has_told:
-            self._has_told = True
+        """Count `greenlets` that `user`, which has ended, has left running."""
+        if not self._has_warned:
+            self._has_warned = True
             self._report(
                 Note(
                     "warning",

@@ -1,4 +1,4 @@
-"""Spans of a worker's steps, if the setting otel_traces wants some."""
+"""Spans of a worker's steps, if enabled by the setting otel_traces."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from amoc.runtime.worker_spec import WorkerSpec
 from amoc.steps import tracing
 
 CLOSE_S = 1.0
-"""How long what is left at the end may take."""
+"""How long sending the remaining spans may take at the end."""
 
 
 class Spans:
-    """Begins to record spans when it is made, if some are wanted."""
+    """Records spans from its creation on, if they are enabled."""
 
     def __init__(self, task: WorkerSpec, operator: OperatorLog) -> None:
-        """Begin.
+        """Start.
 
         Args:
-            task: Which worker it is.
+            task: The worker.
             operator: Told when spans cannot be sent.
         """
         self._exporter = None
@@ -36,6 +36,6 @@ class Spans:
             tracing.begin(ratio, self._exporter.take)
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         if self._exporter is not None:
             self._exporter.close(CLOSE_S)

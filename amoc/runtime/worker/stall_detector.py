@@ -1,23 +1,24 @@
-"""Catches what keeps a worker's loop from turning in the act.
+"""Detects what blocks a worker's event loop, while it happens.
 
-A thread waits for an alarm that the worker's beat puts off each time it comes. So as long as the
-loop turns, this costs one system call a beat, and the thread does not contend for the interpreter.
-When the beat is late the thread wakes up and looks at the main thread's stack, again and again
-until the beat has come:
+A thread waits for an alarm that the worker's heartbeat postpones at each beat. So as long as the
+loop runs, the cost is one system call per beat, and the thread does not contend for the
+interpreter. If a beat is late, the thread wakes up and reads the main thread's stack, again and
+again until the beat comes:
 
-- Python code is looked at while it runs, and so are calls into C that release the interpreter;
-- a call into C that holds the interpreter is looked at the moment it returns, at its line still.
+- Python code is seen while it runs, and so are calls into C that release the interpreter;
+- a call into C that holds the interpreter is seen when it returns, still at its line.
 
-Nothing is done to the main thread: no signal interrupts what it waits for, and stacks are read by a
+Nothing is done to the main thread. No signal interrupts its system calls, and stacks are read by a
 thread that holds the interpreter, so none changes meanwhile. (The watchdog of `faulthandler` does
-not hold it; beside Python code that runs, it crashes the process.)
+not hold it; while Python code runs, it can crash the process.)
 
-A loop that hangs for longer than `LONG_NS` leaves its stack in a file, too, for the node to read: a
-worker that never comes back cannot report. If not even the thread gets the interpreter, the node
-sends `SIGNAL`, which only the thread takes, and whose handler is that of `faulthandler`: it writes
-all stacks without the interpreter. That is safe there, for the main thread does not leave its C.
+A loop that hangs for longer than `LONG_NS` also leaves its stack in a file, for the node to read,
+as a worker that never recovers cannot report. If not even the thread gets the interpreter, the node
+sends `SIGNAL`, which only the thread accepts, and whose handler is that of `faulthandler`: it
+writes all stacks without the interpreter. That is safe then, because the main thread stays in its C
+code.
 
-The first line of the file says which thread is meant, and where the scenario is.
+The first line of the file names the main thread and the scenario's directory.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ from amoc.runtime.stall_causes import (
 )
 
 BLOCKED_NS = 100 * MS_NS
-"""A loop that has not turned for so long was blocked."""
+"""A loop that has not run for this long was blocked."""
 LOOK_NS = 20 * MS_NS
-"""How late a beat is when the stack is looked at first, and how soon it is again."""
+"""How late a beat is when the stack is first read, and the interval until it is read again."""
 LONG_NS = S_NS
-"""What lasts so long is left for the node to read, and looked at ever less often."""
+"""A stall of this length is left for the node to read, and the stack is read ever less often."""
 NEVER_NS = 1 << 62
 MAX_LOOKS = 100
 _CLOEXEC = 0o2000000
@@ -69,14 +70,15 @@ _TIMER_SPEC = ctypes.c_long * 4
 
 @dataclass
 class _Stall:
-    """What was seen between two beats, if the second of them is late.
+    """What was seen between two beats, the second of which may be late.
 
     Attributes:
-        set_ns: When the first was.
-        due_ns: When the second is due.
-        next_ns: When the stack is to be looked at next.
-        began_ns: When the loop's turn began in which it is stuck.
+        set_ns: Time of the first beat.
+        due_ns: When the second beat is due.
+        next_ns: When to read the stack next.
+        began_ns: When the blocking turn of the loop started.
         left: Whether a stack was left for the node.
+        looks: The stacks read so far.
     """
 
     set_ns: int
@@ -88,61 +90,61 @@ class _Stall:
 
 
 class StallDetector:
-    """Finds out why a loop does not turn."""
+    """Finds out why an event loop does not run."""
 
     def __init__(self, worker: int, directory: str, file: Path) -> None:
-        """Watch over the calling thread, which is the one of the loop.
+        """Watch the calling thread, which runs the loop.
 
         Args:
             worker: The worker's index.
-            directory: Where the scenario's files are.
-            file: Where to leave the stack of what hangs; where it cannot be made, none is left.
+            directory: Directory of the scenario's files.
+            file: Where to leave the stack of a stall; if it cannot be created, none is left.
 
         Raises:
-            ResourceError: The system gives no descriptor.
+            ResourceError: The system has no free file descriptor.
         """
         self._directory = directory
         self._stalls = Stalls(worker)
         self._stall = _Stall(0, 0, 0)
         self._loop = get_hub().loop
         self._timer = _Timer()
-        # The real ones, not the hub's: this is about threads.
+        # The originals, not gevent's: this is about real threads.
         self._watched: int = monkey.get_original("_thread", "get_ident")()
         self._header = f"{self._watched:x} {directory}\n".encode(errors="backslashreplace")
         self._file = _make(file)
-        # What the main thread waits for in C must not be interrupted.
+        # System calls of the main thread must not be interrupted.
         signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
         if self._file >= 0:
             faulthandler.register(SIGNAL, file=self._file, all_threads=True)
         ready = monkey.get_original("_thread", "allocate_lock")()
         ready.acquire()
         monkey.get_original("_thread", "start_new_thread")(self._watch, (ready.release,))
-        ready.acquire()  # or a user might hang before it is watched
+        ready.acquire()  # otherwise a user might hang before it is watched
 
     def set(self, due_ns: int) -> None:
-        """The loop turns, and is to turn again at `due_ns`."""
-        # A new one each time: the thread may be about to note something of the one before.
+        """Record that the loop runs, and that its next turn is due at `due_ns`."""
+        # A new object each time: the thread may be about to record something of the previous one.
         self._stall = _Stall(now_ns(), due_ns, due_ns + LOOK_NS)
         self._timer.set(due_ns + LOOK_NS)
 
     def rest(self) -> None:
-        """The loop waits for something to do, for as long as that may take."""
+        """Record that the loop waits for events, for any length of time."""
         self._stall = _Stall(now_ns(), NEVER_NS, NEVER_NS)
-        self._timer.set(0)  # it does not ring
+        self._timer.set(0)  # disarm it
 
     def turned(self, cpu_wait_ns: int, collected_ns: int) -> None:
-        """The loop has turned; late, perhaps.
+        """Process a turn of the loop, which may be late.
 
         Args:
-            cpu_wait_ns: For how long the main thread has waited for a CPU since `set`.
-            collected_ns: For how long the garbage collector held it up.
+            cpu_wait_ns: How long the main thread has waited for a CPU since `set`.
+            collected_ns: How long the garbage collector has held it up.
         """
         stall = self._stall
         if stall.left:
             self._clean()
         looks, ended_ns = list(stall.looks), now_ns()
         stalled_ns = ended_ns - stall.began_ns
-        # It may all have been one user that waited for a CPU; so much is not held against it.
+        # One user may have waited for a CPU all that time, which is not its fault.
         least_ns = BLOCKED_NS + cpu_wait_ns
         if not looks or stalled_ns < least_ns:
             return
@@ -152,12 +154,12 @@ class StallDetector:
         for cause in causes_of(looks, stall.began_ns, ended_ns, self._directory, least_ns):
             self._stalls.note(cause)
 
-    def tell(self) -> list[Blocked]:
-        """What has blocked the loop since this was called before."""
-        return self._stalls.tell()
+    def take(self) -> list[Blocked]:
+        """Return what has blocked the loop since the last call."""
+        return self._stalls.take()
 
     def _watch(self, ready: Callable[[], None]) -> None:
-        """Look whenever the alarm rings; the thread's whole life."""
+        """Read the stack whenever the alarm rings; the body of the thread."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
         with contextlib.suppress(OSError):
             os.write(self._file, self._header)  # from now on the node may send the signal
@@ -177,7 +179,7 @@ class StallDetector:
         if frame is not None:
             stack, outermost = _stack_of(frame)
             if not stall.looks:
-                # What the loop takes for now is when its turn began.
+                # The time that the loop has cached is when its turn started.
                 age_ns = int((time.time() - self._loop.now()) * S_NS)
                 stall.began_ns = max(now - age_ns, stall.set_ns)
             if len(stall.looks) < MAX_LOOKS:
@@ -196,7 +198,7 @@ class StallDetector:
             text = to_text(stack, self._watched)
             os.write(self._file, text.encode(errors="backslashreplace"))
         if stall is not self._stall:
-            self._clean()  # it is over
+            self._clean()  # the stall is over
 
     def _clean(self) -> None:
         with contextlib.suppress(OSError):
@@ -204,7 +206,7 @@ class StallDetector:
 
 
 class _Timer:
-    """A timerfd that a thread waits for; setting it again takes back what it was set to."""
+    """A timerfd that a thread waits for; setting it replaces the previous time."""
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -216,7 +218,7 @@ class _Timer:
             )
 
     def set(self, at_ns: int) -> None:
-        """Ring at `at_ns` on the monotonic clock; 0 is never."""
+        """Ring at `at_ns` on the monotonic clock; 0 means never."""
         spec = _TIMER_SPEC(0, 0, *divmod(to_host_ns(at_ns) if at_ns else 0, S_NS))
         self._settime(self._fd, _ABSTIME, spec, None)
 
@@ -226,7 +228,7 @@ class _Timer:
 
 
 def _stack_of(frame: FrameType) -> tuple[Stack, FrameType]:
-    """The calls below `frame`, and the outermost of them, which is its greenlet's alone."""
+    """Return the calls from `frame` outwards, and the outermost, which is unique to a greenlet."""
     stack: list[Frame] = []
     while True:
         if len(stack) < MAX_FRAMES:

@@ -37,12 +37,12 @@ from amoc.users.spawned import end_spawned
 from amoc.users.user import HOW_GONE, StopReason, User
 
 STARTS_PER_TURN = 100
-"""Users started before the loop turns, when the rate is not limited."""
-TELL_S = 0.02
-TELL_AT = 1_000
-"""How long, and how many, starts gather before they are reported."""
+"""Most users started in one turn of the event loop, if the rate is unlimited."""
+REPORT_S = 0.02
+REPORT_AT = 1_000
+"""Starts are reported after this time, or when there are this many."""
 MAX_NAMED = 100
-"""Stuck users named in a report."""
+"""Most stuck users named in a report."""
 _USERS, _WAITING = cell("users"), cell("waiting")
 _RESTARTED, _PEAK = int(Cell.RESTARTED), int(Cell.USERS_PEAK)
 _STARTING, _RESTARTING = int(UserState.STARTING), int(UserState.RESTARTING)
@@ -50,35 +50,38 @@ _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
 
 
 class Orders(NamedTuple):
-    """What a pool is made with."""
+    """The parameters of a pool."""
 
     worker: int
     seed: int
     start: Callable[[int], object]
     scenario_directory: str
     report: Callable[[FromWorker], None]
-    """May be called from anywhere, and never waits."""
+    """Sends a report; can be called from anywhere, and does not block."""
     gate: Gate
     placement: Placement
 
 
 @dataclass
 class _Removal:
-    """Users that were killed, and what waits for their end."""
+    """Users that were killed, and the caller that waits for their end."""
 
     ids: set[int]
     done: Waiter[None]
 
 
 class UserPool:
-    """Starts users at their times, knows those that are alive, and lets them leave.
+    """Starts users at their times, tracks those that are alive, and stops them.
 
     Attributes:
-        crashes: Takes what they raise.
+        wait_turn: Called by a user between iterations; returns whether it must leave. None to pace
+            iterations by the settings.
+        highest_id: The highest id of users that it has created without being dealt them.
+        crashes: Counts exceptions of users.
     """
 
     wait_turn: Callable[[User], bool] | None = None
-    highest_id = 0  # of the users that it has started by itself
+    highest_id = 0  # of users created without being dealt
 
     def __init__(self, orders: Orders, board: Board) -> None:
         self.seed = orders.seed
@@ -98,10 +101,10 @@ class UserPool:
         self._outlived = Outlived(orders.report)
         self._lateness = metrics.built_in(metrics.Timer, "user_start_lateness")
         self._users: dict[int, User] = {}
-        self._queued: dict[int, bool] = {}  # dealt and not started, and whether they start again
+        self._queued: dict[int, bool] = {}  # dealt and not started; whether it is a restart
         self._blocks: deque[StartUsers] = deque()
-        self._ready: dict[int, OnToken] = {}  # those that wait for the start rate's throttle
-        self._unwanted: set[int] = set()  # those that are not to start when they are dealt
+        self._ready: dict[int, OnToken] = {}  # waiting for the start rate's throttle
+        self._unwanted: set[int] = set()  # must not start when dealt
         self._started = 0
         self._wanted, self._begun = Notify(), Notify()
         self._empty = Event()
@@ -118,25 +121,25 @@ class UserPool:
         return f"<users of worker {self._worker}: {len(self._users)} users, {waiting} to start>"
 
     def moved(self) -> None:
-        """Some users are on other workers from now on."""
+        """Adjust to users that were moved to other workers."""
 
     def refresh(self) -> None:
-        """Take over the settings as they are now."""
+        """Read the present values of the settings."""
         self.repeat_num: float = builtin_settings.repeat_num.get()
         self.repeat_interval_s: float = builtin_settings.repeat_interval.get() / 1000
         self.crash_pause_s: float = builtin_settings.crash_pause.get()
 
     def find(self, user_id: int) -> User | None:
-        """The user with that number, if it is alive here."""
+        """Return the user with that id, if it is alive here."""
         return self._users.get(user_id)
 
     @property
     def queued(self) -> int:
-        """Users that were dealt to this worker and have not started."""
+        """Number of users that were dealt to this worker and have not started."""
         return len(self._queued)
 
     def deal(self, block: StartUsers) -> None:
-        """Take users to start; once the pool is stopping they are turned away."""
+        """Take users to start; a pool that is stopping turns them away."""
         if self._stopping:
             self._turn_all_away(block.ids)
             return
@@ -151,14 +154,14 @@ class UserPool:
         self._wanted.ring()
 
     def start_users(self) -> None:
-        """Let what was dealt start, each user at its time; runs until the worker ends."""
+        """Start dealt users, each at its time; runs until the worker ends."""
         while True:
             self._wanted.wait()
             while self._blocks:
-                self._line_up(self._blocks.popleft())
+                self._queue_block(self._blocks.popleft())
 
-    def _line_up(self, block: StartUsers) -> None:
-        """Have users wait for the start rate's throttle, or start them where it is open."""
+    def _queue_block(self, block: StartUsers) -> None:
+        """Queue users at the start rate's throttle, or start them if it is open."""
         ids, at, paused_before_ns = block.ids, 0, pause.clock.paused_ns()
         while at < len(ids):
             end = self._wait_due(block, at, paused_before_ns)
@@ -170,12 +173,12 @@ class UserPool:
                 is_full = end - at == STARTS_PER_TURN
                 self._start(ids[at:end], [self._begun.ring] if is_full else ())
                 if is_full:
-                    self._begun.wait()  # they may take long until they wait for something
+                    self._begun.wait()  # they may run for long before they wait for something
                     yield_to_loop()
             at = end
 
     def _wait_due(self, block: StartUsers, at: int, paused_before_ns: int) -> int:
-        """Wait until the user at `at` of a block may start; the end of those that may by then."""
+        """Wait until the user at `at` may start; return the end of the range that may by then."""
         end = min(at + STARTS_PER_TURN, len(block.ids))
         if not block.offsets_ns:
             return end
@@ -183,7 +186,7 @@ class UserPool:
         if wait_ns > 0:
             gevent.sleep(wait_ns / S_NS)
         late_ns = now_ns() - block.due_ns
-        # Times of before a pause mean nothing.
+        # Times from before a pause are meaningless.
         is_meant = pause.clock.paused_ns() == paused_before_ns
         for number in range(at, end):
             if number > at and block.offsets_ns[number] > late_ns:
@@ -193,9 +196,9 @@ class UserPool:
         return end
 
     def _enter_throttle(self, user_id: int) -> None:
-        """Have a user wait for the start rate's throttle, unless it was withdrawn."""
+        """Queue a user at the start rate's throttle, unless it was withdrawn."""
         if user_id not in self._queued:
-            self._tell_started(1)
+            self._count_started(1)
             return
         waiter = self._ready[user_id] = OnToken(partial(self._start_ready, user_id))
         token = self._start_queue.enter(waiter)
@@ -203,22 +206,22 @@ class UserPool:
             waiter.give(token)
 
     def _start_ready(self, user_id: int, token: Token) -> None:
-        """A user may pass the start rate's throttle, or that was stopped."""
+        """Start a user that may pass the throttle, or turn it away if the throttle was stopped."""
         del self._ready[user_id]
         if isinstance(token, AmocError):
             self._turn_all_away([user_id])
-            self._tell_started(1)
+            self._count_started(1)
         else:
             self._start([user_id])
 
     def _start(self, ids: Sequence[int], then: Iterable[Callable[[], None]] = ()) -> None:
-        """Start users at the loop's next turn, but those that were withdrawn, and call `then`."""
+        """Start users at the loop's next turn, except withdrawn ones, and call `then`."""
         row, users, begin = self._row, self._users, []
         for user_id in ids:
             again = self._queued.pop(user_id, None)
             dealt = _RESTARTING if again else _STARTING
             if again is None or user_id in users or self.states[user_id] != dealt:
-                continue  # withdrawn, or dealt twice, before and after a worker was lost
+                continue  # withdrawn, or dealt twice: before and after a worker was lost
             user = users[user_id] = User(user_id, self)
             if again:
                 row[_RESTARTED] += 1
@@ -229,14 +232,14 @@ class UserPool:
         row[_USERS] = alive = len(users)
         if alive > row[_PEAK]:
             row[_PEAK] = alive
-        self._tell_started(len(ids))
+        self._count_started(len(ids))
         call_in_batches([*begin, *then])
 
-    def _tell_started(self, count: int) -> None:
+    def _count_started(self, count: int) -> None:
         if not self._started:
-            gevent.spawn_later(TELL_S, self._report_started)
+            gevent.spawn_later(REPORT_S, self._report_started)
         self._started += count
-        if self._started >= TELL_AT:
+        if self._started >= REPORT_AT:
             self._report_started()
 
     def _report_started(self) -> None:
@@ -245,36 +248,36 @@ class UserPool:
             self._report(Started(self._worker, started))
 
     def _turn_all_away(self, ids: Iterable[int]) -> None:
-        """Users that were dealt will not start; they wait for the start rate no longer."""
+        """Drop dealt users before they start, and remove them from the throttle's queue."""
         for user_id in ids:
             self._queued.pop(user_id, None)
             self.turn_away(user_id)
             waiter = self._ready.pop(user_id, None)
             if waiter is not None:
                 self._start_queue.leave(waiter)
-                self._tell_started(1)
+                self._count_started(1)
         self._row[_WAITING] = len(self._queued)
 
     def turn_away(self, user_id: int) -> None:
-        """A user is not started, or has left before its first iteration."""
+        """Set the state of a user that will not start, or has left before its first iteration."""
         if self.states[user_id] == UserState.STARTING:
             self.states[user_id] = UserState.NONE
         elif self.states[user_id] == UserState.RESTARTING:
-            # Unless a command has removed it, the run ends before it could come back.
+            # Either a command has removed it, or the run ends before it could restart.
             self.states[user_id] = UserState.LOST if self._stopping else UserState.REMOVED
 
     def crashed(self, user: User, error: BaseException) -> None:
-        """Count what start() raised, and report its traceback the first time."""
+        """Count an exception of start(), and report its traceback if the cause is new."""
         self.crashes.count(error, user.id)
 
     def iteration_ended(self, user: User) -> None:
-        """Take back what throttles have given to a user and it has not used up."""
+        """Take back permits and tokens that a user still has from throttles."""
         metrics.drop_token(user)
         if self._gate.holders:
             self._gate.iteration_ended(user)
 
     def left(self, user: User) -> None:
-        """Forget a user that is gone for good."""
+        """Remove a user that has left for good."""
         if USER_REMOVED.subscribers:
             how = HOW_GONE.get(self.states[user.id], "removed")
             USER_REMOVED(user.id, how=how, iterations=user.iteration)
@@ -290,23 +293,23 @@ class UserPool:
         if not self._users:
             self._empty.set()
         if self._stopping:
-            # The end of the process takes back the stacks of all at once, in a fraction of the time
-            # that it takes for each by itself; so none ends before.
+            # The end of the process frees all stacks at once, in a fraction of the time that it
+            # takes for each. So these greenlets are kept until then.
             self._done.append(user)
             greenlet.switch(get_hub())
 
     @property
     def removable(self) -> int:
-        """Users that are here, or will be, and were not asked to leave yet."""
+        """Number of users, started or dealt, that have not been asked to leave."""
         return len(self._queued) + sum(not user.stop_reason for user in self._users.values())
 
     def remove(self, count: int, force: bool) -> Removal:
-        """Take out `count` users, those with the highest numbers, started or not."""
+        """Remove the `count` users with the highest ids, started or not."""
         there = [user_id for user_id, user in self._users.items() if not user.stop_reason]
         return self.remove_ids(nlargest(count, [*there, *self._queued]), force)
 
     def remove_range(self, first: int, last: int, force: bool) -> Removal:
-        """Take out the users with ids from `first` to `last` that are here or are to start here."""
+        """Remove the users with ids from `first` to `last`, started here or yet to start here."""
         mine = self._placement.ids_of(first, last, self._worker)
         there = [
             user_id
@@ -322,7 +325,7 @@ class UserPool:
         return self.remove_ids([*there, *to_come], force)
 
     def remove_ids(self, ids: Iterable[int], force: bool) -> Removal:
-        """Take out the users `ids`; those that are still to be dealt are not started then."""
+        """Remove the users `ids`; those not dealt yet will not start when they are."""
         queued, users, again, fresh = [], [], 0, 0
         for user_id in ids:
             if user_id in self._users:
@@ -333,7 +336,7 @@ class UserPool:
             elif self.states[user_id] in _TO_COME and user_id not in self._unwanted:
                 self._unwanted.add(user_id)
             else:
-                continue  # it has left by itself, or was removed before
+                continue  # it has left, or was removed before
             if self.states[user_id] == UserState.RESTARTING:
                 again += 1
             else:
@@ -351,7 +354,7 @@ class UserPool:
         )
 
     def _kill(self, users: Sequence[User]) -> list[int]:
-        """Kill `users` and wait up to `FINALLY_S` for their end; those that are still there."""
+        """Kill `users` and wait up to `FINALLY_S` for their end; return those that remain."""
         removal = _Removal({user.id for user in users}, Waiter())
         for user in users:
             user.kill()
@@ -367,10 +370,10 @@ class UserPool:
         """Ask all users to finish; kill those that have not after `timeout_s`.
 
         Returns:
-            How many left only when killed, and who did not even leave then.
+            How many left only when killed, and which did not even then.
         """
         self._stopping = True
-        pause.resume()  # users that it holds could not leave
+        pause.resume()  # users held by a pause could not leave
         self._blocks.clear()
         self._turn_all_away(list(self._queued))
         wakes: list[Callable[[], None]] = []

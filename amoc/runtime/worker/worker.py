@@ -1,7 +1,7 @@
-"""A worker: one gevent hub, its users, its row of the board, its line to the node.
+"""A worker: one gevent hub, its users, its row of the board, its connection to the node.
 
-Its parts (throttles, coordinators, mail, calls, orders) speak with their other ends in envelopes,
-which leave through one outbox.
+Its parts (throttles, coordinators, mail, calls, orders) communicate with the controller or other
+workers in envelopes, which all leave through one outbox.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ Line = bus.Child[ToWorker, FromWorker]
 
 
 def main(task: WorkerSpec) -> int:
-    """Be the worker of `task` until told to go; the exit status."""
+    """Run the worker described by `task` until told to exit; return the exit status."""
     index = task.id.worker
     collector.collect_rarely()
     random.seed(
@@ -144,26 +144,26 @@ def main(task: WorkerSpec) -> int:
                     _log.info("worker leaves")
                     parts.link.leave()
                     spans.close()
-                    beat.tell()
+                    beat.report()
                     logs.end()
                     outbox.flush()
                     line.flush(1.0)
                     break
-    context.destroy(linger=bus.LINGER_MS)  # not before the last report is out
+    context.destroy(linger=bus.LINGER_MS)  # only after the last report has been sent
     return int(ExitCode.OK)
 
 
 class ControllerEvents:
-    """Takes the controller's events, for the scenario's subscribers."""
+    """Delivers the controller's events to the scenario's subscribers."""
 
     def handle(self, body: memoryview) -> None:
-        """They have come."""
+        """Process a message with events."""
         for event in EVENTS.unpack_stream(body):
             events.deliver(event.name, event.at_ns, event.data)
 
 
 def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:
-    """What notes how the worker does."""
+    """Create the heartbeat, which records the worker's health."""
     file = file_of(task.directory, task.id.child)
     return Beat(
         task.board.row(task.id.worker),
@@ -174,14 +174,14 @@ def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:
 
 
 def _numbers(task: WorkerSpec) -> IterationNumbers:
-    """Numbers the iterations of this worker, whatever its earlier incarnations have given out."""
+    """Create this worker's iteration numbers, which continue those of earlier incarnations."""
     cell = int(Cell.ITERATION_NUMBERS)
     given = task.board.row(task.id.worker)[cell : cell + 1]
     return IterationNumbers(given, task.id.worker, task.placement.workers)
 
 
 def _guarded(work: Callable[..., object], *arguments: object) -> None:
-    """Do what the worker cannot do without; when it fails the worker ends, and is replaced."""
+    """Run a vital part of the worker; if it fails the worker exits, and is replaced."""
     try:
         work(*arguments)
     except BaseException:
@@ -197,7 +197,7 @@ def _calling_user() -> int | None:
 
 
 def _stop(pool: UserPool, timeout_s: float, link: PeerLink, line: Line) -> None:
-    """Have all users leave, let libraries tell other workers what is left, and say so."""
+    """Have all users leave, let libraries inform other workers, and report the end."""
     gone = pool.stop(timeout_s)
     link.users_gone()
     line.report_nowait(gone)

@@ -167,26 +167,26 @@ def test_a_trace_is_for_people_with_the_latest_call_last() -> None:
 def test_a_sentence_blames_a_line_only_where_there_is_one() -> None:
     at_a_line = Blocked(1, "chat.py:12 in talk", 3, 900 * MS_NS, 400 * MS_NS, "")
     assert sentence_of(at_a_line) == (
-        "worker 1 stood still for 400 ms, 3 times at chat.py:12 in talk: a user that blocks holds"
-        " up all others of its worker, and their measurements are off by as much"
+        "worker 1 was blocked for 400 ms, 3 times at chat.py:12 in talk: a blocking user holds"
+        " up all others of its worker, and delays their measurements by as much"
     )
     for place in (CROWDED, COLLECTOR):
         said = sentence_of(at_a_line._replace(place=place, times=1, longest_ns=2500 * MS_NS))
-        assert said.startswith(f"worker 1 stood still for 2.5 s: {place}")
-        assert "a user that blocks" not in said
+        assert said.startswith(f"worker 1 was blocked for 2.5 s: {place}")
+        assert "a blocking user" not in said
 
 
 def test_stalls_are_added_up_by_place_and_the_stack_is_told_once() -> None:
     stalls = Stalls(3)
     for ns in (200, 300):
         stalls.note(Cause("chat.py:12 in talk", ns, at(12)))
-    (told,) = stalls.tell()
+    (told,) = stalls.take()
     assert (told.worker, told.place) == (3, "chat.py:12 in talk")
     assert (told.times, told.total_ns, told.longest_ns) == (2, 500, 300)
     assert told.trace == trace_of(at(12))
-    assert stalls.tell() == []
+    assert stalls.take() == []
     stalls.note(Cause("chat.py:12 in talk", 50, at(12)))
-    (told,) = stalls.tell()
+    (told,) = stalls.take()
     assert (told.times, told.total_ns, told.longest_ns, told.trace) == (1, 50, 50, "")
 
 
@@ -194,7 +194,7 @@ def test_places_are_bounded_and_none_is_lost() -> None:
     stalls = Stalls(0)
     for line in range(MAX_PLACES + 50):
         stalls.note(Cause(f"chat.py:{line} in talk", 1, ()))
-    told = {one.place: one.times for one in stalls.tell()}
+    told = {one.place: one.times for one in stalls.take()}
     assert len(told) == MAX_PLACES + 1
     assert told[OTHERS] == 50
     assert sum(told.values()) == MAX_PLACES + 50

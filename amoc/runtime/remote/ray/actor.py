@@ -1,7 +1,7 @@
-"""What Ray runs on each host: it starts amoc's keeper there, and watches it.
+"""The code that Ray runs on each host: it starts amoc's keeper there, and watches it.
 
-Ray is sent this module's text, so it has to do with the standard library: where amoc is missing, it
-is there to say so.
+Ray receives the text of this module, so it may only use the standard library: if amoc is not
+installed on a host, this code reports it.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from contextlib import suppress
 
 MAX_LINES = 20
 STAY_S = 5.0
-"""How long an actor stays once its keeper has ended, so that the driver hears of that."""
+"""How long an actor stays after its keeper has ended, so that the driver learns of that."""
 NOT_FOUND = 127
-"""The exit status of a command that is not there, as shells have it."""
+"""The exit status of shells for a command that does not exist."""
 
 
 class AmocNode:
     """Starts the keeper of this host.
 
-    The keeper is a program of its own: Ray's processes have threads, which no fork copies. Its
-    standard input is its lifeline, so it leaves when this process ends, however that ends.
+    The keeper is a separate program, because Ray's processes have threads, which a fork does not
+    copy. Its standard input is its lifeline, so it exits when this process ends in any way.
     """
 
     def __init__(self) -> None:
         self._keeper: subprocess.Popen[bytes] | None = None
 
     def niceness(self) -> int:
-        """How nice this process is, and so will be what it starts: 0, where that can be had.
+        """Return the niceness of this process and its children: 0 if that is permitted.
 
-        Ray makes its processes nice, but a load generator that has to wait for others measures
-        itself.
+        Ray raises the niceness of its processes, but a load generator that has to wait for other
+        processes measures itself.
         """
         if os.getpriority(os.PRIO_PROCESS, 0) > 0:
-            with suppress(OSError):  # it is not for everybody
+            with suppress(OSError):  # not permitted
                 os.setpriority(os.PRIO_PROCESS, 0, 0)
         return os.getpriority(os.PRIO_PROCESS, 0)
 
@@ -44,15 +44,15 @@ class AmocNode:
         """Run a keeper until it ends.
 
         Args:
-            amoc: A command that runs amoc; empty for the Python that this runs in.
-            options: Of ``amoc``.
-            secret: Of the run. It goes from process to process, and is no part of what Ray keeps.
+            amoc: The command that runs amoc; empty for the Python that runs this.
+            options: Options of ``amoc``.
+            secret: The run's secret. It is passed between processes, and not stored by Ray.
 
         Returns:
-            Its exit status, negative for a signal, what it was started with, and its last lines.
+            Its exit status, negative for a signal, the command that started it, its last lines.
         """
         command = amoc.split() or [sys.executable, "-P", "-m", "amoc"]
-        # What is Ray's own is not for scenarios; the cluster's token is among it.
+        # Ray's own variables are not for scenarios; the cluster's token is among them.
         env = {name: text for name, text in os.environ.items() if not name.startswith("RAY_")}
         try:
             keeper = subprocess.Popen(
@@ -66,7 +66,7 @@ class AmocNode:
             return NOT_FOUND, command[0], [f"{command[0]}: {error.strerror}"]
         assert keeper.stdin is not None
         assert keeper.stdout is not None
-        with suppress(BrokenPipeError):  # it has ended, and says why
+        with suppress(BrokenPipeError):  # it has ended, and its output tells why
             keeper.stdin.write(f"{secret}\n".encode())
             keeper.stdin.flush()
         self._keeper = keeper
@@ -76,12 +76,12 @@ class AmocNode:
             print(text, flush=True)  # Ray streams it to the driver
             said = [*said, text][-MAX_LINES:]
         status = keeper.wait()
-        # Where Ray's head is lost, nobody else ends this process.
+        # If Ray's head is lost, nothing else ends this process.
         threading.Timer(STAY_S, os._exit, [0]).start()
         return status, command[0], said
 
     def stop(self, deadline_s: float) -> None:
-        """Have the keeper leave, and wait for that; what does not leave is killed."""
+        """Stop the keeper and wait for it; after the deadline it is killed."""
         keeper = self._keeper
         if keeper is None or keeper.stdin is None:
             return

@@ -1,11 +1,11 @@
-"""The process that speaks to Ray: it has a keeper started on each of some hosts, and watches them.
+"""The process that uses Ray: it has keepers started on a number of hosts, and watches them.
 
-Ray has threads and an event loop of its own, and ends the process that uses it when its head is
-lost. So this is a process beside the run: its first line of standard input says what to do, and it
-cleans up when that ends. What it prints is for the starter: lines of JSON that begin with `MARK`,
-and between them whatever Ray has to say.
+Ray has its own threads and event loop, and ends the process that uses it when its head is lost. So
+this is a process separate from the run. The first line of its standard input contains its task, and
+it cleans up when standard input closes. What it prints is for the starter: lines of JSON that begin
+with `MARK`, interspersed with Ray's own output.
 
-Ray removes what a driver has begun when that dies, so nothing stays either way.
+Ray removes what a driver has started when the driver dies, so nothing remains either way.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from amoc.runtime.remote.ray.actor import NOT_FOUND
 
 MARK = "amoc-ray "
 SAY, TROUBLE, STATE, NODE = "say", "trouble", "state", "node"
-"""What may be told: a line for the operator; why a host will not come; what is waited for; a host's
-name, and which node it is to Ray."""
+"""Kinds of messages: a line for the operator; why a host cannot join; the current state; a host's
+name and its Ray node."""
 ID_LENGTH = 8
-"""Digits of an id of Ray's that are shown: these differ, and there are 56."""
+"""Digits shown of a Ray id, which has 56; these differ."""
 CLIENT = "ray://"
 LOOK_S = 0.5
 LEAVE_S = 6.0
-"""How long keepers may take to leave; longer than they give their nodes."""
+"""How long keepers may take to exit; longer than they give their nodes."""
 CLOSE_S = LEAVE_S + 3.0
 CONNECT_S = 2.0
 MAX_ATTEMPTS = 3
@@ -42,34 +42,34 @@ MAX_TEXT = 400
 
 
 class Task(NamedTuple):
-    """What to do."""
+    """The driver's task."""
 
     address: str
-    """``HOST:PORT`` of Ray's head, or ``ray://HOST:PORT`` of its server for clients."""
+    """``HOST:PORT`` of Ray's head, or ``ray://HOST:PORT`` of its client server."""
     nodes: int
     advertise: str
-    """The controller's host, as the hosts see it; empty if this process is to find out."""
+    """The controller's host, as the others see it; empty if this process must find out."""
     port: int
     """Where they join."""
     amoc: str
-    """What runs amoc there; empty for the Python that runs Ray there."""
+    """The command that runs amoc there; empty for the Python that runs Ray there."""
     secret: str
 
 
 def tell(kind: str, text: str) -> None:
-    """Tell the starter."""
-    # A line break first: what Ray writes need not end with one.
+    """Send a message to the starter."""
+    # Start with a line break: Ray's output may lack one.
     os.write(1, f"\n{MARK}{json.dumps([kind, text])}\n".encode())
 
 
 def one_line(error: object) -> str:
-    """What an error says, on one line."""
+    """Return the text of an error on one line."""
     text = " ".join(str(error).split())
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def how_it_went(host: str, status: int, command: str, said: list[str], version: str) -> str:
-    """How a keeper has ended, and what to do about it."""
+    """Return how a keeper has ended, and what to do about it."""
     last = said[-1].removeprefix("amoc: ") if said else ""
     if "No module named" in last or status == NOT_FOUND:
         why = last.removeprefix(f"{command}: ").removeprefix("ModuleNotFoundError: ")
@@ -78,10 +78,10 @@ def how_it_went(host: str, status: int, command: str, said: list[str], version: 
 
 
 def reached(address: str) -> str:
-    """This host's own address on the way to Ray's head at `address`.
+    """Return this host's own address on the route to Ray's head at `address`.
 
     Raises:
-        OSError: Nothing answers there.
+        OSError: There is no answer.
     """
     host, _, port = address.removeprefix(CLIENT).rpartition(":")
     with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as way:
@@ -89,7 +89,7 @@ def reached(address: str) -> str:
 
 
 class HeadWatch(threading.Thread):
-    """Says that the head is lost, or back; Ray itself says it after a minute, by dying."""
+    """Reports that the head is lost or back. Ray itself only dies a minute later."""
 
     def __init__(self, address: str) -> None:
         super().__init__(daemon=True)
@@ -98,7 +98,7 @@ class HeadWatch(threading.Thread):
         self.is_lost = False
 
     def run(self) -> None:
-        """Look each second, until it is stopped."""
+        """Check each second, until stopped."""
         missed = 0
         while not self.stopped.wait(1.0):
             try:
@@ -110,7 +110,7 @@ class HeadWatch(threading.Thread):
                     tell(
                         SAY,
                         f"Ray's head at {self._address} is lost ({error.strerror or error}); the"
-                        " run goes on while its nodes are heard from",
+                        " run goes on as long as its nodes report",
                     )
             else:
                 if self.is_lost:
@@ -119,10 +119,10 @@ class HeadWatch(threading.Thread):
 
 
 class Driver:
-    """Has keepers started on hosts of Ray."""
+    """Has keepers started on the hosts of a Ray cluster."""
 
     def __init__(self, task: Task, version: str) -> None:
-        """Prepare; `version` is amoc's."""
+        """Create it; `version` is amoc's."""
         self._task = task
         self._version = version
         self._group: Any = None
@@ -135,7 +135,7 @@ class Driver:
         self._is_connected = False
 
     def run(self) -> None:
-        """Start keepers, and watch them until standard input ends."""
+        """Start keepers, and watch them until standard input closes."""
         threading.Thread(target=self._follow_stdin, daemon=True).start()
         try:
             self._connect()
@@ -145,7 +145,7 @@ class Driver:
             self._watch()
             self._leaving.wait()
             self._head.stopped.set()
-        except Exception as error:  # of any kind: Ray's and gRPC's errors have no root in common
+        except Exception as error:  # any: Ray's and gRPC's errors have no common base class
             tell(TROUBLE, f"Ray at {self._task.address}: {one_line(error)}")
             self._leaving.wait()
         with suppress(Exception):
@@ -177,12 +177,12 @@ class Driver:
             try:
                 ray.init(address, namespace="amoc", logging_level=logging.ERROR, log_to_driver=True)
                 self._is_connected = True
-            except ConnectionError:  # a busy head has not started its part for us in time, say
+            except ConnectionError:  # for example, a busy head that was too slow
                 if not address.startswith(CLIENT) or next(attempts) == MAX_ATTEMPTS:
                     raise
 
     def _follow_stdin(self) -> None:
-        """Leave when it ends, whatever Ray is doing."""
+        """Exit when standard input closes, whatever Ray is doing."""
         while os.read(0, 4096):
             pass
         self._leaving.set()
@@ -191,7 +191,7 @@ class Driver:
         os._exit(0)
 
     def _place(self) -> None:
-        """Wait until there are enough hosts, and all their CPUs are ours."""
+        """Wait until there are enough hosts, and all their CPUs are reserved."""
         import ray
         from ray.util import placement_group, remove_placement_group
 
@@ -240,7 +240,7 @@ class Driver:
         tell(STATE, f"Ray has started amoc node on {started}, to join at tcp://{advertise}")
 
     def _own_address(self) -> str:
-        """This host, as those of the cluster see it."""
+        """Return this host's address, as the hosts of the cluster see it."""
         import ray
 
         if self._task.address.startswith(CLIENT):
@@ -250,7 +250,7 @@ class Driver:
         return f"[{address}]" if ":" in address else address
 
     def _watch(self) -> None:
-        """Say how keepers end, until all have, or we are to leave."""
+        """Report how keepers end, until all have, or until this process must exit."""
         import ray
 
         while self._pending and not self._leaving.is_set():
@@ -271,10 +271,10 @@ class Driver:
                         tell(TROUBLE, why)
 
     def _told_niceness(self, host: str, call: Any) -> None:
-        """Warn of a host where others have precedence."""
+        """Warn about a host on which other processes take precedence."""
         import ray
 
-        with suppress(ray.exceptions.RayError):  # it is lost, and that is said
+        with suppress(ray.exceptions.RayError):  # the host is lost, which is reported elsewhere
             if niceness := ray.get(call):
                 tell(
                     SAY,
@@ -283,7 +283,7 @@ class Driver:
                 )
 
     def _clean_up(self) -> None:
-        """Have keepers leave, and give back what was theirs."""
+        """Stop the keepers, and release their resources."""
         import ray
         from ray.util import remove_placement_group
 
@@ -291,7 +291,7 @@ class Driver:
         if stops:
             ray.wait(stops, num_returns=len(stops), timeout=LEAVE_S)
         if self._head.is_lost:
-            return  # nobody is there to ask; should it come back, it sees that we are gone
+            return  # no one is left to ask; should it come back, it will notice our exit
         for one in self._actors:
             ray.kill(one)
         if self._group is not None:
@@ -300,8 +300,8 @@ class Driver:
 
 
 def main() -> None:
-    """Do what the first line of standard input says."""
-    # They are read when Ray is imported, and rule what of the hosts' output comes here, and how.
+    """Carry out the task in the first line of standard input."""
+    # Read when Ray is imported; they determine which output of hosts arrives here, and how.
     os.environ["RAY_DEDUP_LOGS"] = os.environ["RAY_COLOR_PREFIX"] = "0"
     from amoc import __version__
 

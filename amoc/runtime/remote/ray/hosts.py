@@ -1,8 +1,8 @@
-"""Which hosts of a Ray cluster get a keeper, and what each has to give for it. Pure.
+"""Which hosts of a Ray cluster get a keeper, and the resources that each must provide. Pure.
 
-One host gets one keeper, which takes all of its CPUs: nothing else that Ray starts is to run beside
-a load generator. Ray spreads bundles of resources over hosts, so the bundles that are asked for are
-as large as the largest hosts there are: each then fits one of these, and fills it.
+One host gets one keeper, which reserves all of its CPUs: nothing else that Ray starts should run
+alongside a load generator. Ray spreads bundles of resources over hosts. The requested bundles are
+as large as the largest hosts, so each bundle fits one of these, and fills it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from amoc.base.text import counted
 
 MIN_CPUS = 1.0
-"""What is asked for in the place of a host that is not there yet: an autoscaler brings one."""
+"""Requested in place of a host that does not exist yet: an autoscaler adds one."""
 
 
 class RayHost(NamedTuple):
-    """A host as Ray knows it."""
+    """A host, as Ray describes it."""
 
     node_id: str
     address: str
@@ -25,11 +25,11 @@ class RayHost(NamedTuple):
 
 
 def usable(nodes: Iterable[Mapping[str, Any]]) -> list[RayHost]:
-    """The hosts that are there and have CPUs to give, the largest first.
+    """Return the hosts that are alive and have CPUs, largest first.
 
     Args:
-        nodes: As ``ray.nodes()`` describes them. A head that was started with ``--num-cpus=0`` has
-            none to give.
+        nodes: The result of ``ray.nodes()``. A head that was started with ``--num-cpus=0`` has no
+            CPUs to offer.
     """
     found = [
         RayHost(str(one["NodeID"]), str(one["NodeManagerAddress"]), float(one["Resources"]["CPU"]))
@@ -40,13 +40,13 @@ def usable(nodes: Iterable[Mapping[str, Any]]) -> list[RayHost]:
 
 
 def bundles(hosts: Sequence[RayHost], wanted: int) -> list[dict[str, float]]:
-    """What to ask Ray for, a bundle for each of `wanted` hosts."""
+    """Return the bundles to request from Ray, one for each of `wanted` hosts."""
     cpus = [host.cpus for host in hosts[:wanted]]
     return [{"CPU": one} for one in [*cpus, *[MIN_CPUS] * (wanted - len(cpus))]]
 
 
 def state(hosts: Sequence[RayHost], wanted: int) -> str:
-    """What Ray has, for whoever waits for it."""
+    """Return what Ray has, for whoever waits for it."""
     there = f"Ray has {counted(len(hosts), 'host')} with CPUs"
     there += f" ({', '.join(host.address for host in hosts)})" if hosts else ""
     if len(hosts) < wanted:

@@ -1,4 +1,4 @@
-"""Keepers by Ray: a driver beside this process has Ray start one on each of its hosts."""
+"""Keepers by Ray: a separate driver process has Ray start one on each of its hosts."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from amoc.runtime.remote.ray.driver import CLOSE_S, LOOK_S, MARK, NODE, SAY, STA
 MODULE = "amoc.runtime.remote.ray.driver"
 _OWN_LOG = re.compile(r"\[\d{4}-\d\d-\d\d [\d:,]+ [A-Z] ")
 MAX_LINES = 1_000
-"""Of what Ray says, that are shown."""
+"""Most lines of Ray's output that are shown."""
 
 
 class RayStarter:
-    """Has Ray start a keeper on each of some hosts; see `amoc.runtime.remote.starter.Starter`."""
+    """Has Ray start a keeper on each host; see `amoc.runtime.remote.starter.Starter`."""
 
     def __init__(
         self, address: str, nodes: int, amoc: str, advertise: str, tell: Callable[[str], object]
     ) -> None:
-        """Prepare.
+        """Create it; nothing is started yet.
 
         Args:
-            address: As in `amoc.scenario.cluster.Cluster`.
-            nodes: How many hosts there are to be.
-            amoc: What runs amoc there; empty for the Python that runs Ray there.
-            advertise: The controller's host, as they see it; empty if Ray is to tell.
+            address: See `amoc.scenario.cluster.Cluster`.
+            nodes: The number of hosts.
+            amoc: The command that runs amoc there; empty for the Python that runs Ray there.
+            advertise: The controller's host, as the others see it; empty if Ray determines it.
             tell: Shows lines to the operator.
 
         Raises:
@@ -56,10 +56,10 @@ class RayStarter:
         self._own_log: frozenset[str] = frozenset()
 
     def start(self, port: int, secret: bytes) -> None:
-        """Start the driver; hosts are to join at `port`.
+        """Start the driver; hosts join at `port`.
 
         Raises:
-            ResourceError: The system does not let us.
+            ResourceError: The system does not allow it.
         """
         task = Task(self._address, self._nodes, self._advertise, port, self._amoc, secret.decode())
         try:
@@ -71,7 +71,7 @@ class RayStarter:
         self._driver.write(json.dumps(task).encode() + b"\n")
 
     def _heard(self, line: str) -> None:
-        """The driver has printed that."""
+        """Process a line of the driver's output."""
         if line.startswith(MARK):
             kind, text = json.loads(line.removeprefix(MARK))
             if kind == STATE:
@@ -91,7 +91,7 @@ class RayStarter:
                 self._say(f"further output of Ray is not shown (limit: {MAX_LINES:,} lines)")
 
     def _is_repeated(self, line: str) -> bool:
-        """Whether Ray itself has said that before, at another time say."""
+        """Return whether Ray itself has printed this before, apart from its numbers."""
         if not _OWN_LOG.match(line):
             return False
         known, self._own_log = self._own_log, self._own_log | {numberless(line)}
@@ -102,27 +102,27 @@ class RayStarter:
             self._tell(f"ray: {printable(text)}")
 
     def trouble(self) -> str:
-        """Why a host will not come; empty if none is known not to."""
+        """Return why a host cannot join; empty if nothing is known to be wrong."""
         return self._trouble
 
     def found(self) -> str:
-        """What Ray has done so far, for when time is over."""
+        """Return Ray's progress, for the message after a timeout."""
         return self._state
 
     def engine_id(self, host: str) -> str:
-        """Ray's own id of a host, the beginning of it."""
+        """Return the first digits of Ray's own id of a host."""
         node = self._nodes_of_ray.get(host)
         return f"Ray node {node}" if node else ""
 
     def came(self) -> None:
-        """All hosts are there; what goes wrong from now on is for the operator."""
+        """Record that all hosts have joined; later problems are for the operator."""
         self._have_come = True
 
     def _watch(self, driver: ChildProcess) -> None:
-        """Say that the driver has ended before it should."""
+        """Report that the driver has ended early."""
         while (status := driver.exit_status()) is None:
             gevent.sleep(LOOK_S)
-        how = f"the process that speaks to Ray {process.how_it_ended(status)}"
+        how = f"the Ray driver process {process.how_it_ended(status)}"
         if self._have_come:
             self._say(f"{how}; Ray may end the nodes that it has started")
         else:

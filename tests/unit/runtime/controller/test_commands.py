@@ -176,9 +176,7 @@ def test_users_added_by_hand_take_no_numbers_from_those_that_the_plan_needs(monk
     monkeypatch.setattr(controller_commands, "ROOM_FOR_IDS", 5)
     run = Run(0)
     run.do("add", count=5)
-    with pytest.raises(
-        ResourceError, match="at most 5 ids can be taken by users that are added during a run"
-    ):
+    with pytest.raises(ResourceError, match="users added during a run can take at most 5 ids"):
         run.do("add", count=1)
     assert run.starts.waiting() == 5
 
@@ -365,7 +363,7 @@ def test_a_run_that_stops_while_a_command_waits_for_a_worker_is_not_changed(name
 def test_nothing_is_changed_when_all_workers_are_lost_as_they_check_it():
     run = Run(1)
     run.broadcast.errors[VerifySettings, WorkerId("node0", 0, 1)] = LOST
-    with pytest.raises(PeerError, match="all workers that were to check rate were lost; nothing"):
+    with pytest.raises(PeerError, match="all workers asked to check rate were lost; nothing"):
         run.do("set", values={"rate": "5"})
     assert run.updates.values == {}
 

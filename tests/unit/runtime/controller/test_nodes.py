@@ -20,7 +20,7 @@ from amoc.runtime.controller import nodes as module
 from amoc.runtime.controller import phases
 from amoc.runtime.controller.chosen_nodes import ChosenNodes, named
 from amoc.runtime.controller.nodes import Nodes
-from amoc.runtime.controller.user_looks import UserLooks
+from amoc.runtime.controller.user_queries import UserQueries
 from amoc.scenario.run_plan import RunPlan
 from amoc.users.placement import Placement, round_robin
 
@@ -117,7 +117,7 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LAST_WORDS_NS", "LAST_WORDS_EACH_NS", "LOOK_EACH_NS"):
+    for name in ("LAST_REPORT_NS", "LAST_REPORT_EACH_NS", "SEARCH_EACH_NS"):
         monkeypatch.setattr(module, name, 0)
 
 
@@ -137,7 +137,7 @@ def test_nodes_have_as_long_to_join_as_the_slowest_may_take():
     for node in run.nodes.all:
         node.seen.clear()
     run.processes[1].hello_s = 0.1
-    with pytest.raises(PeerError, match=r"each node did not join within 0\.1 s"):
+    with pytest.raises(PeerError, match=r"at least one node did not join within 0\.1 s"):
         phases.load(run.nodes, RunPlan("chat.py", range(1, 4), None, (), 1, "", 60.0, 1.0), [])
 
 
@@ -269,8 +269,8 @@ def run_that_two_have_left() -> Run:
 def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_more(
     monkeypatch, clock
 ):
-    monkeypatch.setattr(module, "LAST_WORDS_NS", 100)
-    monkeypatch.setattr(module, "LAST_WORDS_EACH_NS", 10)
+    monkeypatch.setattr(module, "LAST_REPORT_NS", 100)
+    monkeypatch.setattr(module, "LAST_REPORT_EACH_NS", 10)
     run = Run()
     for process in run.processes[:2]:
         process.how = "exited with 3"
@@ -325,7 +325,7 @@ def test_others_are_heard_between_two_nodes_that_are_lost_at_once():
 
 
 def test_one_that_cannot_go_on_is_given_up_however_long_ago_all_were_looked_at(monkeypatch):
-    monkeypatch.setattr(module, "LOOK_EACH_NS", 10**12)
+    monkeypatch.setattr(module, "SEARCH_EACH_NS", 10**12)
     run = Run()
     run.nodes.check()
     run.processes[0].how = "was killed by SIGKILL"
@@ -381,7 +381,7 @@ def test_a_node_that_is_to_join_is_heard_and_waited_for_only_once_it_has():
     assert run.bus.sent[-1] == ("node4", STOP)
     other = run.nodes.expect(Process(5), range(10, 12))  # type: ignore[arg-type]
     run.handle("node5", Failed(int(ExitCode.INIT_FAILED), "it has no file"))
-    assert str(run.nodes.trouble_of(other)) == "it has no file"
+    assert str(run.nodes.failure_of(other)) == "it has no file"
     run.nodes.check()
     run.nodes.give_up(other, "it has no file")
     assert (run.bus.forgotten, other.launched.killed) == (["node5"], True)
@@ -391,17 +391,17 @@ def test_a_node_that_is_to_join_is_heard_and_waited_for_only_once_it_has():
 
 def test_where_users_stand_is_asked_of_all_nodes_and_the_highest_ids_are_beyond():
     run = Run()
-    looks = UserLooks(run.nodes, lambda _name, _now: None)
+    queries = UserQueries(run.nodes, lambda _name, _now: None)
     here = {"node0": [1, 4, 7, 10], "node1": [2, 5], "node2": [3, 6, 9, 12, 15]}
 
     def answer(name: str, command: object) -> None:
         assert isinstance(command, QueryUsers)
         beyond = sorted(here[name], reverse=True)[: max(0, len(here[name]) - command.keep)]
         users = {int(UserState.RUNNING): len(here[name])}
-        looks.handle(name, UsersNow(command.number, 5, users, [0, 0], beyond, len(here[name])))
+        queries.handle(name, UsersNow(command.number, 5, users, [0, 0], beyond, len(here[name])))
 
     run.bus.answer = answer
-    now = looks.look(keep=7)
+    now = queries.query(keep=7)
     assert now is not None
     assert (now.present, now.beyond) == (11, [15, 12, 10, 9])
     assert (now.users, len(now.alive)) == ({int(UserState.RUNNING): 11}, 6)

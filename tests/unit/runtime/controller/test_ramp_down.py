@@ -66,8 +66,8 @@ class World:
         return self.board.users_in(PRESENT, IDS)
 
     def fall_to(self, line: int) -> None:
-        self.down.line = line
-        self.down.fall()
+        self.down.target = line
+        self.down.lower()
         running = gevent.spawn(self.down.run)
         gevent.sleep(0.01)
         running.kill()

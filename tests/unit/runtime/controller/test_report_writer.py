@@ -69,7 +69,7 @@ def test_an_interrupt_leaves_the_report_out_and_says_how_to_make_it(endless, mon
     report_writer.write(endless, say)
     assert said == [
         "writing the report takes a while; Ctrl-C skips it",
-        f"the report is skipped; write it: amoc report {endless.path}",
+        f"the report was skipped; to write it: amoc report {endless.path}",
     ]
     assert not endless.report.exists()
     assert signal.getsignal(signum) == handler
@@ -83,7 +83,7 @@ def test_a_report_that_is_never_there_is_not_waited_for(endless, monkeypatch):
     there = children()
     report_writer.write(endless, said.append)
     assert len(said) == 1
-    assert said[0].endswith(f"and skipped; write it: amoc report {endless.path}")
+    assert said[0].endswith(f"and was skipped; to write it: amoc report {endless.path}")
     assert children() == there
 
 
@@ -91,5 +91,7 @@ def test_a_report_that_is_never_there_is_not_waited_for(endless, monkeypatch):
 def test_a_report_that_cannot_be_written_says_why(tmp_path, long):
     runs.leave(tmp_path, runs.points(3))
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(ResourceError, match=r"report\.html cannot be written: .*; write it: amoc "):
+    with pytest.raises(
+        ResourceError, match=r"report\.html cannot be written: .*; to write it: amoc "
+    ):
         report_writer.write(RunDirectory(tmp_path), lambda _: None)

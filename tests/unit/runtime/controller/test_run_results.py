@@ -287,7 +287,7 @@ def test_a_crash_is_told_and_written_once_for_each_cause(tmp_path):
     assert [one["cause"] for one in run.entries("crash")] == ["KeyError: #", "OSError"]
     assert [text for level, text in run.told if level == "error"] == [
         "user 3 crashed, the first with this cause: KeyError: 17",
-        "what a user had begun crashed, the first with this cause: OSError",
+        "a task started by a user crashed, the first with this cause: OSError",
     ]
 
 

@@ -105,7 +105,7 @@ def test_a_change_of_which_two_workers_die_is_taken_back() -> None:
             it.done(worker, order)
 
     it = workers(react, FIRST, SECOND)
-    with pytest.raises(SettingError, match="2 workers were lost when they applied pace; nothing"):
+    with pytest.raises(SettingError, match="2 workers were lost while applying pace; nothing"):
         it.update.set({"pace": 2})
     assert it.update.values == {}
 
@@ -198,7 +198,7 @@ def test_a_change_for_nodes_that_are_lost_as_they_apply_it_is_refused(first: str
     it = workers(react, FIRST, ELSEWHERE)
     with (
         gevent.Timeout(REPLACE_S / 2),
-        pytest.raises(PeerError, match="all workers that were to apply pace were lost; nothing"),
+        pytest.raises(PeerError, match="all workers asked to apply pace were lost; nothing"),
     ):
         it.update.set({"pace": 2}, ["node1"])
     assert it.come(OF_SAME_HOST) == it.come(SECOND) == []
@@ -234,7 +234,7 @@ def test_a_change_that_only_a_replacement_refuses_is_taken_back() -> None:
     with gevent.Timeout(10):
         while not it.said:
             gevent.sleep(0)
-    assert it.said == ["no; the change of pace was taken back"]
+    assert it.said == ["no; the change of pace was reverted"]
     assert it.update.values == {}
     assert it.orders(SECOND)[-1] is RevertSettings
 
@@ -270,7 +270,7 @@ def test_what_fails_while_a_change_is_taken_back_is_told() -> None:
         answer(worker, order)
 
     it = workers(react, FIRST)
-    with pytest.raises(SettingError, match=r"no; nothing was changed\ntaking it back, no"):
+    with pytest.raises(SettingError, match=r"no; nothing was changed\nwhile reverting it: no"):
         it.update.set({"pace": 2})
 
 
@@ -288,7 +288,7 @@ def test_of_several_changes_the_one_that_a_replacement_refuses_is_taken_back() -
     with gevent.Timeout(10):
         while not it.said:
             gevent.sleep(0)
-    assert it.said == ["no; the change of pace, user_rate was taken back"]
+    assert it.said == ["no; the change of pace, user_rate was reverted"]
     assert it.update.values == {"pace": 1, "size": 3}
     assert it.rates == [600, 1200]  # a start each 50 ms, as at first
     (back,) = [one for worker, one in it.told if worker == SECOND and type(one) is RevertSettings]
@@ -324,7 +324,7 @@ def test_what_is_to_be_said_of_the_start_rate_is_said_also_when_a_change_is_take
     with gevent.Timeout(10):
         while not it.said:
             gevent.sleep(0)
-    assert it.said[0].endswith("was taken back; taking it back, not all have confirmed it")
+    assert it.said[0].endswith("was reverted; while reverting it: not all have confirmed it")
     assert it.orders(SECOND)[-1] is RevertSettings
 
 

@@ -450,7 +450,7 @@ class Mute:
     [
         ("%d users", ("many",), "%d users (its arguments do not fit: TypeError)"),
         ("%s", (Mute(),), "%s (its arguments do not fit: RuntimeError)"),
-        (Mute(), (), "a Mute that cannot say what it is: RuntimeError"),
+        (Mute(), (), "a Mute that cannot be converted to text: RuntimeError"),
         ("%s \udcff", ("\x00",), "\x00 \udcff"),
         ({"a": 1}, (), "{'a': 1}"),
         ("y" * 20_000, (), "y" * 10_000 + "…"),

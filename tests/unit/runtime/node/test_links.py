@@ -62,7 +62,7 @@ def line():
 
 def test_what_goes_either_way_over_the_line_arrives(line):
     link, theirs = line
-    link.tell(Terminate())
+    link.send(Terminate())
     assert pipe.read_one(theirs.fileno(), TO_SUPERVISOR) == Terminate()
     said = [Forked(0, 1, 2), Note("info", "x")]
     for one in said:
@@ -70,7 +70,7 @@ def test_what_goes_either_way_over_the_line_arrives(line):
     theirs.shutdown(gsocket.SHUT_RDWR)
     heard = gevent.spawn(lambda: list(link.reports()))
     assert heard.get(timeout=DEADLINE_S) == said
-    link.tell(Terminate())  # in vain, and no error
+    link.send(Terminate())  # in vain, and no error
     link.kill()  # nobody is there: nothing happens
 
 

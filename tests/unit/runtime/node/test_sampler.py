@@ -539,7 +539,7 @@ def test_a_dead_workers_longest_silence_is_its_longest_lag(monkeypatch, noted_s,
     cells = one.area.declare(Kind.TIMER, "loop_lag")
     if noted_s:
         record(cells, noted_s * S_NS)
-    sampler.note_silence(one.board, 1, 0)
+    sampler.record_silence(one.board, 1, 0)
     assert one.lag().max_ns == longest_s * S_NS
     assert one.lag().count == (2 if noted_s else 1)
     assert one.lag().cells[cell_of(4 * S_NS)] == 1
@@ -549,16 +549,16 @@ def test_what_a_dead_worker_used_comes_to_what_those_before_it_used(monkeypatch)
     one = Fallen(monkeypatch, heartbeat_s=96)
     cpu = health_figures.cell("cpu")
     one.row[cpu] = 4 * S_NS
-    sampler.note_silence(one.board, 1, 5 * S_NS)
+    sampler.record_silence(one.board, 1, 5 * S_NS)
     assert one.row[cpu] == 8 * S_NS
-    sampler.note_silence(one.board, 1, 0)  # was never found to hang: what it noted stays
+    sampler.record_silence(one.board, 1, 0)  # was never found to hang: what it noted stays
     assert one.row[cpu] == 8 * S_NS
 
 
 @pytest.mark.parametrize("heartbeat_s", [0, 98.5, 99, 99.5])
 def test_who_was_on_time_or_never_began_was_not_silent(monkeypatch, heartbeat_s):
     one = Fallen(monkeypatch, heartbeat_s)
-    sampler.note_silence(one.board, 1, 5 * S_NS)
+    sampler.record_silence(one.board, 1, 5 * S_NS)
     assert one.lag().count == 0
 
 

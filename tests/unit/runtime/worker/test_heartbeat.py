@@ -43,7 +43,7 @@ class FakeTrap:
     def turned(self, cpu_wait_ns: int, collected_ns: int) -> None:
         self.turned_ns.append((cpu_wait_ns, collected_ns))
 
-    def tell(self) -> list[Blocked]:
+    def take(self) -> list[Blocked]:
         told, self.untold = self.untold, []
         return told
 

@@ -108,9 +108,9 @@ def test_what_became_of_those_removed_is_answered_kind_by_kind(worker, monkeypat
 
 def test_the_run_is_paused_here_and_goes_on(worker):
     (reply,) = worker.do(Pause(1))
-    assert reply == Done(1, "3 users, each stops at its next call of amoc")
+    assert reply == Done(1, "3 users, each stops at its next call to amoc")
     assert pause.clock.since_ns
-    assert worker.do(Resume(2)) == [Done(2, "3 users go on")]
+    assert worker.do(Resume(2)) == [Done(2, "3 users resumed")]
     assert not pause.clock.since_ns
 
 

@@ -113,7 +113,7 @@ for line in gevent.fileobject.FileObject(sys.stdin):
     until = beats + 2
     while beats < until:
         gevent.sleep(0.01)
-    print(json.dumps([blocked._asdict() for blocked in trap.tell()]), flush=True)
+    print(json.dumps([blocked._asdict() for blocked in trap.take()]), flush=True)
 """
 
 

@@ -1,4 +1,4 @@
-"""Asks the nodes where their users stand, between two samples."""
+"""Queries to the nodes for the present state of their users, between two samples."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from amoc.ipc.messages.users import QueryUsers, UsersNow
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.start_queue import ALL
 
-LOOK_S = 1.0
-"""How long the nodes may take to say where their users stand."""
+ANSWER_S = 1.0
+"""How long the nodes may take to answer."""
 
 
-class UserLooks:
-    """Asks, and hears the answers."""
+class UserQueries:
+    """Asks the nodes about their users, and collects the answers."""
 
-    def __init__(self, nodes: Nodes, heard: Callable[[str, UsersNow], object]) -> None:
-        """Ask `nodes`; `heard` is told of each answer, and by which node."""
+    def __init__(self, nodes: Nodes, on_answer: Callable[[str, UsersNow], object]) -> None:
+        """Ask `nodes`; `on_answer` is called with the node's name and each answer."""
         self._nodes = nodes
-        self._heard = heard
+        self._on_answer = on_answer
         self._number = 0
         self._asked: dict[tuple[str, int], AsyncResult[UsersNow]] = {}
 
     def handle(self, node: str, now: UsersNow) -> None:
-        """A node has answered."""
-        self._heard(node, now)
+        """Process a node's answer."""
+        self._on_answer(node, now)
         if (answer := self._asked.get((node, now.number))) is not None:
             answer.set(now)
 
-    def look(self, keep: int = -1, ids: range = ALL) -> UsersNow | None:
-        """Ask all nodes where their users stand.
+    def query(self, keep: int = -1, ids: range = ALL) -> UsersNow | None:
+        """Ask all nodes for the present state of their users.
 
         Args:
             keep: How many users are to stay; the answer names those beyond that.
-            ids: Of which users.
+            ids: The ids to consider.
 
         Returns:
-            What they say together; None if one does not answer in time.
+            The merged answers; None if a node does not answer in time.
         """
         names = [node.name for node in self._nodes.there]
         if keep < 0 or len(names) == 1:
@@ -50,7 +50,7 @@ class UserLooks:
         if counts is None:
             return None
         excess = max(0, sum(now.present for now in counts.values()) - keep)
-        # All of the highest ids may be those of one node.
+        # All of the highest ids may be on one node.
         found = self._ask({name: max(0, now.present - excess) for name, now in counts.items()}, ids)
         if found is None:
             return None
@@ -58,16 +58,16 @@ class UserLooks:
         return both._replace(beyond=both.beyond[: max(0, both.present - keep)])
 
     def _ask(self, keep: Mapping[str, int], ids: range) -> dict[str, UsersNow] | None:
-        """The answer of each node, asked which of `ids` are beyond so many of its own."""
+        """Ask each node which of `ids` are beyond its number in `keep`; return their answers."""
         number = self._number = self._number + 1
         asked: dict[str, AsyncResult[UsersNow]] = {name: AsyncResult() for name in keep}
         self._asked.update({(name, number): answer for name, answer in asked.items()})
         try:
             for name, most in keep.items():
                 self._nodes.send(name, QueryUsers(number, most, ids[0], ids[-1]))
-            gevent.wait(list(asked.values()), timeout=LOOK_S)
-            said = {name: answer.value for name, answer in asked.items() if answer.ready()}
-            found = {name: now for name, now in said.items() if now is not None}
+            gevent.wait(list(asked.values()), timeout=ANSWER_S)
+            answers = {name: answer.value for name, answer in asked.items() if answer.ready()}
+            found = {name: now for name, now in answers.items() if now is not None}
             return found if len(found) == len(keep) else None
         finally:
             for name in keep:
