@@ -160,7 +160,7 @@ class BadStreamError(StreamError):
         text: What was wrong.
     """
 
-    happened = "the server broke the protocol"
+    happened = "the server violated the protocol"
 
     def __init__(self, who: str, condition: str, text: str = "") -> None:
         super().__init__(who, condition, text)

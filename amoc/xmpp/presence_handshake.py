@@ -78,7 +78,7 @@ class Neighbours:
             if not self._client.wait_until(lambda: not self._allowed, timeout):
                 raise ReceiveTimeout(
                     f"{self._client.jid}: {len(self._allowed)} neighbours did not answer"
-                    f" within {timeout:g} s, user {min(self._allowed)} among them"
+                    f" within {timeout:g} s, including user {min(self._allowed)}"
                 )
         finally:
             self._off()

@@ -166,7 +166,7 @@ class Server:
             ClosedError: It was started before.
         """
         if self._started_ns:
-            raise ClosedError("this Server was started before; make another one")
+            raise ClosedError("a Server can be started only once; create a new one")
         fronts = self._front_sockets
         self.capacity = self._wanted if fronts else connection_limit(self._wanted)
         self._socket = self._socket or self._listen()

@@ -262,7 +262,9 @@ class Fronts:
         def ended() -> None:
             self.links.remove(link)
             if connections:
-                log.error("a front process of xmppd is gone, with %d clients", len(connections))
+                log.error(
+                    "a front process of xmppd died, disconnecting %d clients", len(connections)
+                )
             for known in list(connections.values()):
                 known.hear(Frame.LOST, b"")
             connections.clear()

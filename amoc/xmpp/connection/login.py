@@ -92,7 +92,7 @@ class Negotiation(Owner):
         """Keep the stanza until it is expected."""
         if len(self.early) >= MAX_EARLY:
             raise errors.BadStreamError(
-                self.stream.who, "policy-violation", "too many elements before login was done"
+                self.stream.who, "policy-violation", "too many elements before the end of the login"
             )
         self.early.append(stanza)
 
@@ -168,7 +168,7 @@ class Negotiation(Owner):
         """
         stream = self.stream
         if self.early:
-            raise self.broken("bad-format", "the server sent more before the new stream")
+            raise self.broken("bad-format", "the server sent data before the new stream")
         stream.open(domain)
         element = self.expect("its stream features")
         if element.tag != FEATURES:
@@ -211,11 +211,14 @@ class Negotiation(Owner):
         if answer.tag == f"{{{ns.TLS}}}failure":
             raise errors.TlsError(f"{who}: the server offers STARTTLS, but refuses it")
         if answer.tag != f"{{{ns.TLS}}}proceed":
-            raise self.broken("invalid-xml", f"STARTTLS must be answered, got {answer.tag}")
+            raise self.broken(
+                "invalid-xml",
+                f"the answer to STARTTLS must be proceed or failure, got {answer.tag}",
+            )
         if (
             self.early
         ):  # possibly injected in transit, to be mistaken for encrypted data (CVE-2011-0411)
-            raise self.broken("bad-format", "the server sent more before the TLS handshake")
+            raise self.broken("bad-format", "the server sent data before the TLS handshake")
         self.stream.change_transport(lambda below: secured(below, terms(), who, self._deadline_ns))
         return True
 
@@ -249,7 +252,7 @@ class Negotiation(Owner):
                 raise errors.SaslError(self.stream.who, condition, text)
             if element.tag != sasl.CHALLENGE:
                 raise self.broken(
-                    "invalid-xml", f"the answer to SASL must be SASL, got {element.tag}"
+                    "invalid-xml", f"the answer must be a SASL element, got {element.tag}"
                 )
             # SCRAM may take milliseconds of CPU, and servers answer many users at once. Let the
             # loop run in between, or all other users of the worker would wait for all of these.

@@ -47,7 +47,7 @@ def begin(talk: Negotiation, features: Features, resumable: bool) -> None:
             f"{who}: the server refused stream management: {errors.quoted(condition)}", condition
         )
     if answer.tag != ENABLED:
-        raise talk.broken("invalid-xml", f"stream management must be enabled, got {answer.tag}")
+        raise talk.broken("invalid-xml", f"the answer must be enabled or failed, got {answer.tag}")
     management = stream.management
     assert management is not None
     if answer.get("resume") in ("true", "1"):
@@ -88,7 +88,7 @@ def _resume(talk: Negotiation, management: Management) -> bool:
             management.sent.acknowledge(h_of(answer.get("h")))
         return False
     if answer.tag != RESUMED:
-        raise talk.broken("invalid-xml", f"the stream must be resumed or not, got {answer.tag}")
+        raise talk.broken("invalid-xml", f"the answer must be resumed or failed, got {answer.tag}")
     if answer.get("previd") != management.id:
         raise talk.broken("invalid-xml", "the server resumed a different stream than requested")
     management.sent.acknowledge(h_of(answer.get("h")))

@@ -221,7 +221,7 @@ class BoshTransport:
         if where and 300 <= answer.status < 400:
             text = f"the server redirects BOSH to {where} ({answer}); use that"
         else:
-            text = f"the server refuses a request of BOSH: {answer}"
+            text = f"the server refuses a BOSH request: {answer}"
         text = errors.quoted(text)
         if self._dialogue.sid:
             self._on_lost(errors.Disconnected(f"{self._who}: {text}"))

@@ -250,7 +250,7 @@ def _check(answer: Answer, accept: str, who: str) -> None:
         wrong = f"the subprotocol must be {websocket.SUBPROTOCOL}, got {found}"
     elif "sec-websocket-extensions" in headers:
         found = headers["sec-websocket-extensions"]
-        wrong = f"there must be no extension that was not offered, got {found}"
+        wrong = f"an extension must have been offered, got {found}"
     else:
         return
     text = f"the server's WebSocket handshake is wrong: {wrong}"

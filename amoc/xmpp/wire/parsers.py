@@ -159,7 +159,7 @@ class Parsers(Generic[T]):
             self.put_back(parser)
         if whole and len(found) == 1:
             return found[0][1]
-        raise Violation("not-well-formed", "there must be exactly one element, whole")
+        raise Violation("not-well-formed", "there must be exactly one whole element")
 
     def new(self) -> Parser[T]:
         """Return a parser that expects a stream header."""

@@ -118,7 +118,7 @@ class Service:
         raise StanzaFailure("service-unavailable")
 
     def presence(self, stanza: Incoming) -> None:
-        """Process presence; a client that is gone also sends unavailable presence."""
+        """Process presence; unavailable presence is also passed in for a client that is gone."""
 
     def answered(self, stanza: Incoming) -> None:
         """Process the answer to a request."""

@@ -124,8 +124,8 @@ def test_it_is_never_silently_plain_when_tls_was_asked_for() -> None:
     ("answer", "error", "text"),
     [
         (b"<failure " + TLS + b"/></stream:stream>", xmpp.TlsError, "refuses it"),
-        (b"<message/>", xmpp.BadStreamError, "STARTTLS must be answered"),
-        (PROCEED + b"<message/>", xmpp.BadStreamError, "more before the TLS handshake"),
+        (b"<message/>", xmpp.BadStreamError, "the answer to STARTTLS must be"),
+        (PROCEED + b"<message/>", xmpp.BadStreamError, "data before the TLS handshake"),
     ],
 )
 def test_a_wrong_answer_to_starttls_is_told(
