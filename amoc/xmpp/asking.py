@@ -20,7 +20,7 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import serialise
 
 
-class Asker(Sender):
+class Requester(Sender):
     """Sends requests on a session and waits for their answers.
 
     Attributes:

@@ -63,10 +63,10 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
         harmless when the stream is over or closed.
         """
         session = self._session
-        session.forget()
+        session.mark_closed()
         stream = session.stream
         if stream.ended:
-            session.let_go()
+            session.end_for_good()
         else:
             stream.close_our_half()
             waiter: Waiter[bool] = Waiter()
@@ -117,7 +117,7 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
             raise ScenarioError("resume needs a client made by connect(resumable=True)")
         if not session.stream.ended:
             return True
-        session.tell()
+        session.note_end_seen()
         return self._resume(session, timeout)
 
     def __enter__(self) -> Self:
@@ -138,6 +138,6 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
         if session is None:
             return
         if session.stream.ended:
-            session.let_go()
+            session.end_for_good()
         else:
             self.abort()

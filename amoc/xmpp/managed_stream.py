@@ -136,7 +136,7 @@ class ManagedStream(Stream):
         if not super().wait_sendable(timeout):
             return False
         if self._ack_due or self._too_many:  # perhaps because of a few large stanzas
-            self._tell()
+            self._exchange_acks()
         while self._too_many and not self.ended:
             waiter: Waiter[bool] = Waiter()
             self._waiting.append(waiter)
@@ -200,7 +200,7 @@ class ManagedStream(Stream):
         self.management.sent.ask()
         super().send(sm.REQUEST_BYTES)
 
-    def _tell(self) -> None:
+    def _exchange_acks(self) -> None:
         self._drop_timer()
         if self.ended:
             return
@@ -212,7 +212,7 @@ class ManagedStream(Stream):
     def _start_timer(self) -> None:
         if not self.ended:
             seconds = options.xmpp_ack_interval.get()
-            self._timer = call_later(get_hub().loop, seconds, self._tell)
+            self._timer = call_later(get_hub().loop, seconds, self._exchange_acks)
 
     def _drop_timer(self) -> None:
         timer, self._timer = self._timer, None

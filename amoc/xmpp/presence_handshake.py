@@ -44,7 +44,7 @@ class Neighbours:
         self._willing: dict[int, None] = {}  # ordered, so that runs with the same seed are alike
         self._allowed: set[int] = set()
         self._parting = False
-        self._off = client.on_received(is_presence, self._hear)
+        self._off = client.on_received(is_presence, self._on_presence)
         for jid in self._ids:
             client.send_presence(jid)
 
@@ -83,17 +83,17 @@ class Neighbours:
         finally:
             self._off()
 
-    def _hear(self, presence: Stanza) -> None:
+    def _on_presence(self, presence: Stanza) -> None:
         user_id = self._ids.get(bare(presence.sender))
         if user_id is None:
             return
         kind = presence.xml.get("type")
         if kind is None:
-            self._hear_available(user_id, presence.xml.findtext(_SHOW) == "chat")
+            self._on_available(user_id, presence.xml.findtext(_SHOW) == "chat")
         elif kind == "unavailable":
-            self._hear_unavailable(user_id)
+            self._on_unavailable(user_id)
 
-    def _hear_available(self, user_id: int, allows: bool) -> None:
+    def _on_available(self, user_id: int, allows: bool) -> None:
         if self._parting:
             return
         if user_id not in self._allowed or not allows:
@@ -104,7 +104,7 @@ class Neighbours:
         else:
             self._willing.pop(user_id, None)  # it has restarted: its earlier permission is void
 
-    def _hear_unavailable(self, user_id: int) -> None:
+    def _on_unavailable(self, user_id: int) -> None:
         known = user_id in self._allowed or user_id in self._willing
         self._willing.pop(user_id, None)
         self._allowed.discard(user_id)

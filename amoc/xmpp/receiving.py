@@ -14,17 +14,17 @@ from amoc.base import pause
 from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Alarm, wait
 from amoc.xmpp import encode, options
-from amoc.xmpp.asking import Asker
+from amoc.xmpp.asking import Requester
 from amoc.xmpp.encode import Sendable
 from amoc.xmpp.errors import ReceiveTimeout
 from amoc.xmpp.match import Match, Predicate, from_jid, is_any, is_request, name_of
 from amoc.xmpp.request_counts import wait_counted
 from amoc.xmpp.session import Handler
-from amoc.xmpp.session_waits import Looker, Receiver
+from amoc.xmpp.session_waits import ConditionWaiter, Receiver
 from amoc.xmpp.stanza import Stanza
 
 
-class Listener(Asker):
+class Listener(Requester):
     """Waits on a session for stanzas. The features in `amoc.xmpp.features` build on it."""
 
     __slots__ = ()
@@ -99,7 +99,7 @@ class Listener(Asker):
             XmppError: The stream has ended.
             ClosedError: The client is closed.
         """
-        self._look(lambda: False, seconds)
+        self._wait_for(lambda: False, seconds)
 
     def wait_until(self, condition: Callable[[], object], timeout: float | None = None) -> bool:
         """Wait until `condition` is true; it is evaluated at once and after each received stanza.
@@ -115,17 +115,17 @@ class Listener(Asker):
             XmppError: The stream has ended.
             ClosedError: The client is closed.
         """
-        return bool(condition()) or self._look(condition, inf if timeout is None else timeout)
+        return bool(condition()) or self._wait_for(condition, inf if timeout is None else timeout)
 
-    def _look(self, condition: Callable[[], object], seconds: float, name: str = "") -> bool:
+    def _wait_for(self, condition: Callable[[], object], seconds: float, name: str = "") -> bool:
         session = self._session
         session.check_open()
-        looker = Looker(condition)
-        session.lookers = (*session.lookers, looker)
+        waiter = ConditionWaiter(condition)
+        session.conditions = (*session.conditions, waiter)
         try:
-            return wait_counted(looker, seconds, name)
+            return wait_counted(waiter, seconds, name)
         finally:
-            session.lookers = tuple(one for one in session.lookers if one is not looker)
+            session.conditions = tuple(one for one in session.conditions if one is not waiter)
 
     def _receive(
         self, match: Predicate | None, seconds: float, first: Sendable | None = None

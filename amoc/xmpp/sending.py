@@ -169,7 +169,7 @@ class Sender:
         if is_message:
             _count_sent()
         if self._on_sent is not None:
-            self._tell_sent(data)
+            self._show_sent(data)
         if is_congested and getcurrent() is not get_hub():
             self._wait_sendable()
 
@@ -177,7 +177,7 @@ class Sender:
         session = self._session
         seconds = options.xmpp_request_timeout.get()
         if not session.stream.wait_sendable(seconds):
-            session.tell()
+            session.note_end_seen()
             session.stream.fail(
                 SendTimeout(
                     f"{session.stream.who}: the server accepted no more bytes within"
@@ -186,7 +186,7 @@ class Sender:
             )
         session.check_open()
 
-    def _tell_sent(self, data: bytes) -> None:
+    def _show_sent(self, data: bytes) -> None:
         assert self._on_sent is not None
         try:
             stanza = Stanza.of(data)

@@ -35,7 +35,7 @@ from amoc.xmpp import meters, own_answers
 from amoc.xmpp.account.lane import Lane
 from amoc.xmpp.account.ledger import ledger
 from amoc.xmpp.match import Predicate
-from amoc.xmpp.session_waits import Looker, Receiver, Request, Results, Watcher
+from amoc.xmpp.session_waits import ConditionWaiter, Receiver, Request, Results, Watcher
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
@@ -57,7 +57,7 @@ class Session(Owner):
         receivers: Waits for stanzas, served first come, first served.
         spare: A receiver to reuse for the next wait; None while it is in use, and until one wait
             has succeeded.
-        lookers: Waits for conditions.
+        conditions: Waits for conditions to become true.
         on_received: Handlers of received stanzas, with their predicates.
         inbox: Stanzas that no receiver took.
         on_closed: The wait for the end of the stream.
@@ -71,18 +71,18 @@ class Session(Owner):
 
     __slots__ = (
         "_counted",
+        "_end_seen",
         "_inbox_size",
         "_interrupt_key",
         "_interrupts",
-        "_told",
         "_woken",
         "alarm",
         "closed",
+        "conditions",
         "features",
         "inbox",
         "jid",
         "lane",
-        "lookers",
         "lost_ns",
         "on_closed",
         "on_received",
@@ -106,7 +106,7 @@ class Session(Owner):
         self.requests: dict[str, Request] = {}
         self.receivers: list[Receiver] = []
         self.spare: Receiver | None = None
-        self.lookers: tuple[Looker, ...] = ()  # a tuple, since most users never have any
+        self.conditions: tuple[ConditionWaiter, ...] = ()  # a tuple: most users never have any
         self.on_received: tuple[tuple[Predicate, Handler], ...] = ()
         self.inbox: deque[Stanza] | None = None  # most users never need one
         self.on_closed: Waiter[bool] | None = None
@@ -118,7 +118,7 @@ class Session(Owner):
         self.alarm: Alarm | None = None
         self._inbox_size = inbox_size
         self._interrupts = interrupts
-        self._told = False
+        self._end_seen = False
         self._interrupt_key: object = None
         self._counted = False
         self._woken: list[AnyWaiter] = []
@@ -144,13 +144,13 @@ class Session(Owner):
             self.shut()
             raise
 
-    def go_on(self, stream: Stream, jid: str, early: list[Stanza], resumed: bool) -> None:
+    def continue_on(self, stream: Stream, jid: str, early: list[Stanza], resumed: bool) -> None:
         """Continue on another stream; see `begin`. A session that was not resumed is in no room."""
         if not resumed:
             self._end_watchers()
         self.stream = stream
         self.jid = jid
-        self.closed = self._told = False
+        self.closed = self._end_seen = False
         self._interrupt_key = self.lost_ns = None
         self.begin(early, resumed)
 
@@ -164,24 +164,24 @@ class Session(Owner):
         if self.closed:
             raise ClosedError(f"{self.stream.who}: this client was closed")
         if self.stream.failure is not None:
-            self.tell()
+            self.note_end_seen()
             raise copy_of(self.stream.failure)
         if self.stream.ended:
             raise ClosedError(f"{self.stream.who}: this client's stream is over")
 
-    def tell(self) -> None:
+    def note_end_seen(self) -> None:
         """Note that the calling greenlet knows of the end: the owner needs no interrupt."""
         if getcurrent() is self.owner:
-            self._told = True
-            self._take_back()
+            self._end_seen = True
+            self._withdraw_interrupt()
 
-    def forget(self) -> None:
+    def mark_closed(self) -> None:
         """Note that the user is done with the session and needs no notice of its end."""
         self.closed = True
-        self._told = True
-        self._take_back()
+        self._end_seen = True
+        self._withdraw_interrupt()
 
-    def _take_back(self) -> None:
+    def _withdraw_interrupt(self) -> None:
         """Withdraw the pending interrupt if the owner has not raised it yet."""
         if self._interrupt_key is not None:
             withdraw_interrupt(self.owner, self._interrupt_key)
@@ -190,11 +190,11 @@ class Session(Owner):
         """Measure a stanza and route it."""
         tag = stanza.tag
         if tag == MESSAGE:
-            if self.results is not None and self._collects(stanza):
+            if self.results is not None and self._take_result(stanza):
                 return
             self.lane.received(stanza)
         elif tag == PRESENCE:
-            self.lane.heard_presence(stanza.xml)
+            self.lane.received_presence(stanza.xml)
         used = False
         if self.watchers is not None:
             watcher = self.watchers.get(bare(stanza.sender))
@@ -206,15 +206,15 @@ class Session(Owner):
         if tag == IQ and stanza.type in ("get", "set"):
             self._on_request(stanza, handled)
         elif (
-            (tag != IQ or not self._answers(stanza))
+            (tag != IQ or not self._take_answer(stanza))
             and not (self.receivers and self._offer(stanza, False))
             and not used
         ):
             self._keep(stanza)
-        if self.lookers:
-            self._let_look()
+        if self.conditions:
+            self._check_conditions()
 
-    def _collects(self, stanza: Stanza) -> bool:
+    def _take_result(self, stanza: Stanza) -> bool:
         """Pass a result to its query; return whether `stanza` was a result."""
         payload = stanza.payload
         if payload is None or self.results is None:
@@ -239,14 +239,14 @@ class Session(Owner):
         if worth_keeping:
             self._keep(stanza)
 
-    def _let_look(self) -> None:
-        for looker in self.lookers:
-            if looker.done:
+    def _check_conditions(self) -> None:
+        for waiter in self.conditions:
+            if waiter.done:
                 continue
-            if guard.call(looker.fail, looker.condition):  # this is the scenario's code
-                looker.set(True)
-            if looker.done:
-                self._woken.append(looker)
+            if guard.call(waiter.fail, waiter.condition):  # this is the scenario's code
+                waiter.set(True)
+            if waiter.done:
+                self._woken.append(waiter)
 
     def on_turn(self) -> None:
         """Wake the waiters that were served."""
@@ -267,25 +267,25 @@ class Session(Owner):
         if self.on_closed is not None:
             self.on_closed.set(True)
             get_hub().loop.run_callback(self.on_closed.wake)
-        if error is not None and self._interrupts and not self._told:
+        if error is not None and self._interrupts and not self._end_seen:
             get_hub().loop.run_callback(self._interrupt, error)
 
     def shut(self, drop: Callable[[Stream], object] = Stream.abort) -> None:
         """Drop the connection at the user's request; harmless the second time."""
-        self.forget()
+        self.mark_closed()
         drop(self.stream)
         self._release(None)
-        self.let_go()
+        self.end_for_good()
 
     def lose(self, drop: Callable[[Stream], object]) -> None:
         """Lose the connection at the user's request; the session can continue on another stream."""
         if not self.stream.ended:
             self.lost_ns = pause.clock.run_ns()
-        self.forget()
+        self.mark_closed()
         drop(self.stream)
         self._release(None)
 
-    def let_go(self) -> None:
+    def end_for_good(self) -> None:
         """End for good: the session will not be resumed."""
         self.end_followers()
         self.stream.give_up()
@@ -305,14 +305,14 @@ class Session(Owner):
         if self.alarm is not None:
             self.alarm.close()
         reason = error or ClosedError(f"{self.stream.who}: this client was closed")
-        waiters: list[AnyWaiter] = [*self.requests.values(), *self.receivers, *self.lookers]
+        waiters: list[AnyWaiter] = [*self.requests.values(), *self.receivers, *self.conditions]
         for waiter in waiters:
             if self.owner is not None and waiter.greenlet is self.owner:
-                self._told = True
+                self._end_seen = True
             waiter.fail(reason)
             get_hub().loop.run_callback(waiter.wake)
         if not self.resumable:
-            self.let_go()
+            self.end_for_good()
         if self._counted:
             self._counted = False
             meters.connected.dec()
@@ -320,16 +320,16 @@ class Session(Owner):
 
     def _interrupt(self, error: BaseException) -> None:
         owner = self.owner
-        if self._told or owner is None or owner.dead:
+        if self._end_seen or owner is None or owner.dead:
             return
         # Between two iterations of start() there is no scenario code to interrupt.
         if isinstance(owner, User) and owner.pool.states[owner.id] != UserState.RUNNING:
             return
-        self._told = True
+        self._end_seen = True
         self._interrupt_key = object()
         interrupt(owner, error, self._interrupt_key)
 
-    def _answers(self, stanza: Stanza) -> bool:
+    def _take_answer(self, stanza: Stanza) -> bool:
         request = self.requests.get(stanza.id)
         if request is None or request.done or stanza.type not in ("result", "error"):
             return False

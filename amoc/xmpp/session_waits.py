@@ -31,7 +31,7 @@ class Receiver(Waiter[Stanza]):
     requests: bool
 
 
-class Looker(Waiter[bool]):
+class ConditionWaiter(Waiter[bool]):
     """A greenlet that waits for a condition, which any stanza may make true."""
 
     __slots__ = ("condition",)

@@ -85,7 +85,7 @@ def to_all(domain: Domain, bare: str, stanza: bytes) -> None:
     """Deliver a room's message to all clients of a user, or store it until one is available."""
     user = domain.users.get(bare)
     if user is not None and user.first is not None:
-        domain.counts.messages_routed += user.tell(stanza)
+        domain.counts.messages_routed += user.send_to_available(stanza)
         return
     to_user(domain, bare, stanza)
 

@@ -50,9 +50,9 @@ class _Connection:
             self._front.dirty.append(self)
         self._out += data
         if len(self._out) > self._front.limits.queue_bytes:
-            self.is_slow()
+            self.report_slow()
 
-    def is_slow(self) -> None:
+    def report_slow(self) -> None:
         """Report that the client does not read; data sent to it after that ignores the limit."""
         if not self._slow:
             self._slow = True
@@ -160,7 +160,7 @@ class Front:
         self.dirty: list[_Connection] = []
         self.paused: list[_Connection] = []
         self.stalled: Deadlines[_Connection] = Deadlines(limits.stall_s)
-        self.link = Link(loop, link, self._hear, self._end)
+        self.link = Link(loop, link, self._on_frame, self._end)
         self._listener = listener
         self._capacity = capacity
         self._number = 0
@@ -194,7 +194,7 @@ class Front:
         self._acceptor.stop()
         self._accepting = False
 
-    def _hear(self, kind: int, number: int, data: bytes) -> None:
+    def _on_frame(self, kind: int, number: int, data: bytes) -> None:
         connection = self.connections.get(number)
         if connection is None:
             return
@@ -221,7 +221,7 @@ class Front:
 
     def _tick(self) -> None:
         for connection in self.stalled.tick(now_ns()):
-            connection.is_slow()
+            connection.report_slow()
         if not self._accepting and len(self.connections) < self._capacity:
             self._accepting = True
             self._acceptor.start(self._accept)

@@ -65,7 +65,7 @@ def _announce(session: Session, attrs: dict[str, str], raw: bytes) -> None:
     user = session.user
     user.choose_first()
     # Its user's clients, itself included, see it as subscribers do (RFC 6121 section 4.2.2).
-    _tell(session, session.presence)
+    _broadcast(session, session.presence)
     offline.deliver(session)
     session.domain.caps.announced(session, raw)
     if not initial:
@@ -91,13 +91,13 @@ def _priority(session: Session, raw: bytes) -> int:
     return value
 
 
-def _tell(session: Session, data: bytes) -> None:
+def _broadcast(session: Session, data: bytes) -> None:
     user = session.user
-    user.tell(addressed(data, user.jid))
+    user.send_to_available(addressed(data, user.jid))
     for contact in user.contacts.values():
         viewer = session.domain.users.get(contact.jid) if contact.from_ else None
         if viewer is not None and not (user.special and user.blocks(contact.jid)):
-            viewer.tell(addressed(data, viewer.jid))
+            viewer.send_to_available(addressed(data, viewer.jid))
 
 
 def hide_from(user: User, jid: str) -> None:
@@ -105,7 +105,7 @@ def hide_from(user: User, jid: str) -> None:
     contact = user.contacts.get(jid)
     if contact is not None and contact.from_:
         for source in user.available:
-            source.domain.tell(jid, presence("unavailable", from_=source.jid, to=jid))
+            source.domain.send_to_available(jid, presence("unavailable", from_=source.jid, to=jid))
 
 
 def show_to(user: User, jid: str) -> None:
@@ -113,14 +113,14 @@ def show_to(user: User, jid: str) -> None:
     contact = user.contacts.get(jid)
     if contact is not None and contact.from_:
         for source in user.available:
-            source.domain.tell(jid, addressed(source.presence or b"", jid))
+            source.domain.send_to_available(jid, addressed(source.presence or b"", jid))
 
 
 def _withdraw(session: Session, data: bytes) -> None:
     if session.presence is not None:
         session.presence = None
         session.user.choose_first()
-        _tell(session, data)
+        _broadcast(session, data)
     directed, session.directed = session.directed, set()
     for address in sorted(directed):
         jid = parse(address)

@@ -96,7 +96,7 @@ def serve(
     gc.collect()
     gc.freeze()
     collector.collect_rarely()
-    _say(
+    _print_line(
         sys.stdout,
         f"xmppd listening on {server.address}, domain {server.domain.name}"
         " (for tests and benchmarks only)",
@@ -109,7 +109,7 @@ def serve(
             watcher.stop()
             watcher.close()
     if stats:
-        _say(sys.stderr, server.statistics().as_line())
+        _print_line(sys.stderr, server.statistics().as_line())
 
 
 def _tls(host: str, domain: str, file: str, key: str, ca_file: str) -> ssl.SSLContext:
@@ -129,7 +129,7 @@ def _watch_signals(server: Server, stopping: Event) -> list[_Watcher]:
         watcher.start(stopping.set)
         watchers.append(watcher)
     report = server.loop.signal(signal.SIGUSR1)
-    report.start(lambda: _say(sys.stderr, server.statistics().as_line()))
+    report.start(lambda: _print_line(sys.stderr, server.statistics().as_line()))
     return [*watchers, report]
 
 
@@ -155,7 +155,7 @@ def _watch_parent(server: Server, stopping: Event) -> _Watcher:
     return watcher
 
 
-def _say(stream: TextIO, line: str) -> None:
+def _print_line(stream: TextIO, line: str) -> None:
     try:
         stream.write(line + "\n")
         stream.flush()

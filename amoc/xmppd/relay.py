@@ -174,7 +174,7 @@ class Relayed:
         self._readable: Callable[[], object] | None = None
         self.slow: Callable[[], object] | None = None
 
-    def hear(self, kind: int, data: bytes) -> None:
+    def on_frame(self, kind: int, data: bytes) -> None:
         """Process a frame from the front process about this connection."""
         if kind == Frame.SLOW:
             if self.slow is not None:
@@ -250,14 +250,14 @@ class Fronts:
     def _add(self, loop: _Loop, sock: Socket) -> None:
         connections: dict[int, Relayed] = {}
 
-        def hear(kind: int, number: int, data: bytes) -> None:
+        def on_frame(kind: int, number: int, data: bytes) -> None:
             if kind == Frame.OPEN:
                 connections[number] = opened = Relayed(link, number)
                 self._welcome(opened)
             elif (known := connections.get(number)) is not None:
                 if kind == Frame.LOST:  # always a connection's last frame
                     del connections[number]
-                known.hear(kind, data)
+                known.on_frame(kind, data)
 
         def ended() -> None:
             self.links.remove(link)
@@ -266,10 +266,10 @@ class Fronts:
                     "a front process of xmppd died, disconnecting %d clients", len(connections)
                 )
             for known in list(connections.values()):
-                known.hear(Frame.LOST, b"")
+                known.on_frame(Frame.LOST, b"")
             connections.clear()
 
-        link = Link(loop, sock, hear, ended)
+        link = Link(loop, sock, on_frame, ended)
         self.links.append(link)
 
     def flush(self) -> None:

@@ -91,7 +91,7 @@ class User:
         """Its connections that have sent presence."""
         return [session for session in self.sessions.values() if session.presence is not None]
 
-    def tell(self, data: bytes) -> int:
+    def send_to_available(self, data: bytes) -> int:
         """Send `data` to its connections that have sent presence; return their number."""
         available = self.available
         for session in available:
@@ -108,7 +108,7 @@ class User:
         """Return whether it has blocked a bare address (XEP-0191)."""
         return self.kept is not None and bare in self.kept.blocked
 
-    def reconsider(self) -> None:
+    def update_special(self) -> None:
         """Update `special`, after something that it depends on has changed."""
         kept = self.kept
         self.special = any(session.carbons for session in self.sessions.values()) or (
@@ -329,11 +329,11 @@ class Domain:
         session.transport.write(data)
         return True
 
-    def tell(self, bare: str, data: bytes) -> None:
+    def send_to_available(self, bare: str, data: bytes) -> None:
         """Send a stanza to all of a user's clients that have sent presence."""
         user = self.users.get(bare)
         if user is not None:
-            user.tell(data)
+            user.send_to_available(data)
 
     def incoming(
         self, kind: str, sender: Session, to: Jid, attrs: dict[str, str], raw: bytes

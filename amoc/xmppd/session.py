@@ -373,7 +373,7 @@ class Session:
             del self.user.sessions[self.jid.partition("/")[2]]
             presence.left(self)
             if self.carbons:
-                self.user.reconsider()
+                self.user.update_special()
         managed, self.managed = self.managed, None
         if managed is not None:
             managed.end()

@@ -124,9 +124,9 @@ def _arrive(domain: Domain, user: User, from_: str, kind: str, stanza: bytes | N
 
 def _show(user: User, viewer: User) -> None:
     for source in user.available:
-        viewer.tell(addressed(source.presence or b"", viewer.jid))
+        viewer.send_to_available(addressed(source.presence or b"", viewer.jid))
 
 
 def _hide(user: User, viewer: User) -> None:
     for source in user.available:
-        viewer.tell(presence("unavailable", from_=source.jid, to=viewer.jid))
+        viewer.send_to_available(presence("unavailable", from_=source.jid, to=viewer.jid))

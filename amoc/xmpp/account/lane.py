@@ -124,11 +124,11 @@ class Lane:
         if self._ledger.is_crowded or not (self.online.epoch or self.rooms):
             self._ledger.forget(self)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Note that its session was resumed: messages sent in between are due."""
         self.is_open = True
         for there in (self.online, *(self.rooms or {}).values()):
-            there.go_on(self._closed_ns)
+            there.resume(self._closed_ns)
 
     # Sending
 
@@ -299,7 +299,7 @@ class Lane:
             return
         if stanza.type == "groupchat":
             xml = stanza.xml
-            self._heard_affiliations(xml)
+            self._received_affiliations(xml)
             if not (stanza.body or "").strip():
                 return  # the room's subject, sent at each join, or its configuration
             room, _, speaker = stanza.sender.partition("/")
@@ -362,7 +362,7 @@ class Lane:
 
     # Rooms
 
-    def heard_presence(self, xml: Element) -> None:
+    def received_presence(self, xml: Element) -> None:
         """Note a received presence; a room's self-presence says that the user is in, or out."""
         if any(one.get("code") == _OWN_PRESENCE for one in xml.iterfind(_ROOM_STATUS)):
             room = xml.get("from", "")
@@ -371,7 +371,7 @@ class Lane:
             elif xml.get("type") == "unavailable":
                 self.left(room)
 
-    def _heard_affiliations(self, xml: Element) -> None:
+    def _received_affiliations(self, xml: Element) -> None:
         """Note a light room's announcement that the user is now, or no longer, a member."""
         found = xml.find(_LIGHT_ROOM)
         for one in found if found is not None else ():

@@ -28,13 +28,13 @@ class Account:
     def add(self, lane: Lane) -> None:
         """Add a lane: the account has more simultaneous sessions than ever before."""
         self.lanes.append(lane)
-        self._look()
+        self._update_lanes()
 
     def remove(self, lane: Lane) -> None:
         """Remove a lane that is no longer needed."""
         self.lanes.remove(lane)
-        self._look()
+        self._update_lanes()
 
-    def _look(self) -> None:
+    def _update_lanes(self) -> None:
         for lane in self.lanes:
             lane.is_alone = len(self.lanes) == 1

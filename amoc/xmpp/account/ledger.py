@@ -109,7 +109,7 @@ class Ledger:
             self._lanes[lane.token] = lane
             lane.account = self.accounts.setdefault(lane.account.jid, lane.account)
             lane.account.add(lane)
-        lane.go_on()
+        lane.resume()
         return lane
 
     def forget(self, lane: Lane) -> None:

@@ -91,7 +91,7 @@ class Attendance:
             self._stays = (*self._stays[1 - MAX_STAYS :], stay)
             self.since_ns = 0
 
-    def go_on(self, ended_ns: int) -> None:
+    def resume(self, ended_ns: int) -> None:
         """Continue the stay that ended at `ended_ns`, if there is one."""
         if not self.since_ns and self._stays and self._stays[-1].until_ns == ended_ns:
             self.since_ns = self._stays[-1].since_ns

@@ -22,7 +22,13 @@ from amoc.xmpp.client import Client
 from amoc.xmpp.connection import identity, reaching, resuming, securing, server_addresses
 from amoc.xmpp.connection.identity import Identity
 from amoc.xmpp.connection.login import Negotiation, Terms
-from amoc.xmpp.connection.retrying import Patience, can_follow, persist, usual, worth_retrying
+from amoc.xmpp.connection.retrying import (
+    RetryPolicy,
+    can_follow,
+    default_policy,
+    with_retries,
+    worth_retrying,
+)
 from amoc.xmpp.connection.server_url import TCP, parse_server
 from amoc.xmpp.managed_stream import ManagedStream
 from amoc.xmpp.options import RESUMABLE, UNMANAGED
@@ -131,7 +137,7 @@ def connect(
     given = locals()
     plan = plan_of(**{name: value for name, value in given.items() if name != "attempts"})
     most = options.xmpp_connect_attempts.get() if attempts is None else attempts
-    return connect_by(plan, usual(most), Client)
+    return connect_by(plan, default_policy(most), Client)
 
 
 def _management(resumable: bool | None) -> str:
@@ -203,9 +209,9 @@ def plan_of(
     )
 
 
-def connect_by(plan: Plan, patience: Patience, kind: type[C]) -> C:
-    """Connect a client of class `kind` as planned, with retries according to `patience`."""
-    return persist(partial(_connect, plan, kind), patience)
+def connect_by(plan: Plan, policy: RetryPolicy, kind: type[C]) -> C:
+    """Connect a client of class `kind` as planned, with retries according to `policy`."""
+    return with_retries(partial(_connect, plan, kind), policy)
 
 
 def _connect(plan: Plan, kind: type[C], failed: int, target: str | None) -> C:
@@ -229,18 +235,18 @@ def _bind(plan: Plan, talk: Negotiation, features: Features) -> str:
 
 
 def resume(plan: Plan, session: Session, timeout: float) -> bool:
-    """Do `resume_by` for `timeout` seconds with the default patience."""
+    """Do `resume_by` for `timeout` seconds with the default policy."""
     until_ns = monotonic_ns() + int(min(timeout, 1e9) * S_NS)
-    return resume_by(plan, session, usual(sys.maxsize, until_ns))
+    return resume_by(plan, session, default_policy(sys.maxsize, until_ns))
 
 
-def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
+def resume_by(plan: Plan, session: Session, policy: RetryPolicy) -> bool:
     """Continue a lost session: resume it, or else bind a new one.
 
     Args:
         plan: The plan with which it was connected.
         session: The session.
-        patience: Which attempts to make, and until when.
+        policy: Which attempts to make, and until when.
 
     Returns:
         Whether its stream was resumed.
@@ -271,7 +277,7 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
         return attempt_at(target, failed)
 
     def attempt_at(target: str | None, failed: int) -> bool:
-        left = max((patience.until_ns - monotonic_ns()) / S_NS, 0.001)
+        left = max((policy.until_ns - monotonic_ns()) / S_NS, 0.001)
         short = plan._replace(timeout=min(plan.timeout, left))
         handled = management.handled
         try:
@@ -287,11 +293,11 @@ def resume_by(plan: Plan, session: Session, patience: Patience) -> bool:
         else:
             meters.attempt_succeeded(connect_ns)
             session.stream.give_up()
-        session.go_on(talk.stream, jid, talk.early, resumed)
+        session.continue_on(talk.stream, jid, talk.early, resumed)
         return resumed
 
     try:
-        resumed = persist(attempt, patience)
+        resumed = with_retries(attempt, policy)
     except errors.XmppError:
         pause.wait_resumed()
         raise

@@ -43,7 +43,7 @@ _LASTING: Final = (
 )
 
 
-class Patience(NamedTuple):
+class RetryPolicy(NamedTuple):
     """Policy for retries."""
 
     attempts: int
@@ -56,10 +56,12 @@ class Patience(NamedTuple):
     """Called before each attempt; it may wait."""
 
 
-def usual(attempts: int, until_ns: int = sys.maxsize) -> Patience:
+def default_policy(attempts: int, until_ns: int = sys.maxsize) -> RetryPolicy:
     """Return the policy of `connect`, from the settings."""
     first = options.xmpp_connect_pause.get()
-    return Patience(attempts, lambda n: backoff(n, first, MAX_PAUSE_S, random.random()), until_ns)
+    return RetryPolicy(
+        attempts, lambda n: backoff(n, first, MAX_PAUSE_S, random.random()), until_ns
+    )
 
 
 def worth_retrying(error: BaseException) -> bool:
@@ -77,19 +79,19 @@ def worth_retrying(error: BaseException) -> bool:
     return isinstance(error, errors.IqError) and error.kind == "wait"
 
 
-def persist(make: Callable[[int, str | None], T], patience: Patience) -> T:
+def with_retries(make: Callable[[int, str | None], T], policy: RetryPolicy) -> T:
     """Make attempts until one succeeds; each may be redirected to other hosts.
 
     Args:
         make: Makes one attempt, given the number of failures and the host of a redirect, if any.
-        patience: The policy for retries.
+        policy: The policy for retries.
 
     Raises:
         XmppError: The error of the last attempt.
     """
     meters.connecting.inc()
     try:
-        return _attempts(make, patience)
+        return _attempts(make, policy)
     except GreenletExit:  # the user is asked to stop, or killed
         meters.connections_cancelled.inc()
         raise
@@ -97,11 +99,11 @@ def persist(make: Callable[[int, str | None], T], patience: Patience) -> T:
         meters.connecting.dec()
 
 
-def _attempts(make: Callable[[int, str | None], T], patience: Patience) -> T:
+def _attempts(make: Callable[[int, str | None], T], policy: RetryPolicy) -> T:
     failed, hops = 0, 0
     target: str | None = None
     while True:
-        patience.before()
+        policy.before()
         begin_ns = monotonic_ns()
         try:
             return make(failed, target)
@@ -115,9 +117,9 @@ def _attempts(make: Callable[[int, str | None], T], patience: Patience) -> T:
             continue
         except errors.XmppError as error:
             failed += 1
-            seconds = patience.pause_s(failed)
-            late = monotonic_ns() + seconds * S_NS > patience.until_ns
-            gives_up = failed >= patience.attempts or not worth_retrying(error) or late
+            seconds = policy.pause_s(failed)
+            late = monotonic_ns() + seconds * S_NS > policy.until_ns
+            gives_up = failed >= policy.attempts or not worth_retrying(error) or late
             _count_failure(error, begin_ns, gives_up)
             if gives_up:
                 raise

@@ -19,7 +19,7 @@ from amoc.scenario import pacing
 from amoc.xmpp import meters, options
 from amoc.xmpp.client import Client
 from amoc.xmpp.connection.connecting import Plan, connect_by, plan_of, resume_by
-from amoc.xmpp.connection.retrying import Patience
+from amoc.xmpp.connection.retrying import RetryPolicy
 from amoc.xmpp.errors import XmppError
 
 
@@ -45,17 +45,17 @@ class ReturningClient(Client):
         if self.lost_ns is None or not meant:
             super().__exit__(kind, error, trace)
             return False
-        self._session.forget()
+        self._session.mark_closed()
         return True
 
-    def return_by(self, plan: Plan, patience: Patience) -> None:
+    def return_by(self, plan: Plan, policy: RetryPolicy) -> None:
         """Continue with a resumed or new session; handlers and rooms do not outlast a block."""
         self._session.end_followers()
         self._on_sent = None
         try:
-            self.resumed = resume_by(plan, self._session, patience)
+            self.resumed = resume_by(plan, self._session, policy)
         except BaseException:
-            self._session.let_go()
+            self._session.end_for_good()
             raise
 
 
@@ -88,8 +88,8 @@ def staying_connected(
     """
     options_of_connect.pop("attempts", None)
     plan = plan_of(user_id, **options_of_connect)
-    patience = Patience(sys.maxsize, _pause, before=_pace)
-    client = connect_by(plan, patience, ReturningClient)
+    policy = RetryPolicy(sys.maxsize, _pause, before=_pace)
+    client = connect_by(plan, policy, ReturningClient)
     client.resumed = False
     while True:
         try:
@@ -102,9 +102,9 @@ def staying_connected(
             return
         wait(Waiter(), _pause(1))
         if plan.terms.management == options.RESUMABLE:
-            client.return_by(plan, patience)
+            client.return_by(plan, policy)
         else:
-            client = connect_by(plan, patience, ReturningClient)
+            client = connect_by(plan, policy, ReturningClient)
             client.resumed = False
         meters.outage.record_ns(pause.clock.run_ns() - lost_ns)
 

@@ -95,7 +95,7 @@ class Contacts(Listener):
                 self.send_presence(jid, type="subscribe")
                 # Accepts a request that arrived before these handlers existed; else has no effect.
                 self.send_presence(jid, type="subscribed")
-            if not both and not self._look(lambda: both, seconds, "befriend"):
+            if not both and not self._wait_for(lambda: both, seconds, "befriend"):
                 raise ReceiveTimeout(
                     f"{self._session.stream.who}: {jid} did not agree to mutual subscriptions"
                     f" within {seconds:g} s"

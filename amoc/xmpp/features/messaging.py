@@ -114,7 +114,7 @@ class Messaging(Listener):
         begin_ns = monotonic_ns()
         try:
             self._put(f"{before}{stanza_id}{after}".encode(), True)
-            if not self._look(lambda: confirmed_ns, seconds, "receipt"):
+            if not self._wait_for(lambda: confirmed_ns, seconds, "receipt"):
                 raise ReceiveTimeout(
                     f"{self._session.stream.who}: no receipt arrived within {seconds:g} s from {to}"
                 )

@@ -103,7 +103,7 @@ class Rooms(Archives):
             begin_ns = monotonic_ns()
             left_s = (give_up_ns - begin_ns) / S_NS
             self.send(presence)
-            if not self._look(lambda: state.joined_ns or state.failure, left_s, JOIN):
+            if not self._wait_for(lambda: state.joined_ns or state.failure, left_s, JOIN):
                 raise ReceiveTimeout(f"{state.who}: the room did not answer within {seconds:g} s")
             failure = state.failure
             if failure is None or failure.condition != LOCKED or left_s <= pause_s:

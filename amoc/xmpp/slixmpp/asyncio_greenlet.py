@@ -115,7 +115,7 @@ class AsyncioGreenlet:
             try:
                 self.loop.run_forever()
             except BaseException as error:  # asyncio lets SystemExit end the shared loop
-                self._tell(None, error)
+                self._report(None, error)
 
     def close(self) -> None:
         """Stop the loop and everything that still runs in it."""
@@ -168,9 +168,9 @@ class AsyncioGreenlet:
         error = context.get("exception")
         if error is None:
             error = RuntimeError(context["message"])
-        self._tell(context.get("task"), error)
+        self._report(context.get("task"), error)
 
-    def _tell(self, what: object, error: BaseException) -> None:
+    def _report(self, what: object, error: BaseException) -> None:
         self.hub.handle_error(what or self.loop, type(error), error, error.__traceback__)
 
 

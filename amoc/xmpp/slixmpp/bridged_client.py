@@ -27,7 +27,7 @@ from amoc.xmpp.account.lane import Lane
 from amoc.xmpp.account.ledger import ledger
 from amoc.xmpp.connection import causes, securing, server_addresses, tls_errors
 from amoc.xmpp.connection.connecting import Plan
-from amoc.xmpp.connection.retrying import persist, usual
+from amoc.xmpp.connection.retrying import default_policy, with_retries
 from amoc.xmpp.connection.server_url import TCP, Server
 from amoc.xmpp.connection.sockets import connect_error
 from amoc.xmpp.slixmpp import asyncio_greenlet
@@ -135,7 +135,7 @@ class Watcher:
         if lane is not None and isinstance(stanza, Message):
             lane.received(Stanza(stanza.xml, monotonic_ns()))
         elif lane is not None and isinstance(stanza, Presence):
-            lane.heard_presence(stanza.xml)
+            lane.received_presence(stanza.xml)
         return stanza
 
     def _sent(self, stanza: Any) -> Any:
@@ -166,7 +166,7 @@ class Watcher:
         if was_in and not (told or resting or owner.dead):
             interrupt(owner, error, self)
 
-    def told(self) -> None:
+    def withdraw_interrupt(self) -> None:
         """Note that the user is learning of the end now, and needs no interrupt."""
         withdraw_interrupt(self.owner, self)
 
@@ -239,7 +239,7 @@ class SlixmppClient(Generic[C]):
     def _check_open(self) -> None:
         watcher = self._watcher
         if getcurrent() is watcher.owner:
-            watcher.told()
+            watcher.withdraw_interrupt()
         if watcher.failure is not None:
             raise copy_of(watcher.failure)
         if watcher.closed:
@@ -267,7 +267,7 @@ class SlixmppClient(Generic[C]):
         """Drop the connection without waiting. Harmless when it is closed."""
         watcher = self._watcher
         watcher.closed = True
-        watcher.told()
+        watcher.withdraw_interrupt()
         self._asyncio.soon(watcher.drop)
 
     def __enter__(self) -> Self:
@@ -296,7 +296,7 @@ def connect(
         )
     use_fast_scram()
     most = options.xmpp_connect_attempts.get() if attempts is None else attempts
-    return persist(partial(_attempt, kind, plan, arguments), usual(most))
+    return with_retries(partial(_attempt, kind, plan, arguments), default_policy(most))
 
 
 def _attempt(

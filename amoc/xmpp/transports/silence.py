@@ -38,7 +38,7 @@ def reset(sock: Socket) -> None:
     sock.close()
 
 
-class Keeper:
+class SilentSockets:
     """Holds the silent sockets of this process."""
 
     def __init__(self) -> None:
@@ -77,4 +77,4 @@ class Keeper:
             self._timer = None
 
 
-KEEPER: Final = Keeper()
+SILENT_SOCKETS: Final = SilentSockets()

@@ -162,7 +162,7 @@ class TcpTransport:
 
     def cut(self, reset: bool) -> None:
         """Drop the connection as a crashed host would: by a reset, or silently."""
-        self._leave(silence.reset if reset else silence.KEEPER.keep)
+        self._leave(silence.reset if reset else silence.SILENT_SOCKETS.keep)
 
     def _leave(self, dispose: Callable[[Socket], object]) -> None:
         if self.closed:

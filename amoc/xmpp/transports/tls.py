@@ -70,7 +70,7 @@ class TlsTransport:
     __slots__ = (
         "_below",
         "_early",
-        "_heard",
+        "_has_received",
         "_on_data",
         "_on_lost",
         "_place",
@@ -94,7 +94,7 @@ class TlsTransport:
         self._on_data: OnData = ignore
         self._on_lost: OnLost = ignore
         self._early = b""
-        self._heard = False
+        self._has_received = False
         self._waiter: Waiter[Exception | None] | None = None
         self.closed = False
         self._sessions = terms.sessions
@@ -195,8 +195,8 @@ class TlsTransport:
     def _on_encrypted(self, data: bytes) -> None:
         engine = self.engine
         shaking = not engine.established
-        if shaking and not self._heard:
-            self._heard = True
+        if shaking and not self._has_received:
+            self._has_received = True
             if not first_bytes.is_tls(data):
                 self._end(NotTls(first_bytes.protocol(data)))
                 return

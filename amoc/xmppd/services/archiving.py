@@ -57,7 +57,7 @@ def _prefer(session: Session, child: Element) -> str:
     preferences = Preferences(default, always, never)
     usual = default == "always" and not never
     session.user.keep().preferences = None if usual else preferences
-    session.user.reconsider()
+    session.user.update_special()
     return _shown(preferences)
 
 

@@ -80,7 +80,7 @@ def _named(child: Element) -> list[str]:
 
 def _changed(session: Session, name: str, jids: list[str]) -> None:
     user = session.user
-    user.reconsider()
+    user.update_special()
     domain = session.domain
     for other in user.sessions.values():
         if other is not session:

@@ -75,7 +75,7 @@ class Caps:
         fresh = nodes - session.notified
         session.notified = nodes
         if session.presence is not None and fresh:
-            pep.tell_last(session, fresh)
+            pep.send_last_items(session, fresh)
 
 
 def version(query: Element) -> str:

@@ -21,14 +21,14 @@ DISABLE = f"{{{ns.CARBONS}}}disable"
 def enable(session: Session, _child: Element) -> str:
     """Enable copies for a client."""
     session.carbons = True
-    session.user.reconsider()
+    session.user.update_special()
     return ""
 
 
 def disable(session: Session, _child: Element) -> str:
     """Disable copies for a client."""
     session.carbons = False
-    session.user.reconsider()
+    session.user.update_special()
     return ""
 
 

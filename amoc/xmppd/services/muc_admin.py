@@ -153,14 +153,14 @@ def configure(conference: Conference, stanza: Incoming, query: Element) -> str:
             for occupant in list(room.occupants.values()):
                 if room.affiliation(occupant.bare) == "none":
                     room.leave(occupant, codes=[muc_room.NOW_MEMBERS_ONLY])
-        _tell_configured(conference, room)
+        _announce_configuration(conference, room)
         conference.close_if_empty(room)
     else:
         raise StanzaFailure("bad-request")
     return ""
 
 
-def _tell_configured(conference: Conference, room: muc_room.Room) -> None:
+def _announce_configuration(conference: Conference, room: muc_room.Room) -> None:
     """Announce to the room that its configuration has changed (section 10.2.1)."""
     for occupant in room.occupants.values():
         head = attributes(type="groupchat", from_=room.jid, to=occupant.jid)

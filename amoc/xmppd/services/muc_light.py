@@ -99,7 +99,7 @@ class LightRooms(Service):
             moment = archives.moment(self.domain.now_us())
             archives.add(room.jid, Entry(moment, sender, "", head + b">" + inner + b"</message>"))
             mark = stanza_id(moment, escape(room.jid).encode())
-        self._tell(room, head, inner + mark)
+        self._send_to_members(room, head, inner + mark)
 
     def presence(self, stanza: Incoming) -> None:
         """Refuse presence, which light rooms do not have."""
@@ -266,7 +266,7 @@ class LightRooms(Service):
         head = attributes(type="groupchat", from_=room.jid, to=jid, id=id_)
         delivery.to_all(self.domain, jid, f"<message{head}>{x}<body/></message>".encode())
 
-    def _tell(self, room: LightRoom, head: bytes, inner: bytes) -> None:
+    def _send_to_members(self, room: LightRoom, head: bytes, inner: bytes) -> None:
         for jid in room.members:
             message = head + stamp({"to": jid}) + b">" + inner + b"</message>"
             delivery.to_all(self.domain, jid, message)

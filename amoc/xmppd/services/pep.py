@@ -32,16 +32,16 @@ class Account(Host):
         contact = self._user.contacts.get(bare)
         return bare == self.jid or (contact is not None and contact.from_)
 
-    def tell(self, node: Node, payload: str) -> None:
+    def notify(self, node: Node, payload: str) -> None:
         """Send an event to subscribers, and to contacts that want such events."""
-        super().tell(node, payload)
+        super().notify(node, payload)
         for bare in (self.jid, *(it.jid for it in self._user.contacts.values() if it.from_)):
             viewer = self.domain.users.get(bare)
-            if viewer is None or bare in node.subscribers or not _may_be_told(node, bare):
+            if viewer is None or bare in node.subscribers or not _may_receive(node, bare):
                 continue
             for session in viewer.available:
                 if node.name in session.notified and session.jid not in node.subscribers:
-                    self.tell_one(session.jid, payload)
+                    self.notify_one(session.jid, payload)
 
 
 def account(domain: Domain, user: User) -> Account:
@@ -49,7 +49,7 @@ def account(domain: Domain, user: User) -> Account:
     return Account(domain, user, user.keep().nodes)
 
 
-def tell_last(session: Session, nodes: frozenset[str]) -> None:
+def send_last_items(session: Session, nodes: frozenset[str]) -> None:
     """Send a client the last item of each of `nodes`, of its user and the user's contacts."""
     domain = session.domain
     mine = session.user
@@ -60,11 +60,11 @@ def tell_last(session: Session, nodes: frozenset[str]) -> None:
         for name in nodes & owner.kept.nodes.keys():
             node = owner.kept.nodes[name]
             wanted = node.config.send_last == "on_sub_and_presence"
-            if wanted and node.last is not None and _may_be_told(node, mine.jid):
+            if wanted and node.last is not None and _may_receive(node, mine.jid):
                 send_item(account(domain, owner), node, node.last, session.jid)
 
 
-def _may_be_told(node: Node, bare: str) -> bool:
+def _may_receive(node: Node, bare: str) -> bool:
     affiliation = node.affiliation(bare)
     if affiliation == "outcast":
         return False

@@ -97,7 +97,7 @@ def _publish(host: Host, sender: str, publish: Element, request: Element) -> str
     if node.config.persist_items and node.config.max_items:
         host.domain.budget.take(len(item.payload))
         host.freed(node.add(item))
-    host.tell(node, event(name, item.as_markup(payload=node.config.deliver_payloads)))
+    host.notify(node, event(name, item.as_markup(payload=node.config.deliver_payloads)))
     answer = f"<publish{attributes(node=name)}><item{attributes(id=item.id)}/></publish>"
     return f"<pubsub xmlns='{ns.PUBSUB}'>{answer}</pubsub>"
 
@@ -118,7 +118,7 @@ def _retract(host: Host, sender: str, retract: Element, _request: Element) -> st
     refuse_if(not gone, "item-not-found")
     host.freed(gone)
     if node.config.notify_retract or retract.get("notify") in ("1", "true"):
-        host.tell(
+        host.notify(
             node, event(node.name, "".join(f"<retract{attributes(id=item.id)}/>" for item in gone))
         )
     return ""

@@ -57,12 +57,12 @@ class Host:
         """Return whether a user sees the presence of the host's owner."""
         return bool(bare)
 
-    def tell(self, node: Node, payload: str) -> None:
+    def notify(self, node: Node, payload: str) -> None:
         """Send an event to all subscribers of a node."""
         for jid in node.subscribers:
-            self.tell_one(jid, payload)
+            self.notify_one(jid, payload)
 
-    def tell_one(self, jid: str, payload: str, extra: bytes = b"") -> None:
+    def notify_one(self, jid: str, payload: str, extra: bytes = b"") -> None:
         """Send an event to an address: to one client, or to all of a user's clients."""
         domain = self.domain
         head = attributes(from_=self.jid, to=jid, type="headline")
@@ -70,7 +70,7 @@ class Host:
         if domain.send(jid, data):
             domain.counts.messages_routed += 1
         elif (user := domain.users.get(jid)) is not None:
-            domain.counts.messages_routed += user.tell(data)
+            domain.counts.messages_routed += user.send_to_available(data)
 
     def node(self, element: Element) -> Node:
         """Return the node that a request names.
@@ -128,7 +128,7 @@ class Host:
 def send_item(host: Host, node: Node, item: Item, jid: str) -> None:
     """Send an earlier item to one address."""
     shown = item.as_markup(payload=node.config.deliver_payloads)
-    host.tell_one(jid, event(node.name, shown), moments.delay(item.moment, host.jid))
+    host.notify_one(jid, event(node.name, shown), moments.delay(item.moment, host.jid))
 
 
 Verb = Callable[[Host, str, Element, Element], str]

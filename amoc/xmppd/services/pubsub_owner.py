@@ -54,7 +54,7 @@ def _delete(host: Host, sender: str, asked: Element, _request: Element) -> str:
     del host.nodes[node.name]
     host.freed(node.items.values())
     if node.config.notify_delete:
-        _tell(host, node, "delete")
+        _notify(host, node, "delete")
     return ""
 
 
@@ -63,13 +63,13 @@ def _purge(host: Host, sender: str, asked: Element, _request: Element) -> str:
     host.freed(node.items.values())
     node.items.clear()
     if node.config.notify_retract:
-        _tell(host, node, "purge")
+        _notify(host, node, "purge")
     return ""
 
 
-def _tell(host: Host, node: Node, what: str) -> None:
+def _notify(host: Host, node: Node, what: str) -> None:
     head = attributes(node=node.name)
-    host.tell(node, f"<event xmlns='{ns.PUBSUB_EVENT}'><{what}{head}/></event>")
+    host.notify(node, f"<event xmlns='{ns.PUBSUB_EVENT}'><{what}{head}/></event>")
 
 
 def _affiliations(host: Host, sender: str, asked: Element, _request: Element) -> str:

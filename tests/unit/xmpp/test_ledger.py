@@ -255,7 +255,7 @@ def test_beyond_the_flows_that_are_kept_nothing_is_lost(monkeypatch: pytest.Monk
     with Grown() as by:
         lanes = [run.open(user_id) for user_id in range(1, 5)]
         for lane in lanes[1:]:
-            lane.heard_presence(presence("").xml)
+            lane.received_presence(presence("").xml)
         for lane in lanes[1:]:
             lane.received(message(lanes[0].stamp(lanes.index(lane) + 1, "chat")))
         in_room = lanes[0].stamp(ROOM, "groupchat")
@@ -326,8 +326,8 @@ def test_a_room_message_is_expected_by_each_member_and_by_nobody_else() -> None:
     with Grown() as by:
         speaker, *members = (run.open(user_id) for user_id in range(1, 5))
         for lane in (speaker, members[0], members[1]):
-            lane.heard_presence(presence("").xml)
-        members[2].heard_presence(presence("", "100").xml)  # not its own
+            lane.received_presence(presence("").xml)
+        members[2].received_presence(presence("", "100").xml)  # not its own
         for number in range(3):
             stanza_id = speaker.stamp(ROOM, "groupchat")
             for lane in (speaker, members[0]):
@@ -342,8 +342,8 @@ def test_who_has_left_a_room_expects_nothing_more() -> None:
     run = Run(1)
     with Grown() as by:
         speaker, member = run.open(1), run.open(2)
-        member.heard_presence(presence("").xml)
-        member.heard_presence(presence(" type='unavailable'").xml)
+        member.received_presence(presence("").xml)
+        member.received_presence(presence(" type='unavailable'").xml)
         speaker.stamp(ROOM, "groupchat")
         run.end()
     assert by == {}
@@ -354,7 +354,7 @@ def test_the_history_of_a_room_is_timed_apart_and_not_expected() -> None:
     with Grown() as by:
         speaker, member = run.open(1), run.open(2)
         said = [speaker.stamp(ROOM, "groupchat") for _ in range(3)]
-        member.heard_presence(presence("").xml)
+        member.received_presence(presence("").xml)
         for stanza_id in said * 2:
             inside = f"<body>x</body>{DELAY}"
             member.received(message(stanza_id, inside, **{"from": f"{ROOM}/me"}, type="groupchat"))
@@ -366,7 +366,7 @@ def test_a_room_that_gives_messages_new_ids_loses_none() -> None:
     run = Run(1)
     with Grown() as by:
         speaker, member = run.open(1), run.open(2)
-        member.heard_presence(presence("").xml)
+        member.received_presence(presence("").xml)
         speaker.stamp(ROOM, "groupchat")
         member.received(message("new", **{"from": f"{ROOM}/me"}, type="groupchat"))
         run.end()
@@ -391,7 +391,7 @@ def test_what_a_room_says_itself_does_not_hide_that_a_member_gets_nothing(
     run = Run(2)
     with Grown() as by:
         one, member = run.open(1), run.open(2)
-        member.heard_presence(presence("").xml)
+        member.received_presence(presence("").xml)
         member.received(message("s", inside, **{"from": f"{ROOM}{speaker}"}, type="groupchat"))
         for _ in range(5):
             one.stamp(ROOM, "groupchat")

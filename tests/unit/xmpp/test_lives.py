@@ -95,18 +95,18 @@ def test_a_silent_connection_acknowledges_nothing_and_is_reset_when_its_time_is_
         answered.set()
 
     monkeypatch.setattr(silence, "MAX_SILENT", 1)
-    monkeypatch.setattr(silence, "KEEPER", silence.Keeper())
+    monkeypatch.setattr(silence, "SILENT_SOCKETS", silence.SilentSockets())
     with serving(script) as server:
         connect(server).cut()
         cut.set()
         assert answered.wait(PATIENCE_S)
-        assert len(silence.KEEPER) == 1
+        assert len(silence.SILENT_SOCKETS) == 1
         assert seen == [1]  # nothing was heard, and what was sent is not acknowledged
         answered.clear()
         connect(server).cut()  # takes its place
         while len(seen) < 2:
             gevent.sleep(0.001)
-    assert len(silence.KEEPER) == 1
+    assert len(silence.SILENT_SOCKETS) == 1
     assert seen[1] is ConnectionResetError
 
 
