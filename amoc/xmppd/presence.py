@@ -1,8 +1,8 @@
 """Presence (RFC 6121 section 4): a client's availability, sent to those who may see it.
 
 A client's last announcement is stored as the bytes that others get, with its address in it, so
-sending it to a further contact costs one insertion. However a client leaves, everyone who received
-its presence gets unavailable presence.
+sending it to a further contact costs one insertion. In whatever way a client leaves, everyone who
+received its presence gets unavailable presence.
 """
 
 from __future__ import annotations

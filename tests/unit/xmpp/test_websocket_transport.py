@@ -105,7 +105,7 @@ def changed(old: bytes, new: bytes) -> Callable[[Raw, bytes], bytes]:
         (
             changed(b"xmpp\r\n", b"xmpp\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"),
             xmpp.UpgradeError,
-            "no extension that was not offered, got permessage-deflate",
+            "an extension must have been offered, got permessage-deflate",
         ),
     ],
 )
