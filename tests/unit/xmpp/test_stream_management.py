@@ -194,10 +194,12 @@ def test_who_has_worked_for_long_before_it_sends_asks_no_earlier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_ack_interval, "default", 0.05)
+    listening = gevent.event.Event()
     sent: list[float] = []
     asked: list[float] = []
 
     def after(conn: Conn) -> None:
+        assert listening.wait(PATIENCE_S)
         conn.say(MESSAGE)
         conn.expect(rb"<presence/>.*<r xmlns='urn:xmpp:sm:3'/>")
         asked.append(time.monotonic())
@@ -211,6 +213,7 @@ def test_who_has_worked_for_long_before_it_sends_asks_no_earlier(
             sent.append(time.monotonic())
 
         client.on_received(xmpp.is_chat, work)
+        listening.set()
         until(lambda: asked)
     assert asked[0] - sent[0] >= 0.04  # this side's clock was read later
 
