@@ -5,7 +5,7 @@ unit, what it means and how it is shown. The board, the sampler, the series, the
 exporters, the CSV and JSON export and the terminal view read this table; none of them lists metrics
 of its own.
 
-A metric with a limit is judged by `amoc.results.generator_health`, which finds here what to say.
+A metric with a limit is judged by `amoc.results.generator_health`, which takes its texts from here.
 
 To add a worker's metric, declare a field of `WorkerPoint` here and measure it: either the worker
 writes it to its row of the board (`cell`, for example in `amoc.runtime.worker.heartbeat`), or the
@@ -13,7 +13,7 @@ node measures it from outside (`amoc.runtime.node.sampler`). A host's metric is 
 `NodePoint` and is measured in `amoc.runtime.node.host_stats`. A test names the pages of `docs/`
 that must list it.
 
-Over several seconds, as in a row of a chart, a worker's metric is the highest; each worker has its
+Over several seconds, as in a row of a chart, a worker's metric is its maximum. Each worker has its
 own line in a chart and its own labels in an exporter, so workers are not merged.
 """
 
@@ -30,47 +30,47 @@ from amoc.metrics.board import Cell
 
 
 class Source(Enum):
-    """Where a metric comes from, and what it says of a second."""
+    """Where a metric comes from, and what its value of a second means."""
 
     LEVEL = auto()
-    """The worker notes a level; it is as it was at the second's end."""
+    """The worker writes a level; its value at the end of the second."""
     TIME = auto()
-    """The worker notes a total of nanoseconds; seconds that were added in the second."""
+    """The worker writes a total in nanoseconds; the seconds added to it in the second."""
     SHARE = auto()
-    """The same, as a share of the second."""
+    """As `TIME`, but as a share of the second."""
     RATE = auto()
-    """The worker notes a total count; how many were added per second."""
+    """The worker writes a total count; the number added to it per second."""
     TIMER = auto()
-    """A timer of the worker; the 99th percentile of what it recorded in the second, or 0."""
+    """A timer of the worker; the 99th percentile of its durations in the second, or 0."""
     OUTSIDE = auto()
-    """The node finds it out; it is as it was at the second's end."""
+    """Measured by the node; its value at the end of the second."""
 
 
 _NOTED = (Source.LEVEL, Source.TIME, Source.SHARE, Source.RATE)
 
 
 class Figure(NamedTuple):
-    """What a metric is.
+    """The declaration of a metric.
 
     Attributes:
         source: Where it comes from.
-        help: What it means, for exporters; without a full stop.
-        unit: In which people see it, as in `amoc.results.report.charts.Chart`; a `Source.TIME` is
-            shown as the share of the second that it is.
+        help: Its meaning, for exporters; without a full stop.
+        unit: The unit shown to people, as in `amoc.results.report.charts.Chart`; a `Source.TIME` is
+            shown as a share of the second.
         timer: The timer of a `Source.TIMER`.
-        title: What its chart in the report is called.
+        title: The title of its chart in the report.
         note: A sentence below that chart; a metric without one has no chart.
         always: Whether it is charted even if it was 0 all the time.
         zero_is_none: Whether 0 means that nothing was recorded, so the chart has a gap there.
-        least_top: The chart's range goes up to this at least.
-        column: Heads its column in the terminal's view; a metric without one has no column. A
-            host's metric stands in the workers' column of that name.
-        limit: What is too much of it: a field of `amoc.metrics.health_limits.Limits`.
-        what: What a finding of too much of it is about.
-        finding: What it says; ``{worst}`` stands for the worst value.
+        least_top: The least upper end of the chart's range.
+        column: The heading of its column in the terminal view; a metric without one has no column.
+            A host's metric is shown in the workers' column with the same heading.
+        limit: Its limit: a field of `amoc.metrics.health_limits.Limits`.
+        what: The subject of a finding about it.
+        finding: The text of a finding; ``{worst}`` is replaced by the worst value.
         advice: What to do about it.
-        of: The metric that the limit is a share of; nothing if the limit is of the metric itself.
-        is_left: Whether the metric is what is left of `of`, not what is used.
+        of: The metric that the limit is a share of; empty if the limit is on the metric itself.
+        is_left: Whether the metric is the unused part of `of`, not the used one.
         controller: The controller's metric of the same kind, a field of
             `amoc.results.series.Point`; its limit has the same name.
     """
@@ -102,18 +102,18 @@ def _figure(source: Source, meaning: str, unit: str = "", **how: Any) -> Any:
 _MORE = "use more workers (--workers) or hosts, or fewer users"
 
 
-@dataclass  # not frozen: to make one would take three times as long, several for each node
+@dataclass  # not frozen: creation would take three times as long, for several points per node
 class WorkerPoint:
-    """How one worker did in a second.
+    """The figures of one worker in a second.
 
     Attributes:
-        node: Its node's name.
-        worker: Its index there, from 0.
-        incarnation: Which life of it, from 1: one more each time it is replaced.
-        users_peak: The most users that it had at once, since the run began.
-        cpu_s: CPU time that it has used since then; all incarnations together, as in what follows.
-        max_rss_bytes: The most memory that it had resident.
-        loop_lag_p99_s: 99th percentile of how late its loop turned.
+        node: The node's name.
+        worker: The worker's index on its node, from 0.
+        incarnation: 1, and one more each time the worker is replaced.
+        users_peak: The most users at once since the run began.
+        cpu_s: CPU time since then. This and the following cover all incarnations.
+        max_rss_bytes: The most resident memory.
+        loop_lag_p99_s: 99th percentile of its event loop lag.
     """
 
     node: str
@@ -229,10 +229,10 @@ class WorkerPoint:
 
 @dataclass(frozen=True)
 class NodePoint:
-    """How a node's host did in a second.
+    """The figures of a node's host in a second.
 
     Attributes:
-        name: The node's.
+        name: The node's name.
     """
 
     name: str
@@ -276,9 +276,9 @@ def _declared(record: type) -> dict[str, Figure]:
 
 
 WORKER: Mapping[str, Figure] = _declared(WorkerPoint)
-"""The metrics of each worker, in their order."""
+"""The metrics of each worker, in order."""
 NODE: Mapping[str, Figure] = _declared(NodePoint)
-"""The metrics of each node's host, in their order."""
+"""The metrics of each node's host, in order."""
 
 _CELLS = {
     name: at
@@ -287,7 +287,7 @@ _CELLS = {
     )
 }
 _READ = [(name, _CELLS.get(name, 0), one.timer) for name, one in WORKER.items()]
-"""The name of each metric, its cell, and its timer, where it has one."""
+"""The name of each metric, its cell, and its timer, if it has one."""
 _AT = {name: at for at, name in enumerate(WORKER)}
 _DIGITS = {Source.SHARE: 4, Source.TIME: 6, Source.RATE: 1}
 _GROWING = [
@@ -295,33 +295,33 @@ _GROWING = [
     for name, one in WORKER.items()
     if one.source in _DIGITS
 ]
-"""Where each total is, how often its growth per ns counts, and to how many digits."""
+"""The index of each total, the factor for its growth per ns, and the digits to round to."""
 _UNIT = re.compile(r"(_p99)?_(s|bytes)$")
 
 
 def cell(name: str) -> int:
-    """The cell of a worker's row for what it notes of metric `name`; times are in nanoseconds.
+    """Return the cell of a worker's row that holds metric `name`; times are in nanoseconds.
 
     Raises:
-        KeyError: No worker notes such a metric.
+        KeyError: Workers write no such metric.
     """
     return _CELLS[name]
 
 
 def key(name: str) -> str:
-    """The name of a metric without its unit."""
+    """Return the name of a metric without its unit."""
     return _UNIT.sub("", name)
 
 
 def readings(
     row: Sequence[int], timed: Mapping[str, float], outside: Mapping[str, float]
 ) -> dict[str, float]:
-    """What is known of a worker's metrics now, in the order of the table.
+    """Return the current readings of a worker's metrics, in the order of the table.
 
     Args:
         row: The worker's row of the board.
         timed: The 99th percentile in seconds of each of `TIMERS` that has recorded something.
-        outside: What the node has found out.
+        outside: The values measured by the node.
     """
     return {
         name: row[at] if at else timed.get(timer, 0.0) if timer else outside[name]
@@ -330,13 +330,13 @@ def readings(
 
 
 def between(before: Sequence[float], now: Sequence[float], noted_ns: int) -> list[Any]:
-    """The metrics of a worker between two readings; times as shares of that, not in seconds.
+    """Return a worker's metrics between two readings; times as shares, not in seconds.
 
     Args:
         before: The values of `readings`.
         now: The same, later.
-        noted_ns: How far the moments are apart at which the worker has noted its totals. They are
-            shares of that, for a worker that is late notes them late.
+        noted_ns: The time between the worker's two updates of its totals. Shares are relative to
+            it, because a worker that is late also updates its totals late.
     """
     per_ns = 1 / noted_ns if noted_ns > 0 else 0.0
     found: list[Any] = [round(one, 6) if type(one) is float else one for one in now]
@@ -346,18 +346,18 @@ def between(before: Sequence[float], now: Sequence[float], noted_ns: int) -> lis
 
 
 def told_of(worker: WorkerPoint) -> tuple[Any, ...]:
-    """What a node tells of a worker: its `TOLD`."""
+    """Return the figures of a worker that its node sends: those in `TOLD`."""
     _, *told = vars(worker).values()
     return tuple(told)
 
 
 def in_a_second(node: str, told: Sequence[Any], span_s: float) -> WorkerPoint:
-    """How a worker of a node did in a second.
+    """Return the figures of a worker in a second.
 
     Args:
         node: The node's name.
-        told: What is told of the worker: `TOLD`, times as shares.
-        span_s: How long the second was.
+        told: The figures sent by the node: `TOLD`, times as shares.
+        span_s: The length of the second.
     """
     values = list(told)
     for at in _TIMES_AT:
@@ -366,16 +366,16 @@ def in_a_second(node: str, told: Sequence[Any], span_s: float) -> WorkerPoint:
 
 
 TIMES = tuple(name for name, one in WORKER.items() if one.source is Source.TIME)
-"""Figures in seconds of their second."""
+"""Figures in seconds per second."""
 TOLD = tuple(one.name for one in fields(WorkerPoint))[1:]
-"""What a node tells of a worker, in this order: all of it but the node's name."""
+"""The figures of a worker that its node sends, in order: all but the node's name."""
 _TIMES_AT = [TOLD.index(name) for name in TIMES]
 TIMERS = frozenset(one.timer for one in WORKER.values() if one.timer)
-"""Timers of which each worker's own percentiles are looked at."""
+"""Timers whose percentiles are also computed for each worker."""
 
 
 def share(record: WorkerPoint | NodePoint, name: str) -> float:
-    """What the limit of a metric is about: the metric, or which share of another one is used."""
+    """Return what a metric's limit applies to: the metric, or the used share of another one."""
     one = (WORKER if isinstance(record, WorkerPoint) else NODE)[name]
     value: float = getattr(record, name)
     if not one.of:

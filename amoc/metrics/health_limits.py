@@ -1,4 +1,4 @@
-"""What is too much of a health metric, and how near a worker is to that. Pure."""
+"""The limits of health metrics, and how close a worker is to them. Pure."""
 
 from typing import NamedTuple
 
@@ -6,31 +6,31 @@ from amoc.metrics.health_figures import WORKER, WorkerPoint, share
 
 
 class Limits(NamedTuple):
-    """What is too much in a second, and how long is too long.
+    """How much is too much in a second, and how long is too long.
 
     Attributes:
-        lag_s: How late a worker's loop may turn. Slots of throttles are void when they are that
-            late, and so is what a user measures.
+        lag_s: Event loop lag of a worker. Throttle slots that are this late are void, and so is
+            what a user measures.
         late_s: How late users may pass throttles, as a 99th percentile.
-        gc: Share of the time that may go into pauses of the garbage collector.
-        cpu: Share of a core that a worker may use. At 90 %, what comes at random waits nine times
+        gc: Share of the time in garbage collection pauses.
+        cpu: Share of a core used by a worker. At 90 %, work that arrives at random waits nine times
             as long as it takes.
-        cpu_wait: Share of the time that a worker may be ready to run and wait for a CPU.
-        busy: Share of the time that it may do either: beyond that it never has nothing to do.
-        fds: Share of its file descriptors that a worker may have open.
-        ports: Share of the ephemeral ports that may be in use from one address to one destination.
-        memory: Share of its memory that a host may have in use, its page cache aside.
-        missed: Share of a throttle's slots that may be void because they were late.
-        restarted: Share of the running users that may be started again in a second because their
+        cpu_wait: Share of the time that a worker is ready to run and waits for a CPU.
+        busy: The sum of `cpu` and `cpu_wait`: above this, the worker is never idle.
+        fds: Share of a worker's file descriptors that are open.
+        ports: Share of the ephemeral ports in use from one address to one destination.
+        memory: Share of a host's memory in use, without its page cache.
+        missed: Share of a throttle's slots that are void because they were late.
+        restarted: Share of the running users that are started again in a second because their
             worker has died.
-        silent_s: How long nothing may come from a node; it says how it is each second.
-        controller_cpu: Share of a core that the controller may use.
-        controller_lag_s: How late the controller's loop may turn. It deals slots of throttles a
-            tenth of a second ahead.
-        least_s: Seconds past a limit that are too few to count.
+        silent_s: Time without a sample from a node, which sends one each second.
+        controller_cpu: Share of a core used by the controller.
+        controller_lag_s: Event loop lag of the controller, which deals throttle slots a tenth of a
+            second ahead.
+        least_s: Seconds past a limit below which they do not count.
         least_share: The same as a share of all seconds.
         in_a_row_s: Seconds in a row that always count.
-        spoken_s: Seconds in a row after which the operator is told.
+        spoken_s: Seconds in a row after which the operator is warned.
     """
 
     lag_s: float = 0.1
@@ -60,6 +60,6 @@ _OF_WORKERS: list[tuple[str, float]] = [
 
 
 def strain(worker: WorkerPoint) -> float:
-    """How near a worker is to its limits in a second: 1 and more is past one of them."""
+    """Return how close a worker is to its limits in a second: from 1 on it is past one of them."""
     busy = (worker.cpu + worker.cpu_wait_s) / LIMITS.busy
     return max([busy, *(share(worker, name) / limit for name, limit in _OF_WORKERS)])

@@ -1,4 +1,4 @@
-"""What came of an arrival rate: iterations that began, and those that were dropped. Pure."""
+"""The outcome of an arrival rate: iterations that started, and those that were dropped. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amoc.scenario.arrivals import ARRIVAL_RATE, Arrivals
 
 
 def with_dropped(point: Point, untaken: int) -> Point:
-    """`point`, with all iterations that were dropped in that second in the counter.
+    """Return `point` with all iterations dropped in that second in the counter.
 
     Args:
         point: The second.
@@ -23,26 +23,26 @@ def with_dropped(point: Point, untaken: int) -> Point:
 
 
 def share(counters: Mapping[str, int]) -> float:
-    """The share of the iterations that were to begin that was dropped."""
+    """Return the share of the due iterations that were dropped."""
     dropped = counters.get(DROPPED, 0)
     return dropped / (dropped + counters.get(ARRIVALS, 0)) if dropped else 0.0
 
 
 class ArrivalTotals:
-    """Looks at how many of the users were busy, to say why iterations were dropped."""
+    """Tracks how many of the users were busy, to explain why iterations were dropped."""
 
     def __init__(self, arrivals: Arrivals | None, others: int = 0) -> None:
-        """Look at the users of `arrivals`, beside which there are so many others."""
+        """Track the users of `arrivals`, besides which there are this many others."""
         self.arrivals = arrivals
         self._most = -others
         self._others = others
 
     def take(self, point: Point) -> None:
-        """Look at the next second of the run."""
+        """Take the next second of the run."""
         self._most = max(self._most, point.users.get("peak", 0) - self._others)
 
     def notes(self, counters: Mapping[str, int]) -> list[str]:
-        """A sentence if iterations were dropped; `counters` are those of the window."""
+        """Return a sentence if iterations were dropped; `counters` are those of the window."""
         dropped = counters.get(DROPPED, 0)
         if self.arrivals is None or not dropped:
             return []
@@ -50,8 +50,8 @@ class ArrivalTotals:
         text = f"{dropped:,} of {wanted:,} iterations were dropped ({share(counters):.2%})"
         if self._most >= most and counters.get(ARRIVALS, 0) <= self._most:
             why = (
-                f"none of {most:,} users has finished an iteration; start() must return after each,"
-                " unless it is the target that does not answer"
+                f"none of {most:,} users finished an iteration; either start() does not return"
+                " after each one, or the target does not answer"
             )
         elif self._most >= most:
             why = (
@@ -59,5 +59,5 @@ class ArrivalTotals:
                 " target is too slow for this rate"
             )
         else:
-            why = "workers were not there or too late at their slots"
+            why = "workers were missing or too late for their slots"
         return [f"{text}: {why}"]

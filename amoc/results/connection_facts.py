@@ -1,7 +1,7 @@
-"""What a run's counters say of its connections: none was made, or some may have lost data. Pure.
+"""Facts about a run's connections: none was made, or some may have lost data. Pure.
 
-A run without a connection has measured nothing of its target, whatever its thresholds say, so it
-fails by itself.
+A run without a connection has measured nothing of its target, so it fails, whatever its thresholds
+say.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ MAX_CAUSES = 5
 
 
 def never_connected(counters: Mapping[str, int], stopped: bool = False) -> str:
-    """That no user has connected although some have tried, and why; empty if it is not so.
+    """Return a sentence if users tried to connect and none succeeded; empty otherwise.
 
     Args:
-        counters: Of the whole run.
-        stopped: Whether an operator stopped it, perhaps before anybody could connect.
+        counters: Those of the whole run.
+        stopped: Whether an operator stopped it, perhaps before anyone could connect.
     """
     failures = counters.get(connection_names.FAILURES, 0)
     cancelled = 0 if stopped and not failures else counters.get(connection_names.CANCELLED, 0)
@@ -34,7 +34,7 @@ def never_connected(counters: Mapping[str, int], stopped: bool = False) -> str:
 
 
 def notes(counters: Mapping[str, int]) -> list[str]:
-    """What readers of the results should know, a sentence each."""
+    """Return what readers of the results should know, one sentence each."""
     found = []
     if unfinished := counters.get(connection_names.CLOSES_UNFINISHED, 0):
         found.append(

@@ -1,4 +1,4 @@
-"""What was counted in a point, or in a sum of points, by name. Pure."""
+"""Counts of a point, or of a sum of points, by name. Pure."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ Count = Callable[[Point | Tally], float]
 
 
 def counter(name: str) -> Count:
-    """By how much a counter grew."""
+    """Return a function that gives the growth of a counter."""
     return lambda some: some.counters.get(name, 0)
 
 
 def crashes(cause: str) -> Count:
-    """How many iterations raised for this cause."""
+    """Return a function that gives the number of iterations that raised for this cause."""
     return lambda some: some.crashes.get(cause, 0)
 
 
 def all_crashes(some: Point | Tally) -> float:
-    """How many iterations raised."""
+    """Return the number of iterations that raised."""
     return sum(some.crashes.values())
 
 
 def throttle(name: str, kind: str) -> Count:
-    """A count of a throttle, one of `amoc.metrics.throttle_counts.COUNTS`."""
+    """Return a function that gives a throttle's count, one of `throttle_counts.COUNTS`."""
     return lambda some: getattr(some.throttles.get(name), kind, 0)
 
 
 def samples(points: Iterable[Point], timer: str) -> Histogram:
-    """All durations that a timer recorded in some points."""
+    """Return all durations that a timer recorded in some points."""
     return total((point.timers for point in points), timer)
 
 
 def joined(points: Iterable[Point]) -> Point:
-    """The last of some points, at least one, as if it had begun with the first.
+    """Return the last of some points, of which there must be one, extended back to the first.
 
-    Counts add up, and levels stay.
+    Counts are summed; levels are those of the last point.
     """
     return stretch.joined(Tally.of(points))
 
 
 def busiest(counts: Mapping[str, float]) -> list[str]:
-    """The names, those with the highest counts first."""
+    """Return the names, highest counts first."""
     return sorted(counts, key=lambda name: (-counts[name], name))

@@ -1,4 +1,4 @@
-"""What was used of feeds whose rows are handed out once, for the notes on a run. Pure."""
+"""How many rows were used of feeds that hand out each row once, for the notes on a run. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from amoc.metrics.reserved import FEED
 from amoc.results.series import Tally
 
 USED, ROWS, STOPPED = ".used", ".rows", ".users_stopped"
-"""How the names of a feed's metrics end, see `amoc.feed.feed`."""
+"""Suffixes of the names of a feed's metrics, see `amoc.feed.feed`."""
 
 
 def notes(whole: Tally) -> list[str]:
-    """A sentence for each feed."""
+    """Return a sentence for each feed."""
     found = []
     gauges = whole.last.gauges if whole.last is not None else {}
     for name, rows in sorted(gauges.items()):

@@ -1,15 +1,15 @@
-"""Was the load generator the bottleneck? The seconds in which it was, and remedies. Pure.
+"""Whether the load generator was the bottleneck, in which seconds, and what to do. Pure.
 
-A load test blames the target for all that is late. So what could make the generator late is looked
-at in each second, against a limit (`Limits`). One second past a limit is noise: machines are
-shared, collectors run, users begin. A run is limited by its generator where one figure of one place
-was past its limit *for long enough*:
+A load test attributes all lateness to its target. So everything that can make the generator late is
+checked against a limit in each second (`Limits`). A single second past a limit is noise: machines
+are shared, garbage collectors run, users start. A run is generator-limited if one figure of one
+place was past its limit *for long enough*:
 
-- in at least 5 s and 5 % of the time looked at: then high percentiles say something about it; or
-- in 10 s in a row: then the charts do.
+- for at least 5 s and 5 % of the time checked, which is enough to affect high percentiles; or
+- for 10 s in a row, which is enough to affect the charts.
 
-Only seconds in which the run is running count, and only those after the warm-up. A run that is
-paused, starting or ending may be late as it likes. This is pure: points in, findings out.
+Only seconds in which the run was running count, and only those after the warm-up. Lateness while a
+run is paused, starting or ending does no harm.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class _Figure(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """What is said of a value past its limit."""
+    """The texts about a value past its limit."""
 
     limit: str
     """A field of `Limits`."""
     unit: str
     finding: str
-    """``{worst}`` stands for the worst value."""
+    """``{worst}`` is replaced by the worst value."""
     advice: str
 
 
@@ -93,11 +93,11 @@ KINDS = {
 SMOOTHED = 3
 """Seconds over which a worker's shares of a core are averaged."""
 CONTENDED = 0.1
-"""Share of the time that a worker waits for a core, from where on it has none of its own."""
+"""Share of the time a worker waits for a core above which it does not have a core to itself."""
 HELD_S = 0.05
-"""How late a loop turns that may have made slots of throttles late: half of what voids them."""
+"""Loop lag that may have made throttle slots late: half of the lateness that voids a slot."""
 WAITING = 0.25
-"""Share of the time that a worker waits for a core, from where on that makes it late."""
+"""Share of the time a worker waits for a core above which that explains its lateness."""
 _WHOLE = 0.95
 _OF_WORKERS = [
     (name, one.what, one.source is Source.TIME) for name, one in WORKER.items() if one.limit
@@ -110,7 +110,7 @@ _Life: TypeAlias = tuple[str, int, int]
 
 
 class _Second(NamedTuple):
-    """A second, and what `_shares_of` says of it."""
+    """A second of the run, with the result of `_shares_of`."""
 
     point: Point
     shares: dict[_Life, tuple[float, float]]
@@ -127,14 +127,14 @@ class _Past:
     from_s: float = 0.0
     to_s: float = 0.0
     spoken: bool = False
-    cpu_s: float = 0.0  # of the worker in these seconds, and so are the next
+    cpu_s: float = 0.0  # of the worker in these seconds, as are the next two
     cpu_wait_s: float = 0.0
     gc_s: float = 0.0
-    held_s: float = 0.0  # in which the controller or a worker was late itself
+    held_s: float = 0.0  # seconds in which the controller or a worker was late itself
     round_trip_s: float = 0.0
 
     def note(self, point: Point, value: float, worker: WorkerPoint | None) -> None:
-        """It was past its limit in this second, too."""
+        """Add a second in which the figure was past its limit."""
         if not self.seconds:
             self.from_s = point.begin_s
         self.to_s = point.t_s
@@ -153,12 +153,12 @@ class _Past:
 
 @dataclass
 class Health:
-    """Judges whether the generator was in time.
+    """Judges whether the generator kept up.
 
     Attributes:
-        limits: What is too much.
-        seconds: How many have counted.
-        past: What was seen of each kind of trouble, by where and what.
+        limits: The limits.
+        seconds: The time that counted.
+        past: Figures that were past their limit at some time, by place and figure.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -171,13 +171,13 @@ class Health:
         self._limits = {what: getattr(self.limits, one.limit) for what, one in KINDS.items()}
 
     def take(self, point: Point) -> list[str]:
-        """Look at the next second of the run after its warm-up.
+        """Take the next second of the run after its warm-up.
 
         Returns:
-            What the operator should know now, each once in a run: what has begun to be past its
-            limit and stays there.
+            Warnings for the operator, each only once per run: figures that have been past their
+            limit for a while and still are.
         """
-        if point.active_s < _WHOLE * point.span_s:  # it was paused or ending for a part of it
+        if point.active_s < _WHOLE * point.span_s:  # it was paused or ending during a part of it
             self._latest.clear()
             return []
         self.seconds += point.span_s
@@ -197,7 +197,7 @@ class Health:
         return said
 
     def findings(self) -> list[Finding]:
-        """What was past its limit for long enough, the longest first."""
+        """Return what was past its limit for long enough, longest first."""
         found = [
             Finding(
                 where=where,
@@ -218,17 +218,17 @@ class Health:
 
     @property
     def limited(self) -> bool:
-        """Whether the run's figures are those of its generator."""
+        """Whether the run was limited by its generator."""
         return any(map(self._long_enough, self.past.values()))
 
     def to_json(self) -> HealthPart:
-        """What the summary says under ``health``."""
+        """Return the summary's ``health``."""
         findings = self.findings()
         return {"limited": bool(findings), "findings": findings}
 
     def _long_enough(self, past: _Past) -> bool:
         limits = self.limits
-        # To a tenth of a second: what comes each second is sampled a little earlier or later.
+        # To a tenth of a second: samples taken each second come a little early or late.
         often = round(past.seconds, 1) >= max(limits.least_s, limits.least_share * self.seconds)
         return often or past.longest_row_s >= limits.in_a_row_s
 
@@ -241,7 +241,7 @@ class Health:
         )
 
     def _advice(self, what: str, past: _Past) -> str:
-        """What to do; of lateness by what was late in these seconds."""
+        """Return what to do. For lateness, that depends on what else was high in these seconds."""
         if what == "missed slots" and past.round_trip_s and past.held_s < past.seconds / 2:
             return (
                 "the controller and all workers were in time in most of these seconds, so slots"
@@ -264,15 +264,15 @@ class Health:
 def _figures(
     seconds: Sequence[_Second], limits: Mapping[str, float], known: Collection[tuple[str, str]]
 ) -> Iterator[_Figure]:
-    """All that is looked at in the last of some seconds.
+    """Yield the figures of the last of some seconds.
 
-    Of workers, of which there may be thousands, only what is past its limit or has been: `known`
-    says where what was.
+    There may be thousands of workers, so of their figures only those past the limit are included,
+    and those that were before, which are in `known`.
     """
     point = seconds[-1].point
     for worker in point.workers:
         life = _life(worker)
-        # Of many workers one is told of from when it is past a limit: it was not before.
+        # With many workers, a point lists only those past a limit; the others were within theirs.
         looked = seconds if point.together else [one for one in seconds if life in one.shares]
         shares = [one.shares.get(life, (0.0, 0.0)) for one in looked]
         where = f"worker {worker.worker} of {worker.node}"
@@ -296,7 +296,7 @@ def _figures(
 
 
 def _is_held(point: Point) -> bool:
-    """Whether the controller or a worker was so late in a second that slots may be late of it."""
+    """Whether the controller or a worker was late enough in a second to make slots late."""
     loops_s = (point.controller_lag_s, *(one.lag_p99_s for one in point.workers))
     waits = (one.cpu_wait_s / max(point.span_s, 1e-3) for one in point.workers)
     return max(loops_s) >= HELD_S or max(waits, default=0.0) >= WAITING
@@ -307,7 +307,7 @@ def _life(worker: WorkerPoint) -> _Life:
 
 
 def _shares_of(point: Point) -> dict[_Life, tuple[float, float]]:
-    """Shares of a second in which each worker used a core, and in which it waited for one."""
+    """Return the shares of a second that each worker used a core, and waited for one."""
     span_s = max(point.span_s, 1e-3)
     return {_life(one): (one.cpu, one.cpu_wait_s / span_s) for one in point.workers}
 
@@ -315,7 +315,7 @@ def _shares_of(point: Point) -> dict[_Life, tuple[float, float]]:
 def _of_worker(
     worker: WorkerPoint, span_s: float, shares: Sequence[tuple[float, float]]
 ) -> Iterator[tuple[str, float]]:
-    # Who is late notes late what it has used: a second has too little then, the next too much.
+    # A late worker also updates its totals late: one second shows too little, the next too much.
     cpu, waits = (sum(column) / len(shares) for column in zip(*shares, strict=True))
     smoothed = {"cpu": cpu, "cpu_wait_s": waits}
     for name, what, is_time in _OF_WORKERS:
@@ -333,5 +333,5 @@ def _of_node(node: NodePoint) -> Iterator[_Figure]:
 
 
 def _text(value: float, unit: str) -> str:
-    """A figure for people: ``0.25 s``, ``97 %``."""
+    """Format a figure for people: ``0.25 s``, ``97 %``."""
     return f"{value:.2g} s" if unit == "s" else f"{value * 100:.0f} %"

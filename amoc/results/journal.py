@@ -1,20 +1,20 @@
-"""The journal: what a run was asked to do and what it did, a JSON object in each line.
+"""The journal: a run's plan and everything it did, one JSON object per line.
 
-Lines are only ever appended, each with one write to the file, so a run that is killed loses at
-most the line that was being written. Each has `at` (UTC), `t_s` (seconds since the first user
-could start; null before) and a `kind`:
+Lines are only ever appended, each with a single write, so a run that is killed loses at most the
+line that was being written. Each has `at` (UTC), `t_s` (seconds since the first user could start;
+null before that) and a `kind`:
 
 - ``run``: the whole plan, enough to run it again;
-- ``state``: a state that the run has come to;
+- ``state``: a state that the run has entered;
 - ``command``: a command with its source, comment, outcome and the workers' answers;
-- ``event``: what was told to the operator;
-- ``metrics``: what was declared when users could start: names and kinds;
+- ``event``: a message for the operator;
+- ``metrics``: the names and kinds of the metrics declared when users could start;
 - ``crash``, ``failure``: a crash, or a failure of a step, with a new cause;
 - ``blocked``: a line of the scenario that blocks its worker;
-- ``end``: how it ended.
+- ``end``: how the run ended.
 
-Values of secret settings are never written. A disk that is full costs lines, not the run: it is
-said once, and how many were lost is written when there is room again.
+Values of secret settings are never written. A full disk loses lines but does not stop the run: it
+is reported once, and the number of lost lines is written when there is space again.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ class Journal:
     """Writes the journal of one run."""
 
     def __init__(self, path: Path, warn: Callable[[str], None] = lambda _: None) -> None:
-        """Begin the journal in a new file at `path`.
+        """Start the journal in a new file.
 
         Args:
-            path: Where it is to be.
-            warn: Told once, in a line, when a line cannot be written.
+            path: The file to create.
+            warn: Called once, with one line of text, when a line cannot be written.
 
         Raises:
-            ResourceError: The file cannot be made.
+            ResourceError: The file cannot be created.
         """
         self._file = json_lines.LineFile(path, _WHAT, warn, seal=True)
         self._begun_ns: int | None = None
 
     @property
     def lost(self) -> int:
-        """Lines that could not be written since one could be."""
+        """Lines lost since one was last written successfully."""
         return self._file.lost
 
     @property
     def missing(self) -> str:
-        """Which lines are missing in the file, and why; empty if none are."""
+        """Which lines are missing from the file, and why; empty if none are."""
         return self._file.missing
 
     def begin(self, begun_ns: int) -> None:
@@ -68,12 +68,12 @@ class Journal:
         """Append a line.
 
         Args:
-            kind: As in the module's text.
-            fields: What there is to say, of types that JSON knows; others become text.
+            kind: One of the kinds listed in the module's docstring.
+            fields: Its other fields, of JSON types; values of other types become text.
             when_ns: When it happened, on the monotonic clock; None means now.
 
         Returns:
-            The entry as it is read back from the file, whether it could be written or not.
+            The entry as it is read back from the file, whether or not it could be written.
         """
         now = now_ns()
         when_ns = now if when_ns is None else when_ns
@@ -94,25 +94,25 @@ class Journal:
         return entry
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file; write nothing more."""
         self._file.close()
 
 
 def read(path: Path, check: LineCheck | None = None) -> list[dict[str, Any]]:
-    """The entries of a journal, as far as they were written.
+    """Read the entries of a journal, as far as they were written.
 
     Args:
-        path: Where it is.
-        check: Told of each line; knows afterwards what is wrong with the file.
+        path: The journal's file.
+        check: Receives each line, and then knows what is wrong with the file.
 
     Raises:
-        ResourceError: It cannot be read.
+        ResourceError: The file cannot be read.
     """
     return [old_names.journal_entry(one) for one in json_lines.read(path, _WHAT, "kind", check)]
 
 
 def run_entry(path: Path) -> dict[str, Any] | None:
-    """The ``run`` entry of a journal, from its first lines; None when it has none."""
+    """Return the ``run`` entry from the first lines of a journal; None if there is none."""
     try:
         with path.open("rb") as file:
             head = file.read(_MAX_HEAD_BYTES).split(b"\n")
@@ -123,6 +123,6 @@ def run_entry(path: Path) -> dict[str, Any] | None:
 
 
 def run_id(path: Path) -> str | None:
-    """The id of the run that wrote the journal; None when it has none."""
+    """Return the id of the run that wrote the journal; None if there is none."""
     found = (run_entry(path) or {}).get("id")
     return found if isinstance(found, str) else None

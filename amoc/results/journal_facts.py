@@ -1,7 +1,7 @@
-"""What a run's journal says that its series does not: plan, crashes, blocked lines, the end. Pure.
+"""Facts in a run's journal but not in its series: plan, crashes, blocked lines, the end. Pure.
 
-A running controller hands over each entry as it writes it; reading a directory hands over
-the entries that are there.
+A running controller passes each entry as it writes it; a reader of the directory passes the entries
+found there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from amoc.scenario.load_profile import Stages
 Entry = JsonObject
 """A line of a journal."""
 _SETS = ("set", "update_settings")
-"""What the command that changes settings is called, and was called."""
+"""The current and the former name of the command that changes settings."""
 
 
 @dataclass
@@ -32,8 +32,8 @@ class CrashSample:
     """One of the crashes with the same cause.
 
     Attributes:
-        user_id: Whom it happened to; 0 for what a user had begun.
-        traceback: Of that user; empty if it is not known.
+        user_id: The user that crashed; 0 for a greenlet that a user had spawned.
+        traceback: The user's traceback; empty if unknown.
     """
 
     user_id: int = 0
@@ -44,8 +44,8 @@ class FailureSample(NamedTuple):
     """One of the failures of a step with the same cause.
 
     Attributes:
-        user_id: Whose it was; 0 for nobody's.
-        message: What it said.
+        user_id: The user concerned; 0 if there was none.
+        message: The failure's message.
     """
 
     user_id: int = 0
@@ -57,7 +57,7 @@ class BlockedPlace:
     """How often and for how long a line of the scenario blocked its worker.
 
     Attributes:
-        trace: The stack, as it was found once.
+        trace: The stack, as sampled once.
     """
 
     times: int = 0
@@ -66,14 +66,14 @@ class BlockedPlace:
     trace: str = ""
 
     def add(self, entry: Entry) -> None:
-        """Add what is new since the last entry."""
+        """Add the increase since the last entry."""
         self.times += entry["times"]
         self.total_ns += entry["total_ns"]
         self.longest_ns = max(self.longest_ns, entry["longest_ns"])
         self.trace = self.trace or entry.get("trace", "")
 
     def to_json(self, place: str) -> BlockedPart:
-        """As it stands in the summary."""
+        """Return the line as it appears in the summary."""
         return {
             "place": place,
             "times": self.times,
@@ -85,14 +85,14 @@ class BlockedPlace:
 
 @dataclass
 class JournalFacts:
-    """What the entries of a journal say together.
+    """The combined facts of a journal's entries.
 
     Attributes:
         run: The ``run`` entry, see `amoc.results.replay.record_of`; empty if there is none.
         end: The ``end`` entry, once the run has ended.
         crashes: By cause.
         failures: By step and cause.
-        blocked: By the scenario's line.
+        blocked: By line of the scenario.
         nodes: By name.
         known: The metrics that were declared when users could start.
         changed: Values of settings that were changed during the run.
@@ -112,7 +112,7 @@ class JournalFacts:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Self:
-        """The facts of a journal's entries, which are in order."""
+        """Collect the facts of a journal's entries, which must be in order."""
         facts = cls()
         for entry in entries:
             facts.take(entry)
@@ -174,23 +174,23 @@ class JournalFacts:
 
     @property
     def plan(self) -> Entry:
-        """What was planned."""
+        """The run's plan."""
         return {**self.run, **(self.run.get("plan") or {})}
 
     @property
     def warmup_s(self) -> float:
-        """What the verdict leaves out."""
+        """The length of the warm-up, which the verdict leaves out."""
         return float(self.plan.get("warmup_s") or 0.0)
 
     @property
     def arrivals(self) -> Arrivals | None:
-        """At what rate iterations were to begin, if the plan had one."""
+        """The planned arrival rate, if any."""
         found = self.plan.get("arrivals")
         return Arrivals.from_json(found) if found else None
 
     @property
     def stages(self) -> Stages | None:
-        """How many users the plan wanted when, if it had stages."""
+        """The planned stages, if any."""
         found = self.plan.get("stages")
         try:
             return Stages.from_json(found) if found else None
@@ -199,13 +199,13 @@ class JournalFacts:
 
     @property
     def others(self) -> int:
-        """How many users there were beside those of an arrival rate, at the most."""
+        """The most users besides those of an arrival rate."""
         first, stop = self.plan.get("users") or (1, 1)
         return self.stages.highest if self.stages is not None else int(stop) - int(first)
 
     @property
     def thresholds(self) -> list[Threshold]:
-        """The thresholds of the run; none if they are those of another version of amoc."""
+        """The run's thresholds; none if they come from an incompatible version of amoc."""
         scenario = self.run.get("scenario")
         name = scenario.get("name", "") if isinstance(scenario, Mapping) else ""
         given = (self.run.get("plan") or {}).get("thresholds")
@@ -215,18 +215,18 @@ class JournalFacts:
             return []
 
     def duration_s(self, counted_s: float | None) -> float:
-        """How long the run took.
+        """Return how long the run took.
 
         Args:
-            counted_s: How far its series reaches, for a run that has not ended; None if it is
-                empty.
+            counted_s: The length of its series, for a run that has not ended; None if the series
+                is empty.
         """
         if self.end is not None and (self.end.get("duration_s") or self.end.get("t_s")):
             return float(self.end.get("duration_s") or self.end["t_s"])
         return counted_s if counted_s is not None else self._latest_s
 
     def paused_s(self, duration_s: float) -> float:
-        """For how long of that the run was paused."""
+        """Return how much of that time the run was paused."""
         if self.end is not None and "paused_s" in self.end:
             return float(self.end["paused_s"])
         open_s = duration_s - self._paused_from_s if self._paused_from_s is not None else 0.0

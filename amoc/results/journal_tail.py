@@ -1,4 +1,4 @@
-"""Reads a journal while it is written: each entry once, as soon as its line is whole."""
+"""Reads a journal while it is being written: each entry once, as soon as its line is complete."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from amoc.base.line_check import CRC, LINE
 from amoc.results import old_names
 
 MAX_BYTES = 8 << 20
-"""Read at once; the rest comes with the next call."""
+"""Read in one call; the rest is left to the next one."""
 
 
 class JournalTail:
-    """The entries of one journal."""
+    """Reads the entries of one journal."""
 
     def __init__(self, path: Path) -> None:
-        """Read from the beginning of `path`, which need not be there yet."""
+        """Read from the beginning of `path`, which need not exist yet."""
         self._path = path
         self._at = 0
 
     def new(self) -> list[dict[str, Any]]:
-        """The entries that were not read yet; lines that are damaged are left out."""
+        """Return the entries not read before; damaged lines are left out."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._at)

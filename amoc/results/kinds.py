@@ -1,4 +1,4 @@
-"""What kinds of users have done, or the scenarios of a run that has several. Pure."""
+"""Results by kind of user, or by scenario in a run that has several. Pure."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ _ITERATIONS = ".iterations"
 
 
 class KindRow(NamedTuple):
-    """One kind."""
+    """The results of one kind."""
 
     name: str
     users: int
-    """How many have started; 0 where a rate starts iterations."""
+    """Users that have started; 0 if an arrival rate starts iterations."""
     iterations: int
-    """How many have begun."""
+    """Iterations that have begun."""
     per_s: float | None
     crashes: int
 
 
 def rows(whole: Measured, part: Measured) -> list[KindRow]:
-    """The kinds that counters tell of.
+    """Return the kinds found in the counters.
 
     Args:
-        whole: All of a run, of which users and crashes are told; a crash's cause begins with the
-            kind.
-        part: What else is told of.
+        whole: The whole run, the source of users and crashes. A crash's cause begins with the kind.
+        part: The source of everything else.
     """
     counters, per_s = part.get("counters", {}), part.get("counters_per_s", {})
     iterations = {
@@ -41,7 +40,7 @@ def rows(whole: Measured, part: Measured) -> list[KindRow]:
     }
     crashed: Counter[str] = Counter()
     for one in whole.get("crashes", ()) if iterations else ():
-        for name in one["cause"].split(": "):  # of a scenario with kinds both are said
+        for name in one["cause"].split(": "):  # a scenario with kinds gives both names
             if name not in iterations:
                 break
             crashed[name] += one["count"]
@@ -58,5 +57,5 @@ def rows(whole: Measured, part: Measured) -> list[KindRow]:
 
 
 def without(counters: Mapping[str, int]) -> dict[str, int]:
-    """`counters` that tell of no kinds."""
+    """Return the counters that do not belong to a kind."""
     return {name: count for name, count in counters.items() if not name.startswith(KIND)}

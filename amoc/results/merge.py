@@ -1,9 +1,9 @@
-"""Samples of all nodes merged: no loss, repetition or delay of one can falsify what they say. Pure.
+"""Merges the samples of all nodes, so that loss, repetition or delay cannot falsify totals. Pure.
 
 A sample holds totals of what has grown since one that is known to have arrived (`Sample`). A total
-only grows, so of two the larger is the newer: a sample adds by how much its totals exceed what was
-known, in any order and as often as one likes. What goes up and down (users, gauges, workers) is
-taken from each node's sample with the highest sequence.
+only grows, so the larger of two is the newer. A sample therefore adds the amount by which its
+totals exceed those known, in any order and any number of times. Values that go up and down (users,
+gauges, workers) are taken from each node's sample with the highest sequence.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _USERS = {
     "timed_out": {UserState.TIMED_OUT},
     "lost": {UserState.LOST},
 }
-"""The states of users in each count of them; restarts are no starts."""
+"""The user states that make up each count; restarts are not starts."""
 
 
 @dataclass
 class Counts:
-    """What was counted and recorded, by name: totals, or by how much they have grown.
+    """Counts and durations by name: totals, or their growth.
 
     Attributes:
-        counters: How often something was counted.
+        counters: Values of counters.
         crashes: Iterations that raised, by cause.
         timers: Recorded durations.
-        throttles: What happened at each.
+        throttles: Counts of each throttle.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
@@ -56,29 +56,27 @@ class Counts:
 
 
 class SampleMerger:
-    """What all nodes have said.
+    """The merged samples of all nodes.
 
     Attributes:
         latest: Each node's sample with the highest sequence.
-        peak: The most users that were alive at once, as the nodes saw it twenty times a second, and
-            never less than the exact peak of the busiest worker.
+        peak: The most users alive at once, as the nodes measure it twenty times a second, and never
+            less than the exact peak of the busiest worker.
         crashed: Iterations that raised.
-        fresh: Nodes of which a newer sample has come since the last second was cut.
+        fresh: Nodes that have sent a newer sample since the last second was cut.
     """
 
     def __init__(self) -> None:
         self.latest: dict[str, Sample] = {}
         self.fresh: set[str] = set()
         self.peak = self.crashed = 0
-        self._peaks = 0  # of the nodes' latest samples together
+        self._peaks = 0  # the sum over the nodes' latest samples
         self._now: dict[str, UsersNow] = {}
-        self._left: Counter[int] = (
-            Counter()
-        )  # users that nodes were lost with, by how they had ended
+        self._left: Counter[int] = Counter()  # users of lost nodes, by how they ended
         self._restarted = 0  # by workers of these nodes
         self._moments: dict[str, GaugeSum] = {}
         self._nodes: dict[str, Counts] = {}
-        # The names that were heard of; what has counted nothing yet is there, too.
+        # All names seen so far, including those that have not counted anything.
         self._counters, self._crashes = set[str](), set[str]()
         self._growth = Counts()
         self._timers = NodeTimers()
@@ -89,9 +87,9 @@ class SampleMerger:
         """Take a sample.
 
         Args:
-            name: The node that it is of.
-            sample: What that has said.
-            yield_if_due: Called between two parts of the work.
+            name: The node that sent it.
+            sample: The sample.
+            yield_if_due: Called between parts of the work.
 
         Returns:
             Whether it is the newest of that node.
@@ -104,7 +102,7 @@ class SampleMerger:
             if (known := node.throttles.get(throttle)) is not None:
                 more = counts.beyond(known)
                 if not any(more):
-                    continue  # it was said before
+                    continue  # nothing new
                 counts = known.plus(more)
             node.throttles[throttle] = counts
             grown_by = growth.throttles.get(throttle)
@@ -121,19 +119,19 @@ class SampleMerger:
         return newest
 
     def take_users(self, name: str, now: UsersNow) -> None:
-        """Take where users of node `name` stand, between two samples."""
+        """Take the user states of node `name`, sent between two samples."""
         self._now[name] = now
 
     def drop_look(self, name: str) -> None:
-        """Go by the last sample of a node: who has left since then is not known by name."""
+        """Fall back to the last sample of a node: users that have left since are not identified."""
         self._now.pop(name, None)
 
     def lose(self, name: str, lost: int) -> None:
-        """A node is no more: what it has counted stays, and how users of it have ended.
+        """Remove a node. Its counts stay, and so do its users that had already ended.
 
         Args:
             name: The node.
-            lost: How many of its users will not start again on another one.
+            lost: How many of its users will not be started again on another node.
         """
         if name not in self.latest:
             return
@@ -141,7 +139,7 @@ class SampleMerger:
         gauges = self.latest[name].gauges.items()
         gauge_sums.add(self._moments, ((gauge, one) for gauge, one in gauges if is_moment(gauge)))
         for state, count in self.latest[name].users.items():
-            # Those that a command had removed will not come back to end their iteration.
+            # Users removed by a command will not come back to finish their iteration.
             ended = UserState.REMOVED if state == UserState.STOPPING else UserState(state)
             if ended in _ENDED:
                 self._left[ended] += count
@@ -151,24 +149,24 @@ class SampleMerger:
         self.drop_look(name)
 
     def _newest(self) -> list[Sample | UsersNow]:
-        """What each node said last of its users."""
+        """Return each node's latest report about its users."""
         return [
             max(sample, self._now.get(name, sample), key=_at_ns)
             for name, sample in self.latest.items()
         ]
 
     def alive(self, name: str) -> dict[int, int]:
-        """How many users each worker of a node has, by its number."""
+        """Return how many users each worker of a node has, by worker number."""
         now, sample = self._now.get(name), self.latest[name]
         alive = now.alive if now is not None and now.at_ns > sample.at_ns else sample.alive
         return dict(enumerate(alive, sample.first))
 
     def users_on(self, name: str) -> int:
-        """How many users a node has; none where nothing was heard of it."""
+        """Return how many users a node has; 0 if it has sent nothing."""
         return sum(self.alive(name).values()) if name in self.latest else 0
 
     def take_growth(self) -> Counts:
-        """What has grown since this was last asked."""
+        """Return the growth since the last call."""
         self.fresh = set()
         growth, self._growth = self._growth, Counts()
         growth.timers = self._timers.growth()
@@ -182,17 +180,17 @@ class SampleMerger:
 
     @property
     def at_ns(self) -> int:
-        """How old this is: when the node that was sampled first was; 0 before that."""
+        """The age of this data: the time of the oldest of the nodes' latest reports; 0 if none."""
         return min(map(_at_ns, self._newest()), default=0)
 
     @property
     def expected(self) -> int:
-        """Users that run, wait for their next repetition, or are to be started by a worker."""
+        """Users that are running, waiting for their next iteration, or about to be started."""
         found = self._by_state()
         return sum(found[state] for state in _EXPECTED)
 
     def users(self) -> dict[str, int]:
-        """How many users there are of each of `amoc.results.series.USERS` but those that wait."""
+        """Return the counts of users named in `amoc.results.series.USERS`, without the waiting."""
         found = self._by_state()
         return {
             **{name: sum(found[state] for state in some) for name, some in _USERS.items()},
@@ -206,7 +204,7 @@ class SampleMerger:
         return self._merged(lambda name: not is_moment(name))
 
     def moments(self) -> dict[str, float]:
-        """When steps have failed, first and last, see `amoc.metrics.step_names`."""
+        """Return when steps failed first and last, see `amoc.metrics.step_names`."""
         return self._merged(is_moment)
 
     def _merged(self, wanted: Callable[[str], bool]) -> dict[str, float]:
@@ -216,7 +214,7 @@ class SampleMerger:
         return {name: gauge_sums.value_of(one) for name, one in sorted(sums.items())}
 
     def waiting(self) -> dict[str, int]:
-        """How many users wait at each throttle, where any do."""
+        """Return how many users wait at each throttle that has any waiting."""
         waiting: dict[str, int] = {}
         for sample in self.latest.values():
             for name, count in sample.waiting.items():
@@ -231,7 +229,7 @@ def _at_ns(one: Sample | UsersNow) -> int:
 def _raise(
     known: dict[str, int], said: Mapping[str, int], names: set[str], growth: dict[str, int]
 ) -> int:
-    """Raise what is `known` to what is `said`, and the growth by as much; by how much."""
+    """Raise `known` counts to those in `said`, and `growth` by the difference; return its sum."""
     grown = 0
     for name, count in said.items():
         more = count - known.get(name, 0)

@@ -1,7 +1,7 @@
-"""The account of messages of a run, as far as it needs the counts of all workers. Pure.
+"""The message account of a run, as far as it needs the counts of all workers. Pure.
 
-Each worker counts what it knows (`amoc.xmpp.account.ledger`); a message that was expected and of
-which no worker knows what became is known only by what is left of the sum.
+Each worker counts what it knows (`amoc.xmpp.account.ledger`). If no worker knows what became of an
+expected message, only the difference between the sums shows it.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ LOST = "messages_lost"
 UNACCOUNTED = "messages_unaccounted"
 UNTRACKED = "messages_untracked"
 KNOWN = ("messages_delivered", "messages_refused", LOST, UNACCOUNTED)
-"""What a message that was expected has become, if that is known."""
+"""The counters of the known outcomes of expected messages."""
 
 
 def unaccounted(counters: Mapping[str, int]) -> dict[str, int]:
-    """What is to be added to `counters`, those of a run that has ended; empty if it is nothing."""
+    """Return what to add to `counters`, those of a run that has ended; empty if nothing."""
     rest = counters.get(EXPECTED, 0) - sum(counters.get(name, 0) for name in KNOWN)
     return {UNACCOUNTED: rest} if rest > 0 else {}
 
 
 def notes(counters: Mapping[str, int], workers_lost: bool) -> list[str]:
-    """What should be known about the messages of a run, a sentence each."""
+    """Return what readers should know about the messages of a run, one sentence each."""
     expected = counters.get(EXPECTED, 0)
     found = []
     if lost := counters.get(LOST, 0):
         found.append(f"{lost:,} of {expected:,} messages were lost")
     if unknown := counters.get(UNACCOUNTED, 0):
-        why = "their recipients were not there, or left too early"
+        why = "their recipients were not connected, or left too early"
         if workers_lost:
-            why = "a worker was lost with what it knew, or their recipients were not there"
+            why = "a worker was lost along with its records, or their recipients were not connected"
         found.append(f"{unknown:,} of {expected:,} messages are unaccounted for: {why}")
     if rest := unaccounted(counters).get(UNACCOUNTED):
         found.append(
@@ -50,12 +50,12 @@ def notes(counters: Mapping[str, int], workers_lost: bool) -> list[str]:
 
 
 class Row(NamedTuple):
-    """A line of the table that says whether each message came, once, in order and in time."""
+    """A row of the table that shows whether messages arrived, once, in order and in time."""
 
     name: str
     total: int
     share: float | None
-    """Of the messages that were expected; None where that says nothing."""
+    """Of the expected messages; None where a share would be meaningless."""
 
 
 _TOTALS = ("messages_sent", "messages_received", EXPECTED)
@@ -63,13 +63,13 @@ _ANSWERS = (
     *("messages_delivered", LOST),
     *("messages_duplicated", "messages_reordered", "messages_late"),
 )
-"""What is told even if it is 0."""
+"""Shown even if 0."""
 _RARE = ("messages_refused", UNACCOUNTED, "messages_foreign", UNTRACKED, "message_errors")
 NAMES = frozenset({*_TOTALS, *_ANSWERS, *_RARE})
 
 
 def rows(counters: Mapping[str, int]) -> list[Row]:
-    """The table of a run's messages; empty if there is nothing to tell."""
+    """Return the table of a run's messages; empty if there were none."""
     expected = counters.get(EXPECTED, 0)
     if not any(counters.get(name) for name in NAMES):
         return []

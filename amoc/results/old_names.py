@@ -1,7 +1,7 @@
-"""What run directories of earlier versions call what has another name today. Pure.
+"""Names used in run directories by earlier versions, translated to the current ones. Pure.
 
-Files of a run are read for years, so what was written once must go on being read. This is the only
-place that knows the old names: all that is read back from a run's directory comes through here.
+The files of a run are read for years, so files once written must stay readable. Only this module
+knows the old names: everything read back from a run directory passes through here.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _VERDICTS = {"failed expectations": "failed thresholds"}
 
 
 def renamed(record: JsonObject) -> dict[str, Any]:
-    """A record, with its fields called as they are today."""
+    """Return a record with current field names."""
     return {_TODAY.get(name, name): value for name, value in record.items()}
 
 
 def summary(found: JsonObject) -> Summary:
-    """A summary."""
+    """Return a summary with current names."""
     named = renamed(found)
     run = named["run"]
     named["run"] = {**run, "verdict": _VERDICTS.get(run["verdict"], run["verdict"])}
     if workers := named.get("workers"):
         named["workers"] = [renamed(one) for one in workers]
-    return cast("Summary", named)  # what it holds, its file says
+    return cast("Summary", named)  # its contents depend on the file
 
 
 def journal_entry(found: JsonObject) -> dict[str, Any]:
-    """An entry of a journal."""
+    """Return a journal entry with current names."""
     entry = renamed(found)
     if isinstance(plan := entry.get("plan"), Mapping):
         entry["plan"] = renamed(plan)
@@ -49,7 +49,7 @@ def journal_entry(found: JsonObject) -> dict[str, Any]:
 
 
 def _setting(name: str, found: object) -> JsonObject:
-    """A setting, of which a secret one was written as a bare ``(hidden)``."""
+    """Return a setting. Earlier versions wrote a secret one as a bare ``(hidden)``."""
     known = found if isinstance(found, Mapping) else {"value": found}
     rest = {field: known.get(field, "") for field in ("description", "module")}
     return {"name": name, "value": known.get("value"), "source": known.get("from", ""), **rest}

@@ -1,8 +1,8 @@
-"""Cuts what is known of a run into seconds: points of the series. Pure.
+"""Cuts the data of a run into seconds: the points of the series. Pure.
 
-A second is over when each node has sent a sample since the one before, or when it has lasted
-`MAX_NS`: then it is cut without those that are late, and says so. What they send later counts
-where it comes in, so nothing is lost and nothing is counted twice.
+A second ends when each node has sent a sample since the one before, or when it has lasted `MAX_NS`:
+then it is cut without the late nodes, and lists them. What they send later counts in the second in
+which it arrives, so nothing is lost and nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from amoc.results.merge import SampleMerger
 from amoc.results.series import Point, ThrottlePoint
 
 MAX_NS = 1_500 * MS_NS
-"""Samples come each second; one that is half a second late is not waited for."""
+"""Samples come each second; one that is more than half a second late is not waited for."""
 
 
 class Moment(NamedTuple):
-    """What a point says that no sample does."""
+    """The part of a point that does not come from samples."""
 
     at: float
     """Seconds since 1970, UTC."""
     ran_ns: int
-    """For how long the run has been running so far, pauses and its end left out."""
+    """How long the run has been running so far, without pauses and its end."""
     state: str
     waiting: int
     """Users that have not started yet."""
     throttles: Mapping[str, ThrottlePoint]
-    """What each throttle is configured for, and what the controller has counted itself."""
+    """The configuration of each throttle, and the controller's own counts."""
     controller_cpu: float
     controller_lag_s: float
     round_trip_s: float = 0.0
 
 
 class PointCutter:
-    """Makes points of what a `SampleMerger` knows."""
+    """Makes points from the data of a `SampleMerger`."""
 
     def __init__(self, samples: SampleMerger) -> None:
         self._samples = samples
@@ -52,7 +52,7 @@ class PointCutter:
         self._started = 0
 
     def begin(self, now_ns: int) -> None:
-        """The first second begins; what was counted before is in it."""
+        """Start the first second, which includes everything counted before."""
         self._began_ns = self._cut_ns = now_ns
         self._samples.fresh.clear()
 
@@ -73,26 +73,26 @@ class PointCutter:
         return bool(self._samples.fresh)
 
     def _late(self) -> list[str]:
-        """Nodes that have sent nothing since the last cut."""
+        """Return the nodes that have sent nothing since the last cut."""
         return sorted(self._samples.latest.keys() - self._samples.fresh, key=natural)
 
     def end_ns(self, now_ns: int) -> int:
-        """When the second ends that is cut now.
+        """Return the end of the second that is about to be cut.
 
-        Where all is well that is when its sample was taken, not when it was heard.
+        Normally that is the time at which its sample was taken, not when it arrived.
         """
         late, latest = self._late(), self._samples.latest
         heard = [latest[name].at_ns for name in self._samples.fresh]
         taken_ns = max(heard, default=now_ns)
-        # Samples may have been on their way for longer than a second was waited for them.
+        # Samples may have taken longer to arrive than the controller waited for them.
         return taken_ns if not late and self._cut_ns < taken_ns <= now_ns else now_ns
 
     def cut(self, end_ns: int, moment: Moment) -> Point | None:
-        """The point of what came in since the last cut; None if no time has passed since.
+        """Return the point of what arrived since the last cut; None if no time has passed since.
 
         Args:
-            end_ns: When it ends, see `end_ns`.
-            moment: How things were then.
+            end_ns: Its end, see `end_ns`.
+            moment: The state of the run at that time.
         """
         span_ns = end_ns - self._cut_ns
         span_s = round(span_ns / S_NS, 6)
@@ -132,15 +132,15 @@ class PointCutter:
             late=late,
         )
         self._cut_ns, self._ran_ns = end_ns, moment.ran_ns
-        # Users of a lost node are not there for a moment, until they start elsewhere.
+        # Users of a lost node do not count for a moment, until they start elsewhere.
         self._started = max(self._started, users["started"])
         return point
 
     def _failed_at(self, names: Iterable[str], end_ns: int) -> dict[str, tuple[float, float]]:
-        """When failures with each cause were first and last in a second that ends at `end_ns`.
+        """Return when failures with each cause were first and last in a second ending at `end_ns`.
 
-        It is the begin and the end of the second where that is not known: of a worker that was
-        killed say, or where they were first counted before it.
+        The default is the beginning and end of the second, if the time is not known, for example
+        because the worker was killed, or if the failures were first counted before the second.
         """
         moments = self._samples.moments()
         begin_s, end_s = self._cut_ns / S_NS, end_ns / S_NS
@@ -164,7 +164,7 @@ class PointCutter:
         for name in sorted(moment.throttles.keys() | counts.keys()):
             known = moment.throttles.get(name, stopped)
             requests, executions, missed = counts.get(name, nothing)
-            points[name] = ThrottlePoint(  # `_replace` would take twice as long, of each throttle
+            points[name] = ThrottlePoint(  # per throttle, so fast: `_replace` takes twice as long
                 known.rate,
                 known.interval_s,
                 known.mode,

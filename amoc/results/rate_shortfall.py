@@ -1,8 +1,9 @@
-"""Rates that were not reached: a throttle is a ceiling, so a lower rate is no error. Pure.
+"""Throttles that did not reach their configured rate. Pure.
 
-How many were to pass each throttle is compared with how many passed, over the same seconds: those
-in which the run was running and the throttle limited a rate. Less may be intended, so it is only
-noted: users who read results for 400 messages a second should know if there were 147.
+The executions due at each throttle are compared with the executions counted, over the seconds in
+which the run was running and the throttle limited a rate. A throttle is a ceiling, and a lower rate
+may be intended, so a shortfall is a note and not an error: whoever reads results for 400 messages a
+second should know if there were only 147.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from amoc.results.series import Point
 ENOUGH = 0.95
 """The share of the configured rate that counts as reached."""
 BEGIN_S = 0.25
-"""What is due in so much time may be missing: the first users take a moment to come."""
+"""The executions due in this time may be missing: the first users take a moment to arrive."""
 IDLE = 0.1
-"""The share of the time without users at a throttle from which on that is the reason."""
+"""The share of the time without users at a throttle above which that is named as the reason."""
 
 
 @dataclass
 class _Passed:
-    """How many were to pass a throttle, and how many passed."""
+    """The executions due at a throttle, and those counted."""
 
     wanted: float = 0.0
     passed: int = 0
     wanted_s: float = 0.0
-    lacking: float = 0.0  # executions, where users waited all the time
-    waiting: bool = False  # at the end of the latest second
-    idle_s: float = 0.0  # without any user
+    lacking: float = 0.0  # missing executions in seconds in which users waited throughout
+    waiting: bool = False  # whether users waited at the end of the latest second
+    idle_s: float = 0.0  # seconds without any user
 
     @property
     def reached(self) -> bool:
@@ -39,17 +40,17 @@ class _Passed:
 
 @dataclass
 class Shortfall:
-    """Compares the configured rates of throttles with what passed.
+    """Compares the configured rates of throttles with their executions.
 
     Attributes:
-        except_for: Throttles that users come to only for a while.
+        except_for: Throttles that users pass only during a part of the run.
     """
 
     except_for: frozenset[str] = frozenset()
     _throttles: dict[str, _Passed] = field(default_factory=dict)
 
     def take(self, point: Point) -> None:
-        """Look at the next second of the window."""
+        """Take the next second of the window."""
         if not point.active_s:
             return
         for name, throttle in point.throttles.items():
@@ -60,8 +61,8 @@ class Shortfall:
             one.passed += throttle.executions
             if throttle.wanted:
                 one.wanted_s += point.active_s
-                # Where users wait at both ends of a second they are there in all of it; an outage
-                # of the target begins with users that wait, or ends so.
+                # If users wait at both ends of a second, assume that they waited throughout. At
+                # the beginning or end of an outage of the target, they wait at one end only.
                 if one.waiting and throttle.waiting:
                     one.lacking += throttle.wanted - throttle.executions
                 came = throttle.requests or throttle.executions or throttle.waiting
@@ -69,7 +70,7 @@ class Shortfall:
             one.waiting = throttle.waiting > 0
 
     def notes(self) -> list[str]:
-        """A sentence for each throttle whose rate was not reached."""
+        """Return a sentence for each throttle that did not reach its rate."""
         return [
             _sentence(name, one) for name, one in sorted(self._throttles.items()) if not one.reached
         ]

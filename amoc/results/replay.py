@@ -1,12 +1,12 @@
-"""Replay: the plan of a run in its journal, and the plan of its repetition.
+"""Replay: the plan of a run in its journal, and the plan that repeats it.
 
-The journal's ``run`` record has the whole plan (ids, seed, stages, rates, durations, raw settings
-of every source), a digest of the scenario's file, and the number of workers. A replay has the same
-plan, with the commands that were given during the run at their times.
+The journal's ``run`` record contains the whole plan (ids, seed, stages, rates, durations, raw
+settings from every source), a digest of the scenario's file, and the number of workers. A replay
+has the same plan, plus the commands given during the run at their times.
 
-Secrets are not in the journal: a setting with one in its value, at any depth, must be given again
-as a whole. Other differences that the journal shows are reported; the rest, such as how fast a
-server answers, is in docs/control.md.
+Secrets are not in the journal: a setting that contains one, at any depth, must be given again as a
+whole. Other differences that the journal shows are reported; for the rest, such as the speed of a
+server's responses, see docs/control.md.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from amoc.scenario.settings_sources import PREFIX
 SOURCE = "replay"
 """The `source` of commands from a timeline."""
 SCENARIO = "scenario"
-"""That of the scenario's own, which gives them again by itself."""
+"""The `source` of a scenario's own commands, which it issues again in a replay."""
 
 _NOT_IN_PLAN = ("scenario", "run_directory")
-"""The record has the scenario with its path; a replay has a directory of its own."""
+"""The record holds the scenario with its path, and a replay has its own directory."""
 
 _Command = tuple[float, str, JsonObject]
 
 
 def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> JsonObject:
-    """The fields of a journal's ``run`` record as JSON, enough to repeat the run.
+    """Return the fields of a journal's ``run`` record as JSON, enough to repeat the run.
 
     Args:
-        plan: Of the run.
+        plan: The run's plan.
         loaded: What is known of its scenario; None if it was not loaded.
         run_id: The run's id.
     """
@@ -68,7 +68,7 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> JsonObject:
             "name": loaded.name if loaded is not None else "",
         },
         "workers": loaded.workers if loaded is not None else None,
-        # Values are texts for people here, with their sources.
+        # Values here are texts for people, with their sources.
         "settings": [_setting(*one) for one in loaded.settings] if loaded is not None else [],
         "thresholds": list(loaded.thresholds) if loaded is not None else [],
         "versions": versions(),
@@ -79,13 +79,13 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> JsonObject:
 
 
 def _setting(name: str, value: str, *more: str) -> dict[str, str]:
-    """A setting as files may have it: not even the default of a secret."""
+    """Return a setting as files may contain it: not even the default of a secret."""
     value = HIDDEN if is_secret(name) else value
     return dict(zip(SettingInfo._fields, (name, value, *more), strict=True))
 
 
 def plan_of(record: JsonObject) -> RunPlan:
-    """The plan in a record of `record_of`; its secrets say ``(hidden)``.
+    """Return the plan in a record of `record_of`; its secrets read ``(hidden)``.
 
     Raises:
         UsageError: The record is invalid.
@@ -101,7 +101,7 @@ def plan_of(record: JsonObject) -> RunPlan:
 
 
 def digest(path: str) -> str | None:
-    """The SHA-256 of a scenario's file, or of all files of several; None if one cannot be read."""
+    """Return the SHA-256 of a scenario's file or files; None if one cannot be read."""
     files = [one.source for one in parts_of(path)] or [path]
     try:
         return hashlib.sha256(b"".join(Path(one).read_bytes() for one in files)).hexdigest()
@@ -115,16 +115,16 @@ def prepare(
     environment: Mapping[str, str],
     warn: Callable[[str], None],
 ) -> RunPlan:
-    """The plan that repeats a run, with its commands.
+    """Return the plan that repeats a run, with its commands.
 
     Args:
-        directory: The run's.
+        directory: The directory of the run to repeat.
         given: Settings from the command line; they override all others.
-        environment: Secrets are looked up there, as ``AMOC_NAME``.
+        environment: Source of secrets, as ``AMOC_NAME``.
         warn: Called with each difference that may matter, in one line.
 
     Raises:
-        AmocError: There is no journal, no plan in it, or a secret is missing.
+        AmocError: There is no journal or no plan in it, or a secret is missing.
     """
     check = LineCheck()
     entries = read(directory.journal, check)
@@ -160,9 +160,9 @@ def prepare(
 def commands_of(
     entries: Iterable[JsonObject], warn: Callable[[str], None] = lambda _: None
 ) -> list[_Command]:
-    """The commands that changed a run, with their times and arguments.
+    """Return the commands that changed a run, with their times and arguments.
 
-    Those of its timeline are in the plan already, and those that were not carried out are left out.
+    Commands of its timeline are already in the plan; commands that failed are left out.
     """
     found: list[_Command] = []
     undone: Counter[str] = Counter()
@@ -181,7 +181,7 @@ def commands_of(
 
 
 def differences(record: JsonObject) -> list[str]:
-    """What has changed since the run, a line each."""
+    """Return what has changed since the run, one line each."""
     found = []
     scenario = record["scenario"]
     path = scenario.get("path")
@@ -202,7 +202,7 @@ def differences(record: JsonObject) -> list[str]:
 
 
 def _cut_short(entries: Iterable[JsonObject]) -> str:
-    """How that run ended early; empty if it ended by its plan and its commands."""
+    """Return how that run ended early; empty if its plan or a command ended it."""
     end = next((one for one in entries if one["kind"] == "end"), None)
     if end is None:
         how = "was killed or is still running"
@@ -214,7 +214,7 @@ def _cut_short(entries: Iterable[JsonObject]) -> str:
 
 
 def _hidden_at_start(record: JsonObject, plan: RunPlan) -> set[str]:
-    """The settings whose initial value is unknown, because something in it is hidden."""
+    """Return the settings whose initial value is unknown because part of it is hidden."""
     found: set[str] = set()
     decided: set[str] = set()
     for _, values, _ in plan.sources:  # strongest first, and a table before the values outside it
@@ -229,7 +229,7 @@ def _hidden_at_start(record: JsonObject, plan: RunPlan) -> set[str]:
 
 
 def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
-    """The settings that commands changed to a value with something hidden, and how often."""
+    """Return the settings that commands changed to a value with a hidden part, and how often."""
     return Counter(
         name
         for _, _, arguments in timeline
@@ -239,7 +239,7 @@ def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
 
 
 def _tables(record: JsonObject, values: JsonObject) -> dict[str, JsonObject]:
-    """The values that are not settings but a scenario's table in the config file."""
+    """Return the values that are not settings but a scenario's table in the config file."""
     declared = _declared(record)
     return {
         name: value
@@ -249,12 +249,12 @@ def _tables(record: JsonObject, values: JsonObject) -> dict[str, JsonObject]:
 
 
 def _declared(record: JsonObject) -> set[str]:
-    """The names of the settings that were declared."""
+    """Return the names of the declared settings."""
     return {one["name"] for one in record.get("settings") or ()}
 
 
 def _name(record: JsonObject) -> str:
-    """The name of the scenario that was run."""
+    """Return the name of the scenario that was run."""
     return scenario_files.name_of(str(record["scenario"]["source"]))
 
 
@@ -264,10 +264,10 @@ def _given_again(
     given: Mapping[str, object],
     environment: Mapping[str, str],
 ) -> dict[str, str]:
-    """The values of hidden settings, from the environment.
+    """Return the values of hidden settings, from the environment.
 
     Raises:
-        UsageError: The value of a declared setting stays unknown; the message names all.
+        UsageError: The value of a declared setting stays unknown; the message names all such.
     """
     known = {name.upper(): value for name, value in environment.items()}
     found = {
@@ -287,7 +287,7 @@ def _given_again(
 
 
 def _without_hidden(record: JsonObject, values: JsonObject) -> JsonObject:
-    """`values` without settings that contain something hidden."""
+    """Return `values` without settings that have a hidden part."""
     tables = _tables(record, values)
     return {
         name: {key: one for key, one in value.items() if not holds_hidden(one)}
@@ -299,13 +299,13 @@ def _without_hidden(record: JsonObject, values: JsonObject) -> JsonObject:
 
 
 def _values_of(arguments: JsonObject) -> JsonObject:
-    """The settings that a command changes."""
+    """Return the settings that a command changes."""
     values = arguments.get("values")
     return values if isinstance(values, Mapping) else {}
 
 
 def _revealed(command: _Command, secrets: JsonObject) -> _Command:
-    """`command` with its hidden values filled in."""
+    """Return `command` with its hidden values filled in."""
     t_s, name, arguments = command
     values = _values_of(arguments)
     if not any(map(holds_hidden, values.values())):

@@ -1,7 +1,8 @@
-"""The run directory: where a run keeps its journal and can be reached while it runs.
+"""The run directory: where a run keeps its files and can be reached while it is running.
 
-``amoc-runs/<when>-<scenario>/``, for its owner only. A run is running when somebody answers on the
-control socket there; the file alone proves nothing, for a killed run leaves it behind.
+``amoc-runs/<when>-<scenario>/``, accessible to its owner only. A run is running if its control
+socket answers. The existence of the socket's file proves nothing, since a killed run leaves it
+behind.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LAST = re.compile(r"last(?:~(\d{1,6}))?")
 
 
 class _Part:
-    """A file in a run's directory, or a directory."""
+    """A file or subdirectory of a run directory."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -40,47 +41,47 @@ class _Part:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Where one run keeps what it leaves, and what it is reached by.
+    """The directory of one run.
 
     Attributes:
-        made: The directories that were made for it, the innermost first.
+        made: The directories that were created for it, innermost first.
     """
 
     path: Path
     made: tuple[Path, ...] = ()
 
     journal = _Part("journal.jsonl")
-    """The file that the journal is in."""
+    """The journal."""
     series = _Part("series.amoc")
-    """The file with each second, see `amoc.results.store`."""
+    """The series of seconds, see `amoc.results.store`."""
     old_series = _Part("series.jsonl")
-    """The same as earlier versions of amoc have left it, see `amoc.results.store.lines`."""
+    """The series as written by earlier versions of amoc, see `amoc.results.store.lines`."""
     summary = _Part("summary.json")
-    """The file with the summary; a run that was killed has none."""
+    """The summary; a run that was killed has none."""
     report = _Part("report.html")
-    """The page for people."""
+    """The HTML report."""
     junit = _Part("junit.xml")
-    """The verdict for a build server."""
+    """The verdict for a CI server."""
     logs = _Part("logs")
     """The directory with a log for each process."""
     control = _Part("control")
-    """The socket on which the run takes commands."""
+    """The socket on which the run accepts commands."""
 
     @classmethod
     def create(
         cls, explicit: str | None, scenario_name: str, started_at: datetime, base: str = BASE
     ) -> RunDirectory:
-        """Make the directory of a run that begins.
+        """Create the directory of a new run.
 
         Args:
-            explicit: Where it is to be; None means a new one in `base`.
-            scenario_name: What a new one is named after.
-            started_at: When the run begins, which a new one is named after, too.
-            base: Where new ones are made.
+            explicit: The directory to use; None means a new one in `base`.
+            scenario_name: Part of the name of a new one.
+            started_at: When the run begins, also part of the name.
+            base: Where new ones are created.
 
         Raises:
             UsageError: `explicit` is a file, or is not empty.
-            ResourceError: It cannot be made.
+            ResourceError: It cannot be created.
         """
         if explicit is not None:
             return cls._at(Path(explicit))
@@ -124,24 +125,24 @@ class RunDirectory:
 
     @property
     def id(self) -> str:
-        """How commands may call the run."""
+        """The name by which commands may refer to the run."""
         return self.path.resolve().name
 
     def answers(self) -> bool:
-        """Whether there is a run behind the control socket."""
+        """Whether a run answers on the control socket."""
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(ANSWER_S)
             try:
                 with reachable(self.control) as address:
                     line.connect(address)
             except TimeoutError:
-                return True  # too busy to accept, but there
+                return True  # too busy to accept, but running
             except OSError as error:
                 return error.errno == errno.EAGAIN
         return True
 
     def discard(self) -> None:
-        """Remove it with what amoc has put there: the run did not begin."""
+        """Remove the directory with everything that amoc put there: the run did not begin."""
         with contextlib.suppress(OSError):
             for log in self.logs.glob("*.jsonl"):
                 log.unlink()
@@ -153,25 +154,25 @@ class RunDirectory:
 
 
 def name_of_new(scenario_name: str, started_at: datetime) -> str:
-    """How the directory of a run is called, if there is none of that name yet."""
+    """Return the name of a run's directory, unless a directory of that name already exists."""
     return f"{started_at:%Y%m%dT%H%M%S}-{_plain(scenario_name)}"
 
 
 def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
-    """The directory of a run, running or not.
+    """Return the directory of a run, running or not.
 
-    It is named by its path, its name or the beginning of it, the run's id, or ``last`` for the
+    It is identified by its path, its name or a prefix of it, the run's id, or ``last`` for the
     newest in `base`, ``last~1`` for the one before it, and so on.
 
     Args:
         run: What the operator calls it.
-        base: Where runs are looked for.
-        what: What a message calls it.
+        base: Where to look for runs.
+        what: What messages call the argument.
 
     Raises:
-        UsageError: There is none, or there are several.
+        UsageError: There is no such run, or there are several.
     """
-    with contextlib.suppress(OSError):  # too long to be the name of a file, say
+    with contextlib.suppress(OSError):  # for example, too long for a file name
         if run and Path(run).is_dir():
             return RunDirectory(Path(run))
     found = named(run, base)
@@ -186,7 +187,7 @@ def locate(run: str, base: str = BASE, what: str = "--run") -> RunDirectory:
 
 
 def named(run: str, base: str = BASE) -> list[RunDirectory]:
-    """The runs in `base` that `run` may mean: all that `locate` takes, but a path."""
+    """Return the runs in `base` that `run` may mean: by anything that `locate` takes but a path."""
     there = all_runs(base)
     if (newest := last_of(run, there)) is not None:
         return [newest]
@@ -198,14 +199,14 @@ def named(run: str, base: str = BASE) -> list[RunDirectory]:
 
 
 def find(run: str | None = None, base: str = BASE) -> RunDirectory:
-    """The running run that a command means.
+    """Return the running run that a command refers to.
 
     Args:
-        run: Its directory or id; None means the only one that runs.
-        base: Where runs are looked for.
+        run: Its directory or id; None means the only one that is running.
+        base: Where to look for runs.
 
     Raises:
-        UsageError: It does not run, none runs, or several do.
+        UsageError: It is not running, none is running, or several are.
     """
     if run is not None:
         chosen = locate(run, base)
@@ -221,7 +222,7 @@ def find(run: str | None = None, base: str = BASE) -> RunDirectory:
 
 
 def all_runs(base: str = BASE) -> list[RunDirectory]:
-    """All run directories in `base`, the newest first; hidden ones are something else."""
+    """Return all run directories in `base`, newest first; hidden ones are something else."""
     try:
         paths = [one for one in Path(base).iterdir() if one.is_dir() and one.name[0] != "."]
     except OSError:
@@ -230,11 +231,11 @@ def all_runs(base: str = BASE) -> list[RunDirectory]:
 
 
 def _age(path: Path) -> list[tuple[int, str]]:
-    return natural(path.name)  # the tenth run of a second is younger than its second one
+    return natural(path.name)  # the tenth run of a second is newer than its second one
 
 
 def runs(base: str = BASE) -> Iterator[RunDirectory]:
-    """Those of `all_runs` in which a run has begun."""
+    """Iterate over those of `all_runs` in which a run has begun."""
     return _begun(all_runs(base))
 
 
@@ -243,7 +244,7 @@ def _begun(there: list[RunDirectory]) -> Iterator[RunDirectory]:
 
 
 def last_of(run: str, there: list[RunDirectory]) -> RunDirectory | None:
-    """The run that is called ``last``, or ``last~1`` and so on; None if it is called otherwise."""
+    """Return the run called ``last``, ``last~1`` and so on; None if `run` is not such a name."""
     found = _LAST.fullmatch(run)
     back = int(found[1] or 0) if found else 0
     return next(islice(_begun(there), back, None), None) if found else None
@@ -255,12 +256,12 @@ def _listed(runs: list[RunDirectory]) -> str:
 
 
 def _plain(name: str) -> str:
-    """`name` as a part of a file's name that no shell minds."""
+    """Return `name` in a form that needs no quoting in a shell."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip(".-")[:60] or "scenario"
 
 
 def _make_parents(path: Path, made: list[Path]) -> None:
-    """Make `path` and what it is in; what was made is put before `made`."""
+    """Create `path` and its parents; new directories are inserted at the front of `made`."""
     missing = []
     while not path.exists():
         missing.append(path)
@@ -273,7 +274,7 @@ def _make_parents(path: Path, made: list[Path]) -> None:
 
 def _remove(made: list[Path] | tuple[Path, ...]) -> None:
     for path in made:
-        with contextlib.suppress(OSError):  # another run may be in there by now
+        with contextlib.suppress(OSError):  # by now another run may use it
             path.rmdir()
 
 

@@ -1,4 +1,4 @@
-"""The runs that are there, each in a line: what it was and what came of it."""
+"""The list of runs: each run's plan and outcome in a line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from amoc.results.step_rows import NO_VALUE, failed
 from amoc.results.summary_types import Summary
 
 QUEUED, STARTING, RUNNING, FAILED = "queued", "starting", "running", "failed"
-"""What a run does that a server was asked for; ``failed`` means that it could not begin."""
+"""States of a run requested from a server; ``failed`` means that it could not begin."""
 MAX_KNOWN = 2_000
-"""Runs whose summary is not read again and again."""
+"""Runs whose summaries are kept in memory."""
 HEADS = (
     "run",
     "scenario",
@@ -34,19 +34,19 @@ HEADS = (
 
 @dataclass(frozen=True)
 class ListedRun:
-    """A run as it is listed; None stands for what its files do not say.
+    """A run in the list; None stands for what its files do not contain.
 
     Attributes:
-        name: Of its directory.
+        name: The name of its directory.
         directory: Its path.
-        scenario: What was run.
-        started_at: When, ISO 8601.
+        scenario: The scenario.
+        started_at: When it started, in ISO 8601.
         duration_s: How long it took.
-        users: The most that there were at once.
-        requests: How many, and `failures` how many of them failed.
+        users: The most users at once.
+        requests: The number of requests; `failures` of them failed.
         p95_s: The 95th percentile of the times of the others.
         verdict: As in its summary; ``running``, or ``killed`` without a summary.
-        comment: As it was given.
+        comment: The operator's comment.
     """
 
     name: str
@@ -62,17 +62,17 @@ class ListedRun:
     p95_s: float | None = None
 
     def to_json(self) -> JsonObject:
-        """As JSON."""
+        """Return the run as JSON."""
         return asdict(self)
 
 
 def newest(limit: int, base: str = BASE) -> list[ListedRun]:
-    """The newest runs in `base`, the newest first, as ``last~1`` and so on count them."""
+    """Return the newest runs in `base`, newest first: ``last``, ``last~1`` and so on."""
     return [listed(one) for one in islice(runs(base), limit)]
 
 
 def listed(directory: RunDirectory) -> ListedRun:
-    """A run that has begun."""
+    """Return the list entry of a run that has begun."""
     try:
         status = directory.summary.stat()
         over = _over(str(directory.path), directory.id, status.st_mtime_ns, status.st_size)
@@ -94,18 +94,18 @@ def listed(directory: RunDirectory) -> ListedRun:
 
 @lru_cache(maxsize=MAX_KNOWN)
 def _over(path: str, name: str, _changed_ns: int, _size: int) -> ListedRun | None:
-    """A run that has left a summary, which is read again when it has changed."""
+    """Return a run that has left a summary, which is read again only if it has changed."""
     summary = summary_file.read(RunDirectory(Path(path)).summary)
     return None if summary is None else of_summary(name, path, summary)
 
 
 def of_summary(name: str, path: str, summary: Summary) -> ListedRun:
-    """A run with this summary.
+    """Return the list entry of a run with this summary.
 
     Args:
-        name: Of its directory.
-        path: Of the same.
-        summary: What it has shown, or shows so far.
+        name: The name of its directory.
+        path: The directory's path.
+        summary: The summary, final or preliminary.
     """
     run, whole = summary["run"], summary.get("steps", {}).get(AGGREGATED)
     return ListedRun(
@@ -124,7 +124,7 @@ def of_summary(name: str, path: str, summary: Summary) -> ListedRun:
 
 
 def cells(one: ListedRun) -> list[str]:
-    """A run under `HEADS`."""
+    """Return the cells of a run under `HEADS`."""
     share = one.failures / one.requests if one.requests and one.failures is not None else None
     counted = [NO_VALUE if n is None else f"{n:,}" for n in (one.users, one.requests)]
     return [

@@ -1,9 +1,9 @@
-"""All that a run's points add up to: what its summary says. Pure.
+"""The sums over a run's points, from which its summary is made. Pure.
 
-A running controller adds each second as it is cut; reading a directory adds those that are in the
-series. It is the same sum, so a run's own summary and one that is made later agree.
+A running controller adds each second as it ends; a reader of the directory adds those in the
+series. Both compute the same sum, so the summary written by the run and one made later agree.
 
-A long run's points do not fit into memory, so each is looked at once and let go.
+The points of a long run do not fit into memory, so each is read once and released.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from amoc.scenario.load_profile import Stages
 from amoc.scenario.start_rate import USER_RATE
 
 MAX_MIN = MAX_NS // (60 * S_NS)
-"""What the longest durations count as in means and percentiles."""
+"""The value that longer durations count as in means and percentiles."""
 MIN_SPAN_S = 0.5
-"""What is shorter, as the last point of a run, says little about a second."""
+"""A shorter point, such as the last one of a run, says little about rates per second."""
 
 
 @dataclass
@@ -59,19 +59,19 @@ class RunTotals:
     """The sums of a run.
 
     Attributes:
-        warmup: What the window leaves out.
+        warmup: The part that the window leaves out.
         whole: The sum of all points.
-        window: The sum of those after the warm-up: what the verdict is about. Without a warm-up it
-            is `whole`.
-        health: How the generator did in the window.
-        stages: The targets of its stages, and what came of them.
-        arrivals: Its arrival rate, and what came of it.
-        rest: How long users rested in it.
-        shortfall: Throttles whose rate was not reached in it.
-        known: The metrics that there are.
-        workers: Each as it was last, by node and number.
-        judged: Whether each second was looked at; if not, `health` and what depends on single
-            seconds, such as `shortfall`, say nothing yet.
+        window: The sum of those after the warm-up, which the verdict is based on. Without a
+            warm-up it is `whole`.
+        health: The health of the generator in the window.
+        stages: The targets of its stages, and whether they were reached.
+        arrivals: The arrival rate, and how much of it was reached.
+        rest: How long users rested in the window.
+        shortfall: Throttles that did not reach their rate in the window.
+        known: All metrics of the run, and their kinds.
+        workers: The latest figures of each worker, by node and number.
+        judged: Whether each second was evaluated. If not, `health` and whatever else depends on
+            single seconds, such as `shortfall`, is empty.
     """
 
     warmup: WarmUp = field(default_factory=WarmUp)
@@ -96,8 +96,8 @@ class RunTotals:
     def planned(
         cls, warmup_s: float, stages: Stages | None, arrivals: Arrivals | None, others: int
     ) -> Self:
-        """The totals of a run that begins, see `of`."""
-        # Users that arrivals start would count for those that stages lack.
+        """Make the totals of a run that is about to start, see `of`."""
+        # Users started by arrivals would be taken for users that the stages wanted.
         targets = StageTargets(stages if arrivals is None else None)
         return cls(WarmUp(warmup_s), targets, ArrivalTotals(arrivals, others))
 
@@ -112,16 +112,16 @@ class RunTotals:
         yield_if_due: Callable[[], None] = lambda: None,
         see: Callable[[Point], None] = lambda _: None,
     ) -> Self:
-        """The totals of points that are in order.
+        """Make the totals of points, which must be in order.
 
         Args:
             points: All of them.
-            warmup_s: What the window leaves out.
-            stages: How many users were wanted when.
-            arrivals: How many iterations were to begin when.
-            others: How many users there were beside those of `arrivals`.
+            warmup_s: The part that the window leaves out.
+            stages: The planned number of users over time.
+            arrivals: The planned arrival rate over time.
+            others: How many users there were besides those of `arrivals`.
             yield_if_due: Called between two points.
-            see: Is shown each point, so that nobody else needs to read them all.
+            see: Called with each point, so that the caller need not read them all again.
         """
         totals = cls.planned(warmup_s, stages, arrivals, others)
         for point in totals.reading(points, yield_if_due):
@@ -137,9 +137,9 @@ class RunTotals:
         yield_if_due: Callable[[], None] = lambda: None,
         see: Callable[[Point], None] = lambda _: None,
     ) -> Self:
-        """All counts and durations of a long run, from its minutes; it is not `judged`.
+        """Make the totals of a long run from its minutes: all counts and durations, not `judged`.
 
-        They are read in a fiftieth of the time. Arguments are those of `of`.
+        Reading minutes takes a fiftieth of the time. The arguments are those of `of`.
         """
         totals = cls(WarmUp(warmup_s), judged=False)
         for some in stretches(points, lambda _: not totals.warmup.over):
@@ -154,10 +154,10 @@ class RunTotals:
         yield_if_due: Callable[[], None] = lambda: None,
         seen: RunTotals | None = None,
     ) -> Iterator[Point]:
-        """Add points one by one, with each step; those too that come while others are read.
+        """Add points one by one, one for each step, including those that arrive meanwhile.
 
-        The last step adds their timers: where there are, those of `seen`, an `overview` to which
-        all that came was added.
+        The last step adds their timers, or copies those of `seen`, an `overview` to which all new
+        points were added.
         """
         warmup = WarmUp(self.warmup.left_s)
         for point in points:
@@ -179,11 +179,11 @@ class RunTotals:
 
         Args:
             point: The point.
-            timers: Whether its timers, too.
-            yield_if_due: Called between two parts of the work.
+            timers: Whether to add its timers.
+            yield_if_due: Called between parts of the work.
 
         Returns:
-            What the operator should know now about the generator, see `Health.take`.
+            Warnings about the generator for the operator, see `Health.take`.
         """
         warm = self._count(point, timers, yield_if_due)
         self._starts.add(point)
@@ -198,7 +198,7 @@ class RunTotals:
     def _count(
         self, point: Point, timers: bool = True, yield_if_due: Callable[[], None] = lambda: None
     ) -> bool:
-        """Add what adds up, whether the point is a second or more; whether it is of the warm-up."""
+        """Add the sums of a point, a second or longer; return whether it belongs to the warm-up."""
         self.whole.add(point, timers, yield_if_due)
         self.known |= dict.fromkeys(point.counters, Kind.COUNTER)
         self.known |= dict.fromkeys(point.gauges, Kind.GAUGE)
@@ -212,7 +212,7 @@ class RunTotals:
         return warm
 
     def notes(self) -> list[str]:
-        """What should be known about the results, a sentence each."""
+        """Return what readers of the results should know, one sentence each."""
         timers = self.window.timers
         longest_ns = zip(timers.names, timers.max_ns, strict=True)
         beyond = [name for name, max_ns in longest_ns if max_ns > MAX_NS]
@@ -236,7 +236,7 @@ class RunTotals:
         ]
 
     def futile(self, stopped: bool = False) -> str:
-        """A sentence if nothing succeeded that users tried; empty if something did.
+        """Return a sentence if nothing that users tried succeeded; empty if something did.
 
         Args:
             stopped: Whether an operator stopped the run.
@@ -264,12 +264,12 @@ class RunTotals:
 
     @property
     def starts_per_s_peak(self) -> float:
-        """The most user starts in a second; of a run that is too short to know, the mean rate."""
+        """The most user starts in a second; the mean rate if the run was too short for that."""
         return max(self._starts.per_s, self.whole.per_second(lambda tally: tally.starts) or 0.0)
 
 
 def _since_the_start(before: WorkerPoint | None, now: WorkerPoint, span_s: float) -> WorkerPoint:
-    """`now` with its totals; the series of an earlier version does not have them."""
+    """Return `now` with its totals, which the series of earlier versions lack."""
     if before is None:
         before = replace(now, cpu_s=0.0)
     peak = max(before.users_peak, now.users_peak, now.users)
@@ -279,7 +279,7 @@ def _since_the_start(before: WorkerPoint | None, now: WorkerPoint, span_s: float
         and now.loop_lag_p99_s
         and (peak, rss_bytes) == (now.users_peak, now.max_rss_bytes)
     ):
-        return now  # which is nearly always so, and much the cheapest
+        return now  # nearly always the case, and by far the cheapest
     return replace(
         now,
         users_peak=peak,

@@ -1,12 +1,12 @@
-"""A run read back from its directory: summary, series and journal, as far as they are there.
+"""A run read back from its directory: summary, series and journal, as far as they exist.
 
-A run that came to its end has left all three. One whose controller was killed, or whose disk was
-full, has no summary; then it is rebuilt from the other two (`amoc.results.summary`). What is
-missing or damaged is left out and told, and a reason why the verdict is ``incomplete``. Only a
-directory that holds none of the three is an error.
+A run that completed has left all three. If the controller was killed or the disk was full, there is
+no summary, and it is rebuilt from the other two (`amoc.results.summary`). What is missing or
+damaged is left out and reported, and makes the verdict ``incomplete``. Only a directory with none
+of the three is an error.
 
-A series may be larger than memory. So its points are read anew whenever somebody goes through
-them, and only one is held at a time.
+A series may be larger than memory. So its points are read from the file on each iteration, and only
+one is held at a time.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _Warn = Callable[[str], None]
 
 @dataclass(frozen=True)
 class SavedRun:
-    """What a run has left.
+    """The files that a run has left.
 
     Attributes:
-        directory: Where.
+        directory: The run directory.
         summary: As in `docs/summary.md`.
-        points: Its seconds, in order; going through them may take long, so it is done seldom.
+        points: Its seconds, in order. Iterating over them may take long, so do it rarely.
         journal: The entries of its journal.
         complete: Whether the run wrote the summary itself; otherwise it was rebuilt, now or before.
-        missing: What of the run is missing or damaged, a sentence each.
+        missing: What is missing or damaged, one sentence each.
     """
 
     directory: Path
@@ -60,15 +60,15 @@ class SavedRun:
 def load(
     directory: RunDirectory, warn: _Warn = lambda _: None, running: bool | None = None
 ) -> SavedRun:
-    """What the run of `directory` has left.
+    """Read the run in `directory`.
 
     Args:
-        directory: Where it is.
-        warn: Told, a line each, what is missing or damaged.
-        running: Whether it is still running, of a copy that it does not write to; None: ask it.
+        directory: The run directory.
+        warn: Called with what is missing or damaged, one line each.
+        running: Whether the run is still running, if `directory` is a copy; None: ask the run.
 
     Raises:
-        UsageError: There is nothing of a run.
+        UsageError: The directory contains nothing of a run.
     """
     files = (directory.summary, directory.series, directory.journal)
     if not any(path.exists() for path in (*files, directory.old_series)):
@@ -94,7 +94,7 @@ def load(
 
 
 def _summary(path: Path, end: JsonObject | None, missing: list[str]) -> Summary | None:
-    """The summary as the run has left it; None if it must be rebuilt."""
+    """Return the summary as the run has left it; None if it must be rebuilt."""
     if not path.exists():
         if end is not None:
             missing.append(f"{path.name} is missing, so it was rebuilt")

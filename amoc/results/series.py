@@ -1,12 +1,11 @@
-"""What a run saw second by second, and sums of it. Pure.
+"""The data of a run second by second, and sums of it. Pure.
 
-A `Point` holds the differences between two moments, about a second apart: what was counted, and
-the durations that were recorded, as histograms. So points add up: the sum of all of them is the
-run, the sum of those after the warm-up is its steady part. Gauges, users and workers are as they
-were at the point's end.
+A `Point` holds the differences between two moments, about a second apart: counts, and recorded
+durations as histograms. So points add up: the sum of all of them is the run, the sum of those after
+the warm-up is its steady part. Gauges, users and workers have their values at the point's end.
 
 `amoc.results.store` keeps the points of a run in its directory, and `amoc export --jsonl` prints
-them, one in each line. Fields are named as in `Point.to_json`; what did not change is absent.
+them, one per line. Fields are named as in `Point.to_json`; fields without a value are absent.
 """
 
 from __future__ import annotations
@@ -27,27 +26,27 @@ from amoc.metrics.workers_together import OF_ALL, Together
 from amoc.results.old_names import renamed
 
 GONE = ("finished", "removed", "timed_out", "lost")
-"""How users that had started are gone for good."""
+"""The ways in which users that had started leave for good."""
 USERS = (
     *("running", "resting", "waiting", "started", "finished", "crashed", "removed"),
     *("restarted", "peak", "timed_out", "lost"),
 )
-"""What a point says of users: totals since the run began, but for running, resting (those of the
-running that are between two iterations), waiting and peak.
+"""The counts of users in a point: totals since the run began, except running, resting (running
+users that are between two iterations), waiting and peak.
 """
 
 
 class ThrottlePoint(NamedTuple):
-    """What passed through a throttle in a second.
+    """A throttle in one second.
 
     Attributes:
-        rate: What it is configured for per `interval_s` at the end; None means no limit.
-        wanted: How many were to pass, by the rates that were in force in this second; None if
-            there was no limit to the rate at any time of it.
-        interval_s: 0 where `rate` is how many may pass at the same time.
-        mode: As in `amoc.throttle.throttle.ThrottleState`; ``stopped`` when it is no more.
-        requests: As in `ThrottleCounts`, and so are `executions` and `missed`: in this second.
-        waiting: Users that wait at the end.
+        rate: The configured rate per `interval_s` at the end; None means no limit.
+        wanted: The executions due at the rates in force during this second; None if the rate was
+            unlimited throughout.
+        interval_s: 0 if `rate` is a limit on concurrency.
+        mode: As in `amoc.throttle.throttle.ThrottleState`; ``stopped`` if it no longer exists.
+        requests: As in `ThrottleCounts`, like `executions` and `missed`: in this second.
+        waiting: Users waiting at the end.
     """
 
     rate: float | None = 0.0
@@ -61,16 +60,16 @@ class ThrottlePoint(NamedTuple):
 
     @property
     def counts(self) -> ThrottleCounts:
-        """What was counted."""
+        """The counts."""
         return ThrottleCounts(self.requests, self.executions, self.missed)
 
     def counted(self, counts: ThrottleCounts) -> ThrottlePoint:
-        """The same throttle, with other counts."""
+        """Return the same throttle with other counts."""
         return self._replace(**counts._asdict())
 
     @property
     def wanted_per_s(self) -> float | None:
-        """The target rate per second; None where there is none."""
+        """The target rate per second; None if there is none."""
         if self.mode in ("paused", "frozen"):
             return 0.0
         return self.rate / self.interval_s if self.rate is not None and self.interval_s else None
@@ -82,28 +81,28 @@ class Point:
 
     Attributes:
         t_s: Its end: seconds since the first user could start.
-        span_s: How long it was.
-        active_s: For how long of that the run was running, and not paused or ending. If not given,
-            all of it in state running, else none.
-        at: Its end as seconds since 1970, UTC.
+        span_s: Its length.
+        active_s: The part of it in which the run was running, not paused or ending. The default is
+            all of it in state running, otherwise none.
+        at: Its end in seconds since 1970, UTC.
         state: The run's state at its end.
         users: As in `USERS`.
-        starts: Users that started, not again.
-        counters: By how much they grew; those of throttles are in `throttles`.
-        gauges: As they are at the end, each merged over all workers.
-        timers: Durations that were recorded.
+        starts: Users that started, without restarts.
+        counters: Growth of counters; those of throttles are in `throttles`.
+        gauges: Values at the end, each merged over all workers.
+        timers: Recorded durations.
         crashes: Iterations that raised, by cause.
-        failed_at: Of counters of failures with a cause that grew: when that was first and last in
-            it, on the scale of `t_s`; its begin and its end where nothing else is known.
-        throttles: Those that are there or were used.
-        workers: By node and worker; not all of them where there are many.
-        together: The workers of each node, where that is so.
+        failed_at: When each counter of failures with a cause first and last grew during it, on the
+            scale of `t_s`; its beginning and end if nothing more precise is known.
+        throttles: Those that exist or were used.
+        workers: By node and worker; not all of them if there are many.
+        together: The combined workers of each node, in that case.
         nodes: By name.
         controller_cpu: CPU time of the controller, as a share of one core.
-        controller_lag_s: How late its loop turned, at the worst.
-        round_trip_s: How long a message to the farthest node and its answer take, at their
-            quickest; 0 where all nodes are on the controller's host.
-        late: Nodes from which nothing has come in this second.
+        controller_lag_s: The greatest lag of its event loop.
+        round_trip_s: The shortest round trip to the farthest node; 0 if all nodes are on the
+            controller's host.
+        late: Nodes that sent nothing in this second.
     """
 
     t_s: float
@@ -134,11 +133,11 @@ class Point:
 
     @property
     def begin_s(self) -> float:
-        """When it began, on the scale of `t_s`."""
+        """Its beginning, on the scale of `t_s`."""
         return self.t_s - self.span_s
 
     def facts(self) -> dict[str, object]:
-        """The point without its timers; numbers that JSON does not know are None."""
+        """Return the point without its timers; numbers that JSON cannot represent are None."""
         fields = ((name, getattr(self, name)) for name in Point.__dataclass_fields__)
         written = {name: value for name, value in fields if value or name in _ALWAYS}
         if self.gauges:
@@ -156,7 +155,7 @@ class Point:
         return written
 
     def to_json(self) -> dict[str, object]:
-        """The point as a line of JSON, its histograms included."""
+        """Return the point as a JSON object, including its histograms."""
         if not self.timers:
             return self.facts()
         timers = {name: timer_json(one) for name, one in self.timers.items()}
@@ -164,14 +163,14 @@ class Point:
 
     @classmethod
     def from_json(cls, line: JsonObject, timers: Mapping[str, Histogram] | None = None) -> Self:
-        """The point that `to_json` made `line` of; fields that are not known are passed over.
+        """Return the point that `to_json` made `line` of; unknown fields are ignored.
 
         Args:
             line: The point as JSON.
-            timers: Its timers, where they are not in `line`.
+            timers: Its timers, if they are not in `line`.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a point.
         """
         try:
             fields = {**_known(cls.__dataclass_fields__, line)}
@@ -209,7 +208,7 @@ _ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
 
 def _known(fields: Mapping[str, object], found: JsonObject) -> JsonObject:
     if found.keys() <= fields.keys():
-        return found  # which is nearly always so, and much the cheapest
+        return found  # nearly always the case, and by far the cheapest
     return {name: value for name, value in renamed(found).items() if name in fields}
 
 
@@ -227,24 +226,23 @@ def _throttle(found: JsonObject, active_s: float) -> ThrottlePoint:
 
 @dataclass(eq=False)
 class Tally:
-    """A sum of points: what happened in all of them together.
+    """A sum of points.
 
     Attributes:
-        span_s: How long they were together.
-        active_s: For how long of that the run was running.
-        points: How many.
+        span_s: Their total length.
+        active_s: How much of that the run was running.
+        points: Their number.
         starts: Users that started.
-        counters: As in `Point`, and so are `crashes`.
-        throttles: What was counted of each throttle.
-        failed_at: Of each counter of failures with a cause, when it grew first and last, see
-            `Point`.
-        lowest: The least that each gauge was at the end of a point in which the run was running.
-        highest: The greatest.
-        first: The first point; None before it.
-        last: The latest point, for what is not summed.
+        counters: As in `Point`, like `crashes`.
+        throttles: The counts of each throttle.
+        failed_at: When each counter of failures with a cause grew first and last, see `Point`.
+        lowest: The lowest value of each gauge at the end of a point in which the run was running.
+        highest: The highest value.
+        first: The first point; None if there is none.
+        last: The latest point, for values that are not summed.
         last_active: The latest point in which the run was running.
         idle: The sum of the points in which it was only paused or ending; None if there are none.
-        timers: The durations that were recorded, by timer.
+        timers: The recorded durations, by timer.
     """
 
     span_s: float = 0.0
@@ -270,7 +268,7 @@ class Tally:
 
     @classmethod
     def of(cls, points: Iterable[Point]) -> Tally:
-        """The sum of `points`, which are in order."""
+        """Sum `points`, which must be in order."""
         tally = cls()
         for point in points:
             tally.add(point)
@@ -283,8 +281,8 @@ class Tally:
 
         Args:
             point: The point.
-            timers: Whether its timers, too; otherwise they come with `add_timers_of`.
-            yield_if_due: Called between two parts of that.
+            timers: Whether to add its timers; otherwise they come with `add_timers_of`.
+            yield_if_due: Called between parts of that.
         """
         self._count(point)
         if timers:
@@ -299,7 +297,7 @@ class Tally:
             self.idle.timers.add(point.timers, yield_if_due)
 
     def merge(self, later: Tally) -> None:
-        """Add the sum of points that come after those of this one."""
+        """Add a sum of points that follow those in this one."""
         self.points += later.points
         self._add(later)
         self.add_timers_of(later)
@@ -316,13 +314,13 @@ class Tally:
             self.idle.merge(later.idle)
 
     def per_second(self, count: Callable[[Tally], float]) -> float | None:
-        """How often a second something happened while the run was running.
+        """Return a mean rate per second while the run was running.
 
-        Every mean rate that amoc shows is this one: pauses are left out, and so is the time after
-        users were asked to finish, both what happened in them and how long they were.
+        Every mean rate that amoc shows is computed here. Pauses and the time after users were
+        asked to finish are left out: both the counts and the duration.
 
         Args:
-            count: How often it happened in a sum of points.
+            count: Returns the count in a sum of points.
 
         Returns:
             The rate; None if the run was not running at all.
@@ -333,21 +331,21 @@ class Tally:
         return (count(self) - idle) / self.active_s
 
     def counter_per_s(self, name: str) -> float | None:
-        """How often a second a counter was counted."""
+        """Return a counter's mean rate per second."""
         return self.per_second(lambda tally: tally.counters.get(name, 0))
 
     def at_throttle(self, name: str) -> ThrottleCounts:
-        """What was counted of a throttle."""
+        """Return the counts of a throttle."""
         return self.throttles.get(name, ThrottleCounts())
 
     def throttle_per_s(self, name: str) -> float | None:
-        """How many users a second passed a throttle."""
+        """Return the mean rate of a throttle's executions per second."""
         return self.per_second(lambda tally: tally.at_throttle(name).executions)
 
     def by_throttle(self) -> dict[str, ThrottlePoint]:
-        """Each throttle as it was last, with all that was counted at it.
+        """Return the last state of each throttle, with all of its counts.
 
-        One that the last point does not have was stopped.
+        A throttle that the last point does not have was stopped.
         """
         last = self.last.throttles if self.last is not None else {}
         return {
@@ -356,7 +354,7 @@ class Tally:
         }
 
     def add_timers_of(self, other: Tally) -> None:
-        """Add what was recorded in the points of `other`."""
+        """Add the durations recorded in the points of `other`."""
         self.timers.add(other.timers.packed())
 
     def _count(self, point: Point) -> None:

@@ -1,4 +1,4 @@
-"""Steps, failures and checks as rows of text, for the terminal and the report alike. Pure."""
+"""Steps, failures and checks as rows of text, for both the terminal and the report. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from amoc.results.summary_types import CheckPart, StepPart
 
 NO_VALUE = "–"
 HEADS = ("count", "failures", "per second", *(one.label for one in MAIN), "max")
-"""What `cells` are, behind a step's name."""
+"""Headings of `cells`, after the step's name."""
 RESPONSE_HEAD = "response p99"
 CHECK_HEADS = ("passed", "failed", "share passed")
 _TIMES = (*(one.field for one in MAIN), "max_s")
 MAX_SAMPLE = 200
-"""Characters of a sample of a failure."""
+"""Maximum length of a failure's sample, in characters."""
 
 
 def heads(responds: bool) -> tuple[str, ...]:
-    """`HEADS`, and that of response times, where some step has one."""
+    """Return `HEADS`, with the one for response times if some step has one."""
     return (*HEADS, RESPONSE_HEAD) if responds else HEADS
 
 
 def cells(one: StepPart, responds: bool = False) -> list[str]:
-    """A step as it stands under `heads`."""
+    """Return the cells of a step under `heads`."""
     per_s, times = one["per_s"], [one["times"].get(field) for field in _TIMES]
     if responds:
         times.append(one.get("response", {}).get("p99_s"))
@@ -41,7 +41,7 @@ def failed(count: int, share: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share in percent to two digits; less than all never looks like all."""
+    """Format a share as a percentage with two digits; below 1 it never reads 100 %."""
     if share is None:
         return NO_VALUE
     value = 100 * share
@@ -50,13 +50,13 @@ def percent(share: float | None) -> str:
 
 
 def span(one: Failure) -> tuple[str, str]:
-    """When a step failed so first and last."""
+    """Return when this failure occurred first and last."""
     first_s, last_s = one.cause["first_s"], one.cause["last_s"]
     return f"{max(0.0, first_s):,.1f} s", f"{last_s:,.1f} s"
 
 
 def sentence(one: Failure) -> str:
-    """Failures in a line: ``12 × buy: payment refused (first 10.2 s, last 15.2 s)``."""
+    """Describe failures in a line: ``12 × buy: payment refused (first 10.2 s, last 15.2 s)``."""
     first, last = span(one)
     cause = one.cause
     told = f"{cause['count']:,} × {one.step}: {cause['cause']} (first {first}, last {last})"
@@ -64,5 +64,5 @@ def sentence(one: Failure) -> str:
 
 
 def check_cells(one: CheckPart) -> list[str]:
-    """A check as it stands under `CHECK_HEADS`."""
+    """Return the cells of a check under `CHECK_HEADS`."""
     return [f"{one['passed']:,}", f"{one['failed']:,}", percent(one["passed_share"])]

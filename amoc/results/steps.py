@@ -1,6 +1,6 @@
-"""The steps and checks of a run: how many, how fast, how many failed, and why. Pure.
+"""The steps and checks of a run: counts, rates, times, failures and their causes. Pure.
 
-They are found by their metrics, see `amoc.metrics.step_names`.
+They are recognised by their metrics, see `amoc.metrics.step_names`.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from amoc.results.series import Tally
 from amoc.results.summary_types import CausePart, CheckPart, StepPart
 
 TIMES = ("mean_s", *(one.field for one in PERCENTILES), "max_s")
-"""The times of a step; None where no execution has succeeded, or none under a throttle."""
+"""The times of a step; None if no execution succeeded, or none under a throttle."""
 Samples = Mapping[str, Mapping[str, FailureSample]]
 """By step and cause."""
 
 
 def steps(tally: Tally, names: Collection[str], samples: Samples) -> dict[str, StepPart]:
-    """The steps of a run or a part of it, by name; all requests together come last.
+    """Return the steps of a run or a part of it, by name; the sum of all requests comes last.
 
     Args:
-        tally: What was counted.
+        tally: The counts.
         names: All metrics of the run.
-        samples: A failure for each cause.
+        samples: A sample failure for each cause.
     """
     timers = tally.timers
     found: dict[str, StepPart] = {}
@@ -66,12 +66,12 @@ def _times(timers: Mapping[str, Histogram], name: str) -> dict[str, float | None
 
 
 def responds(found: Mapping[str, StepPart]) -> bool:
-    """Whether any of some steps has a response time."""
+    """Whether any of the steps has a response time."""
     return any(one.get("response", {}).get("p99_s") is not None for one in found.values())
 
 
 def _causes(tally: Tally, step: str, samples: Mapping[str, FailureSample]) -> list[CausePart]:
-    """Why a step failed, the most frequent cause first."""
+    """Return why a step failed, most frequent cause first."""
     begin = step + CAUSE
     counts = {
         name.removeprefix(begin): count
@@ -96,7 +96,7 @@ def _causes(tally: Tally, step: str, samples: Mapping[str, FailureSample]) -> li
 
 
 def checks(tally: Tally, names: Collection[str]) -> dict[str, CheckPart]:
-    """The checks of a run or a part of it, by name."""
+    """Return the checks of a run or a part of it, by name."""
     found: dict[str, CheckPart] = {}
     for name in checks_in(names):
         passed, failed = tally.counters.get(name + PASSED, 0), tally.counters.get(name + FAILED, 0)
@@ -107,22 +107,22 @@ def checks(tally: Tally, names: Collection[str]) -> dict[str, CheckPart]:
 
 
 class Failure(NamedTuple):
-    """Failures of one step with one cause."""
+    """The failures of one step with one cause."""
 
     step: str
     cause: CausePart
 
 
 def failures(found: Mapping[str, StepPart]) -> list[Failure]:
-    """All failures by step and cause, the most frequent first."""
+    """Return all failures by step and cause, most frequent first."""
     every = [Failure(name, one) for name, step in found.items() for one in step["causes"]]
     return sorted(every, key=lambda one: (-one.cause["count"], one.step, one.cause["cause"]))
 
 
 def executed(found: Mapping[str, StepPart]) -> dict[str, StepPart]:
-    """The steps that were executed; all together only where there is more than one."""
+    """Return the steps that were executed; their sum only if there is more than one."""
     some = {name: one for name, one in found.items() if one["count"]}
-    if len(some) <= 2:  # one step, and the same again
+    if len(some) <= 2:  # a single step, whose sum would be the same
         some.pop(AGGREGATED, None)
     return some
 
@@ -130,12 +130,12 @@ def executed(found: Mapping[str, StepPart]) -> dict[str, StepPart]:
 def without(
     counters: Mapping[str, int], found: Collection[str], made: Collection[str]
 ) -> dict[str, int]:
-    """Counters that belong to no step and no check, for tables of the others.
+    """Return the counters that belong to no step and no check, for tables of other counters.
 
     Args:
-        counters: All.
+        counters: All counters.
         found: The names of all steps.
-        made: Those of all checks.
+        made: The names of all checks.
     """
     theirs = {name + end for name in found for end in (COUNT, FAILURES, BYTES)}
     theirs |= {name + end for name in made for end in (PASSED, FAILED)}

@@ -1,8 +1,8 @@
-"""Neighbouring seconds of a run as one long point: what charts and comparisons need of them. Pure.
+"""Neighbouring seconds of a run combined into a long point, for charts and comparisons. Pure.
 
-A `Stretch` is a `Point`: counts and durations are added up, levels are as they are at its end. Of
-what is looked at second by second it knows the highest, and the sums that means are made of. So who
-adds points up may be given stretches, and who needs each second may not.
+A `Stretch` is a `Point`: counts and durations are summed, levels have their values at its end. For
+what is evaluated second by second, it holds maxima and the sums from which means are computed. So
+code that sums points accepts stretches, but code that needs each second must not be given any.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from amoc.metrics.workers_together import Together
 from amoc.results.series import Point, Tally, ThrottlePoint
 
 Key = tuple[str, str, str]
-"""Of a level: kind, name and statistic, as of an `amoc.results.compare.comparison.Metric`."""
+"""Identifies a level: kind, name and statistic, as in `amoc.results.compare.comparison.Metric`."""
 CPU = "CPU"
 Sum = tuple[float, int]
-"""The sum of a level's values, and how many there are."""
+"""The sum of a level's values, and their number."""
 N = TypeVar("N", int, float)
 _POINT = tuple(one.name for one in fields(Point))
 
 
 @dataclass(frozen=True)
 class Stretch(Point):
-    """Neighbouring points as one.
+    """Neighbouring points combined.
 
     Attributes:
-        seconds: How many points it stands for.
-        highest: Each level at its highest, whenever that was, see `highest`.
+        seconds: The number of points it stands for.
+        highest: The maximum of each level, see `highest`.
         workers_cpu: CPU of all workers together, in the second in which it was highest.
         levels: The sum of each level over its seconds.
     """
@@ -44,7 +44,7 @@ class Stretch(Point):
     levels: Mapping[Key, Sum] = field(default_factory=dict)
 
     def facts(self) -> dict[str, object]:
-        """The stretch without its timers, as JSON."""
+        """Return the stretch without its timers, as JSON."""
         return {
             "counted": super().facts(),
             "seconds": self.seconds,
@@ -55,10 +55,10 @@ class Stretch(Point):
 
     @classmethod
     def from_json(cls, line: JsonObject, timers: Mapping[str, Histogram] | None = None) -> Self:
-        """The stretch that `facts` made `line` of; arguments are those of `Point.from_json`.
+        """Return the stretch that `facts` made `line` of; for arguments, see `Point.from_json`.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a stretch.
         """
         try:
             counted = Point.from_json(line["counted"], timers)
@@ -74,7 +74,7 @@ class Stretch(Point):
 
 
 class StretchMaker:
-    """Makes a stretch of points that are given one by one; without their timers."""
+    """Makes a stretch from points added one by one, without their timers."""
 
     def __init__(self) -> None:
         self.seconds = 0
@@ -93,11 +93,11 @@ class StretchMaker:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all sums are: those of a gauge that is huge may not be."""
+        """Whether all sums are finite; those of a huge gauge may not be."""
         return all(isfinite(total) for total, _ in self._levels.values())
 
     def made(self) -> Stretch:
-        """The stretch of what was added, which is at least one point."""
+        """Return the stretch of the points added, of which there must be at least one."""
         counted = joined(self._tally)
         return Stretch(
             **{**{name: getattr(counted, name) for name in _POINT}, "timers": {}},
@@ -109,14 +109,14 @@ class StretchMaker:
 
 
 def seconds_of(point: Point) -> int:
-    """How many seconds of the series a point stands for."""
+    """Return how many seconds of the series a point stands for."""
     return point.seconds if isinstance(point, Stretch) else 1
 
 
 def joined(whole: Tally) -> Point:
-    """The last of some points that were added up, as if it had begun with the first.
+    """Return the last of the points in a sum, extended back to the beginning of the first.
 
-    Counts add up, and levels stay.
+    Counts are summed; levels are those of the last point.
     """
     assert whole.last is not None
     return replace(
@@ -136,14 +136,14 @@ def joined(whole: Tally) -> Point:
 
 
 def add_levels(sums: dict[Key, Sum], point: Point) -> None:
-    """Add the levels of a point to sums of them."""
+    """Add the levels of a point to their sums."""
     for key, (value, count) in levels_of(point):
         total, known = sums.get(key, (0.0, 0))
         sums[key] = total + value, known + count
 
 
 def levels_of(point: Point) -> Iterator[tuple[Key, Sum]]:
-    """The levels of a point."""
+    """Iterate over the levels of a point."""
     if isinstance(point, Stretch):
         yield from point.levels.items()
         return
@@ -167,11 +167,11 @@ def _levels(point: Point) -> Iterator[tuple[Key, float]]:
         yield (CPU, f"host {node.name}", "mean"), node.cpu
 
 
-# The highest
+# Maxima
 
 
 def workers_cpu(point: Point) -> float | None:
-    """CPU of all workers together, in the second in which it was highest; None without any."""
+    """Return the CPU of all workers together, at its maximum in a stretch; None without workers."""
     if isinstance(point, Stretch):
         return point.workers_cpu
     if point.together:
@@ -180,14 +180,14 @@ def workers_cpu(point: Point) -> float | None:
 
 
 def max_or_none(values: Iterable[float | None]) -> float | None:
-    """The highest of what is known."""
+    """Return the maximum of the known values."""
     return max((one for one in values if one is not None), default=None)
 
 
 class Highest:
-    """Each level of points that are given one by one at its highest, whenever that was.
+    """The maximum of each level over points added one by one.
 
-    Times of a worker are those in one second, and so is the span.
+    A worker's times are those in one second, and so is the span.
     """
 
     def __init__(self) -> None:
@@ -219,7 +219,7 @@ class Highest:
             for some, of_all in zip(levels, (of_node.mean, of_node.highest), strict=True):
                 _raise(some, _in_one_second(of_all, point.span_s or 1.0))
             self._together[of_node.node] = of_node.workers, levels[0], levels[1]
-        for node in point.nodes:  # its busiest; memory is as it was then
+        for node in point.nodes:  # the busiest second; memory has its value in that second
             busiest = self._nodes.get(node.name)
             if busiest is None or node.cpu > busiest.cpu:
                 self._nodes[node.name] = node
@@ -228,7 +228,7 @@ class Highest:
         self._round_trip_s = max(self._round_trip_s, point.round_trip_s)
 
     def made(self, t_s: float) -> Point:
-        """What was highest, as a point that ends at `t_s`."""
+        """Return the maxima as a point that ends at `t_s`."""
         return Point(
             t_s,
             1.0,
@@ -248,7 +248,7 @@ class Highest:
 
 
 def highest(t_s: float, points: Iterable[Point]) -> Point:
-    """Each level of some points at its highest, see `Highest`."""
+    """Return the maximum of each level over some points, see `Highest`."""
     made = Highest()
     for point in points:
         made.add(point)
@@ -262,7 +262,7 @@ def _raise(levels: dict[str, N], more: Mapping[str, N]) -> None:
 
 
 def _in_one_second(worker: WorkerPoint, span_s: float) -> dict[str, Any]:
-    """What is known of a worker, with its times as they are in a second."""
+    """Return a worker's figures, with times converted to one second."""
     levels = {**vars(worker)}
     for name in TIMES:
         levels[name] /= span_s

@@ -1,9 +1,9 @@
 """The summary of a run, as `docs/summary.md` describes it. Pure.
 
-There is one way to make it: of the sum of the run's seconds (`RunTotals`) and of what its journal
-says (`JournalFacts`). A controller that comes to its end has both in memory; for a run that has
-left no summary both are read from its directory. The figures are the same to the last digit, as far
-as all was written.
+It is always made from the sum of the run's seconds (`RunTotals`) and the facts in its journal
+(`JournalFacts`). A controller at the end of a run has both in memory; for a run that left no
+summary, both are read from its directory. The figures are identical, provided that everything was
+written.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from amoc.results.verdict import Verdict, incomplete
 def rebuild(
     name: str, directory: str, journal: Sequence[Entry], points: Collection[Point], running: bool
 ) -> parts.Summary:
-    """The summary of a run that has left none.
+    """Make the summary of a run that left none.
 
     Args:
-        name: What the run is called where its journal does not say.
-        directory: Where it has left what is read here.
-        journal: Its entries, as far as there are any.
-        points: Its series, likewise.
-        running: Whether it still runs.
+        name: The run's name, used if its journal gives none.
+        directory: The run directory.
+        journal: The journal's entries, as far as they exist.
+        points: The run's series, likewise.
+        running: Whether the run is still running.
     """
     facts = JournalFacts.of(journal)
     totals = RunTotals.of(points, facts.warmup_s, facts.stages, facts.arrivals, facts.others)
@@ -50,14 +50,14 @@ def rebuild(
 def make(
     facts: JournalFacts, totals: RunTotals, directory: str, *, name: str = "", running: bool = False
 ) -> parts.Summary:
-    """The summary of a run.
+    """Make the summary of a run.
 
     Args:
-        facts: What its journal says.
+        facts: The facts in its journal.
         totals: The sum of its seconds.
-        directory: Where it has left both.
-        name: What it is called where the journal does not say.
-        running: Whether it still runs; otherwise one whose journal has no end was killed.
+        directory: The run directory.
+        name: The run's name, used if the journal gives none.
+        running: Whether it is still running. If not, a run whose journal has no end was killed.
     """
     whole = totals.whole
     crashes = _crashes(whole, facts.crashes)
@@ -93,11 +93,11 @@ def make(
 
 
 def lacking(run: parts.RunPart, missing: Sequence[str]) -> parts.RunPart:
-    """The first part of a summary, when something of the run is missing.
+    """Return the ``run`` part of a summary, for a run of which something is missing.
 
     Args:
-        run: What it says without that.
-        missing: What is missing, a sentence each.
+        run: The part without that.
+        missing: What is missing, one sentence each.
     """
     told = Verdict(run["verdict"], run.get("exit_code"), tuple(run.get("reasons", ())))
     found = incomplete(told, missing)
@@ -106,7 +106,7 @@ def lacking(run: parts.RunPart, missing: Sequence[str]) -> parts.RunPart:
 
 
 def steady_part(summary: parts.Summary) -> parts.WindowPart | None:
-    """What followed the warm-up; None if there was no warm-up, or the run ended during it."""
+    """Return the part after the warm-up; None without a warm-up, or if the run ended during it."""
     window = summary.get("window")
     return window if window and window.get("duration_s", window.get("to_s")) else None
 
@@ -114,12 +114,12 @@ def steady_part(summary: parts.Summary) -> parts.WindowPart | None:
 def window_of(
     tally: Tally, known: Collection[str] = (), samples: steps.Samples = MappingProxyType({})
 ) -> parts.WindowPart:
-    """The steady part of a run for the summary: the same shapes as its totals.
+    """Return the steady part of a run for the summary, in the same form as its totals.
 
     Args:
         tally: The sum of the points after the warm-up.
-        known: All metrics of the run.
-        samples: Its failures by step and cause.
+        known: The names of all metrics of the run.
+        samples: Sample failures by step and cause.
     """
     return {
         "from_s": round(tally.first.begin_s, 6) if tally.first else 0.0,
@@ -144,7 +144,7 @@ def _run(
     duration_s = facts.duration_s(whole.last.t_s if whole.last is not None else None)
     verdict, exit_code, reasons = _end(facts.end, duration_s, running)
     if not whole.points:
-        reasons.append("it has no per-second data, so its totals are unknown")
+        reasons.append("the run has no per-second data, so its totals are unknown")
     end = facts.end or {}
     return {
         "id": run.get("id") or name,
@@ -172,7 +172,7 @@ _ADDRESS = re.compile(r"(https?|wss?|xmpps?)://.+")
 
 
 def _targets(settings: Sequence[Mapping[str, str]]) -> list[str]:
-    """What is tested, as far as settings say so: XMPP servers, and addresses of the scenario's."""
+    """Return the targets named in settings: XMPP servers, and addresses the scenario declares."""
     return [
         one["value"]
         for one in settings
@@ -182,7 +182,7 @@ def _targets(settings: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def _ended_at(facts: JournalFacts, whole: Tally) -> str:
-    """When the run ended, or the last second that is known; in UTC, empty if nothing is known."""
+    """Return when the run ended, or its last known second, in UTC; empty if nothing is known."""
     if facts.end is not None and facts.end.get("at"):
         return str(facts.end["at"])
     if whole.last is None or not whole.last.at:
@@ -192,7 +192,7 @@ def _ended_at(facts: JournalFacts, whole: Tally) -> str:
 
 
 def _end(end: Entry | None, duration_s: float, running: bool) -> tuple[str, int | None, list[str]]:
-    """Verdict, exit code and reasons."""
+    """Return verdict, exit code and reasons."""
     if end is not None:
         message = end.get("message")
         reasons = [*(end.get("reasons") or ([message] if message else []))]
@@ -216,7 +216,7 @@ def _users(totals: RunTotals, crashed: int) -> dict[str, float]:
 
 
 def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[parts.CrashPart]:
-    """By cause, the most frequent first; the last second's may be in the journal only."""
+    """Return crashes by cause, most frequent first. The last ones may be in the journal only."""
     counts = {**dict.fromkeys(samples, 1), **tally.crashes}
     found: list[parts.CrashPart] = []
     for cause, count in _by_count(counts):

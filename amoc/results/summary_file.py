@@ -1,4 +1,4 @@
-"""``summary.json``: written as a whole or not at all, with a checksum of what it says."""
+"""``summary.json``: written as a whole or not at all, with a checksum of its contents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write(summary: Summary, path: Path) -> None:
 
 
 def read(path: Path, sealed: bool = False) -> Summary | None:
-    """The summary in `path`; None if it is damaged.
+    """Read the summary in `path`; None if it is damaged.
 
     Args:
         path: The file.
@@ -42,5 +42,5 @@ def read(path: Path, sealed: bool = False) -> Summary | None:
 
 
 def _checksum(summary: Mapping[str, object]) -> str:
-    """Of what a summary says, however it is laid out."""
+    """Return a checksum that does not depend on the file's layout."""
     return hashlib.sha256(json.dumps(summary).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The parts of a summary as types; `docs/summary.md` says what each field means. Pure.
+"""The parts of a summary as types; `docs/summary.md` explains each field. Pure.
 
 A summary that an earlier version wrote may lack fields, so readers of a file use `get` for all but
 `Summary.run` and its verdict.
@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 
 
 class RunPart(TypedDict):
-    """The run as a whole: what it was and how it ended."""
+    """The run as a whole: its plan and its outcome."""
 
     id: str
     scenario: str
@@ -32,7 +32,7 @@ class RunPart(TypedDict):
 
 
 class CrashPart(TypedDict):
-    """How many iterations raised for one cause, and one of them; a window has no samples."""
+    """The number of iterations that raised for one cause, and a sample; a window has no samples."""
 
     cause: str
     count: int
@@ -41,7 +41,7 @@ class CrashPart(TypedDict):
 
 
 class ThrottlePart(TypedDict):
-    """A throttle as it was last, with all that was counted at it."""
+    """The last state of a throttle, with all of its counts."""
 
     rate: float | None
     interval_s: float
@@ -135,7 +135,7 @@ class BlockedPart(TypedDict):
 
 
 class CausePart(TypedDict):
-    """Failures of a step with one cause, and one of them."""
+    """Failures of a step with one cause, and a sample."""
 
     cause: str
     count: int
@@ -146,7 +146,7 @@ class CausePart(TypedDict):
 
 
 class StepPart(TypedDict):
-    """A step: its executions, and why some failed."""
+    """A step: its executions, and the causes of failures."""
 
     count: int
     failures: int
@@ -171,7 +171,7 @@ Timers = Mapping[str, Mapping[str, float]]
 
 
 class Measured(TypedDict):
-    """What the whole run and its window have in common."""
+    """The fields that the whole run and its window have in common."""
 
     steps: Mapping[str, StepPart]
     checks: Mapping[str, CheckPart]
@@ -192,7 +192,7 @@ class WindowPart(Measured):
 
 
 class Summary(Measured):
-    """All of it."""
+    """The whole summary."""
 
     run: RunPart
     users: Mapping[str, float]

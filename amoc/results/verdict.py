@@ -1,17 +1,17 @@
-"""The verdict on a run: one word, one exit code, and why. Pure.
+"""The verdict on a run: one word, one exit code, and the reasons. Pure.
 
-What outranks what, and why:
+Precedence, highest first, and why:
 
-- *failed*, *interrupted*: the run did not complete, so its results are not what was asked for;
-- *incomplete*: not all that the run has measured is in its directory, see `incomplete`;
-- *generator-limited*: amoc or its host was too slow. Latency may then be ours and not the target's,
-  so thresholds that failed are named, but are not the verdict;
-- *everything failed*: nothing that users tried succeeded, which no run is meant to show;
+- *failed*, *interrupted*: the run did not complete, so its results are not the ones asked for;
+- *incomplete*: part of what the run measured is missing from its directory, see `incomplete`;
+- *generator-limited*: amoc or its host was too slow. Latency may then be the generator's, not the
+  target's, so failed thresholds are listed but do not decide the verdict;
+- *everything failed*: nothing that users tried succeeded, which is never the point of a run;
 - *failed thresholds*;
-- *stopped*; *ok* if thresholds were met, *no criteria* if there were none.
+- *stopped*; *ok* if all thresholds were met, *no criteria* if there were none.
 
-Deaths of workers are among the reasons of any verdict. Their users start again; those that did not
-come back are lost, and then the run has failed.
+Worker deaths are among the reasons of any verdict. The users of a dead worker are started again; if
+they cannot be, they are lost and the run has failed.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from amoc.base.errors import ExitCode
 from amoc.results.thresholds.threshold import Result
 
 ABORTED = "the run was aborted"
-"""Begins the reason of a run that was aborted (``--abort-on-fail``)."""
+"""The start of the reason of an aborted run (``--abort-on-fail``)."""
 _BROKEN = ("failed", "interrupted")
 MAX_DEATHS = 10
-"""Ways in which workers died that are told apart."""
+"""Different causes of worker deaths that are listed; the others are summed."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a run is judged.
+    """The verdict on a run.
 
     Attributes:
         verdict: ``ok``, ``no criteria``, ``stopped``, ``failed thresholds``,
             ``everything failed``, ``generator-limited``, ``interrupted``, ``failed`` or
             ``incomplete``.
-        exit_code: What the command ends with.
-        reasons: Why, a sentence each.
+        exit_code: The exit code of the command.
+        reasons: The reasons, one sentence each.
     """
 
     verdict: str
@@ -62,21 +62,21 @@ def judge(
     failure: str = "",
     code: ExitCode = ExitCode.OK,
 ) -> Verdict:
-    """The verdict on a run.
+    """Return the verdict on a run.
 
     Args:
         ended: How it ended: ``ok``, ``stopped``, ``interrupted`` or ``failed``.
-        results: The outcome of its thresholds.
+        results: The results of its thresholds.
         limited: Whether the load generator was too slow to measure the target.
         limited_ok: Whether that is accepted, and only mentioned.
-        deaths: How workers died, and how often. Users of a dead worker start again, so this alone
-            decides nothing, but readers of the results must know.
-        aborted: That the run was aborted, and why; empty if it was not.
-        stopped: Why the run ended, where that was neither its plan nor the operator.
-        futile: That nothing succeeded that users tried, unless that is accepted.
-        findings: In what the generator was too slow, a sentence each.
+        deaths: Causes of worker deaths, and how often each occurred. Users of a dead worker are
+            started again, so deaths decide nothing, but readers of the results must know.
+        aborted: Why the run was aborted; empty if it was not.
+        stopped: Why the run ended, if neither its plan nor the operator ended it.
+        futile: The sentence that nothing that users tried succeeded; empty if that is accepted.
+        findings: Where the generator was too slow, one sentence each.
         failure: What went wrong; empty if nothing did.
-        code: The exit code of that failure.
+        code: The exit code for `failure`.
     """
     results = list(results)
     unmet = [one for one in (futile, aborted) if one]
@@ -106,11 +106,11 @@ def judge(
 
 
 def incomplete(found: Verdict, missing: Sequence[str]) -> Verdict:
-    """The verdict on a run that has not left, or no longer has, all that it measured.
+    """Return the verdict on a run if part of what it measured is missing.
 
     Args:
-        found: The verdict without that. One that says already that the run did not complete stays.
-        missing: What is missing, a sentence each.
+        found: The verdict without that. It stays if it already says that the run did not complete.
+        missing: What is missing, one sentence each.
     """
     new = [one for one in missing if one not in found.reasons]
     if not new:
@@ -122,7 +122,7 @@ def incomplete(found: Verdict, missing: Sequence[str]) -> Verdict:
 
 
 def _deaths(deaths: Mapping[str, int]) -> list[str]:
-    """Deaths of workers, the most frequent first."""
+    """Return worker deaths, most frequent cause first."""
     ranked = sorted(deaths.items(), key=lambda item: (-item[1], item[0]))
     told = [f"{how}, {times:,} times" if times > 1 else how for how, times in ranked[:MAX_DEATHS]]
     rest = sum(times for _, times in ranked[MAX_DEATHS:])
@@ -130,7 +130,7 @@ def _deaths(deaths: Mapping[str, int]) -> list[str]:
 
 
 def tell_of(reasons: Iterable[str], reason: str) -> bool:
-    """Whether `reasons` contain `reason`, perhaps with the value of another moment."""
+    """Whether `reasons` contain `reason`, perhaps with a value measured at another time."""
     rule = re.split(", (?:got|but) ", reason)[0]
     return any(rule in one for one in reasons)
 

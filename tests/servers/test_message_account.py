@@ -276,7 +276,8 @@ def test_what_a_killed_worker_knew_is_unaccounted_for_and_all_else_exact(
     assert one["duplicated"] == found["up double"] + found["down double"]
     assert one["reordered"] == found["up swap"] + found["down swap"] + found["down hold"]
     assert_adds_up(one)
-    assert any("a worker was lost with what it knew" in n for n in run.summary()["run"]["notes"])
+    notes = run.summary()["run"]["notes"]
+    assert any("a worker was lost along with its records" in note for note in notes)
 
 
 def _settle(run: Run, delivered: int) -> None:

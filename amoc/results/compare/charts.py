@@ -1,8 +1,8 @@
 """Charts of two runs on one time axis, which begins when their first users could start. Pure.
 
 The axis has as many steps as the longer run needs. A step shows the seconds of a run whose middle
-lies in it, or else the second that covers the middle of the step, so that seconds which are a
-little longer than the steps leave no gaps. Missing seconds and pauses stay gaps.
+is in it; if there are none, it shows the second that covers the middle of the step, so that seconds
+a little longer than the steps leave no gaps. Missing seconds and pauses remain gaps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from amoc.results.store.reader import has_stretches, stretches
 _COLOURS = {"A": 1, "B": 2}
 
 Rows = dict[str, list[Row]]
-"""By the run's label: what it did in each step."""
+"""The rows of each step, by the run's label."""
 
 
 def steps(
@@ -34,13 +34,13 @@ def steps(
     most: int = MAX_ROWS,
     timers: Collection[str] = (),
 ) -> Rows:
-    """The rows of the runs on one axis.
+    """Return the rows of the runs on one axis.
 
     Args:
-        runs: Label and points of each.
-        ends_s: Where the longer one ends.
-        most: How many steps there are to be.
-        timers: Those that are charted.
+        runs: The label and the points of each run.
+        ends_s: The end of the longer one.
+        most: The maximum number of steps.
+        timers: The timers that are charted.
     """
     step_s = max(1.0, ends_s / most)
     coarse = step_s >= COARSE and any(has_stretches(points) for _, points in runs)
@@ -62,7 +62,7 @@ def steps(
 
 
 def _in_steps(seconds: Iterable[Bucket], step_s: float, count: int) -> Iterator[list[Bucket]]:
-    """What each step shows; what is not needed any more is let go."""
+    """Yield the seconds shown in each step, releasing those no longer needed."""
     inside: dict[int, list[Bucket]] = {}
     over: dict[int, Bucket] = {}
     told = reached = covered = 0
@@ -86,7 +86,7 @@ def _in_steps(seconds: Iterable[Bucket], step_s: float, count: int) -> Iterator[
 def _shown(
     step: int, step_s: float, inside: dict[int, list[Bucket]], over: dict[int, Bucket]
 ) -> list[Bucket]:
-    """What has its middle in a step, or else what reaches over the step's middle."""
+    """Return the seconds with their middle in a step, or else the one that covers its middle."""
     some, one = inside.pop(step, []), over.pop(step, None)
     if some or one is None or not one.points:
         return some
@@ -97,13 +97,13 @@ def _shown(
 def overlay(
     rows: Rows, key: str, title: str, unit: str, of: Callable[[list[Row]], Column]
 ) -> Chart:
-    """A chart with a line for each run."""
+    """Return a chart with a line for each run."""
     lines = [Line(label, of(some), _COLOURS[label]) for label, some in rows.items()]
     return Chart(key, title, unit, lines)
 
 
 def load(rows: Rows) -> list[Chart]:
-    """Users and crashes."""
+    """Return the charts of users and crashes."""
     charts = [
         overlay(rows, "users", "Running users", "", _level(lambda one: one.users.get("running"))),
         overlay(rows, "crashes", "Crashed iterations", "/s", _rate(all_crashes)),
@@ -112,12 +112,12 @@ def load(rows: Rows) -> list[Chart]:
 
 
 def counters(rows: Rows, names: Iterable[str]) -> Group:
-    """Rates of counters, the busiest first."""
+    """Return the charts of counters' rates, busiest first."""
     return _counted("counters", rows, {name: counter(name) for name in names})
 
 
 def throttles(rows: Rows, names: Iterable[str]) -> Group:
-    """Executions of throttles."""
+    """Return the charts of throttles' executions."""
     counts = {f"{name}: executions": throttle(name, "executions") for name in names}
     return _counted("throttles", rows, counts)
 
@@ -131,7 +131,7 @@ def _counted(what: str, rows: Rows, counts: Mapping[str, Count]) -> Group:
 
 
 def timers(rows: Rows, names: Iterable[str]) -> Group:
-    """Median and 99th percentile of timers."""
+    """Return the charts of timers' medians and 99th percentiles."""
     charts = []
     for at, name in enumerate(list(names)[:MAX_CHARTS]):
         lines = []
@@ -146,7 +146,7 @@ def timers(rows: Rows, names: Iterable[str]) -> Group:
 
 
 def spectra(names: Iterable[str], whole: Callable[[str], dict[str, Histogram]]) -> list[Spectrum]:
-    """The distribution of each timer in each run; `whole` gives a timer's histograms by label."""
+    """Return the distribution of each timer in each run; `whole` gives its histograms by label."""
     return [
         Spectrum(
             f"spectrum{at}", name, {label: spectrum(one) for label, one in whole(name).items()}
@@ -156,7 +156,7 @@ def spectra(names: Iterable[str], whole: Callable[[str], dict[str, Histogram]]) 
 
 
 def generator(rows: Rows) -> list[Chart]:
-    """The load generator."""
+    """Return the charts of the load generator."""
     return [
         overlay(rows, "lag", "Loop lag of the worst worker", "s", _level(_lag)),
         overlay(rows, "cpu", "CPU of all workers", "%", _cpu),

@@ -1,8 +1,8 @@
 """Two runs side by side: differences in their setup, and changes of their metrics.
 
-Metrics are those of each run's steady state: the seconds after its warm-up in which it was running.
-Where the noise of a metric can be estimated it is tested (`amoc.results.compare.noise`), all of
-them together; a single value, such as a maximum, is shown and not tested.
+Metrics cover each run's steady state: the seconds after its warm-up in which it was running.
+Metrics whose noise can be estimated are tested (`amoc.results.compare.noise`), all of them
+together; a single value, such as a maximum, is shown and not tested.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ INCONCLUSIVE = "inconclusive"
 TOO_FEW = "too few samples"
 NOT_TESTED = ""
 MAX_NOISE = 0.5
-"""As a share of A; with more noise a change that matters may go unnoticed."""
+"""As a share of A; with more noise, a change that matters may go unnoticed."""
 _SLOWER, _MORE, _HIGHER = ("slower", "faster"), ("more", "fewer"), ("higher", "lower")
 
 
@@ -39,9 +39,9 @@ class Side:
 
     Attributes:
         label: ``A`` or ``B``.
-        record: What it left.
-        warmup_s: What is excluded at its beginning.
-        interruptions: When it was paused, nodes were late, and where it ends.
+        record: The saved run.
+        warmup_s: The time excluded at its beginning.
+        interruptions: When it was paused, when nodes were late, and where it ends.
         steady: The sums of its steady state.
     """
 
@@ -58,7 +58,7 @@ class Side:
 
     @property
     def run(self) -> RunPart:
-        """What its summary says of the run."""
+        """The run's part of its summary."""
         return self.record.summary["run"]
 
 
@@ -71,12 +71,12 @@ class Metric:
         name: The metric's name.
         statistic: ``rate``, ``p99`` and so on.
         unit: As in `amoc.results.report.charts.Chart`.
-        first: Of run A; None where it has none.
-        second: Of run B.
-        result: ``slower``, ``within noise`` and the like; empty where it is not tested.
+        first: The value in run A; None if it has none.
+        second: The value in run B.
+        result: ``slower``, ``within noise`` and the like; empty if it is not tested.
         p_value: The probability of so large a difference between runs of the same system; None if
             it is not tested.
-        noise: The smallest difference that is significant; None if it is not tested.
+        noise: The smallest significant difference; None if it is not tested.
     """
 
     kind: str
@@ -91,24 +91,24 @@ class Metric:
 
     @property
     def difference(self) -> float | None:
-        """By how much B is above A."""
+        """How much B is above A."""
         if self.first is None or self.second is None:
             return None
         return self.second - self.first
 
     @property
     def relative(self) -> float | None:
-        """The same as a share of A; None where A is 0."""
+        """The difference as a share of A; None if A is 0."""
         return self.difference / abs(self.first) if self.difference and self.first else None
 
     @property
     def significant(self) -> bool:
-        """Whether the difference exceeds the noise."""
+        """Whether the difference is greater than the noise."""
         return self.result not in (WITHIN, INCONCLUSIVE, TOO_FEW, NOT_TESTED)
 
     @property
     def tone(self) -> str:
-        """Whether the change is ``good``, ``bad`` or in ``doubt``; empty where there is none."""
+        """Whether the change is ``good``, ``bad`` or in ``doubt``; empty if there is none."""
         if self.result == "faster":
             return "good"
         if self.result == "slower" or (self.kind == "crashes" and self.result == "more"):
@@ -116,20 +116,20 @@ class Metric:
         return "doubt" if self.significant else ""
 
     def to_json(self) -> dict[str, object]:
-        """The metric for programs."""
+        """Return the metric for programs."""
         shares = {"difference": self.difference, "relative": self.relative}
         return {**vars(self), **shares, "significant": self.significant}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs compared.
+    """The comparison of two runs.
 
     Attributes:
         sides: The runs, A and B.
         setup: Differences in settings, versions and how they were run.
-        metrics: Those of the target.
-        generator: Those of amoc itself: lateness, CPU.
+        metrics: Metrics of the target.
+        generator: Metrics of amoc itself: lateness, CPU.
     """
 
     sides: tuple[Side, Side]
@@ -139,21 +139,21 @@ class Comparison:
 
     @property
     def all_metrics(self) -> list[Metric]:
-        """Those of the target, then those of amoc itself."""
+        """The metrics of the target, then those of amoc itself."""
         return [*self.metrics, *self.generator]
 
     @property
     def significant(self) -> list[Metric]:
-        """The metrics that changed by more than noise."""
+        """The metrics that changed by more than their noise."""
         return [one for one in self.all_metrics if one.significant]
 
     @property
     def tested(self) -> int:
-        """How many metrics were tested."""
+        """The number of metrics that were tested."""
         return sum(1 for one in self.all_metrics if one.p_value is not None)
 
     def conclusion(self) -> str:
-        """The whole in a sentence."""
+        """Return the result of the comparison in a sentence."""
         if not self.tested:
             return "too few seconds of data to compare the runs"
         count = len(self.significant)
@@ -162,7 +162,7 @@ class Comparison:
         return f"{said}; {inconclusive} inconclusive" if inconclusive else said
 
     def to_json(self) -> dict[str, object]:
-        """The comparison for programs."""
+        """Return the comparison for programs."""
         return {
             "runs": [
                 {
@@ -185,7 +185,7 @@ def compare(first: SavedRun, second: SavedRun, warmup_s: float | None = None) ->
     Args:
         first: Run A.
         second: Run B.
-        warmup_s: What to leave out at the beginning of both; None means each one's own warm-up.
+        warmup_s: The time to exclude at the beginning of both; None: each run's own warm-up.
     """
     sides = _side("A", first, warmup_s), _side("B", second, warmup_s)
     target = [*_target(sides)]
@@ -301,7 +301,7 @@ def _mean(
 
 
 def _tested(found: Iterable[_Found]) -> list[Metric]:
-    """The metrics with their results: all that can be tested are tested together."""
+    """Return the metrics with their results; all that can be tested are tested together."""
     metrics: list[Metric] = []
     tests: dict[int, tuple[Estimated, Estimated, tuple[str, str]]] = {}
     for metric, estimates, words in found:
@@ -313,7 +313,7 @@ def _tested(found: Iterable[_Found]) -> list[Metric]:
             tests[len(metrics)] = (estimates[0], estimates[1], words)
             metrics.append(replace(metric, p_value=estimates[0].p_value(estimates[1])))
     held = noise.holm([metrics[at].p_value or 0.0 for at in tests])
-    # All p-values that hold are below this, and all others above it.
+    # All significant p-values are below this, and all others above it.
     level = noise.SIGNIFICANCE / max(1, held.count(False))
     for (at, (first, second, words)), beyond in zip(tests.items(), held, strict=True):
         metric = replace(metrics[at], noise=first.critical_difference(second, level))
@@ -323,7 +323,7 @@ def _tested(found: Iterable[_Found]) -> list[Metric]:
 
 
 def _result(metric: Metric, beyond: bool, known: float, words: tuple[str, str]) -> str:
-    """The result of a test; differences below `known` are beyond the metric's resolution."""
+    """Return the result of a test; differences below `known` are too small for the metric."""
     if beyond:
         return words[0] if (metric.difference or 0.0) > 0 else words[1]
     needed = metric.noise or 0.0

@@ -1,25 +1,25 @@
 """Whether a change between two runs is significant, that is, exceeds the runs' own noise. Pure.
 
-A statistic of a run (a rate, a percentile) is taken over the whole of its steady state, and its
-noise is estimated from how it varies between blocks of that (batch means):
+A statistic of a run (a rate, a percentile) is computed over its whole steady state. Its noise is
+estimated from the variation between blocks of the steady state (batch means):
 
-- The steady state is divided into n = 30 blocks of equal length; more and shorter ones would say no
-  more (Schmeiser, Operations Research 30, 1982). There are fewer, down to 10, where there are not
-  as many seconds; below 10 seconds nothing is tested.
-- Of a rate or a mean X, with x that of each block, s² = Σ (x - X)² / (n - 1).
+- The steady state is divided into n = 30 blocks of equal length; more and shorter ones would not
+  improve the estimate (Schmeiser, Operations Research 30, 1982). If there are fewer seconds than
+  that, there are fewer blocks, down to 10; with less than 10 seconds nothing is tested.
+- For a rate or a mean X, with x the value of each block, s² = Σ (x - X)² / (n - 1).
 - Percentiles are compared by shares of samples, see `amoc.results.compare.quantile_test`.
-- Neighbouring blocks are correlated. With r the lag-1 autocorrelation of what varies, corrected for
-  its bias by (1 + 4 r) / n and never below 0, the effective sample size is
+- Neighbouring blocks are correlated. With r the lag-1 autocorrelation of the varying quantity,
+  corrected for its bias by (1 + 4 r) / n and never below 0, the effective sample size is
   m = n (1 - r) / (1 + r), but at least 2; s / √m is the standard error (Zwiers and von Storch,
   Journal of Climate 8, 1995).
 - Two runs are compared by Welch's t-test, with m - 1 degrees of freedom each.
 
-Of many metrics that are tested at once some would change significantly by chance. Holm's procedure
-(1979) keeps the probability that any does where none has changed at `SIGNIFICANCE`.
+When many metrics are tested at once, some would change significantly by chance. Holm's procedure
+(1979) keeps the probability that any does, although none has changed, at `SIGNIFICANCE`.
 
-What is smaller than the resolution of a metric never counts: one cell of a histogram, one event at
-the edge of the period. Noise between runs, such as that of another host or another day, is not seen
-here: it takes several runs of each kind to know it.
+Differences below the resolution of a metric never count: one cell of a histogram, one event at the
+edge of the period. Noise between runs, such as another host or another day, is not visible here: to
+know it takes several runs of each kind.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ from amoc.results.warm_up import WarmUp
 SIGNIFICANCE = 0.01
 MIN_BLOCKS, MAX_BLOCKS = 10, 30
 MIN_EFFECTIVE_SIZE = 2.0
-"""However correlated blocks are: with one degree of freedom hardly anything is significant."""
+"""The minimum, however correlated blocks are: with too few degrees of freedom nothing would be
+significant.
+"""
 ROUNDING = 1e-6
-"""Share of a mean that is nothing but rounding: the series has six decimals."""
+"""Share of a mean that is only rounding: the series has six decimals."""
 _STEPS = 400
 _MAX_NEWTON, _EXACT = 50, 1e-9
 
@@ -52,24 +54,24 @@ class Estimated(Protocol):
 
     @property
     def resolution(self) -> float:
-        """The smallest difference that it can tell."""
+        """The smallest difference that can be resolved."""
 
     def p_value(self, other: Self, /) -> float:
-        """The probability of so large a difference between runs of the same system."""
+        """Return the probability of so large a difference between runs of the same system."""
 
     def critical_difference(self, other: Self, level: float, /) -> float:
-        """The smallest difference whose p-value is below `level`."""
+        """Return the smallest difference whose p-value is below `level`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic, and how precisely it is known.
+    """A statistic, and its precision.
 
     Attributes:
         value: The statistic.
         error: Its standard error.
-        freedom: Degrees of freedom of that.
-        resolution: The smallest difference that it can tell.
+        freedom: The degrees of freedom of that.
+        resolution: The smallest difference that can be resolved.
     """
 
     value: float
@@ -78,7 +80,7 @@ class Estimate:
     resolution: float
 
     def p_value(self, other: Estimate) -> float:
-        """The probability of so large a difference between runs of the same system."""
+        """Return the probability of so large a difference between runs of the same system."""
         difference = abs(self.value - other.value)
         if difference <= max(self.resolution, other.resolution):
             return 1.0
@@ -86,19 +88,19 @@ class Estimate:
         return two_sided_p(difference / error, freedom) if error else 0.0
 
     def critical_difference(self, other: Estimate, level: float) -> float:
-        """The smallest difference whose p-value is below `level`."""
+        """Return the smallest difference whose p-value is below `level`."""
         error, freedom = _of_difference(self, other)
         beyond = error * critical_t(level, freedom) if error else 0.0
         return max(beyond, self.resolution, other.resolution)
 
 
 def estimate(whole: float, blocks: Sequence[float], resolution: float) -> Estimate | None:
-    """The estimate of a rate or a mean; None where there are too few blocks.
+    """Return the estimate of a rate or a mean; None if there are too few blocks.
 
     Args:
-        whole: Over the whole time.
-        blocks: The same of each block, in order.
-        resolution: The smallest difference that it can tell.
+        whole: The value over the whole time.
+        blocks: The value of each block, in order.
+        resolution: The smallest difference that can be resolved.
     """
     count = len(blocks)
     if count < MIN_BLOCKS:
@@ -109,13 +111,13 @@ def estimate(whole: float, blocks: Sequence[float], resolution: float) -> Estima
 
 
 def effective_size(blocks: Sequence[float]) -> float:
-    """How many independent blocks say as much as these."""
+    """Return the number of independent blocks with the same information as these."""
     lag1 = autocorrelation(blocks)
     return max(MIN_EFFECTIVE_SIZE, len(blocks) * (1 - lag1) / (1 + lag1))
 
 
 def autocorrelation(blocks: Sequence[float]) -> float:
-    """The lag-1 autocorrelation, corrected for its bias, from 0 to below 1."""
+    """Return the lag-1 autocorrelation, corrected for its bias, from 0 to below 1."""
     count = len(blocks)
     mean = sum(blocks) / count
     apart = [one - mean for one in blocks]
@@ -127,7 +129,7 @@ def autocorrelation(blocks: Sequence[float]) -> float:
 
 
 def _of_difference(one: Estimate, other: Estimate) -> tuple[float, float]:
-    """Standard error of the difference, and its degrees of freedom (Welch)."""
+    """Return the standard error of the difference, and its degrees of freedom (Welch)."""
     first, second = one.error**2, other.error**2
     if not first + second:
         return 0.0, 1.0
@@ -136,9 +138,9 @@ def _of_difference(one: Estimate, other: Estimate) -> tuple[float, float]:
 
 
 def two_sided_p(t: float, freedom: float) -> float:
-    """The probability that Student's t is farther from 0 than `t`, for 1 or more degrees.
+    """Return the probability that Student's t is farther from 0 than `t`, for 1 or more degrees.
 
-    With t = √freedom tan θ its density is a power of cos θ, which Simpson's rule integrates.
+    With t = √freedom tan θ, its density is a power of cos θ, integrated by Simpson's rule.
     """
     begin = atan(abs(t) / sqrt(freedom))
     step = (pi / 2 - begin) / _STEPS
@@ -151,10 +153,10 @@ def two_sided_p(t: float, freedom: float) -> float:
 
 
 def critical_t(level: float, freedom: float) -> float:
-    """The t beyond which Student's t lies in `level` of cases: the inverse of `two_sided_p`.
+    """Return the t that Student's t exceeds in `level` of cases: the inverse of `two_sided_p`.
 
-    By Newton's method. Over log t, the log of p is concave and falls, so steps that come from above
-    never pass the root; those from below are kept short, for p must not become 0.
+    Uses Newton's method. As a function of log t, the log of p is concave and decreasing, so steps
+    from above never pass the root. Steps from below are limited, so that p does not become 0.
     """
     scale = exp(lgamma((freedom + 1) / 2) - lgamma(freedom / 2)) / sqrt(pi * freedom)
     t = 1.0
@@ -169,7 +171,7 @@ def critical_t(level: float, freedom: float) -> float:
 
 
 def holm(p_values: Sequence[float], level: float = SIGNIFICANCE) -> list[bool]:
-    """Which of several tests are significant, so that any is wrongly in `level` of cases (Holm)."""
+    """Return which tests are significant, with any wrong in at most `level` of cases (Holm)."""
     held = [False] * len(p_values)
     ranked = sorted(range(len(p_values)), key=p_values.__getitem__)
     for passed, number in enumerate(ranked):
@@ -184,10 +186,10 @@ class SteadyState:
     """The steady state of a run: its sums, and those of each of its blocks.
 
     Attributes:
-        whole: All of it.
+        whole: The sum of all of it.
         levels: The sum of each level over its seconds.
-        blocks: In order; none where there are too few seconds.
-        block_levels: As `levels`, of each block.
+        blocks: In order; empty if there are too few seconds.
+        block_levels: As `levels`, for each block.
     """
 
     whole: Tally
@@ -207,12 +209,12 @@ class SteadyState:
         warmup_s: float = 0.0,
         see: Callable[[Point], object] = lambda _: None,
     ) -> SteadyState:
-        """The steady state of the run whose seconds `points` are.
+        """Compute the steady state of the run whose seconds are `points`.
 
         Args:
-            points: In order; they are gone through twice, minutes of them as one where possible.
-            warmup_s: What is left out at the beginning.
-            see: Is shown each second or stretch once, those left out, too.
+            points: In order. They are read twice, in whole minutes where possible.
+            warmup_s: The time to exclude at the beginning.
+            see: Called once with each second or stretch, including those excluded.
         """
         spans = [(one.span_s, seconds_of(one)) for one in running(points, warmup_s, see)]
         whole_s, count = sum(span for span, _ in spans), sum(seconds for _, seconds in spans)
@@ -252,7 +254,7 @@ def running(
     see: Callable[[Point], object] = lambda _: None,
     fine: Fine = lambda _: False,
 ) -> Iterator[Point]:
-    """The seconds after the warm-up in which a run was running, minutes of them as one."""
+    """Yield the seconds after the warm-up in which a run was running, by the minute if possible."""
     warmup = WarmUp(warmup_s)
     for point in stretches(points, lambda one: not warmup.over or fine(one)):
         see(point)
@@ -261,7 +263,7 @@ def running(
 
 
 def rate(steady: SteadyState, count: Callable[[Tally], float]) -> Estimate | None:
-    """The rate of something that is counted; None where there are too few blocks."""
+    """Return the rate of a count; None if there are too few blocks."""
     whole = steady.whole.per_second(count)
     if not steady.blocks or whole is None:
         return None
@@ -270,7 +272,7 @@ def rate(steady: SteadyState, count: Callable[[Tally], float]) -> Estimate | Non
 
 
 def mean(steady: SteadyState, key: Key) -> Estimate | None:
-    """The mean of a level; None where there are too few blocks."""
+    """Return the mean of a level; None if there are too few blocks."""
     whole = mean_of(steady.levels, key)
     if whole is None:
         return None
@@ -279,6 +281,6 @@ def mean(steady: SteadyState, key: Key) -> Estimate | None:
 
 
 def mean_of(levels: Mapping[Key, Sum], key: Key) -> float | None:
-    """The mean of a level over the seconds in which it is known; None if it never is."""
+    """Return the mean of a level over the seconds in which it is known; None if there are none."""
     total, known = levels.get(key, (0.0, 0))
     return total / known if known else None

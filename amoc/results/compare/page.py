@@ -1,6 +1,6 @@
 """Two runs side by side as a self-contained HTML page.
 
-It says first whether any metric changed significantly, then which. Charts show both runs on one
+It states first whether any metric changed significantly, then which. Charts show both runs on one
 time axis.
 """
 
@@ -26,7 +26,7 @@ from amoc.results.series import add_counts
 MAX_NAME = 120
 MAX_VALUE = 200
 MAX_ANNOTATIONS = 40
-"""Of each run, or the charts would show nothing else."""
+"""For each run; with more, the charts would show nothing else."""
 MAX_METRICS = 2_000
 
 
@@ -40,19 +40,19 @@ def write(found: Comparison, path: Path) -> None:
 
 
 def render(found: Comparison) -> str:
-    """The comparison as a self-contained HTML page."""
+    """Return the comparison as a self-contained HTML page."""
     data, compared = parts(found)
     return shell.fill("compare.html", data, title=title(found), compared=compared)
 
 
 def title(found: Comparison) -> str:
-    """What the page is called."""
+    """Return the title of the page."""
     first, second = (side.run.get("id") or side.label for side in found.sides)
     return f"{first} and {second}"
 
 
 def parts(found: Comparison) -> tuple[dict[str, object], Markup]:
-    """What the page's script draws, and the page's content."""
+    """Return the data for the page's script, and the page's content."""
     timers = _timers(found.sides)[:MAX_CHARTS]
     rows = compare_charts.steps(
         [(side.label, side.record.points) for side in found.sides],
@@ -125,7 +125,7 @@ def _busiest(sides: Iterable[Side], of: Callable[[Side], dict[str, int]]) -> lis
 
 
 def _rows(metrics: Sequence[Metric]) -> list[dict[str, str]]:
-    """The rows of a table; a name is shown only in the first of its rows."""
+    """Return the rows of a table; a name is shown only in the first of its rows."""
     rows, before = [], ("", "")
     for one in metrics:
         name = f"{one.kind} {clip(one.name, MAX_NAME)}"
@@ -181,7 +181,7 @@ def _events_table(events: dict[str, tuple[str, list[run_annotations.Annotation]]
 
 
 def _bands(sides: Sequence[Side]) -> list[dict[str, object]]:
-    """What is excluded at the beginning."""
+    """Return the bands that mark what is excluded at the beginning."""
     lengths = {side.label: side.warmup_s for side in sides if side.warmup_s}
     if len(lengths) == len(sides) and len(set(lengths.values())) == 1:
         lengths = {"both": lengths[sides[0].label]}

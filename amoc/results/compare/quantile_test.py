@@ -1,20 +1,20 @@
 """Compares percentiles of two runs by the shares of samples that are not above them. Pure.
 
-A percentile cannot be compared by an error of its own where samples are of two kinds: with 1 % of
-them slow, the 99th percentile of identical systems is now that of the fast ones and now that of the
-slow, and each seems to be precise. What varies smoothly is the share of samples at or below some x
-(Woodruff, Journal of the American Statistical Association 47, 1952). So x is the same percentile of
-both runs pooled, and the runs' shares at x are compared:
+Percentiles cannot be compared by standard errors of their own if there are two kinds of samples: if
+1 % are slow, the 99th percentile of identical systems is sometimes that of the fast ones and
+sometimes that of the slow ones, and each seems to be precise. What varies smoothly is the share of
+samples at or below some x (Woodruff, Journal of the American Statistical Association 47, 1952). So
+x is the same percentile of both runs pooled, and the runs' shares at x are compared:
 
 - With k of a block's c samples at or below x, and P of all N, d = k - P c, and the standard error
   of the share is √(Σ d² n / (n - 1) · n / m) / N, with n blocks of the effective sample size m
   (`noise.effective_size`).
-- A histogram knows whole cells. x is the end of a cell or of the one before, whichever lies
-  between the two percentiles; if both do, the one that is less significant.
+- A histogram has whole cells only. x is the end of a cell or of the one before, whichever lies
+  between the two percentiles; if both do, the less significant one.
 
-So some seconds in which the target stalled, with few but very long samples, do not hide that the
-median has changed. The noise that is shown is how far apart the percentiles would be if the shares
-differed by just enough to be significant.
+So a few seconds in which the target stalled, with few but very long samples, do not hide a change
+of the median. The noise shown is how far apart the percentiles would be if the shares differed just
+enough to be significant.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from amoc.metrics.histogram import Histogram, cell_of, end_ns
 from amoc.results.compare.noise import Estimate, SteadyState, effective_size
 
 MIN_BEYOND = 5
-"""Samples beyond a percentile; with fewer it is not tested."""
+"""Samples needed beyond a percentile; with fewer it is not tested."""
 CELL = 1 / 128
-"""Width of a histogram's cell, as a share of the durations in it."""
+"""Width of a histogram's cell, relative to the durations in it."""
 
 
 class Ranked:
-    """How many samples are not above some duration, of samples that do not change.
+    """Counts of samples not above a duration, computed once for a fixed histogram.
 
     Attributes:
-        count: How many there are.
+        count: The number of samples.
     """
 
     def __init__(self, histogram: Histogram) -> None:
@@ -48,19 +48,19 @@ class Ranked:
         self.count = self._reached[-1]
 
     def not_above(self, cell: int) -> int:
-        """How many samples are not above those of `cell`."""
+        """Return how many samples are not above those of `cell`."""
         return self._reached[bisect_right(self._cells, cell)]
 
 
 @dataclass(frozen=True)
 class Percentile:
-    """A percentile of a run, and what is needed to compare it with that of another.
+    """A percentile of a run, with the data needed to compare it with that of another run.
 
     Attributes:
         fraction: 0.99 is the 99th percentile.
         value: In seconds.
         whole: All samples.
-        blocks: Those of each block, in order.
+        blocks: The samples of each block, in order.
     """
 
     fraction: float
@@ -70,20 +70,20 @@ class Percentile:
 
     @property
     def resolution(self) -> float:
-        """The smallest difference that it can tell, in seconds."""
+        """The smallest difference that can be resolved, in seconds."""
         return self.value * CELL
 
     def p_value(self, other: Percentile) -> float:
-        """The probability of so large a difference between runs of the same system."""
+        """Return the probability of so large a difference between runs of the same system."""
         if abs(self.value - other.value) <= max(self.resolution, other.resolution):
             return 1.0
         return max(one.p_value(another) for one, another in self._shares(other))
 
     def critical_difference(self, other: Percentile, level: float) -> float:
-        """The smallest difference whose p-value is below `level`.
+        """Return the smallest difference whose p-value is below `level`.
 
-        It follows from the distribution near both percentiles. Where these are farther apart than
-        that, in a gap or a cluster of samples, the test of the shares decides.
+        It follows from the distribution near both percentiles. If these are farther apart than
+        that, because of a gap or a cluster of samples, the test of the shares decides.
         """
         pairs = self._shares(other)
         needed = [one.critical_difference(another, level) for one, another in pairs]
@@ -101,7 +101,7 @@ class Percentile:
         return max(resolution, min(spread, difference * share))
 
     def _shares(self, other: Percentile) -> list[tuple[Estimate, Estimate]]:
-        """The shares of both runs that are at or below a duration between their percentiles."""
+        """Return the shares of both runs at or below durations between their percentiles."""
         both = _pooled(self.whole, other.whole)
         common = _cell(both.quantiles_s(self.fraction)[0])
         low, high = sorted((_cell(self.value), _cell(other.value)))
@@ -121,11 +121,11 @@ class Percentile:
 def percentiles(
     steady: SteadyState, timer: str, fractions: Sequence[float]
 ) -> list[Percentile | None]:
-    """Percentiles of a timer; None where there are too few samples.
+    """Return percentiles of a timer; None for those with too few samples.
 
     Args:
         steady: The steady state of a run.
-        timer: Its name.
+        timer: The timer's name.
         fractions: 0.99 is the 99th percentile.
     """
     whole = steady.whole.timers.get(timer)
@@ -155,7 +155,7 @@ def _cell(duration_s: float) -> int:
 
 
 def _within(histogram: Histogram, fraction: float) -> float:
-    """A quantile in seconds, as if the durations in a cell lay evenly in it."""
+    """Return a quantile in seconds, as if the durations in a cell were evenly spread over it."""
     wanted, below = max(0.0, min(1.0, fraction)) * histogram.count, 0
     for cell, count in sorted(histogram.cells.items()):
         if below + count >= wanted:

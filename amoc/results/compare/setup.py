@@ -1,4 +1,4 @@
-"""How two runs were set up, and what differs in that."""
+"""The setup of two runs, and its differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amoc.results.saved_run import SavedRun
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that differs in how the runs were set up; empty where a run does not have it."""
+    """A difference in the setup of the runs; a value is empty if the run does not have it."""
 
     kind: str
     name: str
@@ -20,7 +20,7 @@ class Difference:
 
 
 def differences(first: SavedRun, second: SavedRun) -> list[Difference]:
-    """What differs in the setup of two runs."""
+    """Return the differences in the setup of two runs."""
     one, other = _setup(first), _setup(second)
     return [
         Difference(*key, one.get(key, ""), other.get(key, ""))
@@ -43,7 +43,7 @@ def _setup(record: SavedRun) -> dict[tuple[str, str], str]:
 
 
 def _plan(record: SavedRun) -> dict[str, str]:
-    """The plan, from the journal."""
+    """Return the plan, from the journal."""
     entry = next((one for one in record.journal if one["kind"] == "run"), {})
     plan, setup = entry.get("plan") or {}, {}
     if users := plan.get("users"):

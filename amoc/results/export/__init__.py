@@ -1,1 +1,1 @@
-"""Results for other programs: tables, HDR logs, JUnit."""
+"""Results for other programs: tables, HDR histogram logs, JUnit."""

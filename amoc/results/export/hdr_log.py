@@ -1,12 +1,12 @@
-"""Histograms as HdrHistogram's tools read them: its interval log, and its compressed form. Pure.
+"""Histograms for HdrHistogram's tools: its interval log, and its compressed form. Pure.
 
-amoc's cells are those of an HdrHistogram that keeps two significant digits from 1 up to
-`HIGHEST_NS`: 256 cells one wide, then 128 for each power of two. So a cell's number is its index
-there, and nothing is lost but the exact maximum, which the log has in a column of its own.
+amoc's cells are those of an HdrHistogram with two significant digits from 1 to `HIGHEST_NS`: 256
+cells of width one, then 128 for each power of two. So a cell's number is its index there, and
+nothing is lost but the exact maximum, which has its own column in the log.
 
-The compressed form (V2) is: a header; a zlib stream of another header and the counts, from the
-lowest cell to the highest that was hit. A count is a ZigZag LEB128 number of at most nine bytes,
-and a run of n zeros is the number -n. Layout and constants are those of `AbstractHistogram`,
+The compressed form (V2) consists of a header and a zlib stream of another header and the counts,
+from the lowest cell to the highest that was hit. A count is a ZigZag LEB128 number of at most nine
+bytes, and a run of n zeros is the number -n. Layout and constants are those of `AbstractHistogram`,
 `ZigZagEncoding` and `HistogramLogWriter` in github.com/HdrHistogram/HdrHistogram.
 """
 
@@ -31,14 +31,14 @@ _WORD = 0x10  # counts have no fixed size
 _COMPRESSED = 0x1C849304 | _WORD
 _COUNTS = 0x1C849303 | _WORD
 _OUTER = struct.Struct(">II")
-"""Cookie, bytes that follow."""
+"""Cookie, and the number of bytes that follow."""
 _INNER = struct.Struct(">IIIIQQd")
-"""Cookie, bytes of counts, index offset, digits, lowest, highest, ratio to integers."""
+"""Cookie, bytes of counts, index offset, digits, lowest, highest, conversion ratio to integers."""
 _LEGEND = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"'
 
 
 def encode(histogram: Histogram) -> str:
-    """`histogram` in HdrHistogram's compressed form, as base64; values are nanoseconds."""
+    """Return `histogram` in HdrHistogram's compressed form, as base64; values are nanoseconds."""
     counts = b"".join(_numbers(histogram))
     inner = _INNER.pack(_COUNTS, len(counts), 0, DIGITS, 1, HIGHEST_NS, 1.0)
     packed = zlib.compress(inner + counts, 9)
@@ -57,7 +57,7 @@ def _numbers(histogram: Histogram) -> Iterator[bytes]:
 
 
 def _zigzag(number: int) -> bytes:
-    """`number`, of 64 bits, in at most nine bytes: the ninth has eight bits of it."""
+    """Encode a 64-bit number in at most nine bytes; the ninth holds eight bits of it."""
     rest = (number << 1) ^ (number >> 63)
     written = bytearray()
     while rest > 0x7F and len(written) < 8:
@@ -68,11 +68,11 @@ def _zigzag(number: int) -> bytes:
 
 
 def log_lines(points: Iterable[Point], comment: str) -> Iterator[str]:
-    """The lines of an interval log: one for each timer of each point, tagged with its name.
+    """Yield the lines of an interval log: one per timer and point, tagged with the timer's name.
 
-    Commas and spaces would end a tag; a tag has ``_`` in their place.
-    Times are seconds since the first user could start, `Interval_Max` is in milliseconds, and the
-    values in the histograms are nanoseconds.
+    Commas and white space, which would end a tag, are replaced with ``_``. Times are seconds since
+    the first user could start, `Interval_Max` is in milliseconds, and the values in the histograms
+    are nanoseconds.
     """
     yield f"#[{_one_line(comment)}]"
     yield "#[Histogram log format version 1.3]"

@@ -1,13 +1,13 @@
-"""JUnit XML of a run: what build servers read, from the summary alone. Pure.
+"""A run as JUnit XML for CI servers, made from the summary alone. Pure.
 
-One suite is one scenario. Its cases always have the same names, so that a build server can follow
-them from run to run: that the run completed, each threshold by its text, and that the load
-generator kept up. An *error* says that the test was not valid, a *failure* that a threshold failed,
-also where the run was aborted for it. Thresholds of a run that did not complete, and those that
-failed in a run whose load generator was too slow, were not evaluated and are *skipped*.
+A suite is a scenario. Its cases always have the same names, so that a CI server can follow them
+from run to run: that the run completed, each threshold by its text, and that the load generator
+kept up. An *error* means that the test was not valid, a *failure* that a threshold failed, even if
+the run was aborted because of it. *Skipped* are the thresholds of a run that did not complete, and
+those that failed in a run whose load generator was too slow, since they were not evaluated.
 
-The elements, their order and their attributes are those of Ant's schema. What XML 1.0 cannot hold,
-such as a null byte, stands as Python would write it.
+The elements, their order and their attributes follow Ant's schema. Characters that XML 1.0 cannot
+represent, such as a null byte, are written as Python escapes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from amoc.results.verdict import tell_of, was_aborted
 RUN = "the run completes"
 GENERATOR = "the load generator keeps up"
 MAX_CRASHES = 10
-"""Causes of crashes that are listed."""
+"""Number of causes of crashes that are listed."""
 
 _BROKEN = ("failed", "interrupted", "incomplete", "killed", "running")
 _EVALUATED = ("ok", "no criteria", "stopped", "failed thresholds", "everything failed")
@@ -43,14 +43,14 @@ _USERS = {
     "peak": "peak {}",
     "starts_per_s_peak": "peak start rate {:.4g}/s",
 }
-"""How counts of users are shown, by the summary's key."""
-# The few that XML cannot hold: a set of the many that it can takes 5 ms to compile.
+"""The format of counts of users, by the summary's key."""
+# The few characters XML cannot hold: compiling a set of the many that it can would take 5 ms.
 _IMPOSSIBLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _SECONDS = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 
 
 def render(summary: Summary) -> str:
-    """The document, of a summary as in `docs/summary.md`."""
+    """Return the document for a summary as in `docs/summary.md`."""
     run = summary["run"]
     name = _name(str(run["scenario"]))
     suites = Element("testsuites")
@@ -129,14 +129,14 @@ def _case(suite: Element, of: str, name: str, time: str = "0") -> Element:
 
 
 def _say(case: Element, what: str, kind: str, text: str) -> None:
-    """The first line is shown in lists, all of it where there is room."""
+    """Add an outcome: its first line is shown in lists, all of it where there is room."""
     text = _possible(text)
     first = text.partition("\n")[0]
     SubElement(case, what, type=kind, message=first).text = text
 
 
 def _name(scenario: str) -> str:
-    """The scenario's name: a file's without its directory and ending, or a module's."""
+    """Return the scenario's name: a file's without its directory and suffix, or a module's."""
     name = Path(scenario).stem if scenario.endswith(".py") else scenario
     return name.strip() or "scenario"
 
@@ -157,7 +157,7 @@ def _properties(summary: Summary) -> Iterator[tuple[str, str]]:
 
 
 def _lines(summary: Summary) -> Iterator[str]:
-    """What a person reads first; what has failed is said once."""
+    """Yield what a person reads first; each failure is mentioned once."""
     run = summary["run"]
     reasons = [str(reason) for reason in run.get("reasons", ())]
     yield f"verdict: {run['verdict']}"
@@ -176,7 +176,7 @@ def _lines(summary: Summary) -> Iterator[str]:
 
 
 def _users(users: Mapping[str, float]) -> Iterator[str]:
-    """A line on users; what there was none of is not mentioned, but for how many started."""
+    """Yield a line of counts of users; only the number started is included even if 0."""
     told = [
         text.format(users[key])
         for key, text in _USERS.items()
@@ -187,5 +187,5 @@ def _users(users: Mapping[str, float]) -> Iterator[str]:
 
 
 def _possible(text: str) -> str:
-    """`text` with what XML cannot hold written out."""
+    """Replace characters that XML cannot hold with escapes."""
     return _IMPOSSIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -1,7 +1,7 @@
-"""A run for other programs: seconds as CSV or JSON, timers as a log of HdrHistogram.
+"""A run for other programs: seconds as CSV or JSON, timers as an HdrHistogram log.
 
-All have what the run's directory has of each second; CSV and the JSON document have percentiles in
-the place of histograms. `docs/export.md` says what each column and field is.
+All formats include everything that the run directory has of each second; CSV and the JSON document
+have percentiles instead of histograms. `docs/export.md` describes each column and field.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Row = dict[str, _Cell]
 
 
 def csv_lines(record: SavedRun) -> Iterator[str]:
-    """A line of names, then one line for each second; what a second does not know is empty."""
+    """Yield a header line, then a line for each second; unknown values are empty."""
     columns = _columns(record.points)
     yield _joined(columns)
     for point in record.points:
@@ -38,7 +38,7 @@ def csv_lines(record: SavedRun) -> Iterator[str]:
 
 
 def request_lines(record: SavedRun) -> Iterator[str]:
-    """A line of names, then one for each step; `Aggregated` is all requests together."""
+    """Yield a header line, then a line for each step; `Aggregated` is all requests together."""
     fields = ("count", "failures", "failed_share", "per_s", "bytes")
     responses = tuple(f"response_{field}" for field in TIMES)
     yield _joined(["name", *fields, *TIMES, *responses])
@@ -54,7 +54,7 @@ def request_lines(record: SavedRun) -> Iterator[str]:
 
 
 def failure_lines(record: SavedRun) -> Iterator[str]:
-    """A line of names, then one for each step and cause, the most frequent first."""
+    """Yield a header line, then a line for each step and cause, most frequent first."""
     fields = ("cause", "count", "first_s", "last_s", "user_id", "message")
     yield _joined(["name", *fields])
     for step, cause in failures(record.summary.get("steps", {})):
@@ -66,11 +66,11 @@ BESIDE: Mapping[str, Callable[[SavedRun], Iterator[str]]] = {
     "requests.csv": request_lines,
     "failures.csv": failure_lines,
 }
-"""What is written beside a file of CSV."""
+"""Files written next to a CSV file."""
 
 
 def json_lines(record: SavedRun) -> Iterator[str]:
-    """One JSON document: the summary, and the points with percentiles."""
+    """Yield a JSON document: the summary, and the points with percentiles."""
     yield "{"
     yield f'"summary": {_json(record.summary)},'
     yield '"points": ['
@@ -84,12 +84,12 @@ def json_lines(record: SavedRun) -> Iterator[str]:
 
 
 def second_lines(record: SavedRun) -> Iterator[str]:
-    """A line of JSON for each second, with its histograms."""
+    """Yield a JSON object for each second, with its histograms."""
     return (_json(point.to_json()) for point in record.points)
 
 
 def hlog_lines(record: SavedRun) -> Iterator[str]:
-    """The timers as an interval log of HdrHistogram, see `amoc.results.export.hdr_log`."""
+    """Yield the timers as an HdrHistogram interval log, see `amoc.results.export.hdr_log`."""
     run = record.summary["run"]
     return log_lines(record.points, f"amoc run {run['id']}, values in nanoseconds")
 
@@ -103,7 +103,7 @@ FORMATS: Mapping[str, Callable[[SavedRun], Iterator[str]]] = {
 
 
 def _columns(points: Iterable[Point]) -> list[str]:
-    """All columns that a point needs, in the order of `_row`; each kind's names are sorted."""
+    """Return all columns of the points, in the order of `_row`, with names of each kind sorted."""
     names: dict[str, set[str]] = {}
     for point in points:
         for kind in ("counters", "gauges", "timers", "throttles"):

@@ -1,4 +1,4 @@
-"""The report of a run, for people: one page that needs nothing but a browser."""
+"""The report of a run, for people: a single page that needs only a browser."""
 
 from __future__ import annotations
 

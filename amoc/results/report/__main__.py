@@ -1,6 +1,6 @@
-"""``python -m amoc.results.report DIRECTORY``: a controller has the report of its run made.
+"""``python -m amoc.results.report DIRECTORY``: run by a controller to make its run's report.
 
-What goes wrong is the last line that is printed, and the exit status is 1.
+On an error, the last line printed describes it, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from amoc.results.run_directory import RunDirectory
 
 
 def main() -> int:
-    """Write the report; this process ends with the one that started it."""
+    """Write the report. The process ends when its parent does."""
     process.die_with(os.getppid())
     process.set_title("report")
     directory = RunDirectory(Path(sys.argv[1]))

@@ -1,9 +1,10 @@
-"""Which metrics have charts, the busiest first, and how many have none. Pure.
+"""Which metrics have charts, busiest first, and how many have none. Pure.
 
-Nobody can read a page with a thousand lines, so only a limited number is charted; tables have all.
+Nobody can read a page with a thousand lines, so the number of charts is limited; tables are
+complete.
 
-While a run goes on, now one metric is the busiest and now another. What has been charted once stays
-where it is (`Charted.after`), and new metrics come behind it as long as there is room.
+Which metrics are the busiest changes during a run. What has been charted once keeps its place
+(`Charted.after`), and new metrics are added after it while there is room.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from amoc.results.steps import executed, without
 from amoc.results.summary_types import Summary, Timers
 
 SHOWN = 4
-"""Charts of one kind that are visible at once."""
+"""Charts of one kind that are visible at first."""
 MAX_CHARTS = 12
 """Maximum number of charts of one kind."""
 MAX_TIMERS = 12
@@ -34,8 +35,8 @@ class Names:
     """Names of one kind.
 
     Attributes:
-        shown: Those that are charted.
-        others: Those that are not.
+        shown: The charted ones.
+        others: The others.
     """
 
     shown: Sequence[str] = ()
@@ -43,11 +44,11 @@ class Names:
 
     @classmethod
     def of(cls, names: Collection[str], most: int) -> Names:
-        """The first `most` of `names`."""
+        """Return the first `most` of `names`."""
         return cls((*islice(names, most),), frozenset(islice(names, most, None)))
 
     def after(self, before: Names, most: int) -> Names:
-        """The same names, those that were shown before in their places."""
+        """Return the same names, with those shown before in their places."""
         there = {*self.shown, *self.others}
         stayed = [one for one in before.shown if one in there]
         new = [one for one in (*self.shown, *sorted(self.others)) if one not in before.shown]
@@ -56,18 +57,18 @@ class Names:
 
 @dataclass(frozen=True)
 class Charted:
-    """What has charts.
+    """The metrics that have charts.
 
     Attributes:
-        requests: Steps, for how many there were.
-        failures: Steps, for how many failed.
+        requests: Steps, in the chart of how many there were.
+        failures: Steps, in the chart of how many failed.
         counters: Other counters.
-        causes: Of crashes.
+        causes: Causes of crashes.
         gauges: Gauges.
         throttles: Throttles.
         timers: Timers of the target, without their twins.
-        built_in: Timers of amoc's own.
-        twins: Those of both that have a response time, too.
+        built_in: amoc's own timers.
+        twins: Those of either that also have a response time.
     """
 
     requests: Names = Names()
@@ -82,16 +83,16 @@ class Charted:
 
     @property
     def shown(self) -> Sequence[object]:
-        """All that is charted, to be compared with what was charted before."""
+        """All charted names, for comparison with those charted before."""
         return [*(one.shown for one in self._names), self.twins]
 
     @classmethod
     def of(cls, summary: Summary, timers: Timers) -> Charted:
-        """What is charted of a run.
+        """Choose the metrics of a run to chart.
 
         Args:
-            summary: What it has shown.
-            timers: The part of it that its timers' figures cover.
+            summary: The run's summary.
+            timers: The part of it that the timers' figures cover.
         """
         steps = summary.get("steps", {})
         found = executed(steps)
@@ -112,19 +113,19 @@ class Charted:
         return cls._made(map(Names.of, names, _MOST), twins)
 
     def to_json(self) -> JsonObject:
-        """As JSON."""
+        """Return the names as JSON."""
         names = zip(_KINDS, self._names, strict=True)
         told = {kind: [[*one.shown], sorted(one.others)] for kind, one in names}
         return {**told, "twins": sorted(self.twins)}
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Charted:
-        """What `to_json` made `data` of."""
+        """Return what `to_json` made `data` of."""
         names = (Names(data[kind][0], frozenset(data[kind][1])) for kind in _KINDS)
         return cls._made(names, frozenset(data["twins"]))
 
     def after(self, before: Charted) -> Charted:
-        """The same metrics, those that were charted before in their places."""
+        """Return the same metrics, with those charted before in their places."""
         names = map(Names.after, self._names, before._names, _MOST)
         return self._made(names, self.twins)
 
@@ -147,7 +148,7 @@ class Charted:
 
     @property
     def lines(self) -> int:
-        """How many lines its charts have at the most, those of the generator's health included."""
+        """The maximum number of lines in its charts and those of the generator's health."""
         return _OTHER_LINES + sum(
             each * len(names.shown) * (2 if kind == "timers" else 1)
             for kind, names, each in zip(_KINDS, self._names, _LINES, strict=True)
@@ -155,7 +156,7 @@ class Charted:
 
     @property
     def durations(self) -> list[str]:
-        """All timers whose durations charts need."""
+        """All timers whose durations are needed for charts."""
         return [name for pairs in self.pairs for one in pairs for name in one.names]
 
 
@@ -164,9 +165,9 @@ _KINDS = (
     *("gauges", "throttles", "timers", "built_in"),
 )
 _MOST = (COLOURS, COLOURS, SHOWN * COLOURS, MAX_CAUSES, MAX_CHARTS, MAX_CHARTS, MAX_TIMERS, 12)
-"""How many of each kind are charted."""
+"""The maximum number of charted names of each kind."""
 _LINES = (1, 1, 1, 1, 1, 4, 4, 4)
-"""How many lines each of these has, without a timer's twin."""
+"""The number of lines for each of these, without a timer's twin."""
 _OTHER_LINES = 70
 
 

@@ -1,8 +1,8 @@
-"""Charts as data: what is drawn, in which unit, and what it says in words. Pure.
+"""Charts as data: lines, units, and the same in words. Pure.
 
-`Chart.to_json` is what `report.js` draws. All charts over time share one axis, the rows of
-`amoc.results.report.downsample`, so a value is at the same place in each of them. What a chart says
-is also a small table, for people who do not see it.
+`report.js` draws what `Chart.to_json` returns. All charts over time share one axis, the rows of
+`amoc.results.report.downsample`, so a given time is at the same place in each of them. Each chart
+is also a small table, for readers who cannot see it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from amoc.results.report.texts import clip, figure, moment
 
 MAX_LABEL = 48
 GREY = 0
-"""A line's colour that is none of the palette's."""
+"""The colour of a line that takes none from the palette."""
 COLOURS = 8
 Labels: TypeAlias = Mapping[str, Collection[str]]
-"""Lines of charts by their `Line.name`, by chart."""
+"""The `Line.name` of lines, by chart."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Line:
     """A line of a chart.
 
     Attributes:
-        label: What its legend says.
-        values: One for each row; None is a gap.
-        colour: Which of the palette, from 1; `GREY`.
-        style: ``line``, ``area`` (filled below), ``dash``, ``dots``, or ``step`` for what is set.
+        label: Its label in the legend.
+        values: One value for each row; None is a gap.
+        colour: Its index in the palette, from 1; or `GREY`.
+        style: ``line``, ``area`` (filled below), ``dash``, ``dots``, or ``step`` for settings.
     """
 
     label: str
@@ -40,12 +40,12 @@ class Line:
 
     @property
     def name(self) -> str:
-        """What tells the line from others of its chart in the page."""
+        """The name that identifies the line within its chart in the page."""
         return clip(self.label, MAX_LABEL)
 
     @property
     def known(self) -> list[float]:
-        """The values that are there."""
+        """The values without gaps."""
         return [value for value in self.values if value is not None]
 
 
@@ -54,15 +54,15 @@ class Chart:
     """A chart over time.
 
     Attributes:
-        key: What the page calls it.
-        title: What it shows.
-        unit: ``s``, ``/s``, ``%`` (of 1), ``B``, or nothing for a number.
-        lines: What is drawn, the last one on top.
+        key: Its id in the page.
+        title: Its title.
+        unit: ``s``, ``/s``, ``%`` (of 1), ``B``, or empty for a plain number.
+        lines: Its lines, topmost last.
         note: A sentence on how to read it.
-        family: Charts of one family have one range, so that they can be compared by looking.
-        least_top: The top of the range is at least this.
-        limits: What is too much, by whose limit that is: nothing for that of all lines which have
-            none of their own.
+        family: Charts of a family have the same range, so that they can be compared visually.
+        least_top: The least upper end of its range.
+        limits: Its limits by line label; an empty label stands for all lines without a limit of
+            their own.
     """
 
     key: str
@@ -76,7 +76,7 @@ class Chart:
 
     @property
     def limits_text(self) -> str:
-        """The limits in words, for they may lie beyond the range."""
+        """The limits in words, because they may be outside the range."""
         said = [
             f"{f'for the {of} ' if of else ''}{figure(limit, self.unit)}"
             for of, limit in self.limits.items()
@@ -90,11 +90,11 @@ class Chart:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing but zeros would be drawn."""
+        """Whether only zeros would be drawn."""
         return not any(value for line in self.lines for value in line.values)
 
     def to_json(self) -> dict[str, object]:
-        """The chart for the page's script."""
+        """Return the chart for the page's script."""
         return {
             "title": clip(self.title, MAX_LABEL),
             "unit": self.unit,
@@ -108,10 +108,10 @@ class Chart:
         }
 
     def words(self, times: Sequence[float] | None) -> list[tuple[str, str, str, str, str]]:
-        """For each line: its label, the least, the mean and the highest of what is drawn, when.
+        """Return a row for each line: label, minimum, mean, maximum, and the time of the maximum.
 
         Args:
-            times: Of the rows; None if the page's script says it, then there are no words.
+            times: The times of the rows; None if the page's script fills in the table.
         """
         if times is None:
             return []
@@ -130,11 +130,11 @@ class Chart:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """How durations are distributed: percentiles from the median on, by how rare they are.
+    """The distribution of durations: percentiles from the median on, by rarity.
 
     Attributes:
-        key: What the page calls it.
-        title: What it shows.
+        key: Its id in the page.
+        title: Its title.
         lines: By label: percentile (0 to 1) and seconds.
     """
 
@@ -149,7 +149,7 @@ class Spectrum:
         return not any(self.lines.values())
 
     def to_json(self) -> dict[str, object]:
-        """The chart for the page's script."""
+        """Return the chart for the page's script."""
         fractions = sorted({fraction for line in self.lines.values() for fraction, _ in line})
         return {
             "title": clip(self.title, MAX_LABEL),
@@ -167,14 +167,14 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Group:
-    """Charts of one matter: those to be seen at once, those that can be opened, those left out.
+    """Charts of one subject: those visible at first, those that can be opened, those left out.
 
     Attributes:
-        key: What the page calls it.
-        title: What they are about.
-        shown: To be seen at once.
-        more: Can be opened.
-        more_title: What the latter are.
+        key: Its id in the page.
+        title: Their subject.
+        shown: The charts visible at first.
+        more: The charts that can be opened.
+        more_title: The heading of the latter.
         left_out: A sentence on what is not charted at all.
     """
 

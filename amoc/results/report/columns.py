@@ -1,4 +1,4 @@
-"""What a chart draws: a value for each row, or None where nothing is known. Pure."""
+"""The values of a chart's line: one for each row, or None if it is unknown. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DIGITS = 4
 
 
 def rounded(value: float | None) -> float | None:
-    """`value` as short as a chart needs it; None where it is not finite."""
+    """Round `value` to what a chart needs; None if it is not finite."""
     if value is None or not isfinite(value):
         return None
     short = float(f"{value:.{DIGITS}g}")
@@ -27,12 +27,12 @@ def rounded(value: float | None) -> float | None:
 def throttle_level(
     name: str, of: Callable[[ThrottlePoint], float | None]
 ) -> Callable[[Point], float | None]:
-    """A level of a throttle in a point, None where there is no such throttle."""
+    """Return a function that gives a throttle's level in a point, or None without that throttle."""
     return lambda point: of(one) if (one := point.throttles.get(name)) else None
 
 
 def rates(rows: Iterable[Row], count: Count) -> Column:
-    """How often a second something happened, where it could happen; `count` of a sum is the sum."""
+    """Return rates per second in rows in which users were active; `count` must be additive."""
     return [
         rounded(count(row.counted) / row.span_s) if row.active and row.span_s else None
         for row in rows
@@ -40,19 +40,19 @@ def rates(rows: Iterable[Row], count: Count) -> Column:
 
 
 def highest(rows: Iterable[Row], level: Callable[[Point], float | None]) -> Column:
-    """A level at its highest in each row; `level` is None where a point does not tell."""
+    """Return the maximum of a level in each row; `level` is None if a point does not have it."""
     return [rounded(level(row.highest)) if row.seconds else None for row in rows]
 
 
 def latest(rows: Iterable[Row], level: Callable[[Point], float | None]) -> Column:
-    """The level at the end of each row."""
+    """Return the level at the end of each row."""
     return [rounded(level(row.last)) if row.seconds else None for row in rows]
 
 
 def growth(rows: Iterable[Row], total: Callable[[Point], float]) -> Column:
-    """How much a second a total grew that points give as it stands since the run began.
+    """Return the growth per second of a total that points give since the beginning of the run.
 
-    What grew in a hole is spread over it and the row that follows.
+    Growth during a gap is spread over the gap and the row that follows.
     """
     grown: Column = []
     before, before_s = 0.0, 0.0
@@ -69,12 +69,12 @@ def growth(rows: Iterable[Row], total: Callable[[Point], float]) -> Column:
 
 
 def quantiles(rows: Iterable[Row], timer: str, *fractions: float) -> list[Column]:
-    """A timer's quantiles in seconds for each row, and its longest duration at the end.
+    """Return a timer's quantiles in seconds for each row, and its maximum as the last column.
 
     Args:
         rows: Rows that have durations of `timer`.
         timer: Its name.
-        fractions: Of `amoc.metrics.timer_statistics.FRACTIONS`.
+        fractions: Some of `amoc.metrics.timer_statistics.FRACTIONS`.
     """
     wanted = [*map(FRACTIONS.index, fractions), len(FRACTIONS)]
     columns: list[Column] = [[] for _ in wanted]

@@ -1,7 +1,7 @@
-"""Templates compiled once: to compile them takes longer than to fill them in.
+"""Compiled templates, cached because compiling them takes longer than rendering them.
 
-They are kept where amoc keeps what it can make again. Where nothing can be written, or what is
-there cannot be read, each process compiles its own.
+They are kept in amoc's user cache. If that cannot be written or read, each process compiles its
+own.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from amoc.base.errors import ResourceError
 
 
 class CompiledTemplates(BytecodeCache):
-    """Those of this version of Jinja; one whose source has changed is compiled again."""
+    """The cache for this version of Jinja; a template whose source has changed is recompiled."""
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Take what is kept, if it was made of this source by this Python."""
+        """Load a cached template, if it was compiled from this source by this Python."""
         with suppress(OSError, ResourceError, EOFError, ValueError, pickle.UnpicklingError):
             bucket.bytecode_from_string((_directory() / bucket.key).read_bytes())
 
     def dump_bytecode(self, bucket: Bucket) -> None:
-        """Keep what was compiled."""
+        """Cache what was compiled."""
         with suppress(OSError, ResourceError):
             _directory().mkdir(mode=0o700, parents=True, exist_ok=True)
             atomic_write.write_bytes(_directory() / bucket.key, bucket.bytecode_to_string())

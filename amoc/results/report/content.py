@@ -1,4 +1,4 @@
-"""What the sections of a report say, as far as it is text: what their templates get. Pure."""
+"""The text of a report's sections: the context for their templates. Pure."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ SECTIONS = (
     "tables",
     "again",
 )
-"""Their templates are `templates/sections/NAME.html`; the page has them in this order."""
+"""Their templates are `templates/sections/NAME.html`; the page shows them in this order."""
 
 
 def covered_by(summary: Summary) -> Covered:
-    """What key metrics and tables cover."""
+    """Return the part of a run that key metrics and tables cover."""
     run, window = summary["run"], steady_part(summary)
     part = summary if window is None else window
     from_s, to_s = 0.0, run.get("duration_s", 0.0)
@@ -65,16 +65,16 @@ def texts(
     directory: str,
     complete: bool,
 ) -> dict[str, object]:
-    """What the templates get besides charts.
+    """Return the context of the templates, without charts.
 
     Args:
-        summary: Of the run.
-        covered: What of it key metrics and tables cover.
+        summary: The run's summary.
+        covered: The part of it that key metrics and tables cover.
         events: The rows of the table of events, and how many are left out.
-        directory: Where the run is.
-        complete: Whether it wrote its summary itself.
+        directory: The run directory.
+        complete: Whether the run wrote its summary itself.
 
-    Where a server can be asked for the single seconds of a run, `detail_s` is how many at once.
+    If a server can supply single seconds of a run, it sets `detail_s` to how many at a time.
     """
     run, health = summary["run"], summary.get("health")
     target, _ = pairs(covered.timers)

@@ -1,7 +1,7 @@
-"""The single seconds of a part of a run, for charts of a long one that somebody zooms into. Pure.
+"""The single seconds of a part of a long run, for charts that a reader zooms into. Pure.
 
-They are those of charts that are drawn already, with the same lines: `Shown` says which, and is
-kept by who has made the page.
+They belong to charts that have been drawn, and have the same lines: `Shown` describes those, and is
+kept by whoever made the page.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from amoc.results.series import Point
 from amoc.results.store.reader import between
 
 MAX_S = 7_200.0
-"""The longest part: its rows are of five seconds each."""
+"""The longest part: its rows cover five seconds each."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What the charts of a page show.
+    """The contents of a page's charts.
 
     Attributes:
         charted: The metrics.
@@ -34,7 +34,7 @@ class Shown:
     labels: Labels
 
     def to_json(self) -> JsonObject:
-        """As JSON."""
+        """Return the contents as JSON."""
         return {
             "charted": self.charted.to_json(),
             "labels": {key: [*some] for key, some in self.labels.items()},
@@ -42,22 +42,22 @@ class Shown:
 
     @classmethod
     def from_json(cls, data: JsonObject) -> Shown:
-        """What `to_json` made `data` of."""
+        """Return what `to_json` made `data` of."""
         return cls(Charted.from_json(data["charted"]), data["labels"])
 
 
 def columns(
     points: Collection[Point], from_s: float, to_s: float, shown: Shown
 ) -> dict[str, object]:
-    """The rows of a part of a run, each a second if it is short enough, for the page's script.
+    """Return the rows of a part of a run, each a second if it is short enough, for the script.
 
     Args:
         points: The seconds of the run.
-        from_s: Where the part begins, since the first user could start.
-        to_s: Where it ends.
-        shown: What its charts show.
+        from_s: The beginning of the part, since the first user could start.
+        to_s: Its end.
+        shown: The contents of the charts.
     """
-    # What grows is measured from the row before, so one more is read.
+    # Growth is measured from the previous row, so one more is read.
     size = int(max(0.0, to_s - from_s) // MAX_ROWS) + 1
     back_s = float(size)
     some = between(points, from_s - back_s, to_s)

@@ -1,17 +1,17 @@
-"""Downsamples a run's points to the rows that its charts are drawn from, and keeps gaps. Pure.
+"""Downsamples a run's points to the rows of its charts, and keeps gaps. Pure.
 
-A chart shows no more points in time than it is wide, so neighbouring points are merged until there
-are few enough, each kind of value in its own way: counts and times are added, histograms merged, of
-what is looked at for its peaks the highest is kept. So a percentile of a row is one of its samples,
-never a mean of percentiles.
+A chart shows no more points in time than it has pixels, so neighbouring points are merged until
+there are few enough. Counts and times are added, histograms are merged, and levels whose peaks
+matter keep their maximum. So a percentile of a row is one of its samples, never a mean of
+percentiles.
 
-Nothing is merged across a pause or a gap in the series. A row without points is a gap, and charts
-leave it white. What a late node had counted comes with its next sample: the seconds in which
-it is late are gaps, too, and their points are counted to the row that follows, or to the last one
-where none does. A node that stays away for more than `MAX_LATE` points is not waited for.
+Nothing is merged across a pause or a gap in the series. A row without points is a gap, which charts
+leave blank. What a late node has counted comes with its next sample: the seconds in which it is
+late are gaps as well, and their points are added to the row that follows, or to the last one if
+none does. A node that is late for more than `MAX_LATE` points is not waited for.
 
-Points are read once, in order, and let go when their row is finished; so a long run takes no more
-memory than its rows do.
+Points are read once, in order, and released when their row is complete, so a long run takes no more
+memory than its rows.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from amoc.results.stretch import seconds_of
 MAX_ROWS = 1_500
 MAX_LATE = 10
 COARSE = 10
-"""Points of a row from which on it is made of stretches: of a run of four hours."""
+"""Points per row from which on rows are made of stretches: runs of four hours and more."""
 STRETCH = 61
-"""Points in a stretch, at the most, where seconds are about one second long."""
+"""Maximum number of points in a stretch, if seconds are about one second long."""
 GAP_S = 1.5
-"""What lies between two points and is longer than this is a gap."""
+"""A longer distance between two points is a gap."""
 MIN_S = 0.5
-"""A shorter row, as at the end of a run, says little about a second: the one before gets it."""
+"""A shorter row, as at the end of a run, is too short for rates and joins the one before."""
 ACTIVE_STATES = frozenset({"running", "stopping"})
-"""States of a run in which its users act."""
+"""States of a run in which its users are active."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Bucket:
     """Neighbouring points that become a row.
 
     Attributes:
-        t_s: Where they stand on the time axis.
+        t_s: Their place on the time axis.
         points: In order; none in a gap.
-        active: Whether users could act; if not, that nothing was counted says nothing.
+        active: Whether users could act; if not, zero counts mean nothing.
     """
 
     t_s: float
@@ -54,11 +54,11 @@ class Bucket:
     active: bool = False
 
     def joined(self, later: Bucket) -> Bucket:
-        """This one with the next one."""
+        """Return this bucket with the next one added."""
         return Bucket(later.t_s, self.points + later.points, later.active)
 
     def row(self, timers: Collection[str] = ()) -> Row:
-        """Its row; `timers` are those that it is to have durations of."""
+        """Return its row, with the durations of `timers`."""
         return row_of(self.t_s, self.points, self.active, timers)
 
 
@@ -69,14 +69,14 @@ def downsample(
     see: Callable[[Point], object] = lambda _: None,
     fine: Fine = lambda _: False,
 ) -> list[Row]:
-    """The rows of a run, in order.
+    """Return the rows of a run, in order.
 
     Args:
         points: Its seconds.
-        max_rows: The most rows, apart from those that pauses and gaps need.
-        timers: Those that rows are to have durations of.
-        see: Is shown each point on its way, so that nobody else needs to read them all.
-        fine: Whether, of a long run too, the seconds of a stretch are to be shown one by one.
+        max_rows: The most rows, apart from those needed for pauses and gaps.
+        timers: The timers whose durations rows include.
+        see: Called with each point, so that the caller need not read them all again.
+        fine: Whether a stretch must be split into seconds, even in a long run.
     """
     some, size = coarse(points, max_rows, fine)
 
@@ -91,7 +91,7 @@ def downsample(
 def coarse(
     points: Collection[Point], max_rows: int = MAX_ROWS, fine: Fine = lambda _: False
 ) -> tuple[Iterable[Point], int]:
-    """What rows are made of, and how many seconds a row has at the most, see `downsample`."""
+    """Return the points for rows, and the most seconds in a row, see `downsample`."""
     size = max(1, ceil(len(points) / max_rows))
     if size < COARSE or not has_stretches(points):
         return points, size
@@ -99,7 +99,7 @@ def coarse(
 
 
 def buckets(points: Iterable[Point], size: int) -> Iterator[Bucket]:
-    """The points in groups of at most `size`, in order, and gaps where something is missing."""
+    """Group the points by at most `size`, in order, with gaps where something is missing."""
     bucketer = Bucketer(size)
     for point in points:
         yield from bucketer.add(point)
@@ -111,12 +111,12 @@ class Bucketer:
 
     def __init__(self, size: int = 1) -> None:
         self._size = size
-        self._last: Bucket | None = None  # may be merged with what comes
-        self._carried: list[Point] = []  # until the node is back that is late
+        self._last: Bucket | None = None  # may be merged with the next one
+        self._carried: list[Point] = []  # until the late node is back
         self._late, self._last_s = 0, 0.0
 
     def add(self, point: Point) -> list[Bucket]:
-        """Add the next point; the buckets that will not change any more."""
+        """Add the next point; return the buckets that will not change any more."""
         finished: list[Bucket] = []
         if self._carried:
             finished += self._merge(Bucket(self._last_s))
@@ -133,11 +133,11 @@ class Bucketer:
 
     @property
     def unfinished(self) -> list[Bucket]:
-        """What else there is if no more points come; at most two buckets."""
+        """The remaining buckets if no more points come; at most two."""
         last = [] if self._last is None else [self._last]
         if not self._carried:
             return last
-        points = tuple(self._carried)  # the series ends before the late node has come back
+        points = tuple(self._carried)  # the series ends before the late node is back
         rest = Bucket(self._last_s, points, points[-1].state in ACTIVE_STATES)
         if last and _can_merge(last[0], rest, self._size):
             return [last[0].joined(rest)]
@@ -162,5 +162,5 @@ def _can_merge(last: Bucket, one: Bucket, size: int) -> bool:
 
 
 def late_nodes(point: Point) -> Sequence[str]:
-    """The nodes that were late in a second; who has left before the short last one is not."""
+    """Return the nodes late in a second. In the short last one, nodes may have left: none is."""
     return point.late if point.span_s >= MIN_S else ()

@@ -1,4 +1,4 @@
-"""All charts of a report, made of its rows. Pure."""
+"""All charts of a report, made from its rows. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Drawing:
     """The charts of a report.
 
     Attributes:
-        groups: Charts over time, by what they are about.
+        groups: Charts over time, by subject.
         views: The timers of the target.
-        timers_left_out: A sentence on those that have no charts.
+        timers_left_out: A sentence on those without charts.
     """
 
     groups: Mapping[str, Group]
@@ -38,14 +38,14 @@ class Drawing:
         timers: Timers,
         keep: Labels | None = None,
     ) -> Drawing:
-        """The charts of `rows`.
+        """Make the charts of `rows`.
 
         Args:
-            rows: What charts over time are drawn from.
-            charted: What has charts.
-            durations: All durations that percentiles are about, by timer.
+            rows: The rows of charts over time.
+            charted: The metrics that have charts.
+            durations: All durations that percentiles are computed from, by timer.
             timers: The timers' figures, as in the summary.
-            keep: Lines that charts are to have whatever `rows` say.
+            keep: Lines that charts must have, whatever is in `rows`.
         """
         target, _ = charted.pairs
         groups = groups_of(rows, charted, keep or {})
@@ -63,19 +63,19 @@ class Drawing:
 
     @property
     def charts(self) -> Iterator[Chart]:
-        """All over time that something is drawn in."""
+        """All charts over time that are not empty."""
         return (one for one in self.all_charts if not one.empty)
 
     @property
     def all_charts(self) -> Iterator[Chart]:
-        """All over time."""
+        """All charts over time."""
         for group in self.groups.values():
             yield from (*group.shown, *group.more)
         for view in self.views:
             yield from view.charts
 
     def with_timers(self, newer: Drawing) -> Drawing:
-        """The same charts, with tables and distributions of timers of a newer one."""
+        """Return the same charts, with the tables and distributions of timers of a newer one."""
         views = {view.name: view for view in newer.views}
         return replace(
             self,
@@ -86,10 +86,10 @@ class Drawing:
         )
 
     def texts(self, times: Sequence[float] | None) -> dict[str, object]:
-        """What the templates get.
+        """Return the context for the templates.
 
         Args:
-            times: Of the rows; None if the page's script is to say in words what charts show.
+            times: The times of the rows; None if the page's script is to describe the charts.
         """
         return {
             "groups": self.groups,
@@ -100,7 +100,7 @@ class Drawing:
         }
 
     def spectra(self) -> dict[str, object]:
-        """The distributions of durations, for the page's script."""
+        """Return the distributions of durations, for the page's script."""
         return {
             view.spectrum.key: view.spectrum.to_json()
             for view in self.views
@@ -108,10 +108,10 @@ class Drawing:
         }
 
     def data(self, times: Sequence[float]) -> dict[str, object]:
-        """What the page's script draws.
+        """Return what the page's script draws.
 
         Args:
-            times: Of the rows.
+            times: The times of the rows.
         """
         return {
             "times": [round(one, 3) for one in times],
@@ -121,9 +121,9 @@ class Drawing:
 
 
 def groups_of(rows: Sequence[Row], charted: Charted, keep: Labels) -> dict[str, Group]:
-    """Charts over time by what they are about, but for those of the target's timers.
+    """Return the charts over time by subject, without those of the target's timers.
 
-    Arguments are those of `Drawing.of`.
+    The arguments are those of `Drawing.of`.
     """
     _, built_in = charted.pairs
     own = [
@@ -140,7 +140,7 @@ def groups_of(rows: Sequence[Row], charted: Charted, keep: Labels) -> dict[str, 
 
 
 def charts_of(rows: Sequence[Row], charted: Charted, keep: Labels) -> Iterator[Chart]:
-    """All charts over time; arguments are those of `Drawing.of`."""
+    """Iterate over all charts over time; the arguments are those of `Drawing.of`."""
     for group in groups_of(rows, charted, keep).values():
         yield from (*group.shown, *group.more)
     for at, pair in enumerate(charted.pairs[0]):
@@ -154,13 +154,13 @@ def along(
     interruptions: Interruptions,
     events: Sequence[Annotation],
 ) -> dict[str, object]:
-    """What the page's script draws along the time of all charts.
+    """Return what the page's script draws along the time axis of all charts.
 
     Args:
         run: The first part of the summary.
-        last_s: When the last row ends.
-        began_at: When the first user could start, in seconds since 1970; None if nothing says so.
-        interruptions: When the run was paused, and nodes late.
+        last_s: The end of the last row.
+        began_at: When the first user could start, in seconds since 1970; None if unknown.
+        interruptions: When the run was paused, and when nodes were late.
         events: The rows of the table of events.
     """
     bands = run_annotations.bands(interruptions, run.get("warmup_s") or 0.0)

@@ -1,10 +1,10 @@
-"""Deduplicates the events of a journal: repeated ones become the first of them, with a count. Pure.
+"""Deduplicates the events of a journal: repeated ones become a single one with a count. Pure.
 
-What a scenario logs comes again and again, with counts (`amoc.runtime.logs.repeats`) and from each
-worker. As a row and a numbered line each it would hide the rest. Log lines are duplicates when they
-differ in nothing but numbers; where these differ, the text has ``#``. Other warnings are duplicates
-when they are identical. Errors of amoc's own are never merged: that a worker was lost a second time
-is news.
+A scenario's log messages come repeatedly, with counts (`amoc.runtime.logs.repeats`) and from each
+worker. With a row and a numbered line for each they would hide everything else. Log lines are
+duplicates if they differ only in numbers; where these differ, the text has ``#``. Other warnings
+are duplicates if they are identical. amoc's own errors are never merged: the second loss of a
+worker is news.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOGGED = re.compile(
     r"(?P<said>.*) (?P<logger>\([^\W\d][^\s(),]*)(?:, user \d+)?(?:, (?P<more>[\d,]+) more)?\)",
     re.DOTALL,
 )
-"""What the operator is shown of a log line, see `amoc.runtime.logs.handler`."""
+"""The form in which the operator is shown a log line, see `amoc.runtime.logs.handler`."""
 _MORE_WARNINGS = re.compile(r"(?P<more>[\d,]+) more warnings?: (?P<said>.*)", re.DOTALL)
 """Shown for further warnings in a second, see `amoc.runtime.logs.operator_feed`."""
 _NUMBER = re.compile(r"(0x[0-9a-fA-F]+|\d+|#)")
@@ -42,7 +42,7 @@ class Repeated:
 
 
 def deduplicated(journal: Iterable[JsonObject]) -> list[Repeated]:
-    """The entries of a journal, in order of the first of each kind."""
+    """Return the entries of a journal, in order of the first of each kind."""
     found = Deduplication()
     for entry in journal:
         found.add(entry)
@@ -50,7 +50,7 @@ def deduplicated(journal: Iterable[JsonObject]) -> list[Repeated]:
 
 
 class Deduplication:
-    """Deduplicates the entries of a journal as they come."""
+    """Deduplicates the entries of a journal as they arrive."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -58,7 +58,7 @@ class Deduplication:
 
     @property
     def events(self) -> list[Repeated]:
-        """What was added, in order of the first of each kind."""
+        """The entries added so far, in order of the first of each kind."""
         return list(self._found.values())
 
     def add(self, entry: JsonObject) -> None:
@@ -76,7 +76,7 @@ class Deduplication:
 
 
 def _read(entry: JsonObject) -> tuple[Hashable, str, int]:
-    """What an entry's duplicates share (None if it has none), its text, how many it stands for."""
+    """Return what an entry's duplicates share (None if it has none), its text, and its count."""
     text, level = str(entry.get("text", "")), entry.get("level")
     if entry.get("kind") != "event" or level not in ("warning", "error"):
         return None, text, 1
@@ -93,7 +93,7 @@ def _count(more: str | None) -> int:
 
 
 def _alike(one: str, other: str) -> str:
-    """What two texts that differ in numbers have in common."""
+    """Return the common part of two texts that differ in numbers."""
     first, second = _NUMBER.split(one), _NUMBER.split(other)
     if len(first) != len(second):
         return numberless(one)

@@ -1,7 +1,7 @@
 """Charts of the load generator over time: its workers, its controller, their hosts. Pure.
 
-Measurements are only as good as the load generator was on time. So lag, CPU and what takes it away
-are charted for each worker, whether or not any limit was exceeded.
+Measurements are only as accurate as the load generator was punctual. So lag, CPU use and the causes
+of CPU shortage are charted for each worker, whether or not any limit was exceeded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from amoc.results.series import Point
 from amoc.results.stretch import max_or_none
 
 MAX_WORKERS = 6
-"""Workers that have a line of their own; of more, the worst have one."""
+"""Maximum number of workers with a line each; if there are more, only the worst have one."""
 
 _Place = tuple[str, int]
 _Rows = Sequence[Mapping[_Place, WorkerPoint]]
@@ -30,11 +30,11 @@ _NONE: Labels = {}
 
 
 def workers(rows: Sequence[Row], keep: Labels = _NONE) -> list[Chart]:
-    """Charts of workers and controller, for each health metric that has one.
+    """Return the charts of workers and controller, one for each health metric that has one.
 
     Args:
-        rows: What they are drawn from.
-        keep: Lines of charts: of many workers these have some, whichever are the worst in `rows`.
+        rows: The rows of the charts.
+        keep: Lines that charts must have: with many workers, even if others are worse in `rows`.
     """
     worst = [{(one.node, one.worker): one for one in row.highest.workers} for row in rows]
     places = sorted({place for row in worst for place in row})
@@ -52,7 +52,7 @@ def workers(rows: Sequence[Row], keep: Labels = _NONE) -> list[Chart]:
 
 
 def hosts(rows: Sequence[Row]) -> list[Chart]:
-    """Charts of the hosts."""
+    """Return the charts of the hosts."""
     names = sorted({node.name for row in rows for node in row.highest.nodes}, key=natural)
     charts = []
     for name, one in NODE.items() if names else ():
@@ -65,7 +65,7 @@ def hosts(rows: Sequence[Row]) -> list[Chart]:
 
 
 def _chart(name: str, one: Figure, lines: Sequence[Line]) -> list[Chart]:
-    """The chart of a health metric, if it has one and there is something to see."""
+    """Return the chart of a health metric, if it has one and there is something to see."""
     limits = {"": one.limit, "controller": one.controller}
     chart = Chart(
         name,
@@ -86,7 +86,7 @@ def _of_host(node: str, figure: str) -> Callable[[Point], float | None]:
 
 
 def _column(rows: _Rows, worker: _Place, name: str, one: Figure) -> Column:
-    """The maximum of a worker's health metric in each row."""
+    """Return the maximum of a worker's health metric in each row."""
     return [_value(getattr(row[worker], name), one) if worker in row else None for row in rows]
 
 
@@ -101,7 +101,7 @@ def _lines(
     figure: tuple[str, Figure],
     keep: Collection[str] | None,
 ) -> list[Line]:
-    """A line for each worker; of many, the worst, and what is of all."""
+    """Return a line for each worker; if there are many, for the worst and for all together."""
     name, one = figure
     chosen, lines = places, []
     if len(places) > MAX_WORKERS:
@@ -122,7 +122,7 @@ def _lines(
 
 
 def _of_all(rows: Sequence[Row], worst: _Rows, name: str, one: Figure) -> list[Line]:
-    """Lines for what is of all workers."""
+    """Return the lines that cover all workers."""
     if any(row.highest.together for row in rows):
         what, told = "mean", [row.highest.together for row in rows]
         middle: Column = [_value(mean_of(some, name), one) for some in told]

@@ -1,4 +1,4 @@
-"""The head of a report: the verdict, the reasons for it, and the key metrics. Pure."""
+"""The head of a report: the verdict, its reasons, and the key metrics. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amoc.results.verdict import was_aborted
 _SENTENCES = {
     "ok": ("good", "The run completed, and all thresholds passed."),
     "no criteria": ("open", "The run completed. It had no thresholds, so nothing was judged."),
-    "everything failed": ("bad", "The run completed, but nothing succeeded that users tried."),
+    "everything failed": ("bad", "The run completed, but nothing that users tried succeeded."),
     "stopped": ("good", "The run was stopped, and users were given time to finish."),
     "failed thresholds": ("bad", "The run completed, but not all thresholds passed."),
     "generator-limited": (
@@ -32,7 +32,7 @@ _SENTENCES = {
     "failed": ("bad", "The run failed."),
     "incomplete": (
         "doubt",
-        "Not all that the run measured is there: these results cover only a part of it.",
+        "Part of what the run measured is missing; these results cover only the rest.",
     ),
     "killed": (
         "doubt",
@@ -53,9 +53,9 @@ class Headline:
     Attributes:
         word: The verdict.
         tone: ``good``, ``bad``, ``doubt`` or ``open``.
-        sentence: What the word means.
-        reasons: Why it is so.
-        notes: What does not change it, but should be known.
+        sentence: The meaning of the verdict.
+        reasons: Its reasons.
+        notes: What does not affect it, but readers should know.
     """
 
     word: str
@@ -67,19 +67,19 @@ class Headline:
 
 @dataclass(frozen=True)
 class Covered:
-    """What key metrics and tables cover: the whole run, or what follows the warm-up.
+    """The part of a run that key metrics and tables cover: all of it, or what follows the warm-up.
 
     Attributes:
         is_part: Whether a warm-up is excluded.
-        only_warmup: Whether the run ended during its warm-up, which is covered then.
-        from_s: Where it begins, in seconds since the first user could start.
-        to_s: Where it ends.
+        only_warmup: Whether the run ended during its warm-up, which is covered in that case.
+        from_s: Its beginning, in seconds since the first user could start.
+        to_s: Its end.
         warmup_s: The length of the warm-up.
-        steps: Steps, and so are `checks`, as in the summary.
-        kinds: What each kind of user has done, where there are several.
-        counters: Totals of all others.
+        steps: Steps as in the summary; likewise `checks`.
+        kinds: Results by kind of user, if there are several.
+        counters: Totals of all other counters.
         rates: Counts per second, over the time in which the run was running.
-        timers: As in the summary, and so are `throttles`.
+        timers: Timers as in the summary; likewise `throttles`.
     """
 
     is_part: bool
@@ -101,12 +101,12 @@ class Card:
     """A key metric of the run.
 
     Attributes:
-        title: What it is.
+        title: The name of the metric.
         value: Its value.
         detail: A remark below it.
-        tone: As in `Headline`, or nothing.
-        columns: Headings of a small table instead of a value.
-        rows: Its rows, each with its heading first.
+        tone: As in `Headline`, or empty.
+        columns: Headings of a small table shown instead of a value.
+        rows: Its rows, each beginning with its heading.
     """
 
     title: str
@@ -118,12 +118,12 @@ class Card:
 
 
 def tone_of(verdict: str) -> str:
-    """The tone of a verdict, as in `Headline`."""
+    """Return the tone of a verdict, as in `Headline`."""
     return _SENTENCES.get(verdict, ("open", ""))[0]
 
 
 def headline(run: RunPart) -> Headline:
-    """The head of the report of `run`, the first part of a summary."""
+    """Return the head of the report of `run`, the first part of a summary."""
     word, reasons = str(run.get("verdict", "unknown")), run.get("reasons", ())
     tone, sentence = _SENTENCES.get(word, ("open", ""))
     if word == "failed thresholds" and was_aborted(reasons):
@@ -138,19 +138,19 @@ def headline(run: RunPart) -> Headline:
 
 
 def _some(sentences: Sequence[object], most: int, what: str) -> list[str]:
-    """At most so many of the sentences, and how many more there are."""
+    """Return at most `most` sentences, and how many more there are."""
     kept = [clip(one, 500) for one in sentences[:most]]
     more = len(sentences) - len(kept)
     return [*kept, f"And {counted(more, f'more {what}')}."] if more else kept
 
 
 def cards(summary: Summary, covered: Covered, timers: Sequence[Pair]) -> list[Card]:
-    """The key metrics of a run.
+    """Return the key metrics of a run.
 
     Args:
-        summary: All of it.
+        summary: The whole summary.
         covered: The part of it that they cover.
-        timers: The target's, the most interesting first.
+        timers: The target's timers, most interesting first.
     """
     users, causes = summary.get("users", {}), summary.get("crashes", ())
     crashed = users.get("crashed", 0)
@@ -168,14 +168,14 @@ def cards(summary: Summary, covered: Covered, timers: Sequence[Pair]) -> list[Ca
         ),
     ]
     if AGGREGATED in covered.steps and covered.steps[AGGREGATED]["count"]:
-        return shown + _requests(covered.steps[AGGREGATED])  # their times are in the table below
+        return shown + _requests(covered.steps[AGGREGATED])  # the table below has their times
     shown += _throughput(covered)
     shown += [_timer(pair, covered.timers) for pair in timers[:MAIN_TIMERS]]
     return shown
 
 
 def _requests(whole: StepPart) -> list[Card]:
-    """How many requests there were, how many failed, and how fast the others were."""
+    """Return the number of requests, the share that failed, and the times of the others."""
     rate = figure(shortened(whole["per_s"]), "/s")
     failed = number(whole["failures"])
     times = whole["times"]
@@ -188,8 +188,8 @@ def _requests(whole: StepPart) -> list[Card]:
             "bad" if whole["failures"] else "",
         ),
         Card(
-            "Time of requests",
-            detail="of those that succeeded",
+            "Request times",
+            detail="of successful requests",
             columns=tuple(one.label for one in MAIN),
             rows=[("", *(figure(times.get(one.field), "s") for one in MAIN))],
         ),
@@ -197,7 +197,7 @@ def _requests(whole: StepPart) -> list[Card]:
 
 
 def _throughput(covered: Covered) -> list[Card]:
-    """The busiest counter, as a mean rate."""
+    """Return the busiest counter as a mean rate."""
     counters, rates = covered.counters, covered.rates
     busiest = max(counters, key=lambda name: counters[name], default=None)
     if busiest is None or not rates.get(busiest):

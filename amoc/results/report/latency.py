@@ -1,10 +1,10 @@
-"""Timers as a report shows them: over time, by how rare, and service beside response time. Pure.
+"""Timers in a report: over time, by percentile, and service time next to response time. Pure.
 
-A timer under a throttle has a twin. `NAME` is how long the target took once it was asked, the
-service time. `NAME.response` counts from the moment at which it should have been asked, and holds
-the turns that were missed meanwhile (`amoc.metrics.coordinated_omission`). While the target stalls
-few ask it, so the service time has few of the bad moments and the response time has them all. That
-is why one is never shown without the other.
+A timer under a throttle has a twin. `NAME` is the service time: how long the target took once the
+request was sent. `NAME.response` is measured from when the request was due, and includes the slots
+missed meanwhile (`amoc.metrics.coordinated_omission`). While the target stalls, few requests are
+sent, so the service time has few samples of the bad moments, and the response time has all of them.
+That is why neither is shown without the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from amoc.results.summary_types import Timers
 
 QUANTILES = {**{one.label: one.field for one in PERCENTILES}, "max": "max_s"}
 FRACTIONS = tuple(1 - 10 ** -(step / 10) for step in range(3, 41))
-"""From the median on, evenly by how rare: ten steps make it ten times rarer."""
+"""From the median on, evenly spaced by rarity: each ten steps are ten times rarer."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class TimerView:
     """A timer, ready to be shown.
 
     Attributes:
-        name: What it is called.
-        charts: Over time: service time, and response time where there is one.
-        spectrum: How they are distributed.
-        rows: The count or a percentile, service time, response time, how many times longer.
+        name: Its name.
+        charts: Charts over time: service time, and response time if there is one.
+        spectrum: The distribution of its durations.
+        rows: For the count and each percentile: label, service time, response time, their ratio.
         twin: Whether there is a response time.
     """
 
@@ -49,13 +49,13 @@ class TimerView:
 def view(
     pair: Pair, key: str, rows: Sequence[Row], steady: Mapping[str, Histogram], timers: Timers
 ) -> TimerView:
-    """A timer for a report.
+    """Prepare a timer for a report.
 
     Args:
-        pair: Which.
-        key: What the page calls its charts.
-        rows: What charts over time are drawn from.
-        steady: All durations that percentiles are about, by timer.
+        pair: The timer.
+        key: The id of its charts in the page.
+        rows: The rows of charts over time.
+        steady: All durations that percentiles are computed from, by timer.
         timers: The timers' figures for the table, as in the summary.
     """
     labels = ("service time", "response time") if pair.response else (pair.name,)
@@ -73,7 +73,7 @@ def view(
 
 
 def charts(pair: Pair, key: str, rows: Sequence[Row]) -> list[Chart]:
-    """A timer over time; arguments are those of `view`."""
+    """Return the charts of a timer over time; the arguments are those of `view`."""
     titles = ("service time", "response time") if pair.response else ("",)
     return [
         over_time.timer(rows, f"{key}{at}", f"{pair.name} {title}".strip(), name, key)
@@ -82,7 +82,7 @@ def charts(pair: Pair, key: str, rows: Sequence[Row]) -> list[Chart]:
 
 
 def spectrum(timer: Histogram) -> list[tuple[float, float]]:
-    """Percentiles as fractions with seconds, as far as there are enough durations for them."""
+    """Return percentiles as fractions with seconds, as far as there are enough samples for them."""
     count = timer.count
     fractions = [one for one in FRACTIONS if count * (1 - one) >= 1]
     found = timer.quantiles_s(*fractions)
@@ -93,7 +93,7 @@ def spectrum(timer: Histogram) -> list[tuple[float, float]]:
 
 
 def compared(pair: Pair, timers: Timers) -> Iterator[tuple[str, str, str, str]]:
-    """Percentile, service time, response time, and how many times longer that is."""
+    """Yield percentile, service time, response time, and the ratio of the latter to the former."""
     service = timers[pair.name]
     response = timers[pair.response] if pair.response else {}
     yield "count", number(service["count"]), number(response.get("count")), ""

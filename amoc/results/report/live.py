@@ -1,16 +1,17 @@
-"""The page of a run that goes on: the sections of a report, made anew as its seconds come.
+"""The page of a running run: the sections of a report, updated as seconds arrive.
 
-A page has a version, which grows with each update. Who has seen a version is sent what has changed
-since: the sections whose text differs, and the rows that were added to charts. Versions that are
-not known, or too old, get all of it. So nothing is kept for anybody who looks, and any number may.
+A page has a version, which increases with each update. A client that has a version is sent the
+changes since: sections whose text differs, and rows added to charts. A client whose version is
+unknown or too old is sent the whole page. So no state is kept per client, and there may be any
+number of them.
 
-A page has the rows of its first charts only, so that it is there sooner, and says so by a negative
-version; the first update has those of all.
+To load faster, a page at first has only the rows of its first charts, which its negative version
+indicates; the first update adds the others.
 
-Pages of the same run in different lives have different versions: they begin at the time of day.
+Versions start at the time of day, so pages of the same run made by successive processes differ.
 
-A long run is there at once, as its minutes tell it (`RunTotals.overview`); its single seconds, by
-which its load generator is judged, are read then (`LivePage.read_on`).
+A long run is shown at once, from its minutes (`RunTotals.overview`). Its single seconds, from which
+its load generator is judged, are read afterwards (`LivePage.read_on`).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from amoc.results.summary_types import SettingPart, Summary
 SHORT = 1_000
 """Seconds of a run that are read one by one before it is shown."""
 MAX_KNOWN = 600
-"""Versions from which a page can be updated: of ten minutes."""
+"""Number of versions from which a page can be updated: ten minutes' worth."""
 
 
 class _Fragment(NamedTuple):
@@ -52,18 +53,18 @@ class _Fragment(NamedTuple):
 class _Version(NamedTuple):
     edition: int
     final: int
-    """How many rows of it are still as they were."""
+    """The number of its rows that do not change any more."""
 
 
 class LivePage:
     """The page of one run.
 
     Attributes:
-        version: Of what it shows now.
-        summary: Of the run, as it is so far.
-        context: What templates got at last.
+        version: Its current version.
+        summary: The preliminary summary of the run.
+        context: The latest context of templates.
         charts: Its charts.
-        make_ns: How long it took to make all of them anew, the last time.
+        make_ns: How long it took to make all of them the last time.
         is_over: Whether the run has ended.
     """
 
@@ -76,15 +77,15 @@ class LivePage:
         version: int,
         yield_if_due: Callable[[], None] = lambda: None,
     ) -> None:
-        """The page of a run.
+        """Make the page of a run.
 
         Args:
-            name: What the run is called.
-            directory: Where it is.
-            points: Its seconds; what is added later must be among them before it is added here.
-            journal: The entries of its journal up to now.
-            version: A number above all that an earlier page of this run has had.
-            yield_if_due: Called between two parts of the work.
+            name: The run's name.
+            directory: The run directory.
+            points: Its seconds; a later one must be in here before it is added to the page.
+            journal: The entries of its journal so far.
+            version: A number above all versions of earlier pages of this run.
+            yield_if_due: Called between parts of the work.
         """
         self._name, self._directory, self._points = name, directory, points
         self._yield_if_due = yield_if_due
@@ -113,27 +114,27 @@ class LivePage:
         self.context: dict[str, object] = {}
         self._show()
 
-    # What happens
+    # Events
 
     def add_entries(self, entries: Iterable[JsonObject]) -> None:
-        """The run's journal has new entries."""
+        """Add new entries of the run's journal."""
         for entry in entries:
             self._facts.take(entry)
             self._events.add(entry)
 
     def add(self, point: Point) -> None:
-        """The run has a new second."""
+        """Add a new second of the run."""
         self._totals.add(point, yield_if_due=self._yield_if_due)
         self.charts.add(point)
         self._note(point)
 
     @property
     def read_share(self) -> float:
-        """The share of the run's seconds that was read one by one."""
+        """The share of the run's seconds that has been read one by one."""
         return 1.0 if self._totals.judged else self._judged.whole.points / len(self._points)
 
     def read_on(self, until_ns: int) -> None:
-        """Read on until a moment, or until all is read; all points must have been added before."""
+        """Read on until `until_ns` or until all is read; all points must have been added before."""
         if self._totals.judged:
             return
         for _ in self._rest:
@@ -153,12 +154,12 @@ class LivePage:
         """Show what was added.
 
         Args:
-            may_make: Whether all charts may be made anew, which takes the longer the run is.
+            may_make: Whether all charts may be remade, which takes longer the longer the run is.
             over: Whether the run is over.
-            final: The summary that it has left then.
+            final: The summary that it left, in that case.
 
         Returns:
-            Whether charts were made anew, or should have been.
+            Whether all charts were remade, or should have been.
         """
         self.summary = self._summary(running=not over) if final is None else final
         covered = content.covered_by(self.summary)
@@ -171,7 +172,7 @@ class LivePage:
         self.is_over = over
         return to_make
 
-    # What is shown
+    # Contents
 
     @property
     def last(self) -> Point | None:
@@ -180,13 +181,13 @@ class LivePage:
 
     @property
     def scenario(self) -> JsonObject:
-        """The scenario of the run as its journal has it; empty for one of an early version."""
+        """The run's scenario as in its journal; empty if an early version of amoc wrote it."""
         found = self._facts.run.get("scenario")
         return found if isinstance(found, Mapping) else {}
 
     @property
     def settings(self) -> Sequence[SettingPart]:
-        """The settings of the run, those that were changed with their values now."""
+        """The run's settings, with their current values."""
         changed = self._facts.changed
         on_all = changed.values()
         found: list[SettingPart] = []
@@ -218,7 +219,7 @@ class LivePage:
         self.make_ns = now_ns() - begun_ns
 
     def _show(self) -> None:
-        """Make the sections, and a version of them."""
+        """Render the sections, as a new version."""
         self._rows = of_events(self._events.events, self._interruptions)
         covered = content.covered_by(self.summary)
         self.context = {
@@ -233,7 +234,7 @@ class LivePage:
         for name in content.SECTIONS:
             self._yield_if_due()
             made[name] = shell.fragment(name, self.context)
-        self.version += 1  # all at once: somebody may look while the work yields
+        self.version += 1  # after the last yield, so that nobody sees part of an update
         for name, html in made.items():
             self.show_fragment(name, html)
         self._versions[self.version] = _Version(self.charts.edition, self.charts.final)
@@ -241,7 +242,7 @@ class LivePage:
             self._versions.popitem(last=False)
 
     def show_fragment(self, name: str, html: str) -> None:
-        """A part of the page is to be as `html`."""
+        """Set a part of the page to `html`."""
         there = self._fragments.get(name)
         if there is None or there.html != html:
             self._fragments[name] = _Fragment(self.version, html)
@@ -255,7 +256,7 @@ class LivePage:
         }
 
     def data(self) -> dict[str, object]:
-        """What the page's script draws, all of it."""
+        """Return all data for the page's script."""
         return {
             **self._along(),
             **self.charts.drawing.data(self.charts.times),
@@ -263,7 +264,7 @@ class LivePage:
         }
 
     def first_data(self) -> dict[str, object]:
-        """The same with the rows of the first charts only, and a negative version."""
+        """As `data`, with the rows of the first charts only, and a negative version."""
         groups = self.charts.drawing.groups
         first = {chart.key for name in ("load", "gauges") for chart in groups[name].shown}
         data: JsonObject = self.data()
@@ -273,10 +274,10 @@ class LivePage:
         return {**data, "version": -self.version}
 
     def since(self, version: int) -> dict[str, object]:
-        """What has changed since a version of the page, for its script.
+        """Return the changes since a version of the page, for its script.
 
         Args:
-            version: A negative one is that of a page which has the rows of its first charts only.
+            version: If negative, the page has the rows of its first charts only.
         """
         seen = self._versions.get(abs(version))
         known = abs(version) if seen is not None else 0
@@ -295,7 +296,7 @@ class LivePage:
 
     @property
     def shown(self) -> detail.Shown:
-        """What its charts show."""
+        """The contents of its charts."""
         return detail.Shown(self.charts.charted, self.charts.drawing.labels)
 
     def _along(self) -> dict[str, object]:

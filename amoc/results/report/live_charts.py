@@ -1,9 +1,9 @@
-"""The charts of a run that goes on: rows are added at their end. Pure.
+"""The charts of a running run: rows are appended to them. Pure.
 
-Each second costs what its rows cost, however long the run is: charts are made of the newest rows
-only, and put behind what is there. When something is to be charted that was not, or when rows
-become too many, all charts are made anew of the run's seconds (`LiveCharts.make`), as those of a
-report are. That is a new edition; who has drawn an earlier one draws all of it again.
+The cost of a second is that of its rows, however long the run is: charts are made from the newest
+rows only and appended to those that exist. When another metric needs a chart, or there are too many
+rows, all charts are made again from the run's seconds (`LiveCharts.make`), as in a report. That is
+a new edition; a client that has drawn an earlier one draws everything again.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from amoc.results.summary_types import Timers
 
 
 class LiveCharts:
-    """Charts over time, and the rows that they are made of.
+    """Charts over time, and the rows that they are made from.
 
     Attributes:
         edition: How often all charts were made.
         drawing: The charts.
-        times: Of the rows.
-        final: How many of the rows, from the first, do not change any more.
-        charted: What has charts.
-        seconds: How many points there are.
-        row_s: How long a row is at the most.
+        times: The times of the rows.
+        final: The number of rows, from the first, that do not change any more.
+        charted: The metrics that have charts.
+        seconds: The number of points.
+        row_s: The length of the longest row.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class LiveCharts:
         self.seconds = 0
         self.row_s = 0.0
         self._bucketer = Bucketer()
-        self._before: list[Row] = []  # the last final row that is no gap, and the gaps behind it
+        self._before: list[Row] = []  # the last final row that is not a gap, and the gaps after it
         self._new: list[Row] = []
         self._keep: Labels = {}
 
@@ -54,13 +54,13 @@ class LiveCharts:
         timers: Timers,
         yield_if_due: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make all charts anew.
+        """Make all charts again.
 
         Args:
-            points: All seconds of the run up to now.
-            charted: What has charts.
+            points: All seconds of the run so far.
+            charted: The metrics that have charts.
             durations: As in `Drawing.of`.
-            timers: The same.
+            timers: As in `Drawing.of`.
             yield_if_due: Called between two points.
         """
         some, size = coarse(points)
@@ -78,17 +78,17 @@ class LiveCharts:
         self.edition += 1
 
     def add(self, point: Point) -> None:
-        """Add the next second; `update` puts it into the charts."""
+        """Add the next second; `update` adds it to the charts."""
         self.seconds += 1
         self._new += [one.row(self.charted.durations) for one in self._bucketer.add(point)]
 
     @property
     def is_too_long(self) -> bool:
-        """Whether there are so many rows that they are to be longer."""
+        """Whether there are so many rows that they need to be merged into longer ones."""
         return self.final > 2 * MAX_ROWS
 
     def update(self, durations: Mapping[str, Histogram], timers: Timers) -> bool:
-        """Put what was added into the charts; False if something needs a chart or a line."""
+        """Add the new seconds to the charts; return False if a chart or a line is missing."""
         rows = [*self._before, *self._new, *self._unfinished()]
         begin = len(self._before)
         tail = Drawing.of(rows, self.charted, durations, timers, self._keep)
@@ -107,7 +107,7 @@ class LiveCharts:
         return fits
 
     def since(self, row: int) -> dict[str, object]:
-        """What has changed from a row on, for the page's script."""
+        """Return the changes from a row on, for the page's script."""
         return {
             "from": row,
             "times": [round(one, 3) for one in self.times[row:]],
@@ -123,19 +123,19 @@ class LiveCharts:
 
 
 def _from_the_last(rows: Sequence[Row]) -> list[Row]:
-    """The last row that is no gap, which growth is measured from, and what follows."""
+    """Return the last row that is not a gap, the base for growth, and all that follow."""
     last = next((at for at in reversed(range(len(rows))) if rows[at].seconds), 0)
     return [*rows[last:]]
 
 
 def _has_all(there: Chart, chart: Chart) -> bool:
-    """Whether all lines of `chart` that say something are there."""
+    """Whether all lines of `chart` that have values exist."""
     labels = {line.label for line in there.lines}
     return all(line.label in labels or not line.known for line in chart.lines)
 
 
 def _extend(chart: Chart, final: int, newest: Chart | None, begin: int, rows: int) -> None:
-    """Put the newest rows behind those that are final."""
+    """Append the newest rows to the final ones."""
     lines: dict[str, Sequence[float | None]] = {}
     if newest is not None:
         lines = {line.label: line.values[begin:] for line in newest.lines}

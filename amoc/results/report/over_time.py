@@ -1,4 +1,4 @@
-"""The charts that a report has over time, of the metrics that `Charted` names. Pure."""
+"""A report's charts over time, of the metrics that `Charted` names. Pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _COLOUR_OF = {"p50": 1, "p95": 3, "p99": 2, "max": GREY}
 
 
 def left_out(count: int, of: str) -> str:
-    """A sentence on `count` things that have no chart."""
+    """Return a sentence on the `count` things that have no chart."""
     return f"{count:,} {of} are not charted; see the tables below." if count > 0 else ""
 
 
 def users(rows: Sequence[Row], keep: Labels) -> Chart:
-    """Users by what they do; lines that are always 0 are left out, but for those of `keep`."""
+    """Return the chart of users by state; lines that are always 0 are left out unless in `keep`."""
     lines = [
         Line("running", highest(rows, lambda one: one.users.get("running")), 1, "area"),
         Line("resting", latest(rows, lambda one: one.users.get("resting")), 2, "dash"),
@@ -39,13 +39,13 @@ def users(rows: Sequence[Row], keep: Labels) -> Chart:
 
 
 def starts(rows: Sequence[Row]) -> Chart:
-    """How fast users started."""
+    """Return the chart of how fast users started."""
     values = growth(rows, lambda one: one.users.get("started", 0))
     return Chart("starts", "User starts", "/s", [Line("starts", values, 1, "area")])
 
 
 def crashes(rows: Sequence[Row], causes: Names) -> Chart:
-    """Iterations that raised, by cause."""
+    """Return the chart of iterations that raised, by cause."""
     others = causes.others
     lines = [
         Line(name, rates(rows, counts.crashes(name)), colour)
@@ -62,7 +62,7 @@ def _gauge(name: str) -> Callable[[Point], float | None]:
 
 
 def load(rows: Sequence[Row], charted: Charted, keep: Labels) -> Group:
-    """The load on the target: users, requests, and rates of counters; `keep` as for `users`."""
+    """Return the charts of users, requests and counters; `keep` as for `users`."""
     charts = [users(rows, keep), starts(rows), *_requests(rows, charted)]
     shown, more = _counters(rows, charted.counters.shown)
     charts += shown
@@ -74,7 +74,7 @@ def load(rows: Sequence[Row], charted: Charted, keep: Labels) -> Group:
 
 
 def _requests(rows: Sequence[Row], charted: Charted) -> list[Chart]:
-    """How many requests a second there were, and how many failed; the busiest by name."""
+    """Return charts of requests and failures per second; the busiest by name."""
     charts = []
     for key, title, end, names in (
         ("requests", "Requests", COUNT, charted.requests.shown),
@@ -90,7 +90,7 @@ def _requests(rows: Sequence[Row], charted: Charted) -> list[Chart]:
 
 
 def _counters(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[Chart], list[Chart]]:
-    """Rates of counters, as many to a chart as there are colours."""
+    """Return charts of counters' rates, as many to a chart as there are colours."""
     charts = []
     for at in range(0, len(names), COLOURS):
         some = names[at : at + COLOURS]
@@ -104,7 +104,7 @@ def _counters(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[Chart], l
 
 
 def gauges(rows: Sequence[Row], names: Names) -> Group:
-    """Gauges, each in a chart of its own, for they have nothing in common."""
+    """Return a chart for each gauge, since they have nothing in common."""
     charts = [
         Chart(f"gauge{at}", name, "", [Line(name, highest(rows, _gauge(name)))])
         for at, name in enumerate(names.shown)
@@ -114,10 +114,10 @@ def gauges(rows: Sequence[Row], names: Names) -> Group:
 
 
 def throttles(rows: Sequence[Row], names: Names, keep: Labels) -> Group:
-    """Throttles, two charts each.
+    """Return two charts for each throttle.
 
-    amoc's own, which starts users, is there only if it was in effect: in most runs nobody has to
-    wait there. `keep` as for `users`.
+    amoc's own throttle of user starts is included only if it had an effect: in most runs no user
+    waits there. `keep` as for `users`.
     """
     charts = [
         chart
@@ -131,7 +131,7 @@ def throttles(rows: Sequence[Row], names: Names, keep: Labels) -> Group:
 
 
 def _was_in_effect(rows: Iterable[Row], name: str) -> bool:
-    """Whether users ever waited for a throttle, or its rate was changed."""
+    """Whether users ever waited at a throttle, or its rate was changed."""
     there = [
         (row.highest.throttles[name], row.last.throttles.get(name))
         for row in rows
@@ -142,7 +142,7 @@ def _was_in_effect(rows: Iterable[Row], name: str) -> bool:
 
 
 def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> Chart:
-    """Percentiles of a timer."""
+    """Return the chart of a timer's percentiles."""
     columns = quantiles(rows, name, *FRACTIONS)
     lines = [
         Line(label, column, _COLOUR_OF[label], "dots" if label == "max" else "line")
@@ -152,7 +152,7 @@ def timer(rows: Sequence[Row], key: str, title: str, name: str, family: str) -> 
 
 
 def throttle(rows: Sequence[Row], key: str, name: str, keep: Labels) -> list[Chart]:
-    """A throttle's target rate, its requests and executions, and who waited."""
+    """Return the charts of a throttle's target rate, requests and executions, and waiting users."""
     flow = [
         Line("requests", rates(rows, counts.throttle(name, "requests")), 5),
         Line("executions", rates(rows, counts.throttle(name, "executions")), 1),

@@ -1,15 +1,15 @@
 """The report of a run: one HTML page, with the verdict first, then key metrics, charts and tables.
 
 Tables show the summary, charts the series. A warm-up is excluded from key metrics, from the tables
-of timers and counters and from distributions, as it is from the verdict. Of very long lists the
-page shows a part and says so; `summary.json` and the series have it all.
+of timers and counters and from distributions, as it is from the verdict. Very long lists are cut
+short, and the page says so; `summary.json` and the series are complete.
 
-A run of up to an hour has each of its seconds in the page, unless there would be more than
-`MAX_VALUES`; of a longer one those that somebody zooms into are to be had from a server
+The page of a run of up to an hour contains each second, unless there would be more than
+`MAX_VALUES`. For a longer run, a server can supply the seconds that a reader zooms into
 (`amoc.results.report.detail`).
 
-The series is read once: `Reading`. The page of a run that goes on (`amoc.results.report.live`) has
-the same sections and the same charts.
+The series is read once: `Reading`. The page of a running run (`amoc.results.report.live`) has the
+same sections and charts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from amoc.scenario.scenario_files import file_names
 
 SINGLE_S = 3_600
 MAX_VALUES = 500_000
-"""Of all lines of all charts: they take some 2.5 MB."""
+"""Values in all lines of all charts: they take some 2.5 MB."""
 
 
 def write(record: SavedRun, path: Path) -> None:
@@ -45,7 +45,7 @@ def write(record: SavedRun, path: Path) -> None:
 
 
 def render(record: SavedRun) -> str:
-    """The report of a run as a self-contained HTML page."""
+    """Return the report of a run as a self-contained HTML page."""
     data, context = parts(record)
     return shell.fill(
         "report.html", data, title=title(record.summary), fragments=shell.fragments(context)
@@ -53,18 +53,18 @@ def render(record: SavedRun) -> str:
 
 
 def title(summary: Summary) -> str:
-    """What the page of a run is called."""
+    """Return the title of a run's page."""
     run = summary["run"]
     return f"{run.get('verdict', 'unknown')}: {file_names(str(run.get('scenario', 'a run')))}"
 
 
 def parts(record: SavedRun) -> tuple[dict[str, object], dict[str, object]]:
-    """What the page's script draws, and what its templates get."""
+    """Return the data for the page's script, and the context for its templates."""
     return parts_and_shown(record)[:2]
 
 
 def parts_and_shown(record: SavedRun) -> tuple[dict[str, object], dict[str, object], Shown]:
-    """The same, and what `amoc.results.report.detail` has to know of the charts."""
+    """As `parts`, and the description of the charts that `amoc.results.report.detail` needs."""
     summary = record.summary
     covered = content.covered_by(summary)
     charted = Charted.of(summary, covered.timers)
@@ -89,14 +89,14 @@ def parts_and_shown(record: SavedRun) -> tuple[dict[str, object], dict[str, obje
 
 
 class Reading:
-    """What a report needs of a run's points, taken from them in one go.
+    """The data that a report needs from a run's points, collected in a single pass.
 
     Attributes:
-        rows: What charts over time are drawn from.
-        max_rows: How many there may be, apart from those that pauses and gaps need.
-        interruptions: When the run was paused, and nodes late.
-        began_at: When the first user could start, in seconds since 1970; None if nothing says so.
-        durations: Of the charted timers, after the warm-up.
+        rows: The rows of charts over time.
+        max_rows: Their maximum number, apart from those needed for pauses and gaps.
+        interruptions: When the run was paused, and when nodes were late.
+        began_at: When the first user could start, in seconds since 1970; None if unknown.
+        durations: The durations of the charted timers, after the warm-up.
     """
 
     def __init__(self, points: Collection[Point], warmup_s: float, charted: Charted) -> None:
@@ -104,8 +104,8 @@ class Reading:
 
         Args:
             points: The seconds of a run.
-            warmup_s: How long its warm-up was, if that is excluded.
-            charted: What has charts.
+            warmup_s: The length of its warm-up, if that is excluded.
+            charted: The metrics that have charts.
         """
         timers = charted.durations
         single = len(points) <= SINGLE_S and len(points) * charted.lines <= MAX_VALUES
@@ -130,5 +130,5 @@ class Reading:
 
 
 def began_at(first: Point) -> float | None:
-    """When the first user could start, in seconds since 1970; None if the point does not say so."""
+    """Return when the first user could start, in seconds since 1970; None if unknown."""
     return first.at - first.t_s if first.at else None

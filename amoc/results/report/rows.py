@@ -1,7 +1,7 @@
 """A row of charts: neighbouring points of a run, merged. Pure.
 
-Counts are added, of levels the highest and the last are kept, and of samples the percentiles of all
-of them. The points themselves are not kept: of a run of a day there are too many.
+Counts are added; of levels the highest and the last are kept; percentiles are computed over all
+samples. The points themselves are not kept: a run of a day has too many.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _NOTHING = Point(0.0, 0.0)
 
 @dataclass(frozen=True)
 class Row:
-    """What charts show at one moment.
+    """The values of charts at one time.
 
     Attributes:
-        t_s: Where it stands on the time axis.
-        active: Whether users could act; if not, that nothing was counted says nothing.
-        seconds: How many points are merged in it; none in a gap.
-        span_s: How long they were together.
-        counted: The sum of what they counted, without durations.
-        highest: Each level at its highest, whenever that was. Times of a worker are those in one
-            second, and so is its `span_s`.
+        t_s: Its place on the time axis.
+        active: Whether users could act; if not, zero counts mean nothing.
+        seconds: The number of points merged in it; none in a gap.
+        span_s: Their total length.
+        counted: The sum of their counts, without durations.
+        highest: The maximum of each level. A worker's times are those in one second, and so is
+            `span_s`.
         last: The levels at the end.
         workers_cpu: CPU of all workers together, in the second in which it was highest.
-        durations: By timer, in seconds: the quantiles at `FRACTIONS`, then the longest.
+        durations: By timer, in seconds: the quantiles at `FRACTIONS`, then the maximum.
     """
 
     t_s: float
@@ -46,13 +46,13 @@ class Row:
 
 
 def row_of(t_s: float, points: Sequence[Point], active: bool, timers: Collection[str] = ()) -> Row:
-    """The row that `points` are merged into.
+    """Merge `points` into a row.
 
     Args:
-        t_s: Where it stands on the time axis.
+        t_s: Its place on the time axis.
         points: In order; none in a gap.
         active: Whether users could act.
-        timers: Those that the row is to have durations of.
+        timers: The timers whose durations it includes.
     """
     if not points:
         return Row(t_s)

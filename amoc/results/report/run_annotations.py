@@ -28,10 +28,10 @@ class Annotation:
     """A row of the table of events.
 
     Attributes:
-        t_s: When, since the first user could start; None before that.
+        t_s: Its time since the first user could start; None before that.
         at: The same as a time of day, UTC.
-        kind: What it was.
-        text: What it says.
+        kind: Its kind.
+        text: Its text.
         comment: The operator's comment.
         number: Its number in the charts; 0 if it is not shown there.
         serious: Whether it is a warning, an error or a refusal.
@@ -51,20 +51,20 @@ class Annotation:
 
     @property
     def text_with_count(self) -> str:
-        """The text, and how often it happened."""
+        """The text, and how often the event happened."""
         until = "" if self.last_s is None else f" until {moment(self.last_s)}"
         return f"{self.text} – {times(self.count)}{until}" if self.count > 1 else self.text
 
 
 @dataclass(frozen=True)
 class Band:
-    """A period that charts shade.
+    """A period shaded in charts.
 
     Attributes:
         kind: ``warmup``, ``paused`` or ``late``.
-        from_s: Since the first user could start.
-        to_s: The same.
-        label: What it is.
+        from_s: Its beginning, since the first user could start.
+        to_s: Its end, on the same scale.
+        label: Its label.
     """
 
     kind: str
@@ -76,11 +76,11 @@ class Band:
 def collect(
     journal: Iterable[JsonObject], interruptions: Interruptions
 ) -> tuple[list[Annotation], int]:
-    """The rows in order of time, and how many are left out.
+    """Return the rows in order of time, and how many are left out.
 
     Args:
         journal: The entries of the run's journal.
-        interruptions: Of the run, for late nodes.
+        interruptions: The run's interruptions, for late nodes.
     """
     return of_events(deduplicated(journal), interruptions)
 
@@ -88,11 +88,11 @@ def collect(
 def of_events(
     events: Iterable[Repeated], interruptions: Interruptions
 ) -> tuple[list[Annotation], int]:
-    """The rows in order of time, and how many are left out.
+    """Return the rows in order of time, and how many are left out.
 
     Args:
-        events: Of the run's journal, without duplicates.
-        interruptions: Of the run, for late nodes.
+        events: The events of the run's journal, without duplicates.
+        interruptions: The run's interruptions, for late nodes.
     """
     rows = [
         replace(row, count=one.count, last_s=one.last_s)
@@ -118,7 +118,7 @@ def of_events(
 
 
 def _numbered(rows: Sequence[Annotation]) -> list[Annotation]:
-    """`rows` with numbers for those that charts show."""
+    """Number those of the rows that charts show."""
     numbered, number = [], 0
     for row in rows:
         shown = row.t_s is not None and row.t_s >= 0 and (row.kind != "event" or row.serious)
@@ -156,7 +156,7 @@ def _command(entry: JsonObject, t_s: float | None, at: str) -> Annotation:
 
 
 def for_charts(rows: Iterable[Annotation]) -> list[dict[str, object]]:
-    """The numbered annotations for the page's script."""
+    """Return the numbered annotations for the page's script."""
     return [
         {
             "t": row.t_s,
@@ -172,16 +172,16 @@ def for_charts(rows: Iterable[Annotation]) -> list[dict[str, object]]:
 
 
 class Interruptions:
-    """When a run was paused, and when nodes were late.
+    """The periods in which a run was paused, and in which nodes were late.
 
     Attributes:
-        paused: From when to when.
+        paused: Beginning and end of each period.
         late: The same, by node.
-        ends_s: Where the last point ends.
+        ends_s: The end of the last point.
     """
 
     def __init__(self, points: Iterable[Point] = ()) -> None:
-        """Those of `points`; more can be added."""
+        """Collect those of `points`; more can be added."""
         self.paused: list[tuple[float, float]] = []
         self.late: dict[str, list[tuple[float, float]]] = {}
         self.ends_s = 0.0
@@ -207,14 +207,14 @@ def _extend(periods: list[tuple[float, float]], point: Point, goes_on: bool) -> 
 
 
 def bands(interruptions: Interruptions, warmup_s: float) -> list[Band]:
-    """The periods that charts shade."""
+    """Return the periods shaded in charts."""
     first = [Band("warmup", 0.0, warmup_s, "warm-up")] if warmup_s else []
     paused = [Band("paused", *period, "paused") for period in interruptions.paused]
     return first + paused + late_bands(interruptions)
 
 
 def late_bands(interruptions: Interruptions) -> list[Band]:
-    """When nodes were late."""
+    """Return the periods in which nodes were late."""
     return [
         Band("late", *period, f"{clip(node, 40)} sent no samples")
         for node in sorted(interruptions.late, key=natural)

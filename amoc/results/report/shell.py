@@ -1,10 +1,10 @@
-"""The shell of a page: one self-contained file that can do nothing but show itself.
+"""The shell of a page: a self-contained file that can do nothing but display itself.
 
-Styles, script and data are in the file. Its content security policy forbids everything else: no
-connection, no picture, no form, no frame, and no script but ours, which it knows by its hash. Text
-from outside is escaped by Jinja; the data is JSON in which no character can end its element. So
-what a target or a scenario says is shown and never obeyed, and should it get past the escaping, the
-browser still does not run it.
+Styles, script and data are in the file. Its content security policy forbids everything else:
+connections, images, forms, frames, and any script but our own, which it knows by its hash. Jinja
+escapes foreign text; the data is JSON in which no character can end its element. So text from a
+target or a scenario is displayed and never executed, and even if it got past the escaping, the
+browser would not run it.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _ESCAPES = {
 
 
 def fill(template: str, data: JsonObject, **context: object) -> str:
-    """The page that `template` makes.
+    """Return the page made from `template`.
 
     Args:
-        template: Its name in `amoc/report/templates`.
-        data: What the page's script gets.
-        context: What the template gets.
+        template: Its name in `templates`.
+        data: The data for the page's script.
+        context: The context for the template.
     """
     style = asset("uPlot.min.css") + asset("report.css")
     licence = "".join(f" * {line}\n" for line in asset("uPlot.LICENSE").splitlines())
@@ -64,22 +64,22 @@ def fill(template: str, data: JsonObject, **context: object) -> str:
 
 
 def fragments(context: Mapping[str, object]) -> dict[str, Markup]:
-    """The sections of a report, by name.
+    """Return the sections of a report, by name.
 
     Args:
-        context: What their templates get.
+        context: The context for their templates.
     """
     return {name: fragment(name, context) for name in content.SECTIONS}
 
 
 def fragment(name: str, context: Mapping[str, object]) -> Markup:
-    """A section of a report."""
+    """Return a section of a report."""
     template = environment().get_template(f"sections/{name}.html")
-    return Markup(template.render(context))  # noqa: S704 - the template has escaped what is not ours
+    return Markup(template.render(context))  # noqa: S704 - the template escapes foreign text
 
 
 def json_text(value: object) -> Markup:
-    """`value` as JSON that can stand in a script element, whatever text is in it."""
+    """Return `value` as JSON that is safe in a script element, whatever text it contains."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character, escape in _ESCAPES.items():
         text = text.replace(character, escape)
@@ -87,7 +87,7 @@ def json_text(value: object) -> Markup:
 
 
 def save(page: str, path: Path) -> None:
-    """Write a page that only its owner can read; `path` is always the old page or the new one.
+    """Write a page readable by its owner only; `path` is always the old page or the new one.
 
     Raises:
         ResourceError: It cannot be written.
@@ -98,7 +98,7 @@ def save(page: str, path: Path) -> None:
 
 @cache
 def asset(name: str) -> str:
-    """A file of `amoc/report/assets`."""
+    """Return a file from `assets`."""
     return (Path(__file__).with_name("assets") / name).read_text(encoding="utf-8")
 
 
@@ -109,10 +109,10 @@ def _hash(text: str) -> str:
 
 @cache
 def environment(*packages: str) -> Environment:
-    """Where templates come from.
+    """Return the environment that loads templates.
 
     Args:
-        packages: Those whose templates there are besides the report's.
+        packages: Packages with templates besides the report's.
     """
     found = Environment(
         loader=ChoiceLoader(

@@ -1,6 +1,6 @@
-"""The tables of a report: what a summary says, as rows of text. Pure.
+"""The tables of a report: the summary as rows of text. Pure.
 
-A table that is longer than `SHOWN` rows shows those, and opens for the rest.
+Of a table longer than `SHOWN` rows, only those are visible until the reader opens the rest.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ class Table:
     """A table.
 
     Attributes:
-        key: What the page calls it.
-        title: What it holds.
-        heads: Headings of its columns; the first column holds those of the rows.
+        key: Its id in the page.
+        title: Its title.
+        heads: Headings of its columns; the first column holds the headings of rows.
         rows: Its cells.
-        texts: Columns, by position, that hold text and so are aligned to the left.
+        texts: Indices of columns that hold text, which is left-aligned.
         note: A sentence on how to read it.
     """
 
@@ -60,12 +60,12 @@ class Table:
 
     @property
     def shown(self) -> Sequence[_Row]:
-        """The rows to be seen at once."""
+        """The rows that are visible at first."""
         return self.rows[:SHOWN]
 
     @property
     def more(self) -> Sequence[_Row]:
-        """The rows that can be opened."""
+        """The rows that the reader can open."""
         return self.rows[SHOWN:]
 
 
@@ -75,7 +75,7 @@ class Cause:
 
     Attributes:
         text: The cause.
-        count: How often.
+        count: How often it occurred.
         user_id: The user that the sample is from; None if unknown.
         traceback: The sample; empty if there is none.
     """
@@ -87,7 +87,7 @@ class Cause:
 
 
 def timers(pairs: Iterable[Pair], found: parts.Timers, key: str) -> Table:
-    """Timers with all their percentiles, each twin below its timer."""
+    """Return the table of timers with all percentiles; each twin follows its timer."""
     rows = []
     for pair in pairs:
         for name in pair.names:
@@ -98,7 +98,7 @@ def timers(pairs: Iterable[Pair], found: parts.Timers, key: str) -> Table:
 
 
 def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Table:
-    """Whether each message came, once, in order and in time."""
+    """Return the table of whether each message arrived, once, in order and in time."""
     rows = [
         (
             one.name,
@@ -109,12 +109,12 @@ def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
         for one in message_account.rows(found)
     ]
     heads = ("messages", "total", "per second", "of expected")
-    note = "Did each message arrive, once, in order? How fast is in the timer message_ttd."
+    note = "Whether each message arrived, once and in order. The timer message_ttd shows how fast."
     return Table("messages", "Messages", heads, rows, note=note)
 
 
 def requests(found: Mapping[str, parts.StepPart]) -> Table:
-    """Steps: how many, how fast, how many failed."""
+    """Return the table of steps: counts, rates, times and failures."""
     shown = executed(found)
     with_response = responds(shown)
     sized = any(one["bytes"] for one in shown.values())
@@ -131,7 +131,7 @@ def requests(found: Mapping[str, parts.StepPart]) -> Table:
 
 
 def failures(found: Mapping[str, parts.StepPart]) -> Table:
-    """Why steps failed, and when."""
+    """Return the table of why and when steps failed."""
     rows = [
         (
             clip(one.step, MAX_NAME),
@@ -142,12 +142,12 @@ def failures(found: Mapping[str, parts.StepPart]) -> Table:
         )
         for one in every_failure(found)[:MAX_CAUSES]
     ]
-    heads = ("request", "cause", "failures", "first", "last", "one of them")
+    heads = ("request", "cause", "failures", "first", "last", "example")
     return Table("failures", "Failures by cause", heads, rows, frozenset({1, 5}))
 
 
 def checks(made: Mapping[str, parts.CheckPart]) -> Table:
-    """Checks: how often each passed."""
+    """Return the table of how often each check passed."""
     rows = [
         (clip(name, MAX_NAME), *check_cells(one))
         for name, one in made.items()
@@ -157,7 +157,7 @@ def checks(made: Mapping[str, parts.CheckPart]) -> Table:
 
 
 def kinds_of_users(found: Iterable[kinds.KindRow]) -> Table:
-    """Kinds of users, or the scenarios of a run that has several."""
+    """Return the table of kinds of users, or of the scenarios of a run that has several."""
     rows = [
         (
             clip(one.name, MAX_NAME),
@@ -172,7 +172,7 @@ def kinds_of_users(found: Iterable[kinds.KindRow]) -> Table:
 
 
 def counters(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Table:
-    """Counters, the busiest first."""
+    """Return the table of counters, busiest first."""
     rows = [
         (clip(name, MAX_NAME), number(count), number(shortened(rates.get(name))))
         for name, count in ((name, found[name]) for name in busiest(found))
@@ -181,7 +181,7 @@ def counters(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
 
 
 def gauges(found: Mapping[str, float | None]) -> Table:
-    """Final values of gauges."""
+    """Return the table of the final values of gauges."""
     rows = [
         (clip(name, MAX_NAME), "not finite" if value is None else number(value))
         for name, value in found.items()
@@ -190,7 +190,7 @@ def gauges(found: Mapping[str, float | None]) -> Table:
 
 
 def throttles(found: Mapping[str, parts.ThrottlePart]) -> Table:
-    """Throttles over the whole run."""
+    """Return the table of throttles over the whole run."""
     rows = [
         (
             clip(name, MAX_NAME),
@@ -222,7 +222,7 @@ def _at(seconds: float | None) -> str:
 
 
 def nodes(found: Sequence[parts.NodePart]) -> Table:
-    """The nodes of a run that has several."""
+    """Return the table of nodes; empty if there is only one."""
     rows = [
         (
             one["name"],
@@ -248,7 +248,7 @@ def nodes(found: Sequence[parts.NodePart]) -> Table:
 
 
 def workers(found: Iterable[parts.WorkerPart], duration_s: float) -> Table:
-    """Workers over the whole run."""
+    """Return the table of workers over the whole run."""
     rows = [
         (
             worker(one["node"], one["worker"]),
@@ -265,7 +265,7 @@ def workers(found: Iterable[parts.WorkerPart], duration_s: float) -> Table:
 
 
 def findings(found: Sequence[parts.Finding]) -> Table:
-    """The limits that the load generator exceeded."""
+    """Return the table of limits that the load generator exceeded."""
     rows = [
         (
             clip(one.get("where", ""), 80),
@@ -280,7 +280,7 @@ def findings(found: Sequence[parts.Finding]) -> Table:
 
 
 def blocked(found: Sequence[parts.BlockedPart]) -> list[Cause]:
-    """Lines of the scenario that blocked a whole worker, each with the stack it was found in."""
+    """Return the lines of the scenario that blocked a whole worker, each with a sampled stack."""
     return [
         Cause(
             f"{clip(one.get('place', ''))}: {format_duration(one.get('total_s', 0.0))} in total,"
@@ -294,7 +294,7 @@ def blocked(found: Sequence[parts.BlockedPart]) -> list[Cause]:
 
 
 def settings(found: Sequence[parts.SettingPart]) -> Table:
-    """Settings in force, those of the scenario before amoc's own, those that were given first."""
+    """Return the table of settings: the scenario's before amoc's own, explicit ones first."""
 
     def rank(one: parts.SettingPart) -> tuple[bool, bool]:
         return str(one.get("module")).startswith("amoc."), one.get("source") == "default"
@@ -314,13 +314,13 @@ def settings(found: Sequence[parts.SettingPart]) -> Table:
 
 
 def versions(found: Mapping[str, str]) -> Table:
-    """Versions of what the run was made with."""
+    """Return the table of software versions used by the run."""
     rows = [(clip(name, 40), clip(value)) for name, value in found.items()]
     return Table("versions", "Versions", ("component", "version"), rows, frozenset({1}))
 
 
 def causes(found: Sequence[parts.CrashPart]) -> list[Cause]:
-    """Why iterations raised, the most frequent first; the first ones with a traceback."""
+    """Return why iterations raised, most frequent cause first; the first ones have a traceback."""
     return [
         Cause(
             clip(one["cause"], 400),

@@ -1,4 +1,4 @@
-"""Numbers, times and foreign text as a page shows them. Pure."""
+"""Formats numbers, times and foreign text for a page. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from amoc.base.clock import format_duration
 from amoc.base.text import counted
 
 NO_VALUE = "–"
-"""Stands where there is no value."""
+"""Shown where there is no value."""
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def clip(text: object, most: int = 300) -> str:
-    """`text` in at most so many characters; what is longer keeps its beginning."""
+    """Shorten `text` to at most `most` characters, keeping its beginning."""
     whole = str(text)
     return whole if len(whole) <= most else f"{whole[: most - 1]}…"
 
 
 def figure(value: float | None, unit: str = "") -> str:
-    """A value with its unit, as in `amoc.results.report.charts.Chart`."""
+    """Format a value with its unit, as in `amoc.results.report.charts.Chart`."""
     if value is None:
         return NO_VALUE
     if unit == "s":
@@ -32,7 +32,7 @@ def figure(value: float | None, unit: str = "") -> str:
 
 
 def number(value: float | None) -> str:
-    """A number: whole if it is large, else to four digits."""
+    """Format a number: without decimals if it is large, otherwise with four digits."""
     if value is None:
         return NO_VALUE
     if value == int(value) or abs(value) >= 1_000:
@@ -41,22 +41,22 @@ def number(value: float | None) -> str:
 
 
 def shortened(value: float | None) -> float | None:
-    """`value` to four digits, as a mean deserves."""
+    """Round `value` to four digits, which is precise enough for a mean."""
     return None if value is None else float(f"{value:.4g}")
 
 
 def times(count: int) -> str:
-    """How often: ``1 time``, ``17 times``."""
+    """Format how often something happened: ``1 time``, ``17 times``."""
     return counted(count, "time")
 
 
 def worker(node: str, index: int) -> str:
-    """What a worker is called, as `amoc.results.generator_health` does."""
+    """Return the name of a worker, as used by `amoc.results.generator_health`."""
     return f"worker {index} of {clip(node, 40)}"
 
 
 def size(value: float) -> str:
-    """A number of bytes."""
+    """Format a number of bytes."""
     power = 0
     while value >= 1024 and power < len(_BYTES) - 1:
         value, power = value / 1024, power + 1
@@ -64,7 +64,7 @@ def size(value: float) -> str:
 
 
 def moment(t_s: float | None) -> str:
-    """A time since the first user could start: ``0:31``, ``1:02:05``."""
+    """Format a time since the first user could start: ``0:31``, ``1:02:05``."""
     if t_s is None:
         return NO_VALUE
     sign, rest = ("-", -t_s) if t_s < 0 else ("", t_s)
@@ -76,13 +76,13 @@ def moment(t_s: float | None) -> str:
 def difference(
     first: float | None, second: float | None, unit: str, exact: bool = False
 ) -> tuple[str, str]:
-    """By how much `second` is above `first`, and that as a share of it: ``+3 ms``, ``+12.3 %``.
+    """Format the change from `first` to `second`, absolute and relative: ``+3 ms``, ``+12.3 %``.
 
     Args:
-        first: What is compared with.
-        second: What is compared.
-        unit: Of both.
-        exact: Also where it is beyond the digits in which both are shown; else nothing is said.
+        first: The old value.
+        second: The new value.
+        unit: The unit of both.
+        exact: Format a change even if it is below the digits shown; otherwise it is left empty.
     """
     if first is None or second is None or first == second:
         return "", ""
@@ -96,9 +96,9 @@ def difference(
 
 
 def around(noise: float | None, value: float | None, unit: str) -> str:
-    """The noise of a value: ``± 3 ms``; it is not known well enough for more than two digits.
+    """Format the noise of a value: ``± 3 ms``; no more than two digits of it are meaningful.
 
-    What is beyond the digits in which the value is shown is 0.
+    Noise below the digits in which the value is shown becomes 0.
     """
     if noise is None or value is None:
         return ""
@@ -108,14 +108,14 @@ def around(noise: float | None, value: float | None, unit: str) -> str:
 
 
 def _last_digit(value: float, unit: str) -> float:
-    """How much the last digit is worth in which `figure` shows a value."""
+    """Return the weight of the last digit in which `figure` shows a value."""
     digits = 3 if unit in ("s", "%", "B") else 4
     least = 10.0 ** (floor(log10(value)) + 1 - digits) if value else 0.0
     return least if unit in ("%", "B") else min(1.0, least)
 
 
 def _between(difference: float, unit: str) -> str:
-    """A difference with its unit; between shares it is one of points."""
+    """Format a difference with its unit; differences between shares are in percentage points."""
     if unit != "%":
         return figure(difference, unit)
     points = float(f"{100 * difference:.3g}")

@@ -12,24 +12,24 @@ from amoc.results.summary_types import Timers
 
 @dataclass(frozen=True)
 class Pair:
-    """A timer and its twin, by name; `response` is None where there is none."""
+    """The names of a timer and its twin; `response` is None without a twin."""
 
     name: str
     response: str | None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that are there."""
+        """The names of both, or of the timer alone."""
         return (self.name,) if self.response is None else (self.name, self.response)
 
 
 def pair(name: str, has_twin: bool) -> Pair:
-    """A timer, and its twin if it has one."""
+    """Return a timer, and its twin if it has one."""
     return Pair(name, name + RESPONSE if has_twin else None)
 
 
 def pairs(timers: Timers) -> tuple[list[Pair], list[Pair]]:
-    """The target's timers that recorded something, the busiest first, and amoc's own."""
+    """Return the target's timers that recorded something, busiest first, and amoc's own."""
     used = {name: one["count"] for name, one in timers.items() if one.get("count")}
     found = [
         pair(name, name + RESPONSE in used)

@@ -1,8 +1,8 @@
-"""Tracebacks as a page shows them: what the scenario did first, and not too long.
+"""Tracebacks as shown in a page: the scenario's frames first, and limited in length.
 
-Each user's stack begins in amoc, which has called the scenario. Those frames say nothing, so they
-are left out where others follow; how many they were is said. A stack that never leaves amoc stays
-as it is. `summary.json` has all frames.
+Each user's stack begins in amoc, which has called the scenario. Those frames are of no interest, so
+they are left out if others follow, and their number is shown instead. A stack that never leaves
+amoc is not changed. `summary.json` has all frames.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _OF_FRAME = ("    ", "  [Previous line repeated")
 
 
 def shortened(traceback: str) -> str:
-    """`traceback` without the frames of amoc that it begins with; of a long one both its ends."""
+    """Return `traceback` without its leading frames of amoc; a long one is cut in the middle."""
     return _ends("".join(_led(traceback.splitlines(keepends=True))))
 
 
 def _led(lines: list[str]) -> Iterator[str]:
-    """The lines, without the frames of amoc that lead to others."""
+    """Yield the lines, without the leading frames of amoc if others follow."""
     leading, frames = True, 0
     held: list[str] = []
     for line in lines:
@@ -42,21 +42,21 @@ def _led(lines: list[str]) -> Iterator[str]:
             if held:
                 yield from [f"  … {counted(frames, 'frame')} of amoc …\n"] if frame else held
             yield line
-            # One exception that led to another: its stack has a heading of its own.
+            # When one exception led to another, each stack has its own heading.
             leading, held, frames = frame is None and (leading or line.startswith("Trace")), [], 0
     yield from held
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a file is amoc's, wherever it was installed."""
+    """Whether a file belongs to amoc, wherever it was installed."""
     _, found, name = path.rpartition("/amoc/")
-    with suppress(OSError):  # too long for a name, say
+    with suppress(OSError):  # for example, too long for a file name
         return bool(found) and name.endswith(".py") and (_PACKAGE / name).is_file()
     return False
 
 
 def _ends(text: str) -> str:
-    """A text whose middle is left out if it is very long: both its ends say something."""
+    """Leave out the middle of a very long text; both its ends matter."""
     if len(text) <= MAX_TRACEBACK:
         return text
     half = MAX_TRACEBACK // 2

@@ -1,1 +1,1 @@
-"""How the seconds of a run are kept in its directory, and read back."""
+"""Storage of a run's seconds in its directory."""

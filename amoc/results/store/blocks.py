@@ -1,8 +1,8 @@
-"""Minutes of a run in a record each, so that a long run can be read without each second. Pure.
+"""Records for whole minutes, so that a long run can be read without reading each second. Pure.
 
-A block is a `Stretch` of the seconds of a minute, with the sums of its timers, and says which they
-are. It is made only of seconds in which the run was running, with nothing missing between them and
-no node late; of others each second counts.
+A block is a `Stretch` of the seconds of a minute, with the sums of its timers and the numbers of
+those seconds. Blocks are made only from seconds in which the run was running, without gaps between
+them and without late nodes; otherwise each second matters.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ BLOCK_S = 60.0
 MAX_GAP_S = 0.01
 """Times are rounded."""
 _SPAN = struct.Struct("<III")
-"""How a record begins: numbers of the first and the last second's record, how many there are."""
+"""The head of a record: numbers of the first and last second's records, number of seconds."""
 
 
 def block_of(point: Point) -> int:
-    """The number of the minute that most of a second lies in."""
+    """Return the number of the minute that contains most of a second."""
     return int((point.t_s - point.span_s / 2) // BLOCK_S)
 
 
 class BlockMaker:
-    """Adds up the seconds of a minute."""
+    """Sums the seconds of a minute."""
 
     def __init__(self) -> None:
         self._first = self._last = 0
@@ -39,11 +39,11 @@ class BlockMaker:
 
     @property
     def worthwhile(self) -> bool:
-        """Whether a block is to be made."""
+        """Whether a block should be made."""
         return self._whole and self._maker.seconds > 1 and self._maker.is_finite
 
     def add(self, point: Point, number: int) -> None:
-        """Add the next second, which is the record of that number; 0 if it could not be written."""
+        """Add the next second, stored as record `number`; 0 if it could not be written."""
         follows = not self._first or abs(point.begin_s - self._until_s) <= MAX_GAP_S
         runs = point.state == "running" and abs(point.active_s - point.span_s) <= MAX_GAP_S
         self._whole = self._whole and follows and runs and number > 0 and not point.late
@@ -54,26 +54,26 @@ class BlockMaker:
             self._sums.add(point.timers)
 
     def stretch(self) -> Stretch:
-        """What was added, without timers."""
+        """Return the stretch of the seconds added, without timers."""
         return self._maker.made()
 
     @property
     def span(self) -> bytes:
-        """How the record begins."""
+        """The head of the record."""
         return _SPAN.pack(self._first, self._last, self._maker.seconds)
 
     def groups(self) -> Iterator[tuple[Sequence[str], bytes]]:
-        """Names of timers, and these packed, piece by piece."""
+        """Yield the names of timers and the packed timers, group by group."""
         for begin in range(0, len(self._sums), GROUP):
             block = self._sums.packed(begin, begin + GROUP)
             yield block.names, b"".join(pack(block))
 
 
 def span_of(record: bytes) -> tuple[int, int, int]:
-    """The numbers of the first and the last second's record, and how many seconds there are.
+    """Return the numbers of the first and last second's records, and the number of seconds.
 
     Raises:
-        ValueError: The body is none of a block.
+        ValueError: The body is not that of a block.
     """
     try:
         first, last, seconds = _SPAN.unpack_from(record)
@@ -83,5 +83,5 @@ def span_of(record: bytes) -> tuple[int, int, int]:
 
 
 def inner(record: bytes) -> bytes:
-    """What is as in a second's body."""
+    """Return the part of a block that has the format of a second's body."""
     return record[_SPAN.size :]

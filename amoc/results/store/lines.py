@@ -1,4 +1,4 @@
-"""Reads ``series.jsonl``, a line of JSON a second, as earlier versions of amoc have left it."""
+"""Reads ``series.jsonl``, a line of JSON per second, written by earlier versions of amoc."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ MIN_GAP_S = 0.01
 
 
 class LineSeries(Collection[Point]):
-    """The points of a ``series.jsonl``, in order; they are read anew each time.
+    """The points of a ``series.jsonl``, in order; each iteration reads the file.
 
-    What is appended later is not among them, and damaged lines are not.
+    Lines appended later are not included, and neither are damaged lines.
 
     Attributes:
-        problems: What is wrong with the file, a sentence each.
+        problems: What is wrong with the file, one sentence each.
     """
 
     def __init__(self, path: Path, written: int | None = None) -> None:
-        """The points that `path` holds now.
+        """Index the points currently in `path`.
 
         Args:
-            path: Where they are.
-            written: How many lines the run has written, if that is known.
+            path: The file.
+            written: How many lines the run has written, if known.
 
         Raises:
-            ResourceError: It cannot be read.
+            ResourceError: The file cannot be read.
         """
         self._path = path
         self._size = path.stat().st_size if path.exists() else 0
@@ -66,7 +66,7 @@ class LineSeries(Collection[Point]):
 
 
 class _Times:
-    """Looks at points without a number and a checksum: each begins where the one before ends."""
+    """Checks points without a number and a checksum: each begins where the one before ends."""
 
     def __init__(self) -> None:
         self._until_s = 0.0
@@ -74,7 +74,7 @@ class _Times:
         self._early = 0
 
     def take(self, line: bytes, check: LineCheck) -> bool:
-        """Take the next line; whether it is to be read. A torn last line is no news."""
+        """Take the next line; return whether to read it. A torn last line is not a problem."""
         try:
             point = _point(line)
         except ValueError:
@@ -90,7 +90,7 @@ class _Times:
         return True
 
     def problems(self) -> list[str]:
-        """What is wrong with the times, a sentence each."""
+        """Return what is wrong with the times, one sentence each."""
         found = (
             [f"{self._missing_s:.3g} s are missing between its lines"] if self._missing_s else []
         )
@@ -100,9 +100,9 @@ class _Times:
 
 
 def _point(line: bytes) -> Point:
-    """The point of a line.
+    """Parse the point in a line.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a point.
     """
     return Point.from_json(json_lines.parse(line) or {})

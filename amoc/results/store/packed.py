@@ -1,16 +1,16 @@
-"""Histograms of many timers in few bytes. Pure.
+"""Compact storage of the histograms of many timers. Pure.
 
-Timers are packed in groups of `GROUP`, in their order. A group has three columns, each deflated on
-its own because what is alike compresses well together:
+Timers are packed in groups of `GROUP`, in order. A group has three columns, deflated separately
+because similar data compresses well:
 
-- about each timer: how many cells it has, its first cell, and by how much the longest duration lies
-  below the end of its last cell, modulo 2**64;
-- of each cell its distance from the one before it in its timer, 0 for the first;
-- of each cell its count.
+- for each timer: its number of cells, its first cell, and how much the longest duration is below
+  the end of its last cell, modulo 2**64;
+- for each cell: its distance from the previous one in its timer, 0 for the first;
+- for each cell: its count.
 
-Distances and counts are nearly all below 256. So their lowest bytes come first, one of each cell,
-then, if there are any, the next bytes of all, and so on. With 40 durations a second a histogram
-takes some 28 bytes.
+Nearly all distances and counts are below 256. So their lowest bytes come first, one for each cell,
+then, if any are not zero, the next bytes of all, and so on. With 40 durations a second a histogram
+takes about 28 bytes.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from amoc.results.store.deflate import deflated
 GROUP = 256
 """Timers that are deflated together."""
 _SIZES = struct.Struct("<HIIII")
-"""Of a group: timers, cells, and bytes of each deflated column."""
+"""For a group: number of timers and cells, and size of each deflated column in bytes."""
 _TWO_64 = 1 << 64
 
 
 def pack(timers: Mapping[str, Histogram]) -> Iterator[bytes]:
-    """The groups of some timers."""
+    """Yield the groups of some timers."""
     block = TimerBlock.of(timers)
     for begin in range(0, len(block), GROUP):
         yield _group(block, begin, min(begin + GROUP, len(block)))
@@ -65,7 +65,7 @@ def _little(numbers: array[int]) -> array[int]:
 
 
 def _planes(numbers: array[int]) -> bytes:
-    """Their lowest bytes, then the next ones, up to the last that are not all zero."""
+    """Return their lowest bytes, then the next ones, up to the last that are not all zero."""
     width = numbers.itemsize
     needed = (vectors.highest(numbers).bit_length() + 7) // 8 or 1
     data = _little(numbers).tobytes()
@@ -83,7 +83,7 @@ def _from_planes(kind: str, data: bytes, count: int) -> array[int]:
 
 
 def _deflated(column: bytes) -> bytes:
-    # Distances and counts hardly repeat: what helps is a short code for those that are frequent.
+    # Distances and counts hardly repeat: what helps is a short code for frequent ones.
     return deflated(column, strategy=zlib.Z_RLE)
 
 
@@ -128,7 +128,7 @@ class _Group:
         return (end_ns(last) - self._below[at]) % _TWO_64
 
     def extend(self, max_ns: array[int], ends: array[int], cells: array[int]) -> array[int]:
-        """Add all timers to the parts of a block; their counts."""
+        """Add all timers to the parts of a block; return their counts."""
         before = len(cells)
         some = vectors.risen(self._steps, self._firsts, self._ends[1:])
         for at, (begin, end) in enumerate(pairwise(self._ends)):
@@ -139,13 +139,13 @@ class _Group:
 
 
 class PackedTimers(Mapping[str, Histogram]):
-    """Histograms by timer, each unpacked when it is looked at. One group is held unpacked."""
+    """Histograms by timer, each unpacked when accessed. One group at a time is kept unpacked."""
 
     def __init__(self, names: Sequence[str], groups: bytes) -> None:
-        """What `pack` made of the histograms of `names`.
+        """Read what `pack` made from the histograms of `names`.
 
         Raises:
-            ValueError: It is not as long as it says.
+            ValueError: The data is not as long as it claims.
         """
         self._names = tuple(names)
         self._groups = groups
@@ -170,7 +170,7 @@ class PackedTimers(Mapping[str, Histogram]):
             self._group(at // GROUP).add_to(whole, at % GROUP)
 
     def packed(self) -> TimerBlock:
-        """All of them."""
+        """Return all timers as a block."""
         max_ns, ends, cells, counts = array("Q"), array("I"), array("H"), array("Q")
         for number in range(len(self._places)):
             counts += self._group(number).extend(max_ns, ends, cells)
@@ -196,12 +196,12 @@ class PackedTimers(Mapping[str, Histogram]):
 
 @lru_cache(maxsize=8)
 def _index(names: tuple[str, ...]) -> dict[str, int]:
-    """Where each name is; most seconds have the same."""
+    """Return the index of each name; cached because most seconds have the same names."""
     return dict(zip(names, range(len(names)), strict=True))
 
 
 def total(parts: Iterable[Mapping[str, Histogram]], name: str) -> Histogram:
-    """The sum of a timer's durations in `parts`."""
+    """Return the sum of a timer's durations in `parts`."""
     whole = Histogram()
     for part in parts:
         add_to(whole, part, name)

@@ -1,7 +1,7 @@
 """Reads the seconds of a run back from its directory.
 
-All records are checked when a file is opened; seconds are read anew whenever somebody goes through
-them, and only one is held at a time. What is appended later is among them after `grow`.
+All records are checked when a file is opened. Each iteration reads the seconds again and holds one
+at a time. Records appended later are included after `grow`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from amoc.results.stretch import Stretch
 
 P = TypeVar("P", bound=Point)
 Fine = Callable[[Point], bool]
-"""Whether a stretch is wanted second by second."""
+"""Whether a stretch must be split into seconds."""
 
 
 class _Block(NamedTuple):
@@ -30,21 +30,21 @@ class _Block(NamedTuple):
 
 
 class StoredSeries(Collection[Point]):
-    """The points of a file that a `SeriesWriter` has written, in order; damaged ones are left out.
+    """The points in a file written by a `SeriesWriter`, in order; damaged ones are left out.
 
     Attributes:
-        problems: What is wrong with the file, a sentence each.
+        problems: What is wrong with the file, one sentence each.
     """
 
     def __init__(self, path: Path, written: int | None = None) -> None:
-        """The points that `path` holds now.
+        """Index the points currently in `path`.
 
         Args:
-            path: Where they are.
-            written: How many records the run has written, if that is known.
+            path: The file.
+            written: How many records the run has written, if known.
 
         Raises:
-            ResourceError: It cannot be read.
+            ResourceError: The file cannot be read.
         """
         self._path = path
         self._numbers, self._at, self._length = array("L"), array("Q"), array("L")
@@ -57,7 +57,7 @@ class StoredSeries(Collection[Point]):
         self.problems = self._check.problems(written)
 
     def grow(self) -> None:
-        """Take in what was appended since; of a record that is being written, nothing yet.
+        """Index the records appended since; one that is being written is left for later.
 
         Raises:
             ResourceError: The file cannot be read.
@@ -71,7 +71,7 @@ class StoredSeries(Collection[Point]):
                     self._end = record.at + len(record.body)
 
     def _take(self, record: records.Record, check: RecordCheck) -> None:
-        """Know where a record is, if it can be read."""
+        """Index a record, if it can be read."""
         if record.kind == second.BLOCK:
             self._take_block(record)
             return
@@ -86,7 +86,7 @@ class StoredSeries(Collection[Point]):
         self._length.append(len(record.body))
 
     def _take_block(self, record: records.Record) -> None:
-        """Know a block, if all its seconds are there: without one it would say too much."""
+        """Index a block if all its seconds can be read; otherwise its sums would be too high."""
         first, last, seconds = blocks.span_of(record.body)
         place = bisect_left(self._numbers, first)
         there = self._numbers[place : place + seconds]
@@ -108,13 +108,13 @@ class StoredSeries(Collection[Point]):
                 place += 1
 
     def after(self, number: int, limit: int) -> list[Point]:
-        """At most `limit` points, from the one behind the first `number` of them on."""
+        """Return at most `limit` points, starting after the first `number`."""
         with self._open() as file:
             places = range(max(0, number), min(len(self), number + limit))
             return [self._second(file, place) for place in places]
 
     def between(self, from_s: float, to_s: float) -> list[Point]:
-        """The points that end after a moment and begin before another one."""
+        """Return the points that end after `from_s` and begin before `to_s`."""
         with self._open() as file:
             places = range(len(self))
             begin = bisect_right(places, from_s, key=lambda at: self._second(file, at).t_s)
@@ -122,7 +122,7 @@ class StoredSeries(Collection[Point]):
             return [self._second(file, at) for at in range(begin, end)]
 
     def stretches(self, fine: Fine) -> Iterator[Point]:
-        """The points, minutes of them as one where that is possible and not to be `fine`."""
+        """Yield the points, with whole minutes as one where possible and not to be `fine`."""
         with self._open() as file:
             place = 0
             while place < len(self):
@@ -153,7 +153,7 @@ class StoredSeries(Collection[Point]):
             raise ResourceError(f"{text}: {error}") from None
 
     def _dictionary(self, file: BinaryIO, body: bytes) -> bytes:
-        """The facts with which a body was deflated."""
+        """Return the facts with which a body was deflated."""
         key = second.key_of(body)
         if key and key != self._key:
             self._key_facts = second.read_facts(_bytes(file, *self._keys[key]), b"")
@@ -167,24 +167,24 @@ def _bytes(file: BinaryIO, at: int, length: int) -> bytes:
 
 
 def has_stretches(points: Collection[Point]) -> bool:
-    """Whether minutes of a run can be had as one."""
+    """Whether whole minutes of a run can be read as one point."""
     return isinstance(points, StoredSeries)
 
 
 def between(points: Collection[Point], from_s: float, to_s: float) -> list[Point]:
-    """The points of a run that end after a moment and begin before another one."""
+    """Return the points of a run that end after `from_s` and begin before `to_s`."""
     if isinstance(points, StoredSeries):
         return points.between(from_s, to_s)
     return [one for one in points if one.t_s > from_s and one.begin_s < to_s]
 
 
 def stretches(points: Collection[Point], fine: Fine = lambda _: False) -> Iterator[Point]:
-    """The points of a run, in order, with stretches in the place of many of them.
+    """Return the points of a run, in order, with stretches in place of many of them.
 
     Args:
-        points: Where they come from; only a `StoredSeries` knows stretches.
-        fine: Asked of a stretch when what lies before it has been told; whether its seconds are
-            wanted instead.
+        points: The source; only a `StoredSeries` has stretches.
+        fine: Called with a stretch once all points before it have been consumed; returns whether
+            its seconds are wanted instead.
     """
     if isinstance(points, StoredSeries):
         return points.stretches(fine)

@@ -1,8 +1,8 @@
-"""Records of a file, each with a kind, a number and a checksum, found again after damage.
+"""Records in a file, each with a kind, a number and a checksum, and recoverable after damage.
 
 A record is a mark, its kind, its number in the file (from 1), the length of its body, a CRC-32 of
-these and of the body, and the body. Where that is not what is there, reading goes on at the next
-mark with a record behind it.
+these and of the body, and the body. After damage, reading continues at the next mark that begins a
+whole record.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 MARK = b"\xf6am1"
-"""With the version of what follows."""
+"""Includes the version of the format that follows."""
 MAX_BODY_BYTES = 64 << 20
 _HEAD = struct.Struct("<4sBxxxII")
 """Mark, kind, number, length of the body."""
@@ -26,10 +26,10 @@ class Record(NamedTuple):
     """A record as it was written.
 
     Attributes:
-        kind: What it is.
+        kind: Its kind.
         number: Its number in the file, from 1.
-        at: Where its body begins in the file.
-        body: What it says.
+        at: The offset of its body in the file.
+        body: Its contents.
     """
 
     kind: int
@@ -39,15 +39,16 @@ class Record(NamedTuple):
 
 
 def sealed(kind: int, number: int, body: bytes) -> bytes:
-    """A record with its checksum."""
+    """Return a record with its checksum."""
     head = _HEAD.pack(MARK, kind, number, len(body))
     return b"".join((head, _CRC.pack(zlib.crc32(body, zlib.crc32(head))), body))
 
 
 def read(file: BinaryIO, end: int, at: int = 0) -> Iterator[Record | None]:
-    """The records of a file from one place to another; None for each stretch that is none.
+    """Yield the records between two offsets of a file; None for each damaged part.
 
-    What is torn at the very end, as by a process that was killed while it wrote, is no news.
+    A torn record at the very end, as left by a process killed while writing, does not count as
+    damage.
     """
     while at < end:
         record = _record(file, at, end)
@@ -62,7 +63,7 @@ def read(file: BinaryIO, end: int, at: int = 0) -> Iterator[Record | None]:
 
 
 def _record(file: BinaryIO, at: int, end: int) -> Record | None:
-    """The record at a place; None if there is no whole one."""
+    """Return the record at an offset; None if there is no whole one."""
     file.seek(at)
     head = file.read(_HEAD_BYTES)
     if len(head) < _HEAD_BYTES:
@@ -78,7 +79,7 @@ def _record(file: BinaryIO, at: int, end: int) -> Record | None:
 
 
 def _begins(file: BinaryIO, at: int) -> bool:
-    """Whether a place looks like the beginning of a record that ends later than the file."""
+    """Whether an offset looks like the beginning of a record that is longer than the file."""
     file.seek(at)
     head = file.read(_HEAD_BYTES)
     if len(head) < _HEAD_BYTES:
@@ -88,7 +89,7 @@ def _begins(file: BinaryIO, at: int) -> bool:
 
 
 def _next(file: BinaryIO, at: int, end: int) -> int:
-    """Where the next whole record begins, or `end`."""
+    """Return the offset of the next whole record, or `end`."""
     while at < end:
         file.seek(at)
         some = file.read(min(_SCAN_BYTES, end - at))

@@ -1,7 +1,7 @@
-"""A second of a run as the body of a record: facts as JSON, deflated, and timers packed. Pure.
+"""A second of a run as the body of a record: deflated JSON facts, and packed timers. Pure.
 
-From one second to the next little but numbers changes. So facts are deflated with those of an
-earlier second, the key, as a dictionary; it is named by the number of its record, 0 for none.
+Little but numbers changes from one second to the next. So facts are deflated with those of an
+earlier second, the key, as a dictionary; the key is identified by its record number, 0 for none.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ SECOND, BLOCK = 1, 2
 """Kinds of records."""
 P = TypeVar("P", bound=Point)
 _SIZES = struct.Struct("<II")
-"""Number of the key, bytes of the facts."""
+"""Number of the key, and size of the facts in bytes."""
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def facts_of(point: Point, timers: Iterable[str]) -> bytes:
-    """What a point says, with the names of timers only."""
+    """Return a point as JSON, with only the names of timers."""
     facts = {**point.facts(), "timers": list(timers)}
     return _encode(facts).encode()
 
 
 def body(facts: bytes, key: int, dictionary: bytes, groups: bytes) -> bytes:
-    """The body of a record.
+    """Return the body of a record.
 
     Args:
-        facts: As `facts_of` gives them.
+        facts: The result of `facts_of`.
         key: The number of the record whose facts are the dictionary; 0 for none.
-        dictionary: Those.
-        groups: The timers, packed.
+        dictionary: The facts of that record.
+        groups: The packed timers.
     """
     packed = deflated(facts, dictionary)
     return b"".join((_SIZES.pack(key, len(packed)), packed, groups))
 
 
 def key_of(record: bytes) -> int:
-    """The number of the record that is needed to read a body; 0 if none is."""
+    """Return the number of the record needed to read a body; 0 if none is."""
     return int(_SIZES.unpack_from(record)[0])
 
 
 def read_facts(record: bytes, dictionary: bytes) -> bytes:
-    """The facts in a body.
+    """Return the facts in a body.
 
     Raises:
-        ValueError: It has none.
+        ValueError: There are none.
     """
     try:
         _, length = _SIZES.unpack_from(record)
@@ -64,10 +64,10 @@ def read_facts(record: bytes, dictionary: bytes) -> bytes:
 
 
 def read_point(record: bytes, facts: bytes, kind: type[P]) -> P:
-    """The point of a body with these facts.
+    """Return the point of a body with these facts.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a point.
     """
     found = json_lines.parse(facts)
     if found is None:

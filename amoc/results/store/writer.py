@@ -1,6 +1,6 @@
-"""Writes the seconds of a run to its directory, each as soon as it is known.
+"""Writes the seconds of a run to its directory, each as soon as it is complete.
 
-A second of a run with hundreds of timers takes some milliseconds, so it is written in pieces.
+A second with hundreds of timers takes some milliseconds to write, so it is written in pieces.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from amoc.results.store.packed import pack
 
 
 class SeriesWriter:
-    """Writes a file of seconds.
+    """Writes a series file.
 
     Attributes:
-        records: How many records were to be written.
+        records: How many records there should be in the file.
     """
 
     def __init__(self, path: Path, warn: Callable[[str], None] = lambda _: None) -> None:
-        """Begin a new file.
+        """Create a new file.
 
         Args:
-            path: Where it is to be.
+            path: The file to create.
             warn: Called once, with a message, when a second cannot be written.
 
         Raises:
@@ -40,7 +40,7 @@ class SeriesWriter:
 
     @property
     def missing(self) -> str:
-        """What is missing in the file, and why; empty if nothing is."""
+        """What is missing from the file, and why; empty if nothing is."""
         return self._file.missing
 
     def write(self, point: Point) -> None:
@@ -49,9 +49,9 @@ class SeriesWriter:
             pass
 
     def pieces(self, point: Point) -> Iterator[None]:
-        """Write a second in pieces of a millisecond or two; it is there when they are through.
+        """Write a second in pieces of a millisecond or two; it is complete after the last one.
 
-        After the last second of a minute comes the minute's block.
+        The last second of a minute is followed by the minute's block.
         """
         if (minute := block_of(point)) != self._minute:
             yield from self._block_pieces()
@@ -69,7 +69,7 @@ class SeriesWriter:
         self._block.add(point, self.records if written else 0)
 
     def _block_pieces(self) -> Iterator[None]:
-        """Write the block of the minute that is over."""
+        """Write the block of the minute that has ended."""
         if not self._block.worthwhile:
             return
         names: list[str] = []
@@ -90,5 +90,5 @@ class SeriesWriter:
         return self._file.append(records.sealed(kind, self.records, body))
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file; write nothing more."""
         self._file.close()

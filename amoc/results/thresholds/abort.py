@@ -1,9 +1,9 @@
 """Decides when ``--abort-on-fail`` ends a run because a threshold has failed for good. Pure.
 
-A threshold that can no longer pass aborts the run at once: one crash more than is allowed. One
-that may still recover, such as a percentile, has the grace period: it must have failed at every
-evaluation for as long. One that time alone may meet, such as a count that is to be reached, and one
-that has no sample yet, never abort a run; they are evaluated at its end.
+A threshold that can no longer pass, such as a count above its limit, aborts the run at once. One
+that may still recover, such as a percentile, must have failed at every evaluation throughout the
+grace period. Thresholds that may pass with time alone, such as a count that is yet to be reached,
+and those without a sample never abort a run; they are evaluated at its end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from amoc.results.thresholds.threshold import Outlook, Result, Threshold
 
 
 class AbortOnFail:
-    """Evaluates thresholds again and again, and says when to abort the run."""
+    """Evaluates thresholds repeatedly and decides when to abort the run."""
 
     def __init__(self, grace_s: float) -> None:
         self._grace_s = grace_s
@@ -24,12 +24,12 @@ class AbortOnFail:
     def look(
         self, at_s: float, results: Iterable[tuple[Threshold, Result]], known: Known
     ) -> list[str]:
-        """Why the run should be aborted now, a sentence each; empty if it should not.
+        """Return why the run should be aborted now, one sentence each; empty if it should not.
 
         Args:
-            at_s: The time, on any scale that only grows and stands still in pauses.
-            results: The outcome of each threshold so far.
-            known: The metrics that are declared, as in `Threshold.evaluate`.
+            at_s: The time, on any clock that never goes back and stops in pauses.
+            results: The current result of each threshold.
+            known: The declared metrics, as in `Threshold.evaluate`.
         """
         reasons = (self._lost(one, result, at_s, known) for one, result in results)
         return [reason for reason in reasons if reason]

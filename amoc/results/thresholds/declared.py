@@ -2,8 +2,8 @@
 
     amoc.expect("message_ttd.p99 < 200ms")
 
-It is called at a module's top level, as settings are declared there, and is known before anything
-of the run has happened. Invalid ones are reported together, once the scenario has been imported.
+Call it at a module's top level, like declarations of settings, so that thresholds are known before
+the run starts. Invalid ones are reported together, once the scenario has been imported.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def expect(text: str) -> None:
     """Declare a threshold: a pass/fail criterion for the run.
 
     Args:
-        text: Such as ``message_ttd.p99 < 200ms``; docs/thresholds.md has all that it can be.
+        text: Such as ``message_ttd.p99 < 200ms``; for the syntax, see docs/thresholds.md.
 
     Raises:
-        ScenarioError: It is called by a user or by init(), where it is too late.
+        ScenarioError: Called by a user or by init(), which is too late.
     """
     caller = sys._getframe(1)
     where = f"{Path(caller.f_code.co_filename).name}:{caller.f_lineno}"
@@ -48,10 +48,10 @@ def expect(text: str) -> None:
 
 
 def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[str]:
-    """The thresholds of the imported modules, in order, each once.
+    """Return the thresholds of the imported modules, in order, without duplicates.
 
     Raises:
-        ScenarioError: Some are invalid; a line for each.
+        ScenarioError: Some are invalid; one line for each.
     """
     modules = sys.modules if modules is None else modules
     if not _said:
@@ -63,7 +63,7 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[str]
     for one in _said:
         module = modules.get(one.module)
         if module is None or getattr(module, "__file__", None) not in (one.file, None):
-            continue  # what a module said that has been replaced since
+            continue  # declared by a module that has been replaced since
         try:
             found[threshold.parse(one.text, f"{Path(one.file).name}:{one.line}").text] = None
         except ValueError as error:

@@ -1,14 +1,14 @@
-"""What thresholds look at: ``message_ttd.p99``, ``crashes``, ``users.peak``. Pure.
+"""Measures of thresholds: ``message_ttd.p99``, ``crashes``, ``users.peak``. Pure.
 
-A measure is a name and a statistic of it. `parse` decides by the text alone what it will be: a
-count, a duration, a rate or a plain figure. Only a gauge's ``min`` and ``max`` are told from a
-timer's by the unit that they are compared with. The value is taken from the run's window, the sum
-of its points after the warm-up, so a percentile is that of the merged durations of all workers.
-Totals and durations are those of the whole window; rates, and what goes up and down, those of its
-seconds in which the run was running.
+A measure is a name and a statistic. `parse` decides from the text alone what its value will be: a
+count, a duration, a rate or a plain figure. The exceptions are ``min`` and ``max``: the unit of the
+limit shows whether they belong to a gauge or a timer. The value is taken from the run's window, the
+sum of its points after the warm-up, so a percentile is computed from the merged durations of all
+workers. Totals and durations cover the whole window; rates, and values that rise and fall, only
+those of its seconds in which the run was running.
 
-A measure without a sample has no value, and `NoValue` says why. It is never taken for 0, or a run
-that has measured nothing would pass every upper limit.
+A measure without a sample has no value, and `NoValue` says why. It is never treated as 0, or a run
+that measured nothing would pass every upper limit.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from amoc.results import counts
 from amoc.results.series import USERS, Tally
 
 Known = Mapping[str, Kind]
-"""The metrics that are declared, those that have counted nothing included, and their kinds."""
+"""The declared metrics and their kinds, including those that have counted nothing."""
 
 
 class Unit(Enum):
-    """What a value is, and what the value it is compared with must look like."""
+    """The kind of a value, and the form of the values it can be compared with."""
 
-    COUNT = "a count and is compared with a number without a unit"
-    FIGURE = "a plain number and is compared with a number without a unit"
-    TIME = "a duration and is compared with one such as 200ms"
-    RATE = "a rate and is compared with one such as 900/s"
-    SHARE = "a ratio and is compared with a share such as 1% or 0.01"
+    COUNT = "a count and must be compared with a number without a unit"
+    FIGURE = "a plain number and must be compared with a number without a unit"
+    TIME = "a duration and must be compared with one such as 200ms"
+    RATE = "a rate and must be compared with one such as 900/s"
+    SHARE = "a ratio and must be compared with a share such as 1% or 0.01"
 
 
 class Trend(Enum):
-    """What can become of a value while the run goes on."""
+    """How a value can change while the run goes on."""
 
     GROWS = 1
     FALLS = 2
@@ -66,7 +66,7 @@ _STATISTICS: dict[str, dict[Kind | None, Unit]] = {
     "max": {Kind.TIMER: Unit.TIME, Kind.GAUGE: Unit.FIGURE},
     "last": {Kind.GAUGE: Unit.FIGURE},
 }
-"""Which kinds of metric have a statistic, and what it is of them; empty where none is said."""
+"""Which kinds of metric have a statistic, and its unit for each; "" if no statistic is named."""
 _PERCENTILE: dict[Kind | None, Unit] = {Kind.TIMER: Unit.TIME}
 _USUAL = {Kind.COUNTER: "total", Kind.GAUGE: "last", Kind.TIMER: "p99"}
 _HAS = {
@@ -82,18 +82,18 @@ _BUILT_IN = {
     **{f"users.{name}": Unit.COUNT for name in USERS},
 }
 _FAILURES = FAILURES.removeprefix(".")
-"""As a measure of its own, that of all requests."""
+"""As a measure without a step's name: the failures of all requests."""
 _SHARES: dict[str, tuple[str, ...]] = {
     FAILURES: (COUNT,),
     FAILED: (PASSED, FAILED),
     reserved.DROPPED: (reserved.ARRIVALS, reserved.DROPPED),
 }
-"""Counters that have a share: by the end of their names, what they are a share of."""
+"""Counters that can be compared as a share, by suffix: suffixes of the counters of the whole."""
 _UP_AND_DOWN = frozenset({"running", "resting", "waiting"})
 
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
 _RATIO = re.compile(rf"\.(?:{'|'.join((*COUNTS, *Counted))})\s*/")
-"""In what looks like the name of a throttle or coordinator: there are two measures."""
+"""Matches what looks like the name of a throttle or coordinator but is two measures."""
 _THROTTLE = re.compile(rf"throttle\.(.+?)\.(?:({'|'.join(COUNTS)})(\.rate)?|{WAITING})")
 _COORDINATOR = re.compile(
     rf"coordinator\.(.+?)\.(?:{'|'.join(Counted)})(?:\.(?:total|count|rate))?"
@@ -101,15 +101,15 @@ _COORDINATOR = re.compile(
 
 
 class Measure(NamedTuple):
-    """A metric's statistic, or what amoc counts by itself.
+    """A statistic of a metric or of one of amoc's built-in counts.
 
     Attributes:
         text: As it was written.
-        name: A metric's, a throttle's or, where `builtin`, what amoc counts by itself.
-        statistic: What of it; a key of `_STATISTICS`, or ``p`` and a percentile.
-        units: What it can be: by kind of metric, or under None for what is no metric.
-        throttle: Whether it is a throttle's.
-        share: Whether it is looked at as a share: failures of executions.
+        name: The name of a metric, a throttle or a built-in count.
+        statistic: A key of `_STATISTICS`, or ``p`` and a percentile.
+        units: The possible units by kind of metric; under None if it is not a metric.
+        throttle: Whether it is a measure of a throttle.
+        share: Whether it is compared as a share: failures as a share of executions.
     """
 
     text: str
@@ -120,29 +120,29 @@ class Measure(NamedTuple):
     share: bool = False
 
     def compared_with(self, *units: Unit) -> Measure:
-        """The same, limited to what can be compared with a value that is one of `units`.
+        """Return the measure, limited to the kinds whose unit is one of `units`.
 
         Raises:
-            ValueError: It never is; a clause that follows the threshold.
+            ValueError: None is; the message is a clause that follows the threshold.
         """
         fit = {kind: unit for kind, unit in self.units.items() if unit in units}
         if not fit:
             if not self.statistic and Unit.TIME in units and None not in self.units:
                 raise ValueError(
-                    f"{self.text} names no statistic; only one of a timer, such as {self.text}.p99,"
-                    " is a duration"
+                    f"{self.text} names no statistic; only a timer's statistic, such as"
+                    f" {self.text}.p99, is a duration"
                 )
             raise ValueError(f"{self.text} is {next(iter(self.units.values())).value}")
         return self._replace(units=fit)
 
     def share_or_count(self, *units: Unit) -> Measure:
-        """As `compared_with`; but failures, compared with a share, are one of all executions."""
+        """As `compared_with`, but failures compared with a share become a share of executions."""
         if units == (Unit.SHARE,) and _shared(self.name) and not self.statistic:
             return self._replace(units={Kind.COUNTER: Unit.SHARE}, share=True)
         return self.compared_with(*units)
 
     def trend(self, known: Known) -> Trend:
-        """Whether the value can only grow, or only fall, as points are added."""
+        """Whether the value can only grow or only fall as points are added."""
         if self.statistic == "min":
             return Trend.FALLS
         if self.statistic == "max":
@@ -154,7 +154,7 @@ class Measure(NamedTuple):
         return Trend.GROWS if units == {Unit.COUNT} else Trend.FREE
 
     def misfit(self, known: Known) -> str:
-        """Why a metric of that kind has no such statistic; empty when it has, or is not known."""
+        """Return why a metric of this kind lacks the statistic; empty if it does not."""
         if None in self.units:
             return ""
         name = self.name if self.name in known else self.name.removesuffix(RESPONSE)
@@ -172,21 +172,21 @@ class Measure(NamedTuple):
         return f"{name} is a {_word(kind)}, which has {_HAS[kind]}"
 
     def resembles(self, known: Known) -> str:
-        """A name that may have been meant, where this one is none that is known; or empty."""
+        """Return a known name that may have been meant; empty if this name is known itself."""
         if None in self.units or self.name in known or self.name.removesuffix(RESPONSE) in known:
             return ""
         names = [name for name, kind in known.items() if kind in _HAS]
         return nearest(self.name, [*names, *_BUILT_IN])
 
     def value(self, window: Tally, known: Known) -> float:
-        """What it is, in seconds, per second, or as it is.
+        """Return the value, in seconds, per second, or as counted.
 
         Args:
-            window: What is looked at.
-            known: The metrics that are declared.
+            window: The sum of the points that count.
+            known: The declared metrics.
 
         Raises:
-            NoValue: There is no sample of it.
+            NoValue: There is no sample.
         """
         if self.throttle:
             return self._of_throttle(window)
@@ -209,11 +209,11 @@ class Measure(NamedTuple):
             return self._of_share(window)
         parts = self._parts()
         if parts and known.keys() >= parts and not self._executions(window):
-            raise NoValue("there is no sample")  # not a single execution, good or bad
+            raise NoValue("there is no sample")  # not a single execution, successful or failed
         return self._counted(window, counts.counter(self.name))
 
     def _counted(self, window: Tally, count: Callable[[Tally], float]) -> float:
-        """What was counted, or how often in a second."""
+        """Return a count, or its rate per second if that is the statistic."""
         is_rate = self.statistic.endswith("rate")
         value = window.per_second(count) if is_rate else count(window)
         if not window.points or value is None:
@@ -227,18 +227,18 @@ class Measure(NamedTuple):
         return window.counters.get(self.name, 0) / whole
 
     def _parts(self) -> set[str]:
-        """The counters of all executions, if this may be that of failed ones."""
+        """Return the counters of all executions, if this may be a counter of failed ones."""
         end = _shared(self.name)
         return {self.name.removesuffix(end) + one for one in _SHARES[end]} if end else set()
 
     def _executions(self, window: Tally) -> int:
-        """How many of a step or check there were."""
+        """Return the number of executions of the step or check."""
         return sum(window.counters.get(one, 0) for one in self._parts())
 
     def _of_timer(self, window: Tally, known: Known) -> float:
         timer = window.timers.get(self.name, Histogram())
         if self.statistic in ("count", "rate") and window.points:
-            if self.name + COUNT in known:  # a step, whose timer has only what succeeded
+            if self.name + COUNT in known:  # a step: its timer holds only successful executions
                 return self._counted(window, counts.counter(self.name + COUNT))
             return self._counted(window, lambda tally: _recorded(tally, self.name))
         if not timer.count:
@@ -283,10 +283,10 @@ class Measure(NamedTuple):
 
 
 def parse(text: str) -> Measure:
-    """The measure that `text` names.
+    """Parse a measure.
 
     Raises:
-        ValueError: It is none; a clause that follows the threshold.
+        ValueError: It is not one; the message is a clause that follows the threshold.
     """
     if text.startswith(reserved.THROTTLE):
         return _parse_throttle(text)
@@ -310,7 +310,7 @@ def parse(text: str) -> Measure:
 
 
 def _shared(name: str) -> str:
-    """The end of a counter's name that has a share, or empty."""
+    """Return the suffix of a counter that can be compared as a share, or empty."""
     if name == _FAILURES:
         return FAILURES
     whole = name == reserved.DROPPED
@@ -318,7 +318,7 @@ def _shared(name: str) -> str:
 
 
 def has_any_name(text: str) -> bool:
-    """Whether `text` is one measure of a throttle or coordinator, which may have any name."""
+    """Whether `text` is a single measure of a throttle or coordinator, whose names are free."""
     found = _THROTTLE.fullmatch(text) or _COORDINATOR.fullmatch(text)
     return found is not None and not _RATIO.search(found[1])
 

@@ -5,10 +5,10 @@
     login.failures < 1%
     crashes == 0
 
-One is a measure (`amoc.results.thresholds.measure`) or a ratio of two, an operator, and a limit
-with its unit. `parse` refuses what can be seen to make no sense from the text alone, `misfits` what
-does not fit the metrics that are declared. Values are compared as they are; `value_text` is
-rounded, but never across the limit.
+A threshold is a measure (`amoc.results.thresholds.measure`) or a ratio of two, an operator, and a
+limit with its unit. `parse` rejects what is nonsense judging by the text alone; `misfits` finds
+what does not fit the declared metrics. Values are compared exactly; `value_text` is rounded, but
+never across the limit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from amoc.results.thresholds.measure import Known, Measure, NoValue, Trend, Unit
 from amoc.results.thresholds.measure import parse as parse_measure
 
 COMMAND_LINE = "--expect"
-"""The `source` of a threshold of the command line."""
+"""The `source` of a threshold given on the command line."""
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -54,7 +54,7 @@ _SCALES: dict[Unit, dict[str, Decimal]] = {
     Unit.RATE: {"/s": Decimal(1), "/min": 1 / Decimal(60), "/h": 1 / Decimal(3600)},
     Unit.SHARE: {"%": Decimal("0.01")},
 }
-# A name may hold an operator, so the last one counts.
+# A name may contain an operator, so the last one counts.
 _WHOLE = re.compile(r"(.*[^<>=!])([<>=!]+)([^<>=!]*)")
 _LIMIT = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*(%|/?\s*[a-zµμ]+)?", re.IGNORECASE)
 _DIGITS = 3
@@ -77,9 +77,9 @@ class Result(NamedTuple):
     """The outcome of a threshold.
 
     Attributes:
-        passed: Whether it is met.
-        value: In seconds, per second, or as it is; None if there was no sample.
-        value_text: The same for people.
+        passed: Whether it was met.
+        value: In seconds, per second, or as counted; None without a sample.
+        value_text: The value, formatted for people.
         reason: Why it failed, in one line; empty if it passed.
     """
 
@@ -94,13 +94,13 @@ class Threshold(NamedTuple):
 
     Attributes:
         text: As it was written, with single spaces.
-        source: Where it was, for people.
-        measure: What is looked at.
-        divisor: What it is divided by; None where it is no ratio.
-        comparison: An operator of Python.
-        limit: What it is compared with: in seconds, per second, or as it is.
+        source: Where it was written, for people.
+        measure: The value to compare.
+        divisor: The measure that it is divided by; None unless it is a ratio.
+        comparison: A Python operator.
+        limit: The limit in seconds, per second, or as a number.
         limit_text: As it was written.
-        unit: The suffix in `limit_text`; empty where there is none.
+        unit: The suffix of `limit_text`; empty if it has none.
     """
 
     text: str
@@ -114,21 +114,21 @@ class Threshold(NamedTuple):
 
     @property
     def subject(self) -> str:
-        """What is compared, as it was written."""
+        """The left-hand side, as it was written."""
         return f"{self.measure.text} / {self.divisor.text}" if self.divisor else self.measure.text
 
     @property
     def measures(self) -> tuple[Measure, ...]:
-        """What is looked at: one, or two of a ratio."""
+        """The measure, or the two of a ratio."""
         return (self.measure, self.divisor) if self.divisor is not None else (self.measure,)
 
     def evaluate(self, window: Tally, known: Known | None = None) -> Result:
-        """Whether it is met by what happened in `window`; without a sample it is not.
+        """Return the result for `window`. Without a sample, the threshold is not met.
 
         Args:
-            window: What is looked at.
-            known: The metrics that are declared and their kinds. A counter that is among them and
-                has counted nothing is 0; one that is not is most likely misspelt.
+            window: The sum of the points that count.
+            known: The declared metrics and their kinds. A counter among them that counted nothing
+                is 0; one that is not declared is most likely misspelt.
         """
         must = f"{self.subject} must be {self.comparison} {self.limit_text}"
         try:
@@ -145,7 +145,7 @@ class Threshold(NamedTuple):
         return _OPERATORS[self.comparison](value, self.limit)
 
     def outlook(self, value: float, known: Known) -> Outlook:
-        """Whether a value that fails the threshold can still pass while the run goes on."""
+        """Return whether a value that fails the threshold can still pass while the run goes on."""
         trend = self.measure.trend(known) if self.divisor is None else Trend.FREE
         if trend is Trend.FREE:
             return Outlook.OPEN
@@ -165,7 +165,7 @@ class Threshold(NamedTuple):
         return value / divisor
 
     def shown(self, value: float) -> str:
-        """`value` for people, short, but on the side of the limit on which it is."""
+        """Format `value` for people: short, but on the same side of the limit as the value."""
         if isinstance(value, int):
             return str(value)
         suffix, scale = self._scale_for(value)
@@ -178,7 +178,7 @@ class Threshold(NamedTuple):
         return f"{text}{suffix}"
 
     def _scale_for(self, value: float) -> tuple[str, Decimal]:
-        """The unit in which `value` is shown: a duration in its own, all else in the limit's."""
+        """Return the unit for `value`: durations choose their own, all others use the limit's."""
         if self.unit in _SCALES[Unit.TIME]:
             unit = "µs" if abs(value) < 1e-3 else "ms" if abs(value) < 1 else "s"
             return f" {unit}", _SCALES[Unit.TIME][unit]
@@ -196,10 +196,10 @@ def parse(text: str, source: str = COMMAND_LINE) -> Threshold:
 
     Args:
         text: Such as ``message_ttd.p99 < 200ms``.
-        source: Where it is written, for people.
+        source: Where it was written, for people.
 
     Raises:
-        ValueError: It is invalid; the message names it, the rule and the source.
+        ValueError: It is invalid; the message names the threshold, the rule and the source.
     """
     plain = " ".join(str(text).split())
     with value_error_as(ValueError, f"threshold {plain[:100]!r}: ", f" (from {source})"):
@@ -232,7 +232,7 @@ def _parse(text: str, source: str) -> Threshold:
 
 
 def _ratio(subject: str) -> tuple[str, str, str]:
-    """The two of a ratio, and the slash between them; a slash without spaces is part of a name."""
+    """Split a ratio at its slash. A slash without spaces around it is part of a name."""
     slashes = [found.start() for found in re.finditer(" / ", subject)]
     if has_any_name(subject) or not slashes:
         return subject, "", ""
@@ -242,7 +242,7 @@ def _ratio(subject: str) -> tuple[str, str, str]:
 
 
 def _count(text: str) -> Measure:
-    """One of the two of a ratio."""
+    """Parse one side of a ratio."""
     with value_error_as(ValueError, "a ratio must be one of two counts, but "):
         if " / " in text and not has_any_name(text):
             raise ValueError(f"{text!r} is a ratio itself")
@@ -250,7 +250,7 @@ def _count(text: str) -> Measure:
 
 
 def _parse_limit(text: str) -> tuple[float, str, tuple[Unit, ...]]:
-    """The limit in base units, its suffix, and what can be compared with it."""
+    """Return the limit in base units, its suffix, and the units it can be compared with."""
     found = _LIMIT.fullmatch(text)
     if found is None:
         raise ValueError(f"the limit must be a number, with or without a unit, got {text!r}")
@@ -267,10 +267,10 @@ def _parse_limit(text: str) -> tuple[float, str, tuple[Unit, ...]]:
 
 
 def _check_sense(one: Threshold) -> None:
-    """Reject what passes in every run, or in none.
+    """Reject thresholds that pass in every run, or in none.
 
     Raises:
-        ValueError: It is.
+        ValueError: The threshold is one of them.
     """
     units = set(one.measure.units.values()) if one.divisor is None else {Unit.SHARE}
     equality = one.comparison in ("==", "!=")
@@ -291,13 +291,13 @@ def _check_sense(one: Threshold) -> None:
 
 
 def gather(*given: tuple[str, Sequence[str]]) -> list[Threshold]:
-    """All thresholds of a run, in order, each once.
+    """Parse all thresholds of a run; returns them in order, without duplicates.
 
     Args:
-        given: Sources for people, and the texts from each; the first to say something is named.
+        given: Names of sources, and the texts from each. Of duplicates, the first source is named.
 
     Raises:
-        UsageError: Some are invalid; a line for each.
+        UsageError: Some are invalid; one line for each.
     """
     found: dict[str, Threshold] = {}
     problems = []
@@ -315,28 +315,28 @@ def gather(*given: tuple[str, Sequence[str]]) -> list[Threshold]:
 
 
 def of_run(given: Sequence[str], declared: Sequence[str], scenario: str) -> list[Threshold]:
-    """All thresholds of a run, in order, each once.
+    """Parse all thresholds of a run; returns them in order, without duplicates.
 
     Args:
-        given: Those of the command line.
+        given: The thresholds of the command line.
         declared: Those of the scenario.
-        scenario: Its name; empty if that is not known.
+        scenario: The scenario's name; empty if it is unknown.
 
     Raises:
-        UsageError: Some are invalid; a line for each.
+        UsageError: Some are invalid; one line for each.
     """
     return gather((COMMAND_LINE, given), (f"scenario {scenario}".rstrip(), declared))
 
 
 def misfits(thresholds: Iterable[Threshold], known: Known) -> tuple[list[str], list[str]]:
-    """What does not fit the metrics that are declared before users start.
+    """Find thresholds that do not fit the metrics declared before users start.
 
     Args:
-        thresholds: Of the run.
-        known: The metrics that are declared by now; users may declare more.
+        thresholds: The thresholds of the run.
+        known: The metrics declared so far; users may declare more.
 
     Returns:
-        Errors, and warnings, a line each.
+        Errors and warnings, one line each.
     """
     wrong, doubtful = [], []
     for one in thresholds:
@@ -352,7 +352,7 @@ def misfits(thresholds: Iterable[Threshold], known: Known) -> tuple[list[str], l
 
 
 def _nonsense_of_kind(one: Threshold, known: Known) -> str:
-    """Why it makes no sense, now that it is known what kind of metric a bare name is."""
+    """Return why it makes no sense, now that the kind of metric behind a bare name is known."""
     kind = known.get(one.measure.name)
     if one.divisor is not None or kind not in one.measure.units:
         return ""
@@ -364,13 +364,13 @@ def _nonsense_of_kind(one: Threshold, known: Known) -> str:
 
 
 def known_of(declared: Iterable[tuple[str, int]]) -> dict[str, Kind]:
-    """Names and kinds as `messages.lifecycle.Ready` and a board have them, crashes left out."""
+    """Return names and kinds as in `messages.lifecycle.Ready` and on a board, without crashes."""
     kinds = ((name, Kind(kind)) for name, kind in declared)
     return {name: kind for name, kind in kinds if kind is not Kind.CRASH}
 
 
 def to_json(threshold: Threshold, result: Result) -> ThresholdPart:
-    """Threshold and outcome as in the summary."""
+    """Return threshold and result as in the summary."""
     return {
         "expression": threshold.text,
         "source": threshold.source,
@@ -382,7 +382,7 @@ def to_json(threshold: Threshold, result: Result) -> ThresholdPart:
 
 
 def _rounded(value: float, digits: int) -> str:
-    """`value` to `digits` digits, but all of those before the point."""
+    """Round to `digits` digits, but keep all of those before the decimal point."""
     if not value:
         return "0"
     if not 1e-6 < abs(value) < 1e15:

@@ -48,9 +48,9 @@ def test_the_note_says_what_to_raise():
     assert note.startswith("100 of 2,000 iterations were dropped (5.00%): no user was free in time")
     assert "all 50 were busy; raise --max-users" in note
     (note,) = notes(50, second(1_900, 100, peak=49))
-    assert note.endswith("workers were not there or too late at their slots")
+    assert note.endswith("workers were missing or too late for their slots")
     (note,) = notes(50, second(50, 100, peak=50))
-    assert "none of 50 users has finished an iteration; start() must return" in note
+    assert "none of 50 users finished an iteration; either start() does not return" in note
 
 
 def test_there_is_none_where_nothing_was_dropped():

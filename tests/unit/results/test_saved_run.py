@@ -214,7 +214,7 @@ def test_a_journal_alone_is_a_run_that_counted_nothing(tmp_path):
     assert "series.amoc cannot be read: No such file" in told[0]
     assert record.summary["run"]["reasons"] == [
         "the run was killed before a user could start; what came later is unknown",
-        "it has no per-second data, so its totals are unknown",
+        "the run has no per-second data, so its totals are unknown",
         *told,
     ]
     assert record.summary["users"]["started"] == 0

@@ -1,9 +1,9 @@
-/* Keeps the page of a run that goes on up to date: `amocLive.follow(address, page)` listens to what
-   `amoc.results.report.live` sends. Sections whose text has changed are morphed into the new text, so
-   that what somebody has opened, focused or typed stays as it is; charts get their new rows.
+/* Keeps the page of a running run up to date: `amocLive.follow(address, page)` receives what
+   `amoc.results.report.live` sends. Changed sections are morphed into the new text, so that whatever
+   the reader has opened, focused or typed stays as it is; charts get their new rows.
 
-   When the connection is lost the browser comes back with the last version that it has seen, and gets
-   what it has missed. */
+   When the connection is lost, the browser reconnects with the last version it has received, and
+   gets the updates it has missed. */
 "use strict";
 const amocLive = (() => {
   const RETRY_MS = 2000;
@@ -11,7 +11,7 @@ const amocLive = (() => {
   const keyOf = (node) => node.nodeType !== 1 ? null
     : node.id || node.dataset.chart || node.dataset.spectrum || node.dataset.fragment || node.dataset.key || null;
 
-  /* Makes `there` like `wanted` with as few changes as need be. What is drawn in it stays. */
+  /* Turns `there` into `wanted` with as few changes as possible. Drawn content is kept. */
   function morph(there, wanted) {
     if (there.nodeType !== 1) {
       if (there.data !== wanted.data) there.data = wanted.data;

@@ -1,21 +1,21 @@
-/* Draws a report's charts. `amocReport.draw(data)` takes what `amoc.results.report.page` wrote into the page:
+/* Draws a report's charts. `amocReport.draw(data)` takes the data that `amoc.results.report.page` wrote into the page:
 
    times     seconds since the first user could start, one for each row
-   ends_s    when the run ended, on that scale
+   ends_s    the end of the run, on that scale
    began_at  that scale's zero, in seconds since 1970; null if unknown
-   bands     {kind, from_s, to_s, label}: periods that are shaded
-   annotations  {t, number, text, serious}: events that are lines with a number
-   row_s     how long a row is at the most
+   bands     {kind, from_s, to_s, label}: shaded periods
+   annotations  {t, number, text, serious}: events, drawn as numbered lines
+   row_s     the length of the longest row
    charts    by key: {title, unit, family, least_top, limits: [{label, value}],
              lines: [{label, colour, style, values}]}
    spectra   by key: {title, fractions, lines: [{label, colour, values}]}
 
-   A chart in the window is drawn at once, any other when it comes near, or when there is time; and
-   again when its width or the colours change. The page of a run that goes on has the same data and adds to it: `update`
-   takes what `amoc.results.report.live` sends. While its version is negative most charts have no rows yet.
+   Charts in the window are drawn at once, the others when they come near or when the browser is idle, and
+   again when their width or the colours change. The page of a running run has the same data and adds to it: `update`
+   takes the messages of `amoc.results.report.live`. While its version is negative, most charts have no rows yet.
 
-   Rows of a long run are many seconds each. Where a server can be asked, it is asked for the single
-   seconds of what somebody zooms into: `page.loader = {most_s, load}`, with a function that answers
+   In a long run, a row covers many seconds. If a server is available, it supplies the single seconds
+   of the part that the reader zooms into: `page.loader = {most_s, load}`, with a function that returns
    {times, row_s, columns}, where columns are by chart and label. */
 "use strict";
 const amocReport = (() => {
@@ -78,7 +78,7 @@ const amocReport = (() => {
     return (fraction * 100).toFixed(Math.min(digitsAfter, 4)) + " %";
   }
 
-  /* Colours come from the style sheet, so that they change with it. */
+  /* Colours come from the style sheet, so that they follow its theme. */
   function colours() {
     const style = getComputedStyle(root);
     const read = (name) => style.getPropertyValue(name).trim();
@@ -91,8 +91,8 @@ const amocReport = (() => {
 
   const font = (size) => size + "px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
-  /* The range of values: from zero, or for a logarithmic axis from 1, 2 or 5 to 1, 2 or 5. Where it
-     costs the lines little, on the logarithmic one, it reaches up to the limits. */
+  /* The range of values: from zero; on a logarithmic axis from 1, 2 or 5 times a power of ten to another.
+     A logarithmic range is extended to the limits if that takes little space from the lines. */
   function range(charts, logarithmic) {
     let low = Infinity, high = 0;
     for (const chart of charts) {
@@ -131,7 +131,7 @@ const amocReport = (() => {
     return splits;
   }
 
-  /* Rows whose neighbours are unknown would be lines without length: they are drawn as points. */
+  /* Rows with unknown neighbours would be lines without length, so they are drawn as points. */
   function alone(u, index) {
     const values = u.data[index], found = [];
     for (let at = 0; at < values.length; at++) {
@@ -170,13 +170,13 @@ const amocReport = (() => {
     return [{ ...common, size: 28, gap: 4, ...x }, y];
   }
 
-  /* Whether the browser shows the page where its address says, and not, loaded again, where it was. */
+  /* Whether the browser goes to the place in the address, rather than restoring a scroll position. */
   const arrived = () => performance.getEntriesByType("navigation")[0]?.type === "navigate";
   const named = () => document.getElementById(location.hash.slice(1));
 
-  /* The page of a run that goes on comes hidden, so that it is laid out once, from here. What is below
-     the section that the address names is laid out when somebody sees it, or when the function that is
-     returned is called: nothing above is left out, so nothing moves then. */
+  /* The page of a running run is hidden when it arrives, so that it is laid out only once, from here. The part
+     below the section named in the address is laid out when it becomes visible, or when the returned
+     function is called: nothing above is left out, so nothing moves then. */
   function laterBelow() {
     const hidden = document.querySelector(".unready");
     if (!hidden) return () => {};
@@ -197,7 +197,7 @@ const amocReport = (() => {
     const drawn = new Promise((resolve) => { firstDrawn = resolve; });
     const page = { data, state, drawn, loader: null, setZoom, show: (figure) => show([figure]), figures, update };
 
-    /* The run's begin and end, where no row is, belong to the axis. */
+    /* The run's beginning and end belong to the axis, even without rows there. */
     function setTimes() {
       const times = [0, ...(state.detail || data).times, data.ends_s];
       if (data.times[0] < 0) times[0] = data.times[0];
@@ -216,7 +216,7 @@ const amocReport = (() => {
       return lines.map(({ label }) => columns[key]?.[label] || times.map(() => null));
     }
 
-    /* The range of a chart: that of all of its family, and of all that was ever loaded for it. */
+    /* The range of a chart: that of its whole family, and of all data ever loaded for it. */
     function limitsOf(key) {
       const { family, unit } = data.charts[key], name = `${family ? "family" : "chart"} ${family || key}`;
       if (!state.limits.has(name)) {
@@ -232,7 +232,7 @@ const amocReport = (() => {
 
     function setZoom(zoom, from) {
       state.zoom = zoom;
-      queueMicrotask(load); // not within what uPlot is doing
+      queueMicrotask(load); // not within uPlot's own code
       state.busy = true;
       for (const one of state.drawn.values()) {
         if (one.ofTime && one.plot !== from) setRange(one.plot);
@@ -323,11 +323,11 @@ const amocReport = (() => {
       ctx.restore();
     }
 
-    /* What is near the cursor, in words; only in the chart that the pointer is in. */
+    /* Describe what is near the cursor, only in the chart under the pointer. */
     function tell(u, tip) {
       const { left } = u.cursor;
       if (!(left >= 0 && u.over.matches(":hover"))) {
-        tip.hidden = true;  // and nothing is measured, which has the page laid out
+        tip.hidden = true;  // measuring would force a layout
         return;
       }
       const near = data.annotations.filter((mark) => Math.abs(u.valToPos(mark.t, "x") - left) < 6);
@@ -421,14 +421,14 @@ const amocReport = (() => {
       return one;
     }
 
-    /* How large a figure's chart is to be; null if there is no place for it. */
+    /* The size of a figure's chart; null if there is no space for it. */
     function size(figure) {
       if (state.print) return { width: PRINT_WIDTH, height: PRINT_HEIGHT };
       const width = figure.querySelector(".plot").clientWidth;
       return width ? { width: Math.max(200, width), height: HEIGHT } : null;
     }
 
-    /* All places are measured before anything is drawn: what is drawn has the page laid out anew. */
+    /* Measure all places before drawing anything, because drawing forces a new layout. */
     function show(some) {
       const missing = some.filter((figure) => !state.drawn.has(figure) && figure.querySelector(".plot") && chartOf(figure)?.lines[0].values.length);
       const sizes = missing.map(size);
@@ -450,7 +450,7 @@ const amocReport = (() => {
       return chart ? data.charts[chart] : data.spectra[spectrum];
     }
 
-    /* What a chart says in words, for those who do not see it, where the page came without. */
+    /* Describe a chart in words for those who cannot see it, if the page came without. */
     function say(figure, chart) {
       const body = figure.querySelector("table.words tbody");
       if (!body) return;
@@ -477,7 +477,7 @@ const amocReport = (() => {
       }));
     }
 
-    /* Draw what was added to a chart. */
+    /* Redraw a chart with what was added to it. */
     function refresh(figure, one) {
       const chart = chartOf(figure), key = figure.dataset.chart;
       if (!chart) return;
@@ -491,13 +491,13 @@ const amocReport = (() => {
         Object.assign(one, rangesOf(chart));
         one.plot.setData(spectrumData(chart));
       }
-      // Not of all charts at once, which would take long.
+      // Not for all charts at once, which would take long.
       if ((data.version + figures.indexOf(figure)) % SAID_EVERY === 0) say(figure, chart);
       if (one.plot.cursor.idx == null) one.plot.setLegend({ idx: null }, false);
       state.busy = false;
     }
 
-    /* Draw the charts near the window anew; the others when they come near. */
+    /* Redraw the charts near the window; the others are redrawn when they come near. */
     function refreshAll() {
       setTimes();
       for (const [figure, one] of state.drawn) {
@@ -506,7 +506,7 @@ const amocReport = (() => {
       }
     }
 
-    /* Single seconds, where somebody has zoomed in and rows are longer. */
+    /* Load single seconds after the reader has zoomed in on longer rows. */
 
     let asked = null;
 
@@ -544,7 +544,7 @@ const amocReport = (() => {
       for (const place of document.querySelectorAll(".grain")) place.textContent = text;
     }
 
-    /* Take what has changed since the page was made, or updated: all charts, or new rows of them. */
+    /* Apply the changes since the page was made or last updated: all charts, or new rows. */
     function update(change) {
       const anew = change.data !== undefined, first = data.version < 0;
       if (anew) {
@@ -564,7 +564,7 @@ const amocReport = (() => {
       if (anew || first) idly(() => drawNext([...figures]));
     }
 
-    /* Know the page's figures; those that are new are drawn when they come near. */
+    /* Find the page's figures; new ones are drawn when they come near. */
     function collect() {
       for (const figure of document.querySelectorAll("figure[data-chart], figure[data-spectrum]")) {
         if (figures.includes(figure)) continue;
@@ -594,7 +594,7 @@ const amocReport = (() => {
       show(which);
     }
 
-    function isSeen(element) { // a pixel of it at least
+    function isSeen(element) { // at least a pixel of it
       const { top, bottom } = element.getBoundingClientRect();
       return bottom >= 1 && top <= innerHeight - 1;
     }
@@ -619,9 +619,9 @@ const amocReport = (() => {
       if (seen.length) begin();
     }, { rootMargin: NEAR });
 
-    /* What will be in the window is drawn first, if that is known before the page is painted; then what
-       is near, once it has been. What is far is drawn when there is nothing else to do: whoever captures
-       the page as a whole sees all of it, though it never comes near the window. */
+    /* Charts that will be in the window are drawn first, if that is known before the page is painted, then
+       those near it. Distant ones are drawn when the browser is idle, so that a capture of the whole page
+       shows them although they never come near the window. */
     let begun = false;
     const layOutAll = laterBelow();
     function begin() {
@@ -646,16 +646,16 @@ const amocReport = (() => {
     }
     function drawFirst() {
       if (!arrived()) return;
-      if (!scrollY) named()?.scrollIntoView(); // as the browser will
+      if (!scrollY) named()?.scrollIntoView(); // as the browser will do
       const open = figures.filter((one) => !one.closest(".later, details:not([open])") && isSeen(one));
       show(open.filter((one) => one.getBoundingClientRect().bottom <= innerHeight));
-      show(open.filter(isSeen)); // legends of those may have moved others out
+      show(open.filter(isSeen)); // legends of those may have moved others out of the window
       const below = document.querySelector(".later");
       if (state.drawn.size && !(below && isSeen(below))) begin();
     }
     collect();
     drawFirst();
-    addEventListener("load", () => idly(begin)); // where no chart is in the window
+    addEventListener("load", () => idly(begin)); // for when no chart is in the window
 
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => again([...state.drawn.keys()]));
 
@@ -668,7 +668,7 @@ const amocReport = (() => {
       again([...state.drawn.keys()]);
     });
 
-    /* Paper is white and narrow, and nobody opens anything on it. */
+    /* Paper is white and narrow, and nothing can be opened on it. */
     const opened = [];
     addEventListener("beforeprint", () => {
       state.print = true;
