@@ -1,6 +1,6 @@
 """Counters, gauges and timers: declared by name anywhere, recorded into shared memory.
 
-What records is loaded with the first name of it, so what only reads a run loads no gevent.
+The recording modules are loaded when first used, so reading a run does not load gevent.
 """
 
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ __all__ = [
     "read",
 ]
 
-if not TYPE_CHECKING:  # a checker is to know what is not there
+if not TYPE_CHECKING:  # so that a type checker notices names that do not exist
     __getattr__ = lazy_names.loader(
         globals(),
         {

@@ -1,7 +1,8 @@
 """A worker's area of the board: a directory of metrics that only grows, and their cells.
 
-Where the same is always counted by several metrics, of a step and of all steps say, a worker writes
-it once: a joint metric, whose name is all of theirs, counts in each of them when it is read.
+When several metrics always count the same events, such as those of a step and of all steps, a
+worker writes them once: a joint metric, whose name consists of all their names, is added to each of
+them when it is read.
 """
 
 from __future__ import annotations
@@ -20,28 +21,28 @@ from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 from amoc.metrics.timer_cells import ROW_OF_CELLS, TIMER_CELLS
 
 AREA_BYTES = 352 << 20
-"""Of address space: room for as many timers as the directory has entries."""
+"""Address space, with room for as many timers as the directory has entries."""
 ENTRIES = 8192
 JOINT_ENTRIES = 1024
-"""Beside these, for joint metrics; what finds no room there is counted by each metric itself."""
+"""In addition, for joint metrics; when these are full, each metric counts separately."""
 OWN_JOINT_ENTRIES = 16
-"""Beside these, for joint ones of amoc's own."""
+"""In addition, for amoc's own joint metrics."""
 MAX_CAUSES = 200
-"""Causes of crashes that a worker tells apart."""
+"""Different causes of crashes that a worker counts separately."""
 OWN_ENTRIES = MAX_CAUSES + 1 + len(reserved.NAMES)
-"""Directory entries for the causes of crashes, all others together, and amoc's own metrics."""
+"""Directory entries for the causes of crashes, the sum of all others, and amoc's own metrics."""
 ENTRY_BYTES = 1024
-"""For a name of 200 characters, of up to 4 bytes each, such as a throttle may have."""
+"""Room for a name of 200 characters of up to 4 bytes, which throttles may have."""
 _ENTRY = Struct(
     "<BBHIQ"
 )  # kind, merge rule, bytes of the name, unused, offset of the cells in the area
 MAX_COUNT = 2**64 - 1
-"""What a cell can hold, and msgpack carry."""
+"""The maximum of a cell, and of an integer in msgpack."""
 NAME_BYTES = ENTRY_BYTES - _ENTRY.size
 _DIRECTORY = 64  # the area starts with its count of entries, alone in a cache line
 _CELLS_START = _DIRECTORY + (ENTRIES + JOINT_ENTRIES + OWN_JOINT_ENTRIES) * ENTRY_BYTES
 _BETWEEN = "\0"
-"""The names in that of a joint metric: none of a counter or a timer has it in it."""
+"""Separates the names in that of a joint metric; no counter's or timer's name contains it."""
 
 
 class Kind(IntEnum):
@@ -53,7 +54,7 @@ class Kind(IntEnum):
     CRASH = 4
     """A counter whose name is the cause of a crash: any text."""
     THROTTLE = 5
-    """What is counted of a throttle: `ThrottleCounts`, and then the users that wait."""
+    """The counts of a throttle (`ThrottleCounts`), followed by the number of waiting users."""
 
 
 class Merge(IntEnum):
@@ -66,17 +67,17 @@ class Merge(IntEnum):
 
 
 _BYTES = {Kind.TIMER: TIMER_CELLS * 8, Kind.THROTTLE: (len(COUNTS) + 1) * 8}
-"""What the cells of a metric take that has more than one."""
+"""Size of the cells of metrics that have more than one."""
 _OWN_NAMES = (Kind.CRASH, Kind.THROTTLE)
-"""Kinds whose names may be those of other metrics, too."""
+"""Kinds whose names may coincide with those of other metrics."""
 
 
 Cells: TypeAlias = "memoryview[Any]"
-"""A metric's cells: unsigned numbers of 64 bits, of a gauge one double."""
+"""A metric's cells: unsigned 64-bit numbers, or one double for a gauge."""
 
 
 class Metric(NamedTuple):
-    """A metric of one worker, as it was found on the board."""
+    """A metric of one worker, as read from the board."""
 
     kind: Kind
     name: str
@@ -85,36 +86,36 @@ class Metric(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the directory has of a metric, and its cells."""
+    """The directory's entry for a metric, with its cells."""
 
     kind: Kind
     merge: Merge
     name: str
     cells: Cells
     start: int
-    """Where they begin in the area."""
+    """The offset of the cells in the area."""
 
     @property
     def joint(self) -> list[str]:
-        """The metrics that it counts in, if it is a joint one; else none."""
+        """The metrics in which it counts if it is a joint one; otherwise empty."""
         return joint_parts(self.kind, self.name)
 
 
 def joint_parts(kind: Kind, name: str) -> list[str]:
-    """The metrics that a joint one of such a name counts in; none if it is not a joint one."""
+    """Return the metrics in which a joint one of this name counts; empty if it is not joint."""
     return name.split(_BETWEEN) if kind not in _OWN_NAMES and _BETWEEN in name else []
 
 
 def joint_name(names: Iterable[str]) -> str:
-    """What the metric is called that counts in each of these."""
+    """Return the name of the metric that counts in each of these."""
     return _BETWEEN.join(names)
 
 
 class Area:
-    """One worker's metrics: a directory that only grows, and the cells behind it.
+    """One worker's metrics: a directory that only grows, followed by the cells.
 
-    The worker declares and writes; everybody may read. The replacement of a dead worker finds the
-    metrics of its predecessor by name and counts on.
+    The worker declares and writes; every process may read. The replacement of a dead worker finds
+    its predecessor's metrics by name and continues counting.
     """
 
     def __init__(self, memory: memoryview) -> None:
@@ -122,25 +123,25 @@ class Area:
         self._count = memory[:8].cast("Q")
         self._entries: list[Entry] = []
         self._index: dict[tuple[Kind | None, str], int] = {}
-        self._joint: dict[str, list[Cells]] = {}  # what counts in a metric beside its own cells
+        self._joint: dict[str, list[Cells]] = {}  # joint cells that count in a metric
         self._joints = 0
         self._free = _CELLS_START
 
     @classmethod
     def private(cls) -> Area:
-        """An area of this process alone, for code that records outside a run."""
+        """Return an area private to this process, for code that records outside a run."""
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
         return cls(memoryview(mmap.mmap(-1, AREA_BYTES, flags=flags)))
 
     def declare(self, kind: Kind, name: str, merge: Merge = Merge.SUM) -> Cells:
-        """The cells of metric `name`, made if they do not exist yet.
+        """Return the cells of metric `name`, creating them if they do not exist yet.
 
         Returns:
             A view of unsigned 64-bit cells (one; for a timer those of `amoc.metrics.timer_cells`;
-            for a throttle its counts and then who waits), or of one double for a gauge.
+            for a throttle its counts and then the waiting users), or of one double for a gauge.
 
         Raises:
-            ScenarioError: The name is in use for another kind, too long, or one too many.
+            ScenarioError: The name is used by another kind or too long, or there is no room.
         """
         self._read_directory()
         known = self._index.get(_key(kind, name))
@@ -168,7 +169,7 @@ class Area:
                 f"a metric's name must have at most {NAME_BYTES} bytes, got {len(encoded)}:"
                 f" {name!r}"
             )
-        # Crashes and amoc's own counters always count, however many metrics a scenario has.
+        # Crashes and amoc's own counters must always count, however many metrics a scenario has.
         reserve = 0 if kind is Kind.CRASH or name in reserved.NAMES else OWN_ENTRIES
         if kind is Kind.TIMER:
             self._free += -self._free % ROW_OF_CELLS
@@ -183,7 +184,7 @@ class Area:
         start = _DIRECTORY + number * ENTRY_BYTES
         _ENTRY.pack_into(self._memory, start, kind, merge, len(encoded), 0, self._free)
         self._memory[start + _ENTRY.size : start + _ENTRY.size + len(encoded)] = encoded
-        # A predecessor that was killed right here may have left something behind.
+        # A predecessor killed at exactly this point may have left something behind.
         self._memory[self._free : self._free + 8] = bytes(8)
         if kind is Kind.GAUGE:
             gauge: Cells = self._memory[self._free : self._free + 8].cast("d")
@@ -212,7 +213,7 @@ class Area:
             self._free = offset + size
 
     def forget_gauges(self) -> None:
-        """Unset all gauges and counts of waiting users: they described a worker that has died."""
+        """Unset all gauges and waiting counts: they described a worker that has died."""
         self._read_directory()
         for kind, _, _, cells, _ in self._entries:
             if kind is Kind.GAUGE:
@@ -221,7 +222,7 @@ class Area:
                 cells[len(COUNTS)] = 0
 
     def throttle(self, name: str) -> ThrottleCounts:
-        """What was counted of a throttle."""
+        """Return the counts of a throttle."""
         for kind, _, one, cells, _ in self.entries():
             if kind is Kind.THROTTLE and one == name:
                 return ThrottleCounts(*cells[: len(COUNTS)])
@@ -234,35 +235,35 @@ class Area:
 
     @property
     def memory(self) -> memoryview[int]:
-        """All of it, as bytes."""
+        """The whole area, as bytes."""
         return self._memory
 
     @property
     def free(self) -> int:
-        """How many more metrics of a scenario the directory has room for."""
+        """The number of further metrics of a scenario that the directory has room for."""
         self._read_directory()
         return ENTRIES - OWN_ENTRIES - len(self._entries) + self._joints
 
     @property
     def has_room_for_joint(self) -> bool:
-        """Whether another joint metric of a scenario's can be declared."""
+        """Whether a scenario can declare another joint metric."""
         self._read_directory()
         return self._joints < JOINT_ENTRIES
 
     def entries(self) -> list[Entry]:
-        """All metrics, in the order in which they were declared: kind, rule, name and cells."""
+        """Return all metrics in the order of their declaration: kind, rule, name and cells."""
         self._read_directory()
         return self._entries
 
     def count(self, name: str) -> int:
-        """What the counter `name` has counted, itself and by joint ones."""
+        """Return the value of counter `name`, including its joint metrics."""
         self._read_directory()
         own = self._entries[self._index[_key(Kind.COUNTER, name)]].cells
         count: int = own[0] + sum(cells[0] for cells in self._joint.get(name, ()))
         return min(count, MAX_COUNT)
 
     def read(self) -> list[Metric]:
-        """All metrics with their values now; gauges that were never set are left out."""
+        """Return all metrics with their current values; gauges that were never set are left out."""
         metrics = []
         for entry in self.entries():
             kind, merge, name, cells, _ = entry

@@ -5,13 +5,13 @@
     users     one byte per user id (`UserState`)
 
 Rule: a cell has exactly one writer, the worker whose row it is, so no lock is needed.
-A user's byte changes hands but never has two writers at once: the node writes it before it passes
-the user to a worker for the first time, and again when that worker is dead; in between only the
-worker does. Users of an arrival rate are not passed to a worker, it starts them by itself.
+A user's byte changes its writer but never has two at once: the node writes it before it first
+assigns the user to a worker, and again when that worker is dead; in between only the worker does.
+Users of an arrival rate are not assigned to workers; each worker starts them itself.
 Readers may see a row between two writes; never derive a value from two cells that must agree.
 
 The block is an anonymous shared mapping created before the fork. It has no name, so no other
-process can open it and nothing is left behind however the processes end. It outlives each of them,
+process can open it, and nothing is left behind however the processes end. It outlives each of them,
 so a worker killed with ``kill -9`` loses no recorded count. Untouched pages use no memory.
 """
 
@@ -26,39 +26,40 @@ from amoc.metrics.area import AREA_BYTES, Area
 
 ROW_BYTES = 512
 LOOK = 4_096
-"""Users that are looked at together."""
+"""Users that are checked at a time."""
 
 
 class Cell(IntEnum):
     """The first cells of a worker's row; all unsigned 64-bit.
 
-    What follows are the health figures that a worker notes, see `amoc.metrics.health_figures.cell`.
+    They are followed by the health figures that a worker writes, see
+    `amoc.metrics.health_figures.cell`.
     """
 
     INCARNATION = 0
-    """Which life of this worker it is; 1 is the first."""
+    """Which incarnation of this worker it is; 1 is the first."""
     PID = 1
     HEARTBEAT_NS = 2
-    """When the worker's loop last turned, monotonic."""
+    """When the worker's event loop last ran, monotonic."""
     USERS_PEAK = 3
     RESTARTED = 4
-    """Users started again because the worker before had died."""
+    """Users started again because the previous worker had died."""
     MAX_RSS_BYTES = 5
     CPU_BEFORE_NS = 6
-    """CPU time of its previous incarnations."""
+    """CPU time of the worker's previous incarnations."""
     ITERATION_NUMBERS = 7
-    """How many numbers of iterations it has given out, see `amoc.users.run`."""
+    """How many iteration numbers it has assigned, see `amoc.users.run`."""
     HIGHEST_USER = 8
-    """The highest id of the users that it has started by itself, for an arrival rate."""
+    """The highest id of the users that it has started itself, for an arrival rate."""
 
 
 class UserState(IntEnum):
-    """What a user's byte says."""
+    """The state in a user's byte."""
 
     NONE = 0
-    """Not dealt to a worker."""
+    """Not assigned to a worker."""
     STARTING = 1
-    """Dealt to a worker, not running yet."""
+    """Assigned to a worker, not running yet."""
     RUNNING = 2
     BETWEEN = 3
     """Waiting for its next iteration."""
@@ -73,23 +74,23 @@ class UserState(IntEnum):
     LOST = 8
     """Its worker died, and it was not started again before the end."""
     STOPPING = 9
-    """Runs its last iteration: it was removed by a command."""
+    """Running its last iteration: it was removed by a command."""
     TIMED_OUT = 10
-    """Had not finished within --stop-timeout, and was stopped forcibly."""
+    """Had not finished within --stop-timeout, and was killed."""
 
 
 PRESENT = (UserState.STARTING, UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
-"""States of users that run or are to run, and were not removed."""
+"""States of users that are running or about to, and were not removed."""
 RESTARTABLE = (UserState.RUNNING, UserState.BETWEEN, UserState.RESTARTING)
-"""States from which a user must be started again when its worker dies."""
+"""States from which a user must be started again if its worker dies."""
 
 
 class Board:
-    """The whole block, mapped by a node and all that it forks.
+    """The whole block, mapped by a node and all processes that it forks.
 
     Attributes:
-        workers: How many rows there are.
-        first: The number of the first of its workers in the run.
+        workers: The number of rows.
+        first: The number of its first worker in the run.
         highest_id: The highest user id that has a byte.
         users: The users' bytes; the index is the id.
     """
@@ -98,7 +99,7 @@ class Board:
         """Map a new board.
 
         Raises:
-            ResourceError: The system does not give that much shared memory.
+            ResourceError: The system does not provide that much shared memory.
         """
         self.workers = workers
         self.first = 0
@@ -123,11 +124,11 @@ class Board:
         self.users = memory[areas + workers * AREA_BYTES :]
 
     def row(self, worker: int) -> memoryview:
-        """The row of `worker`: cells by `Cell`."""
+        """Return the row of `worker`: cells by `Cell`."""
         return self._rows[worker - self.first]
 
     def area(self, worker: int) -> Area:
-        """The metrics of `worker`."""
+        """Return the metrics of `worker`."""
         return self._areas[worker - self.first]
 
     @property
@@ -136,21 +137,21 @@ class Board:
         return range(self.first, self.first + self.workers)
 
     def count_users(self, ids: range) -> dict[UserState, int]:
-        """How many of the users `ids` are in each state; empty states are absent."""
+        """Return how many of the users `ids` are in each state; empty states are absent."""
         states = bytes(self.users[ids.start : ids.stop : ids.step])
-        # Counting each state by itself takes a tenth of the time of a collections.Counter.
+        # Counting each state separately takes a tenth of the time of a collections.Counter.
         return {state: count for state in UserState if (count := states.count(state))}
 
     def users_in(self, states: tuple[UserState, ...], ids: range) -> list[int]:
-        """Those of `ids` whose byte says one of `states`, in order."""
+        """Return those of `ids` that are in one of `states`, in order."""
         wanted = frozenset(map(int, states))
         found = bytes(self.users[ids.start : ids.stop : ids.step])
         return [user_id for user_id, state in zip(ids, found, strict=True) if state in wanted]
 
     def highest_in(self, states: tuple[UserState, ...], ids: range, count: int) -> list[int]:
-        """The `count` highest of `ids` whose byte says one of `states`, in falling order."""
+        """Return the `count` highest of `ids` that are in one of `states`, in descending order."""
         found: list[int] = []
-        while ids and len(found) < count:  # a part at a time, for there may be a million
+        while ids and len(found) < count:  # in parts, because there may be a million users
             ids, part = ids[:-LOOK], ids[-LOOK:]
             found += reversed(self.users_in(states, part))
         return found[: max(0, count)]

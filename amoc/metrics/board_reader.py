@@ -1,9 +1,8 @@
-"""What has changed on a worker's area of the board since it was last looked at. Pure.
+"""Reads what has changed on a worker's area of the board since the last time. Pure.
 
-Most metrics do not change in most seconds, and of a timer's 4,608 cells few do. Its worker notes
-which rows of cells were ever hit; only these are looked at, for all timers together
-(`amoc.metrics.vectors`), some at a time: between two parts the process that looks can do other
-things.
+Most metrics do not change in most seconds, and few of a timer's 4,608 cells do. The worker marks
+the rows of cells that were ever hit. Only these are compared, for all timers together
+(`amoc.metrics.vectors`), and in parts, between which the reading process can do other work.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from amoc.metrics.timer_cells import HIT, ROW_OF_CELLS
 from amoc.metrics.vectors import Counts, Keys
 
 ROWS_AT_ONCE = 512
-"""Rows of cells, a kilobyte each, that are looked at without a break."""
+"""Rows of cells, a kilobyte each, that are compared without a break."""
 METRICS_AT_ONCE = 256
-"""The same, of metrics."""
+"""The same for metrics."""
 _NO_ROWS = bytes(ROWS * 8)
 _EMPTY_ROW = bytes(ROW_OF_CELLS)
 
 
 class Change(NamedTuple):
-    """By how much a counter or throttle has grown."""
+    """The growth of a counter or throttle."""
 
     kind: Kind
     name: str
@@ -36,12 +35,12 @@ class Change(NamedTuple):
 
 
 class TimerChange(NamedTuple):
-    """By how much some cells of timers have grown."""
+    """The growth of some cells of timers."""
 
     keys: Keys
     by: Counts
     watched: bool = False
-    """Whether the timers are those that are watched worker by worker."""
+    """Whether the timers are among those whose changes are kept per worker."""
 
 
 class _Rows:
@@ -50,7 +49,7 @@ class _Rows:
     def __init__(self) -> None:
         self.places = array("I")  # in the area
         self.rows = array("I")  # of all timers: a timer's number times `ROWS`, plus the row
-        self.before = bytearray()  # what they held, one behind the other
+        self.before = bytearray()  # their previous contents, one after the other
 
     def add(self, place: int, row: int) -> None:
         self.places.append(place)
@@ -59,18 +58,18 @@ class _Rows:
 
 
 class _Timer(NamedTuple):
-    """A timer that was met."""
+    """A known timer."""
 
     number: int
-    """Among those whose `rows` these are."""
+    """Its number among the timers in `rows`."""
     first_row: int
-    """Of its cells, in the area."""
+    """The number of its first row of cells in the area."""
     hit: memoryview[int]
-    """Which of its rows were."""
+    """Which of its rows were hit."""
     maximum: memoryview[int]
     rows: _Rows
     counts_in: list[int]
-    """The numbers of the timers that it is, or counts in."""
+    """The numbers of the timers in which it counts: itself, or the parts of a joint one."""
 
 
 _NOTHING = TimerChange(array("I"), array("Q"))
@@ -82,12 +81,12 @@ class AreaReader:
     def __init__(
         self, area: Area, number: Callable[[str], int], watched: Collection[str] = ()
     ) -> None:
-        """Read `area`; all that is on it already is new at the first time.
+        """Read `area`; at first, everything already on it is new.
 
         Args:
-            area: A worker's.
-            number: Says which number a timer has, by its name: keys are made of it.
-            watched: Timers whose changes are told apart from those of others.
+            area: A worker's area.
+            number: Returns a timer's number by its name; keys are made from it.
+            watched: Timers whose changes are kept apart from those of others.
         """
         self._area = area
         self._number = number
@@ -102,13 +101,13 @@ class AreaReader:
         self._hit: list[bytes] = []
         self._longest: list[int] = []
         self._rows, self._watched_rows, self._joint_rows = _Rows(), _Rows(), _Rows()
-        # Of joint timers, which count in two others each, the numbers of these.
+        # For joint timers, each of which counts in two others: the numbers of these.
         self._counts_in: tuple[Keys, Keys] = array("I"), array("I")
 
     def meet(self) -> list[Entry]:
-        """Know the metrics that are new; those, in the order in which they were declared.
+        """Add the new metrics; return them in the order of their declaration.
 
-        What joint ones count is told as that of the metrics that they count in.
+        What joint metrics count is reported for the metrics in which they count.
         """
         new = self._area.entries()[self._met :]
         self._met += len(new)
@@ -138,19 +137,19 @@ class AreaReader:
         self._longest.append(0)
 
     def gauges(self) -> Iterator[tuple[str, Merge, float]]:
-        """The gauges that were met and set."""
+        """Yield the known gauges that have been set."""
         for _, merge, name, cells, _ in self._gauges:
             if (value := cells[0]) == value:
                 yield name, merge, value
 
     def waiting(self) -> Iterator[tuple[str, int]]:
-        """The throttles at which users wait, and how many."""
+        """Yield the throttles at which users wait, and how many do."""
         for _, _, name, cells, _ in self._throttles:
             if count := cells[len(COUNTS)]:
                 yield name, count
 
     def changes(self) -> Iterator[list[Change]]:
-        """Counters and throttles that have grown, and what is new, at most so many at a time."""
+        """Yield counters and throttles that have grown or are new, in parts of limited size."""
         counted, passed = self._counted, self._passed
         for begin in range(0, len(self._counters), METRICS_AT_ONCE):
             found = []
@@ -159,7 +158,7 @@ class AreaReader:
                 count = one.cells[0]
                 if place == len(counted):
                     counted.append(0)
-                    more = count  # it is told though it be 0, for it is new
+                    more = count  # reported even if 0, because it is new
                 elif not (more := count - counted[place]):
                     continue
                 counted[place] = count
@@ -177,7 +176,7 @@ class AreaReader:
         yield found
 
     def timer_changes(self) -> Iterator[TimerChange]:
-        """What timers have recorded, at most `ROWS_AT_ONCE` rows at a time."""
+        """Yield what timers have recorded, at most `ROWS_AT_ONCE` rows at a time."""
         for begin in range(0, len(self._timers), METRICS_AT_ONCE):
             for place, timer in enumerate(self._timers[begin : begin + METRICS_AT_ONCE], begin):
                 hit = bytes(timer.hit)
@@ -205,10 +204,10 @@ class AreaReader:
                 timer.rows.add(timer.first_row + row, timer.number * ROWS + row)
 
     def records(self) -> Iterator[tuple[int, int]]:
-        """Timers by number, and their longest duration, where that is longer than before.
+        """Yield the numbers of timers whose longest duration has grown, and that duration.
 
-        To be asked after `timer_changes`: a worker notes a maximum before the cell that it is in,
-        so none is then below a cell that was seen.
+        Call this after `timer_changes`: a worker writes a maximum before the cell it belongs to,
+        so no maximum is below a cell already seen.
         """
         longest = self._longest
         for place, timer in enumerate(self._timers):

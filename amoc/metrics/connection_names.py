@@ -1,4 +1,4 @@
-"""Names of counters of connections, which clients count and results judge. Pure."""
+"""Names of the counters of connections, which clients increment and results evaluate. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 CONNECTIONS: Final = "connections"
 """Connections, or sessions, that were established."""
 FAILURES: Final = "connection_failures"
-"""Attempts that failed; followed by a dot and a cause: those of that cause."""
+"""Attempts that failed; with a dot and a cause appended, those with that cause."""
 CANCELLED: Final = "connections_cancelled"
-"""Attempts whose user was asked to stop before they had come to an end."""
+"""Attempts that had not completed when their user was asked to stop."""
 CLOSES_UNFINISHED: Final = "closes_unfinished"
-"""Connections that were closed without the server's saying that it had read all."""
+"""Connections closed without confirmation that the server had read everything."""
 TLS_UNVERIFIED: Final = "tls_unverified"
-"""TLS connections whose server might be anyone: its certificate was not checked."""
+"""TLS connections whose certificate was not checked, so the server might be anyone."""

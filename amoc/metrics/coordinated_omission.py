@@ -1,20 +1,20 @@
-"""Coordinated omission: turns that a user has missed because the target held it up. Pure.
+"""Coordinated omission: turns that a user missed because the target held it up. Pure.
 
-A user that hangs in a stalled target comes to no throttle meanwhile, so the slots that it would
-have used do not exist, and one bad response time stands for all the moments in which it would have
-met the stall. The correction is Gil Tene's, with an interval that is measured instead of given: a
-user's `Cadence` learns how far apart the slots are that it usually uses. A response of r, at a
-usual interval of E, stands for the turns that it has kept from happening: they would have begun E,
-2E, 3E, … later and ended with it, so they would have taken r - E, r - 2E, … down to E.
+While a user hangs in a stalled target it reaches no throttle, so the slots that it would have used
+do not exist, and a single bad response time stands for all the moments at which it would have been
+affected by the stall. The correction is Gil Tene's, with an interval that is measured rather than
+given: a user's `Cadence` learns the usual interval between the slots that it uses. A response of r,
+at a usual interval of E, stands for the turns that it prevented. They would have begun E, 2E, 3E, …
+later and ended with it, so they would have taken r - E, r - 2E, … down to E.
 
-    r < 2E         nothing is missed: at the most one turn is late
+    r < 2E         nothing is missed: at most one turn is late
     r >= 2E        floor(r / E) - 1 turns are missed
 
-The usual interval is a mean, at first of all intervals and then of some eight, so that what is
-added is in proportion to what the user does on average: who makes ten turns in a second and then
-rests for a minute has missed little in two seconds. The interval in which turns were missed counts
-as 2E at the most: a stall hardly moves what is usual, a lasting change does. Pauses of the run are
-no intervals.
+The usual interval is a mean, at first of all intervals and later of about eight, so the number of
+added turns is proportional to what the user does on average: a user that makes ten turns in a
+second and then rests for a minute has missed little in two seconds. An interval in which turns were
+missed counts as at most 2E: a stall hardly changes the usual interval, a lasting change does.
+Pauses of the run do not count as intervals.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from collections.abc import Iterator
 from amoc.metrics.histogram import LAST_CELL
 
 RESPONSE = ".response"
-"""Ends the names of timers of response times."""
+"""Suffix of the names of response time timers."""
 MIN_INTERVALS = 3
-"""Intervals that must be known before one is called usual."""
+"""Intervals needed before their mean is used."""
 MEMORY = 8
-"""Intervals that the mean is of, roughly."""
+"""Approximate number of intervals in the mean."""
 MAX_TIMERS = 8
-"""Timers of one user whose cadence is kept; the memory of a user is bounded."""
+"""Timers per user whose cadence is kept, to limit a user's memory."""
 
 
 class Cadence:
-    """At what intervals a user begins what one timer measures.
+    """The intervals at which a user starts what one timer measures.
 
     Attributes:
         timer: The timer.
-        following: The cadence of the same user and another timer; None where there is no more.
-        usual_ns: The usual interval between the slots that are used; 0 while it is not known.
+        following: The same user's cadence for another timer; None if there is none.
+        usual_ns: The usual interval between used slots; 0 while it is unknown.
     """
 
     __slots__ = (
@@ -60,7 +60,7 @@ class Cadence:
         Args:
             timer: The timer.
             intended_ns: The slot's time.
-            paused_ns: For how long the run has been paused, all in all.
+            paused_ns: How long the run has been paused in total.
             following: The user's other cadences.
         """
         self.timer = timer
@@ -72,12 +72,12 @@ class Cadence:
         self._missed = False
 
     def turn(self, intended_ns: int, paused_ns: int, response_ns: int) -> bool:
-        """Note a turn that is over; whether others were missed because of it.
+        """Add a completed turn; return whether others were missed because of it.
 
         Args:
             intended_ns: Its slot's time.
-            paused_ns: For how long the run has been paused, all in all.
-            response_ns: How long after its slot it ended, pauses left out.
+            paused_ns: How long the run has been paused in total.
+            response_ns: The time from its slot to its end, without pauses.
         """
         interval_ns = intended_ns - self._last_ns
         if interval_ns > 0:  # another slot; a timer may end more than once under one
@@ -99,19 +99,19 @@ class Cadence:
 
 
 def missed(response_ns: int, usual_ns: int) -> Iterator[tuple[int, int]]:
-    """The response times of turns that were missed, as cells of a histogram and hits.
+    """Yield the response times of missed turns, as histogram cells and hits.
 
     Args:
-        response_ns: That of the turn that kept them from happening.
-        usual_ns: How far apart turns begin, above 0.
+        response_ns: The response time of the turn that prevented them.
+        usual_ns: The interval between turns, above 0.
 
-    A step for each cell that is hit: at the most as many as there are turns, each of which would
-    have cost far more, and never more than a histogram has cells.
+    One step per cell hit: at most as many as there are turns, each of which would have cost far
+    more, and never more than a histogram has cells.
     """
     left_ns = response_ns - usual_ns
     while left_ns >= usual_ns:
         shift = max(0, left_ns.bit_length() - 8)
-        least_ns = (left_ns >> shift) << shift  # where the cell begins
+        least_ns = (left_ns >> shift) << shift  # the beginning of the cell
         hits = (left_ns - least_ns) // usual_ns + 1
         cell = (shift << 7) + (left_ns >> shift)
         yield min(cell, LAST_CELL), hits

@@ -1,4 +1,4 @@
-"""What is counted of each coordinator: the one place that declares it. Pure."""
+"""The counters of each coordinator: the only place that declares them. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Counted(StrEnum):
-    """What is counted of each coordinator: how the names of its counters end."""
+    """The counters of each coordinator: suffixes of their names."""
 
     ADDS = "adds"
     """Users added."""

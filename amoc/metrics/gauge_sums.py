@@ -1,4 +1,4 @@
-"""Gauges of several workers as one, by the rule of each; at a node, and then of all nodes. Pure."""
+"""Merges the gauges of several workers by their rules, on each node and then over nodes. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from amoc.metrics.area import Merge
 
 GaugeSum = tuple[int, float, int]
-"""The `Merge` rule, what the values are by it, of a mean their sum, and how many there are."""
+"""The `Merge` rule, the merged value (the sum for a mean), and the number of values."""
 _BOTH: Mapping[int, Callable[[float, float], float]] = {
     Merge.SUM: operator.add,
     Merge.MAX: max,
@@ -18,7 +18,7 @@ _BOTH: Mapping[int, Callable[[float, float], float]] = {
 
 
 def add(sums: dict[str, GaugeSum], more: Iterable[tuple[str, GaugeSum]]) -> None:
-    """Add gauges to sums, name by name; the rule that was there first counts."""
+    """Add gauges to sums, name by name; if rules differ, the first one counts."""
     for name, one in more:
         if (known := sums.get(name)) is None:
             sums[name] = one
@@ -28,6 +28,6 @@ def add(sums: dict[str, GaugeSum], more: Iterable[tuple[str, GaugeSum]]) -> None
 
 
 def value_of(one: GaugeSum) -> float:
-    """What the gauge is over all workers."""
+    """Return the value of the gauge over all workers."""
     rule, value, count = one
     return value / count if rule == Merge.MEAN else value

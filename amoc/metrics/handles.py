@@ -1,7 +1,7 @@
-"""What records: counters, gauges and timers, into memory; they send nothing.
+"""Counters, gauges and timers: they record into memory and send nothing.
 
-A recorded value is a change of a cell in the worker's area of the board (`amoc.metrics.area`), 0.1
-to 0.5 µs; the node reads the board once a second. `amoc.metrics.registry` makes them.
+Recording a value changes a cell in the worker's area of the board (`amoc.metrics.area`), which
+takes 0.1 to 0.5 µs; the node reads the board once a second. `amoc.metrics.registry` creates them.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Handle:
         """Write to the cells of `area` from now on.
 
         Args:
-            area: The worker's own.
-            inherit: Whether these count on from what was counted in the cells before.
+            area: The worker's own area.
+            inherit: Whether to add what was counted in the previous cells.
         """
         before = self._cells if inherit else None
         self._cells = area.declare(self.kind, self.name, self.merge)
@@ -51,17 +51,17 @@ class Handle:
             self._count_on(before)
 
     def _count_on(self, before: Cells) -> None:
-        """Add what was counted in other cells of the kind; of a gauge there is nothing to add."""
+        """Add the counts of other cells of the same kind; for a gauge there is nothing to add."""
 
     def unbind(self, gone: Cells) -> None:
-        """Reach no cells of a worker any more, but only what refuses to be one."""
+        """Replace the cells, which belong to another worker, by `gone`, which raises when used."""
         self._cells = gone
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
 
     def _refusal(self, rule: str, value: object, error: Exception) -> Exception:
-        """What is raised because of `value`, about which `error` was raised."""
+        """Return the error to raise because of `value`, which caused `error`."""
         kind = TypeError if isinstance(error, TypeError | AttributeError) else ValueError
         return kind(f"{type(self).__name__.lower()} {self.name} must {rule}, got {cut(value)}")
 
@@ -76,27 +76,27 @@ class Counter(Handle):
         """Write to the cells of `area` from now on, see `Handle.bind`."""
         super().bind(area, inherit=inherit)
         self._area = area
-        # Nobody else writes to the cell, and to read it takes as long as to write to it.
+        # No other process writes to the cell, and reading it takes as long as writing to it.
         self._count = int(self._cells[0])
 
     def unbind(self, gone: Cells) -> None:
-        """Reach no cells of a worker any more, see `Handle.unbind`."""
+        """Release the cells of another worker, see `Handle.unbind`."""
         super().unbind(gone)
         self._area = GONE
 
     @property
     def value(self) -> int:
-        """What this worker has counted, its earlier incarnations included."""
+        """The count of this worker, including its earlier incarnations."""
         return self._area.count(self.name)
 
     def inc(self, n: int = 1) -> None:
-        """Count `n` more events; at 2**64 - 1 a counter stays, which its node reports.
+        """Count `n` more events. A counter stops at 2**64 - 1, which its node reports.
 
         Raises:
-            TypeError: `n` is no whole number.
+            TypeError: `n` is not an integer.
             ValueError: `n` is negative, or 2**64 or more.
         """
-        # Other numbers are checked, for those of NumPy wrap around; that costs the usual 1 nothing.
+        # Other integers are checked because NumPy's wrap around; the usual 1 skips the check.
         if n is not _ONE and (type(n) is not int or n < 0):
             n = self._whole(n)
         try:
@@ -128,7 +128,7 @@ class Gauge(Handle):
         """Set this worker's value.
 
         Raises:
-            TypeError: It is no number.
+            TypeError: It is not a number.
             ValueError: It is not finite.
         """
         try:
@@ -142,13 +142,13 @@ class Gauge(Handle):
         """Increase this worker's value by `n`; it starts at 0.
 
         Raises:
-            TypeError: `n` is no number.
-            ValueError: `n`, or the value that it would lead to, is not finite.
+            TypeError: `n` is not a number.
+            ValueError: `n` or the new value is not finite.
         """
         self._add(1, n)
 
     def dec(self, n: float = 1) -> None:
-        """Decrease this worker's value by `n`; raises what `inc` does."""
+        """Decrease this worker's value by `n`; raises the same errors as `inc`."""
         self._add(-1, n)
 
     def _add(self, sign: int, n: float) -> None:
@@ -176,14 +176,14 @@ class Timer(Handle):
     def bind(self, area: Area, *, inherit: bool = False) -> None:
         """Write to the cells of `area` from now on, see `Handle.bind`."""
         super().bind(area, inherit=inherit)
-        self._max_ns = self._cells[CELLS]  # as a counter's count
+        self._max_ns = self._cells[CELLS]  # cached, as a counter's count is
 
     def record(self, seconds: float) -> None:
         """Record a duration in seconds.
 
         Raises:
-            TypeError: It is no number.
-            ValueError: It is negative, not finite, or beyond centuries.
+            TypeError: It is not a number.
+            ValueError: It is negative, not finite, or longer than centuries.
         """
         try:
             ns = round(seconds * 1e9)
@@ -197,13 +197,13 @@ class Timer(Handle):
     def record_ns(self, ns: int) -> None:
         """Record a duration in nanoseconds, an int below 2**64.
 
-        One below zero counts as zero: it is the difference of two clocks.
+        A negative one, from the difference of two clocks, counts as 0.
 
         Raises:
-            TypeError: It is no int.
+            TypeError: It is not an int.
             ValueError: It is 2**64 or more.
         """
-        # timer_cells.record, written out: this is called for every message of every user.
+        # timer_cells.record inlined: this is called for every message of every user.
         cells = self._cells
         try:
             if ns < 0:
@@ -212,7 +212,7 @@ class Timer(Handle):
             cell = ns if shift < 0 else (shift << 7) + (ns >> shift)
             # The maximum first: a reader in between must not find a duration above it.
             if ns > self._max_ns:
-                # The node may have noted since how long the worker before was silent.
+                # Meanwhile the node may have recorded how long the previous worker was silent.
                 cells[CELLS] = self._max_ns = max(ns, cells[CELLS])
         except (AttributeError, TypeError, ValueError) as error:
             rule = "record an int of nanoseconds below 2**64"
@@ -221,24 +221,24 @@ class Timer(Handle):
             cell = LAST_CELL
         count = cells[cell]
         if not count:
-            cells[HIT + (cell >> 7)] = 1  # before the cell, for readers look only at rows hit
+            cells[HIT + (cell >> 7)] = 1  # before the cell, because readers skip rows not hit
         cells[cell] = count + 1
 
     def time(self) -> Stopwatch:
-        """A context manager that records how long its block took.
+        """Return a context manager that records how long its block took.
 
-        A block that raises is recorded too: leaving failures out would flatter the target. Only a
-        user that is killed inside the block records nothing here. Time for which a pause of the run
-        held the user up within the block does not count.
+        A block that raises is recorded as well: leaving out failures would flatter the target. Only
+        a user that is killed inside the block records nothing here. Time in which a pause of the
+        run held up the user inside the block does not count.
 
-        After the caller has passed a throttle, the first such block and those within it record
-        the time since the throttle's slot as well, into a timer of the same name and ``.response``.
+        After the caller has passed a throttle, the first such block and those nested in it also
+        record the time since the throttle's slot, in a timer of the same name with ``.response``.
         """
         return ThrottledStopwatch(self) if stopwatch.throttled else Stopwatch(self)
 
     @property
     def response(self) -> Timer:
-        """The timer of what is recorded under a throttle's token, since the intended time."""
+        """The timer of response times: durations since the throttle slot of the user's token."""
         if self._response is None:
             self._response = self._registry.built_in(Timer, self.name + RESPONSE)
         return self._response
@@ -253,13 +253,13 @@ class Timer(Handle):
 
 
 class ThrottleMeters(Handle):
-    """What this worker counts of a throttle, see `amoc.metrics.throttle_counts`."""
+    """This worker's counts of a throttle, see `amoc.metrics.throttle_counts`."""
 
     __slots__ = ("_parts", "executions", "missed", "requests", "waiting")
     kind = Kind.THROTTLE
 
     def __init__(self, name: str, registry: Registry | None) -> None:
-        """Count throttle `name`; where there is no `registry`, in memory of its own."""
+        """Count for throttle `name`; without a `registry`, in private memory."""
         self._parts = [Count() for _ in range(len(COUNTS) + 1)]
         self.requests, self.executions, self.missed, self.waiting = self._parts
         if registry is not None:

@@ -1,13 +1,13 @@
-"""Log-linear histograms: how durations are kept in memory, and percentiles read from them. Pure.
+"""Log-linear histograms: storage of durations, and percentiles computed from them. Pure.
 
-A duration of v nanoseconds falls into a cell by its leading eight bits: below 256 ns a cell is one
-nanosecond wide, above that each power of two is cut into 128 cells of equal width. So a cell is at
-most 1/128 of its value wide, and its middle is at most 0.4 % from any value in it.
-The cells reach past one hour; what is longer goes into the last cell, and the largest value is kept
-exactly beside them. Merging is addition, cell by cell, in any order.
+A duration of v nanoseconds belongs to a cell by its leading eight bits: below 256 ns a cell is one
+nanosecond wide, above that each power of two is divided into 128 cells of equal width. So the width
+of a cell is at most 1/128 of its values, and its middle is at most 0.4 % from any of them.
+The cells reach beyond an hour. Longer durations go into the last cell, and the maximum is kept
+exactly, next to the cells. Merging is addition, cell by cell, in any order.
 
-The count and the mean are derived from the cells alone, so they cannot disagree with the
-percentiles, even when they are read while the writer is at work.
+Count and mean are derived from the cells alone, so they cannot contradict the percentiles, even if
+they are read while the writer is at work.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from itertools import accumulate
 from math import ceil
 
 ROW = 128
-"""Cells of equal width; those of a power of two."""
+"""Cells of equal width that cover a power of two."""
 ROWS = 36
 CELLS = ROWS * ROW
-"""Cells of one histogram; the last of them ends at 2**42 ns, 73 minutes."""
+"""Cells of a histogram; the last one ends at 2**42 ns, 73 minutes."""
 
 LAST_CELL = CELLS - 1
 
 
 def cell_of(ns: int) -> int:
-    """The cell for a duration of `ns` nanoseconds; negative ones count as 0."""
+    """Return the cell for a duration of `ns` nanoseconds; negative ones count as 0."""
     if ns < 0:
         return 0
     shift = ns.bit_length() - 8
@@ -47,12 +47,12 @@ _MIDDLES_NS = tuple(map(_middle_ns, range(CELLS)))  # a mean needs thousands of 
 
 
 def middle_ns(cell: int) -> float:
-    """The middle of what falls into `cell`, in nanoseconds."""
+    """Return the middle of the values in `cell`, in nanoseconds."""
     return _MIDDLES_NS[cell]
 
 
 def end_ns(cell: int) -> int:
-    """The largest duration that falls into `cell`, in nanoseconds."""
+    """Return the largest duration in `cell`, in nanoseconds."""
     if cell < 256:
         return cell
     shift = (cell >> 7) - 1
@@ -60,16 +60,16 @@ def end_ns(cell: int) -> int:
 
 
 MAX_NS = end_ns(LAST_CELL)
-"""The longest duration that mean and percentiles know; what is longer counts as this."""
+"""The longest duration in mean and percentiles; longer ones count as this."""
 
 
 @dataclass
 class Histogram:
-    """Merged durations, kept sparsely.
+    """Merged durations, stored sparsely.
 
     Attributes:
-        cells: How often each cell was hit; cells that were not are absent.
-        max_ns: The longest duration, exactly.
+        cells: The number of hits of each cell; those without hits are absent.
+        max_ns: The exact maximum.
     """
 
     cells: dict[int, int] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Histogram:
 
     @classmethod
     def of(cls, durations_ns: Iterable[int]) -> Histogram:
-        """The histogram of recorded durations, as a worker would have kept it."""
+        """Return the histogram of durations, as a worker would have recorded them."""
         histogram = cls()
         for ns in durations_ns:
             histogram.add({cell_of(ns): 1}, ns)
@@ -92,18 +92,18 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many durations were recorded."""
+        """The number of recorded durations."""
         return sum(self.cells.values())
 
     @property
     def mean_s(self) -> float:
-        """The mean in seconds, 0 when nothing was recorded."""
+        """The mean in seconds, 0 if nothing was recorded."""
         count = self.count
         total = sum(_MIDDLES_NS[cell] * hits for cell, hits in self.cells.items())
         return total / count / 1e9 if count else 0.0
 
     def quantiles_s(self, *fractions: float) -> list[float]:
-        """The nearest-rank quantiles in seconds, in the order asked for; 0 when nothing is there.
+        """Return nearest-rank quantiles in seconds, in the order given; 0 if nothing was recorded.
 
         Args:
             fractions: Each from 0 to 1: 0.99 is the 99th percentile.

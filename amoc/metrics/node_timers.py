@@ -1,7 +1,7 @@
-"""Timers of several nodes, each of which says what it has recorded in all: what they grow by. Pure.
+"""Timers of several nodes, each of which sends totals: their growth. Pure.
 
-A node has few cells to tell, and there may be a thousand of them. So what they say is gathered, and
-looked at together: many cells at once take less time (`amoc.metrics.vectors`).
+A node has few cells to send, and there may be a thousand nodes. So their reports are collected and
+processed together, because many cells at once take less time (`amoc.metrics.vectors`).
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from amoc.metrics.vectors import Counts, Keys
 
 
 class NodeTimers:
-    """What timers of nodes have grown by."""
+    """The growth of nodes' timers."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
         self._sums = TimerSums()  # of each timer of each node
-        self._timers = array("I")  # which timer of ours each of these is
-        self._said: dict[str, TimerBlock] = {}  # by node, what was not looked at yet
-        self._cells = 0  # in that
+        self._timers = array("I")  # the number, in `_names`, of each of these
+        self._said: dict[str, TimerBlock] = {}  # reports not yet processed, by node
+        self._cells = 0  # in those
         self._grown: tuple[Keys, Counts] | None = None
         self._longest_ns: dict[int, int] = {}
 
     def take(self, node: str, told: Wire, yield_if_due: Callable[[], None] = lambda: None) -> None:
-        """A node has told the totals of some of its cells.
+        """Take a node's totals of some of its cells.
 
         Args:
             node: Its name.
             told: As `TimerBlock.wire`.
-            yield_if_due: Called between two parts of the work.
+            yield_if_due: Called between parts of the work.
 
         Raises:
             ValueError: The parts do not fit together.
@@ -59,14 +59,14 @@ class NodeTimers:
         return number
 
     def growth(self) -> TimerBlock:
-        """What they have grown by since this was last asked."""
+        """Return the growth since the last call."""
         self._look()
         keys, counts = self._grown or (array("I"), array("Q"))
         longest_ns, self._longest_ns, self._grown = self._longest_ns, {}, None
         return packed(self._names, keys, counts, longest_ns, longest_ns)
 
     def _look(self, yield_if_due: Callable[[], None] = lambda: None) -> None:
-        """See what the totals that nodes have told are more than what was known."""
+        """Process the collected reports: compute how much their totals exceed those known."""
         blocks, self._said, self._cells = [*self._said.values()], {}, 0
         if not blocks:
             return

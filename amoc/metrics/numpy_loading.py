@@ -1,6 +1,6 @@
-"""NumPy is loaded when there are so many timers that it pays, and then beside the loop.
+"""Loads NumPy once there are enough timers for it to pay off, without stalling the event loop.
 
-It takes 15 MB and a tenth of a second, so a process of a run that does not need it goes without
+It takes 15 MB and a tenth of a second, so a process that does not need it goes without
 (`amoc.metrics.vectors`). Workers never load it.
 """
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     import gevent
 
 WORTH_CELLS = 4_000
-"""Cells of timers that grow in a second: from here on NumPy is faster by more than it costs."""
+"""Growing cells of timers per second from which on NumPy saves more than it costs."""
 LARGE_BYTES = 4_000_000
-"""The same for a run's series that is read back."""
+"""The same for a run's series that is read back, in bytes."""
 _THREADS = "OPENBLAS_NUM_THREADS"
 
 _loading: gevent.Greenlet[..., None] | None = None
 
 
 def load_for(cells: int) -> None:
-    """So many cells of timers have grown in a second: load NumPy if that is worth it."""
+    """Load NumPy if it is worth it for this many growing cells of timers per second."""
     if cells >= WORTH_CELLS:
         load_beside()
 
 
 def load_beside() -> None:
-    """Load NumPy, and let the loop turn meanwhile."""
+    """Load NumPy in a thread, while the event loop runs."""
     global _loading
-    import gevent  # what reads a run has none
+    import gevent  # not loaded by processes that only read a run
 
     if _loading is None:
         _loading = gevent.spawn(_load)
 
 
 def load_now() -> None:
-    """Load NumPy: a long run is to be read, in a process that does nothing else."""
+    """Load NumPy right now, to read a long run in a process that does nothing else."""
     vectors.use(_imported())
 
 
@@ -51,7 +51,7 @@ def _load() -> None:
 
 
 def _imported() -> Any:
-    # Linear algebra, which nobody needs here, would start a thread for each core.
+    # Linear algebra, which is not needed here, would start a thread for each core.
     before = os.environ.get(_THREADS)
     os.environ[_THREADS] = "1"
     try:

@@ -1,9 +1,9 @@
 """Metrics that a run can do without: those of throttles, coordinators and causes of failures.
 
 A scenario may create any number of throttles and coordinators, and a board has room for 8,000
-metrics. So these leave `KEPT_FREE` for amoc's own metrics and the scenario's. Further ones count
-nothing, which each worker reports once: a limit reached in the middle of a run, perhaps in the
-event loop, must not end its workers.
+metrics. So `KEPT_FREE` of these are reserved for amoc's other metrics and the scenario's. Any
+further ones count nothing, which each worker reports once: reaching a limit in the middle of a run,
+perhaps in the event loop, must not end its workers.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ Level = metrics.Gauge | NullGauge
 
 
 def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
-    """The counter called `name`, or one that counts nothing where there is no room.
+    """Return the counter called `name`, or one that counts nothing if there is no room.
 
     Args:
-        name: The metric's.
-        kept_free: How many other metrics there must still be room for.
+        name: The metric's name.
+        kept_free: How many other metrics must still fit.
     """
     try:
         if registry.current.fits(name, kept_free):
@@ -56,12 +56,12 @@ def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
 
 
 def gauge(name: str, merge: Merge, kept_free: int = KEPT_FREE) -> Level:
-    """The gauge called `name`, or one that keeps nothing where there is no room, which is not told.
+    """Return the gauge called `name`, or one that keeps nothing if there is no room, silently.
 
     Args:
-        name: The metric's.
-        merge: How those of several workers are merged.
-        kept_free: How many other metrics there must still be room for.
+        name: The metric's name.
+        merge: How the values of several workers are merged.
+        kept_free: How many other metrics must still fit.
     """
     if registry.current.fits(name, kept_free, Kind.GAUGE):
         with suppress(ScenarioError):  # the name may be too long
@@ -70,7 +70,7 @@ def gauge(name: str, merge: Merge, kept_free: int = KEPT_FREE) -> Level:
 
 
 def throttle(name: str) -> metrics.ThrottleMeters:
-    """The meters of throttle `name`, or ones that are not reported where there is no room."""
+    """Return the meters of throttle `name`, or ones that are not reported if there is no room."""
     if registry.current.fits(name, KEPT_FREE, Kind.THROTTLE):
         return registry.current.throttle(name)
     _say(f"throttle {name!r}")

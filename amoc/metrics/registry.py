@@ -1,8 +1,8 @@
-"""Counters, gauges and timers by name: declared anywhere, the same name being the same metric.
+"""Counters, gauges and timers by name. They can be declared anywhere; a name is a single metric.
 
-Until a process is a worker it records into private memory, so the same code works in a test, in
-init() and in a user. Handles that were made before a worker was forked, at a module's top level
-say, are bound to its cells when it starts.
+Until a process is a worker, it records into private memory, so the same code works in a test, in
+init() and in a user. Handles created before a worker was forked, for example at a module's top
+level, are bound to its cells when it starts.
 
     metrics.counter("rounds").inc()
     metrics.gauge("queue_length", merge="max").set(12)
@@ -10,7 +10,7 @@ say, are bound to its cells when it starts.
     with metrics.timer("round_trip").time():
         ...
 
-A process has one registry, which each metric of it is in. A test makes one of its own:
+A process has one registry, which contains all of its metrics. A test creates its own:
 
     with Registry().activated():
         ...
@@ -32,43 +32,43 @@ from amoc.metrics.area import Area, Kind, Merge, Metric, joint_name, joint_parts
 from amoc.metrics.handles import Counter, Gauge, Handle, ThrottleMeters, Timer
 
 MAX_BYTES = 231
-"""Of a metric's name in UTF-8, so that the board has room for a timer's response time, too."""
+"""Maximum size of a metric's name in UTF-8; leaves room for the suffix of response times."""
 _H = TypeVar("_H", bound=Handle)
 
 
 class Registry:
-    """The metrics of a process, and where they are recorded.
+    """The metrics of a process, and the memory that they record into.
 
     Attributes:
         handles: The metrics of the scenario, by name.
-        composed: What is made of several metrics, by name or class: the recorders of steps, see
+        composed: Objects composed of several metrics, by name or class: the recorders of steps, see
             `amoc.steps`.
     """
 
     def __init__(self, area: Area | None = None) -> None:
-        """Begin without metrics.
+        """Start without metrics.
 
         Args:
-            area: What they record into; private memory where none is given.
+            area: The area to record into; private memory by default.
         """
         self._area = area
         self.handles: dict[str, Handle] = {}
         self.composed: dict[object, Any] = {}
-        # Those of amoc: by name; of throttles, whose names may be those of metrics, by kind, too.
+        # amoc's own: by name; for throttles, which may share names with metrics, by kind as well.
         self._built_in: dict[str | tuple[Kind, str], Handle] = {}
 
     @property
     def area(self) -> Area:
-        """Where they are recorded."""
+        """The area that they record into."""
         if self._area is None:
             self._area = Area.private()
         return self._area
 
     def declare(self, wanted: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
-        """A metric of the scenario that this process has no handle of.
+        """Create a metric of the scenario that this process has no handle of.
 
         Raises:
-            ScenarioError: The name is malformed, one of amoc's own, or that of another kind.
+            ScenarioError: The name is malformed, one of amoc's own, or used by another kind.
         """
         check_name("metric", name)
         if len(name.encode()) > MAX_BYTES:
@@ -82,7 +82,7 @@ class Registry:
         return handle
 
     def built_in(self, kind: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
-        """A metric of amoc's own, whose name no scenario's metric can have.
+        """Return one of amoc's own metrics, whose name the scenario cannot use.
 
         Raises:
             ScenarioError: The scenario has a metric of that name, or there is no room.
@@ -96,7 +96,7 @@ class Registry:
         return handle
 
     def throttle(self, name: str) -> ThrottleMeters:
-        """The meters of throttle `name`.
+        """Return the meters of throttle `name`.
 
         Raises:
             ScenarioError: There is no room.
@@ -107,10 +107,10 @@ class Registry:
         return handle
 
     def joint(self, parts: tuple[_H, ...]) -> tuple[_H, ...]:
-        """What counts in each of some counters, or of two timers, at the cost of one.
+        """Return a metric that counts in each of some counters, or two timers, at the cost of one.
 
         Returns:
-            A metric of their kind; `parts` where there is no room for it, or they are not all here.
+            A metric of their kind; `parts` if there is no room, or if not all are in this registry.
         """
         name = joint_name(one.name for one in parts)
         are_here = all(
@@ -125,23 +125,23 @@ class Registry:
         """Record into `area` from now on; called once in a worker, right after it was forked.
 
         Args:
-            area: The worker's own.
-            inherit: Whether to take over what was counted before the fork, in init() say; one
-                worker of a node does.
+            area: The worker's own area.
+            inherit: Whether to take over what was counted before the fork, for example in init();
+                one worker of each node does.
         """
         self._area = area
         area.forget_gauges()
         for handle in self._all():
             handle.bind(area, inherit=inherit)
 
-    def disable(self) -> None:
-        """In a forked process: let no handle reach the cells of the worker it was copied from."""
+    def take_away(self) -> None:
+        """In a forked process: detach all handles from the cells of the worker it is a copy of."""
         self._area = GONE
         for handle in self._all():
             handle.unbind(GONE)
 
     def declared(self) -> list[tuple[str, int]]:
-        """Name and `Kind` of each metric that this process has a handle of."""
+        """Return name and `Kind` of each metric that this process has a handle of."""
         return sorted(
             (one.name, int(one.kind))
             for one in self._all()
@@ -149,7 +149,7 @@ class Registry:
         )
 
     def fits(self, name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:
-        """Whether `name` is a metric, or can be one and leave room for `kept_free` others."""
+        """Whether `name` is a metric, or can become one and leave room for `kept_free` others."""
         return self.area.has(kind, name) or self.area.free > kept_free
 
     def _all(self) -> Iterator[Handle]:
@@ -157,7 +157,7 @@ class Registry:
 
     @contextmanager
     def activated(self) -> Iterator[None]:
-        """Let this be the registry of the process within the block, in which no token was given."""
+        """Make this the process's registry inside the block, which starts without a token."""
         global current
         before = current, stopwatch.throttled
         current, stopwatch.throttled = self, False
@@ -168,28 +168,28 @@ class Registry:
 
 
 current = Registry()
-"""That of this process."""
+"""The registry of this process."""
 
 
 def counter(name: str) -> Counter:
-    """The counter called `name`.
+    """Return the counter called `name`.
 
     Raises:
-        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric.
+        ScenarioError: The name is malformed, one of amoc's own, or used by another kind of metric.
     """
     handle = current.handles.get(name)
     return handle if type(handle) is Counter else current.declare(Counter, name)
 
 
 def gauge(name: str, merge: str = "sum") -> Gauge:
-    """The gauge called `name`.
+    """Return the gauge called `name`.
 
     Args:
         name: Any printable text; see `amoc.base.names.check_name`.
         merge: How the values of several workers are merged: ``sum``, ``max``, ``min`` or ``mean``.
 
     Raises:
-        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric,
+        ScenarioError: The name is malformed, one of amoc's own, or used by another kind of metric,
             or there is no such rule.
     """
     handle = current.handles.get(name)
@@ -205,25 +205,25 @@ def gauge(name: str, merge: str = "sum") -> Gauge:
 
 
 def timer(name: str) -> Timer:
-    """The timer called `name`.
+    """Return the timer called `name`.
 
     Raises:
-        ScenarioError: The name is malformed, one of amoc's own, or that of another kind of metric.
+        ScenarioError: The name is malformed, one of amoc's own, or used by another kind of metric.
     """
     handle = current.handles.get(name)
     return handle if type(handle) is Timer else current.declare(Timer, name)
 
 
 def built_in(kind: type[_H], name: str, merge: Merge = Merge.SUM) -> _H:
-    """A metric of amoc's own in this process, see `Registry.built_in`."""
+    """Return one of amoc's own metrics in this process, see `Registry.built_in`."""
     return current.built_in(kind, name, merge)
 
 
 def joint(parts: tuple[_H, ...]) -> tuple[_H, ...]:
-    """What counts in each of `parts` in this process, see `Registry.joint`."""
+    """Return a metric that counts in each of `parts` in this process, see `Registry.joint`."""
     return current.joint(parts)
 
 
 def read() -> list[Metric]:
-    """What this process has recorded."""
+    """Return what this process has recorded."""
     return current.area.read()

@@ -1,8 +1,8 @@
-"""Names of metrics that amoc keeps for itself. Pure.
+"""Names of metrics that amoc reserves for itself. Pure.
 
-A scenario's metric of such a name would be added to amoc's own, or hide it from thresholds, so it
-is refused where it is declared. Metrics of a library, `amoc.xmpp` say, are reserved as soon as that
-is imported, see `amoc.metrics.registry.Registry.built_in`.
+A scenario's metric with such a name would be added to amoc's own, or hide it from thresholds, so it
+is rejected where it is declared. Metrics of a library, such as `amoc.xmpp`, are reserved as soon as
+it is imported, see `amoc.metrics.registry.Registry.built_in`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from amoc.metrics.coordinated_omission import RESPONSE
 from amoc.metrics.step_names import FIRST_FAILURE, LAST_FAILURE
 
 EVERY_RUN = ("loop_lag", "user_start_lateness", "token_lateness", "coordinator_action_delay")
-"""Timers that every summary has."""
+"""Timers in every summary."""
 TIMERS = (*EVERY_RUN, "arrival_lateness")
-"""Timers that tell about amoc itself; shown apart from those of the target."""
+"""Timers that describe amoc itself; shown apart from those of the target."""
 MAIL = ("mail_sent", "mail_received", "mail_refused", "mail_undeliverable")
 """Counters of `amoc.users.mail`."""
 OUTLIVED = "greenlets_left"
@@ -21,18 +21,18 @@ OUTLIVED = "greenlets_left"
 ITERATIONS = "iterations"
 """Counts iterations that did not crash."""
 LATE_TURNS = "late_turns"
-"""Counts turns that took longer than `user.pace` has time for."""
+"""Counts turns that took longer than `user.pace` allows."""
 ARRIVALS = "arrivals"
 """Counts iterations that an arrival rate has started."""
 DROPPED = "dropped"
-"""Counts iterations that were to start, and for which no user was free in time."""
+"""Counts iterations that were due but for which no user was free in time."""
 SPANS = ("otel_spans", "otel_spans_dropped")
 """Counters of `amoc.results.exporters.otlp_spans`."""
 COUNTED = ("crashes", "starts", "users")
-"""What thresholds find in every run, beside metrics."""
+"""Names that thresholds find in every run, besides metrics."""
 COORDINATOR, BARRIERS, THROTTLE, FEED = "coordinator.", "barriers.", "throttle.", "feed."
 KIND = "kind."
-"""Begins what is counted of each kind of user."""
+"""Prefix of the counters of each kind of user."""
 NAMES = frozenset(
     {*TIMERS, *MAIL, OUTLIVED, ITERATIONS, LATE_TURNS, ARRIVALS, DROPPED, *SPANS, *COUNTED}
 )
@@ -43,12 +43,12 @@ _PREFIXES = (
 
 
 def is_reserved(name: str) -> bool:
-    """Whether no metric of a scenario can be called `name`."""
+    """Whether `name` is not available for a scenario's metric."""
     return name in NAMES or name.startswith(_PREFIXES) or name.endswith(RESPONSE)
 
 
 def refusal(name: str) -> str:
-    """Why a scenario cannot have a metric called `name`."""
+    """Return why a scenario cannot have a metric called `name`."""
     if name.endswith(RESPONSE):
         what = f"{RESPONSE!r} ends the names of response times, which timers record"
     elif prefix := next((one for one in _PREFIXES if name.startswith(one)), ""):

@@ -1,10 +1,11 @@
-"""Stopwatches: how long the block of a timer took, and how long ago its throttle's slot was.
+"""Stopwatches: how long a timer's block took, and the time since its throttle slot.
 
 A user that has passed a throttle has an intended time: that of its slot. A `time()` block that
-begins after that records two durations: how long it took (service time), and into ``NAME.response``
-the time since the intended time (response time). A target that stalls makes users late for their
-slots; the service time does not show that, the response time does. It also includes the turns that
-users missed because the target held them up, see `amoc.metrics.coordinated_omission`.
+begins after that records two durations: how long it took (service time), and, in
+``NAME.response``, the time since the intended time (response time). A target that stalls makes
+users late for their slots, which the service time does not show but the response time does. The
+latter also includes the turns that users missed because the target held them up, see
+`amoc.metrics.coordinated_omission`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from amoc.metrics.handles import Timer
 
 Owner = Any
-"""A greenlet, which carries its token and its cadences as attributes of its own."""
+"""A greenlet, which carries its token and its cadences as attributes."""
 throttled = False
-"""Whether any token was ever given in this process: until then looking for one costs nothing."""
+"""Whether a token was ever given in this process: until then, looking for one costs nothing."""
 
 
 class Stopwatch:
@@ -47,7 +48,7 @@ class Stopwatch:
 
 
 class _Token:
-    """Permission from a throttle, until it is used."""
+    """A permit from a throttle, until it is used."""
 
     __slots__ = ("depth", "intended_ns", "of_slot")
 
@@ -80,7 +81,7 @@ class ThrottledStopwatch(Stopwatch):
             self._cut_short(end_ns)
 
     def _take_token(self) -> None:
-        """The block begins under the token of its greenlet, if that has one."""
+        """Put the block under the token of its greenlet, if that has one."""
         whose = self._whose
         token = getattr(whose, "throttle_token", None)
         if type(token) is int:
@@ -90,7 +91,7 @@ class ThrottledStopwatch(Stopwatch):
             token.depth += 1
 
     def _release(self) -> None:
-        """The block has ended; a token serves the blocks that began under it, and no other."""
+        """End the block. A token covers the blocks that began under it, and no others."""
         token = self._token
         assert token is not None
         token.depth -= 1
@@ -98,17 +99,17 @@ class ThrottledStopwatch(Stopwatch):
             self._whose.throttle_token = None
 
     def _respond(self, end_ns: int) -> None:
-        """Record the response time of a block that has ended at `end_ns`, pauses left out."""
+        """Record the response time of a block that ended at `end_ns`, pauses excluded."""
         assert self._token is not None
         _respond(self._whose, self._timer, self._responses(), self._token, end_ns)
 
     def _responses(self) -> tuple[Timer, ...]:
-        """The timers of its response time."""
+        """Return the timers of its response time."""
         timer = self._timer
         return (timer._response or timer.response,)
 
     def _cut_short(self, end_ns: int) -> None:
-        """It was killed in the middle, perhaps because it hung for so long."""
+        """Handle a block that was killed before its end, perhaps because it hung for so long."""
         if self._token is not None:
             end_ns -= own_paused_ns()
             responses = self._responses()
@@ -124,12 +125,12 @@ def _respond(
     *,
     killed: bool = False,
 ) -> None:
-    """Record the response time of a block that `whose` has ended, and of turns it has missed.
+    """Record the response time of a block that `whose` has ended, and those of turns it has missed.
 
-    It is recorded in each of `responses`; the turns are those at what `timer` measures.
+    They are recorded in each of `responses`; turns are counted for `timer`.
 
-    One that was `killed` would have taken longer: it counts only if it has kept turns from
-    happening, for then what is known of it is bad enough.
+    A block that was `killed` would have taken longer. It counts only if it prevented other turns,
+    because what is known of it is bad enough in that case.
     """
     intended_ns = token.intended_ns
     response_ns = end_ns - intended_ns
@@ -158,27 +159,27 @@ def _respond(
 
 
 def look() -> None:
-    """Look for tokens from now on, though none may have been given: requests are `Step` then."""
+    """Look for tokens from now on, although none may have been given; requests then use `Step`."""
     global throttled
     throttled = True
 
 
 def put_token(whose: Owner, intended_ns: int, of_slot: bool = True) -> None:
-    """The greenlet `whose` has passed a throttle; a token that it still had is replaced.
+    """Give a token to greenlet `whose`, which has passed a throttle; replaces one that it had.
 
     Args:
-        whose: Which greenlet.
-        intended_ns: When it was to begin.
-        of_slot: Whether a slot of a rate said so. Without a rate no turns can be missed.
+        whose: The greenlet.
+        intended_ns: The time at which it was due.
+        of_slot: Whether that is the time of a slot. Without a rate, no turns can be missed.
     """
     global throttled
     throttled = True
-    # On the greenlet's own clock, without pauses. A `_Token` is made when a timer is begun.
+    # On the greenlet's own clock, without pauses. A `_Token` is made when a timer begins.
     intended_ns -= getattr(whose, "paused_ns", 0)
     whose.throttle_token = intended_ns if of_slot else _Token(intended_ns, False)
 
 
 def drop_token(whose: Owner) -> None:
-    """The greenlet `whose` has ended what it passed a throttle for, begun or not."""
+    """Take the token from greenlet `whose`, which has ended what it passed a throttle for."""
     if throttled and getattr(whose, "throttle_token", None) is not None:
         whose.throttle_token = None

@@ -1,8 +1,8 @@
-"""What is counted of each throttle: the one place that declares it. Pure.
+"""The counts of each throttle: the only place that declares them. Pure.
 
-A worker counts in one record of the board for each throttle (`Kind.THROTTLE`): the fields of
-`ThrottleCounts`, which only grow, and after them the users that wait now. The sampler, the series,
-the summary, thresholds, exporters and exports take the names from here.
+A worker has a record on the board for each throttle (`Kind.THROTTLE`): the fields of
+`ThrottleCounts`, which only grow, followed by the number of users waiting now. The sampler, the
+series, the summary, thresholds, exporters and exports take the names from here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 
 class ThrottleCounts(NamedTuple):
-    """What has happened at a throttle: since the run began, or by how much that has grown."""
+    """The counts of a throttle: since the run began, or their growth."""
 
     requests: int = 0
     """How often a user asked to pass."""
@@ -23,11 +23,11 @@ class ThrottleCounts(NamedTuple):
     """Slots that were not used because they came too late."""
 
     def plus(self, more: Sequence[int]) -> ThrottleCounts:
-        """The sum of both."""
+        """Return the sum of both."""
         return ThrottleCounts._make(map(add, self, more))
 
     def beyond(self, known: Sequence[int]) -> ThrottleCounts:
-        """By how much each count is above that of `known`, if it is."""
+        """Return how much each count exceeds that in `known`, at least 0."""
         pairs = zip(self, known, strict=True)
         return ThrottleCounts._make([max(0, now - before) for now, before in pairs])
 
@@ -38,20 +38,20 @@ class Count:
     __slots__ = ("cells",)
 
     def __init__(self) -> None:
-        self.cells: memoryview[int] = memoryview(bytearray(8)).cast("Q")  # not reported
+        self.cells: memoryview[int] = memoryview(bytearray(8)).cast("Q")  # until bound: unreported
 
     def inc(self, n: int = 1, /) -> None:
         """Count `n` more, which is 0 or more."""
         self.cells[0] += n
 
     def set(self, value: int, /) -> None:
-        """Show `value`."""
+        """Set the cell to `value`."""
         self.cells[0] = value
 
 
 COUNTS = ThrottleCounts._fields
 WAITING = "waiting"
-"""What a throttle's users that wait now are called, beside the counts."""
+"""The name of the number of users waiting now, next to the counts."""
 HELP: Mapping[str, str] = {
     "requests": "How often users asked to pass the throttle",
     "executions": "How often a user passed the throttle",

@@ -1,8 +1,8 @@
-"""The histograms of many timers in a few blocks of bytes: a second of a run, or a sample. Pure.
+"""The histograms of many timers in a few blocks of bytes, for a second of a run or a sample. Pure.
 
-A histogram by itself is a dict and some kilobytes; a thousand of them each second, kept for a
-minute, are hundreds of megabytes. Packed they take ten bytes a cell that was hit. Who looks at a
-timer gets a `Histogram` that is made of them.
+A histogram on its own is a dict and some kilobytes; a thousand of them each second, kept for a
+minute, are hundreds of megabytes. Packed, they take ten bytes per cell that was hit. Accessing a
+timer creates a `Histogram`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Wire = tuple[Sequence[str], bytes, bytes, bytes, bytes]
 
 
 class TimerBlock(Mapping[str, Histogram]):
-    """Histograms by name; they do not change.
+    """Immutable histograms by name.
 
     Attributes:
-        names: Of the timers, each once.
-        max_ns: The longest duration of each, as unsigned 64-bit numbers.
-        ends: Where the cells of each end, 32 bits; they begin where those of the one before end.
-        cells: The cells that were hit, rising in each timer, 16 bits.
-        counts: How often each was hit, 64 bits.
+        names: The timers' names, each once.
+        max_ns: The maximum of each, as unsigned 64-bit numbers.
+        ends: The end of the cells of each, which is the beginning of the next one's; 32 bits.
+        cells: The cells that were hit, ascending in each timer, 16 bits.
+        counts: The number of hits of each cell, 64 bits.
     """
 
     __slots__ = ("_places", "cells", "counts", "ends", "max_ns", "names")
@@ -37,7 +37,7 @@ class TimerBlock(Mapping[str, Histogram]):
         cells: bytes = b"",
         counts: bytes = b"",
     ) -> None:
-        """Timers as `wire` has them; the bytes are those of numbers in the order of the machine.
+        """Make timers from the parts of `wire`; numbers are in the machine's byte order.
 
         Raises:
             ValueError: The parts do not fit together.
@@ -56,7 +56,7 @@ class TimerBlock(Mapping[str, Histogram]):
 
     @classmethod
     def of(cls, timers: Mapping[str, Histogram]) -> TimerBlock:
-        """`timers` packed."""
+        """Pack `timers`."""
         if isinstance(timers, cls):
             return timers
         if (packed := getattr(timers, "packed", None)) is not None:
@@ -80,12 +80,12 @@ class TimerBlock(Mapping[str, Histogram]):
         cells: array[int],
         counts: array[int],
     ) -> TimerBlock:
-        """Timers of these parts, see `TimerBlock`."""
+        """Make timers from their parts, see `TimerBlock`."""
         parts = (one.tobytes() for one in (max_ns, ends, cells, counts))
         return cls(names, *parts)
 
     def parts(self, most: int) -> Iterator[TimerBlock]:
-        """The same timers in several blocks, each of at most `most` cells or of one timer."""
+        """Yield the same timers in several blocks, of at most `most` cells or of one timer."""
         first = begin = 0
         for place in range(len(self.names)):
             after = self.ends[place + 1] if place + 1 < len(self.names) else None
@@ -103,7 +103,7 @@ class TimerBlock(Mapping[str, Histogram]):
 
     @classmethod
     def joined(cls, blocks: Sequence[TimerBlock]) -> TimerBlock:
-        """Blocks as one; no timer may be in two of them."""
+        """Join blocks; no timer may be in two of them."""
         if len(blocks) == 1:
             return blocks[0]
         ends, begin = array("I"), 0
@@ -119,7 +119,7 @@ class TimerBlock(Mapping[str, Histogram]):
         )
 
     def wire(self) -> Wire:
-        """The parts, for a message: what `TimerBlock` is made of."""
+        """Return the parts for a message, which are the arguments of `TimerBlock`."""
         max_ns, ends, cells, counts = (
             part.tobytes() for part in (self.max_ns, self.ends, self.cells, self.counts)
         )

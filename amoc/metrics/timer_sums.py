@@ -1,7 +1,7 @@
-"""Sums of many timers: what each has recorded so far. Pure.
+"""Sums of many timers: everything that each has recorded so far. Pure.
 
-Only rows of cells that were hit take memory: a kilobyte each, and a timer has five of them, say, of
-36. Adding is one pass over the cells that have grown, whichever timers they belong to
+Only rows of cells that were hit take memory: a kilobyte each; a timer typically has five of 36.
+Adding is one pass over the cells that have grown, whichever timers they belong to
 (`amoc.metrics.vectors`).
 """
 
@@ -22,21 +22,21 @@ _NO_ROWS = array("i", [-1] * ROWS)
 
 
 class Grown(NamedTuple):
-    """By how much timers have grown, by their numbers in the sums that were raised."""
+    """The growth of timers, by their numbers in the sums that were raised."""
 
     keys: Keys
     counts: Counts
     longest_ns: dict[int, int]
-    """The longest duration of each; exact where it is the longest ever, else of its cell."""
+    """The maximum of each; exact if it is the maximum so far, otherwise the end of its cell."""
 
 
 class TimerSums(Mapping[str, Histogram]):
     """Histograms by name, to which others are added.
 
     Attributes:
-        names: Of the timers; a timer's number is its place here.
-        max_ns: The longest duration of each.
-        hits: How many durations of each have come by `add`.
+        names: The timers' names; a timer's number is its index here.
+        max_ns: The maximum of each.
+        hits: How many durations of each were added by `add`.
     """
 
     def __init__(self) -> None:
@@ -44,17 +44,17 @@ class TimerSums(Mapping[str, Histogram]):
         self.max_ns = array("Q")
         self.hits = array("Q")
         self._numbers: dict[str, int] = {}
-        self._records: dict[int, int] = {}  # longest durations that `raise_to` has not told yet
-        self._rows = array("i")  # of each row of each timer its place among those that were hit
+        self._records: dict[int, int] = {}  # maxima that `raise_to` has not reported yet
+        self._rows = array("i")  # for each row of each timer, its index among those hit, or -1
         self._cells = array("Q")  # of the rows that were hit
 
     @property
     def rows(self) -> int:
-        """How many rows of cells there is memory for, a kilobyte each."""
+        """The number of rows of cells in memory, a kilobyte each."""
         return len(self._cells) // ROW
 
     def number(self, name: str) -> int:
-        """The number of a timer, which is there from now on."""
+        """Return the number of a timer, which is added if it is new."""
         number = self._numbers.get(name)
         if number is None:
             number = self._numbers[name] = len(self.names)
@@ -67,7 +67,7 @@ class TimerSums(Mapping[str, Histogram]):
     def add(
         self, timers: Mapping[str, Histogram], yield_if_due: Callable[[], None] = lambda: None
     ) -> None:
-        """Add what other timers have recorded, calling `yield_if_due` between parts."""
+        """Add what other timers have recorded; `yield_if_due` is called between parts of the work."""
         for part in TimerBlock.of(timers).parts(vectors.at_once()):
             self._add(part)
             yield_if_due()
@@ -82,7 +82,7 @@ class TimerSums(Mapping[str, Histogram]):
         self.add_at(vectors.keys_of(numbers, packed.ends, packed.cells), packed.counts)
 
     def add_at(self, keys: Keys, counts: Counts | memoryview[int]) -> None:
-        """Add `counts` to the cells of `keys`, of which none may come twice."""
+        """Add `counts` to the cells of `keys`, which must be distinct."""
         self._make_room(keys)
         vectors.add_at(self._cells, self._rows, keys, counts)
 
@@ -91,14 +91,12 @@ class TimerSums(Mapping[str, Histogram]):
             self._rows[row] = self.rows
             self._cells.frombytes(_EMPTY_ROW)
 
-    def raise_to(
-        self, totals: TimerBlock, yield_if_due: Callable[[], None] = lambda: None
-    ) -> Grown:
-        """Raise timers to what others have recorded in all, where that is more.
+    def raise_to(self, totals: TimerBlock, yield_if_due: Callable[[], None] = lambda: None) -> Grown:
+        """Raise timers to the totals of others, where these are greater; return the growth.
 
         Args:
-            totals: What they have recorded.
-            yield_if_due: Called between two parts of the work.
+            totals: The totals.
+            yield_if_due: Called between parts of the work.
         """
         grown = Grown(array("I"), array("Q"), {})
         for part in totals.parts(vectors.at_once()):
@@ -115,7 +113,7 @@ class TimerSums(Mapping[str, Histogram]):
             if max_ns > self.max_ns[number]:
                 self._records[number] = self.max_ns[number] = max_ns
         for number, key in vectors.highest_of(more).items():
-            # A record is known a moment before the cell that it is in.
+            # A maximum is known a moment before its cell.
             record = self._records.pop(number, 0)
             grown.longest_ns[number] = record or min(end_ns(key % CELLS), self.max_ns[number])
         grown.keys.extend(more)
@@ -124,17 +122,17 @@ class TimerSums(Mapping[str, Histogram]):
     def totals_at(
         self, keys: Keys, more: Iterable[int] = (), yield_if_due: Callable[[], None] = lambda: None
     ) -> TimerBlock:
-        """What timers have recorded in all in the cells of `keys`, which are sorted.
+        """Return the totals in the cells of `keys`, which must be sorted.
 
         Args:
-            keys: Cells that are to be told.
-            more: Numbers of timers that are to be told even if none of their cells is.
-            yield_if_due: Called between two parts of the work.
+            keys: The cells to include.
+            more: Numbers of timers to include even without any of these cells.
+            yield_if_due: Called between parts of the work.
         """
         blocks, begin = [], 0
         while begin < len(keys):
             last = keys[min(begin + vectors.at_once(), len(keys)) - 1]
-            end = bisect_left(keys, (last // CELLS + 1) * CELLS, begin)  # where its timer ends
+            end = bisect_left(keys, (last // CELLS + 1) * CELLS, begin)  # the end of its timer
             part = keys[begin:end]
             counts = vectors.at(self._cells, self._rows, part)
             blocks.append(packed(self.names, part, counts, (), self.max_ns))
@@ -162,7 +160,7 @@ class TimerSums(Mapping[str, Histogram]):
         return len(self.names)
 
     def packed(self, begin: int = 0, end: int | None = None) -> TimerBlock:
-        """All of them, packed, or those with numbers from `begin` to below `end`."""
+        """Pack all timers, or those with numbers from `begin` to below `end`."""
         numbers = range(len(self.names))[begin:end]
         rows = self._rows[numbers.start * ROWS : numbers.stop * ROWS]
         keys, counts = vectors.hit(self._cells, rows)
@@ -177,15 +175,15 @@ def packed(
     longest_ns: Sequence[int] | Mapping[int, int],
     first: int = 0,
 ) -> TimerBlock:
-    """Cells as timers, and more timers without any; keys are of those from number `first` on.
+    """Pack cells as timers, and further timers without cells.
 
     Args:
-        names: Of the timers.
-        keys: Those of a timer rise, and are next to each other.
-        counts: How often each cell was hit.
-        more: Numbers of timers that are to be there, too.
-        longest_ns: The longest duration of each that has cells, by its number.
-        first: The number of the first.
+        names: The timers' names.
+        keys: Ascending and contiguous for each timer; relative to timer `first`.
+        counts: The number of hits of each cell.
+        more: Numbers of the further timers.
+        longest_ns: The maximum of each timer that has cells, by its number.
+        first: The number of the first timer.
     """
     numbers, ends, cells = vectors.grouped(keys)
     numbers = [first + one for one in numbers]

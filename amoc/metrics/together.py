@@ -1,7 +1,7 @@
-"""Recording several metrics in one call, for what happens with each request of each user.
+"""Records several metrics in one call, for what happens with each request of each user.
 
-A call costs a worker more than what it does, and what several metrics count in the same way is
-written once (`Registry.joint`): two timers and four counters take half the time so.
+A call costs a worker more than the recording itself, and metrics that count the same events are
+written once (`Registry.joint`): two timers and four counters take half the time this way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from amoc.metrics.histogram import CELLS, LAST_CELL, ROW
 from amoc.metrics.timer_cells import HIT
 
 Amounts = tuple[tuple[Counter, int], ...]
-"""Counters, and how much to add to each: ints of at least 0."""
+"""Counters, and the amount to add to each: ints of at least 0."""
 OfRequest = tuple[Counter, Counter, Counter, Counter, Timer, Timer]
 """Counters of requests, of bytes received and sent, and of the sizes of bodies; timers of first
 bytes and of requests."""
@@ -21,13 +21,13 @@ bytes and of requests."""
 def record(
     counters: tuple[Counter, ...], amounts: Amounts, timers: tuple[Timer, ...], ns: int
 ) -> None:
-    """Count what has happened once, what it has brought, and how long it took.
+    """Record an event: that it happened, its amounts, and its duration.
 
     Args:
         counters: Each counts one more event.
-        amounts: Each of these counters goes up by the number with it.
+        amounts: Counters, and the amount to add to each.
         timers: Each records `ns`.
-        ns: From below 2**64 ns; what is below 0 counts as 0, being the difference of two clocks.
+        ns: Below 2**64 ns; a negative one, from the difference of two clocks, counts as 0.
     """
     for counter in counters:
         try:
@@ -39,7 +39,7 @@ def record(
             counter._cells[0] = counter._count = counter._count + amount
         except ValueError:
             counter.inc(amount)
-    # histogram.cell_of and timer_cells.record, written out.
+    # histogram.cell_of and timer_cells.record, inlined.
     if ns < 0:
         ns = 0
     shift = ns.bit_length() - 8
@@ -57,7 +57,7 @@ def record(
 
 
 def event(counter: Counter, timer: Timer, ns: int) -> None:
-    """Count what has happened once, and time it: `record`, in half the time."""
+    """Count an event and record its duration: `record`, in half the time."""
     if ns < 0 or ns > timer._max_ns or counter._count == MAX_COUNT:
         record((counter,), (), (timer,), ns)
         return
@@ -74,18 +74,18 @@ def event(counter: Counter, timer: Timer, ns: int) -> None:
 
 
 def request(meters: OfRequest, received: int, sent: int, size: int, first_ns: int, ns: int) -> bool:
-    """Record a request as most are, all that there is to record of it.
+    """Record everything about a typical request.
 
     Args:
-        meters: What counts and times it.
-        received: An amount of at least 0, as the next two.
-        sent: Another one.
-        size: Another one.
-        first_ns: A part of `ns`, in nanoseconds; the difference of two clocks.
-        ns: How long it took; the difference of two clocks.
+        meters: Its counters and timers.
+        received: Bytes received, at least 0.
+        sent: Bytes sent, at least 0.
+        size: Size of the body, at least 0.
+        first_ns: The time to the first byte, a part of `ns`; the difference of two clocks.
+        ns: The duration; the difference of two clocks.
 
     Returns:
-        Whether that was done; not where a duration is not usual, such as the longest so far.
+        Whether it was recorded; False if a duration is unusual, such as the longest so far.
     """
     events, incoming, outgoing, sizes, first, whole = meters
     if first_ns < 0 or first_ns > ns or first_ns > first._max_ns or ns > whole._max_ns:
@@ -99,7 +99,7 @@ def request(meters: OfRequest, received: int, sent: int, size: int, first_ns: in
         incoming._cells[0] = incoming._count = incoming._count + received
         outgoing._cells[0] = outgoing._count = outgoing._count + sent
         sizes._cells[0] = sizes._count = sizes._count + size
-    except ValueError:  # a cell has 64 bits; this one is full, and the rest is still to do
+    except ValueError:  # a cell has 64 bits; this one is full, and the rest is yet to be counted
         left = [*zip(meters[:4], (1, received, sent, size), strict=True)]
         while left[0][0]._count + left[0][1] <= MAX_COUNT:
             del left[0]

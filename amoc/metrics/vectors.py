@@ -1,15 +1,15 @@
 """Arithmetic on the cells of many timers at once, in plain Python or with NumPy. Pure.
 
 A process with few timers does not need NumPy, which takes 15 MB and a tenth of a second to load;
-one with a thousand would spend a tenth of a core without it. So each function here has two bodies
-that do the same, and `use` says which. What goes in and comes out are arrays of the standard
-library, whoever worked on them:
+one with a thousand would spend a tenth of a core without it. So each function here has two
+equivalent bodies, and `use` chooses between them. Arguments and results are arrays of the standard
+library in both cases:
 
-    I   keys: a timer's number times `CELLS` plus the cell; places of rows; positions of cells
+    I   keys: a timer's number times `CELLS` plus the cell; indices of rows; positions of cells
     Q   counts
 
-A row is `ROW` cells of a timer, which are next to each other. Most rows of most timers are never
-hit, and nobody keeps or looks at those.
+A row is `ROW` neighbouring cells of a timer. Most rows of most timers are never hit, and are
+neither stored nor processed.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _np: Any = None
 
 
 def use(numpy: Any) -> None:
-    """Work with the module `numpy` from now on; with None in plain Python."""
+    """Use the module `numpy` from now on; None: plain Python."""
     global _np
     _np = numpy
 
 
 def at_once() -> int:
-    """How many cells are worked on in about a millisecond."""
+    """Return how many cells are processed in about a millisecond."""
     return 16_000 if _np is not None else 1_000
 
 
 def keys_of(numbers: Keys, ends: Cells, cells: Cells) -> Keys:
-    """The keys of timers' cells: those of timer `numbers[n]` end at `ends[n]`."""
+    """Return the keys of timers' cells: those of timer `numbers[n]` end at `ends[n]`."""
     if _np is not None:
         sizes = _np.diff(_np.asarray(ends), prepend=_np.uint32(0))
         return _array("I", _np.repeat(_np.asarray(numbers), sizes) * CELLS + _np.asarray(cells))
@@ -56,11 +56,11 @@ def keys_of(numbers: Keys, ends: Cells, cells: Cells) -> Keys:
 
 
 def steps_of(cells: Cells, ends: Cells) -> array[int]:
-    """Of each cell of timers its distance from the one before it in its timer, 0 for the first.
+    """Return each cell's distance from the previous one in its timer, 0 for the first.
 
     Args:
-        cells: The cells of all timers, as unsigned 16-bit numbers; rising in each.
-        ends: Where the cells of each end.
+        cells: The cells of all timers, as unsigned 16-bit numbers; ascending in each.
+        ends: The end of the cells of each.
     """
     if _np is not None and len(cells):
         steps = _np.diff(_np.asarray(cells), prepend=cells[:1])  # modulo 2**16 at the borders
@@ -78,19 +78,19 @@ def steps_of(cells: Cells, ends: Cells) -> array[int]:
 
 
 def highest(numbers: Cells) -> int:
-    """The highest of them; 0 if there is none."""
+    """Return the highest of the numbers; 0 if there are none."""
     if _np is not None and len(numbers):
         return int(_np.asarray(numbers).max())
     return max(numbers, default=0)
 
 
 def risen(steps: Cells, firsts: Cells, ends: Cells) -> array[int]:
-    """The cells of timers, as unsigned 16-bit numbers.
+    """Return the cells of timers, as unsigned 16-bit numbers.
 
     Args:
-        steps: Of each cell its distance from the one before it in its timer, 0 for the first.
+        steps: Each cell's distance from the previous one in its timer, 0 for the first.
         firsts: The first cell of each timer.
-        ends: Where the cells of each end.
+        ends: The end of the cells of each.
     """
     if _np is not None and len(steps):
         sizes = _np.diff(_np.asarray(ends), prepend=_np.uint32(0))
@@ -107,10 +107,10 @@ def risen(steps: Cells, firsts: Cells, ends: Cells) -> array[int]:
 
 
 def grouped(keys: Keys) -> tuple[list[int], Keys, Keys]:
-    """The timers that keys belong to, of which those of a timer are next to each other.
+    """Return the timers that keys belong to; the keys of each must be contiguous.
 
     Returns:
-        Their numbers, where the cells of each end, and the cells, as unsigned 16-bit numbers.
+        Their numbers, the end of the cells of each, and the cells, as unsigned 16-bit numbers.
     """
     if _np is not None and len(keys):
         numbers, cells = _np.divmod(_np.asarray(keys), CELLS)
@@ -126,7 +126,7 @@ def grouped(keys: Keys) -> tuple[list[int], Keys, Keys]:
 
 
 def highest_of(keys: Keys) -> dict[int, int]:
-    """The highest key of each timer, by its number; those of a timer are together and rise."""
+    """Return the highest key of each timer, by its number; keys are contiguous and ascending."""
     if _np is not None and len(keys):
         numbers, every = _np.asarray(keys) // CELLS, _np.asarray(keys)
         last = _np.append(_np.flatnonzero(_np.diff(numbers)), len(keys) - 1)
@@ -135,7 +135,7 @@ def highest_of(keys: Keys) -> dict[int, int]:
 
 
 def sums(counts: Cells, ends: Cells) -> Counts:
-    """The sum of each part of `counts`: where they end is in `ends`."""
+    """Return the sum of each part of `counts`; the parts end at `ends`."""
     if _np is not None:
         reached = _np.append(_np.uint64(0), _np.cumsum(_np.asarray(counts)))
         return _array("Q", _np.diff(reached[_np.asarray(ends)], prepend=_np.uint64(0)))
@@ -147,16 +147,16 @@ def sums(counts: Cells, ends: Cells) -> Counts:
 
 
 def united(several: Iterable[Keys]) -> Keys:
-    """All keys, sorted, each once."""
+    """Return the union of the keys, sorted."""
     if _np is not None:
         keys = _np.concatenate([_np.empty(0, _np.uint32), *map(_np.asarray, several)])
-        keys.sort()  # a third of what numpy.unique() takes
+        keys.sort()  # takes a third of the time of numpy.unique()
         return _array("I", keys[_np.diff(keys, prepend=_np.int64(-1)) != 0])
     return array("I", sorted({key for one in several for key in one}))
 
 
 def renumbered(keys: Keys, numbers: Keys) -> Keys:
-    """The keys of the same cells where timer n has number `numbers[n]`."""
+    """Return the keys of the same cells after renumbering timer n to `numbers[n]`."""
     if _np is not None:
         every, to = _np.asarray(keys), _np.asarray(numbers)
         return _array("I", to[every // CELLS] * CELLS + every % CELLS)
@@ -164,7 +164,7 @@ def renumbered(keys: Keys, numbers: Keys) -> Keys:
 
 
 def gathered(several: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
-    """All keys, sorted, each once and with the sum of its counts."""
+    """Return the union of the keys, sorted, with the sums of their counts."""
     if _np is not None:
         keys, counts = (
             _np.concatenate([*map(_np.asarray, one)]) for one in zip(*several, strict=True)
@@ -183,7 +183,7 @@ def gathered(several: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
 
 
 def new_rows(index: array[int], keys: Keys) -> list[int]:
-    """The rows of `keys` that `index` has no place for: it says -1."""
+    """Return the rows of `keys` that have no place in `index`, where they are -1."""
     if _np is not None:
         rows = _np.asarray(keys) // ROW
         missing = rows[_np.asarray(index)[rows] < 0]
@@ -192,7 +192,7 @@ def new_rows(index: array[int], keys: Keys) -> list[int]:
 
 
 def add_at(cells: Counts, index: array[int], keys: Keys, counts: Cells) -> None:
-    """Add `counts` to the cells that `index` has for `keys`; no key may come twice."""
+    """Add `counts` to the cells that `index` gives for `keys`, which must be distinct."""
     if _np is not None:
         keys_, into = _np.asarray(keys), _np.asarray(cells)
         into[_np.asarray(index)[keys_ // ROW] * ROW + keys_ % ROW] += _np.asarray(counts)
@@ -202,7 +202,7 @@ def add_at(cells: Counts, index: array[int], keys: Keys, counts: Cells) -> None:
 
 
 def at(cells: Counts, index: array[int], keys: Keys) -> Counts:
-    """What the cells hold that `index` has for `keys`."""
+    """Return the contents of the cells that `index` gives for `keys`."""
     if _np is not None:
         keys_ = _np.asarray(keys)
         places = _np.asarray(index)[keys_ // ROW] * ROW + keys_ % ROW
@@ -211,7 +211,7 @@ def at(cells: Counts, index: array[int], keys: Keys) -> Counts:
 
 
 def raise_at(cells: Counts, index: array[int], keys: Keys, totals: Cells) -> tuple[Keys, Counts]:
-    """Raise the cells to `totals` where these are larger; which have grown, and by how much."""
+    """Raise the cells to `totals` where these are greater; return the keys and the growth."""
     if _np is not None:
         keys_, into, said = _np.asarray(keys), _np.asarray(cells), _np.asarray(totals)
         places = _np.asarray(index)[keys_ // ROW] * ROW + keys_ % ROW
@@ -230,7 +230,7 @@ def raise_at(cells: Counts, index: array[int], keys: Keys, totals: Cells) -> tup
 
 
 def hit(cells: Counts, index: array[int]) -> tuple[Keys, Counts]:
-    """The keys of all cells that are not zero, sorted, and what they hold."""
+    """Return the keys of all cells that are not zero, sorted, and their contents."""
     if _np is not None:
         places = _np.asarray(index)
         rows = _np.flatnonzero(places >= 0)
@@ -250,18 +250,18 @@ def hit(cells: Counts, index: array[int]) -> tuple[Keys, Counts]:
 def changed(
     memory: memoryview[Any], places: Keys, rows: Keys, before: bytearray, begin: int, end: int
 ) -> tuple[Keys, Counts]:
-    """What has grown in some rows of a board, which is noted.
+    """Find what has grown in some rows of a board, and update `before`.
 
     Args:
-        memory: Where the board's cells are, a whole number of rows.
-        places: Which row of it each is.
-        rows: Which row of all timers each is: key // `ROW`.
-        before: What they held before, one behind the other; brought up to date.
-        begin: The first to look at.
-        end: Behind the last.
+        memory: The board's cells, a whole number of rows.
+        places: The index of each row in `memory`.
+        rows: The index of each row among those of all timers: key // `ROW`.
+        before: The previous contents of the rows, one after the other; updated.
+        begin: The first row to compare.
+        end: The end of the rows to compare.
 
     Returns:
-        The keys of what has grown, and by how much.
+        The keys of the cells that have grown, and by how much.
     """
     if _np is not None:
         board = _np.frombuffer(memory, _np.uint64).reshape(-1, ROW)

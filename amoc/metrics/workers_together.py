@@ -1,10 +1,10 @@
-"""The workers of a node as one, and which of them are told of besides. Pure.
+"""The workers of a node combined, and the choice of those reported individually. Pure.
 
-What the controller keeps of each worker in each second is what limits how many it can have. So in a
-run with many workers (`named_every`) a node tells each second how all of its workers did together,
-and by name only of some: of those that are past a limit, and, in each sample or every so many, of
-the one that is nearest to one and of each in its turn. The last sample tells of each, so the totals
-of all are known.
+The data that the controller keeps per worker and second limits how many workers it can have. So in
+a run with many workers (`named_every`), a node reports figures for all of its workers together each
+second, and individual ones only for some: those past a limit and, in each sample or every few, the
+one closest to a limit and one of the others in rotation. The last sample includes each worker, so
+all totals are known.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from amoc.metrics.health_figures import WorkerPoint, in_a_second, told_of
 from amoc.metrics.health_limits import strain
 
 FEW = 256
-"""Workers of a run of which each is told of in each second; and how many of all that are well."""
+"""Workers of a run that can all be reported each second; also the limit for those within limits."""
 FEW_OF_A_NODE = 4
-"""So many are told of as cheaply as together."""
+"""Reporting this many individually costs no more than reporting them together."""
 MOST_PAST = 8
-"""Workers of a node that are told of because they are past a limit: the longest so."""
+"""Workers of a node reported because they are past a limit: those past it the longest."""
 HELD = 4
-"""Samples for which a worker is told of that was past a limit. Its shares of a core are judged by
-the mean of three seconds, so the fourth shows that they are not past it any more."""
+"""Samples for which a worker is reported after it was past a limit. Its shares of a core are judged
+by the mean of three seconds, so the fourth shows whether they are within the limit again."""
 _WELL = 2
-"""Workers of a node that are told of although they are well."""
+"""Workers of a node reported although they are within limits."""
 OF_ALL = MEAN, HIGHEST = "mean", "highest"
 
 
 @dataclass(frozen=True)
 class Together:
-    """How all workers of a node did in a second.
+    """The figures of all workers of a node in a second.
 
     Attributes:
         node: The node's name.
-        workers: How many there are.
-        mean: The mean of each metric over them.
-        highest: The highest.
+        workers: The number of workers.
+        mean: The mean of each metric.
+        highest: The maximum of each metric.
     """
 
     node: str
@@ -49,30 +49,30 @@ class Together:
     highest: WorkerPoint
 
     def to_json(self) -> dict[str, Any]:
-        """It as JSON."""
+        """Return the figures as JSON."""
         return {**vars(self), MEAN: {**vars(self.mean)}, HIGHEST: {**vars(self.highest)}}
 
     @classmethod
     def of(cls, node: str, workers: int, told: Sequence[Sequence[Any]], span_s: float) -> Together:
-        """What a node has told as `told_together`, see `in_a_second`."""
+        """Convert what a node sent as `told_together`, see `in_a_second`."""
         return cls(node, workers, *(in_a_second(node, one, span_s) for one in told))
 
 
 def told_together(workers: Sequence[WorkerPoint]) -> list[tuple[Any, ...]]:
-    """What a node tells of its workers together: the mean and the highest, as `TOLD`."""
+    """Return the figures a node sends for all workers: the mean and the maximum, as `TOLD`."""
     columns = [*zip(*map(told_of, workers), strict=True)][1:]
     mean = (round(sum(one) / len(one), 6) for one in columns)
     return [(0, *mean), (0, *map(max, columns))]
 
 
 def named_every(workers: Sequence[int]) -> int:
-    """Every how many samples some workers that are well are told of by name.
+    """Return the interval, in samples, at which some workers within limits are reported.
 
     Args:
-        workers: How many of them each node of the run has.
+        workers: The number of workers of each node of the run.
 
     Returns:
-        The number of samples; 0 if each worker is told of in each.
+        The number of samples; 0 if each sample includes each worker.
     """
     if sum(workers) <= FEW or max(workers) <= FEW_OF_A_NODE:
         return 0
@@ -80,17 +80,17 @@ def named_every(workers: Sequence[int]) -> int:
 
 
 class Told:
-    """Chooses the workers of a node that are told of."""
+    """Chooses the workers of a node that are reported individually."""
 
     def __init__(self) -> None:
-        self._past: dict[int, int] = {}  # by number: for how many samples; the longest so first
+        self._past: dict[int, int] = {}  # samples left by worker number; longest past a limit first
         self._samples = self._turn = 0
 
     def choose(self, workers: Sequence[WorkerPoint], every: int = 1) -> list[WorkerPoint]:
-        """Those of a sample; times are shares.
+        """Choose those of a sample, in which times are shares.
 
         Args:
-            workers: All of the node.
+            workers: All workers of the node.
             every: See `named_every`.
         """
         strains = {one.worker: strain(one) for one in workers}
@@ -98,7 +98,7 @@ class Told:
         told = {*islice(self._past, MOST_PAST)}
         self._past = {number: left - 1 for number, left in self._past.items() if left > 1}
         self._samples += 1
-        if (self._samples + workers[0].worker // len(workers)) % every == 0:  # nodes by turns
+        if (self._samples + workers[0].worker // len(workers)) % every == 0:  # nodes alternate
             self._turn = (self._turn + 1) % len(workers)
             told |= {max(strains, key=strains.__getitem__), workers[self._turn].worker}
         return [one for one in workers if one.worker in told]
@@ -107,7 +107,7 @@ class Told:
 def labelled(
     workers: Iterable[WorkerPoint], together: Iterable[Together]
 ) -> dict[tuple[str, str], WorkerPoint]:
-    """Workers by node and number, and ``mean`` and ``highest`` of those of a node together."""
+    """Return workers by node and number, and each node's ``mean`` and ``highest``."""
     found = {(one.node, str(one.worker)): one for one in workers}
     for one in together:
         found |= {(one.node, MEAN): one.mean, (one.node, HIGHEST): one.highest}
@@ -115,7 +115,7 @@ def labelled(
 
 
 def mean_of(together: Sequence[Together], name: str) -> float | None:
-    """The mean of a metric over the workers of all nodes; None without any."""
+    """Return the mean of a metric over the workers of all nodes; None without any."""
     number = sum(one.workers for one in together)
     of_all: float = sum(getattr(one.mean, name) * one.workers for one in together)
     return of_all / number if number else None
