@@ -1,4 +1,4 @@
-"""A run's answer to a command as lines of text. Pure."""
+"""Formats a run's answer to a command as lines of text. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from amoc.base.text import counted
 
 
 def lines_of(answer: JsonObject) -> list[str]:
-    """The summary, then a line for each node (of several), throttle, coordinator and so on.
+    """Return the summary, then a line for each node (of several), throttle, coordinator and so on.
 
-    `answer` is JSON from a run that may be of another version, so nothing in it is certain.
+    `answer` is JSON from a run that may be of another version, so nothing in it is guaranteed.
     """
     lines = [str(answer.get("summary", "done"))]
     nodes = _records(answer.get("nodes"))
@@ -87,8 +87,8 @@ def _barrier(one: JsonObject) -> str:
 def _feed(one: JsonObject) -> str:
     used, rows = one.get("used", 0), one.get("rows", 0)
     if one.get("order") != "unique" or one.get("share") != "run":
-        return f"{used:,} used, there are {rows:,}"
-    end = ", none is left" if one.get("ended") else ""
+        return f"{used:,} used, {counted(rows, 'row')}"
+    end = ", none left" if one.get("ended") else ""
     return f"{used:,} of {rows:,} used{end}"
 
 

@@ -1,4 +1,4 @@
-"""What a run answers to each command, as records; docs/control.md describes their JSON. Pure."""
+"""A run's answers to commands, as records; docs/control.md describes their JSON. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amoc.base.json_plain import JsonObject
 
 @dataclass(frozen=True)
 class WorkerAnswer:
-    """What one worker has done, in words."""
+    """What a worker has done, as text."""
 
     worker: str
     text: str
@@ -18,7 +18,7 @@ class WorkerAnswer:
 
 @dataclass(frozen=True)
 class WorkerUsers(WorkerAnswer):
-    """The users of one worker; None where it has not answered."""
+    """The users of one worker; None if it has not answered."""
 
     alive: int | None = None
     queued: int | None = None
@@ -26,18 +26,18 @@ class WorkerUsers(WorkerAnswer):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What every command is answered with.
+    """The part common to all answers.
 
     Attributes:
-        summary: The whole in one line.
-        workers: A text for each worker that was concerned.
+        summary: The whole answer in one line.
+        workers: A text for each worker involved.
     """
 
     summary: str
     workers: Sequence[WorkerAnswer] = ()
 
     def to_json(self) -> JsonObject:
-        """Its fields by name, as the control socket and the journal have them."""
+        """Return the fields by name, as sent over the control socket and written to the journal."""
         return asdict(self)
 
 

@@ -14,18 +14,18 @@ from amoc.base.unix_socket import reachable
 
 MAX_ANSWER = 64 << 20
 TIMEOUT_S = 90.0
-"""Longer than any command may take, with those before it."""
+"""Longer than any command may take, including the commands queued before it."""
 CONNECT_S = 5.0
 
 
 def request(
     path: Path, name: str, arguments: JsonObject, comment: str = "", timeout_s: float = TIMEOUT_S
 ) -> JsonObject:
-    """Have the run behind the socket `path` carry out a command; its answer.
+    """Have the run behind socket `path` carry out a command; return its answer.
 
     Raises:
         UsageError: The run is not running.
-        PeerError: The connection breaks, or there is no proper answer in time.
+        PeerError: The connection breaks, or there is no valid answer in time.
         AmocError: The run refuses; the exit code is the run's.
     """
     asked = {"command": name, "arguments": dict(arguments), "comment": comment}
@@ -40,7 +40,7 @@ def request(
             what = "is too busy; try again" if busy else "is not running"
             raise UsageError(f"run {path.parent} {what}") from None
         try:
-            # A server that turns us away says why before it hangs up, without reading our request.
+            # A server that rejects us says why before it closes, without reading our request.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 line.sendall(json.dumps(asked).encode() + b"\n")
             answer = _read_line(line, give_up_ns)

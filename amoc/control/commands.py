@@ -1,9 +1,9 @@
-"""The commands that a run obeys, as one table. Pure.
+"""The commands that a run accepts, in one table. Pure.
 
-Everything that takes commands is made from `COMMANDS`: the sub-commands ``amoc add``, ``amoc
+Everything that accepts commands is based on `COMMANDS`: the sub-commands ``amoc add``, ``amoc
 pause`` and so on (`amoc.cli.control`), the control socket (`amoc.control.server`) and the timeline
-of a replay. All of them check what they were given with `checked`, and
-`amoc.runtime.controller.commands.Commands` carries it out.
+of a replay. All of them validate commands with `checked`, and
+`amoc.runtime.controller.commands.Commands` carries them out.
 
 A new command touches two files: a row here, and a method of `Commands` with the row's arguments as
 its parameters, listed under the row's name in its `_handlers`.
@@ -23,7 +23,7 @@ MAX_NODES = 1_000
 MAX_COMMENT = 1_000
 MAX_VALUES = 1_000
 MAX_TEXT = 1_000
-"""Characters of an argument that is text."""
+"""Maximum length of a text argument, in characters."""
 
 
 class Command(NamedTuple):
@@ -44,7 +44,7 @@ class WholeNumber(NamedTuple):
     high: int
 
     def check(self, value: object) -> int:
-        """`value`, if it is one."""
+        """Return `value` if it is one."""
         if (
             isinstance(value, int)
             and not isinstance(value, bool)
@@ -58,19 +58,19 @@ class Flag:
     """True or false."""
 
     def check(self, value: object) -> bool:
-        """`value`, if it is one."""
+        """Return `value` if it is one."""
         if not isinstance(value, bool):
             raise ValueError(f"must be true or false, got {cut(value)}")
         return value
 
 
 class IdRange(NamedTuple):
-    """The first and the last of user ids, from 1 to `high`."""
+    """The first and the last of a range of user ids, from 1 to `high`."""
 
     high: int
 
     def check(self, value: object) -> tuple[int, int]:
-        """`value`, if it is such a pair."""
+        """Return `value` if it is such a pair."""
         match value:
             case (first, last) if (
                 type(first) is type(last) is int and 1 <= first <= last <= self.high
@@ -85,7 +85,7 @@ class SettingValues:
     """New values of settings, by name. Values may be secret, so no message shows them."""
 
     def check(self, value: object) -> JsonObject:
-        """`value`, if workers can be sent it."""
+        """Return `value` if it can be sent to workers."""
         if not isinstance(value, Mapping) or not value:
             raise ValueError("must be an object of values by setting name, and not empty")
         if len(value) > MAX_VALUES or not all(isinstance(name, str) for name in value):
@@ -97,10 +97,10 @@ class SettingValues:
 
 
 class Text:
-    """A text that is not empty."""
+    """A non-empty text."""
 
     def check(self, value: object) -> str:
-        """`value`, if it is one."""
+        """Return `value` if it is one."""
         if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
             raise ValueError(f"must be text of 1 to {MAX_TEXT} characters, got {cut(value)}")
         return value
@@ -110,7 +110,7 @@ class NodeNames:
     """Names of nodes or of their hosts."""
 
     def check(self, value: object) -> tuple[str, ...]:
-        """`value`, if it is such names."""
+        """Return `value` if it consists of such names."""
         if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_NODES:
             raise ValueError(f"must be 1 to {MAX_NODES} names of nodes, got {cut(value)}")
         for one in value:
@@ -126,10 +126,10 @@ class Argument(NamedTuple):
     """An argument of a command.
 
     Attributes:
-        metavar: How the command line shows its value.
-        default: What it is when it is not given; None means that it must be given.
+        metavar: The placeholder for its value on the command line.
+        default: The value if it is not given; None means that it is required.
         optional: Whether it may be left out and has no default.
-        instead_of: Another argument, which must be given if this one is not, and only then.
+        instead_of: Another argument; exactly one of the two must be given.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Argument(NamedTuple):
 
 
 class Handling(Enum):
-    """How the controller carries a command out."""
+    """How the controller carries out a command."""
 
     READ = "read"
     """In any state of the run; changes nothing, and is not written to the journal."""
@@ -151,15 +151,15 @@ class Handling(Enum):
     AT_ONCE = "at once"
     """While users run, without waiting for other commands."""
     QUEUED = "queued"
-    """While users run, after the commands that were given before it."""
+    """While users run, after the commands given before it."""
 
 
 class CommandSpec(NamedTuple):
     """A row of the table.
 
     Attributes:
-        help: For the command line; its first sentence stands alone in the list of commands.
-        text: The metavar of the comment, for a command that is nothing but its comment.
+        help: For the command line; the list of commands shows only its first sentence.
+        text: The metavar of the comment, for a command that consists only of its comment.
     """
 
     name: str
@@ -169,7 +169,7 @@ class CommandSpec(NamedTuple):
     text: str = ""
 
     def check(self, arguments: Mapping[object, object]) -> JsonObject:
-        """The command's arguments, each checked and none missing.
+        """Return the command's arguments, all validated and complete.
 
         Raises:
             UsageError: One is unknown, missing or wrong; one line.
@@ -281,7 +281,7 @@ def is_read(name: object) -> bool:
 
 
 def checked(name: object, arguments: object, comment: object = "") -> Command:
-    """A command from any source, with all its arguments and nothing else.
+    """Validate a command from any source; return it with all its arguments.
 
     Raises:
         UsageError: There is no such command, or an argument is wrong; one line.

@@ -1,9 +1,9 @@
-"""The control socket: commands for a run, a JSON object a line each way.
+"""The control socket: commands for a run and their answers, one JSON object per line.
 
 A request is ``{"command": "add", "arguments": {"count": 5}, "comment": "more"}``; the answer is
 ``{"ok": true, "answer": {…}}`` or ``{"ok": false, "error": "one line", "exit_code": 2}``. A
 connection may carry several requests, one after the other. Whatever a client sends or fails to
-read costs its own connection, never the run: lines, connections and waits are limited.
+read affects only its own connection, never the run: lines, connections and waits are limited.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from amoc.control.answers import Answer
 
 MAX_CONNECTIONS = 32
 MAX_LINE = 1 << 20
-"""Bytes of a request."""
+"""Maximum size of a request in bytes."""
 READ_S = 60.0
-"""How long a connection may be silent, or take over one line."""
+"""How long a connection may be idle, or take to send one line."""
 WRITE_S = 10.0
 LEAVE_S = 2.0
-"""How long commands under way may take for their answer at the end."""
+"""How long commands in progress may take to be answered at the end."""
 ACCEPT_PAUSE_S = 0.1
 
 
 class ControlServer:
-    """Takes commands on a Unix socket that only its owner can use.
+    """Accepts commands on a Unix socket that only its owner can use.
 
     Attributes:
-        refused: Connections that were turned away because there were too many.
+        refused: Connections rejected because there were too many.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class ControlServer:
         """Serve on `path` once started.
 
         Args:
-            path: Where to create the socket; nothing may be there.
+            path: Where to create the socket; nothing may exist there.
             operate: Carries out a command from a source.
-            on_defect: Called with the traceback of amoc's own errors.
+            on_defect: Called with the traceback of internal errors.
         """
         self.refused = 0
         self._path = path
@@ -71,11 +71,11 @@ class ControlServer:
 
     @property
     def connections(self) -> int:
-        """How many are served now."""
+        """The number of open connections."""
         return len(self._serving)
 
     def start(self) -> None:
-        """Begin to take commands.
+        """Start to accept commands.
 
         Raises:
             ResourceError: The socket cannot be created.
@@ -87,7 +87,7 @@ class ControlServer:
                 listener.bind(address)
             made.chmod(0o600)
             listener.listen(MAX_CONNECTIONS)
-            # Under its name only now: a socket that nobody listens on is that of a dead run.
+            # Renamed only now: a socket on which no process listens means a dead run.
             self._path.hardlink_to(made)
         except OSError as error:
             listener.close()
@@ -99,14 +99,14 @@ class ControlServer:
         self._accepting = gevent.spawn(self._accept, listener)
 
     def stop(self) -> None:
-        """Take no more commands; those under way are answered, within limits."""
+        """Stop accepting commands; those in progress are answered, within limits."""
         if self._listener is None:
             return
         if self._accepting is not None:
             self._accepting.kill()
         self._unlink()
         self._listener.close()
-        # Idle connections are closed; those that wait for an answer get it, within limits.
+        # Idle connections are closed; those waiting for an answer get it, within limits.
         idle = [one for one in self._serving if one not in self._busy]
         gevent.killall(idle, timeout=LEAVE_S)
         self._serving.join(timeout=LEAVE_S)
@@ -123,17 +123,17 @@ class ControlServer:
     def _unlink(self) -> None:
         if self._listener is not None:
             with contextlib.suppress(OSError):
-                os.unlink(self._path)  # noqa: PTH108 - the name that was bound, not what it means
+                os.unlink(self._path)  # noqa: PTH108 - the name that was bound, not its target
 
     def _accept(self, listener: gsocket.socket) -> None:
         while True:
             try:
                 line, _ = listener.accept()
-            except OSError:  # out of descriptors; the run has to go on, and so do we, later
+            except OSError:  # out of file descriptors; the run must go on, so try again later
                 gevent.sleep(ACCEPT_PAUSE_S)
                 continue
             if self._serving.free_count() > 0:
-                # Also when it is killed before it begins.
+                # Close the socket even if the greenlet is killed before it starts.
                 self._serving.spawn(self._serve, line).rawlink(partial(_close, line))
                 continue
             self.refused += 1
@@ -179,10 +179,10 @@ def _close(line: gsocket.socket, _task: object) -> None:
 
 
 def _read_line(line: gsocket.socket, rest: bytes) -> tuple[bytes | None, bytes]:
-    """The next line, and what was read beyond it.
+    """Return the next line, and what was read beyond it.
 
     Returns:
-        None for the line at the end of the connection; the beginning of a line that is too long.
+        None as the line at the end of the connection; the beginning of a line that is too long.
     """
     while b"\n" not in rest and len(rest) <= MAX_LINE:
         data = line.recv(65536)

@@ -1,13 +1,13 @@
 """A scenario and its files as one archive, for hosts that do not have them.
 
-The archive is a plain tar file with nothing in it but names and contents, in order, so the same
-files make the same archive everywhere; it is called by its SHA-256. A host keeps those that it was
-sent in its cache, and unpacks one anew for each run: what a scenario writes beside itself changes
-no other run.
+The archive is a plain tar file of names and contents, in a fixed order, so the same files make the
+same archive everywhere; it is identified by its SHA-256. A host caches the archives that it
+receives, and unpacks one again for each run: files that a scenario writes next to itself affect no
+other run.
 
-What belongs to a scenario in a file is all of its directory: helper modules, data files, and the
-lock of its dependencies. Left out are hidden files, environments, results of runs and what Python
-has compiled. A scenario that is a module is not sent, for it is installed.
+A scenario in a file is sent with its whole directory: helper modules, data files, and the lock file
+of its dependencies. Hidden files, environments, results of runs and compiled Python files are left
+out. A scenario given as a module is not sent, since it is installed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from amoc.install.lock_file import Lock
 from amoc.scenario.scenario_files import Part, is_path, parts_of, text_of
 
 KEPT = 20
-"""Archives that a cache keeps: those used last."""
+"""The number of archives in a cache: the most recently used."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LEFT_OUT = frozenset({"__pycache__", "node_modules", "amoc-runs"})
 _PAGE = re.compile(r"(?:report|compare)-\d{8}T\d{6}.*\.html")
-"""What ``amoc report`` and ``amoc compare`` write where they are called."""
+"""Files that ``amoc report`` and ``amoc compare`` write to the working directory."""
 _NOT_OF_THE_SCENARIO = ("pyvenv.cfg", "series.amoc")
-"""What an environment has, and the results of a run."""
-ADVICE = "give the scenario a directory of its own, with nothing in it that it does not need"
+"""Files that identify an environment, and the results of a run."""
+ADVICE = "put the scenario into its own directory, with only the files that it needs"
 
 
 @dataclass(frozen=True)
@@ -49,31 +49,31 @@ class Bundle:
     """An archive.
 
     Attributes:
-        data: It, as a tar file; empty if there is nothing to send.
-        scenario: What to run where it is unpacked.
+        data: A tar file; empty if there is nothing to send.
+        scenario: The scenario to run, relative to where the archive is unpacked.
     """
 
     data: bytes = field(repr=False)
     scenario: str
 
-    @cached_property  # each node is told it, and the data may be large
+    @cached_property  # sent to each node, and the data may be large
     def digest(self) -> str:
-        """What it is called; empty if there is nothing to send."""
+        """The archive's name; empty if there is nothing to send."""
         return digest_of(self.data)
 
 
 def digest_of(data: bytes) -> str:
-    """What an archive is called; empty if there is none."""
+    """Return an archive's name; empty if there is none."""
     return hashlib.sha256(data).hexdigest() if data else ""
 
 
 def made_of(scenario: str, libraries: str = "") -> Bundle:
-    """The bundle of a scenario, or of several.
+    """Return the bundle of a scenario, or of several.
 
     Args:
         scenario: As in a plan.
-        libraries: Where what it depends on is installed here. All hosts get the same versions,
-            also where it has no lock file.
+        libraries: Where its dependencies are installed on this host. All hosts get the same
+            versions, even without a lock file.
 
     Raises:
         ScenarioError: It does not exist, is too large, or has files that cannot be sent.
@@ -93,7 +93,7 @@ def made_of(scenario: str, libraries: str = "") -> Bundle:
 
     renamed = [Part(here(one.source), one.load) for one in several]
     found = (path for top in tops for path in _files(top))
-    # One more than may be sent; a home directory may have millions.
+    # One file more than may be sent; a home directory may have millions.
     contents: dict[Path, bytes | None] = dict.fromkeys(islice(found, archives.MAX_FILES + 1))
     contents |= _lock(scenario, libraries)
     data = _packed(root, dict(sorted(contents.items())))
@@ -101,7 +101,7 @@ def made_of(scenario: str, libraries: str = "") -> Bundle:
 
 
 def _existing(source: str) -> Path:
-    """The file or directory of a scenario; no host is to be fetched for one that is not there."""
+    """Return a scenario's path; fail before hosts are set up if it does not exist."""
     path = Path(source).resolve()
     if not path.exists():
         raise ScenarioError(f"scenario {source} does not exist")
@@ -109,7 +109,7 @@ def _existing(source: str) -> Path:
 
 
 def _files(top: Path) -> Iterator[Path]:
-    """What belongs to the scenarios in a directory; links to directories are not followed."""
+    """Yield the files that belong to scenarios in `top`; links to directories are not followed."""
     for at, directories, names in os.walk(top):
         if any(one in names for one in _NOT_OF_THE_SCENARIO) and Path(at) != top:
             directories.clear()
@@ -123,7 +123,7 @@ def _files(top: Path) -> Iterator[Path]:
 
 
 def _lock(scenario: str, libraries: str) -> dict[Path, bytes | None]:
-    """A lock file of what is installed here, where the scenario has none that holds."""
+    """Return a lock file of what is installed here, unless the scenario has one that matches."""
     found = declared(scenario) if libraries else None
     if found is None or found.lock is None:
         return {}
@@ -137,7 +137,7 @@ def _lock(scenario: str, libraries: str) -> dict[Path, bytes | None]:
 
 
 def _packed(root: Path, contents: Mapping[Path, bytes | None]) -> bytes:
-    """An archive of files; of those whose content is None, what is there."""
+    """Return an archive of files; those whose content is None are read."""
     if len(contents) > archives.MAX_FILES:
         rule = f"at most {archives.MAX_FILES:,} files can be sent with a scenario"
         raise ScenarioError(f"{rule}, and {root} has more: {ADVICE}")
@@ -163,8 +163,8 @@ def _packed(root: Path, contents: Mapping[Path, bytes | None]) -> bytes:
 
 
 def cached(digest: str) -> bytes | None:
-    """The archive of that name, if the cache has it, whole."""
-    if not _DIGEST.fullmatch(digest):  # it comes from another host, and is to be no path
+    """Return the archive of that name if the cache has it intact."""
+    if not _DIGEST.fullmatch(digest):  # it comes from another host, and must not be a path
         return None
     path = user_cache.directory("bundles") / digest
     try:
@@ -179,7 +179,7 @@ def cached(digest: str) -> bytes | None:
 
 
 def keep(data: bytes, digest: str) -> None:
-    """Put an archive that has come into the cache, and remove those that were not used for long.
+    """Put an archive that was received into the cache, and remove the least recently used ones.
 
     Raises:
         PeerError: It is not the one of that name.
@@ -191,17 +191,17 @@ def keep(data: bytes, digest: str) -> None:
     with os_error_as(ResourceError, f"{place / digest} cannot be written", f"; {user_cache.PLACE}"):
         place.mkdir(0o700, parents=True, exist_ok=True)
         atomic_write.write_bytes(place / digest, data)
-    with suppress(OSError):  # another node of this host may tidy up, too
+    with suppress(OSError):  # another node of this host may do the same
         by_use = sorted(place.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
         for old in by_use[KEPT:]:
             old.unlink(missing_ok=True)
 
 
 def unpack(data: bytes, target: Path) -> None:
-    """Write the files of an archive below the new directory `target`.
+    """Write the files of an archive to the new directory `target`.
 
     Raises:
-        UsageError: It has something in it that it must not have.
+        UsageError: It contains something that is not allowed.
         OSError: A file cannot be written.
     """
     archives.extract(io.BytesIO(data), target)

@@ -1,8 +1,8 @@
-"""The environments in the cache: which of them are in use, and what is taken out of it.
+"""The cached environments: which of them are in use, and which are removed.
 
-A process that uses an environment holds a shared lock on a file in it until it ends; so do the
-processes that it has forked. Who takes an environment out of the cache must have that lock alone,
-and has it no longer than it takes to rename the directory. So who begins to use one waits for it.
+A process that uses an environment holds a shared lock on a file in it until it ends, and so do the
+processes forked from it. Removing an environment requires an exclusive lock, which is held only
+while the directory is renamed, so a process that starts to use an environment waits for it.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from amoc.base.text import counted
 from amoc.install.pruning import Cached, to_prune
 
 RESOLVED = "resolved.txt"
-"""What an environment was resolved to. It is written last, and locked by who uses it."""
+"""What an environment was resolved to. It is written last, and locked by its users."""
 LEFT_S = 86_400.0
-"""What a process has left that was killed while it built or removed an environment goes then."""
+"""Age at which the remains of a process killed while building or removing one are deleted."""
 REMOVAL_S = 30.0
-"""How long somebody else may take to look at an environment, or to take it out of the cache."""
+"""How long another process may take to inspect an environment or remove it from the cache."""
 LOOK_S = 0.01
 _held: list[IO[str]] = []
 
 
 def directory() -> Path:
-    """Where they are.
+    """Return the directory of the cache.
 
     Raises:
-        ResourceError: It cannot be told.
+        ResourceError: It cannot be determined.
     """
     return user_cache.directory("environments")
 
 
 def use(place: Path) -> bool:
-    """Use an environment until this process ends; False if it is not there."""
+    """Use an environment until this process ends; return False if it does not exist."""
     path = place / RESOLVED
     try:
         file = path.open()
@@ -60,7 +60,7 @@ def use(place: Path) -> bool:
 
 
 def prune(tell: Callable[[str], object]) -> None:
-    """Take out of the cache what is to go; `tell` gets a line about it."""
+    """Remove old environments from the cache; `tell` is called with a line about it."""
     base = directory()
     places = [path.parent for path in base.glob(f"*/{RESOLVED}")]
     found = [one for one in map(_looked_at, places) if one is not None]
@@ -75,7 +75,7 @@ def prune(tell: Callable[[str], object]) -> None:
 
 
 def _looked_at(place: Path) -> Cached | None:
-    """An environment as it is; None if somebody else has just taken it away."""
+    """Return the state of an environment; None if another process has just removed it."""
     try:
         size = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())
         with (place / RESOLVED).open() as file:
@@ -86,7 +86,7 @@ def _looked_at(place: Path) -> Cached | None:
 
 
 def _removed(place: Path, used_s: float) -> bool:
-    """Take an environment out of the cache, unless it was used after `used_s`; whether it is."""
+    """Remove an environment unless it was used after `used_s`; return whether it was removed."""
     gone = place.with_name(f"{place.name}.made-{os.getpid()}")
     try:
         with (place / RESOLVED).open() as file:
@@ -108,7 +108,7 @@ def _locked(file: IO[str], kind: int) -> bool:
 
 
 def _is(path: Path, file: IO[str]) -> bool:
-    """Whether a path still leads to an open file."""
+    """Whether a path still refers to an open file."""
     with suppress(OSError):
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     return False

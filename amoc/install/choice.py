@@ -1,17 +1,17 @@
-"""How dependencies of a scenario are to be had. Pure."""
+"""Options for a scenario's dependencies. Pure."""
 
 from typing import NamedTuple
 
 NO_INSTALL, LOCKED = "--no-install", "--locked"
-"""How they are chosen, on command lines."""
+"""The options on command lines."""
 
 
 class Choice(NamedTuple):
-    """How dependencies are to be had.
+    """How to obtain dependencies.
 
     Attributes:
-        install: Whether what is missing may be installed.
-        locked: Whether only what is locked may be used.
+        install: Whether missing ones may be installed.
+        locked: Whether only locked ones may be used.
         timeout_s: How long resolving and installing may take together.
     """
 

@@ -1,6 +1,6 @@
-"""What a scenario says that it depends on: inline metadata (PEP 723), or ``requirements.txt``.
+"""The declared dependencies of a scenario: inline metadata (PEP 723), or ``requirements.txt``.
 
-The file beside the scenario counts where the scenario itself says nothing.
+The file next to the scenario counts only if the scenario itself declares nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ T = TypeVar("T")
 FILE = "requirements.txt"
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 10
-# The expression of PEP 723.
+# The regular expression of PEP 723.
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[\s=]\s*(.+)")
 _LINKS = re.compile(r"(-f|--find-links)[\s=]\s*(.+)")
@@ -30,13 +30,13 @@ _COMMENT = re.compile(r"(^|\s+)#.*$")
 
 
 class Declared(NamedTuple):
-    """What a scenario depends on.
+    """The dependencies of a scenario.
 
     Attributes:
-        files: Where it says so; several scenarios in one run may do so in several.
+        files: The files that declare them; several scenarios in one run may have several.
         requirements: A line each, without comments.
         options: Lines for the installer, such as an index.
-        constraints: Requirements that limit versions and ask for nothing.
+        constraints: Requirements that limit versions without requiring anything.
     """
 
     files: tuple[Path, ...]
@@ -46,7 +46,7 @@ class Declared(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Of all lines, whatever their order."""
+        """The digest of all lines, regardless of their order."""
         lines = [*self.requirements, *self.options, *(f"-c {one}" for one in self.constraints)]
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
@@ -57,21 +57,21 @@ class Declared(NamedTuple):
 
     @property
     def lock(self) -> Path | None:
-        """Where the lock file is: ``shop.lock``, or ``requirements.lock``; None of several."""
+        """The lock file: ``shop.lock``, or ``requirements.lock``; None for several files."""
         return self.files[0].with_suffix(".lock") if len(self.files) == 1 else None
 
     @property
     def uv_lock(self) -> Path | None:
-        """Where ``uv lock --script`` puts its own: ``shop.py.lock``; None without a script."""
+        """The lock file of ``uv lock --script``: ``shop.py.lock``; None without a script."""
         file = self.files[0]
         return file.with_name(f"{file.name}.lock") if self.lock and file.name != FILE else None
 
 
 def declared(scenario: str) -> Declared | None:
-    """What a scenario, or several of one run, depend on; None if they say nothing.
+    """Return the dependencies of a scenario, or of several in one run; None if there are none.
 
     Raises:
-        ScenarioError: What they say is wrong.
+        ScenarioError: The declaration is wrong.
     """
     sources = [one.source for one in parts_of(scenario)] or [scenario]
     found = [one for source in sources if (one := _declared_by(source)) is not None]
@@ -86,15 +86,15 @@ def declared(scenario: str) -> Declared | None:
 
 
 def _all(some: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
-    """All that is in some tuples, each once, in order."""
+    """Return the union of tuples, in order."""
     return tuple(dict.fromkeys(chain.from_iterable(some)))
 
 
 def _declared_by(scenario: str) -> Declared | None:
-    """What the scenario in a file depends on; None if it says nothing, or is not a file."""
+    """Return the dependencies of the scenario in a file; None without any, or without a file."""
     file = Path(scenario)
     if not (is_path(scenario) and file.is_file()):
-        return None  # who loads it says what is wrong
+        return None  # reported when it is loaded
     inline = _inline(file)
     if inline is not None:
         return Declared((file,), inline) if inline else None
@@ -109,16 +109,18 @@ def _declared_by(scenario: str) -> Declared | None:
 
 
 def _inline(file: Path) -> tuple[str, ...] | None:
-    """The dependencies in a scenario's inline metadata; None if it has none."""
+    """Return the dependencies in a scenario's inline metadata; None if it has none."""
     text = _text(file)
     if "# /// script" not in text:
         return None
     blocks = [one for one in _BLOCK.finditer(text) if one["type"] == "script"]
     if not blocks:
-        raise ScenarioError(f"{file}: the block '# /// script' has no end, a line '# ///'")
+        raise ScenarioError(f"{file}: the block '# /// script' lacks its last line, '# ///'")
     if len(blocks) > 1:
-        raise ScenarioError(f"{file}: there must be one block '# /// script', got {len(blocks)}")
-    import tomllib  # here, for few scenarios have such a block
+        raise ScenarioError(
+            f"{file}: there must be only one block '# /// script', got {len(blocks)}"
+        )
+    import tomllib  # imported here because few scenarios have such a block
 
     content = "".join(
         line[2:] if line.startswith("# ") else line[1:]
@@ -138,7 +140,7 @@ def _inline(file: Path) -> tuple[str, ...] | None:
         )
     wanted = data.get("dependencies", [])
     if not isinstance(wanted, list) or not all(isinstance(one, str) for one in wanted):
-        raise ScenarioError(f"{file}: dependencies must be a list of texts, got {wanted!r}")
+        raise ScenarioError(f"{file}: dependencies must be a list of strings, got {wanted!r}")
     for one in wanted:
         if name_of(one) is None:
             raise ScenarioError(f"{file}: a dependency must be a name, got {one!r}")
@@ -149,13 +151,15 @@ def _check_python(file: Path, specifier: object) -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     found = allows(specifier, version) if isinstance(specifier, str) else None
     if found is None:
-        raise ScenarioError(f"{file}: requires-python must be such as '>=3.11', got {specifier!r}")
+        raise ScenarioError(
+            f"{file}: requires-python must be a specifier such as '>=3.11', got {specifier!r}"
+        )
     if not found:
         raise ScenarioError(f"{file} requires Python {specifier}, but this is {version}")
 
 
 def _read(file: Path, found: dict[str, list[str]], kind: str, depth: int) -> None:
-    """Add the lines of a requirements file, and of those that it includes, to `found`."""
+    """Add the lines of a requirements file, and of the files that it includes, to `found`."""
     if depth > MAX_DEPTH:
         raise ScenarioError(f"{file}: files must include each other at most {MAX_DEPTH} deep")
     for line in _lines(_text(file)):
@@ -165,7 +169,9 @@ def _read(file: Path, found: dict[str, list[str]], kind: str, depth: int) -> Non
         elif links := _LINKS.fullmatch(line):
             found["options"].append(f"--find-links {_absolute(links[2].strip(), file)}")
         elif line.startswith(("-e ", "--editable")):
-            raise ScenarioError(f"{file}: a scenario cannot depend on what is edited, got {line!r}")
+            raise ScenarioError(
+                f"{file}: a scenario cannot depend on an editable install, got {line!r}"
+            )
         elif line.startswith("-"):
             found["options"].append(line)
         elif name_of(line) is None:
@@ -181,20 +187,20 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _absolute(place: str, file: Path) -> str:
-    """A directory beside the file `file`, or else what it is, such as an address."""
+    """Return a directory relative to `file` as absolute; anything else, such as a URL, as it is."""
     beside = file.parent / place
     return str(beside.resolve()) if "://" not in place and beside.exists() else place
 
 
 def _local(line: str, file: Path) -> str:
-    """The address of a requirement without a name, with the digest if it is a file."""
+    """Return the URL of a requirement without a name, with the digest if it is a file."""
     if "://" in line:
         return line
     path = file.parent / line
     if path.is_dir():
         raise ScenarioError(
             f"{file}: a scenario cannot depend on a directory, which may change, got {line!r};"
-            " modules beside the scenario can be imported as they are"
+            " modules next to the scenario can be imported as they are"
         )
     if not path.is_file():
         raise ScenarioError(f"{file}: {line!r} is neither a requirement nor a file")
@@ -220,7 +226,7 @@ def _refuse(file: Path, why: str) -> str:
 
 
 def pinned(requirements: Sequence[str]) -> bool:
-    """Whether each requirement is one version with its hash."""
+    """Whether each requirement is a single version with its hash."""
     return all(
         "--hash=" in one and ("==" in one or "://" in one.partition(" --")[0])
         for one in requirements

@@ -1,9 +1,9 @@
-"""Environments of scenarios: directories of libraries in the cache, made once and never changed.
+"""Environments of scenarios: directories of libraries in the cache, created once and never changed.
 
-An environment is called by what it is made from: the requirements or the lock, the Python, and the
-versions of all that amoc's own environment has, for it is layered over that one. It is built beside
-its place and renamed when it is complete, so what is there is whole; a lock of the file system lets
-one process at a time build it.
+An environment is identified by what it is made from: the requirements or the lock, the Python, and
+the versions of everything in amoc's own environment, since it is layered on top of that. It is
+built next to its final place and renamed when it is complete, so environments there are always
+complete. A file lock makes sure that only one process builds it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Dependency:
-    """A version that a scenario gets, and where from: ``amoc``, ``installed``, or ``missing``."""
+    """A version that a scenario gets, and its source: ``amoc``, ``installed``, or ``missing``."""
 
     name: str
     version: str
@@ -51,11 +51,11 @@ class Dependency:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a scenario is run with.
+    """The libraries that a scenario is run with.
 
     Attributes:
-        libraries: The directory that is searched after amoc's own; empty means none.
-        dependencies: All that its requirements lead to, as far as that is known.
+        libraries: The directory that is searched after amoc's own; empty if there is none.
+        dependencies: All direct and indirect dependencies, as far as they are known.
     """
 
     libraries: str = ""
@@ -66,15 +66,15 @@ class Preparation:
     """Prepares the environment of one scenario."""
 
     def __init__(self, scenario: str, choice: Choice, tell: Tell) -> None:
-        """See what the scenario depends on.
+        """Read the dependencies that the scenario declares.
 
         Args:
             scenario: A file or a module.
-            choice: How dependencies are to be had.
-            tell: Gets lines for the operator.
+            choice: How to obtain dependencies.
+            tell: Called with lines for the operator.
 
         Raises:
-            ScenarioError: What it says of its dependencies is wrong.
+            ScenarioError: The declaration is wrong.
         """
         self._scenario = scenario
         self._choice = choice
@@ -87,11 +87,11 @@ class Preparation:
         self._give_up_ns = now_ns() + int(choice.timeout_s * S_NS)
 
     def environment(self) -> Environment:
-        """The environment, installed if it is not there.
+        """Return the environment, after installing it if necessary.
 
         Raises:
-            ScenarioError: The dependencies cannot be had, in the installer's words.
-            ResourceError: There is no installer, no room, or no time.
+            ScenarioError: The dependencies cannot be installed; includes the installer's output.
+            ResourceError: There is no installer, not enough space, or not enough time.
         """
         needed = self._needed()
         if self._declared is None or not needed:
@@ -114,7 +114,7 @@ class Preparation:
         return Environment(str(place / LIBRARIES), self._shown(found))
 
     def checked(self) -> Environment:
-        """The environment; if it is not there and not to be installed, with all that would be.
+        """Return the environment; if it must not be installed, with everything that would be.
 
         Raises:
             ScenarioError: As `environment`, or the dependencies cannot be resolved.
@@ -134,7 +134,7 @@ class Preparation:
         return self._shown(pins, MISSING)
 
     def make_lock(self) -> Path | None:
-        """Resolve anew and write the lock file; where it is, or None without dependencies.
+        """Resolve again and write the lock file; return its path, or None without dependencies.
 
         Raises:
             ScenarioError: They cannot be resolved.
@@ -156,14 +156,14 @@ class Preparation:
             )
         return path
 
-    # What is needed
+    # Requirements and lock
 
     def _needed(self) -> tuple[str, ...]:
         """The requirements that amoc's own environment does not meet."""
-        return tuple(one for one in self._wanted if not is_met(one, self._own))
+        """Return the requirements that amoc's own environment does not meet."""
 
     def _shown(self, pins: Sequence[Pin], state: str = "installed") -> tuple[Dependency, ...]:
-        """The pins, and what of the requirements amoc has itself."""
+        """Return the pins, and the requirements that amoc's own environment meets."""
         known = {one.name for one in pins}
         met = {name_of(one) or "" for one in self._wanted if is_met(one, self._own)} - known
         mine = [Dependency(name, self._own[name], "amoc") for name in met]
@@ -174,10 +174,10 @@ class Preparation:
         return tuple(sorted((*mine, *theirs), key=lambda one: one.name))
 
     def _lock(self, found: Declared) -> Lock | UvLock | None:
-        """The lock file, if it is there and holds; one of uv's is checked when it is used.
+        """Return the lock file if it exists and is valid; uv's own is validated when it is used.
 
         Raises:
-            ScenarioError: It does not, and must.
+            ScenarioError: It is not valid, and must be.
         """
         why = ""
         if found.lock is None or not found.lock.is_file():
@@ -191,7 +191,7 @@ class Preparation:
             try:
                 lock = lock_file.read(found.lock.read_text())
             except (ValueError, OSError) as error:
-                why = f"{found.lock} is no lock file: {error}"
+                why = f"{found.lock} is not a lock file: {error}"
             else:
                 why = self._void(found, lock)
                 if not why:
@@ -209,7 +209,7 @@ class Preparation:
         return None
 
     def _void(self, found: Declared, lock: Lock) -> str:
-        """Why a lock does not hold; nothing if it does."""
+        """Return why a lock is not valid; empty if it is."""
         if lock.digest != found.digest:
             return f"{found.lock} does not match what {found.name} requires"
         if lock.python != PYTHON:
@@ -223,7 +223,7 @@ class Preparation:
         try:
             lock_file.to_install(lock.pins, self._own)
         except ValueError as error:
-            return f"{found.lock} does not hold here: {error}"
+            return f"{found.lock} cannot be used here: {error}"
         return ""
 
     def _key(self, found: Declared, needed: Sequence[str], lock: Lock | UvLock | None) -> str:
@@ -243,12 +243,12 @@ class Preparation:
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
-    # How it is made
+    # Building
 
     def _pins(
         self, found: Declared, lock: Lock | UvLock | None, directory: Path
     ) -> tuple[Pin, ...]:
-        """All versions that the requirements lead to: those of the lock if there is one."""
+        """Return all versions that the requirements resolve to, from the lock if there is one."""
         if lock is None:
             return self._resolve(found, directory)
         if isinstance(lock, Lock):
@@ -262,10 +262,10 @@ class Preparation:
         return self._resolve(found, directory)
 
     def _exported(self, found: Declared, lock: UvLock, directory: Path) -> tuple[Pin, ...]:
-        """What uv's own lock says.
+        """Return the contents of uv's own lock.
 
         Raises:
-            ScenarioError: It does not hold, and why.
+            ScenarioError: It is not valid; the message says why.
         """
         installer = installers.choose()
         if not isinstance(installer, Uv):
@@ -292,17 +292,19 @@ class Preparation:
             raise ScenarioError(f"{error}{self._hint()}") from None
 
     def _hint(self) -> str:
-        """What of the requirements amoc has itself, which nothing can change."""
+        """Return which of the requirements amoc's own environment has in a fixed version."""
         names = {name_of(one) for one in self._needed()}
         mine = [f"{name} {version}" for name, version in self._own.items() if name in names]
         return (
-            f"\namoc itself has {', '.join(sorted(mine))}, which is used as it is" if mine else ""
+            f"\namoc itself has {', '.join(sorted(mine))}, and no other version can be used"
+            if mine
+            else ""
         )
 
     def _build(self, found: Declared, lock: Lock | UvLock | None, place: Path) -> None:
         installer: Installer = installers.choose()
         self._tell(f"installing the dependencies of {self._scenario} with {installer.name}")
-        for stale in place.parent.glob(f"{place.name}.made-*"):  # of one that was killed
+        for stale in place.parent.glob(f"{place.name}.made-*"):  # left by a killed process
             shutil.rmtree(stale, ignore_errors=True)
         made = place.with_name(f"{place.name}.made-{os.getpid()}")
         try:
@@ -322,7 +324,7 @@ class Preparation:
                 f"the dependencies of {self._scenario} cannot be installed: {error}"
             ) from None
         except OSError as error:
-            raise ResourceError(f"{made} cannot be made: {error.strerror}") from None
+            raise ResourceError(f"{made} cannot be created: {error.strerror}") from None
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
@@ -333,7 +335,7 @@ class Preparation:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A directory for an installer's files."""
+        """Provide a temporary directory for an installer's files."""
         import tempfile
 
         with tempfile.TemporaryDirectory(prefix="amoc-resolve-") as directory:
@@ -341,7 +343,7 @@ class Preparation:
 
     @contextmanager
     def _building(self, place: Path) -> Iterator[None]:
-        """Be the only process that builds the environment `place`."""
+        """Hold the lock that lets only this process build the environment `place`."""
         path = place.with_name(f"{place.name}.lock")
         with os_error_as(
             ResourceError,
@@ -359,8 +361,9 @@ class Preparation:
                     pass
                 if now_ns() > self._give_up_ns:
                     raise ResourceError(
-                        f"the dependencies of {self._scenario} are installed by another process,"
-                        f" which has not ended within {format_duration(self._choice.timeout_s)}"
+                        f"the dependencies of {self._scenario} are being installed by another"
+                        f" process, which has not finished within"
+                        f" {format_duration(self._choice.timeout_s)}"
                         " (--install-timeout)"
                     )
                 time.sleep(LOOK_S)

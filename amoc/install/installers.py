@@ -1,6 +1,6 @@
-"""The installers: uv where there is one, else pip. Each resolves, and installs what was resolved.
+"""The installers: uv if available, otherwise pip. Each resolves, and installs what was resolved.
 
-They read their own configuration and environment, so an index of one's own is given as always.
+They read their own configuration and environment, so custom indexes are set there as usual.
 """
 
 from __future__ import annotations
@@ -39,29 +39,29 @@ _CREDENTIALS = re.compile(r"(://)[^/\s@]+@")
 
 
 class Installer(Protocol):
-    """What resolves and installs."""
+    """A program that resolves and installs."""
 
     name: str
 
     def resolve(self, requirements: Path, constraints: Path, work: Work) -> tuple[Pin, ...]:
-        """All that the requirements lead to, with hashes as far as they are known."""
+        """Return everything the requirements resolve to, with hashes as far as they are known."""
         ...
 
     def install(self, resolved: Path, target: Path, work: Work) -> None:
-        """Install exactly what is in a file into the directory `target`."""
+        """Install exactly the contents of a file into directory `target`."""
         ...
 
 
 @dataclass(frozen=True)
 class Work:
-    """A piece of work for an installer.
+    """A task for an installer.
 
     Attributes:
         what: What is resolved or installed, for messages.
-        directory: For files of the installer, and nothing else.
-        place: Where the scenario is, for its paths.
-        give_up_ns: When it has taken too long.
-        timeout_s: How long it was given.
+        directory: For the installer's files, and nothing else.
+        place: The scenario's directory, to which its paths are relative.
+        give_up_ns: The deadline.
+        timeout_s: The time it was given.
     """
 
     what: str
@@ -74,7 +74,7 @@ class Work:
         """Run an installer to its end.
 
         Raises:
-            ScenarioError: It fails; the message has its own words.
+            ScenarioError: It fails; the message includes its output.
             ResourceError: It cannot be started, or takes too long.
         """
         if shutil.which(command[0]) is None:
@@ -95,18 +95,18 @@ class Work:
         except subprocess.TimeoutExpired:
             raise ResourceError(
                 f"{self.what} could not be installed within {format_duration(self.timeout_s)}"
-                f" (--install-timeout): {name} {_last(self._words(output))}"
+                f" (--install-timeout): {_last(name, self._words(output))}"
             ) from None
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)  # and what it has started to build a package
+                os.killpg(child.pid, signal.SIGKILL)  # including processes that build a package
             child.wait()
         if status:
             told = "\n".join(f"  {line}" for line in self._words(output))
             raise ScenarioError(f"{self.what} cannot be installed: {name} says\n{told}")
 
     def _words(self, output: Path) -> list[str]:
-        """What an installer has said last, without passwords, and without our own directory."""
+        """Return the last output of an installer, without passwords and our own directory."""
         with output.open("rb") as file:
             file.seek(max(0, output.stat().st_size - MAX_OUTPUT))
             text = file.read().decode(errors="replace").replace(f"{self.directory}/", "")
@@ -114,12 +114,12 @@ class Work:
         return lines[-MAX_LINES:]
 
 
-def _last(lines: Sequence[str]) -> str:
-    return f"said last: {lines[-1].strip()}" if lines else "said nothing"
+def _last(name: str, lines: Sequence[str]) -> str:
+    return f"{name}'s last output: {lines[-1].strip()}" if lines else f"{name} printed nothing"
 
 
 def hidden(text: str) -> str:
-    """`text` without the user names and passwords of addresses: a token may be either."""
+    """Hide user names and passwords in URLs in `text`: either may be a token."""
     return _CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
 
 
@@ -132,7 +132,7 @@ class Uv:
         self._program = program
 
     def resolve(self, requirements: Path, constraints: Path, work: Work) -> tuple[Pin, ...]:
-        """All that the requirements lead to."""
+        """Return everything the requirements resolve to."""
         resolved = work.directory / "resolved.txt"
         options = ("--generate-hashes", "--no-header", "--no-annotate", "--quiet")
         self._run(
@@ -143,13 +143,13 @@ class Uv:
         return pins(_without_options(resolved.read_text()))
 
     def exported(self, lock: UvLock, work: Work) -> tuple[Pin, ...]:
-        """What uv's own lock of a script says for this Python and host, with its hashes."""
+        """Return the contents of uv's lock of a script for this Python and host, with hashes."""
         everything, chosen = work.directory / "locked.txt", work.directory / "chosen.txt"
         plain = ("--no-header", "--no-annotate", "--quiet", "--python", sys.executable)
         command = ("export", "--script", str(lock.script.resolve()), "--locked", *plain)
         form = ("--format", "requirements.txt", "--output-file", str(everything))
         work.run("uv", [self._program, *command, *form])
-        # It names what other hosts need, too; without hashes uv says which of that is for this one.
+        # This includes other hosts' requirements; without hashes uv tells which are for this one.
         names = work.directory / "names.in"
         locked = pins(_without_options(everything.read_text()))
         names.write_text("".join(f"{one.line.partition(' --hash')[0]}\n" for one in locked))
@@ -160,7 +160,7 @@ class Uv:
         return tuple(one for one in locked if one.name in wanted)
 
     def install(self, resolved: Path, target: Path, work: Work) -> None:
-        """Install what is in a file."""
+        """Install the contents of a file."""
         options = ("--no-deps", "--compile-bytecode", "--quiet")
         self._run(
             work, "install", "--target", str(target), *options, "--requirements", str(resolved)
@@ -171,12 +171,12 @@ class Uv:
 
 
 class Pip:
-    """pip, of the Python that amoc runs with."""
+    """pip, run by amoc's own Python."""
 
     name = "pip"
 
     def resolve(self, requirements: Path, constraints: Path, work: Work) -> tuple[Pin, ...]:
-        """All that the requirements lead to."""
+        """Return everything the requirements resolve to."""
         report = work.directory / "report.json"
         self._run(
             work,
@@ -187,18 +187,18 @@ class Pip:
         return pins("".join(f"{_pin(one)}\n" for one in found))
 
     def install(self, resolved: Path, target: Path, work: Work) -> None:
-        """Install what is in a file."""
+        """Install the contents of a file."""
         options = ("--no-deps", "--no-warn-conflicts", "--no-warn-script-location")
         self._run(work, "--target", str(target), *options, "--requirement", str(resolved))
 
     def _run(self, work: Work, *arguments: str) -> None:
-        # Not --quiet, which also means not to say why versions do not fit together.
+        # Not --quiet, which would also hide why versions conflict.
         plain = ("--progress-bar=off", "--disable-pip-version-check", "--no-input", "--no-color")
         work.run("pip", [sys.executable, "-P", "-m", "pip", "install", *plain, *arguments])
 
 
 def _pin(item: dict[str, dict[str, object]]) -> str:
-    """An entry of pip's report as a line: ``name==1.2 --hash=sha256:…``."""
+    """Convert an entry of pip's report to a line: ``name==1.2 --hash=sha256:…``."""
     metadata, source = item["metadata"], item["download_info"]
     url = str(source.get("url", ""))
     archive = source.get("archive_info")
@@ -209,7 +209,7 @@ def _pin(item: dict[str, dict[str, object]]) -> str:
 
 
 def _digest_of(url: str) -> str:
-    """Of a local file, for which pip names none."""
+    """Return the digest of a local file, for which pip reports none."""
     from urllib.parse import unquote, urlsplit
 
     path = Path(unquote(urlsplit(url).path))
@@ -219,14 +219,14 @@ def _digest_of(url: str) -> str:
 
 
 def _without_options(text: str) -> str:
-    """The text of a requirements file without options such as an index."""
+    """Return the text of a requirements file without options such as an index."""
     return "".join(
         line for line in text.splitlines(keepends=True) if not re.match(r"-(-(?!hash)|[a-z])", line)
     )
 
 
 def choose() -> Installer:
-    """The installer that there is, or that `CHOICE` names: ``uv``, ``pip``, or a path to uv.
+    """Return the available installer, or the one in `CHOICE`: ``uv``, ``pip``, or a path to uv.
 
     Raises:
         ResourceError: There is none.

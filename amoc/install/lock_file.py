@@ -1,7 +1,7 @@
-"""The lock file of a scenario: each version that its dependencies were resolved to. Pure.
+"""The lock file of a scenario: the versions that its dependencies were resolved to. Pure.
 
-It is a requirements file with hashes, which pip and uv read as well. Comments at its top say what
-it was made from: a change of that makes it void.
+It is a requirements file with hashes, which pip and uv can read as well. Comments at the top record
+what it was made from; a change of that makes it invalid.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Pin:
     """A version of a distribution.
 
     Attributes:
-        name: As `normal` writes it.
-        version: Which one; empty for an address.
-        line: All of it, with hashes, for the installer.
+        name: In the form of `normal`.
+        version: The version; empty for a URL.
+        line: The whole line for the installer, with hashes.
     """
 
     name: str
@@ -34,18 +34,18 @@ class Pin:
 
     @property
     def hashed(self) -> bool:
-        """Whether the installer can check what it gets."""
+        """Whether the installer can verify what it downloads."""
         return "--hash=" in self.line
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What a lock file says.
+    """The contents of a lock file.
 
     Attributes:
-        digest: Of the requirements that it was made from.
+        digest: The digest of the requirements that it was made from.
         python: The version of Python that it is for: ``3.11``.
-        pins: What is to be installed.
+        pins: The versions to install.
     """
 
     digest: str
@@ -53,7 +53,7 @@ class Lock:
     pins: tuple[Pin, ...]
 
     def text(self, source: str, scenario: str) -> str:
-        """The lock file, for what `source` requires."""
+        """Return the lock file for the requirements of `source`."""
         head = (
             f"# What {source} depends on, resolved. To renew it: amoc check {scenario} --lock",
             f"# amoc-lock: {FORMAT}",
@@ -65,12 +65,12 @@ class Lock:
 
 @dataclass(frozen=True)
 class UvLock:
-    """The lock of ``uv lock --script``, which uv itself reads.
+    """The lock of ``uv lock --script``, which only uv reads.
 
     Attributes:
-        path: Where it is.
-        script: The scenario that it is of.
-        digest: Of what it says.
+        path: Its path.
+        script: The scenario that it belongs to.
+        digest: The digest of its contents.
     """
 
     path: Path
@@ -79,10 +79,10 @@ class UvLock:
 
 
 def read(text: str) -> Lock:
-    """The lock in a file's text.
+    """Parse the text of a lock file.
 
     Raises:
-        ValueError: It is none of this format.
+        ValueError: It is not a lock file of this format.
     """
     facts = dict(_FACT.findall(text))
     if facts.get("amoc-lock") != FORMAT or not {"requirements", "python"} <= facts.keys():
@@ -91,7 +91,7 @@ def read(text: str) -> Lock:
 
 
 def pins(text: str) -> tuple[Pin, ...]:
-    """The versions in the text of a requirements file that names nothing but such.
+    """Return the versions in the text of a requirements file that contains only pinned versions.
 
     Raises:
         ValueError: A line is something else.
@@ -110,15 +110,17 @@ def pins(text: str) -> tuple[Pin, ...]:
 
 
 def to_install(found: Sequence[Pin], own: dict[str, str]) -> list[Pin]:
-    """What of the pins is not there yet.
+    """Return the pins that are not installed yet.
 
     Raises:
-        ValueError: One is there in another version, which is loaded first.
+        ValueError: One is present in another version, which is loaded first.
     """
     wrong = [one for one in found if own.get(one.name, one.version) != one.version]
     if wrong:
         told = ", ".join(
             f"{one.line.partition(' --')[0]} (amoc has {own[one.name]})" for one in wrong
         )
-        raise ValueError(f"libraries that amoc has itself cannot be had in other versions: {told}")
+        raise ValueError(
+            f"libraries that amoc itself has cannot be installed in other versions: {told}"
+        )
     return [one for one in found if one.name not in own]

@@ -1,4 +1,4 @@
-"""What amoc's own environment has: it is loaded first, so all versions in it are given."""
+"""The distributions in amoc's own environment. It is loaded first, so its versions are fixed."""
 
 from __future__ import annotations
 
@@ -13,36 +13,37 @@ from amoc.install.requirements import allows, name_of, normal
 
 AMOC = "amoc"
 GIVEN = frozenset({"locust"})
-"""What amoc brings under another's name: a locustfile runs without the original (`amoc.locust`)."""
+"""Packages that amoc replaces: a locustfile runs without the original (`amoc.locust`)."""
 _EXTRAS = re.compile(r"\s*amoc\s*(?:\[([^\]]*)\])?(.*)", re.IGNORECASE)
 _EXTRA_OF = re.compile(r"(.*?);\s*extra\s*==\s*['\"]([^'\"]+)['\"]\s*")
 _VERSION = re.compile(r"[0-9A-Za-z.!+_-]+")
 
 
 def distributions() -> dict[str, str]:
-    """The version of each distribution that can be imported, by its name."""
+    """Return the version of each distribution that can be imported, by its name."""
     found: dict[str, str] = {}
     here = Path.cwd()
     for one in metadata.distributions():
         known = one.metadata
         if not ("Name" in known and "Version" in known):
-            continue  # what is left of one that was removed
+            continue  # the remains of one that was removed
         name, version = known["Name"], known["Version"]
-        in_sight = Path(str(one.locate_file(""))).resolve() == here  # what is built where we stand
+        # Ignore what was built in the working directory.
+        in_sight = Path(str(one.locate_file(""))).resolve() == here
         if name and _VERSION.fullmatch(version) and not in_sight:
-            found.setdefault(normal(name), version)  # the first one is what is imported
+            found.setdefault(normal(name), version)  # the first one is the one imported
     return {**found, AMOC: VERSION}
 
 
 def without_amoc(requirements: Iterable[str], name: str) -> Iterator[str]:
-    """The requirements without amoc itself, which is there; those of its extras instead.
+    """Yield the requirements without amoc itself, which is present; its extras are expanded.
 
     Args:
-        requirements: All.
-        name: Whose they are.
+        requirements: All requirements.
+        name: The name of their source.
 
     Raises:
-        ScenarioError: Another amoc is required.
+        ScenarioError: Another version of amoc is required.
     """
     for one in requirements:
         if name_of(one) != AMOC:
@@ -60,7 +61,7 @@ def without_amoc(requirements: Iterable[str], name: str) -> Iterator[str]:
 def _extra(extra: str) -> Iterator[str]:
     try:
         lines = metadata.requires(AMOC) or []
-    except metadata.PackageNotFoundError:  # run from its source
+    except metadata.PackageNotFoundError:  # run from its source tree
         return
     for line in lines:
         found = _EXTRA_OF.fullmatch(line)

@@ -1,7 +1,7 @@
-"""Which environments in the cache are to go. Pure.
+"""Which environments to remove from the cache. Pure.
 
-Those that nobody has used for long, and, where all take too many bytes, those that were used
-longest ago. One that is in use stays, and so does the one that was used last.
+Those not used for a long time, and, if all together are too large, the least recently used ones.
+Environments in use are kept, and so is the most recently used one.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 KEEP_S = 30 * 86_400.0
-"""An environment that was not used for so long goes."""
+"""An environment not used for this long is removed."""
 KEEP_BYTES = 5 << 30
-"""All of them together take at most so many bytes."""
+"""The maximum size of all of them together."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Cached:
     """An environment in the cache.
 
     Attributes:
-        name: Of its directory.
-        bytes: How large it is.
-        used_s: When a run began with it last, in seconds since 1970.
-        in_use: Whether a process uses it now.
+        name: The name of its directory.
+        bytes: Its size.
+        used_s: When a run last started with it, in seconds since 1970.
+        in_use: Whether a process is using it.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Cached:
 def to_prune(
     found: Sequence[Cached], now_s: float, keep_s: float = KEEP_S, keep_bytes: int = KEEP_BYTES
 ) -> list[Cached]:
-    """Those that are to go, of all that there are.
+    """Return the environments to remove.
 
     Args:
-        found: All, in any order.
-        now_s: The time now, in seconds since 1970.
-        keep_s: How long one is kept after its last use.
-        keep_bytes: How many bytes all may take.
+        found: All environments, in any order.
+        now_s: The current time, in seconds since 1970.
+        keep_s: How long an environment is kept after its last use.
+        keep_bytes: The maximum size of all together.
     """
     newest_first = sorted(found, key=lambda one: (one.used_s, one.name), reverse=True)
     left = keep_bytes - sum(one.bytes for one in found if one.in_use)

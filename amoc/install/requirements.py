@@ -1,7 +1,7 @@
-"""Requirements as text: which of them are met by what is installed. Pure.
+"""Requirements as text, and which of them are met by installed versions. Pure.
 
-Only plain ones are judged here, ``name``, ``name >= 1.2, < 2``: versions that are numbers, no
-extras and no markers. All others are the installer's to judge.
+Only plain ones are evaluated here, ``name``, ``name >= 1.2, < 2``: numeric versions, no extras and
+no markers. All others are left to the installer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from operator import eq, ge, gt, le, lt, ne
 from typing import TypeAlias
 
 Own: TypeAlias = Mapping[str, str]
-"""Versions of installed distributions by their names, as `normal` writes them."""
+"""Versions of installed distributions by their names in the form of `normal`."""
 Version: TypeAlias = tuple[int, ...]
 
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*")
@@ -32,12 +32,12 @@ _COMPARE: Mapping[str, Callable[[Version, Version], bool]] = {
 
 
 def normal(name: str) -> str:
-    """A distribution's name as all its spellings are compared."""
+    """Normalize a distribution's name, for comparison."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def name_of(requirement: str) -> str | None:
-    """The name of the distribution that is required; None for a file, an address or an option."""
+    """Return the name of the required distribution; None for a file, a URL or an option."""
     found = _NAME.match(requirement)
     if not found or requirement.lstrip().startswith((".", "/", "-")):
         return None
@@ -48,13 +48,13 @@ def name_of(requirement: str) -> str | None:
 
 
 def named(address: str) -> str:
-    """``name @ address`` if the file there is called as its distribution: uv does not name it."""
+    """Return ``name @ address`` if the file name gives the name, which uv does not read."""
     found = _ARCHIVE.search(address)
     return f"{found[1]} @ {address}" if found else address
 
 
 def is_met(requirement: str, own: Own) -> bool:
-    """Whether what is installed meets the requirement, for sure."""
+    """Whether what is installed certainly meets the requirement."""
     name, found = name_of(requirement), _NAME.match(requirement)
     if name is None or found is None or name not in own:
         return False
@@ -62,7 +62,7 @@ def is_met(requirement: str, own: Own) -> bool:
 
 
 def allows(specifier: str, version: str) -> bool | None:
-    """Whether ``>= 1.2, < 2`` allows a version; None where one of the two is not plain."""
+    """Whether ``>= 1.2, < 2`` allows a version; None unless both are plain."""
     if not _NUMBERS.fullmatch(version):
         return None if specifier.strip() else True
     verdicts = [_allows(clause, version) for clause in specifier.split(",") if clause.strip()]
@@ -92,10 +92,10 @@ def _numbers(version: str) -> Version:
 
 
 def _filled(version: Version, size: int) -> Version:
-    """1.2 is 1.2.0."""
+    """Pad a version with zeros: 1.2 is 1.2.0."""
     return version + (0,) * (size - len(version))
 
 
 def constraints(own: Own) -> Iterable[str]:
-    """What holds everything that is installed at its version, a line each."""
+    """Return constraints that keep everything installed at its version, a line each."""
     return (f"{name}=={version}" for name, version in sorted(own.items()))

@@ -134,7 +134,7 @@ class Registry:
         for handle in self._all():
             handle.bind(area, inherit=inherit)
 
-    def take_away(self) -> None:
+    def disable(self) -> None:
         """In a forked process: detach all handles from the cells of the worker it is a copy of."""
         self._area = GONE
         for handle in self._all():

@@ -1,4 +1,4 @@
-"""Scenarios that are written by amoc: from a browser's recording, an OpenAPI file, or a template.
+"""Scenarios written by amoc: from a browser's recording, an OpenAPI document, or a template.
 
-Each of them turns what it reads into Python that people read and change; nothing here runs it.
+Each source is turned into Python for people to read and change; nothing here runs it.
 """

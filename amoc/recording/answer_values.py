@@ -1,4 +1,4 @@
-"""Pure. What recorded answers hand out: values that later requests send back."""
+"""Pure. Values in recorded answers that later requests send back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from amoc.recording.exchange import Answer
 from amoc.recording.request_bodies import MAX_DEPTH
 
 MAX_VALUES = 20_000
-"""Of one answer."""
+"""Per answer."""
 MAX_LENGTH = 8_192
-"""Of one value, in characters."""
+"""Per value, in characters."""
 MAX_HTML = 1 << 20
 _UNSTABLE = frozenset(
     {"age", "connection", "content-length", "content-type", "date", "server", "set-cookie", "vary"}
@@ -22,19 +22,19 @@ _UNSTABLE = frozenset(
 
 
 class InJson(NamedTuple):
-    """A value of a JSON answer."""
+    """A value in a JSON answer."""
 
     path: tuple[str | int, ...]
     is_text: bool
 
 
 class InHtml(NamedTuple):
-    """A hidden field of a form, or what a page's head says."""
+    """A hidden field of a form, or a ``<meta>`` element of a page."""
 
     name: str
     left: str
     right: str
-    """What stands before it and behind it."""
+    """The text before and after the value."""
 
 
 class InHeader(NamedTuple):
@@ -45,7 +45,7 @@ class InHeader(NamedTuple):
 
 
 class InCookie(NamedTuple):
-    """A cookie that the answer sets; `is_quoted`: with codes such as ``%3D`` for the value's."""
+    """A cookie set by the answer; `is_quoted`: its value has codes such as ``%3D``."""
 
     name: str
     is_quoted: bool = False
@@ -55,7 +55,7 @@ Place = InJson | InHtml | InHeader | InCookie
 
 
 def values(answer: Answer) -> Iterator[tuple[str, Place]]:
-    """Each value that an answer hands out, as text, and where it stands; none twice."""
+    """Yield each value of an answer, as text, and its place; no value twice."""
     seen: set[str] = set()
     for value, place in _all(answer):
         if value and len(value) <= MAX_LENGTH and value not in seen:
@@ -125,13 +125,13 @@ def _of_html(text: str) -> Iterator[tuple[str, Place]]:
     reader = _Hidden()
     reader.feed(text)
     for value, place in reader.found:
-        # A page may have the same beginning elsewhere, before it.
+        # The same text may occur earlier in the page, with another value.
         if between(text, place.left, place.right) == value:
             yield value, place
 
 
 def between(text: str, left: str, right: str) -> str | None:
-    """What stands between the first `left` and the next `right`; None if they are not there."""
+    """Return the text between the first `left` and the next `right`; None if they are missing."""
     _, found, rest = text.partition(left)
     value, ended, _ = rest.partition(right)
     return html.unescape(value) if found and ended else None

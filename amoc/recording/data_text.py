@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 
 def table(row: Mapping[str, str]) -> str:
-    """A heading and one row."""
+    """Return a header line and a single row."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(row)

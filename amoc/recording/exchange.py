@@ -1,4 +1,4 @@
-"""Pure. What a recording has in it: requests with their answers, and the pages they belong to."""
+"""Pure. The contents of a recording: requests with their answers, and their pages."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import NamedTuple
 
 
 class File(NamedTuple):
-    """A file that a form uploaded."""
+    """A file uploaded by a form."""
 
     name: str
     content: bytes | None
-    """None where the recording does not have it."""
+    """None if it is not in the recording."""
     type: str
 
 
 class JsonBody(NamedTuple):
-    """A body that is JSON."""
+    """A JSON body."""
 
     value: object
 
 
 class FormBody(NamedTuple):
-    """A form's fields, and files if it is a multipart one."""
+    """The fields of a form, and its files if it is a multipart one."""
 
     fields: list[tuple[str, str]]
     files: list[tuple[str, File]]
@@ -41,15 +41,15 @@ Body = JsonBody | FormBody | RawBody
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said.
+    """The answer of the server.
 
     Attributes:
-        status: 0 or below where there was no answer.
-        headers: Names in lower case.
+        status: 0 or negative if there was no answer.
+        headers: Names are in lower case.
         type: The media type, without parameters.
-        text: The body; empty where it is no text.
-        location: Where a redirect leads to.
-        is_cut: Whether the recording lacks its body.
+        text: The body; empty if it is not text.
+        location: The target of a redirect.
+        is_cut: Whether the body is missing from the recording.
     """
 
     status: int
@@ -60,7 +60,7 @@ class Answer:
     is_cut: bool = False
 
     def header(self, name: str) -> str:
-        """The first header called `name`; empty if there is none."""
+        """Return the first header called `name`; empty if there is none."""
         return next((value for known, value in self.headers if known == name), "")
 
 
@@ -69,12 +69,12 @@ class Exchange:
     """A request and its answer.
 
     Attributes:
-        number: Its place in the recording, from 1.
+        number: Its position in the recording, from 1.
         page: The recording's id of its page; empty if it has none.
-        started_s, ended_s: When, in seconds since some moment that all share.
-        url: Whole.
-        headers: Names in lower case; no pseudo headers of HTTP/2.
-        is_navigation: Whether the browser opened a page by it.
+        started_s, ended_s: Times in seconds, relative to the same moment for all.
+        url: The complete URL.
+        headers: Names are in lower case; without HTTP/2 pseudo-headers.
+        is_navigation: Whether the browser opened a page with it.
     """
 
     number: int
@@ -89,12 +89,12 @@ class Exchange:
     is_navigation: bool = False
 
     def header(self, name: str) -> str:
-        """The first header called `name`; empty if there is none."""
+        """Return the first header called `name`; empty if there is none."""
         return next((value for known, value in self.headers if known == name), "")
 
 
 class Recording(NamedTuple):
-    """All exchanges, in the order in which they began, and the titles of pages by their ids."""
+    """All exchanges, in the order in which they started, and the titles of pages by id."""
 
     exchanges: list[Exchange]
     titles: dict[str, str]

@@ -1,4 +1,4 @@
-"""Pure. What is written: a scenario and the files beside it."""
+"""Pure. A scenario and its other files, to be written."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 
 class Written(NamedTuple):
-    """What is to be written.
+    """The files to write.
 
     Attributes:
-        files: Contents by path, relative to where the scenario is to be; the scenario first.
-        notes: What the operator is told, a line each.
+        files: Contents by path, relative to the scenario's directory; the scenario comes first.
+        notes: Notes for the operator, a line each.
     """
 
     files: Mapping[str, bytes]

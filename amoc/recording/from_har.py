@@ -1,9 +1,10 @@
-"""Pure. A scenario from a HAR file: all of its files, and what there is to say of it."""
+"""Pure. Converts a HAR file to a scenario: all of its files, and notes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from amoc.base.text import counted
 from amoc.recording import data_text, har, parts, planner, script, selection
 from amoc.recording.files import Written
 from amoc.recording.har import MAX_BYTES
@@ -17,18 +18,18 @@ def convert(
     everything: bool = False,
     taken_names: Iterable[str] = (),
 ) -> Written:
-    """Turn a recording into a scenario.
+    """Convert a recording to a scenario.
 
     Args:
         content: The HAR file.
         source: Its name, for messages.
-        name: The scenario's.
-        hosts: Hosts that are kept beside the first page's.
-        everything: Keep all hosts and static files.
-        taken_names: Settings that exist already.
+        name: The scenario's name.
+        hosts: Hosts to keep besides that of the first page.
+        everything: Whether to keep all hosts and static files.
+        taken_names: Names of existing settings.
 
     Raises:
-        UsageError: The file is no HAR file, or has nothing to repeat.
+        UsageError: The file is not a HAR file, or contains nothing to replay.
     """
     recording = har.parse(content, source)
     chosen = selection.select(recording.exchanges, list(hosts), everything, source)
@@ -38,7 +39,10 @@ def convert(
         files[f"{name}.csv"] = data_text.table(plan.columns).encode()
     files |= plan.files
     notes = [plan.opening]
-    notes += [f"left out: {count} {reason}" for reason, count in chosen.left_out.most_common()]
+    notes += [
+        f"left out: {counted(count, 'request')} {reason}"
+        for reason, count in chosen.left_out.most_common()
+    ]
     notes += parts.credential_notes(plan.settings)
     return Written(files, notes + plan.notes)
 

@@ -1,4 +1,4 @@
-"""A small scenario of a kind, and its test: texts of `templates`, with the scenario's name."""
+"""A small scenario of some kind and its test, from `templates`, with the scenario's name."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from amoc.recording.files import Written
 
 KINDS = ("http", "xmpp", "websocket", "mqtt")
 PLACE = "NAME"
-"""What stands for the scenario's name in a template."""
+"""The placeholder for the scenario's name in a template."""
 _NEEDS = {"websocket": "wsproto", "mqtt": "paho-mqtt"}
 
 
 def convert(kind: str, name: str) -> Written:
-    """The files of a scenario called `name`.
+    """Return the files of a scenario called `name`.
 
     Args:
         kind: One of `KINDS`.
-        name: The scenario's.
+        name: The scenario's name.
     """
-    from importlib.resources import files  # which `amoc run` loads this module without
+    from importlib.resources import files  # `amoc run` imports this module but does not need it
 
     templates = files("amoc.recording") / "templates"
     found = {

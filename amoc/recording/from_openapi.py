@@ -1,4 +1,4 @@
-"""Pure. A scenario from an OpenAPI document: a function for each operation, and users who pick."""
+"""Pure. Converts an OpenAPI document: a function per operation, from which users pick."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from amoc.recording.request_bodies import FORM, MAX_DEPTH, MULTIPART
 
 READS = frozenset({"get", "head", "options"})
 READ_WEIGHT = 10
-"""How often an operation that reads is picked, for each time that one which changes is."""
+"""How often a reading operation is picked, relative to one that changes something."""
 MAX_NUMBER = 1e300
 _RESERVED = frozenset(
     {"base", "check", "client", "http", "init", "OPERATIONS", "pause", "setting", "start", "user"}
@@ -48,7 +48,7 @@ class _Writer:
         self.guesses = 0
 
     def function(self, one: Operation) -> tuple[str, str]:
-        """An operation's function: its name and its text."""
+        """Return the name and the text of an operation's function."""
         called = one.id or f"{one.method} {one.path}"
         name = identifier(called, self._names, "operation")
         self._names.add(name)
@@ -81,13 +81,13 @@ class _Writer:
                 continue
             value = self._examples.of_holder(_with_schema(parameter), f"{where}: {name}")
             if self._examples.guessed and place == "path":
-                comments.append(f"{name} has no example: put in one that exists")
+                comments.append(f"{name} has no example: use one that exists")
                 self.guesses += 1
             places[place][name] = self._node(name, value)
         missing = [name for name in _PLACE.findall(one.path) if name not in places["path"]]
         for name in missing:
             places["path"][name] = "1"
-            comments.append(f"{name} is not described: put in one that exists")
+            comments.append(f"{name} is not described: use one that exists")
         path = {_word(name): value for name, value in places["path"].items()}
         places["query"] |= self.credentials.query(one)
         if places["cookie"]:
@@ -149,7 +149,7 @@ class _Writer:
         return [("files", files), *((("form", form),) if form else ())]
 
     def _node(self, name: str, value: Any, depth: int = 0) -> Node:
-        """A value as an expression; credentials in it are settings."""
+        """Return a value as an expression, with settings for credentials."""
         if isinstance(value, Mapping):
             if depth > MAX_DEPTH:
                 return {}
@@ -163,12 +163,12 @@ class _Writer:
         if isinstance(value, str) and name and secret_values.is_secret(name, value):
             return self.credentials.named(name, f"field or parameter {name}")
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return value if abs(value) < MAX_NUMBER else None  # which nan is not
+            return value if abs(value) < MAX_NUMBER else None  # also if it is NaN
         return value if value is None or isinstance(value, str | bool) else str(value)
 
 
 def _with_schema(parameter: Json) -> Json:
-    """A parameter whose schema may be that of a media type."""
+    """Return a parameter with a schema, which may be that of its media type."""
     content = parameter.get("content")
     if "schema" not in parameter and isinstance(content, Mapping) and content:
         first = next(iter(content.values()))
@@ -185,12 +185,12 @@ def _plain(value: Any) -> str:
 
 
 def _word(name: str) -> str:
-    """The name of a part of a path, as `amoc.http` takes it."""
+    """Return the name of a path parameter in the form that `amoc.http` accepts."""
     return name if _WORD.fullmatch(name) else identifier(name, ())
 
 
 def _template(path: str) -> str:
-    """A path as `amoc.http` takes it."""
+    """Return a path in the form that `amoc.http` accepts."""
     words = _PLACE.sub(lambda found: f"{{{_word(found[1])}}}", path)
     return quote(words, safe="/{}:@!$&'()*+,;=~%-._")
 
@@ -201,16 +201,16 @@ def _docstring(text: str) -> str:
 
 
 def convert(content: bytes, source: str, name: str, taken_names: Iterable[str] = ()) -> Written:
-    """Turn a document into a scenario.
+    """Convert a document to a scenario.
 
     Args:
         content: The document, JSON or YAML.
         source: Its name, for messages.
-        name: The scenario's.
-        taken_names: Settings that exist already.
+        name: The scenario's name.
+        taken_names: Names of existing settings.
 
     Raises:
-        UsageError: The file is no document of OpenAPI 3, or has nothing to call.
+        UsageError: The file is not an OpenAPI 3 document, or has nothing to call.
     """
     document = openapi.parse(content, source)
     operations = list(document.operations())
@@ -243,7 +243,7 @@ def convert(content: bytes, source: str, name: str, taken_names: Iterable[str] =
     opening = (
         f"{_clean(document.title)}: {count} operation{'s'[: count != 1]}, from {_clean(source)}."
     )
-    notes = [opening, f"the server is {document.server}; --set base=… names another one"]
+    notes = [opening, f"the server is {document.server}; --set base=… selects another one"]
     notes += parts.credential_notes(credentials.settings)
     if writer.guesses:
         notes.append(f"{writer.guesses} values in paths have no example; comments say which")
@@ -251,7 +251,7 @@ def convert(content: bytes, source: str, name: str, taken_names: Iterable[str] =
 
 
 def _clean(text: str) -> str:
-    """Text that can stand in a docstring."""
+    """Return text that is safe in a docstring."""
     return one_line(text).replace("\\", "/").replace('"', "'")[:100]
 
 

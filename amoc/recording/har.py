@@ -1,7 +1,7 @@
-"""Pure. Reads HAR files (HTTP Archive 1.2), as browsers, proxies and test tools write them.
+"""Pure. Reads HAR files (HTTP Archive 1.2) as written by browsers, proxies and test tools.
 
-Nothing in one is trusted: every value has its type checked, and each fault is one line that names
-the entry, the field, the rule and the value.
+Their contents are not trusted: the type of every value is checked, and each error is one line that
+names the entry, the field, the rule and the value.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from amoc.recording.exchange import Answer, Body, Exchange, Recording
 MAX_BYTES = 512 << 20
 MAX_ENTRIES = 50_000
 MAX_TEXT = 4 << 20
-"""Characters of an answer that are looked at."""
+"""Characters of an answer that are searched for values."""
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,30}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 _TEXTUAL = re.compile(r"text/|.*[/+](json|xml|javascript|x-www-form-urlencoded)")
@@ -31,10 +31,10 @@ T = TypeVar("T")
 
 
 def parse(content: bytes, name: str) -> Recording:
-    """What the HAR file `name` has in it.
+    """Parse the HAR file `name`.
 
     Raises:
-        UsageError: It is none, or something in it is not as it must be.
+        UsageError: It is not a HAR file, or something in it is invalid.
     """
     for magic, kind in _COMPRESSED.items():
         if content.startswith(magic):
@@ -71,7 +71,7 @@ def _exchange(entry: Any, number: int, where: str) -> Exchange:
     request = _field(entry, "request", dict, where)
     method = _field(request, "method", str, f"{where}: request")
     if not _METHOD.fullmatch(method):
-        raise UsageError(f"{where}: request.method must be a method of HTTP, got {cut(method)}")
+        raise UsageError(f"{where}: request.method must be an HTTP method, got {cut(method)}")
     url = _field(request, "url", str, f"{where}: request")
     headers = _headers(request, f"{where}: request")
     began = _moment(_optional(entry, "startedDateTime", str, where), where)
@@ -93,7 +93,7 @@ def _exchange(entry: Any, number: int, where: str) -> Exchange:
 
 
 def _navigates(headers: list[tuple[str, str]], answer: Answer) -> bool:
-    """Whether a request opened a page, for tools that do not say so."""
+    """Whether a request opened a page; for recording tools that do not record this."""
     said = dict(headers)
     if "sec-fetch-mode" in said:
         is_frame = said.get("sec-fetch-dest", "document") != "document"
@@ -144,13 +144,13 @@ def _body(request: Mapping[str, Any], where: str) -> Body | None:
 
 
 def _headers(message: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
-    """Names in lower case; what HTTP/1.1 cannot say, such as ``:authority``, is not among them."""
+    """Return headers with names in lower case, without invalid ones such as ``:authority``."""
     found = []
     for one in _optional(message, "headers", list, where) or []:
         name = _field(one, "name", str, f"{where}.headers").lower()
         value = _optional(one, "value", str, f"{where}.headers") or ""
         if _HEADER.fullmatch(name):
-            # Browsers join several of one name by a line feed.
+            # Browsers join several headers of one name with a line feed.
             found += [(name, each) for each in value.split("\n") if _is_sendable(each)]
     return found
 
@@ -167,7 +167,7 @@ def _moment(text: str | None, where: str) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise UsageError(
-            f"{where}: startedDateTime must be a time of ISO 8601, got {cut(text)}"
+            f"{where}: startedDateTime must be an ISO 8601 time, got {cut(text)}"
         ) from None
 
 
@@ -186,7 +186,7 @@ def _field(holder: Any, name: str, kind: type[T], where: str) -> T:
 
 
 def _optional(holder: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """A field of the right type; None where it is missing, or null."""
+    """Return a field of the right type; None if it is missing or null."""
     if not isinstance(holder, dict):
         raise UsageError(f"{where} must be an object, got {cut(holder)}")
     found = holder.get(name)

@@ -1,7 +1,7 @@
 """Pure. Reads OpenAPI documents (3.0 and 3.1) as far as a client needs them.
 
-Nothing in one is trusted: types are checked where they are used, and references lead into the
-document only.
+Their contents are not trusted: types are checked where they are used, and references must point
+into the document.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from amoc.base.text import cut
 MAX_BYTES = 32 << 20
 MAX_OPERATIONS = 1_000
 MAX_REFERENCES = 32
-"""In a row, from one to the next."""
+"""Length of a chain of references."""
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 NO_SERVER = "http://127.0.0.1:8080"
 
@@ -28,9 +28,9 @@ class Operation(NamedTuple):
     """A method of a path.
 
     Attributes:
-        parameters: Those of the path, too; references are resolved.
+        parameters: Includes those of the path; references are resolved.
         body: Its requestBody; empty if it has none.
-        security: Alternatives, each with names of schemes that are wanted together.
+        security: Alternatives, each a list of schemes required together.
     """
 
     method: str
@@ -44,19 +44,19 @@ class Operation(NamedTuple):
 
 
 class Document:
-    """A document.
+    """An OpenAPI document.
 
     Attributes:
-        name: What messages call it.
-        title: What it describes.
+        name: Its name in messages.
+        title: The title of the API.
         server: The base URL.
     """
 
     def __init__(self, content: Any, name: str) -> None:
-        """Look at what a parser has made of the file `name`.
+        """Check the parsed contents of the file `name`.
 
         Raises:
-            UsageError: It is no document of OpenAPI 3.
+            UsageError: It is not an OpenAPI 3 document.
         """
         self.name = name
         self._root = self._object(content, "the document")
@@ -72,7 +72,7 @@ class Document:
         self._paths = self._object(self._root.get("paths") or {}, "paths")
 
     def resolve(self, value: Any, where: str) -> Json:
-        """`value`, an object, or the one that it refers to.
+        """Return `value`, an object, or the object that it refers to.
 
         Raises:
             UsageError: It is neither.
@@ -86,16 +86,16 @@ class Document:
         raise UsageError(f"{self.name}: {where} refers to itself")
 
     def scheme(self, name: str) -> Json:
-        """A security scheme; empty if there is none of that name."""
+        """Return a security scheme; empty if there is none of that name."""
         components = self.resolve(self._root.get("components") or {}, "components")
         schemes = self.resolve(components.get("securitySchemes") or {}, "securitySchemes")
         return self.resolve(schemes.get(name) or {}, f"security scheme {name}")
 
     def operations(self) -> Iterator[Operation]:
-        """All operations but deprecated ones, in the order of the document.
+        """Yield all operations except deprecated ones, in the order of the document.
 
         Raises:
-            UsageError: Something is not as it must be.
+            UsageError: Something is invalid.
         """
         common = self._security(self._root.get("security"), "security")
         for path, item in self._paths.items():
@@ -153,7 +153,8 @@ class Document:
     def _at(self, reference: Any, where: str) -> Any:
         if not isinstance(reference, str) or not reference.startswith("#"):
             raise UsageError(
-                f"{self.name}: {where} refers to {cut(reference)}; amoc reads one file: bundle them"
+                f"{self.name}: {where} refers to {cut(reference)}; amoc reads only one file:"
+                " bundle them"
             )
         found: Any = self._root
         for part in filter(None, reference[1:].split("/")):
@@ -163,7 +164,9 @@ class Document:
             elif isinstance(found, Mapping) and key in found:
                 found = found[key]
             else:
-                raise UsageError(f"{self.name}: {where} refers to {reference}, which is not there")
+                raise UsageError(
+                    f"{self.name}: {where} refers to {reference}, which does not exist"
+                )
         return found
 
     def _object(self, value: Any, where: str) -> Json:
@@ -180,10 +183,10 @@ class Document:
 
 
 def parse(content: bytes, name: str) -> Document:
-    """The document in the file `name`, which is JSON or YAML.
+    """Parse the document in the file `name`, which is JSON or YAML.
 
     Raises:
-        UsageError: It is neither, or no document of OpenAPI 3, or the package for YAML is missing.
+        UsageError: It is neither, or not an OpenAPI 3 document, or PyYAML is missing.
     """
     try:
         found = json.loads(content)
@@ -203,7 +206,7 @@ def _yaml(content: bytes, name: str) -> Any:
         raise UsageError(f"{name} is YAML, which needs PyYAML: pip install 'amoc[yaml]'") from None
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """Dates stay text, as they are in JSON."""
+        """Keeps dates as text, as in JSON."""
 
         yaml_implicit_resolvers = {  # noqa: RUF012 - the base class's
             first: [one for one in known if one[0] != "tag:yaml.org,2002:timestamp"]
@@ -211,7 +214,7 @@ def _yaml(content: bytes, name: str) -> Any:
         }
 
     try:
-        return yaml.load(content, Loader)  # noqa: S506 - a safe one
+        return yaml.load(content, Loader)  # noqa: S506 - derived from a safe loader
     except RecursionError:
         raise UsageError(f"{name} nests too deeply") from None
     except (yaml.YAMLError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Pure. How a scenario authorizes itself, by the security schemes of an OpenAPI document."""
+"""Pure. Authorization in a scenario, by the security schemes of an OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from amoc.recording.python_text import Code, Node, identifier
 
 
 class Credentials:
-    """Settings for credentials, and where they are sent.
+    """Settings for credentials, and where to send them.
 
     Attributes:
-        settings: All that were asked for so far.
+        settings: All settings requested so far.
     """
 
     def __init__(self, document: Document, names: set[str]) -> None:
-        """Begin with none; names of settings are added to `names`."""
+        """Start without any; names of settings are added to `names`."""
         self.settings: list[PlannedSetting] = []
         self._document = document
         self._names = names
@@ -28,7 +28,7 @@ class Credentials:
         self._cookies: dict[str, Node] = {}
 
     def named(self, name: str, what: str) -> Code:
-        """A setting called `name`, or the one that is there for that already."""
+        """Return the setting for credential `name`, creating it if necessary."""
         if name not in self._known:
             made = identifier(name, self._names, "credential")
             self._names.add(made)
@@ -37,7 +37,7 @@ class Credentials:
         return self._known[name]
 
     def choose(self, operations: Sequence[Operation]) -> None:
-        """Decide what the session sends: the scheme that most operations want, and keys."""
+        """Decide what the session sends: the scheme that most operations require, and keys."""
         wanted: Counter[str] = Counter()
         for one in operations:
             for name in self._of(one):
@@ -52,7 +52,7 @@ class Credentials:
         self._common = wanted.most_common(1)[0][0] if wanted else ""
 
     def of_session(self) -> list[tuple[str, Node]]:
-        """Arguments of the session."""
+        """Return the arguments for the session."""
         found = self._auth(self._common) if self._common else []
         if self._headers:
             found.append(("headers", self._headers))
@@ -61,14 +61,14 @@ class Credentials:
         return found
 
     def auth(self, one: Operation) -> list[tuple[str, Node]]:
-        """The argument of a request whose authorization is not the session's."""
+        """Return the argument for a request whose authorization differs from the session's."""
         for name in self._of(one):
             if name != self._common and self._document.scheme(name).get("type") != "apiKey":
                 return self._auth(name)
         return []
 
     def query(self, one: Operation) -> dict[str, Node]:
-        """Keys that stand in the query."""
+        """Return the keys sent in the query."""
         found: dict[str, Node] = {}
         for name in self._of(one):
             scheme = self._document.scheme(name)
@@ -78,7 +78,7 @@ class Credentials:
         return found
 
     def _of(self, one: Operation) -> list[str]:
-        """The schemes of the first alternative; none where one may do without."""
+        """Return the schemes of the first alternative; none if authorization is optional."""
         return one.security[0] if one.security and [] not in one.security else []
 
     def _auth(self, name: str) -> list[tuple[str, Node]]:

@@ -1,4 +1,4 @@
-"""Pure. An example of what a schema allows: what the document says, or the least that fits."""
+"""Pure. Examples for schemas: from the document, or the smallest valid value."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TypeGuard
 from amoc.recording.openapi import Document, Json
 
 MAX_DEPTH = 8
-"""Of objects within objects; deeper ones are left empty."""
+"""Of nested objects; deeper ones are left empty."""
 MAX_VALUES = 500
-"""Of one example."""
+"""Per example."""
 MAX_LENGTH = 200
 _FORMATS = {
     "date": "2026-01-31",
@@ -32,7 +32,7 @@ class Examples:
     """Makes examples.
 
     Attributes:
-        guessed: Whether a value of the last one is neither the document's nor any that fits.
+        guessed: Whether a value in the last one is a guess that may not be valid.
     """
 
     def __init__(self, document: Document) -> None:
@@ -41,7 +41,7 @@ class Examples:
         self.guessed = False
 
     def of_holder(self, holder: Json, where: str) -> Any:
-        """An example for a parameter or a media type: its own, or one of its schema."""
+        """Return an example for a parameter or a media type: its own, or one for its schema."""
         self._left, self.guessed = MAX_VALUES, False
         if "example" in holder:
             return holder["example"]

@@ -1,4 +1,4 @@
-"""Pure. Where a value that a request sends comes from: an earlier answer, surely or perhaps."""
+"""Pure. Whether a value in a request comes from an earlier answer, certainly or probably."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amoc.recording.exchange import Answer
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MADE = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[^\s@:/]{12,}|[^\s@:/]{32,}")
-"""What hardly anybody types: tokens and long ids."""
+"""Values hardly anyone types: tokens and long ids."""
 _ID_NAME = re.compile(
     r"(^|[_.-])(id|uuid|guid|key|slug|number|nr|code|ref)$|[a-z](Id|ID|Uuid|Key)$"
 )
@@ -23,19 +23,19 @@ MIN_ID = 4
 
 
 class Certainty(Enum):
-    """Whether a value is the answer's."""
+    """How certain it is that a value comes from an answer."""
 
     SURE = 1
     LIKELY = 2
 
 
 class Use(NamedTuple):
-    """Where a request has a value.
+    """The place of a value in a request.
 
     Attributes:
         kind: ``path``, ``query``, ``form``, ``json`` or ``header``.
-        name: What it is called there; empty in a path.
-        before: Of a value in a path, what stands before it.
+        name: Its name there; empty in a path.
+        before: For a value in a path, the path before it.
     """
 
     kind: str
@@ -44,13 +44,13 @@ class Use(NamedTuple):
 
 
 class Handed(NamedTuple):
-    """An answer handed a value out.
+    """The place of a value in an answer.
 
     Attributes:
-        by: Which request's answer it was.
-        name: What that is called.
-        place: Where it stands there.
-        created: The path to which that was posted; empty if nothing was.
+        by: The number of the request.
+        name: The request's name.
+        place: The place in its answer.
+        created: The path of the request if it was a POST or PUT; otherwise empty.
     """
 
     by: int
@@ -60,18 +60,18 @@ class Handed(NamedTuple):
 
 
 class Origins:
-    """What was handed out so far, and what was sent before."""
+    """Values seen in answers, and values sent before."""
 
     def __init__(self) -> None:
         self._handed: dict[str, Handed] = {}
         self._sent: set[str] = set()
 
     def sent(self, value: str) -> None:
-        """A request has sent `value`: an answer that repeats it is not where it comes from."""
+        """Note that a request has sent `value`: answers that repeat it are not its origin."""
         self._sent.add(value)
 
     def answered(self, by: int, name: str, method: str, path: str, answer: Answer) -> None:
-        """Take what the answer to request `by` hands out."""
+        """Take the values in the answer to request `by`."""
         created = path if method in ("POST", "PUT") else ""
         for value, place in answer_values.values(answer):
             self._add(value, Handed(by, name, place, created))
@@ -83,7 +83,7 @@ class Origins:
             self._handed.setdefault(value, handed)
 
     def find(self, value: str, use: Use) -> tuple[Handed, Certainty] | None:
-        """Which answer a value comes from, if one is at least likely."""
+        """Return the answer that a value comes from, if that is at least likely."""
         handed = self._handed.get(value)
         if handed is None or not value:
             return None

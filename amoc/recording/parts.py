@@ -1,4 +1,4 @@
-"""Pure. Parts of a scenario's text, whatever it was made of: its head, settings, and init()."""
+"""Pure. Parts of a scenario's text, whatever its source: its head, settings, and init()."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IMPORTS = {
 
 
 def head_text(opening: str, name: str, text: str) -> str:
-    """Docstring and imports of the scenario `name`: of what its `text` needs."""
+    """Return docstring and imports of the scenario `name`: those that its `text` needs."""
     used = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
     imports = [line for name, line in _IMPORTS.items() if name in used]
     lines = [f'"""{opening}\n', f'amoc run {name}.py --users 10 --duration 1m\n"""\n']
@@ -28,31 +28,31 @@ def head_text(opening: str, name: str, text: str) -> str:
 
 
 def setting_text(name: str, default: str, description: str) -> str:
-    """The declaration of a setting."""
+    """Return the declaration of a setting."""
     call = Call("setting", [("", default), ("", description)])
     return f"{name} = {rendered(call, 0, len(name) + 3)}\n"
 
 
 def init_text(settings: Sequence[PlannedSetting]) -> str:
-    """An init() that refuses to run without credentials; empty if there are none."""
+    """Return an init() that fails without credentials; empty if there are none."""
     lines = []
     for one in settings:
         if one.is_credential:
-            why = f"set {one.name}, say by {variable(one)}: it is not written down here"
+            why = f"set {one.name}, for example with {variable(one)}; it is not stored here"
             lines.append(f"    if not {one.name}.get():\n")
             lines.append(f"        return {rendered(Call('Error', [('', why)]), 2, 7)}\n")
     return f"\n\ndef init():\n{''.join(lines)}" if lines else ""
 
 
 def credential_notes(settings: Sequence[PlannedSetting]) -> list[str]:
-    """What the operator is told of credentials."""
+    """Return notes for the operator about credentials."""
     return [
-        f"not written down: {one.description}; give it by {variable(one)}"
+        f"not stored: {one.description}; set it with {variable(one)}"
         for one in settings
         if one.is_credential
     ]
 
 
 def variable(one: PlannedSetting) -> str:
-    """The environment variable that gives a setting its value."""
+    """Return the environment variable that sets a setting."""
     return f"AMOC_{one.name.upper()}"

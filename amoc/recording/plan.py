@@ -1,4 +1,4 @@
-"""Pure. A scenario before it is text: its settings, data, steps and requests."""
+"""Pure. A scenario before it becomes text: its settings, data, steps and requests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from amoc.recording.python_text import Node
 
 @dataclass(frozen=True)
 class PlannedSetting:
-    """A setting that the scenario declares.
+    """A setting declared by the scenario.
 
     Attributes:
-        default: Empty for a credential, which the operator gives.
-        is_credential: Whether the scenario refuses to run without it.
+        default: Empty for a credential, which the operator must provide.
+        is_credential: Whether the scenario fails without it.
     """
 
     name: str
@@ -25,7 +25,7 @@ class PlannedSetting:
 
 @dataclass
 class Taken:
-    """A value that the scenario takes from an answer, into a variable."""
+    """A value that the scenario takes from an answer and stores in a variable."""
 
     variable: str
     place: Place
@@ -37,14 +37,14 @@ class PlannedRequest:
 
     Attributes:
         method: As in the recording.
-        name: What it is called in the results.
+        name: Its name in the results.
         url: An expression.
         options: The other arguments of the call.
-        comments: What people should know of it.
-        takes: What later requests need of its answer.
-        headers_from_here: Headers that all later requests have, because of this answer.
+        comments: Comments for readers of the scenario.
+        takes: Values from its answer that later requests need.
+        headers_from_here: Headers of all later requests, taken from this answer.
         is_home: Whether it goes to the base URL.
-        is_beside: Whether it is made side by side with the one before it.
+        is_beside: Whether it runs concurrently with the one before it.
     """
 
     method: str
@@ -61,7 +61,7 @@ class PlannedRequest:
 
 @dataclass
 class PlannedStep:
-    """Requests that belong together, and how long the user had paused before them."""
+    """Requests that belong together, and the user's pause before them."""
 
     label: str
     pause_s: float
@@ -70,15 +70,15 @@ class PlannedStep:
 
 @dataclass
 class Plan:
-    """All of a scenario.
+    """A whole scenario.
 
     Attributes:
-        opening: Its docstring's first line.
+        opening: The first line of its docstring.
         base: The base URL.
-        settings: Beside `base` and `think`.
+        settings: Settings besides `base` and `think`.
         columns: One row of the data file.
-        files: Bodies that are files of their own, by name.
-        notes: What the operator is told.
+        files: Bodies that are stored in files, by file name.
+        notes: Notes for the operator.
     """
 
     opening: str

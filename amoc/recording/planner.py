@@ -1,4 +1,4 @@
-"""Pure. Makes the plan of a scenario from what is kept of a recording."""
+"""Pure. Makes the plan of a scenario from the selected part of a recording."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
+from amoc.base.text import counted
 from amoc.recording import request_plan
 from amoc.recording.answer_values import InHtml
 from amoc.recording.answer_values import values as handed_out
@@ -16,11 +17,11 @@ from amoc.recording.selection import Kept, Origin, Selection
 from amoc.recording.value_plan import Values
 
 NEW_STEP_S = 1.0
-"""A pause that begins a step, where no page does."""
+"""A pause of this length starts a new step, even on the same page."""
 MAX_PAUSE_S = 60.0
 MIN_PAUSE_S = 0.05
 ROUNDED_S = 0.001
-"""Times of recordings may be whole milliseconds."""
+"""Times in recordings may be in whole milliseconds."""
 MAX_LABEL = 60
 _LABEL = re.compile(r"[^\w /,:()&+#!?'-]+")
 
@@ -28,13 +29,13 @@ _LABEL = re.compile(r"[^\w /,:()&+#!?'-]+")
 def plan(
     selection: Selection, titles: Mapping[str, str], file: str, taken_names: Iterable[str]
 ) -> Plan:
-    """The plan of a scenario.
+    """Return the plan of a scenario.
 
     Args:
-        selection: What is repeated.
-        titles: Of the recording's pages, by their ids.
-        file: The scenario's name; that of its other files begins with it.
-        taken_names: Settings that exist already.
+        selection: The exchanges to replay.
+        titles: Titles of the recording's pages, by id.
+        file: The scenario's name, with which the names of its other files begin.
+        taken_names: Names of existing settings.
     """
     kept = selection.kept
     values = Values(taken_names)
@@ -85,7 +86,7 @@ def plan(
 
 
 def _servers(selection: Selection, values: Values, made: Plan) -> dict[Origin, str]:
-    """What stands before the paths of other servers, whose URLs are settings."""
+    """Return the prefixes for the paths of other servers, whose URLs are settings."""
     prefixes: dict[Origin, str] = {}
     for one in selection.kept:
         if one.origin == selection.base or one.origin in prefixes:
@@ -104,7 +105,7 @@ def _server_name(host: str) -> str:
 def _grouped(
     kept: Sequence[Kept], titles: Mapping[str, str]
 ) -> Iterable[tuple[PlannedStep, list[tuple[int, Kept]]]]:
-    """The steps, each with its requests and their numbers."""
+    """Return the steps, each with its requests and their numbers."""
     navigations: dict[str, int] = {}
     for one in kept:
         if one.exchange.is_navigation:
@@ -125,14 +126,14 @@ def _grouped(
 
 
 def _beside(made: Plan, kept: Sequence[Kept]) -> None:
-    """Find the requests that the browser made side by side.
+    """Find the requests that the browser made concurrently.
 
-    Each of them had been sent before any of the others was answered, so none of them needs another
-    one's answer, whatever a page's script does.
+    Each of them was sent before any of the others was answered, so none needs another one's answer,
+    whatever a page's script does.
     """
     number = 0
     for step in made.steps:
-        answered_s = -inf  # when the first of those side by side was
+        answered_s = -inf  # when the first of the concurrent ones was answered
         for request in step.requests:
             exchange = kept[number].exchange
             number += 1
@@ -144,14 +145,14 @@ def _beside(made: Plan, kept: Sequence[Kept]) -> None:
 
 
 def _label(title: str) -> str:
-    """What a step is called after its page's title; empty if that says nothing."""
+    """Return the name of a step from its page's title; empty if the title is not useful."""
     title = " ".join(_LABEL.sub(" ", title).split())
     is_url = title.lower().startswith(("http:", "https:", "data:", "about:"))
     return "" if is_url else title[:MAX_LABEL].rstrip()
 
 
 def _does(first: PlannedRequest) -> str:
-    """What a step is called after its first request, whose name has no ids."""
+    """Return the name of a step from its first request, whose name has no ids."""
     words = [part for part in first.name.split("/")[1:] if part and ID not in part]
     what = " ".join(_LABEL.sub(" ", words[-1]).split()) if words else ""
     does = "open" if first.method == "GET" else first.method.lower()
@@ -159,10 +160,10 @@ def _does(first: PlannedRequest) -> str:
 
 
 def _hoist(made: Plan, flow: Sequence[PlannedRequest]) -> None:
-    """Say once what all requests say, or all that follow an answer."""
+    """Move headers that all requests share, or all after an answer, to a single place."""
     home = [one for one in flow if one.is_home]
     for one in home:
-        # Browsers send it when something is changed, and servers that look at it want it there.
+        # Browsers send it with changes, and servers that check it expect it there.
         if origin := one.headers.pop("Origin", None):
             made.session_headers["Origin"] = origin
     for name, node in list(home[0].headers.items()) if home else []:
@@ -182,7 +183,7 @@ def _hoist(made: Plan, flow: Sequence[PlannedRequest]) -> None:
 
 
 def _is_known_before(node: Node) -> bool:
-    """Whether an expression has a value when the session begins: text, or a setting."""
+    """Whether an expression has a value when the session starts: text, or a setting."""
     return isinstance(node, str) or (isinstance(node, Code) and ".get()" in flat(node))
 
 
@@ -200,12 +201,12 @@ def _note(made: Plan, kept: Sequence[Kept]) -> None:
     if before:
         shown = ", ".join(sorted(before)[:5])
         made.notes.append(
-            f"cookies that were there before the recording are not sent: {shown};"
-            " record from the login on"
+            f"cookies set before the recording are not sent: {shown};"
+            " start recording before the login"
         )
     if cut := sum(one.exchange.answer.is_cut for one in kept):
         made.notes.append(
-            f"{cut} of the answers have no content in the recording: values that they set are"
+            f"{counted(cut, 'response')} without content in the recording: values set by them are"
             " not recognised; record with content"
         )
     if any(step.pause_s >= MAX_PAUSE_S for step in made.steps):

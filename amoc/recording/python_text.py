@@ -1,7 +1,7 @@
-"""Pure. Python as text, laid out as ruff and black do it, so that no formatter changes it.
+"""Pure. Formats Python like ruff and black, so that no formatter changes it.
 
-An expression that fits into its line stays there; one that does not is taken apart, an element a
-line, each with a comma behind it.
+An expression that fits on its line stays there; otherwise it is split into one element per line,
+each followed by a comma.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import NamedTuple
 from amoc.base.text import printable
 
 WIDTH = 88
-"""Columns of a line: the default of ruff and black."""
+"""Maximum line length: the default of ruff and black."""
 INDENT = "    "
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 
 class Code(NamedTuple):
-    """An expression that is not taken apart."""
+    """An expression that is not split."""
 
     text: str
 
 
 class Call(NamedTuple):
-    """A call, whose arguments have a name or an empty one."""
+    """A call; an argument's name may be empty."""
 
     function: str
     arguments: Sequence[tuple[str, Node]]
@@ -36,17 +36,17 @@ class Call(NamedTuple):
 Node = (
     Code | Call | str | bytes | int | float | bool | None | Sequence["Node"] | Mapping[str, "Node"]
 )
-"""An expression: a literal, and what literals are made of."""
+"""An expression: a literal, or a container of expressions."""
 
 
 def rendered(node: Node, depth: int = 0, before: int = 0, after: int = 0) -> str:
-    """`node` as text; its lines but the first are indented.
+    """Return `node` as text; all lines but the first are indented.
 
     Args:
         node: The expression.
-        depth: How deep its statement is indented, in steps of four columns.
-        before: Columns that something else takes in its first line.
-        after: The same for its last line.
+        depth: The indentation of its statement, in steps of four columns.
+        before: Columns already used on its first line.
+        after: Columns needed on its last line.
     """
     one = flat(node)
     if len(INDENT) * depth + before + width(one) + after <= WIDTH:
@@ -62,7 +62,7 @@ def rendered(node: Node, depth: int = 0, before: int = 0, after: int = 0) -> str
 
 
 def flat(node: Node) -> str:
-    """`node` in one line."""
+    """Return `node` in one line."""
     if isinstance(node, Code):
         return node.text
     if isinstance(node, str):
@@ -93,7 +93,7 @@ def _parts(node: Node) -> tuple[str, str, list[tuple[str, Node]]]:
 
 
 def quoted(text: str, is_bytes: bool = False) -> str:
-    """`text` as a literal, in double quotes unless single ones save escapes."""
+    """Return `text` as a literal, in double quotes unless single ones save escapes."""
     quote = "'" if text.count('"') > text.count("'") else '"'
     return quote + "".join(_escaped(one, quote, is_bytes) for one in text) + quote
 
@@ -108,12 +108,12 @@ def _escaped(one: str, quote: str, is_bytes: bool) -> str:
 
 
 def one_line(text: str) -> str:
-    """`text` as it can stand in a comment: nothing in it ends the line."""
+    """Return `text` for a comment: without anything that ends the line."""
     return " ".join(printable(text).split())
 
 
 def width(text: str) -> int:
-    """The columns that `text` takes."""
+    """Return the number of columns that `text` takes."""
     if text.isascii():
         return len(text)
     return sum(_columns(one) for one in text)
@@ -126,7 +126,7 @@ def _columns(one: str) -> int:
 
 
 def identifier(text: str, taken: Container[str], otherwise: str = "value") -> str:
-    """A variable's name for what is called `text`, and not one that is `taken`."""
+    """Return a variable name for `text` that is not `taken`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
     base = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:40].rstrip("_") or otherwise
     if base[0].isdigit():

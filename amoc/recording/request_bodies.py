@@ -1,4 +1,4 @@
-"""Pure. What a recorded request carried: JSON, a form, files, or bytes."""
+"""Pure. Parses the bodies of recorded requests: JSON, a form, files, or bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amoc.recording.exchange import Body, File, FormBody, JsonBody, RawBody
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 MAX_DEPTH = 20
-"""Of JSON that becomes Python; what nests deeper is sent as text."""
+"""For JSON that becomes Python; deeper JSON is sent as text."""
 MAX_FIELDS = 2_000
 _BOUNDARY = re.compile(r'boundary="?([^";,]{1,200})', re.IGNORECASE)
 _NAME = re.compile(r';\s*name="([^"]*)"', re.IGNORECASE)
@@ -22,7 +22,7 @@ _PART_TYPE = re.compile(rb"^content-type:\s*([^\r\n]+)", re.IGNORECASE | re.MULT
 
 
 class Param(NamedTuple):
-    """A field as a HAR file has it, beside or instead of the text."""
+    """A field as given in a HAR file, in addition to or instead of the text."""
 
     name: str
     value: str
@@ -31,7 +31,7 @@ class Param(NamedTuple):
 
 
 def parse(media: str, content: bytes, params: Sequence[Param]) -> Body | None:
-    """The body of a request whose Content-Type is `media`; None where it has none."""
+    """Parse the body of a request with Content-Type `media`; None if there is none."""
     kind = media.partition(";")[0].strip().lower()
     if kind == MULTIPART:
         found = _multipart(media, content)
@@ -61,7 +61,7 @@ def _depth_is_fine(value: object, left: int) -> bool:
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return left > 0 and all(_depth_is_fine(one, left - 1) for one in inner)
-    # 1e999 is infinite, which Python does not write as a literal.
+    # 1e999 is infinite, for which Python has no literal.
     return not isinstance(value, float) or abs(value) < float("inf")
 
 
@@ -84,7 +84,7 @@ def _of_params(params: Sequence[Param], is_multipart: bool) -> FormBody | None:
 
 
 def _multipart(media: str, content: bytes) -> FormBody | None:
-    """The parts of a multipart form; None where they are not there to be read."""
+    """Return the parts of a multipart form; None if they cannot be read."""
     boundary = _BOUNDARY.search(media)
     if boundary is None or not content:
         return None
@@ -107,5 +107,5 @@ def _multipart(media: str, content: bytes) -> FormBody | None:
 
 
 def _unharmed(content: bytes) -> bytes | None:
-    """A file's content; None where the recording has replaced what is no text, or left it out."""
+    """Return a file's content; None if the recording replaced non-text bytes, or left it out."""
     return None if not content or "\ufffd".encode() in content else content

@@ -1,4 +1,4 @@
-"""Pure. What recorded requests are called: their paths, with ``[id]`` for what varies."""
+"""Pure. Names of recorded requests: their paths, with ``[id]`` for variable parts."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _IDS = (
     re.compile(r"eyJ[\w.-]{20,}"),
 )
 _MIXED_WORD = re.compile(r"[a-z]+(?:-[a-z0-9]+)+")
-"""What editors make of a title, ``a-2nd-look-at-cats``, says which page it is."""
+"""A title converted to a path, such as ``a-2nd-look-at-cats``: it names a page, so it is kept."""
 
 
 def is_id(segment: str) -> bool:
-    """Whether a segment of a path looks like the id of something."""
+    """Whether a segment of a path looks like an id."""
     if _MIXED_WORD.fullmatch(segment) and not _IDS[1].fullmatch(segment):
         return False
     return any(one.fullmatch(segment) for one in _IDS)
 
 
 def template(path: str) -> str:
-    """`path` with `ID` in place of each id; what ends in one beside a dot keeps its ending."""
+    """Return `path` with `ID` in place of each id; a file name's suffix is kept."""
     return "/".join(_segment(one) for one in path.split("/"))
 
 
@@ -38,6 +38,6 @@ def _segment(segment: str) -> str:
 
 
 def name(method: str, path: str) -> str:
-    """What a request is called in the results."""
+    """Return the name of a request in the results."""
     one = f"{method} {template(path)}"
     return one if len(one) <= MAX_NAME else one[: MAX_NAME - 1] + "…"

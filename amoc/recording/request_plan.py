@@ -1,4 +1,4 @@
-"""Pure. One recorded request as a call of `amoc.http`: its URL, its headers and what it carries."""
+"""Pure. A recorded request as a call of `amoc.http`: its URL, its headers and its body."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from amoc.recording.selection import Kept
 from amoc.recording.value_plan import Values
 
 MAX_INLINE = 2_000
-"""Characters of a body that stands in the scenario; longer ones are files."""
+"""Maximum size in characters of a body inside the scenario; longer ones become files."""
 _BROWSERS_OWN = re.compile(
     r"sec-.*|if-.*|:.*|proxy-.*|accept-(encoding|language|charset)|access-control-.*"
     r"|connection|cache-control|content-(length|type|encoding)|cookie|dnt|expect|host|keep-alive"
     r"|origin|pragma|priority|referer|te|trailer|transfer-encoding|upgrade|user-agent"
     r"|upgrade-insecure-requests|x-(client-data|devtools-.*)"
 )
-"""Headers that the client sends by itself, or that say which browser it was."""
+"""Headers that the client sends automatically, or that identify the browser."""
 _IN_TEXT = re.compile(
     r"((?:password|passwd|secret|token|api_?key)[\"']?\s*[>:=]\s*[\"']?)([^<\"'&\s]+)",
     re.IGNORECASE,
 )
 _SEARCH = re.compile(r"q|query|term|search.*|.*keywords?", re.IGNORECASE)
-"""Parameters of a query that people type."""
+"""Query parameters that people type."""
 _OPERATION = re.compile(r"[A-Za-z_]\w{0,60}")
 
 
 class Made(NamedTuple):
-    """A call, and the file that its body is in, if it is in one."""
+    """A call, and the file with its body, if it has one."""
 
     request: PlannedRequest
     file: tuple[str, bytes] | None
@@ -98,10 +98,10 @@ class _Maker:
             headers["Content-Type"] = media
         if self.exchange.answer.status >= 400:
             options.append(("allow", self.exchange.answer.status))
-            self.comments.append(f"was {self.exchange.answer.status} when it was recorded")
+            self.comments.append(f"status was {self.exchange.answer.status} when recorded")
         if not self.kept.follows:
             options.append(("redirects", 0))
-            self.comments.append("leads to a server that is left out")
+            self.comments.append("redirects to a server that is left out")
         request = PlannedRequest(
             self.exchange.method,
             name,
@@ -116,7 +116,7 @@ class _Maker:
         return Made(request, self.file)
 
     def _path(self) -> tuple[str | Code, str]:
-        """The path as an expression, and the request's name."""
+        """Return the path as an expression, and the request's name."""
         raw = (self.kept.parts.path or "/").split("/")
         parts, shown = [], []
         for at, segment in enumerate(raw):
@@ -130,7 +130,7 @@ class _Maker:
         return Code(f'f"{self.prefix}{"/".join(parts)}"'), name
 
     def _query(self) -> tuple[str, Node]:
-        """What stays in the URL of the query, or its parameters."""
+        """Return the query as a part of the URL, or its parameters."""
         query = self.kept.parts.query
         if not query:
             return "", None
@@ -169,7 +169,7 @@ class _Maker:
         return self.values.credential(value, Use("header", "authorization"))
 
     def _basic(self) -> tuple[str, str] | None:
-        """User and password of Basic authorization."""
+        """Return user and password of Basic authorization."""
         scheme, _, rest = self.exchange.header("authorization").partition(" ")
         if scheme.lower() != "basic":
             return None
@@ -180,7 +180,7 @@ class _Maker:
         return (user, password) if colon else None
 
     def _operation(self) -> str:
-        """The name of a GraphQL operation: all of them go to one path."""
+        """Return the name of a GraphQL operation, since all of them use one path."""
         body = self.exchange.body
         if isinstance(body, JsonBody) and isinstance(body.value, dict):
             name = body.value.get("operationName")
@@ -189,7 +189,7 @@ class _Maker:
         return ""
 
     def _body(self) -> tuple[list[tuple[str, Node]], str]:
-        """The arguments that say what the request carries, and its Content-Type if they do not."""
+        """Return the arguments for the body, and its Content-Type if they do not imply it."""
         body = self.exchange.body
         if isinstance(body, FormBody):
             return self._form(body), ""
@@ -245,7 +245,7 @@ class _Maker:
     def _upload(self, file: File) -> Node:
         kind = file.type or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         if file.content is None:
-            self.comments.append(f"the recording lacks the content of {file.name}: zeros stand in")
+            self.comments.append(f"the recording lacks the content of {file.name}: sends zeros")
             return (file.name, Code("bytes(1000)"), kind)
         if len(file.content) > MAX_INLINE:
             return (file.name, self._in_file(file.content, ""), kind)
@@ -258,7 +258,7 @@ class _Maker:
             return [("data", self._in_file(body.content, ".bin"))], body.type
         hidden = _IN_TEXT.sub(r"\1hidden", text)
         if hidden != text:
-            self.comments.append("'hidden' stands for a credential that was not written down")
+            self.comments.append("'hidden' replaces a credential, which is not stored here")
         if len(hidden) > MAX_INLINE:
             return [("data", self._in_file(hidden.encode(), ".txt"))], body.type
         return [("data", hidden)], body.type or "text/plain"
@@ -269,7 +269,7 @@ class _Maker:
 
 
 def _pairs(pairs: Sequence[tuple[str, Node]]) -> Node:
-    """A dict, or where a name is there twice a list of pairs."""
+    """Return a dict, or a list of pairs if a name occurs twice."""
     names = [name for name, _ in pairs]
     return dict(pairs) if len(set(names)) == len(names) else [tuple(one) for one in pairs]
 
@@ -283,19 +283,19 @@ def _has_code(node: Node) -> bool:
 
 
 def _in_f_string(text: str) -> str:
-    """Part of a URL, as it can stand in an f-string."""
+    """Return a part of a URL for use in an f-string."""
     quoted = text.replace("\\", "%5C").replace('"', "%22").replace("'", "%27")
     return quoted.replace("{", "{{").replace("}", "}}")
 
 
 def make(kept: Kept, number: int, values: Values, prefix: str, files: str) -> Made:
-    """The call that repeats a request.
+    """Return the call that repeats a request.
 
     Args:
         kept: The request.
-        number: Its place among those that are kept.
-        values: Decides what stands for each of its values.
-        prefix: Before the path, in an f-string: ``{other.get()}``; empty for the base URL.
-        files: The directory of bodies that are files.
+        number: Its number among the kept ones.
+        values: Decides what to send for each of its values.
+        prefix: Precedes the path in an f-string: ``{other.get()}``; empty for the base URL.
+        files: The directory for bodies stored in files.
     """
     return _Maker(kept, number, values, prefix, files).make()

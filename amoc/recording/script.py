@@ -1,4 +1,4 @@
-"""Pure. A plan as the text of a scenario."""
+"""Pure. Writes a plan as the text of a scenario."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from amoc.recording.plan import Plan, PlannedRequest, PlannedStep, Taken
 from amoc.recording.python_text import INDENT, WIDTH, Call, Code, Node, flat, one_line, rendered
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Those for which a session has a method."""
+"""HTTP methods for which a session has a method of its own."""
 _BETWEEN = '''
 
 def between(answer, left, right):
-    """What stands between two texts of a page; empty if they are not there."""
+    """Return the text between two strings in a page; empty if they are missing."""
     _, _, rest = answer.text.partition(left)
     value, found, _ = rest.partition(right)
     return html.unescape(value) if found else ""
 '''
 _TOGETHER = "user.together() as beside"
 _THINK = """\
-think = setting(1.0, "Times the recorded pauses; 0: none", verify=lambda x: x >= 0)
+think = setting(1.0, "Factor for the recorded pauses; 0: none", verify=lambda x: x >= 0)
 """
 _PAUSE = """
 
@@ -31,7 +31,7 @@ def pause(seconds):
 
 
 def write(plan: Plan, name: str) -> str:
-    """The scenario `name`, which begins a line behind each statement as formatters do."""
+    """Return the text of scenario `name`, formatted as formatters do."""
     takes = [taken for step in plan.steps for one in step.requests for taken in one.takes]
     has_pauses = any(step.pause_s for step in plan.steps[1:])
     body = "".join(_start(plan))
@@ -95,7 +95,7 @@ def _step(step: PlannedStep, may_pause: bool) -> Iterator[str]:
 
 
 def _groups(requests: Sequence[PlannedRequest]) -> list[list[PlannedRequest]]:
-    """The requests, those together that are made side by side."""
+    """Group the requests that run concurrently."""
     groups: list[list[PlannedRequest]] = []
     for one in requests:
         if one.is_beside:
@@ -122,7 +122,7 @@ def _request(one: PlannedRequest, depth: int = 3, *, beside: bool = False) -> It
     yield f"{inner}{begins}{rendered(Call(function, arguments), depth, len(begins))}\n"
     if one.takes:
         yield f"{inner}if not answer.ok:\n"
-        yield f"{inner}    return  # what follows needs this answer\n"
+        yield f"{inner}    return  # the next requests need this answer\n"
     for taken in one.takes:
         yield from _taken(taken)
     for name, node in one.headers_from_here.items():
@@ -136,7 +136,7 @@ def _taken(taken: Taken) -> Iterator[str]:
         call = Call("between", [("", Code("answer")), ("", place.left), ("", place.right)])
         yield f"{inner}{taken.variable} = {rendered(call, 3, len(taken.variable) + 3)}\n"
     elif isinstance(place, InJson):
-        # A chain that is too long for a line goes on in the next.
+        # A chain that is too long for a line continues on the next one.
         expression = "answer.json()"
         for part in place.path:
             index = f"[{flat(part)}]"

@@ -1,4 +1,4 @@
-"""Pure. Which recorded values are credentials, so that they are not written down."""
+"""Pure. Finds credentials among recorded values, so that they are not stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amoc.base import redaction
 from amoc.recording.exchange import Exchange, FormBody, JsonBody
 
 MIN_SENT = 6
-"""Characters of a credential that is looked for elsewhere; shorter ones are other things, too."""
+"""Minimum length of a credential that is looked for elsewhere; shorter texts may coincide."""
 
 _NAME = re.compile(
     r"pass(wd|word|phrase|code)?$|pwd|^otp$|^pin$|cvv|cvc|card_?-?(number|no)$|iban|ssn|api_?-?key"
@@ -19,30 +19,30 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _SEGMENT = re.compile(r"reset|invit|magic|verif|confirm|activat|unsubscribe", re.IGNORECASE)
-"""What stands in a path before what was sent by mail."""
+"""Path segments before a value that was sent by mail."""
 _JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*")
 _OPAQUE = re.compile(r"(?=.*\d)(?=.*[a-zA-Z])[\w.~+/=-]{20,}")
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a value of that name must not be written down."""
+    """Whether a value of that name must not be stored."""
     return bool(redaction.is_secret(name) or _NAME.search(name) or _JWT.search(value))
 
 
 def is_secret_segment(before: str, segment: str) -> bool:
-    """Whether a segment of a path is a credential, as those behind ``/reset-token/`` are."""
+    """Whether a path segment is a credential, such as one after ``/reset-token/``."""
     name = before.rstrip("/").rpartition("/")[2]
     is_made = len(segment) >= 8 and any(map(str.isdigit, segment))
     return bool(is_made and (redaction.is_secret(name) or _SEGMENT.search(name)))
 
 
 def is_opaque(value: str) -> bool:
-    """Whether a value looks as if a machine had made it, as tokens are."""
+    """Whether a value looks generated, like a token."""
     return bool(_OPAQUE.fullmatch(value))
 
 
 def sent(exchange: Exchange) -> Iterator[tuple[str, str]]:
-    """Values of a request that its names call secret, each with its name."""
+    """Yield the values of a request whose names mark them as secret, with these names."""
     named: list[tuple[str, str]] = list(exchange.headers)
     named += parse_qsl(exchange.url.partition("?")[2].partition("#")[0])
     if isinstance(exchange.body, FormBody):

@@ -1,4 +1,4 @@
-"""Pure. Which exchanges of a recording a scenario repeats, and what is left out and why."""
+"""Pure. Which exchanges of a recording a scenario repeats, and which are left out and why."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from amoc.base.errors import UsageError
+from amoc.base.text import counted
 from amoc.recording.exchange import Exchange
 
 MAX_KEPT = 2_000
@@ -29,7 +30,7 @@ class Origin(NamedTuple):
 
     scheme: str
     host: str
-    """Without its port where that is the scheme's."""
+    """Without its port if that is the scheme's default."""
 
     @property
     def url(self) -> str:
@@ -42,10 +43,10 @@ class Kept:
     """An exchange that is repeated.
 
     Attributes:
-        exchange: As it was recorded; its answer is the last one where redirects were followed.
+        exchange: As recorded; if redirects were followed, its answer is the last one.
         origin: Its server.
         parts: Its URL.
-        follows: Whether the client is to follow its redirects.
+        follows: Whether the client should follow its redirects.
     """
 
     exchange: Exchange
@@ -55,12 +56,12 @@ class Kept:
 
 
 class Selection(NamedTuple):
-    """What is kept, what is not, and whose pages they are."""
+    """The exchanges that are kept, those that are not, and the server of the pages."""
 
     base: Origin
     kept: list[Kept]
     left_out: Counter[str]
-    """How many requests, by reason."""
+    """The number of requests, by reason."""
 
 
 def select(
@@ -69,13 +70,13 @@ def select(
     """Choose what to repeat.
 
     Args:
-        exchanges: In the order in which they began.
-        hosts: Hosts beside that of the first page, as they stand in URLs.
-        everything: Keep static files, and what went to other hosts.
-        name: The recording's, for messages.
+        exchanges: In the order in which they started.
+        hosts: Hosts to keep besides that of the first page, as they appear in URLs.
+        everything: Whether to keep static files and requests to other hosts.
+        name: The recording's name, for messages.
 
     Raises:
-        UsageError: Nothing or too much is left, or one of `hosts` is not in it.
+        UsageError: Nothing or too much is left, or one of `hosts` is not in the recording.
     """
     left_out: Counter[str] = Counter()
     usable: list[tuple[Exchange, Origin, SplitResult]] = []
@@ -100,7 +101,7 @@ def select(
         if not everything and origin.host not in ours:
             left_out[f"to {origin.host} (--host {origin.host})"] += 1
         elif not everything and _is_static(exchange, parts):
-            left_out["of static files (--all)"] += 1
+            left_out["for static files (--all)"] += 1
         else:
             kept.append(Kept(exchange, origin, parts))
     if not kept:
@@ -115,29 +116,31 @@ def select(
 
 
 def _said(left_out: Counter[str]) -> str:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common(5))
+    reasons = ", ".join(
+        f"{counted(count, 'request')} {reason}" for reason, count in left_out.most_common(5)
+    )
     return f"; left out: {reasons}" if reasons else ""
 
 
 def _unusable(one: Exchange) -> tuple[str, SplitResult | None]:
-    """Why a request cannot be repeated at all; empty, with its URL, if it can."""
+    """Return why a request cannot be repeated at all; if it can, an empty text and its URL."""
     try:
         parts = urlsplit(one.url)
         has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
-        return "whose URL is not valid", None
+        return "with an invalid URL", None
     if parts.scheme in ("ws", "wss") or one.answer.status == 101:
-        return "of WebSocket", None
+        return "for WebSockets", None
     if parts.scheme not in ("http", "https"):
-        return f"that are not HTTP ({parts.scheme[:20] or 'no scheme'})", None
+        return f"not over HTTP ({parts.scheme[:20] or 'no scheme'})", None
     if not has_host or _WHITESPACE.search(one.url):
-        return "whose URL is not valid", None
+        return "with an invalid URL", None
     if one.method == "CONNECT":
         return "to a proxy", None
     if one.method == "OPTIONS" and one.header("access-control-request-method"):
-        return "that are CORS preflight requests", None
+        return "for CORS preflight", None
     if one.answer.status < 100:
-        return "without an answer", None
+        return "without a response", None
     return "", parts
 
 
@@ -159,7 +162,7 @@ def _is_static(one: Exchange, parts: SplitResult) -> bool:
 
 
 def _followed(kept: Sequence[Kept], left_out: Counter[str]) -> list[Kept]:
-    """`kept` without the requests that were redirected to: the client makes them by itself."""
+    """Return `kept` without targets of redirects, which the client requests automatically."""
     ours = {one.origin for one in kept}
     found: list[Kept] = []
     waiting: dict[str, int] = {}
@@ -171,7 +174,7 @@ def _followed(kept: Sequence[Kept], left_out: Counter[str]) -> list[Kept]:
         if at is not None:
             before = found[at]
             found[at] = replace(before, exchange=_joined(before.exchange, one.exchange))
-            left_out["that redirects lead to, which the client follows"] += 1
+            left_out["after a redirect, which the client follows"] += 1
         else:
             at = len(found)
             found.append(one)
@@ -188,7 +191,7 @@ def _followed(kept: Sequence[Kept], left_out: Counter[str]) -> list[Kept]:
 
 
 def _joined(first: Exchange, last: Exchange) -> Exchange:
-    """A request with the answer that redirects led to; cookies of both."""
+    """Return a request with the answer at the end of its redirects, with the cookies of both."""
     cookies = [one for one in first.answer.headers if one[0] == "set-cookie"]
     answer = replace(last.answer, headers=cookies + last.answer.headers)
     return replace(first, answer=answer, ended_s=last.ended_s)

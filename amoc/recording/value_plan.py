@@ -1,7 +1,7 @@
-"""Pure. Decides what stands for each value of a recorded request.
+"""Pure. Decides what the scenario sends for each value of a recorded request.
 
-In this order: a variable, if an earlier answer handed the value out; a setting, if it is a
-credential; a column of the data file, if a person has typed it; else the value itself.
+In this order: a variable, if an earlier answer contained the value; a setting, if it is a
+credential; a column of the data file, if a person typed it; otherwise the value itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from amoc.recording.plan import PlannedSetting, Taken
 from amoc.recording.python_text import Code, Node, flat, identifier
 
 MAX_TYPED = 500
-"""Characters of what a person types into a field."""
+"""Maximum number of characters that a person types into a field."""
 RESERVED = frozenset(
     {"answer", "between", "client", "csv", "http", "json", "pause", "row", "rows", "setting"}
     | {"start", "init", "step", "user", "user_id", "base", "think", "unquote", "Path", "Error"}
@@ -33,18 +33,18 @@ _KINDS = {
 
 
 class Values:
-    """What stands for values, and what the scenario declares for that.
+    """The expressions for values, and the declarations they need.
 
     Attributes:
         settings: Settings for credentials.
         columns: Values of the data file, by column.
-        takes: For each request whose answer is needed, what is taken from it.
+        takes: For each request whose answer is needed, the values taken from it.
         numbers: Variables that hold a number.
-        secrets: Credentials, none of which may be written down.
+        secrets: Credentials, none of which may be stored.
     """
 
     def __init__(self, taken_names: Iterable[str]) -> None:
-        """Start with none; nothing gets one of `taken_names`."""
+        """Start without any; `taken_names` are not used for new names."""
         self.settings: list[PlannedSetting] = []
         self.columns: dict[str, str] = {}
         self.takes: dict[int, list[Taken]] = {}
@@ -58,27 +58,27 @@ class Values:
         self._constants: set[tuple[str, str]] = set()
 
     def expect(self, exchange: Exchange) -> None:
-        """Know the credentials of a request before any is planned: others may send them, too."""
+        """Note the credentials of a request before planning any: other requests may send them."""
         for name, value in secret_values.sent(exchange):
             self._expected.setdefault(value, name)
 
     def new_name(self, text: str) -> str:
-        """A name for what is called `text`, which nothing else gets."""
+        """Return a name for `text`, and reserve it."""
         name = identifier(text, self._names)
         self._names.add(name)
         return name
 
     def hidden_fields(self, fields: set[tuple[str, str]]) -> None:
-        """Fields that a page has filled in, which nobody types."""
+        """Note fields that a page has filled in, which no person types."""
         self._constants |= fields
 
     def node(self, value: str, use: Use, comments: list[str], typed: bool = False) -> Node:
-        """What stands for `value`.
+        """Return what to send for `value`.
 
         Args:
             value: As it was sent.
-            use: Where.
-            comments: Gets one, if the value is likely another's.
+            use: Where it was sent.
+            comments: Receives a comment if the value probably comes from an answer.
             typed: Whether it is a field that people fill in.
         """
         if not value:
@@ -107,7 +107,7 @@ class Values:
         return value
 
     def credential(self, value: str, use: Use, name: str = "") -> Code:
-        """A setting for a value that is not written down."""
+        """Return a setting for a value that is not stored."""
         self.secrets.add(value)
         known = self._by_secret.get(value)
         if known is None:
@@ -138,7 +138,7 @@ class Values:
 
 
 def _called(place: Place, handed: Handed, use: Use) -> str:
-    """A good name for a value: that of its key, or for an ``id`` what it is the id of."""
+    """Return a name for a value: that of its key, or, for an ``id``, of the object."""
     key = ""
     if isinstance(place, InJson):
         key = next((one for one in reversed(place.path) if isinstance(one, str)), "")

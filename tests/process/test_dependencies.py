@@ -295,8 +295,8 @@ def test_an_installer_that_takes_too_long_is_ended_with_all_it_has_started(progr
         prepare(timeout_s=4.0)
 
     assert str(raised.value) == (
-        "what shop.py requires could not be installed within 4 s (--install-timeout): uv said last:"
-        " building"
+        "what shop.py requires could not be installed within 4 s (--install-timeout): uv's last"
+        " output: building"
     )
     # It was killed, but nobody here waits for it: the kernel takes its time.
     child = Path(f"/proc/{Path('child').read_text().strip()}/exe")

@@ -172,8 +172,8 @@ def test_feeds_are_told_in_words():
     again = {"name": "terms", "order": "circular", "share": "run", "rows": 20, "used": 4_000}
     assert lines_of({"feeds": [once, again, {**once, "ended": True}]})[1:] == [
         "  feed accounts: 1,000 of 1,200 used",
-        "  feed terms: 4,000 used, there are 20",
-        "  feed accounts: 1,000 of 1,200 used, none is left",
+        "  feed terms: 4,000 used, 20 rows",
+        "  feed accounts: 1,000 of 1,200 used, none left",
     ]
 
 

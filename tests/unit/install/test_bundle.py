@@ -114,7 +114,7 @@ def test_a_name_that_no_archive_may_hold_is_said_where_it_is(tmp_path: Path) -> 
 def test_limits_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, {f"{number}.csv": b"12345" for number in range(10)})
     monkeypatch.setattr(archives, "MAX_BYTES", 50)
-    with pytest.raises(ScenarioError, match=r"at most 50 bytes can be sent.*directory of its own"):
+    with pytest.raises(ScenarioError, match=r"at most 50 bytes can be sent.*its own directory"):
         bundle.made_of(str(path))
     monkeypatch.setattr(archives, "MAX_FILES", 10)
     with pytest.raises(

@@ -81,14 +81,17 @@ def test_a_wheel_is_known_by_what_is_in_it(scenario, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("# /// script\n# dependencies = []\n", "has no end, a line '# ///'"),
-        (inline("dependencies = 1"), "dependencies must be a list of texts, got 1"),
+        ("# /// script\n# dependencies = []\n", "lacks its last line, '# ///'"),
+        (inline("dependencies = 1"), "dependencies must be a list of strings, got 1"),
         (inline('dependencies = ["./a.whl"]'), "a dependency must be a name, got './a.whl'"),
         (inline("dependencies ="), "is not valid TOML"),
         (inline('requires-python = ">=99"'), f"requires Python >=99, but this is {PYTHON}"),
-        (inline('requires-python = "new"'), "requires-python must be such as '>=3.11', got 'new'"),
+        (
+            inline('requires-python = "new"'),
+            "requires-python must be a specifier such as '>=3.11', got 'new'",
+        ),
         (inline("[tool.uv]", "index-url = 'x'"), r"amoc does not read \[tool.uv\]"),
-        (f"{inline('a = 1')}\n{inline('b = 1')}", "must be one block '# /// script', got 2"),
+        (f"{inline('a = 1')}\n{inline('b = 1')}", "must be only one block '# /// script', got 2"),
     ],
 )
 def test_what_is_wrong_is_said_with_the_file(scenario, text, message):
@@ -102,7 +105,7 @@ def test_what_is_wrong_is_said_with_the_file(scenario, text, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("-e .", "cannot depend on what is edited, got '-e .'"),
+        ("-e .", "cannot depend on an editable install, got '-e .'"),
         (".", "cannot depend on a directory"),
         ("absent.whl/x", "'absent.whl/x' is neither a requirement nor a file"),
         ("-r requirements.txt", "at most 10 deep"),

@@ -65,11 +65,11 @@ def test_static_files_and_other_hosts_are_left_out_and_counted() -> None:
     text = scenario(*entries)
     assert text.count("client.get(") == 1
     said = notes(*entries)
-    assert "left out: 2 of static files (--all)" in said
-    assert "left out: 1 to ads.test (--host ads.test)" in said
-    assert "left out: 1 of WebSocket" in said
-    assert "left out: 1 that are CORS preflight requests" in said
-    assert "left out: 1 without an answer" in said
+    assert "left out: 2 requests for static files (--all)" in said
+    assert "left out: 1 request to ads.test (--host ads.test)" in said
+    assert "left out: 1 request for WebSockets" in said
+    assert "left out: 1 request for CORS preflight" in said
+    assert "left out: 1 request without a response" in said
     text = scenario(*entries, hosts=["api.test"])
     assert 'api_url = setting("http://api.test", ' in text
     assert 'client.get(f"{api_url.get()}/x", name="GET /x")' in text
@@ -82,7 +82,9 @@ def test_an_unknown_host_is_named_with_those_there_are() -> None:
 
 
 def test_a_file_without_requests_says_what_it_has() -> None:
-    with pytest.raises(UsageError, match=r"no HTTP request to replay; left out: 1 of WebS"):
+    with pytest.raises(
+        UsageError, match=r"no HTTP request to replay; left out: 1 request for WebS"
+    ):
         scenario(entry("GET", "ws://shop.test/live"))
     with pytest.raises(UsageError, match=r"x\.har has no HTTP request to replay$"):
         scenario()
@@ -161,7 +163,7 @@ def test_cookies_are_left_to_the_session() -> None:
     assert 'headers={"X-Xsrf-Token": unquote(client.cookies["XSRF-TOKEN"])}' in text
     assert "a=1" not in text
     assert any(
-        "cookies that were there before" in one
+        "cookies set before" in one
         for one in notes(entry("GET", "/", headers={"Cookie": "sid=123"}))
     )
 
@@ -169,7 +171,7 @@ def test_cookies_are_left_to_the_session() -> None:
 def test_answers_without_content_are_said() -> None:
     one = entry("GET", "/")
     one["response"]["content"] = {"mimeType": "text/html", "size": 100}
-    assert any(text.startswith("1 of the answers have no content") for text in notes(one))
+    assert any(text.startswith("1 response without content in the recording") for text in notes(one))
 
 
 def test_redirects_are_followed_not_repeated() -> None:
@@ -195,7 +197,7 @@ def test_redirects_to_servers_that_are_left_out_are_not_followed() -> None:
 
 def test_statuses_of_failure_are_allowed() -> None:
     text = scenario(entry("GET", "/me", status=401, answer={}))
-    assert "# was 401 when it was recorded" in text
+    assert "# status was 401 when recorded" in text
     assert 'client.get("/me", allow=401)' in text
 
 

@@ -131,8 +131,8 @@ FAULTS: list[tuple[object, str]] = [
     (document(), "has no operations, or only deprecated ones"),
     (document(paths=[1]), "paths must be an object, got [1]"),
     (document(paths={"/x": {"get": 3}}), "GET /x must be an object, got 3"),
-    (document(paths={"/x": {"$ref": "x.yaml"}}), "refers to 'x.yaml'; amoc reads one file"),
-    (document(paths={"/x": {"$ref": "#/y"}}), "refers to #/y, which is not there"),
+    (document(paths={"/x": {"$ref": "x.yaml"}}), "refers to 'x.yaml'; amoc reads only one file"),
+    (document(paths={"/x": {"$ref": "#/y"}}), "refers to #/y, which does not exist"),
     (document(paths={"/x": {"$ref": "#/paths/~1x"}}), "path /x refers to itself"),
 ]
 

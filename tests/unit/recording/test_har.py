@@ -59,11 +59,11 @@ def changed(**fields: Any) -> bytes:
 
 ENTRY_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"request__url": 3}, "entry 1: request: url must be text, got 3"),
-    ({"request__method": "G E T"}, "request.method must be a method of HTTP, got 'G E T'"),
+    ({"request__method": "G E T"}, "request.method must be an HTTP method, got 'G E T'"),
     ({"request__headers": {}}, "request: headers must be a list, got {}"),
     ({"request__headers": [1]}, "request.headers must be an object, got 1"),
     ({"request__headers": [{"name": 1}]}, "request.headers: name must be text, got 1"),
-    ({"startedDateTime": "yesterday"}, "startedDateTime must be a time of ISO 8601"),
+    ({"startedDateTime": "yesterday"}, "startedDateTime must be an ISO 8601 time"),
     ({"time": "long"}, "entry 1: time must be a number, got 'long'"),
     ({"response__status": True}, "response: status must be a number, got True"),
     ({"response__content__encoding": "base64", "response__content__text": "?"}, "must be base64"),
