@@ -159,8 +159,8 @@ class Preparation:
     # Requirements and lock
 
     def _needed(self) -> tuple[str, ...]:
-        """The requirements that amoc's own environment does not meet."""
         """Return the requirements that amoc's own environment does not meet."""
+        return tuple(one for one in self._wanted if not is_met(one, self._own))
 
     def _shown(self, pins: Sequence[Pin], state: str = "installed") -> tuple[Dependency, ...]:
         """Return the pins, and the requirements that amoc's own environment meets."""

@@ -67,7 +67,7 @@ class TimerSums(Mapping[str, Histogram]):
     def add(
         self, timers: Mapping[str, Histogram], yield_if_due: Callable[[], None] = lambda: None
     ) -> None:
-        """Add what other timers have recorded; `yield_if_due` is called between parts of the work."""
+        """Add what other timers have recorded; `yield_if_due` is called between parts."""
         for part in TimerBlock.of(timers).parts(vectors.at_once()):
             self._add(part)
             yield_if_due()
@@ -91,7 +91,9 @@ class TimerSums(Mapping[str, Histogram]):
             self._rows[row] = self.rows
             self._cells.frombytes(_EMPTY_ROW)
 
-    def raise_to(self, totals: TimerBlock, yield_if_due: Callable[[], None] = lambda: None) -> Grown:
+    def raise_to(
+        self, totals: TimerBlock, yield_if_due: Callable[[], None] = lambda: None
+    ) -> Grown:
         """Raise timers to the totals of others, where these are greater; return the growth.
 
         Args:

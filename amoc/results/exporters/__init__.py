@@ -1,4 +1,4 @@
-"""Where a run's metrics go while it runs: Graphite, statsd, Prometheus, OpenTelemetry."""
+"""Exporters of a run's metrics while it runs: Graphite, statsd, Prometheus, OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _MISSING = "OpenTelemetry needs opentelemetry-proto: pip install 'amoc[otel]'"
 
 
 def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]:
-    """Start the exporters that `values` ask for; they run on the hub of the caller.
+    """Start the exporters configured in `values`; they run on the caller's gevent hub.
 
     Args:
         values: amoc's own settings as text, by name.
-        run: Which run it is.
+        run: The run's identity.
         warn: Called with the first problem of each backend; must neither block nor raise.
 
     Raises:
         ResourceError: prometheus_port cannot be listened on, or otel_endpoint or otel_traces is
-            given and the package that they need is missing; nothing is left running.
-        SettingError: An environment variable of OpenTelemetry makes no sense.
+            set and the package that they need is missing; nothing is left running.
+        SettingError: An OpenTelemetry environment variable is invalid.
     """
     to_otlp = _otlp(values["otel_endpoint"], run, warn)
     if float(values["otel_traces"]):
-        # Workers send spans; what is missing is said once, before they start.
+        # Workers send the spans; a missing package is reported once, before they start.
         traces_target(values["otel_endpoint"])
-    # What nobody asks for is not imported either.
+    # Exporters that are not used are not imported either.
     started: list[Exporter] = []
     if port := int(values["prometheus_port"]):
         from amoc.results.exporters.prometheus import Prometheus
@@ -61,11 +61,11 @@ def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]
 
 
 def traces_target(endpoint: str) -> otlp_environment.Target:
-    """Where spans go.
+    """Return where to send spans.
 
     Raises:
         ResourceError: The package that they need is missing.
-        SettingError: Nothing says where, or an environment variable makes no sense.
+        SettingError: No endpoint is configured, or an environment variable is invalid.
     """
     target = otlp_environment.target(os.environ, endpoint, "traces")
     if target is None:
@@ -82,14 +82,14 @@ def _is_missing() -> bool:
 def _otlp(
     endpoint: str, run: RunInfo, warn: Warn
 ) -> tuple[otlp_environment.Target, dict[str, str], otlp_environment.MetricOptions] | None:
-    """Where metrics go by OTLP, what they are about, and how; None where they do not."""
+    """Return target, resource and options of OTLP metrics; None if they are not sent."""
     target = otlp_environment.target(os.environ, endpoint, "metrics")
     if target is None:
         return None
     if _is_missing():
         if endpoint:
             raise ResourceError(f"otel_endpoint: {_MISSING}")
-        warn(f"no metrics are sent by OTLP, as the environment wants it: {_MISSING}")
+        warn(f"no metrics are sent by OTLP, although the environment enables it: {_MISSING}")
         return None
     resource = otlp_environment.resource(os.environ, run)
     return target, resource, otlp_environment.metric_options(os.environ)

@@ -1,13 +1,13 @@
-"""Work in the background: items go from a bounded backlog to a function, in a greenlet of its own.
+"""Background work: items pass from a bounded backlog to a function, in a separate greenlet.
 
-`put` never blocks, and the first problem is reported. While the backend is away, items are retried
-after a pause that doubles up to 5 s. What is rejected is dropped, so that it does not hold up the
-others. At the end what is left is worked on until the deadline, but a backend that is away then is
-not waited for. At last the number of lost items is reported.
+`put` never blocks, and only the first problem is reported. While the backend is unreachable, items
+are retried after a pause that doubles up to 5 s. Rejected items are dropped, so that they do not
+hold up the others. At the end, remaining items are processed until the deadline, without waiting
+for a backend that is unreachable. Finally the number of lost items is reported.
 
-A run of a thousand metrics is several thousand values a second. They are made for two milliseconds
-at a time (`in_turns`), and in between the loop turns: the controller has users to deal and
-throttles to feed.
+A run of a thousand metrics produces several thousand values a second. They are formatted for two
+milliseconds at a time (`in_turns`), with turns of the event loop in between: the controller has
+users to deal and throttles to feed.
 """
 
 from __future__ import annotations
@@ -35,32 +35,32 @@ class RefusedError(Exception):
 
 
 class Backlog(Protocol[T]):
-    """What waits, how much of it may, and what becomes of an item that was not taken."""
+    """Waiting items, with a limit, and the handling of items that fail."""
 
     def put(self, item: T, /) -> None:
-        """Add an item; others may have to give way."""
+        """Add an item; others may be dropped."""
 
     def take(self) -> T | None:
-        """The next item, which is under way from now on; None when nothing waits."""
+        """Return the next item, which is in progress from now on; None when none waits."""
 
     def done(self) -> None:
-        """What was under way has been handed over."""
+        """Remove the item in progress: it has been processed."""
 
     def refused(self) -> None:
-        """What was under way is lost."""
+        """Remove the item in progress: it is lost."""
 
     def again(self) -> bool:
-        """What was under way could not be handed over; whether it waits to be tried again."""
+        """Handle a failure of the item in progress; return whether it will be retried."""
 
     def missing(self) -> Missing:
-        """What would be missing if nothing more was done."""
+        """Return what would be missing if nothing more was processed."""
 
 
 class BackgroundQueue(Generic[T]):
-    """Works on items in order.
+    """Processes items in order.
 
     Attributes:
-        backlog: What waits.
+        backlog: The waiting items.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class BackgroundQueue(Generic[T]):
         warn: Warn,
         unit: str = "point",
     ) -> None:
-        """Begin to wait for items.
+        """Start to wait for items.
 
         Args:
-            what: The backend, as messages call it.
-            backlog: Where items wait.
-            work: Gets each item, and hands it over within a deadline of its own. It raises OSError
-                where the backend is away; after any other error the item is dropped.
+            what: The backend's name in messages.
+            backlog: The waiting items.
+            work: Called with each item; processes it within a deadline of its own. It raises
+                OSError if the backend is unreachable; after any other error the item is dropped.
             warn: Called with the first problem, and at the end with how much was lost.
-            unit: What an item is.
+            unit: What an item is called.
         """
         self.backlog = backlog
         self._what = what
@@ -92,22 +92,22 @@ class BackgroundQueue(Generic[T]):
         self._greenlet = gevent.spawn(self._run)
 
     def put(self, item: T) -> None:
-        """Have `item` worked on."""
+        """Queue `item`."""
         self.backlog.put(item)
         self._news.set()
 
     def stop(self, deadline_s: float) -> None:
-        """Work on what is left, for at most `deadline_s`."""
+        """Process remaining items, for at most `deadline_s`."""
         self._end.set()
         self._news.set()
         self._greenlet.join(deadline_s)
         self._greenlet.kill()
 
     def close(self, deadline_s: float) -> bool:
-        """Work on what is left, for at most `deadline_s`, and say what is missing.
+        """Process remaining items, for at most `deadline_s`, and report what is missing.
 
         Returns:
-            Whether nothing is known to be.
+            Whether nothing is known to be missing.
         """
         self.stop(deadline_s)
         lost, doubtful = self.backlog.missing()
@@ -126,13 +126,13 @@ class BackgroundQueue(Generic[T]):
             elif not self._end.wait(pause_s):
                 pause_s = min(2 * pause_s, MAX_PAUSE_S)
             else:
-                # The first one may be the news that an old connection is gone.
+                # The first failure may only show that an old connection is gone.
                 failed_at_end += 1
                 if failed_at_end == TRIES_AT_END:
                     return
 
     def _next(self) -> T | None:
-        """The next item, as soon as there is one; None at the end."""
+        """Return the next item, as soon as there is one; None at the end."""
         while (item := self.backlog.take()) is None:
             self._news.clear()
             if self._end.is_set():
@@ -141,7 +141,7 @@ class BackgroundQueue(Generic[T]):
         return item
 
     def _hand_over(self, item: T) -> bool:
-        """Work on an item; whether the next one can follow at once."""
+        """Process an item; return whether the next one can follow at once."""
         try:
             self._work(item)
         except OSError as error:
@@ -149,7 +149,7 @@ class BackgroundQueue(Generic[T]):
             kept = self.backlog.again()
             self._say(f"{text}, and the latest {self._unit}s are kept" if kept else text)
             return not kept
-        except Exception as error:  # a defect must not end the run
+        except Exception as error:  # a bug must not end the run
             self.backlog.refused()
             self._say(f"{self._what} rejected one of the {self._unit}s: {reason(error)}")
         else:
@@ -163,7 +163,7 @@ class BackgroundQueue(Generic[T]):
 
 
 def in_turns(values: Iterable[T]) -> Iterator[T]:
-    """`values`, with a turn of the loop where making them takes long."""
+    """Yield `values`, with a turn of the event loop whenever making them takes long."""
     yield_if_due = PeriodicYield()
     for value in values:
         yield value

@@ -1,13 +1,13 @@
-"""What waits for a backend that may be away or slow. Pure.
+"""Buffers for a backend that may be unreachable or slow. Pure.
 
-Points that wait to be worked on are few: beyond that the oldest is dropped, and what it counted
-goes with the next one.
+Only a few points wait to be processed: beyond that the oldest is dropped, and its counts are added
+to the next one.
 
-Chunks, which are made of points, go out in order. What waits is bounded by bytes: beyond that the
+Chunks, which are made from points, are sent in order. Their total size is limited: beyond that the
 oldest chunks are dropped and counted. When a connection breaks, it is unknown how much of the last
-chunks the other end has read; so as many of them are kept as may be on the way, and sent again,
-before all others. With a backend that overwrites a value with itself, such as Graphite, nothing is
-lost by that, and nothing is counted twice.
+chunks the other end has read; so as many as may be in flight are kept, and sent again before all
+others. With a backend where a repeated value overwrites itself, such as Graphite, nothing is lost
+that way, and nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ MAX_POINTS = 30
 
 
 class Chunk(NamedTuple):
-    """What is delivered as a whole."""
+    """Data delivered as a unit."""
 
     data: bytes
     sent: bool
-    """Whether it went out before, over a connection that broke; it may have arrived."""
+    """Whether it was sent before, over a connection that broke; it may have arrived."""
 
 
 class Missing(NamedTuple):
-    """How many chunks or points have not arrived."""
+    """The number of chunks or points that have not arrived."""
 
     lost: int
-    """That is certain of so many."""
+    """Certainly lost."""
     doubtful: int
-    """Of so many more it is not known: they went out over a connection that broke, or in part."""
+    """Possibly lost: sent over a connection that broke, or sent in part."""
 
 
 class PointBacklog:
-    """Points that wait to be formatted.
+    """Points waiting to be formatted.
 
-    A point that failed may have got there in part, so it is not tried again.
+    A point that failed may have been sent in part, so it is not retried.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class PointBacklog:
         self._lost = 0
 
     def put(self, point: Point) -> None:
-        """Add a point; when full, the oldest is dropped and its counts go to the next one."""
+        """Add a point; when full, the oldest is dropped and its counts are added to the next."""
         if len(self._waiting) == MAX_POINTS:
             oldest = self._waiting.popleft()
             self._waiting[0] = joined((oldest, self._waiting[0]))
@@ -58,44 +58,44 @@ class PointBacklog:
         self._waiting.append(point)
 
     def take(self) -> Point | None:
-        """The next point, which is under way from now on; None when nothing waits."""
+        """Return the next point, which is in progress from now on; None when none waits."""
         if self._out is None and self._waiting:
             self._out = self._waiting.popleft()
         return self._out
 
     def done(self) -> None:
-        """The point that was taken is done."""
+        """Remove the point in progress: it is done."""
         self._out = None
 
     def refused(self) -> None:
-        """The point that was taken is lost."""
+        """Remove the point in progress: it is lost."""
         self._lost += self._out is not None
         self._out = None
 
     def again(self) -> bool:
-        """The point that was taken is lost, and not tried again."""
+        """Remove the point in progress: it is lost, and not retried."""
         self.refused()
         return False
 
     def missing(self) -> Missing:
-        """How many points were dropped, failed, or are not done."""
+        """Return how many points were dropped, failed, or are not done."""
         return Missing(0, self._lost + len(self._waiting) + (self._out is not None))
 
 
 class ChunkBacklog:
-    """Chunks that wait to be delivered.
+    """Chunks waiting to be delivered.
 
     Attributes:
-        sent: What went out last, and may have to go once more.
+        sent: The chunks sent last, which may have to be sent again.
     """
 
     def __init__(self, most_bytes: int, repeat_bytes: int = 0) -> None:
-        """Hold what waits, and what went out last.
+        """Start empty.
 
         Args:
-            most_bytes: What may wait.
-            repeat_bytes: How much may be on the way when a connection breaks: at least so much of
-                what went out last is sent again.
+            most_bytes: Maximum size of waiting chunks.
+            repeat_bytes: How much may be in flight when a connection breaks: at least this much of
+                what was sent last is sent again.
         """
         self._lost = self._doubtful = 0
         self._most_bytes = most_bytes
@@ -107,24 +107,24 @@ class ChunkBacklog:
         self._out: Chunk | None = None
 
     def __len__(self) -> int:
-        """How many chunks wait or are under way."""
+        """Return how many chunks wait or are in progress."""
         return len(self._waiting) + (self._out is not None)
 
     def put(self, data: bytes) -> None:
-        """Add a chunk; the oldest are dropped where there is no room."""
+        """Add a chunk; the oldest are dropped if there is no room."""
         self._waiting.append(Chunk(data, False))
         self._bytes += len(data)
         self._cut()
 
     def take(self) -> bytes | None:
-        """The next chunk, which is under way from now on; None when nothing waits."""
+        """Return the next chunk, which is in progress from now on; None when none waits."""
         if self._out is None and self._waiting:
             self._out = self._waiting.popleft()
             self._bytes -= len(self._out.data)
         return self._out.data if self._out is not None else None
 
     def done(self) -> None:
-        """What was under way has been handed over."""
+        """Remove the chunk in progress: it has been sent."""
         if self._out is None:
             return
         data, self._out = self._out.data, None
@@ -134,13 +134,13 @@ class ChunkBacklog:
             self._sent_bytes -= len(self.sent.popleft())
 
     def refused(self) -> None:
-        """What was under way was rejected."""
+        """Remove the chunk in progress: it was rejected."""
         if self._out is not None:
             self._lose(self._out)
             self._out = None
 
     def again(self) -> bool:
-        """The connection is gone: what was under way and what went out last waits again."""
+        """Queue the chunk in progress and those sent last again: the connection is lost."""
         if self._out is not None:
             self._put_first(self._out)
             self._out = None
@@ -151,11 +151,11 @@ class ChunkBacklog:
         return True
 
     def drop(self, number: int) -> None:
-        """So many chunks are lost that were never added."""
+        """Count this many chunks as lost that were never added."""
         self._lost += number
 
     def missing(self) -> Missing:
-        """What has not arrived, if nothing more is delivered."""
+        """Return what has not arrived, if nothing more is delivered."""
         left = [*self._waiting, *([self._out] if self._out is not None else [])]
         doubtful = sum(chunk.sent for chunk in left)
         return Missing(self._lost + len(left) - doubtful, self._doubtful + doubtful)

@@ -1,7 +1,7 @@
-"""What all exporters have in common.
+"""The common base of all exporters.
 
-An exporter gets each point of a run and sends it to a backend. The run must not be affected by the
-backend: nothing here blocks or raises, all buffers are bounded, and problems are reported once.
+An exporter sends each point of a run to a backend. The backend must not affect the run: nothing
+here blocks or raises, all buffers are bounded, and problems are reported once.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from typing import NamedTuple
 from amoc.results.series import Point, Tally
 
 Warn = Callable[[str], None]
-"""Called with a warning for the operator, in one line; it must neither block nor raise."""
+"""Called with a warning for the operator, one line; it must neither block nor raise."""
 
 
 class RunInfo(NamedTuple):
-    """Which run it is."""
+    """The identity of a run."""
 
     run_id: str
     scenario: str
 
 
 class Exporter:
-    """Sends points and annotations of a run to a backend; what it has no use for is ignored."""
+    """Sends points and annotations of a run to a backend; those that it cannot use are ignored."""
 
     def take(self, point: Point, tally: Tally, /) -> None:
         """Take the next point; never blocks, never raises.
 
         Args:
             point: The last second.
-            tally: The sum of all points, this one included. It may grow later on.
+            tally: The sum of all points, including this one. It may grow later on.
         """
 
     def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
@@ -41,10 +41,10 @@ class Exporter:
 
 
 def place(host: str, port: int) -> str:
-    """Host and port in one word, as messages show them."""
+    """Return host and port for messages."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def reason(error: BaseException) -> str:
-    """Why something went wrong, without the number of the error."""
+    """Return why something went wrong, without the error number."""
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

@@ -1,9 +1,9 @@
 """Graphite: points as lines of carbon's plaintext protocol, over TCP.
 
-A line is ``path value time``. Carbon never answers, so when a connection breaks it is unknown what
+A line is ``path value time``. Carbon never responds, so when a connection breaks it is unknown what
 was read: what may have been in flight is sent again over the next one, and carbon overwrites it
-with itself. Before each point the connection is checked, because the first write to one that carbon
-has closed would succeed.
+with the same values. Before each point the connection is checked, because the first write to one
+that carbon has closed would succeed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from amoc.results.exporters.names import Entry, Naming, number
 from amoc.results.series import Point, Tally
 
 MAX_BYTES = 8 << 20
-"""What waits for carbon; a minute of a thousand metrics, hours of a few."""
+"""Maximum backlog; a minute of a thousand metrics, hours of a few."""
 REPEATED_BYTES = 512 << 10
-"""What is sent again when a connection breaks: more than both ends' kernels hold, mostly."""
+"""What is sent again when a connection breaks: usually more than both kernels hold."""
 CONNECT_S = 5.0
 SEND_S = 5.0
 """How long carbon may take to accept a point."""
 SEND_BUFFER = 128 << 10
-"""Bytes that the kernel may hold for a carbon that does not read, and that are lost with it."""
+"""Bytes that the kernel may hold for a carbon that does not read; they are lost with it."""
 
 
 class Connection:
-    """A TCP connection that is made when it is needed."""
+    """A TCP connection, established when needed."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
@@ -41,7 +41,7 @@ class Connection:
         """Send all of `data`.
 
         Raises:
-            OSError: It is not known to have been sent; the connection is closed.
+            OSError: It may not have been sent; the connection is closed.
         """
         try:
             if self._socket is None:
@@ -54,10 +54,10 @@ class Connection:
             raise
 
     def finish(self, deadline_s: float) -> bool:
-        """Say that nothing follows, and wait until the other end has read all and closes.
+        """Signal the end, and wait until the other end has read everything and closes.
 
         Returns:
-            Whether it has, or nothing was under way.
+            Whether it has, or there was no connection.
         """
         if self._socket is None:
             return True
@@ -87,7 +87,7 @@ class Connection:
 
 
 def _look(line: gsocket.socket) -> None:
-    """Fail if the other end has closed; what it sends is ignored."""
+    """Raise if the other end has closed; data that it sends is ignored."""
     line.settimeout(0)
     try:
         while line.recv(4096):
@@ -99,18 +99,18 @@ def _look(line: gsocket.socket) -> None:
 
 
 class Graphite(Exporter):
-    """Sends each point to carbon; annotations are the business of graphite-web.
+    """Sends each point to carbon; annotations are sent to graphite-web instead.
 
     Attributes:
-        chunks: What waits for carbon, and went there last.
+        chunks: Chunks waiting for carbon, and those sent last.
     """
 
     def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
         """Start; carbon need not be reachable yet.
 
         Args:
-            host: Where carbon is.
-            port: Its port for lines.
+            host: carbon's host.
+            port: carbon's port for lines.
             prefix: The beginning of each path; may be empty.
             warn: Called with warnings for the operator.
         """
@@ -125,7 +125,7 @@ class Graphite(Exporter):
         self._writing = BackgroundQueue(what, PointBacklog(), self._write, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
-        """Have the point sent."""
+        """Queue the point."""
         self._writing.put(point)
 
     def close(self, deadline_s: float) -> None:
@@ -138,7 +138,7 @@ class Graphite(Exporter):
             self._warn(f"{self._what}: the last points may not have been delivered")
 
     def _write(self, point: Point) -> None:
-        # Carbon keeps one value a second: two points that end in the same one go side by side.
+        # Carbon stores one value a second, so two points ending in the same one must differ.
         self._second = max(int(point.at), self._second + 1)
         lines = (
             line
@@ -149,7 +149,7 @@ class Graphite(Exporter):
 
 
 def written(prefix: str, entry: Entry, second: int, span_s: float) -> list[str]:
-    """The lines for an entry: one for a gauge, a rate and a total for a counter."""
+    """Return the lines for an entry: one for a gauge, a rate and a total for a counter."""
     if entry.total is None:
         return [f"{prefix}{entry.path} {number(entry.value)} {second}\n"]
     rate = entry.value / span_s if span_s > 0 else 0.0

@@ -1,6 +1,6 @@
-"""Annotations as events of graphite-web: what happened, beside the curves.
+"""Annotations as events of graphite-web, shown along with its curves.
 
-An event is posted as JSON to ``/events/``. Events wait like points do, with the time at which they
+An event is posted as JSON to ``/events/``. Events wait like points, with the time at which they
 happened.
 """
 
@@ -19,22 +19,22 @@ from amoc.results.exporters.poster import Poster
 
 MAX_BYTES = 256 << 10
 POST_S = 5.0
-"""How long graphite-web may take to answer."""
+"""How long graphite-web may take to respond."""
 MAX_WHAT = 255
-"""Characters of an event's title in graphite-web; the whole text goes beside it."""
+"""Maximum length of an event's title in graphite-web; the whole text is sent as well."""
 MAX_TAG = 50
-"""Characters of a tag there."""
+"""Maximum length of a tag there."""
 
 
 class GraphiteEvents(Exporter):
-    """Posts each annotation to graphite-web; points are carbon's business."""
+    """Posts each annotation to graphite-web; points are sent to carbon instead."""
 
     def __init__(self, url: str, run: RunInfo, warn: Warn) -> None:
         """Start; graphite-web need not be reachable yet.
 
         Args:
-            url: Where graphite-web is, ``http://host:8080``, with a path if it has one.
-            run: Tags of each event.
+            url: The URL of graphite-web, ``http://host:8080``, with a path if it has one.
+            run: The run's identity, for tags.
             warn: Called with warnings for the operator.
         """
         self._url = urlsplit(url)
@@ -43,7 +43,7 @@ class GraphiteEvents(Exporter):
         self._queue = BackgroundQueue(what, backlog, self._post, warn, "event")
 
     def annotate(self, text: str, tags: Sequence[str], at: float) -> None:
-        """Have an event posted."""
+        """Queue an event."""
         self._queue.put(as_event(text, [*self._tags, *tags], at))
 
     def close(self, deadline_s: float) -> None:
@@ -51,7 +51,7 @@ class GraphiteEvents(Exporter):
         self._queue.close(deadline_s)
 
     def _post(self, body: bytes) -> None:
-        """Post an event, on a connection of its own: they are few and far between.
+        """Post an event, on a separate connection since events are rare.
 
         Raises:
             OSError: graphite-web cannot be reached.
@@ -68,7 +68,7 @@ class GraphiteEvents(Exporter):
 
 
 def as_event(text: str, tags: Sequence[str], at: float) -> bytes:
-    """What is posted; tags are words, because graphite-web separates them by spaces."""
+    """Return the body to post; tags are single words, because graphite-web splits at spaces."""
     words = dict.fromkeys(element(tag)[:MAX_TAG] for tag in tags)
     event = {"what": text[:MAX_WHAT], "tags": list(words), "when": int(at), "data": text}
     return json.dumps(event).encode()

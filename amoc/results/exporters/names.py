@@ -1,13 +1,13 @@
-"""What a point is called where names are paths: Graphite and statsd. Pure.
+"""Names of a point's values where names are paths: Graphite and statsd. Pure.
 
-A path is made of elements with dots between them: ``timers.message_ttd.p99_ms``. The name of a
-metric, throttle, node or cause is always one element, so that ``timers.*.p99_ms`` finds all timers.
-What an element must not hold becomes ``_``; so two names may want the same element. The first one
-gets it, and of two that come together the one that needs no change; the other one's ends in a hash
-of its name. A name keeps its element for the whole run.
+A path consists of elements separated by dots: ``timers.message_ttd.p99_ms``. The name of a metric,
+throttle, node or cause is always a single element, so that ``timers.*.p99_ms`` finds all timers.
+Characters not allowed in an element become ``_``, so two names may want the same element. The first
+one gets it; if two come together, the one that needs no change does. The other element ends in a
+hash of its name. A name keeps its element for the whole run.
 
-An entry is a gauge, or an increment with the total that it leads to. Backends make of them what
-they know: Graphite a rate and a total, statsd a counter.
+An entry is a gauge, or an increment with the resulting total. Backends use what they support:
+Graphite a rate and a total, statsd a counter.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from amoc.metrics.workers_together import labelled
 from amoc.results.series import GONE, Point
 
 MAX_ELEMENT = 100
-"""Characters of an element. Graphite makes it the name of a file or directory."""
+"""Maximum length of an element. Graphite uses it as the name of a file or directory."""
 MAX_CAUSES = 50
-"""Causes of crashes that have an entry of their own."""
+"""Causes of crashes that have their own entry."""
 OTHER_CAUSES = "other causes"
-"""What all further ones count as."""
+"""Stands for all further causes."""
 
 STATES = ("running", "resting", "waiting", *GONE)
-"""Users in these states are counted as they are, and may become fewer."""
+"""States in which the current number of users is counted, which may go down."""
 CHANGES = ("started", "restarted")
-"""These are counted as they come."""
+"""Events that are counted."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def element(name: str) -> str:
-    """`name` as one element of a path; two names may become the same."""
+    """Return `name` as an element of a path; two names may give the same one."""
     clean = _UNSAFE.sub("_", name)
     if clean != name:
         clean = clean.strip("_")
@@ -49,7 +49,7 @@ def element(name: str) -> str:
 
 
 def candidates(name: str, clean: str) -> Iterator[str]:
-    """What `name` may be called, best first: `clean`, then `clean` with a hash of `name`."""
+    """Yield possible elements for `name`: `clean`, then `clean` with hashes of `name`."""
     yield clean
     for attempt in count():
         digest = hashlib.sha256(f"{name}\0{attempt}".encode(errors="surrogatepass")).hexdigest()
@@ -57,10 +57,10 @@ def candidates(name: str, clean: str) -> Iterator[str]:
 
 
 class Elements(dict[str, str]):
-    """Gives each name an element of its own, and always the same one.
+    """Gives each name a unique element, and always the same one.
 
     Args:
-        clean: Replaces what an element must not hold; two names may become the same.
+        clean: Replaces disallowed characters; two names may give the same result.
     """
 
     def __init__(self, clean: Callable[[str], str] = element) -> None:
@@ -69,7 +69,7 @@ class Elements(dict[str, str]):
         self._taken: set[str] = set()
 
     def learn(self, names: Iterable[str]) -> None:
-        """Know `names`; those that need no change go first."""
+        """Add `names`; those that need no change come first."""
         new = set(names).difference(self)
         for name in sorted(new, key=lambda one: (self._clean(one) != one, one)):
             self[name]
@@ -82,14 +82,14 @@ class Elements(dict[str, str]):
 
 
 class Causes:
-    """Keeps the number of causes of crashes within bounds: the first so many, and all others."""
+    """Limits the number of causes of crashes: the first ones, and one entry for all others."""
 
     def __init__(self, most: int = MAX_CAUSES) -> None:
         self._most = most
         self._known: set[str] = set()
 
     def grouped(self, crashes: Mapping[str, int]) -> dict[str, int]:
-        """`crashes` by cause, those without an entry of their own together."""
+        """Return `crashes` by cause, with all those without their own entry as one."""
         grouped: dict[str, int] = {}
         for cause, number in sorted(crashes.items(), key=lambda item: -item[1]):
             if cause not in self._known and len(self._known) < self._most:
@@ -100,20 +100,20 @@ class Causes:
 
 
 class Entry(NamedTuple):
-    """A value and what it is called."""
+    """A value and its path."""
 
     path: str
     value: float
-    """What a gauge shows, or by how much a counter grew in the point."""
+    """The value of a gauge, or the growth of a counter in the point."""
     total: int | None = None
-    """What a counter has reached; None for a gauge."""
+    """The total of a counter; None for a gauge."""
 
 
 class Naming:
-    """Makes entries of the points of a run, one point after the other.
+    """Makes entries from the points of a run, one after the other.
 
-    What was counted once has an entry in every later point, so that a second in which nothing
-    happened shows as 0. A percentile of nothing has none.
+    Whatever was counted once has an entry for every later point, so that a second in which nothing
+    happened shows as 0. Percentiles have no entry if there were no samples.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class Naming:
         self._users: dict[str, int] = {}
 
     def entries(self, point: Point) -> Iterator[Entry]:
-        """The entries of the next point."""
+        """Yield the entries of the next point."""
         makers: tuple[Callable[[Point], Iterator[Entry]], ...] = (
             self._of_users,
             self._of_counters,
@@ -138,7 +138,7 @@ class Naming:
             yield from make(point)
 
     def _named(self, group: str, names: Collection[str]) -> list[tuple[str, str]]:
-        """Each of `names` with its path."""
+        """Return each of `names` with its path."""
         elements = self._elements.setdefault(group, Elements())
         elements.learn(names)
         return [(name, f"{group}.{elements[name]}") for name in names]
@@ -152,7 +152,7 @@ class Naming:
             yield Entry(f"users.{state}", point.users.get(state, 0))
         for change in CHANGES:
             now = point.users.get(change, 0)
-            # A user that was removed and is added again is not there for a moment.
+            # A user that is removed and added again is missing for a moment.
             before = self._users.get(change, 0)
             self._users[change] = max(before, now)
             yield self._grown(f"users.{change}", max(0, now - before))
@@ -216,7 +216,7 @@ class Naming:
 def _of_fields(
     path: str, record: WorkerPoint | NodePoint, fields: Iterable[str]
 ) -> Iterator[Entry]:
-    """Fields of a record as gauges; seconds become milliseconds."""
+    """Yield fields of a record as gauges; seconds become milliseconds."""
     for name in fields:
         value = getattr(record, name)
         if name.endswith("_s"):
@@ -226,5 +226,5 @@ def _of_fields(
 
 
 def number(value: float) -> str:
-    """`value` as text, without digits that mean nothing."""
+    """Format `value` without meaningless digits."""
     return str(value) if isinstance(value, int) else f"{value:.10g}"

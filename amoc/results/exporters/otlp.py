@@ -1,7 +1,7 @@
-"""OpenTelemetry: points as metrics to a collector, by OTLP over HTTP (protobuf).
+"""OpenTelemetry: sends points as metrics to a collector, by OTLP over HTTP (protobuf).
 
-OpenTelemetry's SDK is not used: it gathers metrics itself, in a thread, and takes five times the
-memory and CPU time of what encodes them.
+OpenTelemetry's SDK is not used: it collects metrics itself, in a thread, and takes five times the
+memory and CPU time of the encoding alone.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from amoc.results.exporters.otlp_sender import Sender
 from amoc.results.series import Point, Tally
 
 MAX_BYTES = 8 << 20
-"""What waits for the receiver."""
+"""Maximum backlog."""
 
 
 class OtlpMetrics(Exporter):
-    """Sends each point, or several of them together, as metrics."""
+    """Sends each point, or several of them combined, as metrics."""
 
     def __init__(
         self, target: Target, resource: Mapping[str, str], options: MetricOptions, warn: Warn
@@ -36,9 +36,9 @@ class OtlpMetrics(Exporter):
         """Start; the receiver need not be reachable yet.
 
         Args:
-            target: Where metrics go.
-            resource: What they are about.
-            options: How they are sent.
+            target: Where to send metrics.
+            resource: What they describe.
+            options: How to send them.
             warn: Called with warnings for the operator.
         """
         self._options = options
@@ -48,10 +48,10 @@ class OtlpMetrics(Exporter):
         self._making = BackgroundQueue(self._sender.what, PointBacklog(), self._make, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
-        """Have the point sent."""
+        """Queue the point."""
         self._kept.append(point)
         span_s = sum(one.span_s for one in self._kept)
-        # Points are cut a little early or late.
+        # Points end a little early or late.
         if span_s >= self._options.interval_s - point.span_s / 2:
             self._hand_on()
 

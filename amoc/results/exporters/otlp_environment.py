@@ -1,8 +1,8 @@
-"""Where and how OpenTelemetry data goes, by the environment variables of its specification. Pure.
+"""Targets and options of OpenTelemetry data, from its standard environment variables. Pure.
 
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/ and …/sdk-environment-variables/: those
-for one signal (``OTEL_EXPORTER_OTLP_METRICS_HEADERS``) are stronger than those for all, times are
-in milliseconds, and what is empty counts as not given.
+for one signal (``OTEL_EXPORTER_OTLP_METRICS_HEADERS``) take precedence over those for all, times
+are in milliseconds, and empty variables count as not set.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from amoc.results.exporters.base import RunInfo
 PREFIX = "OTEL_EXPORTER_OTLP_"
 TIMEOUT_S = 10.0
 INTERVAL_S = 1.0
-"""The specification has a minute, for programs that run for days."""
+"""The specification's default is a minute, meant for programs that run for days."""
 
 
 class Target(NamedTuple):
-    """Where the data of one signal goes.
+    """Where to send the data of one signal.
 
     Attributes:
-        url: Whole, with its path.
-        headers: What is sent beside the data.
+        url: The complete URL, including its path.
+        headers: HTTP headers sent with the data.
         timeout_s: How long the receiver may take.
-        is_compressed: Whether the data is compressed with gzip.
-        certificate: A file with certificates to trust; empty: the system's.
+        is_compressed: Whether to compress the data with gzip.
+        certificate: A file of trusted certificates; empty: the system's.
     """
 
     url: str
@@ -41,11 +41,11 @@ class Target(NamedTuple):
 
 
 class MetricOptions(NamedTuple):
-    """How metrics are sent.
+    """How to send metrics.
 
     Attributes:
-        is_delta: Whether counts are those since the last time, and not since the run began.
-        is_exponential: Whether histograms have exponential buckets, and not explicit ones.
+        is_delta: Whether counts are those since the last request, rather than since the run began.
+        is_exponential: Whether histograms have exponential buckets, rather than explicit ones.
         interval_s: How often they are sent.
     """
 
@@ -55,15 +55,15 @@ class MetricOptions(NamedTuple):
 
 
 def target(environ: Mapping[str, str], endpoint: str, signal: str) -> Target | None:
-    """Where `signal` goes, ``metrics`` or ``traces``; None where it is not to be sent.
+    """Return where to send `signal`, ``metrics`` or ``traces``; None if it is not to be sent.
 
     Args:
         environ: The environment.
-        endpoint: The setting, which is stronger than the environment; empty if it is not given.
+        endpoint: The setting, which takes precedence over the environment; empty if not set.
         signal: In lower case.
 
     Raises:
-        SettingError: A variable makes no sense; a line for each.
+        SettingError: A variable is invalid; a line for each.
     """
     url = f"{endpoint.rstrip('/')}/v1/{signal}" if endpoint else _endpoint(environ, signal)
     if not url:
@@ -77,10 +77,10 @@ def target(environ: Mapping[str, str], endpoint: str, signal: str) -> Target | N
     except ValueError:
         is_fine = False
     if not is_fine:
-        problems.append(f"the endpoint of OTLP must be a URL of HTTP, got {cut(url)}")
+        problems.append(f"the OTLP endpoint must be an HTTP URL, got {cut(url)}")
     name, protocol = _of(environ, signal, "PROTOCOL")
     if protocol not in ("", "http/protobuf"):
-        problems.append(f"{name} must be http/protobuf, which amoc speaks, got {cut(protocol)}")
+        problems.append(f"{name} must be http/protobuf, amoc's only one, got {cut(protocol)}")
     name, text = _of(environ, signal, "HEADERS")
     try:
         headers = pairs(text)
@@ -110,17 +110,17 @@ def _endpoint(environ: Mapping[str, str], signal: str) -> str:
 
 
 def _of(environ: Mapping[str, str], signal: str, what: str) -> tuple[str, str]:
-    """A variable that there is for the signal and for all, by the name under which it is given."""
+    """Return name and value of a variable: the one for the signal if set, else the one for all."""
     own, common = f"{PREFIX}{signal.upper()}_{what}", f"{PREFIX}{what}"
     text = environ.get(own, "").strip()
     return (own, text) if text else (common, environ.get(common, "").strip())
 
 
 def pairs(text: str) -> dict[str, str]:
-    """``key=value,key=value``, with %-codes, as headers and attributes are given.
+    """Parse ``key=value,key=value`` with %-codes, the format of headers and attributes.
 
     Raises:
-        ValueError: It is something else, as a clause that follows its name.
+        ValueError: It is something else; the message is a clause that follows its name.
     """
     found: dict[str, str] = {}
     for one in filter(None, map(str.strip, text.split(","))):
@@ -135,15 +135,15 @@ def _seconds(text: str, otherwise: float) -> float:
     if not text:
         return otherwise
     if not text.isdecimal() or not 0 < int(text) <= 1e9:
-        raise ValueError(f"must be milliseconds, a whole number above 0, got {cut(text)}")
+        raise ValueError(f"must be in whole milliseconds above 0, got {cut(text)}")
     return int(text) / 1000
 
 
 def metric_options(environ: Mapping[str, str]) -> MetricOptions:
-    """How metrics are sent.
+    """Return how to send metrics.
 
     Raises:
-        SettingError: A variable makes no sense; a line for each.
+        SettingError: A variable is invalid; a line for each.
     """
     problems: list[str] = []
 
@@ -172,10 +172,10 @@ def metric_options(environ: Mapping[str, str]) -> MetricOptions:
 
 
 def resource(environ: Mapping[str, str], run: RunInfo) -> dict[str, str]:
-    """What the data is about: this run of amoc, and what the environment says.
+    """Return what the data describes: this run of amoc, and attributes from the environment.
 
     Raises:
-        SettingError: OTEL_RESOURCE_ATTRIBUTES makes no sense.
+        SettingError: OTEL_RESOURCE_ATTRIBUTES is invalid.
     """
     with value_error_as(SettingError, "OTEL_RESOURCE_ATTRIBUTES "):
         given = pairs(environ.get("OTEL_RESOURCE_ATTRIBUTES", ""))

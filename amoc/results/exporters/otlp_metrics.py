@@ -1,8 +1,8 @@
 """A run's points as OTLP metrics. Pure.
 
-Counts are totals since the run began, or what was counted since the last request (delta). A timer
-is a histogram whose buckets are sums of its cells: every duration is counted once, in the bucket in
-which the middle of its cell lies, and that is at most 0.4 % from it.
+Counts are totals since the run began, or since the last request (delta). A timer is a histogram
+whose buckets are sums of its cells: every duration is counted once, in the bucket that contains the
+middle of its cell, which is at most 0.4 % off.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from amoc.results.series import Point, add_counts
 SCALE = 5
 """Of exponential buckets: 32 for each power of two, so each is 2.2 % wide."""
 _EXPONENTIAL = (0, *(ceil(log2(one) * (1 << SCALE)) - 1 for one in MIDDLE_S[1:]))
-"""For each cell but the first, which is that of 0."""
+"""The bucket of each cell; that of the first cell, which holds 0, is not used."""
 
 
 class _Timer:
-    """What a timer has recorded, by bucket."""
+    """The recorded durations of a timer, by bucket."""
 
     def __init__(self) -> None:
         self.count = self.zeros = self.max_ns = 0
@@ -42,7 +42,7 @@ class _Timer:
         self.buckets: dict[int, int] = {}
 
     def add(self, timer: Histogram, bucket_of: tuple[int, ...]) -> None:
-        """Add what it has recorded in a point."""
+        """Add the durations recorded in a point."""
         buckets = self.buckets
         for cell, hits in timer.cells.items():
             self.count += hits
@@ -55,14 +55,14 @@ class _Timer:
 
 
 class Metrics:
-    """Makes requests of points, one after the other."""
+    """Makes requests from points, one after the other."""
 
     def __init__(self, resource: Mapping[str, str], options: MetricOptions) -> None:
-        """Begin with nothing counted.
+        """Start without any counts.
 
         Args:
-            resource: What the data is about.
-            options: How it is to be sent.
+            resource: What the data describes.
+            options: How to send it.
         """
         self._resource = resource
         self._options = options
@@ -76,11 +76,11 @@ class Metrics:
         self._begin_ns = 0
 
     def request(self, point: Point, yield_if_due: Callable[[], None] = lambda: None) -> bytes:
-        """What is sent of the next point.
+        """Return the request for the next point.
 
         Args:
             point: The point.
-            yield_if_due: Called between two parts of the work.
+            yield_if_due: Called between parts of the work.
         """
         if not self._begin_ns:
             self._begin_ns = int((point.at - point.t_s) * S_NS)
@@ -114,14 +114,14 @@ class Metrics:
             timer.add(point.timers[name], self._bucket_of)
 
     def _totals(self) -> Iterable[tuple[Named, int]]:
-        # That a counter is a step's may be known only when the step has its first time.
+        # Whether a counter belongs to a step may be known only after the step's first time.
         for name, total in self._counters.items():
             if (named := self._names.counter(name)) is not None:
                 yield named, total
         yield from self._counts.items()
 
     def _growth(self, point: Point) -> Iterable[tuple[Named, int]]:
-        """What is counted beside counters."""
+        """Yield counts other than counters."""
         for cause, count in self._causes.grouped(point.crashes).items():
             yield Named("amoc.crashes", "{iteration}", (("cause", cause),)), count
         for change in CHANGES:
@@ -135,7 +135,7 @@ class Metrics:
 
 
 def _levels(point: Point) -> Iterable[tuple[Named, float]]:
-    """What is as it is at the end of a point."""
+    """Yield values at the end of a point."""
     for state in STATES:
         yield Named("amoc.users", "{user}", (("state", state),)), point.users.get(state, 0)
     yield Named("amoc.users.peak", "{user}"), point.users.get("peak", 0)
@@ -171,7 +171,7 @@ def _unit(field: str) -> str:
 
 
 class _Request:
-    """A request that is being made."""
+    """A request under construction."""
 
     def __init__(
         self, resource: Mapping[str, str], begin_ns: int, at_ns: int, options: MetricOptions
@@ -193,21 +193,21 @@ class _Request:
         self._scope.scope.version = VERSION
 
     def encoded(self) -> bytes:
-        """As bytes."""
+        """Return the request as bytes."""
         return bytes(self._request.SerializeToString())
 
     def total(self, named: Named, total: int) -> None:
-        """Add what was counted."""
+        """Add a count."""
         point = self._point(named, "sum")
         point.start_time_unix_nano = self._begin_ns
         point.as_int = total
 
     def gauge(self, named: Named, value: float) -> None:
-        """Add what a level is."""
+        """Add a level."""
         self._point(named, "gauge").as_double = value
 
     def histogram(self, named: Named, timer: _Timer) -> None:
-        """Add what a timer has recorded."""
+        """Add the durations of a timer."""
         kind = "exponential_histogram" if self._is_exponential else "histogram"
         point = self._point(named, kind)
         point.start_time_unix_nano = self._begin_ns
@@ -218,7 +218,7 @@ class _Request:
             return
         point.scale, point.zero_count = SCALE, timer.zeros
         buckets = dict(timer.buckets)
-        if timer.zeros:  # they are among those of bucket 0, which begins at a second
+        if timer.zeros:  # they were counted in bucket 0, which begins at a second
             buckets[0] -= timer.zeros
         hit = [index for index, hits in buckets.items() if hits]
         if hit:
@@ -228,7 +228,7 @@ class _Request:
             point.positive.bucket_counts.extend(counts)
 
     def _point(self, named: Named, kind: str) -> Any:
-        """A new data point of a metric."""
+        """Add a data point to a metric and return it."""
         metric = self._metrics.get(named.name)
         if metric is None:
             metric = self._metrics[named.name] = self._scope.metrics.add()
@@ -247,7 +247,7 @@ _ZEROS = (0,) * (len(BOUNDS_S) + 1)
 
 
 def attributes(pairs: Iterable[tuple[str, str]]) -> list[KeyValue]:
-    """Attributes, whose values are texts that can be sent."""
+    """Return attributes, with values converted to valid text."""
     return [
         KeyValue(key=sendable(key), value=AnyValue(string_value=sendable(value)))
         for key, value in pairs
@@ -255,5 +255,5 @@ def attributes(pairs: Iterable[tuple[str, str]]) -> list[KeyValue]:
 
 
 def sendable(text: str) -> str:
-    """`text` without halves of characters, which UTF-8 does not have."""
+    """Return `text` without lone surrogates, which UTF-8 cannot encode."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

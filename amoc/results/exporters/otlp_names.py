@@ -1,6 +1,7 @@
-"""What a metric of amoc is called in OpenTelemetry, and with which attributes. Pure.
+"""Names and attributes of amoc's metrics in OpenTelemetry. Pure.
 
-Names there are few and fixed, so what a scenario calls its metrics and steps is an attribute.
+OpenTelemetry expects a small, fixed set of names, so a scenario's names of metrics and steps are
+attributes.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ class Named(NamedTuple):
     """A metric and the attributes of its data points.
 
     Attributes:
-        name: The metric's.
-        unit: As UCUM has it.
-        attributes: In pairs, so that it can be looked up.
+        name: The metric's name.
+        unit: In UCUM notation.
+        attributes: In pairs, to be hashable.
     """
 
     name: str
@@ -26,7 +27,7 @@ class Named(NamedTuple):
 
 
 class Names:
-    """Tells metrics of steps and checks from others, by all names that were seen."""
+    """Distinguishes metrics of steps and checks from others, using all names seen so far."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -34,14 +35,14 @@ class Names:
         self._counters: dict[str, Named | None] = {}
 
     def learn(self, names: Collection[str]) -> None:
-        """Know the names of counters and timers."""
+        """Add the names of counters and timers."""
         if not self._seen.issuperset(names):
             self._seen.update(names)
             self._steps = frozenset(step_names.steps_in(self._seen))
             self._counters = self._of_steps()
 
     def timer(self, name: str) -> Named:
-        """What a timer is called."""
+        """Return the name of a timer."""
         if name == step_names.AGGREGATED:
             return Named("amoc.requests.duration", "s")
         if name in self._steps:
@@ -49,7 +50,7 @@ class Names:
         return Named("amoc.timer.duration", "s", (("timer", name),))
 
     def counter(self, name: str) -> Named | None:
-        """What a counter is called; None where others add up to it."""
+        """Return the name of a counter; None if it is the sum of others."""
         if name in self._counters:
             return self._counters[name]
         stem, cause, why = name.partition(step_names.CAUSE)

@@ -1,7 +1,7 @@
-"""Requests of OTLP over HTTP (protobuf), on their way to a receiver.
+"""Sends OTLP requests over HTTP (protobuf) to a receiver.
 
-A request that is not accepted because the receiver is away or busy waits, with its own times, and
-is sent again; one that is rejected is dropped, and said.
+A request that fails because the receiver is unreachable or busy waits, with its original times, and
+is sent again. One that is rejected is dropped and reported.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from amoc.results.exporters.otlp_environment import Target
 from amoc.results.exporters.poster import Poster
 
 BUSY = frozenset({429, 502, 503, 504})
-"""Statuses after which the same request is sent again, as the protocol wants it."""
+"""Statuses after which the same request must be retried, according to the protocol."""
 
 
 class Sender:
     """Sends requests, one after the other.
 
     Attributes:
-        what: The receiver, as messages call it.
-        waiting: What waits for the receiver.
+        what: The receiver's name in messages.
+        waiting: The waiting requests.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class Sender:
         """Start; the receiver need not be reachable yet.
 
         Args:
-            target: Where requests go.
-            rejected: Says what an answer of the receiver rejects of a request; empty if nothing.
-            most_bytes: What may wait.
+            target: Where to send requests.
+            rejected: Returns what the receiver's answer rejects of a request; empty if nothing.
+            most_bytes: Maximum size of waiting requests.
             warn: Called with warnings for the operator.
         """
         self._target = target
@@ -58,7 +58,7 @@ class Sender:
         self._queue = BackgroundQueue(self.what, self.waiting, self._post, warn, "request")
 
     def put(self, body: bytes) -> None:
-        """Have a request sent."""
+        """Queue a request."""
         self._queue.put(gzip.compress(body, 1) if self._target.is_compressed else body)
 
     def close(self, deadline_s: float) -> None:
@@ -70,7 +70,7 @@ class Sender:
         """Send a request.
 
         Raises:
-            OSError: The receiver is away, or busy.
+            OSError: The receiver is unreachable, or busy.
             RefusedError: It rejects the request, or a part of it.
         """
         answer = self._poster.post(self._path, body, self._headers, self._target.timeout_s)

@@ -1,7 +1,7 @@
-"""OpenTelemetry: spans of a worker's steps, in batches to a collector.
+"""OpenTelemetry: sends spans of a worker's steps in batches to a collector.
 
-`take` only keeps a span. Batches are made and sent beside the users, a span at a time, with turns
-of the loop in between. What waits is bounded: more spans than that are dropped and counted.
+`take` only stores a span. Batches are encoded and sent in the background, span by span, with turns
+of the event loop in between. The backlog is bounded: further spans are dropped and counted.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from amoc.results.exporters.otlp_sender import Sender
 from amoc.steps.tracing import Span
 
 SAMPLED = 1
-"""As in the header traceparent."""
+"""As in the traceparent header."""
 MAX_WAITING = 2_048
-"""Spans that wait to be made a batch of, as in OpenTelemetry's own processors."""
+"""Spans waiting to be batched, as in OpenTelemetry's own processors."""
 BATCH = 512
 DELAY_S = 5.0
 MAX_BYTES = 2 << 20
-"""What waits for the receiver."""
+"""Maximum backlog."""
 
 
 class OtlpSpans:
@@ -46,8 +46,8 @@ class OtlpSpans:
         """Start; the receiver need not be reachable yet.
 
         Args:
-            target: Where spans go.
-            resource: What they are about.
+            target: Where to send spans.
+            resource: What they describe.
             warn: Called with warnings for the operator.
         """
         self._resource = resource
@@ -58,7 +58,7 @@ class OtlpSpans:
         self._greenlet = gevent.spawn(self._run)
 
     def take(self, span: Span) -> None:
-        """Have a span sent; never blocks."""
+        """Queue a span; never blocks."""
         if len(self._waiting) >= MAX_WAITING:
             self._dropped.inc()
             return
@@ -86,7 +86,7 @@ class OtlpSpans:
 
 
 def request(resource: Mapping[str, str], spans: Iterable[Span]) -> bytes:
-    """What is sent of some spans."""
+    """Return the request for some spans."""
     made = ExportTraceServiceRequest()
     of_resource = made.resource_spans.add()
     of_resource.resource.attributes.extend(attributes(resource.items()))

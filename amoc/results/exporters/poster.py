@@ -1,4 +1,4 @@
-"""HTTP for exporters: the standard library's, on sockets that do not block the loop."""
+"""HTTP for exporters: the standard library's, on sockets that do not block the event loop."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MAX_ANSWER = 64 << 10
 
 
 class Posted(NamedTuple):
-    """What the other end said."""
+    """The answer of the other end."""
 
     status: int
     reason: str
     headers: http.client.HTTPMessage
     body: bytes
-    """The beginning of it."""
+    """The beginning of the body."""
 
 
 class Poster:
-    """A connection that is made when it is needed, and kept."""
+    """A persistent connection, established when needed."""
 
     def __init__(self, url: SplitResult, certificate: str = "") -> None:
         """Post to the host of `url`, trusting the authorities in `certificate` or the system's."""
@@ -46,7 +46,7 @@ class Poster:
                 answer = connection.getresponse()
                 said = answer.read(MAX_ANSWER)
                 if not answer.isclosed():
-                    connection.close()  # there is more, which nobody wants
+                    connection.close()  # ignore the rest of a long answer
                 return Posted(answer.status, answer.reason, answer.msg, said)
         except http.client.HTTPException as error:
             connection.close()
@@ -56,12 +56,12 @@ class Poster:
             raise
 
     def close(self) -> None:
-        """Close the connection; the next post makes another one."""
+        """Close the connection; the next post opens another one."""
         self._connection.close()
 
 
 class _Connection(http.client.HTTPConnection):
-    """HTTP of the standard library on a socket that does not block the loop."""
+    """The standard library's HTTP on a socket that does not block the event loop."""
 
     def __init__(self, host: str, port: int, tls: bool, certificate: str) -> None:
         super().__init__(host, port)
@@ -73,7 +73,7 @@ class _Connection(http.client.HTTPConnection):
         made = gsocket.create_connection((self.host, self.port))
         if self._tls:
             try:
-                # create_default_context() would make one whose sockets block.
+                # Not create_default_context(), whose sockets would block.
                 context = gssl.SSLContext(gssl.PROTOCOL_TLS_CLIENT)
                 if self._certificate:
                     context.load_verify_locations(self._certificate)

@@ -1,7 +1,7 @@
 """Prometheus: the run's metrics at ``/metrics``, for any scraper.
 
-Served on the controller's own event loop. A scrape is made family by family and lets the loop turn
-in between. A connection that stays idle is closed after a while.
+It is served on the controller's own event loop. A response is made family by family, with turns of
+the loop in between. A connection that stays idle is closed after a while.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ PATH = "/metrics"
 MAX_CONNECTIONS = 32
 LOOK_S = 0.01
 SILENT_S = 60.0
-"""How long a connection may be silent, or not read; Prometheus keeps its own between scrapes."""
+"""How long a connection may be idle, or not read; Prometheus keeps its own between scrapes."""
 
 
 class Prometheus(Exporter):
-    """Answers scrapes; Prometheus knows no annotations."""
+    """Answers scrapes; Prometheus has no annotations."""
 
     def __init__(self, host: str, port: int, run: RunInfo, warn: Warn) -> None:
-        """Begin to serve.
+        """Start to serve.
 
         Args:
             host: The address to listen on.
             port: The port.
-            run: Which run it is.
-            warn: Told if other hosts can read the metrics.
+            run: The run's identity.
+            warn: Called if other hosts can read the metrics.
 
         Raises:
             ResourceError: The port cannot be listened on.
@@ -55,7 +55,7 @@ class Prometheus(Exporter):
                 f"prometheus_port must be free to listen on, got {place(host, port)}:"
                 f" {reason(error)}"
             ) from None
-        # Packing costs more time on the loop than the network saves.
+        # Compression would cost more time on the event loop than it saves on the network.
         self._app = make_wsgi_app(registry, disable_compression=True)
         self._scrapes = 0
         self._server = WSGIServer(
@@ -74,22 +74,22 @@ class Prometheus(Exporter):
             )
 
     def take(self, point: Point, tally: Tally, /) -> None:
-        """Have the point in the next scrape."""
+        """Include the point in the next scrape."""
         self._families.take(point, tally)
 
     def close(self, deadline_s: float) -> None:
-        """Take no more scrapes; those under way have `deadline_s`."""
+        """Accept no more scrapes; those in progress have `deadline_s`."""
         self._server.close()
         give_up = now_ns() + int(deadline_s * S_NS)
         while self._scrapes and now_ns() < give_up:
             gevent.sleep(LOOK_S)
-        # Connections that are left are idle: Prometheus keeps its own from scrape to scrape.
+        # Connections that are left are idle: Prometheus keeps its own between scrapes.
         self._server.stop(0)
 
     def _answer(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterator[bytes]:
-        """The metrics, as long as the client reads; any other path is not found."""
+        """Yield the metrics while the client reads; any other path is not found."""
         self._scrapes += 1
         try:
             if environ["PATH_INFO"] == PATH:

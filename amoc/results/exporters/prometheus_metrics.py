@@ -1,12 +1,12 @@
-"""A run as Prometheus sees it: families of samples, made when they are asked for. Pure.
+"""A run as families of Prometheus samples, created for each scrape. Pure.
 
-What was counted is a total since the run began, so that no scrape misses anything. A timer is a
-histogram with fixed buckets. Histograms of several runs can be added, but are coarse; so the
-percentiles of the last second, which are not, are there too.
+Counts are totals since the run began, so that no scrape misses anything. A timer is a histogram
+with fixed buckets. Histograms of several runs can be added but are coarse, so the exact percentiles
+of the last second are included as well.
 
-A metric of the scenario is a family of its own: counter ``rounds`` is ``amoc_rounds_total``, timer
-``turn`` is ``amoc_turn_seconds``. Where a name, or that of one of its samples, is taken already, it
-ends in a hash of the metric's name, as in `amoc.results.exporters.names`.
+Each metric of the scenario is a family: counter ``rounds`` is ``amoc_rounds_total``, timer ``turn``
+is ``amoc_turn_seconds``. If a name, or that of one of its samples, is already taken, it ends in a
+hash of the metric's name, as in `amoc.results.exporters.names`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PREFIX = "amoc_"
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]+")
 _TOTAL = re.compile(r"(_total)+$")
 _SAMPLES = ("", "_total", "_info", "_bucket", "_count", "_sum", "_created", "_quantile")
-"""What the names of a family and of its samples end in; no other family may have one of them."""
+"""Suffixes of the names of a family and its samples, which no other family may use."""
 _BUILT_IN = (
     *("amoc_run", "amoc_run_seconds", "amoc_users", "amoc_users_peak"),
     *("amoc_user_starts", "amoc_user_restarts", "amoc_crashes"),
@@ -56,17 +56,17 @@ _BUILT_IN = (
 
 
 def family(name: str) -> str:
-    """`name` of a metric as a family's, without what tells its kind; two may become the same."""
+    """Return a family name without kind for metric `name`; two names may give the same one."""
     return PREFIX + (_UNSAFE.sub("_", name).strip("_") or "_")
 
 
 def seconds(field: str) -> str:
-    """The name of a field, with its unit as Prometheus spells it."""
+    """Return the name of a field, with its unit in Prometheus' spelling."""
     return f"{field.removesuffix('_s')}_seconds" if field.endswith("_s") else field
 
 
 def cumulative(timer: Histogram) -> list[tuple[float, int]]:
-    """How many durations are up to each bound in seconds, infinity included."""
+    """Return how many durations are at most each bound in seconds, including infinity."""
     counts = [0] * (len(BOUNDS_S) + 1)
     for cell, hits in timer.cells.items():
         counts[BUCKET[cell]] += hits
@@ -88,7 +88,7 @@ class _Names:
     def __call__(self, kind: str, name: str, unit: str = "") -> str:
         known = self._known.get((kind, name))
         if known is None:
-            # A counter's samples end in _total, however often its name does.
+            # A counter's samples end in a single _total, even if its name does as well.
             clean = family(name).removesuffix(unit)
             clean = _TOTAL.sub("", clean) if kind == "counter" else clean
             known = next(
@@ -106,17 +106,17 @@ class _Names:
 
 
 class Families:
-    """Collects for prometheus_client what the run has seen so far.
+    """Provides the run's data so far to prometheus_client.
 
-    A family is made in one go; between two of them the run goes on, if `pause` lets it, so
+    A family is created without interruption; between two of them `pause` may let the run go on, so
     two families of one scrape may be a point apart.
     """
 
     def __init__(self, run: RunInfo, pause: Callable[[], None] = lambda: None) -> None:
-        """Begin with nothing but the run's name.
+        """Start with only the run's name.
 
         Args:
-            run: Which run it is.
+            run: The run's identity.
             pause: Called after each family.
         """
         self._run = run
@@ -128,16 +128,16 @@ class Families:
         self._causes = Causes()
 
     def take(self, point: Point, tally: Tally) -> None:
-        """Know the latest point, and the sum of all."""
+        """Take the latest point, and the sum of all points."""
         self._point = point
         self._tally = tally
         for change in ("started", "restarted"):
-            # A user that was removed and is added again is not there for a moment.
+            # A user that is removed and added again is missing for a moment.
             now = point.users.get(change, 0)
             self._starts[change] = max(now, self._starts.get(change, 0))
 
     def collect(self) -> Iterator[Metric]:
-        """All families."""
+        """Yield all families."""
         info = InfoMetricFamily("amoc_run", "The run")
         info.add_metric([], {**self._run._asdict(), "version": VERSION})
         yield info
@@ -238,13 +238,11 @@ class Families:
         )
         yield _gauge(
             "amoc_controller_lag_seconds",
-            "How late the controller's loop turned, at the worst",
+            "Event loop lag of the controller, at its worst",
             point.controller_lag_s,
         )
         yield _gauge(
-            "amoc_late_nodes",
-            "Nodes from which nothing has come in the last second",
-            len(point.late),
+            "amoc_late_nodes", "Nodes that sent nothing in the last second", len(point.late)
         )
         workers = labelled(point.workers, point.together)
         yield from _of_fields("worker", ["node", "worker"], workers, WORKER)
@@ -281,7 +279,7 @@ def _labelled(
     labels: Sequence[str],
     values: Mapping[Labels, float],
 ) -> Metric:
-    """A family with a sample for each value; its labels' values are the keys."""
+    """Return a family with a sample for each value; the keys are label values."""
     made = kind(name, meaning, labels=labels)
     for key, value in values.items():
         made.add_metric(key, value)

@@ -1,4 +1,4 @@
-"""Settings of the exporters: where a run's metrics go while it runs. Pure."""
+"""Settings of the exporters, which send a run's metrics to other systems while it runs. Pure."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ prometheus_host = setting(
 )
 otel_endpoint = setting(
     "",
-    "URL to send metrics and spans to by OTLP: http://host:4318 (empty: as OTEL_… variables say)",
+    "URL to send metrics and spans to by OTLP: http://host:4318 (empty: use OTEL_… variables)",
     verify=_web,
 )
 otel_traces = setting(

@@ -1,11 +1,11 @@
-"""statsd: what grew as counters, all else as gauges, a second at a time in packed datagrams.
+"""statsd: counts as counters, everything else as gauges, in packed datagrams each second.
 
-statsd's own client makes the lines; this module gives it a socket that does not block and whose
-errors are seen. UDP gives little feedback: a datagram without a receiver is usually lost silently.
-On the same host, and on some others, the next one fails with ``Connection refused``; that is
-reported once.
+statsd's own client formats the lines; this module gives it a socket that does not block and whose
+errors are noticed. UDP gives little feedback: a datagram without a receiver is usually lost
+silently. On the same host, and on some others, the next one fails with ``Connection refused``; that
+is reported once.
 
-A timer's percentiles are gauges, because statsd can merge no percentiles: they were merged before.
+A timer's percentiles are gauges, because statsd cannot merge percentiles; amoc has merged them.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from amoc.results.exporters.names import Naming, number
 from amoc.results.series import Point, Tally
 
 MAX_DATAGRAM = 1432
-"""Bytes that fit into a frame of Ethernet, whatever is on the way."""
+"""Bytes that fit into an Ethernet frame with any headers."""
 BURST = 8
-"""Datagrams that go out at once: a receiver that is busy holds some hundred kilobytes."""
+"""Datagrams sent without a pause: a busy receiver buffers some hundred kilobytes."""
 PAUSE_S = 0.002
 SEND_S = 1.0
 
 
 class Statsd(Exporter):
-    """Sends each point to statsd, which knows no annotations."""
+    """Sends each point to statsd, which has no annotations."""
 
     def __init__(self, host: str, port: int, prefix: str, warn: Warn) -> None:
         """Start; statsd need not be reachable yet.
 
         Args:
-            host: Where it is.
-            port: Its UDP port.
+            host: statsd's host.
+            port: statsd's UDP port.
             prefix: The beginning of each name; may be empty.
             warn: Called with warnings for the operator.
         """
@@ -49,7 +49,7 @@ class Statsd(Exporter):
         self._queue = BackgroundQueue(what, PointBacklog(), self._send, warn)
 
     def take(self, point: Point, _tally: Tally, /) -> None:
-        """Have the point sent."""
+        """Queue the point."""
         self._queue.put(point)
 
     def close(self, deadline_s: float) -> None:
@@ -76,14 +76,14 @@ class Statsd(Exporter):
 
 
 class Value(float):
-    """A number that is written without digits that mean nothing."""
+    """A number that is formatted without meaningless digits."""
 
     def __str__(self) -> str:
         return number(int(self) if self.is_integer() else float(self))
 
 
 class _Client(StatsClient):  # type: ignore[misc]  # it has no types
-    """statsd's client, on a connected socket of gevent's."""
+    """statsd's client, on a connected gevent socket."""
 
     def __init__(self, address: tuple[object, ...], family: int, prefix: str) -> None:
         super().__init__(
@@ -97,7 +97,7 @@ class _Client(StatsClient):  # type: ignore[misc]  # it has no types
         self._error: OSError | None = None
 
     def check(self) -> None:
-        """Raise what went wrong since the last time."""
+        """Raise the error that occurred since the last call, if any."""
         error, self._error = self._error, None
         if error is not None:
             raise error
@@ -115,13 +115,13 @@ class _Client(StatsClient):  # type: ignore[misc]  # it has no types
         try:
             self._sock.send(data)
         except ConnectionRefusedError as error:
-            # That is the fate of an earlier one; this one has not been sent.
+            # The error belongs to an earlier datagram; this one has not been sent.
             self._error = error
             self._sock.send(data)
 
 
 def _connected(host: str, port: int, prefix: str) -> _Client:
-    """A client for the first address that `host` has; the look-up does not block the loop.
+    """Return a client for the first address of `host`; the look-up does not block the event loop.
 
     Raises:
         OSError: It has none.

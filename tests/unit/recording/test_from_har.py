@@ -171,7 +171,9 @@ def test_cookies_are_left_to_the_session() -> None:
 def test_answers_without_content_are_said() -> None:
     one = entry("GET", "/")
     one["response"]["content"] = {"mimeType": "text/html", "size": 100}
-    assert any(text.startswith("1 response without content in the recording") for text in notes(one))
+    assert any(
+        text.startswith("1 response without content in the recording") for text in notes(one)
+    )
 
 
 def test_redirects_are_followed_not_repeated() -> None:

@@ -70,10 +70,10 @@ def test_all_that_makes_no_sense_is_said_at_once():
     with pytest.raises(SettingError) as raised:
         target(environ, "", "metrics")
     assert raised.value.problems == (
-        "the endpoint of OTLP must be a URL of HTTP, got 'otel:4318/v1/metrics'",
-        "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, which amoc speaks, got 'grpc'",
+        "the OTLP endpoint must be an HTTP URL, got 'otel:4318/v1/metrics'",
+        "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, amoc's only one, got 'grpc'",
         "OTEL_EXPORTER_OTLP_HEADERS must be key=value, with commas between several",
-        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT must be milliseconds, a whole number above 0, got '1s'",
+        "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT must be in whole milliseconds above 0, got '1s'",
         "OTEL_EXPORTER_OTLP_COMPRESSION must be gzip or none, got 'zip'",
     )
 
