@@ -1,1 +1,1 @@
-"""What any module may use: errors, clock, text, waiting, processes."""
+"""Foundations that any module may use: errors, clock, text, waiting, processes."""

@@ -1,8 +1,8 @@
-"""A file that is only appended to, of which a process that is killed loses nothing it has written.
+"""Append-only files that lose nothing when the writing process is killed.
 
-Each record is appended with one write, and given to the operating system at once; nothing is forced
-to the disk (fsync), so a power failure may cost the last seconds. A full disk costs records, not
-the run: it is reported once, and lost records are counted.
+Each record is passed to the operating system at once, in a single write. There is no fsync, so a
+power failure may lose the last seconds. A full disk loses records but does not end the run: it is
+reported once, and lost records are counted.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ class AppendFile:
     """Appends records to a file.
 
     Attributes:
-        name: What messages call it, with its path.
-        lost: Records that could not be written since the last one that could.
-        torn: Whether the file ends with a part of a record.
-        size: Bytes in the file.
-        closed: Whether nothing can be written any more.
+        name: Its name in messages, with the path.
+        lost: Records lost since the last one that was written.
+        torn: Whether the file ends with a partial record.
+        size: The file's size in bytes.
+        closed: Whether it has been closed.
     """
 
     def __init__(
         self, path: Path, what: str, warn: Callable[[str], None], record: str = "record"
     ) -> None:
-        """Begin a new file, or go on with it.
+        """Create a file, or continue an existing one.
 
         Args:
-            path: Of the file.
+            path: The file's path.
             what: Its name in messages.
-            warn: Called once, with a message, when a record cannot be written.
-            record: What messages call a record.
+            warn: Called once, with a message, if a record cannot be written.
+            record: The word for a record in messages.
 
         Raises:
             ResourceError: The file cannot be created.
@@ -53,7 +53,7 @@ class AppendFile:
         self.size = os.fstat(self._fd).st_size
 
     def append(self, data: bytes) -> bool:
-        """Append a record, if possible; whether it was written."""
+        """Append a record, if possible; return whether it was written."""
         if self.closed:
             return False
         try:
@@ -70,7 +70,7 @@ class AppendFile:
         return True
 
     def _deleted(self) -> bool:
-        """Whether what is written now is gone when the file is closed."""
+        """Return whether the file has been unlinked, so that it vanishes when closed."""
         return not os.fstat(self._fd).st_nlink
 
     def _fail(self, why: str) -> bool:
@@ -83,13 +83,13 @@ class AppendFile:
 
     @property
     def missing(self) -> str:
-        """Which records are missing in the file, and why; empty if none are."""
+        """A clause on the records missing in the file, and why; empty if none are."""
         if self._trouble == _DELETED or not self._trouble:
             return self._trouble
         return f"{counted(self._lost_in_all, self._record)} could not be written: {self._trouble}"
 
     def close(self) -> None:
-        """Write no more."""
+        """Close the file."""
         if not self.closed:
             if self._deleted() and not self._trouble:
                 self._trouble = _DELETED

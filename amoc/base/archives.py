@@ -1,7 +1,7 @@
-"""Unpacks an archive that came from elsewhere, and refuses whatever a scenario has no need of.
+"""Unpacking of untrusted archives, restricted to what scenarios need.
 
-Only files and directories with plain relative names come out of one; no links, no devices. Limits
-are on what comes out, counted while it does, so it does not matter what an archive says of itself.
+Only files and directories with plain relative names are extracted, never links or devices. Limits
+apply to the extracted data and are enforced during extraction, whatever the archive claims.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _ZIP, _GZIP, _TAR = b"PK\x03\x04", b"\x1f\x8b", b"ustar"
 _TAR_AT = 257
 HEAD_BYTES = 512
-"""Of a file, which tell whether it is an archive."""
+"""How much of a file's beginning is needed to recognize an archive."""
 _LINK = 0o120000
 _TYPE_BITS = 0o170000
 
 
 def is_archive(head: bytes) -> bool:
-    """Whether a file that begins with `head` is an archive, and not the source of a scenario."""
+    """Return whether a file that begins with `head` is an archive rather than Python source."""
     return head.startswith((_ZIP, _GZIP)) or head[_TAR_AT : _TAR_AT + 5] == _TAR
 
 
 def extract(archive: IO[bytes], target: Path) -> list[Path]:
-    """Write the files of an archive, from its beginning, below a new directory; their paths.
+    """Extract an archive into a new directory, and return the paths of the files.
 
     Raises:
-        UsageError: It is damaged, too large, or has something in it that it must not have.
+        UsageError: It is damaged, too large, or contains something that is not allowed.
         OSError: A file cannot be written.
     """
     target.mkdir(0o700)
@@ -72,28 +72,28 @@ def extract(archive: IO[bytes], target: Path) -> list[Path]:
 
 
 def parts_of(name: str) -> list[str]:
-    """The parts of a member's name.
+    """Return the parts of a member's name.
 
     Raises:
-        UsageError: It is none that an archive may hold.
+        UsageError: The name is not allowed.
     """
     parts = name.removeprefix("./").split("/")
     if len(parts) > MAX_DEPTH or not all(_NAME.fullmatch(part) for part in parts):
         raise UsageError(
             f"names in an archive must be relative, of letters, digits, _, - and ., at most"
-            f" {MAX_DEPTH} deep, and not hidden; got {name[:100]!r}"
+            f" {MAX_DEPTH} levels deep, and not hidden, got {name[:100]!r}"
         )
     return parts
 
 
 def _members(archive: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    """The files in an archive, each to be read before the next one."""
+    """Return the files in an archive; each must be read before the next one."""
     archive.seek(0)
     head = archive.read(len(_ZIP))
     archive.seek(0)
     if head.startswith(_ZIP):
         return _of_zip(archive)
-    # Unpacked first, for a header of a tar file may claim any length, and would be read at once.
+    # Decompress first: a header in a tar file may claim any length, and is read in a single call.
     data = archive.read()
     return _of_tar(_unzipped(data) if head.startswith(_GZIP) else data)
 

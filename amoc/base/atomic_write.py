@@ -1,4 +1,4 @@
-"""Writes files that are there as a whole or not at all."""
+"""Atomic writes: a file appears completely or not at all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write `text` to `path`; what was there stays until all of it is written.
+    """Write `text` to `path`, replacing an existing file once everything is written.
 
     Args:
-        path: Where to.
-        text: What.
-        mode: Who may read it, as far as the umask lets them; by default its owner.
+        path: The file's path.
+        text: Its content.
+        mode: Its permissions, subject to the umask; by default only the owner can read it.
 
     Raises:
         OSError: It cannot be written.
@@ -23,7 +23,7 @@ def write_text(path: Path, text: str, mode: int = 0o600) -> None:
 
 
 def write_bytes(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Write `data` to `path`, as `write_text` does.
+    """Write `data` to `path`, like `write_text`.
 
     Raises:
         OSError: It cannot be written.

@@ -1,17 +1,17 @@
-"""How long to wait before something that has failed is tried again. Pure."""
+"""Exponential backoff with jitter. Pure."""
 
 from __future__ import annotations
 
 
 def backoff(failures: int, first_s: float, most_s: float, share: float) -> float:
-    """The pause after `failures` failures in a row, in seconds.
+    """Return the pause after `failures` consecutive failures, in seconds.
 
     Args:
-        failures: From 1 on.
-        first_s: The mean pause after the first; it doubles with each further one.
-        most_s: What the mean grows to, if that is more than `first_s`.
-        share: From 0 to 1; spreads those that failed together over half to one and a half of the
-            mean.
+        failures: At least 1.
+        first_s: The mean pause after the first failure; it doubles with each further one.
+        most_s: The upper limit of the mean, unless `first_s` is higher.
+        share: The jitter, from 0 to 1: the pause is 0.5 to 1.5 times the mean, so that clients that
+            failed together do not retry together.
     """
     mean_s = min(first_s * 2 ** min(failures - 1, 30), max(first_s, most_s))
     return float(mean_s * (0.5 + share))

@@ -1,8 +1,8 @@
 """Time: the clock, its units, and the parsing of durations and rates. Pure.
 
-Inside amoc a time is an integer of nanoseconds on the monotonic clock (suffix ``_ns``), which all
-processes of one host share. In the public API a duration is a float of seconds. Text such as
-``30s`` or ``600/min`` is parsed here and nowhere else.
+Inside amoc a time is an integer number of nanoseconds on the monotonic clock (suffix ``_ns``),
+which all processes of a host share. In the public API a duration is a float in seconds. Text such
+as ``30s`` or ``600/min`` is parsed only here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def parse_duration(text: str, bare_unit: str = "s") -> float:
-    """Seconds meant by `text`: ``30s``, ``1m30s``, ``inf``; a bare number is in `bare_unit`.
+    """Parse a duration to seconds: ``30s``, ``1m30s``, ``inf``, or a number in `bare_unit`.
 
     Raises:
         ValueError: `text` is not a duration; the message has the rule and the text.
@@ -52,12 +52,12 @@ def parse_duration(text: str, bare_unit: str = "s") -> float:
 
 
 def parse_rate(text: str, interval_s: float = 60.0, *, finite: bool = False) -> tuple[float, float]:
-    """`text` as a count and its interval in seconds: ``10/s``, ``600/min``, ``5/10s``.
+    """Parse a rate to a count and its interval in seconds: ``10/s``, ``600/min``, ``5/10s``.
 
     Args:
-        text: A number, or ``inf``, with or without an interval.
-        interval_s: The interval of a number without one.
-        finite: Whether ``inf`` is none.
+        text: A number or ``inf``, with or without an interval.
+        interval_s: The interval if `text` has none.
+        finite: Whether to reject ``inf``.
 
     Raises:
         ValueError: `text` is not a rate; the message has the rule and the text.
@@ -82,8 +82,8 @@ def parse_rate(text: str, interval_s: float = 60.0, *, finite: bool = False) -> 
 
 
 def format_duration(seconds: float) -> str:
-    """`seconds` for a person, to three digits: ``850 µs``, ``12.3 ms``, ``1.2 s``, ``2m05s``."""
-    # The limits lie where rounding to three digits would reach the next unit.
+    """Format `seconds` to three digits: ``850 µs``, ``12.3 ms``, ``1.2 s``, ``2m05s``."""
+    # The limits are where rounding to three digits would reach the next unit.
     if seconds < 0.9995e-3:
         return f"{seconds * 1e6:.3g} µs"
     if seconds < 0.9995:
@@ -98,7 +98,7 @@ def format_duration(seconds: float) -> str:
 
 
 def time_of_day(stamp: str) -> str:
-    """A time in ISO 8601 for people: ``2026-11-25 02:47:59 UTC``; what is none stays as it is."""
+    """Format an ISO 8601 time: ``2026-11-25 02:47:59 UTC``; other text is returned, shortened."""
     try:
         at = datetime.fromisoformat(stamp)
     except ValueError:
@@ -109,6 +109,6 @@ def time_of_day(stamp: str) -> str:
 
 
 def until(begin: str, end: str) -> str:
-    """The time `end` for people, behind `begin`: without the day where that is the same."""
+    """Format the time `end` for display after `begin`, without the day if that is the same."""
     day = time_of_day(begin)[:11]
     return time_of_day(end).removeprefix(day)

@@ -1,4 +1,4 @@
-"""When Python's collector looks for cycles."""
+"""Tuning of Python's garbage collector."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import gc
 
 
 def collect_rarely() -> None:
-    """Have it look after many new objects only: most of ours live long, and few hold cycles.
+    """Run it only after many new objects, since most objects live long and few form cycles.
 
-    It would look again and again at modules while they are loaded, and at users that rest.
+    Otherwise it would scan modules again and again while they load, and users while they wait.
     """
     gc.set_threshold(50_000, 20, 50)

@@ -1,9 +1,9 @@
-"""How a function that a scenario calls finds the worker that it runs in.
+"""Access to the parts of the current worker, for the functions that a scenario calls.
 
-A worker's parts (its gate to the throttles, its mail, its actions) are handed to the code that
-needs them. Only the functions that a scenario calls, `throttle.wait` and `receive` for example,
-cannot be handed anything: they look here, and nowhere else. A worker makes one context after its
-fork; so does ``amoc check --run``, and so does a test.
+A worker's parts (its gate to the throttles, its mail, its actions) are passed as arguments to the
+code that needs them. Only functions called by a scenario, such as `throttle.wait` and `receive`,
+cannot get arguments; they alone find the parts here. A worker creates its context after the fork;
+so do ``amoc check --run`` and tests.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ T = TypeVar("T")
 
 
 class WorkerContext:
-    """A worker's parts, each by its class.
+    """A worker's parts, by class.
 
     Attributes:
-        process: What events call the process: ``worker-3``; empty outside a run.
-        is_scenario: Whether it is a scenario that runs in the process, and no plugin.
-        told: What the operator was told once and for all.
+        process: The name of the process in events: ``worker-3``; empty outside a run.
+        is_scenario: Whether a scenario runs in the process, rather than a plugin.
+        told: One-time messages already shown to the operator.
     """
 
     process = ""
     is_scenario = False
 
     def __init__(self) -> None:
-        self.parts: dict[type, Any] = {}  # each is of the type that it is found by
+        self.parts: dict[type, Any] = {}  # each is an instance of its key
         self.told: set[str] = set()
 
     def set(self, kind: type[T], part: T | None) -> None:
-        """Let `part` be found as `kind`; None takes it away."""
+        """Register `part` as the `kind`; None removes it."""
         if part is None:
             self.parts.pop(kind, None)
         else:
             self.parts[kind] = part
 
     def activate(self) -> None:
-        """Let this be the context of the process from now on; the process is what it was."""
+        """Make this the context of the process, whose name and role stay the same."""
         if not self.process:
             self.process, self.is_scenario = _active.process, _active.is_scenario
         self._put()
@@ -52,7 +52,7 @@ class WorkerContext:
 
     @contextmanager
     def activated(self) -> Iterator[None]:
-        """Let this be the context of the process within the block."""
+        """Make this the context of the process within the block."""
         before = _active
         self.activate()
         try:
@@ -62,12 +62,12 @@ class WorkerContext:
 
 
 class _Gone:
-    """Stands in place of what a forked process must not use: whatever is done with it raises."""
+    """Replaces objects that a forked process must not use: any use raises ClosedError."""
 
     def _refuse(self, *_: object) -> NoReturn:
         raise ClosedError(
-            "amoc cannot be used in a process that a user has forked: record metrics and send"
-            " messages in the user itself, and let the child write its results to a pipe or a file"
+            "amoc cannot be used in a process forked by a user: record metrics and send messages"
+            " in the user itself, and let the child write its results to a pipe or a file"
         )
 
     __getattr__ = __getitem__ = __setitem__ = _refuse
@@ -77,20 +77,20 @@ GONE: Any = _Gone()
 
 
 def disable() -> None:
-    """Let this forked process find nothing of the worker that it was copied from."""
+    """Make the parts of the parent worker unusable in this forked process."""
     global _parts
     _parts = GONE
 
 
 _active = WorkerContext()
-_parts = _active.parts  # looked into at each call of a user
+_parts = _active.parts  # a separate global, since users look it up in each call
 
 
 def active() -> WorkerContext:
-    """The context of this process; one without parts where there is no worker."""
+    """Return the context of this process; one without parts outside a worker."""
     return _active
 
 
 def find(kind: type[T]) -> T | None:
-    """The part of this process's worker that is a `kind`, if there is one."""
+    """Return the part of this process's worker that is a `kind`, if any."""
     return _parts.get(kind)

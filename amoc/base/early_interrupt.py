@@ -1,8 +1,8 @@
-"""Ctrl-C while the command line is still being imported ends it without a traceback. Pure.
+"""Ctrl-C during the imports of the command line, without a traceback. Pure.
 
-Importing amoc takes a while before `amoc.cli.main.main` could catch anything, and so does what
-`amoc run` loads before it handles signals. Nothing has been started until then but a node, which
-ends by itself, so nothing is left behind.
+Importing amoc takes a while before `amoc.cli.main.main` can catch anything, and so do the imports
+of `amoc run` before it handles signals. At most a node has been started by then, which ends on its
+own, so nothing is left behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from amoc.base.errors import ExitCode
 
 
 def begin() -> None:
-    """Leave at once at Ctrl-C, if this process is ``python -m amoc`` or ``amoc``."""
+    """Exit at once on Ctrl-C, if this process is ``python -m amoc`` or ``amoc``."""
     by_module = sys.orig_argv[1:3] == ["-m", "amoc"]
     is_amoc = by_module or Path(sys.argv[0]).name == "amoc"
     if is_amoc and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -29,6 +29,6 @@ def _leave(_signum: int, _frame: FrameType | None) -> None:
 
 
 def end() -> None:
-    """From now on Ctrl-C raises `KeyboardInterrupt`, as always."""
+    """Restore the default: Ctrl-C raises `KeyboardInterrupt`."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,8 +1,8 @@
-"""Entry points of installed packages, at little cost where there are none.
+"""Entry points of installed packages, at little cost if there are none.
 
-`importlib.metadata` brings `email` along, and parses what all installed packages declare each time
-that it is asked. Nearly always none of them declares what is asked for: their files are read once,
-and who asks again only looks at those bytes.
+`importlib.metadata` imports `email`, and parses the declarations of all installed packages on each
+call. Usually no package declares a group of amoc's. So the files are read once, and later calls
+only search their text.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def of_group(group: str) -> Iterable[EntryPoint]:
-    """The entry points of a group."""
+    """Return the entry points of a group."""
     texts = _texts()
     if texts is not None and not any(group in text for text in texts):
         return ()
-    from importlib.metadata import entry_points  # hardly any run needs it
+    from importlib.metadata import entry_points  # here, since few runs need it
 
     return entry_points(group=group)
 
 
 def targets(group: str) -> Iterable[str]:
-    """What the entry points of a group refer to, such as ``package.module:name``."""
+    """Return the targets of the entry points of a group, such as ``package.module:name``."""
     texts = _texts()
     if texts is None:
         return [one.value for one in of_group(group)]
     found = (one for text in texts if group in text for one in _targets(text, group))
-    return dict.fromkeys(found)  # a package may be there twice
+    return dict.fromkeys(found)  # a package may be found twice
 
 
 def _targets(text: str, group: str) -> Iterable[str]:
@@ -48,7 +48,7 @@ def _targets(text: str, group: str) -> Iterable[str]:
 
 
 def _texts() -> list[str] | None:
-    """What installed packages declare; None if some may be where this module cannot look."""
+    """Return the declarations of installed packages; None if some may be out of reach here."""
     if any(hasattr(one, "find_distributions") and one is not PathFinder for one in sys.meta_path):
         return None
     texts: list[str] = []

@@ -1,4 +1,4 @@
-"""Every error amoc raises on purpose, split by whose fault it is, and the exit codes they end in.
+"""The errors that amoc raises on purpose, by whose fault they are, and their exit codes.
 
 A message names the thing, the rule, the value and its source, in one line and without a full stop:
 ``repeat_num must be a whole number from 1, or infinity, got 0 (from AMOC_REPEAT_NUM)``.
@@ -12,7 +12,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How `amoc` ends. Pipelines branch on these, so a number never changes its meaning."""
+    """Exit codes of `amoc`. Pipelines branch on them, so their meanings never change."""
 
     OK = 0
     """The run completed, or was stopped gracefully."""
@@ -31,29 +31,29 @@ class ExitCode(IntEnum):
     RESOURCE = 7
     """The host lacks a resource: file descriptors, shared memory, a port, room for the output."""
     NODE_LOST = 8
-    """A process that the run depends on has died."""
+    """A process that the run depends on died."""
     TERMINATE_FAILED = 9
     """The run completed, but terminate() raised or did not return in time."""
     WORKERS_LOST = 10
     """A worker died repeatedly soon after its start, so the run was aborted."""
     STUCK = 11
-    """The run completed, but some users did not stop even when they were killed, or were lost with
-    their worker."""
+    """The run completed, but some users did not stop even when killed, or were lost with their
+    worker."""
     THRESHOLD = 12
-    """The run completed, but violated a threshold of --expect or of the scenario, or nothing
-    succeeded that users tried."""
+    """The run completed, but violated a threshold of --expect or of the scenario, or nothing that
+    users tried succeeded."""
     GENERATOR_LIMITED = 13
     """The run completed, but the load generator was too slow to measure the target."""
     INCOMPLETE = 14
-    """Not all that a run has measured could be written to its directory, or is still there."""
+    """Some results of a run could not be written to its directory, or have been deleted."""
     INTERRUPTED = 130
     """Stopped at once by a second Ctrl-C; users had no time to finish."""
 
 
 class Error(Exception):
-    """A refusal with a reason: of the run by init(), of a value by a check or an update function.
+    """A rejection with a reason: of the run by init(), of a value by a check or update function.
 
-    To return it and to raise it is the same.
+    Returning it and raising it are equivalent.
     """
 
     def __init__(self, reason: object) -> None:
@@ -80,7 +80,7 @@ class SettingError(AmocError):
     """The operator's fault: one or more settings are wrong.
 
     Attributes:
-        problems: One line for each setting that is wrong; all are collected before this is raised.
+        problems: One line for each error; all are collected before this is raised.
     """
 
     exit_code = ExitCode.SETTING
@@ -103,7 +103,7 @@ class InitError(ScenarioError):
 
 
 class MailError(ScenarioError):
-    """A message that was sent with a check has not reached its recipient's mailbox."""
+    """A message sent with a check did not reach its recipient's mailbox."""
 
 
 class MailTimeout(MailError, TimeoutError):
@@ -117,7 +117,7 @@ class ResourceError(AmocError):
 
 
 class PeerError(AmocError):
-    """Another process or host disconnected, refused, or sent something invalid."""
+    """Another process or host disconnected, refused a request, or sent something invalid."""
 
     exit_code = ExitCode.NODE_LOST
 
@@ -128,7 +128,7 @@ class ClosedError(AmocError):
 
 @contextmanager
 def os_error_as(kind: type[Exception], what: str, end: str = "") -> Iterator[None]:
-    """What the system refuses within is raised as `kind`: ``what: its reason``, and `end`."""
+    """Convert an OSError in the block to `kind`, with the text ``what: reason`` and `end`."""
     try:
         yield
     except OSError as error:
@@ -137,7 +137,7 @@ def os_error_as(kind: type[Exception], what: str, end: str = "") -> Iterator[Non
 
 @contextmanager
 def value_error_as(kind: type[Exception], begin: str = "", end: str = "") -> Iterator[None]:
-    """A ValueError within is raised as `kind`, with `begin` before its text and `end` behind it."""
+    """Convert a ValueError in the block to `kind`, with `begin` before its text and `end` after."""
     try:
         yield
     except ValueError as error:

@@ -1,11 +1,11 @@
-"""How amoc calls code of a scenario or a plugin: what it raises is its own failure. Pure.
+"""Calls of code of a scenario or plugin, in which any exception is a failure of that code. Pure.
 
 `SystemExit`, `KeyboardInterrupt`, `gevent.Timeout` and `GreenletExit` are failures like any
-`ValueError`: a scenario shares its process with thousands of users, which none of them may end.
-Only what amoc itself raises in a greenlet to end it (`Ended`) goes on.
+`ValueError`: thousands of users share a process, which none of them may end. Only the exceptions
+that amoc raises to end a greenlet (`Ended`) propagate.
 
-Code that amoc does not call itself, in greenlets that a scenario spawns and in callbacks of the
-event loop, is guarded by `amoc.base.loop_guard`.
+Code not called by amoc, in greenlets spawned by a scenario and in callbacks of the event loop, is
+guarded by `amoc.base.loop_guard`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, NoReturn, TypeVar
 T = TypeVar("T")
 
 leave: Callable[[BaseException | None], NoReturn] | None = None
-"""In a process that code of a scenario has forked: ends it where that code returns or raises."""
+"""In a process forked by scenario code: ends the process once that code returns or raises."""
 
 
 class Ended(BaseException):
-    """Raised by amoc in a greenlet that is to end; code of a scenario must let it through."""
+    """Raised by amoc to end a greenlet; scenario code must let it propagate."""
 
     def is_meant(self) -> bool:
-        """Whether amoc has raised it, and not the scenario by itself."""
+        """Return whether amoc raised it, rather than the scenario."""
         return True
 
 
@@ -33,15 +33,15 @@ def call(
     """Call code of a scenario.
 
     Args:
-        on_failure: Given what `code` raises; may raise another error in its place.
+        on_failure: Called with an exception from `code`; may raise another one instead.
         code: The function.
         arguments: Its arguments.
 
     Returns:
-        What `code` returned; None when it failed.
+        The result of `code`; None if it failed.
 
     Raises:
-        Ended: The calling greenlet is to end.
+        Ended: The calling greenlet must end.
     """
     try:
         result = code(*arguments)
@@ -56,9 +56,9 @@ def call(
 
 
 def is_end(error: BaseException) -> bool:
-    """Whether what code of a scenario has raised is to go on; otherwise it has failed.
+    """Return whether an exception from scenario code must propagate; otherwise it is a failure.
 
-    For callers that each user keeps on its stack, where `call` is too much.
+    For callers on the stack of each user, where a frame for `call` would cost too much memory.
     """
     if leave is not None:
         leave(error)

@@ -1,6 +1,6 @@
-"""Files of JSON lines, of which a process that is killed loses none.
+"""JSON Lines files that survive a kill of the writing process.
 
-A line that was torn, on a full disk, is ended before the next one.
+A line torn by a full disk is terminated before the next one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class LineFile(AppendFile):
     """Appends lines to a file.
 
     Attributes:
-        lines: Lines that were to be written.
+        lines: The number of lines passed to `write`, including lost ones.
     """
 
     def __init__(
@@ -30,13 +30,13 @@ class LineFile(AppendFile):
         *,
         seal: bool = False,
     ) -> None:
-        """Begin a new file, or go on with it.
+        """Create a file, or continue an existing one.
 
         Args:
-            path: Of the file.
+            path: The file's path.
             what: Its name in messages.
-            warn: Called once, with a message, when a line cannot be written.
-            seal: Whether lines have a number and a checksum, see `LineCheck`; for a new file.
+            warn: Called once, with a message, if a line cannot be written.
+            seal: Whether to add numbers and checksums, see `LineCheck`; for a new file only.
 
         Raises:
             ResourceError: The file cannot be created.
@@ -46,7 +46,7 @@ class LineFile(AppendFile):
         self._seal = seal
 
     def write(self, entry: Mapping[str, object]) -> bool:
-        """Append a line, if possible; `entry` has only types that JSON knows.
+        """Append a line, if possible; `entry` must consist of JSON types.
 
         Returns:
             Whether it was written.
@@ -62,13 +62,13 @@ class LineFile(AppendFile):
 def read(
     path: Path, what: str, key: str, check: LineCheck | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The objects in a file, as far as they were written; one line is held at a time.
+    """Return the intact objects in a file, reading it line by line.
 
     Args:
-        path: Of the file.
+        path: The file's path.
         what: Its name in messages.
         key: A key that each object must have.
-        check: Told of each line; knows afterwards what is wrong with the file.
+        check: Given each line; has the problems of the file afterwards.
 
     Raises:
         ResourceError: It cannot be read.
@@ -85,12 +85,12 @@ def read(
 
 
 def lines(path: Path, what: str, size: int | None = None) -> Iterator[bytes]:
-    """The lines of a file.
+    """Return the lines of a file.
 
     Args:
-        path: Of the file.
+        path: The file's path.
         what: Its name in messages.
-        size: How many bytes of the file to read; None means all.
+        size: The number of bytes to read; None means all.
 
     Raises:
         ResourceError: It cannot be read.
@@ -105,7 +105,7 @@ def lines(path: Path, what: str, size: int | None = None) -> Iterator[bytes]:
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The object in `line`; None if there is none."""
+    """Return the JSON object in `line`; None if it contains none."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):

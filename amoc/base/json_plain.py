@@ -1,4 +1,4 @@
-"""Any value as JSON types, without secrets. Pure."""
+"""Conversion of any value to JSON types, with secrets hidden. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from amoc.base.redaction import hide
 
 JsonObject = Mapping[str, Any]
-"""An object as JSON has it: a summary, a line of a journal. What its fields hold, the file says."""
+"""A JSON object, such as a summary or a line of a journal; its fields depend on the file."""
 
 _OF_SETTINGS = ("values", "settings", "sources")
-"""Fields below which names are names of settings."""
+"""Fields whose keys are names of settings."""
 
 
-def plain(value: object) -> Any:  # JSON of whatever shape `value` has
-    """`value` as JSON types, without secrets; what JSON has no type for becomes text."""
+def plain(value: object) -> Any:  # JSON of the same shape as `value`
+    """Return `value` as JSON types with secrets hidden; other types become text."""
     if isinstance(value, Mapping):
         return {
             str(name): plain(hide(one) if name in _OF_SETTINGS else one)

@@ -1,4 +1,4 @@
-"""Memory of a byte for each id, which takes what is written to and no more. Pure."""
+"""Large arrays of bytes that take up memory only where they are written. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ MAP_NORESERVE = 0x4000  # Linux; the mmap module names it only from Python 3.13 
 
 
 def lazy_bytes(size: int) -> mmap.mmap:
-    """So many zeros, of this process alone; `size` may be larger than the memory there is."""
+    """Return `size` zeros, private to this process; `size` may exceed the available memory."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
     return mmap.mmap(-1, size, flags=flags)

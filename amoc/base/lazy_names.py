@@ -1,10 +1,10 @@
-"""Names of a package that are loaded when they are first asked for. Pure.
+"""Lazy loading of a package's names on first use. Pure.
 
-A package that many import for little, a table of contents say, need not load all that it names:
+A package that serves as a table of contents need not load everything it names:
 
     __getattr__ = lazy_names.loader(globals(), {"package.module": ("name", "another")})
 
-A name is then a global of the package, so looking it up again costs what it always costs.
+Once loaded, a name is a global of the package, so later look-ups have no extra cost.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ def loader(
     places: Mapping[str, Collection[str]],
     modules: Mapping[str, str] | None = None,
 ) -> Callable[[str], object]:
-    """A ``__getattr__`` for a package.
+    """Return a ``__getattr__`` for a package.
 
     Args:
-        package: The package's globals, which get what was loaded.
-        places: The names that are in a module, by the module's name.
-        modules: Modules by the names that they have in the package.
+        package: The package's globals, to which loaded names are added.
+        places: The names to load from each module, by the module's name.
+        modules: Modules to load, by their names in the package.
     """
     whole = modules or {}
     module_of = {name: module for module, names in places.items() for name in names}

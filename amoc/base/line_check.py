@@ -1,8 +1,8 @@
-"""Whether a file's records are those that were written: each has a number and a checksum. Pure.
+"""Integrity check of a file's records, by a number and a checksum in each. Pure.
 
-So one that was changed, lost, repeated or moved is found, in the file of a killed run too. Only
-those that are missing at the end cannot be seen in the file itself; who knows how many were written
-says so. Lines without both, as earlier versions wrote them, are taken as they are.
+It detects changed, lost, repeated and moved records, even in the file of a killed run. Records
+missing at the end can be detected only if the caller knows how many were written. Lines with
+neither number nor checksum, from earlier versions, are accepted.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import zlib
 from amoc.base.text import counted
 
 LINE, CRC = "line", "crc"
-"""The fields that `sealed` adds."""
+"""The fields added by `sealed`."""
 _LINE, _CRC = b',"line":', b',"crc":'
 
 
 def _marked(line: bytes) -> bool:
-    """Whether there was once a number or a checksum in a line."""
+    """Return whether a line contains traces of a number or a checksum."""
     return _LINE in line or _CRC in line
 
 
 def sealed(text: bytes, number: int) -> bytes:
-    """A JSON object on a line of its own, with its number and its checksum.
+    """Return the line for a JSON object, with its number and checksum.
 
     Args:
-        text: The object, which has at least one field.
+        text: The object, with at least one field.
         number: Its number in the file, from 1.
     """
     body = b"%b%b%d" % (text[:-1], _LINE, number)
@@ -33,7 +33,7 @@ def sealed(text: bytes, number: int) -> bytes:
 
 
 def _number(line: bytes) -> int | None:
-    """The number of a line; None if it is not as it was written."""
+    """Return the number of a line; None if the line is damaged."""
     body, _, crc = line.rpartition(_CRC)
     number = body.rpartition(_LINE)[2]
     if not (line.endswith(b"}\n") and crc[:-2].isdigit() and number.isdigit()):
@@ -42,7 +42,7 @@ def _number(line: bytes) -> int | None:
 
 
 class _Found:
-    """How many records there are of a kind, and where the first is."""
+    """The number of records with a kind of problem, and the first of them."""
 
     def __init__(self) -> None:
         self.count = self.first = 0
@@ -58,18 +58,18 @@ class _Found:
 
 
 class RecordCheck:
-    """Goes through a file record by record."""
+    """Checks a file record by record."""
 
     def __init__(self, record: str = "record") -> None:
-        """Check a file; `record` is what sentences call a part of it."""
+        """Check a file whose parts are called `record` in messages."""
         self._record = record
         self._place = self._last = 0
-        self._open = 0  # damaged records since the last good one: they are in the gap after it
+        self._open = 0  # damaged records since the last good one, which fill the gap after it
         self._gaps: dict[int, int] = {}
         self._damaged, self._repeated, self._moved = _Found(), _Found(), _Found()
 
     def take(self, number: int | None) -> bool:
-        """Take the next record's number, None if it is damaged; whether it is to be read."""
+        """Take the next record's number, None if damaged; return whether to use the record."""
         self._place += 1
         if number is None:
             self.damaged()
@@ -86,11 +86,11 @@ class RecordCheck:
         return False
 
     def pass_over(self) -> None:
-        """The next record is of no interest: it is empty, or was torn at the very end."""
+        """Skip the next record, which is empty or was torn at the end of the file."""
         self._place += 1
 
     def damaged(self) -> None:
-        """The record that was taken last cannot be read."""
+        """Count the current record as damaged."""
         self._damaged.add(self._place)
         self._open += 1
 
@@ -100,10 +100,10 @@ class RecordCheck:
         self._last, self._open = number, 0
 
     def problems(self, written: int | None = None) -> list[str]:
-        """What is wrong with the file, a sentence each; to be asked when all was taken.
+        """Return the problems of the file, a clause each; call it after the last record.
 
         Args:
-            written: How many records were written, if that is known.
+            written: The number of records written, if known.
         """
         if written is not None and written > self._last:
             self._skip_to(written + 1)
@@ -120,10 +120,10 @@ class RecordCheck:
 
 
 class LineCheck(RecordCheck):
-    """Goes through a file line by line.
+    """Checks a file line by line.
 
     Attributes:
-        sealed: Whether the lines have numbers and checksums, as far as is known.
+        sealed: Whether lines with numbers and checksums have been found so far.
     """
 
     def __init__(self) -> None:
@@ -131,9 +131,9 @@ class LineCheck(RecordCheck):
         self.sealed = False
 
     def take_line(self, line: bytes) -> bool:
-        """Take the next line; whether it is to be read.
+        """Take the next line; return whether to use it.
 
-        Not told is the last line of a process that was killed while it wrote: it has no end.
+        An incomplete last line, left by a process killed while writing, is not a problem.
         """
         number = _number(line)
         self.sealed = self.sealed or number is not None

@@ -1,6 +1,6 @@
-"""What fails in an event loop without amoc having called it: spawned greenlets, callbacks, timers.
+"""Failures in the event loop outside calls by amoc: spawned greenlets, callbacks, timers.
 
-By itself gevent ends the process of a `SystemExit` there, and only prints everything else.
+By default gevent ends the process on a `SystemExit` there, and merely prints other exceptions.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from amoc.base.guard import Ended
 
 
 class Killed(Ended, GreenletExit):
-    """Ends a greenlet wherever it stands."""
+    """Raised in a greenlet to end it wherever it is."""
 
 
 def guard_loop(on_failure: Callable[[object, BaseException], object]) -> Callable[[], None]:
-    """Let greenlets and callbacks of this process's event loop fail without ending the process.
+    """Keep failures of greenlets and callbacks in this event loop from ending the process.
 
-    A greenlet of gevent's that is killed, or raises `GreenletExit`, has ended and not failed: that
-    is gevent's rule, and not heard of here.
+    By gevent's rule, a gevent greenlet that is killed or raises `GreenletExit` has not failed; it
+    is not reported.
 
     Args:
-        on_failure: Given what has failed, a greenlet or a watcher, and what it raised; must not
-            raise.
+        on_failure: Called with the failed greenlet or watcher and its exception; must not raise.
 
     Returns:
-        What takes this back.
+        A function that undoes this.
     """
     hub: Any = get_hub()
     handle_by_default = type(hub).handle_error

@@ -1,7 +1,7 @@
-"""When the event loop begins a turn, and when it has ended one and goes to wait.
+"""Hooks for the begin and end of each turn of the event loop.
 
-A turn is what happens between two waits for the kernel: callbacks, and greenlets that go on. One
-that takes long keeps all others waiting. To ask the loop costs a microsecond or two a turn.
+A turn is everything between two waits for the kernel: callbacks, and greenlets that run. A long
+turn delays all others. The hooks cost a microsecond or two per turn.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from gevent import get_hub
 
 
 class LoopTurns:
-    """Tells of each turn of this thread's event loop, while it is started."""
+    """Calls functions around each turn of this thread's event loop, while it is started."""
 
     def __init__(self, begins: Callable[[], None], ends: Callable[[], None]) -> None:
-        """Call `begins` before all that a turn does, and `ends` after it, in the hub."""
+        """Call `begins` before everything else in a turn, and `ends` after it, in the hub."""
         loop: Any = get_hub().loop
-        # libev calls what has a high priority first; gevent's own have one in between.
+        # libev calls watchers of high priority first; gevent's own are in between.
         self._begin = loop.check(ref=False, priority=loop.MAXPRI)
         self._end = loop.prepare(ref=False, priority=loop.MINPRI)
         self._begins, self._ends = begins, ends
 
     def start(self) -> None:
-        """Tell from now on; of the turn that goes on only its end."""
+        """Start calling; for the current turn, only `ends` is called."""
         self._begin.start(self._begins)
         self._end.start(self._ends)
 
     def stop(self) -> None:
-        """Tell no more."""
+        """Stop calling; `start` may follow."""
         self._begin.stop()
         self._end.stop()
 
     def close(self) -> None:
-        """Tell no more, for ever."""
+        """Stop for good, and free the watchers."""
         self.stop()
         self._begin.close()
         self._end.close()

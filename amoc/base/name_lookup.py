@@ -1,7 +1,7 @@
-"""The addresses of a server's name.
+"""DNS lookups with a cache.
 
-Looking a name up takes a thread of its own, so a name that thousands of users want at once is
-looked up once, and remembered for a minute.
+A lookup occupies a thread, so a name wanted by thousands of users at once is looked up only once
+and cached for a minute.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import Waiter, wait_despite_pause
 
 Server = tuple[str, int]
-"""Name or number, and port."""
+"""Host name or IP address, and port."""
 Address = tuple[int, SocketAddress]
-"""Family, and address as `socket.connect` takes it."""
+"""Address family, and address for `socket.connect`."""
 
 REMEMBER_S: Final = 60.0
 MAX_NAMES: Final = 256
@@ -36,7 +36,7 @@ _lookups: dict[Server, _LookUp] = {}
 
 @lru_cache(maxsize=MAX_NAMES)
 def literal(host: str, port: int) -> Address | None:
-    """The address of a server that is given by number; None for a name."""
+    """Return the address of a server given by IP address; None for a name."""
     try:
         version = ipaddress.ip_address(host).version
     except ValueError:
@@ -46,15 +46,15 @@ def literal(host: str, port: int) -> Address | None:
 
 
 def resolve(host: str, port: int, timeout: float) -> tuple[Address, ...]:
-    """The addresses of a server, best first.
+    """Return the addresses of a server, best first.
 
     Args:
-        host: By name or by number.
-        port: The server's.
-        timeout: How long to wait for a name, in seconds.
+        host: A name or an IP address.
+        port: The server's port.
+        timeout: Timeout of the lookup, in seconds.
 
     Raises:
-        OSError: The name is not known; `TimeoutError` if that took too long.
+        OSError: The name cannot be resolved; `TimeoutError` if it takes too long.
     """
     number = literal(host, port)
     if number is not None:
@@ -85,7 +85,7 @@ def _wait_for(lookup: _LookUp, timeout: float) -> bool:
 
 
 def _ask(server: Server) -> list[Any] | OSError:
-    """In a thread: what the resolver says. What gevent raises out of a thread leaves cycles."""
+    """Call the resolver, in a thread. Errors are returned: raising them there leaves cycles."""
     try:
         return getaddrinfo(*server, 0, constants.SOCK_STREAM)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What throttles, coordinators and barriers may be called. Pure."""
+"""Rules for the names of throttles, coordinators, barriers and feeds. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from amoc.base.errors import ScenarioError
 
 MAX_NAME = 200
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Unicode's categories Cc and Cs, which never change; its whole table is not loaded for them."""
+"""Unicode's categories Cc and Cs, which never change; spelled out to avoid loading unicodedata."""
 
 
 def check_name(what: str, name: object) -> str:
-    """`name`, if a `what` (a throttle, say) can be called so.
+    """Return `name` if it is valid for a `what`, such as a throttle.
 
     Raises:
-        ScenarioError: It cannot.
+        ScenarioError: It is invalid.
     """
     if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME or _NOT_SHOWN.search(name):
         raise ScenarioError(

@@ -1,8 +1,8 @@
-"""The pause of a whole run: users stop at their next call of amoc, and its clock stands still.
+"""The pause of a whole run: users stop at their next call of amoc, and the run's clock stops.
 
-A process has one such clock. While the run is paused, a greenlet that comes back from waiting for
-amoc waits on, and the time that passes does not count: a user that has slept half of its second
-when the run is paused sleeps the other half when it is resumed.
+Each process has one such clock. While the run is paused, a greenlet that returns from a wait in
+amoc keeps waiting, and that time does not count: a user that had slept for half of its second when
+the run was paused sleeps for the other half after the pause.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from amoc.base.clock import now_ns
 
 
 class PauseClock:
-    """Knows whether a run is paused, and tells its time without the pauses.
+    """The run's clock, which stops during pauses.
 
     Attributes:
-        since_ns: When the pause began; 0 while the run goes on.
-        earlier_ns: How long the pauses before it took together.
+        since_ns: When the current pause began; 0 if there is none.
+        earlier_ns: The total duration of earlier pauses.
     """
 
     __slots__ = ("_now", "earlier_ns", "since_ns")
@@ -31,12 +31,12 @@ class PauseClock:
         self.since_ns = self.earlier_ns = 0
 
     def pause(self) -> None:
-        """The run is paused; harmless the second time."""
+        """Pause the clock, if it is not paused already."""
         if not self.since_ns:
             self.since_ns = self._now()
 
     def resume(self) -> bool:
-        """The run goes on; whether it was paused."""
+        """Resume the clock; return whether it was paused."""
         if not self.since_ns:
             return False
         self.earlier_ns = self.paused_ns()
@@ -44,26 +44,26 @@ class PauseClock:
         return True
 
     def paused_ns(self) -> int:
-        """For how long the run has been paused so far, all pauses together."""
+        """Return the total duration of all pauses so far."""
         return self.earlier_ns + (self._now() - self.since_ns if self.since_ns else 0)
 
     def run_ns(self) -> int:
-        """The time now without the pauses."""
+        """Return the current time without pauses."""
         return (self.since_ns or self._now()) - self.earlier_ns
 
 
 clock = PauseClock()
-"""That of this process."""
+"""The clock of this process."""
 paused_greenlets: dict[greenlet, None] = {}
-"""Those that wait for the end of the pause now."""
+"""Greenlets that wait for the end of the current pause."""
 paused_waits: dict[Callable[[], None], None] = {}
-"""Waits whose deadline came in the pause: what wakes the greenlets that are parked in them."""
+"""The wake functions of waits whose deadline came during the pause."""
 
 
 def own_paused_ns() -> int:
-    """For how long pauses have delayed the calling greenlet so far.
+    """Return how long pauses have delayed the calling greenlet so far.
 
-    It is what a duration that the greenlet measures must not count.
+    Durations measured by the greenlet must not include this time.
     """
     if not (clock.earlier_ns or clock.since_ns):
         return 0
@@ -72,17 +72,17 @@ def own_paused_ns() -> int:
 
 
 def reset() -> None:
-    """A run begins: there was no pause yet."""
+    """Forget all pauses, at the start of a run."""
     clock.since_ns = clock.earlier_ns = 0
 
 
 def pause() -> None:
-    """The run is paused."""
+    """Pause the run in this process."""
     clock.pause()
 
 
 def resume() -> None:
-    """The run goes on; those that were paused continue at the loop's next turn."""
+    """Resume the run in this process; paused greenlets continue at the loop's next turn."""
     if clock.resume():
         loop = get_hub().loop
         for one in tuple(paused_greenlets):
@@ -92,18 +92,18 @@ def resume() -> None:
 
 
 def _wake(one: greenlet) -> None:
-    # One that was killed has removed itself, and may be anywhere by now.
+    # A greenlet killed meanwhile has removed itself, and must not be switched to here.
     if one in paused_greenlets:
         del paused_greenlets[one]
         one.switch()
 
 
 def wait_resumed(paused_before_ns: int | None = None) -> None:
-    """Wait while the run is paused; returns at once when it is not.
+    """Wait while the run is paused; return at once if it is not.
 
     Args:
-        paused_before_ns: What the clock's `paused_ns` said when the caller began to wait for
-            something that had to wait for the end of the pause too; None means now.
+        paused_before_ns: The clock's `paused_ns` when the caller's wait began, so that a pause
+            within that wait counts as its delay, too; None means now.
     """
     if not clock.since_ns and paused_before_ns in (None, clock.earlier_ns):
         return
@@ -111,7 +111,7 @@ def wait_resumed(paused_before_ns: int | None = None) -> None:
         paused_before_ns = clock.paused_ns()
     _wait_resumed()
     delay_ns = clock.paused_ns() - paused_before_ns
-    me: Any = getcurrent()  # any greenlet takes attributes
+    me: Any = getcurrent()  # greenlets allow any attribute
     if delay_ns and me is not get_hub():
         me.paused_ns = getattr(me, "paused_ns", 0) + delay_ns
 

@@ -1,7 +1,6 @@
-"""Files of the kernel that are read again and again, ``/proc/stat`` say: kept open.
+"""Files of the kernel that are read repeatedly, such as ``/proc/stat``, and kept open.
 
-To open one costs more than to read it, and later there may be no descriptor left: a load test runs
-out of them.
+Opening one costs more than reading it, and a load test may run out of descriptors later.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ _AT_ONCE = 1 << 16
 
 
 class ProcFile:
-    """A file that holds something else each time."""
+    """A kernel file whose content changes with each read."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
@@ -24,12 +23,12 @@ class ProcFile:
             os.close(self._fd)
 
     def read(self) -> bytes:
-        """What it holds now; nothing where it cannot be read."""
+        """Return its current content; empty if it cannot be read."""
         try:
             if self._fd < 0:
                 self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             found = os.pread(self._fd, _AT_ONCE, 0)
-            # The kernel may end a piece anywhere; only an empty one says that there is no more.
+            # The kernel may return a short read at any time; only an empty one marks the end.
             while more := os.pread(self._fd, _AT_ONCE, len(found)):
                 found += more
         except OSError:
@@ -38,13 +37,13 @@ class ProcFile:
 
 
 class ProcFiles:
-    """Any number of them, by path."""
+    """Any number of kernel files, by path."""
 
     def __init__(self) -> None:
         self._files: dict[str, ProcFile] = {}
 
     def read(self, path: str) -> bytes:
-        """What `path` holds now; nothing where it cannot be read."""
+        """Return the current content of `path`; empty if it cannot be read."""
         file = self._files.get(path)
         if file is None:
             file = self._files[path] = ProcFile(path)

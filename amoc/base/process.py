@@ -16,9 +16,9 @@ import setproctitle
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 PARENT_DIED = signal.SIGUSR2
-"""What `watch_parent` has sent."""
+"""The signal requested by `watch_parent`."""
 parent_died = False
-"""Whether this process ends because the one that has started it is dead."""
+"""Whether this process ends because its parent died."""
 
 
 def set_title(role: str) -> None:
@@ -27,17 +27,17 @@ def set_title(role: str) -> None:
 
 
 def die_with(parent_pid: int, signum: int = signal.SIGKILL) -> None:
-    """Have the kernel send us `signum` when our parent dies; exit if it is dead already."""
+    """Have the kernel send this process `signum` when its parent dies; exit if it has died."""
     _prctl(_PR_SET_PDEATHSIG, int(signum))
     if os.getppid() != parent_pid:
         os._exit(1)
 
 
 def watch_parent() -> int:
-    """Have the kernel send us `PARENT_DIED` when our parent dies; who that is.
+    """Have the kernel send this process `PARENT_DIED` when its parent dies; return its pid.
 
-    Nothing comes of the signal until somebody handles it. To the kernel, the parent is the thread
-    that has started us, so that has to live as long as its process.
+    The signal is ignored until a handler is installed. To the kernel the parent is the thread that
+    started this process, so that thread must live as long as its process.
     """
     parent_pid = os.getppid()
     signal.signal(PARENT_DIED, lambda *_: None)
@@ -46,7 +46,7 @@ def watch_parent() -> int:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of each process below us whose own parent dies."""
+    """Become the parent of every descendant whose own parent dies."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -58,10 +58,10 @@ def _prctl(option: int, value: int) -> None:
 
 
 def reset_signals() -> None:
-    """Undo the parent's signal handling, and leave signals to the controller.
+    """Undo the parent's signal handling, and leave reactions to signals to the controller.
 
-    A supervisor or a terminal may send them to all processes of the run at once. They are caught,
-    not ignored, since programs that the scenario starts would inherit that.
+    A service manager or terminal may signal all processes of the run at once. The signals are
+    caught, not ignored, since programs started by the scenario would inherit the latter.
     """
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -70,10 +70,10 @@ def reset_signals() -> None:
 
 
 def raise_fd_limit() -> int:
-    """Raise the soft limit of open files to the hard one, where the system allows it.
+    """Raise the soft limit of open files to the hard limit, if the system allows it.
 
     Returns:
-        The soft limit now. Linux has no unlimited number of open files.
+        The new soft limit, which is always finite on Linux.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -84,9 +84,10 @@ def raise_fd_limit() -> int:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit at once, with output flushed.
+    """Flush output and exit at once.
 
-    Neither callers nor exit handlers run: in a forked process they belong to its parent.
+    Neither ``finally`` blocks of callers nor exit handlers run: in a forked process they belong to
+    its parent.
     """
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -97,7 +98,7 @@ def leave(code: int) -> NoReturn:
 
 
 def name_of(pid: int) -> str:
-    """The program of process `pid`; ``?`` when it is gone."""
+    """Return the name of the program of process `pid`; ``?`` if it has ended."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
@@ -105,7 +106,7 @@ def name_of(pid: int) -> str:
 
 
 def cpu_ns(pid: int) -> int | None:
-    """CPU time that process `pid` has used; None when it does not run."""
+    """Return the CPU time used by process `pid`; None if it is not running."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -116,7 +117,7 @@ def cpu_ns(pid: int) -> int | None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether process `pid` was stopped by a signal or a debugger."""
+    """Return whether process `pid` is stopped by a signal or a debugger."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
     except (OSError, IndexError):
@@ -124,7 +125,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def how_it_ended(status: int) -> str:
-    """An exit status for a person: ``was killed by SIGSEGV``, ``exited with 3``."""
+    """Describe an exit status: ``was killed by SIGSEGV``, ``exited with 3``."""
     if status >= 0:
         return f"exited with {status}"
     try:

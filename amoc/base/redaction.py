@@ -1,9 +1,9 @@
-"""Which values are secret, and what is shown instead of them. Pure.
+"""Redaction of secret values. Pure.
 
-A name says so: of a setting, of a key of a table, of a field of a record, at any depth. A text that
-is JSON is looked into as well, for lists and tables are given in that form on the command line, and
-of an address the password is hidden.
-Whatever is shown, written or put into a message goes through here first.
+A value is secret by its name: that of a setting, a table key or a record field, at any depth. Text
+in JSON is searched as well, since lists and tables are given in that form on the command line.
+Passwords in URLs are hidden, too. All values pass through here before they are shown, written or
+put into a message.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 HIDDEN = "(hidden)"
 MAX_DEPTH = 64
-"""Values that lie deeper are hidden without being looked at."""
+"""Values nested deeper are hidden without inspection."""
 SHORTEST = 3
-"""Characters of a secret that is looked for in a text; shorter ones are in every text."""
+"""Minimum length of a secret that is searched for in text; shorter ones would match any text."""
 _SECRET = re.compile(r"(?i:password|passwd|secret|token|(^|[_.\- ])key$)|[a-z0-9]Key$")
 _IN_URL = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
-"""The password in an address, ``http://user:password@host``."""
+"""The password in a URL, ``http://user:password@host``."""
 _WORD = re.compile(r"[\w.\-]+")
 
 
 def is_secret(name: object) -> bool:
-    """Whether a name says that its value must not be shown."""
+    """Return whether a value with this name must not be shown."""
     return bool(_SECRET.search(str(name)))
 
 
@@ -39,7 +39,7 @@ def hide(value: str, depth: int = 0) -> str: ...
 @overload
 def hide(value: object, depth: int = 0) -> object: ...
 def hide(value: object, depth: int = 0) -> object:
-    """`value` without its secrets: the same object where it has none."""
+    """Return `value` with its secrets hidden; the same object if it has none."""
     if isinstance(value, str):
         return _hide_text(value, depth)
     fields = fields_of(value)
@@ -55,29 +55,29 @@ def hide(value: object, depth: int = 0) -> object:
         str(name): HIDDEN if is_secret(name) else hide(one, depth + 1)
         for name, one in fields.items()
     }
-    # Two names may be one as text: 1 and "1".
+    # Two keys may be the same as text: 1 and "1".
     same = len(by_name) == len(fields) and all(map(_same, by_name.values(), items))
     return value if same else by_name
 
 
 def shown(name: str, value: object) -> str:
-    """`value`, called `name`, for a message."""
+    """Return the value named `name` in the form for messages."""
     return HIDDEN if is_secret(name) else repr(hide(value))
 
 
 def as_text(value: object) -> str:
-    """`value` for people; as JSON where something in it is hidden."""
+    """Return `value` as text for people; as JSON if something in it is hidden."""
     hidden = hide(value)
     if hidden is value or isinstance(hidden, str):
         return f"{hidden:g}" if isinstance(hidden, float) else str(hidden)
     try:
         return json.dumps(hidden, ensure_ascii=False, default=str)
-    except (TypeError, ValueError):  # a key that JSON does not know, or a value within itself
+    except (TypeError, ValueError):  # a key that JSON does not support, or a cycle
         return HIDDEN
 
 
 def holds_hidden(value: object) -> bool:
-    """Whether something was hidden in `value`, which came back from where it was written."""
+    """Return whether a part of `value` is hidden, after it was written and read again."""
     if isinstance(value, str):
         return value == HIDDEN or (HIDDEN in value and (_like_json(value) or "://" in value))
     if isinstance(value, Mapping):
@@ -86,12 +86,12 @@ def holds_hidden(value: object) -> bool:
 
 
 def tells(text: str, name: str, value: object) -> bool:
-    """Whether `text` has in it what is secret of `value`, which is called `name`."""
+    """Return whether `text` contains a secret part of the value named `name`."""
     return any(len(one) >= SHORTEST and one in text for one in _secrets(name, value, False, 0))
 
 
 def fields_of(value: object) -> Mapping[object, object] | None:
-    """The values of a mapping or a record by their names; None when `value` is neither."""
+    """Return the values of a mapping or record by name; None if `value` is neither."""
     if isinstance(value, Mapping):
         return value
     if _is_model(value):
@@ -109,13 +109,13 @@ def fields_of(value: object) -> Mapping[object, object] | None:
 
 
 def _is_model(value: Any) -> TypeGuard[BaseModel]:
-    """Whether `value` is a model of pydantic; while that is not loaded, nothing is one."""
+    """Return whether `value` is a pydantic model, without loading pydantic."""
     loaded = sys.modules.get("pydantic.main")
     return loaded is not None and isinstance(value, loaded.BaseModel)
 
 
 def _items(value: object) -> Sequence[object] | None:
-    """The values of a list and the like; None when `value` is none."""
+    """Return the items of a list, tuple or set; None if `value` is not one."""
     if isinstance(value, list | tuple):
         return value
     return list(value) if isinstance(value, set | frozenset) else None
@@ -130,7 +130,7 @@ def _like_json(text: str) -> bool:
 
 
 def _parsed(text: str) -> object:
-    """What a text that looks like JSON says; None when it is none."""
+    """Parse text that looks like JSON; None if it is not JSON."""
     try:
         return json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
@@ -140,7 +140,7 @@ def _parsed(text: str) -> object:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name that is there twice would be looked at once")
+        raise ValueError("of duplicate keys only one would be checked")
     return found
 
 
@@ -148,14 +148,14 @@ def _hide_text(text: str, depth: int) -> str:
     if not text or not _like_json(text):
         return _IN_URL.sub(rf"\1:{HIDDEN}@", text) if _IN_URL.search(text) else text
     found = _parsed(text)
-    if found is None:  # broken: it cannot be told which part of it is meant
+    if found is None:  # malformed: the values of secret names cannot be located
         return HIDDEN if any(map(is_secret, _WORD.findall(text))) else text
     hidden = hide(found, depth + 1)
     return text if hidden is found else json.dumps(hidden, ensure_ascii=False)
 
 
 def _secrets(name: object, value: object, secret: bool, depth: int) -> Iterator[str]:
-    """The texts of what is secret in `value`."""
+    """Return the secret parts of `value` as text."""
     secret = secret or is_secret(name)
     if depth >= MAX_DEPTH:
         return

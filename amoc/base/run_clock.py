@@ -1,12 +1,12 @@
-"""The clock of a run, on a host whose own is another one.
+"""The run's clock on hosts other than the controller's.
 
-All times of a run, those of slots above all, are on the controller's monotonic clock. A node on
-another host has it too: before anything of amoc asks for the time, what the standard library gives
-as ``monotonic_ns`` and ``perf_counter_ns`` is replaced by the host's clock and an offset. That is
-in memory which all processes of the node share, and the host's keeper alone writes it, in steps so
-small that no duration suffers. Beside it is how far away the controller is.
+All times of a run, such as those of slots, are on the controller's monotonic clock. A node on
+another host uses it too: before amoc reads any time, the standard library's ``monotonic_ns`` and
+``perf_counter_ns`` are replaced by the host's clock plus an offset. All processes of the node share
+the offset in memory. Only the host's keeper writes it, in steps too small to distort durations.
+Next to it is the round-trip time to the controller.
 
-On the controller's host nothing of this is done.
+On the controller's host nothing is replaced.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from contextlib import suppress
 from pathlib import Path
 
 host_ns = time.monotonic_ns
-"""The host's own clock, of which the kernel's timers know."""
+"""The host's own clock, which the kernel's timers use."""
 _SIZE = 16
-# The controller's time less the host's, and how long a message there and its answer take.
+# The controller's time minus the host's, and the round-trip time to the controller.
 _cells = memoryview(bytearray(_SIZE)).cast("q")
 _followed = ""
 
 
 def host_clock() -> str:
-    """What stands for this host's clock since its last boot: the same where there is one clock.
+    """Return an id of this host's clock since its last boot, equal wherever the clock is shared.
 
-    Empty where it cannot be told.
+    Empty if it cannot be determined.
     """
     found = b""
-    # A boot of a kernel has one clock, and each of its namespaces of time.
+    # Each boot of a kernel has a clock, and so does each of its time namespaces.
     for source in ("/proc/sys/kernel/random/boot_id", "/proc/self/timens_offsets"):
         with suppress(OSError):
             found += Path(source).read_bytes()
@@ -40,12 +40,12 @@ def host_clock() -> str:
 
 
 def clock() -> str:
-    """What stands for the clock that this process has: the host's, or the one that it follows."""
+    """Return the id of this process's clock: the host's, or the one it follows."""
     return _followed or host_clock()
 
 
 def shared(path: Path) -> memoryview:
-    """Offset and round trip in a file, in nanoseconds, for the one who writes them."""
+    """Map the file with offset and round trip, in nanoseconds, for writing."""
     path.touch(0o600)
     with path.open("r+b") as file:
         file.truncate(_SIZE)
@@ -53,9 +53,9 @@ def shared(path: Path) -> memoryview:
 
 
 def follow(path: Path, name: str) -> None:
-    """Have the controller's clock from now on, here and in all processes that are forked.
+    """Switch to the controller's clock, in this process and all that it forks.
 
-    To be called before any module of amoc has taken the clock from the standard library.
+    Call it before any module of amoc imports the clock from the standard library.
 
     Args:
         path: The file with offset and round trip.
@@ -63,7 +63,7 @@ def follow(path: Path, name: str) -> None:
 
     Raises:
         OSError: There is no such file.
-        RuntimeError: A module of amoc has the host's clock already.
+        RuntimeError: A module of amoc has already imported the host's clock.
     """
     global _followed, _cells
     if "amoc.base.clock" in sys.modules:
@@ -79,10 +79,10 @@ def follow(path: Path, name: str) -> None:
 
 
 def to_host_ns(run_ns: int) -> int:
-    """A time of the run on the host's own clock, for the kernel."""
+    """Convert a time of the run to the host's clock, for the kernel."""
     return run_ns - _cells[0]
 
 
 def round_trip_ns() -> int:
-    """How long a message to the controller and its answer take; 0 on its own host."""
+    """Return the round-trip time to the controller; 0 on the controller's host."""
     return _cells[1]

@@ -1,4 +1,4 @@
-"""Files with secrets, which only their owner may read."""
+"""Files with secrets, which must be readable only by their owner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amoc.base.errors import UsageError, os_error_as
 
 
 def read(file: str, source: str) -> bytes:
-    """What is in `file`; messages call it `source`.
+    """Return the content of `file`, which is called `source` in messages.
 
     Raises:
         UsageError: It cannot be read, or others can read it.

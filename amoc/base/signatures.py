@@ -1,4 +1,4 @@
-"""What functions of a scenario can be called with. Pure."""
+"""Checks of the parameters of scenario functions. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 
 def takes(function: Callable[..., object], count: int) -> bool:
-    """Whether `function` can be called with `count` positional arguments.
+    """Return whether `function` can be called with `count` positional arguments.
 
-    Some built-in functions have no signature; they are taken at their word.
+    True for built-in functions without a signature.
     """
     try:
         signature = inspect.signature(function)

@@ -1,4 +1,4 @@
-"""How amoc starts a module of its own as a process. Pure."""
+"""The command that starts a module of amoc as a process. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 HERE = str(Path(__file__).resolve().parents[2])
-"""What the new process imports this very amoc from, which need not be installed."""
-# Nothing of that reaches the environment of what the process starts in turn.
+"""The directory from which the new process imports this same amoc, which may not be installed."""
+# Not through PYTHONPATH, which processes started by the new process would inherit.
 _START = (
     "import runpy, sys; sys.path.append({!r});"
     " runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
@@ -16,6 +16,6 @@ _START = (
 
 
 def start_command(module: str, arguments: Sequence[str]) -> list[str]:
-    """The command line that runs a module of amoc's as ``python -m`` does."""
-    # -P: a random.py where the operator stands must not become the child's.
+    """Return the command line that runs a module of amoc like ``python -m``."""
+    # -P: a file random.py in the current directory must not replace the module random.
     return [sys.executable, "-P", "-c", _START.format(HERE, module), *arguments]

@@ -1,4 +1,4 @@
-"""TCP connections for very many users: a plain socket that does not block, and no greenlet."""
+"""TCP connections for very many users: plain non-blocking sockets, without a greenlet each."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from amoc.base.waiting import Waiter, wait_despite_pause
 __all__ = ["FEW_BYTES", "READ", "READ_BYTES", "WRITE", "Address", "Socket", "connected_socket"]
 
 Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
-"""What a socket connects to, as getaddrinfo gives it."""
+"""A socket address in the form returned by getaddrinfo."""
 FEW_BYTES: Final = 470
-"""Read at once until more were there: the interpreter has memory of this size at hand."""
+"""Size of a read until there was more: small enough for the interpreter's own allocator."""
 READ_BYTES: Final = 16 << 10
 READ: Final = 1
 WRITE: Final = 2
@@ -28,21 +28,21 @@ _NOTICE_A_DEAD_PEER: Final = (
     (constants.IPPROTO_TCP, constants.TCP_KEEPCNT, 4),
     (constants.IPPROTO_TCP, constants.TCP_USER_TIMEOUT, 120_000),
 )
-"""A user may wait for hours. Its wait still ends within two minutes when the server's host dies."""
+"""Keepalive: a user may wait for hours, but only for two minutes after the server's host dies."""
 
 
 def connected_socket(family: int, address: Address, source: str | None, timeout: float) -> Socket:
-    """A non-blocking TCP socket connected to `address`.
+    """Return a non-blocking TCP socket connected to `address`.
 
     Args:
-        family: Of the address, as in the socket module.
-        address: As `socket.connect` takes it, with a number for a host.
-        source: The local address to connect from; None for the usual one.
-        timeout: How long to wait, in seconds.
+        family: The address family, as in the socket module.
+        address: The argument for `socket.connect`, with an IP address as the host.
+        source: The local address to connect from; None for the default.
+        timeout: Seconds.
 
     Raises:
-        TimeoutError: It took longer.
-        OSError: It failed.
+        TimeoutError: The connection took too long.
+        OSError: The connection failed.
     """
     sock = Socket(family, constants.SOCK_STREAM)
     try:
@@ -65,8 +65,8 @@ def connected_socket(family: int, address: Address, source: str | None, timeout:
 
 
 def _bind(sock: Socket, source: str) -> None:
-    # Without this option the kernel reserves a port for all destinations at once, and runs out of
-    # them long before the connections do.
+    # Without this option the kernel reserves a port for all destinations at bind(), and ports run
+    # out with far fewer connections.
     option = getattr(constants, "IP_BIND_ADDRESS_NO_PORT", 24)
     sock.setsockopt(constants.IPPROTO_IP, option, 1)
     sock.bind((source, 0))

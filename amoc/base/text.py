@@ -1,4 +1,4 @@
-"""Text: lines out of a stream of bytes, and values put into words. Pure."""
+"""Text: splitting output into lines, and formatting values for messages. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from amoc.base.clock import S_NS
 
 MAX_LINE = 1 << 16
-"""Longer text without a line break is passed on as it is."""
+"""Longer text without a line break is passed on without waiting for one."""
 NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 _ADDRESS = re.compile(
     r"(?<![\w.:-])(?:"
@@ -21,19 +21,19 @@ _ADDRESS = re.compile(
 
 
 def natural(name: str) -> list[tuple[int, str]]:
-    """The key of an order in which node10 comes after node2."""
+    """Return a sort key that puts node10 after node2."""
     parts = re.findall(r"\d+|\D+", name)
     return [(int(one), "") if one.isdecimal() else (-1, one) for one in parts]
 
 
 class LineSplitter:
-    """Collects the output of a process until lines are complete."""
+    """Splits the output of a process into complete lines."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that `data` completes; empty data means the end of the output."""
+        """Return the lines completed by `data`; empty data means the end of the output."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > MAX_LINE or (self._rest and not data):
             lines.append(self._rest)
@@ -42,23 +42,23 @@ class LineSplitter:
 
 
 class RateLimiter:
-    """Passes a limited number of lines and characters per second, and counts the rest.
+    """Limits output to a number of lines and characters per second, and counts the rest.
 
-    A process that prints must not be blocked, and the view of its output not be flooded.
+    A process that prints must not be blocked, and the operator's view must not be flooded.
 
     Attributes:
-        dropped: Lines that were dropped since the last remark.
+        dropped: Lines dropped since the last remark.
     """
 
     def __init__(self, lines: int, characters: int) -> None:
-        """Allow `lines` and `characters` a second."""
+        """Allow `lines` and `characters` per second."""
         self._allowed = lines, characters
         self._left = self._allowed
         self._ends_ns = 0
         self.dropped = 0
 
     def take(self, lines: list[str], now_ns: int) -> list[str]:
-        """Those of `lines` that may pass, after a remark on those dropped in the last second."""
+        """Return the `lines` that may pass, after a remark on lines dropped before."""
         passed = []
         if now_ns >= self._ends_ns:
             self._left, self._ends_ns = self._allowed, now_ns + S_NS
@@ -74,18 +74,18 @@ class RateLimiter:
         return passed
 
     def remark(self) -> list[str]:
-        """A remark on the lines that were dropped since the last remark, if any."""
+        """Return a remark on lines dropped since the last remark, if any."""
         dropped, self.dropped = self.dropped, 0
         return [f"amoc: {counted(dropped, 'printed line')} left out: too many"] if dropped else []
 
 
 def counted(number: int, noun: str) -> str:
-    """``1 user``, ``2 users``."""
+    """Format a count: ``1 user``, ``2 users``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def cut(value: object, most: int = 60) -> str:
-    """`value` as Python writes it, in at most `most` characters."""
+    """Return the repr of `value`, shortened to `most` characters."""
     try:
         text = repr(value)
     except RecursionError:
@@ -94,19 +94,19 @@ def cut(value: object, most: int = 60) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` without control characters, except those in `keep`."""
+    """Replace control characters in `text` by spaces, except those in `keep`."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() or one in keep else " " for one in text)
 
 
 def numberless(text: str) -> str:
-    """`text` with ``#`` for each number."""
+    """Replace each number in `text` by ``#``."""
     return NUMBER.sub("#", text)
 
 
 def numberless_but_addresses(text: str) -> str:
-    """The same, but an IP address stays, and a port behind a host: there are few of them."""
+    """Like `numberless`, but keep IP addresses and ports after hosts, as they are few."""
     done, end = "", 0
     for address in _ADDRESS.finditer(text):
         done += numberless(text[end : address.start()]) + address[0]
@@ -116,19 +116,19 @@ def numberless_but_addresses(text: str) -> str:
 
 @lru_cache(maxsize=32)
 def names_in(text: str) -> tuple[str, ...]:
-    """The names in a comma-separated list."""
+    """Return the names in a comma-separated list."""
     return tuple(one.strip() for one in text.split(",") if one.strip())
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What may have been meant by `name`: the name that is most like it, or else all there are."""
+    """Return a hint for a wrong `name`: the most similar known name, or else all of them."""
     names = sorted(known)
     close = nearest(name, names)
     return f"did you mean {close}?" if close else f"known: {', '.join(names) or 'none'}"
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = 0.75) -> str:
-    """The name that is most like `name`; empty if none is, by a `likeness` from 0 to 1."""
-    from difflib import get_close_matches  # here, for nothing else needs it
+    """Return the most similar name; empty if none has a `likeness`, from 0 to 1, this high."""
+    from difflib import get_close_matches  # here, since it is rarely needed
 
     return "".join(get_close_matches(name, [*known], n=1, cutoff=likeness))

@@ -1,8 +1,8 @@
-"""An alarm of the event loop that is exact to some ten microseconds.
+"""A timer for the event loop with a precision of tens of microseconds.
 
-libev keeps its timers in whole milliseconds, and so do gevent's. A timerfd is a descriptor that the
-kernel makes readable at a time in nanoseconds; the loop watches it like a socket. Setting it again
-takes back what it had rung for, so it never has to be read.
+Timers of libev, and so of gevent, have a resolution of a millisecond. A timerfd is a descriptor
+that the kernel makes readable at a time given in nanoseconds; the loop watches it like a socket.
+Setting it again resets its readiness, so it need never be read.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ class _Spec(ctypes.Structure):
 
 
 class PreciseTimer:
-    """Rings once, at a time on the monotonic clock.
+    """A one-shot timer for a time on the monotonic clock.
 
-    The callback runs in the hub. It sets the alarm again before it returns, to never perhaps: a
-    time that is years off.
+    The callback runs in the hub. It must set the timer again before it returns, if only to a time
+    years away.
     """
 
     def __init__(self, callback: Callable[[], None]) -> None:
-        """Let `callback` be called when it rings.
+        """Create a timer that calls `callback` when it fires.
 
         Raises:
-            ResourceError: The system gives no descriptor.
+            ResourceError: The system has no descriptor left.
         """
         libc = ctypes.CDLL(None, use_errno=True)
         self._settime = libc.timerfd_settime
         self._spec = _Spec()
         self._pointer = ctypes.byref(self._spec)
-        # Python itself has timerfd from 3.13 on only.
+        # Python's os module has timerfd only from 3.13 on.
         self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _NONBLOCK | _CLOEXEC)
         if self._fd < 0:
             raise ResourceError(
@@ -56,13 +56,13 @@ class PreciseTimer:
         self._watcher.start(callback)
 
     def set(self, at_ns: int) -> None:
-        """Ring at `at_ns` and at no other time; at once if that has passed."""
+        """Fire at `at_ns`, instead of any earlier setting; at once if that has passed."""
         spec = self._spec
         spec.value_s, spec.value_ns = divmod(max(to_host_ns(at_ns), 1), S_NS)
         self._settime(self._fd, _ABSTIME, self._pointer, None)
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         self._watcher.stop()
         self._watcher.close()
         os.close(self._fd)

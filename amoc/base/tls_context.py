@@ -1,7 +1,7 @@
-"""What TLS connections of a worker share: one context for each set of options, and sessions.
+"""TLS contexts and sessions, shared by a worker's connections: one context per set of options.
 
-A context holds the certificates to trust, which takes 30 ms and 0.8 MB for the system's; so a
-connection never has one of its own, unless its user has a certificate of its own.
+A context holds the trusted certificates; the system's take 30 ms and 0.8 MB. So a connection has a
+separate context only if its user has its own certificate.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ VERSIONS: Final = {
     "1.2": ssl.TLSVersion.TLSv1_2,
     "1.3": ssl.TLSVersion.TLSv1_3,
 }
-"""What the oldest version of TLS that is accepted may be."""
+"""The possible minimum versions of TLS."""
 
 
 class TlsOptions(NamedTuple):
-    """What decides which context a connection uses."""
+    """The options that determine a connection's context."""
 
     verify: bool = True
     """Whether the server's certificate must be valid."""
     ca: str = ""
-    """What to trust: a file or directory of certificates, or one as text; empty: the system's."""
+    """Trusted certificates: a file, a directory, or one as text; empty means the system's."""
     certificate: str = ""
-    """The client's own certificate, with the chain after it; empty: none."""
+    """The client's certificate, followed by its chain; empty means none."""
     key: str = ""
-    """Its private key; empty: it is in the same file."""
+    """Its private key; empty if it is in the same file."""
     minimum_version: str = "1.2"
     ciphers: str = ""
-    """In OpenSSL's notation, for TLS up to 1.2; empty: Python's default."""
+    """In OpenSSL's notation, for TLS up to 1.2; empty means Python's default."""
 
 
 class Sessions:
-    """Sessions to resume, the latest for each server and name; of one context.
+    """The sessions of one context that can be resumed, the latest for each server and name.
 
-    One serves many connections: that is what the lifetime of a ticket means, and servers allow it.
+    A session serves many connections; servers allow this within the lifetime of its ticket.
     """
 
     __slots__ = ("_known",)
@@ -55,11 +55,11 @@ class Sessions:
         return len(self._known)
 
     def get(self, key: object) -> ssl.SSLSession | None:
-        """The session to resume with a server."""
+        """Return the session to resume with a server, if any."""
         return self._known.get(key)
 
     def put(self, key: object, session: ssl.SSLSession) -> None:
-        """Keep `session`; beyond `MAX_SESSIONS` servers the one unused for longest is dropped."""
+        """Store `session`; beyond `MAX_SESSIONS` servers, drop the one stored longest ago."""
         self._known[key] = session
         self._known.move_to_end(key)
         if len(self._known) > MAX_SESSIONS:
@@ -67,23 +67,23 @@ class Sessions:
 
 
 class TlsTerms(NamedTuple):
-    """How one connection is to be secured."""
+    """The TLS parameters of one connection."""
 
     context: ssl.SSLContext
     server_name: str
-    """The name that is asked for (SNI) and that the certificate must have."""
+    """The name requested (SNI), for which the certificate must be valid."""
     sessions: Sessions | None = None
-    """Where to find and keep sessions; None: each connection makes a full handshake."""
+    """The store of sessions; None means that each connection makes a full handshake."""
     place: object = None
-    """The server, as a key of `sessions`."""
+    """The server's key in `sessions`."""
 
 
 @lru_cache(maxsize=MAX_CONTEXTS)
 def shared(options: TlsOptions) -> tuple[ssl.SSLContext, Sessions]:
-    """This worker's context for `options`, and the sessions that were made with it.
+    """Return this worker's context for `options`, and the context's sessions.
 
     Raises:
-        ValueError: An option is wrong; the message is a clause that names it and its value.
+        ValueError: An option is invalid; the message is a clause that names it and its value.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     configure(context, options)
@@ -91,10 +91,10 @@ def shared(options: TlsOptions) -> tuple[ssl.SSLContext, Sessions]:
 
 
 def configure(context: ssl.SSLContext, options: TlsOptions) -> None:
-    """Let a new context do what `options` say.
+    """Apply `options` to a new context.
 
     Raises:
-        ValueError: As `shared`.
+        ValueError: As for `shared`.
     """
     context.minimum_version = VERSIONS[options.minimum_version]
     if not options.verify:
@@ -111,10 +111,10 @@ def configure(context: ssl.SSLContext, options: TlsOptions) -> None:
 
 
 def trust(context: ssl.SSLContext, ca: str) -> None:
-    """Trust the certificates in a file, or in a directory that `openssl rehash` prepared.
+    """Trust the certificates in a file, or in a directory prepared with `openssl rehash`.
 
     Raises:
-        ValueError: It cannot be read, or holds none.
+        ValueError: It cannot be read, or contains no certificate.
     """
     try:
         if ca.startswith(PEM):
@@ -133,7 +133,7 @@ def present(context: ssl.SSLContext, certificate: str, key: str) -> None:
     """Present a certificate to the peer.
 
     Raises:
-        ValueError: It cannot be read, or the key is not its own.
+        ValueError: It cannot be read, or the key does not belong to it.
     """
 
     def refuse_to_ask() -> str:
@@ -164,22 +164,22 @@ def choose_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
 
 
 def check_trust(ca: str) -> None:
-    """Raise ValueError as `trust` would; empty stands for the system's."""
+    """Raise ValueError as `trust` would; empty means the system's certificates."""
     if ca:
         trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca)
 
 
 def check_ciphers(ciphers: str) -> None:
-    """Raise ValueError as `choose_ciphers` would; empty stands for the usual ones."""
+    """Raise ValueError as `choose_ciphers` would; empty means the defaults."""
     if ciphers:
         choose_ciphers(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ciphers)
 
 
 def check_pem(file: str, marker: str) -> None:
-    """See that `file` holds what is marked so in PEM.
+    """Check that `file` contains a PEM block whose label includes `marker`.
 
     Raises:
-        ValueError: It cannot be read, or does not.
+        ValueError: It cannot be read, or contains none.
     """
     try:
         with Path(file).open(errors="replace") as lines:

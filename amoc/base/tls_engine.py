@@ -1,12 +1,12 @@
-"""One end of TLS as bytes in and bytes out: no socket, no event loop; both ends use it.
+"""TLS without I/O, for clients and servers: bytes in, bytes out, no socket and no event loop.
 
-What came from the peer goes into `received`, which gives the plain text that it completes;
-`encrypt` takes plain text; either way `outgoing` has bytes for the peer then. OpenSSL works on two
-buffers in memory, which keep the size they once had: bytes are fed to it in small pieces, so that a
-large burst does not leave a large buffer behind for the life of the connection.
+Bytes from the peer are passed to `received`, which returns the plaintext they complete. `encrypt`
+takes plaintext. After either, `outgoing` returns bytes for the peer. OpenSSL works on two memory
+buffers that never shrink. So it is fed in small pieces; otherwise a large burst would leave a large
+buffer for the life of the connection.
 
-A write may have to wait for something from the peer (a renegotiation in TLS 1.2). Its plain text is
-kept, and encrypted when that has come.
+A write may have to wait for the peer (a renegotiation in TLS 1.2). Its plaintext is kept and
+encrypted later.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from contextlib import suppress
 from typing import Final
 
 FIRST_PIECE: Final = 256
-"""Fed at once while few bytes have come: a user that logs in and waits keeps no more than that."""
+"""Piece size for the first `FEW_BYTES`; keeps the buffer small for users that log in and wait."""
 PIECE: Final = 2048
-"""Fed at once from then on."""
+"""Piece size from then on."""
 FEW_BYTES: Final = 8192
 READ_BYTES: Final = 16 << 10
-"""The most plain text in a TLS record."""
+"""Maximum plaintext in a TLS record."""
 
 
 class TlsEngine:
@@ -29,9 +29,9 @@ class TlsEngine:
 
     Attributes:
         established: Whether the handshake is done.
-        ended: Whether the peer has said that it sends no more (close_notify).
-        to_peer: What is `outgoing`.
-        waiting: How much plain text waits to be encrypted.
+        ended: Whether the peer has ended its side (close_notify).
+        to_peer: The buffer of `outgoing` bytes.
+        waiting: Bytes of plaintext that wait to be encrypted.
     """
 
     __slots__ = (
@@ -50,10 +50,10 @@ class TlsEngine:
         """Prepare a connection; see `start`.
 
         Args:
-            context: Certificates, versions, what is verified.
+            context: Determines certificates, versions and verification.
             server_side: Whether this is the server's end.
-            server_name: The name that the client asks for (SNI), and that is verified.
-            session: An earlier connection's, to be resumed; of the same context.
+            server_name: The name requested by the client (SNI) and verified.
+            session: A session to resume, from an earlier connection with the same context.
         """
         self._incoming = ssl.MemoryBIO()
         self.to_peer = ssl.MemoryBIO()
@@ -67,16 +67,16 @@ class TlsEngine:
         self.ended = False
 
     def start(self) -> None:
-        """Begin the handshake: a client's first bytes are `outgoing` then."""
+        """Begin the handshake; a client's first bytes are then `outgoing`."""
         self._shake_hands()
 
     def received(self, data: bytes) -> bytes:
-        """The plain text that `data`, the peer's next bytes, completes.
+        """Decrypt `data`, the peer's next bytes, and return the plaintext they complete.
 
-        There may be something `outgoing` afterwards, also when this raises: an alert then.
+        There may be `outgoing` bytes afterwards; if this raises, an alert.
 
         Raises:
-            ssl.SSLError: The peer broke the protocol, or cannot be trusted.
+            ssl.SSLError: The peer violated the protocol, or cannot be trusted.
         """
         piece, length = PIECE, len(data)
         if self._few > 0:
@@ -93,7 +93,7 @@ class TlsEngine:
         return b"".join(texts)
 
     def encrypt(self, data: bytes | bytearray) -> None:
-        """Encrypt plain text; what comes before the end of the handshake waits for it."""
+        """Encrypt plaintext; before the end of the handshake it is kept until then."""
         if self._unencrypted is not None or not self.established:
             if self._unencrypted is None:
                 self._unencrypted = bytearray()
@@ -106,32 +106,32 @@ class TlsEngine:
             self.waiting = len(self._unencrypted)
 
     def outgoing(self) -> bytes:
-        """Bytes for the peer; empty when there are none."""
+        """Return bytes for the peer; empty if there are none."""
         return self.to_peer.read() if self.to_peer.pending else b""
 
     def finish(self) -> None:
-        """Say that no more is sent (close_notify); that is `outgoing` then. Never fails."""
+        """End this side (close_notify), which is then `outgoing`. Never fails."""
         if not self.established:
             return
-        with suppress(ssl.SSLError):  # it waits for the peer's, which is not needed
+        with suppress(ssl.SSLError):  # it wants the peer's close_notify, which is not needed
             self._ssl.unwrap()
 
-    # About the connection, when it is established
+    # Properties of the established connection
 
     @property
     def resumed(self) -> bool:
-        """Whether it resumed the session that was given."""
+        """Whether it resumed the given session."""
         return bool(self._ssl.session_reused)
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """A session by which the next connection can be resumed; in TLS 1.3 after the handshake."""
+        """A session that the next connection can resume; in TLS 1.3 it follows the handshake."""
         session = self._ssl.session
         return session if session is not None and _is_resumable(session) else None
 
     @property
     def verifies(self) -> bool:
-        """Whether the peer's certificate has to be valid."""
+        """Whether the peer's certificate must be valid."""
         return self._ssl.context.verify_mode != ssl.CERT_NONE
 
     @property
@@ -140,11 +140,11 @@ class TlsEngine:
         return self._ssl.version() or ""
 
     def peer_certificate(self) -> bytes | None:
-        """The peer's certificate as DER; None without one."""
+        """Return the peer's certificate as DER; None if it has none."""
         return self._ssl.getpeercert(binary_form=True)
 
     def tls_unique(self) -> bytes | None:
-        """What RFC 5929 calls tls-unique; None in TLS 1.3, which has none."""
+        """Return the channel binding tls-unique (RFC 5929); None in TLS 1.3, which has none."""
         return None if self.version == "TLSv1.3" else self._ssl.get_channel_binding("tls-unique")
 
     def _shake_hands(self) -> None:
@@ -156,7 +156,7 @@ class TlsEngine:
         self._encrypt_waiting()
 
     def _read(self, size: int) -> bytes:
-        """The plain text that there is, `size` bytes at first: all of it, as a rule."""
+        """Return all available plaintext; the first read asks for `size` bytes."""
         if not self.established:
             self._shake_hands()
             if not self.established:
@@ -164,13 +164,13 @@ class TlsEngine:
         incoming, read = self._incoming, self._ssl.read
         texts: list[bytes] = []
         try:
-            # An empty text is the peer's close_notify. One more read when nothing is left would
-            # only raise; but a record may be inside OpenSSL while nothing is in its buffer.
+            # An empty result is the peer's close_notify. Do not read again if nothing is left, as
+            # that would raise; a record may be inside OpenSSL although its buffer is empty.
             while text := read(size):
                 size = READ_BYTES
                 is_last = not incoming.pending and not self._ssl.pending()
                 if is_last and not texts and self._unencrypted is None:
-                    return text  # as nearly always
+                    return text  # the usual case
                 texts.append(text)
                 if is_last:
                     break
@@ -194,7 +194,7 @@ class TlsEngine:
             self._unencrypted = None
 
     def _write(self, data: bytes | bytearray) -> int:
-        """Encrypt as much of `data` as is possible now; how much."""
+        """Encrypt as much of `data` as is possible now; return how much."""
         length, sent = len(data), 0
         try:
             sent = self._ssl.write(data)

@@ -1,8 +1,8 @@
 """Exceptions as text: message, origin, cause of a crash, traceback. Pure.
 
-Two crashes have the same cause when the same kind of error with the same text, numbers and
-addresses aside, came from the same line of the scenario. Any exception has a cause, also one whose
-message cannot be formatted or is not Unicode.
+Two crashes have the same cause if the same type of error, with the same text apart from numbers,
+came from the same line of the scenario. Every exception has a cause, even one whose message cannot
+be formatted or is not Unicode.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from amoc.base.text import numberless_but_addresses
 E = TypeVar("E", bound=BaseException)
 
 MAX_TEXT = 2_000
-"""Characters of an error's message that are used: it may contain all that a server has sent."""
+"""Maximum length of an error's message, which may contain a server's whole response."""
 MAX_CAUSE_BYTES = 240
-"""Of UTF-8; causes are names on the board, which have no more room."""
+"""Maximum length in UTF-8; causes are metric names on the board, which have no more room."""
 MAX_HEADLINE_BYTES = 500
-"""Of UTF-8: what fits into a few lines of a terminal."""
+"""Maximum length in UTF-8; fits into a few lines of a terminal."""
 MAX_TRACEBACK = 20_000
-"""Characters of a traceback that are kept."""
+"""Maximum length of a traceback, in characters."""
 
 
 def describe(error: BaseException, directory: str = "") -> str:
-    """`error` with its origin in one line: ``ValueError: no (chat.py:12 in init)``.
+    """Return `error` with its origin in one line: ``ValueError: no (chat.py:12 in init)``.
 
     Args:
-        error: What was raised.
-        directory: Where the scenario's files are; the innermost line of one of them is named.
+        error: The exception.
+        directory: The directory of the scenario's files; the innermost line in one is the origin.
     """
     if isinstance(error, SyntaxError) and error.filename:
         return f"SyntaxError: {error.msg} ({error.filename}:{error.lineno})"
@@ -40,14 +40,14 @@ def describe(error: BaseException, directory: str = "") -> str:
 
 
 def cause_of(error: BaseException, directory: str) -> str:
-    """The cause of `error`, in one line of at most `MAX_CAUSE_BYTES` bytes; see `describe`."""
+    """Return the cause of `error` in one line of at most `MAX_CAUSE_BYTES`; see `describe`."""
     return _with_origin(
         error, directory, numberless_but_addresses(message_of(error)), MAX_CAUSE_BYTES
     )
 
 
 def headline_of(error: BaseException, directory: str) -> str:
-    """The cause of `error` as it was this time, with its numbers, in one line."""
+    """Return the cause of `error` in one line, with the numbers of this occurrence."""
     return _with_origin(error, directory, message_of(error), MAX_HEADLINE_BYTES)
 
 
@@ -69,10 +69,10 @@ def _origin(error: BaseException, directory: str) -> traceback.FrameSummary | No
 
 
 def message_of(error: BaseException) -> str:
-    """The message of `error` in one line of limited length; empty when it has none."""
+    """Return the message of `error` in one line of limited length; empty if it has none."""
     try:
         text = str(error)
-    except BaseException:  # a __str__ of the scenario's may raise anything
+    except BaseException:  # the scenario's __str__ may raise anything
         return ""
     return " ".join(_shortened(text).split())
 
@@ -86,7 +86,7 @@ def _shortened(text: str) -> str:
 
 
 def _cut(text: str, most: int) -> str:
-    """`text` in at most `most` bytes of UTF-8; an ellipsis shows that something was cut."""
+    """Shorten `text` to at most `most` bytes of UTF-8, with an ellipsis if it was cut."""
     encoded = text.encode(errors="backslashreplace")
     if len(encoded) <= most:
         return encoded.decode()
@@ -94,38 +94,38 @@ def _cut(text: str, most: int) -> str:
 
 
 def copy_of(error: E) -> E:
-    """The same exception as if it had not been raised yet.
+    """Return a copy of `error` without a traceback; `error` itself if it cannot be copied.
 
-    One that was raised refers to the frames that it passed; so what keeps an exception, to raise it
-    later or for others, keeps and raises copies. An exception that cannot be copied is itself.
+    A raised exception refers to the frames it passed. So code that keeps an exception to raise it
+    later, or in several places, keeps and raises copies.
     """
     try:
         made = error.__class__.__new__(error.__class__, *error.args)
         made.args = error.args
         made.__dict__.update(error.__dict__)
-    except Exception:  # a class of the scenario's may do anything
+    except Exception:  # a class of the scenario may do anything
         return error
     return made
 
 
 def raise_without_cycle(holder: list[E]) -> NoReturn:
-    """Raise the exception that `holder` has, and take it out.
+    """Remove the exception from `holder` and raise it.
 
-    An exception refers to the frames that it has passed, so one that a frame refers to would stay
-    in memory, with all that those frames know, until the garbage collector comes.
+    A raised exception refers to the frames it passed. If one of these referred to the exception,
+    the cycle would keep the frames and all their objects alive until garbage collection.
     """
     raise holder.pop()
 
 
 def trace_of(error: BaseException) -> str:
-    """The traceback of `error`, its end where it is too long."""
+    """Return the traceback of `error`; only its end if it is too long."""
     try:
         text = "".join(map(_shortened, traceback.format_exception(error)))
-    except BaseException:  # its own __str__ may raise anything
+    except BaseException:  # its __str__ may raise anything
         text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
     return end_of(text)
 
 
 def end_of(trace: str) -> str:
-    """The last `MAX_TRACEBACK` characters of a traceback; an ellipsis where it has more."""
+    """Return the last `MAX_TRACEBACK` characters of a traceback, with an ellipsis if it is cut."""
     return trace if len(trace) <= MAX_TRACEBACK else "…" + trace[-MAX_TRACEBACK:]

@@ -1,4 +1,4 @@
-"""Unix sockets with a path that is longer than the kernel accepts."""
+"""Unix sockets with paths longer than the kernel's limit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MAX_SOCKET_PATH = 107
-"""Bytes that the kernel accepts as the address of a Unix socket."""
+"""Maximum length of the address of a Unix socket, in bytes."""
 
 
 @contextlib.contextmanager
 def reachable(path: Path) -> Iterator[str]:
-    """An address of the socket `path` that the kernel accepts, however long the path is."""
+    """Return an address of the socket `path` within the kernel's limit, as a context."""
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         yield str(path)
         return

@@ -1,4 +1,4 @@
-"""Where amoc keeps what it can make or get again: a directory of the user's, for all runs."""
+"""The user's cache directory, for data that amoc can create or download again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ PLACE = "set XDG_CACHE_HOME to a directory that can be written"
 
 
 def directory(kind: str) -> Path:
-    """Where things of that kind are, which may not be there yet.
+    """Return the cache directory for a kind of data; it may not exist yet.
 
     Raises:
-        ResourceError: It cannot be told: there is no home directory.
+        ResourceError: There is no home directory.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:

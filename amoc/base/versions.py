@@ -1,4 +1,4 @@
-"""The versions and the machine of a run, so that two runs can be compared."""
+"""Versions and machine of a run, recorded so that runs can be compared."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from amoc._version import VERSION
 
 
 def versions() -> dict[str, str]:
-    """Versions of amoc and of what it depends on, and the machine."""
-    import gevent  # here, for who reads results needs neither; a run has both
+    """Return the versions of amoc and its dependencies, and the machine."""
+    import gevent  # here, since reading results requires neither; a run has loaded both
     import zmq
 
     return {

@@ -1,13 +1,13 @@
-"""Waiting with a deadline, being woken exactly once, and being interrupted.
+"""Waits with a deadline, exactly one wake-up, and interrupts.
 
 A greenlet parks in the hub until the value is set and it is woken. The deadline's timer, the waker
-and a kill may all come in one turn of the loop: the first wins, the others find no greenlet parked.
-gevent's own `Event` can lose a waiter that asks again and again with a time-out of a few
-milliseconds, so loops that do so use a `Notify`.
+and a kill may all occur in the same turn of the loop: the first one wins, the others find no parked
+greenlet. gevent's `Event` can lose a waiter that polls with a timeout of a few milliseconds, so
+loops that do this use a `Notify`.
 
-A user waits for amoc, and for messages of its peers, by `wait`, and nowhere else. Pauses of the run
-do not count there, and it is the one place where an `interrupt` is raised: it ends the wait in
-which the user stands, or else the next that it begins, and is raised once.
+Users wait for amoc, and for messages from their peers, only in `wait`. Pauses of the run do not
+count there, and it is the only place where an `interrupt` is raised: it ends the current wait, or
+else the next one, and is raised once.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ class Waiter(Generic[T]):
     """One greenlet's wait for one value.
 
     Attributes:
-        done: Whether the value, or an error in its stead, is there, or is not wanted any more.
-        value: The value; None until it is there.
-        error: What to raise instead.
-        raised: Whether that was raised.
-        ends_only: Whether no interrupt ends this wait but one that ends the greenlet.
-        greenlet: The one that is parked here, if any.
-        alarm: What watches its limit in `amoc.base.waiting.wait`, if nobody else's; None for a
+        done: Whether the value or an error has been set, or is no longer wanted.
+        value: The value; None until it is set.
+        error: The exception to raise instead.
+        raised: Whether that exception has been raised.
+        ends_only: Whether only an interrupt that ends the greenlet can end this wait.
+        greenlet: The greenlet parked here, if any.
+        alarm: Watches the time limit in `amoc.base.waiting.wait` while it is free; None for a
             timer.
     """
 
-    # Defaults of the class: one is made for each wait, and most of these are never changed.
+    # Class defaults: an object is made for each wait, and most of these never change.
     greenlet: greenlet | None = None
     done = False
     value: T | None = None
@@ -59,11 +59,11 @@ class Waiter(Generic[T]):
         """Park until it is done, or `timeout` seconds have passed.
 
         Returns:
-            Whether it is done; if not, this greenlet is not woken any more.
+            Whether it is done; if not, this greenlet will not be woken any more.
 
         Raises:
-            ScenarioError: The caller is the event loop itself, a handler say.
-            BaseException: What it was done with in place of a value.
+            ScenarioError: The caller is the event loop itself, such as a handler.
+            BaseException: The error that was set instead of a value.
         """
         if not self.done:
             self.park(timeout)
@@ -72,14 +72,14 @@ class Waiter(Generic[T]):
         return self.done
 
     def raise_error(self) -> NoReturn:
-        """Raise what it was done with in place of a value; only once."""
+        """Raise the error that was set instead of a value, once."""
         holder = [self.error] if self.error is not None else []
         self.error = None
         self.raised = True
         raise_without_cycle(holder)
 
     def park(self, timeout: float) -> None:
-        """Park until this greenlet is woken, `timeout` seconds at the most."""
+        """Park until this greenlet is woken, for at most `timeout` seconds."""
         hub = get_hub()
         current = getcurrent()
         if current is hub:
@@ -91,27 +91,27 @@ class Waiter(Generic[T]):
             timer = call_later(hub.loop, timeout, self.resume)
         self.greenlet = current
         try:
-            # Without what gevent does before; of all that is called here, users keep a copy.
+            # Not hub.switch(): each waiting user keeps the frames of all calls made here.
             _switch(hub)
         finally:
             self.greenlet = None
             if timer is not None:
-                timer.close()  # which stops it
+                timer.close()  # also stops it
 
     def set(self, value: T) -> None:
-        """It has come. Follow with `wake`."""
+        """Set the value. Follow with `wake`."""
         if not self.done:
             self.done = True
             self.value = value
 
     def fail(self, error: BaseException) -> None:
-        """It will never come. Follow with `wake`."""
+        """Set an error instead of the value. Follow with `wake`."""
         if not self.done:
             self.done = True
             self.error = error
 
     def give(self, value: T) -> None:
-        """In the hub: it has come, and the parked greenlet goes on at once."""
+        """Set the value and resume the parked greenlet at once; for use in the hub."""
         if self.done:
             return
         self.done = True
@@ -122,14 +122,14 @@ class Waiter(Generic[T]):
             parked.switch()
 
     def resume(self) -> None:
-        """In the hub: the parked greenlet, if any, goes on at once."""
+        """Resume the parked greenlet, if any, at once; for use in the hub."""
         parked = self.greenlet
         if parked is not None:
             self.greenlet = None
             parked.switch()
 
     def wake(self) -> None:
-        """Let the parked greenlet go on, if any: from the hub at once, else at its next turn."""
+        """Resume the parked greenlet, if any: at once in the hub, otherwise at its next turn."""
         if self.greenlet is None:
             return
         hub = get_hub()
@@ -140,13 +140,13 @@ class Waiter(Generic[T]):
 
 
 class Alarm:
-    """Watches the time limits of waits that follow each other, by a timer that seldom is set anew.
+    """Time limits of consecutive waits, watched by one timer that is seldom reset.
 
-    Nearly all waits for messages end long before their limit. So the timer of one goes on when it
-    has ended; when it rings, it is set for the one that is parked then.
+    Nearly all waits for messages end long before their limit. So the timer is left running after a
+    wait; when it fires, it is set again for the wait then in progress.
 
     Attributes:
-        waiter: Whose limit it watches now; None for nobody's.
+        waiter: The waiter whose limit it watches now, if any.
     """
 
     __slots__ = ("_due_ns", "_rings_ns", "_timer", "waiter")
@@ -157,9 +157,9 @@ class Alarm:
         self._due_ns = self._rings_ns = 0
 
     def park(self, waiter: AnyWaiter, hub: greenlet, seconds: float, since_ns: int) -> None:
-        """Park the greenlet of `waiter` until it is woken, at the most `seconds` from `since_ns`.
+        """Park the greenlet of `waiter` until it is woken, or `seconds` after `since_ns`.
 
-        It watches no other one meanwhile.
+        The alarm must not be watching another wait.
         """
         self.waiter = waiter
         self._due_ns = due_ns = since_ns + int(seconds * S_NS)
@@ -171,10 +171,10 @@ class Alarm:
             self.waiter = None
 
     def close(self) -> None:
-        """Ring no more."""
+        """Close the timer."""
         timer, self._timer = self._timer, None
         if timer is not None:
-            timer.close()  # which stops it
+            timer.close()  # also stops it
 
     def _set(self, seconds: float) -> None:
         self.close()
@@ -193,26 +193,26 @@ class Alarm:
 
 
 AnyWaiter = Waiter[Any]
-"""One for a value of whatever type: what waits for it is woken in the same way."""
+"""A waiter for a value of any type."""
 AnyGreenlet = Any
-"""A greenlet with the attributes `waiting_for` and `pending_interrupt`, which any of them takes."""
+"""A greenlet with the attributes `waiting_for` and `pending_interrupt`; any has room for them."""
 
 
 def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -> bool:
-    """Let the calling greenlet wait until `waiter` is done, or an interrupt comes.
+    """Wait in the calling greenlet until `waiter` is done or an interrupt arrives.
 
     Args:
-        waiter: One that only the caller waits for.
-        timeout: How many seconds, not counting pauses of the run.
-        hub: The caller's, if known: gevent's look-up costs as much as the rest of this.
+        waiter: A waiter used by the caller only.
+        timeout: Seconds, not counting pauses of the run.
+        hub: The caller's hub, if known: gevent's look-up costs as much as the rest of this.
 
     Returns:
         Whether it is done.
 
     Raises:
-        BaseException: The interrupt, now or from before; or what `waiter` was done with.
+        BaseException: An interrupt, pending or new; or the error that was set on `waiter`.
     """
-    # Every wait of every user comes through here, so nothing is called that need not be.
+    # Every wait of every user goes through here, so calls are kept to a minimum.
     me: AnyGreenlet = getcurrent()
     if getattr(me, "pending_interrupt", None) is not None:
         check_interrupt()
@@ -224,14 +224,14 @@ def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -
         if not waiter.done:
             hub = hub or get_hub()
             if me is hub:
-                waiter.park(timeout)  # which refuses
+                waiter.park(timeout)  # raises
             elif timeout == inf:
-                waiter.greenlet = me  # as `park`
+                waiter.greenlet = me  # as in `park`
                 _switch(hub)
             else:
                 begun_ns = now_ns()
                 alarm = waiter.alarm
-                if alarm is None or alarm.waiter is not None:  # it watches another one's limit
+                if alarm is None or alarm.waiter is not None:  # watching another wait
                     waiter.park(timeout)
                 else:
                     waiter.greenlet = me
@@ -246,11 +246,11 @@ def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -
 
 
 def _wait_on(waiter: AnyWaiter, timeout: float, begun_ns: int, paused_ns: int) -> None:
-    """Go on with a wait during which the run was paused, or is; an error ends that."""
+    """Continue a wait during which the run was or is paused; an error ends it."""
     clock = pause.clock
     while waiter.error is None and (clock.since_ns or clock.earlier_ns != paused_ns):
         while clock.since_ns and not waiter.done:
-            # Its time was up in the pause: it stays parked, to be served or ended as before.
+            # Its timeout came during the pause: stay parked, so that it can still be done or ended.
             pause.paused_waits[waiter.wake] = None
             try:
                 waiter.park(inf)
@@ -266,7 +266,7 @@ def _wait_on(waiter: AnyWaiter, timeout: float, begun_ns: int, paused_ns: int) -
 
 
 def check_interrupt() -> None:
-    """Raise the interrupt that is pending for the calling greenlet, if any."""
+    """Raise the calling greenlet's pending interrupt, if any."""
     me: AnyGreenlet = getcurrent()
     if getattr(me, "pending_interrupt", None) is not None:
         holder: list[BaseException] = [me.pending_interrupt]
@@ -275,10 +275,10 @@ def check_interrupt() -> None:
 
 
 def wait_despite_pause(waiter: AnyWaiter, timeout: float) -> bool:
-    """As `wait`, but a pause of the run neither delays the caller nor stops the time.
+    """Like `wait`, but a pause of the run neither delays the caller nor stops the timeout.
 
-    Only an interrupt that ends the greenlet comes here; others, such as the loss of a connection
-    while the caller makes another one, come where it waits next.
+    Only an interrupt that ends the greenlet is raised here. Others, such as the loss of a
+    connection while the caller makes another one, are raised at its next wait.
     """
     me: AnyGreenlet = getcurrent()
     if isinstance(getattr(me, "pending_interrupt", None), GreenletExit):
@@ -292,15 +292,15 @@ def wait_despite_pause(waiter: AnyWaiter, timeout: float) -> bool:
 
 
 def interrupt(whom: AnyGreenlet, error: BaseException, key: object = None) -> None:
-    """Let the greenlet `whom` raise `error` where it waits, or when it waits next.
+    """Raise `error` in the greenlet `whom` at its current or next wait.
 
-    One that has just got what it waited for keeps it. An interrupt that ends the greenlet is not
-    replaced by another one.
+    A greenlet whose wait has just been done still gets the value. An interrupt that ends the
+    greenlet is not replaced by another one.
 
     Args:
         whom: The greenlet.
-        error: What it raises.
-        key: By which `withdraw_interrupt` knows it again.
+        error: The exception to raise.
+        key: Identifies the interrupt for `withdraw_interrupt`.
     """
     waiter: AnyWaiter | None = getattr(whom, "waiting_for", None)
     ends = isinstance(error, GreenletExit)
@@ -313,13 +313,13 @@ def interrupt(whom: AnyGreenlet, error: BaseException, key: object = None) -> No
 
 
 def withdraw_interrupt(whom: AnyGreenlet, key: object) -> None:
-    """Take back the interrupt with this key if the greenlet `whom` has not raised it yet."""
+    """Withdraw the interrupt with this key if the greenlet `whom` has not raised it yet."""
     if getattr(whom, "interrupt_key", None) is key:
         whom.pending_interrupt = whom.interrupt_key = None
 
 
 class Notify:
-    """Wakes the one greenlet that waits for it; a ring while none waits ends the next wait."""
+    """Wakes a single waiting greenlet; a ring while none waits ends the next wait at once."""
 
     __slots__ = ("_rung", "_waiter")
 
@@ -328,7 +328,7 @@ class Notify:
         self._waiter: Waiter[None] | None = None
 
     def ring(self) -> None:
-        """Wake the greenlet that waits, at the loop's next turn; from any greenlet or the hub."""
+        """Wake the waiting greenlet at the loop's next turn; for any greenlet or the hub."""
         self._rung = True
         waiter = self._waiter
         if waiter is not None and not waiter.done:
@@ -336,7 +336,11 @@ class Notify:
             get_hub().loop.run_callback(waiter.wake)
 
     def wait(self, timeout: float = inf) -> bool:
-        """Wait for a ring, `timeout` seconds at the most; whether there was one since the last."""
+        """Wait for a ring, for at most `timeout` seconds.
+
+        Returns:
+            Whether there was a ring since the previous wait.
+        """
         if not self._rung:
             self._waiter = Waiter()
             try:
@@ -348,11 +352,11 @@ class Notify:
 
 
 class OpenGate:
-    """Open or shut; greenlets wait until it is open, and all go on at once. Open at first.
+    """A gate that greenlets wait for until it opens; all then resume together. Open at first.
 
     Attributes:
         is_open: Whether `wait` returns at once.
-        waiting: Those that wait, in the order in which they came.
+        waiting: The waiters, in FIFO order.
     """
 
     __slots__ = ("is_open", "waiting")
@@ -362,7 +366,7 @@ class OpenGate:
         self.waiting: dict[Waiter[None], None] = {}
 
     def open(self) -> None:
-        """Open it; those that wait go on at the loop's next turn."""
+        """Open it; waiting greenlets resume at the loop's next turn."""
         self.is_open = True
         for waiter in self.waiting:
             if not waiter.done:
@@ -376,15 +380,15 @@ class OpenGate:
     def wait(
         self, timeout: float = inf, by: Callable[[Waiter[None], float], bool] = Waiter.wait
     ) -> bool:
-        """Wait until it is open, `timeout` seconds at the most.
+        """Wait until it is open.
 
         Args:
-            timeout: Seconds.
-            by: How; `wait` of this module for a user, which pauses delay and which can be
-                interrupted.
+            timeout: Maximum wait in seconds.
+            by: The wait function; for a user `wait` of this module, which takes pauses and
+                interrupts into account.
 
         Returns:
-            Whether it has opened; it may have been shut again since.
+            Whether it opened; it may have been shut again since.
 
         Raises:
             ScenarioError: The caller is the event loop itself.

@@ -53,7 +53,7 @@ FORKERS = """
             try:
                 call()
             except AmocError as error:
-                if "in a process that a user has forked" in str(error):
+                if "in a process forked by a user" in str(error):
                     write(f"refused {name}")
 
     def work():

@@ -340,7 +340,7 @@ def test_a_forked_process_reaches_no_cell_of_its_worker():
             ),
             lambda: metrics.gauge("level").set(1),
         ):
-            with pytest.raises(ClosedError, match="in a process that a user has forked"):
+            with pytest.raises(ClosedError, match="in a process forked by a user"):
                 record()
     assert [metric.value for metric in area.read()] == [1, 0, Histogram()]
 
