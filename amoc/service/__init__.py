@@ -1,6 +1,6 @@
-"""The server behind ``amoc serve``: REST, and runs as processes of its own.
+"""The server behind ``amoc serve``: the dashboard, the REST API, and its runs as child processes.
 
-The server runs no scenario and holds no figures. Each run is a process tree that it starts as an
-operator would, with ``amoc run``; it gives commands over the run's control socket and reads what
-the run writes into its directory. So a run of a shell beside it is as good as one of its own.
+The server itself runs no scenario and holds no metrics. It starts each run as an operator would,
+with ``amoc run``. It sends commands over the run's control socket, and reads what the run writes
+into its directory. So runs started from a shell are treated like the server's own.
 """

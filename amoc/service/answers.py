@@ -1,4 +1,4 @@
-"""What the API answers, as types that its document is made from."""
+"""Response bodies of the REST API. The OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class Open(BaseModel):
-    """An answer that may get further fields in later versions."""
+    """A response body that may get more fields in later versions."""
 
     model_config = ConfigDict(extra="allow")
 
 
 def linked(**links: JsonValue) -> ConfigDict:
-    """The configuration of an answer that leads to other operations: links of OpenAPI, by name."""
+    """Return the configuration of a body with OpenAPI links to other operations, by name."""
     made = ConfigDict(extra="allow")
     made["openapi_extra"] = {"links": links}  # type: ignore[typeddict-unknown-key]  # flask-openapi3's
     return made
 
 
 def _of_run(operation: str, where: str, **body: JsonValue) -> JsonValue:
-    """A link to an operation for the run whose name is at `where` in the answer."""
+    """Return a link to an operation on the run whose id is at `where` in the response body."""
     name = f"$response.body#{where}"
     if body:
         return {"operationId": operation, "requestBody": {**body, "run": name}}
@@ -32,26 +32,26 @@ _RUN_LINKS = ("get_run", "run_status", "run_users", "get_series", "get_log", "ge
 
 
 class RunBody(Open):
-    """A run as it is listed."""
+    """A run in a list."""
 
     id: str
     scenario: str
-    started_at: str = Field(description="ISO 8601; empty while it waits")
+    started_at: str = Field(description="ISO 8601; empty while the run is queued")
     state: str = Field(
         description="queued, starting, running, over, or failed before a user could start"
     )
-    verdict: str = Field(description="As in its summary; running, or killed without a summary")
+    verdict: str = Field(description="As in the summary; or running, or killed without a summary")
     comment: str
     duration_s: float | None = None
-    users: int | None = Field(None, description="The most that there were at once")
+    users: int | None = Field(None, description="Maximum number of concurrent users")
     requests: int | None = None
     failures: int | None = None
-    p95_s: float | None = Field(None, description="Of the times of requests that succeeded")
-    error: str = Field("", description="Why it could not begin")
+    p95_s: float | None = Field(None, description="95th percentile of successful requests")
+    error: str = Field("", description="Why the run failed to start")
 
 
 class RunsBody(Open):
-    """Runs, the newest first."""
+    """Runs, newest first."""
 
     model_config = linked(newest=_of_run("get_run", "/runs/0/id"))
 
@@ -59,7 +59,7 @@ class RunsBody(Open):
 
 
 class RunStatusBody(Open):
-    """A run that is running, as it answers itself."""
+    """The status of a running run, as reported by the run itself."""
 
     run: str
     state: str
@@ -73,18 +73,18 @@ class StatusBody(Open):
 
     amoc: str = Field(description="Always up")
     version: str
-    state: str = Field(description="idle, or the state of the newest run that runs")
+    state: str = Field(description="idle, or the state of the newest running run")
     runs: list[RunStatusBody]
-    queued: list[str] = Field(description="Runs that wait for their turn")
-    parallel: int = Field(description="How many runs may run side by side")
+    queued: list[str] = Field(description="Queued runs")
+    parallel: int = Field(description="Maximum number of runs at the same time")
     uploads: bool = Field(description="Whether scenarios may be uploaded")
-    role: str = Field(description="What this client may do: read, run or admin")
+    role: str = Field(description="The role of this client: read, run or admin")
 
 
 class NodesBody(Open):
     """The nodes of the runs."""
 
-    nodes: dict[str, str] = Field(description="up, or late when nothing came for a second")
+    nodes: dict[str, str] = Field(description="up; or late, after a second without a report")
 
 
 class NodeRunBody(Open):
@@ -114,9 +114,9 @@ class SettingBody(Open):
     name: str
     description: str
     module: str
-    own: bool = Field(description="Whether the scenario declares it, and not amoc")
+    own: bool = Field(description="Whether the scenario declares it, not amoc")
     type: JsonValue = Field(description="A JSON schema")
-    choices: list[Any] | None = Field(description="The values allowed; null where any may be")
+    choices: list[Any] | None = Field(description="The allowed values; null if there is no list")
     required: bool
     default: JsonValue
     secret: bool
@@ -124,28 +124,28 @@ class SettingBody(Open):
 
 
 class DependencyBody(Open):
-    """A version that a scenario gets."""
+    """A dependency of a scenario, with its version."""
 
     name: str
     version: str
     state: str = Field(
-        description="amoc, whose own environment has it; installed; or missing: it would be"
+        description="amoc: part of amoc's own environment; installed; or missing: not installed yet"
     )
 
 
 class ScenarioBody(Open):
-    """What a scenario says of itself."""
+    """The description of a scenario."""
 
     name: str
     doc: str
     settings: list[SettingBody]
     thresholds: list[str]
     dependencies: list[DependencyBody]
-    problem: str = Field(description="Why it cannot be loaded without what is missing")
+    problem: str = Field(description="Why it cannot be loaded without its missing dependencies")
 
 
 class ScenarioStateBody(Open):
-    """A scenario, and the runs of it that are running."""
+    """A scenario, and its running runs."""
 
     name: str
     state: str = Field(description="loaded or running")
@@ -153,7 +153,7 @@ class ScenarioStateBody(Open):
 
 
 class UploadedBody(ScenarioBody):
-    """A scenario that was uploaded."""
+    """An uploaded scenario."""
 
     model_config = linked(
         info={"operationId": "scenario_info", "parameters": {"name": "$response.body#/name"}},
@@ -163,13 +163,13 @@ class UploadedBody(ScenarioBody):
         },
     )
 
-    replaced: bool = Field(description="Whether there was one of that name")
+    replaced: bool = Field(description="Whether it replaced a scenario of the same name")
 
 
 class FilesBody(Open):
-    """Files that were sent for runs."""
+    """Files that were uploaded for runs."""
 
-    files: str = Field(description="How the names of the scenarios in it begin: FILES/shop")
+    files: str = Field(description="Prefix of the names of the scenarios in it: FILES/shop")
 
 
 class StartedBody(Open):
@@ -186,11 +186,11 @@ class StartedBody(Open):
 
     run: str
     state: str
-    notes: list[str] = Field(description="What amoc has told so far, such as a warning")
+    notes: list[str] = Field(description="Messages of amoc so far, such as warnings")
 
 
 class PreviewBody(Open):
-    """What a run would do, as `amoc plan --json` has it."""
+    """A preview of a run, as printed by `amoc plan --json`."""
 
     scenario: str
     settings: list[JsonValue]
@@ -200,7 +200,7 @@ class PreviewBody(Open):
 
 
 class CommandAnswer(Open):
-    """What a run answers to a command."""
+    """A run's answer to a command."""
 
     run: str
     summary: str
@@ -211,13 +211,13 @@ class SeriesBody(Open):
     """Seconds of a run."""
 
     run: str
-    seconds: list[JsonValue] = Field(description="As amoc export --jsonl has them, numbered")
-    last: int = Field(description="The number of the last one here: ask for those after it")
-    total: int = Field(description="How many there are so far")
+    seconds: list[JsonValue] = Field(description="Numbered; else as in amoc export --jsonl")
+    last: int = Field(description="Number of the last second here; continue with after=last")
+    total: int = Field(description="Number of seconds so far")
 
 
 class LogBody(Open):
-    """The last lines of a run's logs."""
+    """The newest lines of a run's logs."""
 
     run: str
     lines: list[JsonValue]

@@ -1,4 +1,4 @@
-"""The API's document, and pages to try it out, with assets of our own host."""
+"""The OpenAPI document, and pages to explore the API. All assets are served from this host."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SwaggerUIBundle({
 """
 
 
-def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - as all parts
+def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - same for all parts
     """Add the routes."""
 
     @app.get("/openapi.json", doc_ui=False)

@@ -1,4 +1,4 @@
-"""The web application: one for REST and pages, made of parts that each register their routes."""
+"""The web application: REST and pages, in parts that each register their routes."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ MAX_BODY = 1 << 20
 
 
 class JsonRequest(Request):
-    """A request whose body, if it has one, must be JSON and nothing else."""
+    """A request whose body, if any, must be JSON."""
 
     def get_json(self, *_: object, **__: object) -> Any:
-        """The body; an empty object where there is none."""
+        """Return the parsed body; an empty object if there is no body."""
         data = self.get_data(cache=True)
         if not data:
             return {}
@@ -60,16 +60,16 @@ class JsonRequest(Request):
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 class Application(OpenAPI):
-    """Flask with an OpenAPI document."""
+    """A Flask application with an OpenAPI document."""
 
     request_class = JsonRequest
 
     def generate_spec_json(self) -> None:
-        """Make the document; what takes nothing cannot be given something wrong."""
+        """Generate the document. Operations without input get no response for invalid input."""
         super().generate_spec_json()  # type: ignore[no-untyped-call]
         for path in self.spec_json["paths"].values():
             for operation in path.values():
@@ -78,7 +78,7 @@ class Application(OpenAPI):
 
 
 def create_app(service: Service) -> Application:
-    """The application of a server."""
+    """Return the application of a server."""
     app = Application(
         "amoc.service",
         info=Info(title="amoc", version=__version__, description=_ABOUT),
@@ -102,4 +102,4 @@ def create_app(service: Service) -> Application:
     return app
 
 
-_ABOUT = "Starts, controls and watches load tests. docs/rest.md has examples."
+_ABOUT = "Start, control and observe load tests. See docs/rest.md for examples."

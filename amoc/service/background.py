@@ -1,4 +1,4 @@
-"""The server in the background: started, and ended."""
+"""Starting and stopping the server in the background."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from amoc.service.server_log import open_new
 
 START_S = 30.0
 STOP_S = 120.0
-"""Longer than the server gives its runs."""
+"""Longer than the server allows its runs to stop."""
 LOOK_S = 0.05
 SHOWN_LINES = 5
 
 
 def start(runs: Path, options: Sequence[str]) -> Serving:
-    """Start ``amoc serve`` with `options`; it listens when this returns.
+    """Start ``amoc serve`` with `options`. Returns when it accepts connections.
 
     Raises:
-        UsageError: One serves these runs already, or it does not like its options.
-        ResourceError: Its log cannot be written.
-        PeerError: It does not listen in time.
+        UsageError: A server for these runs exists already, or the options are invalid.
+        ResourceError: The log cannot be written.
+        PeerError: The server did not listen in time.
     """
     if (found := pid_file.read(runs)) is not None:
-        raise UsageError(f"a server runs for {runs} already at {found.url} (process {found.pid})")
+        raise UsageError(f"a server already runs for {runs} at {found.url} (process {found.pid})")
     log = pid_file.log_in(runs)
     with os_error_as(ResourceError, f"{log} cannot be written"):
         runs.mkdir(parents=True, exist_ok=True)
@@ -57,15 +57,15 @@ def start(runs: Path, options: Sequence[str]) -> Serving:
             raise UsageError(str(refusal(said[-SHOWN_LINES:], status)))
         time.sleep(LOOK_S)
     child.terminate()
-    raise PeerError(f"amoc serve does not listen after {START_S:g} s; see {log}")
+    raise PeerError(f"amoc serve must listen within {START_S:g} s, but does not; see {log}")
 
 
 def stop(runs: Path) -> int:
-    """End the server of a directory of runs; its process id. It is gone when this returns.
+    """Stop the server of a directory of runs. Return its process id once it has ended.
 
     Raises:
-        UsageError: There is none.
-        PeerError: It does not end in time.
+        UsageError: There is no such server.
+        PeerError: It did not end in time.
     """
     found = pid_file.read(runs)
     if found is None:
@@ -79,7 +79,7 @@ def stop(runs: Path) -> int:
         if not select.select([pidfd], [], [], STOP_S)[0]:
             raise PeerError(f"process {found.pid} has not ended after {STOP_S:g} s")
     except PermissionError:
-        raise UsageError(f"process {found.pid} is somebody else's") from None
+        raise UsageError(f"process {found.pid} belongs to another user") from None
     finally:
         os.close(pidfd)
     return found.pid

@@ -1,4 +1,4 @@
-"""What an ``amoc`` command that the server has started says, and what it refuses with. Pure."""
+"""Output of an ``amoc`` command that the server has started: its messages and errors. Pure."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _MARK = "amoc: "
 
 
 def told(lines: Iterable[str]) -> list[str]:
-    """What it tells its operator among the `lines` that it has printed."""
+    """Return the messages to the operator among the printed `lines`."""
     return [line.removeprefix(_MARK) for line in lines if line.startswith(_MARK)]
 
 
 def refusal(lines: Iterable[str], code: int | None) -> AmocError:
-    """The error that it ended with.
+    """Return the error that a command ended with.
 
     Args:
-        lines: What it has printed.
+        lines: Its output.
         code: Its exit status.
     """
     printed = list(lines)

@@ -1,4 +1,4 @@
-"""What the server is told when it starts. Pure."""
+"""Configuration of the server. Pure."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ MAX_UPLOAD = 16 << 20
 
 @dataclass(frozen=True)
 class ServiceConfig:
-    """How the server serves.
+    """The configuration of a server.
 
     Attributes:
-        runs: Where runs keep their directories.
-        scenarios: Where the operator keeps scenarios; the server only reads there.
-        uploads: Where uploaded scenarios go.
-        host: The address to listen on.
-        port: The port; 0 lets the system choose one.
-        parallel: How many runs may run side by side.
-        keep: How many runs that are over are kept; the oldest are deleted. None means all.
-        keep_days: For how many days; None means without end.
+        runs: Directory for the directories of runs.
+        scenarios: Directory of the operator's scenarios, which the server never writes to.
+        uploads: Directory for uploaded scenarios.
+        host: Address to listen on.
+        port: Port to listen on; 0 for a free one.
+        parallel: Maximum number of runs at the same time.
+        keep: Number of ended runs to keep, newest first; None for all.
+        keep_days: Maximum age of ended runs in days; None for no limit.
         upload: Whether scenarios may be uploaded.
-        max_upload: Of how many bytes.
-        tokens: Who may do what; None means that everybody who can connect may do everything.
-        names: Further names under which clients reach this host.
-        cert: The certificate for TLS, in PEM; None means plain HTTP.
-        key: Its private key.
-        cluster: Where runs have their nodes.
+        max_upload: Maximum size of an upload in bytes.
+        tokens: Valid tokens; None allows everything to everyone who can connect.
+        names: Additional names by which clients reach this host.
+        cert: TLS certificate (PEM); None for plain HTTP.
+        key: Private key of `cert`.
+        cluster: Nodes of runs.
     """
 
     runs: Path
@@ -58,7 +58,7 @@ class ServiceConfig:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address, or a name, is one of this host alone."""
+    """Return whether a host name or address is a loopback one."""
     if host == "localhost":
         return True
     try:

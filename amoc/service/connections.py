@@ -1,10 +1,10 @@
-"""Which clients have connections, and who has to make room. Pure.
+"""Open connections of clients, and which one to close when there are too many. Pure.
 
-A connection is idle while it is for its client to send something: until the head of a request is
-there, and from the answer on. Whoever connects and is silent keeps nobody out: when there are as
-many connections as may be, an idle one ends for the new one, that of the client with the most
-connections which has been idle for longest. One client has some of them at the most. Where none is
-idle the new one is refused.
+A connection is idle while the server waits for its client: until the head of a request is complete,
+and again after the response. Clients that connect and stay silent must not keep others out. So when
+the maximum is reached, a new connection replaces an idle one: the longest idle connection of the
+client with the most connections. Each client also has a maximum of its own. If there is no idle
+connection, the new one is refused.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 
 class Connection:
-    """One of them.
+    """An open connection.
 
     Attributes:
-        client: Whose it is.
-        end: Ends it, once what has come was answered.
+        client: Its client.
+        end: Closes it, after a request that has already arrived is answered.
     """
 
     def __init__(self, owner: Connections, client: str, end: Callable[[], None]) -> None:
@@ -26,42 +26,42 @@ class Connection:
         self._owner = owner
 
     def works(self) -> None:
-        """It has a whole request, which is being answered."""
+        """Note that a complete request has arrived, which is being answered."""
         self._owner.idle.pop(self, None)
 
     def rests(self) -> None:
-        """It is idle from now on."""
+        """Note that the connection is idle from now on."""
         if self in self._owner.open:
             self._owner.idle.setdefault(self)
 
     def close(self) -> None:
-        """It has ended, or is about to."""
+        """Note that the connection has ended, or is ending."""
         self._owner.idle.pop(self, None)
         self._owner.open.discard(self)
 
 
 class Connections:
-    """All of them.
+    """All open connections.
 
     Attributes:
-        open: Those that are open, but for those that are about to end.
-        idle: The idle ones of them, those first that have been idle for longest.
-        ended: How many were ended for others.
-        refused: How many were refused.
+        open: Open connections, without those that are ending.
+        idle: The idle ones among them, longest idle first.
+        ended: Number of connections closed in favour of others.
+        refused: Number of connections refused.
     """
 
     def __init__(self, most: int, most_of_one: int) -> None:
-        """There may be so many in all, and of one client."""
+        """Allow `most` connections in total, and `most_of_one` per client."""
         self.open: set[Connection] = set()
         self.idle: dict[Connection, None] = {}
         self.ended = self.refused = 0
         self._most, self._most_of_one = most, most_of_one
 
     def admit(self, client: str, end: Callable[[], None]) -> Connection | None:
-        """A new connection, which is idle; None if there is no room for it.
+        """Return a new, idle connection; None if there is no room for it.
 
         Args:
-            client: Whose it is.
+            client: Its client.
             end: As for `Connection`.
         """
         if not self._has_room(client):
@@ -73,7 +73,7 @@ class Connections:
         return made
 
     def _has_room(self, client: str) -> bool:
-        """Whether one more may be open, perhaps in the place of another one."""
+        """Return whether one more may be open, after closing an idle one if necessary."""
         counts = Counter(one.client for one in self.open)
         if counts[client] >= self._most_of_one:
             found = next((one for one in self.idle if one.client == client), None)

@@ -1,4 +1,4 @@
-"""What a scenario says of itself, found out by a process that imports it."""
+"""Description of a scenario, computed by a separate process that imports it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from amoc.scenario.loader import load
 from amoc.service.isolated_main import main_of
 
 INSTALL_S = 25.0
-"""How long installing what a scenario depends on may take: less than the server waits for us."""
+"""Time limit for installing dependencies; shorter than the server waits for this process."""
 
 
 def scenario(source: str, *asked: str) -> dict[str, object]:
-    """The docstring, settings, thresholds and dependencies of the scenario in a file.
+    """Return docstring, settings, thresholds and dependencies of a scenario file.
 
-    This process is patched for it.
+    Monkey-patches this process.
 
     Args:
         source: The file.
-        asked: `NO_INSTALL`: what it depends on is not installed, where it is not there, but shown;
-            ``problem`` says why it cannot be loaded then. `LOCKED`: it must be locked.
+        asked: `NO_INSTALL`: do not install missing dependencies, only list them; ``problem`` then
+            says why the scenario cannot be loaded. `LOCKED`: require locked dependencies.
 
     Raises:
-        AmocError: It cannot be loaded, or what it depends on not be had.
+        AmocError: The scenario cannot be loaded, or its dependencies cannot be installed.
     """
     choice = Choice(NO_INSTALL not in asked, LOCKED in asked, INSTALL_S)
     environment = Preparation(source, choice, lambda _: None).checked()
@@ -53,7 +53,7 @@ def scenario(source: str, *asked: str) -> dict[str, object]:
 
 
 def setting(one: settings.AnySetting) -> dict[str, object]:
-    """A setting for people who are to give it a value."""
+    """Return the description of a setting, for operators who set it."""
     value = one.preset().value
     required = value is settings.MISSING
     choices = one.verify if one.verify is not None and not callable(one.verify) else None
@@ -72,17 +72,17 @@ def setting(one: settings.AnySetting) -> dict[str, object]:
 
 
 def _schema(one: settings.AnySetting) -> object:
-    """The type of a setting as a JSON schema; an empty one where there is none for it."""
+    """Return the type of a setting as a JSON schema; empty if it has none."""
     from pydantic import TypeAdapter
 
     try:
         return plain(TypeAdapter(one.type).json_schema())
-    except Exception:  # a type of the scenario's own, with whatever it raises
+    except Exception:  # the scenario's own types may raise anything
         return {}
 
 
 def remoteness(one: settings.AnySetting) -> int:
-    """How far from the scenario a setting is declared."""
+    """Return how far from the scenario a setting is declared: 0 in it, 2 in amoc's own settings."""
     own = (builtin_settings.__name__, exporter_settings.__name__)
     return 2 if one.module in own else int(one.module.startswith("amoc."))
 

@@ -1,4 +1,4 @@
-"""What is wrong with the fields of a request, in amoc's words instead of pydantic's. Pure."""
+"""Errors in the fields of a request, in amoc's wording instead of pydantic's. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PATTERNS = {
     requests.RUN_ID: "must be the name of a run, or last, last~1 and so on",
     requests.SCENARIO_NAME: "must be the name of a scenario as GET /scenarios lists it",
     requests.SCENARIOS: "must be a name that GET /scenarios lists, or several with loads",
-    requests.UPLOAD_NAME: "must be letters, digits and _, as the name of a module is",
+    requests.UPLOAD_NAME: "must be letters, digits and _, like a module name",
 }
 _WORDS = {
     "extra_forbidden": "is not a field of this request",
@@ -30,19 +30,19 @@ _WORDS = {
     "list_type": "must be a list",
     "model_attributes_type": "must be an object",
     "model_type": "must be an object",
-    "string_type": "must be a text",
+    "string_type": "must be a string",
     "timezone_aware": "must have a time zone, such as 2026-12-01T02:00:00+01:00",
 }
 _SHOULD = re.compile(r"^(Value error, )?(?:[A-Z]\w+ should )?")
 _OPEN = ("settings", "values", "module_source")
-"""Fields whose values are of a scenario: they may be long, or secret."""
+"""Fields with values of a scenario, which may be long or secret."""
 
 
 def field_errors(errors: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Each field that is wrong, by its path, and how.
+    """Return the path and the problem of each invalid field.
 
     Args:
-        errors: Of pydantic's `ValidationError.errors()`.
+        errors: Result of pydantic's `ValidationError.errors()`.
     """
     return [(_path(one["loc"]), _rule(one) + _given(one)) for one in errors]
 
@@ -67,7 +67,7 @@ def _rule(error: Mapping[str, Any]) -> str:
 
 
 def _given(error: Mapping[str, Any]) -> str:
-    """The value that is wrong, where it helps and may be shown."""
+    """Return the invalid value for a message, if it helps and may be shown."""
     value, place = error.get("input"), error["loc"]
     plain = isinstance(value, str | int | float) and not isinstance(value, bool)
     if not plain or error["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""Who may do what: each request is looked at before anything else is done with it."""
+"""Access control: every request is checked before anything else is done with it."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ POLICY = (
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
-"""Nothing inline, nothing from elsewhere, in no frame."""
+"""No inline code, no content from other hosts, no framing."""
 COOKIE = "amoc_token"
 SIGN_IN = "/dashboard/sign-in"
 _OPEN = (SIGN_IN, "/dashboard/sign-out")
-"""For everybody, and so are `_OPEN_BELOW`: without them nobody could sign in."""
+"""Open to everyone, like `_OPEN_BELOW`: needed to sign in."""
 _OPEN_BELOW = "/assets/"
 
 
 def role() -> Role:
-    """What this request's client may do."""
+    """Return the role of this request's client."""
     found: Role = g.role
     return found
 
 
 def door(app: Flask) -> Door:
-    """What knows the tokens."""
+    """Return the checker of tokens."""
     found: Door = app.extensions["amoc.door"]
     return found
 
 
 def register(app: Flask, service: Service) -> None:
-    """Look at each request of `app`, and secure each answer."""
+    """Check each request of `app`, and add security headers to each response."""
     config = service.config
     hosts = _names_of_this_host(config.names, config.is_local)
     doorkeeper = app.extensions["amoc.door"] = Door(config.tokens)
@@ -70,9 +70,8 @@ def register(app: Flask, service: Service) -> None:
         needed = _needed()
         if g.role < needed:
             raise Problem(
-                HTTPStatus.FORBIDDEN,
                 f"this requires the role {needed.name.lower()}, but the token has the role"
-                f" {g.role.name.lower()}",
+                f" {g.role.name.lower()}"
             )
         return None
 
@@ -90,7 +89,7 @@ def register(app: Flask, service: Service) -> None:
 
 
 def _needed() -> Role:
-    """The role that this request needs."""
+    """Return the role that this request requires."""
     if request.method in _SAFE:
         return Role.READ
     if request.method == "DELETE" or request.path in ("/scenarios/upload", "/scenarios/files"):
@@ -106,9 +105,9 @@ def _names_of_this_host(names: tuple[str, ...], local: bool) -> frozenset[str]:
 
 
 def _check_host(host: str, names: frozenset[str]) -> None:
-    """Refuse names that are not ours: a page of another site may have its name lead to us.
+    """Refuse unknown host names: another site's name may resolve to this host (DNS rebinding).
 
-    An address is no name, so it cannot be made to lead here.
+    Addresses are always accepted, as they cannot be rebound.
     """
     name = _host_of(host)
     if name in names:
@@ -126,36 +125,36 @@ def _host_of(host: str) -> str:
 
 
 def _check_origin() -> None:
-    """Refuse what a page of another site has a browser send."""
+    """Refuse requests that pages of other sites make a browser send."""
     origin = request.headers.get("Origin")
     foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
     if origin is not None:
         foreign = urlsplit(origin).netloc.lower() != request.host.lower()
     elif request.method in _SAFE and request.headers.get("Sec-Fetch-Mode") == "navigate":
-        foreign = False  # a link that somebody has followed
+        foreign = False  # a link that the user has followed
     if foreign:
         detail = "pages of other sites may not send requests here"
         raise Problem(HTTPStatus.FORBIDDEN, detail, [("Origin", detail)])
 
 
 class Door:
-    """Knows the tokens, and who was wrong too often."""
+    """Checks tokens, and slows down clients that guess."""
 
     def __init__(self, tokens: Tokens | None) -> None:
-        """Let in those who have one of `tokens`; None lets everybody in, to do everything."""
+        """Admit clients with one of `tokens`; None admits everyone, with all rights."""
         self._tokens = tokens
         self._wrong = WrongTokens()
 
     @property
     def is_open(self) -> bool:
-        """Whether no token is needed."""
+        """Whether no token is required."""
         return self._tokens is None
 
     def role(self, token: str | None) -> Role:
-        """What a token allows the client of this request.
+        """Return the role that a token gives to the client of this request.
 
         Raises:
-            Problem: There is none, or it is wrong, or the client was wrong too often.
+            Problem: The token is missing or wrong, or the client has sent too many wrong ones.
         """
         if self._tokens is None:
             return Role.ADMIN
@@ -182,12 +181,12 @@ class Door:
 
 
 def _wants_page() -> bool:
-    """Whether a browser asks for a page to show."""
+    """Return whether a browser is navigating to a page."""
     return request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
 
 
 def _token() -> str | None:
-    """The request's token: a bearer token, the password of a login, or a browser's cookie."""
+    """Return the request's token, from a bearer token, a basic-auth password, or the cookie."""
     kind, _, value = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return value.strip()

@@ -1,6 +1,6 @@
-"""Checks an upload, in a process of its own: unpacks it, and loads the scenario in it.
+"""Check of an upload in a separate process: unpacks it, and loads the scenario.
 
-To load a scenario runs its module, so whoever may upload may run code here.
+Loading a scenario executes its module, so whoever may upload may run code here.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ MAX_SOURCE_BYTES = 1 << 20
 
 
 def take(upload: str, name: str) -> dict[str, object]:
-    """What the upload says of itself, see `describe`; and `path`, where it is now.
+    """Return the description of the uploaded scenario (see `describe`) and its ``path``.
 
     Args:
-        upload: What was sent, in a directory of its own.
-        name: What the scenario is to be called; empty for an archive that is only unpacked.
+        upload: The uploaded file, in a directory of its own.
+        name: Name of the scenario; empty for an archive that is only unpacked.
 
     Raises:
-        AmocError: It is no scenario; messages do not show where it was.
+        AmocError: It is not a valid scenario. Messages do not show its temporary directory.
     """
     sent = Path(upload).resolve()
     try:
         if not name:
             return {"path": str(_files(sent))}
-        from amoc.service.describe import scenario  # loads all that a scenario may need
+        from amoc.service.describe import scenario  # imports everything that scenarios may need
 
         path, main = _unpacked(sent, name)
         return {**scenario(str(main)), "path": str(path)}
@@ -37,21 +37,21 @@ def take(upload: str, name: str) -> dict[str, object]:
         shown.exit_code = error.exit_code
         raise shown from None
     except OSError as error:
-        raise UsageError(f"the upload cannot be kept: {error.strerror}") from None
+        raise UsageError(f"the upload cannot be stored: {error.strerror}") from None
 
 
 def _files(sent: Path) -> Path:
-    """Where the files of an archive are, which must be one."""
+    """Unpack an upload, which must be an archive. Return the directory."""
     directory = sent.with_name("files")
     with sent.open("rb") as file:
         if not archives.is_archive(file.read(archives.HEAD_BYTES)):
-            raise UsageError("the body must be an archive, zip or tar, and is none")
+            raise UsageError("the body must be a zip or tar archive, got something else")
         archives.extract(file, directory)
     return directory
 
 
 def _unpacked(sent: Path, name: str) -> tuple[Path, Path]:
-    """Where the scenario, or the directory of its files, is, and the file that is loaded."""
+    """Return the path of the scenario (a file, or its directory) and the file to load."""
     with sent.open("rb") as file:
         if archives.is_archive(file.read(archives.HEAD_BYTES)):
             directory = sent.with_name(name)
@@ -68,7 +68,7 @@ def _unpacked(sent: Path, name: str) -> tuple[Path, Path]:
 def _main_of(directory: Path, name: str) -> Path:
     path = directory / f"{name}.py"
     if not path.is_file():
-        raise UsageError(f"an archive of the scenario {name} must hold {name}.py, at its top")
+        raise UsageError(f"an archive of the scenario {name} must have {name}.py at the top level")
     return path
 
 

@@ -1,6 +1,6 @@
-"""Work that runs a scenario's code, or much of the processor, in a process with a deadline.
+"""Work in separate processes with a deadline: scenario code, and CPU-intensive work.
 
-The server imports no scenario, and its loop must not stand still while a long run is read.
+The server imports no scenario, and its event loop must not block while a long run is read.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ WAIT_S = 30.0
 
 _free = BoundedSemaphore(MAX_AT_ONCE)
 _free_for_readers = BoundedSemaphore(MAX_AT_ONCE - 1)
-"""Whoever may only look leaves one of them to those who may start runs."""
+"""Read-only clients leave one process to those who may start runs."""
 
 
 def describe(scenario: Path, *asked: str) -> dict[str, Any]:
-    """What a scenario says of itself; `asked` is as in `amoc.service.describe`.
+    """Return the description of a scenario; for `asked` see `amoc.service.describe`.
 
     Raises:
         AmocError: It cannot be loaded, or not in time.
@@ -51,17 +51,17 @@ def describe(scenario: Path, *asked: str) -> dict[str, Any]:
 def answer_of(
     module: str, arguments: Sequence[str], deadline_s: float, given: JsonObject | None = None
 ) -> dict[str, Any]:
-    """What a module of amoc's, run as a process, answers: an object of JSON.
+    """Run a module of amoc as a process, and return the JSON object that it answers.
 
     Args:
-        module: Which one; it calls `amoc.service.isolated_main.main_of`.
-        arguments: Of its function.
-        deadline_s: How long it may take.
-        given: What it can read as JSON from its standard input.
+        module: The module, which calls `amoc.service.isolated_main.main_of`.
+        arguments: Arguments of its function.
+        deadline_s: Time limit.
+        given: Sent to its standard input as JSON.
 
     Raises:
-        AmocError: What it refuses with, or it does not answer in time.
-        Problem: Too many such processes are at work.
+        AmocError: The error that it answered, or it did not answer in time.
+        Problem: Too many such processes are running.
     """
     with _started(module, arguments, deadline_s, given) as child:
         data = json.loads(_read(child) or b"null")
@@ -75,16 +75,16 @@ def answer_of(
 
 
 def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict[str, Any]:
-    """What ``amoc COMMAND --json FILE -- TARGET`` writes, an object of JSON.
+    """Run ``amoc COMMAND --json FILE -- TARGET``, and return the JSON object that it writes.
 
     Args:
         command: The command and its options.
         target: A scenario's file, or the directory of a run.
-        settings: Values by name, which go through a pipe.
+        settings: Values by name, sent through a pipe.
 
     Raises:
-        AmocError: What it refuses with, or it does not answer in time.
-        Problem: Too many such processes are at work.
+        AmocError: The command failed, or did not end in time.
+        Problem: Too many such processes are running.
     """
     with TemporaryDirectory(prefix="amoc-answer-") as directory:
         answer = Path(directory) / "answer.json"
@@ -106,14 +106,14 @@ def _started(
     given: JsonObject | None = None,
     errors: bool = False,
 ) -> Iterator[Any]:
-    """A process of one of amoc's modules, which is gone after the block.
+    """Run a module of amoc as a process, which is killed at the end of the block.
 
     Args:
-        module: Which one.
-        arguments: For it, after our process id.
-        deadline_s: How long the block may take.
-        given: What it can read as JSON from its standard input.
-        errors: Whether what it says as errors is read, too.
+        module: The module.
+        arguments: Its arguments, after the id of this process.
+        deadline_s: Time limit of the block.
+        given: Sent to its standard input as JSON.
+        errors: Whether its standard error is read as well.
     """
     with (
         _place(),
@@ -128,7 +128,7 @@ def _started(
         try:
             with gevent.Timeout(deadline_s):
                 if child.stdin is not None:
-                    with suppress(BrokenPipeError):  # it ends without reading it
+                    with suppress(BrokenPipeError):  # it may exit without reading
                         child.stdin.write(json.dumps(given).encode())
                         child.stdin.close()
                 yield child
@@ -141,10 +141,10 @@ def _started(
 
 @contextmanager
 def _place() -> Iterator[None]:
-    """One of the places for processes, which the client of this request has, until the block ends.
+    """Hold one of the limited process slots until the end of the block.
 
     Raises:
-        Problem: None becomes free.
+        Problem: No slot became free in time.
     """
     reads = has_app_context() and g.get("role") is Role.READ
     give_up_ns = now_ns() + int(WAIT_S * S_NS)
@@ -161,7 +161,7 @@ def _place() -> Iterator[None]:
 
 
 def _what(module: str) -> str:
-    """What a module does, for people."""
+    """Return what a module does, for messages."""
     return "reading the run" if module == "amoc.service.saved" else "loading the scenario"
 
 

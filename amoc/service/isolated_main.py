@@ -1,4 +1,4 @@
-"""The other end of `amoc.service.isolated`: a process that answers and leaves."""
+"""The child's side of `amoc.service.isolated`: answers and exits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from amoc.base.errors import AmocError
 
 
 def main_of(work: Callable[..., Mapping[str, object]]) -> None:
-    """Answer with what ``work(*arguments)`` returns, or refuses with.
+    """Answer with the result of ``work(*arguments)``, or with its error.
 
-    What a scenario prints does not get into the answer.
+    Output that a scenario prints goes to standard error, not into the answer.
     """
     _, server, *arguments = sys.argv
-    sys.dont_write_bytecode = True  # an uploaded scenario's directory holds what was uploaded
+    sys.dont_write_bytecode = True  # keep the directories of uploaded scenarios as they are
     process.die_with(int(server))
     answers = os.dup(1)
     os.dup2(2, 1)

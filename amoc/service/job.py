@@ -1,4 +1,4 @@
-"""A run that the server was asked for."""
+"""A requested run."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _CUT_OFF = "the server ended while this run was starting; start it again"
 
 @dataclass
 class Job:
-    """A run that the server was asked for, until its directory says all that there is to say.
+    """A run that a client has requested, until its directory has all information about it.
 
     Attributes:
-        id: The run's.
-        scenario: What is run, for people.
-        body: What was asked for.
-        asked_at: When.
-        process: Once it is started.
+        id: Id of the run.
+        scenario: The scenario, for messages.
+        body: The request.
+        asked_at: When it was requested.
+        process: Its process, once started.
         state: ``queued``, ``starting``, ``running``, or ``failed`` before a user could start.
         error: Why it failed.
-        awaited: Whether somebody waits for it to begin, and is told why it does not.
+        awaited: Whether a client is waiting for it to start, and receives the error if it fails.
     """
 
     id: str
@@ -47,27 +47,27 @@ class Job:
 
     @property
     def due_at(self) -> datetime:
-        """When it is to start, at the earliest."""
+        """The earliest time to start it."""
         return self.body.at or self.asked_at
 
     @property
     def is_active(self) -> bool:
-        """Whether it takes one of the places of runs that run."""
+        """Whether it counts towards the maximum number of parallel runs."""
         return self.state in (STARTING, RUNNING)
 
     def fail(self, error: str) -> None:
-        """It could not begin."""
+        """Mark it as failed to start."""
         self.state, self.error = FAILED, error
 
     def listed(self, directory: Path) -> ListedRun:
-        """The run as others are listed."""
+        """Return it in the form of other runs in a list."""
         started = "" if self.process is None else self.asked_at.isoformat()
         return ListedRun(
             self.id, str(directory), self.scenario, started, self.state, self.body.comment
         )
 
     def to_json(self) -> JsonObject:
-        """What a later server has to know of it; secrets are hidden."""
+        """Return what a later server needs to know about it, without secrets."""
         body = self.body.model_dump(mode="json", exclude_unset=True)
         body |= {name: hide(body[name]) for name in ("settings", "comment") if name in body}
         return {
@@ -81,14 +81,14 @@ class Job:
 
     @classmethod
     def from_json(cls, run: str, kept: Any) -> Job:
-        """The run with the id `run` as an earlier server has left it.
+        """Restore the run `run` as an earlier server has saved it.
 
-        Nothing starts twice: one that was starting then has failed, and so has one whose settings
-        are not all known.
+        Nothing is started twice: a run that was starting then has failed. So has a queued run with
+        secrets among its settings, as these were not saved.
 
         Raises:
-            ValueError: That is not what `to_json` makes; of pydantic's too.
-            LookupError: A part of it is missing.
+            ValueError: The data has not been made by `to_json`. Includes pydantic's errors.
+            LookupError: Part of it is missing.
         """
         body = _BODIES[kept["verb"]].model_validate(kept["body"])
         asked_at = datetime.fromisoformat(kept["asked_at"])
@@ -99,7 +99,7 @@ class Job:
         hidden = [name for name, one in body.settings.items() if holds_hidden(one)]
         if job.state == QUEUED and hidden:
             names = ", ".join(hidden)
-            job.fail(f"secrets are not kept when the server ends: {names}; start it again")
+            job.fail(f"secrets are not saved when the server ends: {names}; start it again")
         elif job.state not in (QUEUED, FAILED):
             raise ValueError(f"state must be queued, starting or failed, got {job.state!r}")
         return job

@@ -1,7 +1,7 @@
-"""Runs that were asked for and are not over, in files: a server that is killed forgets none.
+"""Saved requests: files of runs that have not ended, so that a killed server forgets none.
 
-A file for each below ``.queue`` in the directory of runs, written as a whole. What it says of a run
-that has begun is how it was before: the run's own directory says more.
+There is one file per run in ``.queue`` below the directory of runs, written atomically. Once a run
+has started its file is outdated: the run's own directory has the current state.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _NAME = ".queue"
 
 
 class JobFiles:
-    """The files of a directory of runs."""
+    """The saved requests of a directory of runs."""
 
     def __init__(self, base: Path) -> None:
         self._place = base / _NAME
 
     def keep(self, job: Job) -> None:
-        """Write how a run is now.
+        """Save the current state of a run.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The file cannot be written.
         """
         self._place.mkdir(0o700, parents=True, exist_ok=True)
         atomic_write.write_json(self._file(job.id), job.to_json())
 
     def forget(self, run: str) -> None:
-        """Remove what was kept of a run, if anything was."""
+        """Remove the file of a run, if there is one."""
         self._file(run).unlink(missing_ok=True)
 
     def restore(self) -> list[Job]:
-        """What an earlier server has left, in the order in which it was asked for."""
+        """Return the runs that an earlier server has saved, in the order of their requests."""
         found = []
         for path in self._place.glob("*.json"):
             try:

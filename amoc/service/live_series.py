@@ -1,7 +1,7 @@
-"""The seconds of runs while they are written, each with its number.
+"""Numbered seconds of runs, readable while the runs write them.
 
-Second n of a run is the n-th in its series, so a client that has seen n asks for those after n,
-whenever it comes back. Nothing waits for a client: each reads from the file at its own pace.
+Second n is the n-th in a run's series. A client that has seen n asks for those after n, whenever it
+comes back. Nothing waits for clients: each request reads from the file.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from amoc.results.series import Point
 from amoc.results.store.reader import StoredSeries
 
 MAX_OPEN = 32
-"""Runs whose places of seconds are remembered; 24 bytes for each second."""
+"""Maximum number of runs whose series index is cached, with 24 bytes per second."""
 
 
 class LiveSeries:
-    """Seconds of any run, by number."""
+    """The seconds of any run, by number."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[int, StoredSeries]] = OrderedDict()
 
     def after(self, directory: RunDirectory, number: int, limit: int) -> list[tuple[int, Point]]:
-        """At most `limit` seconds after second `number`, each with its number.
+        """Return at most `limit` seconds after second `number`, each with its number.
 
         Raises:
             ResourceError: The series cannot be read.
@@ -36,17 +36,17 @@ class LiveSeries:
         return list(enumerate(series.after(number, limit), max(0, number) + 1))
 
     def count(self, directory: RunDirectory) -> int:
-        """How many seconds there are."""
+        """Return the number of seconds so far."""
         series = self._series(directory)
         return 0 if series is None else len(series)
 
     def last(self, directory: RunDirectory) -> Point | None:
-        """The newest second; None if there is none yet."""
+        """Return the newest second; None if there is none yet."""
         found = self.after(directory, self.count(directory) - 1, 1)
         return found[0][1] if found else None
 
     def forget(self, directory: RunDirectory) -> None:
-        """The run was deleted."""
+        """Drop a deleted run from the cache."""
         self._known.pop(directory.id, None)
 
     def _series(self, directory: RunDirectory) -> StoredSeries | None:
@@ -59,7 +59,7 @@ class LiveSeries:
         if series is None or file != status.st_ino:
             series = StoredSeries(directory.series)
         else:
-            with suppress(ResourceError):  # deleted just now
+            with suppress(ResourceError):  # it has just been deleted
                 series.grow()
         self._known[directory.id] = status.st_ino, series
         while len(self._known) > MAX_OPEN:
@@ -68,7 +68,7 @@ class LiveSeries:
 
 
 def second_of(number: int, point: Point, histograms: bool = False) -> dict[str, object]:
-    """A second as clients get it: as `amoc export --jsonl` has it, and numbered."""
+    """Return a second for clients: as in `amoc export --jsonl`, with its number."""
     made = {"second": number, **point.to_json()}
     timers = made.get("timers")
     if isinstance(timers, dict) and not histograms:

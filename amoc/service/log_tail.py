@@ -1,7 +1,7 @@
-"""The newest lines of a run's logs, of all its processes.
+"""The newest lines of a run's logs, from all of its processes.
 
-There may be hundreds of logs. So the loop turns meanwhile, a log is read from its end and only as
-far back as its lines are among the newest, and who looks again reads on.
+There may be hundreds of logs. So the event loop runs in between, each log is read backwards and
+only as far as its lines are among the newest, and later calls continue where earlier ones ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from amoc.base import json_lines
 from amoc.base.json_plain import JsonObject
 
 TAIL_BYTES = 256 << 10
-"""How much of the end of each log is read by a look, at the most."""
+"""Maximum number of bytes to read from the end of each log per call."""
 MAX_LOGS = 2_000
 _BLOCK = 8 << 10
 
@@ -25,22 +25,22 @@ class LogTail:
     """The newest lines of the logs in a directory."""
 
     def __init__(self, logs: Path, count: int, yield_if_due: Callable[[], None]) -> None:
-        """Read nothing yet.
+        """Prepare for reading.
 
         Args:
             logs: The directory.
-            count: How many lines.
-            yield_if_due: Called often; it may let the loop turn.
+            count: Number of lines to keep.
+            yield_if_due: Called frequently; may let the event loop run.
         """
         self._logs, self._count, self._yield_if_due = logs, count, yield_if_due
         self._read: dict[str, int] = {}
-        # A heap, the oldest first: when a line was written, which look has found it, after how many
-        # others (negative, for logs are read backwards), and the line.
+        # A heap, oldest first: time of the line, number of the `look` that found it, number of
+        # lines found before it (negative, because logs are read backwards), and the line.
         self._newest: list[tuple[str, int, int, JsonObject]] = []
         self._looks = self._found = 0
 
     def look(self) -> bool:
-        """Read on; whether that has found anything."""
+        """Read new lines. Return whether there were any."""
         found = self._found
         self._looks += 1
         for name in self._names():
@@ -50,14 +50,14 @@ class LogTail:
                 if (path := self._logs / name).stat().st_size != read:
                     with path.open("rb") as file:
                         self._read[name] = self._read_on(file, read, path.stem)
-            except OSError:  # deleted just now
+            except OSError:  # it has just been deleted
                 continue
         return self._found != found
 
     def lines(self) -> list[JsonObject]:
-        """The newest lines that were found, in the order of their times.
+        """Return the newest lines, ordered by time.
 
-        Each has, beside what the process wrote, `process`: the name of its log.
+        Adds `process` to each entry: the name of its log.
         """
         return [entry for *_, entry in sorted(self._newest)]
 
@@ -69,18 +69,18 @@ class LogTail:
             return []
 
     def _read_on(self, file: IO[bytes], read: int, process: str) -> int:
-        """Take what is new in a log; up to where it has whole lines."""
+        """Read the new lines of a log. Return the offset up to which its lines are complete."""
         size = file.seek(0, 2)
         lines = _backwards(file, max(read if read <= size else 0, size - TAIL_BYTES), size)
         whole = size - len(next(lines))
         for line in lines:
             self._yield_if_due()
             if not self._take(line, process):
-                break  # what comes before is older
+                break  # earlier lines are older
         return whole
 
     def _take(self, line: bytes, process: str) -> bool:
-        """Keep a line if it is one of the newest; whether one before it may be."""
+        """Keep a line if it is among the newest. Return whether an earlier line may be, too."""
         entry = json_lines.parse(line)
         if entry is None:
             return True
@@ -97,9 +97,9 @@ class LogTail:
 
 
 def _backwards(file: IO[bytes], begin: int, end: int) -> Iterator[bytes]:
-    """What is between line ends from `begin` to `end`, backwards.
+    """Yield the parts between line ends from `begin` to `end`, backwards.
 
-    First what follows the last line end; at last what may be a part of a line.
+    The first is what follows the last line end; the last may be part of a line.
     """
     rest = b""
     while end > begin:

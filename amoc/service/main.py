@@ -1,4 +1,4 @@
-"""The server's process, from its start to its end."""
+"""The server's process, from start to end."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def run(config: ServiceConfig, say: Callable[[str], None]) -> ExitCode:
-    """Serve until a signal asks to stop; runs are over when this returns.
+    """Serve until a signal asks to stop. All runs have ended when this returns.
 
     Args:
-        config: What the operator says.
-        say: Told where it listens.
+        config: The configuration.
+        say: Called with messages for the operator.
 
     Raises:
-        AmocError: It cannot be started.
+        AmocError: The server cannot be started.
     """
-    # For runs and what they start in turn: their commands are for runs of this host.
+    # Commands inside runs, and in processes that runs start, act on runs of this host.
     os.environ.pop("AMOC_SERVER", None)
     handler = server_log.Handler(log_in(config.runs))
     logging.basicConfig(format=_FORMAT, level=logging.INFO, handlers=[handler])
@@ -56,7 +56,7 @@ def _serve(config: ServiceConfig, lock: PidFile, say: Callable[[str], None]) -> 
     service.runs.begin()
     say(f"amoc serves {url}")
     if not config.is_local:
-        say("other hosts can connect, with a token; whoever has one that allows it runs code here")
+        say("other hosts can connect with a token, whose role may allow running code here")
     try:
         leave.wait()
     finally:
@@ -66,7 +66,7 @@ def _serve(config: ServiceConfig, lock: PidFile, say: Callable[[str], None]) -> 
 
 
 def _asked_to_leave() -> Event:
-    """Set by a signal that asks to stop; a second one ends this process, and so its runs."""
+    """Return an event that stop signals set. A second signal exits, which ends the runs, too."""
     leave = Event()
     loop = gevent.get_hub().loop
 

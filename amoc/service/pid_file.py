@@ -1,7 +1,7 @@
-"""The file that says which server serves a directory of runs, and where.
+"""The pid file: which server serves a directory of runs, and at which URL.
 
-The server holds a lock on it for as long as it lives. So a file that a killed server has left
-behind is known to be stale, and of two servers for one directory the second does not start.
+The server holds a lock on the file while it lives. So the file of a killed server is known to be
+stale, and a second server for the same directory does not start.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from amoc.base.errors import ResourceError, UsageError, os_error_as
 
 _NAME = ".daemon"
 LOOKED_AT_S = 1.0
-"""How long the lock may be had by those who look whether a server has it, as `read` does."""
+"""How long others may hold the lock while they check whether a server has it, as `read` does."""
 LOOK_S = 0.01
 
 
 class Serving(NamedTuple):
-    """A server that lives."""
+    """A running server."""
 
     pid: int
     url: str
 
 
 def path_in(runs: Path) -> Path:
-    """Where the file of a directory of runs is."""
+    """Return the path of the pid file of a directory of runs."""
     return runs / _NAME
 
 
 def log_in(runs: Path) -> Path:
-    """Where the log of a server in the background is."""
+    """Return the path of the log of a background server."""
     return runs / f"{_NAME}.log"
 
 
 def read(runs: Path) -> Serving | None:
-    """The server that serves a directory of runs; None if there is none, or it does not listen yet.
+    """Return the server of a directory of runs; None if there is none that listens yet.
 
     Raises:
         ResourceError: The file cannot be read.
@@ -58,7 +58,7 @@ def read(runs: Path) -> Serving | None:
 
 
 class PidFile:
-    """The file of this process."""
+    """The pid file of this process."""
 
     def __init__(self, runs: Path) -> None:
         """Take the lock.
@@ -78,7 +78,7 @@ class PidFile:
             found = read(runs)
             os.close(self._fd)
             where = f" at {found.url} (process {found.pid})" if found is not None else ""
-            raise UsageError(f"a server runs for {runs} already{where}")
+            raise UsageError(f"a server already runs for {runs}{where}")
         os.ftruncate(self._fd, 0)
 
     def _lock(self) -> bool:
@@ -89,10 +89,10 @@ class PidFile:
         return True
 
     def write(self, url: str) -> None:
-        """Say where this process listens."""
+        """Record the URL at which this process listens."""
         os.pwrite(self._fd, f"{os.getpid()} {url}\n".encode(), 0)
 
     def close(self) -> None:
-        """Nobody serves any more. The file stays: to remove it would race with the next server."""
+        """Release the lock. The file stays: removing it would race with the next server."""
         os.ftruncate(self._fd, 0)
         os.close(self._fd)

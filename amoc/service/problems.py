@@ -1,4 +1,4 @@
-"""Errors as problem documents (RFC 9457): what is wrong, and in which field."""
+"""Errors as problem documents (RFC 9457), with the invalid fields."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ _STATUS = {
     ExitCode.RESOURCE: HTTPStatus.SERVICE_UNAVAILABLE,
     ExitCode.NODE_LOST: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-"""What a refusal of amoc is over HTTP; anything else is an internal error."""
+"""HTTP statuses for amoc's exit codes; any other code is an internal error."""
 
 
 _DETAILS = {
-    HTTPStatus.NOT_FOUND: "there is nothing at this path; /api-docs lists what there is",
-    HTTPStatus.METHOD_NOT_ALLOWED: "this path takes other methods; Allow names them",
+    HTTPStatus.NOT_FOUND: "there is nothing at this path; see /api-docs",
+    HTTPStatus.METHOD_NOT_ALLOWED: "this path does not support the method; see the header Allow",
 }
-"""What is said of a request that no code of ours has seen."""
+"""Details for requests that no route has handled."""
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field."""
+    """A problem with one field."""
 
-    field: str = Field(description="The field's path in the body, the query or the path")
-    detail: str = Field(description="What is wrong with it")
+    field: str = Field(description="Path of the field in the body, the query or the path")
+    detail: str = Field(description="The problem with it")
 
 
 class ProblemBody(BaseModel):
     """A problem document (RFC 9457)."""
 
-    type: str = Field(description="Always about:blank: the status says what kind it is")
-    title: str = Field(description="The status in words")
+    type: str = Field(description="Always about:blank: the status is the type of problem")
+    title: str = Field(description="The status as text")
     status: int = Field(description="The HTTP status")
-    detail: str = Field(description="What is wrong, for people")
-    errors: list[FieldError] = Field(description="Each field that is wrong; may be empty")
+    detail: str = Field(description="The problem, as a message for people")
+    errors: list[FieldError] = Field(description="The invalid fields; may be empty")
     exit_code: int | None = Field(
-        default=None, description="What amoc on the command line would end with"
+        default=None, description="The exit code of amoc on the command line for this error"
     )
 
 
@@ -79,7 +79,7 @@ class Problem(Exception):
         self.headers = headers
 
     def response(self) -> Response:
-        """The answer to the request."""
+        """Return the response to the request."""
         body: dict[str, object] = {
             "type": "about:blank",
             "title": self.status.phrase,
@@ -98,23 +98,23 @@ class Problem(Exception):
 
 
 def not_found(what: str, name: str, field: str, more: str = "") -> Problem:
-    """There is no such thing; `more` follows that."""
+    """Return the problem of a name that does not exist; `more` is appended to the message."""
     detail = f"there is no {what} {name[:100]!r}{more}"
     return Problem(HTTPStatus.NOT_FOUND, detail, [(field, detail)])
 
 
 def conflict(detail: str, field: str | None = None) -> Problem:
-    """Not now, or not in this state."""
+    """Return the problem of a request that conflicts with the current state."""
     return Problem(HTTPStatus.CONFLICT, detail, [(field, detail)] if field else ())
 
 
 def unprocessable(detail: str, field: str) -> Problem:
-    """A field is wrong."""
+    """Return the problem of an invalid field."""
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [(field, detail)])
 
 
 def of_error(error: AmocError, field: str | None = None) -> Problem:
-    """What amoc refused, by its exit code; a line of its message for each thing that is wrong."""
+    """Return the problem for an amoc error, with a field error for each line of its message."""
     status = _STATUS.get(error.exit_code, HTTPStatus.INTERNAL_SERVER_ERROR)
     lines = str(error).splitlines() or ["internal error of amoc"]
     errors = [(field, line) for line in lines] if field else ()
@@ -122,15 +122,15 @@ def of_error(error: AmocError, field: str | None = None) -> Problem:
 
 
 def of_validation(error: ValidationError) -> Problem:
-    """What is wrong with a request's fields."""
+    """Return the problem for invalid fields of a request."""
     errors = field_errors(error.errors(include_url=False))
-    first = " ".join(errors[0]) if errors else "the request is wrong"
+    first = " ".join(errors[0]) if errors else "the request is invalid"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, first + more, errors)
 
 
 def handle(app: Flask) -> None:
-    """Have `app` answer each error with a problem document."""
+    """Have `app` answer errors with problem documents."""
     app.register_error_handler(Problem, Problem.response)
     app.register_error_handler(AmocError, lambda error: of_error(error).response())
     app.register_error_handler(HTTPException, _of_http)
@@ -152,7 +152,7 @@ def _of_http(error: HTTPException) -> Any:
 
 
 def _of_defect(error: Exception) -> Response:
-    # Whoever may send requests may not write lines of the log.
+    # Escape the path, so that clients cannot forge lines of the log.
     log.error("%s %s", request.method, printable(request.path), exc_info=error)
     detail = "internal error of amoc; the server's log has the traceback"
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()

@@ -1,4 +1,4 @@
-"""Deletes runs: one, or those that are not to be kept."""
+"""Deletion of runs: single ones, and those beyond the retention limits."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _DELETED = ".deleted-"
 
 
 def remove(directory: RunDirectory) -> None:
-    """Delete all that a run has left.
+    """Delete all files of a run.
 
     Raises:
         Problem: That is not possible.
     """
-    # Under another name it is gone for everybody at once, however long it takes.
+    # Renamed first, so that it disappears at once, however long the deletion takes.
     gone = directory.path.with_name(f"{_DELETED}{directory.id}")
     try:
         directory.path.rename(gone)
@@ -36,26 +36,26 @@ def remove(directory: RunDirectory) -> None:
 
 
 def clear(base: Path) -> None:
-    """Delete what was being deleted by a server that was killed meanwhile."""
+    """Delete what a killed server has left half deleted."""
     for gone in base.glob(f"{_DELETED}*"):
         shutil.rmtree(gone, ignore_errors=True)
 
 
 def tidy(base: Path, busy: Collection[str], keep: int | None, keep_days: float | None) -> float:
-    """Delete runs that are over, beyond those that are to be kept; when to look again, in s.
+    """Delete ended runs beyond the retention limits. Return the seconds until the next check.
 
     Args:
-        base: Where runs are.
-        busy: Ids of those that are not over.
-        keep: As in `retention.surplus`.
-        keep_days: As there.
+        base: Directory of the runs.
+        busy: Ids of runs that have not ended.
+        keep: As for `retention.surplus`.
+        keep_days: As for `retention.surplus`.
     """
     now = datetime.now(UTC)
     over = [one for one in runs(str(base)) if one.id not in busy]
     ages = [(now - _ended_at(one)) / timedelta(days=1) for one in over]
     for directory in retention.surplus(over, ages, keep, keep_days):
         if directory.control.exists() and directory.answers():
-            continue  # a run of a shell
+            continue  # started from a shell
         try:
             remove(directory)
         except Problem as problem:
@@ -64,8 +64,8 @@ def tidy(base: Path, busy: Collection[str], keep: int | None, keep_days: float |
 
 
 def _ended_at(directory: RunDirectory) -> datetime:
-    """When a run that is over ended: its journal was not written to since."""
+    """Return when a run ended: the time of the last write to its journal."""
     try:
         return datetime.fromtimestamp(directory.journal.stat().st_mtime, UTC)
-    except FileNotFoundError:  # somebody else is deleting it
+    except FileNotFoundError:  # it is being deleted
         return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The body of a request: it comes in time, or the request is refused and the connection closed."""
+"""Request bodies with a time limit. If one is late, the request is refused and disconnected."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.service.problems import Problem
 
 BODY_S = 300.0
-"""How long a body may take, the time included in which what has come is worked on."""
+"""Time limit for receiving and processing a body."""
 LINGER_S = 5.0
 LINGER_BYTES = 64 << 20
-"""How long, and how much, is read of a body that nobody wants. A client may look at the answer only
-after it has sent all, and would not get it if the connection were closed at once."""
+"""How long, and how much, to read of a body that is not used. Some clients read the response only
+after they have sent everything, and would never see it if the connection were closed at once."""
 _CHUNK = 1 << 16
 
 
@@ -25,16 +25,15 @@ class RequestBody(Input):
     """The body of one request.
 
     Attributes:
-        has_ended: Whether all of it was read, so that another request may follow.
+        has_ended: Whether it was read completely, so that another request may follow.
     """
 
     def __init__(self, given: Input, on_answered: Callable[[], None]) -> None:
-        """Take the place of gevent's own, of which nothing was read.
+        """Replace gevent's body object, before anything is read.
 
         Args:
-            given: That one.
-            on_answered: Called when the request was answered, before what is left of its body is
-                read.
+            given: gevent's object.
+            on_answered: Called after the response, before the rest of the body is read.
         """
         super().__init__(given.rfile, given.content_length, given.socket, given.chunked_input)
         self.has_ended = True
@@ -42,15 +41,15 @@ class RequestBody(Input):
         self._give_up_ns = now_ns() + int(BODY_S * S_NS)
 
     def read(self, length: int | None = None) -> bytes:
-        """The next bytes, none at the end.
+        """Return the next bytes; empty at the end.
 
         Raises:
-            Problem: They do not come in time, or at all.
+            Problem: They are late, or invalid.
         """
         return self._in_time(super().read, length)
 
     def readline(self, size: int | None = None) -> bytes:
-        """The next line; as `read`."""
+        """Return the next line; as for `read`."""
         return self._in_time(super().readline, size)
 
     def _in_time(self, read: Any, length: int | None) -> bytes:
@@ -66,17 +65,17 @@ class RequestBody(Input):
         except TimeoutError:
             self.has_ended = False
             raise late from None
-        except OSError as error:  # of gevent, too: it is not in chunks as it should be
+        except OSError as error:  # from the socket, or from gevent for invalid chunks
             self.has_ended = False
             detail = f"the body of the request is broken: {error}"
             raise Problem(HTTPStatus.BAD_REQUEST, detail) from None
 
     def _discard(self) -> None:
-        """Read what nobody wanted, so that the client gets the answer."""
+        """Read the rest of an unused body, so that the client reads the response."""
         self._on_answered()
         if not self.has_ended or not (self.chunked_input or self.position < self._length):
             return
-        if self.socket is not None:  # it waits for leave to send it, or may
+        if self.socket is not None:  # the client may be waiting for 100 (Continue)
             self.has_ended = False
             return
         self._give_up_ns = min(self._give_up_ns, now_ns() + int(LINGER_S * S_NS))

@@ -1,6 +1,6 @@
-"""What a client asks for, as types that the API's document is made from. Pure.
+"""Request bodies and parameters. The OpenAPI document is generated from them. Pure.
 
-Bodies of commands are made from the table of commands, so a new command needs nothing here.
+Bodies of commands are generated from the table of commands, so a new command needs nothing here.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ MAX_SECONDS = 1_000
 
 
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]*$"
-"""No line ends, and nothing that changes how a terminal shows what follows."""
+"""No line ends, and no characters that change how a terminal shows what follows."""
 
 
 def _from_float(value: object) -> object:
-    """JSON has one kind of numbers, so 5.0 is as whole as 5."""
+    """Convert 5.0 to 5, as JSON does not distinguish them."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -35,7 +35,7 @@ class Whole(GroupedMetadata):
     high: int
 
     def __iter__(self) -> Iterator[object]:
-        """What pydantic is told."""
+        """Yield the metadata for pydantic."""
         yield Field(strict=True, ge=self.low, le=self.high)
         yield BeforeValidator(_from_float)
 
@@ -44,12 +44,12 @@ LOCAL_NODES = r"^local:[1-9][0-9]{0,3}$"
 Line = Annotated[str, Field(pattern=ONE_LINE, max_length=500)]
 RUN_ID = r"^[A-Za-z0-9_][A-Za-z0-9_.~-]{0,199}$"
 RunId = Annotated[
-    str, Field(pattern=RUN_ID, description="A run's id, as GET /runs lists it; or last, last~1")
+    str, Field(pattern=RUN_ID, description="A run's id, as in GET /runs; or last, last~1")
 ]
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){0,7}"
 SCENARIO_NAME = rf"^{_NAME}$"
 ScenarioName = Annotated[
-    str, Field(pattern=SCENARIO_NAME, description="A scenario's name, as GET /scenarios lists it")
+    str, Field(pattern=SCENARIO_NAME, description="A scenario's name, as in GET /scenarios")
 ]
 _WITH_LOAD = rf"{_NAME}=[0-9][0-9A-Za-z.,:/]{{0,199}}"
 SCENARIOS = rf"^({_NAME}|{_WITH_LOAD}( {_WITH_LOAD}){{1,9}})$"
@@ -57,8 +57,8 @@ Scenarios = Annotated[
     str,
     Field(
         pattern=SCENARIOS,
-        description="A scenario's name, as GET /scenarios lists it; or several, each with its"
-        " load, as for amoc run: buy=10/s browse=100",
+        description="A scenario's name, as in GET /scenarios; or several, each with its load, as"
+        " for amoc run: buy=10/s browse=100",
     ),
 ]
 UPLOAD_NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
@@ -69,7 +69,7 @@ Users = Annotated[int, Whole(0, commands.MAX_COUNT)]
 
 
 class Exact(BaseModel):
-    """A body in which unknown fields are an error, so that a misspelt one is not passed over."""
+    """A body that does not allow unknown fields, so that misspelt ones are reported."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,13 +78,13 @@ class Exact(BaseModel):
 
 
 class Addressed(Exact):
-    """What each command takes beside its own arguments."""
+    """The fields that all commands share."""
 
     run: RunId | None = Field(
-        default=None, description="Which run; needed only when several are running"
+        default=None, description="The run; required only if several are running"
     )
     comment: str = Field(
-        default="", max_length=commands.MAX_COMMENT, description="A comment for the run's journal"
+        default="", max_length=commands.MAX_COMMENT, description="Comment for the run's journal"
     )
 
 
@@ -96,12 +96,12 @@ _OLD_NAMES = {
 
 
 class CommandRoute:
-    """How a command is given over REST.
+    """The REST route of a command.
 
     Attributes:
-        path: Below ``/execution/``.
+        path: Path below ``/execution/``.
         spec: The command.
-        body: What its body is made of.
+        body: Type of its body.
     """
 
     def __init__(self, path: str, spec: commands.CommandSpec, names: dict[str, str]) -> None:
@@ -111,7 +111,7 @@ class CommandRoute:
         self.body = _body_of(spec, self._names, path)
 
     def command(self, body: Addressed) -> commands.Command:
-        """The command that a body stands for, not checked yet."""
+        """Return the command in a body. It has not been checked yet."""
         given = body.model_dump(exclude_unset=True)
         arguments = {
             name: given[field]
@@ -139,7 +139,7 @@ def _body_of(spec: commands.CommandSpec, names: dict[str, str], path: str) -> ty
 
 
 def _field(argument: commands.Argument, spec: commands.CommandSpec) -> tuple[Any, Any]:
-    """The type of an argument, and whether it must be given."""
+    """Return the type of an argument's field, and its default if it has one."""
     kind, about = argument.type, argument.help.rstrip(".") or None
     optional = (
         argument.optional
@@ -167,7 +167,7 @@ def _field(argument: commands.Argument, spec: commands.CommandSpec) -> tuple[Any
 
 
 def command_routes() -> list[CommandRoute]:
-    """Each command that changes a run, and the older spellings."""
+    """Return routes for all commands that change a run, and for the older names."""
     routes = [
         CommandRoute(name, spec, {})
         for name, spec in commands.COMMANDS.items()

@@ -1,4 +1,4 @@
-"""What every route says of its answers."""
+"""Responses of routes, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ALWAYS_LATER = (
 
 
 def responses(*problems: HTTPStatus, **kinds: type[BaseModel]) -> dict[str | int | HTTPStatus, Any]:
-    """The answers of a route, for the API's document.
+    """Return the responses of a route.
 
     Args:
-        problems: Statuses of refusals, beside those that each route may have.
-        kinds: What it answers with, by status: ``ok=…``, ``accepted=…``.
+        problems: Additional statuses of problems, besides those that all routes share.
+        kinds: Types of successful responses, by status: ``ok=…``, ``accepted=…``.
     """
     made: dict[str | int | HTTPStatus, Any] = {
         str(int(HTTPStatus[name.upper()])): kind for name, kind in kinds.items()
@@ -38,7 +38,7 @@ def responses(*problems: HTTPStatus, **kinds: type[BaseModel]) -> dict[str | int
 
 
 def of_run(**kinds: type[BaseModel]) -> dict[str | int | HTTPStatus, Any]:
-    """The answers of a route that is about a run, which may not be there, or not so far."""
+    """Return the responses of a route for a run, which may not exist or be in another state."""
     return responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, **kinds)
 
 

@@ -1,4 +1,4 @@
-"""REST: starting runs, and commands for them; a route for each row of the table of commands."""
+"""REST: starting runs, and commands, with a route for each row of the table of commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amoc.service.responses import of_run, responses
 from amoc.service.service import Service
 from amoc.service.start_bodies import PlanBody, RepeatBody, ReplayBody, StartBody
 
-_TAG = Tag(name="execution", description="Runs that are running")
+_TAG = Tag(name="execution", description="Starting and controlling runs")
 _STARTED = of_run(ok=StartedBody, accepted=StartedBody)
 
 
@@ -30,29 +30,29 @@ def register(app: OpenAPI, service: Service) -> None:
     def start(body: StartBody) -> Any:
         """Start a run, or queue it.
 
-        Answered when users may start: the scenario is loaded, its settings are right and init() has
-        run. 409 when as many runs as
-        may run are running, unless the body says `queue` or `at`: then 202, and the run waits.
+        Responds when users may start: the scenario is loaded, its settings are valid, and init()
+        has returned. If the maximum number of runs is running the response is 409. With `queue` or
+        `at` it is 202, and the run waits.
         """
         return started(runs.start(body))
 
     @app.patch("/execution/replay", tags=[_TAG], responses=_STARTED)
     def replay(body: ReplayBody) -> Any:
-        """Repeat a run, as `amoc replay` does, or queue that; answered as a start is."""
+        """Repeat a run, as `amoc replay` does, or queue it. Responds like `start`."""
         return started(runs.replay(body))
 
     @app.post(
         "/execution/plan", tags=[_TAG], responses=responses(HTTPStatus.NOT_FOUND, ok=PreviewBody)
     )
     def plan(body: PlanBody) -> Any:
-        """What a run would do and when, without running it, as `amoc plan --json` has it."""
+        """Preview a run without running it, as `amoc plan --json` does."""
         nodes = service.config.cluster.plan_options(body.cluster)
         options = ["plan", *nodes, *body.arguments()]
         return cli_json(options, service.scenarios.target(body.scenario), body.settings)
 
     @app.post("/execution/plan_replay", tags=[_TAG], responses=of_run(ok=PreviewBody))
     def plan_replay(body: RepeatBody) -> Any:
-        """What the repetition of a run would do, as `amoc replay --plan --json` has it."""
+        """Preview the repetition of a run, as `amoc replay --plan --json` does."""
         options = ["replay", "--plan", *body.arguments()]
         return cli_json(options, runs.find(body.run).path.resolve(), body.settings)
 
@@ -68,14 +68,14 @@ def register(app: OpenAPI, service: Service) -> None:
 
 
 def started(job: Job) -> Any:
-    """The answer to a client that has started a run."""
+    """Return the response to a client that has started a run."""
     status = HTTPStatus.ACCEPTED if job.state == QUEUED else HTTPStatus.OK
     notes = told(job.process.output) if job.process is not None else []
     return {"run": job.id, "state": job.state, "notes": notes}, status
 
 
 def _view(service: Service, route: CommandRoute) -> Callable[..., Any]:
-    """The function that answers a command's route."""
+    """Return the view function of a command's route."""
 
     def view(body: Addressed) -> Any:
         run, answer = service.runs.command(body.run, route.command(body))

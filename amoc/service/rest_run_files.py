@@ -1,4 +1,4 @@
-"""REST: what a run answers itself, and what it has written, for commands with ``--server``."""
+"""REST: answers of runs and their files, which commands with ``--server`` need."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/runs/<id>/archive", tags=[_TAG], responses=of_run() | FILE)
     def get_archive(path: RunPath) -> Any:
-        """What a run has written, as a tar file: its journal, series and summary."""
+        """Download the files of a run as a tar archive: journal, series and summary."""
         return Response(
             run_archive.stream(service.runs.find(path.id)), mimetype="application/x-tar"
         )
@@ -41,7 +41,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
 
 def _reading(service: Service, spec: CommandSpec) -> Callable[..., Any]:
-    """The function that answers what a command that changes nothing asks."""
+    """Return the view function of a command that only reads."""
 
     def view(path: RunPath) -> Any:
         run, answer = service.runs.command(path.id, Command(spec.name, {}))

@@ -1,4 +1,4 @@
-"""REST: runs that run, and runs that are over."""
+"""REST: running and ended runs."""
 
 from __future__ import annotations
 
@@ -28,45 +28,45 @@ from amoc.service.requests import MAX_LINES, MAX_SECONDS, RunId
 from amoc.service.responses import NOTHING, PAGE, of_run, responses
 from amoc.service.service import Service
 
-_TAG = Tag(name="runs", description="Runs that run, and runs that are over")
+_TAG = Tag(name="runs", description="Running and ended runs")
 LOOK_S = 0.2
 AT_ONCE = 60
-"""Seconds that are read at once for a stream."""
+"""Seconds of data to read at a time for a stream."""
 MAX_LISTED = 1_000
 _OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
 
 
 class RunPath(BaseModel):
-    """Which run."""
+    """The run."""
 
     id: RunId
 
 
 class PairPath(BaseModel):
-    """Which two runs."""
+    """The two runs."""
 
     a: RunId
     b: RunId
 
 
 class ListQuery(BaseModel):
-    """How many runs."""
+    """The number of runs."""
 
-    limit: int = Field(100, ge=1, le=MAX_LISTED, description="List so many, the newest")
+    limit: int = Field(100, ge=1, le=MAX_LISTED, description="Maximum number of runs, newest first")
 
 
 class SeriesQuery(BaseModel):
-    """Which seconds."""
+    """The seconds to return."""
 
-    after: int = Field(0, ge=0, le=1 << 53, description="Those after this number")
-    histograms: bool = Field(default=False, description="With the histograms of timers")
-    limit: int = Field(MAX_SECONDS, ge=1, le=MAX_SECONDS, description="At most so many")
+    after: int = Field(0, ge=0, le=1 << 53, description="Return seconds after this number")
+    histograms: bool = Field(default=False, description="Include the histograms of timers")
+    limit: int = Field(MAX_SECONDS, ge=1, le=MAX_SECONDS, description="Maximum number of seconds")
 
 
 class LogQuery(BaseModel):
-    """How much of the logs."""
+    """The number of log lines."""
 
-    lines: int = Field(100, ge=1, le=MAX_LINES, description="So many, the newest")
+    lines: int = Field(100, ge=1, le=MAX_LINES, description="Maximum number of lines, the newest")
 
 
 def register(app: OpenAPI, service: Service) -> None:
@@ -75,28 +75,28 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/runs", tags=[_TAG], responses=responses(ok=RunsBody))
     def list_runs(query: ListQuery) -> Any:
-        """Runs, the newest first; those that wait come first of all."""
+        """List runs, newest first, after those that are queued."""
         return {"runs": [listed(service, one) for one in runs.newest(query.limit)]}
 
     @app.get("/runs/<id>", tags=[_TAG], responses=responses(HTTPStatus.NOT_FOUND, ok=RunBody))
     def get_run(path: RunPath) -> Any:
-        """A run."""
+        """Get a run."""
         return listed(service, runs.get(path.id))
 
     @app.delete("/runs/<id>", tags=[_TAG], responses=of_run() | NOTHING)
     def delete_run(path: RunPath) -> Any:
-        """Delete all that a run has left. It must be over."""
+        """Delete all files of a run, which must have ended."""
         runs.delete(path.id)
         return "", HTTPStatus.NO_CONTENT
 
     @app.get("/runs/<id>/summary", tags=[_TAG], responses=of_run(ok=SummaryBody))
     def get_summary(path: RunPath) -> Any:
-        """The summary of a run, see docs/summary.md; of one that runs, as it is so far."""
+        """Get the summary of a run, see docs/summary.md; of a running one, the summary so far."""
         return answer_of("amoc.service.saved", ["summary", str(runs.find(path.id).path)], READ_S)
 
     @app.get("/runs/<id>/report", tags=[_TAG], responses=of_run() | PAGE)
     def getfrozen_page(path: RunPath) -> Any:
-        """The report of a run, a page; of one that runs, as it is so far."""
+        """Get the report of a run as an HTML page; of a running one, the report so far."""
         directory = runs.find(path.id)
         if not directory.report.exists() or directory.control.exists():
             made = answer_of("amoc.service.saved", ["report", str(directory.path)], READ_S)
@@ -105,7 +105,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/runs/<id>/series", tags=[_TAG], responses=of_run(ok=SeriesBody))
     def get_series(path: RunPath, query: SeriesQuery) -> Any:
-        """Seconds of a run, in order; `total` says how many there are."""
+        """Get seconds of a run, in order; `total` is the number of seconds so far."""
         directory = runs.find(path.id)
         total = service.series.count(directory)
         seconds = []
@@ -117,7 +117,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/runs/<id>/log", tags=[_TAG], responses=of_run(ok=LogBody))
     def get_log(path: RunPath, query: LogQuery) -> Any:
-        """The newest lines of a run's logs, of all its processes, in order."""
+        """Get the newest lines of a run's logs, from all of its processes, in order."""
         directory = runs.find(path.id)
         tail = LogTail(directory.logs, query.lines, PeriodicYield())
         tail.look()
@@ -125,23 +125,23 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/runs/<a>/compare/<b>", tags=[_TAG], responses=of_run(ok=ComparisonBody))
     def compare_runs(path: PairPath) -> Any:
-        """Two runs compared, as `amoc compare --json` does."""
+        """Compare two runs, as `amoc compare --json` does."""
         both = [str(runs.find(one).path) for one in (path.a, path.b)]
         return answer_of("amoc.service.saved", ["compare", *both], READ_S)
 
-    # Not in the document: generators of clients do not know streams.
+    # Not in the OpenAPI document: client generators do not support event streams.
     @app.get("/runs/<id>/events", doc_ui=False)
     def get_events(path: RunPath) -> Any:
-        """Each second as soon as it is known, then the end of the run."""
+        """Stream each second as soon as it is known, and then the end of the run."""
         directory = runs.find(path.id)
         return sse.stream(events(service, directory, sse.last_seen()))
 
 
 def frozen_page(page: str) -> Response:
-    """A report or comparison, which may run its own script and do nothing with it but show itself.
+    """Return a report or comparison, whose script may run but do nothing beyond its own page.
 
-    It says itself which script that is, by its hash. To the browser it is of another site, so it
-    cannot use the login of who looks at it.
+    The page declares the hash of its script. The browser treats it as another origin, so it cannot
+    use the viewer's login.
     """
     found = _OWN_POLICY.search(page)
     policy = unescape(found[1]) if found is not None else "default-src 'none'"
@@ -150,24 +150,24 @@ def frozen_page(page: str) -> Response:
 
 
 def listed(service: Service, one: ListedRun) -> dict[str, object]:
-    """A run as the API lists it."""
+    """Return a run as the API lists it."""
     made = asdict(one)
     name = made.pop("name")
     del made["directory"]
     job = service.runs.job(name)
     if job is not None and one.verdict == "killed":
-        made["verdict"] = "running"  # it takes no commands yet, or not any more
+        made["verdict"] = "running"  # it does not take commands yet, or no longer
     elsewhere = "running" if one.verdict == "running" else "over"
     state = job.state if job is not None else elsewhere
     return {"id": name, **made, "state": state, "error": service.runs.error_of(name)}
 
 
 def events(service: Service, directory: RunDirectory, number: int) -> Iterator[str]:
-    """The seconds after `number`, as they come; ends with the run."""
+    """Yield the seconds after `number` as they arrive, until the run ends."""
     yield f"retry: {sse.RETRY_MS}\n\n"
     said_ns = now_ns()
     while True:
-        # Looked at before the seconds: what a run writes last must not be missed.
+        # Checked before the seconds are read, so as not to miss the run's last ones.
         runs = directory.path.exists() and _runs(service, directory)
         seconds = service.series.after(directory, number, AT_ONCE)
         for number, point in seconds:
@@ -186,9 +186,9 @@ def events(service: Service, directory: RunDirectory, number: int) -> Iterator[s
 
 
 def _runs(service: Service, directory: RunDirectory) -> bool:
-    """Whether more may come."""
+    """Return whether more seconds may follow."""
     if service.runs.job(directory.id) is not None:
-        return True  # until its report is written, too, and the next one can start
+        return True  # until its report is written, and the next run can start
     if directory.summary.exists():
         return False
     return directory.control.exists() and directory.answers()

@@ -1,4 +1,4 @@
-"""REST: scenarios, and the older spellings for them."""
+"""REST: scenarios, including the older routes for them."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ ARCHIVE_TYPES = [
     *("application/zip", "application/gzip", "application/x-tar", "application/octet-stream")
 ]
 UPLOAD_TYPES = ["text/x-python", "text/plain", *ARCHIVE_TYPES]
-_TAG = Tag(name="scenarios", description="What can be run")
+_TAG = Tag(name="scenarios", description="Scenarios that can be run")
 
 
 class ScenarioPath(BaseModel):
-    """Which scenario."""
+    """The scenario."""
 
     name: ScenarioName
 
 
 class InfoQuery(BaseModel):
-    """What becomes of its dependencies."""
+    """How to treat the scenario's dependencies."""
 
     install: bool = Field(
-        True, description="Whether those that are not there are installed; if not, they are shown"
+        True, description="Whether to install missing dependencies; if not, they are only listed"
     )
-    locked: bool = Field(False, description="Whether to refuse those without a lock or hashes")
+    locked: bool = Field(False, description="Whether to refuse dependencies without lock or hashes")
 
 
 class UploadQuery(BaseModel):
-    """What it is to be called."""
+    """The name of the uploaded scenario."""
 
     name: UploadName
 
@@ -63,26 +63,26 @@ class Upload(RawModel):
 
 
 class Files(RawModel):
-    """An archive with a scenario and all that it needs."""
+    """An archive with a scenario and all the files that it needs."""
 
     mimetypes: list[str] = ARCHIVE_TYPES
 
 
 class SourceBody(Exact):
-    """A scenario as text (an older spelling)."""
+    """A scenario as text (older route)."""
 
     scenario: UploadName
     module_source: str = Field(min_length=1, max_length=MAX_SOURCE_BYTES)
 
 
 class UsersBody(Exact):
-    """How many users."""
+    """The number of users."""
 
     users: Users
 
 
 class ScenarioConverter(BaseConverter):
-    """A scenario's name in a path that is not one of the other routes below ``/scenarios``."""
+    """Matches a scenario's name in a path, but not the other routes below ``/scenarios``."""
 
     regex = "(?!(?:upload|files|info)$)[^/]+"
 
@@ -92,10 +92,10 @@ def register(app: OpenAPI, service: Service) -> None:
     app.url_map.converters["scenario"] = ScenarioConverter
 
     def stream_of(raw: RawModel, types: list[str]) -> Any:
-        """The body of an upload, which has its limit.
+        """Return the body of an upload as a stream with a size limit.
 
         Raises:
-            Problem: It is of none of the types.
+            Problem: Its media type is not one of `types`.
         """
         if raw.mimetype not in ("", *types):
             raise Problem(
@@ -107,7 +107,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/scenarios", tags=[_TAG], responses=responses(ok=ScenariosBody))
     def scenarios() -> Any:
-        """The names of all scenarios."""
+        """List the names of all scenarios."""
         return {"scenarios": service.scenarios.names()}
 
     @app.get(
@@ -116,9 +116,9 @@ def register(app: OpenAPI, service: Service) -> None:
         responses=responses(HTTPStatus.NOT_FOUND, ok=ScenarioBody),
     )
     def scenario_info(path: ScenarioPath, query: InfoQuery) -> Any:
-        """What a scenario says of itself: its docstring, settings and thresholds.
+        """Describe a scenario: its docstring, settings, thresholds and dependencies.
 
-        It is imported for that, by a process of its own.
+        A separate process imports the scenario for this.
         """
         asked = [NO_INSTALL] if not query.install else []
         asked += [LOCKED] if query.locked else []
@@ -136,11 +136,11 @@ def register(app: OpenAPI, service: Service) -> None:
         ),
     )
     def upload(query: UploadQuery, raw: Upload) -> Any:
-        """Keep a scenario, or replace the one of its name.
+        """Upload a scenario, or replace an uploaded one.
 
-        The body is its source, or a zip or tar archive (plain or with gzip) that holds `NAME.py`
-        and what it imports. It is loaded before it is kept, which runs code: this needs the role
-        admin.
+        The body is its source, or a zip or tar archive (optionally with gzip) with `NAME.py` and
+        the modules that it imports. The scenario is loaded before it is stored, which executes its
+        code. So this requires the role admin.
         """
         return service.uploads.take(query.name, stream_of(raw, UPLOAD_TYPES))
 
@@ -155,12 +155,12 @@ def register(app: OpenAPI, service: Service) -> None:
         ),
     )
     def send_files(raw: Files) -> Any:
-        """Keep a scenario with its files for runs, and not as a scenario of the server.
+        """Upload the files of a scenario for runs, without adding it to the server's scenarios.
 
-        The body is a zip or tar archive (plain or with gzip). What it holds as `shop.py` is then
-        the scenario `FILES/shop` for `start`, `plan` and `info`, where FILES is in the answer. No
-        list shows it. It is kept for as long as a run that was made from it, and for an hour. This
-        needs the role admin.
+        The body is a zip or tar archive (optionally with gzip). If it contains `shop.py`, that is
+        the scenario `FILES/shop` for `start`, `plan` and `info`, with FILES from the response. It
+        is not listed. The files are kept for an hour, and as long as a run that uses them. This
+        requires the role admin.
         """
         return {"files": service.uploads.take_files(stream_of(raw, ARCHIVE_TYPES))}
 
@@ -175,7 +175,7 @@ def register(app: OpenAPI, service: Service) -> None:
         ),
     )
     def upload_source(body: SourceBody) -> Any:
-        """Keep a scenario that is sent as text (an older spelling)."""
+        """Upload a scenario as text (older route)."""
         return service.uploads.take(body.scenario, BytesIO(body.module_source.encode()))
 
     @app.get(
@@ -184,12 +184,12 @@ def register(app: OpenAPI, service: Service) -> None:
         responses=responses(HTTPStatus.NOT_FOUND, ok=ScenarioStateBody),
     )
     def scenario_state(path: ScenarioPath) -> Any:
-        """Whether a scenario is running (an older spelling)."""
+        """Get the state of a scenario (older route)."""
         file = service.scenarios.find(path.name)
         runs = [one.id for one, answer in statuses(service) if answer["scenario"] == str(file)]
         return {"name": path.name, "state": "running" if runs else "loaded", "runs": runs}
 
     @app.patch("/scenarios/<scenario:name>", tags=[_TAG], responses=of_run(ok=StartedBody))
     def start_scenario(path: ScenarioPath, body: UsersBody) -> Any:
-        """Start a scenario with so many users (an older spelling)."""
+        """Start a scenario with a number of users (older route)."""
         return started(service.runs.start(StartBody(scenario=path.name, users=body.users)))

@@ -22,11 +22,11 @@ from amoc.service.service import Service
 
 _TAG = Tag(name="status", description="The server and its nodes")
 THIS_HOST = "node0"
-"""The node that is there while nothing runs."""
+"""Name of the node that is listed while nothing runs."""
 
 
 class NodePath(BaseModel):
-    """Which node."""
+    """The node."""
 
     node: str = Field(min_length=1, max_length=200)
 
@@ -36,7 +36,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/status", tags=[_TAG], responses=responses(ok=StatusBody))
     def status() -> Any:
-        """The server, and each run that is running."""
+        """Get the status of the server, and of each running run."""
         runs = [{"run": one.id, **answer} for one, answer in statuses(service)]
         return {
             "amoc": "up",
@@ -51,12 +51,12 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.get("/nodes", tags=[_TAG], responses=responses(ok=NodesBody))
     def nodes() -> Any:
-        """The nodes of the runs that are running; this host when none is."""
+        """List the nodes of running runs; this host if none is running."""
         return {"nodes": {name: one["state"] for name, one in _nodes(service).items()}}
 
     @app.get("/status/<node>", tags=[_TAG], responses=responses(HTTPStatus.NOT_FOUND, ok=NodeBody))
     def node_status(path: NodePath) -> Any:
-        """A node, and its users."""
+        """Get a node and its users."""
         found = _nodes(service).get(path.node)
         if found is None:
             raise not_found("node", path.node, "node")
@@ -64,7 +64,7 @@ def register(app: OpenAPI, service: Service) -> None:
 
 
 def statuses(service: Service) -> Iterator[tuple[RunDirectory, JsonObject]]:
-    """Each run that is running, with its status; one that just ended is left out."""
+    """Yield each running run with its status. Runs that have just ended are skipped."""
     return _answers(service, "status")
 
 
@@ -77,7 +77,7 @@ def _answers(service: Service, command: str) -> Iterator[tuple[RunDirectory, Jso
 
 
 def _nodes(service: Service) -> dict[str, dict[str, Any]]:
-    """Each node of the runs that are running, by name."""
+    """Return the nodes of running runs, by name."""
     found: dict[str, dict[str, Any]] = {}
     for directory, answer in _answers(service, "users"):
         point = service.series.last(directory)

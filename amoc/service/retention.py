@@ -1,4 +1,4 @@
-"""Which runs are kept. Pure."""
+"""Retention limits: which runs to keep. Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SHORTEST_S = 1.0
 def surplus(
     runs: Sequence[T], days: Sequence[float], keep: int | None, keep_days: float | None
 ) -> list[T]:
-    """Those of `runs` that are not to be kept.
+    """Return those of `runs` that exceed the limits.
 
     Args:
-        runs: Runs that are over, the newest first.
-        days: How old each is.
-        keep: How many are kept at most; None means all.
-        keep_days: How old one may become; None means any age.
+        runs: Ended runs, newest first.
+        days: Age of each in days.
+        keep: Maximum number to keep; None for all.
+        keep_days: Maximum age; None for no limit.
     """
     return [
         one
@@ -30,11 +30,11 @@ def surplus(
 
 
 def next_look_s(days: Sequence[float], keep_days: float | None) -> float:
-    """How long until one more run is too old, as far as that is not more than an hour.
+    """Return the time until the next run becomes too old, at most an hour.
 
     Args:
-        days: How old each run is that is over.
-        keep_days: As in `surplus`.
+        days: Ages of ended runs in days.
+        keep_days: As for `surplus`.
     """
     left_s = [
         (keep_days - age) * DAY_S for age in days if keep_days is not None and age <= keep_days

@@ -1,4 +1,4 @@
-"""The files of a run as one tar file, while they are written: each as long as it was when begun."""
+"""A run's files as a tar stream, even while it writes them, each with its size at the start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHUNK = 1 << 16
 
 
 def stream(directory: RunDirectory) -> Iterator[bytes]:
-    """What commands read of a run: journal, series and summary, in a directory of its name."""
+    """Yield a tar archive of journal, series and summary, in a directory named after the run."""
     for path in (directory.summary, directory.journal, directory.series, directory.old_series):
         yield from _file(path, f"{directory.id}/{path.name}")
     yield bytes(2 * tarfile.BLOCKSIZE)
@@ -22,7 +22,7 @@ def _file(path: Path, name: str) -> Iterator[bytes]:
     try:
         file = path.open("rb")
     except OSError:
-        return  # a run that is running has no summary
+        return  # a running run has no summary
     with file:
         info = tarfile.TarInfo(name)
         info.size, info.mode = file.seek(0, 2), 0o600
@@ -32,7 +32,7 @@ def _file(path: Path, name: str) -> Iterator[bytes]:
         while left and (data := file.read(min(_CHUNK, left))):
             left -= len(data)
             yield data
-        # Of a file that shrank, which none does, the rest is zeros: the next one is in its place.
+        # Pad with zeros if a file has shrunk, which is not expected, to keep the archive valid.
         while left:
             padding = bytes(min(_CHUNK, left))
             left -= len(padding)

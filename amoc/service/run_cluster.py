@@ -1,7 +1,7 @@
-"""Where the server's runs have their nodes: its operator says so at its start, and nobody later.
+"""The nodes of the server's runs, which only its operator chooses, when it starts. Pure.
 
-Who may start runs may have fewer of these nodes, or nodes of the server's own host, so no token
-starts programs anywhere else. Pure.
+Clients may use fewer of these nodes, or nodes on the server's own host. So no token lets a client
+start programs on other hosts.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from amoc.service.requests import LOCAL_NODES
 
 @dataclass(frozen=True)
 class RunCluster:
-    """The nodes of runs that name none.
+    """The nodes of runs that do not name any.
 
     Attributes:
-        text: As ``--cluster`` takes it; empty means one node on this host.
-        reach: Options of ``amoc run`` that say how they are reached.
+        text: As for ``--cluster``; empty for one node on this host.
+        reach: Options of ``amoc run`` for reaching them.
     """
 
     text: str = ""
     reach: tuple[str, ...] = ()
 
     def plan_options(self, wanted: str | None) -> list[str]:
-        """What ``amoc plan`` has to be told where a run wants those nodes; None: the server's."""
+        """Return the options for ``amoc plan``; `wanted` is None if the run uses these nodes."""
         return [f"--cluster={self.text}"] if self.text and wanted is None else []
 
     def run_options(self, wanted: str | None) -> list[str]:
-        """The same for ``amoc run``."""
+        """Return the options for ``amoc run``; `wanted` is as above."""
         options = self.plan_options(wanted)
         return [*options, *self.reach] if options else []
 
     def replay_options(self, theirs: str) -> list[str] | None:
-        """What repeats a run that was on `theirs`; None where the server may not start that."""
+        """Return the options to repeat a run on the nodes `theirs`; None if that is not allowed."""
         if re.fullmatch(LOCAL_NODES, theirs):
             return []
         try:

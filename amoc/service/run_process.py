@@ -1,4 +1,4 @@
-"""A run as a child of the server: ``amoc run`` in a process tree of its own."""
+"""A run as a child of the server: ``amoc run`` in its own process tree."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from amoc.runtime.child import ChildProcess, start_module
 KEPT_LINES = 200
 LOOK_S = 0.05
 KILL_AFTER_S = 20.0
-"""How long a run has that was asked to end at once."""
+"""How long a run may take to end after it was asked to end at once."""
 
 
 class RunProcess:
-    """``amoc run``, started with its own directory.
+    """A process ``amoc run``, with a given run directory.
 
     Attributes:
-        directory: Where it writes; nothing is there before its scenario is loaded.
-        output: The last lines that it printed.
-        exit_code: How it ended; None while it runs.
+        directory: The run's directory, which exists once the scenario is loaded.
+        output: The last lines of its output.
+        exit_code: Its exit code; None while it runs.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class RunProcess:
         directory: Path,
         on_end: Callable[[], None],
     ) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
             command: ``run`` or ``replay``, and options.
-            target: A scenario's file, or the directory of the run that is repeated.
-            settings: Values by name; they go through a pipe, so `ps` does not show them.
-            directory: Where it is to write.
-            on_end: Called when it is over.
+            target: A scenario's file, or the directory of the run to repeat.
+            settings: Values by name, sent through a pipe so that `ps` does not show them.
+            directory: Directory for the run.
+            on_end: Called when it has ended.
         """
         self.directory = RunDirectory(directory)
         self.output: deque[str] = deque(maxlen=KEPT_LINES)
@@ -64,7 +64,7 @@ class RunProcess:
 
     @property
     def pid(self) -> int:
-        """Of its controller."""
+        """The process id of the run's controller."""
         return self._child.pid
 
     def _wait(self) -> None:
@@ -74,22 +74,22 @@ class RunProcess:
         self._on_end()
 
     def begun(self, timeout_s: float) -> bool:
-        """Wait until its users may start and it takes commands; whether they may."""
+        """Wait until users may start and the run takes commands. Return whether they may."""
         give_up_ns = now_ns() + int(timeout_s * S_NS)
         while self.exit_code is None and now_ns() < give_up_ns:
             if self.directory.control.exists():
                 return True
             gevent.sleep(LOOK_S)
-        return self.directory.summary.exists()  # over already
+        return self.directory.summary.exists()  # it has ended already
 
     def interrupt(self) -> None:
-        """As Ctrl-C does: the first stops it gracefully, the second at once."""
+        """Send the signal of Ctrl-C: the first stops the run gracefully, the second at once."""
         if self.exit_code is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
     def end(self, graceful_s: float) -> None:
-        """Stop it gracefully, then at once, then kill it; it is over when this returns."""
+        """Stop the run gracefully, then at once, then kill it. Returns when it has ended."""
         for wait_s in (graceful_s, KILL_AFTER_S):
             self.interrupt()
             self._watch.join(wait_s)

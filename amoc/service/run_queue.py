@@ -1,7 +1,7 @@
-"""Starts runs: at once, when there is room, or at their time.
+"""The run queue: starts runs at once, when there is room, or at their time.
 
-A run is kept in a file as well until it is over (`amoc.service.job_files`), so the next server goes
-on where this one ended: runs that this one leaves behind are stopping, and still have their places.
+Runs are also saved in files until they end (`amoc.service.job_files`), so the next server continues
+where this one ended. Runs of the previous server that are still stopping keep their slots.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ log = logging.getLogger(__name__)
 MAX_QUEUED = 100
 MAX_FAILED = 50
 BEGIN_S = 90.0
-"""How long an answer to a start waits for the run to load its scenario and run init()."""
+"""How long a start request waits for the run to load its scenario and run init()."""
 STOP_S = 60.0
-"""How long runs may take to stop when the server does."""
+"""How long runs may take to stop when the server stops."""
 ANSWERS_S = 0.1
-"""How often a run of an earlier server is asked whether it is still there."""
+"""Interval of checks whether a run of an earlier server still exists."""
 LOOK_S = 60.0
-"""How long the clock of this host may go wrong, at most, before the next start is looked for."""
+"""Maximum time between checks for due runs, in case the clock of this host is changed."""
 
 
 class RunQueue:
-    """The runs that this server was asked for, of which so many run at once.
+    """The runs requested from this server, of which a limited number run in parallel.
 
     Attributes:
-        on_begin: Called when one begins.
-        on_end: Called when one is over.
+        on_begin: Called when a run starts.
+        on_end: Called when a run has ended.
     """
 
     def __init__(
@@ -56,15 +56,15 @@ class RunQueue:
         target_of: Callable[[StartBody | ReplayBody], Path],
         nodes_of: Callable[[StartBody | ReplayBody], Sequence[str]] = lambda _: (),
     ) -> None:
-        """Take up what an earlier server has left; nothing starts before `work`.
+        """Restore the runs of an earlier server. None starts before `work`.
 
         Args:
-            base: Where the directories of runs are.
-            parallel: How many may run at once.
-            target_of: The file of a scenario that is to be run, or the directory of a run that is
-                to be repeated; raises a `Problem` where there is none.
-            nodes_of: The options that say where a run has its nodes, beside its own; raises a
-                `Problem` where it may not have them.
+            base: Directory of the directories of runs.
+            parallel: Maximum number of runs at the same time.
+            target_of: Returns the file of the scenario to run, or the directory of the run to
+                repeat; raises a `Problem` if there is none.
+            nodes_of: Returns additional options that select a run's nodes; raises a `Problem` if
+                it may not use them.
         """
         self.parallel = parallel
         self.on_begin: Callable[[RunDirectory], None] = lambda _: None
@@ -87,18 +87,18 @@ class RunQueue:
                 self._files.forget(job.id)
 
     def __iter__(self) -> Iterator[Job]:
-        """Those that wait, run, or could not begin, in the order in which they were asked for."""
+        """Iterate over runs that wait, run, or failed to start, in the order of their requests."""
         return iter(tuple(self._jobs.values()))
 
     def __contains__(self, run: object) -> bool:
         return run in self._jobs
 
     def get(self, run: str) -> Job | None:
-        """One of them; None for any other run."""
+        """Return a run by id; None if it is not one of these."""
         return self._jobs.get(run)
 
     def has_begun(self, job: Job) -> bool:
-        """Whether its directory says what there is to say of it."""
+        """Return whether the run's own directory has its state."""
         return self._directory(job).journal.exists()
 
     def _directory(self, job: Job) -> RunDirectory:
@@ -107,14 +107,15 @@ class RunQueue:
     # Starting.
 
     def start(self, body: StartBody | ReplayBody, scenario: str) -> Job:
-        """Start a run, or queue it; its users may start when this returns, or it waits.
+        """Start a run, or queue it. Returns when its users may start, or it is queued.
 
         Args:
-            body: What is asked for.
-            scenario: What is run, for people.
+            body: The request.
+            scenario: The scenario, for messages.
 
         Raises:
-            Problem: As many as may run are running, the queue is full, or the run is refused.
+            Problem: The maximum number of runs is running, the queue is full, or the run failed to
+                start.
         """
         self._target_of(body)
         now = datetime.now(UTC)
@@ -145,11 +146,11 @@ class RunQueue:
         return job
 
     def work(self) -> None:
-        """Start what is due and has room; then look again when the next one is due."""
+        """Start the runs that are due, while there is room. Schedules a call for the next one."""
         if self._timer is not None and self._timer is not gevent.getcurrent():
             self._timer.kill(block=False)
         self._timer = None
-        # Looked for anew each time: to launch one takes a while, in which others call this, too.
+        # Looked up each time: a launch takes a while, and other greenlets may call this meanwhile.
         while (job := self._next()) is not None:
             wait_s = (job.due_at - datetime.now(UTC)).total_seconds()
             if wait_s > 0:
@@ -163,14 +164,14 @@ class RunQueue:
                 gevent.spawn(self._await_queued, job)
 
     def _next(self) -> Job | None:
-        """Whose turn it is, now or later; None if there is none, or no room, and an end calls."""
+        """Return the run to start next, now or later; None if there is none, or no room for it."""
         if self._closing or sum(one.is_active for one in self) >= self.parallel:
             return None
         waiting = (one for one in self if one.state == QUEUED)
         return min(waiting, key=lambda one: one.due_at, default=None)
 
     def _await_queued(self, job: Job) -> None:
-        """Wait until a run has begun whose client does not; `_ended` keeps why it could not."""
+        """Wait for the start of a run without a waiting client. `_ended` records a failure."""
         with suppress(Problem):
             self._await_begin(job)
 
@@ -193,18 +194,18 @@ class RunQueue:
         log.info("run %s of %s started", job.id, job.scenario)
 
     def _await_begin(self, job: Job) -> None:
-        """Wait until the run has begun.
+        """Wait until the run has started.
 
         Raises:
-            Problem: It could not.
+            Problem: It failed to start.
         """
         process = job.process
         assert process is not None
         if process.begun(BEGIN_S):
-            job.state = RUNNING  # its file stays until it is over, for a server that follows
+            job.state = RUNNING  # its file stays until it ends, for the next server
             self.on_begin(process.directory)
             return
-        if process.exit_code is None:  # still loading; its own deadline is longer than ours
+        if process.exit_code is None:  # still loading; its own timeout is longer than ours
             job.awaited = False
             gevent.spawn(self._await_queued, job)
             return
@@ -227,7 +228,7 @@ class RunQueue:
         self.on_end()
 
     def _await_end(self, job: Job) -> None:
-        """Wait for a run of an earlier server, which is stopping and has its place until then."""
+        """Wait for the end of a run of an earlier server, which keeps its slot until then."""
         while self._directory(job).answers():
             gevent.sleep(ANSWERS_S)
         log.info("run %s of an earlier server ended", job.id)
@@ -236,8 +237,8 @@ class RunQueue:
         self.on_end()
 
     def _fail(self, job: Job, why: str) -> None:
-        """It could not begin; of those the newest are kept."""
-        log.warning("run %s could not begin: %s", job.id, why)
+        """Mark a run as failed to start. Only the newest failed runs are kept."""
+        log.warning("run %s failed to start: %s", job.id, why)
         job.fail(why)
         with suppress(Problem):
             self._keep(job)
@@ -249,7 +250,7 @@ class RunQueue:
         try:
             self._files.keep(job)
         except OSError as error:
-            why = f"the run cannot be kept in the queue: {error.strerror}"
+            why = f"the run cannot be saved in the queue: {error.strerror}"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
 
     def _new_id(self, scenario: str, now: datetime) -> str:
@@ -260,12 +261,12 @@ class RunQueue:
     # Ending.
 
     def drop(self, run: str) -> None:
-        """Forget a run that does not run."""
+        """Forget a run that is not running."""
         self._jobs.pop(run, None)
         self._files.forget(run)
 
     def close(self) -> None:
-        """Stop all that run, gracefully; those that wait are left to the next server."""
+        """Stop all runs gracefully. Queued ones are left to the next server."""
         self._closing = True
         if self._timer is not None:
             self._timer.kill(block=False)

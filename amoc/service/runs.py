@@ -1,7 +1,7 @@
-"""The runs of a directory: those that wait or run for this server, and all others in there.
+"""The runs in a directory: those queued or running on this server, and all others.
 
-What a run is and was is read from its directory each time, so runs of a shell, and those of a
-server before this one, are as good as its own.
+The state of a run is read from its directory each time. So runs of a shell, and those of an earlier
+server, are treated like the server's own.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ STATUS_S = 10.0
 
 
 class Runs:
-    """All runs below one directory.
+    """All runs in one directory.
 
     Attributes:
-        base: Where their directories are.
-        queue: Those that this server was asked for.
+        base: Directory of the directories of runs.
+        queue: The runs requested from this server.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Runs:
         self._cluster = cluster
         self._scenarios = scenarios
         self.queue = RunQueue(base, parallel, self._target_of, self._nodes_of)
-        self.queue.on_end = self.tidy  # the one that ended may be one too many
+        self.queue.on_end = self.tidy  # the run that ended may exceed the retention limits
         self._keep, self._keep_days = keep, keep_days
         self._known: dict[str, str] = {}
         self._tidying: gevent.Greenlet[[], None] | None = None
 
     def begin(self) -> None:
-        """Start what waits, and delete what is not to be kept, now and from time to time."""
+        """Start waiting runs, and delete those beyond the retention limits, now and regularly."""
         removal.clear(self.base)
         self.queue.work()
         self._tidying = gevent.spawn(self._keep_tidy)
@@ -66,27 +66,26 @@ class Runs:
     # What there is.
 
     def newest(self, limit: int) -> list[ListedRun]:
-        """The newest runs, those that wait first; of what is in the directory `limit` at most."""
+        """Return queued runs, followed by at most `limit` runs in the directory, newest first."""
         early = [one for one in self.queue if not self.queue.has_begun(one)]
         listed = [one.listed(self.base / one.id) for one in reversed(early)]
         return [*listed, *run_list.newest(limit, str(self.base))]
 
     def find(self, run: str) -> RunDirectory:
-        """The directory of a run that has begun, whether it is over or not.
+        """Return the directory of a run that has started, whether it has ended or not.
 
         Args:
-            run: Its name or the beginning of it, its id, or ``last``, as `run_directory.named` has
-                them.
+            run: Its name or the beginning of it, its id, or ``last``, as for `run_directory.named`.
 
         Raises:
-            Problem: There is no such run, it has not begun, or several are called so.
+            Problem: There is no such run, it has not started, or the name is ambiguous.
         """
         if not re.fullmatch(RUN_ID, run):
             raise not_found("run", run, "run")
         if (job := self.job(run)) is not None and not self.queue.has_begun(job):
             if job.state == FAILED:
-                raise conflict(f"run {run} could not begin: {job.error}", "run")
-            raise conflict(f"run {run} is {job.state} and has nothing to show yet", "run")
+                raise conflict(f"run {run} failed to start: {job.error}", "run")
+            raise conflict(f"run {run} is {job.state} and has no data yet", "run")
         found = self._called(run)
         if not found:
             raise not_found("run", run, "run")
@@ -96,7 +95,7 @@ class Runs:
         return found[0]
 
     def _called(self, run: str) -> list[RunDirectory]:
-        """The directories of runs that a word may stand for."""
+        """Return the directories of runs that match a name."""
         return [
             one
             for one in (named(run, str(self.base)) if re.fullmatch(RUN_ID, run) else ())
@@ -104,7 +103,7 @@ class Runs:
         ]
 
     def get(self, run: str) -> ListedRun:
-        """A run as it is listed.
+        """Return a run as in a list.
 
         Raises:
             Problem: There is no such run.
@@ -115,48 +114,48 @@ class Runs:
         return run_list.listed(self.find(run))
 
     def running(self) -> list[RunDirectory]:
-        """The runs that take commands now, this server's or not, the newest first."""
+        """Return the runs that take commands now, of this server or not, newest first."""
         there = all_runs(str(self.base))
         return [one for one in there if one.control.exists() and one.answers()]
 
     def job(self, run: str) -> Job | None:
-        """A run that this server was asked for and that is not over; None for any other."""
+        """Return a run requested from this server that has not ended; None for any other."""
         job = self.queue.get(run)
         over = job is not None and job.state == FAILED and self.queue.has_begun(job)
         return None if over else job
 
     def error_of(self, run: str) -> str:
-        """Why a run could not begin; empty for any other."""
+        """Return why a run failed to start; empty if it did not."""
         return job.error if (job := self.job(run)) is not None else ""
 
     # Starting.
 
     def start(self, body: StartBody) -> Job:
-        """Start a run, or queue it, as `RunQueue.start` does."""
+        """Start a run, or queue it. See `RunQueue.start`."""
         return self.queue.start(body, body.scenario)
 
     def replay(self, body: ReplayBody) -> Job:
-        """Repeat a run, or queue that; not one that would start programs where none may be.
+        """Repeat a run, or queue that.
 
         Raises:
-            Problem: As `RunQueue.start`, or it was on hosts that are not those of the server.
+            Problem: As for `RunQueue.start`, or the run was on hosts that the server may not use.
         """
         again = self.find(body.run)
         self._nodes_again(again)
-        exactly = body.model_copy(update={"run": again.id})  # the last one may be another later
+        exactly = body.model_copy(update={"run": again.id})  # "last" may mean another run later
         return self.queue.start(exactly, run_list.listed(again).scenario)
 
     def _nodes_of(self, body: StartBody | ReplayBody) -> list[str]:
-        """The options that say where a run has its nodes, beside its own."""
+        """Return additional options that select the nodes of a run."""
         if isinstance(body, StartBody):
             return self._cluster.run_options(body.cluster)
         return self._nodes_again(self.find(body.run))
 
     def _nodes_again(self, again: RunDirectory) -> list[str]:
-        """The options that say where a run that is repeated has its nodes.
+        """Return the options that select the nodes of a repeated run.
 
         Raises:
-            Problem: It was on hosts that are not those of the server.
+            Problem: The run was on hosts that the server may not use.
         """
         begun = journal.run_entry(again.journal) or {}
         theirs = str((begun.get("plan") or {}).get("cluster", ONE_NODE))
@@ -174,15 +173,15 @@ class Runs:
     # Commands.
 
     def command(self, run: str | None, command: Command) -> tuple[str, JsonObject]:
-        """Give a run a command; the run's id, and its answer.
+        """Send a command to a run. Return the run's id and its answer.
 
         Args:
-            run: Its id; None means the only one that runs.
-            command: Not checked yet.
+            run: Its id; None for the only running one.
+            command: The command, not checked yet.
 
         Raises:
-            Problem: There is no such run, it does not run, or several do.
-            AmocError: The run, or the table of commands, refuses.
+            Problem: There is no such run, it is not running, or several are.
+            AmocError: The command is invalid, or the run refuses it.
         """
         if command.name == "stop" and (stopped := self._stop_early(run)):
             return stopped
@@ -191,7 +190,7 @@ class Runs:
         try:
             return directory.id, client.request(directory.control, *given)
         except AmocError as error:
-            # What is wrong with the command alone, `checked` has said.
+            # `checked` has found errors in the command itself, so this is about the run's state.
             if error.exit_code is ExitCode.USAGE:
                 raise conflict(str(error)) from None
             if not directory.control.exists():
@@ -199,10 +198,10 @@ class Runs:
             raise
 
     def reachable(self, run: str | None) -> RunDirectory:
-        """The run that takes commands and that is meant.
+        """Return the run to send commands to.
 
         Raises:
-            Problem: There is no such run, it does not run, or several do.
+            Problem: There is no such run, it is not running, or several are.
         """
         if run is not None:
             directory = self.find(run)
@@ -218,7 +217,7 @@ class Runs:
         return running[0]
 
     def _stop_early(self, run: str | None) -> tuple[str, JsonObject] | None:
-        """Stop a run that takes no commands yet; None if it is another one that is meant."""
+        """Stop a run that does not take commands yet; None if `run` is not such a run."""
         job = self.job(run) if run is not None else None
         if job is None or job.state == FAILED or RunDirectory(self.base / job.id).control.exists():
             return None
@@ -228,10 +227,10 @@ class Runs:
         if job.process is None:
             raise conflict(f"run {job.id} is being started; try again", "run")
         job.process.interrupt()
-        return job.id, {"summary": f"run {job.id} is about to stop", "workers": []}
+        return job.id, {"summary": f"run {job.id} is stopping", "workers": []}
 
     def ask(self, directory: RunDirectory, command: str) -> JsonObject:
-        """What a run that runs answers to ``status`` or ``users``.
+        """Return a running run's answer to ``status`` or ``users``.
 
         Raises:
             AmocError: It does not answer.
@@ -241,11 +240,11 @@ class Runs:
     # Deleting.
 
     def delete(self, run: str) -> None:
-        """Delete all that a run has left.
+        """Delete all files of a run.
 
         Raises:
-            Problem: There is no such run, it still runs, or it is not called by its name or id:
-                who repeats a request must not delete another run.
+            Problem: There is no such run, it has not ended, or `run` is not its full name or id.
+                With ``last``, a repeated request would delete another run.
         """
         job = self.job(run)
         if job is not None and job.state == FAILED:
@@ -263,9 +262,9 @@ class Runs:
         removal.remove(directory)
 
     def tidy(self) -> float:
-        """Delete runs that are over, beyond those that are to be kept; when to look again, in s.
+        """Delete ended runs beyond the retention limits. Return the seconds until the next check.
 
-        And what was sent for runs that are not there any more.
+        Also deletes uploaded files of runs that no longer exist.
         """
         busy = {one.id for one in self.queue}
         look_s = removal.tidy(self.base, busy, self._keep, self._keep_days)
@@ -273,7 +272,7 @@ class Runs:
         return look_s
 
     def _sources(self) -> list[str]:
-        """The scenarios of all runs; journals of those that are known are not read again."""
+        """Return the scenarios of all runs. Each journal is read only once."""
         known: dict[str, str] = {}
         for one in runs(str(self.base)):
             begun = {} if one.id in self._known else journal.run_entry(one.journal) or {}
@@ -289,7 +288,7 @@ class Runs:
     # The end.
 
     def close(self) -> None:
-        """Stop all runs of this server, gracefully."""
+        """Stop all runs of this server gracefully."""
         if self._tidying is not None:
             self._tidying.kill(block=False)
         self.queue.close()

@@ -1,4 +1,4 @@
-"""What takes long to make of a run's files, made by a process: summary, report, comparison."""
+"""CPU-intensive work on a run's files, in a separate process: summary, report, comparison."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _main(what: str, *paths: str) -> Any:
         from amoc.results.compare import comparison
 
         return comparison.compare(runs[0], runs[1]).to_json()
-    raise UsageError(f"not known: {what}")
+    raise UsageError(f"unknown request: {what}")
 
 
 if __name__ == "__main__":

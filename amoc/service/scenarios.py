@@ -1,7 +1,7 @@
-"""The scenarios that can be run: the operator's, and those that were uploaded.
+"""The scenarios that can be run: the operator's, and uploaded ones.
 
-A name is the path below its directory without ``.py``: ``chat``, ``xmpp/one_to_one``. The server
-imports none of them: what one declares is found out by a process of its own.
+A name is the path below the directory without ``.py``: ``chat``, ``xmpp/one_to_one``. The server
+does not import scenarios. Separate processes do, to find out what they declare.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from amoc.service.requests import SCENARIO_NAME
 
 MAX_LISTED = 1_000
 MAX_TOLD = 10
-"""Names that are told to somebody who asked for another one."""
+"""Maximum number of existing names in the error for an unknown one."""
 MAX_SCENARIO_BYTES = 1 << 20
 _START = re.compile(
     rb"^(?:async\s+)?def\s+start\s*\(|^start\s*[:=]|^from\s.+\simport\b.*\bstart\b"
     rb"|^(?:amoc\.)?users\s*\(|^(?:from|import)\s+locust\b",
     re.MULTILINE,
 )
-"""What a file has that is a scenario; whether it works is found out when it is loaded."""
+"""Looks like a scenario. Whether it works turns out when it is loaded."""
 
 
 class Scenarios:
     """Finds scenarios by name."""
 
     def __init__(self, own: Path, uploads: Path) -> None:
-        """Look in `own`, and in `uploads`.
+        """Search in `own` and `uploads`.
 
         Args:
-            own: The operator's.
-            uploads: Where uploaded ones are; they cannot have a name of `own`.
+            own: Directory of the operator's scenarios.
+            uploads: Directory of uploaded scenarios, whose names must not occur in `own`.
         """
         self.own = own
         self.uploads = uploads
 
     def names(self) -> list[str]:
-        """All names, in order."""
+        """Return all names, sorted."""
         found: set[str] = set()
         for name, path in self._all():
             if re.fullmatch(SCENARIO_NAME, name) and _is_scenario(path):
@@ -52,7 +52,7 @@ class Scenarios:
         return sorted(found)
 
     def _all(self) -> Iterator[tuple[str, Path]]:
-        """Python files by the names that they may have."""
+        """Yield Python files, with the names that they would have as scenarios."""
         for base in (self.own, self.uploads):
             for path in _files(base):
                 yield path.relative_to(base).with_suffix("").as_posix(), path
@@ -62,17 +62,17 @@ class Scenarios:
                 yield name if inside == name else f"{name}/{inside}", path
 
     def find(self, name: str) -> Path:
-        """The file of the scenario `name`.
+        """Return the file of the scenario `name`.
 
         Raises:
-            Problem: There is none.
+            Problem: There is no such scenario.
         """
         if re.fullmatch(SCENARIO_NAME, name):
             last = name.rpartition("/")[2]
             for path in (
                 self.own / f"{name}.py",
                 self.uploads / f"{name}.py",
-                self.uploads / name / f"{last}.py",  # of an archive
+                self.uploads / name / f"{last}.py",  # from an archive
             ):
                 base = self.uploads if path.is_relative_to(self.uploads) else self.own
                 if path.is_file() and path.resolve().is_relative_to(base.resolve()):
@@ -82,10 +82,10 @@ class Scenarios:
         raise not_found("scenario", name, "scenario", f"; there are: {there}" if names else "")
 
     def target(self, scenarios: str) -> Path:
-        """The file of a scenario; or, as ``amoc run`` reads it, several with their loads.
+        """Return the file of a scenario, or several with their loads in the syntax of ``amoc run``.
 
         Raises:
-            Problem: There is none.
+            Problem: There is no such scenario.
         """
         parts = scenario_files.parts_of(scenarios)
         if not parts:
@@ -94,7 +94,7 @@ class Scenarios:
         return Path(scenario_files.text_of(files))
 
     def describe(self, name: str, *asked: str) -> dict[str, object]:
-        """What a scenario says of itself; `asked` is as in `amoc.service.describe`.
+        """Return the description of a scenario; for `asked` see `amoc.service.describe`.
 
         Raises:
             Problem: There is no such scenario.
@@ -104,7 +104,7 @@ class Scenarios:
 
 
 def _files(base: Path) -> Iterator[Path]:
-    """Python files below `base`, without hidden directories and links out of it."""
+    """Yield Python files below `base`, except hidden ones and links."""
     try:
         entries = sorted(base.iterdir())
     except OSError:

@@ -1,11 +1,11 @@
-"""What clients have sent: the files of scenarios, each sending in a directory of its own.
+"""Uploaded files of scenarios, with an immutable directory for each upload.
 
-It is called by the digest of what was sent, below a directory whose name no list of scenarios
-shows, and never changed. A scenario that was uploaded under a name is a link to it. So a run finds
-its files as they were when it began, whatever is uploaded meanwhile, and so does whoever repeats
-it: they are kept for as long as a name leads to them, or a run is that was made from them, and for
-an hour after they were sent or replaced. All together may take `MAX_BYTES`; what is beyond is
-refused, for all that is there is still needed.
+A directory is named after the digest of the upload, below a directory that lists of scenarios do
+not show. A scenario uploaded under a name is a link to one. So a run, or its repetition, finds its
+files as they were when it started, whatever is uploaded in the meantime. Files are kept while a
+name links to them, while a run that used them exists, and for an hour after they were uploaded or
+replaced. All together may take `MAX_BYTES`. Uploads beyond that are refused, as everything that is
+stored is still needed.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from amoc.scenario.scenario_files import parts_of
 
 NAME = "_sent"
 FRESH_S = 3_600.0
-"""How long those are kept that no run has used: one may be about to start."""
+"""How long to keep files that no run uses, as a run may be about to start."""
 MAX_BYTES = 4 << 30
 _PAGE = 4096
-"""What a file takes of the disk is a multiple of this."""
+"""Files use disk space in multiples of this."""
 _DIGITS = 32
 
 
 def place_of(uploads: Path, digest: str) -> Path:
-    """Where the files of an archive are."""
+    """Return the directory of an upload."""
     return uploads / NAME / digest[:_DIGITS]
 
 
 def use(place: Path) -> bool:
-    """Whether the files are there; then they are as good as sent now."""
+    """Mark the files as recently used. Return whether they exist."""
     try:
         os.utime(place)
     except FileNotFoundError:
@@ -42,20 +42,20 @@ def use(place: Path) -> bool:
     return True
 
 
-@lru_cache(maxsize=10_000)  # what is there is never changed
+@lru_cache(maxsize=10_000)  # uploads never change
 def size_of(place: Path) -> int:
-    """How many bytes the files there take."""
+    """Return the disk space that the files take, in bytes."""
     files = (one.stat() for one in place.rglob("*") if one.is_file())
     return sum(-(-one.st_size // _PAGE) * _PAGE for one in files)
 
 
 def total(uploads: Path) -> int:
-    """How many bytes all of them take."""
+    """Return the disk space of all uploads, in bytes."""
     return sum(map(size_of, (uploads / NAME).iterdir()))
 
 
 def links(uploads: Path) -> Iterator[tuple[str, Path]]:
-    """The names of scenarios that were uploaded, each with the directory of its files."""
+    """Yield the names of uploaded scenarios, each with the directory of its files."""
     try:
         found = sorted(one for one in uploads.iterdir() if one.is_symlink())
     except FileNotFoundError:
@@ -67,11 +67,11 @@ def links(uploads: Path) -> Iterator[tuple[str, Path]]:
 
 
 def tidy(uploads: Path, used: Callable[[], Iterable[str]]) -> None:
-    """Remove what no name leads to, and no run has to do with.
+    """Delete files that no name links to and no run uses.
 
     Args:
-        uploads: Where uploads are.
-        used: Tells the scenarios of all runs, as in their plans or as the server calls them.
+        uploads: Directory of uploads.
+        used: Returns the scenarios of all runs, as in their plans or as the server names them.
     """
     try:
         old = [
@@ -89,7 +89,7 @@ def tidy(uploads: Path, used: Callable[[], Iterable[str]]) -> None:
 
 
 def _digests(scenario: str) -> Iterable[str]:
-    """What the directories are called that a scenario, or several, are in."""
+    """Yield the names of the directories that hold a scenario, or several."""
     for source in [one.source for one in parts_of(scenario)] or [scenario]:
         parts = Path(source).parts
         if NAME in parts[:-1]:

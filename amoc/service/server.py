@@ -29,21 +29,21 @@ log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 256
 MAX_OF_CLIENT = 128
-"""Connections of one client, see `amoc.service.tokens.client_of`."""
+"""Maximum number of connections per client, see `amoc.service.tokens.client_of`."""
 SILENT_S = 60.0
-"""How long a client may send nothing of what it owes, or take nothing of what it asked for."""
+"""How long a client may neither send what it is expected to send nor receive a response."""
 HEAD_S = 30.0
-"""How long a client may take over the TLS handshake, and over the head of a request once it has
-sent the first line, which must be there after `SILENT_S`."""
+"""Time limit for the TLS handshake, and for the head of a request after its first line, which has
+to arrive within `SILENT_S`."""
 DRAIN_S = 5.0
 REFUSE_S = 1.0
-"""How long a client has to take the answer that there is no room for it."""
+"""How long a client may take to receive the response that there is no room for it."""
 SAY_S = 60.0
-"""How often it is logged that connections were ended or refused."""
+"""Minimum interval between log lines about closed or refused connections."""
 _LINE = re.compile(rb"(?:[\w!#$%&'*+.^`|~-]+:[^\r\n\0]*)?\r?\n")
-"""A line of a head: a header on a line of its own, or the end."""
+"""A line of a head: one header on one line, or the end of the head."""
 _ENDS = {"content-length": r"[0-9]{1,19}", "transfer-encoding": r"(?i:chunked)"}
-"""Headers that say where a body ends, and how."""
+"""Headers that determine where a body ends, and their allowed values."""
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 21\r\n\r\ntoo many connections\n"
@@ -51,38 +51,39 @@ _FULL = (
 
 
 class _BadHead(ValueError):
-    """Of this kind the server writes a line, and of others a traceback."""
+    """An invalid head. The server logs a line for this error, and a traceback for others."""
 
 
 class _Head:
-    """The rest of a head while it is read: what a proxy may have understood otherwise is refused.
+    """The rest of a request's head. Refuses lines that a proxy may interpret differently.
 
-    For then the two differ in where the next request begins, which somebody else may have sent.
+    The server and the proxy would disagree on where the next request starts, which may be another
+    client's (request smuggling).
     """
 
     def __init__(self, file: Any) -> None:
         self._file = file
 
     def readline(self, limit: int) -> bytes:
-        """The next line."""
+        """Return the next line."""
         line: bytes = self._file.readline(limit)
         if _LINE.fullmatch(line) is None:
-            raise _BadHead("a line of the head is no header, is too long, or has no end")
+            raise _BadHead("a line of the head is not a header, is too long, or has no end")
         return line
 
 
 class Handler(WSGIHandler):
-    """A connection.
+    """Handler of one connection.
 
     Attributes:
-        connection: The same, among all.
+        connection: Its entry among all connections.
     """
 
     connection: Connection
 
     def handle(self) -> None:
-        """Serve its requests."""
-        # An answer is two writes; without this the second waits for the client's acknowledgement.
+        """Serve the requests of the connection."""
+        # A response is two writes; with Nagle's algorithm the second waits for an acknowledgement.
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.settimeout(SILENT_S)
         super().handle()
@@ -93,27 +94,27 @@ class Handler(WSGIHandler):
             return super().read_requestline()
 
     def read_request(self, raw_requestline: str) -> Any:
-        """Read the rest of the head of a request."""
+        """Read the rest of a request's head."""
         with gevent.Timeout(HEAD_S, _BadHead("the head of a request took too long")):
             found = super().read_request(raw_requestline)
         self.connection.works()
         return found
 
     def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - pywsgi's name
-        """The headers of a request."""
+        """Parse the headers of a request."""
         file, *more = arguments
         head: Any = _Head(file)
         try:
             found = super().MessageClass(head, *more)
-        except HTTPException as error:  # there are too many
+        except HTTPException as error:  # too many headers
             raise _BadHead(str(error)) from None
         ends = [(_ENDS[name.lower()], one) for name, one in found.items() if name.lower() in _ENDS]
         if len(ends) > 1 or not all(re.fullmatch(form, one) for form, one in ends):
-            raise _BadHead("a request must say once, and plainly, where its body ends")
+            raise _BadHead("a request must declare once, and clearly, where its body ends")
         return found
 
     def get_environ(self) -> Any:
-        """What the application is told of a request; its body comes in time, or not at all."""
+        """Return the WSGI environment of a request, with a time limit on reading its body."""
         made = super().get_environ()
         assert self.wsgi_input is not None
         self.wsgi_input = self._body = RequestBody(self.wsgi_input, self.connection.rests)
@@ -122,12 +123,12 @@ class Handler(WSGIHandler):
         return made
 
     def handle_one_response(self) -> None:
-        """Answer a request."""
+        """Respond to a request."""
         super().handle_one_response()
         self.close_connection = self.close_connection or not self._body.has_ended
 
     def format_request(self) -> str:
-        """A line of the log; without the query, which somebody may have put a secret into."""
+        """Return a log line, without the query, which may contain secrets."""
         path = (self.path or "-").partition("?")[0]
         size = self.response_length or 0
         return f"{self.client_address[0]} {self.command} {path} {self._code()} {size}"
@@ -136,7 +137,7 @@ class Handler(WSGIHandler):
         return str(self.status or "-").partition(" ")[0]
 
 
-_SERVER: Any = WSGIServer  # its stubs have no variant for options as a dict
+_SERVER: Any = WSGIServer  # its type stubs do not allow options as a dict
 
 
 class _Server(_SERVER):  # type: ignore[misc]
@@ -154,7 +155,7 @@ class _Server(_SERVER):  # type: ignore[misc]
                 self._serve(client_socket, address, connection)
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
-        """Agree with a client on how to encrypt, then serve it, if there is room for it."""
+        """Perform the TLS handshake with a client and serve it, if there is room for it."""
         try:
             secure = self.wrap_socket(client_socket, **self.ssl_args)
         except OSError as error:
@@ -174,14 +175,14 @@ class _Server(_SERVER):  # type: ignore[misc]
 
     @contextmanager
     def _admitted(self, client_socket: Any, address: Any) -> Iterator[Connection | None]:
-        """A client's connection until the block ends; None if there is no room for it."""
+        """Register a client's connection for the block. Yields None if there is no room for it."""
         there = self._connections
         before = there.ended, there.refused
         found = there.admit(client_of(address[0]), partial(_stop_reading, client_socket))
         if before != (there.ended, there.refused) and now_ns() - self._said_ns > SAY_S * S_NS:
             self._said_ns = now_ns()
             log.warning(
-                "%d connections are open, and clients want more: so far %d idle ones were closed"
+                "%d connections are open and clients want more: so far %d idle ones were closed"
                 " for new ones, and %d were refused; the latest came from %s",
                 *(len(there.open), there.ended, there.refused, address[0]),
             )
@@ -193,14 +194,14 @@ class _Server(_SERVER):  # type: ignore[misc]
 
 
 def _stop_reading(client_socket: Any) -> None:
-    """Have who reads come to the end; a request that is there already is still answered."""
-    # By a descriptor of its own: an object for TLS would forget that it encrypts.
+    """End the reading side of a connection. A request that has already arrived is answered."""
+    # Through a duplicate descriptor: an SSL socket would fall back to plain text on shutdown.
     with suppress(OSError), socket.socket(fileno=os.dup(client_socket.fileno())) as same:
         same.shutdown(socket.SHUT_RD)
 
 
 def _agreed(secure: Any, host: str) -> bool:
-    """Whether a client and we agree on how to encrypt."""
+    """Perform the TLS handshake. Return whether it succeeded."""
     try:
         with gevent.Timeout(HEAD_S, TimeoutError("it took too long")):
             secure.do_handshake()
@@ -211,11 +212,11 @@ def _agreed(secure: Any, host: str) -> bool:
 
 
 def _no_tls(host: str, error: OSError) -> None:
-    log.debug("%s: no TLS: %s", host, error)  # anybody can cause one: no line of the log
+    log.debug("%s: no TLS: %s", host, error)  # not logged by default, as any client can cause it
 
 
 def _refuse(client_socket: Any) -> None:
-    """Say that there is no room, and wait for the client to have read that."""
+    """Respond that there is no room, and wait until the client has read it."""
     with suppress(OSError), gevent.Timeout(REFUSE_S, TimeoutError()):
         client_socket.sendall(_FULL)
         client_socket.shutdown(socket.SHUT_WR)
@@ -224,7 +225,7 @@ def _refuse(client_socket: Any) -> None:
 
 
 class _Lines:
-    """What the server writes to, as lines of the log."""
+    """Stream for gevent's messages, which writes them as lines of the log."""
 
     def __init__(self, level: int) -> None:
         self._level = level
@@ -235,11 +236,11 @@ class _Lines:
 
 
 def make(app: Any, config: ServiceConfig) -> Any:
-    """A server of `app` that listens already.
+    """Return a server of `app`, which is listening already.
 
     Raises:
-        ResourceError: Its address cannot be used.
-        UsageError: The certificate or key cannot be.
+        ResourceError: The address cannot be used.
+        UsageError: The certificate or the key cannot be used.
     """
     tls = _tls(config.cert, config.key)
     listener = gsocket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET)
@@ -254,7 +255,7 @@ def make(app: Any, config: ServiceConfig) -> Any:
     server: Any = _Server(
         listener,
         app,
-        spawn=Pool(2 * MAX_CONNECTIONS),  # with those that end, or are told that they cannot begin
+        spawn=Pool(2 * MAX_CONNECTIONS),  # including those that end or are refused
         handler_class=Handler,
         log=_Lines(logging.DEBUG),
         error_log=_Lines(logging.ERROR),

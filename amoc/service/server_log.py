@@ -1,7 +1,7 @@
-"""The log of a server in the background, which does not grow without end.
+"""The log of a background server, with a size limit.
 
-It is what the process writes to its standard output and error, so whatever is printed there is in
-it. The process itself begins a new file, and keeps the one before.
+It is the standard output and error of the process, so it includes everything that is printed. The
+process rotates the file itself, and keeps one old file.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 MAX_BYTES = 16 << 20
 
 
-class Handler(logging.StreamHandler):  # type: ignore[type-arg]  # at run time it has no parameters
-    """Writes to standard error; begins a new file when that is `log` and has become too large."""
+class Handler(logging.StreamHandler):  # type: ignore[type-arg]  # not generic at run time
+    """Writes to standard error. Starts a new file if that is `log` and has become too large."""
 
     def __init__(self, log: Path) -> None:
         super().__init__(sys.stderr)
@@ -28,7 +28,7 @@ class Handler(logging.StreamHandler):  # type: ignore[type-arg]  # at run time i
             now = os.fstat(sys.stderr.fileno())
             if now.st_size > MAX_BYTES and os.path.samestat(now, self._log.stat()):
                 _begin_anew(self._log)
-        except OSError:  # it is no file, or was moved: as before
+        except OSError:  # not a file, or it was moved: continue as before
             return
 
 
@@ -42,7 +42,7 @@ def _begin_anew(log: Path) -> None:
 
 
 def open_new(log: Path) -> int:
-    """A descriptor that appends to the log, which only its owner can read.
+    """Open the log for appending, readable by its owner only. Return the file descriptor.
 
     Raises:
         OSError: It cannot be written.

@@ -1,4 +1,4 @@
-"""All that the server is made of, for the modules that answer requests."""
+"""The parts of the server, for the modules that handle requests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from amoc.service.uploads import Uploads, clear
 
 @dataclass(frozen=True)
 class Service:
-    """The server's parts.
+    """The parts of the server.
 
     Attributes:
-        config: What it was told at its start.
-        scenarios: What can be run.
-        runs: What runs, ran, and is to run.
-        uploads: Takes scenarios that clients send.
+        config: Its configuration.
+        scenarios: The scenarios that can be run.
+        runs: All runs: queued, running and ended.
+        uploads: Receives uploaded scenarios.
         series: The seconds of runs.
-        began_at: When it started, in seconds since 1970.
+        began_at: Start time, in seconds since 1970.
     """
 
     config: ServiceConfig
@@ -34,7 +34,7 @@ class Service:
 
     @classmethod
     def of(cls, config: ServiceConfig) -> Service:
-        """The parts of a server that is told `config`."""
+        """Create the parts of a server with the given configuration."""
         scenarios = Scenarios(config.scenarios, config.uploads)
         runs = Runs(
             config.runs, config.parallel, scenarios, config.keep, config.keep_days, config.cluster

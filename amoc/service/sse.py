@@ -1,9 +1,9 @@
-"""Server-sent events: what a client gets that listens.
+"""Server-sent events.
 
-An event's id is the number of a second, so a client that was cut off goes on where it was, by
-``Last-Event-ID``. Nothing is kept for a client that reads slowly: its next event is read from the
-run's directory when it has taken the one before, and its connection is closed when it takes
-nothing for a minute (`amoc.service.server`).
+The id of an event is the number of a second, so a client whose connection broke can continue where
+it was, by ``Last-Event-ID``. No events are buffered for slow clients: the next event is read from
+the run's directory after the client has taken the previous one. If a client takes nothing for a
+minute its connection is closed (`amoc.service.server`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from amoc.service.tokens import Role
 
 MAX_STREAMS = 64
 KEPT_STREAMS = 16
-"""Of these, for those who may do more than look."""
+"""Streams reserved for clients that may do more than read."""
 HEARTBEAT_S = 15.0
-"""A comment goes out when nothing has for so long: proxies close silent connections."""
+"""A comment is sent after this time without an event, as proxies close silent connections."""
 HEARTBEAT = ": still here\n\n"
 RETRY_MS = 2_000
 MAX_NUMBER = 1 << 53
@@ -30,17 +30,17 @@ _open = 0
 
 
 def event(kind: str, data: object, number: int | None = None) -> str:
-    """An event; `number` is what the client says it has seen when it comes back."""
+    """Format an event; `number` is its id, which the client sends when it reconnects."""
     head = f"id: {number}\n" if number is not None else ""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return f"{head}event: {kind}\ndata: {text}\n\n"
 
 
 def last_seen(default: int = 0) -> int:
-    """The number that this request's client has seen last.
+    """Return the number of the last second that this request's client has seen.
 
     Raises:
-        Problem: It is no number.
+        Problem: The header is not a number.
     """
     text = request.headers.get("Last-Event-ID", "")
     if not text:
@@ -54,10 +54,10 @@ def last_seen(default: int = 0) -> int:
 
 
 def stream(events: Iterator[str]) -> Response:
-    """The answer that sends `events` for as long as the client listens.
+    """Return the response that sends `events` until they end or the client disconnects.
 
     Raises:
-        Problem: Too many listen already.
+        Problem: There are too many streams.
     """
     most = MAX_STREAMS - KEPT_STREAMS if g.role is Role.READ else MAX_STREAMS
     if _open >= most:
@@ -73,7 +73,7 @@ def stream(events: Iterator[str]) -> Response:
 
 
 class _Counted(Iterator[bytes]):
-    """Events as bytes; counts the open streams."""
+    """Events as bytes. Counts the open streams."""
 
     def __init__(self, events: Iterator[str]) -> None:
         global _open
@@ -86,7 +86,7 @@ class _Counted(Iterator[bytes]):
         return next(self._events).encode()
 
     def close(self) -> None:
-        """The client is gone, or there is nothing more to say."""
+        """End the stream, because of a disconnect or after the last event."""
         global _open
         if self._events is not None:
             _open -= 1

@@ -1,7 +1,7 @@
-"""What a client asks for that wants a run, as types that the API's document is made from. Pure.
+"""Request bodies that start runs. The OpenAPI document is generated from them. Pure.
 
-A field that is an option of ``amoc run`` names it, so it is declared once for the API, for the
-process that runs it, and for ``amoc run --server``.
+A field that is an option of ``amoc run`` refers to it. So it is declared once for the API, for the
+process of the run, and for ``amoc run --server``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _Lines = Annotated[list[Line], Field(max_length=100)]
 
 
 def option(flag: str, description: str, default: Any = None, **limits: Any) -> Any:
-    """A field that is the option `flag` of an ``amoc`` command."""
+    """Return a field that stands for the option `flag` of an ``amoc`` command."""
     return Field(default, description=description, json_schema_extra={"x-option": flag}, **limits)
 
 
 class Options(Exact):
-    """What is given to an ``amoc`` command that is carried out on the server.
+    """Options of an ``amoc`` command that is run on the server.
 
     Attributes:
         verb: The command.
@@ -34,12 +34,12 @@ class Options(Exact):
         default={}, description="Settings by name; values are JSON", max_length=MAX_VALUES
     )
     comment: str = option(
-        "--comment", "A comment to keep with the run", "", max_length=MAX_COMMENT, pattern=ONE_LINE
+        "--comment", "Comment to store with the run", "", max_length=MAX_COMMENT, pattern=ONE_LINE
     )
 
     @classmethod
     def flags(cls) -> dict[str, str]:
-        """The name of the field by the option that it stands for."""
+        """Return the names of the fields by their options."""
         return {
             str(one.json_schema_extra["x-option"]): name
             for name, one in cls.model_fields.items()
@@ -47,7 +47,7 @@ class Options(Exact):
         }
 
     def arguments(self) -> list[str]:
-        """The options that say the same on the command line; settings go another way."""
+        """Return the equivalent command-line options. Settings are passed separately."""
         made: list[str] = []
         for flag, name in self.flags().items():
             made += _options(flag, getattr(self, name))
@@ -65,7 +65,7 @@ class PlanBody(Options):
     spawn_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = option(
         "--spawn-rate", "Users to start per second; sets user_rate, which is per minute"
     )
-    duration: Line | None = option("--duration", "How long: 30s, 5m; default: until all users left")
+    duration: Line | None = option("--duration", "30s, 5m; default: until all users have finished")
     stages: Line | None = option("--stages", "Users over time, such as 30s:100,2m:1000,30s:0")
     arrival_rate: Line | None = option(
         "--arrival-rate", "Iterations to start, such as 200/s, however slow the target is"
@@ -74,30 +74,30 @@ class PlanBody(Options):
         "--max-users", "Maximum number of users with arrival_rate"
     )
     throttles: dict[Line, Line] = option(
-        "--throttle", "Rates by throttle, instead of the scenario's", {}, max_length=100
+        "--throttle", "Rates by throttle, overriding the scenario's", {}, max_length=100
     )
     workers: Annotated[int, Whole(1, 512)] | None = option(
         "--workers", "Number of worker processes"
     )
-    # Who may start runs may not start programs elsewhere: that is for the server's operator to say.
+    # Clients that may start runs may not start programs on other hosts; the operator may.
     cluster: Annotated[str, Field(pattern=LOCAL_NODES)] | None = option(
         "--cluster",
         "Nodes to run on, all on the server's host: local:3 (default: the server's --cluster)",
     )
     nodes: Annotated[int, Whole(1, MAX_NODES)] | None = option(
-        "--nodes", "Use only so many of the nodes, the first ones"
+        "--nodes", "Use only the first N nodes"
     )
     placement: Line | None = option(
         "--placement",
-        "Distribution of users over nodes: round-robin (default), blocks, weighted, or one that is"
+        "Distribution of users over nodes: round-robin (default), blocks, weighted, or a strategy"
         " installed on the server",
     )
-    on_nodes: _Lines = option("--on-nodes", "The only nodes that get users (default: all)", [])
+    on_nodes: _Lines = option("--on-nodes", "Run users on these nodes only (default: all)", [])
     on_node_loss: Literal["restart", "continue", "fail"] | None = option(
-        "--on-node-loss", "What happens when a node is lost (default: restart its users)"
+        "--on-node-loss", "What to do when a node is lost (default: restart its users)"
     )
-    host: Line | None = option("--host", "Base URL under load: the setting host")
-    tags: _Lines = option("--tags", "Run only tasks of a locustfile that have one of these", [])
+    host: Line | None = option("--host", "Base URL of the target: the setting host")
+    tags: _Lines = option("--tags", "Run only tasks that have one of these tags", [])
     exclude_tags: _Lines = option("--exclude-tags", "Skip tasks that have one of these tags", [])
     real_locust: bool = option("--real-locust", "Run a locustfile with Locust's own classes", False)
     allow_undeclared: bool = option(
@@ -109,26 +109,26 @@ class PlanBody(Options):
     init_timeout: Line | None = option("--init-timeout", "Timeout for init(), such as 30s")
     stop_timeout: Line | None = option("--stop-timeout", "Grace period at the end, such as 10s")
     expect: _Lines = option("--expect", "Thresholds", [])
-    abort_on_fail: Line | None = option("--abort-on-fail", "Abort after a violation of this long")
-    warmup: Line | None = option("--warmup", "Exclude this initial period from thresholds")
+    abort_on_fail: Line | None = option("--abort-on-fail", "Abort after a violation of this length")
+    warmup: Line | None = option("--warmup", "Initial period to exclude from thresholds")
     limited_ok: bool = option("--limited-ok", "Do not fail the run for a slow generator", False)
-    failures_ok: bool = option("--failures-ok", "Accept a run in which nothing succeeded", False)
+    failures_ok: bool = option("--failures-ok", "Do not fail if nothing succeeded", False)
     log_level: Literal["debug", "info", "warning", "error"] | None = option(
         "--log-level", "Lowest level to log in the run's directory (default: info)"
     )
-    no_install: bool = option("--no-install", "Install no dependencies of the scenario", False)
+    no_install: bool = option("--no-install", "Do not install dependencies of the scenario", False)
     locked: bool = option("--locked", "Refuse dependencies that are not locked", False)
-    install_timeout: Line | None = option("--install-timeout", "Timeout for installing them")
+    install_timeout: Line | None = option("--install-timeout", "Timeout of the installation")
 
 
 class Waiting(Exact):
     """When a run may start."""
 
     queue: bool = Field(
-        default=False, description="Wait until earlier runs are over, instead of being refused"
+        default=False, description="Wait until earlier runs have ended, instead of being refused"
     )
     at: AwareDatetime | None = Field(
-        default=None, description="When to start, with its time zone; the run is queued until then"
+        default=None, description="Start time, with time zone; the run is queued until then"
     )
 
 
@@ -142,9 +142,9 @@ class RepeatBody(Options):
     verb: ClassVar[str] = "replay"
 
     run: RunId
-    no_install: bool = option("--no-install", "Install no dependencies of the scenario", False)
+    no_install: bool = option("--no-install", "Do not install dependencies of the scenario", False)
     locked: bool = option("--locked", "Refuse dependencies that are not locked", False)
-    install_timeout: Line | None = option("--install-timeout", "Timeout for installing them")
+    install_timeout: Line | None = option("--install-timeout", "Timeout of the installation")
 
 
 class ReplayBody(RepeatBody, Waiting):
@@ -152,7 +152,7 @@ class ReplayBody(RepeatBody, Waiting):
 
 
 def _options(flag: str, value: object) -> list[str]:
-    """How an option is given on the command line; nothing where it is as if not given."""
+    """Return an option as command-line arguments; none if the value is the same as not given."""
     if value is None or value is False or value == "":
         return []
     if value is True:

@@ -1,4 +1,4 @@
-"""Tokens, what each of them allows, and how often a client may be wrong. Pure."""
+"""Tokens, their roles, and the limit of wrong tokens per client. Pure."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from amoc.base.errors import UsageError
 MIN_LENGTH = 16
 MAX_TOKENS = 100
 MAX_WRONG = 10
-"""Wrong tokens of one client, before it has to wait."""
+"""Number of wrong tokens after which a client has to wait."""
 WRONG_PERIOD_S = 60.0
 MAX_CLIENTS = 10_000
 IPV6_PREFIX = 64
-"""Bits of an IPv6 address that stand for one client: a single host may have all below them."""
+"""Prefix length that identifies an IPv6 client, as one host may own a whole network."""
 
 
 class Role(IntEnum):
-    """What somebody may do; each role may do what those before it may."""
+    """What a client may do. Each role includes the ones before it."""
 
     READ = 1
-    """Look at runs, scenarios and reports."""
+    """Read runs, scenarios and reports."""
     RUN = 2
-    """Start runs and give them commands."""
+    """Start runs and send them commands."""
     ADMIN = 3
     """Upload scenarios and delete runs."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """The tokens that are valid, each with its role; never shown."""
+    """The valid tokens with their roles. Never shown."""
 
     known: Sequence[tuple[bytes, Role]] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str, source: str) -> Tokens:
-        """The tokens of a file: ``role token`` in each line, or a token alone for `Role.ADMIN`.
+        """Parse a token file: ``role token`` on each line, or a token alone for `Role.ADMIN`.
 
-        Empty lines and those that begin with ``#`` are passed over.
+        Empty lines and lines that start with ``#`` are ignored.
 
         Raises:
-            UsageError: A line is something else; no message shows a token.
+            UsageError: A line has another form. Messages never show tokens.
         """
         known: list[tuple[bytes, Role]] = []
         for number, line in enumerate(text.splitlines(), 1):
@@ -67,7 +67,7 @@ class Tokens:
         return cls(tuple(known))
 
     def role_of(self, token: str) -> Role | None:
-        """What `token` allows; None if it is not valid. Takes the same time for all of them."""
+        """Return the role of `token`; None if it is invalid. Takes constant time for all tokens."""
         given = token.encode("utf-8", "replace")
         found: Role | None = None
         for known, role in self.known:
@@ -77,7 +77,7 @@ class Tokens:
 
 
 def client_of(address: str) -> str:
-    """Who an address belongs to, as far as limits are concerned: itself, or its IPv6 network."""
+    """Return the client that an address belongs to, for limits: itself, or its IPv6 network."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:
@@ -90,23 +90,23 @@ def client_of(address: str) -> str:
 
 
 class WrongTokens:
-    """Counts wrong tokens by client, so that nobody tries them out.
+    """Counts wrong tokens per client, to prevent guessing.
 
-    Of more than `MAX_CLIENTS` clients those that were wrong longest ago are forgotten: who has as
-    many addresses gets no more than `MAX_WRONG` attempts with each, or one when it comes round.
+    Beyond `MAX_CLIENTS` clients, the one whose last wrong token is oldest is forgotten. So even an
+    attacker with that many addresses gets few attempts: `MAX_WRONG` per address, or one per round.
     """
 
     def __init__(self) -> None:
         self._clients: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def wait_s(self, client: str, now_s: float) -> float:
-        """How long `client` has to wait before it may try again; 0 if it may now."""
+        """Return how long `client` has to wait before its next attempt; 0 for not at all."""
         count, since_s = self._clients.get(client, (0, now_s))
         left_s = since_s + WRONG_PERIOD_S - now_s
         return left_s if count >= MAX_WRONG and left_s > 0 else 0.0
 
     def note(self, client: str, now_s: float) -> None:
-        """`client` was wrong."""
+        """Record a wrong token of `client`."""
         count, since_s = self._clients.pop(client, (0, now_s))
         if now_s - since_s >= WRONG_PERIOD_S:
             count, since_s = 0, now_s

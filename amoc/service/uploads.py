@@ -1,4 +1,4 @@
-"""Takes scenarios that clients send: each is checked, then put in its place as a whole."""
+"""Uploads of scenarios: each is checked, and then put in place atomically."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ _STAGING = ".upload-"
 
 
 class Uploads:
-    """Puts scenarios into the directory of uploads."""
+    """Stores scenarios in the directory of uploads."""
 
     def __init__(self, scenarios: Scenarios, allowed: bool, tidy: Callable[[], object]) -> None:
-        """Put them beside `scenarios`, if that is allowed; `tidy` removes what nobody needs."""
+        """Store uploads next to `scenarios`, if allowed; `tidy` deletes unneeded files."""
         self._scenarios = scenarios
         self._allowed = allowed
         self._tidy = tidy
 
     def take(self, name: str, stream: IO[bytes]) -> dict[str, Any]:
-        """Keep the scenario `name` that `stream` holds; what it says of itself.
+        """Store the scenario `name`, and return its description.
 
         Args:
-            name: What it is called.
-            stream: Its source, or an archive with it.
+            name: Name of the scenario.
+            stream: Its source, or an archive.
 
         Raises:
-            Problem: There are no uploads here, the name is one of the operator's scenarios, or it
-                is no scenario that can be loaded.
+            Problem: Uploads are disabled, the operator has a scenario of this name, or the upload
+                is not a scenario that can be loaded.
         """
         own = self._scenarios.own
         if self._allowed and ((own / f"{name}.py").exists() or (own / name).exists()):
-            why = "cannot be replaced; start that one by its name, or upload under another name"
-            raise conflict(f"{name} is a scenario of the directory {own.name}, and {why}", "name")
+            why = "cannot be replaced; start it by its name, or upload under another name"
+            raise conflict(f"{name} is a scenario in the directory {own.name}, and {why}", "name")
         with self._received(stream, name) as (sent, digest):
             found = self._checked(sent, name)
             made = Path(found.pop("path"))
@@ -57,12 +57,12 @@ class Uploads:
         return {"name": name, **found, "replaced": replaced}
 
     def take_files(self, stream: IO[bytes]) -> str:
-        """Keep the files in the archive that `stream` holds, for runs; how names in it begin.
+        """Store the files of an archive for runs. Return the prefix of the names of its scenarios.
 
-        They are no scenarios of this server: see `amoc.service.sent_files`.
+        They are not listed as scenarios of this server, see `amoc.service.sent_files`.
 
         Raises:
-            Problem: There are no uploads here, or it is no archive that may be unpacked.
+            Problem: Uploads are disabled, or it is not an archive that may be unpacked.
         """
         with self._received(stream) as (sent, digest):
             place = sent_files.place_of(self._scenarios.uploads, digest)
@@ -72,17 +72,17 @@ class Uploads:
 
     @contextmanager
     def _received(self, stream: IO[bytes], name: str = "") -> Iterator[tuple[Path, str]]:
-        """What `stream` holds, as a file in a directory of its own that is removed; its digest.
+        """Receive an upload into a temporary directory. Yields its path and its digest.
 
         Args:
-            stream: What a client sends.
-            name: What it is called, which the digest is of, too.
+            stream: The upload.
+            name: Name of the scenario, which the digest includes.
 
         Raises:
-            Problem: There are no uploads here, or there is no room.
+            Problem: Uploads are disabled, or the disk is full.
         """
         if not self._allowed:
-            raise Problem(HTTPStatus.FORBIDDEN, "uploads are switched off here (--no-upload)")
+            raise Problem(HTTPStatus.FORBIDDEN, "uploads are disabled (--no-upload)")
         base = self._scenarios.uploads
         staging, digest = None, hashlib.sha256(f"{name}\0".encode())
         try:
@@ -95,7 +95,7 @@ class Uploads:
                     file.write(data)
             yield sent, digest.hexdigest()
         except OSError as error:
-            why = f"the upload cannot be kept: {error.strerror}"
+            why = f"the upload cannot be stored: {error.strerror}"
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
         finally:
             if staging is not None:
@@ -108,7 +108,7 @@ class Uploads:
             raise of_error(error, "body") from None
 
     def _kept(self, made: Path, digest: str) -> Path:
-        """Where the files of a directory are from now on, or were before.
+        """Move the files of an upload to their final place, unless they exist there. Return it.
 
         Raises:
             Problem: There is no room for them.
@@ -128,18 +128,18 @@ class Uploads:
         if (there := sent_files.total(self._scenarios.uploads)) > most:
             raise Problem(
                 HTTPStatus.INSUFFICIENT_STORAGE,
-                f"files that were sent take {there:,} of at most {sent_files.MAX_BYTES:,} bytes;"
-                " those of a run are removed with it, others an hour after they were sent",
+                f"uploaded files take {there:,} of at most {sent_files.MAX_BYTES:,} bytes;"
+                " those of a run are deleted with it, others an hour after the upload",
             )
 
     def _name(self, name: str, place: Path, staging: Path) -> bool:
-        """Have a name lead to the files there; whether it replaces something."""
+        """Link a name to the files of an upload. Return whether it replaced something."""
         base = self._scenarios.uploads
         link = base / name
         old = [one for one in (link, base / f"{name}.py") if one.exists()]
         for one in old:
             if one.is_symlink():
-                sent_files.use(one)  # somebody may be about to load it
+                sent_files.use(one)  # a run may be about to load it
             else:
                 one.rename(staging / f"old-{one.name}")
         new = staging / "link"
@@ -149,6 +149,6 @@ class Uploads:
 
 
 def clear(base: Path) -> None:
-    """Remove what a server before this one has left half done."""
+    """Delete what an earlier server has left unfinished."""
     for one in base.glob(f"{_STAGING}*"):
         shutil.rmtree(one, ignore_errors=True)

@@ -196,7 +196,7 @@ def test_what_waits_goes_on_waiting_when_the_server_ends(tmp_path: Path, signum:
             tomorrow: "queued",
         }
         assert "no scenario 'gone'" in again.get(f"/runs/{missing}")["error"]
-        assert "not kept when the server ends: password" in again.get(f"/runs/{secret}")["error"]
+        assert "not saved when the server ends: password" in again.get(f"/runs/{secret}")["error"]
         assert again.get("/status")["queued"] == [tomorrow]
         again.patch("/execution/stop", {"run": tomorrow})
         again.patch("/execution/stop")

@@ -223,7 +223,7 @@ def test_what_was_sent_for_runs_goes_with_them(tmp_path: Path) -> None:
         refused = daemon.request("PUT", "/scenarios/files", data=b"start = print\n")
         assert (refused.status, refused.json["detail"]) == (
             422,
-            "the body must be an archive, zip or tar, and is none",
+            "the body must be a zip or tar archive, got something else",
         )
         fresh = sent / "fresh"
         with (fresh / "data.bin").open("wb") as file:

@@ -19,7 +19,7 @@ ADD = next(one.body for one in command_routes() if one.path == "add_users")
     [
         (StartBody, {}, "scenario is required"),
         (StartBody, {"scenario": "a", "user": 3}, "user is not a field of this request"),
-        (StartBody, {"scenario": 3}, "scenario must be a text, got 3"),
+        (StartBody, {"scenario": 3}, "scenario must be a string, got 3"),
         (
             StartBody,
             {"scenario": "../a"},
@@ -40,7 +40,7 @@ ADD = next(one.body for one in command_routes() if one.path == "add_users")
             "limited_ok must be true or false, got 'hm'",
         ),
         (StartBody, {"scenario": "a", "settings": []}, "settings must be an object"),
-        (StartBody, {"scenario": "a", "expect": [1]}, "expect.0 must be a text, got 1"),
+        (StartBody, {"scenario": "a", "expect": [1]}, "expect.0 must be a string, got 1"),
         (
             StartBody,
             {"scenario": "a", "log_level": "all"},
@@ -59,7 +59,7 @@ ADD = next(one.body for one in command_routes() if one.path == "add_users")
         (ADD, {"users": 0}, "users must be at least 1, got 0"),
         (ListQuery, {"limit": 0}, "limit must be at least 1, got 0"),
         (RunPath, {"id": "-"}, "id must be the name of a run, or last, last~1 and so on, got '-'"),
-        (SourceBody, {"scenario": "a", "module_source": 7}, "module_source must be a text"),
+        (SourceBody, {"scenario": "a", "module_source": 7}, "module_source must be a string"),
     ],
 )
 def test_what_is_wrong_is_the_field_the_rule_and_the_value(

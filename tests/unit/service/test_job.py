@@ -54,7 +54,7 @@ def test_no_secret_is_kept_and_nothing_starts_without_it(name: str, value: objec
     assert "hush" not in json.dumps(job.to_json())
     found = again(job)
     assert found.state == FAILED
-    assert found.error.startswith(f"secrets are not kept when the server ends: {name};")
+    assert found.error.startswith(f"secrets are not saved when the server ends: {name};")
 
 
 def test_nothing_starts_twice_and_what_failed_stays_so() -> None:
