@@ -1,4 +1,4 @@
-"""Runs from a program: started here with `run`, or on a server with `Client`; and from pytest."""
+"""Runs from Python: locally with `run`, on a server with `Client`, and from pytest."""
 
 from typing import TYPE_CHECKING
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from amoc.client.result import RunResult
 
 __all__ = [
-    # what a program calls
+    # functions and classes to call
     "Client",
     "read_run",
     "run",
-    # what those return and raise
+    # results and errors
     "RunResult",
     "ServiceError",
     "Stopped",
 ]
 
-if not TYPE_CHECKING:  # pytest loads this for each project, used or not
+if not TYPE_CHECKING:  # pytest imports this in every project, whether it is used or not
     __getattr__ = lazy_names.loader(
         globals(),
         {

@@ -1,6 +1,6 @@
-"""What a server answers, as types; `docs/rest.md` says what each field means. Pure.
+"""Responses of a server as types. `docs/rest.md` documents the fields. Pure.
 
-A field that a type does not have, of a later version say, is in `raw`.
+Fields that a type does not have, for example those of a later version, are in `raw`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ A = TypeVar("A", bound="Answer")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An answer, or a part of one.
+    """A response, or part of one.
 
     Attributes:
-        raw: All of it, as the server said it.
+        raw: The JSON object as the server sent it.
     """
 
     raw: JsonObject = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, data: object) -> Self:
-        """From JSON.
+        """Create the object from JSON.
 
         Raises:
-            PeerError: Something is missing, so it is not a server of amoc that answers.
+            PeerError: A field is missing, so this is not a response of an amoc server.
         """
         if not isinstance(data, Mapping):
             raise PeerError(f"the server's answer must be an object, got {type(data).__name__}")
@@ -43,10 +43,10 @@ class Answer:
 
 
 def each(kind: type[A], data: object) -> tuple[A, ...]:
-    """A list in an answer, as types.
+    """Create objects from a list in a response.
 
     Raises:
-        PeerError: It is none.
+        PeerError: It is not a list.
     """
     if not isinstance(data, Sequence) or isinstance(data, str):
         raise PeerError(f"the server's answer must have a list, got {type(data).__name__}")
@@ -55,7 +55,7 @@ def each(kind: type[A], data: object) -> tuple[A, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Answer):
-    """A run that was started, or queued; `run` is its id, `notes` what amoc told meanwhile."""
+    """A started or queued run. `run` is its id, `notes` are messages of amoc such as warnings."""
 
     run: str
     state: str
@@ -64,12 +64,12 @@ class Started(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Preview(Answer):
-    """What a run would do and when, as ``amoc plan --json`` has it.
+    """A preview of a run, as printed by ``amoc plan --json``.
 
     Attributes:
-        settings: Each with its name, its value, and where from.
-        users: Who starts when.
-        end: When and how it would end.
+        settings: Name, value and source of each setting.
+        users: Which users start, and when.
+        end: When and how the run would end.
         open: What cannot be known before the run.
     """
 
@@ -82,7 +82,7 @@ class Preview(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Done(Answer):
-    """What a run answers to a command: `summary` says it in words."""
+    """A run's answer to a command; `summary` is the answer as text."""
 
     run: str
     summary: str
@@ -90,7 +90,7 @@ class Done(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class RunStatus(Answer):
-    """A run that is running; `users` are counts by state."""
+    """The status of a running run; `users` are counts by state."""
 
     run: str
     state: str
@@ -101,15 +101,15 @@ class RunStatus(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class Status(Answer):
-    """The server.
+    """The status of the server.
 
     Attributes:
-        state: ``idle``, or that of the newest run that runs.
-        runs: Those that run.
-        queued: Ids of those that wait.
-        parallel: How many may run side by side.
+        state: ``idle``, or the state of the newest running run.
+        runs: The running runs.
+        queued: Ids of the queued runs.
+        parallel: Maximum number of runs at the same time.
         uploads: Whether scenarios may be uploaded.
-        role: What we may do: ``read``, ``run`` or ``admin``.
+        role: Role of this client: ``read``, ``run`` or ``admin``.
     """
 
     version: str
@@ -122,7 +122,7 @@ class Status(Answer):
 
     @classmethod
     def of(cls, data: object) -> Status:
-        """From JSON."""
+        """Create the object from JSON."""
         runs = each(RunStatus, data.get("runs")) if isinstance(data, Mapping) else ()
         return super().of({**data, "runs": runs} if isinstance(data, Mapping) else data)
 
@@ -138,13 +138,13 @@ class Node(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo(Answer):
-    """A run as it is listed.
+    """A run in a list.
 
     Attributes:
         state: ``queued``, ``starting``, ``running``, ``over``, or ``failed`` before a user started.
         verdict: As in its summary.
-        users: The most that there were at once.
-        error: Why it could not begin.
+        users: Maximum number of concurrent users.
+        error: Why it failed to start.
     """
 
     id: str
@@ -161,7 +161,7 @@ class RunInfo(Answer):
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether the run has ended, or failed to start."""
         return self.state in ("over", "failed")
 
 
@@ -180,7 +180,7 @@ class SettingInfo(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class DependencyInfo(Answer):
-    """A version that a scenario gets; `state` is ``amoc``, whose own it is, or ``installed``."""
+    """A dependency of a scenario; `state` is ``amoc`` (in its environment) or ``installed``."""
 
     name: str
     version: str
@@ -189,7 +189,7 @@ class DependencyInfo(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioInfo(Answer):
-    """What a scenario says of itself; `replaced`, of an upload, whether there was one before."""
+    """The description of a scenario; `replaced` says whether an upload replaced another one."""
 
     name: str
     doc: str
@@ -200,7 +200,7 @@ class ScenarioInfo(Answer):
 
     @classmethod
     def of(cls, data: object) -> ScenarioInfo:
-        """From JSON."""
+        """Create the object from JSON."""
         if not isinstance(data, Mapping):
             return super().of(data)
         kinds: dict[str, type[Answer]] = {"settings": SettingInfo, "dependencies": DependencyInfo}
@@ -214,12 +214,12 @@ class Second(Answer):
     Attributes:
         second: Its number, from 1.
         t_s: Its end, in seconds since the first user could start.
-        span_s: How long it was.
-        state: The run's state at its end.
+        span_s: Its exact length in seconds.
+        state: State of the run at its end.
         users: Counts by state.
-        counters: By how much they grew.
-        gauges: As they are at the end.
-        timers: What they recorded.
+        counters: Increments.
+        gauges: Values at its end.
+        timers: Durations recorded in it.
     """
 
     second: int
@@ -233,7 +233,7 @@ class Second(Answer):
 
     @classmethod
     def of(cls, data: object) -> Second:
-        """From JSON."""
+        """Create the object from JSON."""
         if not isinstance(data, Mapping):
             return super().of(data)
         timers = data.get("timers", {})
@@ -241,10 +241,10 @@ class Second(Answer):
         return super().of({**data, "timers": made})
 
     def per_s(self, counter: str) -> float:
-        """How often a second something was counted in it."""
+        """Return the rate of a counter per second."""
         return self.counters.get(counter, 0) / self.span_s if self.span_s else 0.0
 
 
 def _timer(name: str, part: Mapping[str, float]) -> Timer:
-    """A timer of one second, which tells its maximum in nanoseconds."""
+    """Create the timer of a second, whose maximum is given in nanoseconds."""
     return Timer.of(name, {**part, "max_s": part.get("max_ns", 0) / 1e9})

@@ -1,6 +1,6 @@
-"""``run``: what a program calls to run a scenario, and what a scenario asks of its own run.
+"""``run``: runs a scenario for a program, and tells a scenario about its own run.
 
-Scenarios import it, too, for `run.iteration`, so what runs a scenario is loaded by the first call.
+Scenarios import it, too, for `run.iteration`. So everything else is imported at the first call.
 """
 
 from __future__ import annotations
@@ -53,49 +53,50 @@ class Run:
     ) -> RunResult:
         """Run a scenario to its end: ``amoc run`` as a function.
 
-        The run is a process tree of its own; nothing is patched or imported here. Ctrl-C stops it
-        gracefully, a second one at once. If this process dies, the run stops by itself.
+        The run is a separate process tree. Nothing is patched or imported in this process. Ctrl-C
+        stops the run gracefully, a second one at once. If this process dies, the run stops.
 
         Args:
             scenario: A Python file or an importable module; or several files with their numbers of
                 users, ``{"buy.py": 10, "browse.py": 90}``, or loads, ``{"buy.py": "10/s"}``.
             users: Number of users; ids start at 1.
             user_ids: Ids of the users instead, such as ``range(501, 601)`` or ``"501-600"``.
-            stages: Number of users over time: ``"30s:100,2m:1000"``, or pairs of both.
-            arrival_rate: Iterations begin at this rate, ``"200/s"``, instead of a number of users.
-            max_users: Most users of an arrival rate at once.
-            duration: Stop gracefully after this time; without it when all users have finished.
-            set: Values of settings; they do not stand on the run's command line.
+            stages: Number of users over time: ``"30s:100,2m:1000"``, or such pairs.
+            arrival_rate: Start iterations at this rate, ``"200/s"``, instead of running a number of
+                users.
+            max_users: Maximum number of concurrent users with an arrival rate.
+            duration: Stop gracefully after this time; by default when all users have finished.
+            set: Values of settings. They are not on the command line of the run.
             expect: Thresholds: ``"login.p95 < 200ms"``.
             throttles: Rates by throttle: ``{"orders": "10/s"}``.
             workers: Number of worker processes.
             config: A TOML file with settings.
             allow_undeclared: Accept settings that the scenario does not declare.
             seed: Seed of all random decisions.
-            comment: A comment to keep with the run.
-            warmup: Initial period that thresholds and figures exclude.
-            abort_on_fail: Abort when a threshold has been violated, or for this long.
+            comment: Comment to store with the run.
+            warmup: Initial period to exclude from thresholds and statistics.
+            abort_on_fail: Abort when a threshold is violated, or has been for this long.
             init_timeout: Timeout for loading the scenario and for init().
             stop_timeout: Grace period for users to finish at the end.
-            limited_ok: Do not fail the run when the load generator was too slow.
-            failures_ok: Accept a run in which nothing succeeded.
-            log_level: Lowest level to log in the run's directory.
-            install: Whether missing dependencies of the scenario may be installed.
+            limited_ok: Do not fail the run because the load generator was too slow.
+            failures_ok: Do not fail a run in which nothing succeeded.
+            log_level: Lowest level to write to the logs in the run's directory.
+            install: Whether to install missing dependencies of the scenario.
             locked: Refuse dependencies that are not locked with their hashes.
             run_dir: The run's directory, new or empty.
-            runs_dir: Where a directory for it is made otherwise.
-            env: Environment variables for the run, on top of this process's.
-            on_line: Called with each line that the run prints, such as ``print``.
+            runs_dir: Where to create it if `run_dir` is not given.
+            env: Environment variables for the run, in addition to those of this process.
+            on_line: Called with each line that the run prints; for example ``print``.
             options: Further options of ``amoc run``, as on its command line.
 
         Returns:
             Its result, whatever the verdict; see `RunResult.check`.
 
         Raises:
-            AmocError: It failed before a user could start: `UsageError`, `SettingError`,
-                `ScenarioError`, `InitError`, `ResourceError` and others; nothing is left behind.
-            Stopped: This process was interrupted; its `result` is what the run has shown.
-            TypeError: An argument is of a type that it cannot be.
+            AmocError: The run failed before a user could start: `UsageError`, `SettingError`,
+                `ScenarioError`, `InitError`, `ResourceError` and others. It leaves no files.
+            Stopped: This process was interrupted; `result` has the results up to then.
+            TypeError: An argument has the wrong type.
         """
         given = {name: value for name, value in locals().items() if name != "self"}
         from amoc.client import local
@@ -104,7 +105,7 @@ class Run:
 
     @property
     def iteration(self) -> int:
-        """The number of the calling user's iteration, which no other of the run has; from 1."""
+        """Number of the calling user's iteration, unique in the run; starts at 1."""
         return self._number()
 
     @cached_property

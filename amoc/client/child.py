@@ -1,7 +1,8 @@
-"""``amoc run`` in a process tree of its own, for a caller that has no gevent.
+"""``amoc run`` in its own process tree, for callers without gevent.
 
-It has its own process group, so Ctrl-C in a terminal or a notebook is the caller's alone, who tells
-the run to stop. When the caller dies, even by SIGKILL, the run stops gracefully (`amoc.cli.below`).
+It has its own process group, so only the caller receives Ctrl-C in a terminal or a notebook, and
+then stops the run. If the caller dies, even by SIGKILL, the run stops gracefully
+(`amoc.cli.below`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from amoc.base.text import LineSplitter
 KEPT_LINES = 2_000
 LOOK_S = 1.0
 GRACE_S = 60.0
-"""How long a run that is not wanted any more may take beyond its own deadlines."""
+"""How long an abandoned run may take to stop, beyond its own timeouts."""
 
 
 class Ended(NamedTuple):
@@ -32,15 +33,15 @@ class Ended(NamedTuple):
     status: int
     """Its exit status, negative for a signal."""
     output: str
-    """What it printed last, a line each."""
+    """The last lines of its standard output."""
     errors: str
-    """What it said on standard error."""
+    """The last lines of its standard error."""
     interrupts: int
-    """How often the caller was interrupted meanwhile."""
+    """How often the caller was interrupted while waiting."""
 
 
 class RunProcess:
-    """A command of amoc as a process that does not outlive us."""
+    """An amoc command as a process that does not outlive this one."""
 
     def __init__(
         self,
@@ -53,14 +54,14 @@ class RunProcess:
 
         Args:
             arguments: The command and its arguments.
-            text: What it can read from its standard input.
-            environment: Variables on top of our own.
-            on_line: Gets each line that it prints.
+            text: Content of its standard input.
+            environment: Variables in addition to those of this process.
+            on_line: Called with each line that it prints.
         """
         self._on_line = on_line or (lambda _: None)
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._errors: deque[str] = deque(maxlen=KEPT_LINES)
-        with tempfile.TemporaryFile() as given:  # without a name: whoever dies, nothing is left
+        with tempfile.TemporaryFile() as given:  # has no name, so it never has to be cleaned up
             given.write(text.encode())
             given.seek(0)
             self._process = subprocess.Popen(
@@ -74,9 +75,9 @@ class RunProcess:
         self.pid = self._process.pid
 
     def wait(self) -> Ended:
-        """Wait for its end; an interrupt stops it, and is counted.
+        """Wait for the end of the process. An interrupt stops it, and is counted.
 
-        Whatever else is raised meanwhile, by `on_line` say, ends the run, too.
+        Other exceptions meanwhile, for example of `on_line`, stop the run and propagate.
         """
         interrupts = 0
         with selectors.DefaultSelector() as ready:
@@ -113,7 +114,7 @@ class RunProcess:
     def _read(
         self, ready: selectors.BaseSelector, pidfd: int, give_up_ns: int | None = None
     ) -> None:
-        """Take what it prints until it has ended, and what is in the pipes then."""
+        """Read output until the process has ended, then the rest in the pipes."""
         ended = False
         while not ended and (give_up_ns is None or now_ns() < give_up_ns):
             keys = [key for key, _ in ready.select(LOOK_S)]
@@ -140,7 +141,7 @@ class RunProcess:
                 return
 
     def _interrupt(self, times: int) -> None:
-        """Stop it: gracefully, the second time at once, the third time whatever it does."""
+        """Stop the process: gracefully, the second time at once, the third time by SIGKILL."""
         self._signal(signal.SIGINT if times < 3 else signal.SIGKILL)
 
     def _abandon(self, ready: selectors.BaseSelector, pidfd: int) -> None:

@@ -1,4 +1,4 @@
-"""What a run of a server has written, fetched into a directory of this host."""
+"""Downloads of the files of a server's run."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _CHUNK = 1 << 16
 
 @contextmanager
 def fetched(line: Line, run: str) -> Iterator[Path]:
-    """A directory with what a run has written so far, for as long as the block lasts."""
+    """Yield a temporary directory with the current files of a run."""
     with TemporaryDirectory(prefix="amoc-fetched-") as temporary:
         yield fetch(line, run, Path(temporary))
 
 
 def fetch(line: Line, run: str, target: Path) -> Path:
-    """Write what a run has written so far below `target`; the run's directory there.
+    """Download the current files of a run into `target`. Return the run's directory there.
 
     Raises:
         ServiceError: There is no such run.
-        PeerError: There is no server, or what it sends is damaged.
+        PeerError: The server cannot be reached, or sent damaged data.
     """
     path = target / "files.tar"
     with line.open("GET", path_of(run, "archive")) as answer, path.open("wb") as file:

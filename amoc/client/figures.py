@@ -1,6 +1,6 @@
-"""The figures of a run as a program reads them: durations in seconds, by name. Pure.
+"""Figures of a run for programs: durations in seconds, by name. Pure.
 
-They say what `docs/summary.md` says of the fields that they are made of.
+`docs/summary.md` documents the summary fields that they come from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Named(dict[str, T]):
-    """Figures by name; a name that is not there is a `KeyError` that says which are."""
+    """Figures by name. A missing name is a `KeyError` that suggests existing ones."""
 
     def __init__(self, what: str, found: Mapping[str, T]) -> None:
         super().__init__(found)
@@ -28,26 +28,26 @@ class Named(dict[str, T]):
 
 @dataclass(frozen=True)
 class _Part:
-    """What a summary says of one thing."""
+    """A part of a summary."""
 
     @classmethod
     def of(cls, part: Mapping[str, Any], **more: object) -> Self:
-        """From a part of a summary, and what is not in itself."""
+        """Create the object from a part of a summary and additional fields."""
         return cls(**{one.name: part[one.name] for one in fields(cls) if one.name in part}, **more)
 
 
 @dataclass(frozen=True)
 class Failure(_Part):
-    """Executions of a request that failed for one cause.
+    """Failed executions of a request with the same cause.
 
     Attributes:
-        request: Of which request.
-        cause: Why: ``status 503``.
-        count: How many.
-        first_s: When it happened first, since the first user could start.
-        last_s: When it happened last.
-        user_id: A user to whom it happened.
-        message: What it was told.
+        request: Name of the request.
+        cause: Cause of failure: ``status 503``.
+        count: Number of failures.
+        first_s: Time of the first one, in seconds since the first user could start.
+        last_s: Time of the last one.
+        user_id: A user that was affected.
+        message: Details of one of them.
     """
 
     request: str
@@ -61,7 +61,7 @@ class Failure(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Times:
-    """Statistics of durations, in seconds; None where nothing was recorded."""
+    """Statistics of durations, in seconds; None if nothing was recorded."""
 
     mean: float | None = None
     p50: float | None = None
@@ -74,14 +74,14 @@ class Times:
 
 @dataclass(frozen=True, kw_only=True)
 class Timer(Times):
-    """A timer: `count` durations."""
+    """Statistics of a timer with `count` durations."""
 
     name: str
     count: int
 
     @classmethod
     def of(cls, name: str, part: Mapping[str, float]) -> Timer:
-        """From a summary."""
+        """Create the object from a summary."""
         count = int(part.get("count", 0))
         return cls(name=name, count=count, **times(part if count else {}))
 
@@ -90,16 +90,16 @@ class Timer(Times):
 class Request(Times):
     """A step of the scenario, or all requests together (``Aggregated``).
 
-    Its times are those of executions that succeeded.
+    The times are those of successful executions.
 
     Attributes:
-        count: Executions, those that failed included.
-        failures: Those that failed.
-        failed_share: Their share, from 0 to 1; None without an execution.
+        count: Executions, including failed ones.
+        failures: Failed executions.
+        failed_share: Share of failed executions, from 0 to 1; None without an execution.
         per_s: Executions per second while the run was running.
-        bytes: Bytes read, where that is known.
+        bytes: Bytes read, if known.
         response: Times from the intended starts, under a throttle or an arrival rate.
-        causes: Why they failed, the most frequent cause first.
+        causes: Causes of failure, most frequent first.
     """
 
     name: str
@@ -113,7 +113,7 @@ class Request(Times):
 
     @classmethod
     def of(cls, name: str, part: StepPart) -> Request:
-        """From a summary."""
+        """Create the object from a summary."""
         return cls(
             name=name,
             count=part["count"],
@@ -128,13 +128,13 @@ class Request(Times):
 
 
 def times(part: Mapping[str, float | None]) -> dict[str, float | None]:
-    """The durations of a summary by the names that they have here: ``p95_s`` is ``p95``."""
+    """Return the durations of a summary by their names here: ``p95_s`` becomes ``p95``."""
     return {name: part.get(f"{name}_s") for name in Times.__dataclass_fields__}
 
 
 @dataclass(frozen=True)
 class Check(_Part):
-    """A check of the scenario: how often it passed, and its share; None if it was never made."""
+    """Results of a check. `passed_share` is None if the check was never made."""
 
     name: str
     passed: int
@@ -144,14 +144,14 @@ class Check(_Part):
 
 @dataclass(frozen=True)
 class Threshold(_Part):
-    """A threshold and what came of it.
+    """A threshold and its outcome.
 
     Attributes:
         expression: As it was given: ``login.p95 < 200ms``.
-        source: Where: ``--expect``, or the scenario.
+        source: Where it was given: ``--expect``, or the scenario.
         passed: Whether it passed.
-        value: What was measured; None without a sample.
-        value_text: The same with its unit.
+        value: The measured value; None without a sample.
+        value_text: The measured value with its unit.
         reason: Why it failed.
     """
 
@@ -165,7 +165,7 @@ class Threshold(_Part):
 
 @dataclass(frozen=True)
 class Crash(_Part):
-    """Iterations that raised for one cause, and the traceback of one of them."""
+    """Iterations that crashed with the same cause, and the traceback of one of them."""
 
     cause: str
     count: int
@@ -175,7 +175,7 @@ class Crash(_Part):
 
 @dataclass(frozen=True)
 class Users:
-    """What became of the users, see `docs/summary.md`; `crashed` counts iterations."""
+    """Numbers of users by outcome, see `docs/summary.md`; `crashed` counts iterations."""
 
     started: int = 0
     finished: int = 0
@@ -190,5 +190,5 @@ class Users:
 
     @classmethod
     def of(cls, part: Mapping[str, float]) -> Users:
-        """From a summary."""
+        """Create the object from a summary."""
         return cls(**{name: int(part.get(name, 0)) for name in cls.__dataclass_fields__})

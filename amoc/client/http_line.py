@@ -1,4 +1,4 @@
-"""Requests to a server, with Python's own HTTP client: JSON both ways, problems as exceptions."""
+"""Requests to a server by the standard library's HTTP client, with JSON bodies and responses."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
 from amoc.base.json_plain import JsonObject
 
 TIMEOUT_S = 150.0
-"""A server may take two minutes to read a long run."""
+"""A server may take two minutes to read the files of a long run."""
 MAX_ANSWER = 256 << 20
 MIME = "application/problem+json"
 _TOKENS = "--server-token-file FILE on the command line, token_file=FILE in a program"
 
 
 class LostError(PeerError):
-    """There is no server, or the connection to it was lost."""
+    """The server could not be reached, or the connection was lost."""
 
 
 class FieldProblem(NamedTuple):
-    """What is wrong with one field of a request."""
+    """A problem with one field of a request."""
 
     field: str
     detail: str
 
 
 class ServiceError(AmocError):
-    """The server refuses a request.
+    """The server refused a request.
 
     Attributes:
-        status: The HTTP status: 401 without a valid token, 404, 409 when not now, 422 for values.
-        title: The status in words.
+        status: HTTP status, such as 401 (no valid token), 404, 409 (wrong state), 422 (bad value).
+        title: The status as text.
         detail: What is wrong.
-        errors: Each field that is wrong.
-        problem: The problem document (RFC 9457); empty where something else answered.
+        errors: The invalid fields.
+        problem: The problem document (RFC 9457); empty if the response was of another kind.
     """
 
     exit_code = UsageError.exit_code
@@ -58,19 +58,19 @@ class ServiceError(AmocError):
         self.problem = problem
         if problem.get("exit_code") in list(ExitCode):
             self.exit_code = ExitCode(problem["exit_code"])
-        # A problem document says what is wrong; of others there is little but the status.
+        # Without a problem document, from a proxy say, the status is the main information.
         super().__init__(self.detail if problem else f"{self.detail} ({status} {self.title})")
 
 
 @dataclass(frozen=True)
 class Line:
-    """How a server is reached.
+    """How to reach a server.
 
     Attributes:
-        host: Where it is, and so is `port`.
-        token: What it knows us by; never shown.
-        timeout_s: How long it may say nothing.
-        context: For HTTPS.
+        host, port: Its address.
+        token: Token for authorization; never shown.
+        timeout_s: Maximum wait for data from the server.
+        context: TLS context for HTTPS.
     """
 
     host: str
@@ -83,10 +83,10 @@ class Line:
     def to(
         cls, url: str, token: str | None, timeout_s: float = TIMEOUT_S, ca_file: str | None = None
     ) -> Line:
-        """The line to the server at `url`.
+        """Create the object for the server at `url`.
 
         Raises:
-            UsageError: The URL or the token is none, or the file cannot be read.
+            UsageError: The URL or the token is invalid, or the file cannot be read.
         """
         parts = urlsplit(url if "://" in url else f"http://{url}")
         try:
@@ -95,7 +95,7 @@ class Line:
             port = -1
         fine = parts.scheme in ("http", "https") and parts.hostname and port != -1
         if not fine or parts.username is not None or parts.path not in ("", "/") or parts.query:
-            # Not shown: there may be a password in it.
+            # The URL is not shown, as it may contain a password.
             raise UsageError("url must be such as http://127.0.0.1:4000, without path and password")
         if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
             raise UsageError("token must be printable ASCII characters")
@@ -115,30 +115,30 @@ class Line:
         return f"{'https' if self.context is not None else 'http'}://{host}:{self.port}"
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request with JSON; the JSON of the answer, None if there is none.
+        """Send a request with a JSON body. Return the parsed response, None if it is empty.
 
         Raises:
-            ServiceError: It is refused.
-            PeerError: There is no server, or no proper answer.
+            ServiceError: The server refused the request.
+            PeerError: The server cannot be reached, or its response is invalid.
         """
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
         answer = self.fetch(method, path, data, "application/json" if data is not None else "")
         return parsed(answer) if answer else None
 
     def fetch(self, method: str, path: str, data: bytes | None = None, kind: str = "") -> bytes:
-        """Send a request with any body; the body of the answer.
+        """Send a request with any body. Return the body of the response.
 
         Raises:
-            ServiceError: It is refused.
-            PeerError: There is no server, or no proper answer.
+            ServiceError: The server refused the request.
+            PeerError: The server cannot be reached, or its response is invalid.
         """
         headers = {"Content-Type": kind} if kind else {}
         with self.open(method, path, data, headers) as answer:
             read = answer.read(MAX_ANSWER + 1)
         if len(read) > MAX_ANSWER:
             raise PeerError(f"{self} must answer with at most {MAX_ANSWER} bytes, got more")
-        if answer.length:  # of a part of it http.client says nothing
-            raise LostError(f"{self}: the connection was lost in the middle of an answer")
+        if answer.length:  # http.client does not report truncated bodies
+            raise LostError(f"{self}: the connection was lost in the middle of a response")
         return read
 
     @contextmanager
@@ -150,13 +150,13 @@ class Line:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
-        """An answer that is not read yet.
+        """Send a request. Yields the response before its body is read.
 
         Raises:
-            ServiceError: The request is refused.
-            PeerError: There is no server, or the connection is lost.
+            ServiceError: The server refused the request.
+            PeerError: The server cannot be reached, or the connection was lost.
         """
-        sent = {"Connection": "close", **(headers or {})}  # each request has one of its own
+        sent = {"Connection": "close", **(headers or {})}  # connections are not reused
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
         try:
@@ -177,7 +177,7 @@ class Line:
         return http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
 
     def _refusal(self, answer: http.client.HTTPResponse) -> ServiceError:
-        """The error that an answer is."""
+        """Return the error for a response with an error status."""
         data = answer.read(1 << 20)
         problem: object = None
         if answer.headers.get_content_type() == MIME:
@@ -200,10 +200,10 @@ def _why(error: Exception) -> str:
 
 
 def token_in(file: str | Path) -> str:
-    """The token in a file: all of it, but for blanks around it.
+    """Return the token in a file that contains nothing else but whitespace.
 
     Raises:
-        UsageError: The file cannot be read, or has more in it, as that of a server has.
+        UsageError: The file cannot be read, or has more in it, like the server's token file.
     """
     try:
         words = Path(file).read_text().split()
@@ -213,21 +213,21 @@ def token_in(file: str | Path) -> str:
     if len(words) != 1:
         raise UsageError(
             f"token_file {file} must hold a token and nothing else, got {len(words)} words; the"
-            " file of the server, with roles, is another one"
+            " token file of the server, with roles, is a different one"
         )
     return words[0]
 
 
 def path_of(run: str, what: str = "") -> str:
-    """The path of a run, or of something of it."""
+    """Return the path of a run, or of one of its resources."""
     return f"/runs/{quote(run, safe='')}{f'/{what}' if what else ''}"
 
 
 def parsed(data: str | bytes) -> Any:
-    """JSON that a server has sent.
+    """Parse JSON that a server has sent.
 
     Raises:
-        PeerError: It is none.
+        PeerError: It is not JSON.
     """
     try:
         return json.loads(data)

@@ -1,4 +1,4 @@
-"""The seconds of a run as they come: a stream of events that goes on where it was lost."""
+"""The seconds of a run as they arrive, from an event stream that is resumed when it breaks."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from amoc.client.http_line import Line, LostError, ServiceError, parsed, path_of
 from amoc.client.sse import Event, EventReader
 
 SILENT_S = 45.0
-"""A stream says something every 15 s."""
+"""Streams send at least a heartbeat every 15 s."""
 PATIENCE_S = 60.0
 
 
 def seconds(line: Line, run: str, after: int, patience_s: float) -> Iterator[Second]:
-    """The seconds of a run after a number, until the run is over; see `amoc.client.remote`.
+    """Yield the seconds of a run after a number, until it ends; see `amoc.client.remote`.
 
     Raises:
         ServiceError: There is no such run.
-        PeerError: The server was away for longer than `patience_s`.
+        PeerError: The server could not be reached for longer than `patience_s`.
     """
     reader = EventReader(str(after) if after else "")
     heard_ns = now_ns()
@@ -44,12 +44,12 @@ def seconds(line: Line, run: str, after: int, patience_s: float) -> Iterator[Sec
                 raise
             why = str(error)
         if now_ns() - heard_ns > patience_s * S_NS:
-            raise PeerError(f"{why}, and run {run} was not heard of for {patience_s:g} s")
+            raise PeerError(f"{why}, and nothing came from run {run} for {patience_s:g} s")
         time.sleep(min(reader.retry_s, patience_s))
 
 
 def _events(line: Line, run: str, reader: EventReader) -> Generator[Event, None, None]:
-    """The events of one connection; ends when it does."""
+    """Yield the events of one connection, until it ends."""
     headers = {"Accept": "text/event-stream"}
     if reader.last_id:
         headers["Last-Event-ID"] = reader.last_id

@@ -1,4 +1,4 @@
-"""``amoc.run``: a run from a program, a notebook or a test, in a process tree of its own."""
+"""``amoc.run``: runs from a program, a notebook or a test, each in its own process tree."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Stopped(KeyboardInterrupt):
     """The caller was interrupted, and the run has been stopped.
 
     Attributes:
-        result: The run up to then.
+        result: The results up to then.
     """
 
     def __init__(self, result: RunResult) -> None:
-        super().__init__(f"the run was stopped; what it has shown is in {result.directory}")
+        super().__init__(f"the run was stopped; its results so far are in {result.directory}")
         self.result = result
 
 
@@ -55,16 +55,16 @@ def carry_out(
     on_line: Callable[[str], object] | None,
     **given: object,
 ) -> RunResult:
-    """Run `scenario` to its end; the arguments are those of `amoc.client.api.Run`.
+    """Run `scenario` to its end. The arguments are those of `amoc.client.api.Run`.
 
     Raises:
-        AmocError: It failed before a user could start.
+        AmocError: The run failed before a user could start.
         Stopped: It was interrupted.
     """
     source, arguments = run_options.source(scenario), ["run", *run_options.arguments(given)]
     explicit = os.fspath(run_dir) if run_dir is not None else None
     text = ""
-    if set:  # not on the command line, where all users of the machine could read them
+    if set:  # not on the command line, which all users of the machine can read
         text = json.dumps(run_options.settings(set))
         arguments.append("--set-json=-")
     directory = RunDirectory.create(
@@ -82,11 +82,11 @@ def carry_out(
 def read_run(
     run: str | os.PathLike[str] = "last", runs_dir: str | os.PathLike[str] = BASE
 ) -> RunResult:
-    """The result of a run from its directory, as far as it is there.
+    """Read the result of a run from its directory, whether it is complete or not.
 
     Args:
         run: Its directory, its id, or ``last``, ``last~1`` and so on.
-        runs_dir: Where runs are looked for.
+        runs_dir: Directory to search for it.
 
     Raises:
         UsageError: There is no such run.
@@ -96,12 +96,12 @@ def read_run(
 
 
 def _result(directory: RunDirectory, ended: Ended) -> RunResult:
-    """What came of a run that has ended.
+    """Return the result of a run that has ended.
 
     Raises:
         AmocError: No user could start.
-        Stopped: It was interrupted.
-        KeyboardInterrupt: It was interrupted before a user could start.
+        Stopped: The run was interrupted.
+        KeyboardInterrupt: The run was interrupted before a user could start.
     """
     if _discard_unused(directory):
         if ended.interrupts:
@@ -114,7 +114,7 @@ def _result(directory: RunDirectory, ended: Ended) -> RunResult:
 
 
 def _discard_unused(directory: RunDirectory) -> bool:
-    """Remove the directory if the run has left nothing there; whether that is so."""
+    """Remove the directory if the run has written nothing. Return whether it did so."""
     if any(one.exists() for one in (directory.summary, directory.series, directory.journal)):
         return False
     directory.discard()
@@ -122,7 +122,7 @@ def _discard_unused(directory: RunDirectory) -> bool:
 
 
 def _error(ended: Ended) -> AmocError:
-    """Why a run did not begin, as the run itself has said it."""
+    """Return the error of a run that failed to start, from its own messages."""
     said = "\n".join(_SAID.findall(ended.errors))
     if not said:
         said = ended.errors.strip() or f"amoc run {how_it_ended(ended.status)}"

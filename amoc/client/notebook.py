@@ -1,7 +1,7 @@
-"""A run in a notebook: verdict, a chart, the table of requests. Pure.
+"""A run in a notebook: verdict, charts and a table of requests. Pure.
 
-It is one piece of HTML without scripts, styled in place, so it also shows where a notebook is read
-and not run. Texts of the run are foreign: all of them are escaped.
+It is a single piece of HTML with inline styles and no scripts, so it also displays where notebooks
+are only viewed. All texts of the run are escaped.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _TONES = {"good": "#1a7f37", "bad": "#cf222e", "doubt": "#9a6700"}
 def page(
     summary: Summary, part: Measured, points: Collection[Point], link: tuple[str, str] | None
 ) -> str:
-    """The run as HTML.
+    """Return the run as HTML.
 
     Args:
-        summary: All of it.
-        part: The part of it that its figures are of.
+        summary: Its summary.
+        part: The part of the summary to take figures from.
         points: Its seconds.
-        link: The address of a page with all of it, and what the link says.
+        link: Address and text of a link to the full report.
     """
     return "".join(_parts(summary, part, points, link))
 
@@ -83,7 +83,7 @@ def _running(point: Point) -> float:
 
 
 def _busiest(part: Measured) -> tuple[str, Sequence[str]] | None:
-    """What happened most: requests, with those that failed, or else a counter."""
+    """Return the name and counters of the busiest metric: requests, or else a counter."""
     counters = part["counters"]
     if counters.get(AGGREGATED + COUNT):
         return "requests", (AGGREGATED + COUNT, AGGREGATED + FAILURES)
@@ -92,7 +92,7 @@ def _busiest(part: Measured) -> tuple[str, Sequence[str]] | None:
 
 
 def _chart(title: str, unit: str, rows: Sequence[Row], columns: Sequence[Column]) -> str:
-    """Lines over time, with the highest value and the time at the end in words."""
+    """Return a line chart over time, with maximum and duration in its title."""
     known = [value for column in columns for value in column if value is not None]
     top, end_s = max(known, default=0.0), rows[-1].t_s if rows else 0.0
     if not known or not end_s:
@@ -117,7 +117,7 @@ def _chart(title: str, unit: str, rows: Sequence[Row], columns: Sequence[Column]
 
 
 def _path(rows: Sequence[Row], column: Column, end_s: float, top: float) -> str:
-    """A line as SVG draws it; where a value is missing it begins anew."""
+    """Return a line as an SVG path, with gaps where values are missing."""
     at: Callable[[float], float] = lambda t_s: LEFT + (WIDTH - LEFT) * max(0.0, t_s) / end_s  # noqa: E731
     drawn, pen = [], "M"
     for row, value in zip(rows, column, strict=True):
@@ -141,7 +141,7 @@ def _table(part: Measured) -> Iterator[str]:
 
 
 def _row(kind: str, texts: Sequence[str]) -> str:
-    """A row of the table: a name, and numbers below each other."""
+    """Return a row of the table: a name, and right-aligned numbers."""
     sides = ("left", *("right" for _ in texts[1:]))
     made = (
         f'<{kind} style="padding:2px 8px;text-align:{side}">{escape(text)}</{kind}>'

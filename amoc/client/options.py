@@ -1,4 +1,4 @@
-"""The options of a run as a program gives them, as JSON and as arguments of ``amoc run``. Pure."""
+"""Options of a run as Python values, converted to JSON or to arguments of ``amoc run``. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from amoc.scenario.scenario_files import Part, text_of
 Duration: TypeAlias = str | float | timedelta
 """``"1m30s"``, or a number of seconds."""
 Stages: TypeAlias = str | Sequence[tuple[Duration, int]]
-"""``"30s:100,2m:1000"``, or pairs of how long and how many users at its end."""
+"""``"30s:100,2m:1000"``, or pairs of a duration and the number of users at its end."""
 UserIds: TypeAlias = str | range
 Value: TypeAlias = object
 
 
 def written(given: Mapping[str, object]) -> dict[str, object]:
-    """The options in `given` in types that JSON has; without those that are None or False.
+    """Return the options in `given` as JSON types, except those that are None or False.
 
     Raises:
-        TypeError: One is of a type that it cannot be.
+        TypeError: An option has the wrong type.
     """
     made = {}
     for name, value in given.items():
@@ -34,10 +34,10 @@ def written(given: Mapping[str, object]) -> dict[str, object]:
 
 
 def arguments(given: Mapping[str, object]) -> list[str]:
-    """The arguments of ``amoc run`` that mean the options of `amoc.run` in `given`.
+    """Return the arguments of ``amoc run`` for the options of `amoc.run` in `given`.
 
     Raises:
-        TypeError: One is of a type that it cannot be.
+        TypeError: An option has the wrong type.
     """
     return [text for one in written(given).items() for text in _argument(*one)]
 
@@ -53,21 +53,21 @@ def _argument(name: str, value: object) -> list[str]:
             return [f"{option}={key}={one}" for key, one in table.items()]
         case (str() | int()) as plain if not isinstance(value, bool):
             return [f"{option}={plain}"]
-    raise TypeError(f"{name} must be text or a whole number, got {value!r}")
+    raise TypeError(f"{name} must be a string or a whole number, got {value!r}")
 
 
 def source(scenario: str | os.PathLike[str] | Mapping[str, int | str]) -> str:
-    """A scenario, or several with their loads, as ``amoc run`` reads them."""
+    """Return a scenario, or several with their loads, in the syntax of ``amoc run``."""
     if isinstance(scenario, Mapping):
         return text_of([Part(file, str(users)) for file, users in scenario.items()])
     return os.fspath(scenario)
 
 
 def settings(values: Mapping[str, Value]) -> dict[str, object]:
-    """Values of settings in types that JSON has, by name.
+    """Return the values of settings as JSON types, by name.
 
     Raises:
-        TypeError: A value has none, such as None.
+        TypeError: JSON has no type for a value, or it is None.
     """
     return {name: _setting(name, value) for name, value in values.items()}
 
@@ -86,16 +86,16 @@ def _setting(name: str, value: Value) -> object:
     if isinstance(value, dict):
         return {str(key): _setting(name, one) for key, one in value.items()}
     raise TypeError(
-        f"setting {name} must be a text, a number, true or false, a list or a table,"
+        f"setting {name} must be a string, a number, a boolean, a list or a dict,"
         f" got {type(value).__name__}"
     )
 
 
 def duration(name: str, value: object) -> str:
-    """A duration as ``amoc run`` reads it.
+    """Return a duration in the syntax of ``amoc run``.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not a duration.
     """
     if isinstance(value, timedelta):
         value = value.total_seconds()
@@ -113,29 +113,29 @@ def _abort(name: str, value: object) -> str:
 
 
 def texts(name: str, value: object) -> list[str]:
-    """A text or a list of texts as a list.
+    """Return a string or a list of strings as a list.
 
     Raises:
         TypeError: It is neither.
     """
-    found = [value] if isinstance(value, str) else list(_iterable(name, value, "a list of texts"))
+    found = [value] if isinstance(value, str) else list(_iterable(name, value, "a list of strings"))
     for one in found:
         if not isinstance(one, str):
-            raise TypeError(f"{name} must be a text or a list of texts, got {one!r} in it")
+            raise TypeError(f"{name} must be a string or a list of strings, got {one!r} in it")
     return found
 
 
 def _table(name: str, value: object) -> dict[str, object]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a table of values by name, got {value!r}")
+        raise TypeError(f"{name} must be a dict of values by name, got {value!r}")
     return dict(value)
 
 
 def stages(name: str, value: object) -> str:
-    """Users over time as ``amoc run`` reads them.
+    """Return numbers of users over time in the syntax of ``amoc run``.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is neither a string nor pairs.
     """
     if isinstance(value, str):
         return value
@@ -144,26 +144,26 @@ def stages(name: str, value: object) -> str:
 
 
 def ids(name: str, value: object) -> str:
-    """Ids of users as ``amoc run`` reads them.
+    """Return user ids in the syntax of ``amoc run``.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is neither a string nor a range.
     """
     if isinstance(value, range) and value.step == 1 and value:
         return f"{value[0]}-{value[-1]}"
     if isinstance(value, str):
         return value
-    raise TypeError(f"{name} must be a text such as '1-100', or a range, got {value!r}")
+    raise TypeError(f"{name} must be a string such as '1-100', or a range, got {value!r}")
 
 
 def _iterable(name: str, value: object, what: str) -> Iterable[Any]:
     if not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a text or {what}, got {value!r}")
+        raise TypeError(f"{name} must be a string or {what}, got {value!r}")
     return value
 
 
 _NAMES = {"set": "settings", "install": "no_install"}
-"""Options that are written under another name."""
+"""Options whose fields have another name."""
 _FLAGS = ("allow_undeclared", "failures_ok", "limited_ok", "locked", "no_install")
 _FORMS: Mapping[str, Callable[[str, object], object]] = {
     "abort_on_fail": _abort,
@@ -177,4 +177,4 @@ _FORMS: Mapping[str, Callable[[str, object], object]] = {
         ("duration", "init_timeout", "install_timeout", "stop_timeout", "warmup"), duration
     ),
 }
-"""How each option is written; the others are as they are."""
+"""How to convert each option; others are used as they are."""

@@ -1,7 +1,7 @@
 """The pytest plugin: the fixture `amoc_run` and the marker `amoc`, see `docs/client.md`.
 
-pytest loads this for every project where amoc is installed, so it imports next to nothing until the
-fixture is used, and says nothing.
+pytest loads this in every project where amoc is installed. So it prints nothing, and imports almost
+nothing until the fixture is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DIRECTORY = "--amoc-runs-dir"
 _MARKER = "amoc"
 _HELP = (
     "amoc(scenario=…, users=…, …): the scenario and the options of amoc.run() that amoc_run() uses"
-    " unless it is given others."
+    " by default."
 )
 
 
@@ -40,16 +40,16 @@ class AmocRun:
     """Runs scenarios for a test.
 
     Attributes:
-        results: Those of the test so far.
+        results: Results of the test's runs so far.
     """
 
     def __init__(self, item: pytest.Item, runs_dir: Path) -> None:
-        """Run for the test `item`, with run directories in `runs_dir`."""
+        """Run scenarios for the test `item`, with run directories in `runs_dir`."""
         self.results: list[RunResult] = []
         self._item = item
         self._runs_dir = runs_dir
         self._marked: dict[str, Any] = {}
-        for mark in reversed(list(item.iter_markers(_MARKER))):  # the closest comes last
+        for mark in reversed(list(item.iter_markers(_MARKER))):  # the closest one comes last
             self._marked.update(mark.kwargs)
             if mark.args:
                 self._marked["scenario"] = mark.args[0]
@@ -60,16 +60,17 @@ class AmocRun:
         """Run a scenario to its end.
 
         Args:
-            scenario: A file, looked for beside the test first, or a module; the marker's if None.
-            check: Whether the test fails unless the run is fine.
-            options: As in `amoc.run`; they are stronger than the marker's.
+            scenario: A module, or a file relative to the test's directory or the current one; None
+                for the marker's scenario.
+            check: Whether to fail the test unless the run is ok.
+            options: As for `amoc.run`; they override the marker's.
 
         Returns:
             The result.
 
         Raises:
-            AssertionError: The run is not fine; the message says which thresholds failed.
-            AmocError: It failed before a user could start.
+            AssertionError: The run is not ok; the message says why.
+            AmocError: The run failed before a user could start.
         """
         from amoc.client import Stopped, run
 
@@ -77,7 +78,7 @@ class AmocRun:
         if scenario is not None:
             chosen["scenario"] = scenario
         if "scenario" not in chosen:
-            raise TypeError("amoc_run() needs a scenario, from its argument or the marker amoc")
+            raise TypeError("amoc_run() requires a scenario, from its argument or the marker amoc")
         try:
             result = run(self._found(chosen.pop("scenario")), **chosen)
         except Stopped as stopped:
@@ -89,7 +90,7 @@ class AmocRun:
         return result
 
     def _found(self, scenario: str | Path) -> str | Path:
-        """The scenario where it is beside the test, seen from here."""
+        """Return the path of a scenario in the test's directory, relative to the current one."""
         beside = self._item.path.parent / scenario
         if not beside.is_file():
             return scenario
@@ -97,7 +98,7 @@ class AmocRun:
         return beside.relative_to(here) if beside.is_relative_to(here) else beside
 
     def _attach(self, result: RunResult) -> None:
-        """Tell the test's report, and so JUnit XML, where the run is."""
+        """Add the run to the test's report, and so to JUnit XML."""
         self.results.append(result)
         self._item.user_properties += [
             ("amoc_verdict", result.verdict),
@@ -109,6 +110,6 @@ class AmocRun:
 
 @pytest.fixture
 def amoc_run(request: pytest.FixtureRequest, tmp_path: Path) -> AmocRun:
-    """Runs a scenario of amoc; fails the test when a threshold fails. See `AmocRun`."""
+    """Run a scenario of amoc, and fail the test if a threshold fails. See `AmocRun`."""
     given = request.config.getoption(_DIRECTORY)
     return AmocRun(request.node, Path(given) if given else tmp_path / "amoc-runs")

@@ -1,4 +1,4 @@
-"""``amoc.Client``: a server's runs from a program, with Python's own HTTP client."""
+"""``amoc.Client``: controls a server's runs, with the standard library's HTTP client."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOK_S = 0.25
 PAGE = 1_000
 
 Source: TypeAlias = str | os.PathLike[str] | Mapping[str, int | str]
-"""A scenario's name there, a file here, or several of both with their loads."""
+"""Name of a scenario of the server, a local file, or several of both with their loads."""
 _ARCHIVES = {
     ".zip": "application/zip",
     ".tar": "application/x-tar",
@@ -37,11 +37,10 @@ _ARCHIVES = {
 
 
 class Client(Commands):
-    """A server (``amoc serve``), with the verbs of the command line.
+    """A server (``amoc serve``), with methods for the commands of the command line.
 
-    A run is named by its id, or as ``last``, ``last~1`` and so on; where none is given to a
-    command, the only one that is running is meant. Every call is a request of its own, so a client
-    can be used by several threads.
+    Runs are identified by id, or as ``last``, ``last~1`` and so on. Commands without a run apply to
+    the only one that is running. Each call is a separate request, so threads can share a client.
     """
 
     def __init__(
@@ -53,17 +52,17 @@ class Client(Commands):
         ca_file: str | os.PathLike[str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
-        """Speak to the server at `url`; nothing is sent yet.
+        """Create a client of the server at `url`. Nothing is sent yet.
 
         Args:
-            url: Where it is; ``https://…`` for TLS.
-            token: What the server knows us by, if it wants a token.
-            token_file: A file with nothing but the token.
-            ca_file: The authority that its certificate is checked with, instead of the system's.
-            timeout_s: How long it may say nothing.
+            url: URL of the server; ``https://…`` for TLS.
+            token: Token for authorization, if the server requires one.
+            token_file: A file that contains only the token.
+            ca_file: CA certificates to verify the server with, instead of the system's.
+            timeout_s: Maximum wait for data from the server.
 
         Raises:
-            UsageError: An argument is wrong.
+            UsageError: An argument is invalid.
         """
         if token is not None and token_file is not None:
             raise UsageError("token and token_file are mutually exclusive; give one of them")
@@ -78,37 +77,38 @@ class Client(Commands):
     # The server
 
     def status(self) -> Status:
-        """The server, and each run that is running."""
+        """Return the status of the server, and of each running run."""
         return Status.of(self._line.ask("GET", "/status"))
 
     def nodes(self) -> Mapping[str, str]:
-        """The states of the nodes of all runs, by name."""
+        """Return the states of the nodes of all runs, by name."""
         found: Mapping[str, str] = self._line.ask("GET", "/nodes")["nodes"]
         return found
 
     def node(self, name: str) -> Node:
-        """A node, and its users."""
+        """Return a node and its users."""
         return Node.of(self._line.ask("GET", f"/status/{quote(name, safe='')}"))
 
     def users(self, run: str | None = None) -> Mapping[str, int]:
-        """The users of a run that is running: counts by state.
+        """Return the users of a running run: counts by state.
 
         Raises:
-            UsageError: It does not run, or several do and none is named.
+            UsageError: It is not running, or several are and none is named.
         """
         return remote_commands.running(self._line, run, "run=").users
 
     # Scenarios
 
     def scenarios(self) -> Sequence[str]:
-        """The names of all scenarios."""
+        """Return the names of all scenarios."""
         return tuple(self._line.ask("GET", "/scenarios")["scenarios"])
 
     def scenario(self, name: str | os.PathLike[str]) -> ScenarioInfo:
-        """What a scenario says of itself: its docstring, settings and thresholds.
+        """Return the description of a scenario: its docstring, settings and thresholds.
 
         Args:
-            name: Of one there; or a file here, which is sent, but no scenario there then.
+            name: A scenario of the server; or a local file, which is uploaded but not added to the
+                server's scenarios.
         """
         called = self._name_there(name)
         return ScenarioInfo.of(self._line.ask("GET", f"/scenarios/info/{quote(called)}"))
@@ -121,10 +121,10 @@ class Client(Commands):
 
         Args:
             file: The file.
-            name: What it is to be called; its own name without endings if not given.
+            name: Name of the scenario; the file's without extensions by default.
 
         Raises:
-            ServiceError: It is refused: the scenario cannot be loaded, or uploads are off.
+            ServiceError: The scenario cannot be loaded, or uploads are disabled.
             UsageError: The file cannot be read.
         """
         path = Path(file)
@@ -138,56 +138,56 @@ class Client(Commands):
     # Starting
 
     def runs(self, limit: int = 100) -> Sequence[RunInfo]:
-        """Runs, the newest first; those that wait come first of all."""
+        """Return the newest runs, newest first, after those that are queued."""
         return each(RunInfo, self._line.ask("GET", f"/runs?limit={limit}")["runs"])
 
     def run(self, run: str = "last") -> RunInfo:
-        """A run, by its id, or ``last``, ``last~1`` and so on."""
+        """Return a run, by its id, or ``last``, ``last~1`` and so on."""
         return RunInfo.of(self._line.ask("GET", path_of(run)))
 
     def result(self, run: str = "last") -> FetchedResult:
-        """The figures of a run; of one that is running, as they are so far."""
+        """Return the results of a run; of a running one, the results so far."""
         return FetchedResult(self._line, self._line.ask("GET", path_of(run, "summary")))
 
     def report(self, run: str = "last", to: str | os.PathLike[str] | None = None) -> str:
-        """The HTML report of a run; written to the file `to`, too, if that is given."""
+        """Return the HTML report of a run. Also write it to the file `to`, if given."""
         data = self._line.fetch("GET", path_of(run, "report"))
         if to is not None:
             Path(to).write_bytes(data)
         return data.decode()
 
     def log(self, run: str = "last", lines: int = 100) -> Sequence[Mapping[str, Any]]:
-        """The newest lines of a run's logs, of all its processes, in order."""
+        """Return the newest lines of a run's logs, from all of its processes, in order."""
         found = self._line.ask("GET", path_of(run, f"log?lines={lines}"))
         return tuple(found["lines"])
 
     def compare(self, first: str, second: str) -> Mapping[str, Any]:
-        """Two runs compared, as ``amoc compare --json`` does."""
+        """Compare two runs, as ``amoc compare --json`` does."""
         found: Mapping[str, Any] = self._line.ask(
             "GET", path_of(first, f"compare/{quote(second, safe='')}")
         )
         return found
 
     def delete(self, run: str) -> None:
-        """Delete all that a run has left. It must be over."""
+        """Delete all files of a run, which must have ended."""
         self._line.ask("DELETE", path_of(run))
 
     def wait(self, run: str = "last", timeout_s: float | None = None) -> RunInfo:
-        """Wait until a run is over.
+        """Wait until a run has ended.
 
         Raises:
-            TimeoutError: It is not after `timeout_s`.
+            TimeoutError: It has not after `timeout_s`.
         """
         give_up_ns = None if timeout_s is None else now_ns() + int(timeout_s * S_NS)
         while not (found := self.run(run)).over:
             if give_up_ns is not None and now_ns() > give_up_ns:
-                raise TimeoutError(f"run {found.id} is not over after {timeout_s:g} s")
-            run = found.id  # `last` may be another one meanwhile
+                raise TimeoutError(f"run {found.id} has not ended after {timeout_s:g} s")
+            run = found.id  # `last` may mean another run later
             time.sleep(LOOK_S)
         return found
 
     def series(self, run: str = "last", after: int = 0) -> Iterator[Second]:
-        """The seconds that a run has so far, those after a number, in order."""
+        """Yield the seconds that a run has so far, in order, starting after a number."""
         run = self.run(run).id
         while True:
             found = self._line.ask("GET", path_of(run, f"series?after={after}&limit={PAGE}"))
@@ -199,18 +199,18 @@ class Client(Commands):
     def live(
         self, run: str = "last", after: int = 0, patience_s: float = live.PATIENCE_S
     ) -> Iterator[Second]:
-        """Each second of a run as soon as it is known, until the run is over.
+        """Yield each second of a run as soon as it is known, until the run ends.
 
-        A lost connection is made again, and no second is missed or repeated.
+        Reconnects when the connection is lost. No second is missed or repeated.
 
         Args:
-            run: Which one.
-            after: Begin with those after this number.
-            patience_s: For how long the server may be away.
+            run: The run.
+            after: Start after the second with this number.
+            patience_s: How long the server may be unreachable.
 
         Raises:
             ServiceError: There is no such run.
-            PeerError: The server was away for too long.
+            PeerError: The server was unreachable for too long.
         """
         return live.seconds(self._line, self.run(run).id, after, patience_s)
 
@@ -222,17 +222,18 @@ class Client(Commands):
         at: datetime | None = None,
         **given: Unpack[RunOptions],
     ) -> Started:
-        """Start a run; returns when it takes commands, or waits in the queue.
+        """Start a run. Returns when it takes commands, or is queued.
 
         Args:
-            scenario: Its name, as `scenarios` lists it; or a file here, ``"shop.py"``, which is
-                sent with its directory, but is no scenario there then; or several with their loads.
-            queue: Wait until earlier runs are over, instead of being refused.
-            at: When to start, with a time zone; the run is queued until then.
+            scenario: A scenario of the server, as in `scenarios`; or a local file, ``"shop.py"``,
+                which is uploaded with its directory but not added to the server's scenarios; or
+                several with their loads.
+            queue: Wait until earlier runs have ended, instead of being refused.
+            at: Start time, with time zone; the run is queued until then.
             given: The options of `amoc.run`, see `RunOptions`.
 
         Raises:
-            ServiceError: It is refused: 409 when another run is running, 422 for a wrong value.
+            ServiceError: The server refuses: 409 if another run is running, 422 for invalid values.
         """
         fields = run_fields.fields(given)
         asked = {"scenario": self._name_there(scenario), **fields}
@@ -248,28 +249,27 @@ class Client(Commands):
         at: datetime | None = None,
         **given: Unpack[InstallOptions],
     ) -> Started:
-        """Repeat a run, with the commands that it was given; returns as `start` does.
+        """Repeat a run, including the commands that it received. Returns as `start` does.
 
         Args:
             run: Its id, or ``last``, ``last~1`` and so on.
-            set: Values of settings that are to be others. Secrets are not kept with a run, so they
-                must be given again.
-            comment: Instead of its own.
-            queue: As in `start`.
-            at: As in `start`.
-            given: How it gets what its scenario depends on, see `InstallOptions`.
+            set: Settings to change. Secrets are not stored with a run, so they must be given again.
+            comment: Replaces the comment of the run.
+            queue: As for `start`.
+            at: As for `start`.
+            given: How to install dependencies of the scenario, see `InstallOptions`.
 
         Raises:
-            ServiceError: It is refused.
+            ServiceError: The server refuses.
         """
         asked = {"run": run, **run_fields.fields({"set": set, "comment": comment, **given})}
         return self._started("replay", asked, queue, at)
 
     def plan(self, scenario: Source, **given: Unpack[RunOptions]) -> Preview:
-        """What `start` would do with the same arguments, and when; nothing is run.
+        """Return a preview of what `start` would do with the same arguments. Runs nothing.
 
         Raises:
-            ServiceError: A start would be refused.
+            ServiceError: The server would refuse the start.
         """
         fields = run_fields.fields(given)
         asked = {"scenario": self._name_there(scenario), **fields}
@@ -282,10 +282,10 @@ class Client(Commands):
         set: Mapping[str, Value] | None = None,
         **given: Unpack[InstallOptions],
     ) -> Preview:
-        """What `replay` would do with the same arguments, and when; nothing is run.
+        """Return a preview of what `replay` would do with the same arguments. Runs nothing.
 
         Raises:
-            ServiceError: A replay would be refused.
+            ServiceError: The server would refuse the replay.
         """
         asked = {"run": run, **run_fields.fields({"set": set, **given})}
         return Preview.of(self._line.ask("POST", "/execution/plan_replay", asked))
@@ -293,7 +293,7 @@ class Client(Commands):
     def _started(
         self, how: str, fields: Mapping[str, object], queue: bool, at: datetime | None
     ) -> Started:
-        """A run that was asked for, once it takes commands, is over, or waits in the queue."""
+        """Start a run, and wait until it takes commands, has ended, or is queued."""
         when: dict[str, object] = {"queue": True} if queue else {}
         if at is not None:
             when["at"] = at.isoformat()
@@ -302,10 +302,10 @@ class Client(Commands):
         return started if started.state == QUEUED else self._taking_commands(started)
 
     def _taking_commands(self, started: Started) -> Started:
-        """The run, once it takes commands or is over: init() takes its time.
+        """Wait until the run takes commands or has ended, as init() may take a while.
 
         Raises:
-            PeerError: It does neither.
+            PeerError: Neither happened in time.
         """
         give_up_ns = now_ns() + int(self._line.timeout_s * S_NS)
         while now_ns() < give_up_ns:

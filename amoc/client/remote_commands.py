@@ -1,4 +1,4 @@
-"""Commands for a run of a server: `amoc.client.remote.Client` has them, and so has ``--server``."""
+"""Commands for a server's run, for `amoc.client.remote.Client` and ``--server``."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from amoc.client.http_line import Line
 from amoc.client.options import Value
 
 ARRIVALS = "arrival_rate"
-"""The throttle that an arrival rate is."""
+"""Name of the throttle that an arrival rate uses."""
 
 
 def running(line: Line, run: str | None, option: str) -> RunStatus:
-    """The run that is meant, which runs; None means the only one.
+    """Return the status of a running run; None selects the only one.
 
     Args:
         line: The server.
         run: Its id.
-        option: How the caller chooses one, for messages.
+        option: How the caller selects one, for messages.
 
     Raises:
-        UsageError: It does not run, or none is given and several do.
+        UsageError: It is not running, or none is given and several are.
     """
     found = [one for one in Status.of(line.ask("GET", "/status")).runs if run in (None, one.run)]
     if len(found) == 1:
@@ -40,17 +40,17 @@ def running(line: Line, run: str | None, option: str) -> RunStatus:
 def give(
     line: Line, name: str, run: str | None, arguments: Mapping[str, object], comment: str = ""
 ) -> Mapping[str, Any]:
-    """What a run answers to a command.
+    """Send a command to a run, and return its answer.
 
     Args:
         line: The server.
-        name: The command's, as in docs/control.md.
-        run: Its id; None means the only one that is running.
-        arguments: Of the command; None stands for one that is not given.
-        comment: For the run's journal.
+        name: Name of the command, as in docs/control.md.
+        run: Id of the run; None for the only running one.
+        arguments: Arguments of the command, except those that are None.
+        comment: Comment for the run's journal.
 
     Raises:
-        ServiceError: It is refused; nothing was changed.
+        ServiceError: The command is refused. Nothing has changed.
     """
     given = {"run": run, "comment": comment or None, **arguments}
     body = {key: one for key, one in given.items() if one is not None}
@@ -59,17 +59,17 @@ def give(
 
 
 class Commands:
-    """Commands for a run: the one called `run`, or the only one that is running."""
+    """Commands for a run: the one called `run`, or the only running one."""
 
     _line: Line
 
     def command(
         self, name: str, /, *, run: str | None = None, comment: str = "", **arguments: object
     ) -> Done:
-        """Give a run a command of the table in docs/control.md, by name.
+        """Send a run a command by its name in docs/control.md.
 
         Raises:
-            ServiceError: It is refused; nothing was changed.
+            ServiceError: The command is refused. Nothing has changed.
         """
         return Done.of(give(self._line, name, run, arguments, comment))
 
@@ -97,11 +97,11 @@ class Commands:
         """Add users.
 
         Args:
-            count: So many.
-            ids: Those with the ids from the first to the last of this pair instead.
-            on_nodes: Only on these nodes, by their names or their hosts'.
-            run: Which run.
-            comment: For its journal.
+            count: Number of users.
+            ids: First and last id of the users to add, instead of `count`.
+            on_nodes: Only on these nodes, by name or host.
+            run: The run.
+            comment: Comment for its journal.
         """
         return self.command(
             "add", run=run, comment=comment, count=count, ids=ids, on_nodes=_names(on_nodes)
@@ -120,12 +120,12 @@ class Commands:
         """Remove users.
 
         Args:
-            count: As in `add`, and so are the others.
-            ids: Those with these ids instead.
-            force: Their iterations do not finish.
-            on_nodes: Only on these nodes.
-            run: Which run.
-            comment: For its journal.
+            count: Number of users.
+            ids: First and last id of the users to remove, instead of `count`.
+            force: Do not let their iterations finish.
+            on_nodes: Only on these nodes, by name or host.
+            run: The run.
+            comment: Comment for its journal.
         """
         given = {"count": count, "ids": ids, "on_nodes": _names(on_nodes), "force": force or None}
         return self.command("remove", run=run, comment=comment, **given)

@@ -1,6 +1,6 @@
-"""The result of a run: figures as attributes, seconds as a data frame, a page for notebooks.
+"""The result of a run: figures as attributes, seconds as a data frame, HTML for notebooks.
 
-Figures are those of the run's tables: of the whole run, or of what followed its warm-up.
+Figures are those of the run's tables: of the whole run or, with a warm-up, of the time after it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class RunFigures(ABC):
     """
 
     def __init__(self, summary: Summary) -> None:
-        """The figures in a summary."""
+        """Use the figures of a summary."""
         self.summary = summary
 
-    # What came of it
+    # Outcome
 
     @property
     def id(self) -> str:
@@ -59,23 +59,23 @@ class RunFigures(ABC):
 
     @property
     def exit_code(self) -> ExitCode | None:
-        """What ``amoc run`` ended with; None where that is not known, as of a killed run."""
+        """Exit code of ``amoc run``; None if unknown, as for a killed run."""
         code = self.summary["run"].get("exit_code")
         return None if code is None else ExitCode(code)
 
     @property
     def ok(self) -> bool:
-        """Whether the run completed, and nothing is to be said against it: the exit code is 0."""
+        """Whether the run completed without any failure: its exit code is 0."""
         return self.exit_code == ExitCode.OK
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the verdict is what it is."""
+        """Reasons for the verdict."""
         return tuple(self.summary["run"].get("reasons", ()))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What does not change the verdict, but should be known."""
+        """Remarks that do not change the verdict."""
         return tuple(self.summary["run"].get("notes", ()))
 
     @property
@@ -85,14 +85,14 @@ class RunFigures(ABC):
 
     @property
     def why(self) -> str:
-        """The verdict and what is behind it, a line for each thing: for an assertion's message."""
+        """The verdict and the reasons for it, one per line, for the message of an assertion."""
         lines = [": ".join([self.verdict, *self.reasons[:1]]), *self.reasons[1:]]
         if not self.ok:
             lines += [f"{one.count:,} × {one.request}: {one.cause}" for one in self.failures[:5]]
         return "\n".join([*lines, f"scenario: {self.summary['run']['scenario']}"])
 
     def check(self) -> Self:
-        """The result itself if it is `ok`.
+        """Return the result itself if it is `ok`.
 
         Raises:
             AssertionError: It is not; the message is `why`.
@@ -109,7 +109,7 @@ class RunFigures(ABC):
 
     @property
     def duration_s(self) -> float:
-        """From when the first user could start until all had left."""
+        """Time from when the first user could start until all had finished."""
         return self.summary["run"]["duration_s"]
 
     @cached_property
@@ -126,7 +126,7 @@ class RunFigures(ABC):
 
     @cached_property
     def timers(self) -> Mapping[str, Timer]:
-        """Timers by name, those of requests included."""
+        """Timers by name, including those of requests."""
         found = self._part["timers"]
         return Named("timer", {name: Timer.of(name, one) for name, one in found.items()})
 
@@ -142,28 +142,28 @@ class RunFigures(ABC):
 
     @cached_property
     def gauges(self) -> Mapping[str, float | None]:
-        """Gauges as they were last; None where one was not finite."""
+        """Last values of gauges; None if one was not finite."""
         return Named("gauge", self.summary["gauges"])
 
     @cached_property
     def throttles(self) -> Mapping[str, ThrottlePart]:
-        """Throttles as they are in the summary."""
+        """Throttles as in the summary."""
         return Named("throttle", self._part["throttles"])
 
     @property
     def users(self) -> Users:
-        """What became of the users of the whole run."""
+        """Numbers of users by outcome, in the whole run."""
         return Users.of(self.summary["users"])
 
     @cached_property
     def failures(self) -> tuple[Failure, ...]:
-        """Requests that failed, by request and cause, the most frequent first."""
+        """Failed requests, by request and cause, most frequent first."""
         every = [one for request in self.requests.values() for one in request.causes]
         return tuple(sorted(every, key=lambda one: (-one.count, one.request, one.cause)))
 
     @property
     def crashes(self) -> tuple[Crash, ...]:
-        """Iterations that raised, by cause, the most frequent first."""
+        """Iterations that crashed, by cause, most frequent first."""
         return tuple(map(Crash.of, self.summary["crashes"]))
 
     def __repr__(self) -> str:
@@ -177,7 +177,7 @@ class RunFigures(ABC):
         return f"<{type(self).__name__} {self.verdict!r}: {', '.join(facts)}; {self._where()}>"
 
     def _where(self) -> str:
-        """What tells the run from others."""
+        """Return what identifies the run."""
         return self.id
 
     # All seconds
@@ -185,18 +185,18 @@ class RunFigures(ABC):
     @property
     @abstractmethod
     def saved(self) -> SavedRun:
-        """All that the run has written."""
+        """The run with all its data."""
 
     @abstractmethod
     def _link(self) -> tuple[str, str] | None:
-        """The address of a page with all of it, and what the link says; None if there is none."""
+        """Return address and text of a link to the full report; None if there is none."""
 
     def to_pandas(self, what: str = "seconds") -> pd.DataFrame:
-        """A data frame with the columns of `docs/export.md`.
+        """Return a data frame with the columns of `docs/export.md`.
 
         Args:
-            what: ``seconds``: a row for each second, by ``t_s``; ``requests``: one for each step,
-                by name; ``failures``: one for each step and cause.
+            what: ``seconds``: a row per second, indexed by ``t_s``; ``requests``: a row per step,
+                indexed by name; ``failures``: a row per step and cause.
 
         Raises:
             ValueError: `what` is something else.
@@ -208,7 +208,7 @@ class RunFigures(ABC):
             import pandas as pd
         except ModuleNotFoundError:
             raise AmocError(
-                "to_pandas() needs pandas, which is not installed (pip install pandas)"
+                "to_pandas() requires pandas, which is not installed (pip install pandas)"
             ) from None
         forms: dict[str, tuple[Any, str | None]] = {
             "seconds": (tables.csv_lines, "t_s"),
@@ -227,21 +227,21 @@ class RunFigures(ABC):
 
 
 class RunResult(RunFigures):
-    """What a run has shown: its figures, and where they are.
+    """The result of a run: its figures, and its files.
 
     Attributes:
-        output: What the run printed, the last lines of it; empty for one that was read back.
+        output: The last lines that the run printed; empty for results of `read_run`.
     """
 
     def __init__(self, saved: SavedRun, output: str = "") -> None:
-        """The result of a run that was read back."""
+        """Create the result of a run that was read from its directory."""
         super().__init__(saved.summary)
         self._saved = saved
         self.output = output
 
     @property
     def saved(self) -> SavedRun:
-        """The run as it was read back from its directory."""
+        """The run as read from its directory."""
         return self._saved
 
     @property
@@ -256,7 +256,7 @@ class RunResult(RunFigures):
 
     @property
     def why(self) -> str:
-        """The verdict and what is behind it, and where the report is."""
+        """The verdict, the reasons for it, and the path of the report."""
         return f"{super().why}\nreport: {self.report}"
 
     def _where(self) -> str:
@@ -269,22 +269,22 @@ class RunResult(RunFigures):
 
 
 class FetchedResult(RunFigures):
-    """What a run of a server has shown; its seconds are fetched when they are needed."""
+    """The result of a server's run. Its seconds are downloaded when they are needed."""
 
     def __init__(self, line: Line, summary: Summary) -> None:
-        """The result of a run that the server at `line` knows."""
+        """Create the result of a run of the server at `line`."""
         super().__init__(summary)
         self._line = line
 
     @cached_property
     def saved(self) -> SavedRun:
-        """The run, fetched with all its seconds.
+        """The run, downloaded with all its seconds.
 
-        It is on this host for as long as the result is, also if the run is deleted there.
+        The local copy exists as long as this object, even if the run is deleted on the server.
 
         Raises:
-            ServiceError: It is not there any more.
-            PeerError: There is no server.
+            ServiceError: The run no longer exists.
+            PeerError: The server cannot be reached.
         """
         directory = mkdtemp(prefix="amoc-fetched-")
         finalize(self, rmtree, directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The options of a run as a program gives them to a server: fields of a body of REST. Pure."""
+"""Options of a run for a server, converted to fields of a REST body. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from amoc.client.options import Duration, Stages, UserIds, Value
 
 
 class InstallOptions(TypedDict, total=False):
-    """How a scenario gets what it depends on.
+    """How to install the dependencies of a scenario.
 
     Attributes:
-        install: Whether missing dependencies may be installed.
+        install: Whether to install missing dependencies.
         locked: Refuse dependencies that are not locked with their hashes.
         install_timeout: Timeout for installing them.
     """
@@ -24,15 +24,15 @@ class InstallOptions(TypedDict, total=False):
 
 
 class RunOptions(InstallOptions, total=False):
-    """The options of `amoc.run` that a server takes; None stands for one that is not given.
+    """The options of `amoc.run` that a server supports. None means not given.
 
     Attributes:
         users: Number of users; ids start at 1.
         user_ids: Ids of the users instead.
         spawn_rate: Users to start per second.
         stages: Number of users over time.
-        arrival_rate: Iterations begin at this rate, instead of a number of users.
-        max_users: Most users of an arrival rate at once.
+        arrival_rate: Start iterations at this rate, instead of running a number of users.
+        max_users: Maximum number of concurrent users with an arrival rate.
         duration: Stop gracefully after this time.
         set: Values of settings.
         allow_undeclared: Accept settings that the scenario does not declare.
@@ -40,23 +40,23 @@ class RunOptions(InstallOptions, total=False):
         throttles: Rates by throttle.
         workers: Number of worker processes.
         cluster: Nodes on the server's own host: ``local:3``.
-        nodes: Use only so many of the nodes, the first ones.
-        on_nodes: The only nodes that get users.
+        nodes: Use only the first N nodes.
+        on_nodes: Run users on these nodes only.
         placement: Distribution of users over nodes.
-        on_node_loss: What happens when a node is lost.
-        host: Base URL under load: the setting host.
-        tags: Run only tasks of a locustfile that have one of these.
-        exclude_tags: Skip tasks that have one of these.
+        on_node_loss: What to do when a node is lost.
+        host: Base URL of the target: the setting host.
+        tags: Run only tasks of a locustfile that have one of these tags.
+        exclude_tags: Skip tasks that have one of these tags.
         real_locust: Run a locustfile with Locust's own classes.
         seed: Seed of all random decisions.
-        comment: A comment to keep with the run.
-        warmup: Initial period that thresholds and figures exclude.
-        abort_on_fail: Abort when a threshold has been violated, or for this long.
+        comment: Comment to store with the run.
+        warmup: Initial period to exclude from thresholds and statistics.
+        abort_on_fail: Abort when a threshold is violated, or has been for this long.
         init_timeout: Timeout for loading the scenario and for init().
         stop_timeout: Grace period for users to finish at the end.
-        limited_ok: Do not fail the run when the load generator was too slow.
-        failures_ok: Accept a run in which nothing succeeded.
-        log_level: Lowest level to log in the run's directory.
+        limited_ok: Do not fail the run because the load generator was too slow.
+        failures_ok: Do not fail a run in which nothing succeeded.
+        log_level: Lowest level to write to the logs in the run's directory.
     """
 
     users: int | None
@@ -92,10 +92,10 @@ class RunOptions(InstallOptions, total=False):
 
 
 def fields(given: Mapping[str, object]) -> dict[str, object]:
-    """The fields of a body that mean the options in `given`; without those that say nothing.
+    """Return the fields of a body for the options in `given`, except empty ones.
 
     Raises:
-        TypeError: One is of a type that it cannot be.
+        TypeError: An option has the wrong type.
     """
     made = options.written(given)
     return {name: one for name, one in made.items() if one is not False and one not in ("", [], {})}

@@ -1,4 +1,4 @@
-"""Server-sent events as a client reads them, line by line. Pure."""
+"""A parser of server-sent events, line by line. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Event(NamedTuple):
 
 
 class EventReader:
-    """Makes events of lines.
+    """Assembles events from lines.
 
     Attributes:
-        last_id: What the server is told after a lost connection: the id of the newest event.
-        retry_s: How long it wants us to wait before.
+        last_id: Id of the newest event, which is sent when reconnecting.
+        retry_s: How long the server wants clients to wait before reconnecting.
     """
 
     def __init__(self, last_id: str = "") -> None:
@@ -28,11 +28,11 @@ class EventReader:
         self._data: list[str] = []
 
     def lost(self) -> None:
-        """The connection was lost: what was not complete does not count."""
+        """Discard an incomplete event after the connection was lost."""
         self._id, self._kind, self._data = self.last_id, "", []
 
     def feed(self, line: str) -> Event | None:
-        """The event that a line completes: the empty line behind it."""
+        """Process a line. Return the event if the line, which is empty then, completes one."""
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if not line:
@@ -45,7 +45,7 @@ class EventReader:
             self._id = value
         elif name == "retry" and value.isdecimal():
             self.retry_s = min(int(value) / 1000, 60.0)
-        return None  # also for a comment, which begins with a colon
+        return None  # also for comments, which start with a colon
 
     def _complete(self) -> Event | None:
         found = Event(self._kind or "message", "\n".join(self._data)) if self._data else None

@@ -1,4 +1,4 @@
-"""Pure. What a request takes in Locust, as `requests` spells it, put into amoc's words."""
+"""Pure. Arguments of requests in Locust, in the style of `requests`, converted to amoc's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from amoc.locust.exceptions import NotCarried
 
 _IGNORED: Final = frozenset({"context", "catch_response", "name", "stream", "verify", "cert"})
-"""What the client sees to itself."""
+"""Arguments that the client handles itself."""
 _CARRIED: Final = _IGNORED | {
     *("allow_redirects", "auth", "cookies", "data", "files", "headers", "json", "params"),
     "timeout",
@@ -19,15 +19,15 @@ TOKEN_PARTS: Final = 2
 def options_of(
     given: Mapping[str, Any], cookies: Mapping[str, str], json_accept: bool
 ) -> dict[str, Any]:
-    """The options of amoc's request; `params` are left to whoever makes the URL.
+    """Return the options of amoc's request. `params` are left to the caller, which makes the URL.
 
     Args:
-        given: What the locustfile gives.
-        cookies: Those of the session, which a request's own come on top of.
-        json_accept: Whether a request with JSON asks for JSON, unless its headers say otherwise.
+        given: Arguments of the locustfile's call.
+        cookies: Cookies of the session, to which the request's own are added.
+        json_accept: Whether requests with JSON have the header Accept for JSON by default.
 
     Raises:
-        NotCarried: It is something else.
+        NotCarried: An argument is not supported.
     """
     if unknown := given.keys() - _CARRIED:
         raise NotCarried(f"{min(unknown)}= of a request")
@@ -86,10 +86,10 @@ def _files(files: Any) -> list[tuple[str, Any]]:
 
 
 def login(auth: Any) -> tuple[str, str]:
-    """User and password, which may come as an object that has both.
+    """Return user and password, which may be attributes of an object.
 
     Raises:
-        NotCarried: It is another way to log in.
+        NotCarried: It is another kind of authentication.
     """
     if isinstance(auth, tuple | list) and len(auth) == TOKEN_PARTS:
         return _text(auth[0]), _text(auth[1])
@@ -103,14 +103,14 @@ def _text(value: Any) -> str:
 
 
 def seconds(timeout: Any) -> float:
-    """A time-out for a whole request; of one for connecting and one for reading, both together."""
+    """Return the timeout of a whole request; of a (connect, read) pair the sum."""
     if isinstance(timeout, tuple | list):
         return float(sum(one for one in timeout if one is not None)) or 1e8
     return float(timeout)
 
 
 def query(params: Any) -> list[tuple[str, object]]:
-    """Parameters of a query, pair by pair; those that are None are left out."""
+    """Return query parameters as pairs, without those that are None."""
     pairs: Iterable[tuple[str, object]] = (
         params.items() if isinstance(params, Mapping) else params or ()
     )

@@ -1,4 +1,4 @@
-"""The classes that locustfiles are made of: amoc's, or with ``--real-locust`` Locust's own."""
+"""The base classes of locustfiles: amoc's, or with ``--real-locust`` Locust's own."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from amoc.locust.environment import LocalRunner, MasterRunner, WorkerRunner
 
 @dataclass(frozen=True)
 class Classes:
-    """Classes that belong together, and what is done with their users.
+    """A set of classes that belong together, and functions for their users.
 
     Attributes:
-        user: The base of users.
-        shape: The base of load shapes.
-        events: What listeners listen to.
+        user: Base class of users.
+        shape: Base class of load shapes.
+        events: The events that listeners are added to.
         environment: The run, as users see it.
-        local, worker, master: Who drives it: in the only worker, in one of several, and before and
-            after them.
-        pause: Has a user end when its task is done.
-        close: Lets go of what a user holds.
+        local, worker, master: Classes of runners: in the only worker, in one of several workers,
+            and in the process that starts before and ends after these.
+        pause: Makes a user end after its current task.
+        close: Releases the resources of a user.
     """
 
     user: type
@@ -35,13 +35,13 @@ class Classes:
     master: type[MasterRunner] = MasterRunner
 
     def users_in(self, names: Any) -> list[Any]:
-        """The classes of users among the values of a module."""
+        """Return the user classes among the values of a module."""
         return [
             one for one in self._concrete(self.user, names) if one.weight > 0 or one.fixed_count > 0
         ]
 
     def shapes_in(self, names: Any) -> list[Any]:
-        """The load shapes among them."""
+        """Return the load shapes among the values of a module."""
         return self._concrete(self.shape, names)
 
     @staticmethod

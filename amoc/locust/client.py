@@ -1,4 +1,4 @@
-"""A user's HTTP client: `amoc.http` behind the words of `requests`, as Locust's clients are."""
+"""A user's HTTP client: `amoc.http` with the interface of `requests`, like Locust's clients."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ class CookieJar(MutableMapping[str, str]):
         return len(self._kept)
 
     def set(self, name: str, value: str | None, **_: Any) -> None:
-        """Set one for all paths of the host; None takes it away."""
+        """Set a cookie for all paths of the host; None removes it."""
         if value is None:
             self.pop(name, None)
         else:
             self[name] = value
 
     def get_dict(self, **_: Any) -> dict[str, str]:
-        """All of them."""
+        """Return all cookies."""
         return dict(self)
 
 
 class SentHeaders(MutableMapping[str, str]):
-    """The headers that the client sends with each request, by name in any case."""
+    """The headers that the client sends with each request, by case-insensitive name."""
 
     def __init__(self, client: HttpSession, given: Mapping[str, str]) -> None:
         self._client = client
@@ -86,32 +86,32 @@ class SentHeaders(MutableMapping[str, str]):
 
 
 class HttpSession:
-    """A client that keeps connections and cookies.
+    """A client with connection reuse and cookies.
 
     Attributes:
-        base_url: What paths come behind.
-        base: The same, taken apart.
-        user: Whose it is, if anybody's.
+        base_url: URL that paths are appended to.
+        base: The same, parsed.
+        user: Its user, if any.
         request_event: Fired for each request.
-        request_name: What requests are called that have no name of their own.
+        request_name: Default name of requests.
     """
 
     NO_TEXT: str | None = ""
     _SENT: Mapping[str, str] = {"Accept": "*/*"}
     _KEEPS_QUERY = True
-    """Whether the parameters of a query are part of a request's default name."""
+    """Whether query parameters are part of a request's default name."""
     _ASKS_FOR_JSON = False
 
     def __init__(
         self, base_url: str, request_event: EventHook, user: Any = None, **config: Any
     ) -> None:
-        """Make a client.
+        """Create a client.
 
         Args:
-            base_url: What paths come behind.
+            base_url: URL that paths are appended to.
             request_event: Fired for each request.
-            user: Whose it is.
-            config: As of `amoc.http.session`.
+            user: Its user.
+            config: Arguments of `amoc.http.session`.
         """
         self.base_url = base_url
         self.base: Address = parse(base_url.rstrip("/"))
@@ -129,7 +129,7 @@ class HttpSession:
 
     @property
     def verify(self) -> bool | str:
-        """Whether a certificate must be valid, or a file of authorities to trust."""
+        """Whether to verify certificates, or a file of CA certificates to trust."""
         return self._verify
 
     @verify.setter
@@ -138,7 +138,7 @@ class HttpSession:
 
     @property
     def cert(self) -> Any:
-        """The client's own certificate: a file, or one and its key's."""
+        """Client certificate: a file, or a pair of the files of certificate and key."""
         return self._cert
 
     @cert.setter
@@ -148,7 +148,7 @@ class HttpSession:
 
     @property
     def auth(self) -> Any:
-        """User and password of all requests."""
+        """User and password for all requests."""
         return self._auth
 
     @auth.setter
@@ -157,18 +157,18 @@ class HttpSession:
 
     @property
     def headers(self) -> SentHeaders:
-        """Sent with each request; another mapping may be put in their place."""
+        """Headers of all requests. Assigning a mapping replaces them."""
         return self._headers
 
     @headers.setter
     def headers(self, headers: Mapping[str, str]) -> None:
-        if headers is not self._headers:  # as after |=
+        if headers is not self._headers:  # they are the same after |=
             self._headers.clear()
             self._headers.update(headers)
 
     @property
     def cookies(self) -> CookieJar:
-        """Those that it keeps; others may be put in their place."""
+        """The client's cookies. Assigning a mapping replaces them."""
         return CookieJar(self)
 
     @cookies.setter
@@ -179,7 +179,7 @@ class HttpSession:
 
     @contextmanager
     def rename_request(self, name: str) -> Iterator[None]:
-        """Call all requests in the block `name`."""
+        """Name all requests in the block `name`."""
         self.request_name = name
         try:
             yield
@@ -223,22 +223,22 @@ class HttpSession:
         catch_response: bool = False,
         **given: Any,
     ) -> Response:
-        """Make a request; it never raises because there is no answer.
+        """Make a request. Does not raise if there is no response.
 
         Args:
             method: Such as ``GET``.
-            url: A path behind the host, or a whole URL.
-            name: What it is called in the results, behind the method.
-            catch_response: Whether a ``with`` block says how it went.
+            url: A path on the host, or an absolute URL.
+            name: Name in the results, after the method.
+            catch_response: Whether a ``with`` block determines success or failure.
             given: ``params``, ``data``, ``json``, ``files``, ``headers``, ``cookies``, ``auth``,
                 ``timeout``, ``allow_redirects``, ``stream``, ``verify``, ``cert``, ``context``.
 
         Returns:
-            The answer, with the status 0 where there is none.
+            The response; its status is 0 if there was none.
 
         Raises:
-            NotCarried: Something else is given.
-            UserStopped: The user was asked to stop while it waited.
+            NotCarried: An argument is not supported.
+            UserStopped: The user was asked to stop while waiting.
         """
         begun = time.time()
         if self._auth is not None:
@@ -262,7 +262,7 @@ class HttpSession:
         return Response(self, answer, broken, asked, catch_response)
 
     def _where(self, url: str, params: Any) -> tuple[str, str]:
-        """Path and query that are asked for, and the whole URL."""
+        """Return the path with the query, and the whole URL."""
         there = parse(url) if _ABSOLUTE.match(url) else join(self.base, url)
         target = there.target
         if isinstance(params, bytes | str):
@@ -278,7 +278,7 @@ class HttpSession:
         return target, f"{origin}{target}"
 
     def session(self, verify: Any = None, cert: Any = None) -> http.Session:
-        """The session for requests with these certificates; its cookies are those of all."""
+        """Return the session for these certificates. All sessions share their cookies."""
         verify = self._verify if verify is None else verify
         cert = self._cert if cert is None else tuple(cert) if isinstance(cert, list) else cert
         known = self._sessions.get((verify, cert))
@@ -307,16 +307,16 @@ class HttpSession:
         return made
 
     def whole(self, url: str) -> str:
-        """A path with the host before it."""
+        """Return a path with the host in front of it."""
         return f"{self.base.origin}{url}" if url.startswith("/") else url
 
     def send_always(self, name: str, value: str | None) -> None:
-        """Send a header with all further requests; None takes it away."""
+        """Send a header with all further requests; None removes it."""
         for one in self._sessions.values():
             one.set_header(name, value)
 
     def finish(self, answer: Answer) -> None:
-        """Take no more of a stream."""
+        """Discard the rest of a stream."""
         for one in self._sessions.values():
             one.finish(answer)
 
@@ -332,7 +332,7 @@ class HttpSession:
 
 
 class FastHttpSession(HttpSession):
-    """A client that behaves as that of `FastHttpUser`: it trusts anybody, and asks for JSON."""
+    """The client of `FastHttpUser`: it does not verify certificates, and accepts JSON."""
 
     NO_TEXT = None
     _KEEPS_QUERY = False
@@ -352,7 +352,7 @@ class FastHttpSession(HttpSession):
 
     @property
     def cookiejar(self) -> CookieJar:
-        """Its cookies."""
+        """The client's cookies."""
         return self.cookies
 
     def head(self, url: str, **options: Any) -> Response:
@@ -360,7 +360,7 @@ class FastHttpSession(HttpSession):
         return self.request("HEAD", url, **options)
 
     def iter_lines(self, url: str, method: str = "GET", **options: Any) -> Iterable[str]:
-        """The lines of an answer as they come."""
+        """Yield the lines of a response as they arrive."""
         response = self.request(method, url, stream=True, **options)
         response.raise_for_status()
         lines: Iterable[str] = response.iter_lines(decode_unicode=True)

@@ -1,8 +1,8 @@
-"""Pure. Which class of a locustfile each user is of, by its number alone.
+"""Pure. Distribution of users over the classes of a locustfile, by user number alone.
 
-Users of classes with a fixed count come first; the others are mixed by weight, as
-`amoc.scenario.mix` does it. So whatever the number of workers, the first N users are the same, and
-those that leave first are the last of them.
+Users of classes with a fixed count come first. The others are mixed by weight, as in
+`amoc.scenario.mix`. So the first N users are the same for any number of workers, and the users that
+are removed first are the last of them.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class Distribution:
         """Distribute users over classes.
 
         Args:
-            weights: Of each class; not negative.
-            fixed: How many users of each there are, whatever its weight; 0: its weight counts.
+            weights: Weight of each class; not negative.
+            fixed: Fixed number of users of each class; 0 to use its weight.
 
         Raises:
-            ValueError: Weights make no sense; a clause.
+            ValueError: The weights are invalid; the message is a clause.
         """
         counts = [min(count, MAX_FIXED) for count in fixed]
         self._first = [index for index, count in enumerate(counts) for _ in range(count)]
@@ -35,10 +35,10 @@ class Distribution:
         self._mix = Mix([weights[index] for index in self._free]) if self._free else None
 
     def class_of(self, number: int) -> int:
-        """The class of a user, as its place in what was given.
+        """Return the index of a user's class.
 
         Args:
-            number: Which of the locustfile's users it is, from 1.
+            number: Number of the user among the locustfile's users, from 1.
         """
         place = number - 1 - len(self._first)
         if place < 0:

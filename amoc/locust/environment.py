@@ -1,4 +1,4 @@
-"""The run, as a locustfile sees it: ``environment``, its runner, and the options it was given."""
+"""The run as a locustfile sees it: ``environment``, its runner, and parsed options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATE_MISSING = "missing"
 
 
 class ParsedOptions:
-    """The options of the run, by Locust's names, and those that the locustfile has added."""
+    """Options of the run by Locust's names, and arguments that the locustfile has added."""
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)
@@ -33,12 +33,13 @@ class Environment:
 
     Attributes:
         events: Its events.
-        runner: Who drives it; None while the locustfile is imported.
-        host: What is under load, if the operator or the locustfile says so.
-        stats: Its figures.
-        parsed_options: What the operator gave.
+        runner: Its runner; None while the locustfile is imported.
+        host: The target, if the operator or the locustfile sets it.
+        stats: Its statistics.
+        parsed_options: The operator's options.
         user_classes: The classes of its users.
-        process_exit_code: Set by a listener of `quitting`, other than 0, it makes the run fail.
+        process_exit_code: If a listener of `quitting` sets it to another value than 0, the run
+            fails.
     """
 
     web_ui = None
@@ -67,16 +68,16 @@ class Environment:
 
 
 class Runner:
-    """Who drives the run.
+    """The runner of a run.
 
     Attributes:
         environment: The run.
-        state: Where it is.
-        user_count: How many users there are: those of this worker, or with a load shape all.
-        target_user_count: How many there shall be.
+        state: Its state.
+        user_count: Number of users, of this worker or, with a load shape, of all.
+        target_user_count: Number of users to reach.
     """
 
-    # Of the class, for a class of Locust's that comes behind this one has properties so called.
+    # On the class: with real Locust another base follows that has properties of these names.
     state = STATE_INIT
     user_count = target_user_count = 0
 
@@ -85,7 +86,7 @@ class Runner:
 
     @property
     def stats(self) -> RequestStats:
-        """The figures of `environment`."""
+        """The statistics of `environment`."""
         return self.environment.stats
 
     @property
@@ -98,11 +99,11 @@ class Runner:
         self.end("the locustfile has called environment.runner.quit()")
 
     def stop(self) -> None:
-        """End the run, too: users are not started again."""
+        """End the run. Unlike in Locust, users cannot be started again."""
         self.quit()
 
     def end(self, reason: str) -> None:
-        """End the run for this reason; the first one counts."""
+        """End the run for `reason`. Only the first call has an effect."""
         if self.state not in (STATE_STOPPING, STATE_STOPPED):
             self.state = STATE_STOPPING
             stop_run(reason)
@@ -114,18 +115,18 @@ class Runner:
 
 
 class LocalRunner(Runner):
-    """In the worker of a run that has one."""
+    """The runner in the worker of a run with a single one."""
 
 
 class DistributedRunner(Runner):
-    """In a run with several workers."""
+    """The runner in a run with several workers."""
 
 
 class MasterRunner(DistributedRunner):
-    """Where the listeners of the whole run are called: before there are workers, and after them."""
+    """The runner for listeners of the whole run, which are called before and after the workers."""
 
 
 class WorkerRunner(DistributedRunner):
-    """In each worker of several."""
+    """The runner in each of several workers."""
 
     worker_index = 0

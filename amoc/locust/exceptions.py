@@ -1,4 +1,4 @@
-"""Pure. What a locustfile raises to say where its user goes on, and mistakes that it is told."""
+"""Pure. Exceptions with which a locustfile controls its users, and errors in locustfiles."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from amoc.base.errors import ScenarioError
 
 
 class LocustError(Exception):
-    """The locustfile uses Locust's classes in a way that cannot work."""
+    """The locustfile uses Locust's classes in an invalid way."""
 
 
 class ResponseError(Exception):
-    """Raised in a ``with`` block around a response, it lets the request count as failed."""
+    """Raised in the ``with`` block of a response to mark its request as failed."""
 
 
 class CatchResponseError(Exception):
-    """Why a response was marked as a failure."""
+    """A response was marked as failed."""
 
 
 class MissingWaitTimeError(LocustError):
@@ -25,7 +25,7 @@ class InterruptTaskSet(Exception):
     """Ends a task set.
 
     Attributes:
-        reschedule: Whether the set around it goes on at once, without waiting.
+        reschedule: Whether the enclosing task set continues without waiting.
     """
 
     def __init__(self, reschedule: bool = True) -> None:
@@ -42,19 +42,19 @@ class StopUser(Exception):
 
 
 class RescheduleTask(Exception):
-    """Ends a task; the next one comes after the user has waited."""
+    """Ends a task. The next one follows after the wait time."""
 
 
 class RescheduleTaskImmediately(Exception):
-    """Ends a task; the next one comes at once."""
+    """Ends a task. The next one follows at once."""
 
 
 class RPCError(Exception):
-    """Locust's own connections failed; never raised here, where there are none of them."""
+    """Locust's own connections failed. Never raised here, as amoc does not use them."""
 
 
 class NotCarried(ScenarioError, AttributeError):
-    """Something of Locust's that amoc does not have was asked for."""
+    """A locustfile uses a feature of Locust that amoc does not support."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
@@ -63,4 +63,4 @@ class NotCarried(ScenarioError, AttributeError):
 
 
 PASSED_ON = (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)
-"""What a listener may raise to say where its user goes on."""
+"""Exceptions of listeners that control the user, so they are not logged as errors."""

@@ -1,4 +1,4 @@
-"""Locust's events: hooks that a locustfile listens to, and fires."""
+"""Locust's events: hooks with listeners."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 def listeners_of(hook: Any) -> list[Callable[..., object]]:
-    """The listeners of an event, of these here or of Locust's own, as the list that it keeps."""
+    """Return the mutable list of an event's listeners, for amoc's and for Locust's events."""
     found: list[Callable[..., object]] = (
         hook.listeners if isinstance(hook, EventHook) else hook._handlers
     )
@@ -23,12 +23,12 @@ def listeners_of(hook: Any) -> list[Callable[..., object]]:
 
 
 def all_listeners(events: Any) -> dict[str, list[Callable[..., object]]]:
-    """The listeners of all events by now."""
+    """Return the current listeners of all events."""
     return {name: [*listeners_of(hook)] for name, hook in vars(events).items()}
 
 
 def only(events: Any, listeners: dict[str, list[Callable[..., object]]]) -> None:
-    """Let events have these listeners, as `all_listeners` found them, and no others."""
+    """Restore the listeners of all events to a result of `all_listeners`."""
     for name, hook in vars(events).items():
         listeners_of(hook)[:] = listeners.get(name, [])
 
@@ -37,27 +37,27 @@ class EventHook:
     """One event.
 
     Attributes:
-        listeners: Called in this order when it is fired.
+        listeners: Called in this order when the event is fired.
     """
 
     def __init__(self) -> None:
         self.listeners: list[Callable[..., object]] = []
 
     def add_listener(self, listener: _F) -> _F:
-        """Have `listener` called; also used as a decorator."""
+        """Add a listener; can be used as a decorator."""
         self.listeners.append(listener)
         return listener
 
     def remove_listener(self, listener: Callable[..., object]) -> None:
-        """Have `listener` called no more.
+        """Remove a listener.
 
         Raises:
-            ValueError: It is not called now.
+            ValueError: It is not a listener of this event.
         """
         self.listeners.remove(listener)
 
     def fire(self, *, reverse: bool = False, **details: Any) -> None:
-        """Call all listeners; what one raises is logged, and the others are called all the same."""
+        """Call all listeners. Exceptions are logged, and do not prevent calls of the others."""
         listeners = tuple(self.listeners)
         for listener in reversed(listeners) if reverse else listeners:
             try:
@@ -66,7 +66,7 @@ class EventHook:
                 raise
             except Exception as error:
                 _log.exception(
-                    "%s, which listens to an event of Locust's, raised %s",
+                    "%s, a listener of a Locust event, raised %s",
                     getattr(listener, "__qualname__", type(listener).__name__),
                     type(error).__name__,
                     extra={"tell": True},
@@ -76,9 +76,9 @@ class EventHook:
     def measure(
         self, request_type: str, name: str, response_length: int = 0, context: Any = None
     ) -> Iterator[dict[str, Any]]:
-        """Fire the event `request` for what the block does: its time, and what it raises.
+        """Fire the event `request` for the block, with its duration and its exception.
 
-        The block gets the event's details, and may change them.
+        Yields the details of the event, which the block may change.
         """
         details: dict[str, Any] = {
             "request_type": request_type,
@@ -106,7 +106,7 @@ NEVER_FIRED = (
     *("cpu_warning", "heartbeat_received", "heartbeat_sent", "report_to_master", "reset_stats"),
     *("usage_monitor", "worker_connect", "worker_report"),
 )
-"""Events of what only Locust has: its master and workers, its web page."""
+"""Events of Locust's own features: its master and workers, and its web page."""
 
 
 class Events:
@@ -130,6 +130,6 @@ class Events:
     def __getattr__(self, name: str) -> EventHook:
         raise NotCarried(f"events.{name}")
 
-    def heard_in_vain(self) -> list[str]:
-        """The events that have listeners, and are never fired."""
+    def never_fired_with_listeners(self) -> list[str]:
+        """Return the events that have listeners but are never fired."""
         return [name for name in NEVER_FIRED if getattr(self, name).listeners]

@@ -1,9 +1,9 @@
-"""What amoc runs of a locustfile: init(), a start() that is one user of it, and terminate().
+"""A locustfile as a scenario: init(), a start() that runs one of its users, and terminate().
 
-Listeners are called where Locust calls them. In a run with several workers those of `init`,
-`test_start`, `test_stop`, `quitting` and `quit` are called once for the whole run, before there are
-workers and after them (the runner is a `MasterRunner`), and once in each worker (`WorkerRunner`).
-In a run with one worker they are called there alone (`LocalRunner`).
+Listeners are called where Locust calls them. With several workers, those of `init`, `test_start`,
+`test_stop`, `quitting` and `quit` are called once for the whole run, before there are workers and
+after them (with a `MasterRunner`), and once in each worker (with a `WorkerRunner`). With one worker
+they are called only there (with a `LocalRunner`).
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ from amoc.scenario.user_kinds import NamedStart
 from amoc.users.user import User as Crow
 
 MAX_CHOSEN = 50
-"""Classes of users among which a load shape can choose: as many bits as a float has, and some."""
+"""Maximum number of user classes that a load shape can select from: they are bits of a float."""
 
 
 class Locustfile:
     """A locustfile.
 
     Attributes:
-        environment: The run, as it sees it.
+        environment: The run, as the locustfile sees it.
     """
 
     def __init__(self, known: Classes, user_classes: list[Any], shape: Any) -> None:
         """Run users of these classes.
 
         Args:
-            known: What they are made of.
-            user_classes: Of its users.
+            known: The base classes.
+            user_classes: Classes of users.
             shape: The class of its load shape, if it has one.
         """
         self.environment: run.Environment = known.environment
@@ -66,7 +66,7 @@ class Locustfile:
         )
         self._shape: LoadTestShape | None = shape() if shape is not None else None
         self._facts = context.find(RunFacts) or RunFacts()
-        self._is_alone = context.find(RunFacts) is None  # amoc check: all in one process
+        self._is_alone = context.find(RunFacts) is None  # amoc check: everything in one process
         if (board := context.find(Board)) is not None:
             self.environment.stats = RequestStats(lambda: _on(board))
         self._shared = Shared()
@@ -77,11 +77,11 @@ class Locustfile:
         self._chosen: dict[int, tuple[list[Any], Distribution]] = {}
 
     def init(self) -> None:
-        """Prepare all users; of several workers, this is what Locust calls the master."""
+        """Prepare the run. With several workers, this process acts as Locust's master."""
         environment, facts = self.environment, self._facts
         if self._shape is not None and (len(facts.users) != 1 or facts.is_part):
-            shape, hint = type(self._shape).__name__, "leave --users and other scenarios out"
-            raise Error(f"load shape {shape} says how many users there are; {hint}")
+            shape, hint = type(self._shape).__name__, "do not give --users or other scenarios"
+            raise Error(f"load shape {shape} sets the number of users; {hint}")
         environment.parsed_options = given = options.parsed(self._parser, facts)
         environment.host = given.host
         environment.tags, environment.exclude_tags = given.tags, given.exclude_tags
@@ -98,11 +98,11 @@ class Locustfile:
             self._own_listeners = all_listeners(self._events)
             with spawned() as found:
                 self._begin(environment.runner, len(facts.users))
-            # There is no event loop here, before the fork: a worker runs them.
+            # There is no event loop here, before the fork, so a worker runs them.
             self._greenlets = [one for one in found if not one.ready()]
 
     def _check_host(self, kind: Any) -> None:
-        """Refuse users who would not know whom to ask, unless a listener may tell them yet."""
+        """Refuse HTTP users without a host, unless a listener may still set it."""
         asks = {one.__name__ for one in kind.__mro__} & {"HttpUser", "FastHttpUser"}
         events = self._events
         may_come = any(map(listeners_of, (events.init, events.test_start)))
@@ -111,7 +111,7 @@ class Locustfile:
 
     @property
     def is_part(self) -> bool:
-        """Whether other scenarios run beside it."""
+        """Whether the run has other scenarios as well."""
         return self._facts.is_part
 
     @property
@@ -119,11 +119,11 @@ class Locustfile:
         return not self._is_alone and builtin_settings.workers.get() > 1
 
     def start(self, user_id: int, number: int) -> None:
-        """Be user `user_id` to its end.
+        """Run user `user_id` to its end.
 
         Args:
-            user_id: The user.
-            number: Which of the locustfile's users it is, from 1.
+            user_id: Id of the user.
+            number: Number of the user among the locustfile's users, from 1.
         """
         here = self._process()
         if not here.wait_begun():
@@ -144,17 +144,17 @@ class Locustfile:
                 return
 
     def terminate(self) -> None:
-        """The run is over; of several workers, this is what Locust calls the master."""
+        """End the run. With several workers, this process acts as Locust's master."""
         here = self._here
         if here is not None and here.pid == os.getpid():
-            here.end()  # amoc check: users were here
+            here.end()  # amoc check: users ran in this process
         elif self._is_distributed:
             self._end(True)
         if code := self._shared.exit_code:
             raise Error(f"a listener of events.quitting has set process_exit_code to {code}")
 
     def _class_of(self, number: int) -> Any:
-        """The class of a user that begins now, by which of the locustfile's it is."""
+        """Return the class of a user that starts now, by its number in the locustfile."""
         chosen = self._shared.classes
         if not chosen:
             return self._classes[self._distribution.class_of(number)]
@@ -166,44 +166,44 @@ class Locustfile:
         return among[distribution.class_of(number)]
 
     def name_of(self, number: int) -> str:
-        """What the class of a user is called."""
+        """Return the name of a user's class."""
         return str(self._class_of(number).__name__)
 
     def _count(self, kind: Any) -> None:
-        """Count a user of a class, where there are several."""
+        """Count a user by class, if there are several classes."""
         if len(self._classes) > 1:
             for what in ("users", "iterations"):
                 name = f"{reserved.KIND}{kind.__name__}.{what}"
                 metrics.built_in(metrics.Counter, name).inc()
 
     def choose(self, classes: Sequence[Any]) -> None:
-        """From now on users that begin are of these classes; of all, if there are none.
+        """Start users of these classes from now on; of all classes if there are none.
 
         Raises:
-            ScenarioError: The locustfile has no such class, or too many.
+            ScenarioError: The locustfile does not have such a class, or has too many classes.
         """
         unknown = [one for one in classes if one not in self._classes]
         if unknown or len(self._classes) > MAX_CHOSEN:
             raise ScenarioError(
-                f"tick() of a load shape must name classes of its locustfile, {MAX_CHOSEN} at the"
-                f" most, got {unknown or len(self._classes)}"
+                f"tick() of a load shape must return classes of its locustfile, at most"
+                f" {MAX_CHOSEN}, got {unknown or len(self._classes)}"
             )
         self._shared.classes = sum(1 << self._classes.index(one) for one in set(classes))
 
     def begin_greenlets(self) -> None:
-        """Begin what listeners of the run's start have spawned for the whole run."""
+        """Start the greenlets that listeners have spawned for the whole run before the fork."""
         for one in self._greenlets:
             gevent.spawn(one._run, *one.args, **one.kwargs)
 
     def _process(self) -> Here:
-        """What this process knows of its users; made by the first of them."""
+        """Return the state of this process, which its first user creates."""
         here = self._here
         if here is None or here.pid != os.getpid():
             here = self._here = Here(self, self._facts, self._shape, self._shared)
             link = context.find(PeerLink)
             environment = self.environment
             if self._is_distributed and link is not None:
-                only(self._events, self._own_listeners)  # not those that the master has added
+                only(self._events, self._own_listeners)  # without those that the master has added
                 runner = environment.runner = self._known.worker(environment)
                 runner.worker_index = link.worker.worker
             else:
@@ -225,19 +225,19 @@ class Locustfile:
         self._events.test_start.fire(environment=environment)
 
     def begin_here(self, users: int) -> None:
-        """Call the listeners of the run's start in a worker, which is to have so many users."""
+        """Call the listeners of the run's start in a worker that expects `users` users."""
         assert self.environment.runner is not None
         self._begin(self.environment.runner, users)
 
     def all_here(self, users: int) -> None:
-        """Call the listeners that wait for a worker's users to be there."""
+        """Call the listeners for the event that all of a worker's users have started."""
         runner = self.environment.runner
         if runner is not None and runner.state == run.STATE_SPAWNING:
             runner.state = run.STATE_RUNNING
         self._events.spawning_complete.fire(user_count=users)
 
     def pause_here(self, user: Any) -> None:
-        """Have a user end when its task is done."""
+        """Make a user end after its current task."""
         self._known.pause(user)
 
     def end_here(self) -> None:
@@ -245,7 +245,7 @@ class Locustfile:
         self._end(isinstance(self.environment.runner, run.LocalRunner))
 
     def _end(self, decides: bool) -> None:
-        """Call the listeners of the run's end; one of the processes decides about the exit code."""
+        """Call the listeners of the run's end. In one process they determine the exit code."""
         environment, events = self.environment, self._events
         if environment.runner is not None:
             environment.runner.state = run.STATE_STOPPED
@@ -259,13 +259,13 @@ class Locustfile:
 
 
 class Start(NamedStart):
-    """What amoc's users run of a locustfile."""
+    """The start() of a locustfile."""
 
     def __init__(self, file: Locustfile) -> None:
         self._file = file
 
     def __call__(self, user_id: int, rank: int = 0) -> None:
-        """Be a user to its end; it is gone for good then."""
+        """Run a user to its end. It does not start again."""
         file, user = self._file, getcurrent()
         if not (file.is_part and isinstance(user, Crow)):
             file.start(user_id, rank or user_id)
@@ -274,16 +274,16 @@ class Start(NamedStart):
             file.start(user_id, rank)
         except Exception as error:
             user.pool.crashed(user, error)
-        user.stop()  # the others' users may begin again
+        user.stop()  # users of the other scenarios may start again
 
     def name_of(self, user_id: int, rank: int = 0) -> str:
-        """What the class of a user is called."""
+        """Return the name of a user's class."""
         return self._file.name_of(rank or user_id)
 
 
 @contextmanager
 def spawned() -> Iterator[list[Any]]:
-    """The greenlets that are spawned within the block."""
+    """Collect the greenlets that are spawned within the block."""
     found: list[Any] = []
     note = found.append
     gevent.Greenlet.add_spawn_callback(note)
@@ -294,24 +294,24 @@ def spawned() -> Iterator[list[Any]]:
 
 
 def _on(board: Board) -> list[Metric]:
-    """The metrics of all workers."""
+    """Return the metrics of all workers."""
     return [one for index in board.numbers for one in board.area(index).read()]
 
 
 def scenario_of(module: ModuleType, known: Classes) -> ModuleType:
-    """What amoc runs of a locustfile that was imported: a module with init(), start(), terminate().
+    """Return a scenario for an imported locustfile: a module with init(), start() and terminate().
 
     Args:
         module: The locustfile.
-        known: What its classes are made of.
+        known: The base classes.
 
     Raises:
-        ScenarioError: There is no class of users in it, or more than one load shape.
+        ScenarioError: It has no user class, or more than one load shape.
     """
     classes, shapes = known.users_in(vars(module)), known.shapes_in(vars(module))
     if not classes:
         raise ScenarioError(
-            f"locustfile {module.__file__} has no class of users with tasks, as in"
+            f"locustfile {module.__file__} has no user class with tasks, such as"
             " class Visitor(HttpUser)"
         )
     if len(shapes) > 1:
@@ -320,9 +320,9 @@ def scenario_of(module: ModuleType, known: Classes) -> ModuleType:
     with value_error_as(ScenarioError, f"locustfile {module.__file__}: "):
         file = Locustfile(known, classes, shapes[0] if shapes else None)
     if not file.is_part:
-        settings.override("repeat_num", 1)  # a user runs until it leaves
+        settings.override("repeat_num", 1)  # start() runs a user until it ends
     if shapes:
-        settings.override("interarrival", 0)  # the shape says when users come
+        settings.override("interarrival", 0)  # the shape determines when users start
     known.environment.locustfile = module.__name__
     made = ModuleType(module.__name__, module.__doc__)
     made.__file__ = module.__file__

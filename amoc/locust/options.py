@@ -1,4 +1,4 @@
-"""Settings of a locustfile, named as Locust names them; its own arguments become settings, too."""
+"""Settings of locustfiles, by Locust's names. Arguments of a locustfile become settings, too."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from amoc.scenario import builtin_settings
 from amoc.scenario.facts import RunFacts
 from amoc.scenario.settings import setting
 
-host = setting("", "Base URL under load (--host); empty: what each class of users says")
-tags = setting("", "Do only tasks with one of these tags, separated by spaces (--tags)")
-exclude_tags = setting("", "Do no tasks with one of these tags (--exclude-tags)")
+host = setting("", "Base URL of the target (--host); empty: the one in each user class")
+tags = setting("", "Run only tasks with one of these tags, separated by spaces (--tags)")
+exclude_tags = setting("", "Skip tasks with one of these tags (--exclude-tags)")
 real_locust = setting(False, "Use Locust's own classes, which must be installed (--real-locust)")
 
 _numbers = count(1)
@@ -33,11 +33,11 @@ _UNUSED: dict[str, Any] = {
     "master_host": "127.0.0.1",
     "stop_timeout": 0.0,
 }
-"""Options of Locust's that have no meaning here, with their defaults."""
+"""Options of Locust that have no effect here, with their defaults."""
 
 
 class Parser:
-    """Takes the arguments that a locustfile adds, each as a setting of that name."""
+    """The parser that a locustfile adds arguments to. Each becomes a setting of the same name."""
 
     def __init__(self) -> None:
         self.names: dict[str, Callable[[], object]] = {}
@@ -48,7 +48,7 @@ class Parser:
         """Add an argument: ``parser.add_argument("--depth", type=int, default=3, help="…")``.
 
         Raises:
-            NotCarried: It is of a kind that settings do not have.
+            NotCarried: The argument has a feature that settings do not have.
         """
         name = how.pop("dest", None) or next(
             (one for one in flags if one.startswith("--")), flags[0]
@@ -62,9 +62,7 @@ class Parser:
             kind, default = bool, action == "store_false" if default is None else default
         elif action not in (None, "store"):
             raise NotCarried(f"action={action!r} of parser.add_argument()")
-        self._declare(
-            name, kind, default, choices, about or f"An argument of the locustfile: {name}"
-        )
+        self._declare(name, kind, default, choices, about or f"Argument of the locustfile: {name}")
 
     def _declare(
         self, name: str, kind: Any, default: Any, choices: Iterable[Any] | None, about: str
@@ -74,15 +72,15 @@ class Parser:
                 default, about, type=kind if default is not None else kind | None,
                 verify=tuple(choices) if choices is not None else None,
             )  # fmt: skip
-        else:  # a function of the text
+        else:  # a function that converts text
             declared = setting(default, about, type=Any, parse=kind)
-        # A setting is called by its variable; its module is one that has nothing but these.
+        # Settings are named after their variable in a module; this module has only these.
         declared.module = self._module.__name__
         setattr(self._module, name, declared)
         self.names[name] = declared.get
 
     def add_argument_group(self, *_: Any, **__: Any) -> Parser:
-        """A group is but a heading; its arguments are added to the parser itself."""
+        """Return the parser itself, as groups are only headings."""
         return self
 
     def __getattr__(self, name: str) -> Any:
@@ -90,7 +88,7 @@ class Parser:
 
 
 def parse(events: Events) -> Parser:
-    """Have the locustfile add its arguments."""
+    """Let the locustfile add its arguments, and return the parser."""
     parser = Parser()
     for listener in listeners_of(events.init_command_line_parser):
         listener(parser=parser)
@@ -98,7 +96,7 @@ def parse(events: Events) -> Parser:
 
 
 def parsed(parser: Parser, facts: RunFacts) -> ParsedOptions:
-    """What the operator gave, by Locust's names."""
+    """Return the operator's options, by Locust's names."""
     rate = builtin_settings.user_rate.get()
     interval_s = builtin_settings.interarrival.get() / 1000
     spawn_rate = rate / 60 if rate is not None else 1 / interval_s if interval_s else float("inf")
@@ -116,5 +114,5 @@ def parsed(parser: Parser, facts: RunFacts) -> ParsedOptions:
 
 
 def words(text: str) -> list[str] | None:
-    """Tags, of their text; None where there are none."""
+    """Return the tags in a text; None if there are none."""
     return text.replace(",", " ").split() or None

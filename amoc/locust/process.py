@@ -1,4 +1,4 @@
-"""One process of a locustfile's run: its users, and the listeners that are called around them."""
+"""A process of a locustfile's run: its users, and calls of listeners."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from amoc.scenario.facts import RunFacts
 from amoc.users.user import User as Crow
 
 POLL_S = 0.1
-"""How often a user that waits for the listeners looks whether it was asked to leave."""
+"""How often users that wait for listeners check whether they were asked to stop."""
 
 
 class Shared:
-    """What the processes of a run on a host know together, in a few bytes of memory."""
+    """State shared by the processes of a run on one host, in a few bytes of shared memory."""
 
     def __init__(self) -> None:
         self._cells = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
 
     @property
     def exit_code(self) -> int:
-        """What a listener of `quitting` wants the run to end with."""
+        """Exit code that a listener of `quitting` has set."""
         return int(self._cells[0])
 
     @exit_code.setter
@@ -41,7 +41,7 @@ class Shared:
 
     @property
     def shape_began(self) -> float:
-        """When the load shape began, by `time.perf_counter`; 0 before."""
+        """Start time of the load shape, by `time.perf_counter`; 0 before."""
         return self._cells[1]
 
     @shape_began.setter
@@ -50,7 +50,7 @@ class Shared:
 
     @property
     def classes(self) -> int:
-        """The classes of users that begin, a bit for each; 0: all."""
+        """Classes of the users that start, a bit for each; 0 for all."""
         return int(self._cells[3])
 
     @classes.setter
@@ -59,7 +59,7 @@ class Shared:
 
     @property
     def shape_users(self) -> int:
-        """How many users it has let come, less those that it has let go."""
+        """Number of users that the load shape has started, minus those that it has removed."""
         return int(self._cells[2])
 
     @shape_users.setter
@@ -68,46 +68,46 @@ class Shared:
 
 
 class Listeners(Protocol):
-    """What calls the listeners of a locustfile."""
+    """Calls the listeners of a locustfile."""
 
     environment: Environment
 
     def begin_here(self, users: int) -> None:
-        """Call those of the run's start in a process that is to have so many users."""
+        """Call those of the run's start, in a process that expects `users` users."""
 
     def all_here(self, users: int) -> None:
-        """Call those that wait for so many users to be there."""
+        """Call those for the event that all `users` have started."""
 
     def end_here(self) -> None:
-        """Call those of the run's end in this process."""
+        """Call those of the run's end, in this process."""
 
     def pause_here(self, user: Any) -> None:
-        """Have a user end when its task is done."""
+        """Make a user end after its current task."""
 
     def choose(self, classes: Sequence[Any]) -> None:
-        """Have users that begin be of these classes."""
+        """Start users of these classes from now on."""
 
     def begin_greenlets(self) -> None:
-        """Begin those that one worker runs for all."""
+        """Start the greenlets that one worker runs for all."""
 
 
 class Here:
-    """The users of one process, and the listeners that are called around them.
+    """The users of one process, and calls of listeners.
 
     Attributes:
-        pid: The process.
+        pid: The process id.
     """
 
     def __init__(
         self, of: Listeners, facts: RunFacts, shape: LoadTestShape | None, shared: Shared
     ) -> None:
-        """Be the process that this is.
+        """Create the state of this process.
 
         Args:
             of: Calls listeners.
-            facts: What the run is to be.
-            shape: Its load shape, if it has one.
-            shared: What its processes know together.
+            facts: The plan of the run.
+            shape: The load shape, if there is one.
+            shared: State shared by the processes of the run.
         """
         self.pid = os.getpid()
         self._of = of
@@ -119,7 +119,7 @@ class Here:
         if link is not None:
             mine = link.places.ids_of(first, last, link.worker.worker)
         self._hosts_first = any(first in ids for ids in mine)
-        if facts.is_part or not facts.users:  # which ids there will be is not known
+        if facts.is_part or not facts.users:  # the ids are not known in advance
             self._hosts_first = link is None or link.worker.worker == 0
             mine = []
         self._expected = set(chain.from_iterable(mine))
@@ -131,7 +131,7 @@ class Here:
         self._has_idled = self._has_ended = False
 
     def begin(self) -> None:
-        """Call the listeners of the start; then users may begin."""
+        """Call the listeners of the start. Then users may start."""
         try:
             self._of.begin_here(self._users)
             if not self._hosts_first:
@@ -142,7 +142,7 @@ class Here:
                 self._shared.shape_began = self._shared.shape_began or time.perf_counter()
                 self._shape.reset_time()
                 self._shape.start_time = self._shared.shape_began
-                users = self._shared.shape_users  # of a worker before, which was lost
+                users = self._shared.shape_users  # those of an earlier worker, which was lost
                 self._driver = ShapeDriver(self._shape, runner, self._idle, self._of, users)
         finally:
             self._begun.set()
@@ -161,11 +161,11 @@ class Here:
             self._changed.set()
 
     def wait_begun(self) -> bool:
-        """Wait until the listeners of the start have returned; whether the user may begin."""
+        """Wait until the listeners of the start have returned. Return False if asked to stop."""
         return self._wait(self._begun.wait, self._begun.is_set)
 
     def wait_wanted(self) -> bool:
-        """Wait until the load shape wants the first user; whether it ever did."""
+        """Wait until the load shape wants the first user. Return whether it does."""
         driver = self._driver
         if driver is None:
             return True
@@ -186,7 +186,7 @@ class Here:
         return True
 
     def begins(self, user_id: int, user: Any) -> None:
-        """A user begins; with the last of those that are expected all are there."""
+        """Note the start of a user. Call the listeners for it when it is the last expected one."""
         self._alive[user_id] = user
         runner = self._of.environment.runner
         if runner is not None and self._shape is None:
@@ -197,7 +197,7 @@ class Here:
                 in_no_user(self._of.all_here, self._users)
 
     def left(self, user_id: int) -> None:
-        """A user has left."""
+        """Note the end of a user."""
         self._alive.pop(user_id, None)
         runner = self._of.environment.runner
         if runner is not None and self._shape is None:
@@ -210,12 +210,12 @@ class Here:
             self._of.pause_here(user)
 
     def has_idled(self) -> bool:
-        """Whether the first user was only told to do nothing for a while; asked once each time."""
+        """Return whether the first user ended only to be idle for a while. Resets the answer."""
         found, self._has_idled = self._has_idled, False
         return found
 
     def end(self) -> None:
-        """All users have left: call the listeners of the end, once."""
+        """Call the listeners of the end, once, after all users have ended."""
         if self._driver is not None:
             self._driver.is_over = True
         if not self._has_ended:
@@ -224,5 +224,5 @@ class Here:
 
 
 def in_no_user(what: Callable[..., object], *arguments: object) -> None:
-    """Call `what` in a greenlet that belongs to no user, so that it does not end with one."""
+    """Call `what` in a greenlet outside any user, so that it does not end with one."""
     get_hub().loop.run_callback(gevent.spawn, what, *arguments)

@@ -1,8 +1,8 @@
 """Locust's own classes on amoc's engine: ``amoc run locustfile.py --real-locust``.
 
-Its users, task sets and clients are what they are, and so is what a request costs. amoc starts and
-stops them, and records what the event `request` tells of each; waiting between tasks is amoc's, so
-that a user that is asked to leave does.
+Users, task sets and clients are Locust's, and so is the cost of a request. amoc starts and stops
+users, and records each `request` event. Waiting between tasks is amoc's, so that users can be
+stopped while they wait.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from amoc.users.user import User as Crow
 
 
 class StandIn:
-    """Locust itself, imported so that it fits in here.
+    """Locust itself, imported in a way that is compatible with amoc.
 
     Raises:
         ScenarioError: It is not installed.
     """
 
     def __init__(self) -> None:
-        os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"  # all is patched, but for forks and signals
+        os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"  # amoc has patched all but forks and signals
         try:
             self._locust = importlib.import_module("locust")
             pool = importlib.import_module("urllib3.connectionpool").ConnectionPool
         except ImportError as error:
             raise ScenarioError(
-                f"--real-locust needs Locust, which cannot be imported here ({error}); without it"
-                " amoc runs locustfiles on classes of its own"
+                f"--real-locust requires Locust, which cannot be imported ({error}); without it"
+                " amoc runs locustfiles with classes of its own"
             ) from None
-        pool.QueueCls = queue.LifoQueue  # as Locust has it where it patches by itself
+        pool.QueueCls = queue.LifoQueue  # as in Locust after its own monkey-patching
 
     @contextmanager
     def imported(self) -> Iterator[None]:
-        """Within the block imports find Locust, as everywhere."""
+        """Do nothing: imports in the block find Locust anyway."""
         yield
 
     def scenario(self, module: ModuleType) -> ModuleType:
-        """What amoc runs of a locustfile that was imported; raises as `scenario_of`."""
+        """Return the scenario of an imported locustfile; raises what `scenario_of` does."""
         locust = self._locust
         task_sets = importlib.import_module("locust.user.task")
         runners = importlib.import_module("locust.runners")
@@ -81,12 +81,12 @@ class StandIn:
 
 
 def _both(ours: type, theirs: type) -> Any:
-    """A class of runners that is amoc's, and for isinstance() Locust's as well."""
-    return type(ours.__name__, (ours, theirs), {"greenlet": None})  # which it looks at in the end
+    """Return a class of runners that is amoc's, and for isinstance() also Locust's."""
+    return type(ours.__name__, (ours, theirs), {"greenlet": None})  # which Locust reads at the end
 
 
 def _record(*, exception: Any = None, response: Any = None, **told: Any) -> None:
-    """Record a request; a bad status is counted by its number, as with amoc's own client."""
+    """Record a request. Bad statuses are counted by number, as with amoc's own client."""
     if type(exception).__name__ in ("HTTPError", "LocustBadStatusCode"):
         exception.failed_status = getattr(response, "status_code", None)
     elif type(exception).__name__ == "CatchResponseError":
@@ -95,12 +95,12 @@ def _record(*, exception: Any = None, response: Any = None, **told: Any) -> None
 
 
 def _sleep(_: object, seconds: float) -> None:
-    """What task sets wait with."""
+    """Wait between tasks, in place of Locust's function."""
     api.sleep(max(0.0, seconds))
 
 
 def _count(exception: BaseException, **_: Any) -> None:
-    """A task has raised: it counts as a crash, and the user goes on with the next one."""
+    """Count the exception of a task as a crash. The user continues with its next task."""
     crow = getcurrent()
     if isinstance(crow, Crow):
         crow.pool.crashed(crow, exception)

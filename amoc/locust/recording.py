@@ -1,4 +1,4 @@
-"""The event `request`, in amoc's figures: a step that is called by its type and its name."""
+"""Recording of `request` events: a step named after type and name of the request."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def record(
     exception: object = None,
     **_: Any,
 ) -> None:
-    """Record a request that a locustfile has measured; the first listener of the event.
+    """Record a request that a locustfile has measured. This is the first listener of the event.
 
     Args:
-        request_type: The first word of the step's name: ``GET``.
+        request_type: First word of the step's name: ``GET``.
         name: The rest of it: ``/item/[id]``.
         response_time: In milliseconds.
         response_length: In bytes.
-        exception: Why it failed, an exception or text; None if it did not.
+        exception: Why it failed, as an exception or text; None for a success.
     """
     put(
         f"{request_type} {name}".strip(),
@@ -38,7 +38,7 @@ def record(
 
 
 def put(name: str, ns: int, size: int, failure: tuple[str, str] | None) -> None:
-    """Record one execution of a step, as a request of amoc's own is recorded."""
+    """Record one execution of a step, in the same way as amoc's own requests."""
     one = names.recorder_of(name)
     if failure is None:
         one.succeeded(ns)
@@ -53,7 +53,7 @@ def put(name: str, ns: int, size: int, failure: tuple[str, str] | None) -> None:
 
 
 def cause_of(exception: object) -> tuple[str, str]:
-    """What a failure is counted by, and what else there is to say of it."""
+    """Return the cause that a failure is counted under, and its details."""
     why = getattr(exception, "__cause__", None)
     if isinstance(why, RequestError):
         return why.cause, str(why)

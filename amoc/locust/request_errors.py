@@ -1,7 +1,7 @@
-"""Why a request failed, as exceptions that a locustfile catches: those of `requests`.
+"""Exceptions of failed requests, for locustfiles to catch: those of `requests`.
 
-Where `requests` is installed they are its own, so that ``except requests.HTTPError`` works; where
-it is not, the classes here take their place (`amoc.locust.stand_in`).
+If `requests` is installed they are its own classes, so that ``except requests.HTTPError`` works.
+Otherwise the classes here replace them (`amoc.locust.stand_in`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from amoc.http import errors as http_errors
 
 
 class RequestException(OSError):
-    """A request that has failed.
+    """A request has failed.
 
     Attributes:
-        response: What came, if anything did.
-        request: What was asked for.
+        response: The response, if there is one.
+        request: The request.
     """
 
     def __init__(self, *what: Any, request: Any = None, response: Any = None) -> None:
@@ -29,23 +29,23 @@ class RequestException(OSError):
 
 
 class HTTPError(RequestException):
-    """A status of 400 or above."""
+    """The status is 400 or above."""
 
 
 class ConnectionError(RequestException):
-    """There is no connection, or it broke."""
+    """The connection could not be made, or was lost."""
 
 
 class ProxyError(ConnectionError):
-    """The proxy did not let it through."""
+    """The proxy did not let the request through."""
 
 
 class SSLError(ConnectionError):
-    """There is no TLS connection."""
+    """The TLS connection could not be made."""
 
 
 class Timeout(RequestException):
-    """It took too long."""
+    """The request took too long."""
 
 
 class ConnectTimeout(ConnectionError, Timeout):
@@ -53,35 +53,35 @@ class ConnectTimeout(ConnectionError, Timeout):
 
 
 class ReadTimeout(Timeout):
-    """The answer took too long."""
+    """The response took too long."""
 
 
 class TooManyRedirects(RequestException):
-    """It was sent from one place to another for too long."""
+    """There were too many redirects."""
 
 
 class ChunkedEncodingError(RequestException):
-    """The connection ended before the answer did."""
+    """The connection was closed before the response was complete."""
 
 
 class ContentDecodingError(RequestException):
-    """The answer cannot be decompressed."""
+    """The response cannot be decompressed."""
 
 
 class InvalidURL(RequestException, ValueError):
-    """The URL is none."""
+    """The URL is invalid."""
 
 
 class MissingSchema(RequestException, ValueError):
-    """The URL does not say how to speak to the server."""
+    """The URL has no scheme."""
 
 
 class InvalidSchema(RequestException, ValueError):
-    """The URL is none of HTTP."""
+    """The URL is not an HTTP one."""
 
 
 class JSONDecodeError(RequestException, json.JSONDecodeError):
-    """The answer is no JSON."""
+    """The response is not JSON."""
 
     def __init__(self, *what: Any, **more: Any) -> None:
         json.JSONDecodeError.__init__(self, *what)
@@ -105,7 +105,7 @@ if not TYPE_CHECKING:
 
 
 def of(error: RequestError) -> RequestException:
-    """The exception that `requests` would raise in place of amoc's."""
+    """Return the exception of `requests` that corresponds to amoc's."""
     made = _class_of(error)(str(error))
     made.__cause__ = error
     return made

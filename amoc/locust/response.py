@@ -1,4 +1,4 @@
-"""What came back, as a locustfile reads it: the words of `requests` for amoc's answer."""
+"""Responses for locustfiles: amoc's answers with the interface of `requests`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from amoc.locust.client import HttpSession
 
 _NO_BLOCK = (
-    "success() and failure() need catch_response=True and a with block:"
+    "success() and failure() require catch_response=True and a with block:"
     " with self.client.get(…, catch_response=True) as response:"
 )
 
 
 class Request(NamedTuple):
-    """What was asked for."""
+    """The request of a response."""
 
     method: str
     url: str
@@ -32,7 +32,7 @@ class Request(NamedTuple):
 
 
 class Redirected:
-    """An answer that led elsewhere, of which nothing is kept."""
+    """A response that was a redirect. None of its data is kept."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -41,22 +41,22 @@ class Redirected:
 
 
 class Answers(dict[str, str]):
-    """The cookies that an answer sets, by name."""
+    """The cookies that a response sets, by name."""
 
     def get_dict(self) -> dict[str, str]:
-        """All of them."""
+        """Return all cookies."""
         return dict(self)
 
 
 class Response:
-    """An answer, or what stands for one that did not come; then its status is 0.
+    """A response. If the request failed without one, its status is 0.
 
     Attributes:
-        error: Why there is none.
-        js: The answer's JSON, in `rest`.
+        error: Why there is no response.
+        js: JSON of the response, in `rest`.
     """
 
-    # Defaults of the class: one is made for each request, and most of these are never changed.
+    # Defaults on the class: there is one object per request, and most of these never change.
     js: Any = None
     encoding: str | None = None
     _is_over = False
@@ -74,14 +74,14 @@ class Response:
         asked: tuple[str, str, str, Any, float],
         catches: bool,
     ) -> None:
-        """Stand for `answer`, or for `broken`.
+        """Represent `answer`, or the failure `broken`.
 
         Args:
-            session: Whose it is.
-            answer: What came.
-            broken: Why nothing did.
-            asked: Method, name, URL, the request's own context, and when it began.
-            catches: Whether a block says how it went; if not, it is told now.
+            session: The client.
+            answer: The answer.
+            broken: Why there is no response.
+            asked: Method, name, URL, context of the request, and its start time.
+            catches: Whether a block determines the outcome; if not, it is reported now.
         """
         self._session = session
         self._answer = answer
@@ -91,32 +91,32 @@ class Response:
         if not catches:
             self._tell()
 
-    # How it went
+    # Outcome
 
     @property
     def error(self) -> Exception | None:
-        """Why there is no answer; with `FastHttpUser` also a bad status."""
+        """Why there is no response; with `FastHttpUser` also for a bad status."""
         if self._broken is not None and self._error is None:
             self._error = request_errors.of(self._broken)
         return self._error
 
     @property
     def status_code(self) -> int:
-        """0 without an answer."""
+        """HTTP status; 0 without a response."""
         return self._answer.status
 
     @property
     def ok(self) -> bool:
-        """Whether there is an answer with a status below 400."""
+        """Whether there is a response with a status below 400."""
         return 0 < self._answer.status < 400
 
     def raise_for_status(self) -> None:
-        """Raise why it failed, if it did.
+        """Raise the reason if the request has failed.
 
         Raises:
             HTTPError: The status is 400 or above.
-            RequestException: There is no answer.
-            CatchResponseError: It was marked as a failure.
+            RequestException: There is no response.
+            CatchResponseError: It was marked as failed.
         """
         if self._verdict is not None:
             if isinstance(self._verdict, Exception):
@@ -135,27 +135,27 @@ class Response:
         failure = request_errors.HTTPError(
             f"{status} {whose} Error: {self.reason} for url: {where}", response=self
         )
-        failure.failed_status = status  # type: ignore[attr-defined] # maybe a class of requests'
+        failure.failed_status = status  # type: ignore[attr-defined] # may be a class of requests
         return failure
 
     def success(self) -> None:
-        """Let the request count as one that succeeded.
+        """Mark the request as successful.
 
         Raises:
-            LocustError: It is not in a block that catches it.
+            LocustError: It is not in a ``with`` block with ``catch_response``.
         """
         if not self._is_entered:
             raise LocustError(_NO_BLOCK)
         self._verdict = True
 
     def failure(self, exc: object) -> None:
-        """Let the request count as failed.
+        """Mark the request as failed.
 
         Args:
-            exc: Why, an exception or text.
+            exc: The reason, an exception or text.
 
         Raises:
-            LocustError: It is not in a block that catches it.
+            LocustError: It is not in a ``with`` block with ``catch_response``.
         """
         if not self._is_entered:
             raise LocustError(_NO_BLOCK)
@@ -174,13 +174,13 @@ class Response:
         if self._verdict is None and kind is not None:
             if not isinstance(error, ResponseError):
                 self.close()
-                return False  # and nothing is told of it, as in Locust
+                return False  # nothing is recorded then, as in Locust
             self._verdict, swallows = error, True
         self._tell()
         return swallows
 
     def _tell(self) -> None:
-        """Fire the event `request`, or where nobody else listens, record it at once."""
+        """Fire the event `request`; if there are no other listeners, record it directly."""
         answer, verdict = self._answer, self._verdict
         hook = self._session.request_event
         if self._meta is None and len(hook.listeners) == 1:
@@ -201,7 +201,7 @@ class Response:
 
     @property
     def request_meta(self) -> dict[str, Any]:
-        """What the event `request` will tell of it; a ``with`` block may change it."""
+        """Details of the event `request`, which a ``with`` block may change."""
         if self._meta is None:
             method, name, url, context, begun = self._asked
             own = self._session.user.context() if self._session.user is not None else {}
@@ -225,11 +225,11 @@ class Response:
         said = self._answer.headers.get("content-length", "0")
         return int(said) if said.isdecimal() else 0
 
-    # What came
+    # Content
 
     @property
     def content(self) -> Any:
-        """The body as bytes; None without an answer."""
+        """The body as bytes; None without a response."""
         if self._broken is not None:
             return None
         if self._content is None:
@@ -239,7 +239,7 @@ class Response:
 
     @property
     def text(self) -> Any:
-        """The body as text; empty without an answer, None with `FastHttpUser`."""
+        """The body as text; without a response empty, or None with `FastHttpUser`."""
         if self._broken is not None:
             return self._session.NO_TEXT
         if self.encoding is not None:
@@ -248,10 +248,10 @@ class Response:
         return self._answer.text
 
     def json(self, **options: Any) -> Any:
-        """The body as JSON has it.
+        """Return the body parsed as JSON.
 
         Raises:
-            json.JSONDecodeError: It is none.
+            json.JSONDecodeError: It is not JSON.
         """
         from json import JSONDecodeError, loads
 
@@ -263,7 +263,7 @@ class Response:
     def iter_content(
         self, chunk_size: int | None = 1024, decode_unicode: bool = False, **_: Any
     ) -> Iterator[Any]:
-        """The body in pieces, as they come with ``stream=True``; `chunk_size` is not looked at."""
+        """Yield the body in pieces, as they arrive with ``stream=True``; ignores `chunk_size`."""
         del chunk_size
         pieces = iter((self._content,)) if self._content is not None else self._answer.chunks()
         for piece in pieces:
@@ -271,44 +271,44 @@ class Response:
         self.close()
 
     def iter_lines(self, decode_unicode: bool = False, **_: Any) -> Iterator[Any]:
-        """The body line by line, without their ends."""
+        """Yield the body line by line, without line ends."""
         for line in self._answer.lines() if self._content is None else self._content.splitlines():
             yield line.decode(self.encoding or "utf-8", "replace") if decode_unicode else line
         self.close()
 
     @property
     def headers(self) -> Headers:
-        """By name in any case."""
+        """Headers by case-insensitive name."""
         return self._answer.headers
 
     @property
     def reason(self) -> str:
-        """What the server says beside the status."""
+        """The reason phrase after the status."""
         return self._answer.reason
 
     @property
     def elapsed(self) -> timedelta:
-        """How long it took."""
+        """Duration of the request."""
         return timedelta(seconds=self._answer.ns / S_NS)
 
     @property
     def url(self) -> str:
-        """Where it came from, after redirects."""
+        """URL of the response, after redirects."""
         return self._answer.url
 
     @property
     def history(self) -> list[Redirected]:
-        """One for each redirect that was followed."""
+        """One object for each redirect that was followed."""
         return [Redirected() for _ in range(self._answer.redirects)]
 
     @property
     def is_redirect(self) -> bool:
-        """Whether it leads elsewhere."""
+        """Whether it is a redirect."""
         return "location" in self.headers and self.status_code in (301, 302, 303, 307, 308)
 
     @property
     def cookies(self) -> Answers:
-        """Those that it sets."""
+        """The cookies that the response sets."""
         found = Answers()
         for value in self.headers.all("set-cookie"):
             found.update({name: one.value for name, one in SimpleCookie(value).items()})
@@ -316,12 +316,12 @@ class Response:
 
     @property
     def request(self) -> Request:
-        """What was asked for."""
+        """The request."""
         method, _, url, *_ = self._asked
         return Request(method, self._session.whole(url))
 
     def close(self) -> None:
-        """Want no more of it."""
+        """Discard the rest of the response."""
         if not self._is_over:
             self._is_over = True
             self._session.finish(self._answer)

@@ -1,4 +1,4 @@
-"""Load shapes: a class of the locustfile says from second to second how many users there are."""
+"""Load shapes: classes of a locustfile that set the number of users from second to second."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from amoc.ipc import rpc
 from amoc.locust.steps_of_shape import Steps
 
 TICK_S = 1.0
-"""How often a shape is asked."""
+"""How often a shape's tick() is called."""
 COMMAND_S = 30.0
-"""How long the controller may take to add or remove users."""
+"""Time limit for the controller to add or remove users."""
 
 
 class LoadTestShape:
-    """Base of load shapes.
+    """Base class of load shapes.
 
     Attributes:
-        abstract: Whether it is but a base of others.
-        runner: The run's.
+        abstract: Whether it is only a base of other classes.
+        runner: The runner of the run.
     """
 
     abstract = True
@@ -37,41 +37,41 @@ class LoadTestShape:
         self.start_time = time.perf_counter()
 
     def reset_time(self) -> None:
-        """Let the run's time begin now."""
+        """Restart the run time at 0."""
         self.start_time = time.perf_counter()
 
     def get_run_time(self) -> float:
-        """Seconds since the run began."""
+        """Return the seconds since the run started."""
         return time.perf_counter() - self.start_time
 
     def get_current_user_count(self) -> int:
-        """How many users there are."""
+        """Return the number of users."""
         count: int = self.runner.user_count
         return count
 
     def tick(self) -> Any:
-        """How many users there shall be, and how many come or go a second; None ends the run."""
+        """Return the wanted number of users and the spawn rate per second; None to end the run."""
         raise NotImplementedError(f"{type(self).__name__} must have a method tick()")
 
 
 class Whole(Protocol):
-    """What a load shape is of."""
+    """The locustfile of a load shape."""
 
     def choose(self, classes: Sequence[Any]) -> None:
-        """Have users that begin be of these classes; of all, if there are none."""
+        """Start users of these classes from now on; of all classes if there are none."""
 
     def all_here(self, users: int) -> None:
-        """There are as many users as the shape wants."""
+        """Note that the wanted number of users is reached."""
 
 
 class ShapeDriver:
-    """Lets the number of users follow a shape; runs in the worker of the run's first user.
+    """Makes the number of users follow a shape. Runs in the worker of the run's first user.
 
-    That user is there from the beginning and waits while the shape wants nobody, so that a run
-    does not end in a valley.
+    That user exists from the start, and waits while the shape wants no users. So a run does not end
+    when the number of users drops to 0 temporarily.
 
     Attributes:
-        wanted: How many users the shape wants.
+        wanted: The number of users that the shape wants.
         is_over: Whether the shape has ended the run.
     """
 
@@ -86,11 +86,11 @@ class ShapeDriver:
         """Drive a run.
 
         Args:
-            shape: Says how.
-            runner: The run's.
-            idle: Has the first user do nothing for a while.
-            file: What the shape is of.
-            users: How many there are.
+            shape: The load shape.
+            runner: The runner of the run.
+            idle: Makes the first user wait until it is wanted again.
+            file: The locustfile of the shape.
+            users: The current number of users.
         """
         self._shape = shape
         self._runner = runner
@@ -101,7 +101,7 @@ class ShapeDriver:
         self.is_over = False
 
     def follow(self) -> None:
-        """Ask the shape once, and act by it."""
+        """Call tick() once, and apply its result."""
         wants = self._shape.tick()
         if wants is None:
             self.is_over = True
@@ -123,7 +123,7 @@ class ShapeDriver:
             self._file.all_here(users)
 
     def _let_come(self, before: int, change: int) -> None:
-        """Add or remove users; the first one only begins or pauses."""
+        """Add or remove users. The first user only starts or pauses."""
         after = before + change
         self.wanted = after
         if change > 0:

@@ -1,9 +1,8 @@
-"""Stands in for the package ``locust`` while a locustfile is imported, and makes a scenario of it.
+"""Stand-in for the package ``locust`` while a locustfile is imported, and its scenario.
 
-A scenario file without a `start` that imports ``locust`` gets the modules below in its place,
-whether Locust is installed or not; where ``requests`` is not installed, it gets the exceptions of
-that, too. What a locustfile imports and amoc does not have is told in one line, and raises as soon
-as it is used.
+A scenario file that imports ``locust`` and has no `start` gets the modules below, whether Locust is
+installed or not. If ``requests`` is not installed, it gets stand-ins for its exceptions, too. Names
+that amoc does not have are listed in one line, and raise when they are used.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from amoc.locust import (
 from amoc.locust.classes import Classes
 from amoc.locust.exceptions import NotCarried
 from amoc.locust.locustfile import scenario_of
-from amoc.locust.uses import not_carried
+from amoc.locust.uses import unsupported_in
 
 VERSION = "2"
-"""Whose words these are."""
+"""Major version of Locust whose API this is."""
 
 
 def run_single_user(*_: object, **__: object) -> None:
-    """Does nothing: amoc runs the users; Locust calls it to debug one."""
+    """Do nothing. Locust runs a single user for debugging here; amoc runs all users anyway."""
 
 
 _TASKS = {
@@ -69,7 +68,7 @@ _RUNNERS = {
 
 
 def _modules(events: hooks.Events) -> dict[str, dict[str, Any]]:
-    """The names in each module that stands in for one of Locust's."""
+    """Return the names in each module that replaces one of Locust's."""
     raised = {name: one for name, one in vars(exceptions).items() if isinstance(one, type)}
     return {
         "locust": {
@@ -105,7 +104,7 @@ def _modules(events: hooks.Events) -> dict[str, dict[str, Any]]:
 
 
 class Placeholder:
-    """Stands for what a locustfile imports and amoc does not have: any use of it raises."""
+    """Stands for an imported name that amoc does not have. Any use raises."""
 
     def __init__(self, what: str) -> None:
         self.__dict__["what"] = what
@@ -123,12 +122,12 @@ class Placeholder:
 
 
 class _Module(ModuleType):
-    """A module in place of one of Locust's."""
+    """A module that replaces one of Locust's."""
 
     def __init__(self, name: str, values: Mapping[str, Any], missing: list[str]) -> None:
         super().__init__(name, f"amoc's stand-in for {name}.")
         self.__dict__.update(values)
-        self.__path__: list[str] = []  # it may have modules in it
+        self.__path__: list[str] = []  # it may have submodules
         self.__missing = missing
 
     def __getattr__(self, name: str) -> Any:
@@ -144,7 +143,7 @@ class StandIn:
     """Locust's modules, for one locustfile.
 
     Attributes:
-        missing: What it has imported that amoc does not have.
+        missing: Imported names that amoc does not have.
     """
 
     def __init__(self) -> None:
@@ -164,7 +163,7 @@ class StandIn:
 
     @contextmanager
     def imported(self) -> Iterator[None]:
-        """Within the block, and after it, imports find these modules in place of Locust's."""
+        """Make imports find these modules instead of Locust's, from the block on."""
         for name in [one for one in sys.modules if one.partition(".")[0] == "locust"]:
             del sys.modules[name]
         sys.modules.update(self._modules)
@@ -175,20 +174,20 @@ class StandIn:
             sys.meta_path.remove(self)
 
     def find_spec(self, name: str, *_: object) -> Any:
-        """Find a module of Locust's that has none in its place."""
+        """Find modules of Locust that have no replacement."""
         if name.partition(".")[0] not in ("locust", "locust_plugins", "locust_cloud"):
             return None
         return importlib.util.spec_from_loader(name, self)  # type: ignore[arg-type]
 
     def create_module(self, spec: Any) -> ModuleType:
-        """Make one, all of whose names are missing."""
+        """Create a module whose names are all missing."""
         return _Module(spec.name, {}, self.missing)
 
     def exec_module(self, module: ModuleType) -> None:
-        """It is empty."""
+        """Leave the module empty."""
 
     def scenario(self, module: ModuleType) -> ModuleType:
-        """What amoc runs of a locustfile that was imported; raises as `scenario_of`."""
+        """Return the scenario of an imported locustfile; raises what `scenario_of` does."""
         made = scenario_of(
             module,
             Classes(
@@ -200,14 +199,14 @@ class StandIn:
                 close=users.User.close,
             ),
         )
-        used = not_carried(Path(module.__file__ or "").read_text()) if module.__file__ else []
+        used = unsupported_in(Path(module.__file__ or "").read_text()) if module.__file__ else []
         self._tell(used)
         return made
 
     def _tell(self, used: Iterable[str]) -> None:
-        """Say what is not carried."""
-        heard = (f"events.{one}" for one in self._events.heard_in_vain())
-        names = [*self.missing, *heard, *used]
+        """Print the unsupported names."""
+        unfired = (f"events.{one}" for one in self._events.never_fired_with_listeners())
+        names = [*self.missing, *unfired, *used]
         if names:
             with suppress(OSError):
                 print(
@@ -217,7 +216,7 @@ class StandIn:
 
 
 def _is_missing(package: str) -> bool:
-    """Whether a package is not installed; one of ours in its place, of before, does not count."""
+    """Return whether a package is not installed. An earlier stand-in does not count."""
     known = sys.modules.get(package)
     if known is not None:
         return isinstance(known, _Module)
@@ -225,7 +224,7 @@ def _is_missing(package: str) -> bool:
 
 
 def _of_requests(missing: list[str]) -> dict[str, _Module]:
-    """What a locustfile may use of the package ``requests`` where that is not installed."""
+    """Return stand-ins for what locustfiles use of ``requests``, if that is not installed."""
 
     class HTTPBasicAuth:
         """User and password."""

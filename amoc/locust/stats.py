@@ -1,6 +1,6 @@
-"""The run's figures, where a locustfile asks for them: ``environment.stats``.
+"""Statistics of the run for locustfiles: ``environment.stats``.
 
-They are the whole run's, in each of its workers, too, where Locust has those of the worker.
+They cover the whole run, in every worker. In Locust workers only have their own statistics.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from amoc.metrics.step_names import AGGREGATED, BYTES, COUNT, FAILURES, steps_in
 
 
 class StatsEntry:
-    """The requests of one name, or all of them; times in milliseconds.
+    """Statistics of the requests of one name, or of all requests; times in milliseconds.
 
     Attributes:
-        method, name: Of the requests.
-        num_requests: How many there were.
-        num_failures: How many of them failed.
+        method, name: Method and name of the requests.
+        num_requests: Number of requests.
+        num_failures: Number of failed requests.
     """
 
     def __init__(self, method: str, name: str, values: Mapping[str, Any], seconds: float) -> None:
-        """Take the figures of a step from metrics by their names."""
+        """Take the figures of a step from metric values by name."""
         step = f"{method} {name}".strip()
         self.method = method
         self.name = name
@@ -37,36 +37,36 @@ class StatsEntry:
 
     @property
     def fail_ratio(self) -> float:
-        """The share of requests that failed, from 0 to 1."""
+        """Share of failed requests, from 0 to 1."""
         return self.num_failures / self.num_requests if self.num_requests else 0.0
 
     @property
     def avg_response_time(self) -> float:
-        """The mean time of those that succeeded."""
+        """Mean time of successful requests."""
         return self._times.mean_s * 1000
 
     @property
     def median_response_time(self) -> float:
-        """Their median."""
+        """Median time of successful requests."""
         return self.get_response_time_percentile(0.5)
 
     @property
     def max_response_time(self) -> float:
-        """The longest of them."""
+        """Maximum time of successful requests."""
         return self._times.max_ns / 1e6
 
     @property
     def total_rps(self) -> float:
-        """Requests a second since the run began."""
+        """Requests per second since the start of the run."""
         return self.num_requests / self._seconds if self._seconds else 0.0
 
     @property
     def total_fail_per_sec(self) -> float:
-        """Failures a second since the run began."""
+        """Failures per second since the start of the run."""
         return self.num_failures / self._seconds if self._seconds else 0.0
 
     def get_response_time_percentile(self, percent: float) -> float:
-        """A percentile of the times, by a share such as 0.95."""
+        """Return a percentile of the times, given as a share such as 0.95."""
         return self._times.quantiles_s(percent)[0] * 1000
 
     def __getattr__(self, name: str) -> Any:
@@ -76,29 +76,29 @@ class StatsEntry:
 
 
 class RequestStats:
-    """Requests by name, and all of them; each look reads what there is by then."""
+    """Statistics of requests by name, and of all requests. Each access reads current values."""
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
-        """Look at metrics.
+        """Use these metrics.
 
         Args:
-            read: All of them, of each worker that counts.
+            read: Returns all metrics, of every worker to include.
         """
         self._read = read
         self.begin()
 
     def begin(self) -> None:
-        """Let rates be those since now."""
+        """Start the time that rates refer to."""
         self._begun_ns = now_ns()
 
     @property
     def total(self) -> StatsEntry:
-        """All requests."""
+        """Statistics of all requests."""
         return self._entry("", AGGREGATED, self._values())
 
     @property
     def entries(self) -> dict[tuple[str, str], StatsEntry]:
-        """All, by name and method."""
+        """Statistics by name and method."""
         values = self._values()
         found = {}
         for step in steps_in(values):
@@ -109,23 +109,23 @@ class RequestStats:
 
     @property
     def num_requests(self) -> int:
-        """How many there were."""
+        """Number of requests."""
         return self.total.num_requests
 
     @property
     def num_failures(self) -> int:
-        """How many of them failed."""
+        """Number of failed requests."""
         return self.total.num_failures
 
     def get(self, name: str, method: str) -> StatsEntry:
-        """The requests of a name."""
+        """Return the statistics of one request."""
         return self._entry(method, name, self._values())
 
     def _entry(self, method: str, name: str, values: Mapping[str, Any]) -> StatsEntry:
         return StatsEntry(method, name, values, (now_ns() - self._begun_ns) / 1e9)
 
     def _values(self) -> dict[str, Any]:
-        """The counters and the times, added up."""
+        """Return the sums of counters and timers over all areas."""
         found: dict[str, Any] = {}
         for metric in self._read():
             value = metric.value

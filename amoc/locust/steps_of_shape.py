@@ -1,4 +1,4 @@
-"""Pure. How users come and go, second by second, on the way to what a load shape wants."""
+"""Pure. The changes of the number of users, second by second, towards a load shape's target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ class Steps:
     """The way from one number of users to another.
 
     Attributes:
-        count: How many users there are.
+        count: The current number of users.
     """
 
     def __init__(self, count: int) -> None:
@@ -16,14 +16,14 @@ class Steps:
         self._is_moving = False
 
     def towards(self, target: int, rate: float, seconds: float) -> int:
-        """The change that is due now; negative where users go.
+        """Return the change to make now; negative to remove users.
 
-        The first ones come or go at once, one at least.
+        The first step of a change is made at once, with at least one user.
 
         Args:
-            target: How many there shall be.
-            rate: How many come or go a second.
-            seconds: Until this is asked again.
+            target: The number of users to reach.
+            rate: Users to start or remove per second.
+            seconds: Time until the next call.
         """
         missing = target - self.count
         if not missing:

@@ -1,4 +1,4 @@
-"""Tasks and task sets: what a user of a locustfile does, one after another, picked by weight."""
+"""Tasks and task sets: what a user of a locustfile does, one task after another, by weight."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from amoc.locust.exceptions import (
 )
 
 Task = Callable[..., object]
-"""A function of the user or of the task set, or a task set's class."""
+"""A function of the user or of the task set, or a task set class."""
 _T = TypeVar("_T", bound=Task)
 _WEIGHT, _TAGS = "locust_task_weight", "locust_tag_set"
-"""Attributes of tasks, named as Locust names them, for code that looks."""
+"""Attributes of tasks, with Locust's names, as other code may read them."""
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +34,7 @@ def task(weight: _T) -> _T: ...
 @overload
 def task(weight: int = 1) -> Callable[[_T], _T]: ...
 def task(weight: Any = 1) -> Any:
-    """Make a method or a nested class a task; with the weight 2 it is picked twice as often."""
+    """Mark a method or a nested class as a task. Weight 2 makes it twice as likely."""
 
     def mark(function: _T, count: int = 1) -> _T:
         if function.__name__ == "run":
@@ -46,7 +46,7 @@ def task(weight: Any = 1) -> Any:
 
 
 def tag(*tags: str) -> Callable[[_T], _T]:
-    """Tag a task, or all in a task set, for ``--tags`` and ``--exclude-tags``.
+    """Tag a task, or all tasks of a task set, for ``--tags`` and ``--exclude-tags``.
 
     Raises:
         ValueError: There is no tag.
@@ -67,10 +67,10 @@ def tag(*tags: str) -> Callable[[_T], _T]:
 
 
 def tasks_of(bases: Iterable[type], namespace: Mapping[str, Any]) -> list[Task]:
-    """A class's tasks, each as often as its weight says: inherited, listed, and marked ones.
+    """Return a class's tasks, repeated by weight: inherited, listed, and marked ones.
 
     Raises:
-        LocustError: They are not listed as tasks can be.
+        LocustError: The attribute `tasks` is invalid.
     """
     found = [one for base in bases for one in getattr(base, "tasks", ())]
     for name, value in namespace.items():
@@ -91,12 +91,12 @@ def _listed(tasks: Any) -> list[Task]:
 
 
 def keep_tagged(holder: Any, wanted: set[str], unwanted: set[str]) -> None:
-    """Take the tasks away, in nested task sets too, that tags do not let run.
+    """Remove the tasks that tags exclude, also from nested task sets.
 
     Args:
         holder: The class of a user or of a task set.
-        wanted: A task must have one of these, unless there are none.
-        unwanted: It must have none of these.
+        wanted: A task must have one of these tags, unless there are none.
+        unwanted: A task must have none of these tags.
     """
 
     def stays(one: Any) -> bool:
@@ -111,19 +111,19 @@ def keep_tagged(holder: Any, wanted: set[str], unwanted: set[str]) -> None:
 
 
 class TaskSetMeta(type):
-    """Collects a task set's tasks when its class is made."""
+    """Collects the tasks of a task set when its class is created."""
 
-    def __new__(  # noqa: D102 - the class says it
+    def __new__(  # noqa: D102 - documented by the class
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]
     ) -> TaskSetMeta:
         return super().__new__(mcs, name, bases, {**namespace, "tasks": tasks_of(bases, namespace)})
 
 
 class TaskSet(metaclass=TaskSetMeta):
-    """Tasks that belong together: a user that enters does them until one of them interrupts.
+    """A set of tasks. A user that enters runs them until one of them interrupts.
 
     Attributes:
-        tasks: Picked from at random; one with a weight is there as many times.
+        tasks: Selected at random; tasks with a weight are repeated.
     """
 
     tasks: Any = ()
@@ -137,7 +137,7 @@ class TaskSet(metaclass=TaskSetMeta):
 
     @property
     def user(self) -> Any:
-        """The user that is in it."""
+        """The user in this task set."""
         return self._user
 
     @property
@@ -147,7 +147,7 @@ class TaskSet(metaclass=TaskSetMeta):
 
     @property
     def client(self) -> Any:
-        """The user's."""
+        """The user's client."""
         return self._user.client
 
     def on_start(self) -> None:
@@ -157,7 +157,7 @@ class TaskSet(metaclass=TaskSetMeta):
         """Called when a user leaves, or is stopped."""
 
     def interrupt(self, reschedule: bool = True) -> None:
-        """Leave this task set; with `reschedule` the one around it goes on without waiting.
+        """Leave this task set. With `reschedule` the enclosing one continues without waiting.
 
         Raises:
             InterruptTaskSet: Always.
@@ -165,11 +165,11 @@ class TaskSet(metaclass=TaskSetMeta):
         raise InterruptTaskSet(reschedule)
 
     def schedule_task(self, task_callable: Task, first: bool = False) -> None:
-        """Have a task done before others are picked; `first`: before those scheduled already."""
+        """Schedule a task before others are selected; `first`: before those already scheduled."""
         (self._queue.appendleft if first else self._queue.append)(task_callable)
 
     def get_next_task(self) -> Task:
-        """The task to do next.
+        """Return the task to run next.
 
         Raises:
             LocustError: There is none.
@@ -177,7 +177,7 @@ class TaskSet(metaclass=TaskSetMeta):
         return _picked(self)
 
     def execute_task(self, task_callable: Any) -> None:
-        """Do a task."""
+        """Run a task."""
         if isinstance(task_callable, type) and issubclass(task_callable, TaskSet):
             task_callable(self).run()
         elif getattr(task_callable, "__self__", None) is self:
@@ -186,21 +186,21 @@ class TaskSet(metaclass=TaskSetMeta):
             task_callable(self)
 
     def execute_next_task(self) -> None:
-        """Do the task that was scheduled first."""
+        """Run the first scheduled task."""
         self.execute_task(self._queue.popleft())
 
     def wait(self) -> None:
-        """Wait as `wait_time` says, this set's or the user's.
+        """Wait for the `wait_time` of this task set or of the user.
 
         Raises:
-            StopUser: The user leaves.
-            UserStopped: It was asked to leave meanwhile.
+            StopUser: The user ends.
+            UserStopped: The user was asked to stop.
         """
         waits = self.wait_time if self.wait_time is not None else self._user.wait_time
         self._user.wait_for(waits())
 
     def run(self) -> None:
-        """Do tasks until one interrupts, or the user leaves."""
+        """Run tasks until one interrupts, or the user ends."""
         try:
             self.on_start()
         except InterruptTaskSet as interrupt:
@@ -216,7 +216,7 @@ class TaskSet(metaclass=TaskSetMeta):
                 raise
 
     def _go_on(self) -> None:
-        """Do the next task, and wait."""
+        """Run the next task, and wait."""
         try:
             if not self._queue:
                 self.schedule_task(self.get_next_task())
@@ -245,7 +245,7 @@ class OfUser(TaskSet):
     """The outermost task set: a user's own tasks, which are called with the user."""
 
     def get_next_task(self) -> Task:
-        """The task to do next.
+        """Return the task to run next.
 
         Raises:
             LocustError: There is none.
@@ -253,7 +253,7 @@ class OfUser(TaskSet):
         return _picked(self._user)
 
     def execute_task(self, task_callable: Any) -> None:
-        """Do a task."""
+        """Run a task."""
         if isinstance(task_callable, type) and issubclass(task_callable, TaskSet):
             task_callable(self._user).run()
         else:
@@ -261,14 +261,14 @@ class OfUser(TaskSet):
 
 
 class SequentialTaskSet(TaskSet):
-    """Tasks that are done in the order in which they are written, again and again."""
+    """Tasks that are run in their order in the source, again and again."""
 
     def __init__(self, parent: Any) -> None:
         super().__init__(parent)
         self._in_order = cycle(self.tasks)
 
     def get_next_task(self) -> Task:
-        """The next one.
+        """Return the next task.
 
         Raises:
             LocustError: There is none.
@@ -280,7 +280,7 @@ class SequentialTaskSet(TaskSet):
 
 
 def _picked(holder: Any) -> Task:
-    """One of the tasks of a user or of a task set."""
+    """Return a random task of a user or of a task set."""
     tasks: list[Task] = holder.tasks
     if not tasks:
         name = type(holder).__name__
@@ -289,7 +289,7 @@ def _picked(holder: Any) -> Task:
 
 
 def _handed_back(interrupt: InterruptTaskSet) -> Exception:
-    """What the task set around one that was interrupted hears."""
+    """Return the exception for the task set that encloses an interrupted one."""
     if interrupt.reschedule:
         return RescheduleTaskImmediately(interrupt.reschedule)
     return RescheduleTask(interrupt.reschedule)

@@ -1,4 +1,4 @@
-"""Users of a locustfile: each runs as one of amoc's."""
+"""Users of locustfiles. Each runs in one of amoc's users."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from amoc.users.user import UserStopped
 
 
 class UserMeta(type):
-    """Collects a user's tasks when its class is made."""
+    """Collects the tasks of a user when its class is created."""
 
-    def __new__(  # noqa: D102 - the class says it
+    def __new__(  # noqa: D102 - documented by the class
         mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]
     ) -> UserMeta:
         own = {"tasks": tasks_of(bases, namespace), "abstract": namespace.get("abstract", False)}
@@ -34,14 +34,14 @@ class UserMeta(type):
 
 
 class User(metaclass=UserMeta):
-    """A user whose client is its own: tasks measure with the event `request`.
+    """A user without a built-in client: its tasks record requests with the event `request`.
 
     Attributes:
-        abstract: Whether it is but a base of others.
-        weight: How many users are of this class, compared to others.
-        fixed_count: How many are, instead; 0: `weight` counts.
-        host: What is under load.
-        tasks: Picked from at random.
+        abstract: Whether it is only a base of other classes.
+        weight: Relative number of users of this class.
+        fixed_count: Absolute number of users of this class; 0 to use `weight`.
+        host: The target.
+        tasks: Selected at random.
         environment: The run.
     """
 
@@ -59,26 +59,26 @@ class User(metaclass=UserMeta):
         self._outermost: TaskSet = OfUser(self)
 
     def on_start(self) -> None:
-        """Called when it starts."""
+        """Called when the user starts."""
 
     def on_stop(self) -> None:
-        """Called when it is stopped, or has stopped itself."""
+        """Called when the user is stopped, or has stopped itself."""
 
     def context(self) -> dict[str, Any]:
-        """What each event `request` of this user has in its `context`."""
+        """Return the `context` of this user's `request` events."""
         return {}
 
     @classmethod
     def fullname(cls) -> str:
-        """Its name with that of its module."""
+        """Return the name of the class, with its module."""
         return f"{cls.__module__}.{cls.__qualname__}"
 
     def wait(self) -> None:
-        """Wait as `wait_time` says."""
+        """Wait for the `wait_time`."""
         self._outermost.wait()
 
     def stop(self, force: bool = False) -> bool:
-        """Leave for good: when the task is done, or now with `force`; whether it was now.
+        """End after the current task; with `force` at once. Return whether it was at once.
 
         Raises:
             StopUser: With `force`.
@@ -89,7 +89,7 @@ class User(metaclass=UserMeta):
         return False
 
     def run(self) -> None:
-        """Be that user to its end."""
+        """Run the user to its end."""
         try:
             self.on_start()
             self._outermost.run()
@@ -100,24 +100,24 @@ class User(metaclass=UserMeta):
             self.environment.runner.quit()
 
     def wait_for(self, seconds: float) -> None:
-        """Wait so long.
+        """Wait.
 
         Raises:
-            StopUser: It leaves.
-            UserStopped: It was asked to meanwhile.
+            StopUser: The user ends.
+            UserStopped: The user was asked to stop.
         """
         self.check_leaving()
         if seconds > 0:
             api.sleep(seconds)
-        else:  # only a turn for others; before the next task it is looked at again
+        else:  # let other users run; `check_leaving` follows before the next task
             gevent.sleep(0)
 
     def check_leaving(self) -> None:
-        """See whether it leaves, before it begins another task.
+        """Check whether the user ends before its next task.
 
         Raises:
             StopUser: It does.
-            UserStopped: It was asked to.
+            UserStopped: The user was asked to stop.
         """
         if self._leaves:
             raise StopUser
@@ -126,7 +126,7 @@ class User(metaclass=UserMeta):
             raise UserStopped
 
     def task_failed(self, where: Any, error: Exception) -> None:
-        """A task has raised: it counts as a crash, and the user goes on with the next one."""
+        """Count the exception of a task as a crash. The user continues with its next task."""
         if isinstance(error, ScenarioError):
             raise error
         hook = self.environment.events.user_error
@@ -137,17 +137,17 @@ class User(metaclass=UserMeta):
         crow.pool.crashed(crow, error)
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release the user's resources."""
 
 
 class _OverHttp(User):
-    """What both users with an HTTP client have."""
+    """The common part of users with an HTTP client."""
 
     abstract = True
     client: HttpSession
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the client's connections."""
         self.client.close()
 
     def _host(self) -> str:
@@ -161,9 +161,9 @@ class _OverHttp(User):
     def rest(
         self, method: str, url: str, headers: dict[str, str] | None = None, **options: Any
     ) -> Iterator[Response]:
-        """A request to an API that speaks JSON; the answer's is in `response.js`.
+        """Make a request to a JSON API. The parsed response is in `response.js`.
 
-        It fails when there is none, and when the block raises.
+        The request fails if the response is not JSON, or if the block raises.
         """
         own = {"Content-Type": "application/json", "Accept": "application/json"}
         given = headers or {}
@@ -184,7 +184,7 @@ class _OverHttp(User):
                 yield response
             except AssertionError as error:
                 said = str(error) or "assertion failed"
-                if said.endswith(","):  # which asks for what came
+                if said.endswith(","):  # asks for the response to be added
                     said += f" response was {(response.text or '')[:200]}"
                 response.failure(said)
             except Exception as error:
@@ -194,7 +194,7 @@ class _OverHttp(User):
     def rest_(
         self, method: str, url: str, name: str | None = None, **options: Any
     ) -> Iterator[Response]:
-        """`rest` with the time in the query, so that no cache answers."""
+        """Make a request as `rest` does, with the time in the query to bypass caches."""
         mark = f"{url}{'&' if '?' in url else '?'}_="
         with self.rest(
             method, f"{mark}{int(time() * 1000)}", name=name or f"{mark}...", **options
@@ -203,7 +203,7 @@ class _OverHttp(User):
 
 
 class HttpUser(_OverHttp):
-    """A user with a client that behaves as `requests` does."""
+    """A user with a client that behaves like `requests`."""
 
     abstract = True
     pool_manager: Any = None
@@ -214,7 +214,7 @@ class HttpUser(_OverHttp):
 
 
 class FastHttpUser(_OverHttp):
-    """A user with a client that behaves as Locust's faster one does."""
+    """A user with a client that behaves like Locust's faster one."""
 
     abstract = True
     network_timeout = 60.0

@@ -1,4 +1,4 @@
-"""Pure. What a locustfile uses that amoc does not have, as far as its source shows."""
+"""Pure. Features used by a locustfile that amoc does not have, as far as its source shows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _ATTRIBUTES: Final = {
     "register_message": "runner.register_message",
     "send_message": "runner.send_message",
 }
-"""Of something that is not the user itself, which may have anything."""
+"""Attributes of objects other than the user itself, which may have attributes of any name."""
 _ARGUMENTS: Final = frozenset({"hooks", "proxies"})
 _CALLS: Final = frozenset(
     {"delete", "get", "head", "options", "patch", "post", "put", "request", "rest"}
 )
 
 
-def not_carried(source: str) -> list[str]:
-    """The names of what is not there, each once, in the order of the source.
+def unsupported_in(source: str) -> list[str]:
+    """Return the unsupported features, each once, in the order of the source.
 
     Args:
-        source: The locustfile's text, which is Python.
+        source: Python source of the locustfile.
     """
     return list(dict.fromkeys(_found(ast.parse(source))))
 

@@ -1,4 +1,4 @@
-"""Pure. How long a user waits between two tasks: what ``wait_time`` may be."""
+"""Pure. Wait times between two tasks of a user: values for ``wait_time``."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from time import perf_counter
 from typing import Any
 
 WaitTime = Callable[[Any], float]
-"""Called with the user or the task set; the seconds to wait."""
+"""Called with the user or the task set. Returns the seconds to wait."""
 
 
 def between(min_wait: float, max_wait: float) -> WaitTime:
-    """Somewhere between the two, all equally likely."""
+    """Wait for a random time between the two, uniformly distributed."""
     return lambda _: random.uniform(min_wait, max_wait)
 
 
 def constant(wait_time: float) -> WaitTime:
-    """Always as long."""
+    """Wait for the same time after each task."""
     return lambda _: wait_time
 
 
 def constant_pacing(wait_time: float) -> WaitTime:
-    """As long as it takes until `wait_time` seconds have passed since the task before began."""
+    """Wait until `wait_time` seconds have passed since the previous task started."""
 
     def left(whose: Any) -> float:
         now = perf_counter()
@@ -35,7 +35,7 @@ def constant_pacing(wait_time: float) -> WaitTime:
 
 
 def constant_throughput(task_runs_per_second: float) -> WaitTime:
-    """`constant_pacing`, as a rate of each user.
+    """Wait as with `constant_pacing`, given as a rate per user.
 
     Raises:
         ValueError: The rate is not above 0.
@@ -44,7 +44,7 @@ def constant_throughput(task_runs_per_second: float) -> WaitTime:
 
 
 def poisson(rate: float) -> WaitTime:
-    """Times as of a Poisson process with this many tasks a second.
+    """Wait for the intervals of a Poisson process with `rate` tasks per second.
 
     Raises:
         ValueError: The rate is not above 0.

@@ -70,8 +70,9 @@ def register(app: Flask, service: Service) -> None:
         needed = _needed()
         if g.role < needed:
             raise Problem(
+                HTTPStatus.FORBIDDEN,
                 f"this requires the role {needed.name.lower()}, but the token has the role"
-                f" {g.role.name.lower()}"
+                f" {g.role.name.lower()}",
             )
         return None
 

@@ -272,7 +272,7 @@ TESTS = """
             amoc_run(expect="look <b>.count == 4711")
 
     def test_without_a_scenario(amoc_run):
-        with pytest.raises(TypeError, match="amoc_run.. needs a scenario"):
+        with pytest.raises(TypeError, match="amoc_run.. requires a scenario"):
             amoc_run()
 """
 

@@ -97,7 +97,7 @@ def test_with_several_workers_there_is_a_master_and_workers(
     assert noted.count("there 3") == 2
     assert noted.count("on_stop") == 6
     assert "a listener of events.quitting has set process_exit_code to 3" in run.output
-    assert "prepare, which listens to an event of Locust's, raised KeyError" in run.output
+    assert "prepare, a listener of a Locust event, raised KeyError" in run.output
     step = summary["steps"]["try it"]
     assert (step["count"], step["failures"]) == (24, 12)
     assert [(one["cause"], one["message"]) for one in step["causes"]] == [("ValueError", "odd")]

@@ -108,5 +108,5 @@ def test_without_pandas_it_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     once = {"user_rate": "inf", "repeat_num": 1}
     result = amoc.run(tmp_path / "shop.py", users=1, set=once, run_dir=tmp_path / "run")
-    with pytest.raises(amoc.AmocError, match=r"^to_pandas\(\) needs pandas, which is not"):
+    with pytest.raises(amoc.AmocError, match=r"^to_pandas\(\) requires pandas, which is not"):
         result.to_pandas()

@@ -120,7 +120,7 @@ def test_a_run_that_waits_and_two_compared(client):
         client.users(waiting.run)
     with pytest.raises(UsageError, match=r"^no run is running at http://\S+$"):
         client.users()
-    with pytest.raises(TimeoutError, match="is not over after 0 s"):
+    with pytest.raises(TimeoutError, match="has not ended after 0 s"):
         client.wait(waiting.run, 0)
 
     both = []
@@ -158,7 +158,7 @@ def test_a_file_here_is_run_there_and_again(client, tmp_path):
 
     both = client.plan({shop: 1, "stayers": "10/s"})
     assert both.open is not None
-    with pytest.raises(ScenarioError, match=r"absent\.py does not exist here, and a scenario of"):
+    with pytest.raises(ScenarioError, match=r"absent\.py does not exist here, and names of"):
         client.plan(tmp_path / "absent.py")
 
 

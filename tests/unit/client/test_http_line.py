@@ -35,6 +35,6 @@ def test_an_answer_of_which_the_end_is_missing_is_none(body: bytes) -> None:
         serving = threading.Thread(target=serve)
         serving.start()
         line = Line.to(f"http://127.0.0.1:{server.getsockname()[1]}", None, 10.0)
-        with pytest.raises(LostError, match="in the middle of an answer"):
+        with pytest.raises(LostError, match="in the middle of a response"):
             line.ask("GET", "/runs/last")
         serving.join()

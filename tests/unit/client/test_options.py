@@ -41,14 +41,14 @@ def test_options_are_arguments_of_the_command(given, arguments):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"users": 1.5}, "users must be text or a whole number, got 1.5"),
-        ({"users": True}, "users must be text or a whole number, got True"),
+        ({"users": 1.5}, "users must be a string or a whole number, got 1.5"),
+        ({"users": True}, "users must be a string or a whole number, got True"),
         ({"duration": object}, "duration must be a duration such as '30s'"),
-        ({"expect": [1]}, "expect must be a text or a list of texts, got 1 in it"),
-        ({"expect": 1}, "expect must be a text or a list of texts, got 1"),
-        ({"throttles": "a=1/s"}, "throttles must be a table of values by name"),
-        ({"stages": 7}, "stages must be a text or pairs"),
-        ({"user_ids": range(1, 9, 2)}, "user_ids must be a text such as '1-100', or a range"),
+        ({"expect": [1]}, "expect must be a string or a list of strings, got 1 in it"),
+        ({"expect": 1}, "expect must be a string or a list of strings, got 1"),
+        ({"throttles": "a=1/s"}, "throttles must be a dict of values by name"),
+        ({"stages": 7}, "stages must be a string or pairs"),
+        ({"user_ids": range(1, 9, 2)}, "user_ids must be a string such as '1-100', or a range"),
     ],
 )
 def test_a_wrong_type_is_refused_by_name(given, message):

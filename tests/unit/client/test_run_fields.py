@@ -76,7 +76,7 @@ def test_what_says_nothing_is_not_sent() -> None:
         ({"throttles": "10/s"}, "throttles must be a table"),
         ({"set": [1]}, "set must be a table"),
         ({"duration": [1]}, "duration must be a duration"),
-        ({"expect": [1]}, "expect must be a text or a list of texts"),
+        ({"expect": [1]}, "expect must be a string or a list of strings"),
     ],
 )
 def test_a_wrong_type_is_refused_by_its_name(given: dict[str, object], why: str) -> None:

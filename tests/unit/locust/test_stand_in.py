@@ -148,7 +148,7 @@ def test_to_use_what_is_not_carried_is_told_with_its_line(
 
 
 def test_a_locustfile_must_have_users_and_one_shape(write: Write) -> None:
-    with pytest.raises(ScenarioError, match="has no class of users"):
+    with pytest.raises(ScenarioError, match="has no user class"):
         load(write("import locust\nclass Base(locust.HttpUser):\n    abstract = True\n"))
     shape = "class S{n}(locust.LoadTestShape):\n    def tick(self): return None\n"
     with pytest.raises(ScenarioError, match="one load shape, got S1, S2"):
@@ -161,7 +161,7 @@ def test_with_a_shape_nobody_else_says_how_many_users_there_are(write: Write) ->
     shape = "class S(locust.LoadTestShape):\n    def tick(self): return None\n"
     with (
         run.activated(),
-        pytest.raises(InitError, match="S says how many users there are; leave --users"),
+        pytest.raises(InitError, match="S sets the number of users; do not give --users"),
     ):
         initialised(write(f"import locust\n{shape}{FILE}"))
 
@@ -214,7 +214,9 @@ def test_locust_itself_must_be_installed_where_it_is_wanted(
 ) -> None:
     monkeypatch.setitem(sys.modules, "locust", None)
     sources = [settings.Source("--real-locust", {"real_locust": given}, True)]
-    with pytest.raises(ScenarioError, match="--real-locust needs Locust, which cannot be imported"):
+    with pytest.raises(
+        ScenarioError, match="--real-locust requires Locust, which cannot be imported"
+    ):
         load(write(FILE), sources=sources)
     off = [settings.Source("--set", {"real_locust": "false"}, True), *sources]
     assert load(write(FILE, "other.py"), sources=off).name == "other"
