@@ -1,1 +1,1 @@
-"""What people see of a run: while it runs, and when it is over."""
+"""Terminal output of a run: while it is running, and at its end."""

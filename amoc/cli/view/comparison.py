@@ -1,4 +1,4 @@
-"""Two compared runs (`amoc.results.compare.comparison`) as tables for the terminal."""
+"""Comparison of two runs (`amoc.results.compare.comparison`), as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from amoc.results.report.texts import around, clip, difference, figure
 from amoc.scenario.scenario_files import file_names
 
 MAX_METRICS = 100
-"""With more of them, only significant changes are shown, and of those the first."""
+"""If there are more, only significant changes are shown, up to this number."""
 MAX_SETUP = 100
 MAX_NAME = 60
 _STYLES = {"good": "bold green", "bad": "bold red", "doubt": "bold yellow"}
 
 
 def render(found: Comparison) -> RenderableType:
-    """All that is printed."""
+    """Return everything to print."""
     parts: list[RenderableType] = [_sides(found.sides)]
     if found.setup:
         parts += ["", _setup(found)]
@@ -100,7 +100,7 @@ def _row(one: Metric) -> list[Text]:
 
 
 def _clip(text: object) -> str:
-    """Text from outside, safe for a terminal."""
+    """Return foreign text in a form that is safe for a terminal."""
     return printable(clip("" if text is None else text, MAX_NAME))
 
 

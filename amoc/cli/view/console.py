@@ -1,4 +1,4 @@
-"""Consoles: what they print cannot control the terminal, and is whole where there is none."""
+"""Consoles: output cannot control the terminal, and is complete without one."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rich.text import Text
 from amoc.cli.view.stream import CONTROLS, prepared
 
 PLAIN_WIDTH = 10_000
-"""Columns where there is no terminal: no line is wrapped, so that output can be searched."""
+"""Width without a terminal: no line is wrapped, so that output can be searched."""
 
 
 class SafeConsole(Console):
-    """A console on which no text, wherever it comes from, can control the terminal."""
+    """A console on which no text, whatever its source, can control the terminal."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """The segments of `renderable`, their text without control characters."""
+        """Yield the segments of `renderable`, without control characters in their text."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -32,13 +32,13 @@ class SafeConsole(Console):
 
 
 def console(patient: bool = True, stream: TextIO | None = None) -> SafeConsole:
-    """The console on standard output, or on another `stream`.
+    """Return a console for standard output, or for another `stream`.
 
-    FORCE_COLOR, common in CI, does not make it a terminal: that would bring tables that refresh.
+    FORCE_COLOR, which is common in CI, does not turn it into a terminal with live tables.
 
     Args:
         patient: See `amoc.cli.view.stream.prepared`.
-        stream: Where to.
+        stream: The stream to write to.
     """
     stream = stream or sys.stdout
     file = prepared(stream, patient)
@@ -48,12 +48,12 @@ def console(patient: bool = True, stream: TextIO | None = None) -> SafeConsole:
 
 
 def table(*columns: str, rows: Iterable[Sequence[str | Text]] = (), right: int = 2) -> Table:
-    """A plain table; a cell that is too long is folded.
+    """Return a plain table. Long cells are folded.
 
     Args:
-        columns: Their headings.
-        rows: Cells of its rows.
-        right: Blanks after each column.
+        columns: Headings of the columns.
+        rows: Cells of each row.
+        right: Padding after each column.
     """
     made = Table(box=None, pad_edge=False, padding=(0, right, 0, 0), header_style="dim")
     for column in columns:
@@ -64,7 +64,7 @@ def table(*columns: str, rows: Iterable[Sequence[str | Text]] = (), right: int =
 
 
 def verdict_colour(verdict: str) -> str:
-    """The colour of a verdict; empty for one that judges nothing."""
+    """Return the colour of a verdict; empty for a verdict without judgement."""
     if verdict == "no criteria":
         return ""
     return "green" if verdict in ("ok", "stopped") else "red"

@@ -1,4 +1,4 @@
-"""What a scenario depends on, as a table."""
+"""The dependencies of a scenario, as a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATES = {"amoc": "amoc has it", "installed": "installed", "missing": "would be
 
 
 def show(dependencies: Sequence[Dependency]) -> None:
-    """Print them, if there are any, and an empty line."""
+    """Print the table and an empty line, if there are dependencies."""
     if not dependencies:
         return
     rows = [(one.name, one.version, _STATES[one.state]) for one in dependencies]

@@ -1,7 +1,7 @@
-"""Figures of a run that views show while it runs; made of `Status` alone. Pure.
+"""Live figures of a run, from `Status` alone. Pure.
 
-*Now* is the last seconds: rates of `NOW_S`, percentiles of `RECENT_S`, so that they are steady
-enough to be read and show a change at once.
+*Now* means the last seconds: `NOW_S` for rates and `RECENT_S` for percentiles. That is long enough
+for steady figures, and short enough to show changes at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_THROTTLES = 8
 
 
 def latest(points: Sequence[Point], span_s: float) -> list[Point]:
-    """The newest of `points` that are `span_s` long together."""
+    """Return the newest of `points`, with a total length of `span_s`."""
     found: list[Point] = []
     for point in reversed(points):
         if found and sum(one.span_s for one in found) + point.span_s > span_s * 1.05:
@@ -33,34 +33,34 @@ def latest(points: Sequence[Point], span_s: float) -> list[Point]:
 
 
 class Now:
-    """How fast things happen now: over the last seconds, whether the run was running or not."""
+    """Current rates: those of the last seconds, whether the run was running or not."""
 
     def __init__(self, status: Status) -> None:
-        """Look at the last seconds of `status`."""
+        """Use the last seconds of `status`."""
         self._points = latest(status.points, NOW_S)
         self._span_s = sum(point.span_s for point in self._points)
 
     def rate(self, count: Count) -> float:
-        """How often a second something is counted; `count` is how often it was in a point."""
+        """Return the rate of something per second; `count` returns its number in a point."""
         return sum(map(count, self._points)) / self._span_s if self._span_s else 0.0
 
 
 def in_use(status: Status) -> dict[str, ThrottlePoint]:
-    """The throttles that users requested, with their totals; not the one of user starts."""
+    """Return the throttles of the scenario with their totals, without the one for user starts."""
     throttles = status.totals.whole.by_throttle()
     own = (USER_RATE, ARRIVAL_RATE)
     return {name: one for name, one in throttles.items() if one.requests and name not in own}
 
 
 def other_counters(status: Status) -> dict[str, int]:
-    """What was counted by counters that are none of steps and checks."""
+    """Return the counters that do not belong to steps or checks, with their values."""
     counters, names = status.totals.whole.counters, status.totals.known
     counted = without(counters, steps_in(names), checks_in(names))
     return {name: count for name, count in counted.items() if count}
 
 
 def targets(status: Status) -> dict[str, int]:
-    """The timers of what is tested that have recorded something, and how often they have."""
+    """Return the timers that have recorded something, with their counts."""
     timers = status.totals.whole.timers
     hits = sorted(zip(timers.names, timers.hits, strict=True))
     return {name: count for name, count in hits if count and name not in reserved.TIMERS}

@@ -1,4 +1,4 @@
-"""A run of another process as a `Status`, made of the seconds that it writes."""
+"""The `Status` of another process's run, from the seconds that it writes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FollowedStatus(Status):
     """The status of a run that is followed."""
 
     def take(self, point: Point) -> None:
-        """The run's next second."""
+        """Add the next second of the run."""
         self.state = State(point.state)
         self.elapsed_s = point.t_s
         self.paused_s += point.span_s if self.state is State.PAUSED else 0.0
@@ -27,21 +27,21 @@ class FollowedStatus(Status):
 
     @property
     def users(self) -> Mapping[str, int]:
-        """Users as the last second has them."""
+        """Users as of the last second."""
         return Counter(self.points[-1].users if self.points else ())
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelayedAnswer(Answer):
-    """What a run of another process has answered to a command."""
+    """The answer of another process's run to a command."""
 
     answer: JsonObject
 
     @classmethod
     def of(cls, answer: JsonObject) -> RelayedAnswer:
-        """The answer that `answer` is as JSON."""
+        """Create the answer from JSON."""
         return cls(summary=str(answer.get("summary", "done")), answer=answer)
 
     def to_json(self) -> JsonObject:
-        """All of it."""
+        """Return the whole answer."""
         return self.answer

@@ -1,4 +1,4 @@
-"""Keys: bytes from a terminal become actions. Pure.
+"""Key bindings: bytes from a terminal as actions. Pure.
 
 All other commands are given from another shell (``amoc add 100``).
 """
@@ -18,11 +18,11 @@ HELP = (
     "give other commands from another shell: amoc add 100, amoc set NAME=VALUE (see amoc --help)",
 )
 _SEQUENCE = re.compile(rb"\x1b+(\[[0-?]*[ -/]*[@-~]?|O.?|.)?", re.DOTALL)
-"""A key that sends several bytes, such as an arrow or Alt-q; they come in one piece."""
+"""A key that sends several bytes, such as an arrow or Alt-q. They arrive together."""
 
 
 class Action(Enum):
-    """What a key asks for."""
+    """The action of a key."""
 
     PAUSE_OR_RESUME = "pause or resume"
     ADD = "add"
@@ -45,11 +45,11 @@ _KEYS = {
 
 
 def actions(data: bytes) -> list[Action]:
-    """What the keys that have sent `data` ask for; other keys are ignored."""
+    """Return the actions of the keys that have sent `data`. Other keys are ignored."""
     keys = _SEQUENCE.sub(b"", data).decode(errors="replace")
     return [_KEYS[key] for key in keys if key in _KEYS]
 
 
 def tenth(users: int) -> int:
-    """A tenth of the users, at least one."""
+    """Return a tenth of the users, at least one."""
     return max(1, round(users / 10))

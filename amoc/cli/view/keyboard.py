@@ -1,9 +1,9 @@
-"""Reads keys from the terminal during a run and gives their commands.
+"""Keyboard control of a run: reads keys from the terminal and executes their commands.
 
-Keys come one by one and without an echo (cbreak), which is undone whatever happens: at the end, on
-errors, at the second Ctrl-C, and while the process is stopped by Ctrl-Z. Keys are read only where
-standard input and output are terminals, and only in the foreground: a process that reads in the
-background is stopped by the kernel. Whether it is the foreground is polled, so that ``fg`` needs no
+The terminal delivers keys one by one and without echo (cbreak mode). It is restored in all cases:
+at the end, after errors, at the second Ctrl-C, and while the process is stopped by Ctrl-Z. Keys are
+read only if standard input and output are terminals, and only in the foreground, since the kernel
+stops a background process that reads. The foreground state is polled, so that ``fg`` needs no
 signal.
 """
 
@@ -33,17 +33,17 @@ from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
 LOOK_S = 0.5
-"""How often it is checked whether we are in the foreground."""
+"""Interval of the checks whether this process is in the foreground."""
 MAX_UNDER_WAY = 8
 SHOW_CURSOR = b"\x1b[?25h"
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Keyboard:
-    """Takes keys from the terminal while it is entered.
+    """Reads keys from the terminal while it is entered.
 
     Attributes:
-        active: Whether keys are taken now.
+        active: Whether keys are being read.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class Keyboard:
         show: Callable[[Sequence[str]], None],
         fd: int | None = None,
     ) -> None:
-        """Take keys from standard input, or from the terminal `fd`.
+        """Read keys from standard input, or from the terminal `fd`.
 
         Args:
-            status: The run's.
-            operate: Carries out a command from a source.
-            tell: Shows a line of a level, above the tables.
-            show: Shows lines in the place of the tables; none shows the tables again.
+            status: Status of the run.
+            operate: Executes a command, given its source.
+            tell: Shows a line of a level above the tables.
+            show: Shows lines instead of the tables; no lines restore the tables.
             fd: A terminal, for tests.
         """
         self.active = False
@@ -94,11 +94,11 @@ class Keyboard:
 
     @property
     def reading(self) -> bool:
-        """Whether keys are awaited, or the terminal to become ours."""
+        """Whether keys are being read, or may be once this process is in the foreground."""
         return self._task is not None and not self._task.dead
 
     def restore(self) -> None:
-        """Restore the terminal; may be called at any time."""
+        """Restore the terminal. May be called at any time."""
         before, self._before = self._before, None
         self.active = False
         if before is None or self._fd is None or not in_foreground(self._fd):
@@ -111,14 +111,14 @@ class Keyboard:
     # The terminal
 
     def _take_terminal(self) -> bool:
-        """Prepare the terminal for keys; whether they can be read now."""
+        """Set up the terminal for keys. Return whether they can be read now."""
         assert self._fd is not None
         if not in_foreground(self._fd):
             self.active = False
             return False
         try:
             now = termios.tcgetattr(self._fd)
-            if now[3] & (termios.ICANON | termios.ECHO):  # we, or a shell that was in between
+            if now[3] & (termios.ICANON | termios.ECHO):  # the mode of a shell, or of our own start
                 if self._before is None:
                     self._before = [*now[:6], list(now[6])]
                 now[3] &= ~(termios.ICANON | termios.ECHO)
@@ -132,7 +132,7 @@ class Keyboard:
         return True
 
     def _catch_signals(self) -> None:
-        """Restore the terminal where a signal stops or ends us without passing here."""
+        """Restore the terminal if a signal is about to stop or end this process."""
         for signum in _INTERRUPTS:
             handler = signal.getsignal(signum)
             if callable(handler):
@@ -145,14 +145,14 @@ class Keyboard:
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         self._interrupts += 1
         if self._interrupts > 1:
-            self._ending = True  # or the next look would take the terminal again
+            self._ending = True  # so that the next check does not set up the terminal again
             self.restore()
         self._handlers[signum](signum, frame)
 
     def _on_stop(self, signum: int, _frame: FrameType | None) -> None:
         self.restore()
         signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)  # stopped here until continued
+        os.kill(os.getpid(), signum)  # stops here until continued
         signal.signal(signum, self._on_stop)
 
     # Keys
@@ -181,10 +181,10 @@ class Keyboard:
             for action in actions(data):
                 if action is not shown:
                     self._act(action)
-        self.active = False  # the terminal is gone, or the run ends at once
+        self.active = False  # the terminal has been closed, or the run is about to end
 
     def _close(self) -> Action | None:
-        """Show the tables again; what was shown in their place."""
+        """Show the tables again, instead of other lines."""
         shown, self._shown = self._shown, None
         if shown is not None:
             self._show(())
@@ -217,17 +217,17 @@ class Keyboard:
         except AmocError as error:
             for line in str(error).splitlines():
                 self._tell("error", line)
-        except Exception:  # a defect of ours must not end the run's terminal
+        except Exception:  # an error in amoc must not end keyboard control
             self._tell("error", f"{command.name}: {traceback.format_exc()}")
         else:
             if is_read(command.name):
                 self._open(Action(command.name), lines_of(answer.to_json()))
-            else:  # what each worker did is in the journal
+            else:  # the journal has the answers of all workers
                 self._tell("info", answer.summary)
 
 
 def _terminal() -> int | None:
-    """Standard input, where it and standard output are terminals."""
+    """Return standard input if it and standard output are terminals."""
     try:
         both = sys.stdin.isatty() and sys.stdout.isatty()
         return sys.stdin.fileno() if both else None
@@ -236,7 +236,7 @@ def _terminal() -> int | None:
 
 
 def in_foreground(fd: int) -> bool:
-    """Whether the terminal `fd` is ours to read and to set now."""
+    """Return whether this process may read and set the terminal `fd` now."""
     try:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:
@@ -245,7 +245,7 @@ def in_foreground(fd: int) -> bool:
 
 @contextlib.contextmanager
 def _unstopped() -> Iterator[None]:
-    """Set the terminal without being stopped, should we have gone to the background meanwhile."""
+    """Set the terminal, without being stopped if this process is in the background by now."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         yield

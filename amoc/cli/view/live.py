@@ -1,7 +1,7 @@
-"""A run live: tables that refresh on a terminal.
+"""Live view of a run: tables that refresh on a terminal.
 
-They read `Status` only. The output of the run's processes and its events go above the tables and
-stay in the terminal's history.
+They are made from `Status` only. Output of the run's processes and events appear above the tables
+and remain in the terminal's history.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.5
 AIRY = 40
-"""Lines of a window from which on sections are separated by blank lines."""
+"""Minimum number of lines of a window for blank lines between sections."""
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
 
 
@@ -38,8 +38,8 @@ class LiveView:
     """Shows a run on a terminal.
 
     Attributes:
-        console: Where.
-        keyboard: What takes its keys, which are named while it does.
+        console: The console.
+        keyboard: The keyboard control, whose keys are listed while it is active.
     """
 
     def __init__(self, console: Console, status: Status) -> None:
@@ -52,7 +52,7 @@ class LiveView:
         self._overlay: Sequence[str] = ()
 
     def show(self, lines: Sequence[str]) -> None:
-        """Show `lines` in the place of the tables; none shows the tables again."""
+        """Show `lines` instead of the tables; no lines restore the tables."""
         self._overlay = lines
         self.refresh()
 
@@ -80,7 +80,7 @@ class LiveView:
         self.console.print(Text.from_ansi(text), soft_wrap=True)
 
     def event(self, level: str, text: str) -> None:
-        """Show an event, without control characters, since it may quote a target's answer."""
+        """Show an event, without control characters, as it may quote a response of the target."""
         shown = event_text(level, text)
         self.console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=level == "trace")
 
@@ -90,8 +90,8 @@ class LiveView:
             self.refresh()
 
     def drawn(self) -> RenderableType:
-        """The tables that fit, the most important first, and a line that names the others."""
-        # The last line of the window stays free, or each refresh would scroll it.
+        """Return the tables that fit, most important first, and a line that names the others."""
+        # The last line of the window stays free, as each refresh would scroll it otherwise.
         height, width = self.console.height - 1, self.console.width
         head, foot = self._head(), self._foot()
         if self._overlay:
@@ -116,7 +116,7 @@ class LiveView:
         return Group(*[_fitting(part) for part in (*parts, *foot)][:height])
 
     def _over(self, width: int, room: int) -> list[Text]:
-        """What is shown in the place of the tables, wrapped, in `room` lines at the most."""
+        """Return what is shown instead of the tables, wrapped, in at most `room` lines."""
         texts = [Text(printable(line)) for line in self._overlay]
         wrapped = [part for text in texts for part in text.wrap(self.console, width)]
         if len(wrapped) <= room:
@@ -153,6 +153,6 @@ class LiveView:
 
 
 def _fitting(line: Text) -> Text:
-    """`line` as one line, whatever the width of the window."""
+    """Return `line` on a single line, whatever the width of the window."""
     line.no_wrap, line.overflow = True, "ellipsis"
     return line

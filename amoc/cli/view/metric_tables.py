@@ -1,4 +1,4 @@
-"""Tables of what was counted and measured in a run, for its summary in the terminal."""
+"""Tables of a run's metrics, for its summary in the terminal."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.start_rate import USER_RATE
 
 MAX_METRICS = 40
-"""Counters, gauges, throttles, timers, nodes and workers in the terminal, of each the busiest."""
+"""Maximum number of counters, gauges and so on in the terminal, busiest first."""
 
 
 def of_steps(part: Measured, span: str) -> Iterator[RenderableType]:
-    """Steps, why they failed, and checks.
+    """Yield tables of steps, their failures, and checks.
 
     Args:
         part: The part of the run that thresholds cover.
@@ -42,7 +42,7 @@ def of_steps(part: Measured, span: str) -> Iterator[RenderableType]:
 
 
 def of_metrics(whole: Summary, part: Measured, span: str) -> Iterator[RenderableType]:
-    """What a scenario has counted and measured beside steps; for the arguments see `of_steps`."""
+    """Yield tables of metrics other than steps; for the arguments see `of_steps`."""
     yield from _counted(whole, part, span)
     if whole["gauges"]:
         yield _gauges(whole["gauges"])
@@ -63,7 +63,7 @@ def of_metrics(whole: Summary, part: Measured, span: str) -> Iterator[Renderable
 
 
 def _counted(whole: Measured, part: Measured, span: str) -> Iterator[RenderableType]:
-    """Kinds of users, messages, and all counters that are none of steps and checks."""
+    """Yield tables of user kinds, messages, and counters that do not belong to steps or checks."""
     counters, per_s = part["counters"], part.get("counters_per_s", {})
     if found := kinds.rows(whole, part):
         yield _kinds(found, span)
@@ -79,15 +79,15 @@ def _counted(whole: Measured, part: Measured, span: str) -> Iterator[RenderableT
 
 
 def named(table: str, *remarks: str) -> str:
-    """The title of a table, with what there is to remark."""
+    """Return the title of a table, with remarks."""
     said = ", ".join(filter(None, remarks))
     return f"{table} ({said})" if said else table
 
 
 def table(*columns: str) -> Table:
-    """A plain table: the first column to the left, all others to the right.
+    """Return a plain table: the first column left-aligned, all others right-aligned.
 
-    Where there is no room for it the first is broken, and nothing of it lost.
+    In a narrow window the first column is wrapped, so that nothing is lost.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
     name, *figures = columns
@@ -98,13 +98,13 @@ def table(*columns: str) -> Table:
 
 
 def top(metrics: Mapping[str, object], counts: Mapping[str, float]) -> list[str]:
-    """The metrics that there is room for, the busiest, in their order."""
+    """Return the metrics that fit, the busiest, in their original order."""
     shown = set(busiest(counts)[:MAX_METRICS])
     return [name for name in metrics if name in shown]
 
 
 def with_more(table: Table, metrics: Sized) -> Table:
-    """`table`, and how many metrics are not in it."""
+    """Return `table` with the number of metrics that are not shown."""
     if (more := len(metrics) - MAX_METRICS) > 0:
         table.add_row(f"{more:,} more (--json has all)")
     return table
@@ -113,7 +113,7 @@ def with_more(table: Table, metrics: Sized) -> Table:
 def _messages(
     account: Sequence[message_account.Row], per_s: Mapping[str, float | None], span: str
 ) -> Table:
-    """Whether each message came, once, in order and in time; how fast is in a timer."""
+    """Return the table of messages: whether each arrived, once, in order and in time."""
     rows = table(named("messages", span), "total", "per second", "of expected")
     for one in account:
         share = "" if one.share is None else f"{one.share:.2%}"
@@ -125,7 +125,7 @@ def _messages(
 
 
 def _requests(found: Mapping[str, StepPart], span: str) -> Table:
-    """Steps: how many, how fast, how many failed."""
+    """Return the table of steps: count, rate, failures and times."""
     with_response = steps.responds(found)
     rows = table(named("requests", span), *heads(with_response))
     for name in top(found, {name: one["count"] for name, one in found.items()}):
@@ -134,7 +134,7 @@ def _requests(found: Mapping[str, StepPart], span: str) -> Table:
 
 
 def _checks(made: Mapping[str, CheckPart], span: str) -> Table:
-    """Checks: how often each passed."""
+    """Return the table of checks: how often each passed."""
     rows = table(named("checks", span), *CHECK_HEADS)
     for name in list(made)[:MAX_METRICS]:
         rows.add_row(*view_steps.check_row(name, made[name]))
@@ -202,10 +202,10 @@ def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
 
 
 def _nonzero(counters: Mapping[str, int]) -> dict[str, int]:
-    """The counters worth showing; the JSON has them all."""
+    """Return the counters to show. The JSON output has all of them."""
     return {name: count for name, count in counters.items() if count}
 
 
 def indented(sentence: str, style: str = "") -> Padding:
-    """A sentence below what it explains, also where it takes more than a line."""
+    """Indent a line below what it explains, including its continuation lines."""
     return Padding(Text(printable(sentence), style), (0, 0, 0, 2), expand=False)

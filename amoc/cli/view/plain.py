@@ -1,6 +1,6 @@
-"""A run line by line, where there is no terminal: one every few seconds, and what happens.
+"""Plain view of a run, without a terminal: a line every few seconds, and events.
 
-Nothing is loaded for it that draws tables.
+It does not import anything that draws tables.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from amoc.runtime.controller.status import Status
 PLAIN_LINE_S = 5.0
 MAX_COUNTERS = 12
 MAX_TIMERS = 12
-"""Counters and timers in the plain line, the busiest."""
+"""Maximum numbers of counters and timers in the plain line, busiest first."""
 
 
 class PlainView:
-    """Shows a run on a stream that is no terminal, or one that can have no tables."""
+    """Shows a run on a stream that is not a terminal, or on a terminal that cannot have tables."""
 
     def __init__(self, stream: TextIO, status: Status) -> None:
-        """Show `status` on `stream`, see `amoc.cli.view.stream.prepared`."""
+        """Show `status` on `stream`; see `amoc.cli.view.stream.prepared`."""
         self._stream = stream
         self._status = status
         self._task: gevent.Greenlet[[], None] | None = None
@@ -52,7 +52,7 @@ class PlainView:
 
     def line(self, text: str) -> None:
         """Show a line of output of the run's processes, without its colours."""
-        from rich.text import Text  # most scenarios print nothing
+        from rich.text import Text  # imported here, as most scenarios print nothing
 
         shown = Text.from_ansi(text)
         shown.expand_tabs(8)
@@ -78,12 +78,12 @@ class PlainView:
 
 
 def event_text(level: str, text: str) -> str:
-    """An event without control characters, since it may quote a target's answer."""
+    """Return an event without control characters, as it may quote a response of the target."""
     return printable(text, keep="\n") if level == "trace" else f"amoc: {printable(text)}"
 
 
 def plain_line(status: Status) -> str:
-    """A run in one line."""
+    """Return the status of a run as one line."""
     users, whole = status.users, status.totals.whole
     resting = f" ({users['resting']} resting)" if users["resting"] else ""
     parts = [
@@ -111,7 +111,7 @@ def plain_line(status: Status) -> str:
 
 
 def _timers(status: Status) -> list[str]:
-    """The timers in the plain line: percentiles of the last seconds, at first of all so far."""
+    """Return the timers of the plain line: percentiles of the last seconds, initially of all."""
     points, used = latest(status.points, RECENT_S), targets(status)
     found = []
     for name in sorted(busiest(used)[:MAX_TIMERS]):

@@ -1,4 +1,4 @@
-"""The preview of a run as text and tables."""
+"""The preview of a run, as text and tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Part = Text | Table
 
 
 def parts(found: JsonObject) -> list[Part]:
-    """All that is printed, in its order."""
+    """Return everything to print, in order."""
     comment = f"  {found['comment']}" if found["comment"] else ""
     head = Text.assemble(
         (f"plan of {found['scenario']}", "bold"), f"  seed {found['seed']}{comment}"
@@ -73,7 +73,7 @@ def _start_lines(starts: JsonObject) -> list[str]:
         last = "" if starts["last_s"] is None else f", the last one at {_time(starts['last_s'])}"
         lines.append(f"the first user starts at {_time(starts['first_s'])}{last}")
     if starts["too_late"]:
-        lines.append(f"{counted(starts['too_late'], 'user')} would start after the end: never")
+        lines.append(f"{counted(starts['too_late'], 'user')} would start after the end, so never")
     return lines
 
 

@@ -1,7 +1,7 @@
-"""What the terminal shows of a run while it runs, as sections; made of `Status` alone. Pure.
+"""Live tables of a run, as sections, from `Status` alone. Pure.
 
-Workers are as they were in the last second, and what
-is near the limits of `amoc.metrics.health_limits` is coloured.
+Workers are shown as of the last second. Values near the limits of `amoc.metrics.health_limits` are
+coloured.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from amoc.runtime.controller.status import OperatorEvent, Status
 from amoc.scenario.run_plan import RunPlan
 
 MAX_ROWS = 30
-"""Rows of a section; what is busiest is shown, by name."""
+"""Maximum number of rows of a section. The busiest are shown, sorted by name."""
 MAX_CAUSES = 3
 MAX_EVENTS = 5
 FEW_WORKERS = 4
-"""So many stand by their numbers; of more, those that are nearest to a limit come first."""
+"""Up to this number workers are sorted by number; if there are more, the most loaded come first."""
 NEAR = 0.8
-"""Share of a limit from which on a value is coloured."""
+"""Fraction of a limit from which a value is coloured."""
 NOTHING = "–"
 _STYLE = {"info": "", "warning": "yellow", "error": "bold red"}
 _GRAVE = ("warning", "error")
 
 
 def all_of(status: Status) -> list[Section]:
-    """The sections that have something to say, the most important first."""
+    """Return the sections that have rows, most important first."""
     found = [
         *steps.live(status, Now(status).rate),
         _thresholds(status),
@@ -62,18 +62,18 @@ def all_of(status: Status) -> list[Section]:
 
 
 def ends_s(plan: RunPlan) -> float | None:
-    """When a run ends by its plan, pauses left out; None when its users decide."""
+    """Return the planned end of a run, without pauses; None if its users determine the end."""
     ends = [plan.duration_s, plan.stages.total_s if plan.stages is not None else None]
     return min((end for end in ends if end is not None), default=None)
 
 
 def gone_s(status: Status) -> float:
-    """How much of the run is over, pauses left out: what its plan and its warm-up count by."""
+    """Return the elapsed time of the run without pauses, which its plan and warm-up refer to."""
     return status.elapsed_s - status.paused_s
 
 
 def progress(status: Status) -> str:
-    """Where the run stands in its plan."""
+    """Return the progress of the run in its plan."""
     plan = status.plan
     if plan is None or status.state not in (State.RUNNING, State.PAUSED):
         return ""
@@ -173,9 +173,9 @@ def _throttles(status: Status) -> Section:
 
 
 _COLUMNS = {name: one for name, one in WORKER.items() if one.column}
-"""The health metrics of a worker that have a column."""
+"""Health metrics of workers that have a column."""
 _KEPT_COLUMNS = 3
-"""Columns of workers that stay however narrow the window is."""
+"""Columns of workers that remain in narrow windows."""
 
 
 def _workers(status: Status) -> Section:
@@ -223,7 +223,7 @@ def _under_heads(cells: Mapping[str, Cell]) -> list[Cell]:
 
 
 def _cell(record: WorkerPoint | NodePoint, name: str, one: Figure) -> Cell:
-    """A health metric, coloured where it is near its limit."""
+    """Return a health metric, coloured near its limit."""
     if one.is_left and not getattr(record, one.of):
         return ""
     text = _shown(getattr(record, name), one.unit) + (" free" if one.is_left else "")
@@ -242,14 +242,14 @@ def _shown(value: float, unit: str) -> str:
 
 
 def _near(text: str, value: float, limit: float) -> Cell:
-    """`text`, coloured where `value` is near `limit` or past it."""
+    """Return `text`, coloured if `value` is near or beyond `limit`."""
     if value >= limit:
         return text, "bold red"
     return (text, "yellow") if value >= NEAR * limit else text
 
 
 def last_event(status: Status) -> Text | None:
-    """The newest warning or error in a line, or else what happened last."""
+    """Return a line with the newest warning or error, or else the newest event."""
     newest_first = list(reversed(status.events))
     grave = [one for one in newest_first if one.level in _GRAVE]
     for one in [*grave, *newest_first][:1]:

@@ -1,4 +1,4 @@
-"""What shows a run of this process, loaded when there is something to show, or time to load it."""
+"""The view of this process's run, imported when there is something to show or time for it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from amoc.runtime.controller.controller import Controller
 
 SOON_S = 0.3
-"""A terminal shows tables after this time, however long nodes take to load the scenario."""
+"""Tables appear on a terminal after this time, even if nodes are still loading the scenario."""
 
 
 def view_of(
     stream: TextIO, status: Status, operate: Callable[[Command, str], Answer] | None
 ) -> tuple[LiveView | PlainView, AbstractContextManager[object]]:
-    """What shows a run on a stream, and what takes its keys, both while they are entered.
+    """Return the view of a run on a stream, and its keyboard control. Both are context managers.
 
-    Tables, where the stream is a terminal that can have them; else lines.
+    It has tables if the stream is a terminal that supports them, else lines.
 
     Args:
-        stream: Where to.
-        status: The run's.
-        operate: Carries out a key's command from a source; None where there are no keys.
+        stream: The stream to write to.
+        status: Status of the run.
+        operate: Executes the command of a key, given its source; None to disable keys.
     """
     view: LiveView | PlainView
     tables: LiveView | None = None
@@ -60,7 +60,7 @@ def view_of(
 class ShownRun:
     """Shows a run on a stream: live, and its summary.
 
-    The users of a run need not wait for what that loads: `load` is to be called when there is time.
+    Users do not have to wait for the imports that this requires: call `load` when there is time.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -71,7 +71,7 @@ class ShownRun:
 
     @contextmanager
     def by(self, controller: Controller) -> Iterator[None]:
-        """Show the run of `controller`, and take its keys, until it is over."""
+        """Show the run of `controller`, and read its keys, until it ends."""
         self._controller = controller
         with self._until_over as until_over:
             until_over.callback(gevent.spawn_later(SOON_S, self.load).kill)
@@ -79,7 +79,7 @@ class ShownRun:
         self._controller = None
 
     def load(self) -> LiveView | PlainView:
-        """The view of the run, which is shown from the first call on."""
+        """The view of the run, which is shown from the first access on."""
         if self._view is None:
             run = self._controller
             self._view, keys = view_of(
@@ -101,7 +101,7 @@ class ShownRun:
         self.load().event(level, text)
 
     def summary(self, summary: Summary) -> None:
-        """Show what came of the run."""
+        """Show the summary of the run."""
         from amoc.cli.view.console import console
         from amoc.cli.view.summary import print_summary
 

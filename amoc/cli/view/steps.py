@@ -1,4 +1,4 @@
-"""Steps and checks in the terminal: what comes first, while a run runs and after it."""
+"""Steps and checks in the terminal, shared by the live view and the summary."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from amoc.results.summary_types import CheckPart, StepPart
 from amoc.runtime.controller.status import Status
 
 MAX_FAILURES = 10
-"""Causes in the terminal, the most frequent."""
+"""Maximum number of causes in the terminal, most frequent first."""
 _BAD = "bold red"
 
 
 def row(name: str, one: StepPart, with_response: bool) -> list[Text]:
-    """A step under `heads`, with its name first."""
+    """Return a step as cells for `heads`, starting with its name."""
     count, failed, *rest = cells(one, with_response)
     return [
         Text(printable(name)),
@@ -32,7 +32,7 @@ def row(name: str, one: StepPart, with_response: bool) -> list[Text]:
 
 
 def check_row(name: str, one: CheckPart) -> list[Text]:
-    """A check, with its name first."""
+    """Return a check as cells, starting with its name."""
     passed, failed, share = check_cells(one)
     return [
         Text(printable(name)),
@@ -43,7 +43,7 @@ def check_row(name: str, one: CheckPart) -> list[Text]:
 
 
 def sentences(found: Mapping[str, StepPart]) -> list[str]:
-    """Why steps failed, the most frequent cause first."""
+    """Return why steps failed, most frequent cause first."""
     every = failures(found)
     told = [sentence(one) for one in every[:MAX_FAILURES]]
     if (more := len(every) - MAX_FAILURES) > 0:
@@ -53,11 +53,11 @@ def sentences(found: Mapping[str, StepPart]) -> list[str]:
 
 
 def live(status: Status, now: Callable[[Count], float]) -> list[Section]:
-    """Steps while a run runs, and why some have failed.
+    """Yield the sections of steps and of their failures, for the live view.
 
     Args:
-        status: Of the run.
-        now: How often a second something happens now.
+        status: Status of the run.
+        now: Returns the current rate of a counter, per second.
     """
     totals = status.totals
     found = executed(steps(totals.whole, totals.known, {}))

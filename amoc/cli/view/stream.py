@@ -1,4 +1,4 @@
-"""What is written to: a terminal, a pipe, a file, or something that has been closed meanwhile."""
+"""Output streams: a terminal, a pipe, a file, or one that has been closed in the meantime."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from amoc.cli.output import give_up
 PATIENCE_S = 2.0
 """How long a write waits for the reader."""
 CONTROLS = {ord(one): None for one in map(chr, (*range(0x20), *range(0x7F, 0xA0))) if one != "\n"}
-"""C0, delete and C1; tabs have become spaces by then, and what colours text is gone or a style."""
+"""C0, delete and C1. Tabs have become spaces by then, and colour codes are removed or styles."""
 
 
 class _Patient:
-    """A stream that neither breaks nor blocks the run.
+    """A stream that neither fails nor blocks the run.
 
-    When the reader is gone, output is discarded. When it does not read for a while (a stopped
-    terminal, a pager, a slow pipe), a write waits for `PATIENCE_S` while the run goes on, and then
-    drops what does not fit until there is room again.
+    If the reader has exited, output is discarded. If it does not read for a while (a stopped
+    terminal, a pager, a slow pipe), a write waits for `PATIENCE_S` while the run continues. Then it
+    drops what does not fit, until there is room again.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -43,12 +43,12 @@ class _Patient:
         return len(text)
 
     def _has_room(self) -> bool:
-        """Whether `PIPE_BUF` bytes can be written without blocking."""
+        """Return whether `PIPE_BUF` bytes can be written without blocking."""
         poll = select.poll()
         poll.register(self._stream.fileno(), select.POLLOUT)
         if not poll.poll(0):
             if self._stalled or getcurrent() is get_hub():
-                return False  # a callback of the loop cannot wait
+                return False  # callbacks of the event loop cannot wait
             try:
                 gsocket.wait_write(self._stream.fileno(), timeout=PATIENCE_S)
             except gsocket.timeout:
@@ -58,29 +58,29 @@ class _Patient:
         return True
 
     def flush(self) -> None:
-        """There is nothing to flush: output is not buffered."""
+        """Do nothing, as output is not buffered."""
 
     def isatty(self) -> bool:
-        """Whether it is, or was, a terminal."""
+        """Return whether the stream is, or was, a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the file descriptor."""
         return self._stream.fileno()
 
     @property
     def encoding(self) -> str:
-        """The encoding of what is written."""
+        """The encoding of the output."""
         return self._stream.encoding
 
 
 def prepared(stream: TextIO, patient: bool = True) -> TextIO:
-    """`stream`, to be written to directly from here on.
+    """Prepare `stream` for direct writes from now on.
 
     Args:
-        stream: Where to.
-        patient: Whether output may be dropped rather than wait for the reader; must be False where
-            the standard library is patched.
+        stream: The stream.
+        patient: Whether output may be dropped rather than wait for the reader. Must be False if the
+            standard library is patched.
     """
     stream.flush()
     stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]

@@ -32,9 +32,9 @@ from amoc.scenario.scenario_files import file_names
 
 MAX_CAUSES = 10
 MAX_FINDINGS = 5
-"""Findings about the generator, and lines that blocked a worker, in the terminal."""
+"""Maximum number of findings about the generator, and of blocking lines, in the terminal."""
 UNBOUND = 10_000
-"""Columns that are enough for any table."""
+"""A width that is enough for any table."""
 
 
 def print_summary(console: Console, summary: Summary, elsewhere: str | None = None) -> None:
@@ -43,11 +43,11 @@ def print_summary(console: Console, summary: Summary, elsewhere: str | None = No
 
 
 def render(summary: Summary, elsewhere: str | None = None) -> RenderableType:
-    """The final tables of a run.
+    """Yield the final tables of a run.
 
     Args:
-        summary: Of the run.
-        elsewhere: How commands call it, with options, if its directory is on another host.
+        summary: Summary of the run.
+        elsewhere: Id and options to address the run with, if its directory is on another host.
     """
     parts: list[RenderableType] = ["", _title(summary, elsewhere), _facts(summary)]
     parts += [indented(reason, "red") for reason in _reasons(summary)]
@@ -86,7 +86,7 @@ def _title(summary: Summary, elsewhere: str | None) -> Text:
 
 
 def _facts(summary: Summary) -> Text:
-    """How many users there were, when, by which plan, and against what."""
+    """Return a line with numbers of users, times, load and target."""
     run = summary["run"]
     began, end = run.get("started_at", ""), run.get("ended_at", "")
     when = f"{time_of_day(began)} to {until(began, end)}" if end else time_of_day(began)
@@ -106,7 +106,7 @@ def _facts(summary: Summary) -> Text:
 
 
 def _tables(summary: Summary) -> Iterator[RenderableType]:
-    """What there is to show, the most important first."""
+    """Yield what there is to show, most important first."""
     part, span = _measured(summary)
     yield from metric_tables.of_steps(part, span)
     if summary.get("thresholds"):
@@ -123,7 +123,7 @@ def _tables(summary: Summary) -> Iterator[RenderableType]:
 
 
 def _places(summary: Summary) -> Iterator[RenderableType]:
-    """Nodes, if there are several, and workers."""
+    """Yield the tables of nodes, if there are several, and of workers."""
     if len(summary.get("nodes", ())) > 1:
         yield _nodes(summary["nodes"])
     if summary["workers"]:
@@ -131,15 +131,15 @@ def _places(summary: Summary) -> Iterator[RenderableType]:
 
 
 def _measured(summary: Summary) -> tuple[Measured, str]:
-    """The part of the run that thresholds cover, and its name; the tables must agree with them."""
+    """Return the part of the run that thresholds cover, as tables must agree, and its name."""
     window = steady_part(summary)
-    if window is None:  # if it ended during the warm-up, better these numbers than none
+    if window is None:  # the run ended during the warm-up: show figures of all of it
         return summary, "warm-up" if "window" in summary else ""
     return window, f"after {format_duration(summary['run']['warmup_s'])}"
 
 
 def _reasons(summary: Summary) -> list[str]:
-    """Why the verdict is what it is, as far as no table below says it."""
+    """Return the reasons for the verdict that no table below shows."""
     told = {one["reason"] for one in summary.get("thresholds", ())}
     told |= {one["text"] for one in summary.get("health", {}).get("findings", ())}
     return [reason for reason in summary["run"].get("reasons", ()) if reason not in told]
@@ -173,7 +173,7 @@ def _blocked(places: Sequence[BlockedPart]) -> Table:
 
 @dataclass(frozen=True)
 class _Fitting:
-    """A table, or another one where there is no room for it."""
+    """A table with a replacement for narrow windows."""
 
     wide: Table
     narrow: Table
@@ -195,9 +195,9 @@ _USERS = {
     "running": "",
     "resting": "",
 }
-"""The columns on users, and how each is shown when there are any."""
+"""The columns of users, with the style of values other than 0."""
 _RARE = ("timed_out", "lost", "not_started", "resting")
-"""Columns that are left out while they are 0."""
+"""Columns that are omitted while they are 0."""
 
 
 def _users(users: Mapping[str, float]) -> RenderableType:
@@ -209,7 +209,7 @@ def _users(users: Mapping[str, float]) -> RenderableType:
     figures["max users"] = Text(f"{users['peak']:,}")
     figures["max starts/s"] = Text(f"{users['starts_per_s_peak']:,.1f}")
     row = table("users", *figures)
-    row.padding = (0, 1, 0, 0)  # or it would not fit on 80 columns
+    row.padding = (0, 1, 0, 0)  # to fit into 80 columns
     row.add_row("", *figures.values())
     column = table("users", "")
     for name, figure in figures.items():

@@ -1,8 +1,8 @@
-"""Tables in a window that is too small for them: which rows and columns there is room for. Pure.
+"""Layout of tables in small windows: which rows and columns fit. Pure.
 
-Each row is one line, whatever is in it, so that the height of the whole is known before it is
-drawn. Where the width is too small columns go, in an order that a section gives, and then the end
-of the first column. Where the height is too small sections lose rows, the last sections first.
+Each row is one line, whatever it contains, so the total height is known in advance. If the window
+is too narrow, columns are omitted in the order that a section defines, and then the first column is
+cut. If it is too low, sections lose rows, the last section first.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from rich.text import Text
 from amoc.base.text import printable
 
 Cell = str | tuple[str, str]
-"""What stands there; or that, and its style."""
+"""Text of a cell, optionally with its style."""
 GAP = "  "
 MIN_NAME = 16
-"""Characters of the first column; columns go before it gets narrower."""
+"""Minimum width of the first column; columns are omitted before it becomes narrower."""
 MIN_ROWS = 3
-"""Rows that each section gets before any gets more."""
+"""Rows for each section before any gets more."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Section:
     """A table.
 
     Attributes:
-        title: Of its first column.
-        heads: Of the other ones.
-        rows: The most important first; those that there is no room for are left out.
-        count: How many rows there are to be told of, with those that are not in `rows`.
-        first_to_go: Columns from 1 on, in the order in which they go where there is no room.
-        order: How the rows stand that there is room for: ``as given``, by ``name``, ``reversed``,
-            or ``total last``: the first of all below the others, which are by name.
+        title: Heading of the first column.
+        heads: Headings of the other columns.
+        rows: Most important first; those that do not fit are omitted.
+        count: Total number of rows, including those not in `rows`.
+        first_to_go: Numbers of columns, from 1, in the order in which they are omitted.
+        order: Order of the rows that fit: ``as given``, by ``name``, ``reversed``, or ``total
+            last``, which is by name with the first row at the end.
     """
 
     title: str
@@ -47,12 +47,12 @@ class Section:
 
 
 def share_out(wanted: Sequence[int], room: int, least: int = MIN_ROWS) -> list[int]:
-    """How many rows each section gets; each that gets any needs a line more for its head.
+    """Return the number of rows of each section; sections with rows need a line for headings, too.
 
     Args:
-        wanted: How many each has, in order of importance.
-        room: Lines for all of them.
-        least: How many each should have before any has more.
+        wanted: Rows that each section has, most important section first.
+        room: Lines for all sections.
+        least: Minimum rows of each section before any gets more.
     """
     given = [0] * len(wanted)
     for number, rows in enumerate(wanted):
@@ -67,7 +67,7 @@ def share_out(wanted: Sequence[int], room: int, least: int = MIN_ROWS) -> list[i
 
 
 def lines(section: Section, rows: int, width: int) -> list[Text]:
-    """A section in `rows` lines and one for its head, each at most `width` wide."""
+    """Return a section as `rows` lines and a heading, each at most `width` wide."""
     shown = list(section.rows[:rows])
     if section.order == "name":
         shown.sort(key=lambda row: _parts(row[0])[0])
@@ -111,7 +111,7 @@ def _line(row: Sequence[Cell], kept: Sequence[int], widths: dict[int, int]) -> T
 
 
 def _clipped(text: str, width: int) -> str:
-    """`text` in exactly so many columns of the window."""
+    """Return `text` cut or padded to a width in columns."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, width - 1) + "…"

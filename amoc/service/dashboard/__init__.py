@@ -1,1 +1,1 @@
-"""The dashboard: pages for a browser, of what REST offers to programs."""
+"""The dashboard: pages for browsers, with the functions that REST has for programs."""

@@ -1,8 +1,8 @@
-"""What the scenarios of runs that go on declare, for the controls of their pages.
+"""Settings that scenarios of running runs declare, for the controls on their pages.
 
-It is found out once for a run, by a process that loads its scenario (`amoc.service.describe`), when
-somebody who may change settings looks at its page. Of a scenario that is not as it was when the run
-began, nothing is said.
+They are determined once per run, by a process that loads its scenario (`amoc.service.describe`),
+when a viewer who may change settings opens its page. If the scenario has changed since the run
+started, there are none.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from amoc.service.isolated import DESCRIBE_S, answer_of
 from amoc.service.problems import Problem
 
 MAX_KNOWN = 32
-"""Runs of which that is remembered."""
+"""Maximum number of runs whose settings are cached."""
 
 _log = logging.getLogger(__name__)
 _Described = Sequence[Mapping[str, Any]]
 
 
 class Declared:
-    """The settings of runs that go on, by the run's id."""
+    """The settings of running runs, by run id."""
 
     def __init__(self) -> None:
         self._found: OrderedDict[str, _Described | None] = OrderedDict()
 
     def look(self, run: str, page: LivePage) -> None:
-        """Somebody looks at the page of a run who may change its settings."""
+        """Start loading the settings of a run for a viewer who may change them."""
         if run not in self._found and page.scenario:
             self._found[run] = ()
             while len(self._found) > MAX_KNOWN:
@@ -43,7 +43,7 @@ class Declared:
             gevent.spawn(self._find, run, page)
 
     def fields(self, run: str, page: LivePage) -> Sequence[tuple[str, forms.Changes]]:
-        """The settings of a run that can be changed; empty as long as that is not known."""
+        """Return the settings of a run that can be changed; empty while they are not known."""
         if run not in self._found:
             return ()
         return forms.changeable(self._found[run], page.settings)
@@ -54,6 +54,6 @@ class Declared:
             if path and digest(path) == page.scenario.get("sha256"):
                 found = answer_of("amoc.service.describe", [path], DESCRIBE_S)["settings"]
         except (AmocError, Problem) as error:
-            _log.warning("what the scenario of run %s declares is not known: %s", run, error)
+            _log.warning("the settings of the scenario of run %s are unknown: %s", run, error)
         if run in self._found:
             self._found[run] = found

@@ -1,7 +1,7 @@
-"""Pages of past runs, and the single seconds of any run that somebody zooms into.
+"""Pages of ended runs, and single seconds of any run for zooming.
 
-Both are made by processes of their own (`amoc.service.saved`). What the charts of a page show is
-remembered, so that its seconds can be had without making the page again.
+Separate processes make both (`amoc.service.saved`). The charts of a page are remembered, so that
+their seconds can be read without making the page again.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from amoc.service.isolated import READ_S, answer_of
 from amoc.service.problems import unprocessable
 
 MAX_KNOWN = 64
-"""Runs whose charts are remembered."""
+"""Maximum number of runs whose charts are remembered."""
 _MODULE = "amoc.service.saved"
 
 
 class Details:
-    """Pages of past runs, and parts of any run."""
+    """Pages of ended runs, and parts of any run."""
 
     def __init__(self) -> None:
         self._shown: OrderedDict[str, JsonObject] = OrderedDict()
 
     def page_of(self, directory: RunDirectory) -> dict[str, Any]:
-        """The page of a run that is over: its title, data and fragments."""
+        """Return the page of an ended run: title, data and fragments."""
         found = answer_of(_MODULE, ["page", str(directory.path)], READ_S)
         self._shown[directory.id] = found["shown"]
         self._shown.move_to_end(directory.id)
@@ -38,19 +38,19 @@ class Details:
     def between(
         self, directory: RunDirectory, from_s: float, to_s: float, shown: JsonObject | None
     ) -> dict[str, Any]:
-        """The single seconds of a part of a run, see `amoc.results.report.detail.columns`.
+        """Return single seconds of a part of a run, see `amoc.results.report.detail.columns`.
 
         Args:
             directory: The run.
-            from_s: Where the part begins, since the first user could start.
-            to_s: Where it ends.
-            shown: What its charts show; None for a run that is over.
+            from_s: Start of the part, in seconds since the first user could start.
+            to_s: End of the part.
+            shown: The charts of its page; None for an ended run.
 
         Raises:
             Problem: The part is too long.
         """
         if not 0 < to_s - from_s <= MAX_S:
-            raise unprocessable(f"to must be up to {MAX_S:g} s after from", "to")
+            raise unprocessable(f"to must be at most {MAX_S:g} s after from", "to")
         if shown is None:
             shown = self._shown.get(directory.id) or self.page_of(directory)["shown"]
         arguments = ["detail", str(directory.path), repr(from_s), repr(to_s)]

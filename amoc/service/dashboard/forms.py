@@ -1,4 +1,4 @@
-"""The forms that start a run and change its settings, of what its scenario declares. Pure."""
+"""Forms for starting a run and changing its settings, from its scenario's declarations. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOAD = (
     *("users", "duration", "stages", "arrival_rate", "max_users", "workers"),
     *("expect", "warmup", "seed", "comment"),
 )
-"""Options of a start that the form has."""
+"""Options of a start that are in the form."""
 _PLACEHOLDERS = {
     "users": "1",
     "duration": "30s, 5m, 1h30m",
@@ -36,7 +36,7 @@ _HELP = {
 
 
 Changes: TypeAlias = "Sequence[tuple[Field, str]]"
-"""Fields for other values of settings, each with the value that is in force."""
+"""Fields for changes of settings, each with the current value."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,18 @@ class Field:
     """A field of the form.
 
     Attributes:
-        name: As REST calls it.
+        name: Name of the field in REST.
         of: ``start`` for an option of the start, ``settings`` for a setting.
-        input: The type of the browser's input.
-        kind: How its text becomes a value: ``number``, ``text``, or ``json`` if it is some.
-        default: Its text at first; who leaves it so does not set it.
-        choices: The values there are, as JSON, each with its text; empty if there are others.
-        help: A sentence on it.
-        required: Whether there must be a value.
-        placeholder: Shown where it is empty.
-        step: Of a number.
-        low: The least that it may be; None means no limit.
-        high: The most.
+        input: Type of the browser's input.
+        kind: Conversion of its text: ``number``, ``text``, or ``json`` (JSON if valid, else text).
+        default: Initial text; if it is not changed, the value is not sent.
+        choices: Allowed values as JSON, each with its text; empty if others are allowed.
+        help: A description.
+        required: Whether it must have a value.
+        placeholder: Shown while it is empty.
+        step: Step of a number.
+        low: Minimum; None for no limit.
+        high: Maximum; None for no limit.
     """
 
     name: str
@@ -73,19 +73,19 @@ class Field:
 
     @property
     def id(self) -> str:
-        """Its id in the page: a setting may have the name of an option."""
+        """Id in the page; includes `of`, as settings may have names of options."""
         return f"{self.of}-{self.name}"
 
     @property
     def label(self) -> str:
-        """What it is called."""
+        """Label of the field."""
         return (
             _LABELS.get(self.name, self.name).replace("_", " ") if self.of == "start" else self.name
         )
 
 
 def load() -> list[Field]:
-    """The options of a start."""
+    """Return the fields for options of a start."""
     fields = []
     for name in LOAD:
         one = StartBody.model_fields[name]
@@ -105,9 +105,9 @@ def load() -> list[Field]:
 
 
 def groups(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Field]]]:
-    """The settings of a scenario: its own, then those of what it uses, and of amoc.
+    """Return the fields for settings of a scenario: its own, then those of libraries and of amoc.
 
-    The number of workers, which is an option of a start, too, is not among them.
+    Does not include the number of workers, which is also an option of a start.
     """
     own = [field(one) for one in settings if one["own"]]
     others = [field(one) for one in settings if not one["own"] and one["name"] not in LOAD]
@@ -116,7 +116,7 @@ def groups(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Field]
 
 
 def field(one: Mapping[str, Any]) -> Field:
-    """The field of a setting, as `amoc.service.describe` tells it."""
+    """Return the field for a setting, as described by `amoc.service.describe`."""
     choices = one["choices"]
     form = one["type"] if isinstance(one["type"], Mapping) else {}
     kind = form.get("type")
@@ -157,11 +157,11 @@ def _limits(low: float | None, high: float | None) -> str:
 def changeable(
     described: Sequence[Mapping[str, Any]] | None, now: Sequence[SettingPart]
 ) -> list[tuple[str, Changes]]:
-    """The settings that can be changed during a run, with their values now, as `groups` has them.
+    """Return the settings that can be changed during a run, with their current values, in groups.
 
     Args:
-        described: Those that its scenario declares; None where they cannot be known.
-        now: Those of the run.
+        described: The settings that its scenario declares; None if unknown.
+        now: The current settings of the run.
     """
     values = {one["name"]: one["value"] for one in now}
     if described is None:
@@ -176,7 +176,7 @@ def changeable(
 
 
 def _undescribed(one: SettingPart) -> dict[str, Any]:
-    """A setting of which its name, value and description are known."""
+    """Return the description of a setting of which only name, value and description are known."""
     return {
         **one,
         "own": True,
@@ -190,7 +190,7 @@ def _undescribed(one: SettingPart) -> dict[str, Any]:
 
 
 def _change(one: Mapping[str, Any], value: str) -> Field:
-    """The field for another value of a setting; of choices the one that is in force is chosen."""
+    """Return the field to change a setting; if it has choices the current one is selected."""
     made = field({**one, "required": True})
     chosen = next((told for told, text in made.choices if text == value), None)
     if chosen is None:
@@ -199,7 +199,7 @@ def _change(one: Mapping[str, Any], value: str) -> Field:
 
 
 def _is_number(text: str) -> bool:
-    """Whether a browser's input of numbers can show it; infinity it cannot."""
+    """Return whether a browser's number input can display a value, which excludes infinity."""
     return not text or text.lstrip("-").replace(".", "", 1).replace("e-", "", 1).isdigit()
 
 

@@ -1,11 +1,11 @@
-"""The page of a run that goes on, made once for all who look at it.
+"""The page of a running run, made once for all viewers.
 
-A run that the server starts is followed from its beginning, so that its page is there at once
-however late somebody looks; another one while somebody looks, and for some minutes more. Then all
-that was kept for it is let go.
+Runs that the server starts are followed from their start, so that their pages are available at
+once. Other runs are followed while there are viewers, and for some minutes after. Then all their
+data is released.
 
-The page is made each second only while somebody looks. Making it may take a tenth of the time at
-the most: a run with very many metrics is shown less often than each second.
+The page is updated every second only while there are viewers. Updates may take at most a tenth of
+the time, so pages of runs with very many metrics are updated less often.
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ from amoc.service.log_tail import LogTail
 
 LOOK_S = 0.2
 LINGER_S = 600.0
-"""How long a run is followed for nobody; to begin anew takes the longer the longer it is."""
+"""How long to follow a run without viewers. Starting again takes longer the longer the run is."""
 LOOKED_S = 10.0
-"""How long the page is made each second for nobody: for lists, and for clients that come back."""
+"""How long to update every second without viewers, for lists and for clients that reconnect."""
 SELDOM_S = 60.0
-"""How often it is made when nobody looks."""
+"""Interval of updates without viewers."""
 READY_S = 120.0
 READ_S = 0.8
-"""Of a long run that is read on, how often it is shown."""
+"""Interval of updates while the seconds of a long run are being read."""
 SILENT_S = 1.5
-"""A run that has written no second for so long is asked whether it goes on."""
+"""A run without a new second for this long is asked whether it is still running."""
 SHARE = 10
-"""One part in so many of the time is spent on a page, at the most."""
+"""Updates of the page may take at most one part in this many of the time."""
 MAKE_SHARE = 20
-"""The same for making all its charts anew."""
+"""The same for complete redraws of all charts."""
 HOLD_NS = 20 * MS_NS
-"""How long the server's loop may be held: each turn of it may cost much on a busy host."""
+"""How long to occupy the event loop at a time; a switch may be costly on a busy host."""
 AT_ONCE = 60
-"""Seconds that are read at once."""
+"""Seconds of data to read at a time."""
 
 _log = logging.getLogger(__name__)
 
 AddParts: TypeAlias = Callable[[LivePage, str, Sequence[JsonObject] | None], None]
-"""Adds the dashboard's own parts to a version of the page of the run with an id; gets the newest
-lines of its logs, or None if they are as they were."""
+"""Adds the dashboard's own parts to a version of the page of a run, given its id and the newest
+lines of its logs, or None if these have not changed."""
 
 
 class Watched:
-    """A run that somebody looks at.
+    """A run with a page that viewers may watch.
 
     Attributes:
-        page: What it shows; None as long as it is made for the first time.
-        to_the_end: Whether it is followed however long nobody looks.
+        page: Its page; None until it has been made for the first time.
+        to_the_end: Whether to follow it to its end even without viewers.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Watched:
         """Follow a run.
 
         Args:
-            directory: Where it is.
-            goes_on: Whether it may still write something.
-            on_end: Called when it is not followed any more.
+            directory: Directory of the run.
+            goes_on: Returns whether it may still write data.
+            on_end: Called when it is no longer followed.
             add: Called for each version of the page.
         """
         self.page: LivePage | None = None
@@ -99,26 +99,26 @@ class Watched:
         self._heard_ns = 0
         self._greenlet = gevent.spawn(self._run)
 
-    # For those who look
+    # For viewers
 
     def ready(self) -> LivePage | None:
-        """The page, once it is there; None if there is nothing to follow."""
+        """Wait for the page, and return it; None if there is nothing to follow."""
         self._last_looked_ns = now_ns()
         self._ready.wait(READY_S)
         self._last_looked_ns = now_ns()
         return self.page
 
     def looked_at(self) -> LivePage | None:
-        """The page as it is; None as long as it is made for the first time."""
+        """Return the current page; None until it has been made for the first time."""
         self._last_looked_ns = now_ns()
         return self.page
 
     def events(self, version: int, controls: bool) -> Iterator[str]:
-        """What changes after a version of the page, until the run is over.
+        """Yield the changes since a version of the page, until the run ends.
 
         Args:
-            version: What the client has seen.
-            controls: Whether it may see parts with which the run is changed.
+            version: The version that the client has.
+            controls: Whether the client may see the controls.
         """
         self._viewers += 1
         try:
@@ -138,7 +138,7 @@ class Watched:
             self._last_looked_ns = now_ns()
 
     def _message(self, page: LivePage, version: int, controls: bool) -> tuple[int, str]:
-        """What a client gets; many have seen the same version."""
+        """Return the message for a client, cached as many clients have the same version."""
         found = self._sent.get((version, controls))
         if found is None:
             message = page.since(version)
@@ -188,12 +188,12 @@ class Watched:
             nobody_s = 0.0 if self._viewers else (now_ns() - self._last_looked_ns) / S_NS
             if nobody_s > LINGER_S and not self.to_the_end:
                 return
-            # Looked at before the seconds: what a run writes last must not be missed.
+            # Checked before the seconds are read, so as not to miss the run's last ones.
             silent = now_ns() - self._heard_ns > SILENT_S * S_NS
             over = self._directory.summary.exists() or (
                 silent and not self._goes_on(self._directory)
             )
-            with suppress(ResourceError):  # deleted just now
+            with suppress(ResourceError):  # it has just been deleted
                 series.grow()
             spent_ns = now_ns()
             self._yield_if_due.begin()
@@ -207,7 +207,7 @@ class Watched:
             if points:
                 self._heard_ns = now_ns()
             if len(points) == AT_ONCE:
-                continue  # far behind
+                continue  # there is much more to read
             partial = page.read_share < 1.0
             page.read_on(spent_ns + int(READ_S * S_NS))
             over = over and page.read_share == 1.0
@@ -220,7 +220,7 @@ class Watched:
             gevent.sleep(max(LOOK_S, (SHARE - 1) * spent_ns / S_NS))
 
     def _series(self) -> StoredSeries | None:
-        """The run's seconds; None if there will be none."""
+        """Return the seconds of the run; None if there will be none."""
         while not self._directory.series.exists():
             if not self._goes_on(self._directory):
                 return None

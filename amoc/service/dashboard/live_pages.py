@@ -1,4 +1,4 @@
-"""The runs that somebody looks at, and those that are listed while they go on."""
+"""Runs with viewers, and runs in lists that are still running."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from amoc.service.dashboard.live import AddParts, Watched
 from amoc.service.runs import Runs
 
 MAX_LISTED = 8
-"""Runs that are followed though nobody looks at their pages."""
+"""Maximum number of runs that are followed without viewers."""
 
 
 class LivePages:
-    """The runs that somebody looks at."""
+    """The runs that are followed for viewers."""
 
     def __init__(self, runs: Runs, add: AddParts) -> None:
-        """Follow nobody yet; `add` as for `Watched`."""
+        """Follow no run yet; for `add` see `Watched`."""
         self._runs, self._add = runs, add
         self._watched: dict[str, Watched] = {}
 
     def of(self, directory: RunDirectory) -> Watched:
-        """The page of a run, which is followed from now on."""
+        """Return the page of a run, and follow the run from now on."""
         there = self._watched.get(directory.id)
         if there is None:
 
@@ -35,14 +35,14 @@ class LivePages:
         return there
 
     def begin(self, directory: RunDirectory) -> None:
-        """The server has started a run."""
+        """Follow a run that the server has started."""
         if len(self._watched) < MAX_LISTED:
             self.of(directory).to_the_end = True
 
     def so_far(self, one: ListedRun) -> ListedRun:
-        """A run as it is listed, with the figures that it has up to now if it goes on.
+        """Return a run as in a list, with its current figures if it is running.
 
-        From the first call on it is followed, as if somebody looked at its page.
+        Follows the run from the first call on, as if it had viewers.
         """
         if one.verdict != "running" or one.duration_s is not None:
             return one
@@ -53,7 +53,7 @@ class LivePages:
         return one if page is None else of_summary(one.name, one.directory, page.summary)
 
     def goes_on(self, directory: RunDirectory) -> bool:
-        """Whether a run may still write something; those of the server from their start on."""
+        """Return whether a run may still write data; true for this server's from the start."""
         if directory.summary.exists():
             return False
         if self._runs.job(directory.id) is not None:

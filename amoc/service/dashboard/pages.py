@@ -1,4 +1,4 @@
-"""The dashboard's pages: runs, a run, the form that starts one, two compared, signing in."""
+"""The pages of the dashboard: runs, a run, the start form, a comparison, signing in."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ASSETS = {
 
 @cache
 def version_of_assets() -> str:
-    """Changes when one of them does: browsers keep them."""
+    """Return a value that changes when any of the files does, as browsers cache them."""
     digest = sha256()
     for name, directory in sorted(ASSETS.items()):
         digest.update((directory / name).read_bytes())
@@ -55,7 +55,7 @@ def version_of_assets() -> str:
 
 
 def register(app: OpenAPI, service: Service) -> None:
-    """Add the routes; none of them is in the document of REST."""
+    """Add the routes. None of them is in the OpenAPI document."""
     declared = Declared()
     live = LivePages(service.runs, partial(parts.add, declared=declared))
     service.runs.queue.on_begin = live.begin
@@ -66,7 +66,7 @@ def register(app: OpenAPI, service: Service) -> None:
         if name not in ASSETS:
             raise Problem(HTTPStatus.NOT_FOUND, "there is no such file")
         answer = send_from_directory(ASSETS[name], name)
-        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"  # by its version
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"  # has a version
         return answer
 
     @app.route("/")
@@ -138,13 +138,13 @@ def register(app: OpenAPI, service: Service) -> None:
             "compare_runs.html",
             title=found["title"],
             runs=[one.id for one in both],
-            compared=Markup(found["compared"]),  # noqa: S704 - a template has made it
+            compared=Markup(found["compared"]),  # noqa: S704 - made by a template
             data=shell.json_text(found["data"]),
         )
 
 
 def _told(view: Callable[..., Any]) -> Callable[..., Any]:
-    """The view of a page; what is refused is a page, too."""
+    """Return the view function of a page, which responds to errors with a page, too."""
 
     @wraps(view)
     def told(**arguments: str) -> Any:
@@ -161,7 +161,7 @@ def _told(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def page(template: str, here: str = "", **context: object) -> Response:
-    """A page of the dashboard, with what its client may do."""
+    """Return a page of the dashboard, with what its client may do."""
     role = guard.role()
     made = shell.environment(parts.PACKAGE).get_template(template)
     said = {"title": "amoc", "policy": "", "style": "", "script": "", "data": ""} | context
@@ -177,7 +177,7 @@ def page(template: str, here: str = "", **context: object) -> Response:
 
 
 def _moment(name: str) -> float:
-    """A moment of a run in a request's query, in seconds since the first user could start."""
+    """Return a time in a request's query, in seconds since the first user could start."""
     value = request.args.get(name, nan, float)
     if not isfinite(value):
         raise unprocessable(f"{name} must be a number of seconds", name)
@@ -193,7 +193,7 @@ def _limit() -> int:
 
 
 def _list(service: Service, live: LivePages, query: str, limit: int) -> str:
-    """The table of runs."""
+    """Return the table of runs."""
     found = service.runs.newest(MAX_LIMIT if query else limit + 1)
     some = runs_table.matching(found, query)
     rows = [
@@ -213,7 +213,7 @@ def _list(service: Service, live: LivePages, query: str, limit: int) -> str:
 def _start_page(service: Service, chosen: str) -> Response:
     about, problem = None, ""
     if guard.role() < Role.RUN:
-        raise Problem(HTTPStatus.FORBIDDEN, "starting a run needs the role run")
+        raise Problem(HTTPStatus.FORBIDDEN, "starting a run requires the role run")
     if chosen:
         try:
             about = service.scenarios.describe(chosen)

@@ -1,4 +1,4 @@
-"""What the dashboard adds to the page of a run: its controls, and the newest lines of its logs."""
+"""The dashboard's additions to the page of a run: controls, and the newest log lines."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def add(page: LivePage, run: str, lines: Sequence[JsonObject] | None, declared: 
 
     Args:
         page: The page.
-        run: The run's id.
-        lines: The newest of its logs; None if they are as they were.
-        declared: What its scenario declares.
+        run: Id of the run.
+        lines: Newest lines of its logs; None if they have not changed.
+        declared: Settings that its scenario declares.
     """
     settings = declared.fields(run, page)
     page.show_fragment("controls", "" if page.is_over else controls(page.last, settings))
@@ -36,11 +36,11 @@ def add(page: LivePage, run: str, lines: Sequence[JsonObject] | None, declared: 
 
 
 def controls(last: Point | None, settings: Sequence[tuple[str, Changes]] = ()) -> str:
-    """What a run can be told, as it is after its last second.
+    """Return the controls of a run, with values as of its last second.
 
     Args:
-        last: That second; None before it.
-        settings: Those that can be changed, see `amoc.service.dashboard.forms.changeable`.
+        last: The last second; None before the first one.
+        settings: Settings that can be changed, see `amoc.service.dashboard.forms.changeable`.
     """
     state = last.state if last is not None else STARTING
     throttles = last.throttles if last is not None else {}
@@ -55,7 +55,7 @@ def controls(last: Point | None, settings: Sequence[tuple[str, Changes]] = ()) -
 
 
 def rates(throttles: Mapping[str, ThrottlePoint]) -> list[tuple[str, str, str, int]]:
-    """Name, rate as it can be changed, executions a second, and who waits, of throttles."""
+    """Return name, editable rate, executions per second, and waiting users of throttles."""
     return [
         (name, rate_text(one), f"{one.executions:,}/s", one.waiting)
         for name, one in sorted(throttles.items())[:MAX_THROTTLES]
@@ -64,7 +64,7 @@ def rates(throttles: Mapping[str, ThrottlePoint]) -> list[tuple[str, str, str, i
 
 
 def rate_text(one: ThrottlePoint) -> str:
-    """The rate of a throttle as ``amoc throttle NAME RATE`` takes it."""
+    """Return the rate of a throttle in the syntax of ``amoc throttle NAME RATE``."""
     if one.rate is None:
         return "inf"
     if not one.interval_s:
@@ -74,13 +74,13 @@ def rate_text(one: ThrottlePoint) -> str:
 
 
 def log_of(directory: RunDirectory) -> str:
-    """The newest lines of a run's logs."""
+    """Return the newest lines of a run's logs as HTML."""
     tail = LogTail(directory.logs, LOG_LINES, PeriodicYield())
     tail.look()
     return log(tail.lines())
 
 
 def log(lines: Iterable[JsonObject]) -> str:
-    """Lines of logs."""
+    """Return lines of logs as HTML."""
     template = shell.environment(PACKAGE).get_template("parts/log.html")
     return template.render(lines=[*lines])

@@ -1,4 +1,4 @@
-"""The runs as the dashboard lists them: rows of text."""
+"""The list of runs in the dashboard: rows of text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING, ListedRun, 
 from amoc.scenario.scenario_files import file_names
 
 EARLY = (QUEUED, STARTING, FAILED)
-"""What a run is called that has no directory yet."""
+"""States of runs that do not have a directory yet."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class RunRow:
 
     Attributes:
         name: Its id.
-        verdict: What came of it, or what it does.
-        tone: As of a `Headline`.
-        over: Whether it has results that do not change any more.
-        end: What the button is called that ends it.
-        failed: Whether it could not begin.
+        verdict: Its verdict, or its state.
+        tone: As for a `Headline`.
+        over: Whether it has final results.
+        end: Label of the button that ends it.
+        failed: Whether it failed to start.
         shown: Whether it has a page.
-        error: Why it could not begin.
+        error: Why it failed to start.
     """
 
     name: str
@@ -48,7 +48,7 @@ class RunRow:
 
 
 def row(one: ListedRun, error: str = "") -> RunRow:
-    """A run in the list; `error` is why it could not begin."""
+    """Return a run as a row of the list; `error` is why it failed to start."""
     early = one.verdict in EARLY and one.duration_s is None
     _, _, started, took, users, requests, failures, verdict, comment = cells(one)
     return RunRow(
@@ -72,7 +72,7 @@ def row(one: ListedRun, error: str = "") -> RunRow:
 
 
 def matching(runs: Iterable[ListedRun], query: str) -> list[ListedRun]:
-    """Those in whose texts all words of `query` are."""
+    """Return the runs whose texts contain all words of `query`."""
     words = query.lower().split()
 
     def says(one: ListedRun) -> str:

@@ -1,4 +1,4 @@
-"""Signing in: a token that a browser keeps in a cookie which no script can read."""
+"""Signing in: the browser keeps a token in a cookie that scripts cannot read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from amoc.service.service import Service
 _OURS = re.compile(r"/(?:[!-.0-\[\]-~][!-~]*)?")
 
 
-def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - as all parts
+def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - same for all parts
     """Add the routes."""
 
     @app.route(guard.SIGN_IN)
@@ -42,9 +42,9 @@ def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - as all p
 
 
 def way_back(to: str) -> str:
-    r"""Where to go after signing in: a page of ours.
+    r"""Return where to go after signing in, which must be a page of this server.
 
-    Browsers leave out tabs and line ends and take \ for /, so //, /\ and a tab between two / all
-    begin an address of somebody else.
+    Browsers remove tabs and line ends, and treat \ as /. So //, /\ and / with a tab before another
+    / all start a URL on another host.
     """
     return to if _OURS.fullmatch(to) else "/"
