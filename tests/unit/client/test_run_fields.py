@@ -73,8 +73,8 @@ def test_what_says_nothing_is_not_sent() -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"throttles": "10/s"}, "throttles must be a table"),
-        ({"set": [1]}, "set must be a table"),
+        ({"throttles": "10/s"}, "throttles must be a dict"),
+        ({"set": [1]}, "set must be a dict"),
         ({"duration": [1]}, "duration must be a duration"),
         ({"expect": [1]}, "expect must be a string or a list of strings"),
     ],
