@@ -29,6 +29,6 @@ def test_of_two_daemons_the_second_does_not_start(
     monkeypatch.setattr(pid_file, "LOOKED_AT_S", 0.0)
     first = PidFile(tmp_path)
     first.write("http://127.0.0.1:4000")
-    with pytest.raises(UsageError, match="already runs for .* at http"):
+    with pytest.raises(UsageError, match=r"already runs for .* at http"):
         PidFile(tmp_path)
     first.close()
