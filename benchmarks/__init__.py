@@ -1,12 +1,12 @@
-"""Programs that measure what amoc costs: one question each, answered for the machine they run on.
+"""Programs that measure what amoc costs. Each answers one question, for the machine it runs on.
 
-    python -m benchmarks                            what there is
-    python -m benchmarks run users --json a.json    run some of them, or all, and keep the figures
+    python -m benchmarks                            list the programs
+    python -m benchmarks run users --json a.json    run some or all of them, and keep the figures
     python -m benchmarks compare a.json b.json      ratios of two such files, with their spread
-    python -m benchmarks.users --users 500000       one of them, with arguments of its own
+    python -m benchmarks.users --users 500000       one program, with its own arguments
 
-A program is a module with a `main()` and with `SHORT`, the arguments that let it end within a few
-seconds: that is how it is found, listed and tested. `NEEDS` names other programs without which it
-is left out. It says what it has found through `benchmarks.outcome`.
-What users run is in modules that end in `_scenario`.
+A program is a module with a `main()` and with `SHORT`, the arguments with which it ends within a
+few seconds. By these it is found, listed and tested. `NEEDS` names other programs without which it
+is left out. It reports its figures through `benchmarks.outcome`.
+Scenarios are in modules that end in `_scenario`.
 """

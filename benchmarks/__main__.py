@@ -1,4 +1,4 @@
-"""Lists the programs, runs them, and compares what they have found.
+"""List the programs, run them, and compare their figures.
 
 python -m benchmarks
 python -m benchmarks run [NAME …] [--short] [--rounds N] [--json FILE] [-- ARGUMENTS]
@@ -24,7 +24,7 @@ from benchmarks.processes import end_group
 
 HERE = Path(__file__).resolve().parent
 SHORT_S, LONG_S = 120.0, 7200.0
-"""After which a program is ended that has not ended by itself."""
+"""Time after which a program that has not ended is killed."""
 
 
 class Program(NamedTuple):
@@ -34,14 +34,14 @@ class Program(NamedTuple):
     question: str
     """The first line of its docstring."""
     short: list[str]
-    """The arguments that let it end within a few seconds."""
+    """Arguments with which it ends within a few seconds."""
     needs: list[str]
     """Other programs without which it cannot run."""
     python: tuple[int, int] = (3, 11)
-    """The first version of Python that it runs on."""
+    """Oldest version of Python that it runs on."""
 
     def missing(self) -> str:
-        """Why it cannot run; empty where it can."""
+        """Return why it cannot run; empty if it can."""
         if not self.runs_here():
             version = ".".join(map(str, self.python))
             return f"wanted Python {version} or later, got {sys.version.split()[0]}"
@@ -49,12 +49,12 @@ class Program(NamedTuple):
         return f"{', '.join(absent)} not installed" if absent else ""
 
     def runs_here(self) -> bool:
-        """Whether this version of Python is enough."""
+        """Return whether this version of Python is new enough."""
         return sys.version_info >= self.python
 
 
 def programs() -> list[Program]:
-    """All of them, found without loading any: some patch the process that loads them."""
+    """Return all programs. Loads none of them: some patch the process that loads them."""
     found = []
     for path in sorted([*HERE.glob("*.py"), *HERE.glob("*/__main__.py")]):
         name = path.parent.name if path.stem == "__main__" else path.stem
@@ -73,7 +73,7 @@ def programs() -> list[Program]:
 
 
 def run(program: Program, arguments: list[str], rounds: int, seconds: float) -> dict[str, Any]:
-    """Run a program so many times; what it has found, and whether it failed."""
+    """Run a program `rounds` times. Return its figures, and whether it failed."""
     figures: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="amoc-benchmark-") as directory:
         path = Path(directory) / "figures"
@@ -88,7 +88,7 @@ def run(program: Program, arguments: list[str], rounds: int, seconds: float) -> 
 
 
 def _run_once(name: str, arguments: list[str], figures: Path, seconds: float) -> int:
-    """The exit code; of a program that has not ended in time, and was killed, that of a failure."""
+    """Return the exit code. A program that does not end in time is killed and counts as failed."""
     print(f"== {name} {' '.join(arguments)}", flush=True)
     process = subprocess.Popen(
         [sys.executable, "-m", f"benchmarks.{name}", *arguments],
@@ -106,7 +106,7 @@ def _run_once(name: str, arguments: list[str], figures: Path, seconds: float) ->
 
 
 def version() -> str:
-    """What is measured: the commit, and whether files were changed since."""
+    """Return the measured version: the commit, and whether files have changed since."""
     told = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=HERE,
@@ -118,7 +118,7 @@ def version() -> str:
 
 
 def run_all(options: argparse.Namespace) -> int:
-    """Run those that were asked for; fails when one did."""
+    """Run the requested programs. Exit with an error if one failed."""
     known = {one.name: one for one in programs()}
     if unknown := sorted(set(options.names) - set(known)):
         sys.exit(f"no such program: {', '.join(unknown)}; there are {', '.join(known)}")
@@ -154,7 +154,7 @@ def run_all(options: argparse.Namespace) -> int:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file of results."""
+    """Read a file of results."""
     result: dict[str, Any] = json.loads(path.read_text())
     if result.get("format") != comparison.FORMAT:
         sys.exit(f"{path} must have the format {comparison.FORMAT}, got {result.get('format')}")
@@ -162,7 +162,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Do what was asked."""
+    """Run the command line."""
     words = sys.argv[1:]
     at = words.index("--") if "--" in words else len(words)
     parser = argparse.ArgumentParser(
@@ -171,11 +171,11 @@ def main() -> int:
         formatter_class=argparse.RawTextHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command")
-    running = commands.add_parser("run", help="run programs; arguments of its own follow after --")
-    running.add_argument("names", nargs="*", metavar="NAME", help="all of them without a name")
-    running.add_argument("--short", action="store_true", help="a few seconds each: do they run?")
-    running.add_argument("--rounds", type=int, default=1, help="how often each")
-    running.add_argument("--json", type=Path, metavar="FILE", help="keep the figures, or add them")
+    running = commands.add_parser("run", help="run programs; a program's arguments follow --")
+    running.add_argument("names", nargs="*", metavar="NAME", help="default: all programs")
+    running.add_argument("--short", action="store_true", help="run a few seconds each, as a test")
+    running.add_argument("--rounds", type=int, default=1, help="runs of each program")
+    running.add_argument("--json", type=Path, metavar="FILE", help="write or add figures to FILE")
     comparing = commands.add_parser("compare", help="ratios of two files, with their spread")
     comparing.add_argument("before", type=Path)
     comparing.add_argument("after", type=Path)

@@ -1,4 +1,4 @@
-"""``amoc run`` as an operator calls it, for programs that measure it."""
+"""Run ``amoc run`` as an operator does, for programs that measure it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from benchmarks.processes import cpu_s, family
 
 HERE = Path(__file__).resolve().parent
 DIRECTORY = "BENCHMARK_DIRECTORY"
-"""The environment variable that tells a scenario where to leave files."""
+"""Environment variable that tells a scenario where to write files."""
 END_S = 120.0
-"""How long a run may take to end, after all that is measured."""
+"""Time limit for a run to end once everything is measured."""
 _LOOK_S = 0.005
 
 
@@ -31,8 +31,8 @@ class AmocRun:
 
     Attributes:
         process: The controller's process.
-        directory: Where the run and its scenario write; gone at the end.
-        started: When the command was given, on the monotonic clock.
+        directory: Where the run and its scenario write; removed at the end.
+        started: When the command was started, on the monotonic clock.
     """
 
     def __init__(self, command: list[str], directory: Path) -> None:
@@ -50,7 +50,7 @@ class AmocRun:
             )
 
     def wait_for(self, pattern: str, count: int, seconds: float) -> bool:
-        """Wait until the scenario has made so many files in the directory; whether it has."""
+        """Wait until `count` files match `pattern` in the directory; return whether they do."""
         give_up = time.monotonic() + seconds
         while len(list(self.directory.glob(pattern))) < count:
             if self.process.poll() is not None or time.monotonic() > give_up:
@@ -60,7 +60,7 @@ class AmocRun:
         return True
 
     def cpu_between(self, begin: float, end: float) -> dict[str, float]:
-        """The CPU seconds of each of its processes between two moments, by their roles."""
+        """Return the CPU seconds of each of its processes between two moments, by role."""
         time.sleep(max(0.0, begin - time.monotonic()))
         roles = family(self.process.pid)
         before = {pid: cpu_s(pid) for pid in roles}
@@ -71,7 +71,7 @@ class AmocRun:
         return dict(used)
 
     def finish(self, stop: bool = False) -> dict[str, Any]:
-        """Wait until it ends, or stop it; its summary. Users that raised fail the program.
+        """Wait until it ends, or stop it. Return its summary. Users that raised fail the program.
 
         Raises:
             SystemExit: It left no summary.
@@ -87,7 +87,7 @@ class AmocRun:
             )
             sys.exit(outcome.Exit.FAILED)
         if code == ExitCode.GENERATOR_LIMITED:
-            outcome.missed("amoc says that it was too slow itself")
+            outcome.missed("amoc reports that it was too slow itself")
         elif code:
             self._fail(f"ended with code {code}")
         outcome.check_users(summary)
@@ -101,7 +101,7 @@ class AmocRun:
 def amoc_run(
     scenario: Path, users: int, workers: int, settings: Mapping[str, object], *options: str
 ) -> Iterator[AmocRun]:
-    """Run a scenario; whatever is left of it at the end is killed."""
+    """Run a scenario. Kill whatever is left of it at the end."""
     command = [sys.executable, "-m", "amoc", "run", str(scenario)]
     command += ["--users", str(users), "--workers", str(workers), *options]
     for name, value in {"user_rate": "infinity", **settings}.items():

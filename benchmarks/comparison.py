@@ -1,9 +1,9 @@
-"""Two files of results, figure by figure: how many times as much, and how sure that is. Pure.
+"""Compare two files of results, figure by figure: ratios and their spread. Pure.
 
-A file has, for each program, the values that its rounds gave for each figure. The ratio of two
-figures is the median of the ratios of all pairs of values, and its spread reaches from the least of
-them to the greatest: where that includes 1, the rounds do not tell the two apart. No verdict is
-given, because figures know neither whether more is better nor what else the machine did.
+A file has, for each program, the values of each figure in each round. The ratio of two figures is
+the median of the ratios of all pairs of values, and its spread is the range of these. If that
+includes 1, the rounds do not distinguish the two. No verdict is given, because a figure does not
+say whether more is better, nor what else the machine was doing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ FORMAT = 1
 
 
 class Ratio(NamedTuple):
-    """How many times as much."""
+    """A ratio of two figures, with its spread."""
 
     middle: float
     least: float
@@ -25,7 +25,7 @@ class Ratio(NamedTuple):
 
 
 def ratio(before: Sequence[float], after: Sequence[float]) -> Ratio | None:
-    """`after` over `before`; None where a value of `before` is 0 and there is no ratio."""
+    """Return `after` / `before`; None if a value of `before` is 0 and there is no ratio."""
     if not before or not after or not all(before):
         return None
     found = sorted(new / old for old, new in product(before, after))
@@ -33,7 +33,7 @@ def ratio(before: Sequence[float], after: Sequence[float]) -> Ratio | None:
 
 
 def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """A file with the values of further rounds added, as of two versions measured in turn.
+    """Return a file with the values of further rounds added, for versions measured alternately.
 
     Raises:
         ValueError: They are not of the same version, machine and arguments.
@@ -58,7 +58,7 @@ def joined(before: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
 
 
 def unlike(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """What else is not the same in two files, so that their figures may differ for it."""
+    """Yield the other differences between two files, which may explain differing figures."""
     for name in sorted({*before["machine"], *after["machine"]}):
         old, new = before["machine"].get(name, "?"), after["machine"].get(name, "?")
         if old != new:
@@ -77,7 +77,7 @@ def _failures(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[s
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Two files as lines of text."""
+    """Yield the comparison of two files as lines of text."""
     for which, one in (("before", before), ("after", after)):
         begin, end = one["load"]
         yield f"{which}: {one['version']}, {one['at']}, load {begin:.1f} to {end:.1f}"

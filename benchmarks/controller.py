@@ -1,15 +1,14 @@
-"""What many nodes cost the one controller: CPU, memory, loop holds, bytes; and what ends first.
+"""What many nodes cost their controller: CPU, memory, loop holds, bytes, and the first limit.
 
-The controller is a real one, `amoc run --cluster join`. Its nodes are fake ones
-(benchmarks/fake_nodes.py): they run nothing, and say over the real bus, encrypted, what nodes with
-so many workers say. Wanted (issue of the many hosts): 1,000 nodes of 32 workers take less than one
-core.
+The controller is real, `amoc run --cluster join`. Its nodes are fake (benchmarks/fake_nodes.py):
+they run nothing, but send over the real, encrypted bus what nodes with so many workers send. Goal:
+1,000 nodes of 32 workers take less than one core.
 
     python -m benchmarks.controller [--nodes 1000] [--workers 32] [--users 100000] [--rate 10000]
                                     [--counters 20] [--timers 5] [--seconds 20] [--processes 2]
 
-Fake nodes take CPU, too, so the controller may be late where there are few cores; its own CPU time
-is not changed by that. All that they have counted must be in the run's summary.
+Fake nodes take CPU, too, so with few cores the controller may be late; its own CPU time does not
+change. Everything that the nodes have counted must be in the run's summary.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ NEEDS = ["ss"]
 SCENARIO = HERE / "controller_scenario.py"
 JOIN_S = 300.0
 CORE = 1.0
-"""What the controller may take of a core."""
+"""Goal for the controller's CPU, in cores."""
 THROTTLE = "turns"
 LONG_S = 5.0
 """A shorter run proves nothing."""
@@ -52,7 +51,7 @@ T = TypeVar("T")
 
 
 def eventually(condition: Callable[[], T], run: AmocRun, what: str) -> T:
-    """Wait until a condition holds, and return what it is; not longer than the run lasts."""
+    """Wait until a condition holds, and return its value; at most as long as the run lasts."""
     give_up = time.monotonic() + JOIN_S
     while not (found := condition()):
         if time.monotonic() > give_up or run.process.poll() is not None:
@@ -67,7 +66,7 @@ def eventually(condition: Callable[[], T], run: AmocRun, what: str) -> T:
 def fakes(
     options: argparse.Namespace, controller: str, secret: Path, directory: Path
 ) -> Iterator[list[int]]:
-    """Fake nodes, in a few processes; the ids of these."""
+    """Start fake nodes in a few processes; yield the process ids."""
     each = -(-options.nodes // options.processes)
     started = []
     for first in range(0, options.nodes, each):
@@ -97,7 +96,7 @@ def fakes(
 
 
 def threads_s(pid: int) -> dict[str, float]:
-    """The CPU time of a process: of its own thread, and of those of ZeroMQ."""
+    """Return the CPU time of a process: of its main thread, and of ZeroMQ's threads."""
     found = {"main": 0.0, "ZeroMQ": 0.0}
     for thread in Path(f"/proc/{pid}/task").iterdir():
         used = int((thread / "schedstat").read_text().split()[0]) / S_NS
@@ -106,7 +105,7 @@ def threads_s(pid: int) -> dict[str, float]:
 
 
 def bytes_of(ports: range) -> int:
-    """What has gone over the connections to ports of this host, either way."""
+    """Return the bytes sent and received on connections to ports of this host."""
     where = " or ".join(f"sport = :{port}" for port in ports)
     command = ["ss", "-tinH", "state", "established", f"( {where} )"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -114,7 +113,7 @@ def bytes_of(ports: range) -> int:
 
 
 def free_ports() -> int:
-    """The first of five ports in a row that nobody has."""
+    """Return the first of five consecutive free ports."""
     told = subprocess.run(["ss", "-tanH"], capture_output=True, text=True, check=True).stdout
     taken = {int(port) for port in re.findall(r":(\d+)\s", told)}
     return next(port for port in range(21000, 32000, 5) if not taken & {*range(port, port + 5)})
@@ -123,7 +122,7 @@ def free_ports() -> int:
 def measure(
     options: argparse.Namespace, run: AmocRun, ports: range, fakes: list[int]
 ) -> dict[str, float]:
-    """What the controller takes in a second, while users run."""
+    """Return what the controller takes per second while users run."""
     control = run.directory / "run"
     eventually(lambda: [*control.glob("**/control*")], run, "not all workers were up")
     pid = run.process.pid
@@ -148,7 +147,7 @@ def measure(
 
 
 def limits(options: argparse.Namespace, found: dict[str, float], late_s: float) -> None:
-    """Say at how many nodes like these each limit is reached, if all grows as their number."""
+    """Print at how many nodes each limit is reached, assuming linear growth."""
     nodes = options.nodes
     orphaned_s = fencing.ORPHANED_NS / S_NS
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
@@ -158,16 +157,16 @@ def limits(options: argparse.Namespace, found: dict[str, float], late_s: float) 
         "CPU of ZeroMQ's thread (one core)": nodes / found["ZeroMQ"],
         f"memory ({memory / 1e3:.0f} GB)": nodes * memory / found["memory"],
         f"descriptors ({descriptors:,})": nodes * descriptors / found["descriptors"],
-        "a line of 1 Gbit/s": nodes * 125e6 / found["bytes"],
+        "a 1 Gbit/s line": nodes * 125e6 / found["bytes"],
         f"beats that come back after {orphaned_s:g} s": nodes * orphaned_s / late_s,
     }
-    print("where each limit is, if what it limits grows as the number of nodes does:")
+    print("number of nodes at which each limit is reached, assuming linear growth:")
     for what, number in sorted(at.items(), key=lambda one: one[1]):
         print(f"  {number:10,.0f} nodes: {what}")
 
 
 def check(options: argparse.Namespace, summary: Mapping[str, Any], fakes: list[Any]) -> None:
-    """Fail where something that nodes have counted is not in the summary."""
+    """Fail if something that nodes have counted is not in the summary."""
     samples = sum(one["samples"] for one in fakes)
     told = {"users": (summary["users"]["started"], options.users)}
     for number in range(options.counters):
@@ -181,19 +180,19 @@ def check(options: argparse.Namespace, summary: Mapping[str, Any], fakes: list[A
 
 
 def main() -> int:
-    """Print what the controller takes, and what ends first."""
+    """Print what the controller takes, and the first limit."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--workers", type=int, default=32, help="of each node")
+    parser.add_argument("--workers", type=int, default=32, help="per node")
     parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument("--rate", type=float, default=10_000, help="slots a second of a throttle")
+    parser.add_argument("--rate", type=float, default=10_000, help="slots per second of a throttle")
     parser.add_argument("--counters", type=int, default=20)
-    parser.add_argument("--timers", type=int, default=5, help="with 40 cells a second each")
+    parser.add_argument("--timers", type=int, default=5, help="with 40 cells per second each")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--settle", type=float, default=5.0, help="seconds for users to be there")
-    parser.add_argument("--processes", type=int, default=2, help="with fake nodes")
+    parser.add_argument("--settle", type=float, default=5.0, help="seconds for users to start")
+    parser.add_argument("--processes", type=int, default=2, help="processes of fake nodes")
     options = parser.parse_args()
     if options.seconds < LONG_S:
         options.settle = 1.0
@@ -223,12 +222,12 @@ def main() -> int:
     half, most = holds[len(holds) // 2] * 1e3, holds[-1] * 1e3
     shares = f"{found['main']:.1%} its own thread, {found['ZeroMQ']:.1%} ZeroMQ's"
     print(f"{options.nodes} nodes of {options.workers} workers, {options.users} users")
-    print(f"  {found['start_s']:.1f} s and {found['start_cpu']:.1f} s of CPU until all were up")
+    print(f"  all nodes up after {found['start_s']:.1f} s and {found['start_cpu']:.1f} s of CPU")
     print(f"  CPU: {total:.1%} of a core, {shares}; the fake nodes' {found['fakes']:.1%}")
     print(f"  memory: {found['memory']:.0f} MB, descriptors: {found['descriptors']:.0f}")
-    print(f"  over its connections: {found['bytes'] / 1e6:.2f} MB/s")
-    print(f"  its loop was late by {half:.0f} ms in half of the seconds, {most:.0f} ms at the most")
-    print(f"  a keeper heard its beat again after {late_s * 1e3:.0f} ms at the most")
+    print(f"  traffic on its connections: {found['bytes'] / 1e6:.2f} MB/s")
+    print(f"  loop lag: {half:.0f} ms in the median second, {most:.0f} ms at most")
+    print(f"  longest round trip of a keeper's beat: {late_s * 1e3:.0f} ms")
     limits(options, found, late_s)
     check(options, summary, counted)
     outcome.figure("CPU of the controller", total, "cores")
@@ -237,7 +236,7 @@ def main() -> int:
     outcome.figure("bytes", found["bytes"], "/s")
     outcome.figure("longest hold of its loop", holds[-1], "s")
     if options.seconds >= LONG_S and total > CORE:
-        outcome.missed(f"wanted less than {CORE:g} core, taken {total:.2f}")
+        outcome.missed(f"goal: less than {CORE:g} core, got {total:.2f}")
     return outcome.exit_code()
 
 

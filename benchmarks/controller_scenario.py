@@ -1,8 +1,8 @@
-"""What the controller of many nodes is told to run: its nodes are fake, and only say that they do.
+"""Scenario of benchmarks/controller.py: its nodes are fake, and only claim to run it.
 
 See benchmarks/controller.py.
 """
 
 
 def start(user_id):
-    raise AssertionError("nobody runs this")
+    raise AssertionError("this is never run")

@@ -1,14 +1,14 @@
-"""How many adds coordinators take, how soon actions follow, how close a barrier's users are.
+"""How many adds coordinators handle, how soon actions follow, how closely a barrier releases users.
 
-Wanted (issue of the load control): 50,000 adds a second, summed over two workers; at 5,000 a second
-the action begins within 20 ms of the completing add at the 95th percentile; all users of a barrier
-are released within 100 ms of each other.
+Goals: 50,000 adds per second over two workers; at 5,000 per second the action begins within 20 ms
+of the completing add at the 95th percentile; all users of a barrier are released within 100 ms of
+each other.
 
     python -m benchmarks.coordinator [--rate 5000 …] [--seconds 5] [--users 100] [--size 2]
                                      [--barrier 20000] [--rounds 3]
 
-Everything is measured in ``amoc run`` as an operator calls it. CPU is user and system time of each
-process while users add, the scenario's own work (pacing, clocks, actions) included.
+Everything is measured in ``amoc run`` as an operator runs it. CPU is user and system time of each
+process while users add, including the scenario's own work (pacing, clocks, actions).
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ SHORT = [
 ]
 WANTED_PER_S = 50_000
 LATE_S = 0.05
-"""Users that add later than this at the 99th percentile make the figures doubtful."""
+"""If users add later than this at the 99th percentile, the figures are doubtful."""
 
 
 def run(
     settings: Mapping[str, Any], settle_s: float, measured_s: float
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """The summary of a run, and the CPU seconds of each process in the time that is measured."""
+    """Return the summary of a run, and each process's CPU seconds in the measured time."""
     begin = time.monotonic() + settle_s
     full = {**settings, "begin": begin, "repeat_num": 1}
     with amoc_run(HERE / "coordinator_scenario.py", settings["crowd"], 2, full) as amoc:
@@ -68,12 +68,12 @@ def adds(options: argparse.Namespace, rate: int) -> None:
     took_s = summary["gauges"]["last_action_s"] - used.pop("begin")
     added, acted = counters["coordinator.groups.adds"], counters["acted"]
     print(
-        f"wanted {rate} adds/s for {options.seconds:g} s, groups of {options.size}; done"
+        f"goal: {rate} adds/s for {options.seconds:g} s, groups of {options.size}; got"
         f" {acted / took_s:.0f}/s: added {added}, acted upon {acted}"
     )
-    print(f"  added late by: p50 {late['p50_s'] * 1e3:.1f} ms, p99 {late['p99_s'] * 1e3:.1f} ms")
+    print(f"  lateness of adds: p50 {late['p50_s'] * 1e3:.1f} ms, p99 {late['p99_s'] * 1e3:.1f} ms")
     if late["p99_s"] > LATE_S:
-        print("  NO VERDICT: users added too late, so what follows flatters")
+        print("  NO VERDICT: users added too late, so the following figures are too good")
     print(
         f"  from the completing add to its action: p50 {delay['p50_s'] * 1e3:.2f} ms,"
         f" p95 {delay['p95_s'] * 1e3:.2f} ms, p99 {delay['p99_s'] * 1e3:.2f} ms"
@@ -84,7 +84,7 @@ def adds(options: argparse.Namespace, rate: int) -> None:
     outcome.figure(f"add to action at {rate}/s, p95", delay["p95_s"] * 1e3, "ms")
     outcome.figure(f"CPU per add at {rate}/s", sum(used.values()) / count * 1e6, "µs")
     each = ", ".join(f"{name} {s / count * 1e6:.1f}" for name, s in sorted(used.items()) if s)
-    print(f"  CPU per add in µs: {each}; in all {sum(used.values()) / count * 1e6:.1f}")
+    print(f"  CPU per add in µs: {each}; total {sum(used.values()) / count * 1e6:.1f}")
 
 
 def barrier(options: argparse.Namespace) -> None:
@@ -95,7 +95,7 @@ def barrier(options: argparse.Namespace) -> None:
         gauges[f"last_{number}_s"] - gauges[f"first_{number}_s"] for number in range(options.rounds)
     ]
     print(
-        f"wanted {options.barrier} users of two workers at a barrier {options.rounds} times; done"
+        f"goal: {options.barrier} users of two workers at a barrier {options.rounds} times; got"
         f" {summary['counters']['barriers.released']} of {options.barrier * options.rounds}"
     )
     released = summary["counters"]["barriers.released"]
@@ -104,7 +104,7 @@ def barrier(options: argparse.Namespace) -> None:
     for spread in spreads:
         outcome.figure(f"barrier of {options.barrier}, first to last", spread * 1e3, "ms")
     shown = ", ".join(f"{spread * 1e3:.1f}" for spread in spreads)
-    print(f"  from the first one released to the last, in ms: {shown}")
+    print(f"  from the first user released to the last, in ms: {shown}")
 
 
 def main() -> int:
@@ -115,7 +115,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=2)
     parser.add_argument("--barrier", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--settle", type=float, default=4.0, help="seconds for users to be there")
+    parser.add_argument("--settle", type=float, default=4.0, help="seconds for users to start")
     options = parser.parse_args()
     print(machine.describe())
     for rate in options.rate:

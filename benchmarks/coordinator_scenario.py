@@ -1,4 +1,4 @@
-"""What benchmarks/coordinator.py runs: users that add themselves, or that meet at a barrier."""
+"""Scenario of benchmarks/coordinator.py: users add themselves, or meet at a barrier."""
 
 import gevent
 
@@ -6,11 +6,9 @@ from amoc import coordinator, metrics, setting, sleep
 from amoc.base.clock import S_NS, now_ns
 
 begin = setting(0.0, "When to begin, on the monotonic clock")
-seconds = setting(5.0, "For how long to add")
-rate = setting(
-    50_000, "Adds a second, of all users together; 0 is for barriers", verify=lambda n: n >= 0
-)
-crowd = setting(100, "How many users there are", verify=lambda n: n > 0)
+seconds = setting(5.0, "How long to add")
+rate = setting(50_000, "Adds per second, over all users; 0 for barriers", verify=lambda n: n >= 0)
+crowd = setting(100, "Number of users", verify=lambda n: n > 0)
 batch = setting(10, "Adds that a user makes in a row", verify=lambda n: n > 0)
 size = setting(2, "Users in a group", verify=lambda n: n > 0)
 rounds = setting(3, "How often users meet at the barrier", verify=lambda n: n > 0)

@@ -1,8 +1,8 @@
-"""What `amoc serve` keeps of runs that are over: its memory, descriptors and threads after many.
+"""What `amoc serve` keeps of finished runs: its memory, descriptors and threads after many runs.
 
-Each run is started over REST, watched by a stream of its events to its end, and its summary, report
-and log are read. Wanted: no more descriptors and threads after the last run than after the first
-tenth, and memory that has not grown by more than 5 % since then.
+Each run is started over REST and followed by its event stream to its end; its summary, report and
+log are read. Goal: no more descriptors and threads after the last run than after the first
+tenth, and at most 5 % more memory.
 
     python -m benchmarks.daemon [--runs 50]
 """
@@ -47,11 +47,11 @@ class Service:
         assert self.process.stdout is not None
         found = re.search(r":(\d+)$", self.process.stdout.readline().strip())
         if found is None:
-            raise SystemExit("amoc serve does not serve")
+            raise SystemExit("amoc serve does not answer")
         self.port = int(found[1])
 
     def ask(self, method: str, path: str, body: object = None) -> bytes:
-        """The body of an answer, which must be a good one."""
+        """Return the body of an answer; fail unless it is successful."""
         line = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
         data = json.dumps(body).encode() if body is not None else None
         line.request(method, path, data, {"Content-Type": "application/json"})
@@ -63,22 +63,22 @@ class Service:
         return text
 
     def one_run(self) -> None:
-        """A run, from its start until all that it left was read."""
+        """Start a run, wait for its end, and read everything that it left."""
         run: Any = json.loads(self.ask("PATCH", "/execution/start", BODY))["run"]
         self.ask("GET", f"/runs/{run}/events")  # ends with the run
         for what in ("summary", "report", "log", "series"):
             self.ask("GET", f"/runs/{run}/{what}")
 
     def holds(self) -> tuple[float, int, int]:
-        """Memory in MB, descriptors and threads, once nothing runs."""
+        """Return memory in MB, descriptors and threads, once nothing runs."""
         proc = Path(f"/proc/{self.process.pid}")
         give_up = time.monotonic() + DEADLINE_S
         while (proc / f"task/{self.process.pid}/children").read_text().strip():
             if time.monotonic() > give_up:
-                outcome.failed("processes of a run are still there")
+                outcome.failed("processes of a run are still running")
                 break
             time.sleep(0.05)
-        # A connection that we have closed is closed there a moment later.
+        # The daemon closes a connection a moment after we do.
         looks = []
         for _ in range(LOOKS):
             looks.append([len(list((proc / what).iterdir())) for what in ("fd", "task")])
@@ -88,7 +88,7 @@ class Service:
 
 
 def main() -> int:
-    """Print what was wanted and what was done."""
+    """Print the goal and the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -119,9 +119,9 @@ def main() -> int:
     outcome.figure("descriptors", last[1], "descriptors")
     for what, before, after in zip(("descriptors", "threads"), first[1:], last[1:], strict=True):
         if after > before:
-            outcome.missed(f"wanted {before} {what}, done {after}")
+            outcome.missed(f"goal: {before} {what}, got {after}")
     if last[0] > first[0] * WANTED_GROWTH:
-        outcome.missed(f"wanted at most {first[0] * WANTED_GROWTH:.1f} MB, done {last[0]:.1f}")
+        outcome.missed(f"goal: at most {first[0] * WANTED_GROWTH:.1f} MB, got {last[0]:.1f}")
     return outcome.exit_code()
 
 

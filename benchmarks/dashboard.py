@@ -1,16 +1,17 @@
-"""What the page of a long run costs: the browser to draw and update it, and the daemon to make it.
+"""What the page of a long run costs: the browser to draw and update it, the daemon to make it.
 
-Wanted, of a run of 12 h with a point a second: the charts in the window are drawn within 300 ms
-of the answer's begin, and an update takes 50 ms at the most, in Debian's Chromium; the daemon takes
-a tenth of a core at the most, however many look, once it has read the run's single seconds.
+Goals, for a run of 12 h with a point per second, in Debian's Chromium: the charts in the window
+are drawn within 300 ms of the beginning of the answer, and an update takes at most 50 ms. The
+daemon takes at most a tenth of a core, for any number of viewers, once it has read the run's
+single seconds.
 
-First draws are measured twice, while the daemon reads and then; so is what the reading costs.
+First draws are measured twice, while the daemon reads and afterwards; so is the cost of reading.
 
     python -m benchmarks.dashboard [--hours 12] [--timers 20] [--samples 40] [--counters 20]
                                    [--seconds 20] [--viewers 5] [--draws 5]
 
-A run directory is filled as by a run that goes on, and a second is added to it each second. A
-daemon shows it to a browser, then to several streams beside it.
+A run directory is filled as by a run in progress, and a second is added to it each second. A
+daemon shows it to a browser, then to several streams.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from benchmarks.reports import points
 
 SHORT = ["--hours", "0.05", "--timers", "2", "--seconds", "3", "--viewers", "2", "--draws", "1"]
 DRAW_MS, UPDATE_MS, SHARE = 300.0, 50.0, 0.1
-"""What is wanted."""
+"""The goals."""
 READY_S = 120.0
 FLAGS = ["--no-sandbox", "--disable-gpu"]
 DRAWN = """(name) => {
@@ -50,13 +51,13 @@ DRAWN = """(name) => {
     const drawn = performance.getEntriesByName(name)[0];
     return drawn ? [drawn.startTime - page.responseStart, drawn.detail] : null;
 }"""
-"""When something was drawn, in ms after the answer's begin, and its detail."""
+"""When something was drawn, in ms after the beginning of the answer, and its detail."""
 ANSWERED = "performance.getEntriesByType('navigation')[0].responseStart"
 UPDATES = "performance.getEntriesByName('amoc-update').map((one) => one.duration)"
 
 
 class LiveRun:
-    """A run directory to which seconds are added, and that looks alive."""
+    """A run directory to which seconds are added, and that looks like a live run."""
 
     def __init__(self, base: Path, options: argparse.Namespace) -> None:
         self.directory = RunDirectory(base / "long")
@@ -87,14 +88,14 @@ class LiveRun:
                 self._listener.accept()[0].close()
 
     def close(self) -> None:
-        """It ends."""
+        """End the run."""
         self._stopped.set()
         self._listener.close()
 
 
 @contextmanager
 def daemon(base: Path) -> Iterator[tuple[str, int]]:
-    """A daemon for the runs in `base`: its address, and its process id."""
+    """Start a daemon for the runs in `base`; yield its address and its process id."""
     (base / "scenarios").mkdir()
     with subprocess.Popen(
         [sys.executable, "-m", "amoc", "serve", "--listen", "0", "--runs-dir", str(base)],
@@ -113,13 +114,13 @@ def daemon(base: Path) -> Iterator[tuple[str, int]]:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of a process."""
+    """Return the CPU time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def listen(address: str) -> None:
-    """Take a stream until it ends."""
+    """Read a stream until it ends."""
     with urllib.request.urlopen(address, timeout=READY_S) as stream:
         while stream.readline():
             pass
@@ -127,13 +128,13 @@ def listen(address: str) -> None:
 
 @dataclass
 class Draws:
-    """First draws, each in ms from the begin of the daemon's answer.
+    """First draws, in ms from the beginning of the daemon's answer.
 
     Attributes:
         window: Until all charts in the window were drawn.
-        charts: How many these are.
+        charts: Number of these charts.
         whole: Until all charts were drawn.
-        cpu: Of the page's own thread: a first draw and what follows at once.
+        cpu: CPU of the page's own thread: a first draw and the work that follows immediately.
     """
 
     window: list[float] = field(default_factory=list)
@@ -147,17 +148,17 @@ class Measured:
     """What the browser and the daemon took.
 
     Attributes:
-        first_s: Until the daemon answered for the first time, from the run's minutes.
-        first_cpu_s: CPU of the daemon until then, its start included.
-        reading_cpu_s: From then on until it had read all single seconds; what it was asked for
-            meanwhile is included.
-        charts: How many there were.
-        rows: How many points each had.
+        first_s: Until the daemon's first answer, made from the run's minutes.
+        first_cpu_s: CPU of the daemon until then, including its start.
+        reading_cpu_s: From then until it had read all single seconds, including the requests
+            in the meantime.
+        charts: Number of charts.
+        rows: Number of points of each.
         early: First draws right after the first answer, while the daemon reads.
-        late: First draws when it has read all.
-        updates: In ms, drawing included.
-        update_cpu: The page's own thread, in ms of CPU, in a second with an update.
-        shares: CPU of the daemon, of a core, by how many looked.
+        late: First draws after it has read everything.
+        updates: In ms, including drawing.
+        update_cpu: CPU of the page's own thread in a second with an update, in ms.
+        shares: CPU of the daemon, in cores, by number of viewers.
     """
 
     first_s: float = 0.0
@@ -173,7 +174,7 @@ class Measured:
 
 
 def watch(url: str, pid: int, options: argparse.Namespace) -> Measured:
-    """Have a browser show the run; what that took."""
+    """Show the run in a browser, and measure it."""
     from playwright.sync_api import sync_playwright
 
     found = Measured()
@@ -233,7 +234,7 @@ def _share(page: Any, pid: int, seconds: int) -> float:
 
 
 def tell(found: Measured) -> None:
-    """Print what was measured, beside what was wanted."""
+    """Print the measurements and the goals."""
     update = median(found.updates)
     print(
         f"{found.charts} charts of {found.rows} rows; first made in {found.first_s:.1f} s,"
@@ -244,7 +245,7 @@ def tell(found: Measured) -> None:
         print(
             f"first draw, {when}, of the {draws.charts} charts in the window:"
             f" {median(draws.window):.0f} ms, at most {max(draws.window):.0f}"
-            f" (wanted: {DRAW_MS:g}), CPU of the page's thread {median(draws.cpu):.0f} ms;"
+            f" (goal: {DRAW_MS:g}), CPU of the page's thread {median(draws.cpu):.0f} ms;"
             f" all charts: {median(draws.whole):.0f} ms"
         )
         if not draws.charts:
@@ -254,21 +255,21 @@ def tell(found: Measured) -> None:
         outcome.figure(f"all charts drawn, {when}", median(draws.whole), "ms")
     print(
         f"update: {update:.1f} ms, at most {max(found.updates):.1f} of {len(found.updates)}"
-        f" (wanted: {UPDATE_MS:g}), CPU of the page's thread {found.update_cpu:.1f} ms"
+        f" (goal: {UPDATE_MS:g}), CPU of the page's thread {found.update_cpu:.1f} ms"
     )
     for viewers, share in found.shares.items():
-        print(f"daemon, {viewers} looking: {share:.1%} of a core (wanted: {SHARE:.0%})")
+        print(f"daemon, {viewers} viewers: {share:.1%} of a core (goal: {SHARE:.0%})")
         outcome.figure(f"daemon, {viewers} looking", share, "cores")
     outcome.figure("reading of single seconds, CPU", found.reading_cpu_s, "s")
     outcome.figure("update", update, "ms")
     outcome.figure("update, CPU", found.update_cpu, "ms")
     draw = max(median(found.early.window), median(found.late.window))
     if draw > DRAW_MS or update > UPDATE_MS or max(found.shares.values()) > SHARE:
-        outcome.missed("the page took more than was wanted")
+        outcome.missed("the page took more than the goal")
 
 
 def main() -> int:
-    """Print what was wanted and what it took."""
+    """Print the goals and the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=12.0)
     parser.add_argument("--timers", type=int, default=20)

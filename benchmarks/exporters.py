@@ -1,15 +1,15 @@
 """What exporters cost the controller: CPU per point, and how late its loop turns meanwhile.
 
-Wanted: with 1,000 metrics a point costs each exporter less than 10 % of the second that it stands
-for, and never holds the loop, on which throttles are dealt up to 100 ms ahead, for 20 ms in a row.
+Goal: with 1,000 metrics a point costs each exporter less than 10 % of the second that it covers,
+and never holds the loop for 20 ms in a row; throttles are dealt on it up to 100 ms ahead.
 
     python -m benchmarks.exporters [--metrics 1000] [--points 20] [--interval 1.0] [--values 1000]
 
-A third of the metrics are counters, gauges and timers each; every timer has `--values` durations a
-point, spread over a factor of ten. The backends are processes of their own: one takes TCP, one
-UDP, one HTTP, and one scrapes once a point. Points come at their times. A greenlet that wants to
-wake every millisecond says how late the loop is, and how much CPU was used between two turns: what
-remains of lateness is the machine's.
+Counters, gauges and timers are a third of the metrics each; every timer has `--values` durations
+per point, spread over a factor of ten. The backends are separate processes: one accepts TCP, one
+UDP, one HTTP, and one scrapes once per point. Points come on schedule. A greenlet that wants to
+wake every millisecond measures how late the loop is, and how much CPU was used between two turns;
+the rest of the lateness is the machine's.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ TICK_S = 0.001
 
 
 def points(options: argparse.Namespace) -> list[Point]:
-    """What a run of so many metrics sees; timers of a few kinds, so that making them is quick."""
+    """Make the points of a run with so many metrics; few kinds of timers, to be quick to make."""
     draw = random.Random(1)
     each = options.metrics // 3
     kinds = [
@@ -109,7 +109,7 @@ class _TakeOtlp(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def take_http(parent: Connection) -> None:
@@ -137,7 +137,7 @@ def cpu_s() -> float:
 
 
 class WorkerWatch:
-    """How late the loop turns, and for how much CPU time in a row it was held, in ms."""
+    """How late the loop turns, and the CPU time for which it was held in a row, in ms."""
 
     def __init__(self) -> None:
         self.late_ms: list[float] = []
@@ -152,12 +152,12 @@ class WorkerWatch:
             self.held_ms = max(self.held_ms, (time.thread_time() - used) * 1e3)
 
     def late(self, fraction: float) -> float:
-        """A quantile of the lateness."""
+        """Return a quantile of the lateness."""
         ordered = sorted(self.late_ms)
         return ordered[max(0, math.ceil(fraction * len(ordered)) - 1)]
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._greenlet.kill()
 
 
@@ -168,7 +168,7 @@ def feed(
     after: Callable[[], None],
     close: bool,
 ) -> tuple[float, float, WorkerWatch, float]:
-    """CPU seconds, how late points came at the worst, the loop's lateness, and the close's time."""
+    """Return CPU seconds, the largest lateness of points, the loop's lateness, the close's time."""
     tally, watch, late_s = Tally(), WorkerWatch(), 0.0
     begin_cpu, begin = cpu_s(), time.monotonic()
     for number, point in enumerate(made):
@@ -189,7 +189,7 @@ def feed(
 
 
 def show(name: str, made: list[Point], interval: float, idle_s: float) -> float:
-    """Measure one exporter, or none; the CPU it used."""
+    """Measure one exporter, or none. Return the CPU that it used."""
     backends = {"graphite": take_tcp, "statsd": take_udp, "prometheus": scrape, "otel": take_http}
     off = {"graphite_host": "", "graphite_web": "", "statsd_host": "", "prometheus_port": "0"}
     off |= {"otel_endpoint": "", "otel_traces": "0"}
@@ -219,15 +219,15 @@ def show(name: str, made: list[Point], interval: float, idle_s: float) -> float:
     received = 0
     if child is not None and exporter is not None:
         here.send("end")
-        while not here.poll():  # the last scrape may still be under way, on this loop
+        while not here.poll():  # the last scrape may still be in progress, on this loop
             gevent.sleep(0.01)
         received = here.recv()
         exporter.close(5.0)
         child.join()
     per_point_ms = (used - idle_s) / len(made) * 1e3
     print(
-        f"{name}: {len(made)} points wanted, at most {late_s * 1e3:.1f} ms late;"
-        f" {received:,} values arrived, {received / len(made):,.0f} a point"
+        f"{name}: {len(made)} points sent, at most {late_s * 1e3:.1f} ms late;"
+        f" {received:,} values arrived, {received / len(made):,.0f} per point"
     )
     warned = told or "none"
     print(
@@ -239,14 +239,14 @@ def show(name: str, made: list[Point], interval: float, idle_s: float) -> float:
         outcome.figure(f"{name}, CPU per point", per_point_ms, "ms")
         outcome.figure(f"{name}, loop held", watch.held_ms, "ms")
         if per_point_ms >= WANTED_CPU * 1e3 or watch.held_ms >= WANTED_HELD_MS:
-            outcome.missed(f"{name} costs more than was wanted")
+            outcome.missed(f"{name} costs more than the goal")
         if told or not received:
             outcome.failed(f"{name}: {received} values arrived; warnings: {warned}")
     return used
 
 
 def main() -> int:
-    """Print what was wanted and what was done."""
+    """Print the goals and the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metrics", type=int, default=1000)
     parser.add_argument("--points", type=int, default=20)
@@ -255,8 +255,8 @@ def main() -> int:
     options = parser.parse_args()
     print(machine.describe())
     made = points(options)
-    print(f"{options.metrics} metrics, timers with {options.values} durations a point")
-    # What the loop, the tally and the watcher cost without an exporter is taken off.
+    print(f"{options.metrics} metrics, timers with {options.values} durations per point")
+    # The cost of the loop, the tally and the watcher without an exporter is subtracted.
     idle_s = show("nothing", made, options.interval, 0.0)
     for name in ("graphite", "statsd", "prometheus", "otel"):
         show(name, made, options.interval, idle_s)

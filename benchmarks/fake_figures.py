@@ -1,4 +1,4 @@
-"""What fake nodes say of metrics and workers, made once for all that say the same. Pure."""
+"""Metrics and workers as fake nodes report them, made once for all equal reports. Pure."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.workers_together import Told, told_together
 
 MADE = 1 << 10
-"""How much of what nodes say alike is kept for the next one; to make it for each anew would take
-more of the machine than the controller does."""
+"""How many equal reports are cached. Making them for each node would take more of the machine
+than the controller does."""
 CELLS = range(700, 740)
-"""Those of each timer that are hit."""
+"""Cells of each timer that are hit."""
 KINDS = 8
-"""Of seconds."""
+"""In seconds."""
 
 
 @cache
 def names(kind: str, number: int) -> list[str]:
-    """The names of so many metrics."""
+    """Return the names of `number` metrics."""
     return [f"{kind}_{index}" for index in range(number)]
 
 
 @lru_cache(MADE)
 def counters(number: int, times: int) -> dict[str, int]:
-    """So many counters that have counted so much."""
+    """Return counters, each with the given total."""
     return dict.fromkeys(names("counter", number), times)
 
 
 @lru_cache(MADE)
 def timers(number: int, times: int) -> Any:
-    """So many timers, each cell of which was hit so often, as a sample has them."""
+    """Return timers, each cell of which was hit equally often, as a sample has them."""
     one = Histogram(dict.fromkeys(CELLS, times), 10 * MS_NS)
     return TimerBlock.of(dict.fromkeys(names("timer", number), one)).wire() if number else ()
 
 
 @lru_cache(MADE)
 def _workers(users: tuple[int, ...], kind: int) -> list[WorkerPoint]:
-    """A node's workers, which are well; figures differ from second to second, as real ones do."""
+    """Return a node's workers, all healthy; values differ between seconds, as with real ones."""
     return [_point(index, alive, kind) for index, alive in enumerate(users)]
 
 
@@ -50,14 +50,14 @@ _TOLD = Told()
 
 @lru_cache(MADE)
 def told(users: tuple[int, ...], sample: int, each: bool) -> list[tuple[Any, ...]]:
-    """The workers that a sample tells of, numbered from 0: some, or each."""
+    """Return the workers that a sample describes, numbered from 0: some, or all."""
     workers = _workers(users, sample % KINDS)
     return [*map(told_of, workers if each else _TOLD.choose(workers))]
 
 
 @lru_cache(MADE)
 def together(users: tuple[int, ...], sample: int) -> list[tuple[Any, ...]]:
-    """What it tells of all workers together."""
+    """Return the values of all workers together."""
     return told_together(_workers(users, sample % KINDS))
 
 

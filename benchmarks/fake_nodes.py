@@ -1,9 +1,9 @@
-"""Nodes that run nothing and say what real ones say: one process of benchmarks/controller.py.
+"""Nodes that run nothing but send what real ones send: one process of benchmarks/controller.py.
 
-Each has a keeper, which joins with the secret, beats and is echoed, and a node, which loads, comes
-up with its workers, starts users, asks for slots and reports them, samples once a second, stops and
-terminates. All goes over the bus that real nodes have, encrypted, by two connections each. What
-they count is written to a file at the end, to be held against the run's summary.
+Each has a keeper, which joins with the secret and sends beats, and a node, which loads, comes up
+with its workers, starts users, requests slots and reports them, samples once a second, stops and
+terminates. Everything goes over the bus of real nodes, encrypted, by two connections each. What
+they have counted is written to a file at the end, to be compared with the run's summary.
 
     python -m benchmarks.fake_nodes '{"controller": "tcp://…", …}'      # the fields of `Fakes`
 """
@@ -79,12 +79,12 @@ JOIN_S = 120.0
 LOOK_S = 0.01
 THROTTLE = "turns"
 FEW = 8
-"""Slots that a worker asks for together."""
+"""Slots that a worker requests at once."""
 SAMPLE_S = 1.0
 
 
 class Fakes(NamedTuple):
-    """What one process of fake nodes is told."""
+    """Configuration of one process of fake nodes."""
 
     controller: str
     secret_file: str
@@ -92,28 +92,28 @@ class Fakes(NamedTuple):
     """Number of its first node, for names."""
     nodes: int
     workers: int
-    """Of each node."""
+    """Per node."""
     rate: float
-    """Slots a second of the throttle, over all nodes; 0 without one."""
+    """Slots per second of the throttle, over all nodes; 0 without a throttle."""
     counters: int
     timers: int
     counted: str
-    """The file for what they have counted."""
+    """The file for their counts."""
 
 
 class Alarms:
-    """Calls back at times, to within `LOOK_S`: thousands of greenlets that sleep cost far more."""
+    """Timers with a resolution of `LOOK_S`; thousands of sleeping greenlets cost far more."""
 
     def __init__(self) -> None:
         self._due: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = count()
 
     def at(self, due_ns: int, call: Callable[[], None]) -> None:
-        """Call at `due_ns`; that must not wait."""
+        """Call at `due_ns` a function that must not wait."""
         heappush(self._due, (due_ns, next(self._numbers), call))
 
     def run(self) -> None:
-        """Call whatever is due, for ever."""
+        """Call whatever is due, forever."""
         while True:
             now = now_ns()
             while self._due and self._due[0][0] <= now:
@@ -154,7 +154,7 @@ class Node:
         self._layout: Sequence[int] = ()
 
     def keep(self) -> None:
-        """Be the keeper, until the run is over."""
+        """Act as the keeper until the run is over."""
         self._keeper.join(JOIN_S)
         self._beat()
         for command in self._keeper.commands():
@@ -215,7 +215,7 @@ class Node:
         self._obey(self._line)
 
     def _obey(self, line: bus.Child[ToNode, FromNode]) -> None:
-        """Be the node, until it is told to terminate."""
+        """Act as the node until it is asked to terminate."""
         for command in line.commands():
             match command:
                 case Envelope():
@@ -288,7 +288,7 @@ class Node:
         line.report_urgent(Envelope.of(Part.THROTTLE, worker, 1, packed))
 
     def _use(self, line: bus.Child[ToNode, FromNode], worker: int, block: Block) -> None:
-        """Users that have used their slots wait for others."""
+        """Let users that have used their slots wait for others."""
 
         def used() -> None:
             if not self._is_over:
@@ -331,12 +331,12 @@ class Node:
         )
 
     def counted(self) -> dict[str, int]:
-        """What this node has told of in its samples."""
+        """Return what this node has reported in its samples."""
         return {"samples": self._samples, "passed": self.passed}
 
 
 def main() -> None:
-    """Be some nodes until the run is over."""
+    """Act as some nodes until the run is over."""
     fakes = Fakes(**json.loads(sys.argv[1]))
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 8 * fakes.nodes + 64)

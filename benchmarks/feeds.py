@@ -1,14 +1,14 @@
-"""What rows of a feed cost: reading a file, taking a row, and dealing them to workers of a run.
+"""What rows of a feed cost: reading a file, taking a row, and dealing rows to workers of a run.
 
-Wanted: a row in 1 to 2 µs where it is in hand, and no row used twice.
+Goals: 1 to 2 µs for a row that the worker holds, and no row used twice.
 
     python -m benchmarks.feeds [--rows 300000] [--calls 100000] [--rounds 5] [--dealt 1000000]
         [--large 10000000]
 
-CPU time of this process, the best of several rounds; rows have three columns of some 40 bytes
-together. Then a run with two workers takes `--dealt` rows as fast as it can, and its processes'
-CPU time is charged to them. At last a run with two workers takes a fifth of the rows of a file with
-`--large` rows, and each worker says how much of its memory it shares with nobody.
+CPU time of this process, the best of several rounds; rows have three columns of some 40 bytes in
+total. Then a run with two workers takes `--dealt` rows as fast as it can; CPU is that of its
+processes. Finally a run with two workers takes a fifth of the rows of a file with
+`--large` rows, and each worker reports its private memory.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WANTED_US = 2.0
 
 
 def best_us(what: Callable[[], object], calls: int, rounds: int) -> float:
-    """The CPU time of one call, in the best of several rounds."""
+    """Return the CPU time of one call, in the best of several rounds."""
     taken = []
     for _ in range(rounds):
         begun = process_time_ns()
@@ -65,8 +65,8 @@ def show_reading(directory: Path, rows: int) -> None:
     tracemalloc.stop()
     size = (directory / "rows.csv").stat().st_size
     print(
-        f"  reading and checking CSV: {each_us:.2f} µs a row; kept for {len(kept):,} rows of"
-        f" {size / rows:.0f} bytes: {held / rows:.0f} bytes a row"
+        f"  reading and checking CSV: {each_us:.2f} µs per row; kept for {len(kept):,} rows of"
+        f" {size / rows:.0f} bytes: {held / rows:.0f} bytes per row"
     )
     outcome.figure("reading CSV, per row", each_us, "µs")
     outcome.figure("memory of CSV, per row", held / rows, "B")
@@ -105,7 +105,7 @@ def show_dealing(rows: int) -> None:
 
 
 def show_large(directory: Path, rows: int) -> None:
-    """A run with a file that is read once and shared by all workers."""
+    """Measure a run with a file that is read once and shared by all workers."""
     file = directory / "large.csv"
     with file.open("w") as out:
         out.write("name,password,mail\n")
@@ -125,7 +125,7 @@ def show_large(directory: Path, rows: int) -> None:
     cpu_us = sum(one["cpu_s"] for one in summary["workers"]) / used * 1e6
     print(
         f"  a file of {rows:,} rows, {file.stat().st_size / 2**20:,.0f} MiB, was read in"
-        f" {load_s:.2f} s of CPU; each of two workers had {private:.1f} MiB of its own, and"
+        f" {load_s:.2f} s of CPU; each of two workers had {private:.1f} MiB of private memory, and"
         f" {used:,} rows took {cpu_us:.2f} µs of the workers' CPU each"
     )
     outcome.figure("reading a large CSV", load_s, "s")
@@ -134,7 +134,7 @@ def show_large(directory: Path, rows: int) -> None:
 
 
 def main() -> int:
-    """Print what was wanted and what was done."""
+    """Print the goals and the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=300_000)
     parser.add_argument("--calls", type=int, default=100_000)

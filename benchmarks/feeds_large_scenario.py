@@ -1,4 +1,4 @@
-"""What benchmarks/feeds.py runs: users take rows of a large file, and note what that has taken."""
+"""Scenario of benchmarks/feeds.py: users take rows of a large file, and record their cost."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ IN_A_ROW = 100
 
 
 def private_bytes():
-    """What this process shares with no other."""
+    """Return the private memory of this process."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private_"))
 

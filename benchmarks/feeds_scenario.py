@@ -1,4 +1,4 @@
-"""What benchmarks/feeds.py runs: users take rows of a feed until none is left."""
+"""Scenario of benchmarks/feeds.py: users take rows of a feed until none is left."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from amoc import feed, metrics, sleep
 
 DIRECTORY = Path(os.environ.get("BENCHMARK_DIRECTORY", "."))
 IN_A_ROW = 100
-"""Rows that a user takes before others have their turn."""
+"""Rows that a user takes before it yields to others."""
 
 
 def init():

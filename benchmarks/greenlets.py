@@ -1,13 +1,13 @@
-"""What a user takes that only exists, and what of it any greenlet takes: CPU and memory.
+"""What an idle user takes, and how much of that any greenlet takes: CPU and memory.
 
 - bare: a greenlet that switches to the hub at once, and ends when it is switched to again;
-- user: a user of a worker's pool that waits to be asked to stop, and is.
+- user: a user of a worker's pool that waits until it is asked to stop.
 
     python -m benchmarks.greenlets [--count 30000] [--rounds 3]
 
-Each is measured in a process of its own that does nothing else. `benchmarks.users` measures users
-of a run, with all that belongs to it. Of C's stack greenlet keeps a copy while one rests; CPython
-gives each a page for its frames.
+Each is measured in a separate process that does nothing else. `benchmarks.users` measures users
+of a run, with everything that belongs to them. greenlet keeps a copy of the C stack of each
+greenlet that is switched out; CPython gives each one a page for its frames.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from benchmarks.processes import rss_bytes
 
 SHORT = ["--count", "500", "--rounds", "1"]
 TURN = 100
-"""Started, or ended, in a turn of the loop."""
+"""Number started, or ended, in a turn of the loop."""
 
 
 def measured(count: int, begin: Callable[[int], None], end: Callable[[], None]) -> list[float]:
-    """Bytes of each, and CPU time to start and to end it, in µs."""
+    """Return bytes per greenlet, and CPU time to start and to end it, in µs."""
     before, at_s = rss_bytes(os.getpid()), time.process_time()
     for _ in range(count // TURN):
         begin(TURN)
@@ -58,7 +58,7 @@ def measured(count: int, begin: Callable[[int], None], end: Callable[[], None]) 
 
 
 def bare(count: int) -> list[float]:
-    """Greenlets that do nothing; the bytes of C's stack that each keeps come last."""
+    """Measure greenlets that do nothing; the last value is the bytes of C stack kept for each."""
     hub = get_hub()
     rest = greenlet.switch
     every: list[greenlet] = []
@@ -82,7 +82,7 @@ def bare(count: int) -> list[float]:
 
 
 def users(count: int) -> list[float]:
-    """Users as they are in a worker; the bytes of C's stack that each keeps come last."""
+    """Measure users as in a worker; the last value is the bytes of C stack kept for each."""
     board = Board(1, count + 1)
     registry.current.attach(board.area(0), inherit=False)
     gate = Gate(WorkerId("node0", 0, 1), Outbox(lambda *_: None))
@@ -111,7 +111,7 @@ def users(count: int) -> list[float]:
 
 
 def elsewhere(measure: Callable[[int], list[float]], count: int) -> list[float]:
-    """What `measure` finds in a process of its own."""
+    """Return the result of `measure` in a separate process."""
     readable, writable = os.pipe()
     pid = os.fork()
     if not pid:
@@ -123,12 +123,12 @@ def elsewhere(measure: Callable[[int], list[float]], count: int) -> list[float]:
         found = pipe.read()
     _, status = os.waitpid(pid, 0)
     if status:
-        sys.exit(f"{measure.__name__} did not get so far")
+        sys.exit(f"{measure.__name__} did not finish")
     return list(map(float, json.loads(found)))
 
 
 def main() -> int:
-    """Print each."""
+    """Print both."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

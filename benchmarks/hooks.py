@@ -1,10 +1,10 @@
-"""What a user pays for a log call, and for events that somebody or nobody listens to.
+"""What a user pays for a log call, and for events with and without subscribers.
 
     python -m benchmarks.hooks [--calls 20000] [--rounds 9]
 
-Each figure is the best round's mean. A log call that is *counted* is one like those before it; one
-that is *written* says something new. A slot of a throttle is let through by the worker's own code,
-without a controller; an addition to a coordinator goes as far as the outbox.
+Each figure is the best round's mean. A *counted* log call repeats an earlier line; a *written* one
+is new. A slot of a throttle is released by the worker's own code, without a controller; an
+addition to a coordinator goes as far as the outbox.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from benchmarks import machine, outcome
 
 SHORT = ["--calls", "1000", "--rounds", "2"]
 WORDS = ("".join(letters) for letters in product(ascii_lowercase, repeat=5))
-"""Numbers would not tell kinds of lines apart."""
+"""Numbers would not distinguish kinds of lines."""
 NEW_KINDS = 150
-"""New kinds of lines a round; all rounds together stay below what a log tells apart."""
+"""New kinds of lines per round; all rounds together stay below what a log distinguishes."""
 
 
 def timed(act: Callable[[int], object], calls: int) -> float:
-    """Nanoseconds a call of `act`."""
+    """Return nanoseconds per call of `act`."""
     begun_ns = now_ns()
     for number in range(calls):
         act(number)
@@ -50,7 +50,7 @@ def timed(act: Callable[[int], object], calls: int) -> float:
 
 
 def log_calls(calls: int) -> dict[str, float]:
-    """What log calls cost."""
+    """Measure log calls."""
     log = logging.getLogger("bench")
 
     def fail(number: int) -> None:
@@ -68,7 +68,7 @@ def log_calls(calls: int) -> dict[str, float]:
 
 
 def let_through(calls: int) -> dict[str, float]:
-    """What it costs to come to a throttle, and to be let through."""
+    """Measure requesting a slot of a throttle, and passing it."""
     queue = WorkerQueue("bench", metrics.built_in(metrics.Timer, "token_lateness"), None)
     queue.receive_mode(ThrottleMode("bench", 1, 0, Mode.RUN, False))
     queue.work(now_ns(), now_ns() + S_NS)
@@ -81,7 +81,7 @@ def let_through(calls: int) -> dict[str, float]:
 
 
 def add(calls: int) -> dict[str, float]:
-    """What it costs to be added to a coordinator."""
+    """Measure adding to a coordinator."""
     gone: list[Envelope] = []
     actions = Actions(WorkerId("bench", 0, 1), Outbox(lambda _, envelope: gone.append(envelope)))
     actions.learn("bench", 1, parse("bench", [(2, lambda _: None)]))
@@ -117,7 +117,7 @@ def main() -> int:
     loud = {name: ns for one in hooks for name, ns in best(given.rounds, one).items()}
     assert next(heard) >= 3 * given.rounds * given.calls
     for name, ns in quiet.items():
-        print(f"{name:42} {ns:8.0f} ns, heard by one {loud[name]:8.0f} ns")
+        print(f"{name:42} {ns:8.0f} ns, with one subscriber {loud[name]:8.0f} ns")
         outcome.figure(name, ns, "ns")
         outcome.figure(f"{name}, heard by one", loud[name], "ns")
     return outcome.exit_code()

@@ -1,21 +1,21 @@
-"""Where the CPU time of a request goes: from bare sockets up to amoc.http, one part after another.
+"""Where the CPU time of a request goes: from bare sockets up to amoc.http, part by part.
 
-Each step does what the one before it does, and one thing more, with as many connections to one
-nginx, in this process:
+Each step adds one thing to the previous one, with as many connections to one nginx, in this
+process:
 
-- sockets: `select.epoll`, recv, and send of a request that was made before;
-- loop: gevent's loop calls back in place of epoll;
+- sockets: `select.epoll`, recv, and send of a prepared request;
+- loop: callbacks of gevent's loop instead of epoll;
 - users: a greenlet for each connection, which the callback switches to;
-- parser: httptools reads the answer, of which status, head and body are taken;
-- request: the request is put together;
-- figures: the three clocks, three timers and eight counters of a request with its step;
+- parser: httptools reads the answer; status, head and body are kept;
+- request: the request is assembled;
+- figures: the three clock readings, three timers and eight counters of a request with its step;
 - amoc: `amoc.http`, a step with a check: pools, time limits, cookies, redirects, compression, and
   a user that can be stopped, paused and killed at any moment.
 
     python -m benchmarks.http_parts [--users 50] [--seconds 2] [--rounds 3]
 
-The medians of the rounds count, in which all take turns. "user" is the process's own code, "sys"
-the kernel's.
+All steps take turns in each round, and the medians of the rounds count. "user" is the process's
+own code, "sys" the kernel's.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ WARM_S = 0.3
 
 
 class Cost(NamedTuple):
-    """CPU time of a request, in microseconds."""
+    """CPU time per request, in microseconds."""
 
     user: float
     sys: float
 
 
 class Count:
-    """Requests that were answered; and when to stop."""
+    """Number of answered requests, and when to stop."""
 
     answered = 0
     stopped = False
 
 
 def request(number: int) -> bytes:
-    """One request's bytes."""
+    """Return one request's bytes."""
     return f"GET /item/{number % 100} HTTP/1.1\r\n{LINES}\r\n".encode("latin-1")
 
 
 def on_epoll(port: int, users: int, count: Count) -> None:
-    """Sockets alone; returns when stopped."""
+    """Run sockets alone; return when stopped."""
     by_fd: dict[int, Socket] = {}
     data = request(7)
     with select.epoll() as poll:
@@ -90,7 +90,7 @@ def on_epoll(port: int, users: int, count: Count) -> None:
 
 
 def on_loop(port: int, count: Count) -> None:
-    """One connection without a greenlet of its own."""
+    """One connection without its own greenlet."""
     sock = connected_socket(socket.AF_INET, ("127.0.0.1", port), None, 5.0)
     watcher = get_hub().loop.io(sock.fileno(), 1)
     data = request(7)
@@ -110,7 +110,7 @@ def on_loop(port: int, count: Count) -> None:
 
 
 class Answer:
-    """Takes what the parser tells."""
+    """Receives the parser's callbacks."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -118,12 +118,12 @@ class Answer:
         self.status = 0
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is complete."""
         self.status = self.parser.get_status_code()
 
 
 def in_greenlet(port: int, count: Count, level: int) -> None:
-    """A user of its own; what it does besides depends on the level."""
+    """Run one user; how much it does depends on the level."""
     sock = connected_socket(socket.AF_INET, ("127.0.0.1", port), None, 5.0)
     hub, me = get_hub(), getcurrent()
     watcher = hub.loop.io(sock.fileno(), 1)
@@ -167,7 +167,7 @@ def in_greenlet(port: int, count: Count, level: int) -> None:
 
 
 def with_amoc(port: int, count: Count) -> None:
-    """A user of `amoc.http`, as that of `benchmarks.http`."""
+    """Run a user of `amoc.http`, like that of `benchmarks.http`."""
     number = 0
     with http.session(f"http://127.0.0.1:{port}", timeout=30) as session:
         while not count.stopped:
@@ -180,7 +180,7 @@ def with_amoc(port: int, count: Count) -> None:
 
 
 def begin(level: int, port: int, users: int, count: Count) -> Callable[[], None]:
-    """Start a step; what waits for its end."""
+    """Start a step; return a function that waits for its end."""
     if NAMES[level] == "loop":
         for _ in range(users):
             on_loop(port, count)
@@ -201,7 +201,7 @@ def cost(level: int, port: int, users: int, seconds: float) -> Cost:
         before.append((count.answered, os.times()))
 
     if NAMES[level] == "sockets":
-        # Another thread looks and stops it, for there is no loop that could; it takes next to none.
+        # There is no loop that could stop it, so another thread does; it takes almost no CPU.
         def watch() -> None:
             for pause in (WARM_S, seconds):
                 time.sleep(pause)
@@ -225,7 +225,7 @@ def cost(level: int, port: int, users: int, seconds: float) -> Cost:
 
 
 def main() -> int:
-    """Print each."""
+    """Print all steps."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -240,7 +240,7 @@ def main() -> int:
         for _ in range(options.rounds):
             for level, costs in enumerate(results):
                 costs.append(cost(level, port, options.users, options.seconds))
-    print(f"{'µs of CPU a request':<22}{'all':>8}{'more':>8}{'user':>8}{'sys':>8}{'spread':>14}")
+    print(f"{'µs of CPU per request':<22}{'all':>8}{'more':>8}{'user':>8}{'sys':>8}{'spread':>14}")
     before = 0.0
     for name, costs in zip(NAMES, results, strict=True):
         totals = [one.user + one.sys for one in costs]

@@ -1,14 +1,14 @@
-"""What a run costs that does nothing: time to its first user, memory of all processes, CPU.
+"""What an idle run costs: time to its first user, memory of all processes, CPU.
 
-Wanted: the first user within 0.35 s of the command; 80 MB for all processes with two workers, pages
-that several of them share divided by how many do; 0.3 % of a core with idle users.
+Goals: the first user within 0.35 s of the command; 80 MB for all processes with two workers, with
+shared pages divided by the processes that share them; 0.3 % of a core with idle users.
 
     python -m benchmarks.idle [--users 1000] [--workers 2] [--seconds 20] [--rounds 3]
 
-The first user is timed from the start of the command, the interpreter's own start included, with
-bytecode that a run before has compiled. On a busy machine that says little, unless this runs with
-priority: `chrt -r 1 python -m benchmarks.idle --seconds 1`. Wake-ups are those that the kernel
-counts as voluntary context switches, of all threads of a process.
+The first user is timed from the start of the command, including the interpreter's own start, with
+bytecode compiled by an earlier run. On a busy machine the figures say little, unless this runs with
+priority: `chrt -r 1 python -m benchmarks.idle --seconds 1`. Wake-ups are the voluntary context
+switches that the kernel counts, of all threads of a process.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ SHORT = ["--users", "2", "--seconds", "0.5", "--rounds", "1"]
 WANTED_FIRST_S, WANTED_MB, WANTED_PERCENT = 0.35, 80, 0.3
 START_S = 120.0
 SETTLE_S = 3.0
-"""Starting is over by then, and each process has done once what it does each second."""
+"""By then starting is over, and each process has done once what it does each second."""
 
 
 def measure(options: argparse.Namespace, seconds: float) -> None:
-    """One run, watched for so many seconds."""
+    """Watch one run for some seconds."""
     with amoc_run(
         HERE / "idle_scenario.py", options.users, options.workers, {}, "--duration", "1h"
     ) as run:
@@ -58,21 +58,21 @@ def measure(options: argparse.Namespace, seconds: float) -> None:
         outcome.figure(f"{role}, wake-ups", woken, "/s")
     all_mb, all_percent = sum(mb.values()), sum(percent.values())
     print(
-        f"  first user after {first_s:.3f} s; in all {all_mb:.1f} MB, {all_percent:.2f} % of a core"
+        f"  first user after {first_s:.3f} s; total {all_mb:.1f} MB, {all_percent:.2f} % of a core"
     )
     outcome.figure("first user", first_s, "s")
     outcome.figure("memory of all", all_mb, "MB")
     outcome.figure("CPU of all", all_percent, "%")
     if first_s > WANTED_FIRST_S:
-        outcome.missed(f"wanted the first user within {WANTED_FIRST_S} s, done in {first_s:.2f}")
+        outcome.missed(f"goal: first user within {WANTED_FIRST_S} s, got {first_s:.2f}")
     if all_mb > WANTED_MB:
-        outcome.missed(f"wanted {WANTED_MB} MB, done {all_mb:.1f}")
+        outcome.missed(f"goal: {WANTED_MB} MB, got {all_mb:.1f}")
     if all_percent > WANTED_PERCENT:
-        outcome.missed(f"wanted {WANTED_PERCENT} % of a core, done {all_percent:.2f}")
+        outcome.missed(f"goal: {WANTED_PERCENT} % of a core, got {all_percent:.2f}")
 
 
 def main() -> int:
-    """Print what was wanted and what was done."""
+    """Print the goals and the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

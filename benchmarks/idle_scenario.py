@@ -1,4 +1,4 @@
-"""Users that do nothing, for benchmarks/idle.py; the first of each worker notes when it began."""
+"""Idle users, for benchmarks/idle.py; the first user of each worker records when it began."""
 
 import os
 from pathlib import Path

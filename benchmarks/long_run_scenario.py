@@ -1,4 +1,4 @@
-"""Users of many throttles that record many metrics, end and come again, for benchmarks/long_run."""
+"""Users of many throttles that record many metrics, end and restart, for benchmarks/long_run."""
 
 import os
 from itertools import count
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from amoc import metrics, setting, throttle
 
-names = setting(1000, "How many throttles there are")
-rate = setting(10.0, "Slots a second of each throttle")
-recorded = setting(1000, "How many metrics there are: half counters, half timers")
-slots = setting(15, "How many slots a user takes before it ends")
+names = setting(1000, "Number of throttles")
+rate = setting(10.0, "Slots per second of each throttle")
+recorded = setting(1000, "Number of metrics: half counters, half timers")
+slots = setting(15, "Slots that a user takes before it ends")
 
 numbers = count()  # of what this worker has recorded
 counters = []
@@ -22,7 +22,7 @@ def init():
 
 
 def record():
-    """Two values for timers and one for a counter, so that all of them are in use."""
+    """Record two values of timers and one of a counter, so that all of them are in use."""
     number = next(numbers)
     timers[number % len(timers)].record(0.0001 * (number % 997))
     timers[(number * 7) % len(timers)].record(0.001 * (number % 89))

@@ -1,4 +1,4 @@
-"""What a benchmark must say about the machine before it says anything else."""
+"""The machine that a benchmark runs on, printed before its figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def facts() -> dict[str, str]:
-    """What figures depend on and does not change while a program runs."""
+    """Return properties that figures depend on and that do not change while a program runs."""
     info = Path("/proc/cpuinfo").read_text()
     model = next(
         (line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")),
@@ -25,12 +25,12 @@ def facts() -> dict[str, str]:
 
 
 def load() -> float:
-    """How many processes have been running or waiting for a core, on average of a minute."""
+    """Return the load average of the last minute: processes running or waiting for a core."""
     return os.getloadavg()[0]
 
 
 def describe() -> str:
-    """The machine in one line, and how busy it is already."""
+    """Return the machine in one line, with its current load."""
     known = facts()
     return (
         f"machine: {known['processor']}, {known['cores']} cores, Linux {known['Linux']},"

@@ -1,8 +1,8 @@
-"""What benchmarks/mail.py runs: half the users write to the other half, in the other worker.
+"""Scenario of benchmarks/mail.py: half the users write to the other half, in the other worker.
 
-Of four users in a row the first and the last write, to the second and the third. With two workers
-users 1 and 3 are in the one, 2 and 4 in the other, so every message crosses; a setting keeps them
-at home instead.
+Of four consecutive users the first and the last write, to the second and the third. With two
+workers, users 1 and 3 are in one, 2 and 4 in the other, so every message crosses; a setting keeps
+messages within workers instead.
 """
 
 import time
@@ -10,11 +10,11 @@ import time
 from amoc import config, metrics, receive, send, setting, sleep
 from amoc.base.clock import S_NS, now_ns
 
-rate = setting(50_000, "Messages a second, of all users together", verify=lambda n: n > 0)
-senders = setting(100, "How many users write", verify=lambda n: n > 0)
+rate = setting(50_000, "Messages per second, over all users", verify=lambda n: n > 0)
+senders = setting(100, "Number of users that write", verify=lambda n: n > 0)
 batch = setting(10, "Messages that a user writes in a row", verify=lambda n: n > 0)
-seconds = setting(5.0, "For how long")
-begin = setting(0.0, "When, on the monotonic clock")
+seconds = setting(5.0, "How long to write")
+begin = setting(0.0, "When to begin, on the monotonic clock")
 far = setting(True, "Whether every message goes to the other worker")
 
 

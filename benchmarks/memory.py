@@ -1,4 +1,4 @@
-"""What every process of a run takes, step by step, and whether it grows."""
+"""The memory of every process of a run, step by step, and whether it grows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Memory:
     """Memory, descriptors and CPU time of the processes of a run, and of others.
 
     Attributes:
-        rows: What was seen, as rows of a table, its head first.
+        rows: The measurements, as rows of a table with a header.
     """
 
     def __init__(self, controller: int, others: Mapping[int, str] | None = None) -> None:
@@ -28,7 +28,7 @@ class Memory:
         self.rows: list[list[object]] = [["step", "process", "MiB", "descriptors", "CPU"]]
 
     def step(self, name: str) -> None:
-        """Note and print how they are now."""
+        """Measure and print the current values."""
         now = time.monotonic()
         parts = []
         for pid, role in self._roles.items():
@@ -47,7 +47,7 @@ class Memory:
         print(f"{name}: " + " | ".join(parts), flush=True)
 
     def grown(self, first: int, percent: float) -> list[str]:
-        """The processes that have grown since step `first`: by so much memory, by a descriptor."""
+        """Return the processes that have grown since step `first`, in memory or descriptors."""
         found = []
         for pid, role in self._roles.items():
             mib, fds = self._mib[pid][first:], self._fds[pid][first:]
@@ -62,7 +62,7 @@ class Memory:
 
 
 def descriptors(pid: int) -> int:
-    """How many descriptors a process has open; 0 when it is gone."""
+    """Return the number of open descriptors of a process; 0 if it has ended."""
     try:
         return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
     except OSError:

@@ -1,12 +1,12 @@
 """What recording a metric costs a worker, in its own shared memory.
 
-Wanted: a counter in 0.3 µs, a timer in 1 µs, also among 1,000 metrics; a step takes 1 µs more than
-a block of a timer at the most.
+Goals: a counter in 0.3 µs, a timer in 1 µs, also among 1,000 metrics; a step takes at most 1 µs
+more than a block of a timer.
 
     python -m benchmarks.metrics [--metrics 1000] [--rounds 9] [--calls 200000]
 
-CPU time of this process, the loop around each call included; the best of several rounds, because
-nothing makes a call faster than it is. `spread` is how much more the median round took: where that
+CPU time of this process, including the loop around each call; the best of several rounds, because
+noise can only make a call slower. `spread` is how much longer the median round took: if that
 is much, the machine was busy and the figures say nothing.
 """
 
@@ -30,19 +30,19 @@ from benchmarks import machine, outcome
 SHORT = ["--metrics", "10", "--calls", "5000", "--rounds", "3"]
 BLOCK, STEP = "with timer.time()", "with step(name)"
 STEP_US = 1.0
-"""What a step may cost more than a block of a timer."""
+"""Largest acceptable cost of a step beyond a block of a timer."""
 NOISY = 0.25
-"""A median round that took so much more than the best one makes the figures doubtful."""
+"""If the median round took this much longer than the best one, the figures are doubtful."""
 
 
 class Case(NamedTuple):
-    """Something to be measured."""
+    """An operation to measure."""
 
     name: str
     wanted_us: float | None
-    """Nothing was said of it where this is None."""
+    """None: there is no goal."""
     run: Callable[[int], None]
-    """Does it so many times."""
+    """Performs it a number of times."""
 
 
 def counters(how_many: int) -> Callable[[int], None]:
@@ -90,7 +90,7 @@ def stepped(calls: int) -> None:
 
 
 def throttled(calls: int) -> None:
-    """A user whose every block has a slot of its own: service and response time."""
+    """A user whose every block has its own slot: service and response time."""
     timer = metrics.timer("timer_0")
 
     def user() -> None:
@@ -106,18 +106,18 @@ def throttled(calls: int) -> None:
 def cases(how_many: int) -> Iterator[Case]:
     yield Case("counter.inc()", 0.3, counters(1))
     yield Case("timer.record(s)", 1.0, timers(1))
-    yield Case(f"counter.inc(), {how_many} of them in turn", 0.3, counters(how_many))
-    yield Case(f"timer.record(s), {how_many} of them in turn", 1.0, timers(how_many))
+    yield Case(f"counter.inc(), {how_many} of them in rotation", 0.3, counters(how_many))
+    yield Case(f"timer.record(s), {how_many} of them in rotation", 1.0, timers(how_many))
     yield Case("metrics.counter(name).inc()", None, by_name)
     yield Case("gauge.set(x)", None, gauge)
     yield Case(BLOCK, None, timed)
     yield Case(STEP, None, stepped)
-    # The last: from its first slot on, each time() looks for one.
+    # This one is last: after its first slot, each time() looks for a slot.
     yield Case("slot given, with timer.time(), both times", None, throttled)
 
 
 def measure(case: Case, calls: int, rounds: int) -> tuple[float, float]:
-    """The best round in µs a call, and by what share the median round was slower."""
+    """Return the best round in µs per call, and by what share the median round was slower."""
     took = []
     for _ in range(rounds):
         begun = process_time_ns()
@@ -128,7 +128,7 @@ def measure(case: Case, calls: int, rounds: int) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Print each."""
+    """Print all cases."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--metrics", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=9)
@@ -140,7 +140,7 @@ def main() -> int:
     took_us = {}
     for case in cases(options.metrics):
         best, spread = measure(case, options.calls, options.rounds)
-        wanted = "" if case.wanted_us is None else f", wanted {case.wanted_us:g} µs"
+        wanted = "" if case.wanted_us is None else f", goal {case.wanted_us:g} µs"
         print(f"  {case.name:<45} {best:.3f} µs (spread {spread:.0%}){wanted}")
         outcome.figure(case.name, best, "µs")
         took_us[case.name] = best
@@ -150,7 +150,7 @@ def main() -> int:
             elif best > case.wanted_us:
                 missed.append(case.name)
     more_us = took_us[STEP] - took_us[BLOCK]
-    print(f"  a step takes {more_us:.3f} µs more than a block of a timer, wanted {STEP_US:g} µs")
+    print(f"  a step takes {more_us:.3f} µs more than a block of a timer, goal {STEP_US:g} µs")
     outcome.figure("a step beyond its timer", more_us, "µs")
     if more_us > STEP_US:
         missed.append(STEP)

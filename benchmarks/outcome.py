@@ -1,8 +1,8 @@
-"""What a program says of itself: figures, what was not reached, and what went wrong.
+"""Results of a program: figures, missed goals, and failures.
 
-A figure may be said several times, once a round; its values show by how much rounds differ. A
-program that fails has figures that mean nothing: a user raised, or something was lost. One that
-only missed what was wanted has measured well.
+A figure may be reported several times, once a round; its values show how much rounds differ. The
+figures of a program that fails are meaningless: a user raised, or something was lost. A program
+that only missed a goal has measured correctly.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = "BENCHMARK_FIGURES"
-"""The environment variable with the file that figures are added to, a line of JSON each."""
+"""Environment variable with the file to which figures are added, as lines of JSON."""
 
 
 class Exit(IntEnum):
@@ -25,14 +25,14 @@ class Exit(IntEnum):
     FAILED = 1
     """A user raised, something was lost, or a part did not run."""
     MISSED = 3
-    """Measured, and not what was wanted; or the machine was too busy to say."""
+    """It measured, but missed a goal; or the machine was too busy for a verdict."""
 
 
 _exit = Exit.DONE
 
 
 def figure(name: str, value: float, unit: str) -> None:
-    """Keep a figure for `python -m benchmarks`, if that runs this program."""
+    """Record a figure for `python -m benchmarks`, if that runs this program."""
     path = os.environ.get(FILE)
     if path:
         with Path(path).open("a") as file:
@@ -40,26 +40,26 @@ def figure(name: str, value: float, unit: str) -> None:
 
 
 def failed(text: str) -> None:
-    """Say what went wrong."""
+    """Report a failure."""
     global _exit
     print(f"FAILED: {text}", flush=True)
     _exit = Exit.FAILED
 
 
 def missed(text: str) -> None:
-    """Say what was wanted and not reached, or why nobody knows."""
+    """Report a goal that was missed, or why there is no verdict."""
     global _exit
     print(f"MISSED: {text}", flush=True)
     _exit = _exit or Exit.MISSED
 
 
 def check_users(summary: Mapping[str, Any]) -> None:
-    """Fail for users that raised, were lost, had to be killed or did not start, by a summary."""
+    """Fail for users that raised, were lost, had to be killed or did not start, from a summary."""
     for what in ("crashed", "lost", "timed_out", "not_started"):
         if count := summary["users"][what]:
             failed(f"users {what.replace('_', ' ')}: {count}")
 
 
 def exit_code() -> Exit:
-    """How the program ends, by what it has said."""
+    """Return how the program ends, from its reports."""
     return _exit

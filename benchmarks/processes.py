@@ -1,4 +1,4 @@
-"""The processes of a run, and what CPU time each has used: for benchmarks that start `amoc run`."""
+"""The processes of a run, and their CPU times, for benchmarks that start `amoc run`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def family(controller: int) -> dict[int, str]:
-    """The processes of a run by their roles: ``controller``, ``node``, ``worker 0`` and so on."""
+    """Return the processes of a run by role: ``controller``, ``node``, ``worker 0`` and so on."""
     above = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -33,7 +33,7 @@ def family(controller: int) -> dict[int, str]:
 
 
 def cpu_s(pid: int) -> float:
-    """The CPU time that a process has used, user and system; 0 when it is gone."""
+    """Return a process's CPU time, user and system; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
@@ -42,7 +42,7 @@ def cpu_s(pid: int) -> float:
 
 
 def exact_cpu_s(pid: int) -> float:
-    """As `cpu_s`, in nanoseconds, of the threads that have not ended."""
+    """Like `cpu_s`, in nanoseconds, for the threads that have not ended."""
     total = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # it has ended
@@ -51,7 +51,7 @@ def exact_cpu_s(pid: int) -> float:
 
 
 def rss_bytes(pid: int) -> int:
-    """Resident memory of a process; 0 when it is gone."""
+    """Return the resident memory of a process; 0 if it has ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
     except OSError:
@@ -59,7 +59,7 @@ def rss_bytes(pid: int) -> int:
 
 
 def pss_bytes(pids: Iterable[int]) -> int:
-    """The memory of processes, shared pages divided by those that share them."""
+    """Return the memory of processes, with shared pages divided by those that share them."""
     total = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -69,7 +69,7 @@ def pss_bytes(pids: Iterable[int]) -> int:
 
 
 def wake_ups(pid: int) -> int:
-    """How often threads of a process have given up the CPU by themselves, that is, were woken."""
+    """Return the number of voluntary context switches of a process's threads, that is, wake-ups."""
     total = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # it has ended
@@ -79,7 +79,7 @@ def wake_ups(pid: int) -> int:
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill what is left of a process that was started as the first of its session."""
+    """Kill what is left of the session of a process."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,16 +1,16 @@
-"""What it costs to read a long run back: time, CPU and memory of ``amoc report`` and ``compare``.
+"""What reading a long run back costs: time, CPU and memory of ``amoc report`` and ``compare``.
 
-Wanted, of 12 h with 100 timers of 40 samples a second and 20 counters: a report with 5 s of CPU and
-150 MB at the most, a comparison of two such runs with 10 s. Of 500 timers and 500 counters an hour
-is to take 80 MB of disk.
+Goals for 12 h with 100 timers of 40 samples per second and 20 counters: a report takes at most 5 s
+of CPU and 150 MB, a comparison of two such runs 10 s. An hour of 500 timers and 500 counters takes
+at most 80 MB of disk.
 
     python -m benchmarks.reports [--hours 12] [--timers 100] [--samples 40] [--counters 20]
                                  [--commands report rebuild compare export]
 
-Two runs are left in a directory of their own, without their reports, by what writes them in a run.
-Then each command runs as a process of its own, and says what it used: CPU time, and the most memory
-that it had resident.
-``rebuild`` is ``report`` of a run that was killed: its summary is made anew.
+Two runs are written to a separate directory, without their reports, by the code that does so in a
+run. Then each command runs as a separate process and reports its CPU time and its peak resident
+memory.
+``rebuild`` is ``report`` of a run that was killed: its summary is rebuilt.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from benchmarks import machine, outcome
 
 SHORT = ["--hours", "0.05", "--timers", "2"]
 WANTED = {"report": (5.0, 150), "compare": (10.0, None)}
-"""Seconds of CPU and MB, of the run described above."""
+"""Seconds of CPU and MB, for the run described above."""
 WANTED_MB = 80.0
 BEGAN_AT = 1_790_000_000.0
 GOOD = (ExitCode.OK, ExitCode.GENERATOR_LIMITED, ExitCode.INCOMPLETE)
-"""The last is that of a run that was killed."""
+"""The last one is for a run that was killed."""
 KINDS = 60
 """Making new durations each second would take hours."""
 
 
 def timers(options: argparse.Namespace, draw: random.Random) -> list[TimerBlock]:
-    """What seconds take turns with: durations of all timers, packed as a run has them."""
+    """Return the durations of all timers that seconds use in rotation, packed as in a run."""
     kinds = [
         (draw.uniform(log(1e6), log(500e6)), draw.uniform(0.3, 0.8)) for _ in range(options.timers)
     ]
@@ -66,7 +66,7 @@ def timers(options: argparse.Namespace, draw: random.Random) -> list[TimerBlock]
 
 
 def points(options: argparse.Namespace, seed: int) -> Iterator[Point]:
-    """The seconds of a run."""
+    """Yield the seconds of a run."""
     draw = random.Random(seed)
     kinds = timers(options, draw)
     for second in range(1, round(options.hours * 3600) + 1):
@@ -102,7 +102,7 @@ def points(options: argparse.Namespace, seed: int) -> Iterator[Point]:
 
 
 def leave(path: Path, options: argparse.Namespace, seed: int) -> tuple[int, float]:
-    """A run directory with journal and series: bytes of the series, CPU seconds of writing it."""
+    """Write a run directory with journal and series; return bytes of the series, CPU seconds."""
     path.mkdir()
     directory, spent = RunDirectory(path), 0.0
     writer = SeriesWriter(directory.series)
@@ -134,7 +134,7 @@ finally:
 
 
 def measure(name: str, arguments: list[str], limits: tuple[float, int | None] | None) -> None:
-    """Run a command, and say what it took."""
+    """Run a command, and print its cost."""
     begin = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", _CHILD, *arguments], capture_output=True, text=True, check=False
@@ -148,8 +148,8 @@ def measure(name: str, arguments: list[str], limits: tuple[float, int | None] | 
     if limits is not None:
         most_s, most_mb = limits
         if float(cpu_s) > most_s or (most_mb is not None and int(peak_mb) > most_mb):
-            outcome.missed(f"{name} took more than was wanted")
-        wanted = f" (wanted: {most_s:g} s of CPU{f', {most_mb} MB' if most_mb else ''})"
+            outcome.missed(f"{name} took more than the goal")
+        wanted = f" (goal: {most_s:g} s of CPU{f', {most_mb} MB' if most_mb else ''})"
     print(
         f"{name}: {took_s:.1f} s, {float(cpu_s):.1f} s of CPU, at most {peak_mb} MB{wanted}",
         flush=True,
@@ -159,7 +159,7 @@ def measure(name: str, arguments: list[str], limits: tuple[float, int | None] | 
 
 
 def main() -> int:
-    """Print what was wanted and what it took."""
+    """Print the goals and the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=12.0)
     parser.add_argument("--timers", type=int, default=100)
@@ -176,14 +176,14 @@ def main() -> int:
         hourly, cost = size / options.hours / 1e6, spent / options.hours / 3.6
         print(
             f"two runs of {options.hours:g} h, {options.timers} timers of {options.samples} samples"
-            f" a second, {options.counters} counters: {hourly:,.1f} MB of series an hour,"
-            f" {cost:.2f} ms of CPU a second to write it",
+            f" per second, {options.counters} counters: {hourly:,.1f} MB of series per hour,"
+            f" {cost:.2f} ms of CPU per second to write it",
             flush=True,
         )
         outcome.figure("series", hourly, "MB/h")
         outcome.figure("writing, CPU", cost, "ms/s")
         if hourly > WANTED_MB:
-            outcome.missed("a run leaves more than was wanted")
+            outcome.missed("a run's data is larger than the goal")
         for name in options.commands:
             measure(name, arguments(name, first, second, place), WANTED.get(name))
     finally:
@@ -192,7 +192,7 @@ def main() -> int:
 
 
 def arguments(name: str, first: Path, second: Path, place: Path) -> list[str]:
-    """The command line; what it needs is there, and what it makes is not."""
+    """Parse the command line; check that its inputs exist and its outputs do not."""
     summaries = [one / "summary.json" for one in (first, second)]
     if name == "rebuild":
         summaries[0].unlink(missing_ok=True)

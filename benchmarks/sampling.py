@@ -1,10 +1,10 @@
-"""What it costs a node to sample its board, and the controller to make a second of that.
+"""What it costs a node to sample its board, and the controller to make a second of the sample.
 
     python -m benchmarks.sampling --metrics 1000 --workers 2
 
 Half of the metrics are counters, half timers; in each second all counters grow, and each timer
-records `--hits` durations in each worker. CPU time is that of the sampling and of the merging
-alone, on average and of the longest part: between two parts the loop of a process may turn.
+records `--hits` durations in each worker. CPU time is that of sampling and merging
+alone, the mean and the longest part: the loop of a process may turn between two parts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from benchmarks import machine, outcome
 
 SHORT = ["--metrics", "50", "--seconds", "3"]
 WARM_UP = 2
-"""Seconds that are not measured: all metrics are new in the first."""
+"""Seconds that are not measured: in the first, all metrics are new."""
 
 
 class Clock:
@@ -50,7 +50,7 @@ class Clock:
         self._since = 0.0
 
     def part(self) -> None:
-        """A part is done."""
+        """End a part."""
         now = time.process_time()
         took, self._since = now - self._since, now
         if self._stage:
@@ -58,13 +58,13 @@ class Clock:
             self.longest[self._stage] = max(took, self.longest.get(self._stage, 0.0))
 
     def begin(self, stage: str) -> None:
-        """A stage begins, and the one before is over."""
+        """Begin a stage, and end the previous one."""
         self.part()
         self._stage = stage
 
 
 def recording(board: Board, metrics: int, hits: int) -> Callable[[], None]:
-    """Declares metrics for each worker; what is returned records a second."""
+    """Declare metrics for each worker; return a function that records a second."""
     half, areas = metrics // 2, [board.area(worker) for worker in range(board.workers)]
     counters = [one.declare(Kind.COUNTER, f"counter_{n}") for one in areas for n in range(half)]
     rest = range(metrics - half)
@@ -130,17 +130,17 @@ def main() -> int:
         wanted = seconds * options.hits * options.workers * (options.metrics - options.metrics // 2)
         done = sum(totals.whole.timers.hits)
         print(f"{options.metrics} metrics, {options.workers} workers, {options.seconds} samples")
-        print(f"durations: wanted {wanted:,}, done {done:,}")
+        print(f"durations: expected {wanted:,}, got {done:,}")
         if wanted != done:
             outcome.failed(f"{wanted - done} durations were lost")
         for stage, spent in clock.spent.items():
             longest_ms = clock.longest[stage] * 1000
-            print(f"{stage:8} {spent / options.seconds * 1000:6.1f} ms CPU a second", end=", ")
-            print(f"the longest part {longest_ms:4.1f} ms")
+            print(f"{stage:8} {spent / options.seconds * 1000:6.1f} ms of CPU per second", end=", ")
+            print(f"longest part {longest_ms:4.1f} ms")
             outcome.figure(stage, spent / options.seconds * 1000, "ms/s")
             outcome.figure(f"{stage}, longest part", longest_ms, "ms")
-        print(f"a sample {size / seconds / 1000:,.0f} kB,", end=" ")
-        print(f"a second in the run directory {series.stat().st_size / seconds / 1000:,.0f} kB")
+        print(f"sample: {size / seconds / 1000:,.0f} kB,", end=" ")
+        print(f"a second in the run directory: {series.stat().st_size / seconds / 1000:,.0f} kB")
     return outcome.exit_code()
 
 

@@ -1,16 +1,16 @@
-"""Whether throttles are exact, even and cheap: ``amoc run`` as an operator calls it.
+"""Whether throttles are exact, even and cheap, in ``amoc run`` as an operator runs it.
 
-Wanted: over 10 s, with 1,000 users waiting on two workers, the rate within 0.1 %; no slot before
-its time and none twice, over all workers together; at 1,000/s the times evenly spaced within 0.3 ms
-(standard deviation), 99 % of them less than 2 ms late; under 10 µs of the workers' CPU a token at
-10,000/s and above; a change in force everywhere within 150 ms; a thousand throttles of 10/s at once
-(`--many` takes several: 1000x10,4000x1,10000x1).
+Goals over 10 s, with 1,000 users waiting on two workers: the rate within 0.1 %; no slot before
+its time and none twice, over all workers; at 1,000/s the times evenly spaced within 0.3 ms
+(standard deviation), 99 % of them less than 2 ms late; under 10 µs of the workers' CPU per token
+at 10,000/s and above; a change in force everywhere within 150 ms; a thousand throttles of 10/s at
+once (`--many` takes several: 1000x10,4000x1,10000x1).
 
     python -m benchmarks.throttle [--rates 100,1000,10000,50000] [--many 1000x10] [--only-rates]
         [--seconds 10] [--rounds 1]
 
-Each slot that is used is noted by the worker that uses it, with its number and the time; that costs
-about half a microsecond, which is in the CPU figures. So are the users: a loop around `wait`.
+Each used slot is recorded by its worker, with its number and the time. That costs about half a
+microsecond, which is included in the CPU figures, and so are the users: a loop around `wait`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OFF_PERCENT, LATE_MS, UNEVEN_MS, CPU_US, CHANGE_MS = 0.1, 2.0, 0.3, 10.0, 150.0
 
 @dataclass
 class Slot:
-    """One slot that was used."""
+    """One used slot."""
 
     name: int
     epoch: int
@@ -48,7 +48,7 @@ class Slot:
 
 @dataclass
 class Result:
-    """What a run has noted, in the time when all its workers did."""
+    """The slots recorded in a run, in the time in which all its workers recorded."""
 
     slots: list[Slot]
     seconds: float
@@ -59,7 +59,7 @@ class Result:
 
 
 def others_cpu_s(controller: int) -> dict[str, float]:
-    """The CPU time that the processes of a run but the workers have used, by their roles."""
+    """Return the CPU time of a run's processes except the workers, by role."""
     return {
         role: processes.cpu_s(pid)
         for pid, role in processes.family(controller).items()
@@ -107,7 +107,7 @@ def run(workers: int, users: int, seconds: float, **values: object) -> Result:
         output, _ = process.communicate(timeout=60)
         windows = [json.loads(one.read_text()) for one in path.glob("*.json")]
         if len(windows) < workers:
-            sys.exit(f"the run did not get so far:\n{output}")
+            sys.exit(f"the run did not finish:\n{output}")
         outcome.check_users(json.loads((path / "summary").read_text()))
         begin_ns = max(one["begin"][0] for one in windows)
         end_ns = min(one["end"][0] for one in windows)
@@ -126,24 +126,24 @@ def run(workers: int, users: int, seconds: float, **values: object) -> Result:
 
 
 def quantile(values: list[float], which: float) -> float:
-    """The `which` quantile by nearest rank."""
+    """Return the quantile `which` by nearest rank."""
     return sorted(values)[min(len(values) - 1, int(which * len(values)))]
 
 
 def say(what: str, done: str, wanted: str, reached: bool) -> bool:
-    """Print one figure with what was wanted of it."""
-    print(f"    {what:<28}{done:>22}   wanted {wanted:<14}{'' if reached else 'NOT REACHED'}")
+    """Print one figure with its goal."""
+    print(f"    {what:<28}{done:>22}   goal {wanted:<16}{'' if reached else 'MISSED'}")
     return reached
 
 
 def judge_rate(rate: float, result: Result) -> bool:
-    """Print how exact, even and cheap `rate` was; whether all that was wanted was reached."""
+    """Print how exact, even and cheap `rate` was; return whether all goals were reached."""
     slots = result.slots
     dues_ns: dict[int, list[int]] = {}
     for one in slots:
         dues_ns.setdefault(one.name, []).append(one.due_ns)
     many = len(dues_ns) > 1
-    # Each throttle by itself: at the edges of the window a slot of each may be in or out.
+    # Per throttle: a slot of each may be inside or outside at the edges of the window.
     achieved = sum(
         (len(own) - 1) / ((max(own) - min(own)) / 1e9) for own in dues_ns.values() if len(own) > 1
     )
@@ -156,7 +156,7 @@ def judge_rate(rate: float, result: Result) -> bool:
     p99_ms = quantile(late_ms, 0.99)
     cpu_us = result.worker_cpu_s / len(slots) * 1e6
     all_us = (result.worker_cpu_s + sum(result.other_cpu_s.values())) / len(slots) * 1e6
-    print(f"  wanted {rate:,.0f}/s, done {achieved:,.3f}/s over {result.seconds:.1f} s")
+    print(f"  goal {rate:,.0f}/s, got {achieved:,.3f}/s over {result.seconds:.1f} s")
     ok = say("off by", f"{off:+.4f} %", f"±{OFF_PERCENT} %", abs(off) <= OFF_PERCENT)
     ok &= say("slots early, twice", f"{early}, {twice}", "0, 0", not early and not twice)
     late = f"{quantile(late_ms, 0.5):.3f}, {p99_ms:.3f}, {max(late_ms):.1f} ms"
@@ -167,7 +167,7 @@ def judge_rate(rate: float, result: Result) -> bool:
     ok &= say("gaps, standard deviation", f"{uneven_ms:.3f} ms", wanted, even)
     cheap = many or rate < 10_000 or cpu_us < CPU_US
     wanted = f"< {CPU_US:g} µs" if rate >= 10_000 and not many else "-"
-    ok &= say("CPU a token, workers", f"{cpu_us:.1f} µs", wanted, cheap)
+    ok &= say("CPU per token, workers", f"{cpu_us:.1f} µs", wanted, cheap)
     each = f"{rate / len(dues_ns):g}/s"
     name = f"{len(dues_ns):,} throttles of {each}" if many else each
     outcome.figure(f"{name}, CPU a token, workers", cpu_us, "µs")
@@ -176,7 +176,7 @@ def judge_rate(rate: float, result: Result) -> bool:
     outcome.figure(f"{name}, late, p99", p99_ms, "ms")
     if early or twice:
         outcome.failed(f"{early} slots used too early, {twice} twice")
-    say("CPU a token, all processes", f"{all_us:.1f} µs", "-", True)
+    say("CPU per token, all processes", f"{all_us:.1f} µs", "-", True)
     shares = {"workers": result.worker_cpu_s, **result.other_cpu_s}
     for role, spent_s in shares.items():
         share = spent_s / result.seconds * 100
@@ -186,7 +186,7 @@ def judge_rate(rate: float, result: Result) -> bool:
 
 
 def judge_change(what: str, result: Result, new_rate: float) -> bool:
-    """Print how long a change took to be in force everywhere; whether that was soon enough."""
+    """Print how long a change took to be in force everywhere; return whether that was in time."""
     old = [one for one in result.slots if one.epoch == 1]
     new = [one for one in result.slots if one.epoch > 1]
     after_ms = (max(one.used_ns for one in old) - result.asked_ns) / 1e6
@@ -204,17 +204,17 @@ def judge_change(what: str, result: Result, new_rate: float) -> bool:
         )
         ok &= say("  no overlap", str(max(one.due_ns for one in old) < first.due_ns), "True", True)
     else:
-        ok &= say("  used in the pause", str(len(new)), "0", not new)
+        ok &= say("  used during the pause", str(len(new)), "0", not new)
     return ok
 
 
 def main() -> int:
-    """Print what was wanted and what was done."""
+    """Print the goals and the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--rates", default="100,1000,10000,50000")
-    parser.add_argument("--many", default="1000x10", help="so many throttles x their rate each")
+    parser.add_argument("--many", default="1000x10", help="numbers of throttles x their rates")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=2)

@@ -1,4 +1,4 @@
-"""Users that pass throttles as fast as these let them, and note each slot that is used."""
+"""Users that pass throttles as fast as possible, and record each used slot."""
 
 import json
 import os
@@ -11,11 +11,11 @@ import gevent
 from amoc import setting, throttle
 from amoc.throttle import worker as gates
 
-rate = setting(1000.0, "Slots a second of each throttle")
-names = setting(1, "How many throttles there are")
-directory = setting("", "Where to write what was noted", type=str)
+rate = setting(1000.0, "Slots per second of each throttle")
+names = setting(1, "Number of throttles")
+directory = setting("", "Where to write the record", type=str)
 warm_up = setting(2.0, "Seconds from the first user of a worker to the window")
-window = setting(10.0, "Seconds that are noted")
+window = setting(10.0, "Seconds that are recorded")
 change = setting("", "What to do in the middle of the window: pause, or a rate", type=str)
 
 fields = array("q")
@@ -41,7 +41,7 @@ def note_window():
     gates.current().record_slots(None)
     path = Path(directory.get())
     (path / f"end-{os.getpid()}").touch()
-    gevent.sleep(1.0)  # or writing would be in the figures
+    gevent.sleep(1.0)  # or writing would be part of the figures
     (path / f"{os.getpid()}.slots").write_bytes(fields.tobytes())
     (path / f"{os.getpid()}.json").write_text(json.dumps({"begin": begin, "end": end}))
 

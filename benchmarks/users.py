@@ -1,13 +1,13 @@
-"""How fast users start and stop, and what one that only exists takes.
+"""How fast users start and stop, and what an idle user takes.
 
-Wanted: 40,000 starts a second over two workers, 12 µs of CPU from start to end and 5 kB a user.
+Goals: 40,000 starts per second over two workers, 12 µs of CPU from start to end and 5 kB per user.
 
     python -m benchmarks.users [--users 100000] [--workers 2] [--rounds 3]
 
-Memory is what the workers' proportional set sizes grow by, measured in the run while the users
-exist, against a run with one user for each worker. CPU is user and system time of the workers,
-less that of the run with one user each. The time to stop is that from SIGTERM to the end of the
-command, less the same of the run with one user each.
+Memory is the growth of the workers' proportional set sizes, measured in the run while the users
+exist, relative to a run with one user for each worker. CPU is user and system time of the workers,
+minus that of the run with one user each. The time to stop is from SIGTERM to the end of the
+command, minus the same of the run with one user each.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from benchmarks.processes import cpu_s, family, pss_bytes
 SHORT = ["--users", "2000", "--rounds", "1"]
 WANTED_STARTS_PER_S, WANTED_US, WANTED_BYTES = 40_000, 12, 5_000
 LATE_S = 0.25
-"""A worker whose loop is later than this at its 99th percentile makes the figures doubtful."""
+"""If a worker's loop is later than this at its 99th percentile, the figures are doubtful."""
 START_S = 120.0
 SETTLE_S = 0.5
-"""For reports of starts."""
+"""Time for reports of starts."""
 
 
 class Measured(NamedTuple):
-    """What a run has taken."""
+    """The costs of a run."""
 
     summary: dict[str, Any]
     memory: int
@@ -64,7 +64,7 @@ def run_once(users: int, workers: int) -> Measured:
 
 
 def main() -> int:
-    """Print what was wanted and what was done."""
+    """Print the goals and the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -86,10 +86,10 @@ def main() -> int:
         sizes.append((one.memory - empty.memory) / options.users)
         stop_s = one.stop_s - empty.stop_s
         print(
-            f"round {number + 1}: wanted {options.users} users, started {users['started']}"
+            f"round {number + 1}: {options.users} users requested, {users['started']} started"
             f" in {span_s:.2f} s: {rates[-1]:,.0f}/s;"
-            f" {costs[-1]:.1f} µs CPU a user from start to end, {start_us:.1f} of it to start;"
-            f" {sizes[-1]:,.0f} bytes a user; stopped in {stop_s:.2f} s;"
+            f" {costs[-1]:.1f} µs of CPU per user from start to end, {start_us:.1f} of it to start;"
+            f" {sizes[-1]:,.0f} bytes per user; stopped in {stop_s:.2f} s;"
             f" own lateness p99 {lag['p99_s'] * 1e3:.1f} ms, max {lag['max_s'] * 1e3:.1f} ms"
         )
         outcome.figure("starts", rates[-1], "/s")
@@ -98,14 +98,14 @@ def main() -> int:
         outcome.figure("memory of a user", sizes[-1], "B")
         outcome.figure("time to stop all", stop_s, "s")
         if lag["p99_s"] > LATE_S:
-            print("  the workers were late themselves: they do nothing but start users")
+            print("  the workers themselves were late: they do nothing but start users")
     done = [statistics.median(one) for one in (rates, costs, sizes)]
     if done[0] < WANTED_STARTS_PER_S:
-        outcome.missed(f"wanted {WANTED_STARTS_PER_S:,} starts per second, done {done[0]:,.0f}")
+        outcome.missed(f"goal: {WANTED_STARTS_PER_S:,} starts per second, got {done[0]:,.0f}")
     if done[1] > WANTED_US:
-        outcome.missed(f"wanted {WANTED_US} µs from start to end, done {done[1]:.1f}")
+        outcome.missed(f"goal: {WANTED_US} µs from start to end, got {done[1]:.1f}")
     if done[2] > WANTED_BYTES:
-        outcome.missed(f"wanted {WANTED_BYTES:,} bytes a user, done {done[2]:,.0f}")
+        outcome.missed(f"goal: {WANTED_BYTES:,} bytes per user, got {done[2]:,.0f}")
     return outcome.exit_code()
 
 

@@ -1,4 +1,4 @@
-"""Users that only note when they started, for benchmarks/users.py."""
+"""Users that only record when they started, for benchmarks/users.py."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from time import monotonic
 
 from amoc import metrics, setting, user
 
-noted = setting(0, "Users from this number on note that they have begun")
+noted = setting(0, "Users from this number on record that they have begun")
 
 first = metrics.gauge("first_start_s", merge="min")
 last = metrics.gauge("last_start_s", merge="max")

@@ -1,15 +1,15 @@
-"""What a wake-up costs, a thousand a second: by the kernel alone, by gevent, by a throttle.
+"""What a wake-up costs, a thousand times a second: with the kernel alone, gevent, or a throttle.
 
-A throttle whose slots are a millisecond apart wakes a worker for each of them, so an execution of
-it costs no less than a wake-up. CPU time of this process, for each:
+A throttle whose slots are a millisecond apart wakes a worker for each of them, so its execution
+costs at least a wake-up. CPU time of this process per wake-up:
 
-- epoll: it waits for a timerfd with `select.epoll`, and reads it;
+- epoll: wait for a timerfd with `select.epoll`, and read it;
 - gevent: a timer of a gevent loop switches to a greenlet, which switches back;
-- precise: an `amoc.base.timerfd`, as throttles have it, does the same, and is set anew.
+- precise: an `amoc.base.timerfd`, as used by throttles, does the same, and is set again.
 
     python -m benchmarks.wake_ups [--rate 1000] [--seconds 5] [--rounds 3]
 
-Beside other work it is more, for each wake-up finds its data in no cache.
+Next to other work it costs more, because each wake-up finds its data in no cache.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def by_precise_timer(count: int, interval_ns: int) -> None:
 
 
 def cost_us(wake: Callable[[int, int], None], rate: float, seconds: float) -> float:
-    """CPU time for each wake-up."""
+    """Return the CPU time per wake-up."""
     count = max(1, round(rate * seconds))
     begun_ns = time.process_time_ns()
     wake(count, round(S_NS / rate))
@@ -80,11 +80,11 @@ def cost_us(wake: Callable[[int, int], None], rate: float, seconds: float) -> fl
 
 
 def main() -> int:
-    """Print each."""
+    """Print all kinds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--rate", type=float, default=1000.0, help="wake-ups a second")
+    parser.add_argument("--rate", type=float, default=1000.0, help="wake-ups per second")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -94,7 +94,7 @@ def main() -> int:
         took = [cost_us(wake, options.rate, options.seconds) for _ in range(options.rounds)]
         for one in took:
             outcome.figure(f"{name}, CPU for each wake-up", one, "µs")
-        print(f"  {name:<10}" + ", ".join(f"{one:.1f}" for one in took) + " µs a wake-up")
+        print(f"  {name:<10}" + ", ".join(f"{one:.1f}" for one in took) + " µs per wake-up")
     return outcome.exit_code()
 
 

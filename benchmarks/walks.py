@@ -1,17 +1,18 @@
-"""How many functions of amoc a thing passes on its way through the processes of a run.
+"""How many functions of amoc an operation passes on its way through the processes of a run.
 
-A walk begins when one function is entered and ends when another is. What counts is each function of
-amoc, and each file, that any process of a run with one worker enters in between; a lambda or a
-comprehension is none. What goes on anyway is left out: a call counts only if no call with the same
-callers, up to the process's first one, is seen while the only user of such a run sleeps, or works
-by itself. So what a heartbeat sends is not counted, but what a throttle sends in the same way is.
+A walk begins when one function is entered and ends when another is. Each function of amoc, and each
+file, counts that any process of a run with one worker enters in between; lambdas and
+comprehensions do not. Background work is left out: a call counts only if no call with the same
+callers, up to the process's first one, is seen while the only user of such a run sleeps, or
+computes. So a heartbeat's messages are not counted, but a throttle's messages sent in the same way
+are.
 
-A function counts if it is found in each of several runs, so one that the clock has brought into a
-single walk is left out. Where that is possible, a thing is done once before it is counted, so that
-what happens the first time only is left out, too.
+A function counts if it is found in each of several runs, so one that a timer brought into a
+single walk is left out. Where possible, the operation is done once before it is counted, so that
+what happens only the first time is left out, too.
 
     python -m benchmarks.walks              # all, a line each
-    python -m benchmarks.walks throttle     # one, with its functions in their order
+    python -m benchmarks.walks throttle     # one, with its functions in order
 
 It needs Python 3.12, whose `sys.monitoring` sees all greenlets of a process.
 """
@@ -35,7 +36,7 @@ PYTHON = (3, 12)
 ROOT = Path(__file__).parents[1]
 LENGTH = ("--duration=8s", "--stop-timeout=2s")
 RUN_S = 60.0
-"""How long a run may take."""
+"""Time limit for a run."""
 PROBE = """
 import json, mmap, os, sys
 config = json.loads(os.environ["AMOC_WALK"])
@@ -113,7 +114,7 @@ def start(user_id):
 
 
 class Walk(NamedTuple):
-    """What is walked: where it begins and ends, and what the user does."""
+    """A walk: where it begins and ends, and what the user does."""
 
     what: str
     begin: str
@@ -126,7 +127,7 @@ IDLE = Walk(
     "idle",
     ":begin_walk",
     ":end_walk",
-    # A worker that is busy beats in another way than one at rest.
+    # The heartbeat of a busy worker differs from that of an idle one.
     "sleep(2); begin_walk(); sleep(1); [sleep(0.02 + 0 * sum(range(50_000))) for _ in range(100)];"
     " sleep(1); end_walk()",
 )
@@ -175,7 +176,7 @@ WALKS = {
 
 
 def walk(one: Walk, root: Path) -> list[str]:
-    """The calls that it takes, each with its callers, in the order in which they came first."""
+    """Return the calls, each with its callers, in the order in which they first occurred."""
     with tempfile.TemporaryDirectory() as place:
         here = Path(place)
         (here / "probe").mkdir()
@@ -220,26 +221,26 @@ def walk(one: Walk, root: Path) -> list[str]:
             run.wait()
             raise
         if (here / "flag").read_bytes() != b"\2":
-            raise RuntimeError(f"{one.what}: the walk did not come to its end:\n{said}")
+            raise RuntimeError(f"{one.what}: the walk did not reach its end:\n{said}")
         return list(dict.fromkeys((here / "out").read_text().splitlines()))
 
 
 def passed(calls: list[str], idle: set[str]) -> list[str]:
-    """The functions that they enter but for those of a run at rest, each with its file."""
+    """Return the functions entered that an idle run does not enter, each with its file."""
     names = [one.partition(" < ")[0] for one in calls if one not in idle]
     return [one for one in dict.fromkeys(names) if not one.endswith(">")]
 
 
 def main() -> int:
-    """Walk, and say how long the ways were."""
+    """Run the walks, and print their lengths."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("walk", nargs="?", choices=WALKS, help="only this one, with its functions")
-    parser.add_argument("--root", type=Path, default=ROOT, help="where the amoc to look at lies")
-    parser.add_argument("--runs", type=int, default=2, help="how often each is walked")
+    parser.add_argument("--root", type=Path, default=ROOT, help="directory of the amoc to trace")
+    parser.add_argument("--runs", type=int, default=2, help="number of runs per walk")
     options = parser.parse_args()
     if sys.version_info < PYTHON:
         wanted = ".".join(map(str, PYTHON))
-        outcome.missed(f"wanted Python {wanted} or later, got {sys.version.split()[0]}")
+        outcome.missed(f"needs Python {wanted} or later, got {sys.version.split()[0]}")
         return outcome.exit_code()
     idle = {call for _ in range(options.runs) for call in walk(IDLE, options.root)}
     for name in [options.walk] if options.walk else WALKS:

@@ -1,17 +1,17 @@
-"""amoc, stock slixmpp and Tsung against the same server in turn: what a message costs each of them.
+"""What a message costs amoc, stock slixmpp and Tsung, alternating against the same server.
 
 Each logs the same users in, and each user writes to the next at a steady rate (--rate 0: pairs of
 users answer each other as fast as they can, without Tsung, which cannot). Only a contender's own
-processes are charged; the server is another process. "sockets" is what the kernel alone takes:
-epoll and messages made before, with no XML read. The rate that was wanted and what was done come
-first: who fell behind has not carried the load.
+processes are charged; the server is another process. "sockets" is the kernel's share alone:
+epoll and prepared messages, without reading XML. The requested and the achieved rate come first: a
+contender that fell behind has not carried the load.
 
 Exits with 1 when a user of any contender raised or a message was lost.
 
     python -m benchmarks.xmpp [--users 500] [--rate 1000] [--seconds 10]
         [--server embedded|prosody|HOST:PORT] [--only amoc,slixmpp,tsung,sockets]
 
-A server of one's own must know user_1 / password_1 and so on at the domain localhost, and offer
+A server of your own must know user_1 / password_1 and so on at the domain localhost, and offer
 PLAIN without TLS.
 """
 
@@ -36,13 +36,13 @@ ROOT = Path(__file__).resolve().parent.parent
 SHORT = ["--users", "4", "--rate", "40", "--seconds", "0.5", "--only", "amoc,slixmpp,sockets"]
 CONTENDERS = ("amoc", "slixmpp", "tsung", "sockets")
 AIMS_US = {1000.0: 40.0, 0.0: 20.0}
-"""What amoc is to take per message, by the rate; 0 is saturated."""
+"""amoc's goal per message, by rate; 0 is saturated."""
 LATE_MS = 100.0
 
 
 @contextmanager
 def embedded(connections: int) -> Iterator[tuple[str, int]]:
-    """The embedded server in a process of its own; its address."""
+    """Run the embedded server in a separate process; yield its address."""
     code = f"from amoc.xmppd import serve;serve(port=0, connections={connections}, lifeline=True)"
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -62,7 +62,7 @@ def embedded(connections: int) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def prosody(accounts: int) -> Iterator[tuple[str, int]]:
-    """prosody, as the tests start it; its address."""
+    """Run prosody, as the tests start it; yield its address."""
     from tests.servers.prosody import Prosody
 
     with tempfile.TemporaryDirectory() as directory, Prosody(Path(directory), accounts) as server:
@@ -72,13 +72,13 @@ def prosody(accounts: int) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def known(address: str) -> Iterator[tuple[str, int]]:
-    """A server that runs already."""
+    """Use a server that is already running."""
     host, _, port = address.rpartition(":")
     yield host, int(port)
 
 
 def missing(name: str, rate: float) -> str:
-    """Why a contender cannot take part; empty when it can."""
+    """Return why a contender cannot take part; empty if it can."""
     if name == "tsung" and not shutil.which("tsung"):
         return "tsung is not installed (apt install tsung)"
     if name == "tsung" and not rate:
@@ -87,7 +87,7 @@ def missing(name: str, rate: float) -> str:
 
 
 def run(name: str, address: tuple[str, int], args: argparse.Namespace) -> Result:
-    """Let one contender run; what it says."""
+    """Run one contender; return its result."""
     command = [sys.executable, "-m", f"benchmarks.xmpp_{name}"]
     for option, value in (
         ("host", address[0]),
@@ -101,7 +101,7 @@ def run(name: str, address: tuple[str, int], args: argparse.Namespace) -> Result
         done = subprocess.run(
             command,
             cwd=ROOT,
-            check=False,  # its errors are in what it says
+            check=False,  # its errors are in its output
             capture_output=True,
             text=True,
             timeout=4 * DEADLINE_S + args.seconds,
@@ -115,12 +115,12 @@ def run(name: str, address: tuple[str, int], args: argparse.Namespace) -> Result
 
 
 def show(results: list[Result], args: argparse.Namespace) -> None:
-    """Print them."""
+    """Print the results."""
     wanted = f"{args.rate:g} messages/s" if args.rate else "as many messages as they can"
-    print(f"wanted: {args.users} users, {wanted} for {args.seconds:g} s\n")
+    print(f"goal: {args.users} users, {wanted} for {args.seconds:g} s\n")
     print(
-        f"{'':10}{'wanted':>9}{'sent':>9}{'received':>10}{'late, ms':>10}{'CPU, µs a message':>19}"
-        f"{'ratio':>8}{'CPU, ms a login':>17}{'kB a user':>11}"
+        f"{'':10}{'goal':>9}{'sent':>9}{'received':>10}{'late, ms':>10}{'CPU, µs/message':>19}"
+        f"{'ratio':>8}{'CPU, ms/login':>17}{'kB/user':>11}"
     )
     amoc = next((one for one in results if one.name == "amoc"), None)
     for one in results:
@@ -128,8 +128,8 @@ def show(results: list[Result], args: argparse.Namespace) -> None:
         outcome.figure(f"{one.name}, CPU per login", one.login_ms, "ms")
         outcome.figure(f"{one.name}, memory of a user", one.user_kb, "kB")
         ratio = f"{one.cpu_us / amoc.cpu_us:.2f}" if amoc is not None and amoc.cpu_us else "-"
-        received = "not told" if one.received is None else str(one.received)
-        late = "not told" if one.late_ms is None else f"{one.late_ms:.1f}"
+        received = "unknown" if one.received is None else str(one.received)
+        late = "unknown" if one.late_ms is None else f"{one.late_ms:.1f}"
         print(
             f"{one.name:10}{one.wanted or '-':>9}{one.sent:>9}{received:>10}{late:>10}"
             f"{one.cpu_us:>19.1f}{ratio:>8}{one.login_ms:>17.2f}{one.user_kb:>11.1f}"
@@ -137,7 +137,9 @@ def show(results: list[Result], args: argparse.Namespace) -> None:
     print()
     for one in results:
         if one.pace_us:
-            print(f"{one.name}: {one.pace_us:.1f} µs of it to keep the pace with nothing to send")
+            print(
+                f"{one.name}: {one.pace_us:.1f} µs of it for keeping the pace with nothing to send"
+            )
         if one.late_ms is not None and one.late_ms > LATE_MS:
             print(
                 f"{one.name}: no verdict on the rate, messages were sent {one.late_ms:.0f} ms late"
@@ -150,18 +152,18 @@ def show(results: list[Result], args: argparse.Namespace) -> None:
     if aim is not None and amoc is not None and not amoc.errors:
         net = amoc.cpu_us - amoc.pace_us
         outcome.figure("amoc, CPU per message without keeping the pace", net, "µs")
-        print(f"amoc: {net:.1f} µs without keeping the pace, at most {aim:g} aimed at")
+        print(f"amoc: {net:.1f} µs without keeping the pace, goal: at most {aim:g}")
         if net > aim:
-            outcome.missed(f"{net:.1f} µs a message are more than {aim:g}")
+            outcome.missed(f"{net:.1f} µs per message, goal: at most {aim:g}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=500)
-    parser.add_argument("--rate", type=float, default=1000.0, help="messages per second, in all")
+    parser.add_argument("--rate", type=float, default=1000.0, help="messages per second, total")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--server", default="embedded", help="embedded, prosody, or HOST:PORT")
-    parser.add_argument("--only", default=",".join(CONTENDERS), help="of these, by commas")
+    parser.add_argument("--only", default=",".join(CONTENDERS), help="separated by commas")
     args = parser.parse_args()
     names = args.only.split(",")
     if unknown := sorted(set(names) - set(CONTENDERS)):

@@ -1,4 +1,4 @@
-"""amoc's XMPP users, as benchmarks/xmpp.py compares them: the users of a scenario, in this process.
+"""amoc's XMPP users for benchmarks/xmpp.py: the users of a scenario, in this process.
 
 Each connects, sends its presence, and receives in a loop, as a scenario's start() does.
 """
@@ -37,7 +37,7 @@ AT_ONCE = 50
 
 
 class Pool:
-    """All that a user needs of its pool, and what users raised."""
+    """The parts of a pool that a user needs, and the errors raised by users."""
 
     def __init__(self, most: int, start) -> None:
         self.states = memoryview(bytearray(most + 1))
@@ -51,19 +51,19 @@ class Pool:
         self.gone = 0
 
     def crashed(self, _user: User, error: BaseException) -> None:
-        """Keep what a user raised."""
+        """Record an error raised by a user."""
         self.errors.append(error)
 
     def iteration_ended(self, _user: User) -> None:
-        """Nothing is held that could be taken back."""
+        """Do nothing: no slots are held that could be returned."""
 
     def left(self, _user: User) -> None:
-        """Count a user that is gone."""
+        """Count a user that has left."""
         self.gone += 1
 
 
 class Bench:
-    """Users that log in, and receive until they are told to stop."""
+    """Users that log in, and receive until they are asked to stop."""
 
     def __init__(self, users: int) -> None:
         self.users = users
@@ -73,7 +73,7 @@ class Bench:
         self.pool = Pool(users, self.start)
 
     def start(self, user_id: int) -> None:
-        """Log in, and receive until told to stop."""
+        """Log in, and receive until asked to stop."""
         with xmpp.connect(user_id, mechanism="PLAIN") as client:
             client.send_presence()
             client.receive(xmpp.is_presence, timeout=DEADLINE_S)
@@ -84,7 +84,7 @@ class Bench:
                     self.write(user_id, self.neighbour(user_id))
 
     def neighbour(self, user_id: int) -> int:
-        """The other one of a pair."""
+        """Return the other user of a pair."""
         return user_id + 1 if user_id % 2 else user_id - 1
 
     def write(self, sender: int, to: int) -> None:
@@ -93,14 +93,14 @@ class Bench:
         self.sent += 1
 
     def wait_for(self, condition, what: str) -> None:
-        """Wait; ends when a user has crashed."""
+        """Wait for a condition; end when a user has crashed."""
         deadline = Deadline(what)
         while not condition() and not self.pool.errors:
             deadline.check()
             gevent.sleep(0.02)
 
     def log_in(self) -> float:
-        """Log all users in; CPU seconds."""
+        """Log all users in; return CPU seconds."""
         cpu = time.process_time()
         for user_id in range(1, self.users + 1):
             self.wait_for(lambda goal=user_id - AT_ONCE: len(self.clients) >= goal, "logins")
@@ -109,7 +109,7 @@ class Bench:
         return time.process_time() - cpu
 
     def log_out(self) -> None:
-        """Tell all users to stop, and wait for them."""
+        """Ask all users to stop, and wait for them."""
         for client in list(self.clients.values()):
             if client.is_open:
                 client.send_chat(client.bare_jid, "stop")
@@ -117,7 +117,7 @@ class Bench:
 
 
 def send_paced(bench: Bench, rate: float, seconds: float) -> Pace:
-    """Each user writes to the next, evenly spaced; without users it only keeps the pace."""
+    """Have each user write to the next, evenly spaced; without users only keep the pace."""
     pace = Pace(rate, seconds)
     for slot in range(pace.count):
         left = pace.wait_s(slot)
@@ -133,7 +133,7 @@ def send_paced(bench: Bench, rate: float, seconds: float) -> Pace:
 
 
 def send_all(bench: Bench, seconds: float) -> None:
-    """Pairs of users answer each other as fast as they can."""
+    """Have pairs of users answer each other as fast as they can."""
     bench.answering = True
     for user_id in range(1, bench.users, 2):
         bench.write(user_id, user_id + 1)
@@ -147,7 +147,7 @@ def main() -> int:
     values.update(one.split("=", 1) for one in args.set)
     given = settings.Source("benchmark", values, strict=True)
     settings.apply(resolve(settings.declared(), [given]))
-    warm = Bench(1)  # what is made once for all is not a user's
+    warm = Bench(1)  # objects that are made once for all users are not charged to them
     warm.log_in()
     warm.log_out()
     gc.collect()

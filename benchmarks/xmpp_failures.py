@@ -1,15 +1,15 @@
-"""Very many log-ins that fail: do they leave descriptors, objects or memory behind?
+"""Do very many failing logins leave descriptors, objects or memory behind?
 
-One process, one user after another, against the embedded server in a process of its own: --times
-log-ins with a wrong password, then as many to a domain that it does not serve, to a port on which
+One process, one user after another, against the embedded server in a separate process: --times
+logins with a wrong password, then as many to a domain that it does not serve, to a port on which
 nobody listens, and a few to a name that does not exist. The garbage collector is off meanwhile.
 
-Wanted: no descriptor more than before, no object for the collector, and no more than --growth MiB
-of memory from the first tenth to the end.
+Goals: no more descriptors than before, no object for the collector, and at most --growth MiB
+more memory from the first tenth to the end.
 
     python -m benchmarks.xmpp_failures [--times 20000] [--growth 1]
 
-The exit status says whether that was reached.
+The exit status says whether the goals were reached.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ MIB = 1 << 20
 
 
 def descriptors() -> int:
-    """How many are open."""
+    """Return the number of open descriptors."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def failing(address: str, **how: object) -> Callable[[], str]:
-    """Fails to log in; the cause."""
+    """Return a function that fails to log in and returns the cause."""
 
     def act() -> str:
         try:
@@ -50,13 +50,13 @@ def failing(address: str, **how: object) -> Callable[[], str]:
             )
         except xmpp.XmppError as error:
             return error.cause
-        raise SystemExit("a log-in that should fail has succeeded")
+        raise SystemExit("a login that should fail has succeeded")
 
     return act
 
 
 def measure(name: str, act: Callable[[], str], times: int, growth: float) -> None:
-    """Fail so many times, and print what that left."""
+    """Fail `times` times, and print what that left behind."""
     for _ in range(times // 10):
         act()
     gc.collect()
@@ -80,7 +80,7 @@ def measure(name: str, act: Callable[[], str], times: int, growth: float) -> Non
 
 
 def main() -> int:
-    """Run it."""
+    """Run the program."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--times", type=int, default=20_000)
     parser.add_argument("--growth", type=float, default=1.0, help="MiB")

@@ -1,17 +1,17 @@
-"""Very many users that are logged in and idle: does their memory stay what it is?
+"""Does the memory of very many logged-in, idle users stay constant?
 
-``amoc run`` as an operator calls it, against several processes of the embedded server: each user
-takes a descriptor on either side, and a process has 20,000 in many places. The users connect at
+``amoc run`` as an operator runs it, against several processes of the embedded server: each user
+takes a descriptor on either side, and a process often has only 20,000. The users connect at
 --rate from several local addresses. Then nothing happens for --minutes, and the memory of every
 process is printed once a minute, with the CPU time that it took since.
 
-Wanted: every user connects and stays connected, none raises, and no process grows by more than
+Goals: every user connects and stays connected, none raises, and no process grows by more than
 --growth percent and 2 MiB, or by a descriptor, from the first minute with all users to the last.
 
     python -m benchmarks.xmpp_idle [--users 50000] [--minutes 10] [--rate 250]
         [--workers N] [--servers N] [--growth 2]
 
-The exit status says whether that was reached.
+The exit status says whether the goals were reached.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STEP_S = 60.0
 
 @contextmanager
 def server(connections: int):
-    """One process of the embedded server: its address and its number."""
+    """Run one process of the embedded server; yield its address and its process id."""
     command = [sys.executable, "-m", "amoc", "xmppd", "--port", "0", "--lifeline"]
     command += ["--connections", str(connections)]
     with subprocess.Popen(
@@ -63,7 +63,7 @@ def server(connections: int):
 
 
 class Run:
-    """``amoc run``, and what it writes."""
+    """``amoc run``, and the files it writes."""
 
     def __init__(self, args: argparse.Namespace, addresses: list[str], directory: Path) -> None:
         self.directory = directory
@@ -83,7 +83,7 @@ class Run:
         )
 
     def second(self) -> dict[str, Any]:
-        """What the run says of its last second; empty before the first."""
+        """Return the run's last second; empty before the first."""
         try:
             last = deque(StoredSeries(self.directory / "run" / "series.amoc"), maxlen=1)
         except ResourceError:
@@ -91,7 +91,7 @@ class Run:
         return last[0].to_json() if last else {}
 
     def stop(self, timeout: float) -> dict[str, Any]:
-        """End it; its summary."""
+        """End the run; return its summary."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -106,7 +106,7 @@ class Run:
 
 
 def connect_all(run: Run, args: argparse.Namespace) -> list[str]:
-    """Wait until all users are connected; what went wrong."""
+    """Wait until all users are connected; return the errors."""
     begin = time.monotonic()
     patience = START_S + 3 * args.users / args.rate
     first = None
@@ -119,7 +119,7 @@ def connect_all(run: Run, args: argparse.Namespace) -> list[str]:
             assert first is not None
             took = max(time.monotonic() - first, 1.0)
             print(
-                f"wanted {args.rate:g} connections/s; done: {args.users:,} in {took:.0f} s,"
+                f"goal: {args.rate:g} connections/s; got {args.users:,} in {took:.0f} s,"
                 f" {args.users / took:.0f}/s",
                 flush=True,
             )
@@ -132,12 +132,12 @@ def connect_all(run: Run, args: argparse.Namespace) -> list[str]:
 
 
 def stay(run: Run, memory: Memory, args: argparse.Namespace) -> list[str]:
-    """Watch them for the minutes asked for; what went wrong."""
+    """Watch the users for the requested minutes; return the errors."""
     begin = time.monotonic()
     for minute in range(args.minutes + 1):
         while (left := begin + minute * STEP_S - time.monotonic()) > 0:
             if run.process.poll() is not None:
-                return ["the run ended before its time"]
+                return ["the run ended early"]
             time.sleep(min(left, 1.0))
         connected = run.second().get("gauges", {}).get("connected", 0.0)
         memory.step(f"minute {minute}, {connected:,.0f} connected")
@@ -147,7 +147,7 @@ def stay(run: Run, memory: Memory, args: argparse.Namespace) -> list[str]:
 
 
 def judge(summary: dict[str, Any], users: int) -> list[str]:
-    """What the run's own summary says against it."""
+    """Return the errors in the run's own summary."""
     counters, people = summary["counters"], summary["users"]
     wrong = [
         f"{name}: {counters[name]}"
@@ -171,7 +171,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=250.0, help="connections per second")
     parser.add_argument("--workers", type=int, help="default: as few as can hold the users")
     parser.add_argument("--servers", type=int, help="default: as few as can hold the users")
-    parser.add_argument("--growth", type=float, default=2.0, help="percent that are no growth")
+    parser.add_argument("--growth", type=float, default=2.0, help="percent that count as stable")
     args = parser.parse_args()
     needed = -(-args.users // PER_PROCESS)
     args.workers = args.workers or max(needed, 2)

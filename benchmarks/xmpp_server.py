@@ -1,16 +1,15 @@
 """What the embedded XMPP server costs: CPU per login and per message, and memory per connection.
 
-The server runs in a process of its own and is charged what the kernel says it used
-(/proc/PID/stat), so it does not matter how busy the machine is. The load comes from this process,
-through a client made for the purpose that knows just enough XMPP, and whose own lateness is
-printed first: when the load fell behind, the figures say little about pacing, though the CPU per
-message still stands.
+The server runs in a separate process and is charged the CPU time that the kernel reports
+(/proc/PID/stat), so other work on the machine matters little. The load comes from this process,
+from a minimal client that knows just enough XMPP. Its own lateness is printed first: if the load
+fell behind, the figures say little about pacing, but the CPU per message is still valid.
 
     python -m benchmarks.xmpp_server [--users 1000] [--rate 2000] [--seconds 5] [--mechanism PLAIN]
 
-With --port and --pid it measures another server that runs already and knows the users user_1,
-user_2, ... at localhost by their passwords password_1, ...: the ratio of two runs says more than
-either figure.
+With --port and --pid it measures another server that is already running and knows the users
+user_1, user_2, ... at localhost by their passwords password_1, ...: the ratio of two runs says more
+than either figure.
 """
 
 from __future__ import annotations
@@ -44,31 +43,31 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 DEADLINE_S = 120.0
 LATE_S = 0.1
-"""Beyond this, messages were not sent at the rate that was asked for but in bursts."""
+"""Beyond this, messages were sent in bursts and not at the requested rate."""
 
 
 class Server:
-    """A server's process, and what it has used."""
+    """A server's process, and its costs."""
 
     def __init__(self, port: int, pid: int) -> None:
         self.port = port
         self.pid = pid
 
     def cpu_s(self) -> float:
-        """CPU seconds of the server so far, user and system."""
+        """Return the CPU seconds of the server so far, user and system."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def rss_bytes(self) -> int:
-        """Resident memory of the server."""
+        """Return the resident memory of the server."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE
 
     def stop(self) -> None:
-        """Leaves it alone: it was there before."""
+        """Leave it running: it was not started here."""
 
 
 class Embedded(Server):
-    """The embedded server, started for this."""
+    """The embedded server, started for this benchmark."""
 
     def __init__(self, connections: int) -> None:
         code = (
@@ -90,7 +89,7 @@ class Embedded(Server):
         super().__init__(int(found[1]), self.process.pid)
 
     def stop(self) -> None:
-        """Ends it and waits for it."""
+        """End it and wait for it."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(10)
 
@@ -161,18 +160,18 @@ class Client:
         )
 
     def count(self) -> None:
-        """Reads for ever, and counts messages; a tag may be cut by the end of a chunk."""
+        """Read forever, and count messages; a tag may be cut by the end of a chunk."""
         tag = b"</message>"
         rest = b""
         while chunk := self.sock.recv(65536):
             data = rest + chunk
             self.received += data.count(tag)
-            # What could be the beginning of one more, but not a whole one that was counted.
+            # Keep what may be the beginning of another tag, but not a whole one that was counted.
             rest = data[-(len(tag) - 1) :]
 
 
 def send_paced(clients: list[Client], rate: float, seconds: float) -> tuple[int, float]:
-    """Each writes to the next, evenly spaced; returns how many, and the worst lateness in s."""
+    """Have each user write to the next, evenly spaced; return the count, worst lateness in s."""
     body = b"<body>What a server forwards for a user is about as long as this.</body></message>"
     stanzas = [
         f"<message to='user_{other.number}@localhost/r' type='chat' id='m1234567'>".encode() + body
@@ -194,7 +193,7 @@ def send_paced(clients: list[Client], rate: float, seconds: float) -> tuple[int,
 
 
 def wait_for(clients: list[Client], wanted: int) -> int:
-    """Waits until all have arrived or nothing has for two seconds."""
+    """Wait until all messages have arrived, or none has for two seconds."""
     received = -1
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
@@ -207,20 +206,20 @@ def wait_for(clients: list[Client], wanted: int) -> int:
 
 
 def main() -> int:
-    """Runs it once and prints the figures."""
+    """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=1000)
-    parser.add_argument("--rate", type=float, default=2000.0, help="messages per second, in all")
+    parser.add_argument("--rate", type=float, default=2000.0, help="messages per second, total")
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--at-once", type=int, default=200, help="logins that go on at a time")
+    parser.add_argument("--at-once", type=int, default=200, help="concurrent logins")
     parser.add_argument(
         "--mechanism", choices=["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"], default="PLAIN"
     )
-    parser.add_argument("--port", type=int, help="of a server that runs already")
-    parser.add_argument("--pid", type=int, help="of that server")
+    parser.add_argument("--port", type=int, help="port of a server that is already running")
+    parser.add_argument("--pid", type=int, help="process id of that server")
     arguments = parser.parse_args()
     if (arguments.port is None) != (arguments.pid is None):
-        parser.error("--port and --pid go together")
+        parser.error("--port and --pid must be given together")
     connection_limit(arguments.users)
     known = arguments.port is not None
     server = Server(arguments.port, arguments.pid) if known else Embedded(arguments.users)
@@ -231,7 +230,7 @@ def main() -> int:
 
 
 def measure(server: Server, arguments: argparse.Namespace) -> int:
-    """Logs all in, lets them write, and prints what it cost the server."""
+    """Log all users in, have them write, and print what it cost the server."""
     users = arguments.users
     idle_rss, cpu, begin = server.rss_bytes(), server.cpu_s(), time.monotonic()
     pool = Pool(arguments.at_once)
@@ -250,17 +249,17 @@ def measure(server: Server, arguments: argparse.Namespace) -> int:
     late = worst > LATE_S
     print(f"machine   {platform.machine()}, {os.cpu_count()} cores")
     print(f"python    {platform.python_version()}, gevent {gevent.__version__}")
-    print(f"wanted    {users} users, {arguments.rate:g} messages/s for {arguments.seconds:g} s")
-    print(f"done      {sent / send_s:.0f} messages/s; {sent} sent, {received} received")
-    print(f"own lateness at worst {worst * 1e3:.1f} ms (ours, not the server's)")
+    print(f"goal      {users} users, {arguments.rate:g} messages/s for {arguments.seconds:g} s")
+    print(f"result    {sent / send_s:.0f} messages/s; {sent} sent, {received} received")
+    print(f"lateness  at most {worst * 1e3:.1f} ms (this client's, not the server's)")
     if late:
-        print("          too late to say anything about this rate; CPU per message still stands")
+        print("          too late for a verdict on this rate; CPU per message is still valid")
     print(
-        f"login    {login_cpu / users * 1e3:.3f} ms CPU of the server each, {arguments.mechanism},"
+        f"login     {login_cpu / users * 1e3:.3f} ms of CPU each, {arguments.mechanism},"
         f" {users / login_s:.0f}/s"
     )
-    print(f"message   {chat_cpu / max(received, 1) * 1e6:.1f} µs CPU of the server each")
-    print(f"memory    {(connected_rss - idle_rss) / users / 1e3:.1f} kB of the server each")
+    print(f"message   {chat_cpu / max(received, 1) * 1e6:.1f} µs of CPU each")
+    print(f"memory    {(connected_rss - idle_rss) / users / 1e3:.1f} kB per connection")
     outcome.figure("CPU per login", login_cpu / users * 1e3, "ms")
     outcome.figure("CPU per message", chat_cpu / max(received, 1) * 1e6, "µs")
     outcome.figure("memory of a connection", (connected_rss - idle_rss) / users / 1e3, "kB")

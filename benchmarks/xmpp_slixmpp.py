@@ -1,6 +1,6 @@
-"""slixmpp as it is, for benchmarks/xmpp.py: its clients on asyncio's loop, one SSL context for all.
+"""Stock slixmpp for benchmarks/xmpp.py: its clients on asyncio's loop, one SSL context for all.
 
-Each client would make its own SSL context, which takes 35 to 75 ms of CPU and 0.9 MB.
+Otherwise each client would make its own SSL context, which takes 35 to 75 ms of CPU and 0.9 MB.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ AT_ONCE = 50
 
 
 class Bench:
-    """Clients, and what they have done."""
+    """Clients, and their counts."""
 
     def __init__(self) -> None:
         self.clients: list[Client] = []
@@ -29,14 +29,14 @@ class Bench:
         self.errors: list[str] = []
 
     async def wait_for(self, condition, what: str) -> None:
-        """Wait; ends when a client has failed."""
+        """Wait for a condition; end when a client has failed."""
         deadline = Deadline(what)
         while not condition() and not self.errors:
             deadline.check()
             await asyncio.sleep(0.02)
 
     async def log_in(self, users: int, host: str, port: int) -> float:
-        """Log all users in; CPU seconds."""
+        """Log all users in; return CPU seconds."""
         cpu = time.process_time()
         for number in range(1, users + 1):
             await self.wait_for(lambda goal=number - AT_ONCE: self.ready >= goal, "logins")
@@ -52,7 +52,7 @@ class Bench:
 
 
 class Client(slixmpp.ClientXMPP):
-    """Logs in, counts what it receives, and answers it if that is asked."""
+    """Logs in, counts received messages, and answers them on request."""
 
     def __init__(self, number: int, bench: Bench) -> None:
         super().__init__(
@@ -71,20 +71,20 @@ class Client(slixmpp.ClientXMPP):
             self.add_event_handler(event, lambda what, event=event: self.fail(event, what))
 
     def fail(self, event: str, what: object) -> None:
-        """Keep what went wrong."""
+        """Record an error."""
         self.bench.errors.append(f"{event}: {what!r}")
 
     def exception(self, exception: BaseException) -> None:
-        """A handler raised."""
+        """Record an error raised by a handler."""
         self.fail("exception", exception)
 
     def begin(self, _event: object) -> None:
-        """It is logged in."""
+        """The session has started."""
         self.send_presence()
         self.bench.ready += 1
 
     def take(self, message: slixmpp.Message) -> None:
-        """A message has come."""
+        """A message has arrived."""
         self.bench.received += 1
         if self.bench.answering:
             self.write(message["from"].bare)
@@ -96,7 +96,7 @@ class Client(slixmpp.ClientXMPP):
 
 
 async def send_paced(bench: Bench, rate: float, seconds: float) -> Pace:
-    """Each user writes to the next, evenly spaced; without users it only keeps the pace."""
+    """Have each user write to the next, evenly spaced; without users only keep the pace."""
     pace = Pace(rate, seconds)
     users = len(bench.clients)
     for slot in range(pace.count):
@@ -112,7 +112,7 @@ async def send_paced(bench: Bench, rate: float, seconds: float) -> Pace:
 
 
 async def run() -> int:
-    """Log in, send, and tell."""
+    """Log in, send, and print the result."""
     args = arguments()
     bench = Bench()
     asyncio.get_running_loop().set_exception_handler(

@@ -1,7 +1,7 @@
-"""Bare sockets, for benchmarks/xmpp.py: the least that any client in Python can cost.
+"""Bare sockets, for benchmarks/xmpp.py: the minimum cost of any client in Python.
 
-It logs in, sends messages that were made before, and counts the bytes of those that come, on epoll
-alone: no XML is read, nothing is measured, no user waits. What it takes, the kernel takes.
+It logs in, sends prepared messages, and counts the bytes received, on epoll
+alone: no XML is read, nothing is measured, no user waits. Its cost is the kernel's share.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ END = b"</message>"
 
 
 class Sockets:
-    """Connections that are logged in, and what came over them."""
+    """Logged-in connections, and what arrived on them."""
 
     def __init__(self) -> None:
         self.by_fd: dict[int, int] = {}
@@ -57,7 +57,7 @@ class Sockets:
             while until not in heard:
                 more = sock.recv(65536)
                 if not more:
-                    raise ConnectionError(f"user {number}: the server said {heard!r}")
+                    raise ConnectionError(f"user {number}: the server sent {heard!r}")
                 heard += more
         sock.setblocking(False)
         self.by_fd[sock.fileno()] = len(self.socks)
@@ -65,7 +65,7 @@ class Sockets:
         self.epoll.register(sock.fileno(), select.EPOLLIN)
 
     def address(self, index: int, other: int) -> None:
-        """Make the message of one connection to user `other`."""
+        """Prepare the message of one connection to user `other`."""
         head = f"<message to='user_{other}@localhost' type='chat' id='m{index:020}'>"
         self.messages.append(f"{head}<body>{TEXT}</body></message>".encode())
 
@@ -75,7 +75,7 @@ class Sockets:
         self.sent += 1
 
     def turn(self, seconds: float) -> None:
-        """Wait for what comes, and take it."""
+        """Wait for data, and read it."""
         for fd, _ in self.epoll.poll(max(seconds, 0)):
             index = self.by_fd[fd]
             count = self.socks[index].recv(16384).count(END)
@@ -86,7 +86,7 @@ class Sockets:
 
 
 def run() -> int:
-    """Log in, send, and tell."""
+    """Log in, send, and print the result."""
     args = arguments()
     result = Result("sockets", wanted=int(args.rate * args.seconds))
     bench = Sockets()
@@ -112,7 +112,7 @@ def run() -> int:
 
 
 def send(bench: Sockets, rate: float, seconds: float, result: Result) -> None:
-    """Each user writes to the next, evenly spaced; or pairs answer each other."""
+    """Have each user write to the next, evenly spaced, or pairs answer each other."""
     users = len(bench.socks)
     if rate:
         pace = Pace(rate, seconds)

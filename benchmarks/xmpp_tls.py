@@ -1,11 +1,11 @@
-"""What TLS costs amoc's users: CPU per handshake and per message, and memory, next to plain TCP.
+"""What TLS costs amoc's users, relative to plain TCP: CPU per handshake and message, and memory.
 
 The same users log in to the embedded server and write to each other: plain, over direct TLS with a
 full handshake for each, and with sessions resumed (TLS 1.3). The server has an RSA certificate of
-2,048 bits and is another process; only the users' process is charged. What was wanted and what was
-done come first: who fell behind has not carried the load.
+2,048 bits and is another process; only the users' process is charged. The requested and the
+achieved rate come first: users that fell behind have not carried the load.
 
-Exits with 1 when a user raised, a message was lost, or a target was missed.
+Exits with 1 when a user raised, a message was lost, or a goal was missed.
 
     python -m benchmarks.xmpp_tls [--users 500] [--rate 1000] [--seconds 10]
 """
@@ -49,7 +49,7 @@ MaxProtocol = TLSv1.2
 
 
 def write_certificate(file: Path) -> None:
-    """An RSA certificate for localhost that signs itself, with its key."""
+    """Make a self-signed RSA certificate for localhost, with its key."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -71,7 +71,7 @@ def write_certificate(file: Path) -> None:
 
 @contextmanager
 def server(certificate: Path, connections: int) -> Iterator[int]:
-    """The embedded server in a process of its own; its port."""
+    """Run the embedded server in a separate process; yield its port."""
     code = (
         "from amoc.xmppd import serve;"
         f"serve(port=0, connections={connections}, lifeline=True, tls=True,"
@@ -100,7 +100,7 @@ def run(
     args: argparse.Namespace,
     openssl_conf: Path | None = None,
 ) -> Result:
-    """Let the users run with some settings; what they say."""
+    """Run the users with some settings; return their result."""
     command = [sys.executable, "-m", "benchmarks.xmpp_amoc", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--users", str(args.users), "--rate", str(args.rate)]
     command += ["--seconds", str(args.seconds)]
@@ -109,7 +109,7 @@ def run(
     done = subprocess.run(
         command,
         cwd=ROOT,
-        check=False,  # its errors are in what it says
+        check=False,  # its errors are in its output
         capture_output=True,
         text=True,
         timeout=4 * DEADLINE_S + args.seconds,
@@ -124,11 +124,11 @@ def run(
 
 
 def show(results: list[Result]) -> None:
-    """Print them."""
+    """Print the results."""
     plain = results[0]
     print(
-        f"{'':12}{'wanted':>8}{'sent':>8}{'received':>10}{'late, ms':>10}{'CPU, ms a login':>17}"
-        f"{'more than plain':>17}{'kB a user':>11}{'CPU, µs a message':>19}{'ratio':>7}"
+        f"{'':12}{'goal':>8}{'sent':>8}{'received':>10}{'late, ms':>10}{'CPU, ms/login':>17}"
+        f"{'more than plain':>17}{'kB/user':>11}{'CPU, µs/message':>19}{'ratio':>7}"
     )
     for one in results:
         net = one.cpu_us - one.pace_us
@@ -143,7 +143,7 @@ def show(results: list[Result]) -> None:
         )
         problems = list(one.errors)
         if (one.received or 0) < one.sent or one.sent < one.wanted:
-            problems.append(f"{one.wanted} wanted, {one.sent} sent, {one.received} arrived")
+            problems.append(f"{one.wanted} requested, {one.sent} sent, {one.received} arrived")
         for problem in problems:
             outcome.failed(f"{one.name}: {problem}")
         if (one.late_ms or 0.0) > LATE_MS:
@@ -151,7 +151,7 @@ def show(results: list[Result]) -> None:
 
 
 def met(plain: Result, tls: Result) -> None:
-    """Print the targets."""
+    """Print the goals."""
     ratio = (tls.cpu_us - tls.pace_us) / (plain.cpu_us - plain.pace_us or 1)
     print(f"{tls.name}:")
     for text, found, most in (
@@ -159,20 +159,20 @@ def met(plain: Result, tls: Result) -> None:
         ("memory per user, kB", tls.user_kb, MAX_USER_KB),
         ("CPU per message, times plain", ratio, MAX_RATIO),
     ):
-        print(f"{text:32}{found:8.2f}   at most {most:g} wanted")
+        print(f"{text:32}{found:8.2f}   goal: at most {most:g}")
         if found > most:
             outcome.missed(f"{tls.name}: {text}")
 
 
 def main() -> int:
-    """Run all of them in turn."""
+    """Run all variants, one after another."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=500)
-    parser.add_argument("--rate", type=float, default=1000.0, help="messages per second, in all")
+    parser.add_argument("--rate", type=float, default=1000.0, help="messages per second, total")
     parser.add_argument("--seconds", type=float, default=10.0)
     args = parser.parse_args()
     print(describe())
-    print(f"wanted: {args.users} users, {args.rate:g} messages/s for {args.seconds:g} s\n")
+    print(f"goal: {args.users} users, {args.rate:g} messages/s for {args.seconds:g} s\n")
     with tempfile.TemporaryDirectory() as directory:
         certificate = Path(directory) / "server.pem"
         write_certificate(certificate)

@@ -1,7 +1,7 @@
-"""What a message costs amoc over each transport, against the same server in turn.
+"""What a message costs amoc over each transport, alternating against the same server.
 
 The users of benchmarks/xmpp_amoc.py log in over TCP, WebSocket and BOSH; only their own process is
-charged. The embedded server speaks no BOSH, prosody all three.
+charged. The embedded server does not support BOSH; prosody supports all three.
 
 Exits with 1 when a user raised or a message was lost.
 
@@ -32,14 +32,14 @@ LATE_MS = 100.0
 
 @contextmanager
 def embedded_addresses(users: int) -> Iterator[dict[str, str]]:
-    """Where the embedded server speaks what."""
+    """Yield the embedded server's addresses, by transport."""
     with embedded(users) as (host, port):
         yield {"tcp": f"{host}:{port}", "websocket": f"ws://{host}:{port}/"}
 
 
 @contextmanager
 def prosody_addresses(users: int) -> Iterator[dict[str, str]]:
-    """Where prosody, as the tests start it, speaks what."""
+    """Yield the addresses of prosody, as the tests start it, by transport."""
     from tests.servers.prosody import Prosody
 
     with tempfile.TemporaryDirectory() as directory, Prosody(Path(directory), users) as server:
@@ -47,7 +47,7 @@ def prosody_addresses(users: int) -> Iterator[dict[str, str]]:
 
 
 def run(transport: str, address: str, args: argparse.Namespace) -> Result:
-    """Let amoc's users run over one transport."""
+    """Run amoc's users over one transport."""
     command = [sys.executable, "-m", "benchmarks.xmpp_amoc", "--host=-", "--port=0"]
     command += ["--set", f"xmpp_servers={address}"]
     for name in ("users", "rate", "seconds"):
@@ -55,7 +55,7 @@ def run(transport: str, address: str, args: argparse.Namespace) -> Result:
     done = subprocess.run(
         command,
         cwd=ROOT,
-        check=False,  # its errors are in what it says
+        check=False,  # its errors are in its output
         capture_output=True,
         text=True,
         timeout=4 * DEADLINE_S + args.seconds,
@@ -69,10 +69,10 @@ def run(transport: str, address: str, args: argparse.Namespace) -> Result:
 
 
 def show(results: list[Result]) -> None:
-    """Print them."""
+    """Print the results."""
     print(
-        f"{'':10}{'wanted':>8}{'sent':>8}{'received':>10}{'late, ms':>10}"
-        f"{'CPU, µs a message':>19}{'ratio':>7}{'CPU, ms a login':>17}{'kB a user':>11}"
+        f"{'':10}{'goal':>8}{'sent':>8}{'received':>10}{'late, ms':>10}"
+        f"{'CPU, µs/message':>19}{'ratio':>7}{'CPU, ms/login':>17}{'kB/user':>11}"
     )
     tcp = results[0].cpu_us - results[0].pace_us
     for one in results:
@@ -96,7 +96,7 @@ def show(results: list[Result]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--users", type=int, default=200)
-    parser.add_argument("--rate", type=float, default=1000.0, help="messages per second, in all")
+    parser.add_argument("--rate", type=float, default=1000.0, help="messages per second, total")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--server", choices=("embedded", "prosody"), default="embedded")
     args = parser.parse_args()

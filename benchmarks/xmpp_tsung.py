@@ -1,7 +1,7 @@
-"""Tsung, for benchmarks/xmpp.py: a script of its own XML, run by its own Erlang machine.
+"""Tsung, for benchmarks/xmpp.py: generates its XML and runs it on its own Erlang VM.
 
-Tsung does not say how many messages it has read, nor how late it was. ``bidi="true"`` is needed: a
-user would not read what comes while it does nothing else.
+Tsung does not report how many messages it has read, nor how late it was. ``bidi="true"`` is needed:
+without it, a user does not read incoming messages while it does nothing else.
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ def main() -> int:
 
 
 def watch(tsung, result: Result, users: int, arrival_s: float, chat_s: float) -> None:
-    """Note its CPU time when all are logged in, and when they have sent all."""
+    """Record its CPU time when all are logged in, and when they have sent everything."""
     begin = time.monotonic()
     logged_in_s = arrival_s + REST_S - 1
-    time.sleep(2)  # Erlang's machines start
+    time.sleep(2)  # the Erlang VMs start
     idle_kb, idle_cpu = rss_kb(tsung.pid), total_cpu_s(tsung.pid)
     pause_until(begin + 2 + logged_in_s)
     before = total_cpu_s(tsung.pid)
@@ -133,7 +133,7 @@ def rss_kb(pid: int) -> float:
 
 
 def read_log(log: str, result: Result, users: int) -> None:
-    """Take what it says that it has done: the first figure of a line is that of its interval."""
+    """Parse Tsung's statistics: the first figure of a line is that of its interval."""
     totals: dict[str, int] = {}
     for name, count in re.findall(r"^stats: (\S+) (\d+)\b", log, re.MULTILINE):
         totals[name] = totals.get(name, 0) + int(count)
@@ -141,7 +141,7 @@ def read_log(log: str, result: Result, users: int) -> None:
     result.errors += [f"{name}: {n}" for name, n in totals.items() if name.startswith("error")]
     result.cpu_us = max(result.cpu_us, 0.0) / max(result.sent, 1)
     if totals.get("tr_login", 0) < users:
-        result.errors.append(f"tsung has logged {totals.get('tr_login', 0)} users in")
+        result.errors.append(f"tsung logged {totals.get('tr_login', 0)} users in")
 
 
 if __name__ == "__main__":

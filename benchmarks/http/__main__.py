@@ -1,22 +1,22 @@
-"""What a request costs amoc, wrk, hey and Locust, in turn on one nginx.
+"""What a request costs amoc, wrk, hey and Locust, alternating on one nginx.
 
-Wanted of amoc, with its steps, checks and statistics: at most 18 µs of CPU a request with up to 100
-users and 22 with more, within 2.5 times of wrk, a fifth of FastHttpUser; with TLS at most 1.5 times
-of what it is without.
+Goals for amoc, with its steps, checks and statistics: at most 18 µs of CPU per request with up to
+100 users and 22 with more, at most 2.5 times wrk's and a fifth of FastHttpUser's; with TLS at most
+1.5 times as much as without.
 
     python -m benchmarks.http [--users 50] [--workers 1] [--seconds 5] [--rounds 3] [--tls]
         [--only amoc,amoc-twice,wrk,hey,locust,locustfile,aiolocust] [--locust PYTHON]
         [--http-user]
 
-Each fetches /item/N as fast as it can on as many connections as there are users. Only its own
-processes are charged, from nginx's count of requests and the kernel's of CPU time between two
-moments in the midst of it; the medians of the rounds count. amoc's is the CPU time of its workers;
-what its other processes take is told apart. Who is not installed is left out, and that is said.
-Locust may be installed for another Python, which --locust names; it runs a FastHttpUser, or with
---http-user an HttpUser. The contender locustfile is amoc that runs Locust's file as it is;
-amoc-twice is amoc with twice as many workers, which are to do 1.9 times as much with as much CPU
-time each; how many more they do a second says something only where each has a core of its own
-beside nginx.
+Each contender fetches /item/N as fast as it can on as many connections as there are users. The CPU
+time of its own processes per request is taken from nginx's count of requests and the kernel's CPU
+time between two moments in the middle; the medians of the rounds count. amoc's figure is the CPU
+time of its workers; its other processes are reported separately. Contenders that are not installed
+are left out, with a message. Locust may be installed for another Python, given by --locust; it runs
+a FastHttpUser, or with --http-user an HttpUser. The contender locustfile is amoc running Locust's
+file unchanged. amoc-twice is amoc with twice as many workers, which should do 1.9 times as many
+requests with as much CPU time each. How many more they do per second is only meaningful if each has
+a core of its own besides nginx's.
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ LEAST_OF_TWO = 1.9
 
 
 class Measured(NamedTuple):
-    """What one contender did in one round."""
+    """Result of one contender in one round."""
 
     requests: int
     seconds: float
     cpu_us: float
-    """A request."""
+    """Requests."""
     other_cpu_us: float = 0.0
     late_ms: float | None = None
-    """Its own lateness, at the 99th percentile, where it knows that."""
+    """Its own lateness at the 99th percentile, if known."""
 
 
 def missing(name: str, locust: str) -> str:
-    """Why a contender cannot take part; empty where it can."""
+    """Return why a contender cannot take part; empty if it can."""
     if name in ("wrk", "hey") and not shutil.which(name):
         return f"{name} is not installed (apt install {name})"
     if name == "aiolocust":
-        return f"it needs a free-threaded Python, which {sys.version.split()[0]} here is not"
+        return f"it needs a free-threaded Python, got {sys.version.split()[0]}"
     if name == "locust":
         found = subprocess.run(
             [locust, "-c", "import locust"], capture_output=True, check=False, timeout=END_S
@@ -80,7 +80,7 @@ def missing(name: str, locust: str) -> str:
 
 
 def command(name: str, url: str, options: argparse.Namespace, directory: Path) -> list[str]:
-    """How a contender other than amoc is called."""
+    """Return the command of a contender other than amoc."""
     users, lasts = str(options.users), f"{round(END_S + WARM_S + options.seconds + 5)}s"
     if name == "wrk":
         return ["wrk", "-t", "1", "-c", users, "-d", lasts, f"{url}/item/7"]
@@ -95,7 +95,7 @@ def command(name: str, url: str, options: argparse.Namespace, directory: Path) -
 
 @contextmanager
 def started(name: str, url: str, options: argparse.Namespace) -> Iterator[int]:
-    """A contender other than amoc, running; its process."""
+    """Run a contender other than amoc; yield its process."""
     with tempfile.TemporaryDirectory(prefix="amoc-benchmark-") as directory:
         output = Path(directory) / "output"
         with output.open("w") as file:
@@ -114,7 +114,7 @@ def started(name: str, url: str, options: argparse.Namespace) -> Iterator[int]:
 
 
 def between(pid: int, web: Web, seconds: float) -> tuple[int, float, dict[str, float]]:
-    """Requests, seconds, and CPU seconds by role, between two moments."""
+    """Return requests, seconds, and CPU seconds by role, between two moments."""
     roles = family(pid)
     before, begin, begin_cpu = web.answered(), time.monotonic(), {p: cpu_s(p) for p in roles}
     time.sleep(seconds)
@@ -124,7 +124,7 @@ def between(pid: int, web: Web, seconds: float) -> tuple[int, float, dict[str, f
 
 
 def wait_until_warm(name: str, web: Web, users: int) -> None:
-    """Wait until requests are made, and then a little."""
+    """Wait until requests are made, and a little longer."""
     give_up = time.monotonic() + END_S
     before, asked = web.answered(), 0
     while web.answered() - before - asked < 3 * users:
@@ -137,7 +137,7 @@ def wait_until_warm(name: str, web: Web, users: int) -> None:
 
 
 def measure(name: str, web: Web, options: argparse.Namespace) -> Measured:
-    """One round of one contender."""
+    """Run one round of one contender."""
     url = web.tls_url if options.tls else web.url
     if name not in OF_AMOC:
         with started(name, url, options) as pid:
@@ -163,13 +163,13 @@ def measure(name: str, web: Web, options: argparse.Namespace) -> Measured:
 
 
 def show(results: dict[str, list[Measured]], options: argparse.Namespace) -> dict[str, float]:
-    """Print a line for each; the CPU time of a request by contender."""
+    """Print a line for each contender; return the CPU time per request by contender."""
     cost = {
         name: statistics.median(one.cpu_us for one in rounds) for name, rounds in results.items()
     }
-    print(f"wanted: as many requests as {options.users} users can make, {options.seconds:g} s")
+    print(f"goal: as many requests as {options.users} users can make, {options.seconds:g} s")
     print(
-        f"{'':10}{'done':>10}{'a second':>10}{'a CPU s':>10}{'CPU, µs':>10}{'ratio':>8}"
+        f"{'':10}{'done':>10}{'per s':>10}{'per CPU s':>10}{'CPU, µs':>10}{'ratio':>8}"
         f"{'spread':>15}{'late, ms':>10}"
     )
     for name, rounds in results.items():
@@ -181,12 +181,12 @@ def show(results: dict[str, list[Measured]], options: argparse.Namespace) -> dic
             f"{name:10}{sum(one.requests for one in rounds):>10}{rate:>10.0f}"
             f"{1e6 / cost[name]:>10.0f}"
             f"{cost[name]:>10.1f}{ratio:>8.2f}{f'{low:.1f}-{high:.1f}':>15}"
-            f"{'not told' if late is None else f'{late:.1f}':>10}"
+            f"{'unknown' if late is None else f'{late:.1f}':>10}"
         )
         outcome.figure(f"{name}: CPU a request", cost[name], "µs")
     if "amoc" in results:
         others = statistics.median(one.other_cpu_us for one in results["amoc"])
-        print(f"amoc's other processes: {others:.1f} µs a request")
+        print(f"amoc's other processes: {others:.1f} µs per request")
     if {"amoc", "amoc-twice"} <= results.keys():
         rates = {
             name: statistics.median(one.requests / one.seconds for one in results[name])
@@ -195,32 +195,32 @@ def show(results: dict[str, list[Measured]], options: argparse.Namespace) -> dic
         print(
             f"twice as many workers: {2 * cost['amoc'] / cost['amoc-twice']:.2f} times as many"
             " requests for as much CPU time each, and"
-            f" {rates['amoc-twice'] / rates['amoc']:.2f} times as many a second"
+            f" {rates['amoc-twice'] / rates['amoc']:.2f} times as many per second"
         )
         outcome.figure("two workers for one", 2 * cost["amoc"] / cost["amoc-twice"], "times")
     return cost
 
 
 def judge(cost: dict[str, float], options: argparse.Namespace) -> None:
-    """Say what was wanted and not reached."""
+    """Report the goals that were missed."""
     ours = cost.get("amoc")
     if ours is None:
         return
     most = FEW_US if options.users <= FEW_USERS else MANY_US
     if not options.tls and ours > most:
-        outcome.missed(f"{ours:.1f} µs a request, at most {most:g} wanted")
+        outcome.missed(f"{ours:.1f} µs per request, goal: at most {most:g}")
     if "amoc-twice" in cost and 2 * ours < LEAST_OF_TWO * cost["amoc-twice"]:
         more = 2 * ours / cost["amoc-twice"]
-        outcome.missed(f"two workers do {more:.2f} times of one, {LEAST_OF_TWO} wanted")
+        outcome.missed(f"two workers do {more:.2f} times as much as one, goal: {LEAST_OF_TWO}")
     if "wrk" in cost and ours > MOST_OF_WRK * cost["wrk"]:
-        outcome.missed(f"{ours / cost['wrk']:.2f} times of wrk, at most {MOST_OF_WRK} wanted")
+        outcome.missed(f"{ours / cost['wrk']:.2f} times wrk's CPU, goal: at most {MOST_OF_WRK}")
     if "locust" in cost and ours > MOST_OF_LOCUST * cost["locust"]:
         ahead = cost["locust"] / ours
-        outcome.missed(f"{ahead:.1f} times ahead of Locust, {1 / MOST_OF_LOCUST:g} wanted")
+        outcome.missed(f"Locust takes {ahead:.1f} times as much, goal: {1 / MOST_OF_LOCUST:g}")
 
 
 def main() -> int:
-    """Print what was wanted and what was done."""
+    """Print the goals and the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -229,7 +229,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tls", action="store_true")
-    parser.add_argument("--only", default=",".join(CONTENDERS), help="of these, by commas")
+    parser.add_argument("--only", default=",".join(CONTENDERS), help="separated by commas")
     parser.add_argument("--locust", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--http-user", action="store_true")
     options = parser.parse_args()
@@ -257,7 +257,7 @@ def main() -> int:
             without = statistics.median(one.cpu_us for one in rounds)
             print(f"amoc without TLS: {without:.1f} µs, with it {cost['amoc'] / without:.2f} times")
             if cost["amoc"] > MOST_OF_PLAIN * without:
-                outcome.missed(f"with TLS at most {MOST_OF_PLAIN} times of that is wanted")
+                outcome.missed(f"goal: with TLS at most {MOST_OF_PLAIN} times that")
     judge(cost, options)
     return outcome.exit_code()
 

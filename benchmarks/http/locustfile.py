@@ -1,4 +1,4 @@
-"""What `benchmarks.http` lets Locust run, and amoc as it is: the same as its scenario for amoc."""
+"""Run by Locust, and unchanged by amoc, in `benchmarks.http`; equals its scenario for amoc."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ class Visitor(Base):
 
     @task
     def visit(self):
-        """One page."""
+        """Fetch one page."""
         path = f"/item/{next(numbers) % 100}"
         with self.client.get(path, name="/item/[id]", catch_response=True) as answer:
             if answer.status_code != 200:

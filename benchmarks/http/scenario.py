@@ -1,9 +1,9 @@
-"""What `benchmarks.http` runs: users that fetch pages as fast as they can."""
+"""Scenario of `benchmarks.http`: users fetch pages as fast as they can."""
 
 from amoc import http, setting, user
 
-base = setting("http://127.0.0.1:8080", "The server")
-ca = setting("", "What certificates it has")
+base = setting("http://127.0.0.1:8080", "Address of the server")
+ca = setting("", "Certificate authority of the server")
 
 
 def start(user_id):

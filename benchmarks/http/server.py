@@ -1,4 +1,4 @@
-"""nginx for `benchmarks.http`: one worker, short answers, and a count of what it has answered."""
+"""nginx for `benchmarks.http`: one worker, short answers, and a count of its answers."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Web(NamedTuple):
     ca: str
 
     def answered(self) -> int:
-        """How many requests it has answered, this one included."""
+        """Return how many requests it has answered, including this one."""
         with urllib.request.urlopen(f"{self.url}/count", timeout=START_S) as answer:
             return int(answer.read().split(b"\n")[2].split()[2])
 
 
 @contextmanager
 def nginx() -> Iterator[Web]:
-    """Start it, and end it with the block; ends the program where there is none."""
+    """Run nginx during the block; end the program if it is not installed."""
     if not shutil.which("nginx"):
         outcome.failed("nginx is not installed (apt install nginx-light)")
         sys.exit(outcome.Exit.FAILED)
@@ -62,7 +62,7 @@ def nginx() -> Iterator[Web]:
             tls_port=tls_port,
             certificate=authority.issue("web.pem", ["localhost", "127.0.0.1"]),
         )
-        # A worker process of its own: nginx raises the limit on files for no other.
+        # With a separate worker process: only for such does nginx raise the limit on files.
         start = command(directory, http, 8192, "worker_rlimit_nofile 16384;")
         with subprocess.Popen([*DIES_WITH_US, *start], stderr=subprocess.DEVNULL) as process:
             web = Web(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}", authority.ca)
