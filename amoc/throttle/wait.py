@@ -61,7 +61,7 @@ def wait(name: str, timeout: float = inf) -> None:
         queue = _find(gate, name)
     if queue.permits and not isinstance(getcurrent(), (User, gevent.Greenlet)):
         raise ScenarioError(
-            f"throttle {name} limits concurrency; only a user can wait for it like this; others use"
+            f"throttle {name} limits concurrency, so only a user can call wait(); elsewhere use"
             " `with throttle.permit(…)`"
         )
     permit = _pass(gate, queue, timeout)
@@ -148,7 +148,7 @@ def send_and_wait(name: str, message: object) -> Any:
 def _caller() -> User:
     caller = getcurrent()
     if not isinstance(caller, User):
-        raise ScenarioError("only a user has a mailbox; say which user it is for")
+        raise ScenarioError("only a user has a mailbox; name the receiving user with to=")
     return caller
 
 

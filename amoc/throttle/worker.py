@@ -312,7 +312,7 @@ def current() -> Gate:
     gate = find(Gate)
     if gate is None:
         raise ClosedError(
-            "throttles can be waited for only in a run, and not in init(); to try it, use"
+            "only users of a run can wait for throttles, and not init(); to try a scenario, use"
             " amoc check --run"
         )
     return gate

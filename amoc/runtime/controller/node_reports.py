@@ -93,9 +93,11 @@ class _Limits(NamedTuple):
     def text(self, one: Failed | Note | Terminated) -> None:
         """Check a message for people."""
         if isinstance(one, Failed) and one.exit_code not in CODES:
-            raise PeerError(f"there is no exit code {cut(one.exit_code)}")
+            raise PeerError(f"exit_code must be one of amoc's, got {cut(one.exit_code)}")
         if isinstance(one, Note) and one.level not in LEVELS:
-            raise PeerError(f"there is no level {cut(one.level)}")
+            raise PeerError(
+                f"level must be one of {', '.join(sorted(LEVELS))}, got {cut(one.level)}"
+            )
         if isinstance(one, Terminated) and not isinstance(one.error, str):
             raise PeerError(f"an error must be text, got {cut(one.error)}")
 

@@ -283,8 +283,8 @@ class RunResults:
         self._files.write("failure", **{key: told[key] for key in told if key != "worker"})
         if one.cause == OTHER:
             self._operator.warning(
-                f"step {one.step} fails for more than {MAX_CAUSES} causes; the others count as"
-                f" {OTHER!r}: is there a number or a name in the cause? This one is {one.message}"
+                f"step {one.step} has failed for more than {MAX_CAUSES} causes; the others count as"
+                f" {OTHER!r}. Check that causes contain no numbers or names, as in: {one.message}"
             )
 
     def worker_lost(self, lost: WorkerLost) -> None:

@@ -103,7 +103,7 @@ class SettingsUpdate:
         if paced and on_nodes:
             names = " and ".join(sorted(paced))
             raise UsageError(
-                f"--on-nodes cannot be used with {names}: users start at one rate in a run"
+                f"--on-nodes cannot be used with {names}: a run has a single start rate"
             )
         change = _Change(ChangedSettings(values, on_nodes))
         self._verify(change.made)

@@ -218,7 +218,7 @@ class Supervisor:
     def _execute(self, command: ToSupervisor) -> bool:
         match command:
             case StopUsers():
-                _log.info("no worker is replaced from now on")
+                _log.info("workers are no longer replaced")
                 self._replacing = False
             case KillWorker(worker, incarnation):
                 if self._workers[worker].incarnation == incarnation and self._workers[worker].pid:

@@ -203,5 +203,5 @@ class ArrivalPool(UserPool):
     def _warn_no_ids(self) -> None:
         if not self._has_warned:
             self._has_warned = True
-            text = f"no user id up to {self._board.highest_id} is left for another user"
+            text = f"all user ids up to {self._board.highest_id} are in use: no further user starts"
             self._report(Note("warning", text))

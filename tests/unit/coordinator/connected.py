@@ -1,4 +1,4 @@
-"""Both ends of the coordinators in one process: a controller's, and those of some workers."""
+"""Both sides of coordinators in one process: a controller's, and those of some workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What scenarios call, with both ends in this process."""
+"""The calls of scenarios, with both sides in this process."""
 
 from __future__ import annotations
 

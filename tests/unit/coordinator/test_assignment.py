@@ -1,4 +1,4 @@
-"""Which worker runs which groups, and what becomes of those of a lost one."""
+"""Which worker runs which groups, and who takes over from a lost worker."""
 
 from __future__ import annotations
 

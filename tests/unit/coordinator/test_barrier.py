@@ -1,4 +1,4 @@
-"""Barriers: users wait until all are there, and go together."""
+"""Barriers: users wait until all have come, and go on together."""
 
 from __future__ import annotations
 

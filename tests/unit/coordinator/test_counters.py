@@ -1,4 +1,4 @@
-"""What is counted of coordinators: each counter is in the page, and each event has one."""
+"""Counters of coordinators: each is documented, and each event has one."""
 
 from __future__ import annotations
 

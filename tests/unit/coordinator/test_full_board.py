@@ -1,4 +1,4 @@
-"""A board that is full of names ends no worker: coordinators go on uncounted, barriers share."""
+"""A full board ends no worker: coordinators go on uncounted, barriers share counters."""
 
 from __future__ import annotations
 

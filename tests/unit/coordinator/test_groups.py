@@ -1,4 +1,4 @@
-"""Both ends together: adds become groups, and each group's actions run in a worker."""
+"""Both sides together: adds become groups, and each group's actions run in a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans and the groups they make."""
+"""Plans and the groups they form."""
 
 from __future__ import annotations
 

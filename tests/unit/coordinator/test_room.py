@@ -1,4 +1,4 @@
-"""Adds while there is no room for them: users wait, handlers are refused, nothing is lost."""
+"""Adds while there is no room for them: users wait, handlers get an error, nothing is lost."""
 
 from __future__ import annotations
 

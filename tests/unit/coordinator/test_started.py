@@ -1,4 +1,4 @@
-"""A coordinator as the controller keeps it: whose groups, how many held, what it says of itself."""
+"""The controller's state of a coordinator: its groups, its size, its report."""
 
 from __future__ import annotations
 

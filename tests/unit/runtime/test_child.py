@@ -1,4 +1,4 @@
-"""Children are awaited, whoever else reaps the children of this process."""
+"""Children are awaited even if other code reaps the children of this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes on this host: they are started by number, told what to do, watched, and none is left."""
+"""Nodes on this host: started by number, given their task, watched, and none left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose children are ended with a run, and whose are not."""
+"""Which processes are ended with a run, and which are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each process of a run has in memory, because it was loaded before they were forked."""
+"""Modules shared by the processes of a run because they were imported before the fork."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both ends of the throttles in one process, with what a test wants to change or to see."""
+"""Both sides of throttles in one process, with hooks for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both ends of the throttles in one process."""
+"""Both sides of throttles in one process."""
 
 from __future__ import annotations
 

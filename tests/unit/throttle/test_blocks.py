@@ -1,4 +1,4 @@
-"""Blocks of slots and the accounts of those that are dealt them."""
+"""Blocks of slots, and the accounts of workers that get them."""
 
 from __future__ import annotations
 

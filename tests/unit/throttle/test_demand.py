@@ -1,4 +1,4 @@
-"""When a worker tells what it wants."""
+"""When a worker reports its demand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The heap of due times against the plainest model of it."""
+"""The heap of due times against the simplest model of it."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Where every slot counts, as those of an arrival rate do, each is dealt or known to be void."""
+"""If every slot counts, as with an arrival rate, each is dealt or known to be void."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who waits for a change of a throttle is answered when the last worker acts by it."""
+"""Callers that wait for a change are answered when the last worker applies it."""
 
 from __future__ import annotations
 

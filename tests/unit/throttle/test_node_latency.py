@@ -1,4 +1,4 @@
-"""A throttle whose workers are far away: slots arrive before they are due. In a time of its own."""
+"""A throttle with far workers: slots arrive before they are due. In simulated time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the shape of a throttle's rate may be, and what comes of it."""
+"""Valid and invalid shapes of a throttle's rate, and the resulting profiles."""
 
 from __future__ import annotations
 

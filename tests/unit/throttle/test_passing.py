@@ -1,4 +1,4 @@
-"""Pacer and gate together, in one process: what scenarios see."""
+"""Pacer and gate together in one process, as scenarios see them."""
 
 from __future__ import annotations
 

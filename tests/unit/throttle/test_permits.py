@@ -1,4 +1,4 @@
-"""Throttles that limit how many pass at the same time."""
+"""Throttles that limit concurrency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of slots and their profiles."""
+"""Schedules of slots, and their profiles."""
 
 from __future__ import annotations
 

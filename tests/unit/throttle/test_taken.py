@@ -1,4 +1,4 @@
-"""What came of throttles, second by second, as the controller knows it; of stopped ones too."""
+"""The controller's counts of throttles, second by second, including stopped ones."""
 
 from __future__ import annotations
 

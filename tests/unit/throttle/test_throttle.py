@@ -1,4 +1,4 @@
-"""One throttle as the controller knows it: its state, its changes, and what it deals."""
+"""The controller's state of one throttle, its changes, and what it deals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One throttle in one worker: slots and permits in hand, and those who wait."""
+"""One throttle in one worker: available slots and permits, and waiting users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nodes that have loaded different things are refused in one line; the same becomes one."""
+"""Nodes that have loaded different things are refused in one line; equal ones are merged."""
 
 from __future__ import annotations
 

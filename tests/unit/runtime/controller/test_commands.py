@@ -1,4 +1,4 @@
-"""Commands: refused or done by every worker, one after the other, and all written down."""
+"""Commands: refused or done by every worker, one after the other, and all recorded."""
 
 from __future__ import annotations
 

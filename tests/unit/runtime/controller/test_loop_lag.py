@@ -1,4 +1,4 @@
-"""What makes the controller's loop late is seen, also in a rest between two beats."""
+"""Lateness of the controller's loop is measured, also during a rest between two beats."""
 
 from __future__ import annotations
 

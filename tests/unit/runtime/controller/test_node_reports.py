@@ -1,4 +1,4 @@
-"""What no node of ours says is refused before anything is done with it."""
+"""Reports that no genuine node sends are refused before use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The controller's lines to several nodes: who is waited for, and what becomes of who is lost."""
+"""The controller's connections to several nodes: waits, and the loss of nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders: each worker's answer is heard, and nobody is waited for in vain."""
+"""Orders: each worker's reply is collected, and no lost worker is waited for."""
 
 from __future__ import annotations
 

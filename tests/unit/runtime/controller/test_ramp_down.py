@@ -1,4 +1,4 @@
-"""Ramping down: as many users stay as the stages want, whatever became of the others."""
+"""Ramping down: as many users stay as the stages want, whatever happens to the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run shows and how it is judged, from samples in to the files and the exit code out."""
+"""The results of a run: from samples to files and the exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a run: what is in the table happens, everything else is an error that names both."""
+"""The states of a run: transitions in the table happen, all others are errors that name both."""
 
 from __future__ import annotations
 

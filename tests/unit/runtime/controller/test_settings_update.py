@@ -1,4 +1,4 @@
-"""Changes of settings: in force everywhere or nowhere, also when workers are lost over them."""
+"""Changes of settings are in force everywhere or nowhere, even if workers are lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages are followed to the user, whenever they are looked at."""
+"""Stages are followed exactly, however often they are evaluated."""
 
 from __future__ import annotations
 

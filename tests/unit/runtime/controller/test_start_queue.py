@@ -1,4 +1,4 @@
-"""The list of starts: whatever happens to workers, each user is started once, by its own worker."""
+"""The start queue: whatever happens to workers, each user starts once, on its own worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answer to ``status``: figures of one moment, and kinds of users in words."""
+"""The answer to ``status``: figures of one moment, and kinds of users as text."""
 
 from __future__ import annotations
 

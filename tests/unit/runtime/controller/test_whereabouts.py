@@ -1,4 +1,4 @@
-"""Who is to start again when a node is lost: whoever was dealt to it and has not left."""
+"""Users that restart when a node is lost: those dealt to it that have not left."""
 
 from __future__ import annotations
 

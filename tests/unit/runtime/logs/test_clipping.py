@@ -1,4 +1,4 @@
-"""What is given with a log line takes no more room than it may."""
+"""Extra data of a log line take no more room than allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logs: repeats become a count, what is too much is counted, warnings are shown."""
+"""Logs: repeats become a count, dropped lines are counted, warnings are shown."""
 
 from __future__ import annotations
 

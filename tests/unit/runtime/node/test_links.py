@@ -1,4 +1,4 @@
-"""What connects a node with its supervisor: a pipe for output, a line, and news of its death."""
+"""The node's connections to its supervisor: output pipe, socket, and notice of its death."""
 
 from __future__ import annotations
 

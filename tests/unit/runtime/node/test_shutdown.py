@@ -1,4 +1,4 @@
-"""How a node lets its users go: they are asked before anything else is done."""
+"""The shutdown of a node: users are asked to finish before anything else."""
 
 from __future__ import annotations
 

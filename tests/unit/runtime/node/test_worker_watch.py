@@ -1,4 +1,4 @@
-"""What a node notes of its workers' users between two samples."""
+"""What a node records about its workers' users between two samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node's workers: who is replaced, who gets what, and whose users are whose meanwhile."""
+"""A node's workers: replacements, messages, and the states of users meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""By when a controller gives a node up, nothing of it runs, whatever the network has done."""
+"""When a controller gives a node up, nothing of it runs, whatever the network has done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What processes log on other hosts is in the run's directory, once and in order."""
+"""Logs of processes on other hosts arrive in the run's directory, once and in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node's clock is brought up to date in steps that no duration notices."""
+"""A node's clock is adjusted in steps too small to disturb durations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Ray's driver makes of keepers that have ended, and what it does without."""
+"""How Ray's driver reports keepers that have ended, and its behaviour without Ray."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which hosts of a Ray cluster get a node, and what is said of those that are not enough."""
+"""Which hosts of a Ray cluster get a node, and the message when there are too few."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the controller gives up a host that has joined: not before it can have heard its keeper."""
+"""A host that has joined is not given up before it could have been in contact."""
 
 from __future__ import annotations
 

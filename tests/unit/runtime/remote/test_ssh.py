@@ -1,4 +1,4 @@
-"""What hosts of ssh are called."""
+"""Names of hosts for ssh."""
 
 from __future__ import annotations
 

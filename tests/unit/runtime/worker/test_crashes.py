@@ -1,4 +1,4 @@
-"""Crashes by cause: those that fail alike are one line, and counting them never fails itself."""
+"""Crashes by cause: equal ones share a line, and counting never fails itself."""
 
 from __future__ import annotations
 

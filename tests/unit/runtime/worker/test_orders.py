@@ -1,4 +1,4 @@
-"""The worker's end of orders: each is carried out and answered, or refused with the reason."""
+"""The worker's side of orders: each is carried out and answered, or refused with the reason."""
 
 from __future__ import annotations
 

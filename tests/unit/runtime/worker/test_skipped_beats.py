@@ -1,4 +1,4 @@
-"""Beats that a resting worker leaves out count as late as they would have been."""
+"""Beats that an idle worker skips count as late as they would have been."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real trap over a real loop, in a process of its own: it owns a thread and a signal there."""
+"""A real detector on a real loop, in a separate process: it needs a thread and a signal."""
 
 from __future__ import annotations
 

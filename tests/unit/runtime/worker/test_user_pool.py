@@ -1,4 +1,4 @@
-"""The pool of users: starts users at their times, never before, counts them, and lets all leave."""
+"""The pool starts users at their times, never before, counts them, and lets all leave."""
 
 from __future__ import annotations
 
