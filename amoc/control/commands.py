@@ -251,8 +251,7 @@ COMMANDS: dict[str, CommandSpec] = {
         CommandSpec(
             "throttle",
             "Change the rate of a throttle of a run.\n\nRATE is 600/min, 10/s or inf (no limit), or"
-            " stages such as 30s:100/s, 2m:100/s. A limit of how many pass at the same time is"
-            " a number.",
+            " stages such as 30s:100/s, 2m:100/s. For a concurrency limit it is a plain number.",
             arguments=(
                 Argument("name", Text(), metavar="NAME"),
                 Argument("rate", Text(), metavar="RATE"),

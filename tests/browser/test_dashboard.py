@@ -241,7 +241,7 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         until(page, "document.getElementById('link').dataset.state === 'over'", "the run is over")
         assert page.locator("h1 .word").inner_text() == "stopped"
         assert not page.locator("#controls").is_visible()
-        page.get_by_role("link", name="Its report").click()
+        page.get_by_role("link", name="Open the report").click()
         page.locator("#table-requests").wait_for()
         assert page.locator("h1 .word").inner_text() == "stopped"
         canvas = page.locator("[data-chart=users] canvas")
@@ -287,7 +287,7 @@ def test_runs_are_listed_searched_compared_and_deleted(browser, daemon):
         assert not page.get_by_role("link", name=both[0]).is_visible()
         page.get_by_role("button", name=f"Delete {both[1]}").click()
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-        page.get_by_text(f"{both[1]} is deleted").wait_for()
+        page.get_by_text(f"{both[1]} was deleted").wait_for()
         assert not page.get_by_role("link", name=both[1]).is_visible()
         assert not (daemon.runs / both[1]).exists()
 

@@ -1,5 +1,5 @@
-/* What is done with the dashboard's buttons and forms: each is a request of REST, with JSON. What an
-   answer says is told in the corner, which screen readers read out. */
+/* The dashboard's buttons and forms: each sends a REST request with JSON. The response is shown in a
+   corner of the page, and read out by screen readers. */
 "use strict";
 (() => {
   const LIST_MS = 2000, SAID_MS = 8000;
@@ -18,17 +18,17 @@
     try {
       answer = await fetch(path, { method, body, signal, headers: body === undefined ? {} : { "Content-Type": type } });
     } catch {
-      throw new Error("The server does not answer.");
+      throw new Error("The server does not respond.");
     }
     const text = await answer.text();
     let data = {};
-    try { data = JSON.parse(text); } catch { /* nothing, or no JSON */ }
+    try { data = JSON.parse(text); } catch { /* empty, or not JSON */ }
     if (answer.status === 401 && !byId("sign-in")) location.reload();
     if (!answer.ok) throw new Refused({ detail: `${answer.status} ${answer.statusText}`, ...data });
     return data;
   }
 
-  /* What the server refuses, with its problem document. */
+  /* A request refused by the server, with its problem document. */
   class Refused extends Error {
     constructor(problem) {
       super(problem.detail);
@@ -38,8 +38,8 @@
 
   const labelOf = (input) => input.labels?.[0]?.firstChild.textContent.trim() || input.name;
 
-  /* Each thing that is wrong, in the words of the page, and the field of `form` that it is about:
-     fields of REST and options of the command line have labels there. */
+  /* Each error in the page's terms, with the field of `form` that it concerns: REST fields and
+     command line options are replaced with labels. */
   function wrongs({ detail, errors = [] }, form) {
     const named = (name) => form?.querySelector(`[data-of][name="${CSS.escape(name.replaceAll("-", "_"))}"]`);
     const lines = errors.length ? errors : detail.split("\n").map((line) => ({ field: "", detail: line }));
@@ -48,14 +48,14 @@
       const input = named(field) || named(first === "threshold" ? "expect" : first);
       const text = said
         .replace(/ \(from [^)]*\)/g, "")
-        .replace("; queue=true waits", "; tick “wait if another run is running”, and this one waits")
+        .replace("; queue=true waits", "; tick “wait if another run is running” to queue this one")
         .replace(/^(Input|String|Value) should /, "must ")
         .replace(/--([a-z][a-z-]*)/g, (option, name) => named(name) ? labelOf(named(name)) : option);
       return { input, text: text.startsWith("must ") ? `${input ? labelOf(input) : field} ${text}` : text };
     });
   }
 
-  /* Runs `work` once at a time for a button, and tells what went wrong, beside the fields of a form, too. */
+  /* Runs `work` for a button, never twice at once. Errors are shown, also next to the fields of a form. */
   async function guarded(button, work, form = null) {
     if (button.dataset.busy) return;
     button.dataset.busy = "yes";
@@ -95,7 +95,7 @@
     tell(answer.summary || "done");
   }
 
-  /* A value as somebody types it: JSON where it is some, else text. */
+  /* A typed value: JSON if valid, otherwise text. */
   function typed(text) {
     try { return JSON.parse(text); } catch { return text; }
   }
@@ -106,7 +106,7 @@
     text: (text) => text,
   };
 
-  /* What a field says, in the type that is wanted. */
+  /* The value of a field, in the type required. */
   const valueOf = (input) => input.tagName === "SELECT" ? JSON.parse(input.value) : KINDS[input.dataset.kind](input.value);
 
   function bodyOf(form, name) {
@@ -155,10 +155,10 @@
       guarded(button, async () => { if (await confirmed(`${button.textContent} the run ${stop}?`, button.textContent)) await command("stop", {}, stop); });
     } else if (gone) {
       guarded(button, async () => {
-        if (!await confirmed(`Delete the run ${gone}, with all that it has left?`, "Delete")) return;
+        if (!await confirmed(`Delete the run ${gone} and all of its files?`, "Delete")) return;
         await send("DELETE", `/runs/${gone}`);
         if (runOf()) location.assign("/");
-        else { await list(); tell(`${gone} is deleted`); }
+        else { await list(); tell(`${gone} was deleted`); }
       });
     } else if (button.id === "sign-out") {
       guarded(button, async () => { await send("POST", "/dashboard/sign-out"); location.assign("/"); });
@@ -211,7 +211,7 @@
 
   let asked = 0, shown = 0;
 
-  /* An answer that a later question has overtaken is old: it would bring back what was deleted since. */
+  /* Ignore a response overtaken by that to a later request: it may contain runs deleted since. */
   async function list() {
     const there = document.querySelector("[data-list]"), mine = ++asked;
     const answer = await fetch(there.dataset.list);
@@ -229,7 +229,7 @@
 
   /* The page of a run */
 
-  const WORDS = { live: "live", lost: "The connection to the server is lost; trying again…", over: "The run is over." };
+  const WORDS = { live: "live", lost: "The connection to the server was lost; trying again…", over: "The run is over." };
 
   const page = byId("run-page");
   if (page) {
@@ -244,7 +244,7 @@
       link.firstElementChild.textContent = WORDS[state];
       if (state === "over") {
         tell("The run is over.");
-        link.append(" ", Object.assign(document.createElement("a"), { href: `/runs/${page.dataset.run}/report`, textContent: "Its report" }), " ",
+        link.append(" ", Object.assign(document.createElement("a"), { href: `/runs/${page.dataset.run}/report`, textContent: "Open the report" }), " ",
           Object.assign(document.createElement("a"), { href: location.pathname, textContent: "Reload" }));
       } else if (state === "lost") tell(WORDS.lost, true);
       else if (before === "lost") tell("Connected again.");
