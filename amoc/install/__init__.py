@@ -1,1 +1,1 @@
-"""What a scenario depends on: found, resolved, installed into a cached environment of its own."""
+"""A scenario's dependencies: found, resolved, and installed into a separate cached environment."""

@@ -2,8 +2,8 @@
 
 A metric is a field of `WorkerPoint` or `NodePoint` with its `Figure`: where it comes from, its
 unit, what it means and how it is shown. The board, the sampler, the series, the report, the
-exporters, the CSV and JSON export and the terminal view read this table; none of them lists metrics
-of its own.
+exporters, the CSV and JSON export and the terminal view read this table; none of them has another
+list.
 
 A metric with a limit is judged by `amoc.results.generator_health`, which takes its texts from here.
 

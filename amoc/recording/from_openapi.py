@@ -35,7 +35,7 @@ def start(user_id):
             user.pick(OPERATIONS)(client)
 """
 _PAUSE = """\
-pause = setting(1.0, "Mean of the seconds between two requests", verify=lambda s: s > 0)
+pause = setting(1.0, "Mean seconds between two requests", verify=lambda s: s > 0)
 """
 
 
