@@ -54,8 +54,8 @@ class Stanza:
         body: A message's text; None when it has no body.
         received_ns: When its last byte was read from the socket, on the monotonic clock; 0 for a
             stanza that is being sent.
-        raw: The text of a plain chat message (`amoc.xmpp.alike`), from which the tree is parsed on
-            demand; None for any other stanza.
+        raw: The text of a plain chat message (`amoc.xmpp.pattern_reader`), from which the tree is
+            parsed on demand; None for any other stanza.
     """
 
     __slots__ = ("_stanza", "_xml", "body", "id", "raw", "received_ns", "sender", "tag", "type")

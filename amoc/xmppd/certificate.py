@@ -40,9 +40,9 @@ def context(certificate: str, key: str = "") -> ssl.SSLContext:
     return made
 
 
-def made_for(names: Iterable[str]) -> tuple[ssl.SSLContext, str]:
+def created_for(names: Iterable[str]) -> tuple[ssl.SSLContext, str]:
     """Return a server's TLS context with a new certificate for `names`, and that as PEM."""
-    certificate, key = _make(list(dict.fromkeys(names)))
+    certificate, key = _create(list(dict.fromkeys(names)))
     # OpenSSL reads keys from files only; this file is private and removed at once.
     with tempfile.NamedTemporaryFile() as file:
         file.write(certificate + key)
@@ -50,7 +50,7 @@ def made_for(names: Iterable[str]) -> tuple[ssl.SSLContext, str]:
         return context(file.name), certificate.decode()
 
 
-def _make(names: list[str]) -> tuple[bytes, bytes]:
+def _create(names: list[str]) -> tuple[bytes, bytes]:
     # Imported here: it takes 50 ms, and most servers do not use TLS.
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

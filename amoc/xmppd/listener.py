@@ -246,7 +246,7 @@ class Server:
             listener.listen(BACKLOG)
         except OSError as error:
             listener.close()
-            raise ResourceError(_why_not(error, self.address)) from None
+            raise ResourceError(_listen_error(error, self.address)) from None
         return listener
 
     def _accept(self) -> None:
@@ -333,7 +333,7 @@ class Server:
             self._acceptor.start(self._accept)
 
 
-def _why_not(error: OSError, address: str) -> str:
+def _listen_error(error: OSError, address: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port of {address} is in use by another process; choose another one, or 0 for any"
     if error.errno == errno.EADDRNOTAVAIL:

@@ -115,7 +115,7 @@ def serve(
 def _tls(host: str, domain: str, file: str, key: str, ca_file: str) -> ssl.SSLContext:
     if file:
         return certificate.context(file, key)
-    context, pem = certificate.made_for((domain, "localhost", "127.0.0.1", "::1", host))
+    context, pem = certificate.created_for((domain, "localhost", "127.0.0.1", "::1", host))
     if ca_file:
         with os_error_as(ResourceError, f"{ca_file} cannot be written"):
             Path(ca_file).write_text(pem)

@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import options
-from amoc.xmpp.alike import alike, alike_in_body
 from amoc.xmpp.connection import securing, server_addresses
 from amoc.xmpp.connection.server_url import BOSH, TCP, WEBSOCKET, Server, parse_servers
 from amoc.xmpp.connection.sockets import connected_to
+from amoc.xmpp.pattern_reader import body_reader, stanza_reader
 from amoc.xmpp.stanza import PARSERS
 from amoc.xmpp.transports.bosh import BoshTransport
 from amoc.xmpp.transports.connection import Connection, Transport
@@ -60,15 +60,15 @@ def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> C
     limit = terms.max_stanza_bytes
     if server.transport == TCP:
         return Connection(
-            _bytes_to(server, terms, who, deadline_ns), Framer(PARSERS, limit, alike.read)
+            _bytes_to(server, terms, who, deadline_ns), Framer(PARSERS, limit, stanza_reader.read)
         )
     if not server.secure and terms.tls in (options.STARTTLS, options.DIRECT):
         raise ScenarioError(f"tls is {terms.tls}, so {server} must begin with {server.scheme}s://")
     if server.transport == WEBSOCKET:
         below = _bytes_to(server, terms, who, deadline_ns)
         transport = open_websocket(below, server, who, limit, deadline_ns)
-        return Connection(transport, MessageFramer(PARSERS, limit, alike.read))
-    dialogue = Dialogue(PARSERS, _polling(), alike_in_body.read)
+        return Connection(transport, MessageFramer(PARSERS, limit, stanza_reader.read))
+    dialogue = Dialogue(PARSERS, _polling(), body_reader.read)
     dial = partial(_dial, server, terms, who)
     return Connection(
         BoshTransport(dial, dialogue, server, who, STANZAS_IN_AN_ANSWER * limit), dialogue

@@ -25,7 +25,7 @@ Work = Awaitable[T] | Callable[[], Awaitable[T] | T]
 """An awaitable, or a function to be called in asyncio, whose result is awaited if awaitable."""
 
 
-class NotInTime(Exception):
+class CallTimedOut(Exception):
     """A call into asyncio exceeded its time limit; a TimeoutError would be the callee's."""
 
 
@@ -66,7 +66,7 @@ class _Call(Generic[T]):
         """Cancel the work, since nothing waits for it any more; called in asyncio."""
         if self._task is None:
             self._ended = True
-            never_begun(self._work)
+            close_unawaited(self._work)
         elif not self._task.done():
             self._task.cancel()
 
@@ -89,7 +89,7 @@ class _Call(Generic[T]):
         return self._ended
 
 
-def never_begun(work: Work[Any]) -> None:
+def close_unawaited(work: Work[Any]) -> None:
     """Close a coroutine that will never be awaited, to avoid asyncio's warning."""
     if asyncio.iscoroutine(work):
         work.close()
@@ -136,13 +136,13 @@ class AsyncioGreenlet:
             The result of `work`.
 
         Raises:
-            NotInTime: It exceeded the timeout, and was cancelled.
+            CallTimedOut: It exceeded the timeout, and was cancelled.
             ScenarioError: The caller runs in asyncio itself, and would wait for itself.
             BaseException: An error that `work` raised, or an interrupt of the caller, upon which
                 the work was cancelled.
         """
         if getcurrent() is self._greenlet:
-            never_begun(work)
+            close_unawaited(work)
             raise ScenarioError(
                 "code that runs in asyncio, such as a handler of slixmpp, must await, not wait"
             )
@@ -152,7 +152,7 @@ class AsyncioGreenlet:
         self.loop.call_soon_threadsafe(call.start)
         try:
             if not wait(waiter, timeout):
-                raise NotInTime
+                raise CallTimedOut
         finally:
             waiting.discard(waiter)
             if not call.ended:

@@ -31,7 +31,7 @@ from amoc.xmpp.connection.retrying import default_policy, with_retries
 from amoc.xmpp.connection.server_url import TCP, Server
 from amoc.xmpp.connection.sockets import connect_error
 from amoc.xmpp.slixmpp import asyncio_greenlet
-from amoc.xmpp.slixmpp.asyncio_greenlet import NotInTime, Work, never_begun
+from amoc.xmpp.slixmpp.asyncio_greenlet import CallTimedOut, Work, close_unawaited
 from amoc.xmpp.slixmpp.slixmpp_shared import use_fast_scram, use_settings, watched
 from amoc.xmpp.stanza import Stanza
 
@@ -227,11 +227,11 @@ class SlixmppClient(Generic[C]):
         try:
             self._check_open()
         except BaseException:
-            never_begun(what)
+            close_unawaited(what)
             raise
         try:
             return self._run(what, inf if timeout is None else timeout)
-        except NotInTime:
+        except CallTimedOut:
             raise errors.CallTimeout(
                 f"{watcher.who}: a call into slixmpp took longer than {timeout:g} s"
             ) from None
@@ -258,7 +258,7 @@ class SlixmppClient(Generic[C]):
         seconds = options.xmpp_close_timeout.get()
         try:
             self._run(lambda: self.client.disconnect(wait=seconds), seconds + SPARE_S)
-        except NotInTime:
+        except CallTimedOut:
             pass  # the connection is cut instead
         finally:
             self.abort()

@@ -24,7 +24,7 @@ from amoc.base.waiting import Waiter
 from amoc.xmpp import errors
 from amoc.xmpp.connection.server_url import Server
 from amoc.xmpp.transports.connection import OnData, OnLost, Transport
-from amoc.xmpp.transports.http_line import HttpLine
+from amoc.xmpp.transports.http_connection import HttpConnection
 from amoc.xmpp.transports.tcp import SOFT_LIMIT, ignore
 from amoc.xmpp.wire.bosh import Dialogue, ends_session
 from amoc.xmpp.wire.http_answer import Answer
@@ -45,7 +45,7 @@ ignores it until the first times out after `wait`.
 GRACE_S: Final = 15.0
 """Time allowed for an answer beyond the agreed `wait`."""
 OK: Final = 200
-FAILED_ON_THE_WAY: Final = frozenset((502, 503, 504))
+GATEWAY_ERRORS: Final = frozenset((502, 503, 504))
 """HTTP statuses with which a reverse proxy reports that it could not reach the server."""
 
 
@@ -58,13 +58,13 @@ class BoshTransport:
 
     __slots__ = (
         "_answers",
+        "_connections",
         "_dial",
         "_dialling",
         "_dialogue",
         "_drained",
         "_expected",
         "_head",
-        "_lines",
         "_max_answer_bytes",
         "_on_data",
         "_on_lost",
@@ -114,12 +114,12 @@ class BoshTransport:
         self._timer: _TimerWatcher | None = None  # for the next pump
         self._retries = 0
         self.closed = False
-        self._lines = [HttpLine(self, dial())]
+        self._connections = [HttpConnection(self, dial())]
 
     @property
     def unsent(self) -> int:
         """Bytes that are not in a request yet, or not accepted by the kernel."""
-        return self._dialogue.unsent + sum(line.transport.unsent for line in self._lines)
+        return self._dialogue.unsent + sum(one.transport.unsent for one in self._connections)
 
     def start(self, on_data: OnData, on_lost: OnLost) -> None:
         """Start; see `Transport`. `on_data` is called with the bodies of answers."""
@@ -130,7 +130,7 @@ class BoshTransport:
         """Send an element in the next request; empty if only the dialogue has something to send."""
         if self.closed:
             return
-        self._dialogue.say(data)
+        self._dialogue.add(data)
         if not self._pumping:
             self._pumping = True
             get_hub().loop.run_callback(self._pump)
@@ -152,56 +152,57 @@ class BoshTransport:
         if self.closed:
             return
         # Only over an existing connection; none is opened for this.
-        if any(line.free for line in self._lines) and self._dialogue.wants_request(self._under_way):
+        has_free = any(one.free for one in self._connections)
+        if has_free and self._dialogue.wants_request(self._under_way):
             self._request()
         self.closed = True
-        for line in self._over():
-            line.close()
+        for connection in self._over():
+            connection.close()
 
     def cut(self, reset: bool) -> None:
         """Drop all connections without ending the session."""
         if self.closed:
             return
         self.closed = True
-        for line in self._over():
-            line.cut(reset)
+        for connection in self._over():
+            connection.cut(reset)
 
-    def _over(self) -> list[HttpLine]:
+    def _over(self) -> list[HttpConnection]:
         """Clear all state; return the connections, which the caller must close."""
         self._on_data = self._on_lost = ignore
         self._stop_timer()
         self._unanswered.clear()
         self._answers.clear()
         self._wake_senders()
-        lines, self._lines = self._lines, []
-        return lines
+        connections, self._connections = self._connections, []
+        return connections
 
     # Events of connections
 
-    def answered(self, line: HttpLine, answer: Answer) -> None:
+    def answered(self, connection: HttpConnection, answer: Answer) -> None:
         """Process the answer to a request."""
-        if line.transport.closed:
-            self._drop(line)
+        if connection.transport.closed:
+            self._drop(connection)
         if answer.status != OK:
-            self._refused(line, answer)
+            self._refused(connection, answer)
             return
         self._retries = 0
-        self._answers[line.rid] = answer.body
-        self._hand_on()
+        self._answers[connection.rid] = answer.body
+        self._deliver_answers()
         if self.closed:
             return
-        self._poll_at = line.polled_at + self._dialogue.poll_s if self._dialogue.idle else 0.0
+        self._poll_at = connection.polled_at + self._dialogue.poll_s if self._dialogue.idle else 0.0
         self._pump()
         if self.unsent <= SOFT_LIMIT:
             self._wake_senders()
 
-    def line_failed(self, line: HttpLine, error: Exception | None) -> None:
+    def failed(self, connection: HttpConnection, error: Exception | None) -> None:
         """Handle a connection that was lost, or received data that is not HTTP."""
         if self.closed:
             return
-        waited = not line.free
-        line.close()
-        self._drop(line)
+        waited = not connection.free
+        connection.close()
+        self._drop(connection)
         if isinstance(error, Violation):
             if self._dialogue.sid:
                 self._on_lost(error)
@@ -211,11 +212,11 @@ class BoshTransport:
             return
         if not waited:
             return  # it was idle: servers close idle connections at any time
-        self._try_again(line, error)
+        self._retry(connection, error)
 
-    def _refused(self, line: HttpLine, answer: Answer) -> None:
-        if answer.status in FAILED_ON_THE_WAY and self._dialogue.sid:
-            self._try_again(line, ConnectionAbortedError(f"it answered {answer} over HTTP"))
+    def _refused(self, connection: HttpConnection, answer: Answer) -> None:
+        if answer.status in GATEWAY_ERRORS and self._dialogue.sid:
+            self._retry(connection, ConnectionAbortedError(f"it answered {answer} over HTTP"))
             return
         where = answer.headers.get("location")
         if where and 300 <= answer.status < 400:
@@ -228,15 +229,15 @@ class BoshTransport:
         else:
             self._on_lost(errors.UpgradeError(f"{self._who}: {text}", answer.status))
 
-    def _try_again(self, line: HttpLine, error: Exception | None) -> None:
+    def _retry(self, connection: HttpConnection, error: Exception | None) -> None:
         self._retries += 1
         if not self._dialogue.sid or self._retries > MAX_RETRIES:
             self._on_lost(error)
             return
-        self._unanswered[line.rid] = line.request
+        self._unanswered[connection.rid] = connection.request
         self._pump()
 
-    def _hand_on(self) -> None:
+    def _deliver_answers(self) -> None:
         """Deliver the answers that are next in order."""
         for body in self._answers.values():
             if ends_session(body):  # some servers then leave earlier requests unanswered
@@ -252,8 +253,8 @@ class BoshTransport:
     @property
     def _under_way(self) -> int:
         count = len(self._unanswered)
-        for line in self._lines:
-            if not line.free:
+        for connection in self._connections:
+            if not connection.free:
                 count += 1
         return count
 
@@ -264,11 +265,11 @@ class BoshTransport:
             return
         dialogue = self._dialogue
         while self._unanswered:
-            line = self._free_line()
-            if line is None:
+            connection = self._free_connection()
+            if connection is None:
                 return
             rid = min(self._unanswered)
-            self._send(line, rid, self._unanswered.pop(rid))
+            self._send(connection, rid, self._unanswered.pop(rid))
         while dialogue.wants_request(under_way := self._under_way):
             if under_way and (left := self._sent_at + SPACING_S - monotonic()) > 0:
                 self._pump_later(left)
@@ -280,20 +281,20 @@ class BoshTransport:
 
     def _request(self, polled_at: float = 0.0) -> bool:
         """Send the next request; return False if there is no free connection."""
-        line = self._free_line()
-        if line is None:
+        connection = self._free_connection()
+        if connection is None:
             return False
-        line.polled_at = polled_at
+        connection.polled_at = polled_at
         rid, body = self._dialogue.request()
         if not self._expected:
             self._expected = rid
-        self._send(line, rid, f"{self._head}{len(body)}\r\n\r\n".encode() + body)
+        self._send(connection, rid, f"{self._head}{len(body)}\r\n\r\n".encode() + body)
         return True
 
-    def _send(self, line: HttpLine, rid: int, request: bytes) -> None:
+    def _send(self, connection: HttpConnection, rid: int, request: bytes) -> None:
         seconds = self._dialogue.polling.wait + GRACE_S
         self._sent_at = monotonic()
-        line.send(rid, request, self._max_answer_bytes, seconds)
+        connection.send(rid, request, self._max_answer_bytes, seconds)
 
     def _poll(self) -> None:
         """Send an empty request; after a pause if the server does not hold such requests."""
@@ -315,11 +316,11 @@ class BoshTransport:
 
     # Connections
 
-    def _free_line(self) -> HttpLine | None:
+    def _free_connection(self) -> HttpConnection | None:
         """Return a free connection; None while one is being opened, after which `_pump` runs."""
-        for line in self._lines:
-            if line.free:
-                return line
+        for connection in self._connections:
+            if connection.free:
+                return connection
         if not self._dialling:
             self._dialling = True
             gevent.spawn(self._connect)
@@ -337,12 +338,12 @@ class BoshTransport:
         if self.closed:
             transport.close()
             return
-        self._lines.append(HttpLine(self, transport))
+        self._connections.append(HttpConnection(self, transport))
         self._pump()
 
-    def _drop(self, line: HttpLine) -> None:
-        if line in self._lines:
-            self._lines.remove(line)
+    def _drop(self, connection: HttpConnection) -> None:
+        if connection in self._connections:
+            self._connections.remove(connection)
 
     def _wake_senders(self) -> None:
         waiters, self._drained = self._drained, []

@@ -26,7 +26,7 @@ SILENT_S: Final = 600.0
 MAX_SILENT: Final = 1000
 """Maximum silent connections per process; each keeps its file descriptor."""
 
-_LINGER_NOT: Final = struct.pack("ii", 1, 0)
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 # One classic BPF instruction, "return 0": keep zero bytes of every packet.
 _RETURN_ZERO: Final = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
 _DROP_ALL: Final = struct.pack("HP", 1, ctypes.addressof(_RETURN_ZERO))
@@ -34,7 +34,7 @@ _DROP_ALL: Final = struct.pack("HP", 1, ctypes.addressof(_RETURN_ZERO))
 
 def reset(sock: Socket) -> None:
     """Close `sock` with a reset (RST)."""
-    sock.setsockopt(constants.SOL_SOCKET, constants.SO_LINGER, _LINGER_NOT)
+    sock.setsockopt(constants.SOL_SOCKET, constants.SO_LINGER, _NO_LINGER)
     sock.close()
 
 

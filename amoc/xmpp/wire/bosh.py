@@ -247,7 +247,7 @@ class Dialogue:
 
     # The requests
 
-    def say(self, element: bytes) -> None:
+    def add(self, element: bytes) -> None:
         """Add `element` to the next request."""
         if element:
             self._payloads.append(standalone(element))

@@ -75,7 +75,7 @@ def metadata(domain: Domain, owner: str) -> str:
     ends = ""
     if entries:
         ends = "".join(
-            f"<{name} id='{entry.id}' timestamp='{moments.spelt(entry.moment)}'/>"
+            f"<{name} id='{entry.id}' timestamp='{moments.formatted(entry.moment)}'/>"
             for name, entry in (("start", entries[0]), ("end", entries[-1]))
         )
     return f"<metadata xmlns='{ns.MAM}'>{ends}</metadata>"

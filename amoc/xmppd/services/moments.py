@@ -13,7 +13,7 @@ from amoc.xmpp.wire.xml_text import escape
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def spelt(moment_us: int) -> str:
+def formatted(moment_us: int) -> str:
     """Return a moment in XMPP's format, in UTC."""
     at = _EPOCH + timedelta(microseconds=moment_us)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond:06}Z"
@@ -34,5 +34,5 @@ def read(text: str) -> int:
 def delay(moment_us: int, from_: str) -> bytes:
     """Return the mark of a message sent at `moment_us` and stored by `from_` since then."""
     return (
-        f"<delay xmlns='{ns.DELAY}' from='{escape(from_)}' stamp='{spelt(moment_us)}'/>"
+        f"<delay xmlns='{ns.DELAY}' from='{escape(from_)}' stamp='{formatted(moment_us)}'/>"
     ).encode()

@@ -30,7 +30,7 @@ def eventually(condition: Callable[[], object]) -> None:
 @pytest.fixture(scope="module")
 def made() -> tuple[ssl.SSLContext, str]:
     """A context of the server, and the certificate that its clients trust."""
-    return certificate.made_for(["localhost", "127.0.0.1"])
+    return certificate.created_for(["localhost", "127.0.0.1"])
 
 
 @pytest.fixture

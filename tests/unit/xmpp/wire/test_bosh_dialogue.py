@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.xmpp.alike import Alike, read_in_body
+from amoc.xmpp.pattern_reader import PatternReader, read_in_body
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.bosh import MAX_REQUESTS, Dialogue, Polling, ends_session
@@ -49,7 +49,7 @@ def created(attributes: str = "") -> Dialogue:
 
 def test_the_first_request_is_answered_before_the_second_is_made() -> None:
     dialogue = begun()
-    dialogue.say(b"<presence/>")
+    dialogue.add(b"<presence/>")
     assert not dialogue.wants_request(1)
     assert not dialogue.wants_poll(0)
     dialogue.feed(f"<body xmlns='{ns.BOSH}' sid='s'/>".encode(), Reader())
@@ -76,8 +76,8 @@ def test_a_request_says_all_there_is_to_say_in_its_namespaces() -> None:
     dialogue = created()
     rid, empty = dialogue.request()
     assert f" rid='{rid}' sid='s'/>".encode() in empty
-    dialogue.say(b"<presence/>")
-    dialogue.say(b"<stream:error><a/></stream:error>")
+    dialogue.add(b"<presence/>")
+    dialogue.add(b"<stream:error><a/></stream:error>")
     assert dialogue.unsent > 0
     number, data = dialogue.request()
     assert number == rid + 1
@@ -140,7 +140,7 @@ class Heard(Reader):
         self.stanzas.append((*about, serialise(stanza.xml, inherit=False)))
 
 
-def heard(alike: Alike | None, *answers: bytes) -> tuple[Heard, str]:
+def heard(alike: PatternReader | None, *answers: bytes) -> tuple[Heard, str]:
     """What is read of these answers, and which rule was broken."""
     read_whole = None if alike is None else alike.read
     dialogue = Dialogue(Parsers(TreeParser, 10), Polling(60, 1, 2), read_whole)
@@ -153,8 +153,8 @@ def heard(alike: Alike | None, *answers: bytes) -> tuple[Heard, str]:
     return reader, ""
 
 
-def fresh() -> Alike:
-    return Alike(read_in_body)
+def fresh() -> PatternReader:
+    return PatternReader(read_in_body)
 
 
 def test_messages_in_answers_like_those_before_are_read_by_the_pattern_of_one_of_them() -> None:

@@ -48,7 +48,7 @@ _new: Final = object.__new__
 Match = Callable[[str, int], re.Match[str] | None]
 
 
-class Alike:
+class PatternReader:
     """Reads bytes that are whole elements, like `WholeElements`.
 
     Attributes:
@@ -147,7 +147,7 @@ def read_in_body(data: bytes, max_bytes: int) -> list[Element] | None:
     return elements
 
 
-alike: Final = Alike()
+stanza_reader: Final = PatternReader()
 """Shared by all clients of this process whose stanzas arrive in a stream, or alone."""
-alike_in_body: Final = Alike(read_in_body)
+body_reader: Final = PatternReader(read_in_body)
 """Shared by clients whose stanzas arrive in a BOSH ``<body/>``."""

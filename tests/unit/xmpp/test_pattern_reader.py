@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amoc.xmpp.alike import LOOK_EVERY, MAX_PATTERNS, Alike
+from amoc.xmpp.pattern_reader import LOOK_EVERY, MAX_PATTERNS, PatternReader
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.wire.parsers import Parsers, TreeParser
 from amoc.xmpp.wire.xml_text import serialise
@@ -26,8 +26,8 @@ DOUBLE = b'<message from="a@localhost/c" id="i" type="chat" to="d@e"><body>hello
 SERVERS = [EMBEDDED, PROSODY, DOUBLE]
 
 
-def reader_of(*learned: bytes) -> Alike:
-    reader = Alike()
+def reader_of(*learned: bytes) -> PatternReader:
+    reader = PatternReader()
     for data in learned:
         assert reader.read(data, LIMIT) is not None
     return reader
@@ -46,7 +46,7 @@ def seen(stanza: Stanza) -> tuple[object, ...]:
     return (*about, serialise(stanza.xml, inherit=False))
 
 
-def by_pattern(reader: Alike, data: bytes) -> bool:
+def by_pattern(reader: PatternReader, data: bytes) -> bool:
     """Whether `data` is read by the pattern; if so, as a parser reads it."""
     found = reader.read(data, LIMIT)
     if not found or not all(isinstance(one, Stanza) for one in found):
@@ -139,7 +139,7 @@ def test_another_shape_that_goes_on_coming_becomes_the_pattern() -> None:
 
 
 def test_a_server_cannot_make_it_compile_without_end() -> None:
-    reader = Alike()
+    reader = PatternReader()
     for number in range(LOOK_EVERY * (MAX_PATTERNS + 5)):
         reader.read(EMBEDDED.replace(b" to=", b" x%d='' to=" % number), LIMIT)
     assert len(reader.patterns) == MAX_PATTERNS

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 class Owner(Protocol):
     """Receives the events of a connection, in the hub."""
 
-    def answered(self, line: HttpLine, answer: Answer) -> None:
+    def answered(self, connection: HttpConnection, answer: Answer) -> None:
         """The request was answered; the connection may be closed by now."""
 
-    def line_failed(self, line: HttpLine, error: Exception | None) -> None:
+    def failed(self, connection: HttpConnection, error: Exception | None) -> None:
         """The connection was lost, or received data that is not HTTP (a `Violation`)."""
 
 
-class HttpLine:
+class HttpConnection:
     """One connection.
 
     Attributes:
@@ -80,12 +80,12 @@ class HttpLine:
 
     def _receive(self, data: bytes) -> None:
         if self._reader is None:
-            self._owner.line_failed(self, Violation("bad-format", "an answer must have a request"))
+            self._owner.failed(self, Violation("bad-format", "an answer must have a request"))
             return
         try:
             answer = self._reader.feed(data)
         except Violation as violation:
-            self._owner.line_failed(self, violation)
+            self._owner.failed(self, violation)
             return
         if answer is not None:
             self._answered(answer)
@@ -102,12 +102,12 @@ class HttpLine:
             try:
                 answer = reader.end()
             except Violation as violation:
-                self._owner.line_failed(self, violation)
+                self._owner.failed(self, violation)
                 return
             if answer is not None:
                 self._answered(answer)
                 return
-        self._owner.line_failed(self, error)
+        self._owner.failed(self, error)
 
     def _overdue(self) -> None:
-        self._owner.line_failed(self, TimeoutError("it did not answer an HTTP request in time"))
+        self._owner.failed(self, TimeoutError("it did not answer an HTTP request in time"))
