@@ -1,1 +1,1 @@
-"""What crosses a process boundary: messages, their codec, the bus, pipes, calls and outboxes."""
+"""Inter-process communication: messages, their codec, the bus, pipes, RPC calls and outboxes."""

@@ -1,15 +1,15 @@
-"""How far the controller's clock is ahead of this host's, within bounds that hold. Pure.
+"""The offset of the controller's clock from this host's, with guaranteed bounds. Pure.
 
-Monotonic clocks of two hosts have nothing in common but their pace, nearly. A question and its
-answer carry four times, and bound the offset from both sides, however long either was on its way:
+Monotonic clocks of two hosts share only their pace, and even that only approximately. A request and
+its answer carry four timestamps, which bound the offset from both sides, whatever the delays:
 
     asked (here) → received (there), answered (there) → heard (here)
     answered - heard  ≤  offset  ≤  received - asked
 
-Each bound is the tightest that was seen, and gives way with time, by as much as two clocks can
-drift apart. So the quickest ways of either direction decide, a slow answer does no harm, and the
-truth is never outside. Where an answer contradicts what is known, a host was suspended or its clock
-was set: what is known begins anew with it.
+Each bound is the tightest seen so far, relaxed over time by the maximum drift between two clocks.
+So the fastest trips in each direction determine the result, slow answers do no harm, and the true
+offset is never outside the bounds. If an answer contradicts the bounds, a host was suspended or its
+clock was set; the estimate then starts over from this answer.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 MAX_DRIFT_PPM = 500
-"""How fast two clocks drift apart at the most: quartz makes 100, a clock that is being set right
-by NTP up to 500."""
+"""Maximum drift between two clocks: quartz drifts up to 100, a clock slewed by NTP up to 500."""
 
 
 class Offset(NamedTuple):
-    """What is to be added to a time here to have the controller's time.
-
-    It is not less than `low_ns` and not more than `high_ns`.
-    """
+    """Bounds of the offset to add to a local time to get the controller's time."""
 
     low_ns: int
     high_ns: int
@@ -37,16 +33,16 @@ class Offset(NamedTuple):
 
     @property
     def bound_ns(self) -> int:
-        """How far `middle_ns` can be from the truth."""
+        """The maximum error of `middle_ns`."""
         return (self.high_ns - self.low_ns + 1) // 2
 
 
 class ClockOffset:
-    """Learns the offset from questions and answers, each heard later than the one before.
+    """Estimates the offset from requests and answers, in the order of their arrival.
 
     Attributes:
-        answers: How many there were.
-        restarts: How often what was known was contradicted.
+        answers: The number of answers.
+        restarts: How often an answer contradicted the bounds.
     """
 
     def __init__(self) -> None:
@@ -56,24 +52,24 @@ class ClockOffset:
         self._at_ns = 0
 
     def at(self, now_ns: int) -> Offset | None:
-        """The offset at `now_ns`, a time here; None before the first answer."""
+        """Return the offset at local time `now_ns`; None before the first answer."""
         if self._known is None:
             return None
         widened = _drift_ns(now_ns - self._at_ns)
         return Offset(self._known.low_ns - widened, self._known.high_ns + widened)
 
     def note(self, asked_ns: int, received_ns: int, answered_ns: int, heard_ns: int) -> bool:
-        """Take the times of an answer into account; whether they make sense.
+        """Add the timestamps of an answer; return whether they are plausible.
 
         Args:
-            asked_ns: When the question left, here.
-            received_ns: When it arrived, at the controller.
-            answered_ns: When the answer left, at the controller.
-            heard_ns: When that arrived, here.
+            asked_ns: When the request was sent, local time.
+            received_ns: When it arrived, controller's time.
+            answered_ns: When the answer was sent, controller's time.
+            heard_ns: When the answer arrived, local time.
         """
         way_ns = heard_ns - asked_ns
         there_ns = answered_ns - received_ns
-        # While it is there, its clock may be the faster one.
+        # The controller's clock may be the faster one in between.
         sensible = way_ns >= 0 and 0 <= there_ns <= way_ns + _drift_ns(way_ns)
         if not sensible or (self._known is not None and heard_ns < self._at_ns):
             return False
@@ -90,5 +86,5 @@ class ClockOffset:
 
 
 def _drift_ns(age_ns: int) -> int:
-    """How far two clocks drift apart in that time, at the most; rounded up."""
+    """Return the maximum drift between two clocks in this time, rounded up."""
     return -(-abs(age_ns) * MAX_DRIFT_PPM // 1_000_000)

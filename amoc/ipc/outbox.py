@@ -1,12 +1,12 @@
-"""The outbox: what is said to the other end of each feature, gathered into few envelopes.
+"""The outbox, which batches messages to the other ends of features into few envelopes.
 
-An event by itself is a message of some 20 µs at each of three processes; a hundred of them together
-cost little more than one. So what is put here waits for company, a millisecond in a worker and
-until the loop's next turn in the controller, and leaves as one envelope for each part and
-addressee. A part that can say many things at once at the last moment (how many users wait, say)
-does so in a callback right before the envelopes leave.
+A message costs some 20 µs in each of three processes; a hundred in a batch cost little more than
+one. So messages are held here, for a millisecond in a worker and until the loop's next turn in the
+controller, and sent as one envelope for each part and addressee. A part that can summarize at the
+last moment, such as the number of waiting users, does so in a callback right before the envelopes
+are sent.
 
-An envelope that grows beyond `FULL_BYTES` leaves at once, so what is held here stays small.
+An envelope larger than `FULL_BYTES` is sent at once, which bounds the memory.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.worker_id import WorkerId
 
 GATHER_S = 0.001
-"""How long a worker waits for company."""
+"""How long a worker gathers messages."""
 FULL_BYTES = 64 << 10
 
 M = TypeVar("M")
@@ -31,14 +31,14 @@ class WorkerEnd(Protocol):
     """A part's end in a worker."""
 
     def handle(self, body: memoryview, /) -> None:
-        """Take an envelope of the other end."""
+        """Handle an envelope from the other end."""
 
 
 class ControllerEnd(Protocol):
     """A part's end in the controller."""
 
     def handle(self, worker: WorkerId, body: memoryview, /) -> None:
-        """Take an envelope of a worker."""
+        """Handle an envelope from a worker."""
 
 
 class Outbox:
@@ -50,13 +50,13 @@ class Outbox:
         gather_s: float = GATHER_S,
         sent: Callable[[], object] = lambda: None,
     ) -> None:
-        """Gather for `gather_s`; with 0, until the loop's next turn.
+        """Gather messages for `gather_s`; with 0, until the loop's next turn.
 
         Args:
-            send: Takes an envelope and the worker it names: the sender in a worker (unless it is
-                mail), the addressee in the controller. Never waits.
-            gather_s: How long to wait for company.
-            sent: Called when `send` was called for all that leaves at a time.
+            send: Called with an envelope and the worker it names: the sender in a worker (unless it
+                is mail), the addressee in the controller. Must not block.
+            gather_s: How long to gather messages.
+            sent: Called after `send` has been called for all envelopes of a flush.
         """
         self._send, self._sent = send, sent
         self._items: dict[tuple[Part, WorkerId], list[bytes]] = {}
@@ -66,7 +66,7 @@ class Outbox:
         self._timer = get_hub().loop.timer(gather_s) if gather_s else None
 
     def put(self, part: Part, worker: WorkerId, item: bytes) -> None:
-        """Send `item` soon, behind those that were put for the same `part` and `worker` before."""
+        """Queue `item` for sending, after earlier ones for the same `part` and `worker`."""
         key = (part, worker)
         self._items.setdefault(key, []).append(item)
         size = self._sizes.get(key, 0) + len(item)
@@ -78,11 +78,11 @@ class Outbox:
             self._wake()
 
     def sender(self, part: Part, codec: Codec[M]) -> Callable[[WorkerId, M], None]:
-        """A function that sends a message to `part` of a worker, soon."""
+        """Return a function that queues a message to `part` of a worker."""
         return lambda worker, message: self.put(part, worker, codec.pack(message))
 
     def at_flush(self, callback: Callable[[], None]) -> None:
-        """Call `callback`, once, right before what is held next leaves; it may put items."""
+        """Call `callback` once, right before the next flush; it may put items."""
         self._last_moment[callback] = None
         if not self._due:
             self._wake()
@@ -95,8 +95,8 @@ class Outbox:
             self._timer.start(self.flush)
 
     def flush(self) -> None:
-        """Send all that is held, now."""
-        self._due = True  # what the callbacks put must not wake us again
+        """Send everything held, now."""
+        self._due = True  # items put by callbacks must not schedule another flush
         callbacks, self._last_moment = self._last_moment, {}
         for callback in callbacks:
             callback()

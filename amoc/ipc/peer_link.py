@@ -1,12 +1,12 @@
-"""How a library's parts in the workers of a run speak to each other, and learn of its end.
+"""Communication between a library's parts in the workers of a run, and the end of the run.
 
-A worker makes one link, and knows nothing of who uses it. A library that needs it, `amoc.xmpp` for
-its account of messages, becomes its `end` when it is first used. What comes for a library that was
-never used in this worker concerns nothing that is here, and is passed over.
+A worker creates one link, without knowing who uses it. A library that needs it, such as `amoc.xmpp`
+for its message accounting, becomes its `end` on first use. Messages for a library not used in this
+worker are ignored, since they cannot concern it.
 
-    users_gone    this worker's users have all left: the last chance to speak to other workers. What
-                  is sent then reaches each of them before it leaves
-    leave         the worker is about to leave: all that others have sent is there
+    users_gone    all users of this worker have left: the last chance to send to other workers,
+                  which receive it before they exit
+    leave         the worker is about to exit; everything sent by others has arrived
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ class LibraryEnd(Protocol):
     """A library's part in a worker."""
 
     def handle(self, body: memoryview, /) -> None:
-        """Another worker's part has sent this."""
+        """Handle a message from the part in another worker."""
 
     def users_gone(self) -> None:
-        """The users of this worker have left; may let the loop turn."""
+        """Send last messages, since all users of this worker have left; may yield to the loop."""
 
     def leave(self) -> None:
-        """The worker leaves now."""
+        """Clean up before the worker exits."""
 
 
 class Places(Protocol):
-    """Who runs where: `amoc.users.placement.Placement`."""
+    """The placement of users, as in `amoc.users.placement.Placement`."""
 
     workers: int
 
     def worker_of(self, user_id: int, /) -> int:
-        """The worker of a user."""
+        """Return the worker of a user."""
 
     def ids_of(self, first: int, last: int, worker: int, /) -> Sequence[range]:
-        """Those of the ids `first` to `last` that are on `worker`."""
+        """Return which ids from `first` to `last` are on `worker`."""
 
 
 class PeerLink:
@@ -50,9 +50,9 @@ class PeerLink:
     Attributes:
         run: The run's id.
         worker: This worker.
-        places: Who runs where.
-        end: Who hears what comes.
-        farewells: Called when this worker's users have left, before `end` is told.
+        places: Maps users to workers.
+        end: The receiver of messages.
+        farewells: Called when all users of this worker have left, before `end.users_gone`.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class PeerLink:
         Args:
             run: The run's id.
             worker: This worker.
-            places: Who runs where.
-            outbox: What leads to them.
-            crowded: Whether the way out is full.
+            places: Maps users to workers.
+            outbox: The path to the other workers.
+            crowded: Returns whether the outbound path is full.
         """
         self.run = run
         self.worker = worker
@@ -79,7 +79,7 @@ class PeerLink:
         self.farewells: list[Callable[[], object]] = []
         self.crowded = crowded
         self._outbox = outbox
-        # Whichever incarnation is up: only the index counts.
+        # Mail goes to whichever incarnation is running, so only the index matters.
         self._to = [WorkerId(worker.node, index, 0) for index in range(places.workers)]
 
     def send(self, index: int, item: bytes) -> None:
@@ -87,12 +87,12 @@ class PeerLink:
         self._outbox.put(Part.LIBRARY, self._to[index], item)
 
     def handle(self, body: memoryview) -> None:
-        """Something has come from another worker."""
+        """Pass a message from another worker to the library."""
         if self.end is not None:
             self.end.handle(body)
 
     def users_gone(self) -> None:
-        """The users of this worker have left."""
+        """Notify the library that all users of this worker have left."""
         for farewell in self.farewells:
             farewell()
         if self.end is not None:
@@ -100,6 +100,6 @@ class PeerLink:
             self._outbox.flush()
 
     def leave(self) -> None:
-        """The worker leaves."""
+        """Notify the library that the worker is about to exit."""
         if self.end is not None:
             self.end.leave()

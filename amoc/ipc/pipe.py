@@ -1,6 +1,6 @@
-"""The line between node and supervisor: length-prefixed msgpack over a socketpair.
+"""The link between node and supervisor: length-prefixed msgpack over a socketpair.
 
-The supervisor has no hub and no ZeroMQ, so its end must work with plain file descriptors.
+The supervisor has neither a hub nor ZeroMQ, so its end uses plain file descriptors.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ M = TypeVar("M")
 
 
 def encode(codec: Codec[M], message: M) -> bytes:
-    """`message` as it goes over the line."""
+    """Return `message` in its wire format."""
     payload = codec.pack(message)
     return _LENGTH.pack(len(payload)) + payload
 
 
 class Decoder(Generic[M]):
-    """Cuts the messages out of what was read, however it was cut into pieces."""
+    """Extracts messages from a stream read in arbitrary pieces."""
 
     def __init__(self, codec: Codec[M]) -> None:
         self._codec = codec
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[M]:
-        """The messages that are complete with `data`.
+        """Yield the messages completed by `data`.
 
         Raises:
-            PeerError: What arrives is not what `encode` makes.
+            PeerError: The stream is not in the format of `encode`.
         """
         self._buffer += data
         while len(self._buffer) >= _LENGTH.size:
@@ -49,18 +49,18 @@ class Decoder(Generic[M]):
 
 
 def _length(data: bytes | bytearray) -> int:
-    """How long the message is that `data` begins with."""
+    """Return the length of the message at the beginning of `data`."""
     length: int = _LENGTH.unpack_from(data)[0]
     if length > _MAX_BYTES:
-        raise PeerError(f"a message can have at most {_MAX_BYTES} bytes, got one of {length}")
+        raise PeerError(f"a message must have at most {_MAX_BYTES} bytes, got {length}")
     return length
 
 
 def write(fd: int, codec: Codec[M], message: M) -> None:
-    """Write `message` to a blocking descriptor, whole.
+    """Write all of `message` to a blocking descriptor.
 
     Raises:
-        OSError: The other end is gone.
+        OSError: The other end was closed.
     """
     data = memoryview(encode(codec, message))
     while data:
@@ -68,10 +68,10 @@ def write(fd: int, codec: Codec[M], message: M) -> None:
 
 
 def read_one(fd: int, codec: Codec[M]) -> M:
-    """The next message of a blocking descriptor; nothing behind it is consumed.
+    """Read the next message from a blocking descriptor, and nothing beyond it.
 
     Raises:
-        PeerError: The other end is gone.
+        PeerError: The other end was closed.
     """
 
     def exactly(count: int) -> bytes:
@@ -79,7 +79,7 @@ def read_one(fd: int, codec: Codec[M]) -> M:
         while len(data) < count:
             piece = os.read(fd, count - len(data))
             if not piece:
-                raise PeerError("the other end of the line is gone")
+                raise PeerError("the other end of the link was closed")
             data += piece
         return data
 

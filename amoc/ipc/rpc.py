@@ -1,13 +1,13 @@
-"""Calls: what a scenario asks of the controller, and how it hears the answer.
+"""RPC calls from a scenario to the controller.
 
-`throttle.start`, `coordinator.start` and their like are decided in one place, the controller. Who
-asks depends on where the scenario's code runs:
+Operations such as `throttle.start` and `coordinator.start` are carried out in a single place, the
+controller. The path of a call depends on where the scenario's code runs:
 
-- a user (or any greenlet) of a worker: the call travels up, its answer comes back, meanwhile the
-  caller waits;
-- init(), in the supervisor, where nothing may run yet: the call is noted, and made by the
-  controller before there is a worker. What it refuses fails the run as if init() had raised;
-- ``amoc check --run`` and tests: the handler of their context answers in this process.
+- a user (or any greenlet) of a worker: the call is sent to the controller, and the caller waits for
+  the answer;
+- init(), in the supervisor, where nothing may run yet: the call is recorded, and carried out by the
+  controller before workers exist. If it is refused, the run fails as if init() had raised;
+- ``amoc check --run`` and tests: the handler in their context answers within the process.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 
 TIMEOUT_S = 10.0
-"""How long the controller may take to answer."""
+"""Timeout of an answer from the controller."""
 ADD_USERS, REMOVE_USERS = "users.add", "users.remove"
-"""Have users come and go, as an operator's commands do."""
+"""Add or remove users, like the operator's commands."""
 XMPPD_ADDRESS = "xmppd.address"
-"""Asks for the address of the embedded XMPP server, which starts when it is first asked for."""
+"""Returns the address of the embedded XMPP server, and starts it at the first call."""
 XMPPD_S = 60.0
-"""How long the embedded XMPP server may take to listen."""
+"""Timeout of the start of the embedded XMPP server."""
 
 
 class Handler:
-    """Takes the calls of a process; a worker's context has one."""
+    """Handles the calls of a process; a worker's context has one."""
 
     def __call__(
         self,
@@ -48,7 +48,7 @@ class Handler:
         interruptible: bool,
         /,
     ) -> object:
-        """Answer the call, or see that it is answered."""
+        """Carry out the call, or forward it, and return the answer."""
         raise NotImplementedError
 
 
@@ -57,12 +57,12 @@ class NoAnswer(PeerError):
 
 
 class Later:
-    """What an operation returns that answers when it is done, not at once.
+    """The result of an operation that answers later, when it is done.
 
     Attributes:
-        is_done: Whether it has answered.
+        is_done: Whether it is done.
         error: Why it was refused; empty if it was not.
-        value: What it answers.
+        value: The answer.
     """
 
     def __init__(self) -> None:
@@ -72,20 +72,20 @@ class Later:
         self._answer: Callable[[], None] | None = None
 
     def done(self, value: object = None, error: str = "") -> None:
-        """It is done: answer `value`, or refuse because of `error`."""
+        """Answer with `value`, or refuse with `error`."""
         self.is_done = True
         self.value, self.error = value, error
         if self._answer is not None:
             self._answer()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until it is done, in this process; whether it is within `timeout_s`."""
+        """Wait until it is done, in this process; return whether it is within `timeout_s`."""
         bell = Notify()
         self.when_done(bell.ring)
         return bell.wait(timeout_s)
 
     def when_done(self, answer: Callable[[], None]) -> None:
-        """Call `answer` when it is done, or now."""
+        """Call `answer` once it is done, at once if it already is."""
         self._answer = answer
         if self.is_done:
             answer()
@@ -94,18 +94,18 @@ class Later:
 def ask(
     operation: str, *arguments: object, timeout_s: float = TIMEOUT_S, interruptible: bool = False
 ) -> Any:  # each operation has an answer of its own
-    """Ask the controller for `operation`, ``throttle.start`` say; what it answers.
+    """Call an operation of the controller, such as ``throttle.start``, and return the answer.
 
     Args:
-        operation: A part of the controller, a dot, and what it is to do.
-        arguments: Whatever msgpack can pack.
-        timeout_s: How long the answer may take.
-        interruptible: Whether a user that is asked to stop waits for it no longer.
+        operation: A part of the controller, a dot, and the operation's name.
+        arguments: Anything msgpack can pack.
+        timeout_s: The timeout of the answer.
+        interruptible: Whether a request to stop the user ends the wait.
 
     Raises:
         UserStopped: The user was asked to stop.
-        ScenarioError: It was refused.
-        PeerError: There is no answer within `timeout_s`.
+        ScenarioError: The call was refused.
+        PeerError: There was no answer within `timeout_s`.
         ClosedError: There is no run.
     """
     handler = find(Handler)
@@ -117,15 +117,15 @@ def ask(
 
 
 class Recorder(Handler):
-    """Takes the calls of init(): they are noted, and made later."""
+    """Records the calls of init(), to be carried out later."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[object, ...]]] = []
         self._started: dict[tuple[str, object], list[object]] = {}
 
     def __call__(self, operation: str, arguments: tuple[object, ...], *_how: object) -> object:
-        """Note a call; of a start, say whether there was none like it, as the controller does."""
-        pack(arguments)  # what cannot travel is told now, where it can be seen
+        """Record a call; for a start, return like the controller whether it is the first."""
+        pack(arguments)  # raises here, where the caller sees it, if they cannot be packed
         part, _, what = operation.partition(".")
         if what == "state":
             raise ScenarioError(f"{operation} is not available in init(): nothing has started yet")
@@ -145,7 +145,7 @@ class Recorder(Handler):
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """Note the calls that are made within the block."""
+    """Record the calls made within the block."""
     recorder, context = Recorder(), WorkerContext()
     context.set(Handler, recorder)
     with context.activated():
@@ -153,7 +153,7 @@ def recording() -> Iterator[Recorder]:
 
 
 class RpcClient(Handler):
-    """Takes the calls of a worker: they go to the controller, and their answers come back."""
+    """Sends the calls of a worker to the controller, and waits for the answers."""
 
     def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
         self._worker = worker
@@ -169,7 +169,7 @@ class RpcClient(Handler):
         interruptible: bool,
         /,
     ) -> object:
-        """Send the call up and wait for its answer."""
+        """Send the call and wait for its answer."""
         self._number += 1
         number = self._number
         call = CALLS.pack(Call(number, operation, arguments))
@@ -187,7 +187,7 @@ class RpcClient(Handler):
         return waiter.value.value
 
     def handle(self, body: bytes | memoryview) -> None:
-        """Answers have come; those whose caller has given up are passed over."""
+        """Deliver answers to callers; ignore those whose caller has given up."""
         for answer in ANSWERS.unpack_stream(body):
             waiter = self._callers.get(answer.number)
             if waiter is not None:
@@ -196,11 +196,12 @@ class RpcClient(Handler):
 
 
 class RpcServer:
-    """The controller's end: makes the calls, each by its operation.
+    """The controller's end, which carries out calls.
 
     Attributes:
-        operations: What can be asked, by name: ``throttle.start``. Called with the asking worker
-            (None for init()) and the arguments; an `AmocError` refuses, a `Later` answers later.
+        operations: Functions by name: ``throttle.start``. They are called with the calling worker
+            (None for init()) and the arguments. Raising `AmocError` refuses the call, returning a
+            `Later` answers it later.
     """
 
     def __init__(self, reply: Callable[[WorkerId, Answer], None]) -> None:
@@ -208,7 +209,7 @@ class RpcServer:
         self._reply = reply
 
     def do(self, origin: WorkerId | None, operation: str, *arguments: object) -> object:
-        """Make one call.
+        """Carry out a call.
 
         Raises:
             AmocError: It is refused.
@@ -219,7 +220,7 @@ class RpcServer:
         return known(origin, *arguments)
 
     def handle(self, origin: WorkerId, body: bytes | memoryview) -> None:
-        """Make the calls of a worker and answer them."""
+        """Carry out the calls of a worker and answer them."""
         for call in CALLS.unpack_stream(body):
             error, value = "", None
             try:

@@ -1,15 +1,15 @@
-"""Which worker something came from, or goes to. Pure."""
+"""The id of a worker, as a sender or an addressee. Pure."""
 
 from typing import NamedTuple
 
 
 class WorkerId(NamedTuple):
-    """One life of one worker: who replaces it has the same index and the next incarnation.
+    """One life of a worker; its replacement has the same index and the next incarnation.
 
     Attributes:
-        node: Its node's name.
-        worker: Its index on its node, from 0.
-        incarnation: Which life of that index it is, from 1.
+        node: The name of its node.
+        worker: Its index on the node, from 0.
+        incarnation: The number of its life with this index, from 1.
     """
 
     node: str
@@ -18,7 +18,7 @@ class WorkerId(NamedTuple):
 
     @property
     def child(self) -> str:
-        """What its node's end of the bus calls it."""
+        """Its name on the node's bus."""
         return f"w{self.worker}.{self.incarnation}"
 
     def __str__(self) -> str:

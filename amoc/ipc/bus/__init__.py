@@ -1,37 +1,37 @@
 """The bus: commands go down by PUB/SUB, reports go up by PUSH/PULL, and nothing is lost silently.
 
-The parent (`parent`) binds both ends, its children (`child`) connect. Each child has a topic of its
-own, ending in a dot so that ``w3.`` does not hear ``w30.``.
+The parent (`parent`) binds both sockets, its children (`child`) connect. Each child has its own
+topic, which ends in a dot so that ``w3.`` does not match ``w30.``.
 
-Down: each command carries the topic's next number. The child takes commands in order only, drops
-what it has had, and acknowledges the highest number with whatever it sends up. What is not
-acknowledged is kept and published again, so a command that a full queue dropped arrives late and in
-order instead of never; a gap is also reported by name. A child that leaves too much unacknowledged
-is broken, and its parent is told so.
+Down: the commands of a topic are numbered. The child accepts them only in order, drops duplicates,
+and acknowledges the highest number with its next message. The parent keeps unacknowledged commands
+and publishes them again, so a command dropped by a full queue arrives late but in order; the child
+also reports the gap. A child with too many unacknowledged commands counts as broken, which the
+parent reports to its caller.
 
-Up: reports gather for a few milliseconds and travel as one message (19 µs an event single, 0.8 µs
-by the hundred); one that is urgent leaves at the loop's next turn, and takes with it what gathered.
-A full queue makes the child wait: reports are few, metrics are on the board.
+Up: reports are batched for a few milliseconds (19 µs for a single event, 0.8 µs each for a
+hundred). An urgent report is sent at the loop's next turn, with all that are queued. A full queue
+makes the child wait: reports are few, since metrics are on the shared board.
 
-A parent that stands still does not fill its child's memory: from some bytes on, or after some
-seconds, the child is *crowded*. Then it drops, and counts, reports that only inform; a caller
-that can wait or leave something out is expected to ask (`Child.room`, `Child.crowded`). A child
-that is a parent itself has its own children hold back too (`Parent.hold`): what would go through it
-stays where it is made, in users that wait. Mail, hellos and the like go on.
+A stalled parent does not fill its child's memory: beyond some bytes, or after some seconds, the
+child is *crowded*. It then drops, and counts, reports that are merely informative. Callers that can
+wait or do without should check first (`Child.room`, `Child.crowded`). A child that is itself a
+parent makes its own children hold back, too (`Parent.hold`): messages to be forwarded stay at their
+source, in users that wait. Mail, hellos and the like continue.
 
-PUB drops what a late subscriber missed, so a child says hello until it hears welcome; its parent
-learns of it once, when the welcome is acknowledged.
+PUB drops messages for late subscribers, so a child sends hellos until it receives a welcome. The
+parent's caller sees a single hello, once the welcome is acknowledged.
 
-Between hosts (`place`) both ends speak CURVE over TCP. A child has a key, which its parent is told
-before it comes; the parent lets in nobody else, and takes a report only with the key of the child
-that it is said to be of. A name is for one life of a child: once it is forgotten, what was still on
-its way from there is dropped. What is refused is counted (`gate`, `refusals`).
+Between hosts (`place`) both ends use CURVE over TCP. The parent is given a child's key in advance;
+it admits no other keys, and accepts a report only if its connection has the key of the child it
+names. A name is valid for one life of a child: once it is forgotten, late messages from it are
+dropped. Refusals are counted (`gate`, `refusals`).
 
-Sockets are plain ZeroMQ ones, watched through their descriptor: one greenlet for each.
+Sockets are plain ZeroMQ sockets, watched through their descriptor, with one greenlet each.
 
-An end is given two `Codec`s, which say which messages go either way. What cannot be read is
-named, and ends no loop silently: the parent yields a `Note` in its place; the child, which must not
-miss a command, raises.
+Each end has two `Codec`s, for the messages in either direction. Messages that cannot be decoded
+never end a loop silently: the parent yields a `Note` about them; the child, which must not miss a
+command, raises.
 """
 
 from amoc.ipc.bus.child import Child

@@ -1,7 +1,7 @@
-"""Directories for the sockets of runs, in the place for temporary files.
+"""Directories for the sockets of runs, below the directory for temporary files.
 
-A run removes its own, also when its controller or its node is killed. Only one of which all
-processes are killed at once, with their container say, leaves it behind; the next run removes it.
+A run removes its own, even if its controller or node is killed. Only a run whose processes are all
+killed at once, such as with their container, leaves it behind; the next run removes it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 
 _NAME = re.compile(r"amoc-[0-9a-f]{16}")
 MIN_AGE_S = 60.0
-"""A younger one may be of a run that has not bound its sockets yet."""
+"""A younger directory may belong to a run that has not bound its sockets yet."""
 
 
 def new_directory() -> str:
-    """The name of a directory for a run's sockets, which is not there yet.
+    """Return a name for a new directory for a run's sockets, without creating it.
 
-    The path of a socket has room for 107 bytes; where TMPDIR is too long for that, /tmp is taken.
-    Directories there of the same user's runs that were killed are removed.
+    The path of a socket is limited to 107 bytes; if TMPDIR is too long for that, /tmp is used.
+    Directories of this user's killed runs are removed from there.
     """
     base = tempfile.gettempdir()
     base = base if len(base.encode()) < 70 else "/tmp"  # noqa: S108
@@ -35,7 +35,7 @@ def new_directory() -> str:
 
 
 def remove_dead(base: str) -> None:
-    """Remove the directories in `base` of this user's runs whose processes are all gone."""
+    """Remove the directories in `base` of this user's runs without live processes."""
     with contextlib.suppress(OSError), os.scandir(base) as found:
         for entry in found:
             if _NAME.fullmatch(entry.name) and _is_dead(entry):
@@ -53,7 +53,7 @@ def _is_dead(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_bound(path: Path) -> bool:
-    """Whether `path` is the socket of a process; of one that is too busy to accept, too."""
+    """Return whether `path` is a socket in use, even if its process is too busy to accept."""
     with socket.socket(socket.AF_UNIX) as line:
         line.setblocking(False)
         return line.connect_ex(str(path)) != errno.ECONNREFUSED

@@ -1,8 +1,8 @@
-"""What both ends of the bus have in common: a socket to send with and one to receive with.
+"""The common base of both ends of the bus: one socket for sending, one for receiving.
 
-A socket has a descriptor that becomes readable when something may have come, and stays so until
-somebody reads. Such a watch can miss a wake-up (the socket has noticed while it was asked for
-something else), therefore no wait is longer than `TICK_S` and each ends with a look.
+The descriptor of a ZeroMQ socket becomes readable when a message may have arrived, until it is
+read. A watcher can miss this (any other call on the socket may consume the event). Therefore no
+wait is longer than `TICK_S`, and after each the socket is checked.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from amoc.ipc.messages.codec import Codec
 from amoc.ipc.messages.lifecycle import Hello, Note
 
 TICK_S = 1.0
-"""How long a message can be there unread: how long a missed wake-up can last."""
+"""Maximum delay of a message after a missed wake-up."""
 TURN_NS = 10_000_000
-"""How long reading may go on before others have their turn."""
+"""How long reading may go on before other greenlets get a turn."""
 _READ = 1
-"""libev's word for it."""
+"""libev's flag for readability."""
 LINGER_MS = 2_000
-"""How long the end of a context may wait for what is still to be sent."""
+"""How long closing a context may wait for unsent messages."""
 MAX_UNACKED = 20_000
-"""Commands on their way to one child, beyond which it counts as broken."""
+"""Commands in flight to one child, beyond which it counts as broken."""
 MAX_BATCHES = 50
-"""Frames of reports on their way from one child, at either end; beyond, it holds them back."""
+"""Queue limit for batches of reports of one child, at either end; beyond, it holds them back."""
 OWN: Codec[Hello | Note] = Codec(Hello | Note)
-"""Reports that the bus makes itself, whatever else goes up."""
+"""The bus's own reports."""
 WELCOME = "welcome"
-"""The bus's own first command: the child is known, and what it is sent from now on arrives."""
+"""The bus's own first command, which tells the child that further commands will arrive."""
 
 
 def send_nowait(socket: zmq.Socket[bytes], data: bytes) -> bool:
-    """Whether there was room for `data` in the queue."""
+    """Send `data` if there is room in the queue; return whether there was."""
     try:
         socket.send(data, zmq.NOBLOCK)
     except zmq.Again:
@@ -52,19 +52,19 @@ def send_nowait(socket: zmq.Socket[bytes], data: bytes) -> bool:
 class SocketReader:
     """Waits until a socket may have something to read.
 
-    Attributes:
-        rest_s: How long it lets more come once something has; 0 for not at all.
+    It uses one watcher, which is stopped when it fires, until the next wait: the descriptor stays
+    readable until it is read, and the reader may be busy for long. One timer serves the ticks,
+    which coincide with other periodic work of this process (`amoc.base.ticks`).
 
-    One watcher for all waits, which is off from its call to the next wait: the descriptor stays
-    readable until it is read, and the reader may be busy for long. One timer for the ticks, at the
-    moments at which this process does other things, too.
+    Attributes:
+        gather_s: Extra wait for more messages once one has arrived; 0 for none.
     """
 
     def __init__(
         self, socket: zmq.Socket[bytes], receive: Callable[[], bytes] | None = None
     ) -> None:
-        """Read from `socket`; by `receive`, where there is more to know than its messages."""
-        self.rest_s = 0.0
+        """Read from `socket`, with `receive` if more than the messages is needed."""
+        self.gather_s = 0.0
         self._receive = receive or partial(socket.recv, zmq.NOBLOCK)
         self._bell = Notify()
         self._closed = False
@@ -72,7 +72,7 @@ class SocketReader:
         self._ticks: Any = None
 
     def close(self) -> None:
-        """Watch no more; readers come to an end. To be called before the socket is closed."""
+        """Stop watching, and end all readers. Call it before the socket is closed."""
         self._closed = True
         for watcher in (self._watcher, self._ticks):
             if watcher is not None:
@@ -92,18 +92,18 @@ class SocketReader:
 
     def _tick(self) -> None:
         self._ticks.close()
-        self._ticks = None  # the next one is at the next of the moments, which may have changed
+        self._ticks = None  # made again at the next wait, since the ticks may be realigned
         self._bell.ring()
 
     def on_readable(self) -> None:
-        """The socket may have something: wake who waits, and watch no more until the next wait."""
+        """Wake the reader, and stop watching until its next wait."""
         self._watcher.stop()
         self._bell.ring()
 
     def messages(self) -> Iterator[bytes | None]:
-        """Messages, of one frame each, as they come, until the socket is closed.
+        """Yield single-frame messages as they arrive, until the socket is closed.
 
-        None at least every `TICK_S`, so that the caller can look around.
+        Yields None at least every `TICK_S`, for periodic work of the caller.
         """
         turn_ends = now_ns() + TURN_NS
         while not self._closed:
@@ -111,37 +111,39 @@ class SocketReader:
                 message = self._receive()
             except zmq.Again:
                 self.wait()
-                if self.rest_s and not self._closed:
-                    sleep(self.rest_s)
+                if self.gather_s and not self._closed:
+                    sleep(self.gather_s)
                 yield None
                 turn_ends = now_ns() + TURN_NS
             else:
                 yield message
             if now_ns() > turn_ends:
-                yield_to_loop()  # however much there is to read, others have their turn
+                yield_to_loop()  # give others a turn, however much there is to read
                 turn_ends = now_ns() + TURN_NS
 
 
 class End:
-    """A socket to send with, one to receive with, and their end.
+    """A socket for sending and one for receiving.
 
     Attributes:
-        reader: Waits for what comes.
+        reader: Reads the receiving socket.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        speaking: tuple[int, int],
-        hearing: tuple[int, int],
+        sending: tuple[int, int],
+        receiving: tuple[int, int],
         receive: Callable[[], bytes] | None = None,
     ) -> None:
-        """Make the sockets; of each the kind, and how many messages it holds for one peer."""
-        self._speaks, self._hears = (context.socket(kind) for kind, _ in (speaking, hearing))
-        for socket, (_, most) in ((self._speaks, speaking), (self._hears, hearing)):
+        """Create the sockets, each given by its type and the queue limit per peer."""
+        self._send_socket, self._receive_socket = (
+            context.socket(kind) for kind, _ in (sending, receiving)
+        )
+        for socket, (_, most) in ((self._send_socket, sending), (self._receive_socket, receiving)):
             socket.set_hwm(most)
             socket.linger = LINGER_MS
-        self.reader = SocketReader(self._hears, receive)
+        self.reader = SocketReader(self._receive_socket, receive)
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +152,7 @@ class End:
         self.close()
 
     def close(self) -> None:
-        """Hear no more, and let what was said leave within `LINGER_MS`."""
+        """Stop receiving, and let pending messages be sent within `LINGER_MS`."""
         self.reader.close()
-        self._hears.close(0)
-        self._speaks.close()
+        self._receive_socket.close(0)
+        self._send_socket.close()

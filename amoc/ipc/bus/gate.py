@@ -1,8 +1,8 @@
-"""Who may connect from other hosts: those whose key is on the list, and nobody else.
+"""Access control for connections from other hosts, by a list of allowed keys.
 
-ZeroMQ asks about each connection over ZAP (RFC 27), at an address within the process; without an
-answer, nobody gets in. The list is kept by domain, so that a key for one socket opens no other.
-What ZeroMQ says of handshakes is counted.
+ZeroMQ asks about each connection over ZAP (RFC 27), at an in-process address; without an answer the
+connection is refused. Keys are listed by domain, so a key for one socket does not open another.
+Handshake events from ZeroMQ are counted.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _FAILED = (
 )
 _EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | _FAILED
 _EVENT = struct.Struct("=H")
-"""How what a monitor says of an event begins; a value follows, and the address."""
+"""The beginning of a monitor's event message; a value and the address follow."""
 _Monitor: TypeAlias = tuple[zmq.Socket[bytes], SocketReader, "gevent.Greenlet[..., None]"]
 
 
 class Gate:
-    """Lets those in whose keys it knows; one for each context of ZeroMQ.
+    """Admits connections with known keys; one gate for each ZeroMQ context.
 
     Attributes:
-        refusals: What was not let in.
+        refusals: Counts of what was refused.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        """Answer for all sockets of `context`."""
+        """Guard the sockets of `context`."""
         self.refusals = Refusals()
         self._context = context
         self._names: dict[tuple[bytes, bytes], str] = {}
@@ -53,42 +53,42 @@ class Gate:
         self._answering = gevent.spawn(self._answer)
 
     def close(self) -> None:
-        """Let nobody in any more; to be called when the sockets are closed."""
+        """Stop admitting connections; call it after the sockets are closed."""
         self._answering.kill()
         self._reader.close()
         self._asked.close()
 
     def refused(self) -> Refused:
-        """What was not let in until now."""
+        """Return what has been refused so far."""
         return self.refusals.seen(now_ns())
 
     def news(self) -> str:
-        """What the operator is to be told of it now; mostly nothing."""
+        """Return a warning for the operator, if one is due; usually empty."""
         return self.refusals.news(now_ns())
 
     def allow(self, domain: str, name: str, public_key: bytes) -> None:
-        """Let the owner of a key in at the sockets of `domain`, as `name`."""
+        """Admit the owner of a key to the sockets of `domain`, as `name`."""
         self._names[domain.encode(), public_key] = name
 
     def forbid(self, domain: str, name: str) -> None:
-        """Let `name` in no more; a connection that is there stays."""
+        """Refuse further connections of `name`; existing ones stay."""
         for key, known in list(self._names.items()):
             if key[0] == domain.encode() and known == name:
                 del self._names[key]
 
     def guard(self, socket: zmq.Socket[bytes], domain: str, keys: Keys) -> None:
-        """Stand before `socket`, which is not bound yet and is known by `keys`."""
+        """Guard `socket`, which has `keys` and is not bound yet."""
         tune(socket)
         socket.curve_server = True
         socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
         socket.zap_domain = domain.encode()
-        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody gets in while nobody answers
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # refuse connections while there is no answer
         monitor = socket.get_monitor_socket(_EVENTS)
         reader = SocketReader(monitor)
         self._monitors[socket] = monitor, reader, gevent.spawn(self._count, monitor, reader)
 
     def leave(self, socket: zmq.Socket[bytes]) -> None:
-        """Count no more at `socket`, which is about to be closed."""
+        """Stop counting at `socket`, which is about to be closed."""
         if socket in self._monitors:
             monitor, reader, counting = self._monitors.pop(socket)
             counting.kill()
@@ -106,7 +106,7 @@ class Gate:
                 self._asked.send_multipart(self._verdict(request))
 
     def _verdict(self, request: list[bytes]) -> list[bytes]:
-        """The answer about a connection: its name among us, or no."""
+        """Return the ZAP reply for a connection: its name, or a refusal."""
         version, number, domain, *_ = request
         name = None
         if len(request) == _REQUEST_FRAMES and request[5] == b"CURVE":
@@ -122,7 +122,7 @@ class Gate:
             except zmq.Again:
                 reader.wait()
                 continue
-            # zmq.utils.monitor would do that, and load asyncio, which each process would pay for.
+            # zmq.utils.monitor could parse this, but loads asyncio in each process.
             (event_id,) = _EVENT.unpack_from(frames[0])
             match zmq.Event(event_id):
                 case zmq.EVENT_ACCEPTED:

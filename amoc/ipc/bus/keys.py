@@ -1,7 +1,7 @@
-"""Keys of CURVE, which encrypts what goes from host to host and lets nobody else take part.
+"""Keys for CURVE, which encrypts and authenticates connections between hosts.
 
-Each run has keys of its own, and so has each node in each of its lives; they are never written
-anywhere, and no `repr` shows a secret one.
+Each run has its own keys, and so has each life of a node. They are never stored, and secret keys
+are not shown in any `repr`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zmq
 from zmq.utils import z85
 
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1}
-"""50 ms and 16 MiB a guess, for those who try secrets out on what they have recorded."""
+"""50 ms and 16 MiB per guess, against offline attacks on recorded traffic."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Keys:
     """A pair of keys, each as 40 characters of Z85.
 
     Attributes:
-        public: What others know it by.
-        secret: What proves that it is the one.
+        public: The public key.
+        secret: The secret key.
     """
 
     public: bytes
@@ -30,12 +30,12 @@ class Keys:
 
 
 def new_keys() -> Keys:
-    """Keys that nobody has had before."""
+    """Return new random keys."""
     return Keys(*zmq.curve_keypair())
 
 
 def shared_keys(secret: bytes, purpose: str) -> Keys:
-    """The keys for `purpose` of all who know `secret`."""
+    """Derive the keys for `purpose` from a shared `secret`."""
     seed = hashlib.scrypt(secret, salt=f"amoc {purpose}".encode(), dklen=32, **_SCRYPT)
     key = z85.encode(seed)
     return Keys(zmq.curve_public(key), key)

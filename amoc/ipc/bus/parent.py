@@ -1,4 +1,4 @@
-"""The end of the bus that commands: it knows its children by name, and repeats what they missed."""
+"""The parent's end of the bus: it sends commands to children by name, and resends lost ones."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from amoc.ipc.messages.lifecycle import Hello, Note
 
 RESEND_NS = S_NS // 2
 RESEND_EACH_NS = 3 * MS_NS
-"""After so long without an acknowledgement what was sent is sent again; and how much longer for
-each child, for many that are told much at once are slow, and the same once more makes that worse.
-"""
+"""Time without an acknowledgement after which commands are resent, with an extra per child: many
+children that get much at once are slow, and resending makes that worse."""
 MAX_RESENT = 1_000
 MAX_RESENT_BYTES = 4 << 20
-"""What is published again at once: a child that does not read must not be buried."""
-REST_EACH_S = 20e-6
-MIN_REST_S, MAX_REST_S = 0.002, 0.005
-"""How long reports may wait for others for each child that there is, where that is worth it. A turn
-of the loop and waking up for it cost as much as several reports do."""
+"""Limits on what is resent at once, so that a child that does not read is not flooded."""
+GATHER_EACH_S = 20e-6
+MIN_GATHER_S, MAX_GATHER_S = 0.002, 0.005
+"""How long reports wait for others, per child, with limits: waking up for a turn of the loop costs
+as much as several reports."""
 
 _pack_header: Callable[[int], bytes] = packer().pack_array_header
 
@@ -37,45 +36,45 @@ _R = TypeVar("_R")
 
 
 class Received(NamedTuple, Generic[_R]):
-    """A report and who sent it."""
+    """A report and its sender."""
 
     child: str
-    """Empty when that cannot be read."""
+    """Empty if unreadable."""
     record: _R
 
 
 @dataclass
 class _Line:
-    """What a parent keeps for one child."""
+    """A parent's state for one child."""
 
     sent: int = 0
     unacked: deque[tuple[int, bytes]] = field(default_factory=deque)
     unacked_bytes: int = 0
     resent: int = 0
-    """The last command that was published again."""
+    """The last command that was resent."""
     moved_ns: int = 0
-    """When it last acknowledged something, or there was nothing to acknowledge."""
+    """When it last acknowledged a command, or had none to acknowledge."""
     reports: int = 0
     hello: Hello | None = None
-    """What it said first, until it has heard our welcome."""
+    """Its hello, until it has acknowledged the welcome."""
 
     def take(self, number: int, acked: int) -> int:
-        """A batch has arrived; how many before it have not."""
+        """Record the arrival of a batch; return how many before it are missing."""
         missing = 0
         if number:
             missing, self.reports = number - self.reports - 1, number
         while self.unacked and self.unacked[0][0] <= acked:
             self.unacked_bytes -= len(self.unacked.popleft()[1])
-            # When it has had all that was published again, the rest may have been lost as well.
+            # Once it has everything that was resent, the rest may have been lost as well.
             self.moved_ns = 0 if acked == self.resent else now_ns()
         return max(0, missing)
 
 
 class Parent(End, Generic[_C, _R]):
-    """Commands its children by name, and takes what they report.
+    """Sends commands to its children by name, and receives their reports.
 
     Attributes:
-        endpoints: Where it publishes and where it collects, with the ports that it has got.
+        endpoints: The endpoints for commands and reports, with the actual ports.
     """
 
     def __init__(
@@ -85,23 +84,25 @@ class Parent(End, Generic[_C, _R]):
         commands: Codec[_C],
         reports: Codec[_R],
     ) -> None:
-        """Bind both ends in `place`; what goes down is packed by `commands`.
+        """Bind both sockets in `place`.
 
         Args:
-            context: Where its sockets are made.
-            place: A directory that only we may enter, or where to listen for other hosts.
-            commands: Packs what goes down.
-            reports: Reads what comes up.
+            context: The context for its sockets.
+            place: A directory accessible only to this user, or where to listen for other hosts.
+            commands: Encodes commands.
+            reports: Decodes reports.
 
         Raises:
-            ResourceError: The system does not let us.
+            ResourceError: An endpoint cannot be bound.
         """
         self._listen = place if isinstance(place, Listen) else None
         receive = self._receive if self._listen is not None else None
         super().__init__(context, (zmq.PUB, MAX_UNACKED), (zmq.PULL, MAX_BATCHES), receive)
         self._sender = ""
         bound: list[str] = []
-        for socket, endpoint in zip((self._speaks, self._hears), endpoints(place), strict=True):
+        for socket, endpoint in zip(
+            (self._send_socket, self._receive_socket), endpoints(place), strict=True
+        ):
             try:
                 if self._listen is not None:
                     self._listen.guard(socket)
@@ -118,48 +119,48 @@ class Parent(End, Generic[_C, _R]):
         self._holding = False
 
     def close(self) -> None:
-        """Hear no more, and let what was said leave."""
+        """Stop receiving, and let pending messages be sent."""
         if self._listen is not None:
-            self._listen.gate.leave(self._speaks)
-            self._listen.gate.leave(self._hears)
+            self._listen.gate.leave(self._send_socket)
+            self._listen.gate.leave(self._receive_socket)
         super().close()
 
     def expect(self, child: str, public_key: bytes = b"") -> None:
-        """Let `child` join; reports of children that are not expected are dropped.
+        """Let `child` join; reports of children not expected are dropped.
 
-        One on another host has to have the key that goes with `public_key`, and nobody can report
-        in its name without.
+        A child on another host needs the secret key for `public_key`, without which nobody can
+        report in its name.
         """
         self._lines[child] = _Line(moved_ns=now_ns())
         if self._listen is not None:
             self._listen.gate.allow(self._listen.domain, child, public_key)
-        self._set_rest()
+        self._set_gather()
 
     def forget(self, child: str) -> None:
-        """`child` is no more: nothing is sent to it again, and it cannot come back."""
+        """Drop `child` for good: nothing more is sent to it, and it cannot rejoin."""
         self._lines.pop(child, None)
         if self._listen is not None:
             self._listen.gate.forbid(self._listen.domain, child)
-        self._set_rest()
+        self._set_gather()
 
-    def _set_rest(self) -> None:
-        rest_s = min(REST_EACH_S * len(self._lines), MAX_REST_S)
-        self.reader.rest_s = rest_s if rest_s >= MIN_REST_S else 0.0
+    def _set_gather(self) -> None:
+        gather_s = min(GATHER_EACH_S * len(self._lines), MAX_GATHER_S)
+        self.reader.gather_s = gather_s if gather_s >= MIN_GATHER_S else 0.0
 
     def send(self, child: str, command: _C) -> None:
-        """Send `command` to `child`; does nothing when it is forgotten.
+        """Send `command` to `child`; do nothing if it was forgotten.
 
         Raises:
-            PeerError: It has not acknowledged the `MAX_UNACKED` commands before.
+            PeerError: It already has `MAX_UNACKED` unacknowledged commands.
         """
         self.send_packed(child, self.pack(command))
 
     def pack(self, command: _C) -> bytes:
-        """`command` for `send_packed`: what goes to many children is packed once."""
+        """Encode `command` for `send_packed`, once for many children."""
         return self._commands.pack(command)
 
     def send_packed(self, child: str, *commands: bytes) -> None:
-        """As `send`, of what `pack` has packed; several go as one frame and count as one."""
+        """Like `send`, for results of `pack`; several share a frame and count as one command."""
         line = self._lines.get(child)
         if line is None:
             return
@@ -170,16 +171,15 @@ class Parent(End, Generic[_C, _R]):
         self._send(child, line, *commands)
 
     def send_once(self, child: str, command: _C) -> None:
-        """Send `command` to `child` where the next of its kind makes up for one that is lost.
+        """Send `command` to `child` without a number, if a later one of its kind can replace it.
 
-        It is not numbered, so `child` need not acknowledge it, and may hear it before what was sent
-        earlier.
+        It is neither acknowledged nor resent, and may arrive before commands sent earlier.
         """
         if child in self._lines:
             self.publish(child, _numbered(0, self.pack(command)))
 
     def hold(self, holding: bool) -> None:
-        """Shut the children's `Child.room`, or open it: what goes on from here has to wait."""
+        """Shut or open the children's `Child.room`, which holds back messages to be forwarded."""
         self._holding = holding
         for child, line in self._lines.items():
             if line.sent and len(line.unacked) < MAX_UNACKED:
@@ -195,33 +195,33 @@ class Parent(End, Generic[_C, _R]):
         self.publish(child, packed)
 
     def publish(self, child: str, data: bytes) -> None:
-        """Publish a command with its number, packed, whether or not it was published before."""
-        # One frame: a second would cost another 10 µs, and topics are matched as prefixes.
-        self._speaks.send(f"{child}.".encode() + data)
+        """Publish a packed command with its number, for the first time or again."""
+        # A single frame: a second would cost another 10 µs, and topics are matched as prefixes.
+        self._send_socket.send(f"{child}.".encode() + data)
 
     def backlog(self, child: str) -> int:
-        """How many commands `child` has not acknowledged; none when it is forgotten."""
+        """Return the number of commands `child` has not acknowledged; 0 if it was forgotten."""
         line = self._lines.get(child)
         return len(line.unacked) if line is not None else 0
 
     def backlog_bytes(self, child: str) -> int:
-        """What the commands take that `child` has not acknowledged."""
+        """Return the size of the commands `child` has not acknowledged."""
         line = self._lines.get(child)
         return line.unacked_bytes if line is not None else 0
 
     def has_unread_messages(self) -> bool:
-        """Whether reports are there that `reports` has not given yet; if so, it looks now."""
-        if self._hears.closed:
+        """Return whether reports are queued that `reports` has not yielded; if so, wake it."""
+        if self._receive_socket.closed:
             return False
-        unread = bool(int(self._hears.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
-        if unread:  # its watch has missed that: we have asked
+        unread = bool(int(self._receive_socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        if unread:  # reading EVENTS has consumed the event that the watcher would have seen
             self.reader.on_readable()
         return unread
 
     def reports(self) -> Iterator[Received[_R | Hello | Note] | None]:
-        """Reports as they come, without end; None at least every `TICK_S`.
+        """Yield reports as they arrive, indefinitely, and None at least every `TICK_S`.
 
-        In place of one that cannot be read there is a `Note` that names what came.
+        A report that cannot be decoded is replaced by a `Note` that quotes it.
         """
         for message in self.reader.messages():
             self._resend()
@@ -243,7 +243,7 @@ class Parent(End, Generic[_C, _R]):
                     self._listen.gate.refusals.late()
                 continue
             if missing := line.take(number, acked):
-                note = f"{missing} report(s) of {child} are lost"
+                note = f"{missing} report(s) of {child} were lost"
                 yield Received(child, Note("error", note))
             if line.unacked and not line.moved_ns:
                 self._resend_to(child, line)
@@ -254,13 +254,13 @@ class Parent(End, Generic[_C, _R]):
                 else:
                     yield Received(child, report)
             if line.hello is not None and acked:
-                # Only now does it hear us: what was published before would have been lost.
+                # Not before its acknowledgement: commands published earlier would have been lost.
                 hello, line.hello = line.hello, None
                 yield Received(child, hello)
 
     def _receive(self) -> bytes:
-        """A message from another host; whose key it came with is `_sender`."""
-        frame = self._hears.recv(zmq.NOBLOCK, copy=False)
+        """Receive a message from another host; sets `_sender` to the owner of its key."""
+        frame = self._receive_socket.recv(zmq.NOBLOCK, copy=False)
         self._sender = str(frame.get("User-Id"))
         return frame.bytes
 
@@ -277,7 +277,7 @@ class Parent(End, Generic[_C, _R]):
             if self._holding:
                 self._send(child, line, pack(True))
         elif line.unacked and line.unacked[0][0] == 1:
-            self.publish(child, line.unacked[0][1])  # it subscribed after we had said it
+            self.publish(child, line.unacked[0][1])  # it subscribed after the first welcome
 
     def _resend(self) -> None:
         now = now_ns()
@@ -301,5 +301,5 @@ class Parent(End, Generic[_C, _R]):
 
 
 def _numbered(number: int, *commands: bytes) -> bytes:
-    """``[number, command, …]``, of commands that are packed."""
+    """Return ``[number, command, …]`` for packed commands."""
     return b"".join((_pack_header(1 + len(commands)), pack(number), *commands))

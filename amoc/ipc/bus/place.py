@@ -1,7 +1,7 @@
-"""Where a parent is to be found: in a directory of its host, or at two ports for other hosts.
+"""Addresses of a parent: a directory on its host, or two ports for other hosts.
 
-In a directory that only we may enter there is nothing to prove. From host to host all is CURVE:
-the child knows the parent's key before it connects, and the parent the child's.
+A directory accessible only to this user needs no authentication. Between hosts everything uses
+CURVE: child and parent know each other's keys before the child connects.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from amoc.ipc.bus.tuning import tune
 
 
 class Remote(NamedTuple):
-    """A parent, as a child on another host sees it.
+    """The address of a parent on another host.
 
     Attributes:
-        commands: Where it publishes: ``tcp://10.0.0.1:4101``.
-        reports: Where it collects.
+        commands: Its endpoint for commands: ``tcp://10.0.0.1:4101``.
+        reports: Its endpoint for reports.
         parent_key: Its public key.
-        keys: The child's own.
+        keys: The child's keys.
     """
 
     commands: str
@@ -31,19 +31,19 @@ class Remote(NamedTuple):
     keys: Keys
 
     def secure(self, socket: zmq.Socket[bytes]) -> None:
-        """Make `socket` one that speaks to this parent only."""
+        """Restrict `socket` to connections with this parent."""
         secure(socket, self.parent_key, self.keys)
 
 
 class Listen(NamedTuple):
-    """Where a parent is to listen for children on other hosts.
+    """Where a parent listens for children on other hosts.
 
     Attributes:
-        gate: Knows who may come.
-        keys: The parent's.
+        gate: Decides who may connect.
+        keys: The parent's keys.
         address: The address of an interface, or ``*`` for all; IPv6 in brackets.
-        ports: That of commands and that of reports; 0 is any that is free.
-        domain: Whose keys it opens to.
+        ports: The ports for commands and for reports; 0 means any free port.
+        domain: The domain of the keys to admit.
     """
 
     gate: Gate
@@ -53,12 +53,12 @@ class Listen(NamedTuple):
     domain: str = "nodes"
 
     def guard(self, socket: zmq.Socket[bytes]) -> None:
-        """Have the gate stand before `socket`, which is not bound yet."""
+        """Have the gate guard `socket`, which is not bound yet."""
         self.gate.guard(socket, self.domain, self.keys)
 
 
 def endpoints(place: str | Remote | Listen) -> tuple[str, str]:
-    """Where a parent publishes and where it collects; `place` is a directory on this host."""
+    """Return a parent's endpoints for commands and reports; a text is a directory on this host."""
     match place:
         case Remote():
             return place.commands, place.reports
@@ -69,12 +69,12 @@ def endpoints(place: str | Remote | Listen) -> tuple[str, str]:
 
 
 def secure(socket: zmq.Socket[bytes], their_key: bytes, keys: Keys) -> None:
-    """Make `socket` one that connects, by `keys`, to whoever has the key that goes with theirs."""
+    """Make `socket` use `keys`, and accept only a server with the secret key for `their_key`."""
     tune(socket)
     socket.curve_serverkey = their_key
     socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
 
 
 def port_of(endpoint: str) -> int:
-    """The port of an endpoint of TCP."""
+    """Return the port of a TCP endpoint."""
     return int(endpoint.rpartition(":")[2])

@@ -1,9 +1,9 @@
-"""How many connections were refused, and when that is worth a warning. Pure.
+"""Counts of refused connections, and when they call for a warning. Pure.
 
-A connection that was accepted either gets through the handshake or is refused; which of the two is
-known after `HANDSHAKE_NS` at the latest. ZeroMQ tells of some refusals at once, of others (a port
-scan, a browser) only that the connection has gone. So what is counted is what was accepted that
-long ago and has not come through; those of which it is told are counted at once.
+An accepted connection either completes the handshake or is refused, within `HANDSHAKE_NS`. ZeroMQ
+reports some refusals at once, but for others (a port scan, a browser) only that the connection was
+closed. So reported refusals are counted at once; the rest are connections accepted at least that
+long ago that have not completed the handshake.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from amoc.base.clock import S_NS
 from amoc.base.text import counted
 
 HANDSHAKE_NS = 10 * S_NS
-"""How long a handshake may take."""
-AGAIN = 10
-"""A warning is repeated once there are so many times as many."""
+"""Timeout of a handshake."""
+REPEAT_FACTOR = 10
+"""A warning is repeated once the count has grown by this factor."""
 
 
 class Refused(NamedTuple):
-    """What did not get in.
+    """Counts of what was refused.
 
     Attributes:
         unknown_keys: Connections with a key that is not on the list.
-        other: Connections that knew our key not, or did not speak CURVE.
-        late: Messages of those who are not, or no longer, expected.
+        other: Connections that did not know the server's key, or did not use CURVE.
+        late: Messages of senders that are not, or no longer, expected.
     """
 
     unknown_keys: int = 0
@@ -34,7 +34,7 @@ class Refused(NamedTuple):
     late: int = 0
 
     def text(self) -> str:
-        """What there was, for the operator."""
+        """Return a summary for the operator."""
         connections = self.unknown_keys + self.other
         parts = []
         if connections:
@@ -45,12 +45,12 @@ class Refused(NamedTuple):
                 part += f", {self.other:,} that did not know the run's key (a port scan?)"
             parts.append(part)
         if self.late:
-            parts.append(f"dropped {counted(self.late, 'message')} from nodes that were given up")
+            parts.append(f"dropped {counted(self.late, 'message')} from lost nodes")
         return "; ".join(parts)
 
 
 class Refusals:
-    """Counts refusals at one or more sockets; times never go back."""
+    """Counts refusals at one or more sockets; times must not decrease."""
 
     def __init__(self) -> None:
         self._accepted: deque[int] = deque()
@@ -60,27 +60,27 @@ class Refusals:
         self._unknown = 0
         self._refused = 0
         self._late = 0
-        self._said = 0
+        self._warned = 0
 
     def accepted(self, now_ns: int) -> None:
-        """A connection is there, and its handshake begins."""
+        """Count an accepted connection, whose handshake begins."""
         self._accepted.append(now_ns)
 
     def admitted(self) -> None:
-        """A handshake has succeeded."""
+        """Count a successful handshake."""
         self._admitted += 1
 
     def failed(self, unknown_key: bool) -> None:
-        """A handshake has failed."""
+        """Count a failed handshake."""
         self._failed += 1
         self._unknown += unknown_key
 
     def late(self) -> None:
-        """A message has come of somebody who is not expected."""
+        """Count a message of an unexpected sender."""
         self._late += 1
 
     def seen(self, now_ns: int) -> Refused:
-        """What was refused until now; no count ever falls."""
+        """Return what has been refused so far; counts never decrease."""
         while self._accepted and now_ns - self._accepted[0] >= HANDSHAKE_NS:
             self._accepted.popleft()
             self._decided += 1
@@ -88,10 +88,10 @@ class Refusals:
         return Refused(self._unknown, self._refused - self._unknown, self._late)
 
     def news(self, now_ns: int) -> str:
-        """What the operator is to be told now; empty if that is nothing new, or not enough."""
+        """Return a warning for the operator; empty if there is too little news."""
         refused = self.seen(now_ns)
         count = refused.unknown_keys + refused.other + refused.late
-        if count < max(1, self._said * AGAIN):
+        if count < max(1, self._warned * REPEAT_FACTOR):
             return ""
-        self._said = count
+        self._warned = count
         return refused.text()

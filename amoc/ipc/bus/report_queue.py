@@ -1,7 +1,7 @@
-"""What a child has to report, packed, leaves in batches of a bounded size. Pure.
+"""A child's queue of packed reports, which are sent in batches of bounded size. Pure.
 
-A report is packed when it is made, so its size is known, and what cannot be packed is known there.
-A batch is one frame: ``[child, number of the batch, acknowledged, [report, …]]``.
+A report is packed when it is made, so its size is known and errors are raised in the caller. A
+batch is a single frame: ``[child, number of the batch, acknowledged, [report, …]]``.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from amoc.ipc.messages.codec import packer
 
 FULL_BATCH = 100
-"""Reports that need not wait for more company."""
+"""A batch of this many reports is sent without waiting for more."""
 MAX_BATCH_BYTES = 256 << 10
-"""A batch leaves no room for a further report beyond this; a single report may be larger."""
+"""Maximum size of a batch of several reports; a single report may be larger."""
 
 
 class ReportQueue:
-    """Packed reports, first in, first out.
+    """Packed reports, in FIFO order.
 
     Attributes:
-        items: Those that no batch has yet.
-        size: What they take, in bytes.
+        items: Reports not yet in a batch.
+        size: Their total size in bytes.
     """
 
     def __init__(self) -> None:
@@ -31,16 +31,16 @@ class ReportQueue:
 
     @property
     def full(self) -> bool:
-        """Whether it is worth a batch already."""
+        """Whether there is enough for a full batch."""
         return len(self.items) >= FULL_BATCH or self.size >= MAX_BATCH_BYTES
 
     def add(self, item: bytes) -> None:
-        """Put a packed report behind the others."""
+        """Append a packed report."""
         self.items.append(item)
         self.size += len(item)
 
     def take(self) -> Sequence[bytes]:
-        """The next batch, taken out; empty when there is nothing."""
+        """Remove and return the next batch; empty if there is nothing."""
         if self.size <= MAX_BATCH_BYTES:
             taken, self.items, self.size = self.items, deque(), 0
             return taken
@@ -55,7 +55,7 @@ class ReportQueue:
 
 
 def pack_batch(child: str, number: int, acknowledged: int, items: Sequence[bytes]) -> bytes:
-    """A batch as one frame."""
+    """Return a batch as a single frame."""
     one = packer()
     head = one.pack_array_header(4), one.pack(child), one.pack(number), one.pack(acknowledged)
     return b"".join((*head, one.pack_array_header(len(items)), *items))

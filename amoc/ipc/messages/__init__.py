@@ -1,6 +1,6 @@
-"""Messages: everything that crosses a process boundary, by subject, and how it becomes bytes.
+"""All messages between processes, by subject, and their encoding.
 
-A message is an immutable named tuple with a sentence for each field. Commands go down (controller,
-node, supervisor, worker), reports go up; `links` says which of them go where. What the two ends of
-a feature say to each other travels in envelopes.
+A message is an immutable named tuple with documented fields. Commands go down (controller, node,
+supervisor, worker), reports go up; `links` lists the messages of each link. Messages between the
+two ends of a feature travel in envelopes.
 """

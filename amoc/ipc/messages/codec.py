@@ -1,7 +1,7 @@
-"""How a message becomes bytes and is read again: msgpack, set up here and nowhere else. Pure.
+"""Encoding of messages: msgpack, configured only here. Pure.
 
-On the wire a message is an array: its name, then its fields. An envelope is its bytes, so a
-process that relays it neither reads it nor packs it again.
+On the wire a message is an array of its name and its fields. An envelope is a byte string, so a
+process that relays it neither decodes it nor packs it again.
 """
 
 from __future__ import annotations
@@ -17,38 +17,38 @@ from amoc.base.errors import PeerError
 from amoc.ipc.messages.envelope import Envelope
 
 UNREADABLE = (ValueError, TypeError, msgpack.UnpackException)
-"""What reading raises when the bytes are not msgpack."""
+"""Raised by unpacking if the bytes are not msgpack."""
 UNPACKABLE = (ValueError, TypeError, OverflowError)
-"""What packing raises when a value is not one of msgpack's, or beyond its 64 bits."""
+"""Raised by packing if msgpack does not support a value, or an integer exceeds 64 bits."""
 _MAX_PATH = 200
 
 M = TypeVar("M")
 
 
 class Codec(Generic[M]):
-    """Packs and reads the messages that go one way over one link.
+    """Encodes and decodes the messages of one link in one direction.
 
     Attributes:
-        kinds: Their types, by name.
+        kinds: Their types by name.
     """
 
     def __init__(self, kinds: object) -> None:
-        """Know the messages of `kinds`: a message type, or a union of them."""
+        """Support the messages of `kinds`: a message type or a union of them."""
         self.kinds: dict[object, Any] = {
             getattr(kind, "__name__", ""): kind for kind in get_args(kinds) or (kinds,)
         }
 
     def to_wire(self, message: M) -> object:
-        """`message` as what msgpack takes."""
+        """Return `message` in a form that msgpack can pack."""
         if isinstance(message, Envelope):
             return message.data
         return [type(message).__name__, *message]  # type: ignore[misc]  # a named tuple
 
     def from_wire(self, data: Any) -> M:
-        """The message that `to_wire` made `data` of.
+        """Return the message for the result of `to_wire`.
 
         Raises:
-            PeerError: It is none that may come here.
+            PeerError: It is not a valid message of this link.
         """
         try:
             if type(data) is bytes:
@@ -61,38 +61,38 @@ class Codec(Generic[M]):
         return message
 
     def pack(self, message: M) -> bytes:
-        """`message` as bytes."""
+        """Encode `message`."""
         return pack(self.to_wire(message))
 
     def unpack(self, data: bytes) -> M:
-        """The message that `pack` packed.
+        """Decode the result of `pack`.
 
         Raises:
-            PeerError: It is none that may come here.
+            PeerError: It is not a valid message of this link.
         """
         return self.from_wire(unpack(data))
 
     def unpack_stream(self, body: bytes | memoryview) -> Iterator[M]:
-        """The messages of an envelope, in order.
+        """Decode the messages of an envelope, in order.
 
         Raises:
-            PeerError: The body is not a stream of messages that may come here.
+            PeerError: The body is not a stream of valid messages of this link.
         """
         return map(self.from_wire, unpack_stream(body))
 
 
 def packer() -> msgpack.Packer:
-    """What packs value after value, faster than `pack`."""
-    # A scenario may print, raise or be set to text that is not Unicode; it must get through.
+    """Return a packer that can be reused for many values, which is faster than `pack`."""
+    # Text from a scenario may contain lone surrogates, and must get through all the same.
     return msgpack.Packer(unicode_errors="surrogatepass")
 
 
 pack: Callable[[object], bytes] = partial(msgpack.packb, unicode_errors="surrogatepass")
-"""A value as msgpack."""
+"""Pack a value as msgpack."""
 
 
 def culprit(value: object, path: str) -> str:
-    """Which part of `value`, called `path`, is why it cannot be packed; ``Sample.counters.big``."""
+    """Return which part of `value`, named `path`, cannot be packed: ``Sample.counters.big``."""
     parts: Iterable[tuple[object, object]] = ()
     if isinstance(value, Mapping):
         parts = value.items()
@@ -102,13 +102,13 @@ def culprit(value: object, path: str) -> str:
         try:
             pack(part)
         except UNPACKABLE:
-            # What contains itself has no end.
+            # The limit on the path ends the recursion into a value that contains itself.
             return culprit(part, f"{path}.{name}") if len(path) < _MAX_PATH else path[:_MAX_PATH]
     return path
 
 
 def unpack(data: bytes | memoryview) -> Any:
-    """What `pack` packed; arrays are lists.
+    """Unpack msgpack; arrays become lists.
 
     Raises:
         PeerError: `data` is not msgpack.
@@ -120,7 +120,7 @@ def unpack(data: bytes | memoryview) -> Any:
 
 
 def unpack_data(data: bytes) -> Any:
-    """What a scenario has sent; arrays are tuples, for nothing is shared.
+    """Unpack data sent by a scenario; arrays become tuples.
 
     Raises:
         UNREADABLE: `data` is not msgpack.
@@ -131,7 +131,7 @@ def unpack_data(data: bytes) -> Any:
 
 
 def unpack_stream(body: bytes | memoryview, use_list: bool = True) -> Iterator[Any]:
-    """The values of a stream of msgpack, in order.
+    """Yield the values of a stream of msgpack, in order.
 
     Raises:
         PeerError: `body` is not a stream of msgpack.

@@ -1,4 +1,4 @@
-"""What the two ends of coordinators and barriers say to each other, in envelopes. Pure."""
+"""Messages between the two ends of coordinators and barriers, in envelopes. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,12 +11,12 @@ class CoordinatorAdds(NamedTuple):
 
     name: str
     incarnation: int
-    """How many times the name has been started, from 1."""
+    """The number of starts under this name, from 1."""
     ids: Sequence[int]
     at_ns: Sequence[int]
     """When each was added, on the host's monotonic clock."""
     data: Sequence[bytes]
-    """What was added with each, packed; the controller does not look into it."""
+    """The packed data added with each; opaque to the controller."""
 
 
 class GroupPart(NamedTuple):
@@ -26,11 +26,11 @@ class GroupPart(NamedTuple):
     kind: str
     """``coordinate``, ``timeout``, ``reset`` or ``stop``."""
     size: int
-    """How many users are in it."""
+    """The number of users in it."""
     at_ns: int
     """When the add that completed it was made, or the event happened."""
     ids: Sequence[int]
-    """Empty when no action looks at the users; so is `data`."""
+    """Empty, like `data`, if no action uses the users."""
     data: Sequence[bytes]
 
 
@@ -42,8 +42,8 @@ class CoordinatorGroups(NamedTuple):
     """Down, in an envelope: run the actions for these groups."""
 
     groups: Sequence[tuple[int, str, int, Sequence[PartFields]]]
-    """Each a number of the controller's own, the coordinator's name and incarnation, and its parts,
-    to be run in order; a part is a `GroupPart`."""
+    """For each group a number assigned by the controller, the coordinator's name and incarnation,
+    and the parts (`GroupPart`) to run in order."""
 
 
 class CoordinatorActed(NamedTuple):
@@ -53,7 +53,7 @@ class CoordinatorActed(NamedTuple):
 
 
 class CoordinatorPlan(NamedTuple):
-    """Down, in an envelope: a user has started a coordinator."""
+    """Down, in an envelope: a user started a coordinator."""
 
     name: str
     incarnation: int
@@ -62,62 +62,62 @@ class CoordinatorPlan(NamedTuple):
 
 
 class CoordinatorStopped(NamedTuple):
-    """Down, in an envelope: a coordinator takes no more adds."""
+    """Down, in an envelope: a coordinator accepts no more adds."""
 
     name: str
     incarnation: int
     forget: bool
-    """Whether no group of it will come any more."""
+    """Whether no more groups of it will follow."""
 
 
 class CoordinatorState(NamedTuple):
-    """How a coordinator is, in an answer."""
+    """The state of a coordinator, in an answer."""
 
     name: str
     scope: str
     pending: Sequence[int]
-    """How many users are in the unfinished group of each item of the plan, over all nodes."""
+    """The number of users in the incomplete group of each item of the plan, over all nodes."""
     acting: int
-    """Groups whose actions have not been run to the end yet."""
+    """Groups whose actions have not finished."""
     adds: int
     groups: int
     timeouts: int
     refused: int
-    """Adds that were not taken, because too much was pending."""
+    """Adds refused because too many were pending."""
     lost: int
     """Adds that were pending when their worker was lost."""
     given_up: int
-    """Groups that will not be run, because one worker after the other died over them."""
+    """Groups abandoned because several workers in a row died while running them."""
 
 
 class BarrierArrivals(NamedTuple):
-    """Up, in an envelope: users have come to a barrier."""
+    """Up, in an envelope: users have arrived at a barrier."""
 
     name: str
     n: int
-    """How many it is waiting for, as they said."""
+    """The number of users that the barrier waits for, as given by the users."""
     tickets: Sequence[int]
-    """The worker's own numbers for them."""
+    """Numbers assigned to them by the worker."""
 
 
 class BarrierWithdrawals(NamedTuple):
-    """Up, in an envelope: these do not wait any more. Down: they have been removed."""
+    """Up, in an envelope: these users no longer wait. Down: they have been removed."""
 
     name: str
     tickets: Sequence[int]
 
 
 class BarrierRelease(NamedTuple):
-    """Down, in an envelope: these may go, at this moment."""
+    """Down, in an envelope: these users may pass at this time."""
 
     name: str
     at_ns: int
     ranges: Sequence[tuple[int, int]]
-    """Tickets: each a first one and how many follow each other from it."""
+    """Ranges of tickets: the first ticket and the number of tickets of each."""
 
 
 class BarrierRefusal(NamedTuple):
-    """Down, in an envelope: these cannot wait at this barrier."""
+    """Down, in an envelope: these users cannot wait at this barrier."""
 
     name: str
     tickets: Sequence[int]

@@ -1,7 +1,7 @@
-"""The envelope: what one end of a feature says to the other, in bytes of its own. Pure.
+"""Envelopes, which carry packed messages between the two ends of a feature. Pure.
 
-The header is of a fixed size, so a node sees where an envelope goes without unpacking it, and
-passes it on as it came.
+The header has a fixed size, so a node can route an envelope without unpacking it, and forwards it
+unchanged.
 """
 
 import struct
@@ -15,20 +15,20 @@ _HEADER = struct.Struct("<BHI")
 
 
 class Part(IntEnum):
-    """Whose envelope it is."""
+    """The feature that an envelope belongs to."""
 
     THROTTLE = 0
     COORDINATOR = 1
     CALLS = 2
-    """A scenario calls the controller."""
+    """Calls of a scenario to the controller."""
     CONTROL = 3
-    """The controller gives the workers orders."""
+    """Orders of the controller to workers."""
     MAIL = 4
-    """From worker to worker, as what libraries say; all others are the controller's, too."""
+    """Between workers, like LIBRARY; all others are between a worker and the controller."""
     EVENTS = 5
-    """The controller's events, for subscribers of the scenario."""
+    """Events of the controller, for subscribers of the scenario."""
     LIBRARY = 6
-    """From a library's part in a worker to its part in another one."""
+    """Between the parts of a library in two workers."""
     FEED = 7
 
 
@@ -42,19 +42,19 @@ class Envelope(NamedTuple):
         """Put `body` into an envelope.
 
         Args:
-            part: Whose it is.
-            worker: The worker's index: the sender's on the way up, the addressee's on the way down
+            part: The feature.
+            worker: The index of a worker: the sender on the way up, the addressee on the way down
                 and in mail.
-            incarnation: Which life of it; 0 means whichever there is.
-            body: A stream of messages, as `Codec.unpack_stream` reads it.
+            incarnation: The life of that worker; 0 means the current one.
+            body: A stream of messages, as read by `Codec.unpack_stream`.
         """
         return cls(_HEADER.pack(part, worker, incarnation) + body)
 
     def header(self) -> tuple[Part, int, int]:
-        """Part, worker and incarnation.
+        """Return part, worker and incarnation.
 
         Raises:
-            PeerError: It has none, or one that is unknown.
+            PeerError: The header is missing or invalid.
         """
         try:
             part, worker, incarnation = _HEADER.unpack_from(self.data)
@@ -64,10 +64,10 @@ class Envelope(NamedTuple):
 
     @property
     def body(self) -> memoryview:
-        """What is in it."""
+        """The packed messages."""
         return memoryview(self.data)[_HEADER.size :]
 
 
 BETWEEN_WORKERS = frozenset({Part.MAIL, Part.LIBRARY})
-"""What goes from worker to worker."""
+"""Parts whose envelopes go from worker to worker."""
 _PARTS = tuple(Part)

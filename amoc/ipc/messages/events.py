@@ -1,4 +1,4 @@
-"""An event of the controller on its way to the scenario's subscribers in the workers. Pure."""
+"""Delivery of the controller's events to the scenario's subscribers in the workers. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from amoc.ipc.messages.codec import Codec
 
 
 class ControllerEvent(NamedTuple):
-    """Down, in an envelope: an event as it was emitted in the controller."""
+    """Down, in an envelope: an event emitted in the controller."""
 
     name: str
     at_ns: int

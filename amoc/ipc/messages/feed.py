@@ -1,4 +1,4 @@
-"""What the two ends of feeds say to each other, in envelopes. Pure."""
+"""Messages between the two ends of feeds, in envelopes. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,57 +11,56 @@ class FeedWant(NamedTuple):
 
     feed: str
     waiting: int
-    """Users that wait for a row."""
+    """The number of users that wait for a row."""
     ahead: int
-    """How many more it would like to have in hand."""
+    """The number of rows it wants in addition."""
     in_hand: int
-    """How many it has."""
+    """The number of unused rows it holds."""
     received: int
-    """How many it was given so far, all blocks together."""
+    """The total number of rows it has received."""
 
 
 class FeedReturned(NamedTuple):
-    """Up, in an envelope: a worker gives back all rows that it has in hand."""
+    """Up, in an envelope: a worker returns all its unused rows."""
 
     feed: str
     ranges: Sequence[tuple[int, int]]
-    """Each the first of some rows and how many follow each other from it."""
+    """The first row and the number of rows of each range."""
     received: int
     """As in `FeedWant`."""
 
 
 class FeedRows(NamedTuple):
-    """Down, in an envelope: these rows are the worker's."""
+    """Down, in an envelope: rows for the worker."""
 
     feed: str
     ranges: Sequence[tuple[int, int]]
-    """As in `FeedReturned`; of a feed that begins anew at its end, numbers go on."""
+    """As in `FeedReturned`; the numbers of a circular feed continue beyond its end."""
 
 
 class FeedAskBack(NamedTuple):
-    """Down, in an envelope: give back what is in hand, users of other workers wait for it."""
+    """Down, in an envelope: return unused rows, since users of other workers wait for them."""
 
     feed: str
 
 
 class FeedEnded(NamedTuple):
-    """Down, in an envelope: no row is left, in no worker, and there will be none."""
+    """Down, in an envelope: no worker has rows left, and there will be no more."""
 
     feed: str
 
 
 class FeedState(NamedTuple):
-    """How a feed is, in the answer to the command ``status``."""
+    """The state of a feed, in the answer to the command ``status``."""
 
     name: str
     order: str
     share: str
     rows: int
     dealt: int | None
-    """Rows that workers were given; what they gave back is not counted. None where rows are not
-    dealt, as each user reads by itself."""
+    """Rows dealt to workers and not returned; None if each user reads the feed on its own."""
     ended: bool
-    """Whether it has no row left."""
+    """Whether it has no rows left."""
 
 
 FeedToWorker = FeedRows | FeedAskBack | FeedEnded

@@ -1,7 +1,7 @@
-"""How a node on another host is started, watched and ended, by a keeper on that host. Pure.
+"""Messages with keepers, which start, watch and end a node on another host. Pure.
 
-A keeper says what it is (`Join`) and learns where to connect (`Joined`), or why it cannot
-(`Rejected`). All else goes over a bus between the controller and its keepers.
+A keeper introduces itself (`Join`) and learns where to connect (`Joined`), or why it may not
+(`Rejected`). All other messages use a bus between the controller and its keepers.
 """
 
 from collections.abc import Sequence
@@ -12,35 +12,35 @@ from amoc.ipc.messages.lifecycle import Hello, Note
 
 
 class Join(NamedTuple):
-    """Up, again and again until there is an answer: a host offers itself."""
+    """Up, repeated until there is an answer: a host offers to join."""
 
     version: str
-    """amoc's."""
+    """The version of amoc."""
     python: str
-    """Python's, with all its numbers."""
+    """The full version of Python."""
     host: str
-    """What the host calls itself."""
+    """The host's own name."""
     pid: int
     keeper_key: bytes
     """The public key of the keeper."""
     node_key: bytes
-    """That of the node that it will start."""
+    """The public key of the node that it will start."""
 
 
 class Joined(NamedTuple):
-    """Down: the host is taken."""
+    """Down: the host is accepted."""
 
     number: int
-    """Its keeper's, which none has had before it."""
+    """The keeper's number, which is never reused."""
     ports: Sequence[int]
-    """Where the keeper hears commands and sends reports, at the address that it knows already."""
+    """The ports for commands and reports, at the address already known to the keeper."""
     parent_key: bytes
     clock: str
-    """Which clock the controller has, see `amoc.base.run_clock.host_clock`."""
+    """The id of the controller's clock, see `amoc.base.run_clock.host_clock`."""
 
 
 class Rejected(NamedTuple):
-    """Down: the host is turned away."""
+    """Down: the host is rejected."""
 
     why: str
 
@@ -49,13 +49,13 @@ class Begin(NamedTuple):
     """Down: start the node."""
 
     bootstrap: bytes
-    """What the node is told; the keeper adds the directory, and the node's keys."""
+    """The node's `Bootstrap`, to which the keeper adds the directory and the node's keys."""
     ports: Sequence[int]
-    """Where the node hears commands and sends reports."""
+    """The node's ports for commands and reports."""
     digest: str
-    """Of the bundle; empty if there is none."""
+    """The digest of the bundle; empty if there is none."""
     size: int
-    """Its bytes."""
+    """The size of the bundle in bytes."""
 
 
 class Chunk(NamedTuple):
@@ -66,62 +66,62 @@ class Chunk(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """Up: the keeper does not have the bundle, and asks for the part from here."""
+    """Up: the keeper does not have the bundle, and requests the part at this offset."""
 
     offset: int
 
 
 class Beat(NamedTuple):
-    """Up, twice a second: the keeper is there."""
+    """Up, twice a second: the keeper's heartbeat."""
 
     asked_ns: int
-    """When, by its own clock."""
+    """When it was sent, by the keeper's clock."""
     bound_ns: int = 0
-    """How far the node's clock can be from the controller's; 0 if it is the same clock."""
+    """The maximum error of the node's clock against the controller's; 0 if they share a clock."""
 
 
 class Echo(NamedTuple):
-    """Down, for each `Beat`: it was heard. The times say how far apart the clocks are."""
+    """Down, for each `Beat`: its acknowledgement, with times to compute the clock offset."""
 
     asked_ns: int
     received_ns: int
-    """When the beat came, by the controller's clock."""
+    """When the beat arrived, by the controller's clock."""
     answered_ns: int
-    """When this left."""
+    """When this was sent, by the controller's clock."""
 
 
 class Printed(NamedTuple):
-    """Up: lines that the node has printed."""
+    """Up: lines printed by the node."""
 
     lines: Sequence[str]
 
 
 class Logged(NamedTuple):
-    """Up: what was appended to a log file of the node's processes."""
+    """Up: data appended to a log file of the node's processes."""
 
     name: str
-    """The file's."""
+    """The file's name."""
     data: bytes
 
 
 class Ended(NamedTuple):
-    """Up: nothing of the node is running any more."""
+    """Up: no process of the node is running any more."""
 
     how: str
-    """As ``exited with 3``."""
+    """Such as ``exited with 3``."""
     is_clean: bool = False
     """Whether its exit status was 0."""
 
 
 class Kill(NamedTuple):
-    """Down: end the node and all below it at once."""
+    """Down: kill the node and all its descendants at once."""
 
 
 class Leave(NamedTuple):
-    """Down: the keeper ends, and its node, if that is still there."""
+    """Down: the keeper must end, together with its node if that still runs."""
 
     why: str = ""
-    """Why the run goes on without it, or has not begun; empty if the run is over."""
+    """Why the run continues without it, or never began; empty if the run is over."""
 
 
 FromHost = Join

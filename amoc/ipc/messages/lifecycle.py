@@ -1,4 +1,4 @@
-"""How the processes of a run come up, go down and speak to the operator. Pure."""
+"""Messages for the start and end of a run's processes, and to the operator. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,39 +7,39 @@ from amoc.ipc.messages.placement import Layout
 
 
 class Bootstrap(NamedTuple):
-    """Down, controller to node, on the node's standard input: all it needs to begin."""
+    """Down, controller to node, on the node's standard input: everything it needs to start."""
 
     node: int
     """The node's number in the run, from 0."""
     run_id: str
     endpoint: str
-    """Directory of the controller's sockets."""
+    """The directory of the controller's sockets."""
     scenario: str
     sources: Sequence[tuple[str, Mapping[str, object], bool]]
-    """Raw settings, strongest first, as `amoc.scenario.settings.Source`."""
+    """Raw settings in order of precedence, as `amoc.scenario.settings.Source`."""
     highest_id: int
-    """The highest user id that the run can come to have."""
+    """The highest user id possible in the run."""
     seed: int
     init_timeout_s: float
     stop_timeout_s: float
     log_level: str
-    """The least that goes into the logs of the run's processes: ``debug`` to ``error``."""
+    """The lowest level in the logs of the run's processes: ``debug`` to ``error``."""
     users: tuple[int, int] = (1, 2)
-    """The ids of the users at the start: the first one, and the one behind the last."""
+    """The ids of the users at the start: the first id, and the last id plus one."""
     duration_s: float | None = None
     libraries: str = ""
-    """A directory with what the scenario depends on; empty if there is none."""
+    """A directory with the scenario's dependencies; empty if there is none."""
     max_users: int = 0
-    """The most users of the run's arrival rate; 0 without one."""
+    """The maximum number of users of the run's arrival rate; 0 without one."""
     remote: tuple[str, str, bytes, bytes, bytes] | tuple[()] = ()
-    """Where a controller on another host is: the endpoint of its commands and that of reports, its
-    public key, and this node's keys. `endpoint` is a directory of the node's own then."""
+    """For a controller on another host: its endpoints for commands and reports, its public key,
+    and this node's keys. `endpoint` is then a directory of the node itself."""
     first_arrival: int = 1
-    """The id of the first of these."""
+    """The id of the first user of the arrival rate."""
 
 
 class Hello(NamedTuple):
-    """Up, child to parent, again and again until it is welcomed."""
+    """Up, child to parent, repeated until it is welcomed."""
 
     pid: int
 
@@ -48,9 +48,9 @@ class Init(NamedTuple):
     """Down: run init() and fork the workers."""
 
     log_directory: str
-    """Where the logs of the run's processes go; empty means nowhere."""
+    """The directory for the logs of the run's processes; empty means no logs."""
     layout: Layout
-    """Which users will be here, and by that which numbers the workers have."""
+    """The placement of users, and with it the numbers of the workers."""
 
 
 class SettingInfo(NamedTuple):
@@ -75,32 +75,32 @@ class Loaded(NamedTuple):
     workers: int
     fds_per_user: int
     fd_limit: int
-    """File descriptors that a worker may have."""
+    """The limit of file descriptors in a worker."""
     thresholds: Sequence[str]
     """The scenario's thresholds, see `amoc.results.thresholds.threshold`."""
     cores: int = 1
-    """CPU cores that the node may use."""
+    """The number of CPU cores the node may use."""
     version: str = ""
-    """amoc's."""
+    """The version of amoc."""
     digest: str = ""
-    """Of the scenario's file."""
+    """The digest of the scenario's file."""
     secrets: Sequence[tuple[str, bytes]] = ()
-    """Of each setting that is shown without its value: what that is known by, in this run."""
+    """For each setting whose value is hidden, its fingerprint in this run."""
 
 
 class Ready(NamedTuple):
-    """Up: init() has returned; the workers are on their way."""
+    """Up: init() has returned, and the workers are being started."""
 
     calls: Sequence[tuple[str, Sequence[object]]]
-    """What init() asked of the controller, in order; each an operation and its arguments."""
+    """The calls made by init() to the controller, in order, as operation and arguments."""
     metrics: Sequence[tuple[str, int]]
-    """Name and `amoc.metrics.area.Kind` of each metric that is declared by now."""
+    """Name and `amoc.metrics.area.Kind` of each metric declared so far."""
     events: Sequence[str] = ()
     """The controller's events that the scenario has subscribed to."""
 
 
 class Failed(NamedTuple):
-    """Up: the node cannot go on. Nothing of it will be left running."""
+    """Up: the node cannot continue. None of its processes will be left running."""
 
     exit_code: int
     message: str
@@ -115,69 +115,69 @@ class Forked(NamedTuple):
 
 
 class Died(NamedTuple):
-    """Up, supervisor to node: a worker is gone and has been reaped."""
+    """Up, supervisor to node: a worker has died and has been reaped."""
 
     worker: int
     incarnation: int
     status: int
-    """As `os.waitstatus_to_exitcode` gives it: negative is a signal."""
+    """The result of `os.waitstatus_to_exitcode`; negative for a signal."""
     age_ns: int
     """How long it lived."""
 
 
 class KillWorker(NamedTuple):
-    """Down to the supervisor: this worker does not answer any more."""
+    """Down to the supervisor: kill this worker, which does not respond any more."""
 
     worker: int
     incarnation: int
 
 
 class WorkerUp(NamedTuple):
-    """Up: a worker takes users."""
+    """Up: a worker is ready for users."""
 
     worker: int
     incarnation: int
     pid: int
     restart: Sequence[int]
-    """Users that ran in its previous incarnation and must be started again."""
+    """Users that ran in its previous incarnation and must be restarted."""
     start: Sequence[int]
-    """Users that were dealt to its previous incarnation and never ran."""
+    """Users assigned to its previous incarnation that never ran."""
 
 
 class WorkerLost(NamedTuple):
-    """Up: a worker died without being asked to."""
+    """Up: a worker died unexpectedly."""
 
     worker: int
     incarnation: int
     reason: str
     arrival_slots: int = 0
-    """Slots of an arrival rate that all its incarnations have used, or knew to be missed."""
+    """Slots of an arrival rate that all its incarnations have used or counted as missed."""
 
 
 class Go(NamedTuple):
-    """Down to a worker: leave; nothing more is wanted of you."""
+    """Down to a worker: exit."""
 
 
 class Terminate(NamedTuple):
-    """Down: all users have left; end the workers, run terminate() and leave."""
+    """Down: all users have left; end the workers, run terminate() and exit."""
 
 
 class Terminated(NamedTuple):
-    """Up: terminate() is done; the node's last words."""
+    """Up: terminate() is done; the node's last message."""
 
     error: str
-    """What terminate() raised, empty when all is well."""
+    """The exception of terminate(); empty if there was none."""
 
 
 class Note(NamedTuple):
-    """Up: something that the operator should read, once."""
+    """Up: a message for the operator, shown once."""
 
     level: str
-    """``info``, ``warning``, ``error``, or ``trace`` for the traceback of the one before."""
+    """``info``, ``warning``, ``error``, or ``trace`` for the traceback of the preceding note."""
     text: str
 
 
 class Output(NamedTuple):
-    """Up: what the scenario has printed, in whole lines."""
+    """Up: output printed by the scenario, in whole lines."""
 
     lines: Sequence[str]

@@ -1,4 +1,4 @@
-"""Which messages go over which link, either way. Pure."""
+"""The messages of each link, in either direction. Pure."""
 
 from __future__ import annotations
 

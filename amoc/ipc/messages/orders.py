@@ -1,6 +1,6 @@
 """Orders (controller to workers) and the replies to them, in envelopes. Pure.
 
-An order has a number of the controller's own, and so has its reply.
+An order has a number assigned by the controller, which its reply repeats.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,22 @@ from amoc.ipc.messages.codec import Codec
 
 
 class CountUsers(NamedTuple):
-    """Down: how many users are there?"""
+    """Down: count the users."""
 
     number: int
 
 
 class RemoveUsers(NamedTuple):
-    """Down: remove that many users, those with the highest ids."""
+    """Down: remove this many users, those with the highest ids."""
 
     number: int
     users: int
     force: bool
-    """At once, and not at the end of their iteration."""
+    """At once, rather than at the end of their iteration."""
 
 
 class RemoveRange(NamedTuple):
-    """Down: remove the users with these ids, as far as they are there."""
+    """Down: remove the users with these ids, as far as they exist."""
 
     number: int
     first: int
@@ -47,17 +47,17 @@ class Pause(NamedTuple):
 
 
 class Resume(NamedTuple):
-    """Down: users go on."""
+    """Down: users continue after a pause."""
 
     number: int
 
 
 class VerifySettings(NamedTuple):
-    """Down: may these settings be changed so? Change nothing."""
+    """Down: check whether these settings may be changed, without changing them."""
 
     number: int
     values: Mapping[str, object]
-    """Raw values, as TOML or the command line has them."""
+    """Raw values, as from TOML or the command line."""
 
 
 class ApplySettings(NamedTuple):
@@ -68,13 +68,13 @@ class ApplySettings(NamedTuple):
 
 
 class RevertSettings(NamedTuple):
-    """Down: take a change back."""
+    """Down: undo a change."""
 
     number: int
     values: Mapping[str, object]
-    """The settings that were changed before, too, and what they were then."""
+    """The previous values of settings that had been changed before."""
     initial: Sequence[str]
-    """Those that get their first value back."""
+    """Settings to reset to their initial values."""
 
 
 class Refused(NamedTuple):
@@ -89,7 +89,7 @@ class Done(NamedTuple):
 
     number: int
     text: str
-    """What that means here, for people."""
+    """The effect in this worker, for people."""
 
 
 class UserCounts(NamedTuple):
@@ -98,14 +98,14 @@ class UserCounts(NamedTuple):
     number: int
     alive: int
     queued: int
-    """Those that have not started."""
+    """Users that have not started."""
     removable: int
     highest_id: int = 0
-    """Of the users that the worker has started by itself, for an arrival rate."""
+    """The highest id of users started by the worker itself, for an arrival rate."""
 
 
 class UsersRemoved(NamedTuple):
-    """Up: the answer to `RemoveUsers` and its like; see `amoc.users.removal.Removal`."""
+    """Up: the answer to orders to remove users; see `amoc.users.removal.Removal`."""
 
     number: int
     asked: int

@@ -1,34 +1,34 @@
-"""Where users run, as the controller tells nodes and workers. Pure."""
+"""The placement of users, from the controller to nodes and workers. Pure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Layout(NamedTuple):
-    """Part of `Init`: which user is on which worker, by its id alone.
+    """Part of `Init`: the worker of each user, determined by its id alone.
 
-    Workers are numbered over the whole run: those of a node follow those of the nodes before it.
+    Workers are numbered across the whole run, node by node.
     """
 
     workers: Sequence[int]
-    """How many workers each node has."""
+    """The number of workers of each node."""
     seats: Sequence[int]
-    """Which node each block of ids goes to; after the last one they begin anew."""
+    """The nodes to which blocks of ids go, in order, repeated from the start."""
     block: int = 1
-    """How many ids in a row go to the same node."""
+    """The number of consecutive ids that go to the same node."""
     origin: int = 1
-    """The id with which the first block begins."""
+    """The first id of the first block."""
     begun: int = 0
-    """How many of the nodes the run begins with, where others have ids too; 0 means all."""
+    """The number of nodes present at the start, if others with ids may join; 0 means all."""
 
 
 class Move(NamedTuple):
-    """Down: some users are on other workers from now on."""
+    """Down: some users are moved to other workers."""
 
     first: int
     last: int
-    """The ids that this concerns."""
+    """The range of ids concerned."""
     lost: Sequence[int]
-    """Those of them on these workers, which are no more; if empty, all of them."""
+    """Only users on these lost workers are moved; if empty, all in the range."""
     to: Sequence[int]
-    """Which workers they are on now, by turns."""
+    """The workers to which they are moved, round robin."""

@@ -7,20 +7,20 @@ from amoc.ipc.messages.codec import Codec
 
 
 class Call(NamedTuple):
-    """Up, in an envelope: a scenario asks something of the controller."""
+    """Up, in an envelope: a call from a scenario to the controller."""
 
     number: int
-    """The worker's own, to find the caller again."""
+    """Assigned by the worker, to find the caller again."""
     operation: str
     arguments: Sequence[object]
 
 
 class Answer(NamedTuple):
-    """Down, in an envelope: what became of a `Call`."""
+    """Down, in an envelope: the answer to a `Call`."""
 
     number: int
     error: str
-    """Why it was refused; empty when it was not."""
+    """Why it was refused; empty if it was not."""
     value: object
 
 

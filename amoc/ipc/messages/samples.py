@@ -1,79 +1,78 @@
-"""What a node's board says, sampled once a second. Pure."""
+"""Samples of a node's shared board, taken once a second. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
 class Sample(NamedTuple):
-    """Up, once a second: what the node's board says.
+    """Up, once a second: the figures on the node's board.
 
-    Counts are totals, of what has changed since the sample before or was in one that is lost. A
-    total only grows, so the larger of two is the newer: samples may be repeated and late in any
-    order.
+    Counts are totals, and only those that changed since the last acknowledged sample. A total only
+    grows, so the larger of two is the newer one: samples may be repeated and arrive in any order.
     """
 
     sequence: int
-    """From 1; the newest says how users, workers and gauges are."""
+    """From 1; users, workers and gauges are taken from the newest sample."""
     at_ns: int
     users: Mapping[int, int]
-    """How many users are in each `UserState`."""
+    """The number of users in each `UserState`."""
     users_peak: int
-    """The most users that were alive at once, as seen twenty times a second; never less than the
-    exact peak of the busiest worker."""
+    """The maximum number of users alive, checked twenty times a second; never less than the exact
+    peak of the busiest worker."""
     counters: Mapping[str, int]
     gauges: Mapping[str, tuple[int, float, int]]
-    """The `Merge` rule, what the workers' values are by it, of a mean their sum, and how many there
-    are."""
+    """The `Merge` rule, the workers' values merged by it (for a mean, their sum), and their
+    number."""
     timers: tuple[Sequence[str], bytes, bytes, bytes, bytes] | tuple[()]
-    """Cells of timers, as `amoc.metrics.timer_block.TimerBlock.wire`."""
+    """Histogram buckets of timers, as `amoc.metrics.timer_block.TimerBlock.wire`."""
     crashes: Mapping[str, int]
-    """Iterations that raised, by cause."""
+    """Crashed iterations by cause."""
     throttles: Mapping[str, Sequence[int]]
-    """What was counted of each throttle, as `amoc.metrics.throttle_counts.ThrottleCounts`."""
+    """The counts of each throttle, as `amoc.metrics.throttle_counts.ThrottleCounts`."""
     waiting: Mapping[str, int]
-    """How many users wait at a throttle; those without are left out."""
+    """The number of users waiting at each throttle; throttles without any are omitted."""
     workers: Sequence[Sequence[Any]]
-    """How each did that is told of, since the sample before: its `health_figures.TOLD`, times as
-    shares of that."""
+    """The health of individually reported workers since the previous sample: their
+    `health_figures.TOLD`, with times as shares of that interval."""
     host: Sequence[float]
     """The host's health figures, in the order of `health_figures.NODE`."""
     gone: Sequence[tuple[int, int]] = ()
-    """Where there are several nodes: users that were dealt here and have left for good, or will at
-    the end of their iteration. Each the first of some ids and how many follow each other from it.
-    As of counts, only those that are new or were in a sample that is lost."""
+    """With several nodes: users placed here that have left for good, or will at the end of their
+    iteration, as ranges of ids (first, count). Like counts, only those not acknowledged yet."""
     first: int = 0
     """The number of the node's first worker; the others follow."""
     alive: Sequence[int] = ()
-    """How many users each worker has."""
+    """The number of users of each worker."""
     restarted: int = 0
-    """Users that were started again because a worker was lost."""
+    """Users restarted because a worker was lost."""
     together: Sequence[Sequence[Any]] = ()
-    """How all workers did, where not each is told of: `workers_together.told_together`."""
+    """The health of all workers together, if they are not reported individually:
+    `workers_together.told_together`."""
     is_last: bool = False
-    """Whether it is the node's last one, which waits until it has come."""
+    """Whether it is the node's last sample; the node waits for its acknowledgement."""
 
 
 class Sampled(NamedTuple):
-    """Down: the sample with this sequence has come, and what it said is kept."""
+    """Down: the sample with this sequence has arrived, and its content is kept."""
 
     sequence: int
 
 
 FEW_CELLS = 500
-"""Cells of timers that do no harm when a sample repeats them."""
+"""Maximum number of timer cells that are cheap to repeat in the next sample."""
 EVERY = 4
-"""Which of the samples that tell little is acknowledged."""
+"""How often small samples are acknowledged: every fourth."""
 
 
 def is_acknowledged(sample: Sample) -> bool:
-    """Whether the controller says that it has come.
+    """Return whether the controller acknowledges the sample.
 
-    The next repeats what was not acknowledged before, which costs less than a message does where
-    that is little: so of samples that tell little, only some are.
+    A sample repeats all that has not been acknowledged. For small samples that costs less than a
+    message, so only some of them are acknowledged.
     """
     return sample.is_last or sample.sequence % EVERY == 0 or cells_in(sample) > FEW_CELLS
 
 
 def cells_in(sample: Sample) -> int:
-    """How many cells of timers a sample tells."""
+    """Return the number of timer cells in a sample."""
     return len(sample.timers[3]) // 2 if sample.timers else 0

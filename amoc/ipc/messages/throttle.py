@@ -1,4 +1,4 @@
-"""What a throttle's two ends say to each other, in envelopes. Pure."""
+"""Messages between the two ends of a throttle, in envelopes. Pure."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ from amoc.ipc.messages.codec import Codec
 
 
 class ThrottleMode(NamedTuple):
-    """Down: what a throttle does from a time on."""
+    """Down: the mode of a throttle from a given time on."""
 
     name: str
     epoch: int
-    """One more with each change; older epochs' slots due at `from_ns` or later are void."""
+    """Incremented by each change; slots of older epochs due at `from_ns` or later are void."""
     from_ns: int
     mode: str
     """A `amoc.throttle.slot_schedule.Mode`."""
     permits: bool
-    """Whether it limits how many pass at the same time, and not how many an interval."""
+    """Whether it limits concurrency rather than a rate."""
 
 
 class Tokens(NamedTuple):
@@ -41,37 +41,37 @@ class Permits(NamedTuple):
 
 
 class AskBack(NamedTuple):
-    """Down: the worker is to give back slots that are due later, for others have none."""
+    """Down: the worker must return slots that are due later, since others have none."""
 
     name: str
 
 
 class Want(NamedTuple):
-    """Up: what a worker's users want of a throttle.
+    """Up: the demand of a worker's users for a throttle.
 
-    Absolute numbers, so that one that is repeated or lost does no harm.
+    All numbers are absolute, so that a repeated or lost message does no harm.
     """
 
     name: str
     epoch: int
-    """The newest that the worker knows."""
+    """The newest epoch known to the worker."""
     seen: int
-    """Number of the last block, or grant of permits, that it has seen."""
+    """The number of the last block, or grant of permits, it has received."""
     outstanding: int
-    """What it wants beyond all that it has seen."""
+    """The number of slots or permits it needs beyond those received."""
     waiting: int
-    """How many users wait."""
+    """The number of waiting users."""
     since_ns: int
-    """When the first of those that are not provided for began to wait."""
+    """When the first user without a slot or permit began to wait."""
     back: int
-    """Permits given back, ever."""
+    """The total number of permits returned."""
     missed: int
-    """Slots that came too late here, ever."""
+    """The total number of slots that arrived too late."""
     in_force: int
-    """The newest epoch that is in force there: nobody passes by an older one any more."""
+    """The newest epoch in force at the worker; no user passes by an older one any more."""
     given_back_ns: int = 0
-    """From when on it will not use the slots that it has seen; 0 if it uses all. One that is lost
-    costs these slots."""
+    """The time from which it will not use its received slots; 0 if it uses all. If this message is
+    lost, so are these slots."""
 
 
 ThrottleToWorker = ThrottleMode | Tokens | Permits | AskBack

@@ -1,4 +1,4 @@
-"""Users: which start where, how they end, what went wrong with them. Pure."""
+"""Messages about users: their start, their end, their failures. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -14,30 +14,30 @@ class StartUsers(NamedTuple):
     offsets_ns: Sequence[int]
     """How much later than `due_ns` each may start; empty means all at once."""
     again: bool
-    """They ran before, and lost their worker."""
+    """Whether they ran before, on a worker that was lost."""
 
 
 class Started(NamedTuple):
-    """Up, worker: that many users of one `StartUsers` have been started."""
+    """Up, worker: this many users of a `StartUsers` have been started."""
 
     worker: int
     number: int
 
 
 class StopUsers(NamedTuple):
-    """Down: let all users finish, kill what is left after the time-out; replace no worker."""
+    """Down: let all users finish, kill the rest after the timeout, and replace no worker."""
 
     timeout_s: float
 
 
 class UsersGone(NamedTuple):
-    """Up, worker: it was told to stop, and has no user any more."""
+    """Up, worker: all its users have left after a `StopUsers`."""
 
     worker: int
     killed: int
     """Users that left only when they were killed."""
     stuck: Sequence[int]
-    """Users that did not even leave then; the first of them."""
+    """The first ids of users that did not leave even when killed."""
 
 
 class Stopped(NamedTuple):
@@ -46,35 +46,35 @@ class Stopped(NamedTuple):
     killed: int
     """Users that left only when they were killed."""
     stuck: Sequence[int]
-    """Users that did not even leave then; the first of them."""
+    """The first ids of users that did not leave even when killed."""
     lost: int
-    """Users whose worker had died or had to be killed, and that were not started again."""
+    """Users that were not restarted after their worker had died or been killed."""
 
 
 class QueryUsers(NamedTuple):
-    """Down: say at once where users stand, and not only with the next sample."""
+    """Down: report the state of users at once, before the next sample."""
 
     number: int
     keep: int = -1
-    """Which users are beyond that many? -1: none is asked for."""
+    """Also list the users in excess of this many; -1 lists none."""
     first: int = 1
     last: int = 1 << 62
-    """Of which users `keep` are to stay: those with these ids."""
+    """The range of ids to which `keep` applies."""
 
 
 class UsersNow(NamedTuple):
-    """Up: where users stand now, the answer to `QueryUsers`."""
+    """Up: the current state of users, the answer to `QueryUsers`."""
 
     number: int
     at_ns: int
     users: Mapping[int, int]
-    """How many are in each `UserState`."""
+    """The number of users in each `UserState`."""
     alive: Sequence[int]
-    """How many each worker has."""
+    """The number of users of each worker."""
     beyond: Sequence[int] = ()
-    """The users beyond `QueryUsers.keep`, the highest ids first."""
+    """The users in excess of `QueryUsers.keep`, highest ids first."""
     present: int = 0
-    """How many there are of those that it asks for; 0 if it asks for none."""
+    """The number of users in the queried range; 0 without `keep`."""
 
 
 class CrashSeen(NamedTuple):
@@ -85,7 +85,7 @@ class CrashSeen(NamedTuple):
     traceback: str
     user_id: int
     headline: str = ""
-    """The cause with this crash's own numbers; in one line, also where the message has several."""
+    """The cause with the numbers of this crash, always in one line."""
 
 
 class FailureSeen(NamedTuple):
@@ -95,21 +95,21 @@ class FailureSeen(NamedTuple):
     step: str
     cause: str
     message: str
-    """What else it said; may be empty."""
+    """Details; may be empty."""
     user_id: int
-    """0 where it was no user's."""
+    """0 if it was not in a user."""
 
 
 class Blocked(NamedTuple):
-    """Up: a user kept a worker's loop from turning."""
+    """Up: a user blocked a worker's event loop."""
 
     worker: int
     place: str
-    """The scenario's line, as ``chat.py:42 in start``; or where else it was."""
+    """The scenario's line, such as ``chat.py:42 in start``, or another place in the code."""
     times: int
-    """How often since that was told last."""
+    """How often, since the last report."""
     total_ns: int
-    """For how long together."""
+    """For how long in total."""
     longest_ns: int
     trace: str
-    """The stack, as it was found once; empty when it was told before."""
+    """A stack trace of one occurrence; empty if already reported."""

@@ -415,7 +415,7 @@ def test_reports_of_many_children_are_let_come_before_they_are_read(family, monk
     wait(lambda: family.parent.backlog("w0.1") == 0)
     rests, gate = [], gevent.event.Event()
     monkeypatch.setattr(both_ends, "sleep", lambda rest_s: rests.append(rest_s) or gate.wait())
-    monkeypatch.setattr(parent_end, "REST_EACH_S", parent_end.MIN_REST_S / 2)
+    monkeypatch.setattr(parent_end, "GATHER_EACH_S", parent_end.MIN_GATHER_S / 2)
     family.parent.expect("w1.1")
     heard = len(family.heard)
     child.report_urgent(Started(0, 1))
@@ -425,9 +425,9 @@ def test_reports_of_many_children_are_let_come_before_they_are_read(family, monk
     assert len(family.heard) == heard
     gate.set()
     wait(lambda: len(family.heard) == heard + 2)
-    assert {*rests} == {parent_end.MIN_REST_S}
+    assert {*rests} == {parent_end.MIN_GATHER_S}
     family.parent.forget("w1.1")
-    assert not family.parent.reader.rest_s
+    assert not family.parent.reader.gather_s
 
 
 def test_timers_have_their_turn_however_much_there_is_to_read(family, monkeypatch):
@@ -574,7 +574,9 @@ def test_a_lost_batch_of_reports_is_told(family, sent):
         child.report(Go())
         assert child.flush(DEADLINE_S), number
     wait(lambda: family.reported("w0.1", Go))
-    assert [note.text for note in family.reported("w0.1", Note)] == ["2 report(s) of w0.1 are lost"]
+    assert [note.text for note in family.reported("w0.1", Note)] == [
+        "2 report(s) of w0.1 were lost"
+    ]
 
 
 def test_a_full_line_of_reports_makes_the_reporter_wait_and_loses_none(family, monkeypatch):
@@ -645,7 +647,7 @@ def test_a_crowded_child_drops_what_only_informs_and_says_how_much(family, monke
     informed = notes.count("x")
     assert 0 < informed < 50
     assert [note for note in notes if note != "x"] == [
-        f"{50 - informed} notes of w0.1 are dropped: too many at once"
+        f"{50 - informed} notes of w0.1 were dropped: too many at once"
     ]
 
 
@@ -665,7 +667,7 @@ def test_who_can_wait_waits_for_room_but_not_for_ever(family, monkeypatch, stuck
     wait(lambda: len(family.reported("w0.1", Started)) == 50)
     wait(lambda: family.reported("w0.1", Note))
     assert [note.text for note in family.reported("w0.1", Note)] == [
-        "1 notes of w0.1 are dropped: too many at once"
+        "1 notes of w0.1 were dropped: too many at once"
     ]
 
 
@@ -799,7 +801,7 @@ def test_a_report_that_no_message_can_carry_is_left_out_and_named_once(family, r
     (note,) = family.reported("w0.1", Note)
     assert note.level == "error"
     assert note.text.startswith(f"w0.1: {what}")
-    assert note.text.endswith("; it is left out (reported once)")
+    assert note.text.endswith("; it is omitted (reported once)")
     assert len(note.text) < 400
 
 

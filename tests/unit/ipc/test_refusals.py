@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.ipc.bus.refusals import AGAIN, HANDSHAKE_NS, Refusals, Refused
+from amoc.ipc.bus.refusals import HANDSHAKE_NS, REPEAT_FACTOR, Refusals, Refused
 
 COME, UNKNOWN, ODD, SILENT = "admitted", "unknown", "odd", "silent"
 CONNECTIONS = st.lists(
@@ -55,7 +55,7 @@ def test_the_operator_is_told_of_the_first_and_then_of_ten_times_as_many():
         refusals.failed(unknown_key=True)
         if refusals.news(0):
             told.append(count)
-    assert told == [1, AGAIN, AGAIN**2, AGAIN**3]
+    assert told == [1, REPEAT_FACTOR, REPEAT_FACTOR**2, REPEAT_FACTOR**3]
 
 
 def test_the_text_names_what_there_was():
@@ -65,6 +65,6 @@ def test_the_text_names_what_there_was():
     )
     assert Refused(1, 2, 1).text() == (
         "refused 3 connections, 1 with a key that does not belong to this run, 2 that did not"
-        " know the run's key (a port scan?); dropped 1 message from nodes that were given up"
+        " know the run's key (a port scan?); dropped 1 message from lost nodes"
     )
     assert Refused().text() == ""
