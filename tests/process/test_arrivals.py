@@ -189,7 +189,7 @@ def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tm
         eventually(lambda: len(lines(tmp_path / "begun")) > 20, "iterations begin")
         refused = amoc(run, "add", "5")
         assert refused.returncode != 0
-        assert "change that with amoc throttle" in refused.stderr
+        assert "change it with amoc throttle" in refused.stderr
         assert "must be below infinity" in amoc(run, "throttle", "arrival_rate", "inf").stderr
         assert "must have a time unit" in amoc(run, "throttle", "arrival_rate", "5").stderr
         assert amoc(run, "throttle", "arrival_rate", "0/s").returncode == 0

@@ -389,7 +389,7 @@ def assert_settings_of_some_nodes(ask: Callable[..., dict[str, Any]], run: Run) 
     for values, on_nodes, why in (
         ({"pause": 0.08}, ["node1", "here"], r"nodes of the run \(node0, node1, node2\), got here"),
         ({"pause": -1}, ["node1"], "pause"),
-        ({"user_rate": 60}, ["node1"], "--on-nodes cannot be used with user_rate: users start at"),
+        ({"user_rate": 60}, ["node1"], "--on-nodes cannot be used with user_rate: a run has a"),
     ):
         with pytest.raises(AmocError, match=why):
             ask("set", values=values, on_nodes=on_nodes)

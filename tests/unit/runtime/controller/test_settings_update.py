@@ -375,7 +375,7 @@ def test_a_change_for_some_nodes_that_one_worker_there_does_not_take_is_taken_ba
 @pytest.mark.parametrize("name", ["user_rate", "interarrival"])
 def test_a_start_rate_is_the_runs_and_not_some_nodes(name: str) -> None:
     it = workers(Workers.done, FIRST)
-    with pytest.raises(UsageError, match=f"--on-nodes cannot be used with {name}: users start at"):
+    with pytest.raises(UsageError, match=f"--on-nodes cannot be used with {name}: a run has a"):
         it.update.set({"pace": 1, name: 100}, ["node0"])
     assert not it.told
 
