@@ -68,7 +68,7 @@ def _unpacked(sent: Path, name: str) -> tuple[Path, Path]:
 def _main_of(directory: Path, name: str) -> Path:
     path = directory / f"{name}.py"
     if not path.is_file():
-        raise UsageError(f"an archive of the scenario {name} must have {name}.py at the top level")
+        raise UsageError(f"an archive of the scenario {name} must hold {name}.py at the top level")
     return path
 
 

@@ -42,7 +42,7 @@ def test_a_run_that_waits_is_the_same_again_unless_a_secret_is_missing(
     if found.state == QUEUED:
         assert (found.body, found.asked_at, found.due_at) == (body, NOW, body.at or NOW)
     else:
-        assert "secrets are not kept" in found.error
+        assert "secrets are not saved" in found.error
 
 
 @pytest.mark.parametrize(
