@@ -5,8 +5,8 @@ Goals for amoc, with its steps, checks and statistics: at most 18 µs of CPU per
 1.5 times as much as without.
 
     python -m benchmarks.http [--users 50] [--workers 1] [--seconds 5] [--rounds 3] [--tls]
-        [--only amoc,amoc-twice,wrk,hey,locust,locustfile,aiolocust] [--locust PYTHON]
-        [--http-user]
+        [--only amoc,amoc-twice,wrk,wrk-twice,hey,locust,locustfile,aiolocust]
+        [--locust PYTHON] [--http-user]
 
 Each contender fetches /item/N as fast as it can on as many connections as there are users. The CPU
 time of its own processes per request is taken from nginx's count of requests and the kernel's CPU
@@ -16,7 +16,8 @@ are left out, with a message. Locust may be installed for another Python, given 
 a FastHttpUser, or with --http-user an HttpUser. The contender locustfile is amoc running Locust's
 file unchanged. amoc-twice is amoc with twice as many workers, which should do 1.9 times as many
 requests with as much CPU time each. How many more they do per second is only meaningful if each has
-a core of its own besides nginx's.
+a core of its own besides nginx's. wrk-twice is wrk with two threads instead of one: what wrk falls
+short of 2 is due to the machine.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from benchmarks.processes import cpu_s, end_group, family
 SHORT = ["--users", "10", "--seconds", "1", "--rounds", "1", "--only", "amoc,wrk"]
 NEEDS = ["nginx"]
 HERE = Path(__file__).resolve().parent
-CONTENDERS = ("amoc", "amoc-twice", "wrk", "hey", "locust", "locustfile", "aiolocust")
+CONTENDERS = ("amoc", "amoc-twice", "wrk", "wrk-twice", "hey", "locust", "locustfile", "aiolocust")
 OF_AMOC = ("amoc", "amoc-twice", "locustfile")
 USER = "BENCHMARK_USER"
 WARM_S = 1.5
@@ -66,8 +67,9 @@ class Measured(NamedTuple):
 
 def missing(name: str, locust: str) -> str:
     """Return why a contender cannot take part; empty if it can."""
-    if name in ("wrk", "hey") and not shutil.which(name):
-        return f"{name} is not installed (apt install {name})"
+    program = name.removesuffix("-twice")
+    if program in ("wrk", "hey") and not shutil.which(program):
+        return f"{program} is not installed (apt install {program})"
     if name == "aiolocust":
         return f"it needs a free-threaded Python, got {sys.version.split()[0]}"
     if name == "locust":
@@ -82,8 +84,9 @@ def missing(name: str, locust: str) -> str:
 def command(name: str, url: str, options: argparse.Namespace, directory: Path) -> list[str]:
     """Return the command of a contender other than amoc."""
     users, lasts = str(options.users), f"{round(END_S + WARM_S + options.seconds + 5)}s"
-    if name == "wrk":
-        return ["wrk", "-t", "1", "-c", users, "-d", lasts, f"{url}/item/7"]
+    if name in ("wrk", "wrk-twice"):
+        threads = "2" if name == "wrk-twice" else "1"
+        return ["wrk", "-t", threads, "-c", users, "-d", lasts, f"{url}/item/7"]
     if name == "hey":
         return ["hey", "-cpus", "1", "-c", users, "-z", lasts, f"{url}/item/7"]
     return [
@@ -187,17 +190,21 @@ def show(results: dict[str, list[Measured]], options: argparse.Namespace) -> dic
     if "amoc" in results:
         others = statistics.median(one.other_cpu_us for one in results["amoc"])
         print(f"amoc's other processes: {others:.1f} µs per request")
-    if {"amoc", "amoc-twice"} <= results.keys():
-        rates = {
-            name: statistics.median(one.requests / one.seconds for one in results[name])
-            for name in ("amoc", "amoc-twice")
-        }
-        print(
-            f"twice as many workers: {2 * cost['amoc'] / cost['amoc-twice']:.2f} times as many"
-            " requests for as much CPU time each, and"
-            f" {rates['amoc-twice'] / rates['amoc']:.2f} times as many per second"
-        )
-        outcome.figure("two workers for one", 2 * cost["amoc"] / cost["amoc-twice"], "times")
+    for name, twice, what in (
+        ("amoc", "amoc-twice", "workers"),
+        ("wrk", "wrk-twice", "threads of wrk"),
+    ):
+        if {name, twice} <= results.keys():
+            one, two = (
+                statistics.median(one.requests / one.seconds for one in results[each])
+                for each in (name, twice)
+            )
+            more = 2 * cost[name] / cost[twice]
+            print(
+                f"twice as many {what}: {more:.2f} times as many requests for as much CPU time"
+                f" each, and {two / one:.2f} times as many per second"
+            )
+            outcome.figure(f"two {what} for one", more, "times")
     return cost
 
 
