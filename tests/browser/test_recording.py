@@ -89,7 +89,7 @@ def test_a_recording_runs_against_the_server_that_it_was_made_of(
 ) -> None:
     written = amoc("new", "visit", "--har", str(har), cwd=tmp_path)
     assert written.returncode == 0, written.stdout
-    assert f"1 to {tracker.url.removeprefix('http://')}" in written.stdout
+    assert f"1 request to {tracker.url.removeprefix('http://')}" in written.stdout
     scenario = (tmp_path / "visit.py").read_text()
     recorded = har.read_text()
     assert PASSWORD in recorded.replace("+", " ")
