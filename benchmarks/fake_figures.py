@@ -6,10 +6,10 @@ from functools import cache, lru_cache
 from typing import Any
 
 from amoc.base.clock import MS_NS
-from amoc.metrics.health_figures import WorkerPoint, told_of
+from amoc.metrics.health_figures import WorkerPoint, sent_figures
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
-from amoc.metrics.workers_together import Told, told_together
+from amoc.metrics.workers_together import NamedWorkers, sent_together
 
 MADE = 1 << 10
 """How many equal reports are cached. Making them for each node would take more of the machine
@@ -45,20 +45,20 @@ def _workers(users: tuple[int, ...], kind: int) -> list[WorkerPoint]:
     return [_point(index, alive, kind) for index, alive in enumerate(users)]
 
 
-_TOLD = Told()
+_TOLD = NamedWorkers()
 
 
 @lru_cache(MADE)
 def told(users: tuple[int, ...], sample: int, each: bool) -> list[tuple[Any, ...]]:
     """Return the workers that a sample describes, numbered from 0: some, or all."""
     workers = _workers(users, sample % KINDS)
-    return [*map(told_of, workers if each else _TOLD.choose(workers))]
+    return [*map(sent_figures, workers if each else _TOLD.choose(workers))]
 
 
 @lru_cache(MADE)
 def together(users: tuple[int, ...], sample: int) -> list[tuple[Any, ...]]:
     """Return the values of all workers together."""
-    return told_together(_workers(users, sample % KINDS))
+    return sent_together(_workers(users, sample % KINDS))
 
 
 def _point(index: int, users: int, kind: int) -> WorkerPoint:

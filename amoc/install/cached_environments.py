@@ -63,7 +63,7 @@ def prune(tell: Callable[[str], object]) -> None:
     """Remove old environments from the cache; `tell` is called with a line about it."""
     base = directory()
     places = [path.parent for path in base.glob(f"*/{RESOLVED}")]
-    found = [one for one in map(_looked_at, places) if one is not None]
+    found = [one for one in map(_inspected, places) if one is not None]
     gone = [one for one in to_prune(found, time.time()) if _removed(base / one.name, one.used_s)]
     if gone:
         size = sum(one.bytes for one in gone) / 1e6
@@ -74,7 +74,7 @@ def prune(tell: Callable[[str], object]) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _looked_at(place: Path) -> Cached | None:
+def _inspected(place: Path) -> Cached | None:
     """Return the state of an environment; None if another process has just removed it."""
     try:
         size = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())

@@ -193,7 +193,7 @@ class Preparation:
             except (ValueError, OSError) as error:
                 why = f"{found.lock} is not a lock file: {error}"
             else:
-                why = self._void(found, lock)
+                why = self._why_invalid(found, lock)
                 if not why:
                     return lock
         if why and self._choice.locked:
@@ -208,7 +208,7 @@ class Preparation:
             )
         return None
 
-    def _void(self, found: Declared, lock: Lock) -> str:
+    def _why_invalid(self, found: Declared, lock: Lock) -> str:
         """Return why a lock is not valid; empty if it is."""
         if lock.digest != found.digest:
             return f"{found.lock} does not match what {found.name} requires"

@@ -91,7 +91,7 @@ class AreaReader:
         self._area = area
         self._number = number
         self._watched = watched
-        self._met = 0
+        self._known = 0
         self._gauges: list[Entry] = []
         self._counters: list[Entry] = []
         self._throttles: list[Entry] = []
@@ -104,16 +104,16 @@ class AreaReader:
         # For joint timers, each of which counts in two others: the numbers of these.
         self._counts_in: tuple[Keys, Keys] = array("I"), array("I")
 
-    def meet(self) -> list[Entry]:
+    def read_new(self) -> list[Entry]:
         """Add the new metrics; return them in the order of their declaration.
 
         What joint metrics count is reported for the metrics in which they count.
         """
-        new = self._area.entries()[self._met :]
-        self._met += len(new)
+        new = self._area.entries()[self._known :]
+        self._known += len(new)
         for one in new:
             if one.kind is Kind.TIMER:
-                self._meet_timer(one)
+                self._add_timer(one)
             elif one.kind is Kind.GAUGE:
                 self._gauges.append(one)
             elif one.kind is Kind.THROTTLE:
@@ -122,7 +122,7 @@ class AreaReader:
                 self._counters.append(one)
         return [one for one in new if not one.joint]
 
-    def _meet_timer(self, one: Entry) -> None:
+    def _add_timer(self, one: Entry) -> None:
         counts_in = [*map(self._number, one.joint or [one.name])]
         number, rows = counts_in[0], self._rows
         if one.joint:

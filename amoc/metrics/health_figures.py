@@ -345,18 +345,18 @@ def between(before: Sequence[float], now: Sequence[float], noted_ns: int) -> lis
     return found
 
 
-def told_of(worker: WorkerPoint) -> tuple[Any, ...]:
-    """Return the figures of a worker that its node sends: those in `TOLD`."""
+def sent_figures(worker: WorkerPoint) -> tuple[Any, ...]:
+    """Return the figures of a worker that its node sends: those in `SENT`."""
     _, *told = vars(worker).values()
     return tuple(told)
 
 
-def in_a_second(node: str, told: Sequence[Any], span_s: float) -> WorkerPoint:
+def worker_point(node: str, told: Sequence[Any], span_s: float) -> WorkerPoint:
     """Return the figures of a worker in a second.
 
     Args:
         node: The node's name.
-        told: The figures sent by the node: `TOLD`, times as shares.
+        told: The figures sent by the node: `SENT`, times as shares.
         span_s: The length of the second.
     """
     values = list(told)
@@ -367,9 +367,9 @@ def in_a_second(node: str, told: Sequence[Any], span_s: float) -> WorkerPoint:
 
 TIMES = tuple(name for name, one in WORKER.items() if one.source is Source.TIME)
 """Figures in seconds per second."""
-TOLD = tuple(one.name for one in fields(WorkerPoint))[1:]
+SENT = tuple(one.name for one in fields(WorkerPoint))[1:]
 """The figures of a worker that its node sends, in order: all but the node's name."""
-_TIMES_AT = [TOLD.index(name) for name in TIMES]
+_TIMES_AT = [SENT.index(name) for name in TIMES]
 TIMERS = frozenset(one.timer for one in WORKER.values() if one.timer)
 """Timers whose percentiles are also computed for each worker."""
 

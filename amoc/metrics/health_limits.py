@@ -30,7 +30,7 @@ class Limits(NamedTuple):
         least_s: Seconds past a limit below which they do not count.
         least_share: The same as a share of all seconds.
         in_a_row_s: Seconds in a row that always count.
-        spoken_s: Seconds in a row after which the operator is warned.
+        reported_s: Seconds in a row after which the operator is warned.
     """
 
     lag_s: float = 0.1
@@ -50,7 +50,7 @@ class Limits(NamedTuple):
     least_s: float = 5.0
     least_share: float = 0.05
     in_a_row_s: float = 10.0
-    spoken_s: float = 3.0
+    reported_s: float = 3.0
 
 
 LIMITS = Limits()

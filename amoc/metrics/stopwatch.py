@@ -158,7 +158,7 @@ def _respond(
                 hit(one._cells, cell, hits)
 
 
-def look() -> None:
+def watch_for_tokens() -> None:
     """Look for tokens from now on, although none may have been given; requests then use `Step`."""
     global throttled
     throttled = True

@@ -15,7 +15,7 @@ from itertools import islice
 from math import ceil
 from typing import Any
 
-from amoc.metrics.health_figures import WorkerPoint, in_a_second, told_of
+from amoc.metrics.health_figures import WorkerPoint, sent_figures, worker_point
 from amoc.metrics.health_limits import strain
 
 FEW = 256
@@ -54,13 +54,13 @@ class Together:
 
     @classmethod
     def of(cls, node: str, workers: int, told: Sequence[Sequence[Any]], span_s: float) -> Together:
-        """Convert what a node sent as `told_together`, see `in_a_second`."""
-        return cls(node, workers, *(in_a_second(node, one, span_s) for one in told))
+        """Convert what a node sent as `sent_together`, see `worker_point`."""
+        return cls(node, workers, *(worker_point(node, one, span_s) for one in told))
 
 
-def told_together(workers: Sequence[WorkerPoint]) -> list[tuple[Any, ...]]:
-    """Return the figures a node sends for all workers: the mean and the maximum, as `TOLD`."""
-    columns = [*zip(*map(told_of, workers), strict=True)][1:]
+def sent_together(workers: Sequence[WorkerPoint]) -> list[tuple[Any, ...]]:
+    """Return the figures a node sends for all workers: the mean and the maximum, as `SENT`."""
+    columns = [*zip(*map(sent_figures, workers), strict=True)][1:]
     mean = (round(sum(one) / len(one), 6) for one in columns)
     return [(0, *mean), (0, *map(max, columns))]
 
@@ -79,7 +79,7 @@ def named_every(workers: Sequence[int]) -> int:
     return ceil(_WELL * len(workers) / FEW)
 
 
-class Told:
+class NamedWorkers:
     """Chooses the workers of a node that are reported individually."""
 
     def __init__(self) -> None:

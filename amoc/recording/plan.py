@@ -44,7 +44,7 @@ class PlannedRequest:
         takes: Values from its answer that later requests need.
         headers_from_here: Headers of all later requests, taken from this answer.
         is_home: Whether it goes to the base URL.
-        is_beside: Whether it runs concurrently with the one before it.
+        is_concurrent: Whether it runs concurrently with the one before it.
     """
 
     method: str
@@ -56,7 +56,7 @@ class PlannedRequest:
     takes: list[Taken] = field(default_factory=list)
     headers_from_here: dict[str, Node] = field(default_factory=dict)
     is_home: bool = True
-    is_beside: bool = False
+    is_concurrent: bool = False
 
 
 @dataclass

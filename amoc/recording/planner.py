@@ -68,11 +68,11 @@ def plan(
     names = {request.name for request in flow}
     for step in made.steps:
         if not step.label or any(one in step.label for one in values.secrets):
-            step.label = _does(step.requests[0])
+            step.label = _label_from(step.requests[0])
         step.label = f"{step.label} page" if step.label in names else step.label
     for number, takes in values.takes.items():
         flow[number].takes = takes
-    _beside(made, kept)
+    _mark_concurrent(made, kept)
     made.settings += values.settings
     made.columns = values.columns
     _hoist(made, flow)
@@ -125,7 +125,7 @@ def _grouped(
     return groups
 
 
-def _beside(made: Plan, kept: Sequence[Kept]) -> None:
+def _mark_concurrent(made: Plan, kept: Sequence[Kept]) -> None:
     """Find the requests that the browser made concurrently.
 
     Each of them was sent before any of the others was answered, so none needs another one's answer,
@@ -139,9 +139,9 @@ def _beside(made: Plan, kept: Sequence[Kept]) -> None:
             number += 1
             is_page = exchange.is_navigation or exchange.answer.type == "text/html"
             is_free = not (request.takes or is_page)
-            request.is_beside = is_free and exchange.started_s < answered_s - ROUNDED_S
+            request.is_concurrent = is_free and exchange.started_s < answered_s - ROUNDED_S
             ended_s = exchange.ended_s if is_free else -inf
-            answered_s = min(answered_s, ended_s) if request.is_beside else ended_s
+            answered_s = min(answered_s, ended_s) if request.is_concurrent else ended_s
 
 
 def _label(title: str) -> str:
@@ -151,7 +151,7 @@ def _label(title: str) -> str:
     return "" if is_url else title[:MAX_LABEL].rstrip()
 
 
-def _does(first: PlannedRequest) -> str:
+def _label_from(first: PlannedRequest) -> str:
     """Return the name of a step from its first request, whose name has no ids."""
     words = [part for part in first.name.split("/")[1:] if part and ID not in part]
     what = " ".join(_LABEL.sub(" ", words[-1]).split()) if words else ""

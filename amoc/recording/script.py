@@ -98,7 +98,7 @@ def _groups(requests: Sequence[PlannedRequest]) -> list[list[PlannedRequest]]:
     """Group the requests that run concurrently."""
     groups: list[list[PlannedRequest]] = []
     for one in requests:
-        if one.is_beside:
+        if one.is_concurrent:
             groups[-1].append(one)
         else:
             groups.append([one])

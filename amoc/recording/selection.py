@@ -87,7 +87,7 @@ def select(
         elif parts is not None:
             usable.append((one, _origin(parts), parts))
     if not usable:
-        raise UsageError(f"{name} has no HTTP request to replay{_said(left_out)}")
+        raise UsageError(f"{name} has no HTTP request to replay{_reasons(left_out)}")
     first = next((one for one in usable if one[0].is_navigation), usable[0])
     base, known = first[1], {one[1].host for one in usable}
     for host in hosts:
@@ -105,7 +105,7 @@ def select(
         else:
             kept.append(Kept(exchange, origin, parts))
     if not kept:
-        raise UsageError(f"{name} has no requests to replay{_said(left_out)}")
+        raise UsageError(f"{name} has no requests to replay{_reasons(left_out)}")
     kept = _followed(kept, left_out)
     if len(kept) > MAX_KEPT:
         raise UsageError(
@@ -115,7 +115,7 @@ def select(
     return Selection(base, kept, left_out)
 
 
-def _said(left_out: Counter[str]) -> str:
+def _reasons(left_out: Counter[str]) -> str:
     reasons = ", ".join(
         f"{counted(count, 'request')} {reason}" for reason, count in left_out.most_common(5)
     )

@@ -126,7 +126,7 @@ class _Past:
     longest_row_s: float = 0.0
     from_s: float = 0.0
     to_s: float = 0.0
-    spoken: bool = False
+    reported: bool = False
     cpu_s: float = 0.0  # of the worker in these seconds, as are the next two
     cpu_wait_s: float = 0.0
     gc_s: float = 0.0
@@ -191,8 +191,8 @@ class Health:
                 continue
             past = past or self.past.setdefault((where, what), _Past())
             past.note(point, value, worker)
-            if not past.spoken and past.row_s >= self.limits.spoken_s:
-                past.spoken = True
+            if not past.reported and past.row_s >= self.limits.reported_s:
+                past.reported = True
                 said.append(f"{self._sentence(where, what, past)}; {self._advice(what, past)}")
         return said
 

@@ -122,7 +122,7 @@ class SampleMerger:
         """Take the user states of node `name`, sent between two samples."""
         self._now[name] = now
 
-    def drop_look(self, name: str) -> None:
+    def drop_users_now(self, name: str) -> None:
         """Fall back to the last sample of a node: users that have left since are not identified."""
         self._now.pop(name, None)
 
@@ -146,7 +146,7 @@ class SampleMerger:
         self._left[UserState.LOST] += lost
         self._peaks -= self.latest.pop(name).users_peak
         self.fresh.discard(name)
-        self.drop_look(name)
+        self.drop_users_now(name)
 
     def _newest(self) -> list[Sample | UsersNow]:
         """Return each node's latest report about its users."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.text import natural
 from amoc.ipc.messages.samples import Sample
-from amoc.metrics.health_figures import NODE, NodePoint, in_a_second
+from amoc.metrics.health_figures import NODE, NodePoint, worker_point
 from amoc.metrics.step_names import CAUSE, FIRST_FAILURE, LAST_FAILURE
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.workers_together import Together
@@ -68,7 +68,7 @@ class PointCutter:
         return now_ns - self._cut_ns >= MAX_NS
 
     @property
-    def heard(self) -> bool:
+    def has_samples(self) -> bool:
         """Whether any node has sent a sample since the last cut."""
         return bool(self._samples.fresh)
 
@@ -82,8 +82,8 @@ class PointCutter:
         Normally that is the time at which its sample was taken, not when it arrived.
         """
         late, latest = self._late(), self._samples.latest
-        heard = [latest[name].at_ns for name in self._samples.fresh]
-        taken_ns = max(heard, default=now_ns)
+        sampled_ns = [latest[name].at_ns for name in self._samples.fresh]
+        taken_ns = max(sampled_ns, default=now_ns)
         # Samples may have taken longer to arrive than the controller waited for them.
         return taken_ns if not late and self._cut_ns < taken_ns <= now_ns else now_ns
 
@@ -99,7 +99,7 @@ class PointCutter:
         if not self._cut_ns or span_ns <= 0:
             return None
         late, latest = self._late(), self._samples.latest
-        heard = sorted(self._samples.fresh, key=natural)
+        fresh = sorted(self._samples.fresh, key=natural)
         growth = self._samples.take_growth()
         users = {**self._samples.users(), "waiting": moment.waiting}
         failing = [name for name, count in growth.counters.items() if count and CAUSE in name]
@@ -118,14 +118,14 @@ class PointCutter:
             failed_at=self._failed_at(failing, end_ns) if failing else {},
             throttles=self._throttles(moment, growth.throttles),
             workers=[
-                in_a_second(name, one, span_s) for name in heard for one in latest[name].workers
+                worker_point(name, one, span_s) for name in fresh for one in latest[name].workers
             ],
             together=tuple(
                 Together.of(name, len(one.alive), one.together, span_s)
-                for name in heard
+                for name in fresh
                 if (one := latest[name]).together
             ),
-            nodes=[_node(name, latest[name]) for name in heard],
+            nodes=[_node(name, latest[name]) for name in fresh],
             controller_cpu=moment.controller_cpu,
             controller_lag_s=round(moment.controller_lag_s, 6),
             round_trip_s=round(moment.round_trip_s, 6),

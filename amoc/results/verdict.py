@@ -83,7 +83,7 @@ def judge(
     unmet += [
         result.reason
         for result in results
-        if not result.passed and not tell_of(unmet, result.reason)
+        if not result.passed and not mentions(unmet, result.reason)
     ]
     slow = list(findings) if limited else []
     if limited and not slow:
@@ -129,7 +129,7 @@ def _deaths(deaths: Mapping[str, int]) -> list[str]:
     return [*told, f"workers died {rest:,} more times"] if rest else told
 
 
-def tell_of(reasons: Iterable[str], reason: str) -> bool:
+def mentions(reasons: Iterable[str], reason: str) -> bool:
     """Whether `reasons` contain `reason`, perhaps with a value measured at another time."""
     rule = re.split(", (?:got|but) ", reason)[0]
     return any(rule in one for one in reasons)

@@ -172,7 +172,7 @@ def begin(ratio: float, take: Callable[[Span], None]) -> None:
     global _tracer
     _tracer = _Tracer(ratio, take)
     api.made, recorder.observer = TracedStep, recorded
-    stopwatch.look()  # requests now use steps
+    stopwatch.watch_for_tokens()  # requests now use steps
 
 
 def is_on() -> bool:

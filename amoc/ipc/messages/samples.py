@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     """The number of users waiting at each throttle; throttles without any are omitted."""
     workers: Sequence[Sequence[Any]]
     """The health of individually reported workers since the previous sample: their
-    `health_figures.TOLD`, with times as shares of that interval."""
+    `health_figures.SENT`, with times as shares of that interval."""
     host: Sequence[float]
     """The host's health figures, in the order of `health_figures.NODE`."""
     gone: Sequence[tuple[int, int]] = ()
@@ -47,7 +47,7 @@ class Sample(NamedTuple):
     """Users restarted because a worker was lost."""
     together: Sequence[Sequence[Any]] = ()
     """The health of all workers together, if they are not reported individually:
-    `workers_together.told_together`."""
+    `workers_together.sent_together`."""
     is_last: bool = False
     """Whether it is the node's last sample; the node waits for its acknowledgement."""
 

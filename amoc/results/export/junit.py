@@ -21,7 +21,7 @@ from xml.etree.ElementTree import Element, SubElement
 from amoc.base import atomic_write
 from amoc.base.text import counted
 from amoc.results.summary_types import RunPart, Summary
-from amoc.results.verdict import tell_of, was_aborted
+from amoc.results.verdict import mentions, was_aborted
 
 RUN = "the run completes"
 GENERATOR = "the load generator keeps up"
@@ -167,7 +167,7 @@ def _lines(summary: Summary) -> Iterator[str]:
     for one in summary.get("thresholds", ()):
         if one["passed"]:
             yield f"passed: {one['expression']} ({one['value_text']})"
-        elif not tell_of(reasons, str(one["reason"])):
+        elif not mentions(reasons, str(one["reason"])):
             yield f"failed: {one['expression']} ({one['value_text']})"
     for crash in summary.get("crashes", ())[:MAX_CRASHES]:
         yield f"{counted(crash['count'], 'crashed iteration')}: {crash['cause']}"

@@ -21,7 +21,7 @@ class AbortOnFail:
         self._grace_s = grace_s
         self._unmet_since_s: dict[str, float] = {}
 
-    def look(
+    def reasons(
         self, at_s: float, results: Iterable[tuple[Threshold, Result]], known: Known
     ) -> list[str]:
         """Return why the run should be aborted now, one sentence each; empty if it should not.

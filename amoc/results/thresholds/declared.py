@@ -18,14 +18,14 @@ from amoc.base.errors import ScenarioError
 from amoc.scenario import settings
 
 
-class _Said(NamedTuple):
+class _Declaration(NamedTuple):
     text: str
     module: str
     file: str
     line: int
 
 
-_said: list[_Said] = []
+_declarations: list[_Declaration] = []
 
 
 def expect(text: str) -> None:
@@ -44,7 +44,7 @@ def expect(text: str) -> None:
             f"expect must be called at a module's top level, before the run begins ({where})"
         )
     module = caller.f_globals.get("__name__", "")
-    _said.append(_Said(text, module, caller.f_code.co_filename, caller.f_lineno))
+    _declarations.append(_Declaration(text, module, caller.f_code.co_filename, caller.f_lineno))
 
 
 def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[str]:
@@ -54,13 +54,13 @@ def declared(modules: Mapping[str, types.ModuleType] | None = None) -> list[str]
         ScenarioError: Some are invalid; one line for each.
     """
     modules = sys.modules if modules is None else modules
-    if not _said:
+    if not _declarations:
         return []
     from amoc.results.thresholds import threshold
 
     found: dict[str, None] = {}
     problems = []
-    for one in _said:
+    for one in _declarations:
         module = modules.get(one.module)
         if module is None or getattr(module, "__file__", None) not in (one.file, None):
             continue  # declared by a module that has been replaced since

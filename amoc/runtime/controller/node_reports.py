@@ -17,7 +17,7 @@ from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, Worker
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
-from amoc.metrics.health_figures import TOLD
+from amoc.metrics.health_figures import SENT
 
 MAX_WORKERS = 4_096
 """Most workers of one node."""
@@ -67,7 +67,7 @@ class _Limits(NamedTuple):
         _number("workers", len(one.workers), 0, len(numbers))
         for worker, *figures in one.workers:
             _worker(worker, numbers)
-            _number("figures", len(figures), len(TOLD) - 1, len(TOLD) - 1)
+            _number("figures", len(figures), len(SENT) - 1, len(SENT) - 1)
         _worker(one.first, numbers)
         _alive(one.alive)
         for first, count in one.gone:

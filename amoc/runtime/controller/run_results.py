@@ -159,7 +159,7 @@ class RunResults:
         with self._working:
             self._closed = True  # no other greenlet cuts a second from now on
             self._process_queued()
-            if self._seconds.heard:
+            if self._seconds.has_samples:
                 self._cut()
             # The last sample may have ended its own second; only then are these counts complete.
             if more := self._unaccounted(self._status.totals.whole.counters):
@@ -370,7 +370,7 @@ class RunResults:
         self._status.thresholds = [(one.text, result) for one, result in results]
         if self._abort is None or not point.active_s or self.aborted:
             return
-        if why := self._abort.look(window.active_s, results, self._status.totals.known):
+        if why := self._abort.reasons(window.active_s, results, self._status.totals.known):
             planned_s = self._plan.duration_s
             of = f" of {format_duration(planned_s)}" if planned_s is not None else ""
             after = f"{format_duration(point.t_s)}{of} (--abort-on-fail)"

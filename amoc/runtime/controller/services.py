@@ -276,7 +276,7 @@ class Services:
             if (there := self._there.get(worker)) is not None:
                 # The slots it has used are unknown; unused ones are counted at the end.
                 self._forget(there, ALL_SLOTS)
-        self._status.samples.drop_look(node.name)
+        self._status.samples.drop_users_now(node.name)
         again, lost, dealt = self.node_users.lose(node, restart)
         if self.arrivals is not None:  # users started by slots do not restart
             lost += max(0, self._status.samples.users_on(node.name) - dealt)

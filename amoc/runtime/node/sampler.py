@@ -25,13 +25,13 @@ from amoc.metrics.area import MAX_COUNT, Entry, Kind, Merge
 from amoc.metrics.board import Board, Cell
 from amoc.metrics.board_reader import AreaReader, Change, TimerChange
 from amoc.metrics.gauge_sums import GaugeSum
-from amoc.metrics.health_figures import NodePoint, WorkerPoint, told_of
+from amoc.metrics.health_figures import NodePoint, WorkerPoint, sent_figures
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums
 from amoc.metrics.vectors import Keys
-from amoc.metrics.workers_together import Told, told_together
+from amoc.metrics.workers_together import NamedWorkers, sent_together
 
 SILENT_NS = 2 * S_NS
 """After this long without a heartbeat a worker's CPU time is read from outside."""
@@ -119,7 +119,7 @@ class Sampler:
             _Worker(AreaReader(board.area(worker), self._timers.number, health_figures.TIMERS))
             for worker in board.numbers
         ]
-        self._named = Told()
+        self._named = NamedWorkers()
         self._declared: dict[str, Entry] = {}  # as the first worker has declared it
         self._notes: list[str] = []
         self._noted = 0
@@ -196,14 +196,16 @@ class Sampler:
             throttles={name: tuple(self._throttles[name]) for name in changed.throttles},
             waiting=self._waiting(),
             workers=[
-                *map(told_of, workers if all_named else self._named.choose(workers, named_every))
+                *map(
+                    sent_figures, workers if all_named else self._named.choose(workers, named_every)
+                )
             ],
             host=[getattr(host, name) for name in health_figures.NODE],
             gone=changed.gone,
             first=self._board.first,
             alive=[one.users for one in workers],
             restarted=sum(self._board.row(number)[Cell.RESTARTED] for number in numbers),
-            together=told_together(workers) if named_every else (),
+            together=sent_together(workers) if named_every else (),
             is_last=last,
         )
 
@@ -270,7 +272,7 @@ class Sampler:
 
     def _register(self, worker: _Worker, changed: _Changed) -> None:
         """Register a worker's new metrics, and note those declared differently by others."""
-        for one in worker.reader.meet():
+        for one in worker.reader.read_new():
             if one.kind is Kind.TIMER:
                 changed.timers.add(self._timers.number(one.name))
             if one.kind in (Kind.CRASH, Kind.THROTTLE):

@@ -88,7 +88,7 @@ def test_any_mixture_of_areas_on_one_memory_agrees_on_every_metric(steps):
 
 def reader_of(area: Area) -> AreaReader:
     reader = AreaReader(area, {}.__getitem__)
-    reader.meet()
+    reader.read_new()
     return reader
 
 

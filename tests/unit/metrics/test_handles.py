@@ -201,7 +201,7 @@ def test_what_joint_metrics_count_is_read_as_that_of_their_parts():
 
     def look() -> None:
         found.clear()
-        reader.meet()
+        reader.read_new()
         for some in reader.changes():
             for one in some:
                 found[one.name] = found.get(one.name, 0) + one.by
@@ -279,7 +279,7 @@ def test_a_throttle_may_be_called_as_a_metric_is_and_is_none_of_the_scenario():
 
 def reader_of(area: Area) -> AreaReader:
     reader = AreaReader(area, {}.__getitem__)
-    reader.meet()
+    reader.read_new()
     return reader
 
 

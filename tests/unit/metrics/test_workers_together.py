@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from amoc.metrics.health_figures import TOLD, WorkerPoint
+from amoc.metrics.health_figures import SENT, WorkerPoint
 from amoc.metrics.workers_together import (
     HELD,
     MOST_PAST,
+    NamedWorkers,
     Together,
-    Told,
     labelled,
     mean_of,
     named_every,
-    told_together,
+    sent_together,
 )
 from amoc.results.generator_health import Health
 from amoc.results.series import Point
@@ -37,7 +37,7 @@ def numbers(some: list[WorkerPoint]) -> list[int]:
 
 
 def test_of_workers_that_are_well_the_busiest_and_each_in_its_turn_is_told_of():
-    told, times = Told(), Counter[int]()
+    told, times = NamedWorkers(), Counter[int]()
     for _ in NUMBERS:
         some = numbers(told.choose(workers(w40=0.5)))
         assert 40 in some
@@ -47,14 +47,14 @@ def test_of_workers_that_are_well_the_busiest_and_each_in_its_turn_is_told_of():
 
 
 def test_one_that_was_past_a_limit_is_told_of_until_it_is_known_that_it_is_not():
-    told, shares = Told(), [0.95, *[0.4] * (HELD + len(NUMBERS))]
+    told, shares = NamedWorkers(), [0.95, *[0.4] * (HELD + len(NUMBERS))]
     seen = [60 in numbers(told.choose(workers(w60=cpu, w33=0.5))) for cpu in shares]
     assert seen[:HELD] == [True] * HELD
     assert sum(seen[HELD:]) <= 2  # in its turn
 
 
 def test_of_many_that_are_past_a_limit_those_are_told_of_that_were_so_first():
-    told = Told()
+    told = NamedWorkers()
     told.choose(workers(w50=1.0))
     late = {f"w{number}": 1.0 for number in range(40, 60)}
     for _ in range(10):
@@ -81,7 +81,7 @@ def test_workers_that_are_well_are_named_in_some_samples_only_where_nodes_are_ma
         [replace(one, worker=first + at) for at, one in enumerate(workers(w40=0.5))]
         for first in range(0, 320, 32)
     ]
-    told, named = [Told() for _ in points], Counter[int]()
+    told, named = [NamedWorkers() for _ in points], Counter[int]()
     for _ in range(8 * len(NUMBERS)):
         some = [one.choose(mine, 8) for one, mine in zip(told, points, strict=True)]
         assert sum(map(bool, some)) in (1, 2), "nodes by turns"
@@ -93,9 +93,9 @@ def test_workers_that_are_well_are_named_in_some_samples_only_where_nodes_are_ma
 
 
 def test_together_they_have_the_mean_and_the_highest_of_each_figure():
-    told = told_together([WorkerPoint("", 0, cpu=0.2, gc_s=0.1), WorkerPoint("", 1, 3, cpu=0.5)])
+    told = sent_together([WorkerPoint("", 0, cpu=0.2, gc_s=0.1), WorkerPoint("", 1, 3, cpu=0.5)])
     node0 = Together.of("node0", 2, told, 1.5)
-    assert {len(one) for one in told} == {len(TOLD)}
+    assert {len(one) for one in told} == {len(SENT)}
     assert (node0.mean.cpu, node0.mean.gc_s) == (0.35, 0.075)
     assert (node0.highest.cpu, node0.highest.gc_s, node0.highest.incarnation) == (0.5, 0.15, 3)
     node1 = replace(node0, node="node1", workers=6, mean=replace(node0.mean, cpu=0.75))
@@ -125,11 +125,11 @@ ENDS = 40
 )
 def test_a_worker_is_judged_as_if_each_second_of_it_were_told(shares):
     """But for two seconds in which it comes to be past its limit: what was before is not known."""
-    whole, part, told = Health(), Health(), Told()
+    whole, part, told = Health(), Health(), NamedWorkers()
     for number, cpu in enumerate(shares, 1):
         every = [replace(one, node="node0") for one in workers(w50=cpu, w33=0.6)]
         whole.take(Point(float(number), 1.0, workers=every))
-        together = [Together.of("node0", len(every), told_together(every), 1.0)]
+        together = [Together.of("node0", len(every), sent_together(every), 1.0)]
         some = told.choose(every)
         part.take(Point(float(number), 1.0, workers=some, together=together))
     assert part.limited is whole.limited

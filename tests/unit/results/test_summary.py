@@ -16,11 +16,11 @@ from amoc.base.clock import S_NS
 from amoc.ipc.messages.samples import Sample
 from amoc.metrics.area import Kind, Merge
 from amoc.metrics.board import UserState
-from amoc.metrics.health_figures import WorkerPoint, told_of
+from amoc.metrics.health_figures import WorkerPoint, sent_figures
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
-from amoc.metrics.workers_together import told_together
+from amoc.metrics.workers_together import sent_together
 from amoc.results import journal
 from amoc.results.journal import Journal
 from amoc.results.journal_facts import JournalFacts
@@ -100,9 +100,9 @@ class Node:
             crashes=dict(self.crashes),
             throttles={"pages": self.passed},
             waiting={"pages": self.users[UserState.RUNNING]},
-            workers=[told_of(worker)] if self.sequence % 3 or not self.many else [],
+            workers=[sent_figures(worker)] if self.sequence % 3 or not self.many else [],
             alive=[worker.users],
-            together=told_together([worker]) if self.many else (),
+            together=sent_together([worker]) if self.many else (),
             host=[self.lag_s / 3, 1, 1, 1, 1],
         )
 

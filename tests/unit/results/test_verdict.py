@@ -104,7 +104,7 @@ KNOWN = {"turns": Kind.COUNTER, "turn": Kind.TIMER, "level": Kind.GAUGE}
 def look(dog, window, at_s, *texts, **fields):
     window.add(Point(t_s=at_s, span_s=1.0, **fields))
     results = [(one, one.evaluate(window, KNOWN)) for one in map(parse, texts)]
-    return dog.look(at_s, results, KNOWN)
+    return dog.reasons(at_s, results, KNOWN)
 
 
 def test_what_cannot_recover_ends_the_run_at_once():

@@ -23,7 +23,7 @@ from amoc.cli.view.sections import MAX_ROWS, all_of, progress
 from amoc.cli.view.table_layout import Section, lines, share_out
 from amoc.ipc.messages.samples import Sample
 from amoc.metrics.board import UserState
-from amoc.metrics.health_figures import NodePoint, WorkerPoint, told_of
+from amoc.metrics.health_figures import NodePoint, WorkerPoint, sent_figures
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.workers_together import Together
@@ -66,7 +66,7 @@ def status(duration_s=None, state=State.RUNNING, **parts) -> Status:
             crashes={"ValueError": 2},
             throttles=parts.get("throttles", {}),
             waiting={},
-            workers=[told_of(worker)],
+            workers=[sent_figures(worker)],
             host=(0.0, 0, 0, 0, 0),
         ),
     )

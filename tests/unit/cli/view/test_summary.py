@@ -14,7 +14,7 @@ from amoc.ipc.messages.samples import Sample
 from amoc.metrics import reserved
 from amoc.metrics.area import Merge
 from amoc.metrics.board import UserState
-from amoc.metrics.health_figures import WorkerPoint, told_of
+from amoc.metrics.health_figures import WorkerPoint, sent_figures
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_block import TimerBlock
 from amoc.results.journal_facts import JournalFacts
@@ -51,7 +51,7 @@ def summary(run=RUN, **parts):
         crashes=parts.get("crashes", {}),
         throttles=parts.get("throttles", {}),
         waiting={},
-        workers=[told_of(worker)],
+        workers=[sent_figures(worker)],
         host=(0.0, 0, 0, 0, 0),
     )
     point = runs.feed(SampleMerger(), sample, span_s=12.5)

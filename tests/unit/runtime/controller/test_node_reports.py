@@ -9,12 +9,12 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, WorkerLost, WorkerUp
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
-from amoc.metrics.health_figures import WorkerPoint, told_of
+from amoc.metrics.health_figures import WorkerPoint, sent_figures
 from amoc.runtime.controller.node_reports import check
 
 WORKERS, HIGHEST = range(2, 4), 100
 LOADED = Loaded("x", "", [], (50.0, None), 2, 1, 1024, [])
-FIGURES = told_of(WorkerPoint("", 2))
+FIGURES = sent_figures(WorkerPoint("", 2))
 SAMPLE = Sample(1, 5, {}, 0, {}, {}, (), {}, {}, {}, [FIGURES], [], [(90, 11)], 2, [1, 0])
 
 FAIR = (

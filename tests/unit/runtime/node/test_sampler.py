@@ -21,7 +21,7 @@ from amoc.metrics import board_reader, health_figures, registry, vectors
 from amoc.metrics.area import Kind, Merge
 from amoc.metrics.board import Board, Cell
 from amoc.metrics.board_reader import AreaReader
-from amoc.metrics.health_figures import NodePoint, WorkerPoint, in_a_second, told_of
+from amoc.metrics.health_figures import NodePoint, WorkerPoint, sent_figures, worker_point
 from amoc.metrics.histogram import CELLS, Histogram, cell_of, end_ns, middle_ns
 from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_cells import record
@@ -54,7 +54,7 @@ def wire(record):
 
 def worker_of(sample: Sample, at: int = 0) -> WorkerPoint:
     """What a sample says of a worker."""
-    return in_a_second("node0", sample.workers[at], 1.0)
+    return worker_point("node0", sample.workers[at], 1.0)
 
 
 class Node:
@@ -354,7 +354,7 @@ def test_of_many_workers_some_are_told_of_and_in_the_end_each():
     told = wire(many.take(NOBODY, 0, named_every=1))
     assert (told.first, told.alive, told.restarted) == (16, [*board.numbers], 16)
     assert len(told.workers) <= 2
-    mean, highest = (in_a_second("node0", one, 1.0) for one in told.together)
+    mean, highest = (worker_point("node0", one, 1.0) for one in told.together)
     assert (mean.users, highest.users) == (19.5, 23)
     last = wire(many.take(NOBODY, 0, last=True, named_every=1))
     assert [worker_of(last, at).worker for at in range(8)] == [*board.numbers]
@@ -401,7 +401,7 @@ def test_a_cell_ends_where_the_next_one_begins(cell):
 
 def grown(reader: AreaReader) -> dict[str, object]:
     """What a reader finds that has grown: counters, and cells of timers by number."""
-    reader.meet()
+    reader.read_new()
     found: dict[str, object] = {one.name: one.by for some in reader.changes() for one in some}
     for some in reader.timer_changes():
         for key, by in zip(some.keys, some.by, strict=True):
@@ -463,7 +463,7 @@ def sample(sequence: int, at_s: float, **parts):
         crashes={},
         throttles=parts.get("throttles", {}),
         waiting=parts.get("waiting", {}),
-        workers=[told_of(worker)],
+        workers=[sent_figures(worker)],
         host=dataclasses.astuple(HOST.figures())[1:],
     )
 
@@ -622,7 +622,7 @@ def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_l
     seconds.begin(10 * S_NS)
     assert seconds.cut(13 * S_NS, moment()).late == ["node0"]
     samples.take("node0", sample(2, 11.0, counters={"a": 5}))
-    assert seconds.heard
+    assert seconds.has_samples
     last = seconds.cut(seconds.end_ns(int(13.5 * S_NS)), moment())
     assert (last.t_s, last.counters) == (3.5, {"a": 5})
 
