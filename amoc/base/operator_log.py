@@ -9,30 +9,30 @@ class OperatorLog:
     """Shows lines to the operator; never blocks.
 
     Attributes:
-        tell: Called with a level (``info``, ``warning``, ``error``, or ``trace`` for the traceback
+        show: Called with a level (``info``, ``warning``, ``error``, or ``trace`` for the traceback
             of the preceding line) and a text.
     """
 
-    def __init__(self, tell: Callable[[str, str], object] = lambda _level, _text: None) -> None:
-        self.tell = tell
+    def __init__(self, show: Callable[[str, str], object] = lambda _level, _text: None) -> None:
+        self.show = show
 
     def info(self, text: str) -> None:
         """Show a line about normal operation."""
-        self.tell("info", text)
+        self.show("info", text)
 
     def warning(self, text: str, trace: str = "") -> None:
         """Show a warning, with its traceback if `trace` is given."""
-        self._tell("warning", text, trace)
+        self._show("warning", text, trace)
 
     def error(self, text: str, trace: str = "") -> None:
         """Show an error, with its traceback if `trace` is given."""
-        self._tell("error", text, trace)
+        self._show("error", text, trace)
 
     def trace(self, text: str) -> None:
         """Show the traceback of the preceding line."""
-        self.tell("trace", text)
+        self.show("trace", text)
 
-    def _tell(self, level: str, text: str, trace: str) -> None:
-        self.tell(level, text)
+    def _show(self, level: str, text: str, trace: str) -> None:
+        self.show(level, text)
         if trace:
             self.trace(trace)

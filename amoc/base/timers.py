@@ -1,4 +1,4 @@
-"""Timers of the event loop that call back once."""
+"""One-shot timers of the event loop."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 def call_later(
     loop: _Loop, seconds: float, callback: Callable[[], object], *, ref: bool = True
 ) -> _TimerWatcher:
-    """Let `loop` call `callback` once, `seconds` from now; at its next turn if that is below 0.
+    """Call `callback` once, `seconds` from now; at the loop's next turn if that is negative.
 
     Args:
-        loop: The caller's, of `get_hub`.
-        seconds: In how many seconds.
-        callback: What is called, in the hub.
-        ref: Whether the loop runs on for it.
+        loop: The caller's loop, that of `get_hub`.
+        seconds: The delay.
+        callback: The function, called in the hub.
+        ref: Whether the timer keeps the loop running.
 
     Returns:
         The timer, for the caller to close.
     """
     timer = loop.timer(max(seconds, 0.0), ref=ref)
-    # By itself gevent counts from the beginning of the loop's turn: who has worked for long within
-    # one would be called early, or at once.
+    # Update the loop's time: by default gevent counts from the start of the loop's turn, so after
+    # long work in that turn the timer would fire early, or at once.
     timer.start(callback, update=True)
     return timer

@@ -110,8 +110,8 @@ class Feeds:
     def _tell(self, name: str, told: Dealt[WorkerId]) -> None:
         for worker, ranges in told.rows:
             self._post(worker, messages.FeedRows(name, ranges))
-        for worker in told.ask_back:
-            self._post(worker, messages.FeedAskBack(name))
+        for worker in told.recall:
+            self._post(worker, messages.FeedRecall(name))
         for worker in told.ended:
             self._post(worker, messages.FeedEnded(name))
 

@@ -34,7 +34,7 @@ class Dealt(Generic[W]):
     """Messages to send to workers."""
 
     rows: list[tuple[W, Ranges]] = field(default_factory=list)
-    ask_back: list[W] = field(default_factory=list)
+    recall: list[W] = field(default_factory=list)
     ended: list[W] = field(default_factory=list)
 
 
@@ -43,13 +43,13 @@ class _Worker:
     """The dealer's record of a worker.
 
     Attributes:
-        in_hand: Upper bound of the unused rows that it holds.
+        held: Upper bound of the unused rows that it holds.
         sent: Rows dealt to it so far.
         waiting: Its users that wait for a row.
         asked: Whether it has been asked to return its rows.
     """
 
-    in_hand: int = 0
+    held: int = 0
     sent: int = 0
     waiting: int = 0
     asked: bool = False
@@ -76,7 +76,7 @@ class Dealer(Generic[W]):
         self._workers: dict[W, _Worker] = {}
 
     def want(
-        self, worker: W, waiting: int, ahead: int, in_hand: int = 0, received: int = 0
+        self, worker: W, waiting: int, ahead: int, held: int = 0, received: int = 0
     ) -> Dealt[W]:
         """Deal rows to a worker that needs some.
 
@@ -84,12 +84,12 @@ class Dealer(Generic[W]):
             worker: The worker.
             waiting: The number of its users that wait.
             ahead: The number of rows it wants in addition.
-            in_hand: The number of unused rows it holds.
+            held: The number of unused rows it holds.
             received: The number of rows it has received so far.
         """
         one = self._workers.setdefault(worker, _Worker())
         coming = one.sent - received  # still in flight when the worker asked
-        one.in_hand = in_hand + coming
+        one.held = held + coming
         one.waiting = max(0, waiting - coming)
         ahead = max(0, ahead - max(0, coming - waiting))
         told: Dealt[W] = Dealt()
@@ -100,7 +100,7 @@ class Dealer(Generic[W]):
         """Take back all unused rows of a worker, which had received `received` rows by then."""
         one = self._workers.setdefault(worker, _Worker())
         one.asked = False
-        one.in_hand = one.sent - received
+        one.held = one.sent - received
         for first, count in ranges:
             heappush(self._returned, (first, count))
             self._returned_rows += count
@@ -110,7 +110,7 @@ class Dealer(Generic[W]):
     def lost(self, worker: W) -> tuple[int, Dealt[W]]:
         """Forget a lost worker; return the most rows it may have held, and what to send now."""
         one = self._workers.pop(worker, _Worker())
-        return one.in_hand, self._go_on(Dealt())
+        return one.held, self._go_on(Dealt())
 
     def _go_on(self, told: Dealt[W]) -> Dealt[W]:
         """Serve workers whose users wait; if no row is left, ask others to return theirs."""
@@ -122,9 +122,9 @@ class Dealer(Generic[W]):
             return told
         # A worker whose users wait holds no rows; otherwise they would not wait.
         for worker, one in self._workers.items():
-            if one.in_hand > 0 and not one.asked and waiting != [worker]:
+            if one.held > 0 and not one.asked and waiting != [worker]:
                 one.asked = True
-                told.ask_back.append(worker)
+                told.recall.append(worker)
         if not any(one.asked for one in self._workers.values()):
             self.ended = True
             told.ended += waiting
@@ -139,7 +139,7 @@ class Dealer(Generic[W]):
             self.ended = False
             count = sum(count for _, count in ranges)
             one.sent += count
-            one.in_hand += count
+            one.held += count
             one.waiting = max(0, one.waiting - count)
             told.rows.append((worker, ranges))
 

@@ -16,7 +16,7 @@ from gevent import getcurrent
 from amoc.base import context, pause
 from amoc.base.errors import ScenarioError
 from amoc.base.text import counted
-from amoc.feed.hand import CHUNK
+from amoc.feed.reserve import CHUNK
 from amoc.feed.sources import Rows
 from amoc.ipc import rpc
 from amoc.metrics import optional, reserved

@@ -18,7 +18,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.base.waiting import Waiter, wait
 from amoc.feed.feed import ROWS, DealtFeed, Feed, metric_name
-from amoc.feed.hand import Hand
+from amoc.feed.reserve import Reserve
 from amoc.ipc.messages import feed as messages
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
@@ -50,16 +50,16 @@ class WorkerSupply:
         self._feed = feed
         self._send = send
         self._at_flush = at_flush
-        self._hand = Hand()
+        self._reserve = Reserve()
         self._waiting: dict[Waiter[int], None] = {}
         self._received = 0
         self._asked = self._ended = False
 
     def take(self) -> tuple[int, int]:
         """Take the next numbers, waiting if there are none; see `amoc.feed.feed.Supply`."""
-        if len(self._hand):
-            taken = self._hand.take(self._hand.chunk())
-            if self._hand.is_low and not (self._asked or self._ended):
+        if len(self._reserve):
+            taken = self._reserve.take(self._reserve.chunk())
+            if self._reserve.is_low and not (self._asked or self._ended):
                 self._ask()
             return taken
         return (0, 0) if self._ended else self._wait()
@@ -96,8 +96,8 @@ class WorkerSupply:
             messages.FeedWant(
                 self._feed.name,
                 len(self._waiting),
-                self._hand.wants(now_ns()),
-                len(self._hand) + ready,
+                self._reserve.wants(now_ns()),
+                len(self._reserve) + ready,
                 self._received,
             )
         )
@@ -118,7 +118,7 @@ class WorkerSupply:
         for at, waiter in enumerate(waiting):
             self._serve(waiter, first + at)
         if rest := count - len(waiting):
-            self._hand.put(first + len(waiting), rest)
+            self._reserve.put(first + len(waiting), rest)
 
     def _serve(self, waiter: Waiter[int], number: int) -> None:
         del self._waiting[waiter]
@@ -133,8 +133,8 @@ class WorkerSupply:
 
     def give_back(self) -> None:
         """Return all unused rows to the controller."""
-        self._hand.put(*self._feed.unread(forget=True))
-        self._send(messages.FeedReturned(self._feed.name, self._hand.give_all(), self._received))
+        self._reserve.put(*self._feed.unread(forget=True))
+        self._send(messages.FeedReturned(self._feed.name, self._reserve.take_all(), self._received))
 
 
 class WorkerFeeds:
@@ -162,7 +162,7 @@ class WorkerFeeds:
             match record:
                 case messages.FeedRows(_, ranges):
                     supply.rows(ranges)
-                case messages.FeedAskBack():
+                case messages.FeedRecall():
                     supply.give_back()
                 case messages.FeedEnded():
                     supply.ended()

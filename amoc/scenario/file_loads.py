@@ -146,7 +146,7 @@ class FileLoads(NamedTuple):
         return max((one.total_s for one in every), default=0.0) or None
 
 
-class Whose:
+class Assignment:
     """The scenario of each user and arrival."""
 
     def __init__(self, loads: FileLoads) -> None:

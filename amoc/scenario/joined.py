@@ -16,25 +16,28 @@ from amoc.base.errors import ScenarioError, value_error_as
 from amoc.metrics import reserved
 from amoc.scenario import loader
 from amoc.scenario.facts import RunFacts
-from amoc.scenario.file_loads import FileLoads, Whose
+from amoc.scenario.file_loads import Assignment, FileLoads
 from amoc.scenario.loader import Scenario
 from amoc.scenario.mix import Mix
 from amoc.scenario.scenario_files import JOINS, Part, parts_of
 from amoc.scenario.settings import Source
 from amoc.scenario.user_kinds import NamedStart, is_new
 
-_Whose = Callable[[int, int], tuple[Sequence[int], Mix, int]]
-"""See `Whose`."""
+_Assignment = Callable[[int, int], tuple[Sequence[int], Mix, int]]
+"""The signature of `Assignment`."""
 
 
 class StartOfScenarios(NamedStart):
     """Runs each user's scenario, which its number determines."""
 
     def __init__(
-        self, names: Sequence[str], whose: _Whose, starts: Sequence[Callable[[int], object]]
+        self,
+        names: Sequence[str],
+        assignment: _Assignment,
+        starts: Sequence[Callable[[int], object]],
     ) -> None:
         self._names = names
-        self._whose = whose
+        self._assignment = assignment
         self._starts = starts
         self._counters = [
             tuple(
@@ -46,7 +49,7 @@ class StartOfScenarios(NamedStart):
 
     def __call__(self, user_id: int, rank: int = 0) -> object:
         """Run an iteration of a user."""
-        parts, mix, place = self._whose(user_id, rank)
+        parts, mix, place = self._assignment(user_id, rank)
         number = parts[mix.kind_of(place)]
         users, iterations = self._counters[number]
         if is_new(getcurrent()):
@@ -59,7 +62,7 @@ class StartOfScenarios(NamedStart):
 
     def name_of(self, user_id: int, rank: int = 0) -> str:
         """Return the name of a user's scenario, with its kind if that has several."""
-        parts, mix, place = self._whose(user_id, rank)
+        parts, mix, place = self._assignment(user_id, rank)
         number = parts[mix.kind_of(place)]
         start, name = self._starts[number], self._names[number]
         if isinstance(start, NamedStart):
@@ -73,17 +76,17 @@ class Joined(Scenario):
 
     Attributes:
         parts: The scenarios.
-        whose: Maps users to scenarios.
+        assignment: Maps users to scenarios.
     """
 
     parts: tuple[Scenario, ...]
-    whose: _Whose
+    assignment: _Assignment
 
     def start_with(self, state: object) -> Callable[[int], object]:
         """Return the start() functions of all as one function of the user's id alone."""
         states = cast("Sequence[object]", state)
         starts = [one.start_with(its) for one, its in zip(self.parts, states, strict=True)]
-        return StartOfScenarios([one.name for one in self.parts], self.whose, starts)
+        return StartOfScenarios([one.name for one in self.parts], self.assignment, starts)
 
     def init(self) -> object:
         """Run each scenario's ``init``, in order."""
@@ -124,21 +127,21 @@ def _load(part: Part, libraries: str, sources: Sequence[Source]) -> Scenario:
         here.set(RunFacts, facts)
 
 
-def _whose(source: str, parts: Sequence[Part]) -> _Whose:
+def _assignment(source: str, parts: Sequence[Part]) -> _Assignment:
     """Return the mapping of users to `parts`.
 
     Raises:
         ValueError: A load is invalid; a clause.
     """
     if (loads := FileLoads.of(source)) is not None:
-        return Whose(loads)
+        return Assignment(loads)
     mix, every = Mix([one.users for one in parts]), range(len(parts))
     return lambda user_id, arrival: (every, mix, arrival or user_id)
 
 
 def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Scenario:
     with value_error_as(ScenarioError, f"scenarios {source}: "):
-        whose = _whose(source, parts)
+        assignment = _assignment(source, parts)
     name = JOINS.join(one.name for one in loaded)
     module: Any = ModuleType(name)
     if any(hasattr(one.module, "init") for one in loaded):
@@ -151,5 +154,5 @@ def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Sce
         doc="\n".join(f"{one.name}: {one.doc}" for one in loaded if one.doc),
         module=module,
         parts=tuple(loaded),
-        whose=whose,
+        assignment=assignment,
     )

@@ -101,7 +101,7 @@ class OpenStep(Protocol):
 
 
 has_opened = False
-"""Whether a step was ever opened in this process: until then no request looks for one around it."""
+"""Whether any step has been opened in this process; until then requests do not look for one."""
 
 
 def open_step() -> OpenStep | None:

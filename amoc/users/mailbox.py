@@ -92,5 +92,5 @@ class Mailbox:
 
 def _missed(timeout: float, match: Match | None, others: int) -> str:
     wanted = "a message" if match is None else "a message that matches"
-    beside = f", only {others} other(s)" if others else ""
-    return f"{wanted} did not arrive within {timeout:g} s{beside}"
+    rest = f", only {others} other(s)" if others else ""
+    return f"{wanted} did not arrive within {timeout:g} s{rest}"

@@ -14,7 +14,7 @@ class FeedWant(NamedTuple):
     """The number of users that wait for a row."""
     ahead: int
     """The number of rows it wants in addition."""
-    in_hand: int
+    held: int
     """The number of unused rows it holds."""
     received: int
     """The total number of rows it has received."""
@@ -38,7 +38,7 @@ class FeedRows(NamedTuple):
     """As in `FeedReturned`; the numbers of a circular feed continue beyond its end."""
 
 
-class FeedAskBack(NamedTuple):
+class FeedRecall(NamedTuple):
     """Down, in an envelope: return unused rows, since users of other workers wait for them."""
 
     feed: str
@@ -63,7 +63,7 @@ class FeedState(NamedTuple):
     """Whether it has no rows left."""
 
 
-FeedToWorker = FeedRows | FeedAskBack | FeedEnded
+FeedToWorker = FeedRows | FeedRecall | FeedEnded
 FeedToController = FeedWant | FeedReturned
 FEED_TO_WORKER: Codec[FeedToWorker] = Codec(FeedToWorker)
 FEED_TO_CONTROLLER: Codec[FeedToController] = Codec(FeedToController)

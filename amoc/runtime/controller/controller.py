@@ -359,7 +359,7 @@ class Controller:
             case Blocked():
                 self._results.blocked(record)
             case Note(level, text):
-                self._operator.tell(level, text)
+                self._operator.show(level, text)
             case Output(lines):
                 for line in lines:
                     self._on_line(line)

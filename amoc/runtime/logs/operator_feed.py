@@ -66,4 +66,4 @@ class OperatorFeed:
         """Show `text`, whatever the limit."""
         if self._operator is not None:
             with contextlib.suppress(Exception):  # the connection to the operator may be lost
-                self._operator.tell(level, text)
+                self._operator.show(level, text)

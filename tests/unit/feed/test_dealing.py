@@ -62,7 +62,7 @@ class Worker:
             self.hand += rows
             if self.waiting:
                 self.ask(ahead=0)
-        elif what == "ask_back":
+        elif what == "recall":
             given, self.hand = self.hand, []
             self.up.append(("returned", ranges_of(given), self.received))
         else:
@@ -87,8 +87,8 @@ class Run:
     def pass_on(self, told) -> None:
         for worker, ranges in told.rows:
             worker.down.append(("rows", ranges))
-        for worker in told.ask_back:
-            worker.down.append(("ask_back", ()))
+        for worker in told.recall:
+            worker.down.append(("recall", ()))
         for worker in told.ended:
             worker.down.append(("ended", ()))
 
@@ -212,9 +212,9 @@ def test_rows_in_hand_are_asked_back_only_for_users_that_wait():
     dealer.want("b", 2, 0)
     assert dealer.want("b", 0, 5, received=2) == Dealt()
     told = dealer.want("c", 0, 5)
-    assert not told.ask_back
+    assert not told.recall
     told = dealer.want("b", 1, 0, received=2)
-    assert (told.ask_back, told.ended) == (["a"], [])
+    assert (told.recall, told.ended) == (["a"], [])
     told = dealer.returned("a", [(1, 1)], received=2)
     assert (told.rows, told.ended) == ([("b", [(1, 1)])], [])
     told = dealer.want("b", 1, 0, received=3)
@@ -224,9 +224,9 @@ def test_rows_in_hand_are_asked_back_only_for_users_that_wait():
 def test_a_worker_that_is_lost_while_it_is_asked_ends_the_wait():
     dealer: Dealer[str] = Dealer(4, wraps=False)
     dealer.want("a", 4, 0)
-    assert dealer.want("b", 1, 0).ask_back == ["a"]
-    in_hand, told = dealer.lost("a")
-    assert (in_hand, told.ended, dealer.dealt) == (4, ["b"], 4)
+    assert dealer.want("b", 1, 0).recall == ["a"]
+    held, told = dealer.lost("a")
+    assert (held, told.ended, dealer.dealt) == (4, ["b"], 4)
 
 
 def test_what_is_on_its_way_to_a_worker_is_not_dealt_again():
@@ -241,7 +241,7 @@ def test_what_is_on_its_way_to_a_worker_is_not_dealt_again():
 def test_rows_that_a_worker_has_used_are_not_lost_with_it():
     dealer: Dealer[str] = Dealer(100, wraps=False)
     dealer.want("a", 4, 0)
-    dealer.want("a", 0, 0, in_hand=1, received=4)
+    dealer.want("a", 0, 0, held=1, received=4)
     assert dealer.lost("a") == (1, Dealt())
     assert dealer.lost("never seen") == (0, Dealt())
 
@@ -261,7 +261,7 @@ def test_who_was_told_that_none_is_left_waits_no_more():
     assert not dealer.ended
     dealer.want("a", 1, 0)
     assert not dealer.ended
-    assert dealer.want("b", 1, 0).ask_back == ["a"]
+    assert dealer.want("b", 1, 0).recall == ["a"]
     assert dealer.returned("a", [], received=1).ended == ["b"]
     assert dealer.ended
     assert dealer.returned("a", [(0, 1)], received=1) == Dealt()

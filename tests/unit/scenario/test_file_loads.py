@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from amoc.base.clock import S_NS
 from amoc.runtime.controller.stage_follower import StageFollower
-from amoc.scenario.file_loads import FileLoads, Whose
+from amoc.scenario.file_loads import Assignment, FileLoads
 
 STAGES = st.lists(st.tuples(st.integers(1, 3), st.integers(0, 9)), min_size=1, max_size=4).map(
     lambda stages: ",".join(f"{seconds}s:{users}" for seconds, users in stages)
@@ -28,8 +28,8 @@ def loads_of(loads: list[str]) -> FileLoads | None:
     return FileLoads.of(" ".join(f"s{place}.py={load}" for place, load in enumerate(loads)))
 
 
-def scenario_of(whose: Whose, user_id: int, arrival: int = 0) -> int:
-    parts, mix, place = whose(user_id, arrival)
+def scenario_of(assignment: Assignment, user_id: int, arrival: int = 0) -> int:
+    parts, mix, place = assignment(user_id, arrival)
     return parts[mix.kind_of(place)]
 
 
@@ -39,14 +39,14 @@ def test_each_scenario_has_its_users_whatever_the_others_have(loads):
     if found is None:
         assert all(load.isdigit() for load in loads)
         return
-    whose = Whose(found)
-    ids = Counter(scenario_of(whose, one) for one in range(1, found.first_arrival))
+    assignment = Assignment(found)
+    ids = Counter(scenario_of(assignment, one) for one in range(1, found.first_arrival))
     for place, load in enumerate(loads):
         if load.isdigit():
             assert ids[place] == int(load)
         elif "/" in load:
             assert ids[place] == 0
-            assert place in (scenario_of(whose, found.first_arrival, n) for n in range(1, 100))
+            assert place in (scenario_of(assignment, found.first_arrival, n) for n in range(1, 100))
         else:
             (group,) = (one for one in found.groups if one.parts == (place,) and one.stages)
             assert ids[place] == len(group.ids)
@@ -70,10 +70,10 @@ def test_what_they_are_together():
     assert found.stages.start == 100
     assert found.rate == "5.0/s"
     assert (found.total_s, found.most_users) == (60.0, 150)
-    whose = Whose(found)
-    arrivals = Counter(scenario_of(whose, 151, number) for number in range(1, 101))
+    assignment = Assignment(found)
+    arrivals = Counter(scenario_of(assignment, 151, number) for number in range(1, 101))
     assert arrivals == {2: 40, 4: 60}
-    assert whose(151)[2] == 1, "each arrival may be a new user, whose id then says whose it is"
+    assert assignment(151)[2] == 1, "each arrival may be a new user, whose id then says whose it is"
 
 
 def test_a_rate_may_have_stages_and_hold_its_last_one():

@@ -18,7 +18,7 @@ CHUNK = 256
 """Maximum number of rows read at once, which takes less than a millisecond."""
 
 
-class Hand:
+class Reserve:
     """Ranges of rows, in order of use.
 
     Attributes:
@@ -60,7 +60,7 @@ class Hand:
         """Return how many rows to read at once: less than a block, to ask for the next in time."""
         return max(1, min(CHUNK, self.block // 2))
 
-    def give_all(self) -> list[tuple[int, int]]:
+    def take_all(self) -> list[tuple[int, int]]:
         """Remove and return all ranges."""
         ranges = list(self._ranges)
         self._ranges.clear()

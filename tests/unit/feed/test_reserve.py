@@ -1,11 +1,11 @@
-"""What a worker has in hand of a feed: in order, each row once, and as much as it needs."""
+"""What a worker has in reserve of a feed: in order, each row once, and as much as it needs."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.feed.hand import CHUNK, LASTS_NS, MAX_BLOCK, MIN_BLOCK, Hand
+from amoc.feed.reserve import CHUNK, LASTS_NS, MAX_BLOCK, MIN_BLOCK, Reserve
 
 
 def numbers(ranges):
@@ -15,51 +15,51 @@ def numbers(ranges):
 @given(st.lists(st.integers(0, 20), max_size=10), st.lists(st.integers(1, 30), max_size=30))
 def test_rows_come_out_as_they_were_put_in_and_what_is_left_is_given_back(counts, takes):
     """Ranges of so many rows, each behind a gap; then so many are taken at the most."""
-    hand, put, taken = Hand(), [], []
+    reserve, put, taken = Reserve(), [], []
     for at, count in enumerate(counts):
-        hand.put(at * 100, count)
+        reserve.put(at * 100, count)
         put += range(at * 100, at * 100 + count)
     for most in takes:
-        before = len(hand)
-        first, count = hand.take(most)
+        before = len(reserve)
+        first, count = reserve.take(most)
         assert count <= most
-        assert len(hand) == before - count
+        assert len(reserve) == before - count
         assert bool(count) is bool(before)
         taken += range(first, first + count)
-    left = numbers(hand.give_all())
+    left = numbers(reserve.take_all())
     assert taken + left == put
-    assert (len(hand), hand.take(5), hand.give_all()) == (0, (0, 0), [])
-    hand.put(7, 3)
-    assert (len(hand), hand.take(5)) == (3, (7, 3))
+    assert (len(reserve), reserve.take(5), reserve.take_all()) == (0, (0, 0), [])
+    reserve.put(7, 3)
+    assert (len(reserve), reserve.take(5)) == (3, (7, 3))
 
 
 def test_a_block_is_what_a_worker_uses_in_a_fifth_of_a_second():
-    hand, now_ns = Hand(), 10**15
-    assert hand.wants(now_ns) == MIN_BLOCK  # the first says nothing of how fast rows are used
+    reserve, now_ns = Reserve(), 10**15
+    assert reserve.wants(now_ns) == MIN_BLOCK  # the first says nothing of how fast rows are used
     sizes = []
     for _ in range(12):
         now_ns += LASTS_NS - 1
-        sizes.append(hand.wants(now_ns))
+        sizes.append(reserve.wants(now_ns))
     assert sizes[:3] == [MIN_BLOCK * 2, MIN_BLOCK * 4, MIN_BLOCK * 8]
     assert sizes[-1] == MAX_BLOCK
     for lasted_ns in (LASTS_NS, 10 * LASTS_NS):
         now_ns += lasted_ns
-        assert hand.wants(now_ns) == MAX_BLOCK
+        assert reserve.wants(now_ns) == MAX_BLOCK
     sizes = []
     for _ in range(12):
         now_ns += 10 * LASTS_NS + 1
-        sizes.append(hand.wants(now_ns))
+        sizes.append(reserve.wants(now_ns))
     assert sizes[:2] == [MAX_BLOCK // 2, MAX_BLOCK // 4]
     assert sizes[-1] == MIN_BLOCK
 
 
 def test_the_next_block_is_asked_for_when_half_of_one_is_used():
-    hand = Hand()
-    hand.put(0, MIN_BLOCK)
-    assert not hand.is_low
-    assert hand.chunk() == MIN_BLOCK // 2
-    hand.take(hand.chunk())
-    assert hand.is_low
+    reserve = Reserve()
+    reserve.put(0, MIN_BLOCK)
+    assert not reserve.is_low
+    assert reserve.chunk() == MIN_BLOCK // 2
+    reserve.take(reserve.chunk())
+    assert reserve.is_low
     for number in range(20):
-        hand.wants(10**15 + number)
-    assert hand.chunk() == CHUNK < MAX_BLOCK // 2
+        reserve.wants(10**15 + number)
+    assert reserve.chunk() == CHUNK < MAX_BLOCK // 2
