@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -124,15 +125,12 @@ class Ejabberd(XmppServer):
             api,
             self.component_port,
         )
-        for number in range(1, accounts + 1):
-            self._register(api, f"user_{number}", f"password_{number}")
-
-    def _register(self, api: int, user: str, password: str) -> None:
-        connection = HTTPConnection("127.0.0.1", api, timeout=DEADLINE_S)
-        account = {"user": user, "host": self.domain, "password": password}
-        try:
-            connection.request("POST", "/api/register", json.dumps(account))
-            answer = connection.getresponse()
-            assert answer.status == 200, answer.read()
-        finally:
-            connection.close()
+        with closing(HTTPConnection("127.0.0.1", api, timeout=DEADLINE_S)) as connection:
+            for number in range(1, accounts + 1):
+                account = {"user": f"user_{number}", "password": f"password_{number}"}
+                connection.request(
+                    "POST", "/api/register", json.dumps({**account, "host": self.domain})
+                )
+                answer = connection.getresponse()
+                said = answer.read()
+                assert answer.status == 200, said
