@@ -32,6 +32,9 @@ MODULES = (
     *("amoc.service.isolated_main", "amoc.steps.api", "amoc.users.run"),
     *("amoc.cli.signals", "amoc.cli.summary_file", "amoc.cli.view.shown_run"),
     *("amoc.results.report.page", "amoc.runtime.controller.controller", "amoc.runtime.launched"),
+    *("amoc.cli.cluster", "amoc.cli.run_data", "amoc.cli.view.plain", "amoc.cli.view.summary"),
+    *("amoc.results.export.junit", "amoc.runtime.controller.report_writer", "amoc.runtime.host"),
+    *("amoc.runtime.local_launcher", "pydantic.main", "pydantic.type_adapter", "rich.ansi"),
 )
 """What commands import when they are called, but for what must find a patched standard library."""
 
