@@ -81,7 +81,7 @@ def launch(plan: RunPlan, launcher: Launcher) -> Launched:
         context.destroy(linger=0)
         shutil.rmtree(directory, ignore_errors=True)
         raise
-    launcher.took(parent.endpoints)
+    launcher.bound_at(parent.endpoints)
     launched = Launched(run_id, started_at, directory, context, parent, nodes, launcher)
     for node in nodes:
         launched.begin(plan, node)

@@ -5,7 +5,7 @@ bus, which the launcher has nothing to do with. A run uses it in this order::
 
     nodes = launcher.start(directory)      before there is an event loop, or a ZeroMQ context
     launcher.listen(directory)             get the place for the run's sockets
-    launcher.took(endpoints)               tell it that they are bound
+    launcher.bound_at(endpoints)           tell it that they are bound
     node.begin(bootstrap)                  for each, once the sockets of the run are bound
     node.watch(on_line)                    for each, in the event loop
     launcher.newcomers()                   nodes that come later; the same is done with each
@@ -103,7 +103,7 @@ class Launcher(Protocol):
     def listen(self, directory: str, /) -> tuple[zmq.Context[zmq.Socket[bytes]], str | Listen]:
         """Return the context for the run's sockets, and the address where nodes connect."""
 
-    def took(self, endpoints: tuple[str, str], /) -> None:
+    def bound_at(self, endpoints: tuple[str, str], /) -> None:
         """Tell the launcher where the run's sockets are bound."""
 
     def newcomers(self) -> Iterator[LaunchedNode]:

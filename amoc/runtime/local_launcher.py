@@ -101,7 +101,7 @@ class LocalLauncher:
         """Return a context, and the directory itself."""
         return zmq.Context(), directory
 
-    def took(self, endpoints: tuple[str, str]) -> None:
+    def bound_at(self, endpoints: tuple[str, str]) -> None:
         """Do nothing: its nodes know the directory."""
 
     def newcomers(self) -> Iterator[LocalNode]:

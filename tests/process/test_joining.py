@@ -291,7 +291,7 @@ def test_a_keeper_that_reports_nonsense_is_given_up_and_the_others_are_heard(
     with liar(launcher) as child, gevent.Timeout(DEADLINE_S):
         honest, lying = starting.get()
         child.report_urgent(report)
-        eventually(lambda: lying.nonsense)
+        eventually(lambda: lying.invalid)
         heard_ns = honest.heard_ns
         eventually(lambda: honest.heard_ns != heard_ns)
     assert lying.ended() is None  # its node may still be running

@@ -49,8 +49,8 @@ class ChosenNodes:
         Raises:
             UsageError: No node has one of the names.
         """
-        # `there` may still include a node that is being given up.
-        chosen = named([one for one in self._nodes.there if not one.lost], names)
+        # `present` may still include a node that is being given up.
+        chosen = named([one for one in self._nodes.present if not one.lost], names)
         turns = zip_longest(*(one.workers for one in chosen))
         return [worker for worker in chain.from_iterable(turns) if worker is not None]
 

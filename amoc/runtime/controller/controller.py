@@ -156,7 +156,7 @@ class Controller:
                     self._launched.nodes,
                     self._take,
                     self._check,
-                    lambda node, error: self._loss.spare(self._services, node, error),
+                    lambda node, error: self._loss.go_on_without(self._services, node, error),
                     self._plan.ids[-1],
                 )
                 self._joins = NodeJoins(
@@ -315,7 +315,7 @@ class Controller:
         shutil.rmtree(
             self._launched.directory, ignore_errors=True
         )  # from here on, being killed leaves nothing behind
-        for node in self._nodes.there:
+        for node in self._nodes.present:
             if Hello in node.seen:
                 events.NODE_DOWN(node=node.name, reason=str(failure or ""))
         for node in self._nodes.all if self._begun_ns else ():

@@ -194,7 +194,7 @@ class NodeJoins:
             AmocError: It cannot take its users; nothing was changed.
         """
         node, kept = coming
-        there = [*self._nodes.there, node]
+        there = [*self._nodes.present, node]
         of_nodes = {**self._status.nodes, node.name: loaded}
         facts = [
             NodeFacts(one.name, one.launched.host, len(one.workers), of_nodes[one.name].cores)

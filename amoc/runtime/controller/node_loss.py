@@ -56,7 +56,7 @@ class NodeLoss:
         self._directory = directory
         self.at_end: list[str] = []
 
-    def spare(self, services: Services | None, node: Node, error: AmocError) -> bool:
+    def go_on_without(self, services: Services | None, node: Node, error: AmocError) -> bool:
         """Go on without `node`, whose process has ended; return whether the run goes on."""
         state = self._status.state
         if services is None or state not in (State.RUNNING, State.PAUSED, State.STOPPING):

@@ -73,7 +73,7 @@ class NodeUsers:
         """Return how many users a worker may have that have not started."""
         if len(self._nodes.all) == self._seats or not isfinite(per_s := self._starts_per_s(now_ns)):
             return MAX_OUTSTANDING
-        workers = sum(len(one.workers) for one in self._nodes.there)
+        workers = sum(len(one.workers) for one in self._nodes.present)
         return min(MAX_OUTSTANDING, max(MIN_AHEAD, ceil(per_s * AHEAD_S / workers)))
 
     def lose(self, node: Node, restart: bool) -> tuple[int, int, int]:
@@ -91,7 +91,7 @@ class NodeUsers:
         never = self._starts.unstarted(node.workers)
         ran = [one for one in users if one not in never]
         unstarted = [one for one in users if one in never]
-        left = [one for other in self._nodes.there if not other.lost for one in other.workers]
+        left = [one for other in self._nodes.present if not other.lost for one in other.workers]
         self._move(Move(1, self._ids[-1], list(node.workers), left))
         self.whereabouts.withdrawn(unstarted)
         again = ran if restart else ()
@@ -122,7 +122,7 @@ class NodeUsers:
             by_slots = sum(self._placement.share(self._max_users, one) for one in node.workers)
         undealt = self.whereabouts.never_dealt(self._plan.dealt_ids)
         if self._plan.placement == "blocks":
-            workers = [one.workers for one in self._nodes.there if one.workers.start in turns]
+            workers = [one.workers for one in self._nodes.present if one.workers.start in turns]
             moves = in_parts(undealt, self._plan.planned_ids, workers, turns)
         else:
             moves = [Move(first, last, [], turns) for first, last in undealt]

@@ -107,7 +107,7 @@ class Nodes:
 
     Attributes:
         all: All nodes by number, lost ones included.
-        there: The nodes that were not lost.
+        present: The nodes that were not lost.
         failure: The error that ends the run, if any.
         changed: Rings when a report has arrived.
     """
@@ -118,7 +118,7 @@ class Nodes:
         nodes: Sequence[LaunchedNode],
         take: Callable[[str, FromNode], None],
         check: Callable[[], None],
-        spare: Callable[[Node, AmocError], bool] = lambda *_: False,
+        on_loss: Callable[[Node, AmocError], bool] = lambda *_: False,
         highest_id: int = 1 << 32,
     ) -> None:
         """Communicate through `parent`.
@@ -128,19 +128,19 @@ class Nodes:
             nodes: The nodes, which are watched.
             take: Receives the name of the node and its report, for each report.
             check: Raises other errors that end a wait.
-            spare: Called with a lost node when nothing of it runs any more; returns whether the run
+            on_loss: Called with a lost node once nothing of it runs; returns whether the run
                 goes on without it.
             highest_id: The highest possible user id of the run.
         """
         now = now_ns()
         self.all = [Node(one, node_name(one.number), now) for one in nodes]
-        self.there = list(self.all)
+        self.present = list(self.all)
         self.failure: AmocError | None = None
         self.changed = Notify()
         self._bus = parent
         self._take = take
         self._check = check
-        self._spare = spare
+        self._on_loss = on_loss
         self._highest_id = highest_id
         self._by_name = {node.name: node for node in self.all}
         self._homes: dict[int, Node] = {}
@@ -163,7 +163,7 @@ class Nodes:
     def _handle_suspension(self, suspended_ns: int) -> None:
         if suspended_ns > SUSPENDED_S * S_NS:
             # This process was suspended (Ctrl-Z, a slow terminal), not the nodes.
-            for node in self.there:
+            for node in self.present:
                 node.heard_ns += suspended_ns
             text = f"amoc itself was suspended for {format_duration(suspended_ns / S_NS)}"
             self._take("", Note("warning", f"{text}: no throttle executed"))
@@ -245,7 +245,7 @@ class Nodes:
     def send_all(self, command: ToNode) -> None:
         """Send `command` to all nodes."""
         packed = self._bus.pack(command)
-        for node in self.there:
+        for node in self.present:
             self._send_packed(node.name, packed)
 
     def send_to_worker(self, worker: int, command: ToNode) -> None:
@@ -281,10 +281,10 @@ class Nodes:
         """
 
         def have_all() -> bool:
-            return all(kind in node.seen for node in self.there)
+            return all(kind in node.seen for node in self.present)
 
         self.until(have_all, deadline_s, what, rule, option, code)
-        reports = {node.name: node.seen[kind] for node in self.there}
+        reports = {node.name: node.seen[kind] for node in self.present}
         assert all(isinstance(one, kind) for one in reports.values())
         return reports  # type: ignore[return-value]
 
@@ -318,7 +318,7 @@ class Nodes:
     def wait(self, timeout_s: float) -> None:
         """Wait up to `timeout_s` for a report; with many nodes, a bit longer for more of them."""
         self.changed.wait(timeout_s)
-        rest_ns = self._checked_ns + CHECK_EACH_NS * len(self.there) - now_ns()
+        rest_ns = self._checked_ns + CHECK_EACH_NS * len(self.present) - now_ns()
         if rest_ns > MIN_REST_NS:
             gevent.sleep(rest_ns / S_NS)
 
@@ -328,12 +328,12 @@ class Nodes:
             raise self.failure
         self._check()
         self._checked_ns = now = now_ns()
-        if now - self._searched_ns < SEARCH_EACH_NS * len(self.there):
+        if now - self._searched_ns < SEARCH_EACH_NS * len(self.present):
             return
         self._searched_ns = now
-        failures = [(node, self.failure_of(node)) for node in self.there]
+        failures = [(node, self.failure_of(node)) for node in self.present]
         self._lose([(node, error) for node, error in failures if error is not None])
-        for node in self.there:
+        for node in self.present:
             if node.mail_dropped:
                 dropped, node.mail_dropped = node.mail_dropped, 0
                 text = f"{counted(dropped, 'envelope')} of mail to {node.name} dropped"
@@ -346,7 +346,7 @@ class Nodes:
         how = node.launched.ended()
         if how is not None:
             node.ended_ns = node.ended_ns or now_ns()
-            grace_ns = LAST_REPORT_NS + LAST_REPORT_EACH_NS * len(self.there)
+            grace_ns = LAST_REPORT_NS + LAST_REPORT_EACH_NS * len(self.present)
             if node.launched.is_clean:
                 grace_ns = max(grace_ns, CLEAN_NS)
             if Terminated in node.seen or (since_ns := now_ns() - node.ended_ns) < grace_ns:
@@ -367,12 +367,12 @@ class Nodes:
         for _, error in lost:
             if error.exit_code is not ExitCode.NODE_LOST:
                 raise error
-        gone = lost[: len(self.there) - 1]
+        gone = lost[: len(self.present) - 1]
         self.give_up_all([(node, str(error)) for node, error in gone])
         for node, error in gone:
-            if not self._spare(node, error):
+            if not self._on_loss(node, error):
                 raise error
-            self.there.remove(node)
+            self.present.remove(node)
             yield_to_loop()  # serve the other nodes, however many are lost at once
         for _, error in lost[len(gone) :]:
             raise error
@@ -402,18 +402,18 @@ class Nodes:
         """Let an expected node take part, `at_s` seconds after users could start."""
         node.joined_at_s = round(at_s, 3)
         self.all.append(node)
-        self.there.append(node)
+        self.present.append(node)
 
     def are_running(self) -> bool:
         """Return whether the processes of all present nodes are running."""
-        return all(node.launched.ended() is None for node in self.there)
+        return all(node.launched.ended() is None for node in self.present)
 
     def end(self, at_once: bool) -> None:
         """End the processes of all nodes and all their children, if still running."""
-        for node in self.there:
+        for node in self.present:
             if at_once and Terminated not in node.seen:
                 node.launched.kill()  # the kernel ends its children
-        ending = [gevent.spawn(node.launched.end, LEAVE_S) for node in self.there]
+        ending = [gevent.spawn(node.launched.end, LEAVE_S) for node in self.present]
         gevent.joinall(ending, raise_error=True)
 
 

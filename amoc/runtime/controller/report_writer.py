@@ -26,7 +26,7 @@ from amoc.runtime.child import ChildProcess, start_module
 
 SMALL_BYTES = 1_000_000
 """A series of this size takes about a second to read."""
-TOLD_AFTER_S = 1.5
+NOTIFY_AFTER_S = 1.5
 MAX_S = 600.0
 _LOOK_S = 0.05
 
@@ -64,7 +64,7 @@ def _write_elsewhere(directory: RunDirectory, say: Callable[[str], None]) -> Non
                     took = format_duration(MAX_S)
                     say(f"the report took more than {took} and was skipped; to write it: {again}")
                     return
-                if passed_s > TOLD_AFTER_S and not notified:
+                if passed_s > NOTIFY_AFTER_S and not notified:
                     notified = True
                     say("writing the report takes a while; Ctrl-C skips it")
     finally:

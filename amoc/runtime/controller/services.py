@@ -288,7 +288,7 @@ class Services:
         """Update the distance of the farthest node from its clock's bound, once a second."""
         if now_ns - self._measured_ns < S_NS:
             return
-        bounds = [node.launched.clock_bounds_ns[0] for node in self._nodes.there]
+        bounds = [node.launched.clock_bounds_ns[0] for node in self._nodes.present]
         self._latency.round_trip_ns = 2 * max(bounds, default=0)
         self._measured_ns = now_ns
 

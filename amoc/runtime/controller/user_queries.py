@@ -42,7 +42,7 @@ class UserQueries:
         Returns:
             The merged answers; None if a node does not answer in time.
         """
-        names = [node.name for node in self._nodes.there]
+        names = [node.name for node in self._nodes.present]
         if keep < 0 or len(names) == 1:
             found = self._ask(dict.fromkeys(names, keep), ids)
             return _together(found) if found is not None else None

@@ -30,7 +30,7 @@ ORPHANED_NS = 3 * S_NS
 """After this long without its controller, a node's users must stop."""
 KILLED_NS = 5 * S_NS
 """After this long it is killed."""
-STOOD_STILL_NS = S_NS
+STALLED_NS = S_NS
 """A process that has not checked for this long was stalled; it then reads messages for as long."""
 GIVEN_UP_NS = 8 * S_NS
 """A controller that has received no beat for this long knows that the node is gone. The difference
@@ -61,10 +61,10 @@ class Fence:
     def is_orphaned(self, now_ns: int) -> bool:
         """Return whether the node must stop; once true it stays true.
 
-        Call it at least every `STOOD_STILL_NS`.
+        Call it at least every `STALLED_NS`.
         """
-        if now_ns - self._looked_ns > STOOD_STILL_NS:
-            self._listen_until_ns = now_ns + STOOD_STILL_NS
+        if now_ns - self._looked_ns > STALLED_NS:
+            self._listen_until_ns = now_ns + STALLED_NS
         self._looked_ns = now_ns
         silent_ns = now_ns - self._known_ns - self._patience_ns
         heard_all = now_ns >= self._listen_until_ns or silent_ns >= KILLED_NS

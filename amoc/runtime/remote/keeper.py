@@ -111,7 +111,7 @@ class Keeper:
                 if not self._leave.is_set():
                     joining.get()
                     self._fence = fencing.Fence(now_ns(), fencing.PATIENCE_NS)
-                    tasks = [self._hear, self._beat, self._guard, self._clock.follow, self._ship]
+                    tasks = [self._receive, self._beat, self._guard, self._clock.follow, self._ship]
                     spawned += [gevent.spawn(self._guarded, task) for task in tasks]
                     self._leave.wait()
                 self._end_node(self._why)
@@ -166,7 +166,7 @@ class Keeper:
 
     # The controller
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         for command in self._line.commands():
             match command:
                 case Echo(asked_ns, received_ns, answered_ns):

@@ -150,7 +150,7 @@ class RemoteLauncher:
             self._context, listen, TO_KEEPER, FROM_KEEPER
         )
         self._opened.callback(self._parent.close)
-        self._opened.callback(gevent.spawn(self._hear).kill)
+        self._opened.callback(gevent.spawn(self._receive).kill)
         self._rendezvous = Rendezvous(
             self._context, self._gate, self._secret, self._bind, self._take
         )
@@ -199,7 +199,7 @@ class RemoteLauncher:
         listen = bus.Listen(self._gate, self._keys, self._bind.host, self._bind.ports(3))
         return self._context, listen
 
-    def took(self, endpoints: tuple[str, str]) -> None:
+    def bound_at(self, endpoints: tuple[str, str]) -> None:
         """Record where the run's sockets are bound."""
         self._ports = tuple(map(port_of, endpoints))
 
@@ -248,7 +248,7 @@ class RemoteLauncher:
         packed, data = BOOTSTRAP.pack(told), self._bundle.data
         self.tell(node, Begin(packed, self._ports, self._bundle.digest, len(data)))
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         for received in self._parent.reports():
             if received is None:
                 continue
@@ -258,7 +258,7 @@ class RemoteLauncher:
                     self._take_report(node, received.record)
                 except Exception as error:  # messages of other keepers must still be received
                     # It is given up like a silent keeper, as its node may still be running.
-                    node.nonsense = (
+                    node.invalid = (
                         f"on {node.host} has sent an invalid message: {printable(cut(error, 200))}"
                     )
                     self.forget(node)

@@ -31,7 +31,7 @@ class LogReader:
         self._directory = directory
         self._read: dict[str, int] = {}
 
-    def news(self) -> Iterator[Logged]:
+    def new_parts(self) -> Iterator[Logged]:
         """Yield a part of each file that has grown, until none has."""
         grown = True
         while grown:
@@ -57,7 +57,7 @@ def ship(
         arrived: Waits until all that was sent has arrived.
     """
     on_way = 0
-    for part in reader.news():
+    for part in reader.new_parts():
         if on_way + len(part.data) > WINDOW_BYTES:
             arrived()
             on_way = 0
@@ -68,11 +68,11 @@ def ship(
 class LogWriter:
     """Appends data from other hosts to the log files in a directory."""
 
-    def __init__(self, directory: Path, tell: Callable[[str], None]) -> None:
-        """Write to `directory`; `tell` is called once if that is not possible."""
+    def __init__(self, directory: Path, warn: Callable[[str], None]) -> None:
+        """Write to `directory`; `warn` is called once if that is not possible."""
         self._directory = directory
-        self._tell = tell
-        self._told = False
+        self._warn = warn
+        self._warned = False
         self._files: dict[str, AppendFile] = {}
 
     def write(self, part: Logged) -> None:
@@ -86,11 +86,11 @@ class LogWriter:
         if file is None:
             try:
                 self._directory.mkdir(mode=0o700, exist_ok=True)
-                file = AppendFile(self._directory / name, "log", self._tell, "part")
+                file = AppendFile(self._directory / name, "log", self._warn, "part")
             except (OSError, ResourceError) as error:
-                if not self._told:
-                    self._told = True
-                    self._tell(f"{error}; the run goes on without it")
+                if not self._warned:
+                    self._warned = True
+                    self._warn(f"{error}; the run goes on without it")
                 return
             self._files[name] = file
         file.append(part.data)

@@ -60,11 +60,11 @@ class RemoteNode:
         self.join = join
         self.heard_ns = now_ns()
         self.clock_bounds_ns = 0, 0
-        self._clock_said_ns = 0
+        self._clock_reported_ns = 0
         self.is_there = self.is_clean = False
         self.hello_s = HELLO_S
         self.how: str | None = None
-        self.nonsense = ""
+        self.invalid = ""
         self.early: list[str] = []
         self._keepers = keepers
         self._logs: LogWriter | None = None
@@ -110,13 +110,13 @@ class RemoteNode:
         """Record its clock's uncertainty; report it when first known, and when too large."""
         if bound_ns:
             self.clock_bounds_ns = bound_ns, max(bound_ns, self.clock_bounds_ns[1])
-        if bound_ns > max(self._clock_said_ns, MAX_CLOCK_BOUND_NS):
-            self._clock_said_ns = 10 * bound_ns
+        if bound_ns > max(self._clock_reported_ns, MAX_CLOCK_BOUND_NS):
+            self._clock_reported_ns = 10 * bound_ns
             shown = format_duration(bound_ns / S_NS)
             why = "throttle slots there may be that early or late"
             self.print([f"amoc: the clock of {self.host} is known only to within {shown}: {why}"])
-        elif bound_ns and not self._clock_said_ns:
-            self._clock_said_ns = bound_ns
+        elif bound_ns and not self._clock_reported_ns:
+            self._clock_reported_ns = bound_ns
             shown = format_duration(bound_ns / S_NS)
             self.print([f"amoc: the clock of {self.host} is tracked to within {shown}"])
 
@@ -134,11 +134,11 @@ class RemoteNode:
         patience_ns = 0 if self.is_there else fencing.PATIENCE_NS
         if self.how is None and fencing.is_given_up(self.heard_ns, now_ns(), patience_ns):
             most_ns = patience_ns + fencing.GIVEN_UP_NS
-            is_long = self.nonsense or fencing.is_given_up(self.heard_ns, now_ns(), most_ns)
+            is_long = self.invalid or fencing.is_given_up(self.heard_ns, now_ns(), most_ns)
             if not is_long and self._keepers.has_unread_messages():
                 return None  # its beats may be among the unread messages: this process is late
             silent = format_duration((fencing.GIVEN_UP_NS + patience_ns) / S_NS)
-            self.how = self.nonsense or f"on {self.host} has not been heard from for {silent}"
+            self.how = self.invalid or f"on {self.host} has not been heard from for {silent}"
             self._keepers.forget(self)
         return self.how
 

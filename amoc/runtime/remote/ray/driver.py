@@ -258,7 +258,7 @@ class Driver:
             done, _ = ray.wait(calls, timeout=LOOK_S)
             for call in done:
                 if call in self._niceness:
-                    self._told_niceness(self._niceness.pop(call), call)
+                    self._check_niceness(self._niceness.pop(call), call)
                     continue
                 host, _ = self._pending.pop(call)
                 try:
@@ -270,7 +270,7 @@ class Driver:
                         why = how_it_went(host, status, command, said, self._version)
                         tell(TROUBLE, why)
 
-    def _told_niceness(self, host: str, call: Any) -> None:
+    def _check_niceness(self, host: str, call: Any) -> None:
         """Warn about a host on which other processes take precedence."""
         import ray
 

@@ -172,7 +172,7 @@ def test_nodes_that_are_lost_at_once_are_ended_side_by_side():
     with gevent.Timeout(10):
         run.nodes.check()
     assert run.lost == [("node0", "no power"), ("node2", "no power")]
-    assert [node.name for node in run.nodes.there] == ["node1"]
+    assert [node.name for node in run.nodes.present] == ["node1"]
 
 
 def test_at_the_end_of_a_run_its_nodes_are_waited_for_side_by_side():
@@ -376,7 +376,7 @@ def test_a_node_that_is_to_join_is_heard_and_waited_for_only_once_it_has():
     run.nodes.send_all(STOP)
     assert [name for name, _ in run.bus.sent] == ["node4", "node0", "node1", "node2"]
     run.nodes.join(node, 1.23456)
-    assert (run.nodes.there[-1], node.joined_at_s) == (node, 1.235)
+    assert (run.nodes.present[-1], node.joined_at_s) == (node, 1.235)
     run.nodes.send_all(STOP)
     assert run.bus.sent[-1] == ("node4", STOP)
     other = run.nodes.expect(Process(5), range(10, 12))  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ def test_a_long_run_has_the_same_report(tmp_path, monkeypatch):
     made = directory.report.read_text()
     directory.report.unlink()
     monkeypatch.setattr(report_writer, "SMALL_BYTES", 0)
-    monkeypatch.setattr(report_writer, "TOLD_AFTER_S", float("inf"))
+    monkeypatch.setattr(report_writer, "NOTIFY_AFTER_S", float("inf"))
     report_writer.write(directory, pytest.fail)
     assert directory.report.read_text() == made
 
@@ -57,7 +57,7 @@ def test_a_long_run_has_the_same_report(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_the_report_out_and_says_how_to_make_it(endless, monkeypatch, signum):
-    monkeypatch.setattr(report_writer, "TOLD_AFTER_S", 0.0)
+    monkeypatch.setattr(report_writer, "NOTIFY_AFTER_S", 0.0)
     said: list[str] = []
 
     def say(text: str) -> None:

@@ -12,7 +12,7 @@ from amoc.runtime.remote.fencing import (
     KILLED_NS,
     ORPHANED_NS,
     PATIENCE_NS,
-    STOOD_STILL_NS,
+    STALLED_NS,
     Fence,
     is_given_up,
 )
@@ -91,13 +91,13 @@ def test_a_keeper_that_stood_still_listens_before_it_judges():
     woken_ns = ORPHANED_NS + S_NS // 2
     assert not fence.is_orphaned(woken_ns)
     fence.echoed(woken_ns)
-    assert not fence.is_orphaned(woken_ns + STOOD_STILL_NS)
+    assert not fence.is_orphaned(woken_ns + STALLED_NS)
 
 
 def test_a_keeper_that_stood_still_and_hears_nothing_stops_its_node():
     fence = Fence(0)
     assert not fence.is_orphaned(ORPHANED_NS)
-    assert fence.is_orphaned(ORPHANED_NS + STOOD_STILL_NS)
+    assert fence.is_orphaned(ORPHANED_NS + STALLED_NS)
     assert Fence(0).is_orphaned(KILLED_NS)
 
 

@@ -27,15 +27,15 @@ def test_what_was_appended_arrives_once_and_in_order(
         for name, data, look in writes:
             with (there / name).open("ab") as file:
                 file.write(data)
-            for part in reader.news() if look else ():
+            for part in reader.new_parts() if look else ():
                 writer.write(part)
-        for part in reader.news():
+        for part in reader.new_parts():
             writer.write(part)
     writer.close()
     for path in there.iterdir():
         arrived = here / path.name
         assert (arrived.read_bytes() if arrived.exists() else b"") == path.read_bytes()
-    assert not list(reader.news())
+    assert not list(reader.new_parts())
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_no_more_is_on_its_way_than_a_window(
 
 
 def test_where_nothing_was_logged_there_is_no_news(tmp_path: Path) -> None:
-    assert not list(LogReader(tmp_path / "nowhere").news())
+    assert not list(LogReader(tmp_path / "nowhere").new_parts())
