@@ -405,11 +405,13 @@ def test_a_server_that_asks_before_it_reads_is_answered_when_it_reads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_ack_interval, "default", 0.01)
+    listening = gevent.event.Event()
     congested: list[bool] = []
     answers: list[bytes] = []
 
     def after(conn: Conn) -> None:
         slow(conn)
+        assert listening.wait(PATIENCE_S)
         conn.say(MESSAGE + b"<r " + SM + b"/>")
         until(lambda: congested)
         answers.append(conn.expect(rb"<a [^>]*/>")[0])
@@ -427,6 +429,7 @@ def test_a_server_that_asks_before_it_reads_is_answered_when_it_reads(
             congested.append(unsent())
 
         client.on_received(xmpp.is_chat, answer)
+        listening.set()
         until(lambda: answers)
     assert congested == [True]
     assert b"h='1'" in answers[0]
