@@ -78,7 +78,7 @@ class AppendFile:
         self._lost_in_all += 1
         if not self._trouble:
             self._trouble = why
-            self._warn(f"{self.name} cannot be written: {why}; the run goes on without it")
+            self._warn(f"{self.name} cannot be written: {why}; the run continues without it")
         return False
 
     @property

@@ -91,7 +91,7 @@ def format_duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.3g} s"
     if seconds == float("inf"):
-        return "for ever"
+        return "forever"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s"

@@ -62,14 +62,14 @@ Seconds = Annotated[float, _duration("s", 1)]
 interarrival = setting(
     50.0,
     "Interval between user starts: milliseconds, or with a unit (50ms, 1s); 0: no limit,"
-    " infinity: none",
+    " infinity: no starts",
     type=Milliseconds,
     verify=_up_to_a_day_ms,
     update="free",
 )
 user_rate = setting(
     None,
-    "User starts per minute over the whole run (0: none, infinity: no limit); overrides"
+    "User starts per minute over the whole run (0: no starts, infinity: no limit); overrides"
     " interarrival",
     type=float | None,
     verify=_rate_per_minute,

@@ -52,7 +52,7 @@ class LogFile:
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 self._file = LineFile(path, "log", self.notices.append)
             except (OSError, AmocError) as error:
-                self.notices.append(f"{error}; the run goes on without it")
+                self.notices.append(f"{error}; the run continues without it")
         self._opened = True
         self._write_pending()
         self.tick()

@@ -90,7 +90,7 @@ class LogWriter:
             except (OSError, ResourceError) as error:
                 if not self._warned:
                     self._warned = True
-                    self._warn(f"{error}; the run goes on without it")
+                    self._warn(f"{error}; the run continues without it")
                 return
             self._files[name] = file
         file.append(part.data)

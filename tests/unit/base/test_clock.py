@@ -70,7 +70,7 @@ def test_any_text_is_a_duration_or_a_plain_refusal(text):
         (125, "2m05s"),
         (3599.9, "1h00m00s"),
         (7384, "2h03m04s"),
-        (inf, "for ever"),
+        (inf, "forever"),
     ],
 )
 def test_a_duration_is_shown_with_the_unit_that_fits(seconds, text):

@@ -390,7 +390,7 @@ def test_a_directory_that_cannot_be_made_is_told_and_the_run_goes_on(
     process.log.end()
     ((level, text),) = process.told
     assert level == "warning"
-    assert text.endswith("the run goes on without it")
+    assert text.endswith("the run continues without it")
 
 
 def test_a_full_log_is_told_and_goes_on_with_warnings(
@@ -437,7 +437,7 @@ def test_lines_that_the_disk_does_not_take_are_counted(
         "back",
         "2 lines left out: they could not be written to the disk",
     ]
-    assert "No space left on device; the run goes on without it" in process.told[-1][1]
+    assert "No space left on device; the run continues without it" in process.told[-1][1]
 
 
 class Mute:

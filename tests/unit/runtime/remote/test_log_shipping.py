@@ -56,7 +56,7 @@ def test_that_a_log_cannot_be_written_is_said_once(tmp_path: Path) -> None:
     for _ in range(3):
         writer.write(Logged("node1.jsonl", b"x"))
     assert len(said) == 1
-    assert "the run goes on without it" in said[0]
+    assert "the run continues without it" in said[0]
 
 
 def test_no_more_is_on_its_way_than_a_window(
