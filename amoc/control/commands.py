@@ -275,7 +275,7 @@ COMMANDS: dict[str, CommandSpec] = {
 
 
 def is_read(name: object) -> bool:
-    """Whether `name` is a command that changes nothing."""
+    """Return whether `name` is a command that changes nothing."""
     return name in COMMANDS and COMMANDS[str(name)].handling is Handling.READ
 
 

@@ -108,7 +108,7 @@ def _locked(file: IO[str], kind: int) -> bool:
 
 
 def _is(path: Path, file: IO[str]) -> bool:
-    """Whether a path still refers to an open file."""
+    """Return whether a path still refers to an open file."""
     with suppress(OSError):
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     return False

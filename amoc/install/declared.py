@@ -226,7 +226,7 @@ def _refuse(file: Path, why: str) -> str:
 
 
 def pinned(requirements: Sequence[str]) -> bool:
-    """Whether each requirement is a single version with its hash."""
+    """Return whether each requirement is a single version with its hash."""
     return all(
         "--hash=" in one and ("==" in one or "://" in one.partition(" --")[0])
         for one in requirements

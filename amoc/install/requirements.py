@@ -54,7 +54,7 @@ def named(address: str) -> str:
 
 
 def is_met(requirement: str, own: Own) -> bool:
-    """Whether what is installed certainly meets the requirement."""
+    """Return whether what is installed certainly meets the requirement."""
     name, found = name_of(requirement), _NAME.match(requirement)
     if name is None or found is None or name not in own:
         return False
@@ -62,7 +62,7 @@ def is_met(requirement: str, own: Own) -> bool:
 
 
 def allows(specifier: str, version: str) -> bool | None:
-    """Whether ``>= 1.2, < 2`` allows a version; None unless both are plain."""
+    """Return whether ``>= 1.2, < 2`` allows a version; None unless both are plain."""
     if not _NUMBERS.fullmatch(version):
         return None if specifier.strip() else True
     verdicts = [_allows(clause, version) for clause in specifier.split(",") if clause.strip()]

@@ -229,7 +229,7 @@ class Area:
         return ThrottleCounts()
 
     def has(self, kind: Kind, name: str) -> bool:
-        """Whether there is such a metric."""
+        """Return whether there is such a metric."""
         self._read_directory()
         return _key(kind, name) in self._index
 

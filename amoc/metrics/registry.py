@@ -149,7 +149,7 @@ class Registry:
         )
 
     def fits(self, name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:
-        """Whether `name` is a metric, or can become one and leave room for `kept_free` others."""
+        """Return whether `name` is a metric, or can be added with room left for `kept_free`."""
         return self.area.has(kind, name) or self.area.free > kept_free
 
     def _all(self) -> Iterator[Handle]:

@@ -43,7 +43,7 @@ _PREFIXES = (
 
 
 def is_reserved(name: str) -> bool:
-    """Whether `name` is not available for a scenario's metric."""
+    """Return whether `name` is not available for a scenario's metric."""
     return name in NAMES or name.startswith(_PREFIXES) or name.endswith(RESPONSE)
 
 

@@ -45,7 +45,7 @@ def steps_in(names: Collection[str]) -> list[str]:
 
 
 def is_moment(name: str) -> bool:
-    """Whether this is the gauge of a time at which a step failed."""
+    """Return whether this is the gauge of a time at which a step failed."""
     return name.startswith((FIRST_FAILURE, LAST_FAILURE))
 
 

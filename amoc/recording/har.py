@@ -93,7 +93,7 @@ def _exchange(entry: Any, number: int, where: str) -> Exchange:
 
 
 def _navigates(headers: list[tuple[str, str]], answer: Answer) -> bool:
-    """Whether a request opened a page; for recording tools that do not record this."""
+    """Return whether a request opened a page; for recording tools that do not record this."""
     said = dict(headers)
     if "sec-fetch-mode" in said:
         is_frame = said.get("sec-fetch-dest", "document") != "document"

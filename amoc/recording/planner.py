@@ -183,7 +183,7 @@ def _hoist(made: Plan, flow: Sequence[PlannedRequest]) -> None:
 
 
 def _is_known_before(node: Node) -> bool:
-    """Whether an expression has a value when the session starts: text, or a setting."""
+    """Return whether an expression has a value when the session starts: text, or a setting."""
     return isinstance(node, str) or (isinstance(node, Code) and ".get()" in flat(node))
 
 

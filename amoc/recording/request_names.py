@@ -19,7 +19,7 @@ _MIXED_WORD = re.compile(r"[a-z]+(?:-[a-z0-9]+)+")
 
 
 def is_id(segment: str) -> bool:
-    """Whether a segment of a path looks like an id."""
+    """Return whether a segment of a path looks like an id."""
     if _MIXED_WORD.fullmatch(segment) and not _IDS[1].fullmatch(segment):
         return False
     return any(one.fullmatch(segment) for one in _IDS)

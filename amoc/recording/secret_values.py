@@ -25,19 +25,19 @@ _OPAQUE = re.compile(r"(?=.*\d)(?=.*[a-zA-Z])[\w.~+/=-]{20,}")
 
 
 def is_secret(name: str, value: str) -> bool:
-    """Whether a value of that name must not be stored."""
+    """Return whether a value of that name must not be stored."""
     return bool(redaction.is_secret(name) or _NAME.search(name) or _JWT.search(value))
 
 
 def is_secret_segment(before: str, segment: str) -> bool:
-    """Whether a path segment is a credential, such as one after ``/reset-token/``."""
+    """Return whether a path segment is a credential, such as one after ``/reset-token/``."""
     name = before.rstrip("/").rpartition("/")[2]
     is_made = len(segment) >= 8 and any(map(str.isdigit, segment))
     return bool(is_made and (redaction.is_secret(name) or _SEGMENT.search(name)))
 
 
 def is_opaque(value: str) -> bool:
-    """Whether a value looks generated, like a token."""
+    """Return whether a value looks generated, like a token."""
     return bool(_OPAQUE.fullmatch(value))
 
 

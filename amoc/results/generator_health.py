@@ -296,7 +296,7 @@ def _figures(
 
 
 def _is_held(point: Point) -> bool:
-    """Whether the controller or a worker was late enough in a second to make slots late."""
+    """Return whether the controller or a worker was late enough in a second to make slots late."""
     loops_s = (point.controller_lag_s, *(one.lag_p99_s for one in point.workers))
     waits = (one.cpu_wait_s / max(point.span_s, 1e-3) for one in point.workers)
     return max(loops_s) >= HELD_S or max(waits, default=0.0) >= WAITING

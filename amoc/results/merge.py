@@ -200,7 +200,7 @@ class SampleMerger:
         }
 
     def gauges(self) -> dict[str, float]:
-        """The gauges, each merged over all workers by its rule."""
+        """Return the gauges, each merged over all workers by its rule."""
         return self._merged(lambda name: not is_moment(name))
 
     def moments(self) -> dict[str, float]:

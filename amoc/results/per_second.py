@@ -57,7 +57,7 @@ class PointCutter:
         self._samples.fresh.clear()
 
     def over(self, now_ns: int) -> bool:
-        """Whether a second is over."""
+        """Return whether a second is over."""
         if not self._cut_ns:
             return False
         fresh, latest = self._samples.fresh, self._samples.latest

@@ -129,7 +129,7 @@ class RunDirectory:
         return self.path.resolve().name
 
     def answers(self) -> bool:
-        """Whether a run answers on the control socket."""
+        """Return whether a run answers on the control socket."""
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(ANSWER_S)
             try:

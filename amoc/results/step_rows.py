@@ -36,7 +36,7 @@ def cells(one: StepPart, responds: bool = False) -> list[str]:
 
 
 def failed(count: int, share: float | None) -> str:
-    """How many executions failed: ``12 (0.13 %)``."""
+    """Format how many executions failed: ``12 (0.13 %)``."""
     return f"{count:,} ({percent(share)})" if count else "0"
 
 

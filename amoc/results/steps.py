@@ -66,7 +66,7 @@ def _times(timers: Mapping[str, Histogram], name: str) -> dict[str, float | None
 
 
 def responds(found: Mapping[str, StepPart]) -> bool:
-    """Whether any of the steps has a response time."""
+    """Return whether any of the steps has a response time."""
     return any(one.get("response", {}).get("p99_s") is not None for one in found.values())
 
 

@@ -130,11 +130,11 @@ def _deaths(deaths: Mapping[str, int]) -> list[str]:
 
 
 def mentions(reasons: Iterable[str], reason: str) -> bool:
-    """Whether `reasons` contain `reason`, perhaps with a value measured at another time."""
+    """Return whether `reasons` contain `reason`, perhaps with a value measured at another time."""
     rule = re.split(", (?:got|but) ", reason)[0]
     return any(rule in one for one in reasons)
 
 
 def was_aborted(reasons: Iterable[object]) -> bool:
-    """Whether the reasons of a verdict say that the run was aborted."""
+    """Return whether the reasons of a verdict say that the run was aborted."""
     return any(str(reason).startswith(ABORTED) for reason in reasons)

@@ -154,7 +154,7 @@ class Bucketer:
 
 
 def _can_merge(last: Bucket, one: Bucket, size: int) -> bool:
-    """Whether two neighbours may be merged."""
+    """Return whether two neighbours may be merged."""
     if not (last.points and one.points and last.active == one.active):
         return False
     span_s = sum(point.span_s for point in one.points)

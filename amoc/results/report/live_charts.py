@@ -129,7 +129,7 @@ def _from_the_last(rows: Sequence[Row]) -> list[Row]:
 
 
 def _has_all(there: Chart, chart: Chart) -> bool:
-    """Whether all lines of `chart` that have values exist."""
+    """Return whether all lines of `chart` that have values exist."""
     labels = {line.label for line in there.lines}
     return all(line.label in labels or not line.known for line in chart.lines)
 

@@ -131,7 +131,7 @@ def throttles(rows: Sequence[Row], names: Names, keep: Labels) -> Group:
 
 
 def _was_in_effect(rows: Iterable[Row], name: str) -> bool:
-    """Whether users ever waited at a throttle, or its rate was changed."""
+    """Return whether users ever waited at a throttle, or its rate was changed."""
     there = [
         (row.highest.throttles[name], row.last.throttles.get(name))
         for row in rows

@@ -48,7 +48,7 @@ def _led(lines: list[str]) -> Iterator[str]:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a file belongs to amoc, wherever it was installed."""
+    """Return whether a file belongs to amoc, wherever it was installed."""
     _, found, name = path.rpartition("/amoc/")
     with suppress(OSError):  # for example, too long for a file name
         return bool(found) and name.endswith(".py") and (_PACKAGE / name).is_file()

@@ -167,7 +167,7 @@ def _bytes(file: BinaryIO, at: int, length: int) -> bytes:
 
 
 def has_stretches(points: Collection[Point]) -> bool:
-    """Whether whole minutes of a run can be read as one point."""
+    """Return whether whole minutes of a run can be read as one point."""
     return isinstance(points, StoredSeries)
 
 

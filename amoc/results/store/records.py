@@ -79,7 +79,7 @@ def _record(file: BinaryIO, at: int, end: int) -> Record | None:
 
 
 def _begins(file: BinaryIO, at: int) -> bool:
-    """Whether an offset looks like the beginning of a record that is longer than the file."""
+    """Return whether an offset looks like the beginning of a record that exceeds the file."""
     file.seek(at)
     head = file.read(_HEAD_BYTES)
     if len(head) < _HEAD_BYTES:

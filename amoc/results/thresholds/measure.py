@@ -142,7 +142,7 @@ class Measure(NamedTuple):
         return self.compared_with(*units)
 
     def trend(self, known: Known) -> Trend:
-        """Whether the value can only grow or only fall as points are added."""
+        """Return whether the value can only grow or only fall as points are added."""
         if self.statistic == "min":
             return Trend.FALLS
         if self.statistic == "max":
@@ -318,7 +318,7 @@ def _shared(name: str) -> str:
 
 
 def has_any_name(text: str) -> bool:
-    """Whether `text` is a single measure of a throttle or coordinator, whose names are free."""
+    """Return whether `text` is a single measure of a throttle or coordinator (of any name)."""
     found = _THROTTLE.fullmatch(text) or _COORDINATOR.fullmatch(text)
     return found is not None and not _RATIO.search(found[1])
 

@@ -141,7 +141,7 @@ class Threshold(NamedTuple):
         return Result(False, value, text, f"{must}, got {text} (from {self.source})")
 
     def meets(self, value: float) -> bool:
-        """Whether a value meets the threshold."""
+        """Return whether a value meets the threshold."""
         return _OPERATORS[self.comparison](value, self.limit)
 
     def outlook(self, value: float, known: Known) -> Outlook:
