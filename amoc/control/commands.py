@@ -77,7 +77,7 @@ class IdRange(NamedTuple):
             ):
                 return first, last
         raise ValueError(
-            f"must be the first and the last of user ids from 1 to {self.high}, got {cut(value)}"
+            f"must be the first and last user id, from 1 to {self.high}, got {cut(value)}"
         )
 
 

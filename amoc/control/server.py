@@ -171,7 +171,9 @@ class ControlServer:
             return _refusal(error)
         except Exception:
             self._on_defect(traceback.format_exc())
-            return _refusal(AmocError("internal error of amoc; the run's output has the traceback"))
+            return _refusal(
+                AmocError("internal error of amoc; see the run's output for the traceback")
+            )
 
 
 def _close(line: gsocket.socket, _task: object) -> None:

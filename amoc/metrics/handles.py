@@ -159,7 +159,7 @@ class Gauge(Handle):
                 raise ValueError
             self._cells[0] = value
         except (TypeError, ValueError, OverflowError) as error:
-            raise self._refusal("be changed by, and stay, a finite number", n, error) from None
+            raise self._refusal("be changed by, and remain, a finite number", n, error) from None
 
 
 class Timer(Handle):

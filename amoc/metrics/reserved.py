@@ -50,9 +50,9 @@ def is_reserved(name: str) -> bool:
 def refusal(name: str) -> str:
     """Return why a scenario cannot have a metric called `name`."""
     if name.endswith(RESPONSE):
-        what = f"{RESPONSE!r} ends the names of response times, which timers record"
+        what = f"names that end in {RESPONSE!r} are reserved for timers' response times"
     elif prefix := next((one for one in _PREFIXES if name.startswith(one)), ""):
-        what = f"{prefix!r} begins names of amoc's own metrics"
+        what = f"names that begin with {prefix!r} are reserved for amoc's own metrics"
     else:
-        what = "amoc has a metric of that name itself"
+        what = "amoc has a metric of that name"
     return f"a scenario's metric must not be called {name!r}: {what}"

@@ -246,7 +246,7 @@ class Health:
             return (
                 "the controller and all workers were in time in most of these seconds, so slots"
                 " were late on their way: a connection to a node loses or delays packets (ss -ti"
-                " shows what is sent again; the quickest round trip to the farthest node takes"
+                " shows retransmissions; the shortest round trip to the farthest node took"
                 f" {past.round_trip_s * 1e3:.3g} ms)"
             )
         if what not in _LATE:

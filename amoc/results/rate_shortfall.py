@@ -85,7 +85,7 @@ def _sentence(name: str, one: _Passed) -> str:
         why = f"no user reached it in {one.idle_s:.{digits}f} of {one.wanted_s:.{digits}f} s"
     else:
         why = (
-            "no users were waiting when executions were missing, so they were too few or the target"
-            " too slow"
+            "no users were waiting when executions were missing, so there were too few users or the"
+            " target was too slow"
         )
     return f"throttle {name} reached {passed} of the configured {wanted}: {why}"

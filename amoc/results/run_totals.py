@@ -110,7 +110,7 @@ class RunTotals:
         arrivals: Arrivals | None = None,
         others: int = 0,
         yield_if_due: Callable[[], None] = lambda: None,
-        see: Callable[[Point], None] = lambda _: None,
+        on_point: Callable[[Point], None] = lambda _: None,
     ) -> Self:
         """Make the totals of points, which must be in order.
 
@@ -121,11 +121,11 @@ class RunTotals:
             arrivals: The planned arrival rate over time.
             others: How many users there were besides those of `arrivals`.
             yield_if_due: Called between two points.
-            see: Called with each point, so that the caller need not read them all again.
+            on_point: Called with each point, so that the caller need not read them all again.
         """
         totals = cls.planned(warmup_s, stages, arrivals, others)
         for point in totals.reading(points, yield_if_due):
-            see(point)
+            on_point(point)
             yield_if_due()
         return totals
 
@@ -135,7 +135,7 @@ class RunTotals:
         points: Collection[Point],
         warmup_s: float = 0.0,
         yield_if_due: Callable[[], None] = lambda: None,
-        see: Callable[[Point], None] = lambda _: None,
+        on_point: Callable[[Point], None] = lambda _: None,
     ) -> Self:
         """Make the totals of a long run from its minutes: all counts and durations, not `judged`.
 
@@ -144,7 +144,7 @@ class RunTotals:
         totals = cls(WarmUp(warmup_s), judged=False)
         for some in stretches(points, lambda _: not totals.warmup.over):
             totals._count(some)
-            see(some)
+            on_point(some)
             yield_if_due()
         return totals
 

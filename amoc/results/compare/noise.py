@@ -207,16 +207,16 @@ class SteadyState:
         cls,
         points: Collection[Point],
         warmup_s: float = 0.0,
-        see: Callable[[Point], object] = lambda _: None,
+        on_point: Callable[[Point], object] = lambda _: None,
     ) -> SteadyState:
         """Compute the steady state of the run whose seconds are `points`.
 
         Args:
             points: In order. They are read twice, in whole minutes where possible.
             warmup_s: The time to exclude at the beginning.
-            see: Called once with each second or stretch, including those excluded.
+            on_point: Called once with each second or stretch, including those excluded.
         """
-        spans = [(one.span_s, seconds_of(one)) for one in running(points, warmup_s, see)]
+        spans = [(one.span_s, seconds_of(one)) for one in running(points, warmup_s, on_point)]
         whole_s, count = sum(span for span, _ in spans), sum(seconds for _, seconds in spans)
         count = min(MAX_BLOCKS, count)
         if count < MIN_BLOCKS:
@@ -251,13 +251,13 @@ class SteadyState:
 def running(
     points: Collection[Point],
     warmup_s: float,
-    see: Callable[[Point], object] = lambda _: None,
+    on_point: Callable[[Point], object] = lambda _: None,
     fine: Fine = lambda _: False,
 ) -> Iterator[Point]:
     """Yield the seconds after the warm-up in which a run was running, by the minute if possible."""
     warmup = WarmUp(warmup_s)
     for point in stretches(points, lambda one: not warmup.over or fine(one)):
-        see(point)
+        on_point(point)
         if not warmup.take(point) and point.state == "running":
             yield point
 

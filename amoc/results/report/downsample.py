@@ -66,7 +66,7 @@ def downsample(
     points: Collection[Point],
     max_rows: int = MAX_ROWS,
     timers: Collection[str] = (),
-    see: Callable[[Point], object] = lambda _: None,
+    on_point: Callable[[Point], object] = lambda _: None,
     fine: Fine = lambda _: False,
 ) -> list[Row]:
     """Return the rows of a run, in order.
@@ -75,14 +75,14 @@ def downsample(
         points: Its seconds.
         max_rows: The most rows, apart from those needed for pauses and gaps.
         timers: The timers whose durations rows include.
-        see: Called with each point, so that the caller need not read them all again.
+        on_point: Called with each point, so that the caller need not read them all again.
         fine: Whether a stretch must be split into seconds, even in a long run.
     """
     some, size = coarse(points, max_rows, fine)
 
     def seen() -> Iterator[Point]:
         for point in some:
-            see(point)
+            on_point(point)
             yield point
 
     return [one.row(timers) for one in buckets(seen(), size)]

@@ -58,7 +58,7 @@ class LineSeries(Collection[Point]):
                 try:
                     yield _point(line)
                 except ValueError as error:
-                    text = f"line {number + 1} of {self._path} is of another version of amoc"
+                    text = f"line {number + 1} of {self._path} is from another version of amoc"
                     raise ResourceError(f"{text}: {error}") from None
 
     def _lines(self) -> Iterator[bytes]:

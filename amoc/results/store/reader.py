@@ -149,7 +149,7 @@ class StoredSeries(Collection[Point]):
             facts = second.read_facts(body, self._dictionary(file, body))
             return second.read_point(body, facts, kind)
         except ValueError as error:
-            text = f"series {self._path} is of another version of amoc, or was changed just now"
+            text = f"series {self._path} is from another version of amoc, or was just changed"
             raise ResourceError(f"{text}: {error}") from None
 
     def _dictionary(self, file: BinaryIO, body: bytes) -> bytes:

@@ -70,7 +70,7 @@ def test_a_command_has_all_its_arguments(given_, command):
         ("add", {"count": 5, "x": 1}, "add takes only count, ids, on_nodes, got 'x'"),
         ("remove", {"count": 5, "x": 1}, "remove takes only count, ids, force, on_nodes, got 'x'"),
         ("remove", {"count": 5, "ids": [1, 2]}, "remove requires either count or ids"),
-        ("add", {"ids": [9, 5]}, "ids of add must be the first and the last of user ids from 1 to"),
+        ("add", {"ids": [9, 5]}, "ids of add must be the first and last user id, from 1 to"),
         ("add", {"ids": [0, 5]}, "got [0, 5]"),
         ("add", {"ids": [1, MAX_COUNT + 1]}, "got [1, "),
         ("add", {"ids": [1]}, "got [1]"),

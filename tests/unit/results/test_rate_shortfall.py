@@ -27,8 +27,8 @@ def notes(points, except_for=frozenset()) -> list[str]:
 def test_a_rate_that_was_not_reached_is_named_with_what_was():
     (note,) = notes(second(number, 147) for number in range(10))
     assert note == (
-        "throttle pages reached 147/s of the configured 400/s: no users"
-        " were waiting when executions were missing, so they were too few or the target too slow"
+        "throttle pages reached 147/s of the configured 400/s: no users were waiting when"
+        " executions were missing, so there were too few users or the target was too slow"
     )
 
 

@@ -61,10 +61,10 @@ const amocLive = (() => {
     }
   }
 
-  /* `tell(state)` is called with "live", "lost" or "over" when that changes. */
-  function follow(address, page, tell) {
+  /* `onState(state)` is called with "live", "lost" or "over" when that changes. */
+  function follow(address, page, onState) {
     let source = null, state = "";
-    const say = (now) => { if (now !== state) { state = now; tell(now); } };
+    const say = (now) => { if (now !== state) { state = now; onState(now); } };
 
     function open() {
       source = new EventSource(`${address}?after=${page.data.version}`);

@@ -324,7 +324,7 @@ const amocReport = (() => {
     }
 
     /* Describe what is near the cursor, only in the chart under the pointer. */
-    function tell(u, tip) {
+    function showTip(u, tip) {
       const { left } = u.cursor;
       if (!(left >= 0 && u.over.matches(":hover"))) {
         tip.hidden = true;  // measuring would force a layout
@@ -382,7 +382,7 @@ const amocReport = (() => {
           ready: [(u) => u.setLegend({ idx: null }, false)],
           drawClear: [drawBands],
           draw: [(u) => drawLimits(u, chart.limits), drawMarks],
-          setCursor: [(u) => tell(u, tip)],
+          setCursor: [(u) => showTip(u, tip)],
           setScale: [(u, key) => {
             if (key !== "x" || state.busy || !state.drawn.has(figure)) return;
             const { min, max } = u.scales.x;
@@ -514,23 +514,23 @@ const amocReport = (() => {
       asked?.abort();
       asked = null;
       const { zoom } = state, { loader } = page;
-      if (!zoom || !loader || !(data.row_s >= 2)) { tellGrain(""); setDetail(null); return; }
+      if (!zoom || !loader || !(data.row_s >= 2)) { showGrain(""); setDetail(null); return; }
       if (zoom[1] - zoom[0] > loader.most_s) {
-        tellGrain(`zoom into ${loader.most_s / 60} minutes or less for more detail`);
+        showGrain(`zoom into ${loader.most_s / 60} minutes or less for more detail`);
         setDetail(null);
         return;
       }
       const mine = asked = new AbortController();
-      tellGrain("loading more detail…");
+      showGrain("loading more detail…");
       try {
         await new Promise((resolve) => setTimeout(resolve, ASK_MS));
         if (mine.signal.aborted) return;
         const detail = await loader.load(zoom[0], zoom[1], mine.signal);
         if (mine.signal.aborted) return;
         setDetail(detail.times.length ? detail : null);
-        tellGrain(detail.row_s < 2 ? "single seconds" : `each point covers up to ${duration(detail.row_s)}`);
+        showGrain(detail.row_s < 2 ? "single seconds" : `each point covers up to ${duration(detail.row_s)}`);
       } catch (error) {
-        if (!mine.signal.aborted) tellGrain(`no more detail: ${error.message}`);
+        if (!mine.signal.aborted) showGrain(`no more detail: ${error.message}`);
       }
     }
 
@@ -540,14 +540,14 @@ const amocReport = (() => {
       refreshAll();
     }
 
-    function tellGrain(text) {
+    function showGrain(text) {
       for (const place of document.querySelectorAll(".grain")) place.textContent = text;
     }
 
     /* Apply the changes since the page was made or last updated: all charts, or new rows. */
     function update(change) {
-      const anew = change.data !== undefined, first = data.version < 0;
-      if (anew) {
+      const replaced = change.data !== undefined, first = data.version < 0;
+      if (replaced) {
         Object.assign(data, change.data);
       } else {
         data.times.splice(change.from, Infinity, ...change.times);
@@ -558,10 +558,10 @@ const amocReport = (() => {
       }
       collect();
       setTimes();
-      if (anew) for (const figure of [...state.drawn.keys()]) hide(figure);
-      if (!anew) refreshAll();
+      if (replaced) for (const figure of [...state.drawn.keys()]) hide(figure);
+      if (!replaced) refreshAll();
       show([...state.near]);
-      if (anew || first) idly(() => drawNext([...figures]));
+      if (replaced || first) idly(() => drawNext([...figures]));
     }
 
     /* Find the page's figures; new ones are drawn when they come near. */
