@@ -107,7 +107,7 @@ class Launcher(Protocol):
         """Tell the launcher where the run's sockets are bound."""
 
     def newcomers(self) -> Iterator[LaunchedNode]:
-        """Yield nodes that join during the run; waits for them for ever.
+        """Yield nodes that join during the run; waits for them forever.
 
         Ends at once if none can join.
         """

@@ -96,7 +96,7 @@ class Pacer:
     # Events
 
     def run(self) -> None:
-        """Deal what is due, for ever. Runs in its own greenlet."""
+        """Deal what is due, forever. Runs in its own greenlet."""
         while True:
             self.tick()
             now_ns = self._now()

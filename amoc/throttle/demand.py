@@ -18,13 +18,13 @@ from amoc.throttle.blocks import SlotStock
 from amoc.throttle.slot_allocator import MAX_HORIZON_NS
 
 FORESEE_NS = 30 * MS_NS
-"""Time to meet a demand on this host, about; slots wanted within it are requested ahead. On other
-hosts two round trips are added: one for the way, one for what is only reported then."""
+"""Approximate time until a demand is met on this host; slots wanted within it are requested ahead.
+On other hosts two round trips are added: for the messages, and for demand that arises meanwhile."""
 MIN_FORESEEN = 2
 MAX_FAR_FORESEEN = 32
 """For slots that are far apart."""
 FORESEEN_IF_LATE = 4
-_WEIGH_NS = 10 * MS_NS
+_UPDATE_NS = 10 * MS_NS
 GAP_NS = 3 * MS_NS
 LONG_GAP_NS = 50 * MS_NS
 """Least time between two reports: normally, and while the controller knows of some demand."""
@@ -48,7 +48,7 @@ class NoForesight:
 
     came_too_late = was_unused = came_late
 
-    def weigh(self, at_ns: int, waiting: int, round_trip_ns: int, *, far_apart: bool) -> None:
+    def update(self, at_ns: int, waiting: int, round_trip_ns: int, *, far_apart: bool) -> None:
         """Foresee nothing."""
 
 
@@ -58,14 +58,14 @@ class Foresight:
     Attributes:
         foreseen: Slots that will be wanted.
         passed: Users that have passed with a slot, ever.
-        ran_dry: Whether a slot has found no user since the last `weigh`.
+        ran_dry: Whether a slot has found no user since the last `update`.
     """
 
     __slots__ = (
         "_least",
         "_streak_from",
-        "_weighed_ns",
-        "_weighed_passed",
+        "_updated_ns",
+        "_updated_passed",
         "foreseen",
         "passed",
         "ran_dry",
@@ -74,7 +74,7 @@ class Foresight:
     def __init__(self) -> None:
         self.foreseen = self.passed = 0
         self.ran_dry = True
-        self._least = self._streak_from = self._weighed_passed = self._weighed_ns = 0
+        self._least = self._streak_from = self._updated_passed = self._updated_ns = 0
 
     def came_late(self) -> None:
         """Record that a slot came when about due: a user may have come for it only then."""
@@ -89,21 +89,21 @@ class Foresight:
         self.ran_dry = True
         self._streak_from, self._least = self.passed, 0
 
-    def weigh(self, at_ns: int, waiting: int, round_trip_ns: int, *, far_apart: bool) -> None:
+    def update(self, at_ns: int, waiting: int, round_trip_ns: int, *, far_apart: bool) -> None:
         """Update `foreseen` if it is time, for `waiting` users and this round-trip time."""
-        elapsed_ns = at_ns - self._weighed_ns
+        elapsed_ns = at_ns - self._updated_ns
         if far_apart:
             streak = self.passed - self._streak_from
             self.foreseen = max(self._least, min(streak // 2, MAX_FAR_FORESEEN))
         elif self.ran_dry or not waiting:
             self.foreseen = 0
-        elif elapsed_ns >= _WEIGH_NS + 2 * round_trip_ns:
+        elif elapsed_ns >= _UPDATE_NS + 2 * round_trip_ns:
             met_ns = FORESEE_NS + 2 * round_trip_ns
-            foreseen = (self.passed - self._weighed_passed) * met_ns // elapsed_ns
+            foreseen = (self.passed - self._updated_passed) * met_ns // elapsed_ns
             self.foreseen = foreseen if foreseen >= MIN_FORESEEN else 0
         else:
             return
-        self._weighed_ns, self._weighed_passed = at_ns, self.passed
+        self._updated_ns, self._updated_passed = at_ns, self.passed
         self.ran_dry = not waiting
 
 

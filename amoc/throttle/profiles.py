@@ -56,7 +56,7 @@ class Constant:
     steady = True
 
     def at(self, _t_ns: int, /) -> tuple[float, int]:
-        """Return the value, which holds for ever."""
+        """Return the value, which holds forever."""
         return self.value, NEVER_NS
 
     def __str__(self) -> str:

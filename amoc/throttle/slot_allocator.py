@@ -132,7 +132,7 @@ class SlotAllocator(Generic[Asker]):
         if self._every:
             self.skip_void(now_ns)
         elif not self._wanting:
-            self._schedule.slide(now_ns - VOID_NS)  # otherwise an idle schedule would grow for ever
+            self._schedule.slide(now_ns - VOID_NS)  # otherwise an idle schedule would grow forever
             self._schedule.forget(now_ns - KEEP_NS)
         for account in self._accounts.values():
             account.forget(now_ns - VOID_NS)

@@ -232,7 +232,7 @@ class WorkerQueue:
         """Build a report for the controller, and record it as sent."""
         self.reported_ns = at_ns
         far_apart = self._slots.spacing_ns >= FAR_APART_NS
-        self.foresight.weigh(at_ns, self.waiting, round_trip_ns(), far_apart=far_apart)
+        self.foresight.update(at_ns, self.waiting, round_trip_ns(), far_apart=far_apart)
         outstanding = self.outstanding
         given_back_ns, self._slots.given_back_ns = self._slots.given_back_ns, 0
         self._known_demand, self._back_reported = outstanding, self.stock.back

@@ -78,7 +78,7 @@ class RampDown:
                 self._bell.ring()
 
     def run(self) -> None:
-        """Tell the workers, for ever. Runs in its own greenlet."""
+        """Tell the workers, forever. Runs in its own greenlet."""
         while True:
             if self._bell.wait(RETRY_S if self.leaving else inf):
                 self._find()

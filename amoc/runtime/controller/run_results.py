@@ -309,7 +309,7 @@ class RunResults:
             self._operator.warning(sentence_of(one), one.trace)
 
     def beat(self) -> None:
-        """Measure the lateness of this process's event loop, for ever, in its own greenlet."""
+        """Measure the lateness of this process's event loop, forever, in its own greenlet."""
         while True:
             self._lag.wait()
 

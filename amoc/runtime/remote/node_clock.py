@@ -73,7 +73,7 @@ class NodeClock:
         return start_module(node_main.__name__, [str(directory), str(file), self._controllers])
 
     def follow(self) -> None:
-        """Update the offset and the controller's distance, for ever."""
+        """Update the offset and the controller's distance, forever."""
         while True:
             gevent.sleep(LOOK_S)
             known = self._offset.at(now_ns()) if self._offset is not None else None

@@ -302,7 +302,7 @@ def test_a_node_that_has_left_is_not_lost_while_the_controller_has_reports_to_re
     run.nodes.check()
     assert run.lost == []
     run.handle("node0", Terminated(""))
-    clock[0] += 1  # it is not kept for ever by others that report
+    clock[0] += 1  # it is not kept forever by others that report
     run.nodes.check()
     assert run.lost == [("node1", "node1 exited with 0")]
 

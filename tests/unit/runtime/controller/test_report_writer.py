@@ -1,4 +1,4 @@
-"""The report of a long run is made by a child process, which is not awaited for ever."""
+"""The report of a long run is made by a child process, which is not awaited forever."""
 
 from __future__ import annotations
 
