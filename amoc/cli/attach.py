@@ -15,14 +15,14 @@ from amoc.base.json_plain import JsonObject
 from amoc.cli import server_option
 
 if TYPE_CHECKING:
-    from amoc.client.http_line import Line
+    from amoc.client.rest_client import RestClient
     from amoc.control.commands import Command
     from amoc.results.run_directory import RunDirectory
     from amoc.results.series import Point
     from amoc.results.summary_types import Summary
 
-LOOK_S = 0.25
-AT_ONCE = 100
+POLL_S = 0.25
+BATCH_SECONDS = 100
 """Seconds of data to read at a time; the first reads catch up with the run so far."""
 SUMMARY_S = 10.0
 """How long to wait for a run's summary after its last second."""
@@ -54,7 +54,7 @@ class LocalRun:
         while True:
             running = self._directory.control.exists() and self._directory.answers()
             series.grow()
-            while points := series.after(taken, AT_ONCE):
+            while points := series.after(taken, BATCH_SECONDS):
                 yield from points
                 taken += len(points)
             if not running:
@@ -76,14 +76,14 @@ class LocalRun:
         found = self._directory.summary
         give_up_ns = now_ns() + int(SUMMARY_S * S_NS)
         while not found.exists() and now_ns() < give_up_ns:
-            gevent.sleep(LOOK_S)
+            gevent.sleep(POLL_S)
         return summary_file.read(found) if found.exists() else None
 
 
 class RemoteRun:
     """A run of a server, with the same methods as `LocalRun`."""
 
-    def __init__(self, server: Line, run: str) -> None:
+    def __init__(self, server: RestClient, run: str) -> None:
         self.id = run
         self.elsewhere: str | None = f"{run} --server {server}"
         self._server = server
@@ -95,13 +95,13 @@ class RemoteRun:
 
         taken = 0
         while True:
-            state = self._server.ask("GET", f"/runs/{self.id}")["state"]
+            state = self._server.request("GET", f"/runs/{self.id}")["state"]
             if state in (QUEUED, STARTING):
                 yield None
                 continue
             over = state != RUNNING
-            path = f"/runs/{self.id}/series?histograms=true&limit={AT_ONCE}&after="
-            while seconds := self._server.ask("GET", f"{path}{taken}")["seconds"]:
+            path = f"/runs/{self.id}/series?histograms=true&limit={BATCH_SECONDS}&after="
+            while seconds := self._server.request("GET", f"{path}{taken}")["seconds"]:
                 for second in seconds:
                     yield Point.from_json(second)
                 taken += len(seconds)
@@ -115,7 +115,7 @@ class RemoteRun:
 
     def summary(self) -> Summary | None:
         """Return the run's summary."""
-        found: Summary = self._server.ask("GET", f"/runs/{self.id}/summary")
+        found: Summary = self._server.request("GET", f"/runs/{self.id}/summary")
         return found
 
 
@@ -132,7 +132,7 @@ def attach(run: str | None) -> None:
     monkey_patch.patch()
     from amoc.results.run_directory import find
 
-    server = server_option.line()
+    server = server_option.server()
     if server is not None:
         sys.exit(follow(RemoteRun(server, server_option.run_of(server, run))))
     sys.exit(follow(LocalRun(find(run))))
@@ -166,7 +166,7 @@ def follow(
         try:
             for point in run.points():
                 if point is None:
-                    gevent.sleep(LOOK_S)
+                    gevent.sleep(POLL_S)
                 else:
                     status.take(point)
         except AmocError as error:

@@ -18,7 +18,7 @@ from amoc.install.choice import Choice
 from amoc.scenario.scenario_files import parts_of
 
 if TYPE_CHECKING:
-    from amoc.client.http_line import Line
+    from amoc.client.rest_client import RestClient
     from amoc.install.environment import Preparation
 
 
@@ -75,7 +75,7 @@ def check(
     Dependencies of the scenario are shown and installed; with --no-install they are only shown.
     """
     scenario = load_options.scenario_of(scenarios)
-    if (server := server_option.line()) is not None:
+    if (server := server_option.server()) is not None:
         _check_at(server, click.get_current_context())
         return
     preparation = scenario_dependencies.preparation(scenario, dependencies)
@@ -115,7 +115,7 @@ def _make_lock(scenario: str, preparation: Preparation | None) -> None:
     click.echo(str(path))
 
 
-_NOT_THERE = {
+_LOCAL_ONLY = {
     "--run": "it traces a user in this process; amoc run --server runs users on the server",
     "--lock": "it writes a file next to a scenario of this host",
     "--install-timeout": "amoc plan --install-timeout gives the server longer to install",
@@ -124,14 +124,14 @@ _ASKED = {"no_install": "install=false", "locked": "locked=true"}
 """Options that are also supported with --server, as query parameters."""
 
 
-def _check_at(server: Line, context: click.Context) -> None:
+def _check_at(server: RestClient, context: click.Context) -> None:
     """Show the server's description of a scenario. A scenario that is a local file is uploaded.
 
     Raises:
         UsageError: An option does not apply to a server; the message says why.
     """
     from amoc.cli import checked_scenario
-    from amoc.client.sending import name_there
+    from amoc.client.sending import name_on_server
 
     for parameter in context.command.params:
         given = context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
@@ -139,11 +139,11 @@ def _check_at(server: Line, context: click.Context) -> None:
             continue
         if isinstance(parameter, click.Option) and parameter not in PARAMETERS:
             flag = parameter.opts[0]
-            why = _NOT_THERE.get(flag, "the server shows defaults; amoc plan shows given values")
+            why = _LOCAL_ONLY.get(flag, "the server shows defaults; amoc plan shows given values")
             raise UsageError(f"{flag} cannot be used with --server: {why}")
     given_here = load_options.scenario_of(context.params["scenarios"])
-    there = name_there(server, given_here)
+    there = name_on_server(server, given_here)
     query = "&".join(text for name, text in _ASKED.items() if context.params[name])
     for name in [one.source for one in parts_of(there)] or [there]:
-        found = server.ask("GET", f"/scenarios/info/{quote(name)}?{query}")
+        found = server.request("GET", f"/scenarios/info/{quote(name)}?{query}")
         checked_scenario.show_description(found, str(server))

@@ -47,7 +47,7 @@ def compare(
     runs = [load(run, what)[1] for run, what in ((first, "RUN_DIR_A"), (second, "RUN_DIR_B"))]
     for one in runs:
         if one.running:
-            name = one.directory if server_option.line() is None else one.directory.name
+            name = one.directory if server_option.server() is None else one.directory.name
             say(f"run {name} is still running; the comparison covers it so far")
     found = comparison.compare(runs[0], runs[1], warmup_s)
     if json_file is not None:

@@ -104,7 +104,7 @@ def _send(
     from amoc.results.run_directory import find
 
     command = commands.checked(name, arguments, comment)
-    if (server := server_option.line()) is not None:
+    if (server := server_option.server()) is not None:
         answer = server_option.command(server, run, command)
     else:
         answer = client.request(find(run).control, *command)

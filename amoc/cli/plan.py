@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @json_option("the preview")
 def plan(json_file: str | None, dependencies: Choice, **given: Any) -> None:
     """Show what a run of SCENARIO would do and when, without running it."""
-    if (server := server_option.line()) is not None:
+    if (server := server_option.server()) is not None:
         from amoc.cli import remote_run
 
         put_out(remote_run.preview(server, click.get_current_context()), json_file)

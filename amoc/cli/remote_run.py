@@ -27,11 +27,11 @@ from amoc.scenario import scenario_files
 from amoc.service.start_bodies import Options, PlanBody, RepeatBody
 
 if TYPE_CHECKING:
-    from amoc.client.http_line import Line
+    from amoc.client.rest_client import RestClient
 
 _TAKEN = {"scenarios", "run_directory", "pairs", "typed", "json_file", "only_plan"}
 """Parameters that are not sent as fields of their own."""
-_NOT_THERE = {
+_LOCAL_ONLY = {
     "--run-dir": "the server names the directories of its runs",
     **dict.fromkeys(
         (
@@ -47,7 +47,7 @@ _FRACTIONS = ("spawn_rate",)
 """Fields that are numbers. Other fractions are durations, which are sent as text."""
 
 
-def execute(server: Line, context: click.Context) -> NoReturn:
+def execute(server: RestClient, context: click.Context) -> NoReturn:
     """Start the run that the options describe, show it until it ends, and exit with its code.
 
     A scenario that is a local file is uploaded first, with its directory.
@@ -56,25 +56,25 @@ def execute(server: Line, context: click.Context) -> NoReturn:
     _show(server, context, "start", body)
 
 
-def preview(server: Line, context: click.Context) -> JsonObject:
+def preview(server: RestClient, context: click.Context) -> JsonObject:
     """Return the server's preview of the run that the options describe.
 
     A scenario that is a local file is uploaded first, with its directory.
     """
     body = _with_load(server, context, body_of(context, PlanBody))
-    found: JsonObject = server.ask("POST", "/execution/plan", body)
+    found: JsonObject = server.request("POST", "/execution/plan", body)
     given = shlex.join(context.params["scenarios"])
     return {**found, "scenario": given}  # its path on the server means nothing here
 
 
-def replay(server: Line, context: click.Context) -> NoReturn:
+def replay(server: RestClient, context: click.Context) -> NoReturn:
     """Repeat a run of the server, show it until it ends, and exit with its code."""
     _show(server, context, "replay", _repeated(context))
 
 
-def preview_replay(server: Line, context: click.Context) -> JsonObject:
+def preview_replay(server: RestClient, context: click.Context) -> JsonObject:
     """Return the server's preview of a repeated run."""
-    found: JsonObject = server.ask("POST", "/execution/plan_replay", _repeated(context))
+    found: JsonObject = server.request("POST", "/execution/plan_replay", _repeated(context))
     return {**found, "scenario": scenario_files.file_names(found["scenario"])}
 
 
@@ -82,13 +82,13 @@ def _repeated(context: click.Context) -> JsonObject:
     return {**body_of(context, RepeatBody), "run": context.params["run_directory"]}
 
 
-def _show(server: Line, context: click.Context, how: str, body: JsonObject) -> NoReturn:
+def _show(server: RestClient, context: click.Context, how: str, body: JsonObject) -> NoReturn:
     """Start a run, show it until it ends, and exit with its code."""
     from amoc.runtime.supervisor import monkey_patch
 
     monkey_patch.patch()
     may_wait = {"queue": True} if server_option.may_wait() else {}
-    started = server.ask("PATCH", f"/execution/{how}", {**body, **may_wait})
+    started = server.request("PATCH", f"/execution/{how}", {**body, **may_wait})
     for note in started["notes"]:
         say(note)
     waits = " waits until earlier runs are over" if started["state"] == QUEUED else ""
@@ -119,7 +119,7 @@ def body_of(context: click.Context, kind: type[Options]) -> dict[str, object]:
         field = next((fields[flag] for flag in parameter.opts if flag in fields), None)
         if field is None:
             flag = parameter.opts[0]
-            why = _NOT_THERE.get(flag, "the server does not support it")
+            why = _LOCAL_ONLY.get(flag, "the server does not support it")
             raise UsageError(f"{flag} cannot be used with --server: {why}")
         value = _as_json(field, context.params[name])
         body[field] = by_name(value) if field == "throttles" else value
@@ -146,7 +146,7 @@ def _as_json(field: str, value: object) -> object:
     return list(value) if isinstance(value, tuple) else str(value)
 
 
-def _with_load(server: Line, context: click.Context, body: dict[str, object]) -> JsonObject:
+def _with_load(server: RestClient, context: click.Context, body: dict[str, object]) -> JsonObject:
     """Add the scenario to a body, or several with their loads, after uploading local files.
 
     Raises:
@@ -159,4 +159,4 @@ def _with_load(server: Line, context: click.Context, body: dict[str, object]) ->
     if alone is not None and not Path(text).exists():
         kind = "users" if alone.is_count else "arrival_rate" if alone.is_rate else "stages"
         text, body = alone.source, {kind: alone.users or alone.load, **body}
-    return {**body, "scenario": sending.name_there(server, text)}
+    return {**body, "scenario": sending.name_on_server(server, text)}

@@ -45,7 +45,7 @@ def replay(
     Commands that the run received are repeated at the same times. Secrets are not stored, so give
     them again, with AMOC_NAME, --set-from-file or --set NAME=@-.
     """
-    if (server := server_option.line()) is not None:
+    if (server := server_option.server()) is not None:
         from amoc.cli import remote_run
 
         context = click.get_current_context()

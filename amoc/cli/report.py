@@ -30,7 +30,7 @@ def report(run: str, file: str | None) -> ExitCode:
     from amoc.results.report import page
 
     directory, saved = load(run)
-    elsewhere = server_option.line() is not None
+    elsewhere = server_option.server() is not None
     default = Path(f"report-{directory.id}.html") if elsewhere else directory.report
     path = Path(file) if file is not None else default
     if saved.running:

@@ -34,7 +34,7 @@ def run(json_file: str | None, dependencies: Choice, reach: Reach, **given: Any)
     stage. Ctrl-C stops the run gracefully, a second Ctrl-C at once. Control the run with keys
     (? lists them) or from another shell: amoc status, add, remove, set, pause and others.
     """
-    if (server := server_option.line()) is not None:
+    if (server := server_option.server()) is not None:
         from amoc.cli import remote_run
 
         remote_run.execute(server, click.get_current_context())

@@ -28,14 +28,14 @@ def load(run: str, what: str = "RUN_DIR") -> tuple[RunDirectory, SavedRun]:
     """
     from amoc.results import run_directory, saved_run
 
-    server = server_option.line()
+    server = server_option.server()
     if server is None:
         directory = run_directory.locate(run, what=what)
         return directory, saved_run.load(directory, say)
     from amoc.client.fetched import fetched
-    from amoc.client.http_line import path_of
+    from amoc.client.rest_client import path_of
 
-    there = server.ask("GET", path_of(run))  # before the copy: the run may end in between
+    there = server.request("GET", path_of(run))  # before the copy: the run may end in between
     copy = fetched(server, there["id"])
     directory = run_directory.RunDirectory(click.get_current_context().with_resource(copy))
     return directory, saved_run.load(directory, say, running=there["state"] == "running")

@@ -13,7 +13,7 @@ from amoc.cli.param_types import whole
 from amoc.cli.run_data import output
 
 if TYPE_CHECKING:
-    from amoc.client.http_line import Line
+    from amoc.client.rest_client import RestClient
     from amoc.results.run_list import ListedRun
 
 MAX_SHOWN = 20
@@ -37,7 +37,7 @@ def runs(limit: int, json_file: str | None) -> None:
     """
     from amoc.results import run_list
 
-    server = server_option.line()
+    server = server_option.server()
     found = run_list.newest(limit) if server is None else _of(server, limit)
     if json_file is not None:
         output([json.dumps([one.to_json() for one in found], indent=1)], json_file)
@@ -51,13 +51,13 @@ def runs(limit: int, json_file: str | None) -> None:
     console(patient=False).print(table(*run_list.HEADS, rows=rows))
 
 
-def _of(server: Line, limit: int) -> list[ListedRun]:
+def _of(server: RestClient, limit: int) -> list[ListedRun]:
     """Return the runs of a server."""
     from amoc.results.run_list import ListedRun
     from amoc.scenario.scenario_files import name_of
 
     names = set(ListedRun.__dataclass_fields__)
-    answer = server.ask("GET", f"/runs?limit={min(limit, MAX_ASKED)}")
+    answer = server.request("GET", f"/runs?limit={min(limit, MAX_ASKED)}")
     return [
         ListedRun(
             name=one["id"],

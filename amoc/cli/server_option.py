@@ -11,11 +11,11 @@ from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject
 
 if TYPE_CHECKING:
-    from amoc.client.http_line import Line
+    from amoc.client.rest_client import RestClient
     from amoc.control.commands import Command
 
 F = TypeVar("F", bound=Callable[..., Any])
-_KEY = f"{__name__}.line"
+_KEY = f"{__name__}.server"
 
 
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, object], None]:
@@ -95,7 +95,7 @@ def refused(why: str) -> Callable[[F], F]:
     return give
 
 
-def line() -> Line | None:
+def server() -> RestClient | None:
     """Return the server that the current command acts on; None for this directory.
 
     Raises:
@@ -107,38 +107,38 @@ def line() -> Line | None:
         if may_wait():
             raise UsageError("--queue requires --server; runs of this directory start at once")
         return None
-    from amoc.client.http_line import Line, token_in
+    from amoc.client.rest_client import RestClient, token_in
 
     file = meta.get(f"{_KEY}.token")
-    return Line.to(url, token_in(file) if file else None)
+    return RestClient.to(url, token_in(file) if file else None)
 
 
-def run_of(server: Line, run: str | None) -> str:
+def run_of(server: RestClient, run: str | None) -> str:
     """Return the id of the run to act on; None selects the only run that is running.
 
     Raises:
         UsageError: No run is running, or several are.
     """
-    from amoc.client.http_line import path_of
+    from amoc.client.rest_client import path_of
 
     if run is not None:
-        return str(server.ask("GET", path_of(run))["id"])
+        return str(server.request("GET", path_of(run))["id"])
     from amoc.client.remote_commands import running
 
     return running(server, None, "--run").run
 
 
-def command(server: Line, run: str | None, given: Command) -> JsonObject:
+def command(server: RestClient, run: str | None, given: Command) -> JsonObject:
     """Send a command to a run of a server, and return the run's answer.
 
     Raises:
         AmocError: The run or the server refuses it.
     """
-    from amoc.client.http_line import path_of
+    from amoc.client.rest_client import path_of
     from amoc.control.commands import is_read
 
     if is_read(given.name):
-        found: JsonObject = server.ask("GET", path_of(run_of(server, run), given.name))
+        found: JsonObject = server.request("GET", path_of(run_of(server, run), given.name))
         return found
     from amoc.client.remote_commands import give
 

@@ -6,9 +6,9 @@ from amoc.base import lazy_names
 
 if TYPE_CHECKING:
     from amoc.client.api import run
-    from amoc.client.http_line import ServiceError
     from amoc.client.local import Stopped, read_run
     from amoc.client.remote import Client
+    from amoc.client.rest_client import ServiceError
     from amoc.client.result import RunResult
 
 __all__ = [
@@ -27,7 +27,7 @@ if not TYPE_CHECKING:  # pytest imports this in every project, whether it is use
         globals(),
         {
             "amoc.client.api": ("run",),
-            "amoc.client.http_line": ("ServiceError",),
+            "amoc.client.rest_client": ("ServiceError",),
             "amoc.client.remote": ("Client",),
             "amoc.client.local": ("Stopped", "read_run"),
             "amoc.client.result": ("RunResult",),

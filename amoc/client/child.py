@@ -2,7 +2,7 @@
 
 It has its own process group, so only the caller receives Ctrl-C in a terminal or a notebook, and
 then stops the run. If the caller dies, even by SIGKILL, the run stops gracefully
-(`amoc.cli.below`).
+(`amoc.cli.child_main`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from amoc.base.start_command import start_command
 from amoc.base.text import LineSplitter
 
 KEPT_LINES = 2_000
-LOOK_S = 1.0
+POLL_S = 1.0
 GRACE_S = 60.0
 """How long an abandoned run may take to stop, beyond its own timeouts."""
 
@@ -65,7 +65,7 @@ class RunProcess:
             given.write(text.encode())
             given.seek(0)
             self._process = subprocess.Popen(
-                start_command("amoc.cli.below", [str(os.getpid()), *arguments]),
+                start_command("amoc.cli.child_main", [str(os.getpid()), *arguments]),
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -117,7 +117,7 @@ class RunProcess:
         """Read output until the process has ended, then the rest in the pipes."""
         ended = False
         while not ended and (give_up_ns is None or now_ns() < give_up_ns):
-            keys = [key for key, _ in ready.select(LOOK_S)]
+            keys = [key for key, _ in ready.select(POLL_S)]
             ended = any(key.fd == pidfd for key in keys)
             for key in keys if not ended else list(ready.get_map().values()):
                 if key.fd != pidfd:

@@ -9,19 +9,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from amoc.base.errors import PeerError
-from amoc.client.http_line import Line, path_of
+from amoc.client.rest_client import RestClient, path_of
 
 _CHUNK = 1 << 16
 
 
 @contextmanager
-def fetched(line: Line, run: str) -> Iterator[Path]:
+def fetched(server: RestClient, run: str) -> Iterator[Path]:
     """Yield a temporary directory with the current files of a run."""
     with TemporaryDirectory(prefix="amoc-fetched-") as temporary:
-        yield fetch(line, run, Path(temporary))
+        yield fetch(server, run, Path(temporary))
 
 
-def fetch(line: Line, run: str, target: Path) -> Path:
+def fetch(server: RestClient, run: str, target: Path) -> Path:
     """Download the current files of a run into `target`. Return the run's directory there.
 
     Raises:
@@ -29,7 +29,7 @@ def fetch(line: Line, run: str, target: Path) -> Path:
         PeerError: The server cannot be reached, or sent damaged data.
     """
     path = target / "files.tar"
-    with line.open("GET", path_of(run, "archive")) as answer, path.open("wb") as file:
+    with server.open("GET", path_of(run, "archive")) as answer, path.open("wb") as file:
         while data := answer.read(_CHUNK):
             file.write(data)
     before = set(target.iterdir())
@@ -38,6 +38,6 @@ def fetch(line: Line, run: str, target: Path) -> Path:
             archive.extractall(target, filter="data")
         [directory] = set(target.iterdir()) - before
     except (tarfile.TarError, ValueError) as error:
-        raise PeerError(f"what {line} sent is damaged: {error}") from None
+        raise PeerError(f"what {server} sent is damaged: {error}") from None
     path.unlink()
     return directory

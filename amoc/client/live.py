@@ -10,7 +10,7 @@ from http import HTTPStatus
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
 from amoc.client.answers import Second
-from amoc.client.http_line import Line, LostError, ServiceError, parsed, path_of
+from amoc.client.rest_client import LostError, RestClient, ServiceError, parsed, path_of
 from amoc.client.sse import Event, EventReader
 
 SILENT_S = 45.0
@@ -18,7 +18,7 @@ SILENT_S = 45.0
 PATIENCE_S = 60.0
 
 
-def seconds(line: Line, run: str, after: int, patience_s: float) -> Iterator[Second]:
+def seconds(server: RestClient, run: str, after: int, patience_s: float) -> Iterator[Second]:
     """Yield the seconds of a run after a number, until it ends; see `amoc.client.remote`.
 
     Raises:
@@ -30,13 +30,13 @@ def seconds(line: Line, run: str, after: int, patience_s: float) -> Iterator[Sec
     while True:
         reader.lost()
         try:
-            with closing(_events(line, run, reader)) as events:
+            with closing(_events(server, run, reader)) as events:
                 for kind, data in events:
                     heard_ns = now_ns()
                     if kind == "end":
                         return
                     yield Second.of(parsed(data))
-            why = f"{line}: the connection was lost"
+            why = f"{server}: the connection was lost"
         except LostError as error:
             why = str(error)
         except ServiceError as error:
@@ -48,12 +48,12 @@ def seconds(line: Line, run: str, after: int, patience_s: float) -> Iterator[Sec
         time.sleep(min(reader.retry_s, patience_s))
 
 
-def _events(line: Line, run: str, reader: EventReader) -> Generator[Event, None, None]:
+def _events(server: RestClient, run: str, reader: EventReader) -> Generator[Event, None, None]:
     """Yield the events of one connection, until it ends."""
     headers = {"Accept": "text/event-stream"}
     if reader.last_id:
         headers["Last-Event-ID"] = reader.last_id
-    with line.open("GET", path_of(run, "events"), headers=headers, timeout_s=SILENT_S) as answer:
+    with server.open("GET", path_of(run, "events"), headers=headers, timeout_s=SILENT_S) as answer:
         while text := answer.readline():
             event = reader.feed(text.decode().rstrip("\r\n"))
             if event is not None:

@@ -15,15 +15,15 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, UsageError, os_error_as
 from amoc.client import live, options, remote_commands, run_fields
 from amoc.client.answers import Node, Preview, RunInfo, ScenarioInfo, Second, Started, Status, each
-from amoc.client.http_line import TIMEOUT_S, Line, parsed, path_of, token_in
 from amoc.client.options import Value
 from amoc.client.remote_commands import Commands
+from amoc.client.rest_client import TIMEOUT_S, RestClient, parsed, path_of, token_in
 from amoc.client.result import FetchedResult
 from amoc.client.run_fields import InstallOptions, RunOptions
-from amoc.client.sending import name_there
+from amoc.client.sending import name_on_server
 from amoc.results.run_list import QUEUED
 
-LOOK_S = 0.25
+POLL_S = 0.25
 PAGE = 1_000
 
 Source: TypeAlias = str | os.PathLike[str] | Mapping[str, int | str]
@@ -69,25 +69,25 @@ class Client(Commands):
         if token_file is not None:
             token = token_in(os.fspath(token_file))
         ca = None if ca_file is None else os.fspath(ca_file)
-        self._line = Line.to(url, token, timeout_s, ca)
+        self._server = RestClient.to(url, token, timeout_s, ca)
 
     def __repr__(self) -> str:
-        return f"<Client of {self._line}>"
+        return f"<Client of {self._server}>"
 
     # The server
 
     def status(self) -> Status:
         """Return the status of the server, and of each running run."""
-        return Status.of(self._line.ask("GET", "/status"))
+        return Status.of(self._server.request("GET", "/status"))
 
     def nodes(self) -> Mapping[str, str]:
         """Return the states of the nodes of all runs, by name."""
-        found: Mapping[str, str] = self._line.ask("GET", "/nodes")["nodes"]
+        found: Mapping[str, str] = self._server.request("GET", "/nodes")["nodes"]
         return found
 
     def node(self, name: str) -> Node:
         """Return a node and its users."""
-        return Node.of(self._line.ask("GET", f"/status/{quote(name, safe='')}"))
+        return Node.of(self._server.request("GET", f"/status/{quote(name, safe='')}"))
 
     def users(self, run: str | None = None) -> Mapping[str, int]:
         """Return the users of a running run: counts by state.
@@ -95,13 +95,13 @@ class Client(Commands):
         Raises:
             UsageError: It is not running, or several are and none is named.
         """
-        return remote_commands.running(self._line, run, "run=").users
+        return remote_commands.running(self._server, run, "run=").users
 
     # Scenarios
 
     def scenarios(self) -> Sequence[str]:
         """Return the names of all scenarios."""
-        return tuple(self._line.ask("GET", "/scenarios")["scenarios"])
+        return tuple(self._server.request("GET", "/scenarios")["scenarios"])
 
     def scenario(self, name: str | os.PathLike[str]) -> ScenarioInfo:
         """Return the description of a scenario: its docstring, settings and thresholds.
@@ -111,10 +111,10 @@ class Client(Commands):
                 server's scenarios.
         """
         called = self._name_there(name)
-        return ScenarioInfo.of(self._line.ask("GET", f"/scenarios/info/{quote(called)}"))
+        return ScenarioInfo.of(self._server.request("GET", f"/scenarios/info/{quote(called)}"))
 
     def _name_there(self, scenario: Source) -> str:
-        return name_there(self._line, options.source(scenario))
+        return name_on_server(self._server, options.source(scenario))
 
     def upload(self, file: str | os.PathLike[str], name: str | None = None) -> ScenarioInfo:
         """Upload a scenario: a Python file, or a zip or tar archive with it and its modules.
@@ -133,44 +133,44 @@ class Client(Commands):
         called = name or path.name.partition(".")[0]
         kind = _ARCHIVES.get(path.suffix, "text/x-python")
         where = f"/scenarios/upload?{urlencode({'name': called})}"
-        return ScenarioInfo.of(parsed(self._line.fetch("PUT", where, data, kind)))
+        return ScenarioInfo.of(parsed(self._server.fetch("PUT", where, data, kind)))
 
     # Starting
 
     def runs(self, limit: int = 100) -> Sequence[RunInfo]:
         """Return the newest runs, newest first, after those that are queued."""
-        return each(RunInfo, self._line.ask("GET", f"/runs?limit={limit}")["runs"])
+        return each(RunInfo, self._server.request("GET", f"/runs?limit={limit}")["runs"])
 
     def run(self, run: str = "last") -> RunInfo:
         """Return a run, by its id, or ``last``, ``last~1`` and so on."""
-        return RunInfo.of(self._line.ask("GET", path_of(run)))
+        return RunInfo.of(self._server.request("GET", path_of(run)))
 
     def result(self, run: str = "last") -> FetchedResult:
         """Return the results of a run; of a running one, the results so far."""
-        return FetchedResult(self._line, self._line.ask("GET", path_of(run, "summary")))
+        return FetchedResult(self._server, self._server.request("GET", path_of(run, "summary")))
 
     def report(self, run: str = "last", to: str | os.PathLike[str] | None = None) -> str:
         """Return the HTML report of a run. Also write it to the file `to`, if given."""
-        data = self._line.fetch("GET", path_of(run, "report"))
+        data = self._server.fetch("GET", path_of(run, "report"))
         if to is not None:
             Path(to).write_bytes(data)
         return data.decode()
 
     def log(self, run: str = "last", lines: int = 100) -> Sequence[Mapping[str, Any]]:
         """Return the newest lines of a run's logs, from all of its processes, in order."""
-        found = self._line.ask("GET", path_of(run, f"log?lines={lines}"))
+        found = self._server.request("GET", path_of(run, f"log?lines={lines}"))
         return tuple(found["lines"])
 
     def compare(self, first: str, second: str) -> Mapping[str, Any]:
         """Compare two runs, as ``amoc compare --json`` does."""
-        found: Mapping[str, Any] = self._line.ask(
+        found: Mapping[str, Any] = self._server.request(
             "GET", path_of(first, f"compare/{quote(second, safe='')}")
         )
         return found
 
     def delete(self, run: str) -> None:
         """Delete all files of a run, which must have ended."""
-        self._line.ask("DELETE", path_of(run))
+        self._server.request("DELETE", path_of(run))
 
     def wait(self, run: str = "last", timeout_s: float | None = None) -> RunInfo:
         """Wait until a run has ended.
@@ -183,14 +183,14 @@ class Client(Commands):
             if give_up_ns is not None and now_ns() > give_up_ns:
                 raise TimeoutError(f"run {found.id} has not ended after {timeout_s:g} s")
             run = found.id  # `last` may mean another run later
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         return found
 
     def series(self, run: str = "last", after: int = 0) -> Iterator[Second]:
         """Yield the seconds that a run has so far, in order, starting after a number."""
         run = self.run(run).id
         while True:
-            found = self._line.ask("GET", path_of(run, f"series?after={after}&limit={PAGE}"))
+            found = self._server.request("GET", path_of(run, f"series?after={after}&limit={PAGE}"))
             yield from each(Second, found["seconds"])
             after = found["last"]
             if after >= found["total"] or not found["seconds"]:
@@ -212,7 +212,7 @@ class Client(Commands):
             ServiceError: There is no such run.
             PeerError: The server was unreachable for too long.
         """
-        return live.seconds(self._line, self.run(run).id, after, patience_s)
+        return live.seconds(self._server, self.run(run).id, after, patience_s)
 
     def start(
         self,
@@ -273,7 +273,7 @@ class Client(Commands):
         """
         fields = run_fields.fields(given)
         asked = {"scenario": self._name_there(scenario), **fields}
-        return Preview.of(self._line.ask("POST", "/execution/plan", asked))
+        return Preview.of(self._server.request("POST", "/execution/plan", asked))
 
     def plan_replay(
         self,
@@ -288,7 +288,7 @@ class Client(Commands):
             ServiceError: The server would refuse the replay.
         """
         asked = {"run": run, **run_fields.fields({"set": set, **given})}
-        return Preview.of(self._line.ask("POST", "/execution/plan_replay", asked))
+        return Preview.of(self._server.request("POST", "/execution/plan_replay", asked))
 
     def _started(
         self, how: str, fields: Mapping[str, object], queue: bool, at: datetime | None
@@ -297,7 +297,7 @@ class Client(Commands):
         when: dict[str, object] = {"queue": True} if queue else {}
         if at is not None:
             when["at"] = at.isoformat()
-        answer = self._line.ask("PATCH", f"/execution/{how}", {**fields, **when})
+        answer = self._server.request("PATCH", f"/execution/{how}", {**fields, **when})
         started = Started.of(answer)
         return started if started.state == QUEUED else self._taking_commands(started)
 
@@ -307,12 +307,12 @@ class Client(Commands):
         Raises:
             PeerError: Neither happened in time.
         """
-        give_up_ns = now_ns() + int(self._line.timeout_s * S_NS)
+        give_up_ns = now_ns() + int(self._server.timeout_s * S_NS)
         while now_ns() < give_up_ns:
             if any(one.run == started.run for one in self.status().runs):
                 return started
             if (found := self.run(started.run)).over:
                 return replace(started, state=found.state)
-            time.sleep(LOOK_S)
-        within = f"within {self._line.timeout_s:g} s"
+            time.sleep(POLL_S)
+        within = f"within {self._server.timeout_s:g} s"
         raise PeerError(f"run {started.run} was not ready for commands {within}")

@@ -9,41 +9,47 @@ from urllib.parse import quote
 from amoc.base.errors import UsageError
 from amoc.client import options
 from amoc.client.answers import Done, RunStatus, Status
-from amoc.client.http_line import Line
 from amoc.client.options import Value
+from amoc.client.rest_client import RestClient
 
 ARRIVALS = "arrival_rate"
 """Name of the throttle that an arrival rate uses."""
 
 
-def running(line: Line, run: str | None, option: str) -> RunStatus:
+def running(server: RestClient, run: str | None, option: str) -> RunStatus:
     """Return the status of a running run; None selects the only one.
 
     Args:
-        line: The server.
+        server: The server.
         run: Its id.
         option: How the caller selects one, for messages.
 
     Raises:
         UsageError: It is not running, or none is given and several are.
     """
-    found = [one for one in Status.of(line.ask("GET", "/status")).runs if run in (None, one.run)]
+    found = [
+        one for one in Status.of(server.request("GET", "/status")).runs if run in (None, one.run)
+    ]
     if len(found) == 1:
         return found[0]
     if found:
         names = ", ".join(one.run for one in found)
-        raise UsageError(f"several runs are running at {line}: {names}; choose one with {option}")
+        raise UsageError(f"several runs are running at {server}: {names}; choose one with {option}")
     which = "no run is" if run is None else f"run {run} is not"
-    raise UsageError(f"{which} running at {line}")
+    raise UsageError(f"{which} running at {server}")
 
 
 def give(
-    line: Line, name: str, run: str | None, arguments: Mapping[str, object], comment: str = ""
+    server: RestClient,
+    name: str,
+    run: str | None,
+    arguments: Mapping[str, object],
+    comment: str = "",
 ) -> Mapping[str, Any]:
     """Send a command to a run, and return its answer.
 
     Args:
-        line: The server.
+        server: The server.
         name: Name of the command, as in docs/control.md.
         run: Id of the run; None for the only running one.
         arguments: Arguments of the command, except those that are None.
@@ -54,14 +60,14 @@ def give(
     """
     given = {"run": run, "comment": comment or None, **arguments}
     body = {key: one for key, one in given.items() if one is not None}
-    answer: Mapping[str, Any] = line.ask("PATCH", f"/execution/{quote(name, safe='')}", body)
+    answer: Mapping[str, Any] = server.request("PATCH", f"/execution/{quote(name, safe='')}", body)
     return answer
 
 
 class Commands:
     """Commands for a run: the one called `run`, or the only running one."""
 
-    _line: Line
+    _server: RestClient
 
     def command(
         self, name: str, /, *, run: str | None = None, comment: str = "", **arguments: object
@@ -71,7 +77,7 @@ class Commands:
         Raises:
             ServiceError: The command is refused. Nothing has changed.
         """
-        return Done.of(give(self._line, name, run, arguments, comment))
+        return Done.of(give(self._server, name, run, arguments, comment))
 
     def stop(self, run: str | None = None, *, comment: str = "") -> Done:
         """Stop a run gracefully."""

@@ -21,7 +21,7 @@ from amoc.base.errors import AmocError, ExitCode
 from amoc.base.text import counted
 from amoc.client.fetched import fetch
 from amoc.client.figures import Check, Crash, Failure, Named, Request, Threshold, Timer, Users
-from amoc.client.http_line import Line
+from amoc.client.rest_client import RestClient
 from amoc.metrics.step_names import AGGREGATED
 from amoc.results import saved_run
 from amoc.results.run_directory import RunDirectory
@@ -271,10 +271,10 @@ class RunResult(RunFigures):
 class FetchedResult(RunFigures):
     """The result of a server's run. Its seconds are downloaded when they are needed."""
 
-    def __init__(self, line: Line, summary: Summary) -> None:
-        """Create the result of a run of the server at `line`."""
+    def __init__(self, server: RestClient, summary: Summary) -> None:
+        """Create the result of a run of the server."""
         super().__init__(summary)
-        self._line = line
+        self._server = server
 
     @cached_property
     def saved(self) -> SavedRun:
@@ -288,10 +288,10 @@ class FetchedResult(RunFigures):
         """
         directory = mkdtemp(prefix="amoc-fetched-")
         finalize(self, rmtree, directory, ignore_errors=True)
-        return saved_run.load(RunDirectory(fetch(self._line, self.id, Path(directory))))
+        return saved_run.load(RunDirectory(fetch(self._server, self.id, Path(directory))))
 
     def _link(self) -> tuple[str, str] | None:
-        return f"{self._line}/dashboard/runs/{quote(self.id, safe='')}", f"Run {self.id}"
+        return f"{self._server}/dashboard/runs/{quote(self.id, safe='')}", f"Run {self.id}"
 
 
 def _joined(lines: Iterable[str]) -> str:

@@ -11,15 +11,15 @@ from http import HTTPStatus
 from pathlib import Path
 
 from amoc.base.errors import ScenarioError
-from amoc.client.http_line import Line, ServiceError, parsed
+from amoc.client.rest_client import RestClient, ServiceError, parsed
 from amoc.scenario.scenario_files import Part, parts_of, text_of
 
 
-def name_there(line: Line, scenario: str) -> str:
+def name_on_server(server: RestClient, scenario: str) -> str:
     """Return the server's name of a scenario, or of several with their loads. Uploads local files.
 
     Args:
-        line: The server.
+        server: The server.
         scenario: Local files or names on the server, as in a plan.
 
     Raises:
@@ -34,23 +34,25 @@ def name_there(line: Line, scenario: str) -> str:
         if one not in here and one.source.endswith(".py"):
             why = "does not exist here, and names of scenarios on the server have no .py"
             raise ScenarioError(f"scenario {one.source} {why}")
-    sent = iter(_sent(line, here) if here else ())
+    sent = iter(_sent(server, here) if here else ())
     named = [one._replace(source=next(sent)) if one in here else one for one in parts]
     return text_of(named) if several else named[0].source
 
 
-def _sent(line: Line, parts: list[Part]) -> list[str]:
+def _sent(server: RestClient, parts: list[Part]) -> list[str]:
     """Upload the files of scenarios. Return the server's names of these, in order."""
     from amoc.install import bundle
 
     made = bundle.made_of(text_of(parts) if len(parts) > 1 else parts[0].source)
     data = gzip.compress(made.data, mtime=0)  # identical files must have the same digest
     try:
-        answer = parsed(line.fetch("PUT", "/scenarios/files", data, "application/gzip"))
+        answer = parsed(server.fetch("PUT", "/scenarios/files", data, "application/gzip"))
     except ServiceError as error:
         if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             raise
         size = f"{parts[0].source} and its directory have {len(data):,} bytes, compressed"
-        raise ScenarioError(f"{size}, and {line} refuses that: {error}; {bundle.ADVICE}") from None
+        raise ScenarioError(
+            f"{size}, and {server} refuses that: {error}; {bundle.ADVICE}"
+        ) from None
     names = [one.source for one in parts_of(made.scenario)] or [made.scenario]
     return [f"{answer['files']}/{name.removesuffix('.py')}" for name in names]

@@ -20,7 +20,7 @@ from amoc.service.server_log import open_new
 START_S = 30.0
 STOP_S = 120.0
 """Longer than the server allows its runs to stop."""
-LOOK_S = 0.05
+POLL_S = 0.05
 SHOWN_LINES = 5
 
 
@@ -55,7 +55,7 @@ def start(runs: Path, options: Sequence[str]) -> Serving:
         if status is not None:
             said = log.read_bytes()[begun:].decode(errors="replace").splitlines()
             raise UsageError(str(refusal(said[-SHOWN_LINES:], status)))
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     child.terminate()
     raise PeerError(f"amoc serve must listen within {START_S:g} s, but does not; see {log}")
 

@@ -9,7 +9,7 @@ from amoc.base.errors import AmocError, ExitCode
 _MARK = "amoc: "
 
 
-def told(lines: Iterable[str]) -> list[str]:
+def messages(lines: Iterable[str]) -> list[str]:
     """Return the messages to the operator among the printed `lines`."""
     return [line.removeprefix(_MARK) for line in lines if line.startswith(_MARK)]
 
@@ -22,6 +22,6 @@ def refusal(lines: Iterable[str], code: int | None) -> AmocError:
         code: Its exit status.
     """
     printed = list(lines)
-    error = AmocError("\n".join(told(printed) or printed[-1:]) or f"amoc exited with {code}")
+    error = AmocError("\n".join(messages(printed) or printed[-1:]) or f"amoc exited with {code}")
     error.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
     return error

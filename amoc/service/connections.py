@@ -25,11 +25,11 @@ class Connection:
         self.client, self.end = client, end
         self._owner = owner
 
-    def works(self) -> None:
+    def mark_busy(self) -> None:
         """Note that a complete request has arrived, which is being answered."""
         self._owner.idle.pop(self, None)
 
-    def rests(self) -> None:
+    def mark_idle(self) -> None:
         """Note that the connection is idle from now on."""
         if self in self._owner.open:
             self._owner.idle.setdefault(self)
@@ -69,7 +69,7 @@ class Connections:
             return None
         made = Connection(self, client, end)
         self.open.add(made)
-        made.rests()
+        made.mark_idle()
         return made
 
     def _has_room(self, client: str) -> bool:

@@ -38,9 +38,9 @@ def role() -> Role:
     return found
 
 
-def door(app: Flask) -> Door:
+def token_checker(app: Flask) -> TokenChecker:
     """Return the checker of tokens."""
-    found: Door = app.extensions["amoc.door"]
+    found: TokenChecker = app.extensions["amoc.token_checker"]
     return found
 
 
@@ -48,10 +48,10 @@ def register(app: Flask, service: Service) -> None:
     """Check each request of `app`, and add security headers to each response."""
     config = service.config
     hosts = _names_of_this_host(config.names, config.is_local)
-    doorkeeper = app.extensions["amoc.door"] = Door(config.tokens)
+    checker = app.extensions["amoc.token_checker"] = TokenChecker(config.tokens)
 
     @app.before_request
-    def look() -> Any:
+    def check() -> Any:
         _check_host(request.host, hosts)
         _check_origin()
         for name in request.args:
@@ -62,7 +62,7 @@ def register(app: Flask, service: Service) -> None:
             g.role = None
             return None
         try:
-            g.role = doorkeeper.role(_token())
+            g.role = checker.role(_token())
         except Problem as problem:
             if problem.status is HTTPStatus.UNAUTHORIZED and _wants_page():
                 return redirect(f"{SIGN_IN}?to={quote(request.full_path.rstrip('?'))}")
@@ -138,7 +138,7 @@ def _check_origin() -> None:
         raise Problem(HTTPStatus.FORBIDDEN, detail, [("Origin", detail)])
 
 
-class Door:
+class TokenChecker:
     """Checks tokens, and slows down clients that guess."""
 
     def __init__(self, tokens: Tokens | None) -> None:

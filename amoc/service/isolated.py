@@ -31,11 +31,11 @@ from amoc.service.tokens import Role
 DESCRIBE_S = 30.0
 READ_S = 120.0
 MAX_OUTPUT = 64 << 20
-MAX_AT_ONCE = 2
+MAX_PROCESSES = 2
 WAIT_S = 30.0
 
-_free = BoundedSemaphore(MAX_AT_ONCE)
-_free_for_readers = BoundedSemaphore(MAX_AT_ONCE - 1)
+_free = BoundedSemaphore(MAX_PROCESSES)
+_free_for_readers = BoundedSemaphore(MAX_PROCESSES - 1)
 """Read-only clients leave one process to those who may start runs."""
 
 
@@ -89,7 +89,7 @@ def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict
     with TemporaryDirectory(prefix="amoc-answer-") as directory:
         answer = Path(directory) / "answer.json"
         arguments = [*command, "--set-json", "-", "--json", str(answer), "--", str(target)]
-        with _started("amoc.cli.below", arguments, READ_S, settings, errors=True) as child:
+        with _started("amoc.cli.child_main", arguments, READ_S, settings, errors=True) as child:
             said = _read(child).decode(errors="replace").splitlines()
             code = child.wait()
         if code != ExitCode.OK:

@@ -34,12 +34,12 @@ class LogTail:
         """
         self._logs, self._count, self._yield_if_due = logs, count, yield_if_due
         self._read: dict[str, int] = {}
-        # A heap, oldest first: time of the line, number of the `look` that found it, number of
+        # A heap, oldest first: time of the line, number of the `read_new` that found it, number of
         # lines found before it (negative, because logs are read backwards), and the line.
         self._newest: list[tuple[str, int, int, JsonObject]] = []
         self._looks = self._found = 0
 
-    def look(self) -> bool:
+    def read_new(self) -> bool:
         """Read new lines. Return whether there were any."""
         found = self._found
         self._looks += 1

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from amoc.base.errors import ResourceError, UsageError, os_error_as
 
 _NAME = ".daemon"
-LOOKED_AT_S = 1.0
+LOCK_WAIT_S = 1.0
 """How long others may hold the lock while they check whether a server has it, as `read` does."""
-LOOK_S = 0.01
+POLL_S = 0.01
 
 
 class Serving(NamedTuple):
@@ -71,9 +71,9 @@ class PidFile:
         with os_error_as(ResourceError, f"{path} cannot be written"):
             runs.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        give_up = time.monotonic() + LOOKED_AT_S
+        give_up = time.monotonic() + LOCK_WAIT_S
         while not (locked := self._lock()) and time.monotonic() < give_up:
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         if not locked:
             found = read(runs)
             os.close(self._fd)

@@ -10,7 +10,7 @@ from flask_openapi3 import OpenAPI, Tag
 
 from amoc.results.run_list import QUEUED
 from amoc.service.answers import CommandAnswer, PreviewBody, StartedBody
-from amoc.service.cli_output import told
+from amoc.service.cli_output import messages
 from amoc.service.isolated import cli_json
 from amoc.service.job import Job
 from amoc.service.requests import Addressed, CommandRoute, command_routes
@@ -70,7 +70,7 @@ def register(app: OpenAPI, service: Service) -> None:
 def started(job: Job) -> Any:
     """Return the response to a client that has started a run."""
     status = HTTPStatus.ACCEPTED if job.state == QUEUED else HTTPStatus.OK
-    notes = told(job.process.output) if job.process is not None else []
+    notes = messages(job.process.output) if job.process is not None else []
     return {"run": job.id, "state": job.state, "notes": notes}, status
 
 

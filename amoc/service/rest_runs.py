@@ -29,8 +29,8 @@ from amoc.service.responses import NOTHING, PAGE, of_run, responses
 from amoc.service.service import Service
 
 _TAG = Tag(name="runs", description="Running and ended runs")
-LOOK_S = 0.2
-AT_ONCE = 60
+POLL_S = 0.2
+BATCH_SECONDS = 60
 """Seconds of data to read at a time for a stream."""
 MAX_LISTED = 1_000
 _OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
@@ -120,7 +120,7 @@ def register(app: OpenAPI, service: Service) -> None:
         """Get the newest lines of a run's logs, from all of its processes, in order."""
         directory = runs.find(path.id)
         tail = LogTail(directory.logs, query.lines, PeriodicYield())
-        tail.look()
+        tail.read_new()
         return {"run": directory.id, "lines": tail.lines()}
 
     @app.get("/runs/<a>/compare/<b>", tags=[_TAG], responses=of_run(ok=ComparisonBody))
@@ -169,7 +169,7 @@ def events(service: Service, directory: RunDirectory, number: int) -> Iterator[s
     while True:
         # Checked before the seconds are read, so as not to miss the run's last ones.
         runs = directory.path.exists() and _runs(service, directory)
-        seconds = service.series.after(directory, number, AT_ONCE)
+        seconds = service.series.after(directory, number, BATCH_SECONDS)
         for number, point in seconds:
             yield sse.event("second", second_of(number, point), number)
             said_ns = now_ns()
@@ -182,7 +182,7 @@ def events(service: Service, directory: RunDirectory, number: int) -> Iterator[s
         if now_ns() - said_ns > sse.HEARTBEAT_S * S_NS:
             yield sse.HEARTBEAT
             said_ns = now_ns()
-        gevent.sleep(LOOK_S)
+        gevent.sleep(POLL_S)
 
 
 def _runs(service: Service, directory: RunDirectory) -> bool:

@@ -18,7 +18,7 @@ from amoc.results.run_directory import RunDirectory
 from amoc.runtime.child import ChildProcess, start_module
 
 KEPT_LINES = 200
-LOOK_S = 0.05
+POLL_S = 0.05
 KILL_AFTER_S = 20.0
 """How long a run may take to end after it was asked to end at once."""
 
@@ -56,7 +56,9 @@ class RunProcess:
             *(str(os.getpid()), *command, "--set-json", "-"),
             *("--run-dir", str(directory), "--", str(target)),
         )
-        self._child = ChildProcess(start_module("amoc.cli.below", arguments), self.output.append)
+        self._child = ChildProcess(
+            start_module("amoc.cli.child_main", arguments), self.output.append
+        )
         self._child.write(json.dumps(settings).encode())
         self._child.close_lifeline()
         self._on_end = on_end
@@ -69,17 +71,17 @@ class RunProcess:
 
     def _wait(self) -> None:
         while self._child.exit_status() is None:
-            gevent.sleep(LOOK_S)
+            gevent.sleep(POLL_S)
         self.exit_code = self._child.end(0.0)
         self._on_end()
 
-    def begun(self, timeout_s: float) -> bool:
+    def wait_started(self, timeout_s: float) -> bool:
         """Wait until users may start and the run takes commands. Return whether they may."""
         give_up_ns = now_ns() + int(timeout_s * S_NS)
         while self.exit_code is None and now_ns() < give_up_ns:
             if self.directory.control.exists():
                 return True
-            gevent.sleep(LOOK_S)
+            gevent.sleep(POLL_S)
         return self.directory.summary.exists()  # it has ended already
 
     def interrupt(self) -> None:

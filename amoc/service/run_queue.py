@@ -37,7 +37,7 @@ STOP_S = 60.0
 """How long runs may take to stop when the server stops."""
 ANSWERS_S = 0.1
 """Interval of checks whether a run of an earlier server still exists."""
-LOOK_S = 60.0
+POLL_S = 60.0
 """Maximum time between checks for due runs, in case the clock of this host is changed."""
 
 
@@ -154,7 +154,7 @@ class RunQueue:
         while (job := self._next()) is not None:
             wait_s = (job.due_at - datetime.now(UTC)).total_seconds()
             if wait_s > 0:
-                self._timer = gevent.spawn_later(min(wait_s, LOOK_S), self.work)
+                self._timer = gevent.spawn_later(min(wait_s, POLL_S), self.work)
                 return
             try:
                 self._launch(job)
@@ -201,7 +201,7 @@ class RunQueue:
         """
         process = job.process
         assert process is not None
-        if process.begun(BEGIN_S):
+        if process.wait_started(BEGIN_S):
             job.state = RUNNING  # its file stays until it ends, for the next server
             self.on_begin(process.directory)
             return

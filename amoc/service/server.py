@@ -97,7 +97,7 @@ class Handler(WSGIHandler):
         """Read the rest of a request's head."""
         with gevent.Timeout(HEAD_S, _BadHead("the head of a request took too long")):
             found = super().read_request(raw_requestline)
-        self.connection.works()
+        self.connection.mark_busy()
         return found
 
     def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - pywsgi's name
@@ -117,7 +117,7 @@ class Handler(WSGIHandler):
         """Return the WSGI environment of a request, with a time limit on reading its body."""
         made = super().get_environ()
         assert self.wsgi_input is not None
-        self.wsgi_input = self._body = RequestBody(self.wsgi_input, self.connection.rests)
+        self.wsgi_input = self._body = RequestBody(self.wsgi_input, self.connection.mark_idle)
         made["wsgi.input"] = self._body
         made["wsgi.input_terminated"] = True
         return made

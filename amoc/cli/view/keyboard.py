@@ -32,7 +32,7 @@ from amoc.control.commands import Command, checked, is_read
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.status import Status
 
-LOOK_S = 0.5
+POLL_S = 0.5
 """Interval of the checks whether this process is in the foreground."""
 MAX_UNDER_WAY = 8
 SHOW_CURSOR = b"\x1b[?25h"
@@ -161,10 +161,10 @@ class Keyboard:
         assert self._fd is not None
         while not self._ending:
             if not self._take_terminal():
-                gevent.sleep(LOOK_S)
+                gevent.sleep(POLL_S)
                 continue
             try:
-                gsocket.wait_read(self._fd, timeout=LOOK_S)
+                gsocket.wait_read(self._fd, timeout=POLL_S)
             except gsocket.timeout:
                 continue
             except OSError:

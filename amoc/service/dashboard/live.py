@@ -33,7 +33,7 @@ from amoc.service import sse
 from amoc.service.dashboard.parts import LOG_LINES
 from amoc.service.log_tail import LogTail
 
-LOOK_S = 0.2
+POLL_S = 0.2
 LINGER_S = 600.0
 """How long to follow a run without viewers. Starting again takes longer the longer the run is."""
 LOOKED_S = 10.0
@@ -51,7 +51,7 @@ MAKE_SHARE = 20
 """The same for complete redraws of all charts."""
 HOLD_NS = 20 * MS_NS
 """How long to occupy the event loop at a time; a switch may be costly on a busy host."""
-AT_ONCE = 60
+BATCH_SECONDS = 60
 """Seconds of data to read at a time."""
 
 _log = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class Watched:
             self._yield_if_due,
         )
         seen = len(series)
-        self._log.look()
+        self._log.read_new()
         self._add(page, self._directory.id, self._log.lines())
         self.page = page
         self._ready.set()
@@ -199,14 +199,14 @@ class Watched:
             self._yield_if_due.begin()
             entries = journal.new()
             page.add_entries(entries)
-            points = series.after(seen, AT_ONCE)
+            points = series.after(seen, BATCH_SECONDS)
             for point in points:
                 page.add(point)
                 self._yield_if_due()
             seen += len(points)
             if points:
                 self._heard_ns = now_ns()
-            if len(points) == AT_ONCE:
+            if len(points) == BATCH_SECONDS:
                 continue  # there is much more to read
             partial = page.read_share < 1.0
             page.read_on(spent_ns + int(READ_S * S_NS))
@@ -217,14 +217,14 @@ class Watched:
                 self._update(page, over)
                 news = False
             spent_ns = 0 if partial else now_ns() - spent_ns
-            gevent.sleep(max(LOOK_S, (SHARE - 1) * spent_ns / S_NS))
+            gevent.sleep(max(POLL_S, (SHARE - 1) * spent_ns / S_NS))
 
     def _series(self) -> StoredSeries | None:
         """Return the seconds of the run; None if there will be none."""
         while not self._directory.series.exists():
             if not self._goes_on(self._directory):
                 return None
-            gevent.sleep(LOOK_S)
+            gevent.sleep(POLL_S)
         if self._directory.series.stat().st_size > numpy_loading.LARGE_BYTES:
             numpy_loading.load_beside()
         return StoredSeries(self._directory.series)
@@ -234,7 +234,7 @@ class Watched:
         may_make = over or begun_ns - self._made_ns > MAKE_SHARE * page.make_ns
         final = summary_file.read(self._directory.summary) if over else None
         edition = page.charts.edition
-        lines = self._log.lines() if self._log.look() else None
+        lines = self._log.lines() if self._log.read_new() else None
         page.update(may_make, over, final)
         if page.charts.edition != edition:
             self._made_ns = now_ns()

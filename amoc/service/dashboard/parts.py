@@ -76,7 +76,7 @@ def rate_text(one: ThrottlePoint) -> str:
 def log_of(directory: RunDirectory) -> str:
     """Return the newest lines of a run's logs as HTML."""
     tail = LogTail(directory.logs, LOG_LINES, PeriodicYield())
-    tail.look()
+    tail.read_new()
     return log(tail.lines())
 
 

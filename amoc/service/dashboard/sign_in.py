@@ -27,7 +27,7 @@ def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - same for
     def sign_in() -> Any:
         body = request.get_json()
         token = body.get("token") if isinstance(body, dict) else None
-        guard.door(app).role(token if isinstance(token, str) else "")
+        guard.token_checker(app).role(token if isinstance(token, str) else "")
         answer = Response(status=HTTPStatus.NO_CONTENT)
         answer.set_cookie(
             guard.COOKIE, str(token), secure=request.is_secure, httponly=True, samesite="Strict"

@@ -32,8 +32,8 @@ def test_the_client_with_the_most_gives_way_with_what_was_silent_for_longest() -
     assert opened(there, "c", ended) is not None
     assert ended == [a[0], a[1]]
     assert a[2] is not None
-    a[2].works()
-    a[2].rests()  # a moment ago
+    a[2].mark_busy()
+    a[2].mark_idle()  # a moment ago
     assert opened(there, "c", ended) is not None
     assert ended[2:] == [a[3]]
     assert (b in there.open, b2 in there.open) == (True, True)
@@ -44,17 +44,17 @@ def test_what_is_busy_stays_and_who_asks_then_is_refused() -> None:
     mine = [opened(there, "a", ended) for _ in range(4)]
     for one in mine:
         assert one is not None
-        one.works()
+        one.mark_busy()
     assert opened(there, "a", ended) is None
     others = [opened(there, "b", ended) for _ in range(2)]
     for one in others:
         assert one is not None
-        one.works()
+        one.mark_busy()
     assert opened(there, "c", ended) is None
     assert (there.refused, there.ended, ended) == (2, 0, [])
     assert others[0] is not None
     others[0].close()
-    others[0].rests()  # its end is noted only once
+    others[0].mark_idle()  # its end is noted only once
     assert opened(there, "c", ended) is not None
 
 
@@ -77,10 +77,10 @@ def test_there_are_never_more_than_may_be_and_only_the_idle_are_ended(
         elif made:
             one = made[number % len(made)]
             if what == "work":
-                one.works()
+                one.mark_busy()
                 busy.add(one)
             elif what == "rest":
-                one.rests()
+                one.mark_idle()
                 busy.discard(one)
             else:
                 one.close()

@@ -20,7 +20,7 @@ def write(path: Path, *entries: dict[str, Any], end: str = "\n") -> None:
 
 
 def found(tail: LogTail) -> list[Any]:
-    tail.look()
+    tail.read_new()
     return [(one["process"], one["at"]) for one in tail.lines()]
 
 
@@ -44,14 +44,14 @@ def test_the_newest_of_all_are_found_and_each_look_reads_on(tmp_path: Path) -> N
 
 def test_a_look_says_whether_there_is_anything_new(tmp_path: Path) -> None:
     tail = LogTail(tmp_path / "logs", 10, lambda: None)
-    assert not tail.look()  # no directory yet
+    assert not tail.read_new()  # no directory yet
     (tmp_path / "logs").mkdir()
     log = tmp_path / "logs" / "node.jsonl"
     write(log, entry(1), entry(2))
-    assert tail.look()
-    assert not tail.look()
+    assert tail.read_new()
+    assert not tail.read_new()
     write(log, entry(0.5))
-    assert tail.look()
+    assert tail.read_new()
     assert found(tail) == [("node", entry(one)["at"]) for one in (0.5, 1, 2)]
 
 
@@ -71,7 +71,7 @@ def test_a_line_is_taken_once_it_is_whole_and_one_that_is_damaged_never(tmp_path
 def test_lines_of_one_time_stay_in_the_order_of_their_log(tmp_path: Path) -> None:
     write(tmp_path / "node.jsonl", *(entry(1, str(number)) for number in range(20)))
     tail = LogTail(tmp_path, 5, lambda: None)
-    tail.look()
+    tail.read_new()
     assert [one["message"] for one in tail.lines()] == ["15", "16", "17", "18", "19"]
 
 
@@ -84,9 +84,9 @@ def test_work_is_bounded_and_the_loop_can_turn_meanwhile(tmp_path: Path) -> None
     write(tmp_path / "long.jsonl", entry(0, "x" * 2 * TAIL_BYTES), entry(each))
     turns: list[None] = []
     tail = LogTail(tmp_path, count, lambda: turns.append(None))
-    tail.look()
+    tail.read_new()
     assert len(tail.lines()) == count
     first = len(turns)  # once for each log, and for each line that is read
     assert logs < first < logs * each / 10
-    tail.look()
+    tail.read_new()
     assert len(turns) - first == logs + 1  # nothing is read again

@@ -26,7 +26,7 @@ def test_who_looks_just_then_does_not_keep_a_daemon_from_starting(
 def test_of_two_daemons_the_second_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pid_file, "LOOKED_AT_S", 0.0)
+    monkeypatch.setattr(pid_file, "LOCK_WAIT_S", 0.0)
     first = PidFile(tmp_path)
     first.write("http://127.0.0.1:4000")
     with pytest.raises(UsageError, match=r"already runs for .* at http"):

@@ -247,7 +247,7 @@ def test_the_terminal_is_restored_at_the_second_interrupt(terminal, bench):
 
 def test_a_terminal_that_somebody_has_set_back_is_taken_again(terminal, bench, monkeypatch):
     slave = terminal[1]
-    monkeypatch.setattr(keyboard_module, "LOOK_S", 0.001)
+    monkeypatch.setattr(keyboard_module, "POLL_S", 0.001)
     before = termios.tcgetattr(slave)
     with bench.keyboard:
         until(lambda: raw(slave))
@@ -259,7 +259,7 @@ def test_a_terminal_that_somebody_has_set_back_is_taken_again(terminal, bench, m
 def test_in_the_background_nothing_is_read_or_set(terminal, bench, monkeypatch):
     master, slave = terminal
     foreground = [False]
-    monkeypatch.setattr(keyboard_module, "LOOK_S", 0.001)
+    monkeypatch.setattr(keyboard_module, "POLL_S", 0.001)
     looks = []
 
     def look(fd):

@@ -9,7 +9,7 @@ from types import FrameType
 
 import pytest
 
-from amoc.cli import below
+from amoc.cli import child_main
 
 
 @pytest.mark.parametrize("line", range(3))
@@ -18,7 +18,7 @@ def test_who_is_told_again_while_it_stops_is_not_stopped_twice(
 ) -> None:
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda *told: sent.append(told))
-    stop = below.stop_once()
+    stop = child_main.stop_once()
     lines = 0
 
     def trace(_: FrameType, event: str, __: object) -> object:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from amoc.base.errors import UsageError
-from amoc.client.http_line import Line, LostError, token_in
+from amoc.client.rest_client import LostError, RestClient, token_in
 
 
 def test_the_file_of_a_server_is_not_taken_for_a_token(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_an_answer_of_which_the_end_is_missing_is_none(body: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         serving = threading.Thread(target=serve)
         serving.start()
-        line = Line.to(f"http://127.0.0.1:{server.getsockname()[1]}", None, 10.0)
+        client = RestClient.to(f"http://127.0.0.1:{server.getsockname()[1]}", None, 10.0)
         with pytest.raises(LostError, match="in the middle of a response"):
-            line.ask("GET", "/runs/last")
+            client.request("GET", "/runs/last")
         serving.join()

@@ -63,7 +63,7 @@ class ServiceError(AmocError):
 
 
 @dataclass(frozen=True)
-class Line:
+class RestClient:
     """How to reach a server.
 
     Attributes:
@@ -82,7 +82,7 @@ class Line:
     @classmethod
     def to(
         cls, url: str, token: str | None, timeout_s: float = TIMEOUT_S, ca_file: str | None = None
-    ) -> Line:
+    ) -> RestClient:
         """Create the object for the server at `url`.
 
         Raises:
@@ -114,7 +114,7 @@ class Line:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.context is not None else 'http'}://{host}:{self.port}"
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
+    def request(self, method: str, path: str, body: object = None) -> Any:
         """Send a request with a JSON body. Return the parsed response, None if it is empty.
 
         Raises:
