@@ -23,7 +23,7 @@ class WorkerContext:
     Attributes:
         process: The name of the process in events: ``worker-3``; empty outside a run.
         is_scenario: Whether a scenario runs in the process, rather than a plugin.
-        told: One-time messages already shown to the operator.
+        warned: One-time messages already shown to the operator.
     """
 
     process = ""
@@ -31,7 +31,7 @@ class WorkerContext:
 
     def __init__(self) -> None:
         self.parts: dict[type, Any] = {}  # each is an instance of its key
-        self.told: set[str] = set()
+        self.warned: set[str] = set()
 
     def set(self, kind: type[T], part: T | None) -> None:
         """Register `part` as the `kind`; None removes it."""

@@ -22,7 +22,7 @@ leave: Callable[[BaseException | None], NoReturn] | None = None
 class Ended(BaseException):
     """Raised by amoc to end a greenlet; scenario code must let it propagate."""
 
-    def is_meant(self) -> bool:
+    def is_intended(self) -> bool:
         """Return whether amoc raised it, rather than the scenario."""
         return True
 
@@ -62,4 +62,4 @@ def is_end(error: BaseException) -> bool:
     """
     if leave is not None:
         leave(error)
-    return isinstance(error, Ended) and error.is_meant()
+    return isinstance(error, Ended) and error.is_intended()

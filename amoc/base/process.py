@@ -124,7 +124,7 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-def how_it_ended(status: int) -> str:
+def describe_exit(status: int) -> str:
     """Describe an exit status: ``was killed by SIGSEGV``, ``exited with 3``."""
     if status >= 0:
         return f"exited with {status}"

@@ -85,7 +85,7 @@ def holds_hidden(value: object) -> bool:
     return any(map(holds_hidden, _items(value) or ()))
 
 
-def tells(text: str, name: str, value: object) -> bool:
+def reveals(text: str, name: str, value: object) -> bool:
     """Return whether `text` contains a secret part of the value named `name`."""
     return any(len(one) >= SHORTEST and one in text for one in _secrets(name, value, False, 0))
 

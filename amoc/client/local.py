@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from amoc.base import errors
 from amoc.base.errors import AmocError, ExitCode
-from amoc.base.process import how_it_ended
+from amoc.base.process import describe_exit
 from amoc.client import options as run_options
 from amoc.client.child import Ended, RunProcess
 from amoc.client.options import Value
@@ -125,7 +125,7 @@ def _error(ended: Ended) -> AmocError:
     """Return the error of a run that failed to start, from its own messages."""
     said = "\n".join(_SAID.findall(ended.errors))
     if not said:
-        said = ended.errors.strip() or f"amoc run {how_it_ended(ended.status)}"
+        said = ended.errors.strip() or f"amoc run {describe_exit(ended.status)}"
     known = ended.status in list(ExitCode)
     error = _ERRORS.get(ended.status, AmocError)(said)
     if ended.status == ExitCode.INIT_TIMEOUT:

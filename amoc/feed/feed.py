@@ -67,11 +67,11 @@ class Exhausted(UserStopped):
         super().__init__(f"feed {feed} has no row left")
         self.feed = feed
 
-    def is_meant(self) -> bool:
+    def is_intended(self) -> bool:
         """Return whether the caller is a user, which this may end."""
         return isinstance(getcurrent(), User)
 
-    def has_ended_user(self) -> None:
+    def on_user_ended(self) -> None:
         """Count a user stopped by the feed."""
         optional.counter(metric_name(self.feed, STOPPED)).inc()
 

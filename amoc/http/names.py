@@ -61,9 +61,9 @@ def _shown(name: str) -> str:
 
 
 def _say() -> None:
-    told = context.active().told
-    if __name__ not in told:
-        told.add(__name__)
+    warned = context.active().warned
+    if __name__ not in warned:
+        warned.add(__name__)
         with suppress(OSError):
             print(
                 f"http: more than {MAX_NAMES} names of requests; the rest counts as {OTHER!r}: give"

@@ -82,8 +82,8 @@ def _say(what: str) -> None:
 
 
 def _say_why(why: str) -> None:
-    told = context.active().told
-    if __name__ not in told:
-        told.add(__name__)
+    warned = context.active().warned
+    if __name__ not in warned:
+        warned.add(__name__)
         with suppress(OSError):
             print(f"not all throttles or coordinators are counted: {why}", file=sys.stderr)

@@ -77,7 +77,7 @@ class EmbeddedXmpp:
         if self.address and self._process is not None:
             status = self._process.exit_status()
             if status is not None:
-                raise PeerError(f"the embedded XMPP server {process.how_it_ended(status)}")
+                raise PeerError(f"the embedded XMPP server {process.describe_exit(status)}")
 
     def end(self) -> None:
         """Stop it."""

@@ -58,7 +58,7 @@ class LocalNode:
     def ended(self) -> str | None:
         """Return how it has ended; None while it runs."""
         status = self._watched.exit_status()
-        return None if status is None else process.how_it_ended(status)
+        return None if status is None else process.describe_exit(status)
 
     @property
     def is_clean(self) -> bool:

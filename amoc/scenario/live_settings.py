@@ -110,7 +110,7 @@ def _call_updates(changed: Mapping[str, tuple[object, object]]) -> str:
             for error in (*failed, refusal):
                 if isinstance(error, BaseException):
                     why = _text_of(error)
-                    if any(redaction.tells(why, one.name, each) for each in (old, new)):
+                    if any(redaction.reveals(why, one.name, each) for each in (old, new)):
                         why = type(error).__name__
                     return f"the update function of {one.name} failed: {why}"
     return ""

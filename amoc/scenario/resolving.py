@@ -66,6 +66,6 @@ def resolve(settings: Iterable[AnySetting], sources: Sequence[Source]) -> dict[s
 def refused(name: str, raw: object, error: ValueError, label: str) -> str:
     """Return why `raw` cannot be the value of setting `name`, without secrets."""
     reason = str(error)
-    if redaction.tells(reason, name, raw):
+    if redaction.reveals(reason, name, raw):
         reason = f"fails its check with {type(error.__cause__ or error).__name__}"
     return f"{name} {' '.join(reason.split())}, got {shown(name, raw)} (from {label})"

@@ -177,8 +177,8 @@ def _check(kind: Any) -> str:
 
 def _calls_of(kind: Start | type) -> Calls:
     if not isinstance(kind, type):
-        return cast("Calls", _with_what_it_takes(kind, 0))
-    method = _with_what_it_takes(cast("Any", kind).start, 1)
+        return cast("Calls", _adapted(kind, 0))
+    method = _adapted(cast("Any", kind).start, 1)
 
     def run(user_id: int, state: object) -> object:
         user: Any = getcurrent()
@@ -191,7 +191,7 @@ def _calls_of(kind: Start | type) -> Calls:
     return run
 
 
-def _with_what_it_takes(start: Start, first: int) -> Start:
+def _adapted(start: Start, first: int) -> Start:
     """Adapt `start` to `first` leading arguments, then the user's number and the state."""
     if takes(start, first + 2):
         return start

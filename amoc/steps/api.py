@@ -161,7 +161,7 @@ made: type[Step] = Step
 
 def is_end(error: BaseException) -> bool:
     """Return whether `error` ends a greenlet as intended, and is not a failure."""
-    return isinstance(error, GreenletExit) or (isinstance(error, Ended) and error.is_meant())
+    return isinstance(error, GreenletExit) or (isinstance(error, Ended) and error.is_intended())
 
 
 @overload

@@ -124,7 +124,7 @@ def send(name: str, message: object, to: int | None = None) -> None:
     """
     receiver = to if to is not None else _caller().id
     mail.check_user(receiver)
-    message = mail.as_it_arrives(message)
+    message = mail.as_received(message)
     run_when_passed(_find(gates.current(), name), mail.send, (receiver, message))
 
 
@@ -140,7 +140,7 @@ def send_and_wait(name: str, message: object) -> Any:
         ScenarioError: The message cannot be sent; or see `wait`.
     """
     _caller()
-    message = mail.as_it_arrives(message)
+    message = mail.as_received(message)
     wait(name)
     return message
 

@@ -254,7 +254,7 @@ def check_user(user_id: object) -> None:
         raise ScenarioError(f"send() requires a user id of at least 1, got {user_id!r}")
 
 
-def as_it_arrives(message: object) -> object:
+def as_received(message: object) -> object:
     """Return what the receiver of `message` would get: a copy with tuples for lists.
 
     Raises:

@@ -71,11 +71,11 @@ class UserStopped(guard.Ended, GreenletExit):
     Not an `Exception`, so that it is not caught by accident. The user counts as finished.
     """
 
-    def is_meant(self) -> bool:
+    def is_intended(self) -> bool:
         """Return whether the user was asked to stop."""
         return bool(getattr(getcurrent(), "stop_reason", False))
 
-    def has_ended_user(self) -> None:
+    def on_user_ended(self) -> None:
         """Called once the exception has ended a user for good."""
 
 
@@ -204,7 +204,7 @@ class User(greenlet):
         except UserStopped as stopped:
             outcome = _FINISHED
             self._cut_short()
-            stopped.has_ended_user()
+            stopped.on_user_ended()
         except Killed:
             outcome = int(UserState.TIMED_OUT)
             self._cut_short()

@@ -72,7 +72,7 @@ def _write_elsewhere(directory: RunDirectory, say: Callable[[str], None]) -> Non
     if skipped.is_set():
         say(f"the report was skipped; to write it: {again}")
     elif status:
-        why = lines[-1] if lines else f"its process {process.how_it_ended(status)}"
+        why = lines[-1] if lines else f"its process {process.describe_exit(status)}"
         raise ResourceError(f"{why}; to write it: {again}")
 
 

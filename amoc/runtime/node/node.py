@@ -232,7 +232,7 @@ class Node:
         code = self._supervisor.wait_dead()
         if code is None or self._leave.is_set() or self._shutdown.terminated.ready():
             return
-        how = process.how_it_ended(code)
+        how = process.describe_exit(code)
         self._give_up(ExitCode.NODE_LOST, f"the supervisor of node {self._bootstrap.node} {how}")
 
     def _worker_died(self, died: Died) -> None:

@@ -104,7 +104,7 @@ class Shutdown:
         worker = self._workers.by_number[died.worker]
         if worker.gone is None:
             worker.gone = UsersGone(worker.index, 0, [])
-            how = process.how_it_ended(died.status)
+            how = process.describe_exit(died.status)
             self._operator.error(f"worker {worker.index} {how} before its users had left")
             self._workers.lose(worker)
         self._check()

@@ -145,7 +145,7 @@ class WorkerLinks:
         Returns:
             Why replacing it again would be pointless; empty if it would not.
         """
-        how = f"worker {died.worker} {process.how_it_ended(died.status)}"
+        how = f"worker {died.worker} {process.describe_exit(died.status)}"
         which = {"worker": died.worker, "incarnation": died.incarnation}
         _log.warning("%s", how, extra=which)
         slots = self._board.area(died.worker).throttle(ARRIVAL_RATE)

@@ -277,7 +277,7 @@ class Keeper:
             gevent.sleep(LOOK_S)
         self._end_node()
         self._ship_logs()
-        self._line.report_urgent(Ended(process.how_it_ended(status), status == 0))
+        self._line.report_urgent(Ended(process.describe_exit(status), status == 0))
 
     def _ship(self) -> None:
         while True:

@@ -250,7 +250,7 @@ class Supervisor:
             age_ns = now_ns() - worker.born_ns
             code = os.waitstatus_to_exitcode(status)
             _log.info(
-                "worker %s", process.how_it_ended(code), extra=_which(number, worker.incarnation)
+                "worker %s", process.describe_exit(code), extra=_which(number, worker.incarnation)
             )
             self._report(Died(number, worker.incarnation, code, age_ns))
             if self._replacing:

@@ -74,7 +74,7 @@ def how_it_went(host: str, status: int, command: str, said: list[str], version: 
     if "No module named" in last or status == NOT_FOUND:
         why = last.removeprefix(f"{command}: ").removeprefix("ModuleNotFoundError: ")
         return f"amoc cannot be started on {host} ({command}: {why}); install amoc {version} there"
-    return f"amoc node on {host} {process.how_it_ended(status)}{': ' if last else ''}{last}"
+    return f"amoc node on {host} {process.describe_exit(status)}{': ' if last else ''}{last}"
 
 
 def reached(address: str) -> str:

@@ -122,7 +122,7 @@ class RayStarter:
         """Report that the driver has ended early."""
         while (status := driver.exit_status()) is None:
             gevent.sleep(LOOK_S)
-        how = f"the Ray driver process {process.how_it_ended(status)}"
+        how = f"the Ray driver process {process.describe_exit(status)}"
         if self._have_come:
             self._say(f"{how}; Ray may end the nodes that it has started")
         else:
