@@ -96,7 +96,7 @@ class Pacer:
     # Events
 
     def run(self) -> None:
-        """Deal what is due, forever. Runs in its own greenlet."""
+        """Deal due slots forever. Runs in its own greenlet."""
         while True:
             self.tick()
             now_ns = self._now()
@@ -104,7 +104,7 @@ class Pacer:
             self._bell.wait(inf if due_ns is None else max(due_ns - now_ns, MS_NS) / S_NS)
 
     def tick(self) -> None:
-        """Deal what is due now."""
+        """Deal the slots of throttles that are due now."""
         now_ns = self._now()
         for name in self._due.pop(now_ns):
             self._deal(self.throttles[name], now_ns, now_ns)

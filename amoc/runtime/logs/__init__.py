@@ -77,7 +77,7 @@ class ProcessLog:
             self._log.open(self._directory)
 
     def drop(self) -> None:
-        """Stop logging in a forked process, without writing what the parent has held."""
+        """Stop logging in a forked process, without writing lines that the parent holds."""
         if self._log is not None:
             logging.getLogger().removeHandler(self._log)
             self._log.drop()

@@ -4,8 +4,8 @@ The scenario must find patched modules, or its blocking calls would stop every u
 Patching itself starts nothing. But importing a library or running init() may create a gevent hub,
 and a hub must not be forked: its event loop and its threads would be shared with the child.
 
-What patching and the first hub import is imported with this module already, so that the processes
-of a run share it: importing a module writes to many memory pages inherited from the parent. Only
+The modules that patching and the first hub need are imported with this one already, so that the
+processes of a run share them: an import writes to many memory pages inherited from the parent. Only
 `ssl` must not be imported before patching.
 """
 

@@ -52,7 +52,7 @@ class Beat:
     def __init__(
         self,
         row: memoryview,
-        trap: StallDetector,
+        detector: StallDetector,
         report: Callable[[FromWorker], None],
         title: Callable[[], str],
     ) -> None:
@@ -60,12 +60,12 @@ class Beat:
 
         Args:
             row: The worker's row of the board.
-            trap: Finds out what blocks the loop.
+            detector: Finds out what blocks the loop.
             report: Sends a report, without blocking.
             title: Returns the present title for the process.
         """
         self._row = row
-        self._detector = trap
+        self._detector = detector
         self._report = report
         self._make_title = title
         self._lag = metrics.built_in(metrics.Timer, "loop_lag")
