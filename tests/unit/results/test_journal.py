@@ -93,7 +93,7 @@ def test_a_full_disk_is_told_once_and_the_lost_lines_are_counted(path, monkeypat
     journal.write("event", text="lost, too")
     assert journal.missing == "2 lines could not be written: No space left on device"
     assert len(told) == 1
-    assert "cannot be written: No space left on device; the run goes on" in told[0]
+    assert "cannot be written: No space left on device; the run continues" in told[0]
     assert journal.lost == 2
     full[0] = False
     journal.write("event", text="after")
