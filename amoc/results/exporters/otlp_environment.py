@@ -80,7 +80,9 @@ def target(environ: Mapping[str, str], endpoint: str, signal: str) -> Target | N
         problems.append(f"the OTLP endpoint must be an HTTP URL, got {cut(url)}")
     name, protocol = _of(environ, signal, "PROTOCOL")
     if protocol not in ("", "http/protobuf"):
-        problems.append(f"{name} must be http/protobuf, amoc's only one, got {cut(protocol)}")
+        problems.append(
+            f"{name} must be http/protobuf, the only one supported, got {cut(protocol)}"
+        )
     name, text = _of(environ, signal, "HEADERS")
     try:
         headers = pairs(text)

@@ -274,8 +274,8 @@ class Commands:
         plan = self._status.plan
         if plan is not None and plan.loads is not None:
             raise UsageError(
-                f"a run in which each scenario has its own load cannot {command} users: they would"
-                " belong to none of the scenarios"
+                f"a run in which each scenario has its own load cannot {command} users: it is not"
+                " clear which scenario they would run"
             )
         if plan is not None and plan.arrivals is not None:
             raise UsageError(

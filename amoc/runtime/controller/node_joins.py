@@ -148,11 +148,12 @@ class NodeJoins:
             del self._coming[node.name]
             self._operator.error(f"{node.name} on {host} cannot join: {error}")
             return
-        begin = "start there" if self._plan.arrivals is None else "run there at most"
+        up_to = "" if self._plan.arrivals is None else "up to "
+        begin = "start there" if self._plan.arrivals is None else "run there at a time"
         only = "" if self._is_named(node) else ", since --on-nodes names others"
         self._operator.info(
             f"{node.name} on {host} has joined with {counted(len(node.workers), 'worker')};"
-            f" {counted(users, 'user')} will {begin}{only}"
+            f" {up_to}{counted(users, 'user')} will {begin}{only}"
         )
         if events.NODE_UP.subscribers:
             events.NODE_UP(node=node.name)

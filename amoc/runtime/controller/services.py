@@ -310,7 +310,6 @@ class Services:
             self._operator.info(f"worker {up.worker} was replaced; {again}")
 
     # Users
-    # Users
 
     def deal(self, now_ns: int) -> None:
         """Deal users to the workers that have room for them."""

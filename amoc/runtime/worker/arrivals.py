@@ -203,5 +203,5 @@ class ArrivalPool(UserPool):
     def _warn_no_ids(self) -> None:
         if not self._has_warned:
             self._has_warned = True
-            text = f"all user ids up to {self._board.highest_id} are in use: no further user starts"
+            text = f"all user ids up to {self._board.highest_id} are used up, so no more start"
             self._report(Note("warning", text))

@@ -71,7 +71,7 @@ def test_all_that_makes_no_sense_is_said_at_once():
         target(environ, "", "metrics")
     assert raised.value.problems == (
         "the OTLP endpoint must be an HTTP URL, got 'otel:4318/v1/metrics'",
-        "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, amoc's only one, got 'grpc'",
+        "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf, the only one supported, got 'grpc'",
         "OTEL_EXPORTER_OTLP_HEADERS must be key=value, with commas between several",
         "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT must be in whole milliseconds above 0, got '1s'",
         "OTEL_EXPORTER_OTLP_COMPRESSION must be gzip or none, got 'zip'",

@@ -159,7 +159,7 @@ def test_when_numbers_are_used_up_it_says_so(made):
     one.let_go(1)
     one.gate.slots(1)
     assert one.began == [1]
-    assert any("user ids up to 1 are in use" in getattr(note, "text", "") for note in one.reports)
+    assert any("user ids up to 1 are used up" in getattr(note, "text", "") for note in one.reports)
 
 
 def test_users_of_a_lost_worker_are_idle_until_their_turn(made):

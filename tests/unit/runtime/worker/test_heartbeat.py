@@ -53,7 +53,7 @@ class Beating:
     """A beat that runs, and what it leaves."""
 
     row: memoryview
-    trap: FakeTrap
+    detector: FakeTrap
     reports: list[FromWorker]
     area: Area
 
@@ -65,8 +65,8 @@ class Beating:
 
     def beats(self, count: int) -> None:
         """Let it beat that often from now on."""
-        wanted = len(self.trap.turned_ns) + count
-        self.until(lambda: len(self.trap.turned_ns) >= wanted)
+        wanted = len(self.detector.turned_ns) + count
+        self.until(lambda: len(self.detector.turned_ns) >= wanted)
 
 
 @pytest.fixture
@@ -79,11 +79,11 @@ def beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
     # A process of many tests uses more than a worker at rest.
     monkeypatch.setattr(heartbeat, "RESTING_CPU_NS", S_NS)
     registry.current.attach(area, inherit=False)
-    trap, reports = FakeTrap(), []
-    beat = Beat(row, trap, reports.append, lambda: "worker 0 (0 users)")
+    detector, reports = FakeTrap(), []
+    beat = Beat(row, detector, reports.append, lambda: "worker 0 (0 users)")
     before = len(gc.callbacks)
     greenlet = gevent.spawn(beat.run)
-    yield Beating(row, trap, reports, area)
+    yield Beating(row, detector, reports, area)
     greenlet.kill()
     registry.current.attach(Area.private(), inherit=False)
     assert len(gc.callbacks) == before
@@ -108,14 +108,14 @@ def test_pauses_of_the_collector_are_added_up_and_told_to_the_trap(beating: Beat
     gc.collect()
     assert row[cell("gc_s")] > before_ns
     beating.beats(1)
-    assert any(collected_ns > 0 for _, collected_ns in beating.trap.turned_ns)
+    assert any(collected_ns > 0 for _, collected_ns in beating.detector.turned_ns)
 
 
 @pytest.mark.slow
 def test_what_has_blocked_is_reported_once(beating: Beating) -> None:
     beating.beats(1)
     assert beating.reports == [BLOCKED]
-    beating.trap.untold.append(BLOCKED._replace(times=2))
+    beating.detector.untold.append(BLOCKED._replace(times=2))
     beating.until(lambda: len(beating.reports) == 2)
     assert beating.reports[1].times == 2
 
@@ -127,33 +127,33 @@ def test_a_stall_counts_at_each_beat_that_it_has_swallowed(beating: Beating) -> 
     beating.beats(1)
     (lag,) = [one.value for one in beating.area.read() if one.name == "loop_lag"]
     assert lag.max_ns >= 3 * BEAT_NS
-    assert lag.count >= len(beating.trap.turned_ns) + 3
+    assert lag.count >= len(beating.detector.turned_ns) + 3
 
 
 @pytest.mark.slow
 def test_a_stall_between_two_beats_at_rest_counts_at_each_that_was_left_out(
     beating: Beating,
 ) -> None:
-    trap = beating.trap
-    beating.until(lambda: trap.rests > 0)
-    beats = len(trap.turned_ns)
+    detector = beating.detector
+    beating.until(lambda: detector.rests > 0)
+    beats = len(detector.turned_ns)
     gevent.spawn(really_sleep, 5 * BEAT_NS / S_NS)
-    beating.until(lambda: len(trap.turned_ns) >= beats + 2)
+    beating.until(lambda: len(detector.turned_ns) >= beats + 2)
     (lag,) = [one.value for one in beating.area.read() if one.name == "loop_lag"]
     assert lag.max_ns >= 4 * BEAT_NS
 
 
 @pytest.mark.slow
 def test_a_worker_at_rest_that_has_much_to_do_beats_as_before(beating: Beating) -> None:
-    beating.until(lambda: beating.trap.rests > 0)
+    beating.until(lambda: beating.detector.rests > 0)
 
     def turns() -> bool:
         """Many turns; where the loop has not turned for long it beats next, and does not rest."""
         for _ in range(2 * MAX_TURNS):
             gevent.sleep(1e-6)  # a turn, which 0 is not
-        rests, beats = beating.trap.rests, len(beating.trap.turned_ns)
+        rests, beats = beating.detector.rests, len(beating.detector.turned_ns)
         gevent.sleep(2 * BEAT_NS / S_NS)
-        return beating.trap.rests == rests and len(beating.trap.turned_ns) > beats
+        return beating.detector.rests == rests and len(beating.detector.turned_ns) > beats
 
     beating.until(turns)
 
@@ -161,7 +161,7 @@ def test_a_worker_at_rest_that_has_much_to_do_beats_as_before(beating: Beating) 
 @pytest.mark.slow
 def test_each_beat_says_when_the_next_is_due(beating: Beating) -> None:
     beating.beats(3)
-    due_ns = beating.trap.due_ns
+    due_ns = beating.detector.due_ns
     assert all(later - sooner >= BEAT_NS for sooner, later in pairwise(due_ns))
 
 
