@@ -1,4 +1,4 @@
-"""``run``: runs a scenario for a program, and tells a scenario about its own run.
+"""``run``: runs a scenario from a program, and informs scenarios about their own run.
 
 Scenarios import it, too, for `run.iteration`. So everything else is imported at the first call.
 """

@@ -125,7 +125,7 @@ class RunQueue:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down")
         if len(busy) >= self.parallel and not (body.queue or later):
             few = "a run is" if len(busy) == 1 else f"{len(busy)} runs are"
-            wait = "with queue=true (amoc run --queue) this one waits"
+            wait = "queue this one with queue=true (amoc run --queue)"
             raise conflict(f"{few} already running: {', '.join(busy)}; {wait}")
         if sum(one.state == QUEUED for one in self) >= MAX_QUEUED:
             raise conflict(f"the queue is full: {MAX_QUEUED} runs are waiting", "queue")

@@ -75,7 +75,7 @@ def matching(runs: Iterable[ListedRun], query: str) -> list[ListedRun]:
     """Return the runs whose texts contain all words of `query`."""
     words = query.lower().split()
 
-    def says(one: ListedRun) -> str:
+    def text_of(one: ListedRun) -> str:
         return f"{one.name} {one.scenario} {one.verdict} {one.comment}".lower()
 
-    return [one for one in runs if all(word in says(one) for word in words)]
+    return [one for one in runs if all(word in text_of(one) for word in words)]

@@ -48,7 +48,7 @@
       const input = named(field) || named(first === "threshold" ? "expect" : first);
       const text = said
         .replace(/ \(from [^)]*\)/g, "")
-        .replace("; queue=true waits", "; tick “wait if another run is running” to queue this one")
+        .replace("with queue=true (amoc run --queue)", "by ticking “wait if another run is running”")
         .replace(/^(Input|String|Value) should /, "must ")
         .replace(/--([a-z][a-z-]*)/g, (option, name) => named(name) ? labelOf(named(name)) : option);
       return { input, text: text.startsWith("must ") ? `${input ? labelOf(input) : field} ${text}` : text };
