@@ -124,9 +124,7 @@ class Child(End, Generic[_C, _R]):
         pause_s, next_hello = HELLO_S, 0
         while (now := now_ns()) < deadline:
             if now >= next_hello:
-                send_nowait(
-                    self._send_socket, hello
-                )  # if there is no room, enough hellos are queued
+                send_nowait(self._send_socket, hello)  # without room, enough hellos are queued
                 next_hello = now + int(pause_s * S_NS)
                 pause_s = min(2 * pause_s, MAX_HELLO_S)
             self.reader.wait(max(0, next_hello - now) / S_NS)
