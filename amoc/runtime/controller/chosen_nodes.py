@@ -7,7 +7,8 @@ from itertools import chain, zip_longest
 
 from amoc.base.errors import ResourceError, UsageError
 from amoc.ipc.messages.placement import Move
-from amoc.runtime.controller.nodes import Node, Nodes
+from amoc.runtime.controller.node_state import Node
+from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.whereabouts import Whereabouts
 from amoc.users.placement import Placement
 

@@ -22,7 +22,8 @@ from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.placement import Layout
 from amoc.ipc.messages.samples import Sample, Sampled, is_acknowledged
 from amoc.runtime.controller.agreement import agreed, layout_for
-from amoc.runtime.controller.nodes import Node, Nodes
+from amoc.runtime.controller.node_state import Node
+from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.phases import EACH_WORKER_UP_S, WORKERS_UP_S
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.services import FromWorkers, Services

@@ -8,7 +8,7 @@ from pathlib import Path
 from amoc.base.errors import AmocError
 from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
-from amoc.runtime.controller.nodes import Node
+from amoc.runtime.controller.node_state import Node
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from math import ceil, isfinite
 
 from amoc.ipc.messages.placement import Move
-from amoc.runtime.controller.nodes import Node, Nodes
+from amoc.runtime.controller.node_state import Node
+from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.start_queue import MAX_OUTSTANDING, StartQueue
 from amoc.runtime.controller.whereabouts import Whereabouts
 from amoc.scenario.run_plan import RunPlan

@@ -10,28 +10,25 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import gevent
 
 from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
-from amoc.base.json_plain import JsonObject
 from amoc.base.loop_yield import yield_to_loop
 from amoc.base.text import counted, printable
 from amoc.base.waiting import Notify
 from amoc.ipc import bus
 from amoc.ipc.mail_limit import accepts_mail
 from amoc.ipc.messages.envelope import Envelope
-from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Ready, Terminated
+from amoc.ipc.messages.lifecycle import Failed, Note, Ready, Terminated
 from amoc.ipc.messages.links import FromNode, ToNode
 from amoc.ipc.messages.samples import Sample
 from amoc.runtime.controller import node_reports
+from amoc.runtime.controller.node_state import Node
 from amoc.runtime.launcher import LaunchedNode, node_name
 
-SILENT_S = 15.0
-"""A node that reports nothing for this long counts as lost: it samples every second."""
 MAX_TOGETHER = 100
 """Most commands in one frame; a command may have 64 KiB, a frame 64 MiB."""
 SUSPENDED_S = 2.0
@@ -47,59 +44,8 @@ LEAVE_S = 5.0
 LOOK_S = 0.1
 MAX_REASON = 200
 """Most characters of the reason for which a report is invalid."""
-LAST_REPORT_NS = 200 * MS_NS
-LAST_REPORT_EACH_NS = 2 * MS_NS
-CLEAN_NS = 8 * S_NS
-"""How long the last report of a dead node may still be on its way: for one node, and what each
-further node adds, as all may leave at once. If a node has exited cleanly its report is certainly on
-its way, over a connection that may have to send it several times."""
-
 
 M = TypeVar("M")
-
-
-@dataclass(eq=False)
-class Node:
-    """A node, as the controller knows it.
-
-    Attributes:
-        launched: Its process.
-        name: Its name on the bus, in views and in metrics.
-        heard_ns: When it last reported.
-        seen: The latest report of each type.
-        workers: The numbers of its workers, once they are known.
-        failure: Why it cannot go on: its own report, or that it does not read messages.
-        lost: Why the run goes on without it; empty while it is present.
-        joined_at_s: When it joined, in seconds since users could start; None if at the start.
-        ended_ns: When its process was first seen to have ended; 0 before that.
-    """
-
-    launched: LaunchedNode
-    name: str
-    heard_ns: int
-    seen: dict[type, FromNode] = field(default_factory=dict)
-    workers: range = range(0)
-    failure: AmocError | None = None
-    lost: str = ""
-    joined_at_s: float | None = None
-    mail_dropped: int = 0
-    ended_ns: int = 0
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """What an operator may call it: its name, or its host's."""
-        return self.name, self.launched.host
-
-    def to_json(self) -> JsonObject:
-        """Return its identity and place, for the journal and the status."""
-        return {
-            "name": self.name,
-            "host": self.launched.host,
-            "id": self.launched.engine_id,
-            "workers": list(self.workers),
-            "clock_bound_s": self.launched.clock_bounds_ns[0] / S_NS,
-            "joined_at_s": self.joined_at_s,
-        }
 
 
 class Nodes:
@@ -341,22 +287,8 @@ class Nodes:
 
     def failure_of(self, node: Node) -> AmocError | None:
         """Return why the run cannot go on with a node; None if it can."""
-        if node.failure is not None:
-            return node.failure
-        how = node.launched.ended()
-        if how is not None:
-            node.ended_ns = node.ended_ns or now_ns()
-            grace_ns = LAST_REPORT_NS + LAST_REPORT_EACH_NS * len(self.present)
-            if node.launched.is_clean:
-                grace_ns = max(grace_ns, CLEAN_NS)
-            if Terminated in node.seen or (since_ns := now_ns() - node.ended_ns) < grace_ns:
-                return None
-            if since_ns < SILENT_S * S_NS and self._bus.has_unread_messages():
-                return None  # its last report may be among the unread ones: this process is late
-            return PeerError(f"{node.name} {how}")
-        if Hello in node.seen and self._listened_ns - node.heard_ns > SILENT_S * S_NS:
-            return PeerError(f"{node.name} has not reported for {SILENT_S:g} s")
-        return None
+        has_unread = self._bus.has_unread_messages
+        return node.find_failure(now_ns(), self._listened_ns, len(self.present), has_unread)
 
     def _lose(self, lost: Sequence[tuple[Node, AmocError]]) -> None:
         """Go on without nodes if that is allowed; end the nodes of a whole rack in parallel.

@@ -41,8 +41,9 @@ from amoc.runtime.controller.arrival_control import ArrivalControl
 from amoc.runtime.controller.chosen_nodes import ChosenNodes
 from amoc.runtime.controller.commands import Commands
 from amoc.runtime.controller.event_relay import EventRelay
+from amoc.runtime.controller.node_state import Node
 from amoc.runtime.controller.node_users import NodeUsers
-from amoc.runtime.controller.nodes import Node, Nodes
+from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.ramp_down import RampDown
 from amoc.runtime.controller.run_state import State, Step

@@ -16,8 +16,8 @@ from amoc.ipc.messages.lifecycle import Failed, Hello, Note, Terminated
 from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import QueryUsers, Started, Stopped, StopUsers, UsersNow
 from amoc.metrics.board import UserState
+from amoc.runtime.controller import node_state, phases
 from amoc.runtime.controller import nodes as module
-from amoc.runtime.controller import phases
 from amoc.runtime.controller.chosen_nodes import ChosenNodes, named
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.user_queries import UserQueries
@@ -117,8 +117,9 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LAST_REPORT_NS", "LAST_REPORT_EACH_NS", "SEARCH_EACH_NS"):
-        monkeypatch.setattr(module, name, 0)
+    monkeypatch.setattr(node_state, "LAST_REPORT_NS", 0)
+    monkeypatch.setattr(node_state, "LAST_REPORT_EACH_NS", 0)
+    monkeypatch.setattr(module, "SEARCH_EACH_NS", 0)
 
 
 def test_a_wait_ends_when_all_nodes_have_reported_and_has_the_report_of_each():
@@ -269,8 +270,8 @@ def run_that_two_have_left() -> Run:
 def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_more(
     monkeypatch, clock
 ):
-    monkeypatch.setattr(module, "LAST_REPORT_NS", 100)
-    monkeypatch.setattr(module, "LAST_REPORT_EACH_NS", 10)
+    monkeypatch.setattr(node_state, "LAST_REPORT_NS", 100)
+    monkeypatch.setattr(node_state, "LAST_REPORT_EACH_NS", 10)
     run = Run()
     for process in run.processes[:2]:
         process.how = "exited with 3"
@@ -286,7 +287,7 @@ def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_
 
 def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(clock):
     run = run_that_two_have_left()
-    clock[0] += module.CLEAN_NS - 1
+    clock[0] += node_state.CLEAN_NS - 1
     run.handle("node0", Terminated(""))
     run.nodes.check()
     assert run.lost == []
@@ -298,7 +299,7 @@ def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(clock):
 def test_a_node_that_has_left_is_not_lost_while_the_controller_has_reports_to_read(clock):
     run = run_that_two_have_left()
     run.bus.late = True
-    clock[0] += int(module.SILENT_S * S_NS) - 1
+    clock[0] += int(node_state.SILENT_S * S_NS) - 1
     run.nodes.check()
     assert run.lost == []
     run.handle("node0", Terminated(""))
