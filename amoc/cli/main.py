@@ -27,7 +27,7 @@ from amoc.control.commands import COMMANDS as CONTROL
 )
 @click.version_option(__version__, prog_name="amoc")
 def cli() -> None:
-    """Run load tests with large numbers of simulated users."""
+    """Run load tests with large numbers of virtual users."""
 
 
 cli.fill(

@@ -258,7 +258,7 @@ COMMANDS: dict[str, CommandSpec] = {
             ),
         ),
         CommandSpec(
-            "pause", "Pause a run.\n\nEach user stops at its next call of amoc, and no user starts."
+            "pause", "Pause a run.\n\nEach user stops at its next call to amoc, and no user starts."
         ),
         CommandSpec("resume", "Resume a paused run."),
         CommandSpec(
