@@ -78,7 +78,7 @@ def test_an_explicit_directory_may_be_there_when_it_is_empty():
 def test_a_file_where_the_directory_should_be_is_one_clear_error():
     Path("file").touch()
     for explicit in ("file", "file/below"):
-        with pytest.raises(UsageError, match=r"must be a directory, got the file|cannot be made"):
+        with pytest.raises(UsageError, match=f"must be a directory, got the file {explicit}"):
             create(explicit=explicit)
     Path("amoc-runs").touch()
     with pytest.raises(
