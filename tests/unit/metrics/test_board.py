@@ -1,4 +1,4 @@
-"""What one process writes, others read; where a dead worker stopped, its replacement goes on."""
+"""The shared board: one process writes, others read; a replacement continues a dead worker's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def values(area: Area) -> dict[str, object]:
     return {metric.name: metric.value for metric in area.read()}
 
 
-def test_a_second_area_on_the_same_memory_finds_the_metrics_and_counts_on():
+def test_a_second_area_on_the_same_memory_continues_the_existing_metrics():
     memory = new_memory()
     first = Area(memory)
     first.declare(Kind.COUNTER, "sent")[0] += 5
@@ -52,7 +52,7 @@ declarations = st.lists(
 
 
 def own(kind: Kind, name: str) -> tuple[Kind | None, str]:
-    """What tells a metric from others: crashes and throttles may be called as others are."""
+    """The identity of a metric: crashes and throttles have namespaces of their own."""
     return (kind if kind in (Kind.CRASH, Kind.THROTTLE) else None), name
 
 
@@ -92,14 +92,14 @@ def reader_of(area: Area) -> AreaReader:
     return reader
 
 
-def test_a_crash_may_be_called_as_a_counter_is():
+def test_a_crash_and_a_counter_may_share_a_name():
     area = Area(new_memory())
     area.declare(Kind.CRASH, "ValueError")[0] += 1
     area.declare(Kind.COUNTER, "ValueError")[0] += 2
     assert sorted(metric.value for metric in area.read()) == [1, 2]
 
 
-def test_a_throttle_counts_on_in_the_next_worker_and_nobody_waits_there_yet():
+def test_a_replacement_worker_continues_throttle_counts_with_no_one_waiting():
     memory = new_memory()
     area = Area(memory)
     cells = area.declare(Kind.THROTTLE, "sent")
@@ -133,7 +133,7 @@ def test_a_gauge_cannot_merge_by_two_rules():
         area.declare(Kind.GAUGE, "queue")
 
 
-def test_a_gauge_that_was_never_set_is_left_out_and_one_of_a_dead_worker_is_forgotten():
+def test_unset_gauges_are_left_out_and_forget_gauges_drops_the_rest():
     memory = new_memory()
     Area(memory).declare(Kind.GAUGE, "never")
     Area(memory).declare(Kind.GAUGE, "queue")[0] = 3.5
@@ -143,7 +143,7 @@ def test_a_gauge_that_was_never_set_is_left_out_and_one_of_a_dead_worker_is_forg
     assert values(Area(memory)) == {"sent": 7}
 
 
-def test_a_name_may_fill_its_entry_and_not_a_byte_more():
+def test_a_name_may_fill_its_entry_but_not_exceed_it():
     area = Area(new_memory())
     longest = "é" * (NAME_BYTES // 2)
     area.declare(Kind.COUNTER, longest)[0] += 1
@@ -152,7 +152,7 @@ def test_a_name_may_fill_its_entry_and_not_a_byte_more():
         area.declare(Kind.COUNTER, longest + "x")
 
 
-def test_the_directory_holds_as_many_metrics_as_it_says_and_refuses_the_next():
+def test_the_directory_holds_the_stated_number_of_metrics_and_rejects_the_next():
     area = Area(new_memory())
     most = ENTRIES - OWN_ENTRIES
     for number in range(most):
@@ -160,7 +160,7 @@ def test_the_directory_holds_as_many_metrics_as_it_says_and_refuses_the_next():
     with pytest.raises(ScenarioError, match=f"holds {most} metrics .* a user id in the name"):
         area.declare(Kind.COUNTER, "one_more")
     assert values(area) == {f"c{number}": number for number in range(most)}
-    area.declare(Kind.COUNTER, "c7")[0] += 1  # those that exist go on
+    area.declare(Kind.COUNTER, "c7")[0] += 1  # existing ones keep counting
 
 
 def test_a_directory_full_of_metrics_still_has_room_for_every_cause_of_a_crash():
@@ -173,7 +173,7 @@ def test_a_directory_full_of_metrics_still_has_room_for_every_cause_of_a_crash()
     assert crashes == [1] * (MAX_CAUSES + 1)
 
 
-def test_timers_that_do_not_fit_are_refused_before_anything_is_written():
+def test_a_timer_that_does_not_fit_is_rejected_before_anything_is_written():
     area = Area(new_memory())
     made = 0
     while len(area.read()) == made:
@@ -205,7 +205,7 @@ def test_a_memory_full_of_metrics_still_has_room_for_every_cause_of_a_crash():
 
 
 @pytest.mark.parametrize("kind", [Kind.COUNTER, Kind.TIMER, Kind.CRASH])
-def test_a_metric_that_a_killed_worker_only_half_declared_leaves_no_count_behind(kind):
+def test_a_metric_half_declared_by_a_killed_worker_leaves_no_counts(kind):
     memory = new_memory()
     dying = Area(memory)
     dying.declare(Kind.GAUGE, "queue")
@@ -214,7 +214,7 @@ def test_a_metric_that_a_killed_worker_only_half_declared_leaves_no_count_behind
     assert not any(cells)
 
 
-def test_users_are_counted_by_state_up_to_the_highest_that_was_dealt():
+def test_users_are_counted_by_state_within_the_given_ids():
     board = Board(workers=1, highest_id=50)
     board.users[1] = board.users[2] = UserState.RUNNING
     board.users[4] = UserState.CRASHED
@@ -233,7 +233,7 @@ def test_users_are_counted_by_state_up_to_the_highest_that_was_dealt():
     st.integers(1, 5),
     st.sets(st.sampled_from(list(UserState))),
 )
-def test_users_in_states_are_those_whose_bytes_say_so(states, start, step, wanted):
+def test_users_in_returns_the_ids_whose_byte_holds_a_wanted_state(states, start, step, wanted):
     board = _BOARD
     board.users[:] = bytes(len(board.users))
     for user_id, state in enumerate(states, start=1):
@@ -264,7 +264,7 @@ def test_rows_areas_and_users_do_not_overlap():
         }
 
 
-def test_what_a_killed_process_counted_is_still_there():
+def test_counts_of_a_killed_process_survive():
     board = Board(workers=2, highest_id=10)
     reading, writing = os.pipe()
     pid = os.fork()
@@ -289,7 +289,7 @@ def test_what_a_killed_process_counted_is_still_there():
     assert board.users_in((UserState.RUNNING,), range(1, 11)) == [3]
 
 
-def test_too_much_memory_is_refused_with_what_to_do(monkeypatch):
+def test_a_failed_memory_mapping_is_a_resource_error_naming_size_and_workers(monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError(12, "Cannot allocate memory")
 
@@ -300,13 +300,13 @@ def test_too_much_memory_is_refused_with_what_to_do(monkeypatch):
     assert "Cannot allocate memory" in str(caught.value)
 
 
-def test_a_board_beyond_the_address_space_is_refused_in_one_line():
+def test_a_board_beyond_the_address_space_is_rejected_in_one_line():
     with pytest.raises(ResourceError) as caught:
         Board(1, 1 << 62)
     assert "\n" not in str(caught.value)
 
 
-def test_an_area_takes_memory_for_what_is_in_use_only():
+def test_a_board_only_uses_memory_for_pages_it_has_touched():
     def resident() -> int:
         pages = Path("/proc/self/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
@@ -317,7 +317,7 @@ def test_an_area_takes_memory_for_what_is_in_use_only():
     assert resident() - before < 16 << 20  # of the 1 GiB that is mapped
 
 
-def test_the_highest_users_in_a_state_are_found_however_many_there_are():
+def test_highest_in_finds_the_highest_ids_across_several_blocks():
     board = Board(workers=1, highest_id=3 * LOOK)
     for user_id in (1, 2, LOOK, LOOK + 1, 3 * LOOK):
         board.users[user_id] = UserState.RUNNING
@@ -331,7 +331,7 @@ def test_the_highest_users_in_a_state_are_found_however_many_there_are():
     assert board.highest_in(states, range(0), 5) == []
 
 
-def test_a_throttle_may_be_called_by_200_characters_of_any_script():
+def test_a_throttle_name_may_have_200_characters_of_any_script():
     area = Area(new_memory())
     name = "🎉" * 200
     area.declare(Kind.THROTTLE, name)

@@ -1,4 +1,4 @@
-"""Coordinated omission: a stall counts for all turns that it kept from happening, and no more."""
+"""Coordinated omission: a stall counts once for each turn it prevented, and no more."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ S = 1_000_000_000
 
 
 @given(st.integers(0, 10**5), st.integers(5, 10**4))
-def test_the_turns_missed_are_those_that_would_have_begun_meanwhile(response, usual):
+def test_missed_turns_are_those_that_would_have_started_during_the_response(response, usual):
     turns = range(response - usual, usual - 1, -usual)
     assert Counter(dict(missed(response, usual))) == Counter(map(cell_of, turns))
 
 
 @given(st.integers(0, 2**50), st.integers(1, 2**45))
-def test_it_takes_a_step_for_each_cell_at_the_most_and_misses_none(response, usual):
+def test_missed_turns_are_counted_completely_in_at_most_one_step_per_cell(response, usual):
     found = list(missed(response, usual))
     assert sum(hits for _, hits in found) == max(0, response // usual - 1)
     assert all(0 <= cell < CELLS and hits > 0 for cell, hits in found)
@@ -44,7 +44,7 @@ def test_a_stall_of_an_hour_at_a_thousand_turns_a_second_is_cheap():
 
 
 def turns(*made: tuple[int, int], frozen=()) -> list[bool]:
-    """What a cadence says of turns: each a slot's time and a response time."""
+    """Feed a cadence turns of (slot time, response time) and return what it answers."""
     (begin, _), *rest = made
     cadence = Cadence("timer", begin, 0, None)
     frozen = [*frozen, *[frozen[-1] if frozen else 0] * len(rest)]
@@ -58,11 +58,11 @@ def steady(count: int, every: int = 100) -> list[tuple[int, int]]:
     return [(every * number, 5) for number in range(count)]
 
 
-def test_nothing_is_missed_while_it_is_not_known_what_is_usual():
+def test_nothing_is_missed_before_the_usual_interval_is_known():
     assert turns((0, 5), (100, 900), (1000, 900), (1900, 5)) == [False, False, False]
 
 
-def test_a_response_of_twice_the_usual_interval_has_missed_a_turn():
+def test_a_response_of_twice_the_usual_interval_misses_a_turn():
     assert turns(*steady(5), (500, 199))[-1] is False
     assert turns(*steady(5), (500, 200))[-1] is True
 
@@ -75,7 +75,7 @@ def test_a_response_of_twice_the_usual_interval_has_missed_a_turn():
     )
 )
 def test_without_a_stall_a_closed_loop_misses_nothing(intervals):
-    """A user comes back when it is done, so no response is longer than the interval after it."""
+    """A user returns when it is done, so no response is longer than the interval that follows."""
     at, made = 0, []
     for interval, share in intervals:
         made.append((at, int(interval * share)))
@@ -83,7 +83,7 @@ def test_without_a_stall_a_closed_loop_misses_nothing(intervals):
     assert not any(turns(*made))
 
 
-def test_what_a_timer_measures_twice_under_one_slot_is_no_interval():
+def test_repeated_measurements_under_one_slot_do_not_count_as_intervals():
     cadence = Cadence("timer", 0, 0, None)
     for number in range(1, 6):
         for _ in range(3):
@@ -91,7 +91,7 @@ def test_what_a_timer_measures_twice_under_one_slot_is_no_interval():
     assert cadence.usual_ns == 100
 
 
-def test_a_pause_of_the_run_is_no_interval():
+def test_a_pause_of_the_run_does_not_count_as_an_interval():
     cadence = Cadence("timer", 0, 0, None)
     for number in range(1, 6):
         cadence.turn(100 * number, 0, 5)
@@ -101,7 +101,7 @@ def test_a_pause_of_the_run_is_no_interval():
     assert cadence.turn(90_200, 89_400, 200)
 
 
-def test_one_stall_hardly_moves_what_is_usual_and_a_lasting_change_does():
+def test_one_stall_hardly_moves_the_usual_interval_but_a_lasting_change_does():
     cadence = Cadence("timer", 0, 0, None)
     for number in range(1, 20):
         cadence.turn(100 * number, 0, 5)
@@ -116,8 +116,8 @@ def test_one_stall_hardly_moves_what_is_usual_and_a_lasting_change_does():
     assert not any(found[50:])
 
 
-def test_who_rests_between_bursts_has_missed_little():
-    """Ten turns in a second, then a minute of rest: 2 s of stall are no twenty turns."""
+def test_a_user_that_rests_between_bursts_misses_no_turns():
+    """Ten turns in a second, then a minute of rest: a stall of 2 s is not twenty turns."""
     at, made = 0, []
     for _ in range(5):
         made += [(at + 100 * MS * turn, 5 * MS) for turn in range(10)]
@@ -125,17 +125,17 @@ def test_who_rests_between_bursts_has_missed_little():
     assert not any(turns(*made, (at, 2 * S)))
 
 
-# A stall in a closed loop, as a throttle makes it
+# A stall in a closed loop behind a throttle
 
 
 def loop(users: int, rate: int, stall_s: float, seconds: int = 20) -> tuple[Histogram, Histogram]:
-    """Service and response times of users that pass a throttle and ask a target that stalls once.
+    """Service and response times of throttled users whose target stalls once.
 
-    A user stands in line again as soon as it has its answer, which takes 5 ms.
+    A user queues again as soon as it has its response, which takes 5 ms.
     """
     stall = range(10 * S, 10 * S + int(stall_s * S))
     spacing = S // rate
-    line = deque((0, user) for user in range(users))  # since when, who; in order of time
+    line = deque((0, user) for user in range(users))  # (waiting since, user), ordered by time
     cadences: dict[int, Cadence] = {}
     service, response = Histogram(), Histogram()
     slot = 0
@@ -145,7 +145,7 @@ def loop(users: int, rate: int, stall_s: float, seconds: int = 20) -> tuple[Hist
         while busy and busy[0][0] <= slot:
             line.append(busy.pop(0))
         if not line:
-            slot += spacing  # nobody has come: the slot is lost
+            slot += spacing  # no user is waiting: the slot is lost
             continue
         _, user = line.popleft()
         end = (stall.stop if slot in stall else slot) + 5 * MS
@@ -163,17 +163,17 @@ def loop(users: int, rate: int, stall_s: float, seconds: int = 20) -> tuple[Hist
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(2, 40), st.integers(50, 200), st.floats(0.5, 4))
-def test_a_stall_counts_as_often_as_slots_were_missed(users, rate, stall_s):
+def test_a_stall_counts_once_per_missed_slot(users, rate, stall_s):
     service, response = loop(users, rate, stall_s)
     added = response.count - service.count
     wanted = max(0, rate * stall_s - users)
-    # Each user may round off a turn at both ends, and begins the stall within its own interval.
+    # Each user may lose a turn to rounding at both ends, and enters the stall within its interval.
     assert abs(added - wanted) <= 2 * users + 0.02 * wanted
     assert response.max_ns == service.max_ns
 
 
 @pytest.mark.parametrize("stall_s", [1.0, 2.0, 4.0])
-def test_what_is_added_lies_evenly_below_the_length_of_the_stall(stall_s):
+def test_added_response_times_are_spread_evenly_below_the_stall_length(stall_s):
     service, response = loop(users=10, rate=100, stall_s=stall_s)
     for share in (0.25, 0.5, 0.75):
         limit = cell_of(int(share * stall_s * S))
@@ -201,7 +201,7 @@ def test_without_a_stall_nothing_is_added():
 
 
 class Clock:
-    """A clock that goes when it is told."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 0
@@ -220,7 +220,7 @@ def clock(monkeypatch):
 
 
 def in_a_user(user) -> greenlet:
-    """Run `user`, which is given its own greenlet, as a greenlet of its own."""
+    """Run `user` in a new greenlet, which is passed to it."""
     made = greenlet(lambda: user(made))
     made.switch()
     return made
@@ -240,7 +240,7 @@ def turn(me, clock, at, took, *timers):
         clock.now += took
 
 
-def test_a_stall_adds_to_response_times_alone(clock):
+def test_a_stall_adds_to_response_times_only(clock):
     timer = metrics.timer("turn")
 
     def user(me):
@@ -256,7 +256,7 @@ def test_a_stall_adds_to_response_times_alone(clock):
 
 
 @pytest.mark.parametrize(("took", "known"), [(S, 10), (150 * MS, 0)])
-def test_who_is_killed_while_it_hangs_counts_if_it_has_missed_turns(clock, took, known):
+def test_a_user_killed_while_hanging_counts_if_it_missed_turns(clock, took, known):
     timer = metrics.timer("turn")
 
     def user(me):
@@ -270,12 +270,12 @@ def test_who_is_killed_while_it_hangs_counts_if_it_has_missed_turns(clock, took,
 
     in_a_user(user)
     found = read()
-    assert found["turn"].count == 20  # how long it would have taken is not known
+    assert found["turn"].count == 20  # its service time is unknown
     assert found["turn.response"].count == 20 + known
     assert found["turn.response"].max_ns == (took if known else 5 * MS)
 
 
-def test_without_a_limit_no_turn_is_missed_and_what_was_usual_is_forgotten(clock):
+def test_without_a_rate_limit_no_turn_is_missed_and_the_usual_interval_is_reset(clock):
     timer = metrics.timer("turn")
 
     def user(me):
@@ -292,14 +292,14 @@ def test_without_a_limit_no_turn_is_missed_and_what_was_usual_is_forgotten(clock
     assert found["turn.response"] == found["turn"] == Histogram.of([5 * MS] * 20 + [20 * S, S])
 
 
-def test_what_a_user_misses_is_its_own(clock):
+def test_each_user_has_its_own_cadence(clock):
     timer = metrics.timer("turn")
     in_a_user(lambda me: [turn(me, clock, at * 100 * MS, MS, timer) for at in range(20)])
     in_a_user(lambda me: turn(me, clock, 3 * S, S, timer))
     assert read()["turn.response"].count == 21
 
 
-def test_two_throttles_and_nested_timers_have_intervals_of_their_own(clock):
+def test_timers_of_two_throttles_and_nested_timers_have_separate_intervals(clock):
     often, seldom, inner = map(metrics.timer, ("often", "seldom", "inner"))
 
     def user(me):
@@ -316,7 +316,7 @@ def test_two_throttles_and_nested_timers_have_intervals_of_their_own(clock):
     assert found["often.response"].count == 40
 
 
-def test_a_token_that_is_dropped_is_no_turn(clock):
+def test_a_dropped_token_does_not_count_as_a_turn(clock):
     timer = metrics.timer("turn")
 
     def user(me):
@@ -333,7 +333,9 @@ def test_a_token_that_is_dropped_is_no_turn(clock):
     assert read()["turn.response"].count == 11 + 1
 
 
-def test_a_pause_while_the_user_stands_in_line_is_no_interval(clock, monkeypatch):
+def test_a_pause_while_the_user_waits_for_its_slot_does_not_count_as_an_interval(
+    clock, monkeypatch
+):
     pauses = pause.PauseClock()
     monkeypatch.setattr(pause, "clock", pauses)
     timer = metrics.timer("turn")
@@ -350,7 +352,7 @@ def test_a_pause_while_the_user_stands_in_line_is_no_interval(clock, monkeypatch
     assert read()["turn.response"].count == 14 + 4
 
 
-def test_without_a_throttle_nothing_is_kept_of_a_user(clock):
+def test_without_a_throttle_no_state_is_kept_per_user(clock):
     timer = metrics.timer("turn")
 
     def user(me):
@@ -362,7 +364,7 @@ def test_without_a_throttle_nothing_is_kept_of_a_user(clock):
     assert "turn.response" not in read()
 
 
-def test_what_is_kept_of_a_user_is_bounded(clock):
+def test_the_state_kept_per_user_is_bounded(clock):
     timers = [metrics.timer(f"turn_{number}") for number in range(MAX_TIMERS + 5)]
 
     def user(me):
@@ -378,7 +380,7 @@ def test_what_is_kept_of_a_user_is_bounded(clock):
     assert all(read()[f"{timer.name}.response"].count == 30 for timer in timers)
 
 
-def test_the_cadence_of_a_user_takes_few_bytes():
+def test_a_cadence_takes_less_than_250_bytes():
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
@@ -391,6 +393,6 @@ def test_the_cadence_of_a_user_takes_few_bytes():
         tracemalloc.stop()
 
 
-def test_the_loop_of_these_tests_uses_every_slot():
+def test_the_simulated_loop_uses_every_slot():
     service, _ = loop(users=5, rate=100, stall_s=0.0, seconds=5)
     assert service.count == 500

@@ -1,4 +1,4 @@
-"""Metrics: declared by name, recorded into memory, bound to a worker's slot when it is forked."""
+"""Metric handles: declared by name, recorded into memory, bound to a worker's area at its fork."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PACKAGE = Path(amoc.__file__).parent
 
 
 @pytest.fixture(autouse=True)
-def _memory_of_its_own():
+def _private_registry():
     with registry.Registry().activated():
         yield
 
@@ -52,7 +52,7 @@ def test_the_same_name_is_the_same_handle():
 
 @pytest.mark.parametrize("first", ["counter", "gauge", "timer"])
 @pytest.mark.parametrize("second", ["counter", "gauge", "timer"])
-def test_a_name_has_one_kind_for_ever(first, second):
+def test_a_name_keeps_its_first_kind(first, second):
     getattr(metrics, first)("x")
     if first == second:
         getattr(metrics, second)("x")
@@ -63,32 +63,32 @@ def test_a_name_has_one_kind_for_ever(first, second):
 
 
 @pytest.mark.parametrize("name", ["", "a\n", "\0", "\udcff", 5, None, b"a", "x" * 201, "☎" * 78])
-def test_a_name_that_cannot_be_shown_or_stored_is_refused(name):
+def test_an_unprintable_or_too_long_name_is_rejected(name):
     with pytest.raises(ScenarioError, match=r"the name of a metric must (be text|have at most)"):
         metrics.counter(name)
     assert read() == {}
 
 
 @pytest.mark.parametrize("name", ["GET /item/[id]", "Zähler für ☎", "1st", "-x", "a:b|c", '"hi"'])
-def test_a_metric_may_be_called_what_people_call_it(name):
+def test_a_metric_name_may_hold_spaces_punctuation_and_non_ascii_text(name):
     metrics.counter(name).inc()
     assert read() == {name: 1}
 
 
-def test_the_longest_name_has_room_for_its_response_time():
+def test_the_longest_name_leaves_room_for_the_response_suffix():
     name = "☎" * 77  # 231 bytes
     timer = metrics.timer(name)
     timer.response.record_ns(5)
     assert read() == {name: Histogram(), name + ".response": Histogram.of([5])}
 
 
-def test_what_is_far_too_long_for_a_name_is_not_quoted_as_a_whole():
+def test_the_error_for_a_huge_name_quotes_only_its_start():
     with pytest.raises(ScenarioError, match=r"1 to 200 characters.*, got 'xxx") as caught:
         metrics.counter("x" * 10**6)
     assert len(str(caught.value)) < 700
 
 
-def test_mail_is_counted_however_many_metrics_a_scenario_has():
+def test_mail_counters_fit_even_when_the_scenario_has_filled_the_area():
     number = 0
     while registry.current.fits(f"c{number}", 0):
         metrics.counter(f"c{number}")
@@ -110,19 +110,19 @@ def test_a_gauge_goes_up_and_down_from_zero():
     assert read() == {"queue": -1.0}
 
 
-def test_a_gauge_that_goes_down_first_is_below_zero():
+def test_a_gauge_decremented_first_is_negative():
     metrics.gauge("queue").dec(3)
     assert read() == {"queue": -3.0}
 
 
-def test_an_unknown_merge_rule_is_named_with_those_there_are():
+def test_an_unknown_merge_rule_is_rejected_with_the_list_of_valid_rules():
     with pytest.raises(
         ScenarioError, match="'queue' must merge by sum, max, min or mean, got 'avg'"
     ):
         metrics.gauge("queue", merge="avg")
 
 
-def test_a_gauge_keeps_the_rule_it_was_declared_with():
+def test_a_gauge_keeps_its_declared_merge_rule():
     metrics.gauge("queue", merge="max")
     assert metrics.gauge("queue", merge="max") is metrics.gauge("queue", merge="MAX")
     with pytest.raises(ScenarioError, match="merges by max, so it cannot merge by min"):
@@ -146,13 +146,13 @@ def test_a_block_is_timed_once_whether_it_returns_or_raises():
     assert read()["ttd"].count == 2
 
 
-def test_a_user_that_is_killed_inside_the_block_is_not_timed():
+def test_a_block_is_not_timed_when_its_user_is_killed_inside_it():
     with pytest.raises(GreenletExit), metrics.timer("ttd").time():
         raise GreenletExit
     assert read()["ttd"].count == 0
 
 
-def test_blocks_may_be_timed_inside_one_another():
+def test_timed_blocks_may_be_nested():
     timer = metrics.timer("ttd")
     with timer.time(), timer.time():
         pass
@@ -160,14 +160,14 @@ def test_blocks_may_be_timed_inside_one_another():
 
 
 def joint_metrics() -> tuple[metrics.Counter, metrics.Timer]:
-    """A counter that counts in three others, and a timer in two."""
+    """A counter that feeds three others, and a timer that feeds two."""
     counters = tuple(metrics.counter(name) for name in ("a", "b", "all"))
     (counter,) = registry.joint(counters)
     (timer,) = registry.joint((metrics.timer("t of a"), metrics.timer("t of all")))
     return counter, timer
 
 
-def test_a_joint_metric_counts_in_each_of_its_parts_and_is_no_metric_itself():
+def test_a_joint_metric_counts_in_each_of_its_parts_and_is_not_listed_itself():
     counter, timer = joint_metrics()
     counter.inc(3)
     metrics.counter("all").inc()
@@ -187,7 +187,7 @@ def test_a_joint_metric_counts_in_each_of_its_parts_and_is_no_metric_itself():
     assert metrics.counter("b").value == read()["b"] == 2**64 - 1
 
 
-def test_what_joint_metrics_count_is_read_as_that_of_their_parts():
+def test_a_reader_attributes_joint_counts_to_the_parts():
     timers: list[str] = []
 
     def number(name: str) -> int:
@@ -231,7 +231,7 @@ def test_what_joint_metrics_count_is_read_as_that_of_their_parts():
     assert longest == dict.fromkeys(("t of a", "t of b", "t of all"), 7)
 
 
-def test_joint_metrics_take_no_room_of_others_and_are_left_out_where_there_is_none():
+def test_joint_metrics_use_only_their_own_entries_and_fall_back_to_the_parts_when_full():
     free = registry.current.area.free
     parts = metrics.counter("a"), metrics.counter("b")
     for number in range(JOINT_ENTRIES):
@@ -242,7 +242,7 @@ def test_joint_metrics_take_no_room_of_others_and_are_left_out_where_there_is_no
     assert parts[0].value == JOINT_ENTRIES
 
 
-def test_parts_of_another_registry_stay_as_they_are():
+def test_parts_of_another_registry_are_not_joined():
     here, elsewhere = metrics.counter("a"), metrics.counter("b")
     with registry.Registry().activated():
         there = metrics.counter("a"), elsewhere
@@ -250,18 +250,18 @@ def test_parts_of_another_registry_stay_as_they_are():
         assert here.value == 0
 
 
-def test_a_replaced_worker_counts_on_in_joint_metrics():
+def test_a_replacement_worker_continues_the_counts_of_joint_metrics():
     area = Area(memoryview(bytearray(16 << 20)))
     for lives in (1, 2):
         with registry.Registry().activated():
             counter, _ = joint_metrics()
-            counter.inc()  # before the fork, of which one worker takes over what was counted
+            counter.inc()  # before the fork: one worker inherits these counts
             registry.current.attach(area, inherit=lives == 1)
             counter.inc()
             assert counter.value == metrics.counter("a").value == lives + 1
 
 
-def test_a_throttle_may_be_called_as_a_metric_is_and_is_none_of_the_scenario():
+def test_a_throttle_may_share_a_metrics_name_and_is_not_a_scenario_metric():
     metrics.counter("logins").inc(3)
     meters = registry.current.throttle("logins")
     assert registry.current.throttle("logins") is meters
@@ -283,7 +283,7 @@ def reader_of(area: Area) -> AreaReader:
     return reader
 
 
-def test_a_throttle_counts_where_its_process_was_attached_to():
+def test_a_throttle_counts_in_the_area_its_process_is_attached_to():
     meters = registry.current.throttle("logins")
     meters.executions.inc(5)
     area = Area(memoryview(bytearray(10 << 20)))
@@ -294,14 +294,14 @@ def test_a_throttle_counts_where_its_process_was_attached_to():
     assert list(reader_of(area).waiting()) == [("logins", 2)]
 
 
-def test_a_throttle_that_there_is_no_room_for_counts_unseen():
+def test_a_throttle_without_room_in_the_area_is_not_reported():
     meters = metrics.ThrottleMeters("logins", None)
     meters.requests.inc()
     meters.waiting.set(1)
     assert read() == {}
 
 
-def test_handles_from_before_the_fork_record_into_the_workers_slot():
+def test_handles_created_before_the_fork_record_into_the_workers_area():
     counter, gauge, timer = metrics.counter("c"), metrics.gauge("g"), metrics.timer("t")
     counter.inc(100)
     area = Area(memoryview(bytearray(10 << 20)))
@@ -314,7 +314,7 @@ def test_handles_from_before_the_fork_record_into_the_workers_slot():
     assert metrics.counter("c") is counter
 
 
-def test_one_worker_takes_over_what_was_counted_before_the_fork():
+def test_one_worker_inherits_the_counts_made_before_the_fork():
     metrics.counter("c").inc(100)
     metrics.gauge("g").set(7)
     metrics.timer("t").record_ns(5000)
@@ -324,7 +324,7 @@ def test_one_worker_takes_over_what_was_counted_before_the_fork():
     assert read() == {"c": 101, "t": Histogram.of([5000, 1000])}
 
 
-def test_a_forked_process_reaches_no_cell_of_its_worker():
+def test_a_process_forked_by_a_user_cannot_record_into_its_workers_area():
     area = Area(memoryview(bytearray(10 << 20)))
     with registry.Registry(area).activated():
         mine, others = metrics.counter("mine"), metrics.built_in(metrics.Counter, "others")
@@ -345,7 +345,7 @@ def test_a_forked_process_reaches_no_cell_of_its_worker():
     assert [metric.value for metric in area.read()] == [1, 0, Histogram()]
 
 
-def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
+def test_a_replacement_worker_continues_counters_and_resets_gauges():
     memory = memoryview(bytearray(10 << 20))
     for expected in (1, 2, 3):
         registry.current.attach(Area(memory), inherit=False)
@@ -354,7 +354,7 @@ def test_a_replaced_worker_counts_on_and_its_gauges_start_anew():
         metrics.gauge("g").set(9)
 
 
-def test_a_longest_duration_that_the_node_has_noted_meanwhile_stays():
+def test_a_longer_maximum_written_by_the_node_is_kept():
     area = registry.current.area
     timer = metrics.timer("lag")
     record(area.declare(Kind.TIMER, "lag"), 5_000)
@@ -369,7 +369,7 @@ def test_a_longest_duration_that_the_node_has_noted_meanwhile_stays():
 @pytest.mark.parametrize(
     "seconds", [float("nan"), float("inf"), -float("inf"), 1e12, 1e300, -5.0, -1e-9, None, "1"]
 )
-def test_a_duration_that_is_none_is_refused_and_not_half_recorded(seconds):
+def test_an_invalid_duration_is_rejected_and_nothing_is_recorded(seconds):
     timer = metrics.timer("ttd")
     with pytest.raises(
         (ValueError, TypeError),
@@ -381,14 +381,14 @@ def test_a_duration_that_is_none_is_refused_and_not_half_recorded(seconds):
     assert read()["ttd"] == Histogram()
 
 
-def test_a_duration_of_less_than_half_a_nanosecond_is_none():
+def test_a_duration_that_rounds_to_zero_is_recorded_as_zero():
     metrics.timer("ttd").record(-1e-10)  # a difference of two floats
     metrics.timer("ttd").record(True)
     assert read()["ttd"] == Histogram.of([0, 1_000_000_000])
 
 
 @pytest.mark.parametrize("n", [1.5, 1.0, None, "1", -1, Decimal(1), np.float64(1), 2**64])
-def test_a_counter_refuses_what_is_no_whole_number_of_0_or_more(n):
+def test_a_counter_rejects_anything_but_a_non_negative_integer(n):
     counter = metrics.counter("rounds")
     with pytest.raises(
         (ValueError, TypeError),
@@ -402,7 +402,7 @@ def test_a_counter_refuses_what_is_no_whole_number_of_0_or_more(n):
 
 
 @pytest.mark.parametrize("more", [1, 2, 2**63, 2**64 - 1])
-def test_a_counter_stays_at_what_64_bits_hold(more):
+def test_a_counter_saturates_at_64_bits(more):
     counter = metrics.counter("bytes")
     counter.inc(2**64 - 1)
     counter.inc(more)
@@ -418,7 +418,7 @@ def test_whole_numbers_of_other_types_are_counted_exactly():
 
 
 @pytest.mark.parametrize("ns", [2**64, 1.5, float("nan"), None, "1", Decimal(1), np.float64(3)])
-def test_nanoseconds_that_are_no_int_are_refused_and_not_half_recorded(ns):
+def test_non_integer_nanoseconds_are_rejected_and_nothing_is_recorded(ns):
     timer = metrics.timer("ttd")
     refused = f"timer ttd must record an int of nanoseconds below 2**64, got {ns!r}"
     with pytest.raises((TypeError, ValueError), match=f"^{re.escape(refused)}$"):
@@ -435,7 +435,7 @@ def test_the_longest_duration_that_fits_counts_in_the_last_cell():
     "value", [None, "1", float("nan"), float("inf"), -float("inf"), 10**400, 1j]
 )
 @pytest.mark.parametrize("change", ["set", "inc", "dec"])
-def test_a_gauge_refuses_what_is_no_finite_number_and_keeps_its_value(change, value):
+def test_a_gauge_rejects_non_finite_values_and_keeps_its_value(change, value):
     gauge = metrics.gauge("queue")
     gauge.set(7)
     with pytest.raises((ValueError, TypeError), match=r"gauge queue must .* a finite number, got"):
@@ -443,7 +443,7 @@ def test_a_gauge_refuses_what_is_no_finite_number_and_keeps_its_value(change, va
     assert read() == {"queue": 7}
 
 
-def test_a_gauge_refuses_a_change_that_would_lead_beyond_all_numbers():
+def test_a_gauge_rejects_a_change_that_would_overflow():
     gauge = metrics.gauge("queue")
     gauge.set(1e308)
     with pytest.raises(ValueError, match=r"a finite number, got 1e[+]308"):
@@ -451,7 +451,7 @@ def test_a_gauge_refuses_a_change_that_would_lead_beyond_all_numbers():
     assert read() == {"queue": 1e308}
 
 
-def test_numbers_of_numpy_are_numbers():
+def test_numpy_numbers_are_accepted():
     metrics.counter("rounds").inc(np.int64(3))
     metrics.gauge("queue").set(np.float32(0.5))
     metrics.timer("ttd").record(np.float64(0.001))
@@ -464,13 +464,13 @@ RESERVED += ["coordinator.x.adds", "barriers.released", "ttd.response"]
 
 @pytest.mark.parametrize("declare", [metrics.counter, metrics.gauge, metrics.timer])
 @pytest.mark.parametrize("name", RESERVED)
-def test_a_name_of_amocs_own_metrics_is_refused(name, declare):
+def test_names_reserved_for_amocs_own_metrics_are_rejected(name, declare):
     with pytest.raises(ScenarioError, match=f"a scenario's metric must not be called '{name}': "):
         declare(name)
     assert registry.current.declared() == []
 
 
-def test_a_metric_of_a_library_is_refused_to_the_scenario_and_the_other_way_round():
+def test_a_scenario_and_a_library_cannot_declare_the_same_metric_name():
     metrics.built_in(metrics.Counter, "pages")
     metrics.counter("rows")
     for declare in (metrics.counter, metrics.gauge, metrics.timer):
@@ -481,7 +481,7 @@ def test_a_metric_of_a_library_is_refused_to_the_scenario_and_the_other_way_roun
 
 
 @pytest.mark.once
-def test_all_names_that_the_engine_declares_are_reserved():
+def test_every_metric_name_the_engine_declares_is_reserved():
     names = {
         call.args[1].value
         for file in PACKAGE.rglob("*.py")

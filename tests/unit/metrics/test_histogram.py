@@ -1,4 +1,4 @@
-"""Histograms: what is read is within the promised error, in whatever order they were merged."""
+"""Histograms: values read are within the promised error, whatever the order of merging."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ HOUR_NS = 3_600 * 10**9
 SHOWN = (0.5, 0.9, 0.95, 0.99, 0.999)
 
 durations = st.integers(US_NS, HOUR_NS)
-# Most durations of a run are close together; uniform integers hardly ever are.
+# Durations in a run cluster; uniformly drawn integers rarely do.
 lifelike = st.one_of(
     durations, st.integers(0, 41).map(lambda power: 1 << power), st.integers(0, 5000)
 )
 
 
 def nearest_rank(ordered: list[int], fraction: float) -> int:
-    # As the fraction is written: 0.07 of 100 is the 7th, not the 8th.
+    # Use the fraction as written: 0.07 of 100 is the 7th, not the 8th.
     return ordered[max(1, ceil(Fraction(str(fraction)) * len(ordered))) - 1]
 
 
@@ -49,7 +49,7 @@ def test_a_quantile_takes_the_nearest_rank_for_every_count(count, fraction):
 
 
 @given(st.lists(lifelike, min_size=1))
-def test_count_mean_and_maximum_are_those_of_the_values(values):
+def test_count_mean_and_maximum_match_the_values(values):
     histogram = Histogram.of(values)
     assert histogram.count == len(values)
     assert histogram.max_ns == max(values)
@@ -57,14 +57,14 @@ def test_count_mean_and_maximum_are_those_of_the_values(values):
 
 
 @given(st.lists(lifelike, min_size=1), st.lists(st.floats(0, 1), min_size=2, max_size=6))
-def test_quantiles_rise_with_the_fraction_and_never_pass_the_maximum(values, fractions):
+def test_quantiles_rise_with_the_fraction_and_never_exceed_the_maximum(values, fractions):
     found = Histogram.of(values).quantiles_s(*sorted(fractions))
     assert found == sorted(found)
     assert found[-1] <= max(values) / 1e9
 
 
 @given(st.lists(lifelike, min_size=1), st.permutations([0.99, 0.5, 0.5, 0.1]))
-def test_quantiles_come_in_the_order_they_were_asked_for(values, fractions):
+def test_quantiles_are_returned_in_the_requested_order(values, fractions):
     histogram = Histogram.of(values)
     assert histogram.quantiles_s(*fractions) == [histogram.quantiles_s(one)[0] for one in fractions]
 
@@ -80,24 +80,24 @@ def test_the_order_of_merging_does_not_matter(parts, random):
     assert merged == whole
 
 
-def test_an_empty_histogram_has_zeros_everywhere():
+def test_an_empty_histogram_is_all_zeros():
     empty = Histogram()
     assert (empty.count, empty.mean_s, empty.quantiles_s(0.5, 1.0)) == (0, 0.0, [0.0, 0.0])
 
 
 @given(st.integers(0, 2 * HOUR_NS), st.integers(0, 2 * HOUR_NS))
-def test_a_longer_duration_never_falls_into_an_earlier_cell(one, other):
+def test_a_longer_duration_never_maps_to_an_earlier_cell(one, other):
     short, long = sorted((one, other))
     assert 0 <= cell_of(short) <= cell_of(long) <= LAST_CELL
 
 
-def test_every_cell_is_hit_by_its_own_middle_and_they_rise():
+def test_each_cells_middle_maps_back_to_it_and_middles_rise():
     middles = [middle_ns(cell) for cell in range(CELLS)]
     assert [cell_of(int(middle)) for middle in middles] == list(range(CELLS))
     assert middles == sorted(set(middles))
 
 
-def test_one_hour_has_a_cell_of_its_own_and_what_is_longer_is_not_lost():
+def test_one_hour_is_below_the_last_cell_and_longer_durations_are_not_lost():
     assert cell_of(HOUR_NS) < LAST_CELL
     histogram = Histogram.of([HOUR_NS * 1000])
     assert histogram.count == 1

@@ -6,14 +6,14 @@ from amoc.metrics.histogram import Histogram
 from amoc.metrics.timer_statistics import FIELDS, MAIN, PERCENTILES, TABLE, statistics
 
 
-def test_percentiles_have_a_label_for_people_and_a_field_for_data():
+def test_percentiles_have_a_display_label_and_a_data_field():
     assert [one.label for one in PERCENTILES] == ["p50", "p90", "p95", "p99", "p99.9"]
     assert [one.field for one in PERCENTILES] == ["p50_s", "p90_s", "p95_s", "p99_s", "p999_s"]
     assert set(MAIN) < set(PERCENTILES)
     assert set(TABLE.values()) < set(FIELDS)
 
 
-def test_the_statistics_are_those_of_the_timer():
+def test_the_statistics_match_the_recorded_durations():
     timer = Histogram.of(ms * 10**6 for ms in range(1, 1001))
     found = statistics(timer)
     assert tuple(found) == FIELDS
@@ -24,5 +24,5 @@ def test_the_statistics_are_those_of_the_timer():
     assert found["max_s"] == 1.0
 
 
-def test_the_statistics_of_nothing_are_zero():
+def test_the_statistics_of_an_empty_timer_are_zero():
     assert set(statistics(Histogram()).values()) == {0}

@@ -1,4 +1,4 @@
-"""Many timers packed, added and raised: as histograms say, in plain Python and with NumPy."""
+"""Many timers packed, summed and raised give the same as histograms, with and without NumPy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("numpy", [None, np], ids=["plain", "numpy"]
 
 
 @pytest.fixture(autouse=True)
-def _plain_again():
+def _restore_vectors():
     yield
     vectors.use(None)
 
@@ -37,7 +37,7 @@ def histograms(recorded: dict[str, list[int]]) -> dict[str, Histogram]:
 
 
 def added(several: list[dict[str, list[int]]]) -> dict[str, Histogram]:
-    """What the slow and simple way comes to."""
+    """The sum computed the slow and simple way."""
     whole: dict[str, Histogram] = {}
     for one in several:
         for name, timer in histograms(one).items():
@@ -46,7 +46,7 @@ def added(several: list[dict[str, list[int]]]) -> dict[str, Histogram]:
 
 
 @given(recorded=RECORDED, most=st.integers(1, 20))
-def test_a_block_holds_what_was_packed_however_it_is_cut_and_joined(numpy, recorded, most):
+def test_a_block_keeps_its_timers_when_split_and_joined(numpy, recorded, most):
     vectors.use(numpy)
     timers = histograms(recorded)
     block = TimerBlock.of(timers)
@@ -68,19 +68,19 @@ def test_a_block_holds_what_was_packed_however_it_is_cut_and_joined(numpy, recor
         (["a"], bytes(7), b"\0\0\0\0", b"", b""),
     ],
 )
-def test_parts_that_do_not_fit_together_are_refused(numpy, parts):
+def test_inconsistent_parts_are_rejected(numpy, parts):
     with pytest.raises((ValueError, TypeError)):
         TimerBlock(*parts)
 
 
 def raised(known: TimerSums, said: Mapping[str, Histogram]) -> TimerBlock:
-    """What timers have grown by when it is said what they have recorded in all."""
+    """How much timers have grown, given the new totals `said`."""
     grown = known.raise_to(TimerBlock.of(said))
     return packed(known.names, grown.keys, grown.counts, (), grown.longest_ns)
 
 
 @given(several=st.lists(RECORDED, max_size=4))
-def test_sums_are_what_histograms_add_up_to(numpy, several):
+def test_sums_equal_the_added_histograms(numpy, several):
     vectors.use(numpy)
     sums, whole = TimerSums(), added(several)
     for one in several:
@@ -93,7 +93,7 @@ def test_sums_are_what_histograms_add_up_to(numpy, several):
 
 
 @given(several=st.lists(RECORDED, min_size=1, max_size=4), data=st.data())
-def test_totals_in_any_order_and_as_often_as_one_likes_raise_to_the_same(numpy, several, data):
+def test_reordered_and_repeated_totals_raise_to_the_same_sums(numpy, several, data):
     vectors.use(numpy)
     totals = [added(several[: end + 1]) for end in range(len(several))]
     known, growth = TimerSums(), TimerSums()
@@ -110,7 +110,7 @@ def test_totals_in_any_order_and_as_often_as_one_likes_raise_to_the_same(numpy, 
     at_once=st.integers(1, 50),
     numbers=st.randoms(),
 )
-def test_what_nodes_have_told_is_added_up_however_it_is_looked_at(numpy, several, at_once, numbers):
+def test_reports_of_nodes_add_up_for_any_order_and_batch_size(numpy, several, at_once, numbers):
     vectors.use(numpy)
     timers, totals = NodeTimers(), {"node0": TimerSums(), "node1": TimerSums()}
     with pytest.MonkeyPatch.context() as patch:
@@ -126,7 +126,7 @@ def test_what_nodes_have_told_is_added_up_however_it_is_looked_at(numpy, several
         assert timers.growth() == {}
 
 
-def test_a_record_that_is_known_before_its_cell_is_told_with_it(numpy):
+def test_a_new_maximum_is_reported_only_together_with_its_cell(numpy):
     vectors.use(numpy)
     known = TimerSums()
     raised(known, {"t": Histogram({cell_of(100_000): 1}, 123_456)})
@@ -138,7 +138,7 @@ def test_a_record_that_is_known_before_its_cell_is_told_with_it(numpy):
     assert again == {"t": Histogram({cell: 1}, end_ns(cell))}
 
 
-def test_what_is_large_is_worked_on_in_parts(numpy):
+def test_large_sums_are_processed_in_bounded_parts(numpy):
     vectors.use(numpy)
     cells = dict.fromkeys(range(2000), 1)
     timers = {f"t{number}": Histogram(cells, end_ns(1_999)) for number in range(30)}
@@ -159,7 +159,7 @@ def test_what_is_large_is_worked_on_in_parts(numpy):
     assert len(breaths) >= 60_000 // (most + 2_000)
 
 
-def test_a_row_that_was_never_hit_takes_no_memory(numpy):
+def test_an_empty_row_takes_no_memory(numpy):
     vectors.use(numpy)
     sums = TimerSums()
     for number in range(1_000):
@@ -170,7 +170,7 @@ def test_a_row_that_was_never_hit_takes_no_memory(numpy):
 
 
 @given(recorded=RECORDED)
-def test_cells_are_what_their_distances_add_up_to(numpy, recorded):
+def test_cells_are_rebuilt_from_their_distances(numpy, recorded):
     vectors.use(numpy)
     block = TimerBlock.of(histograms(recorded))
     cells, ends = array("H", block.cells), array("I", block.ends)

@@ -18,7 +18,7 @@ def read() -> dict[str, object]:
 
 
 @given(st.lists(st.tuples(DURATIONS, st.integers(0, 2**40)), max_size=20))
-def test_together_is_as_one_after_another(events):
+def test_recording_together_equals_recording_one_by_one(events):
     with registry.Registry().activated():
         events_counted, amount, timer = (
             metrics.counter("events"),
@@ -39,7 +39,7 @@ def test_together_is_as_one_after_another(events):
 
 
 @given(st.lists(DURATIONS, max_size=20), st.integers(0, 3))
-def test_an_event_is_recorded_as_one_after_another(durations, left):
+def test_an_event_is_recorded_as_its_metrics_one_by_one(durations, left):
     seen = []
     for by_event in (True, False):
         with registry.Registry().activated():
@@ -58,7 +58,7 @@ SIZES = st.integers(0, 2**40)
 
 
 def meters_of_requests() -> together.OfRequest:
-    """Two of the counters and a timer are joint ones, as those of steps."""
+    """Meters of a request: two counters and a timer are joint, as for steps."""
 
     def counter(name: str) -> metrics.Counter:
         return metrics.counter(f"counter of {name}")
@@ -71,7 +71,7 @@ def meters_of_requests() -> together.OfRequest:
 
 
 @given(st.lists(st.tuples(SIZES, SIZES, SIZES, DURATIONS, DURATIONS), max_size=20))
-def test_a_request_is_recorded_as_one_after_another_or_not_at_all(requests):
+def test_a_request_is_recorded_as_its_metrics_one_by_one_or_not_at_all(requests):
     done = []
     with registry.Registry().activated():
         meters = meters_of_requests()
@@ -98,7 +98,7 @@ def test_a_request_is_recorded_as_one_after_another_or_not_at_all(requests):
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_full_counter_of_a_request_keeps_no_other_from_counting(number):
+def test_a_full_counter_of_a_request_does_not_stop_the_others(number):
     with registry.Registry().activated():
         meters = meters_of_requests()
         counters = meters[:4]
@@ -114,7 +114,7 @@ def test_a_full_counter_of_a_request_keeps_no_other_from_counting(number):
 
 
 @pytest.mark.parametrize("left", [0, 1])
-def test_a_counter_that_is_full_stays_full_and_the_others_go_on(left):
+def test_a_full_counter_stays_full_and_the_others_keep_counting(left):
     with registry.Registry().activated():
         full, other, timer = metrics.counter("full"), metrics.counter("b"), metrics.timer("t")
         full.inc(MAX_COUNT - left)
@@ -127,7 +127,7 @@ def test_a_counter_that_is_full_stays_full_and_the_others_go_on(left):
         assert read()["t"].count == 3
 
 
-def test_one_after_another_and_together_count_in_the_same_cells():
+def test_separate_and_joint_recording_share_the_same_cells():
     with registry.Registry().activated():
         one, timer = metrics.counter("one"), metrics.timer("t")
         one.inc(2)

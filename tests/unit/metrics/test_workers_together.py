@@ -1,4 +1,4 @@
-"""Of many workers a node tells how they did together, and names those that matter."""
+"""A node with many workers reports their mean and maximum, and names the workers that matter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NUMBERS = range(32, 64)
 
 
 def workers(**cpu: float) -> list[WorkerPoint]:
-    """Workers of a node that are well; ``w40`` says which share of a core that one uses."""
+    """Healthy workers of a node; ``w40`` is the share of a core that worker 40 uses."""
     return [
         WorkerPoint("", number, cpu=cpu.get(f"w{number}", 0.3), lag_p99_s=number / 1e5, fd_limit=9)
         for number in NUMBERS
@@ -36,7 +36,7 @@ def numbers(some: list[WorkerPoint]) -> list[int]:
     return [one.worker for one in some]
 
 
-def test_of_workers_that_are_well_the_busiest_and_each_in_its_turn_is_told_of():
+def test_healthy_workers_are_named_in_rotation_next_to_the_busiest():
     told, times = NamedWorkers(), Counter[int]()
     for _ in NUMBERS:
         some = numbers(told.choose(workers(w40=0.5)))
@@ -46,14 +46,14 @@ def test_of_workers_that_are_well_the_busiest_and_each_in_its_turn_is_told_of():
     assert times == {number: len(NUMBERS) if number == 40 else 1 for number in NUMBERS}
 
 
-def test_one_that_was_past_a_limit_is_told_of_until_it_is_known_that_it_is_not():
+def test_a_worker_past_a_limit_stays_named_for_the_hold_time():
     told, shares = NamedWorkers(), [0.95, *[0.4] * (HELD + len(NUMBERS))]
     seen = [60 in numbers(told.choose(workers(w60=cpu, w33=0.5))) for cpu in shares]
     assert seen[:HELD] == [True] * HELD
-    assert sum(seen[HELD:]) <= 2  # in its turn
+    assert sum(seen[HELD:]) <= 2  # by rotation
 
 
-def test_of_many_that_are_past_a_limit_those_are_told_of_that_were_so_first():
+def test_of_many_workers_past_a_limit_the_first_ones_stay_named():
     told = NamedWorkers()
     told.choose(workers(w50=1.0))
     late = {f"w{number}": 1.0 for number in range(40, 60)}
@@ -70,13 +70,11 @@ def test_of_many_that_are_past_a_limit_those_are_told_of_that_were_so_first():
         *(([32] * 9, 1), ([32] * 128, 1), ([32] * 250, 2), ([32] * 1000, 8)),
     ],
 )
-def test_each_worker_is_told_of_where_they_are_few_and_few_of_all_nodes_where_they_are_many(
-    layout, every
-):
+def test_the_naming_interval_grows_with_the_number_of_nodes_and_workers(layout, every):
     assert named_every(layout) == every
 
 
-def test_workers_that_are_well_are_named_in_some_samples_only_where_nodes_are_many():
+def test_with_many_nodes_healthy_workers_are_named_in_some_samples_only():
     points = [
         [replace(one, worker=first + at) for at, one in enumerate(workers(w40=0.5))]
         for first in range(0, 320, 32)
@@ -92,7 +90,7 @@ def test_workers_that_are_well_are_named_in_some_samples_only_where_nodes_are_ma
     assert all(7 in numbers(told[0].choose(late, 8)) for _ in range(20))
 
 
-def test_together_they_have_the_mean_and_the_highest_of_each_figure():
+def test_a_nodes_summary_has_the_mean_and_maximum_of_each_figure():
     told = sent_together([WorkerPoint("", 0, cpu=0.2, gc_s=0.1), WorkerPoint("", 1, 3, cpu=0.5)])
     node0 = Together.of("node0", 2, told, 1.5)
     assert {len(one) for one in told} == {len(SENT)}
@@ -123,8 +121,8 @@ ENDS = 40
         [1.0] * ENDS,
     ],
 )
-def test_a_worker_is_judged_as_if_each_second_of_it_were_told(shares):
-    """But for two seconds in which it comes to be past its limit: what was before is not known."""
+def test_a_worker_is_judged_as_if_every_second_of_it_were_reported(shares):
+    """Up to two seconds may be missing where it crosses its limit: earlier samples are unknown."""
     whole, part, told = Health(), Health(), NamedWorkers()
     for number, cpu in enumerate(shares, 1):
         every = [replace(one, node="node0") for one in workers(w50=cpu, w33=0.6)]
