@@ -42,7 +42,7 @@ class ThrottlePoint(NamedTuple):
     Attributes:
         rate: The configured rate per `interval_s` at the end; None means no limit.
         wanted: The executions due at the rates in force during this second; None if the rate was
-            unlimited throughout.
+            unlimited for any part of it.
         interval_s: 0 if `rate` is a limit on concurrency.
         mode: As in `amoc.throttle.throttle.ThrottleState`; ``stopped`` if it no longer exists.
         requests: As in `ThrottleCounts`, like `executions` and `missed`: in this second.

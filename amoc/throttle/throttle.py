@@ -60,8 +60,8 @@ class Taken(NamedTuple):
     """A throttle's counts since they were last taken."""
 
     wanted: float | None
-    """How many users should have passed: the integral of the rate in force. None if there was no
-    limit to the rate at any time."""
+    """How many users should have passed: the integral of the rate in force. None if the rate
+    was unlimited at some time."""
     missed: int
     """Slots whose time passed before they could be dealt."""
 
